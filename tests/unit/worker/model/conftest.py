@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+from torch import Tensor
+
+from shared.settings import Settings
+from worker.model.checkpoint import UNUSED_PREFIX, random_state
+from worker.model.graph import ensure_graph
+from worker.model.network import MidasSmall
+from worker.model.weights import Weights, resolve_weights
+
+PARITY = Path(__file__).parents[3] / "data" / "parity"
+
+SettingsFactory = Callable[..., Settings]
+
+
+@pytest.fixture(scope="session")
+def parity() -> Mapping[str, NDArray[Any]]:
+    """What the official network put out, with weights filled by the formula of `random`."""
+    with np.load(PARITY / "midas_small_parity.npz") as data:
+        return dict(data)
+
+
+@pytest.fixture(scope="session")
+def official_entries() -> list[tuple[str, list[int]]]:
+    """Name and shape of every entry of the official state dict, in order."""
+    entries = json.loads((PARITY / "midas_small_state_dict_keys.json").read_text())
+    return [(name, shape) for name, shape in entries]
+
+
+@pytest.fixture(scope="session")
+def expected() -> dict[str, Tensor]:
+    """The state dict of a network as built."""
+    return MidasSmall().state_dict()
+
+
+@pytest.fixture(scope="session")
+def random_tensors(expected: dict[str, Tensor]) -> dict[str, Tensor]:
+    return random_state(expected)
+
+
+@pytest.fixture
+def half_file(random_tensors: dict[str, Tensor], tmp_path: Path) -> Path:
+    """Weights as a bundled file stores them: half precision, without the unit never used."""
+    path = tmp_path / "half.safetensors"
+    stored = {
+        name: tensor.half() if tensor.is_floating_point() else tensor
+        for name, tensor in random_tensors.items()
+        if not name.startswith(UNUSED_PREFIX)
+    }
+    save_file(stored, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def random_weights(cache_dir: Path) -> Weights:
+    return resolve_weights("random", cache_dir)
+
+
+@pytest.fixture(scope="session")
+def random_graph(random_weights: Weights, cache_dir: Path) -> Path:
+    return ensure_graph(random_weights, cache_dir)
+
+
+@pytest.fixture
+def settings_factory(cache_dir: Path) -> SettingsFactory:
+    """Settings of the model alone, on random weights: `settings_factory(engine="torch")`."""
+    settings = Settings.from_environ({"FATHOM_WEIGHTS": "random", "FATHOM_CACHE_DIR": str(cache_dir)})
+
+    def build(**changes: Any) -> Settings:
+        return dataclasses.replace(settings, **changes)
+
+    return build
+
+
+@pytest.fixture
+def batch_factory() -> Callable[..., NDArray[np.float32]]:
+    """Normal noise as the network's input, seeded by a word, as the parity data has it."""
+
+    def build(height: int, width: int, *, tag: str = "", count: int = 1) -> NDArray[np.float32]:
+        rng = np.random.Generator(np.random.PCG64(len(tag)))
+        return rng.standard_normal((count, 3, height, width)).astype(np.float32)
+
+    return build

@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from shared.errors import ModelError, WeightsInvalid, WeightsUnavailable
+from worker.model.checkpoint import load_network
+from worker.model.graph import ensure_graph, export_model, graph_path
+from worker.model.openvino_import import import_openvino
+from worker.model.weights import Weights, resolve_weights
+
+ROOT = Path(__file__).parents[4]
+BatchFactory = Callable[..., NDArray[np.float32]]
+
+
+@pytest.fixture(scope="module")
+def network(random_weights: Weights) -> torch.nn.Module:
+    return load_network(random_weights)
+
+
+def by_torch(network: torch.nn.Module, batch: NDArray[np.float32]) -> NDArray[Any]:
+    with torch.inference_mode():
+        found: NDArray[Any] = network(torch.from_numpy(batch)).numpy()
+    return found
+
+
+def by_openvino(path: Path, batch: NDArray[np.float32]) -> NDArray[Any]:
+    core = import_openvino().Core()
+    compiled = core.compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    found: NDArray[Any] = compiled([batch])[0]
+    return found
+
+
+def test_a_graph_is_named_after_its_format_and_the_hash_of_its_weights(tmp_path: Path):
+    weights = Weights(name="mine.pt", path=tmp_path / "mine.pt", sha256="ab" * 32)
+
+    assert graph_path(weights, tmp_path) == tmp_path / "graphs" / f"midas-small-v1-{'ab' * 32}.onnx"
+
+
+@pytest.mark.parametrize(("count", "size"), [(1, (64, 96)), (2, (192, 256)), (3, (32, 32)), (2, (256, 32))])
+def test_one_graph_takes_any_number_of_pictures_of_any_size(
+    random_graph: Path,
+    network: torch.nn.Module,
+    batch_factory: BatchFactory,
+    count: int,
+    size: tuple[int, int],
+):
+    batch = batch_factory(*size, count=count)
+    wanted = by_torch(network, batch)
+
+    found = by_openvino(random_graph, batch)
+
+    assert found.shape == (count, *size)
+    assert np.abs(found - wanted).max() / wanted.max() < 1e-4
+
+
+def test_the_graph_is_standard_onnx_that_another_runtime_runs_alike(
+    random_graph: Path, network: torch.nn.Module, batch_factory: BatchFactory
+):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    session = onnxruntime.InferenceSession(str(random_graph), providers=["CPUExecutionProvider"])
+    batch = batch_factory(96, 64, count=2)
+    wanted = by_torch(network, batch)
+
+    (found,) = session.run(None, {"image": batch})
+
+    assert [(i.name, i.type, i.shape[1]) for i in session.get_inputs()] == [("image", "tensor(float)", 3)]
+    assert [(o.name, o.type, len(o.shape)) for o in session.get_outputs()] == [("depth", "tensor(float)", 3)]
+    assert np.abs(found - wanted).max() / wanted.max() < 1e-4
+
+
+def test_a_cached_graph_is_used_where_nothing_can_be_exported(
+    random_graph: Path, cache_dir: Path, random_weights
+):
+    before = random_graph.stat()
+
+    assert ensure_graph(random_weights, cache_dir) == random_graph
+    assert random_graph.stat().st_mtime_ns == before.st_mtime_ns
+
+
+ENSURE = """
+import sys
+from pathlib import Path
+from worker.model.graph import ensure_graph
+from worker.model.weights import resolve_weights
+cache = Path(sys.argv[1])
+print(ensure_graph(resolve_weights("random", cache), cache).stat().st_ino, "torch" in sys.modules)
+"""
+
+
+def test_of_many_processes_that_ask_at_once_one_exports_and_none_loads_torch(tmp_path: Path):
+    left_behind = tmp_path / "graphs" / "export-killed"
+    left_behind.mkdir(parents=True)
+    (left_behind / "half.onnx").write_bytes(b"half a graph")
+    command = [sys.executable, "-c", ENSURE, str(tmp_path)]
+    processes = [
+        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+
+    answers = [process.communicate(timeout=120) for process in processes]
+
+    # A second export would have replaced the file that the first process saw.
+    graphs = list((tmp_path / "graphs").glob("*.onnx"))
+    assert [graph.stat().st_ino for graph in graphs] == [int(answers[0][0].split()[0])]
+    assert answers == [(f"{graphs[0].stat().st_ino} False\n", "")] * 3
+    assert {path.name for path in (tmp_path / "graphs").iterdir()} == {graphs[0].name, "export.lock"}
+
+
+def test_weights_that_are_refused_are_refused_to_the_caller_and_leave_no_graph(
+    tmp_path: Path, random_tensors: dict[str, Tensor]
+):
+    path = tmp_path / "few.pt"
+    torch.save({"scratch.output_conv.4.bias": random_tensors["scratch.output_conv.4.bias"]}, path)
+
+    with pytest.raises(WeightsInvalid, match=r"few\.pt does not hold weights of MiDaS_small: it lacks"):
+        ensure_graph(resolve_weights(str(path), tmp_path), tmp_path)
+
+    assert [path.name for path in (tmp_path / "graphs").iterdir()] == ["export.lock"]
+
+
+def test_a_file_that_changed_since_it_was_hashed_is_not_exported_under_the_old_hash(tmp_path: Path):
+    path = tmp_path / "mine.pt"
+    path.write_bytes(b"before")
+    weights = resolve_weights(str(path), tmp_path)
+    path.write_bytes(b"after")
+
+    with pytest.raises(WeightsInvalid, match="changed while it was read"):
+        ensure_graph(weights, tmp_path)
+
+
+def test_a_file_that_vanished_since_it_was_hashed_is_unavailable(tmp_path: Path):
+    path = tmp_path / "mine.pt"
+    path.write_bytes(b"before")
+    weights = resolve_weights(str(path), tmp_path)
+    path.unlink()
+
+    with pytest.raises(WeightsUnavailable, match=r"mine\.pt"):
+        ensure_graph(weights, tmp_path)
+
+
+def test_a_cache_that_cannot_be_written_is_named_in_the_error(tmp_path: Path, random_weights: Weights):
+    (tmp_path / "graphs").write_text("a file where the folder belongs")
+
+    with pytest.raises(ModelError, match=f"cannot be cached in {tmp_path}/graphs: File exists"):
+        ensure_graph(random_weights, tmp_path)
+
+
+def test_an_onnx_export_is_one_file(random_graph: Path, cache_dir: Path, tmp_path: Path):
+    out = tmp_path / "midas.onnx"
+
+    assert export_model("random", cache_dir, "onnx", out) == (out,)
+    assert out.read_bytes() == random_graph.read_bytes()
+    assert os.listdir(tmp_path) == ["midas.onnx"]
+
+
+def test_an_openvino_export_is_two_files_that_openvino_runs_alike(
+    random_graph: Path, cache_dir: Path, tmp_path: Path, batch_factory: BatchFactory
+):
+    out = tmp_path / "midas.xml"
+    batch = batch_factory(64, 96, count=2)
+
+    written = export_model("random", cache_dir, "openvino", out)
+
+    assert written == (out, tmp_path / "midas.bin")
+    assert np.array_equal(by_openvino(out, batch), by_openvino(random_graph, batch))
+
+
+@pytest.mark.parametrize(
+    ("format", "out", "complaint"),
+    [
+        ("torchscript", "midas.pt", "format must be onnx or openvino"),
+        ("openvino", "midas.onnx", r"ends in \.xml"),
+        ("openvino", "nowhere/midas.xml", r"nowhere/midas\.xml cannot be written"),
+        ("onnx", "nowhere/midas.onnx", r"nowhere/midas\.onnx cannot be written: No such file"),
+    ],
+)
+def test_an_export_that_cannot_be_written_says_why(
+    random_graph: Path, cache_dir: Path, tmp_path: Path, format: str, out: str, complaint: str
+):
+    with pytest.raises(ModelError, match=complaint):
+        export_model("random", cache_dir, format, tmp_path / out)

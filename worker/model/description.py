@@ -1,0 +1,42 @@
+"""What there is to say about the model as it is set up here, for `fathom model info`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shared.settings import Settings
+from worker.model.engines import MODEL
+from worker.model.graph import graph_path
+from worker.model.weights import resolve_weights
+
+#: Trainable parameters of MiDaS_small; a test counts them.
+PARAMETERS = 21_320_545
+
+
+def describe(settings: Settings) -> dict[str, Any]:
+    """Return the model's name and size, weights, engine, precision, and whether its graph is cached.
+
+    The precision is what inference would use here. Nothing is loaded or exported. Raises
+    WeightsUnavailable, WeightsInvalid or SettingsError.
+    """
+    weights = resolve_weights(settings.weights, settings.cache_dir)
+    graph = graph_path(weights, settings.cache_dir)
+    return {
+        "model": MODEL,
+        "weights": weights.name,
+        "path": str(weights.path) if weights.path else None,
+        "sha256": weights.sha256,
+        "engine": settings.engine,
+        "precision": _precision(settings),
+        "parameters": PARAMETERS,
+        "graph": str(graph),
+        "graph_cached": graph.exists(),
+    }
+
+
+def _precision(settings: Settings) -> str:
+    if settings.precision != "bf16" or settings.engine == "torch":
+        return settings.precision.replace("auto", "f32")
+    from worker.model.openvino_engine import choose_precision, cpu_capabilities
+
+    return choose_precision(settings.precision, cpu_capabilities())

@@ -1,0 +1,109 @@
+"""What runs the network: one protocol, and the engine that the settings ask for."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.errors import ModelError
+from shared.settings import Settings
+from worker.model.graph import ensure_graph
+from worker.model.preprocess import MULTIPLE
+from worker.model.weights import Weights, resolve_weights
+
+logger = logging.getLogger(__name__)
+
+MODEL = "MiDaS_small"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineInfo:
+    """What made a prediction; part of every sidecar."""
+
+    model: str = MODEL
+    #: `official`, `starter`, `random`, or the name of the file.
+    weights: str
+    weights_sha256: str
+    #: `openvino` or `torch`.
+    engine: str
+    #: What the arithmetic is done in, `f32` or `bf16`; never `auto`.
+    precision: str
+
+
+class InferenceEngine(Protocol):
+    """Runs the network, one picture at a time, on one thread. Not to be shared between threads."""
+
+    @property
+    def info(self) -> EngineInfo: ...
+
+    def predict(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return relative inverse depth, h x w, for a prepared photo, 1 x 3 x h x w.
+
+        The array is the caller's own. Raises ModelError if the network cannot be run.
+        """
+
+
+def prepare_engine(settings: Settings) -> None:
+    """Find the weights and have the network's graph in the cache, so that every child loads it fast.
+
+    Nothing is loaded into this process. Raises what `load_engine` raises.
+    """
+    weights = resolve_weights(settings.weights, settings.cache_dir)
+    if settings.engine == "openvino":
+        ensure_graph(weights, settings.cache_dir)
+
+
+def load_engine(settings: Settings) -> InferenceEngine:
+    """Load the weights and the engine that `settings` name; only that engine's packages are imported.
+
+    Raises WeightsUnavailable, WeightsInvalid or ModelError, each saying what to do.
+    """
+    weights = resolve_weights(settings.weights, settings.cache_dir)
+    engine = (
+        _load_torch(weights, settings) if settings.engine == "torch" else _load_openvino(weights, settings)
+    )
+    _log_loaded(engine.info)
+    return engine
+
+
+def check_batch(batch: NDArray[np.float32]) -> None:
+    """Raise ModelError unless `batch` is float32, 1 x 3 x h x w, with sides multiples of 32.
+
+    For other sides the network's constant padding is not that of the official network.
+    """
+    fits = batch.ndim == 4 and batch.shape[:2] == (1, 3) and batch.dtype == np.float32
+    if not fits or any(side == 0 or side % MULTIPLE for side in batch.shape[2:]):
+        raise ModelError(
+            f"The network takes float32 1 x 3 x h x w, h and w multiples of {MULTIPLE}, "
+            f"not {batch.dtype} {' x '.join(map(str, batch.shape))}."
+        )
+
+
+def _load_openvino(weights: Weights, settings: Settings) -> InferenceEngine:
+    from worker.model.openvino_engine import OpenVinoEngine
+
+    return OpenVinoEngine(ensure_graph(weights, settings.cache_dir), weights, precision=settings.precision)
+
+
+def _load_torch(weights: Weights, settings: Settings) -> InferenceEngine:
+    try:
+        from worker.model.torch_engine import TorchEngine
+    except ModuleNotFoundError as exc:
+        raise ModelError(
+            f"The engine torch needs the package {exc.name}: run `pip install 'fathom-depth[model]'`, "
+            "or set FATHOM_ENGINE=openvino."
+        ) from exc
+    return TorchEngine(weights, precision=settings.precision)
+
+
+def _log_loaded(info: EngineInfo) -> None:
+    extra = {"action": "load_engine", "weights": info.weights, "weights_sha256": info.weights_sha256}
+    if info.weights == "random":
+        logger.warning("The network runs on random weights: what comes out are not depth maps.", extra=extra)
+        return
+    line = "The network %s runs on the %s weights, by %s in %s."
+    logger.info(line, info.model, info.weights, info.engine, info.precision, extra=extra)

@@ -1,0 +1,148 @@
+"""Download the official checkpoint: the only place where Fathom asks the internet for anything."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+
+from shared.errors import ModelError, WeightsUnavailable
+from worker.model.weights import OFFICIAL_SHA256, Weights, official_path, sha256_of
+
+OFFICIAL_URL = "https://github.com/isl-org/MiDaS/releases/download/v2_1/midas_v21_small_256.pt"
+
+#: Called with the bytes there are and, where the server says so, the bytes there will be.
+Progress = Callable[[int, int | None], None]
+
+#: The file has 86 MB; something else that does not end must not fill the disk.
+_MAX_BYTES = 256 * 2**20
+_CHUNK = 2**20
+_OFFLINE = "Without it Fathom goes on with the weights it has; try `fathom model fetch` again later."
+
+
+def fetch_official(
+    cache_dir: Path,
+    *,
+    timeout: float = 5.0,
+    progress: Progress | None = None,
+    url: str = OFFICIAL_URL,
+    sha256: str = OFFICIAL_SHA256,
+) -> Path:
+    """Download the official checkpoint into the cache, verify it, and return its path.
+
+    A checkpoint that is there and right is kept. `timeout` is in seconds: until the answer
+    begins, and between two pieces of it. `sha256` is the start, or all, of the hash the file
+    must have; where PyTorch is installed its entries are checked too. Raises ModelError, and
+    leaves no file behind.
+    """
+    path = official_path(cache_dir)
+    if path.is_file() and sha256_of(path).startswith(sha256):
+        return path
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _part_of(path) as part:
+            _download(url, part, timeout, progress or _no_progress)
+            _verify(part, sha256, url)
+            os.replace(part, path)
+    except OSError as exc:
+        raise ModelError(f"The checkpoint cannot be written to {path.parent}: {exc.strerror}.") from exc
+    return path
+
+
+@contextlib.contextmanager
+def _part_of(path: Path) -> Iterator[Path]:
+    """Yield where to write what will become `path`; whatever is left there at the end is deleted."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        yield part
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _download(url: str, part: Path, timeout: float, progress: Progress) -> None:
+    try:
+        with httpx.Client(timeout=timeout, follow_redirects=True) as client:
+            response = _answer(client, url, timeout)
+            with contextlib.closing(response), part.open("wb") as file:
+                for piece in _pieces(response, progress):
+                    file.write(piece)
+                file.flush()
+                os.fsync(file.fileno())
+    except httpx.HTTPError as exc:
+        raise WeightsUnavailable(f"The download from {url} broke off: {_reason(exc)}. {_OFFLINE}") from exc
+
+
+def _answer(client: httpx.Client, url: str, timeout: float) -> httpx.Response:
+    """Return the response, its body unread, or give up after `timeout` seconds in all.
+
+    The wait is on a thread because httpx bounds each step alone, and looking up a name, which
+    may take half a minute without a network, not at all.
+    """
+    answers: queue.Queue[httpx.Response | Exception] = queue.Queue()
+
+    def ask() -> None:
+        try:
+            answers.put(client.send(client.build_request("GET", url), stream=True))
+        except Exception as exc:
+            # Whatever it is, it belongs to the caller and not on this thread.
+            answers.put(exc)
+
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        answer = answers.get(timeout=timeout)
+    except queue.Empty as exc:
+        raise WeightsUnavailable(f"No answer from {url} within {timeout:g} seconds. {_OFFLINE}") from exc
+    if isinstance(answer, httpx.HTTPError):
+        raise WeightsUnavailable(f"{url} cannot be reached: {_reason(answer)}. {_OFFLINE}") from answer
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def _pieces(response: httpx.Response, progress: Progress) -> Iterator[bytes]:
+    response.raise_for_status()
+    length = response.headers.get("Content-Length", "")
+    total = int(length) if length.isdecimal() else None
+    done = 0
+    for piece in response.iter_bytes(_CHUNK):
+        done += len(piece)
+        if done > _MAX_BYTES:
+            raise ModelError(
+                f"{response.url} sends more than {_MAX_BYTES // 2**20} MB: that is no checkpoint."
+            )
+        progress(done, total)
+        yield piece
+
+
+def _verify(part: Path, sha256: str, url: str) -> None:
+    """Raise ModelError unless `part` has the hash and, where it can be read, the right entries."""
+    with part.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if not found.startswith(sha256):
+        raise ModelError(
+            f"What {url} sent is not the official checkpoint: its SHA-256 starts with "
+            f"{found[: len(sha256)]}, not {sha256}. Nothing was kept."
+        )
+    if all(importlib.util.find_spec(package) for package in ("torch", "timm")):
+        from worker.model.checkpoint import load_network
+
+        load_network(Weights(name="official", path=part, sha256=found))
+
+
+def _reason(exc: httpx.HTTPError) -> str:
+    if isinstance(exc, httpx.HTTPStatusError):
+        return f"the server answered {exc.response.status_code}"
+    if isinstance(exc, httpx.TimeoutException):
+        return "the server stopped answering"
+    return str(exc) or type(exc).__name__
+
+
+def _no_progress(done: int, total: int | None) -> None:
+    """Report to nobody."""

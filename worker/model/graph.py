@@ -1,0 +1,150 @@
+"""The exported network: one ONNX graph for every shape, made once and cached under its weights' hash.
+
+The export runs in a process of its own, so that the caller never loads torch: a worker child
+stays small, and starts fast once the graph is there.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from shared.errors import ModelError, WeightsInvalid, WeightsUnavailable
+from worker.model.openvino_import import import_openvino
+from worker.model.weights import Weights, resolve_weights
+
+#: Part of every graph's name. Raise it when the exported graph changes for the same weights.
+GRAPH_FORMAT = 1
+
+EXPORT_FORMATS = ("onnx", "openvino")
+
+#: Exit status of the export when it printed an error of ours, as JSON.
+EXPORT_REFUSED = 3
+
+#: What the export imports; the worker's image does without them.
+_NEEDED_TO_EXPORT = ("torch", "timm", "onnx", "safetensors")
+
+_EXPORT_SECONDS = 300
+_EXPORT_FOLDER = "export-"
+_ROOT = Path(__file__).parents[2]
+
+
+def graph_path(weights: Weights, cache_dir: Path) -> Path:
+    """Return where the graph of `weights` is cached, whether it is there or not."""
+    return cache_dir / "graphs" / f"midas-small-v{GRAPH_FORMAT}-{weights.sha256}.onnx"
+
+
+def ensure_graph(weights: Weights, cache_dir: Path) -> Path:
+    """Return the path of the graph of `weights`, exporting it first if it is not cached.
+
+    Of several processes that ask at once, one exports and the others wait for it. The graph
+    takes float32 N x 3 x H x W, normalised RGB with H and W multiples of 32, and gives
+    N x H x W. Raises ModelError if it cannot be made.
+    """
+    path = graph_path(weights, cache_dir)
+    if path.exists():
+        return path
+    try:
+        with _locked(path.parent):
+            if not path.exists():
+                _export(weights, path)
+    except OSError as exc:
+        raise ModelError(f"The depth network cannot be cached in {path.parent}: {exc.strerror}.") from exc
+    return path
+
+
+def export_model(weights_spec: str, cache_dir: Path, format: str, out: Path) -> tuple[Path, ...]:
+    """Write the network for use elsewhere, as `format` `onnx` or `openvino`; return the files written.
+
+    `openvino` writes `out`, whose name must end in .xml, and a .bin beside it. Raises
+    ModelError if a file cannot be written.
+    """
+    if format not in EXPORT_FORMATS:
+        raise ModelError(f"The format must be {' or '.join(EXPORT_FORMATS)}, not {format!r}.")
+    if format == "openvino" and out.suffix != ".xml":
+        raise ModelError(f"An OpenVINO network is written to a file whose name ends in .xml, not to {out}.")
+    graph = ensure_graph(resolve_weights(weights_spec, cache_dir), cache_dir)
+    try:
+        return _write_onnx(graph, out) if format == "onnx" else _write_openvino(graph, out)
+    except OSError as exc:
+        raise ModelError(f"{out} cannot be written: {exc.strerror}.") from exc
+
+
+def _write_onnx(graph: Path, out: Path) -> tuple[Path, ...]:
+    shutil.copyfile(graph, out)
+    return (out,)
+
+
+def _write_openvino(graph: Path, out: Path) -> tuple[Path, ...]:
+    if not out.parent.is_dir():
+        raise ModelError(f"{out} cannot be written: there is no folder {out.parent}.")
+    openvino = import_openvino()
+    try:
+        openvino.save_model(openvino.Core().read_model(graph), out, compress_to_fp16=False)
+    except RuntimeError as exc:
+        raise ModelError(f"{out} cannot be written as an OpenVINO network.") from exc
+    return out, out.with_suffix(".bin")
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the one lock of `folder`. The kernel frees it when its holder dies."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "export.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _export(weights: Weights, path: Path) -> None:
+    """Export the graph of `weights` to `path`, which appears only when it is complete."""
+    _require_packages()
+    for left_behind in path.parent.glob(f"{_EXPORT_FOLDER}*"):
+        # Only the holder of the lock writes here: this is from an export that was killed.
+        shutil.rmtree(left_behind, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=_EXPORT_FOLDER) as folder:
+        written = Path(folder) / path.name
+        _run_export(weights, written)
+        os.replace(written, path)
+
+
+def _require_packages() -> None:
+    missing = [name for name in _NEEDED_TO_EXPORT if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ModelError(
+            f"Preparing the depth network for these weights takes {', '.join(missing)}: run "
+            "`pip install 'fathom-depth[model]'` here, or copy the cache's folder `graphs` from "
+            "a machine that has prepared it."
+        )
+
+
+def _run_export(weights: Weights, out: Path) -> None:
+    """Run `python -m worker.model.export` and translate its failure."""
+    # Warnings of torch's exporter are no business of whoever waits for a worker to start.
+    command = [sys.executable, "-W", "ignore", "-m", "worker.model.export"]
+    command += [weights.spec, weights.sha256, str(out.absolute())]
+    try:
+        ended = subprocess.run(
+            command, cwd=_ROOT, capture_output=True, text=True, timeout=_EXPORT_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired as exc:
+        raise ModelError(f"Preparing the depth network took more than {_EXPORT_SECONDS} seconds.") from exc
+    if ended.returncode == EXPORT_REFUSED:
+        raise _refusal(ended.stdout)
+    if ended.returncode != 0:
+        last_line = (ended.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise ModelError(f"Preparing the depth network ended with status {ended.returncode}: {last_line}")
+
+
+def _refusal(stdout: str) -> ModelError:
+    error = json.loads(stdout)
+    kinds = {kind.code: kind for kind in (WeightsInvalid, WeightsUnavailable)}
+    return kinds.get(error["code"], ModelError)(error["message"])
