@@ -129,6 +129,12 @@ class ImageTooSmall(ImageError):
     code = "image_too_small"
 
 
+class InputMissing(ImageError):
+    """The picture's file is no longer in the object store."""
+
+    code = "input_missing"
+
+
 class WorkerCrashed(ImageError):
     """The picture crashed the worker three times and was given up."""
 
@@ -182,6 +188,12 @@ class JobStoreUnavailable(Unavailable):
     """The job store (Redis) cannot be reached."""
 
     code = "job_store_unavailable"
+
+
+class JobStoreFull(JobStoreUnavailable):
+    """The job store (Redis) is out of memory; jobs that end and are deleted free some."""
+
+    code = "job_store_full"
 
 
 class ObjectStoreUnavailable(Unavailable):

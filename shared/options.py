@@ -66,7 +66,9 @@ class Options(BaseModel):
     heatmap_format: HeatmapFormat = Field(
         default=HeatmapFormat.PNG, description="`png` is indexed and lossless; `jpeg` is smaller."
     )
-    colormap: Colormap = Field(default=Colormap.INFERNO, description="Colours of the heatmap; near is bright.")
+    colormap: Colormap = Field(
+        default=Colormap.INFERNO, description="Colours of the heatmap; near is bright."
+    )
     invert: bool = Field(default=False, description="Swap near and far in the heatmap.")
     clip: Annotated[tuple[float, float], BeforeValidator(_clip)] = Field(
         default=(0.0, 100.0),

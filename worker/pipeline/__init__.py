@@ -1,1 +1,1 @@
-"""From the bytes of a picture to the files of its depth: decode, infer, colour, encode."""
+"""From a photo's bytes to its depth maps: decode, infer, upsample, colour, encode."""

@@ -1,0 +1,109 @@
+"""Pictures made for tests, and files of them in every format."""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+import zlib
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pillow_heif import register_heif_opener
+
+from worker.pipeline.photo import Limits
+
+register_heif_opener()
+
+LIMITS = Limits(max_pixels=100_000_000, min_side=16, max_bytes=256 * 2**20)
+
+#: The corners of `scene`: top left, top right, bottom left, bottom right.
+RED, GREEN, BLUE, WHITE = (220, 20, 30), (30, 200, 40), (20, 40, 210), (250, 250, 250)
+
+#: Pillow's name of each format, and what to save with so that colours survive.
+WRITERS: dict[str, dict[str, Any]] = {
+    "JPEG": {"quality": 95, "subsampling": 0},
+    "PNG": {},
+    "WEBP": {"lossless": True},
+    "TIFF": {},
+    "BMP": {},
+    "GIF": {},
+    "HEIF": {"quality": 95, "chroma": 444},
+    "AVIF": {"quality": 95, "subsampling": "4:4:4", "speed": 9},
+}
+
+WITH_EXIF = ("JPEG", "PNG", "WEBP", "TIFF", "HEIF", "AVIF")
+
+#: What Fathom calls them.
+NAMES = {name: name.lower() for name in WRITERS}
+
+
+def scene(height: int = 96, width: int = 128) -> NDArray[np.uint8]:
+    """Four corners of known colours: no turn or mirror image of it is the same."""
+    picture = np.empty((height, width, 3), np.uint8)
+    picture[: height // 2, : width // 2] = RED
+    picture[: height // 2, width // 2 :] = GREEN
+    picture[height // 2 :, : width // 2] = BLUE
+    picture[height // 2 :, width // 2 :] = WHITE
+    return picture
+
+
+def corners(picture: NDArray[np.uint8]) -> list[tuple[int, ...]]:
+    """Return the colours in the middle of the four quarters."""
+    height, width = picture.shape[:2]
+    rows, columns = (height // 4, 3 * height // 4), (width // 4, 3 * width // 4)
+    return [tuple(int(v) for v in picture[y, x]) for y in rows for x in columns]
+
+
+def texture(height: int = 96, width: int = 128, seed: int = 7) -> NDArray[np.uint8]:
+    """A picture with something going on in every block, so that no truncation goes unseen."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (-(-height // 8), -(-width // 8), 3), np.uint8)
+    return np.kron(coarse, np.ones((8, 8, 1), np.uint8))[:height, :width]
+
+
+def save(image: Image.Image | NDArray[Any], file_format: str, **options: Any) -> bytes:
+    """Return a file in one of Pillow's formats."""
+    picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    file = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        picture.save(file, file_format, **(WRITERS.get(file_format, {}) | options))
+    return file.getvalue()
+
+
+def save_turned(upright: NDArray[np.uint8], file_format: str, orientation: int) -> bytes:
+    """Return a file whose pixels lie as a camera stores them, and whose EXIF says how to turn them."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return save(
+        lay(upright, orientation), file_format, exif=exif if file_format == "TIFF" else exif.tobytes()
+    )
+
+
+def lay(upright: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """Return the pixels as stored under an EXIF orientation, by the table in CIPA DC-008."""
+    laid = {
+        1: lambda p: p,
+        2: lambda p: p[:, ::-1],
+        3: lambda p: p[::-1, ::-1],
+        4: lambda p: p[::-1],
+        5: lambda p: p.transpose(1, 0, 2),
+        6: lambda p: np.rot90(p, 1),
+        7: lambda p: p[::-1, ::-1].transpose(1, 0, 2),
+        8: lambda p: np.rot90(p, -1),
+    }[orientation](upright)
+    return np.ascontiguousarray(laid)
+
+
+def png_chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def png(width: int, height: int, *extra: bytes, depth: int = 8, colour: int = 2, body: bytes = b"") -> bytes:
+    """Return a PNG made by hand, which may say what is not true."""
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    chunks = [png_chunk(b"IHDR", header), *extra, png_chunk(b"IDAT", body), png_chunk(b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)

@@ -1,0 +1,164 @@
+"""Folders through real processes: names, failures, crashes, and a range of their own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from shared.errors import RequestError, WeightsUnavailable
+from shared.jobs import Phase
+from shared.options import Options
+from shared.settings import Settings
+from tests.fakes_engine import load_crashing_engine, load_luminance_engine, load_nothing
+from tests.unit.pipeline.pictures import save, save_turned, scene, texture
+from worker.pipeline.folder import FolderProgress, FolderSummary, run_folder
+
+SETTINGS = Settings.from_environ({})
+
+#: The picture that kills the process of `load_crashing_engine`.
+DEADLY = np.full((64, 64, 3), 255, np.uint8)
+
+
+def run(source: Path, out: Path, **given: Any) -> FolderSummary:
+    load = given.pop("load", load_luminance_engine)
+    options = Options.parse(given.pop("options", {}))
+    return run_folder(source, out, options, SETTINGS, load=load, **given)
+
+
+def put(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+
+
+def tree(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.fixture
+def album(tmp_path: Path) -> Path:
+    album = tmp_path / "in"
+    photo = save(texture(), "JPEG")
+    put(album / "a.JPG", photo)
+    put(album / "2024" / "夏休み" / "海 🌊.jpeg", photo)
+    put(album / "2024" / "a.jpg", save(texture(), "PNG"))
+    put(album / "2025" / "a.jpg", save_turned(scene(), "JPEG", 6))
+    put(album / "same.png", save(texture(), "PNG"))
+    put(album / "same.jpg", photo)
+    put(album / "no suffix", photo)
+    put(album / "notes.txt", b"not a photo, and not taken for one")
+    put(album / ".hidden.jpg", photo)
+    put(album / "bad" / "text.jpg", b"This is a text.")
+    put(album / "bad" / "empty.png", b"")
+    put(album / "bad" / "half.jpg", photo[: len(photo) // 2])
+    put(album / "bad" / "tiny.gif", save(texture(8, 8), "GIF"))
+    return album
+
+
+def test_a_folder_gives_a_heatmap_for_every_photo_and_a_reason_for_every_other(
+    album: Path, tmp_path: Path
+) -> None:
+    summary = run(album, tmp_path / "out", sidecars=False)
+
+    assert tree(tmp_path / "out") == [
+        "2024/a.png",
+        "2024/夏休み/海 🌊.png",
+        "2025/a.png",
+        "a.png",
+        "no suffix.png",
+        "same.png",
+        "same.png.png",
+    ]
+    assert (summary.total, summary.succeeded, summary.weights) == (11, 7, "luminance")
+    assert {failure.name: failure.code for failure in summary.failures} == {
+        "bad/empty.png": "image_empty",
+        "bad/half.jpg": "image_corrupt",
+        "bad/text.jpg": "unsupported_format",
+        "bad/tiny.gif": "image_too_small",
+    }
+    assert all(failure.message.endswith(".") for failure in summary.failures)
+    with Image.open(tmp_path / "out" / "2025" / "a.png") as turned:
+        assert turned.size == (128, 96)
+
+
+def test_results_among_the_photos_are_not_photos(album: Path) -> None:
+    first = run(album, album / "depth")
+    second = run(album, album / "depth")
+
+    assert first.total == second.total == 11
+    assert len([name for name in tree(album / "depth") if name.endswith(".depth.json")]) == 7
+
+
+def test_no_result_is_written_over_a_photo(tmp_path: Path) -> None:
+    put(tmp_path / "a.png", save(texture(), "PNG"))
+    before = (tmp_path / "a.png").read_bytes()
+    with pytest.raises(RequestError, match=r"a\.png"):
+        run(tmp_path, tmp_path)
+
+    assert (tmp_path / "a.png").read_bytes() == before
+
+
+def test_a_single_file_and_an_empty_folder(tmp_path: Path) -> None:
+    put(tmp_path / "in" / "a.bin", save(texture(), "PNG"))
+    (tmp_path / "empty").mkdir()
+
+    assert run(tmp_path / "in" / "a.bin", tmp_path / "out").succeeded == 1
+    assert run(tmp_path / "empty", tmp_path / "out").total == 0
+
+
+def test_progress_counts_up_to_the_end(album: Path, tmp_path: Path) -> None:
+    seen: list[FolderProgress] = []
+    run(album, tmp_path / "out", on_progress=seen.append, jobs=2)
+
+    assert [progress.done for progress in seen] == list(range(1, 12))
+    assert seen[-1] == FolderProgress(phase=Phase.RENDER, done=11, total=11, failed=4)
+
+
+def test_a_run_normalised_as_a_whole_uses_one_range(tmp_path: Path) -> None:
+    for level in (60, 150, 250):
+        picture = texture()
+        picture[:48] = level
+        put(tmp_path / "in" / f"{level}.png", save(picture, "PNG"))
+    put(tmp_path / "in" / "bad.png", b"\x89PNG\r\n\x1a\n")
+    seen: list[FolderProgress] = []
+    summary = run(
+        tmp_path / "in", tmp_path / "out", options={"normalize": "job"}, on_progress=seen.append, jobs=2
+    )
+    facts = [json.loads((tmp_path / "out" / f"{level}.depth.json").read_bytes()) for level in (60, 150, 250)]
+
+    assert summary.succeeded == 3
+    assert facts[0]["range"] == facts[1]["range"] == facts[2]["range"]
+    assert facts[0]["range"]["low"] == min(f["min"] for f in facts)
+    assert facts[0]["range"]["high"] == max(f["max"] for f in facts)
+    assert [(p.phase, p.done) for p in seen] == [(Phase.MEASURE, n) for n in (1, 2, 3, 4)] + [
+        (Phase.RENDER, n) for n in (2, 3, 4)
+    ]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_photo_that_kills_its_process_fails_alone(tmp_path: Path, jobs: int) -> None:
+    for number in range(8):
+        put(tmp_path / "in" / f"{number}.png", save(DEADLY if number == 3 else texture(), "PNG"))
+    summary = run(tmp_path / "in", tmp_path / "out", load=load_crashing_engine, jobs=jobs, sidecars=False)
+
+    assert [(failure.name, failure.code) for failure in summary.failures] == [("3.png", "worker_crashed")]
+    assert tree(tmp_path / "out") == [f"{number}.png" for number in range(8) if number != 3]
+
+
+def test_no_network_is_an_error_of_the_run_and_not_of_each_photo(album: Path, tmp_path: Path) -> None:
+    with pytest.raises(WeightsUnavailable):
+        run(album, tmp_path / "out", load=load_nothing)
+
+
+def test_a_file_that_cannot_be_read_or_written_fails_alone(tmp_path: Path) -> None:
+    put(tmp_path / "in" / "a.png", save(texture(), "PNG"))
+    put(tmp_path / "in" / "b.png", save(texture(), "PNG"))
+    (tmp_path / "out" / "b.png" / "in the way").mkdir(parents=True)
+    summary = run(tmp_path / "in", tmp_path / "out", sidecars=False)
+
+    assert [(failure.name, failure.code) for failure in summary.failures] == [("b.png", "internal_error")]
+    assert tree(tmp_path / "out") == ["a.png"]

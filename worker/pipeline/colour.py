@@ -1,0 +1,59 @@
+"""Colour tables: 256 RGB colours from far to near."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import cv2
+import numpy as np
+
+from shared.options import Colormap
+from worker.pipeline.photo import Pixels
+
+#: Tables that OpenCV carries. Inferno, Magma and Viridis are by Smith and van der Walt
+#: (matplotlib 1.5, CC0), Turbo is by Mikhailov (Google, 2019, Apache 2.0).
+_OPENCV = {
+    Colormap.INFERNO: cv2.COLORMAP_INFERNO,
+    Colormap.MAGMA: cv2.COLORMAP_MAGMA,
+    Colormap.VIRIDIS: cv2.COLORMAP_VIRIDIS,
+    Colormap.TURBO: cv2.COLORMAP_TURBO,
+}
+
+#: ColorBrewer's 11-class Spectral (Brewer and Harrower, colorbrewer2.org, Apache 2.0), from
+#: its cold end to its warm one: neither end is the brighter, and depth viewers show near
+#: things in red.
+_SPECTRAL = "5e4fa2 3288bd 66c2a5 abdda4 e6f598 ffffbf fee08b fdae61 f46d43 d53e4f 9e0142"
+
+
+@cache
+def colour_table(colormap: Colormap, *, invert: bool = False) -> Pixels:
+    """Return a table, uint8, 256 x 3, RGB, not to be written to; `invert` swaps near and far."""
+    table = np.ascontiguousarray(_table(colormap)[::-1] if invert else _table(colormap))
+    table.flags.writeable = False
+    return table
+
+
+def colourise(indices: Pixels, table: Pixels, into: Pixels) -> Pixels:
+    """Look up each of H x W indices in a table, into an H x W x 3 array, which is returned."""
+    # Given a table of its own, applyColorMap keeps the order of its channels.
+    cv2.applyColorMap(indices, table.reshape(256, 1, 3), dst=into)
+    return into
+
+
+def _table(colormap: Colormap) -> Pixels:
+    steps = np.arange(256, dtype=np.uint8)
+    if colormap is Colormap.GRAY:
+        return np.repeat(steps[:, np.newaxis], 3, axis=1)
+    if colormap is Colormap.SPECTRAL:
+        return _interpolate(_SPECTRAL)
+    # OpenCV 5 takes a 1-D array for what it is: the result would not be 256 x 1 x 3.
+    bgr = cv2.applyColorMap(steps.reshape(256, 1), _OPENCV[colormap])
+    return np.asarray(bgr[:, 0, ::-1], np.uint8)
+
+
+def _interpolate(anchors: str) -> Pixels:
+    """Spread anchor colours evenly over 256 steps, linear in RGB between them."""
+    colours = np.array([list(bytes.fromhex(anchor)) for anchor in anchors.split()])
+    at = np.linspace(0, len(colours) - 1, 256)
+    channels = [np.interp(at, np.arange(len(colours)), colours[:, c]) for c in range(3)]
+    return np.asarray(np.rint(np.stack(channels, axis=1)), np.uint8)

@@ -1,0 +1,199 @@
+"""From the bytes of a file to an upright RGB photo; told by content, never by name.
+
+Nothing in a file is trusted. Its size is checked before a pixel is decoded, and a file
+that stops before its end or is damaged is refused as a whole: no depth map is ever made
+from part of a picture. What follows the end of a picture (the video of a motion photo,
+the second picture of a stereo camera) is ignored.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import cv2
+from PIL import (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    ExifTags,
+    GifImagePlugin,
+    Image,
+    ImageFile,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+from pillow_heif import options as heif_options
+from pillow_heif.as_plugin import HeifImageFile
+
+from shared.errors import ImageCorrupt, ImageEmpty, ImageTooLarge, UnsupportedFormat
+from shared.formats import HEAD_BYTES, Format, sniff_format
+from worker.pipeline.jpeg import decode_jpeg, reduction
+from worker.pipeline.photo import LeastSize, Limits, Photo, full_size
+from worker.pipeline.pixels import to_rgb, turn_upright
+
+#: The reader of each format, called directly: Image.open would try others as well.
+_READERS: dict[Format, type[ImageFile.ImageFile]] = {
+    Format.JPEG: JpegImagePlugin.JpegImageFile,
+    Format.PNG: PngImagePlugin.PngImageFile,
+    Format.WEBP: WebPImagePlugin.WebPImageFile,
+    Format.TIFF: TiffImagePlugin.TiffImageFile,
+    Format.BMP: BmpImagePlugin.BmpImageFile,
+    Format.GIF: GifImagePlugin.GifImageFile,
+    Format.HEIF: HeifImageFile,
+    Format.AVIF: AvifImagePlugin.AvifImageFile,
+}
+
+#: All that Pillow, its plugins, simplejpeg and OpenCV were seen to raise over a damaged file.
+_LIBRARY_ERRORS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    cv2.error,
+    struct.error,
+    zlib.error,
+)
+
+#: How Pillow says that a file may be sound but is of a kind it does not read.
+_NOT_READ = ("unknown pixel mode", "cannot handle", "Unsupported BMP")
+
+#: The last chunk of every PNG, whole. Pillow does without it.
+_PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
+
+_NEW_SUBFILE_TYPE = 254
+_DNG_VERSION = 50706
+
+
+def decode(data: bytes, limits: Limits, *, least_size: LeastSize = full_size) -> Photo:
+    """Decode a photo and turn it upright.
+
+    `least_size` says how small the result may be; only a JPEG is made smaller, by 2, 4 or 8.
+
+    Raises ImageEmpty, UnsupportedFormat, ImageCorrupt, ImageTooLarge or ImageTooSmall.
+    """
+    limits.check_bytes(len(data))
+    found = _tell_format(data)
+    with _guarded(limits):
+        image = _open(data, found)
+        limits.check_size(image.height, image.width)
+        if found is Format.JPEG:
+            return _decode_jpeg(data, image, least_size)
+        return _decode_other(data, image, found, limits)
+
+
+def limit_decoder_threads() -> None:
+    """Let the decoders use one thread: a worker runs one child for each core."""
+    cv2.setNumThreads(1)
+    heif_options.DECODE_THREADS = 1
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+
+
+def _tell_format(data: bytes) -> Format:
+    if not data:
+        raise ImageEmpty
+    found = sniff_format(data[:HEAD_BYTES])
+    if found is None:
+        raise UnsupportedFormat
+    return found
+
+
+@contextmanager
+def _guarded(limits: Limits) -> Iterator[None]:
+    """Translate what the libraries raise over a bad file, and silence what they warn of.
+
+    Pillow's own cap on pixels becomes ours for the while: it looks at sizes that appear
+    only during decoding, such as that of a TIFF's tile.
+    """
+    usual, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, limits.max_pixels
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except Image.DecompressionBombError as exc:
+        raise ImageTooLarge from exc
+    except _LIBRARY_ERRORS as exc:
+        raise ImageCorrupt from exc
+    finally:
+        Image.MAX_IMAGE_PIXELS = usual
+
+
+def _open(data: bytes, found: Format) -> ImageFile.ImageFile:
+    """Read a file's header, but no pixels."""
+    try:
+        image = _READERS[found](io.BytesIO(data))
+    except (SyntaxError, OSError) as exc:
+        if any(words in str(exc) for words in _NOT_READ):
+            raise UnsupportedFormat(f"This kind of {found.upper()} is not one Fathom reads.") from exc
+        raise
+    if found is Format.TIFF:
+        _refuse_camera_raw(data, image)
+    if found is Format.PNG and _PNG_END not in data:
+        raise ImageCorrupt
+    return image
+
+
+def _refuse_camera_raw(data: bytes, image: ImageFile.ImageFile) -> None:
+    """Refuse raw files, which are TIFFs whose first page is a thumbnail or a preview."""
+    tags = getattr(image, "tag_v2", {})
+    is_reduced = isinstance(kind := tags.get(_NEW_SUBFILE_TYPE, 0), int) and kind & 1
+    if is_reduced or _DNG_VERSION in tags or data[8:10] == b"CR":
+        raise UnsupportedFormat("This is a camera's raw file; export it as JPEG, PNG or TIFF first.")
+
+
+def _decode_jpeg(data: bytes, image: ImageFile.ImageFile, least_size: LeastSize) -> Photo:
+    orientation = _orientation(image)
+    height, width = _upright(image.height, image.width, orientation)
+    least = _upright(*least_size(height, width), orientation)
+    pixels = decode_jpeg(data, image, by=reduction(image.height, image.width, least))
+    return Photo(
+        rgb=turn_upright(pixels, orientation),
+        height=height,
+        width=width,
+        format=Format.JPEG,
+        orientation=orientation,
+    )
+
+
+def _decode_other(data: bytes, image: ImageFile.ImageFile, found: Format, limits: Limits) -> Photo:
+    if found is Format.AVIF:
+        # Only the container's own rotation counts, which Pillow hands on as EXIF.
+        image.info.pop("xmp", None)
+    before = _orientation(image) if found is Format.TIFF else None
+    image.load()
+    # The size in a HEIF's header need not be that of the picture inside.
+    limits.check_size(image.height, image.width)
+    # Pillow turns a TIFF upright by itself, and libheif a HEIF. PNG may have its EXIF
+    # after the pixels, so that it is read only now.
+    left = _orientation(image)
+    rgb = turn_upright(to_rgb(image), left)
+    applied = before or image.info.get("original_orientation") or left
+    return Photo(rgb=rgb, height=rgb.shape[0], width=rgb.shape[1], format=found, orientation=_valid(applied))
+
+
+def _upright(height: int, width: int, orientation: int) -> tuple[int, int]:
+    return (width, height) if orientation >= 5 else (height, width)
+
+
+def _orientation(image: ImageFile.ImageFile) -> int:
+    """Return the EXIF orientation that is yet to be applied; 1 where it cannot be read."""
+    try:
+        return _valid(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except _LIBRARY_ERRORS:
+        # Damaged metadata costs a picture its metadata, not its depth map.
+        return 1
+
+
+def _valid(orientation: object) -> int:
+    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1

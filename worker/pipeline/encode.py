@@ -1,0 +1,119 @@
+"""From arrays to files. Nothing of the source file but its pixels gets in: no EXIF, no place."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Iterator
+
+import numpy as np
+
+# It ships stubs but no py.typed marker.
+import simplejpeg  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+
+from shared.errors import ImageTooLarge
+from worker.pipeline.deflate import make_deflater
+from worker.pipeline.depth import Floats
+from worker.pipeline.photo import Pixels
+
+JPEG_QUALITY = 95
+
+#: libjpeg's own bound on a side (JPEG_MAX_DIMENSION).
+JPEG_MAX_SIDE = 65_500
+
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_GRAYSCALE = 0
+_INDEXED = 3
+
+#: PNG's filter "Up": each byte less the one above. A depth map is smooth, so that most
+#: differences are zero.
+_FILTER_UP = 2
+
+#: Rows filtered at a time: they stay in the processor's cache until they are compressed.
+_STRIP_ROWS = 32
+
+
+def encode_indexed_png(indices: Pixels, table: Pixels) -> bytes:
+    """Write H x W indices into a table of 256 colours as an 8-bit PNG with a palette.
+
+    Its pixels are those of an RGB PNG, with a third of the bytes to compress.
+    """
+    height, width = indices.shape
+    body = _deflate(indices, zlib.Z_RLE)
+    header = _header(height, width, 8, _INDEXED)
+    return _png(header, _chunk(b"PLTE", table.tobytes()), _chunk(b"IDAT", body))
+
+
+def encode_gray16_png(words: NDArray[np.uint16]) -> bytes:
+    """Write H x W words as a 16-bit grayscale PNG."""
+    height, width = words.shape
+    big_endian = words.astype(">u2").view(np.uint8).reshape(height, 2 * width)
+    # The low bytes are noise to run lengths.
+    body = _deflate(big_endian, zlib.Z_DEFAULT_STRATEGY)
+    return _png(_header(height, width, 16, _GRAYSCALE), _chunk(b"IDAT", body))
+
+
+def encode_jpeg(rgb: Pixels) -> bytes:
+    """Write H x W x 3 as a JPEG of quality 95, colour at half the resolution.
+
+    Raises ImageTooLarge if a side is longer than a JPEG's can be.
+    """
+    if max(rgb.shape) > JPEG_MAX_SIDE:
+        raise ImageTooLarge(
+            f"A JPEG has at most {JPEG_MAX_SIDE:,} pixels a side; ask for heatmap_format=png for "
+            f"this picture of {rgb.shape[1]:,} x {rgb.shape[0]:,}."
+        )
+    data: bytes = simplejpeg.encode_jpeg(rgb, quality=JPEG_QUALITY, colorspace="RGB", colorsubsampling="420")
+    return data
+
+
+def encode_pfm(values: Floats) -> bytes:
+    """Write H x W as a portable float map: `Pf`, little-endian (scale -1), rows bottom to top.
+
+    Format: Paul Debevec's, netpbm.sourceforge.net/doc/pfm.html.
+    """
+    height, width = values.shape
+    return b"Pf\n%d %d\n-1\n" % (width, height) + values[::-1].astype("<f4").tobytes()
+
+
+def encode_npy(values: Floats) -> bytes:
+    """Write H x W float32 in NumPy's own format, version 1.0, without pickles."""
+    file = io.BytesIO()
+    np.lib.format.write_array(file, values.astype("<f4", copy=False), version=(1, 0), allow_pickle=False)
+    return file.getvalue()
+
+
+def _png(*chunks: bytes) -> bytes:
+    return b"".join((_PNG_SIGNATURE, *chunks, _chunk(b"IEND", b"")))
+
+
+def _header(height: int, width: int, depth: int, colour_type: int) -> bytes:
+    return _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, 0))
+
+
+def _chunk(kind: bytes, body: bytes) -> bytes:
+    checksum = zlib.crc32(body, zlib.crc32(kind))
+    return b"".join((struct.pack(">I", len(body)), kind, body, struct.pack(">I", checksum)))
+
+
+def _deflate(rows: Pixels, strategy: int) -> bytes:
+    """Filter and compress the bytes of all rows."""
+    deflater = make_deflater(strategy)
+    parts = [deflater.compress(strip.data) for strip in _filter_up(rows)]
+    return b"".join((*parts, deflater.flush()))
+
+
+def _filter_up(rows: Pixels) -> Iterator[Pixels]:
+    """Yield strips of filtered rows, each valid until the next."""
+    height, width = rows.shape
+    strip = np.empty((_STRIP_ROWS, 1 + width), np.uint8)
+    strip[:, 0] = _FILTER_UP
+    # Above the first row there are zeros.
+    strip[0, 1:] = rows[0]
+    yield strip[:1]
+    for top in range(1, height, _STRIP_ROWS):
+        count = min(_STRIP_ROWS, height - top)
+        np.subtract(rows[top : top + count], rows[top - 1 : top - 1 + count], out=strip[:count, 1:])
+        yield strip[:count]

@@ -1,0 +1,177 @@
+"""The kinds of result, each made from the photo and its depth map."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+
+import cv2
+import numpy as np
+
+from shared.jobs import Range
+from shared.options import HeatmapFormat, Options, Output, Size
+from worker.pipeline.colour import colour_table, colourise
+from worker.pipeline.depth import DepthMap, Floats, to_bytes, to_words, upsample
+from worker.pipeline.encode import (
+    JPEG_MAX_SIDE,
+    encode_gray16_png,
+    encode_indexed_png,
+    encode_jpeg,
+    encode_npy,
+    encode_pfm,
+)
+from worker.pipeline.photo import LeastSize, Photo, Pixels, full_size
+from worker.pipeline.scratch import Scratch
+from worker.pipeline.stages import Stage, Stopwatch
+
+#: The longer side of each of the two pictures of a thumbnail; no picture is enlarged.
+THUMBNAIL_SIDE = 512
+
+
+class Rendering:
+    """One photo's results in the making; what several of them need is made once.
+
+    Its arrays live in the scratch buffers: use it up before the next photo.
+    """
+
+    def __init__(
+        self,
+        *,
+        photo: Photo,
+        prediction: Floats,
+        depth: DepthMap,
+        span: Range,
+        options: Options,
+        scratch: Scratch,
+        watch: Stopwatch,
+    ) -> None:
+        self.photo = photo
+        self.prediction = prediction
+        self.depth = depth
+        self.span = span
+        self.options = options
+        self.scratch = scratch
+        self.watch = watch
+        self.table = colour_table(options.colormap, invert=options.invert)
+
+    @cached_property
+    def indices(self) -> Pixels:
+        """The normalised map, uint8, H x W."""
+        with self.watch.time(Stage.NORMALISE):
+            return to_bytes(self.depth, self.span, self.scratch)
+
+    @cached_property
+    def colours(self) -> Pixels:
+        """The heatmap, RGB, H x W x 3."""
+        indices = self.indices
+        with self.watch.time(Stage.COLOUR):
+            return colourise(indices, self.table, self.scratch.take("rgb", (*indices.shape, 3), np.uint8))
+
+    def make(self, output: Output) -> bytes:
+        """Return the file of one output."""
+        return _MAKERS[output](self)
+
+
+def least_size_for(options: Options, network_size: LeastSize) -> LeastSize:
+    """Return how small a photo may be decoded for these options.
+
+    Twice the network's input, so that resizing down to it still averages; a thumbnail's
+    size where one is wanted; all of it where the photo itself is shown at full size.
+    """
+    if Output.SIDE_BY_SIDE in options.outputs and options.size is Size.ORIGINAL:
+        return full_size
+    shown = _thumbnail_size if Output.THUMBNAIL in options.outputs else _nothing
+
+    def least_size(height: int, width: int) -> tuple[int, int]:
+        network, thumbnail = network_size(height, width), shown(height, width)
+        return max(2 * network[0], thumbnail[0]), max(2 * network[1], thumbnail[1])
+
+    return least_size
+
+
+def _nothing(height: int, width: int) -> tuple[int, int]:
+    return 0, 0
+
+
+def _thumbnail_size(height: int, width: int) -> tuple[int, int]:
+    return _fit(height, width, THUMBNAIL_SIDE)
+
+
+def _fit(height: int, width: int, side: int) -> tuple[int, int]:
+    """Scale a size down, never up, until its longer side is at most `side`."""
+    scale = min(1.0, side / max(height, width))
+    return max(1, round(scale * height)), max(1, round(scale * width))
+
+
+def _heatmap(r: Rendering) -> bytes:
+    if r.options.heatmap_format is HeatmapFormat.JPEG:
+        colours = r.colours
+        with r.watch.time(Stage.ENCODE):
+            return encode_jpeg(colours)
+    indices = r.indices
+    with r.watch.time(Stage.ENCODE):
+        return encode_indexed_png(indices, r.table)
+
+
+def _depth16(r: Rendering) -> bytes:
+    with r.watch.time(Stage.NORMALISE):
+        words = to_words(r.depth)
+    with r.watch.time(Stage.ENCODE):
+        return encode_gray16_png(words)
+
+
+def _pfm(r: Rendering) -> bytes:
+    with r.watch.time(Stage.ENCODE):
+        return encode_pfm(r.depth.values)
+
+
+def _npy(r: Rendering) -> bytes:
+    with r.watch.time(Stage.ENCODE):
+        return encode_npy(r.depth.values)
+
+
+def _side_by_side(r: Rendering) -> bytes:
+    colours = r.colours
+    with r.watch.time(Stage.ENCODE):
+        # Two pictures beside each other must still fit into one JPEG.
+        height, width = _fit(colours.shape[0], colours.shape[1], JPEG_MAX_SIDE // 2)
+        return encode_jpeg(_pair(r, _resize(colours, height, width)))
+
+
+def _thumbnail(r: Rendering) -> bytes:
+    height, width = _thumbnail_size(r.photo.height, r.photo.width)
+    # Interpolated from the prediction itself: the full map would have to be shrunk again.
+    small = Scratch()
+    with r.watch.time(Stage.UPSAMPLE):
+        depth = upsample(r.prediction, height, width, small)
+    with r.watch.time(Stage.NORMALISE):
+        indices = to_bytes(depth, r.span, small)
+    with r.watch.time(Stage.COLOUR):
+        colours = colourise(indices, r.table, np.empty((height, width, 3), np.uint8))
+    with r.watch.time(Stage.ENCODE):
+        return encode_jpeg(_pair(r, colours))
+
+
+def _pair(r: Rendering, colours: Pixels) -> Pixels:
+    """Put the photo, resized to the heatmap's size, to the left of the heatmap."""
+    height, width = colours.shape[:2]
+    both: Pixels = r.scratch.take("pair", (height, 2 * width, 3), np.uint8)
+    both[:, :width] = _resize(r.photo.rgb, height, width)
+    both[:, width:] = colours
+    return both
+
+
+def _resize(rgb: Pixels, height: int, width: int) -> Pixels:
+    if rgb.shape[:2] == (height, width):
+        return rgb
+    return np.asarray(cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+_MAKERS: dict[Output, Callable[[Rendering], bytes]] = {
+    Output.HEATMAP: _heatmap,
+    Output.DEPTH16: _depth16,
+    Output.PFM: _pfm,
+    Output.NPY: _npy,
+    Output.SIDE_BY_SIDE: _side_by_side,
+    Output.THUMBNAIL: _thumbnail,
+}

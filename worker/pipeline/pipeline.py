@@ -1,0 +1,139 @@
+"""The pipeline: a photo's bytes in, its result files out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from shared.jobs import Range
+from shared.layout import SIDECAR, content_type, output_file
+from shared.options import Options, Size
+from shared.settings import Settings
+from worker.model.preprocess import network_size, prepare
+from worker.pipeline.decode import decode, limit_decoder_threads
+from worker.pipeline.depth import DepthMap, Floats, own_range, upsample
+from worker.pipeline.outputs import Rendering, least_size_for
+from worker.pipeline.photo import Limits, Photo, full_size
+from worker.pipeline.scratch import Scratch
+from worker.pipeline.sidecar import Facts, encode_sidecar
+from worker.pipeline.stages import Stage, Stopwatch
+
+if TYPE_CHECKING:
+    from worker.model.engines import InferenceEngine
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultFile:
+    """A file made from a photo."""
+
+    #: The output's name in the API; `depth` for the sidecar.
+    output: str
+    file_name: str
+    content_type: str
+    data: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Seen:
+    """A photo and what the network made of it. The map's values live in the scratch buffers."""
+
+    photo: Photo
+    input_size: tuple[int, int]
+    prediction: Floats
+    depth: DepthMap
+
+
+class Pipeline:
+    """Turns photos into results, one at a time, on one thread.
+
+    It keeps large buffers from photo to photo, so a pipeline must not be shared between
+    threads. The same photo, options and engine give the same bytes.
+    """
+
+    def __init__(self, engine: InferenceEngine, *, limits: Limits, exact: bool = False) -> None:
+        """`exact` decodes every pixel of a JPEG even where a smaller picture would do."""
+        self._engine = engine
+        self._limits = limits
+        self._exact = exact
+        self._scratch = Scratch()
+        self._watch = Stopwatch()
+        limit_decoder_threads()
+
+    @classmethod
+    def from_settings(cls, engine: InferenceEngine, settings: Settings) -> Pipeline:
+        return cls(engine, limits=Limits.from_settings(settings), exact=settings.decode == "exact")
+
+    @property
+    def seconds(self) -> Mapping[Stage, float]:
+        """Seconds spent in each stage on the latest photo, even if it failed."""
+        return self._watch.seconds
+
+    def measure(self, data: bytes, options: Options) -> Range:
+        """Return the range a photo adds to that of a job normalised as a whole.
+
+        It is the range `render` would use by itself, after clipping at the percentiles.
+        Raises as `render` does.
+        """
+        return own_range(self._see(data, options).depth, options.clip)
+
+    def render(self, data: bytes, options: Options, *, common: Range | None = None) -> tuple[ResultFile, ...]:
+        """Return a photo's result files, the sidecar last: it marks the others as complete.
+
+        `common`, a job's range, replaces the photo's own in heatmaps.
+
+        Raises an ImageError for a photo that cannot be processed, and ModelError.
+        """
+        seen = self._see(data, options)
+        span = common or own_range(seen.depth, options.clip)
+        files = self._make_files(seen, options, span)
+        facts = Facts(
+            info=self._engine.info,
+            options=options,
+            photo=seen.photo,
+            depth=seen.depth,
+            span=span,
+            common=common is not None,
+            input_size=seen.input_size,
+            sha256=hashlib.sha256(data).hexdigest(),
+        )
+        return (*files, _file("depth", SIDECAR, encode_sidecar(facts)))
+
+    def _make_files(self, seen: _Seen, options: Options, span: Range) -> list[ResultFile]:
+        rendering = Rendering(
+            photo=seen.photo,
+            prediction=seen.prediction,
+            depth=seen.depth,
+            span=span,
+            options=options,
+            scratch=self._scratch,
+            watch=self._watch,
+        )
+        return [
+            _file(str(output), output_file(output, options), rendering.make(output))
+            for output in options.outputs
+        ]
+
+    def _see(self, data: bytes, options: Options) -> _Seen:
+        self._watch = watch = Stopwatch()
+        least_size = full_size if self._exact else least_size_for(options, network_size)
+        with watch.time(Stage.DECODE):
+            photo = decode(data, self._limits, least_size=least_size)
+        with watch.time(Stage.PREPARE):
+            batch = prepare(photo.rgb)
+        with watch.time(Stage.INFER):
+            prediction = self._engine.predict(batch)
+        with watch.time(Stage.UPSAMPLE):
+            depth = self._upsample(prediction, photo, options)
+        height, width = batch.shape[2:]
+        return _Seen(photo=photo, input_size=(height, width), prediction=prediction, depth=depth)
+
+    def _upsample(self, prediction: Floats, photo: Photo, options: Options) -> DepthMap:
+        original = options.size is Size.ORIGINAL
+        height, width = (photo.height, photo.width) if original else prediction.shape
+        return upsample(prediction, height, width, self._scratch)
+
+
+def _file(output: str, file_name: str, data: bytes) -> ResultFile:
+    return ResultFile(output=output, file_name=file_name, content_type=content_type(file_name), data=data)

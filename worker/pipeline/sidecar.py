@@ -1,0 +1,84 @@
+"""The sidecar `depth.json`: what the numbers of an image's results mean."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from shared.jobs import Range
+from shared.options import Normalize, Options
+from worker.pipeline.depth import DepthMap
+from worker.pipeline.photo import Photo
+
+if TYPE_CHECKING:
+    from worker.model.engines import EngineInfo
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """All that a sidecar tells."""
+
+    info: EngineInfo
+    options: Options
+    photo: Photo
+    depth: DepthMap
+    #: What was mapped to the darkest and the brightest colour.
+    span: Range
+    #: True if `span` is the whole job's.
+    common: bool
+    #: Height and width of the network's input.
+    input_size: tuple[int, int]
+    #: Of the source file, lower-case hexadecimal.
+    sha256: str
+
+
+def encode_sidecar(facts: Facts) -> bytes:
+    """Return the sidecar as strict JSON in UTF-8.
+
+    `min` and `max` are those of the map as written to `pfm` and `npy`, and undo `depth16`:
+    `min + value / 65535 * (max - min)`.
+    """
+    return (json.dumps(_fields(facts), ensure_ascii=False, allow_nan=False, indent=2) + "\n").encode()
+
+
+def _fields(facts: Facts) -> dict[str, Any]:
+    photo, depth, info = facts.photo, facts.depth, facts.info
+    return {
+        "kind": "relative_inverse_depth",
+        "near": "high",
+        "min": depth.low,
+        "max": depth.high,
+        "range": {
+            "low": facts.span.low,
+            "high": facts.span.high,
+            "of": str(Normalize.JOB if facts.common else Normalize.IMAGE),
+        },
+        "non_finite": depth.non_finite,
+        "model": info.model,
+        "weights": {"name": info.weights, "sha256": info.weights_sha256},
+        "engine": info.engine,
+        "precision": info.precision,
+        "preprocessing_size": _size(*facts.input_size),
+        "original_size": _size(photo.height, photo.width),
+        "output_size": _size(*depth.values.shape),
+        "source": {"format": str(photo.format), "sha256": facts.sha256},
+        "orientation_applied": photo.orientation,
+        "options": facts.options.to_json(),
+        "warnings": _warnings(facts),
+    }
+
+
+def _size(height: int, width: int) -> dict[str, int]:
+    return {"width": width, "height": height}
+
+
+def _warnings(facts: Facts) -> list[str]:
+    warnings = []
+    if facts.info.weights == "random":
+        warnings.append("The network ran on random weights: this is not a depth map.")
+    if facts.depth.non_finite:
+        warnings.append(f"{facts.depth.non_finite} values of the prediction were not finite and became 0.")
+    if facts.depth.is_constant:
+        warnings.append("The depth map is constant: its heatmap and depth16 are all zeros.")
+    return warnings

@@ -1,0 +1,36 @@
+"""Where the time of a photo goes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from time import perf_counter
+
+
+class Stage(StrEnum):
+    """A step of the pipeline, in order."""
+
+    DECODE = "decode"
+    PREPARE = "prepare"
+    INFER = "infer"
+    UPSAMPLE = "upsample"
+    NORMALISE = "normalise"
+    COLOUR = "colour"
+    ENCODE = "encode"
+
+
+class Stopwatch:
+    """Adds up the seconds of each stage of one photo. Stages must not be nested."""
+
+    def __init__(self) -> None:
+        #: Seconds by stage; a stage that did not run is missing.
+        self.seconds: dict[Stage, float] = {}
+
+    @contextmanager
+    def time(self, stage: Stage) -> Iterator[None]:
+        start = perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + perf_counter() - start
