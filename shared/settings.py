@@ -59,6 +59,8 @@ class Settings:
     lease_seconds: float
     #: Crashes after which an image is given up.
     max_attempts: int
+    #: An image in work for longer is charged as timed out.
+    image_seconds: float
     #: Lifetime of a presigned URL.
     presign_seconds: int
     log_level: str
@@ -92,6 +94,7 @@ class Settings:
             lease_images=read.integer("FATHOM_LEASE_IMAGES", 8, low=1, high=1000),
             lease_seconds=read.number("FATHOM_LEASE_SECONDS", 15.0, low=1.0),
             max_attempts=read.integer("FATHOM_MAX_ATTEMPTS", 3, low=1),
+            image_seconds=read.number("FATHOM_IMAGE_SECONDS", 60.0, low=0.1),
             presign_seconds=read.integer("FATHOM_PRESIGN_SECONDS", 3600, low=1, high=604_800),
             log_level=read.choice("FATHOM_LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
             log_format=read.choice("FATHOM_LOG_FORMAT", "auto", LOG_FORMATS),
@@ -133,9 +136,7 @@ class _Reader:
     def number(self, name: str, default: float, *, low: float, high: float | None = None) -> float:
         return self._number(name, default, float, "a number", low, high)
 
-    def _number(
-        self, name: str, default: T, parse: Callable[[str], T], noun: str, low: Any, high: Any
-    ) -> T:
+    def _number(self, name: str, default: T, parse: Callable[[str], T], noun: str, low: Any, high: Any) -> T:
         text = self.optional(name)
         if text is None:
             return default

@@ -1,0 +1,88 @@
+"""Tickets: Celery messages that wake workers and carry nothing.
+
+Redis holds the truth about jobs, so a ticket may be lost (that costs latency until
+the next top-up) or delivered twice (the second finds nothing to lease).
+"""
+
+from __future__ import annotations
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from shared.errors import JobStoreUnavailable
+from shared.settings import Settings
+
+WORK = "worker.tasks.work"
+QUEUE = "fathom"
+
+#: Seconds after which a ticket's worker is asked to stop, and after which it is killed.
+SOFT_LIMIT, HARD_LIMIT = 90, 120
+
+
+def create_celery_app(settings: Settings) -> Celery:
+    """Return a Celery app for the ticket queue; it connects when first used."""
+    app = Celery("fathom", broker=settings.redis_url, set_as_current=True)
+    app.conf.update(
+        task_default_queue=QUEUE,
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        task_retry_on_worker_lost=True,
+        task_ignore_result=True,
+        task_soft_time_limit=SOFT_LIMIT,
+        task_time_limit=HARD_LIMIT,
+        task_serializer="json",
+        accept_content=["json"],
+        worker_prefetch_multiplier=1,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        worker_soft_shutdown_timeout=20,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options={
+            "visibility_timeout": 600,
+            "unacked_restore_interval": 5,
+            "unacked_restore_throttle": 1,
+            # One list for the queue: tickets are all alike, so priorities mean nothing.
+            "priority_steps": [0],
+            "socket_connect_timeout": 5,
+            "socket_keepalive": True,
+        },
+    )
+    return app
+
+
+class CeleryTickets:
+    """The ticket queue as a Celery queue."""
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+
+    def publish(self, count: int) -> None:
+        """Publish `count` tickets over one connection.
+
+        Raises JobStoreUnavailable if the broker does not take them.
+        """
+        try:
+            with self._app.producer_or_acquire() as producer:
+                for _ in range(count):
+                    self._app.send_task(WORK, producer=producer, retry=False)
+        except (OperationalError, OSError) as exc:
+            raise JobStoreUnavailable("The ticket queue (Redis) cannot be reached.") from exc
+
+    def depth(self) -> int:
+        """Return how many tickets wait, not counting those in workers' hands.
+
+        Raises JobStoreUnavailable if the broker does not answer.
+        """
+        try:
+            with self._app.connection_or_acquire() as connection:
+                # Declaring a queue that is there changes nothing and tells its length.
+                declared = connection.default_channel.queue_declare(queue=QUEUE, durable=True)
+                return int(declared.message_count)
+        except (OperationalError, OSError, *self._app.connection().connection_errors) as exc:
+            raise JobStoreUnavailable("The ticket queue (Redis) cannot be reached.") from exc
+
+
+def connect_tickets(settings: Settings) -> CeleryTickets:
+    """Return the ticket queue for a process that is not a worker itself."""
+    return CeleryTickets(create_celery_app(settings))

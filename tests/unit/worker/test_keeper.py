@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import threading
+
+from shared.jobs import ImageState, JobState, Lease
+from tests.unit.worker.conftest import Farm
+from worker.keeper import LeaseKeeper
+
+
+def keeper(farm: Farm, lease: Lease, *, seconds: float = 15.0, image_seconds: float = 60.0) -> LeaseKeeper:
+    return LeaseKeeper(farm.jobs, lease, lease_seconds=seconds, image_seconds=image_seconds)
+
+
+def take_lease(farm: Farm, images: int = 3) -> tuple[str, Lease]:
+    job_id = farm.submit(*(b"picture %d" % n for n in range(images)))
+    lease = farm.jobs.lease("worker", limit=images)
+    assert lease is not None
+    return job_id, lease
+
+
+def test_only_the_image_in_hand_is_charged_when_the_worker_dies(farm: Farm):
+    job_id, lease = take_lease(farm)
+    attempts = 0
+    while farm.jobs.get(job_id).counts.failed == 0 and attempts < 10:
+        with keeper(farm, lease) as held:
+            held.take(1)
+        attempts += 1
+        farm.clock.advance(60)
+        farm.jobs.reap()
+        farm.clock.advance(60)
+        while (again := farm.jobs.lease("worker", limit=3)) is not None and 1 not in again.indices:
+            farm.jobs.renew(again, in_hand=None)
+        lease = again or lease
+
+    assert attempts == 3
+    assert [image.index for image in farm.jobs.failures(job_id)] == [1]
+
+
+def test_a_lease_that_was_taken_back_is_dropped(farm: Farm):
+    _, lease = take_lease(farm)
+    farm.clock.advance(60)
+    farm.jobs.reap()
+
+    with keeper(farm, lease) as held:
+        held.take(0)
+
+    assert held.dropped
+
+
+def test_a_lease_is_renewed_while_an_image_is_in_work(farm: Farm):
+    _, lease = take_lease(farm)
+    renewed = threading.Event()
+    real = farm.jobs.renew
+
+    def renew(lease: Lease, *, in_hand: int | None) -> JobState | None:
+        if in_hand == 2 and held.in_hand == 2:
+            renewed.set()
+        return real(lease, in_hand=in_hand)
+
+    farm.jobs.renew = renew  # type: ignore[method-assign]
+    with keeper(farm, lease, seconds=0.03) as held:
+        held.take(2)
+
+        assert renewed.wait(10)
+
+
+def test_an_image_that_hangs_is_charged_its_neighbours_go_back_and_the_process_ends(farm: Farm):
+    job_id, lease = take_lease(farm)
+    ended = threading.Event()
+    held = LeaseKeeper(farm.jobs, lease, lease_seconds=15, image_seconds=0.05, end_process=ended.set)
+
+    with held:
+        held.take(0)
+        assert ended.wait(10)
+
+    free = farm.jobs.lease("other", limit=3)
+    assert free is not None
+    assert set(free.indices) <= {1, 2}
+    assert farm.jobs.images(job_id).items[0].state is ImageState.PENDING
+
+
+def test_waiting_for_a_store_is_no_hanging_image(farm: Farm):
+    _, lease = take_lease(farm)
+    ended = threading.Event()
+    held = LeaseKeeper(farm.jobs, lease, lease_seconds=15, image_seconds=0.02, end_process=ended.set)
+
+    with held:
+        held.take(0)
+        held.release()
+
+        assert not ended.wait(0.2)

@@ -1,0 +1,12 @@
+"""Entry point of the workers: `celery -A worker.app worker`."""
+
+from __future__ import annotations
+
+from shared.settings import Settings
+from shared.tickets import create_celery_app
+from worker.lifecycle import connect_signals
+
+settings = Settings.from_environ()
+app = create_celery_app(settings)
+app.conf.include = ["worker.tasks"]
+connect_signals(app, settings)

@@ -1,0 +1,234 @@
+"""A child's work: take a lease, and for each of its images fetch, process, store, commit.
+
+The transfers are hidden behind the computing: while one image is in work the next
+ones are being fetched and the one before is being stored, a bounded number of each.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol, TypeVar
+
+from celery.exceptions import SoftTimeLimitExceeded
+
+from shared import layout
+from shared.errors import ImageError, InputMissing, InternalImageError, ObjectNotFound, TimedOut
+from shared.jobs import ImageFailure, JobState, Lease, Phase, Range
+from shared.logs import log_context
+from shared.options import Options
+from shared.ports import JobStore, ObjectStore
+from worker.backoff import INFRASTRUCTURE, patiently
+from worker.keeper import LeaseKeeper
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+#: Images fetched ahead of the one in work.
+FETCH_AHEAD = 2
+
+
+class ResultFile(Protocol):
+    """A file of results, as the pipeline makes it."""
+
+    @property
+    def file_name(self) -> str: ...
+    @property
+    def content_type(self) -> str: ...
+    @property
+    def data(self) -> bytes: ...
+
+
+class DepthPipeline(Protocol):
+    """What the work needs of the pipeline; `worker.pipeline.pipeline.Pipeline` is it."""
+
+    def measure(self, data: bytes, options: Options) -> Range: ...
+
+    def render(
+        self, data: bytes, options: Options, *, common: Range | None = None
+    ) -> tuple[ResultFile, ...]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """How long things may take, in seconds."""
+
+    #: A lease not renewed for this long is taken back.
+    lease: float
+    #: One image in work.
+    image: float
+    #: Waiting for Redis or S3 to come back before a lease is given up.
+    patience: float = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of one image: files, a range, a failure, or an attempt to be charged."""
+
+    files: tuple[ResultFile, ...] = ()
+    measured: Range | None = None
+    failure: ImageFailure | None = None
+    #: The failure may not be the image's own: charge an attempt and try again.
+    try_again: bool = False
+
+
+class Child:
+    """Works off leases, one after another; one to a process."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        jobs: JobStore,
+        objects: ObjectStore,
+        pipeline: DepthPipeline,
+        pace: Pace,
+        lease_images: int,
+        max_image_bytes: int,
+        draining: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._name = name
+        self._jobs = jobs
+        self._objects = objects
+        self._pipeline = pipeline
+        self._pace = pace
+        self._lease_images = lease_images
+        self._most_bytes = max_image_bytes + 1
+        self._draining = draining
+        self._fetcher = ThreadPoolExecutor(FETCH_AHEAD, thread_name_prefix="fetch")
+        self._storer = ThreadPoolExecutor(1, thread_name_prefix="store")
+
+    def work(self, seconds: float) -> bool:
+        """Work off leases until none is to be had, or no new one may begin after `seconds`.
+
+        Returns True if there may be more. Raises Unavailable or ObjectStoreDenied when
+        Redis or S3 stayed away for longer than the patience; no image is harmed then.
+        """
+        until = time.monotonic() + seconds
+        while not self._draining():
+            if time.monotonic() >= until:
+                return True
+            lease = self._jobs.lease(self._name, limit=self._lease_images)
+            if lease is None:
+                return False
+            with log_context(job=lease.job_id):
+                self._work_off(lease)
+        return True
+
+    def _work_off(self, lease: Lease) -> None:
+        keeper = LeaseKeeper(
+            self._jobs, lease, lease_seconds=self._pace.lease, image_seconds=self._pace.image
+        )
+        with keeper:
+            try:
+                self._work_through(lease, keeper)
+            finally:
+                self._give_back(lease)
+
+    def _work_through(self, lease: Lease, keeper: LeaseKeeper) -> None:
+        storing: Future[None] | None = None
+        try:
+            for index, fetching in self._fetch_ahead(lease):
+                outcome = self._outcome(lease, keeper, index, fetching)
+                if storing is not None:
+                    storing.result()
+                if outcome is None:
+                    break
+                storing = self._storer.submit(self._commit, lease, keeper, index, outcome)
+        finally:
+            # Whatever happened to this image, the one before it is committed if it can be.
+            keeper.release()
+            if storing is not None:
+                storing.result()
+
+    def _fetch_ahead(self, lease: Lease) -> Iterator[tuple[int, Future[bytes]]]:
+        """Yield the images of a lease in order, each with its bytes on the way."""
+        waiting = deque(lease.indices)
+        fetching: deque[tuple[int, Future[bytes]]] = deque()
+        try:
+            while waiting or fetching:
+                while waiting and len(fetching) < FETCH_AHEAD:
+                    index = waiting.popleft()
+                    fetching.append((index, self._fetcher.submit(self._fetch, lease, index)))
+                yield fetching.popleft()
+        finally:
+            for _, future in fetching:
+                future.cancel()
+
+    def _fetch(self, lease: Lease, index: int) -> bytes:
+        key = layout.input_image(lease.job_id, index)
+        try:
+            # One byte more than is accepted shows the pipeline that there is too much, whatever the size.
+            return self._patiently(lambda: self._objects.get(key, stop=self._most_bytes))
+        except ObjectNotFound as exc:
+            raise InputMissing from exc
+
+    def _outcome(
+        self, lease: Lease, keeper: LeaseKeeper, index: int, fetching: Future[bytes]
+    ) -> Outcome | None:
+        """Return what became of an image; None if the lease is to be dropped instead."""
+        try:
+            data = fetching.result()
+        except ImageError as exc:
+            return _failed(exc)
+        if self._draining() or keeper.dropped:
+            return None
+        self._patiently(lambda: keeper.take(index))
+        if keeper.dropped:
+            return None
+        with log_context(image=index):
+            try:
+                return self._process(lease, data)
+            finally:
+                keeper.release()
+
+    def _process(self, lease: Lease, data: bytes) -> Outcome:
+        try:
+            if lease.phase is Phase.MEASURE:
+                return Outcome(measured=self._pipeline.measure(data, lease.options))
+            return Outcome(files=self._pipeline.render(data, lease.options, common=lease.range))
+        except ImageError as exc:
+            return _failed(exc)
+        except SoftTimeLimitExceeded:
+            return _failed(TimedOut(), try_again=True)
+        except Exception:
+            # It may be the image's fault or this process's: others try it before it is given up.
+            logger.exception("An image failed unexpectedly.", extra={"action": "process_image"})
+            return _failed(InternalImageError(), try_again=True)
+
+    def _commit(self, lease: Lease, keeper: LeaseKeeper, index: int, outcome: Outcome) -> None:
+        """Store the outputs, then record the end: a repeat writes the same bytes again."""
+        with log_context(job=lease.job_id, image=index):
+            for file in outcome.files:
+                self._patiently(partial(self._put, layout.output(lease.job_id, index, file.file_name), file))
+            keeper.heed(self._patiently(lambda: self._record(lease, index, outcome)))
+
+    def _put(self, key: str, file: ResultFile) -> None:
+        self._objects.put(key, file.data, content_type=file.content_type)
+
+    def _record(self, lease: Lease, index: int, outcome: Outcome) -> JobState | None:
+        if outcome.measured is not None:
+            return self._jobs.measured(lease, index, outcome.measured)
+        if outcome.failure is not None and outcome.try_again:
+            return self._jobs.charge(lease, index, outcome.failure)
+        return self._jobs.done(lease, index, failure=outcome.failure)
+
+    def _give_back(self, lease: Lease) -> None:
+        try:
+            self._jobs.give_back(lease)
+        except INFRASTRUCTURE as exc:
+            # The lease expires by itself, and the reaper does the same a little later.
+            logger.warning("A lease was not given back: %s", exc.message, extra={"action": "give_back"})
+
+    def _patiently(self, call: Callable[[], T]) -> T:
+        return patiently(call, seconds=self._pace.patience, give_up=self._draining)
+
+
+def _failed(error: ImageError, *, try_again: bool = False) -> Outcome:
+    failure = ImageFailure(code=error.code, message=error.message)
+    return Outcome(failure=failure, try_again=try_again)
