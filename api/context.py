@@ -1,0 +1,89 @@
+"""What surrounds every request: its id, its line in the log, its security headers."""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+import time
+from contextlib import AbstractContextManager
+
+from flask import Flask, Response, abort, g, request
+
+from shared.logs import log_context
+
+logger = logging.getLogger(__name__)
+
+_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_PROBES = frozenset({"/livez", "/readyz"})
+
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    # Nothing the API answers is a page: whatever a file holds, no browser may run it.
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+
+def register_context(app: Flask) -> None:
+    """Bind the request's id to the log, log every request, refuse foreign pages, set headers."""
+    app.before_request(begin_request)
+    app.before_request(refuse_foreign_pages)
+    app.after_request(finish_response)
+    app.teardown_request(end_request)
+
+
+def request_id() -> str:
+    """Return the id of the present request: the client's own if it is a sane one."""
+    return str(g.request_id)
+
+
+def begin_request() -> None:
+    """Take over or make the request's id, and bind it to the log."""
+    given = request.headers.get("X-Request-Id", "")
+    g.request_id = given if _ID.match(given) else secrets.token_hex(8)
+    g.began = time.monotonic()
+    g.log_context = log_context(request_id=g.request_id)
+    g.log_context.__enter__()
+
+
+def refuse_foreign_pages() -> None:
+    """Refuse changes that another site's page sends through a visitor's browser.
+
+    The API has no log-in, and a form post needs no CORS: without this, any web page
+    could start or cancel jobs of a service on the visitor's own machine.
+    """
+    if request.method not in _SAFE_METHODS and request.headers.get("Sec-Fetch-Site") == "cross-site":
+        abort(403, "Requests from pages of other sites are refused.")
+
+
+def finish_response(response: Response) -> Response:
+    """Set the headers every answer has, and log the request."""
+    response.headers["X-Request-Id"] = request_id()
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+    _log(response)
+    return response
+
+
+def end_request(exc: BaseException | None) -> None:
+    """Take the request's id off the log."""
+    bound: AbstractContextManager[None] | None = g.pop("log_context", None)
+    if bound is not None:
+        bound.__exit__(None, None, None)
+
+
+def _log(response: Response) -> None:
+    level = logging.DEBUG if request.path in _PROBES else logging.INFO
+    seconds = time.monotonic() - g.began
+    logger.log(
+        level,
+        "%s %s answered %s.",
+        request.method,
+        request.path,
+        response.status_code,
+        extra={"action": "http_request", "status": response.status_code, "seconds": round(seconds, 4)},
+    )

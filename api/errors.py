@@ -1,0 +1,170 @@
+"""Every error of the API, in one shape: `application/problem+json` (RFC 9457) with a stable `code`."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Protocol, runtime_checkable
+
+from flask import Flask, Response, request
+from pydantic import ValidationError
+from werkzeug.exceptions import ClientDisconnected, HTTPException
+from werkzeug.http import HTTP_STATUS_CODES
+
+from api.context import request_id
+from api.schemas import FieldError, Problem
+from shared.errors import (
+    FathomError,
+    InvalidArchive,
+    InvalidOptions,
+    InvalidTransition,
+    NoImages,
+    NotFound,
+    ObjectStoreDenied,
+    RequestError,
+    TooLarge,
+    Unavailable,
+    UploadsMissing,
+)
+
+logger = logging.getLogger(__name__)
+
+#: Seconds after which a client may try again when a part behind the API is away.
+RETRY_AFTER = 5
+
+#: The first class that fits decides; what fits none is a fault of the server.
+_STATUS: tuple[tuple[type[FathomError], int], ...] = (
+    (NotFound, 404),
+    (InvalidTransition, 409),
+    (UploadsMissing, 409),
+    (TooLarge, 413),
+    (InvalidOptions, 422),
+    (InvalidArchive, 422),
+    (NoImages, 422),
+    (RequestError, 400),
+    (Unavailable, 503),
+    (ObjectStoreDenied, 503),
+)
+
+_CODES = {
+    400: "bad_request",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "request_timeout",
+    411: "length_required",
+    413: "too_large",
+    414: "uri_too_long",
+    415: "unsupported_media_type",
+    416: "range_not_satisfiable",
+}
+
+_DETAILS = {
+    404: "There is nothing under this address.",
+    405: "This address does not know that method.",
+    413: TooLarge.__doc__,
+}
+
+
+@runtime_checkable
+class HasMembers(Protocol):
+    """An error with more to tell a program than its code."""
+
+    @property
+    def members(self) -> dict[str, Any]: ...
+
+
+class InvalidRequest(RequestError):
+    """The request is not as the API describes it."""
+
+    code = "invalid_request"
+
+    def __init__(self, message: str | None = None, *, errors: tuple[FieldError, ...] = ()) -> None:
+        super().__init__(message or "; ".join(f"{e.field}: {e.message}" for e in errors))
+        self._errors = errors
+
+    @classmethod
+    def from_validation(cls, exc: ValidationError) -> InvalidRequest:
+        """Name every field that is wrong, at most 20 of them."""
+        found = exc.errors(include_url=False, include_input=False, include_context=False)
+        return cls(
+            errors=tuple(
+                FieldError(field=".".join(map(str, error["loc"])) or "body", message=error["msg"])
+                for error in found[:20]
+            )
+        )
+
+    @property
+    def members(self) -> dict[str, Any]:
+        if not self._errors:
+            return {}
+        return {"errors": [error.model_dump() for error in self._errors]}
+
+
+def register_error_handlers(app: Flask) -> None:
+    """Answer every error of ours, of the framework and unforeseen with a problem."""
+    app.register_error_handler(FathomError, answer_error)
+    app.register_error_handler(HTTPException, answer_http_error)
+    app.register_error_handler(Exception, answer_unforeseen)
+
+
+def answer_error(exc: FathomError) -> Response:
+    """Answer one of our own errors by its class; one that no client caused tells no details."""
+    status = next((status for kind, status in _STATUS if isinstance(exc, kind)), 500)
+    if status == 500:
+        return answer_unforeseen(exc)
+    members = exc.members if isinstance(exc, HasMembers) else {}
+    response = problem(status, exc.code, exc.message, **members)
+    if status == 503:
+        logger.warning("Not available: %s", exc.message, extra={"action": "answer_error", "code": exc.code})
+        response.headers["Retry-After"] = str(RETRY_AFTER)
+    return response
+
+
+def answer_http_error(exc: HTTPException) -> Response | HTTPException:
+    """Answer an error of the framework; its headers (Allow and the like) are kept."""
+    status = exc.code or 500
+    if status < 400:
+        return exc
+    if isinstance(exc, ClientDisconnected):
+        return answer_broken_body(exc)
+    detail = _DETAILS.get(status) or exc.description or HTTP_STATUS_CODES[status]
+    response = problem(status, _CODES.get(status, "error"), detail)
+    for name, value in exc.get_headers():
+        if name.lower() not in ("content-type", "content-length"):
+            response.headers[name] = value
+    return response
+
+
+def answer_broken_body(exc: Exception) -> Response:
+    """Answer a body that did not arrive whole, or not as HTTP has it."""
+    return problem(
+        400, "upload_interrupted", "The request's body ended early, stalled, or was not valid HTTP."
+    )
+
+
+def answer_unforeseen(exc: Exception) -> Response:
+    """Answer an error nobody foresaw: the log gets all of it, the client only the request's id."""
+    logger.error(
+        "A request failed unexpectedly.",
+        exc_info=exc,
+        extra={"action": "answer_error", "method": request.method, "path": request.path},
+    )
+    detail = "Something went wrong inside the server. The request's id finds it in the log."
+    return problem(500, "internal_error", detail)
+
+
+def problem(status: int, code: str, detail: str, **members: Any) -> Response:
+    """Return a problem as a response; `members` are extension members (RFC 9457, section 3.2)."""
+    body = Problem(
+        type=f"urn:fathom:problem:{code}",
+        title=HTTP_STATUS_CODES.get(status, "Error"),
+        status=status,
+        detail=detail,
+        code=code,
+        instance=request.path,
+        request_id=request_id(),
+        **members,
+    )
+    return Response(
+        body.model_dump_json(exclude_none=True), status=status, content_type="application/problem+json"
+    )

@@ -1,0 +1,72 @@
+"""Images of a job with their names, and single outputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from api.backend import Backend
+from shared import layout
+from shared.errors import NotFound, OutputNotFound
+from shared.jobs import ImageState, ImageStatus, Job, Page
+from shared.names import result_names
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedImage:
+    """An image's status and what its owner calls it."""
+
+    status: ImageStatus
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputFile:
+    """A stored output, and how it is to be handed out."""
+
+    key: str
+    #: Made from the photo's own name, safe on every system.
+    file_name: str
+    content_type: str
+
+
+def list_images(
+    backend: Backend, job: Job, *, state: ImageState | None, cursor: int, limit: int
+) -> Page[NamedImage]:
+    """Return images by index, with their names."""
+    page = backend.jobs.images(job.id, state=state, cursor=cursor, limit=limit)
+    names = backend.manifests.names(job.id)
+    named = tuple(NamedImage(status=status, name=names[status.index]) for status in page.items)
+    return Page(items=named, next_cursor=page.next_cursor)
+
+
+def find_output(backend: Backend, job: Job, index: int, output: str) -> OutputFile:
+    """Return a stored output.
+
+    Raises NotFound for an image the job does not have, and OutputNotFound, with the
+    reason, for an output it has not.
+    """
+    if index >= job.counts.total:
+        raise NotFound(f"The job has no image {index}; it has {job.counts.total}, counted from 0.")
+    files = layout.output_files(job.options)
+    if output not in files:
+        raise OutputNotFound(f"The job has no output {output[:50]!r}; it has {', '.join(files)}.")
+    status = backend.jobs.images(job.id, cursor=index, limit=1).items[0]
+    if status.state is not ImageState.SUCCEEDED:
+        raise OutputNotFound(_reason(status))
+    return OutputFile(
+        key=layout.output(job.id, index, files[output]),
+        file_name=_file_name(backend.manifests.names(job.id)[index], job, output),
+        content_type=layout.content_type(files[output]),
+    )
+
+
+def _reason(status: ImageStatus) -> str:
+    if status.failure is not None:
+        return f"Image {status.index} failed: {status.failure.message}"
+    return f"Image {status.index} is {status.state}; it has no outputs."
+
+
+def _file_name(name: str, job: Job, output: str) -> str:
+    """Return the last part of the path that the archive gives this output."""
+    paths = next(result_names([name], job.options))
+    return paths[output].rsplit("/", 1)[-1]

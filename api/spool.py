@@ -1,0 +1,42 @@
+"""Bytes on their way from a client to the object store: in memory while few, on disk beyond."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from tempfile import SpooledTemporaryFile
+from typing import BinaryIO, cast
+
+#: Bytes of one spool kept in memory.
+IN_MEMORY = 2**20
+
+
+class Spool:
+    """A file that is received piece by piece and read once.
+
+    What goes beyond `cap` bytes is counted but not kept, so that one file, whatever
+    it holds, takes bounded space. `size` is what came, `kept` what can be read.
+    """
+
+    def __init__(self, *, cap: int) -> None:
+        self._cap = cap
+        self._file = SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115 (closed by close)
+        self.size = 0
+        self.kept = 0
+
+    def write(self, data: bytes) -> None:
+        self.size += len(data)
+        keep = data[: self._cap - self.kept]
+        self._file.write(keep)
+        self.kept += len(keep)
+
+    def fill(self, pieces: Iterable[bytes]) -> None:
+        for piece in pieces:
+            self.write(piece)
+
+    def rewound(self) -> BinaryIO:
+        """Return the file, at its start."""
+        self._file.seek(0)
+        return cast(BinaryIO, self._file)
+
+    def close(self) -> None:
+        self._file.close()

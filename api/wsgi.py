@@ -1,0 +1,41 @@
+"""Entry point of the web server: `gunicorn -c python:api.gunicorn_conf api.wsgi:app`.
+
+Every server process imports this module for itself, after the fork: connections and
+threads do not survive one.
+"""
+
+from __future__ import annotations
+
+from flask import Flask
+from gunicorn.http.errors import ParseException
+
+from api.app import create_app
+from api.errors import answer_broken_body
+from shared.connections import connect_redis
+from shared.job_store import RedisJobStore
+from shared.logs import configure_logging
+from shared.object_store import S3ObjectStore
+from shared.settings import Settings
+from shared.tickets import connect_tickets
+
+
+def build_app(settings: Settings) -> Flask:
+    """Put the API together over the real Redis and S3; nothing is sent until first use."""
+    configure_logging(settings.log_level, settings.log_format)
+    jobs = RedisJobStore(
+        connect_redis(settings.redis_url),
+        lease_seconds=settings.lease_seconds,
+        max_attempts=settings.max_attempts,
+    )
+    app = create_app(
+        settings,
+        jobs=jobs,
+        objects=S3ObjectStore.from_settings(settings),
+        tickets=connect_tickets(settings),
+    )
+    # Gunicorn reads chunked bodies while the app asks for them, and raises its own errors there.
+    app.register_error_handler(ParseException, answer_broken_body)
+    return app
+
+
+app = build_app(Settings.from_environ())

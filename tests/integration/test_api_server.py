@@ -1,0 +1,444 @@
+"""The API in real server processes: memory, slow and broken connections, and the way to real stores."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from client.servers import HOST, SeaweedServer, free_ports
+from shared import layout
+from shared.connections import connect_redis
+from shared.job_store import RedisJobStore
+from shared.jobs import ImageFailure
+from shared.object_store import S3ObjectStore
+from shared.settings import Settings
+
+MIB = 2**20
+
+
+@dataclass
+class Server:
+    """A running gunicorn, and what tests ask of it."""
+
+    port: int
+    process: subprocess.Popen[bytes]
+    http: httpx.Client
+
+    def rss(self) -> int:
+        """Return the resident bytes of all its processes."""
+        return sum(_rss(pid) for pid in [self.process.pid, *_children(self.process.pid)])
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection((HOST, self.port), timeout=30)
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _rss(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def eventually(holds: Callable[[], bool], *, seconds: float = 20.0) -> None:
+    """Wait until something holds; fail after a deadline."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "It did not come true in time."
+        time.sleep(0.05)
+
+
+Start = Callable[..., Server]
+
+
+@pytest.fixture
+def start_server(fathom_environ: dict[str, str], servers: list[Server], tmp_path: Path) -> Start:
+    """Start the API as it is started in production, with one process and changed settings."""
+
+    def start(
+        config: str = "python:api.gunicorn_conf", *, ready_at: str = "/readyz", **environ: str
+    ) -> Server:
+        port = free_ports(1)[0]
+        log = (tmp_path / f"api-{port}.log").open("wb")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gunicorn", "-c", config, "-b", f"{HOST}:{port}"],
+            env={**os.environ, **fathom_environ, "WEB_CONCURRENCY": "1", **environ},
+            stdout=log,
+            stderr=log,
+        )
+        log.close()
+        server = Server(port, process, httpx.Client(base_url=f"http://{HOST}:{port}", timeout=60))
+        servers.append(server)
+        eventually(lambda: _is_ready(server, ready_at))
+        return server
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[list[Server]]:
+    """The servers started by this module's tests; they end after the last test."""
+    started: list[Server] = []
+    yield started
+    for server in started:
+        server.http.close()
+        server.process.terminate()
+    for server in started:
+        server.process.wait(30)
+
+
+def _is_ready(server: Server, path: str) -> bool:
+    if server.process.poll() is not None:
+        pytest.fail("gunicorn did not start.")
+    try:
+        return server.http.get(path).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def shared_server() -> list[Server]:
+    """Where the server that most tests share is kept, once a test has started it."""
+    return []
+
+
+@pytest.fixture
+def server(start_server: Start, shared_server: list[Server]) -> Server:
+    """One server for all tests that leave it as it was; its stores are emptied before each."""
+    if not shared_server:
+        shared_server.append(start_server())
+    return shared_server[0]
+
+
+@pytest.fixture
+def jobs(valkey_url: str) -> Iterator[RedisJobStore]:
+    with connect_redis(valkey_url) as client:
+        yield RedisJobStore(client)
+
+
+def photo(index: int, size: int) -> bytes:
+    """Return bytes that do not repeat within a photo nor between photos, fast."""
+    return (index.to_bytes(4, "big") * (size // 4 + 1))[:size]
+
+
+def form_of(sizes: list[int], closing: bytes = b"--sep--\r\n") -> Iterator[bytes]:
+    """Yield a form with photos, made while it is sent."""
+    for index, size in enumerate(sizes):
+        name = f"album/写真 {index}.jpg"
+        yield f'--sep\r\nContent-Disposition: form-data; name="images"; filename="{name}"\r\n\r\n'.encode()
+        for at in range(0, size, MIB):
+            yield photo(index, min(MIB, size - at))
+        yield b"\r\n"
+    yield closing
+
+
+FORM = {"Content-Type": "multipart/form-data; boundary=sep"}
+
+
+def length_of(sizes: list[int]) -> str:
+    return str(sum(len(piece) for piece in form_of(sizes)))
+
+
+def peak_during(server: Server, work: Callable[[], Any]) -> tuple[int, Any]:
+    """Return the most resident bytes seen while something is done, and its result."""
+    done, peak = threading.Event(), [0]
+
+    def watch() -> None:
+        while not done.wait(0.02):
+            peak[0] = max(peak[0], server.rss())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        result = work()
+    finally:
+        done.set()
+        watcher.join()
+    return peak[0], result
+
+
+@pytest.mark.parametrize("announced", [True, False], ids=["length", "chunked"])
+def test_an_album_passes_through_without_filling_the_memory(
+    server: Server,
+    object_store: S3ObjectStore,
+    announced: bool,
+) -> None:
+    sizes = [2 * MIB] * 100 + [30 * MIB] * 3 + [0, 1]
+    headers = {**FORM, "Content-Length": length_of(sizes)} if announced else FORM
+    before = server.rss()
+    peak, response = peak_during(
+        server, lambda: server.http.post("/v1/jobs", content=form_of(sizes), headers=headers)
+    )
+
+    assert response.status_code == 202, response.text
+    assert peak - before < 100e6, f"grew by {(peak - before) / 1e6:.0f} MB"
+    job_id = response.json()["id"]
+    stored = {int(i.key.rsplit("/")[-1]): i.size for i in object_store.list(layout.inputs_prefix(job_id))}
+    assert stored == dict(enumerate(sizes))
+    assert object_store.get(layout.input_image(job_id, 57)) == photo(57, MIB) * 2
+
+
+def test_an_archive_passes_through_without_filling_the_memory(
+    server: Server, object_store: S3ObjectStore, tmp_path: Path
+) -> None:
+    path = tmp_path / "album.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for index in range(60):
+            archive.writestr(f"写真/{index}.jpg", os.urandom(2 * MIB))
+    before = server.rss()
+    with path.open("rb") as file:
+        peak, response = peak_during(
+            server, lambda: server.http.post("/v1/jobs", files={"archive": ("album.zip", file)})
+        )
+
+    assert response.status_code == 202, response.text
+    assert response.json()["counts"]["total"] == 60
+    assert peak - before < 100e6, f"grew by {(peak - before) / 1e6:.0f} MB"
+
+
+def test_results_leave_without_filling_the_memory(
+    server: Server, object_store: S3ObjectStore, jobs: RedisJobStore
+) -> None:
+    job_id = server.http.post("/v1/jobs", content=form_of([1] * 40), headers=FORM).json()["id"]
+    data = os.urandom(5 * MIB)
+    while lease := jobs.lease("w", limit=40):
+        for index in lease.indices:
+            object_store.put(layout.output(job_id, index, "heatmap.png"), data, content_type="image/png")
+            failure = ImageFailure(code="image_empty", message="The file is empty.") if index == 7 else None
+            jobs.done(lease, index, failure=failure)
+    before = server.rss()
+    path = f"/v1/jobs/{job_id}/archive?outputs=heatmap"
+    peak, response = peak_during(server, lambda: server.http.get(path))
+
+    archive = zipfile.ZipFile(io.BytesIO(response.content))
+    assert len(archive.namelist()) == 40
+    assert archive.read("album/写真 39.png") == data
+    assert "写真 7.jpg: The file is empty." in archive.read("failures.txt").decode()
+    assert peak - before < 100e6, f"grew by {(peak - before) / 1e6:.0f} MB"
+
+
+def test_a_client_that_goes_away_in_the_middle_leaves_nothing(
+    server: Server, object_store: S3ObjectStore, jobs: RedisJobStore
+) -> None:
+    sizes = [MIB] * 20
+    with server.connect() as connection:
+        connection.sendall(
+            f"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Type: {FORM['Content-Type']}\r\n"
+            f"Content-Length: {length_of(sizes)}\r\n\r\n".encode()
+        )
+        for piece, _ in zip(form_of(sizes), range(30), strict=False):
+            connection.sendall(piece)
+        eventually(lambda: any(object_store.list("jobs/")))
+
+    eventually(lambda: not any(object_store.list("jobs/")))
+    assert jobs.list().items == ()
+
+
+def test_a_slow_client_is_waited_for(server: Server) -> None:
+    body = b"".join(form_of([5000]))
+    step = len(body) // 20 + 1
+    with server.connect() as connection:
+        connection.sendall(
+            f"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Type: {FORM['Content-Type']}\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n".encode()
+        )
+        for at in range(0, len(body), step):
+            connection.sendall(body[at : at + step])
+            time.sleep(0.05)
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+
+        assert answer.status == 202
+
+
+@pytest.fixture
+def impatient(start_server: Start, tmp_path: Path) -> Server:
+    """A server that gives silent clients one second and has two threads."""
+    config = tmp_path / "impatient.py"
+    config.write_text(
+        "from api.gunicorn_conf import *\nfrom api import gunicorn_conf\n"
+        "gunicorn_conf.SILENCE = 1\nthreads = 2\n"
+    )
+    return start_server(str(config))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"POST /v1/jobs HT",
+        b"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nX-Slow: ",
+        b"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=sep\r\n"
+        b"Content-Length: 1000\r\n\r\n--sep\r\n",
+        b"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=sep\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n5\r\n--sep\r\n",
+    ],
+    ids=["request_line", "header", "body", "chunk"],
+)
+def test_clients_that_fall_silent_do_not_hold_the_threads(impatient: Server, said: bytes) -> None:
+    silent = [impatient.connect() for _ in range(4)]
+    try:
+        for connection in silent:
+            connection.sendall(said)
+
+        assert impatient.http.get("/livez", timeout=20).status_code == 200
+    finally:
+        for connection in silent:
+            connection.close()
+
+
+@pytest.mark.parametrize(
+    "chunked",
+    [b"zz\r\nnonsense\r\n", b"5\r\n--sepXX0\r\n\r\n", b"5\r\n--sep\r\n"],
+    ids=["size", "end", "cut_off"],
+)
+def test_a_broken_chunked_body_never_becomes_a_job(
+    server: Server, object_store: S3ObjectStore, chunked: bytes
+) -> None:
+    with server.connect() as connection:
+        connection.sendall(
+            b"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=sep\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n" + chunked
+        )
+        connection.shutdown(socket.SHUT_WR)
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+
+        assert answer.status == 400
+    assert not any(object_store.list("jobs/"))
+
+
+def test_a_refusal_reaches_a_client_that_is_still_sending(start_server: Start) -> None:
+    server = start_server(FATHOM_MAX_REQUEST_BYTES=str(MIB))
+    sizes = [MIB] * 20
+    response = server.http.post(
+        "/v1/jobs", content=form_of(sizes), headers={**FORM, "Content-Length": length_of(sizes)}
+    )
+
+    assert response.status_code == 413
+    assert response.json()["code"] == "too_large"
+
+
+def test_an_announced_album_goes_to_the_object_store_by_itself(
+    server: Server, object_store: S3ObjectStore, jobs: RedisJobStore
+) -> None:
+    names = ["a/ü.jpg", "写真.jpg", "empty.jpg"]
+    photos = [b"one", b"two!", b""]
+    uploads = [{"name": name, "size": len(data)} for name, data in zip(names, photos, strict=True)]
+    job = server.http.post("/v1/jobs", json={"uploads": uploads}).json()
+    path = f"/v1/jobs/{job['id']}"
+    refused = server.http.post(f"{path}/start")
+    for upload in job["uploads"]:
+        httpx.put(upload["url"], content=photos[upload["index"]]).raise_for_status()
+    started = server.http.post(f"{path}/start")
+
+    assert (refused.status_code, refused.json()["missing"]) == (409, names)
+    assert (started.status_code, started.json()["state"]) == (202, "queued")
+    assert server.http.get(f"{path}/uploads").json()["uploads"] == []
+    lease = jobs.lease("w", limit=10)
+    assert lease is not None
+    assert lease.indices == (0, 1, 2)
+    assert object_store.get(layout.input_image(job["id"], 1)) == b"two!"
+
+
+def test_an_output_comes_from_the_object_store_or_through_the_api(
+    server: Server, object_store: S3ObjectStore, jobs: RedisJobStore
+) -> None:
+    job = server.http.post("/v1/jobs", content=form_of([1]), headers=FORM).json()
+    lease = jobs.lease("w", limit=1)
+    assert lease is not None
+    object_store.put(layout.output(job["id"], 0, "heatmap.png"), b"PNG", content_type="image/png")
+    jobs.done(lease, 0)
+    (image,) = server.http.get(job["links"]["images"]).json()["images"]
+    redirected = server.http.get(image["outputs"]["heatmap"])
+    followed = httpx.get(redirected.headers["Location"])
+    streamed = server.http.get(image["outputs"]["heatmap"], params={"stream": 1})
+
+    assert redirected.status_code == 307
+    assert (followed.content, followed.headers["Content-Type"]) == (b"PNG", "image/png")
+    assert (streamed.content, streamed.headers["Content-Type"]) == (b"PNG", "image/png")
+    assert "0.png" in streamed.headers["Content-Disposition"]
+
+
+def test_a_deleted_job_leaves_nothing_in_either_store(server: Server, object_store: S3ObjectStore) -> None:
+    path = server.http.post("/v1/jobs", content=form_of([10] * 30), headers=FORM).headers["Location"]
+
+    assert server.http.delete(path).status_code == 204
+    assert not any(object_store.list("jobs/"))
+    assert server.http.get(path).status_code == 404
+    assert server.http.get("/v1/jobs").json() == {"jobs": [], "next_cursor": None}
+
+
+def test_without_a_job_store_it_lives_and_says_what_is_missing(start_server: Start) -> None:
+    nowhere = f"redis://{HOST}:{free_ports(1)[0]}/0"
+    server = start_server(ready_at="/livez", FATHOM_REDIS_URL=nowhere)
+    ready = server.http.get("/readyz")
+    refused = server.http.post("/v1/jobs", content=form_of([1]), headers=FORM)
+
+    assert (ready.status_code, ready.json()["parts"]["job_store"]["ok"]) == (503, False)
+    assert ready.json()["parts"]["object_store"]["ok"] is True
+    assert (refused.status_code, refused.json()["code"]) == (503, "job_store_unavailable")
+
+
+def test_an_object_store_that_dies_meanwhile_breaks_the_download(
+    start_server: Start, jobs: RedisJobStore, tmp_path: Path
+) -> None:
+    with SeaweedServer(tmp_path / "s3", bucket="mortal", access_key="key", secret_key="secret-key") as mortal:
+        server = start_server(**mortal.environ())
+        store = S3ObjectStore.from_settings(Settings.from_environ(mortal.environ()))
+        job_id = server.http.post("/v1/jobs", content=form_of([1] * 40), headers=FORM).json()["id"]
+        lease = jobs.lease("w", limit=40)
+        assert lease is not None
+        for index in lease.indices:
+            store.put(layout.output(job_id, index, "heatmap.png"), bytes(5 * MIB))
+            jobs.done(lease, index)
+        store.close()
+        with server.http.stream("GET", f"/v1/jobs/{job_id}/archive?outputs=heatmap") as response:
+            pieces = response.iter_bytes()
+            assert next(pieces).startswith(b"PK")
+            mortal.stop()
+
+            with pytest.raises(httpx.RemoteProtocolError):
+                list(pieces)
+    assert server.http.get("/livez").status_code == 200
+
+
+def test_a_stopped_server_finishes_the_upload_it_is_receiving(
+    start_server: Start, jobs: RedisJobStore
+) -> None:
+    server = start_server()
+    body = b"".join(form_of([5000]))
+    with server.connect() as connection:
+        connection.sendall(
+            f"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Type: {FORM['Content-Type']}\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n".encode()
+            + body[:1000]
+        )
+        time.sleep(0.3)
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        connection.sendall(body[1000:])
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        job_id = json.loads(answer.read())["id"]
+
+    assert answer.status == 202
+    assert jobs.get(job_id).counts.total == 1

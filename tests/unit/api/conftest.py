@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from api.app import create_app
+from shared import layout
+from shared.jobs import ImageFailure
+from shared.settings import Settings
+from tests.fakes import FakeJobStore, FakeObjectStore, FakeTickets
+
+CORRUPT = ImageFailure(code="image_corrupt", message="The file is damaged.")
+
+
+def encode_form(files: list[tuple[str, str, bytes]], fields: list[tuple[str, bytes]]) -> bytes:
+    """Encode a form as browsers do; the framework's test client leaves out the lines of an empty file."""
+    parts = [(f'name="{part}"; filename="{name}"', data) for part, name, data in files]
+    parts += [(f'name="{part}"', data) for part, data in fields]
+    encoded = (
+        f"--sep\r\nContent-Disposition: form-data; {names}\r\n\r\n".encode() + data + b"\r\n"
+        for names, data in parts
+    )
+    return b"".join(encoded) + b"--sep--\r\n"
+
+
+@dataclass
+class Api:
+    """The API over fake stores, and what tests do with it."""
+
+    jobs: FakeJobStore
+    objects: FakeObjectStore
+    tickets: FakeTickets
+    settings: Settings
+    client: FlaskClient
+
+    def post_files(
+        self, files: list[tuple[str, bytes]], options: Mapping[str, Any] | None = None
+    ) -> TestResponse:
+        return self.post_parts([("images", name, data) for name, data in files], options)
+
+    def post_parts(
+        self, parts: list[tuple[str, str, bytes]], options: Mapping[str, Any] | None = None
+    ) -> TestResponse:
+        fields = [] if options is None else [("options", json.dumps(options).encode())]
+        return self.post_body(encode_form(parts, fields))
+
+    def post_body(self, body: bytes) -> TestResponse:
+        return self.client.post("/v1/jobs", data=body, content_type="multipart/form-data; boundary=sep")
+
+    def submit(self, *names: str, options: Mapping[str, Any] | None = None) -> str:
+        """Submit photos that hold their own names, and return the job's id."""
+        response = self.post_files([(name, name.encode()) for name in names], options)
+        assert response.status_code == 202, response.text
+        return str(response.json["id"])
+
+    def announce(self, *uploads: Mapping[str, Any], options: Mapping[str, Any] | None = None) -> TestResponse:
+        return self.client.post("/v1/jobs", json={"uploads": uploads, "options": options or {}})
+
+    def work(self, *, failing: Mapping[int, ImageFailure] | None = None, limit: int = 1000) -> None:
+        """Do what a worker does with one lease: an output's content says whose it is."""
+        lease = self.jobs.lease("worker", limit=limit)
+        assert lease is not None
+        for index in lease.indices:
+            failure = (failing or {}).get(index)
+            if failure is None:
+                for output, file in layout.output_files(lease.options).items():
+                    key = layout.output(lease.job_id, index, file)
+                    self.objects.put(
+                        key, f"{output} of {index}".encode(), content_type=layout.content_type(file)
+                    )
+            self.jobs.done(lease, index, failure=failure)
+
+    def get(self, path: str, **kwargs: Any) -> TestResponse:
+        return self.client.get(path, **kwargs)
+
+
+ApiFactory = Callable[..., Api]
+
+
+@pytest.fixture
+def make_api() -> Iterator[ApiFactory]:
+    """An API with changed settings: `make_api(max_job_images=2, public_url="http://s3")`."""
+    made: list[Any] = []
+
+    def make(*, public_url: str | None = None, **changes: Any) -> Api:
+        settings = dataclasses.replace(Settings.from_environ({}), **changes)
+        jobs, objects, tickets = FakeJobStore(), FakeObjectStore(public_url=public_url), FakeTickets()
+        app = create_app(settings, jobs=jobs, objects=objects, tickets=tickets)
+        made.append(app.extensions["fathom"])
+        return Api(jobs=jobs, objects=objects, tickets=tickets, settings=settings, client=app.test_client())
+
+    yield make
+    for backend in made:
+        backend.senders.shutdown()
+        backend.probes.shutdown()
+
+
+@pytest.fixture
+def api(make_api: ApiFactory) -> Api:
+    return make_api()

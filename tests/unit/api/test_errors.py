@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from tests.unit.api.conftest import Api
+from tests.unit.api.test_submissions import problem
+
+
+def test_an_unknown_address_is_a_problem(api: Api) -> None:
+    body = problem(api.get("/nowhere"), 404, "not_found")
+
+    assert body["instance"] == "/nowhere"
+    assert body["title"] == "Not Found"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"), [("PUT", "/v1/jobs", "POST"), ("POST", "/livez", "GET")]
+)
+def test_a_method_that_is_not_known_is_a_problem_that_names_those_that_are(
+    api: Api, method: str, path: str, allowed: str
+) -> None:
+    response = api.client.open(path, method=method)
+
+    problem(response, 405, "method_not_allowed")
+    assert allowed in response.headers["Allow"]
+
+
+def test_an_unforeseen_error_tells_the_log_everything_and_the_client_nothing(
+    api: Api, caplog: pytest.LogCaptureFixture
+) -> None:
+    def explode(job_id: str) -> None:
+        raise ZeroDivisionError("secret detail")
+
+    api.jobs.get = explode  # type: ignore[assignment, method-assign]
+    with caplog.at_level(logging.ERROR):
+        response = api.get("/v1/jobs/x", headers={"X-Request-Id": "my-id"})
+
+    assert "secret" not in response.text
+    assert problem(response, 500, "internal_error")["request_id"] == "my-id"
+    assert "secret detail" in caplog.text
+
+
+def test_a_part_that_is_away_is_a_503_with_retry_after(api: Api) -> None:
+    api.jobs.away = True
+    response = api.get("/v1/jobs")
+
+    problem(response, 503, "job_store_unavailable")
+    assert response.headers["Retry-After"] == "5"
+
+
+@pytest.mark.parametrize("given", ["abc-123", "A.b_c", "x" * 64])
+def test_a_sane_request_id_is_echoed(api: Api, given: str) -> None:
+    assert api.get("/livez", headers={"X-Request-Id": given}).headers["X-Request-Id"] == given
+
+
+@pytest.mark.parametrize("given", ["", "x" * 65, "a b", "a;b", "ü", "<script>"])
+def test_any_other_request_id_is_replaced(api: Api, given: str) -> None:
+    made = api.get("/livez", headers={"X-Request-Id": given}).headers["X-Request-Id"]
+
+    assert made != given
+    assert len(made) == 16
+
+
+def test_every_answer_has_its_security_headers(api: Api) -> None:
+    for path in ("/livez", "/nowhere", "/v1/jobs"):
+        headers = api.get(path).headers
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert "default-src 'none'" in headers["Content-Security-Policy"]
+        assert "Access-Control-Allow-Origin" not in headers
+
+
+@pytest.mark.parametrize(("site", "status"), [("cross-site", 403), ("same-origin", 415), ("none", 415)])
+def test_pages_of_other_sites_change_nothing(api: Api, site: str, status: int) -> None:
+    assert api.client.post("/v1/jobs", headers={"Sec-Fetch-Site": site}).status_code == status
+
+
+def test_pages_of_other_sites_may_link_here(api: Api) -> None:
+    assert api.get("/v1/jobs", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 200

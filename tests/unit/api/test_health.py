@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import threading
+
+from api.health import check_parts
+from tests.unit.api.conftest import Api
+
+
+def test_it_lives_whatever_is_away(api: Api) -> None:
+    api.jobs.away = api.objects.away = True
+
+    assert api.get("/livez").status_code == 200
+
+
+def test_it_is_ready_when_all_parts_answer(api: Api) -> None:
+    api.jobs.register_worker("w", 3)
+    response = api.get("/readyz")
+
+    assert response.status_code == 200
+    assert response.json == {
+        "ready": True,
+        "parts": {"job_store": {"ok": True, "detail": "ok"}, "object_store": {"ok": True, "detail": "ok"}},
+        "slots": 3,
+    }
+
+
+def test_what_is_away_is_named(api: Api) -> None:
+    api.objects.away = True
+    response = api.get("/readyz")
+
+    assert response.status_code == 503
+    assert response.json["parts"]["job_store"]["ok"] is True
+    assert response.json["parts"]["object_store"]["ok"] is False
+    assert "S3" in response.json["parts"]["object_store"]["detail"]
+    assert response.headers["Retry-After"] == "5"
+
+
+def test_a_part_that_hangs_is_not_waited_for(api: Api) -> None:
+    hanging = threading.Event()
+    api.objects.ping = hanging.wait  # type: ignore[assignment, method-assign]
+    parts = check_parts(api.client.application.extensions["fathom"], patience=0.05)
+    hanging.set()
+
+    assert parts["job_store"].ok
+    assert parts["object_store"].detail == "No answer within 0.05 seconds."
+
+
+def test_the_index_leads_to_the_rest(api: Api) -> None:
+    links = api.get("/v1").json["links"]
+
+    assert [api.get(link).status_code for link in links.values()] == [200, 200, 200]

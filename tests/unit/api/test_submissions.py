@@ -1,0 +1,383 @@
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from werkzeug.test import TestResponse
+
+from shared import layout
+from shared.errors import ObjectStoreUnavailable
+from shared.job_record import decode_job
+from shared.jobs import JobState
+from shared.manifest import decode_manifest
+from shared.options import Options
+from tests.unit.api.conftest import Api, ApiFactory
+
+
+def problem(response: TestResponse, status: int, code: str) -> dict[str, Any]:
+    """Check that a response is a problem, and return it."""
+    assert response.status_code == status, response.text
+    assert response.content_type == "application/problem+json"
+    body: dict[str, Any] = json.loads(response.data)
+    assert (body["status"], body["code"]) == (status, code)
+    assert body["type"] == f"urn:fathom:problem:{code}"
+    assert body["request_id"] == response.headers["X-Request-Id"]
+    return body
+
+
+def zip_of(*entries: tuple[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in entries:
+            archive.writestr(name, data)
+    return buffer.getvalue()
+
+
+def test_a_form_becomes_a_queued_job(api: Api) -> None:
+    response = api.post_files(
+        [("a/b.jpg", b"one"), ("写真 😀.png", b"two")], {"outputs": ["heatmap", "depth16"]}
+    )
+
+    assert response.status_code == 202
+    job = response.json
+    assert response.headers["Location"] == f"/v1/jobs/{job['id']}" == job["links"]["self"]
+    assert job["state"] == "queued"
+    assert job["counts"] == {"total": 2, "succeeded": 0, "failed": 0, "pending": 2}
+    assert job["options"]["outputs"] == ["heatmap", "depth16"]
+    assert (job["progress"], job["images_per_second"], job["eta_seconds"]) == (0.0, None, None)
+    assert (job["started_at"], job["ended_at"], job["skipped"]) == (None, None, [])
+    created = datetime.fromisoformat(job["created_at"])
+    assert job["created_at"].endswith("Z")
+    assert abs((datetime.now(UTC) - created).total_seconds()) < 60
+
+
+def test_an_accepted_job_is_durable(api: Api) -> None:
+    job_id = api.submit("a/b.jpg", "写真.png", options={"normalize": "job"})
+
+    assert api.objects.get(layout.input_image(job_id, 0)) == b"a/b.jpg"
+    assert api.objects.get(layout.input_image(job_id, 1)) == "写真.png".encode()
+    sources = decode_manifest(api.objects.get(layout.manifest(job_id)))
+    assert [(s.index, s.name, s.size) for s in sources] == [(0, "a/b.jpg", 7), (1, "写真.png", 10)]
+    assert decode_job(api.objects.get(layout.job_record(job_id))) == api.jobs.get(job_id)
+    assert api.jobs.get(job_id).options == Options(normalize="job")
+    assert api.tickets.waiting == 1
+
+
+@pytest.mark.parametrize(
+    ("images", "slots", "tickets"), [(1, 0, 1), (20, 0, 1), (20, 1, 2), (20, 8, 3), (16, 8, 2), (100, 4, 8)]
+)
+def test_as_many_tickets_are_published_as_can_be_worked_off(
+    api: Api, images: int, slots: int, tickets: int
+) -> None:
+    if slots:
+        api.jobs.register_worker("w", slots)
+    api.submit(*(f"{n}.jpg" for n in range(images)))
+
+    assert api.tickets.waiting == tickets
+
+
+def test_a_ticket_that_is_not_published_costs_the_client_nothing(api: Api) -> None:
+    api.tickets.away = True
+
+    assert api.jobs.get(api.submit("a.jpg")).state is JobState.QUEUED
+
+
+def test_many_photos_keep_their_order(api: Api) -> None:
+    names = [f"{n}.jpg" for n in range(300)]
+    job_id = api.submit(*names)
+
+    assert [api.objects.get(layout.input_image(job_id, n)).decode() for n in range(300)] == names
+
+
+def test_options_may_come_before_the_photos(api: Api) -> None:
+    body = (
+        b'--x\r\nContent-Disposition: form-data; name="options"\r\n\r\n{"invert": true}\r\n'
+        b'--x\r\nContent-Disposition: form-data; name="images"; filename="a.jpg"\r\n\r\ndata\r\n--x--\r\n'
+    )
+    response = api.client.post("/v1/jobs", data=body, content_type="multipart/form-data; boundary=x")
+
+    assert response.json["options"]["invert"] is True
+
+
+def test_photos_of_archives_and_files_are_one_album(api: Api) -> None:
+    archive = zip_of(("in/a.jpg", b"A"), ("notes.txt", b"hello"), ("in/b.png", b"B"))
+    response = api.post_parts(
+        [("images", "first.jpg", b"F"), ("archive", "x.zip", archive), ("archive", "y.zip", archive)]
+    )
+
+    assert response.json["skipped"] == ["notes.txt", "notes.txt"]
+    images = api.get(response.json["links"]["images"]).json["images"]
+    assert sorted(image["name"] for image in images) == [
+        "first.jpg",
+        "in/a.jpg",
+        "in/a.jpg",
+        "in/b.png",
+        "in/b.png",
+    ]
+
+
+def test_a_field_left_empty_in_a_browser_is_ignored(api: Api) -> None:
+    response = api.post_parts([("images", "a.jpg", b"A"), ("images", "", b""), ("archive", "", b"")])
+
+    assert response.json["counts"]["total"] == 1
+
+
+def test_an_empty_file_is_an_image_that_will_fail(api: Api) -> None:
+    response = api.post_files([("empty.jpg", b"")])
+
+    assert response.json["counts"]["total"] == 1
+    assert api.objects.size(layout.input_image(response.json["id"], 0)) == 0
+
+
+def test_names_that_cannot_be_written_are_mended(api: Api) -> None:
+    response = api.announce({"name": "nul\x00.jpg"})
+
+    assert response.json["uploads"][0]["name"] == "nul\ufffd.jpg"
+
+
+def test_of_a_photo_that_is_too_large_enough_is_kept_to_fail_it_alone(make_api: ApiFactory) -> None:
+    api = make_api(max_image_bytes=1000)
+    archive = zip_of(("big.jpg", bytes(5000)))
+    job_id = api.post_parts([("images", "big.jpg", bytes(5000)), ("archive", "a.zip", archive)]).json["id"]
+
+    assert api.objects.size(layout.input_image(job_id, 0)) == 1001
+    assert api.objects.size(layout.input_image(job_id, 1)) == 1001
+
+
+# --- what is refused --------------------------------------------------------
+
+
+def nothing_is_left(api: Api) -> bool:
+    return not api.objects.objects and not api.jobs.list().items and not api.tickets.waiting
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ('{"outputs": ["gold"]}', "outputs.0"),
+        ('{"colour": "red"}', "colour"),
+        ('{"clip": [90, 10]}', "clip must be two percentiles"),
+        ("[]", "must be a JSON object"),
+        ("{", "not valid JSON"),
+        ("\xff", "not valid JSON"),
+        ("[" * 50_000, "not valid JSON"),
+        ("", "not valid JSON"),
+    ],
+)
+def test_bad_options_are_refused(api: Api, options: str, says: str) -> None:
+    form = {"images": (io.BytesIO(b"x"), "a.jpg"), "options": options}
+    response = api.client.post("/v1/jobs", data=form, content_type="multipart/form-data")
+
+    assert says in problem(response, 422, "invalid_options")["detail"]
+    assert nothing_is_left(api)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [],
+        [("images", "", b"")],
+        [("archive", "a.zip", zip_of())],
+        [("archive", "a.zip", zip_of(("a.txt", b"text")))],
+    ],
+    ids=["nothing", "empty_field", "empty_archive", "archive_without_photos"],
+)
+def test_a_form_without_photos_is_refused(api: Api, parts: list[tuple[str, str, bytes]]) -> None:
+    problem(api.post_parts(parts, {}), 422, "no_images")
+    assert nothing_is_left(api)
+
+
+@pytest.mark.parametrize("name", ["a", "b"])
+def test_unknown_parts_are_named(api: Api, name: str) -> None:
+    response = api.post_parts([("images", "a.jpg", b"x"), (name, "b.jpg", b"x")])
+
+    assert f"'{name}'" in problem(response, 400, "invalid_request")["detail"]
+    assert nothing_is_left(api)
+
+
+def test_a_second_options_part_is_refused(api: Api) -> None:
+    form = {"images": (io.BytesIO(b"x"), "a.jpg"), "options": ["{}", "{}"]}
+    response = api.client.post("/v1/jobs", data=form, content_type="multipart/form-data")
+
+    problem(response, 400, "invalid_request")
+
+
+@pytest.mark.parametrize("form", [True, False])
+def test_more_images_than_a_job_may_hold_are_refused(make_api: ApiFactory, form: bool) -> None:
+    api = make_api(max_job_images=2)
+    files = [(f"{n}.jpg", b"x") for n in range(3)]
+    response = api.post_files(files) if form else api.announce(*({"name": name} for name, _ in files))
+
+    assert "at most 2 images" in problem(response, 413, "too_large")["detail"]
+    assert nothing_is_left(api)
+
+
+def test_an_archive_of_too_many_images_is_refused(make_api: ApiFactory) -> None:
+    api = make_api(max_job_images=2)
+    archive = zip_of(*((f"{n}.jpg", b"x") for n in range(3)))
+
+    problem(api.post_parts([("archive", "a.zip", archive)]), 413, "too_large")
+    assert nothing_is_left(api)
+
+
+def test_more_archives_than_a_form_may_hold_are_refused(api: Api) -> None:
+    archive = zip_of(("a.jpg", b"x"))
+
+    problem(api.post_parts([("archive", f"{n}.zip", archive) for n in range(17)]), 413, "too_large")
+    assert nothing_is_left(api)
+
+
+def test_a_body_that_is_too_long_is_refused_by_its_announced_length(make_api: ApiFactory) -> None:
+    problem(make_api(max_request_bytes=1000).post_files([("a.jpg", bytes(1000))]), 413, "too_large")
+
+
+class Unannounced(io.BytesIO):
+    """A body of unknown length, as sent in chunks."""
+
+
+def test_a_body_that_is_too_long_is_refused_while_it_is_read(make_api: ApiFactory) -> None:
+    api = make_api(max_request_bytes=1000)
+    body = (
+        b'--x\r\nContent-Disposition: form-data; name="images"; filename="a"\r\n\r\n'
+        + bytes(5000)
+        + b"\r\n--x--\r\n"
+    )
+    response = api.client.post(
+        "/v1/jobs",
+        input_stream=Unannounced(body),
+        content_type="multipart/form-data; boundary=x",
+        environ_overrides={"wsgi.input_terminated": True, "CONTENT_LENGTH": None},
+    )
+
+    problem(response, 413, "too_large")
+    assert nothing_is_left(api)
+
+
+def test_a_bomb_is_refused(make_api: ApiFactory) -> None:
+    api = make_api(max_request_bytes=100_000)
+    bomb = zip_of(*((f"{n}.jpg", bytes(60_000)) for n in range(2)))
+
+    problem(api.post_parts([("archive", "a.zip", bomb)]), 413, "too_large")
+    assert nothing_is_left(api)
+
+
+def test_an_archive_that_is_none_is_refused(api: Api) -> None:
+    response = api.post_parts([("images", "a.jpg", b"x"), ("archive", "a.zip", b"Rar!")])
+
+    problem(response, 422, "invalid_archive")
+    assert nothing_is_left(api)
+
+
+@pytest.mark.parametrize("cut", [1, 3, 10, 60, 100])
+def test_a_truncated_form_leaves_nothing(api: Api, cut: int) -> None:
+    part = b'--x\r\nContent-Disposition: form-data; name="images"; filename="a.jpg"\r\n\r\ndata\r\n'
+    body = part * 20 + b"--x--"
+    response = api.client.post("/v1/jobs", data=body[:-cut], content_type="multipart/form-data; boundary=x")
+
+    problem(response, 400, "malformed_form")
+    assert nothing_is_left(api)
+
+
+def test_a_client_that_goes_away_leaves_nothing(api: Api) -> None:
+    part = b'--x\r\nContent-Disposition: form-data; name="images"; filename="a.jpg"\r\n\r\ndata\r\n'
+    response = api.client.post(
+        "/v1/jobs",
+        input_stream=io.BytesIO(part * 20),
+        content_type="multipart/form-data; boundary=x",
+        environ_overrides={"CONTENT_LENGTH": str(len(part) * 40)},
+    )
+
+    problem(response, 400, "upload_interrupted")
+    assert nothing_is_left(api)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "status", "code"),
+    [
+        ("multipart/form-data", 400, "malformed_form"),
+        ("multipart/form-data; boundary=", 400, "malformed_form"),
+        ("text/plain", 415, "unsupported_media_type"),
+        ("application/x-www-form-urlencoded", 415, "unsupported_media_type"),
+        ("multipart/mixed; boundary=x", 415, "unsupported_media_type"),
+        ("image/jpeg", 415, "unsupported_media_type"),
+        ("", 415, "unsupported_media_type"),
+    ],
+)
+def test_a_body_of_another_type_is_refused(api: Api, content_type: str, status: int, code: str) -> None:
+    problem(api.client.post("/v1/jobs", data=b"x", content_type=content_type), status, code)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ("", 400, "invalid_request"),
+        ("{", 400, "invalid_request"),
+        ("null", 400, "invalid_request"),
+        ("[]", 400, "invalid_request"),
+        ("{}", 400, "invalid_request"),
+        ('{"uploads": []}', 422, "no_images"),
+        ('{"uploads": [{}]}', 400, "invalid_request"),
+        ('{"uploads": [{"name": ""}]}', 400, "invalid_request"),
+        ('{"uploads": [{"name": 7}]}', 400, "invalid_request"),
+        ('{"uploads": [{"name": "a", "size": -1}]}', 400, "invalid_request"),
+        ('{"uploads": [{"name": "a", "colour": 1}]}', 400, "invalid_request"),
+        ('{"uploads": [{"name": "a"}], "extra": 1}', 400, "invalid_request"),
+        ('{"sources": ["http://127.0.0.1/"]}', 400, "invalid_request"),
+        ('{"uploads": [{"name": "a"}], "options": {"x": 1}}', 422, "invalid_options"),
+        ('{"uploads": [{"name": "\\ud800"}]}', 400, "invalid_request"),
+        ("[" * 100_000, 400, "invalid_request"),
+        (b'{"uploads": [{"name": "\xff"}]}', 400, "invalid_request"),
+    ],
+)
+def test_json_that_announces_nothing_valid_is_refused(
+    api: Api, body: str | bytes, status: int, code: str
+) -> None:
+    problem(api.client.post("/v1/jobs", data=body, content_type="application/json"), status, code)
+    assert nothing_is_left(api)
+
+
+def test_every_wrong_field_is_named(api: Api) -> None:
+    body = '{"uploads": [{"name": "a", "size": -1}], "extra": 1}'
+    response = api.client.post("/v1/jobs", data=body, content_type="application/json")
+
+    errors = problem(response, 400, "invalid_request")["errors"]
+    assert {error["field"] for error in errors} == {"uploads.0.size", "extra"}
+
+
+# --- when a part is away ----------------------------------------------------
+
+
+def test_without_an_object_store_the_answer_is_503(api: Api) -> None:
+    api.objects.away = True
+    response = api.post_files([(f"{n}.jpg", b"x") for n in range(20)])
+
+    problem(response, 503, "object_store_unavailable")
+    assert int(response.headers["Retry-After"]) > 0
+
+
+def test_without_a_job_store_the_objects_stay_for_the_record_may_be_there(api: Api) -> None:
+    api.jobs.away = True
+    problem(api.post_files([("a.jpg", b"x")]), 503, "job_store_unavailable")
+
+    assert len(api.objects.objects) == 3
+
+
+def test_a_put_that_fails_in_the_middle_leaves_nothing(api: Api) -> None:
+    class Tired:
+        def __init__(self) -> None:
+            self.puts = 0
+
+        def __call__(self, *args: Any, **kwargs: Any) -> None:
+            self.puts += 1
+            if self.puts == 7:
+                raise ObjectStoreUnavailable
+            type(api.objects).put(api.objects, *args, **kwargs)
+
+    api.objects.put = Tired()  # type: ignore[method-assign]
+    problem(api.post_files([(f"{n}.jpg", b"x") for n in range(30)]), 503, "object_store_unavailable")
+
+    assert nothing_is_left(api)

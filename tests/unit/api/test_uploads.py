@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import pytest
+
+from shared import layout
+from shared.jobs import JobState
+from tests.unit.api.conftest import Api, ApiFactory
+from tests.unit.api.test_submissions import problem
+
+
+def announced(api: Api, count: int = 3) -> str:
+    return str(api.announce(*({"name": f"{n}.jpg", "size": n} for n in range(count))).json["id"])
+
+
+def put(api: Api, job_id: str, index: int, data: bytes) -> int:
+    return api.client.put(f"/v1/jobs/{job_id}/uploads/{index}", data=data).status_code
+
+
+def test_an_announced_job_waits_for_its_uploads(api: Api) -> None:
+    response = api.announce({"name": "a/ü.jpg", "size": 3}, {"name": "b.jpg"}, options={"invert": True})
+
+    assert response.status_code == 202
+    job = response.json
+    job_id = job["id"]
+    assert response.headers["Location"] == f"/v1/jobs/{job_id}"
+    assert (job["state"], job["options"]["invert"]) == ("uploading", True)
+    assert job["uploads"] == [
+        {"index": 0, "name": "a/ü.jpg", "url": f"/v1/jobs/{job_id}/uploads/0", "method": "PUT"},
+        {"index": 1, "name": "b.jpg", "url": f"/v1/jobs/{job_id}/uploads/1", "method": "PUT"},
+    ]
+    assert job["next_cursor"] is None
+    assert api.tickets.waiting == 0
+    assert api.objects.exists(layout.manifest(job_id))
+
+
+def test_uploads_go_straight_to_the_object_store_where_clients_reach_it(make_api: ApiFactory) -> None:
+    job = make_api(public_url="https://s3.example").announce({"name": "a.jpg"}).json
+
+    assert job["uploads"][0]["url"].startswith(f"https://s3.example/jobs/{job['id']}/inputs/0?")
+
+
+def test_a_job_starts_once_all_uploads_are_there(api: Api) -> None:
+    job_id = announced(api)
+    assert [put(api, job_id, n, b"x" * n) for n in range(3)] == [204, 204, 204]
+
+    response = api.client.post(f"/v1/jobs/{job_id}/start")
+
+    assert (response.status_code, response.json["state"]) == (202, "queued")
+    assert api.tickets.waiting == 1
+    assert api.objects.get(layout.input_image(job_id, 2)) == b"xx"
+
+
+def test_a_start_names_what_is_missing_or_has_another_size(api: Api) -> None:
+    job_id = announced(api, 4)
+    put(api, job_id, 1, b"x")
+    put(api, job_id, 2, b"only half of it")
+
+    body = problem(api.client.post(f"/v1/jobs/{job_id}/start"), 409, "uploads_missing")
+    assert body["missing"] == ["0.jpg", "2.jpg", "3.jpg"]
+    assert body["missing_count"] == 3
+    assert api.jobs.get(job_id).state is JobState.UPLOADING
+
+
+def test_a_start_names_a_hundred_missing_at_most(api: Api) -> None:
+    body = api.client.post(f"/v1/jobs/{announced(api, 150)}/start").json
+
+    assert (len(body["missing"]), body["missing_count"]) == (100, 150)
+
+
+def test_a_repeated_start_is_no_error_even_after_the_end(api: Api) -> None:
+    job_id = announced(api, 1)
+    put(api, job_id, 0, b"")
+    path = f"/v1/jobs/{job_id}/start"
+    states = [api.client.post(path).json["state"], api.client.post(path).json["state"]]
+    api.work()
+    states.append(api.client.post(path).json["state"])
+
+    assert states == ["queued", "queued", "finalizing"]
+
+
+def test_a_canceled_job_is_not_started(api: Api) -> None:
+    job_id = announced(api)
+    api.client.post(f"/v1/jobs/{job_id}/cancel")
+
+    problem(api.client.post(f"/v1/jobs/{job_id}/start"), 409, "invalid_transition")
+
+
+def test_what_is_missing_is_listed_page_by_page_with_fresh_addresses(api: Api) -> None:
+    job_id = announced(api, 7)
+    for index in (0, 3):
+        put(api, job_id, index, b"x" * index)
+    pages, cursor = [], ""
+    while cursor is not None:
+        page = api.get(f"/v1/jobs/{job_id}/uploads?limit=2" + (f"&cursor={cursor}" if cursor else "")).json
+        pages.append([upload["index"] for upload in page["uploads"]])
+        cursor = page["next_cursor"]
+
+    assert pages == [[1, 2], [4, 5], [6]]
+
+
+def test_a_started_job_lacks_nothing(api: Api) -> None:
+    assert api.get(f"/v1/jobs/{api.submit('a.jpg')}/uploads").json == {"uploads": [], "next_cursor": None}
+
+
+def test_an_announcement_answers_the_first_thousand_uploads(api: Api) -> None:
+    job = api.announce(*({"name": f"{n}.jpg"} for n in range(1001))).json
+
+    assert len(job["uploads"]) == 1000
+    assert job["next_cursor"] == "1000"
+
+
+def test_an_upload_may_be_repeated(api: Api) -> None:
+    job_id = announced(api)
+    put(api, job_id, 1, b"first")
+    put(api, job_id, 1, b"second")
+
+    assert api.objects.get(layout.input_image(job_id, 1)) == b"second"
+
+
+def test_a_started_job_takes_no_uploads(api: Api) -> None:
+    job_id = api.submit("a.jpg")
+
+    problem(api.client.put(f"/v1/jobs/{job_id}/uploads/0", data=b"x"), 409, "invalid_transition")
+    assert api.objects.get(layout.input_image(job_id, 0)) == b"a.jpg"
+
+
+@pytest.mark.parametrize("index", ["3", "99999999999999999999", "-1", "x", "1.0"])
+def test_only_announced_images_are_taken(api: Api, index: str) -> None:
+    response = api.client.put(f"/v1/jobs/{announced(api)}/uploads/{index}", data=b"x")
+
+    problem(response, 404, "not_found")
+
+
+def test_of_an_upload_that_is_too_large_enough_is_kept_to_fail_it_alone(make_api: ApiFactory) -> None:
+    api = make_api(max_image_bytes=1000)
+    job_id = api.announce({"name": "big.tif", "size": 5000}).json["id"]
+
+    assert put(api, job_id, 0, bytes(5000)) == 204
+    assert api.objects.size(layout.input_image(job_id, 0)) == 1001
+    assert api.client.post(f"/v1/jobs/{job_id}/start").status_code == 202
+
+
+def test_an_upload_that_breaks_off_is_not_stored(api: Api) -> None:
+    job_id = announced(api)
+    path = f"/v1/jobs/{job_id}/uploads/0"
+    response = api.client.put(path, data=b"half", environ_overrides={"CONTENT_LENGTH": "8"})
+
+    problem(response, 400, "upload_interrupted")
+    assert not api.objects.exists(layout.input_image(job_id, 0))

@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+from shared import errors
+
+CLASSES = [
+    value
+    for _, value in inspect.getmembers(errors, inspect.isclass)
+    if issubclass(value, errors.FathomError) and value is not errors.FathomError
+]
+
+
+@pytest.mark.parametrize("error", CLASSES)
+def test_every_error_has_a_code_of_its_own_and_a_sentence(error: type[errors.FathomError]):
+    assert "code" in vars(error)
+    assert error().message.endswith(".")
+
+
+def test_no_two_errors_share_a_code():
+    codes = [error.code for error in CLASSES]
+
+    assert len(codes) == len(set(codes))
+
+
+@pytest.mark.parametrize("error", CLASSES)
+def test_only_infrastructure_is_worth_another_try(error: type[errors.FathomError]):
+    assert error.transient is issubclass(error, errors.Unavailable)

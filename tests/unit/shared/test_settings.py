@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+
+from shared.errors import SettingsError
+from shared.settings import Settings
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_an_empty_environment_gives_the_defaults():
+    settings = Settings.from_environ({})
+
+    assert settings.redis_url == "redis://127.0.0.1:6379/0"
+    assert settings.s3_endpoint_url is None
+    assert (settings.weights, settings.engine, settings.precision) == ("auto", "openvino", "auto")
+    assert settings.max_pixels == 100_000_000
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("FATHOM_REDIS_URL", "127.0.0.1:6379"),
+        ("FATHOM_REDIS_URL", "http://127.0.0.1"),
+        ("FATHOM_S3_ENDPOINT_URL", "ftp://store"),
+        ("FATHOM_S3_PUBLIC_URL", "store:9000"),
+        ("FATHOM_ENGINE", "cuda"),
+        ("FATHOM_PRECISION", "f16"),
+        ("FATHOM_DECODE", "half"),
+        ("FATHOM_MAX_PIXELS", "many"),
+        ("FATHOM_MAX_PIXELS", "0"),
+        ("FATHOM_MAX_PIXELS", "1.5"),
+        ("FATHOM_LEASE_IMAGES", "1001"),
+        ("FATHOM_LEASE_SECONDS", "nan"),
+        ("FATHOM_LEASE_SECONDS", "-1"),
+        ("FATHOM_PRESIGN_SECONDS", "604801"),
+        ("FATHOM_LOG_LEVEL", "loud"),
+    ],
+)
+def test_a_bad_value_is_refused_by_the_name_of_its_variable(name: str, value: str):
+    with pytest.raises(SettingsError, match=name):
+        Settings.from_environ({name: value})
+
+
+@pytest.mark.parametrize("present", ["FATHOM_S3_ACCESS_KEY", "FATHOM_S3_SECRET_KEY"])
+def test_half_a_pair_of_credentials_is_refused(present: str):
+    with pytest.raises(SettingsError, match="must be set together"):
+        Settings.from_environ({present: "value"})
+
+
+def test_an_error_about_a_url_does_not_repeat_the_password_in_it():
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_environ({"FATHOM_REDIS_URL": "reddis://:hunter2@store"})
+
+    assert "hunter2" not in str(caught.value)
+
+
+def test_secrets_are_not_shown_when_settings_are_printed():
+    settings = Settings.from_environ(
+        {"FATHOM_S3_ACCESS_KEY": "the-access-key", "FATHOM_S3_SECRET_KEY": "the-secret-key"}
+    )
+
+    assert "the-access-key" not in repr(settings)
+    assert "the-secret-key" not in repr(settings)
+
+
+def test_an_empty_variable_counts_as_not_set():
+    assert Settings.from_environ({"FATHOM_WEIGHTS": " "}).weights == "auto"
+
+
+def test_settings_cannot_be_changed():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Settings.from_environ({}).weights = "random"  # type: ignore[misc]
+
+
+def test_every_setting_is_listed_in_the_readme():
+    source = (ROOT / "shared" / "settings.py").read_text(encoding="utf-8")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    names = set(re.findall(r'"(FATHOM_[A-Z0-9_]+)"', source))
+
+    assert len(names) > 15
+    assert {name for name in names if f"`{name}`" not in readme} == set()
