@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Generic, TypeVar
 
+from shared.errors import InvalidTransition
 from shared.options import Options
 
 _ID = re.compile(r"[a-z2-7]{26}\Z")
@@ -41,9 +42,7 @@ class JobState(StrEnum):
         return self in (JobState.QUEUED, JobState.PROCESSING)
 
 
-ENDS = frozenset(
-    {JobState.SUCCEEDED, JobState.PARTIAL, JobState.FAILED, JobState.CANCELED, JobState.EXPIRED}
-)
+ENDS = frozenset({JobState.SUCCEEDED, JobState.PARTIAL, JobState.FAILED, JobState.CANCELED, JobState.EXPIRED})
 
 #: Every change of state there is: what causes it, from where, to where. The Lua
 #: scripts carry these out; a test holds the two together.
@@ -65,6 +64,21 @@ TRANSITIONS: dict[str, dict[JobState, JobState]] = {
     },
     "retry": {JobState.PARTIAL: JobState.QUEUED, JobState.FAILED: JobState.QUEUED},
 }
+
+#: Where a verb of a client has nothing left to do: asking again is no error.
+ALREADY: dict[str, frozenset[JobState]] = {
+    "start": frozenset({JobState.QUEUED, JobState.PROCESSING}),
+    "pause": frozenset({JobState.PAUSED}),
+    "resume": frozenset({JobState.QUEUED, JobState.PROCESSING}),
+    "cancel": frozenset({JobState.CANCELING, JobState.CANCELED}),
+    "retry": frozenset({JobState.QUEUED, JobState.PROCESSING}),
+}
+
+
+def refusal(verb: str, state: JobState) -> InvalidTransition:
+    """Return the error for a verb that a job's state does not allow."""
+    allowed = " or ".join(TRANSITIONS[verb])
+    return InvalidTransition(f"The job is {state}; {verb} needs a job that is {allowed}.")
 
 
 class ImageState(StrEnum):

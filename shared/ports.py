@@ -66,13 +66,24 @@ class JobStore(Protocol):
         """
 
     def measured(self, lease: Lease, index: int, measured: Range) -> JobState | None:
-        """Record the range of an image in the MEASURE phase; the last one opens the second pass."""
+        """Record the range of an image in the MEASURE phase; the last one opens the second pass.
+
+        Returns as `done` does. A call that comes after the phase has ended changes nothing.
+        """
 
     def done(self, lease: Lease, index: int, *, failure: ImageFailure | None = None) -> JobState | None:
-        """End an image, as succeeded or as failed; only the first end of an image counts."""
+        """End an image, as succeeded or as failed; only the first end of an image counts.
+
+        It counts without the lease too, unless the job has gone on to another phase.
+        Returns as `renew` does: the job's state, or None if the lease is not held
+        any more. In the MEASURE phase an image can only fail; `measured` is its success.
+        """
 
     def charge(self, lease: Lease, index: int, failure: ImageFailure) -> JobState | None:
-        """Charge one attempt to an image; it is tried again later, or failed at the last attempt."""
+        """Charge one attempt to an image; it is tried again later, or failed at the last attempt.
+
+        Returns as `renew` does. Without the lease nothing is charged: whoever took it back did.
+        """
 
     def give_back(self, lease: Lease) -> None:
         """Return the unfinished images of a lease, charging no attempt."""
@@ -86,7 +97,10 @@ class JobStore(Protocol):
         """Return a job that waits to be finalised, for this caller alone for a minute."""
 
     def finish(self, job_id: str, state: JobState) -> None:
-        """Set the final state of a job that was claimed for finalising."""
+        """Set the final state of a job that was claimed for finalising.
+
+        Raises InvalidTransition if the job does not wait to be finalised.
+        """
 
     def failures(self, job_id: str) -> Iterator[ImageStatus]:
         """Yield the failed images by index, each with its failure."""
@@ -124,7 +138,9 @@ class ObjectStore(Protocol):
     ObjectStoreDenied; reading a missing key raises ObjectNotFound.
     """
 
-    def put(self, key: str, data: bytes | memoryview, *, content_type: str = ..., only_if_new: bool = False) -> None:
+    def put(
+        self, key: str, data: bytes | memoryview, *, content_type: str = ..., only_if_new: bool = False
+    ) -> None:
         """Write an object. With `only_if_new`, raise ObjectExists if there is one (where S3 can)."""
 
     def put_stream(self, key: str, stream: BinaryIO, *, content_type: str = ...) -> None:
@@ -141,7 +157,10 @@ class ObjectStore(Protocol):
     def exists(self, key: str) -> bool: ...
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        """Yield all objects whose key starts with `prefix`, however many, by key."""
+        """Yield all objects whose key starts with `prefix`, however many.
+
+        By key, except that a server over a file system may sort `a/` before `a!`.
+        """
 
     def delete(self, key: str) -> None:
         """Delete an object; a missing one is no error."""
@@ -149,7 +168,9 @@ class ObjectStore(Protocol):
     def delete_prefix(self, prefix: str) -> int:
         """Delete all objects below `prefix`; returns how many. An empty prefix is refused."""
 
-    def presigned_get(self, key: str, *, file_name: str | None = None, content_type: str | None = None) -> str | None:
+    def presigned_get(
+        self, key: str, *, file_name: str | None = None, content_type: str | None = None
+    ) -> str | None:
         """Return a URL for a client to read an object; None if no public address is set."""
 
     def presigned_put(self, key: str) -> str | None:
@@ -170,5 +191,3 @@ class TicketQueue(Protocol):
 
     def depth(self) -> int:
         """Return how many tickets wait."""
-
-

@@ -1,0 +1,143 @@
+"""Fixtures of every test: real servers, started when the first test asks for them.
+
+`fathom_environ` holds the `FATHOM_*` of the live servers, for child processes;
+`settings` is the same, read. Each test finds both stores empty.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import pytest
+import redis
+
+from client.servers import EmbeddedServer, SeaweedServer, ServerMissing, ValkeyServer
+from shared.object_store import S3ObjectStore
+from shared.settings import Settings
+
+# Asserts of the contract tests explain themselves like those in test modules.
+pytest.register_assert_rewrite("tests.contracts")
+
+BUCKET = "fathom-test"
+ACCESS_KEY = "test-access-key"
+SECRET_KEY = "test-secret-key"
+
+Server = TypeVar("Server", bound=EmbeddedServer)
+SettingsFactory = Callable[..., Settings]
+
+
+def skip_or_fail(reason: str) -> NoReturn:
+    """Skip a test that cannot run on this machine; in CI, where it must run, fail it."""
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def start_or_skip(server: Server) -> Server:
+    """Start a server, or end the test if its package is missing."""
+    try:
+        return server.start()
+    except ServerMissing as exc:
+        skip_or_fail(exc.message)
+
+
+@pytest.fixture(scope="session")
+def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
+    """One Valkey for the whole run. A test that stops it starts a server of its own instead."""
+    server = start_or_skip(ValkeyServer(tmp_path_factory.mktemp("valkey")))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def valkey_url(valkey_server: ValkeyServer) -> str:
+    """The URL of the run's own Valkey, emptied."""
+    with redis.Redis.from_url(valkey_server.url) as client:
+        client.flushall()
+    return valkey_server.url
+
+
+@pytest.fixture(scope="session")
+def seaweed_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedServer]:
+    """One S3 server for the whole run, with the bucket `fathom-test`."""
+    server = start_or_skip(
+        SeaweedServer(
+            tmp_path_factory.mktemp("s3"), bucket=BUCKET, access_key=ACCESS_KEY, secret_key=SECRET_KEY
+        )
+    )
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def seaweed_environ(seaweed_server: SeaweedServer) -> dict[str, str]:
+    """`FATHOM_S3_*` of the run's own S3 server, as it stands after other tests.
+
+    The public address differs from the internal one, as it does behind any proxy.
+    """
+    return seaweed_server.environ() | {"FATHOM_S3_PUBLIC_URL": f"http://localhost:{seaweed_server.port}"}
+
+
+@pytest.fixture(scope="session")
+def seaweed_store(seaweed_environ: dict[str, str]) -> Iterator[S3ObjectStore]:
+    """The object store of the run's own S3 server, built once because boto3 takes its time."""
+    store = S3ObjectStore.from_settings(Settings.from_environ(seaweed_environ))
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def object_store(seaweed_store: S3ObjectStore) -> S3ObjectStore:
+    """The real object store, empty."""
+    empty(seaweed_store)
+    return seaweed_store
+
+
+@pytest.fixture
+def s3_environ(seaweed_environ: dict[str, str], object_store: S3ObjectStore) -> dict[str, str]:
+    """`FATHOM_S3_*` of the run's own S3 server, emptied."""
+    return dict(seaweed_environ)
+
+
+@pytest.fixture(scope="session")
+def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the model's exported graph is kept: one for the whole run, for exporting takes seconds."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def fathom_environ(valkey_url: str, s3_environ: dict[str, str], cache_dir: Path) -> dict[str, str]:
+    """All `FATHOM_*` that a process needs to work with the live servers, on random weights."""
+    return {
+        "FATHOM_REDIS_URL": valkey_url,
+        **s3_environ,
+        "FATHOM_WEIGHTS": "random",
+        "FATHOM_CACHE_DIR": str(cache_dir),
+        "FATHOM_LOG_FORMAT": "json",
+    }
+
+
+@pytest.fixture
+def settings_factory(fathom_environ: dict[str, str]) -> SettingsFactory:
+    """Settings for the live servers, any of them changed: `settings_factory(lease_images=2)`."""
+
+    def build(**changes: Any) -> Settings:
+        return dataclasses.replace(Settings.from_environ(fathom_environ), **changes)
+
+    return build
+
+
+@pytest.fixture
+def settings(settings_factory: SettingsFactory) -> Settings:
+    """Settings for the live servers."""
+    return settings_factory()
+
+
+def empty(store: S3ObjectStore) -> None:
+    """Delete every object of a bucket, which must be on a server that the tests started."""
+    while (first := next(store.list(""), None)) is not None:
+        store.delete_prefix(first.key.partition("/")[0])

@@ -1,0 +1,300 @@
+"""What every object store does, real or not. A subclass gives the fixture `store`, empty."""
+
+from __future__ import annotations
+
+import io
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from shared.errors import ObjectExists, ObjectNotFound
+from shared.ports import ObjectInfo, ObjectStore
+
+#: Past the thousand objects that one page of an S3 listing holds.
+MANY = 1050
+
+KEYS = [
+    "plain",
+    "deep/er/and/deeper/still.png",
+    "with space/and  two",
+    "100%/50%25.jpg",
+    "a%20b%2Fc",
+    "one+one=two&three",
+    "hash#question?mark",
+    "quote'double\"angle<>",
+    "colon:semi;comma,at@",
+    "~tilde_under-dash.dot",
+    "stra\u00dfe/\u00fcber",
+    "combining/e\u0301",
+    "写真/東京.jpg",
+    "фото/Привет",
+    "صور/بحر",
+    "emoji/📷🏔️.heic",
+    "l" * 200,
+]
+
+DATA = bytes(range(256)) * 4
+
+
+def put_all(store: ObjectStore, keys: list[str]) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda key: store.put(key, key.encode()), keys))
+
+
+class ObjectStoreContract:
+    @pytest.mark.parametrize("key", KEYS)
+    def test_a_key_in_any_script_names_one_object(self, store: ObjectStore, key: str) -> None:
+        store.put(f"keys/{key}", key.encode())
+        store.put("keys/another", b"another")
+
+        assert store.get(f"keys/{key}") == key.encode()
+        assert store.exists(f"keys/{key}")
+        assert [entry.key for entry in store.list(f"keys/{key}")] == [f"keys/{key}"]
+
+        store.delete(f"keys/{key}")
+
+        assert [entry.key for entry in store.list("keys/")] == ["keys/another"]
+
+    def test_unicode_forms_of_one_letter_are_two_keys(self, store: ObjectStore) -> None:
+        store.put("forms/\u00e9", b"composed")
+        store.put("forms/e\u0301", b"combining")
+
+        assert store.get("forms/\u00e9") == b"composed"
+        assert store.get("forms/e\u0301") == b"combining"
+
+    def test_a_second_put_replaces_the_first(self, store: ObjectStore) -> None:
+        store.put("k", b"a much longer first version")
+        store.put("k", b"second")
+
+        assert store.get("k") == b"second"
+        assert store.size("k") == 6
+
+    def test_a_memoryview_is_written_as_its_bytes(self, store: ObjectStore) -> None:
+        store.put("k", memoryview(b"abcdef")[1:4])
+
+        assert store.get("k") == b"bcd"
+
+    @pytest.mark.parametrize(
+        ("start", "stop"),
+        [
+            (None, None),
+            (0, None),
+            (0, 1),
+            (1, None),
+            (10, 20),
+            (None, 5),
+            (1000, 1024),
+            (1023, None),
+            (1000, 5000),
+            (1024, None),
+            (1024, 1030),
+            (5000, 6000),
+            (7, 7),
+            (0, 0),
+            (9, 3),
+        ],
+    )
+    def test_a_range_is_what_slicing_gives(
+        self, store: ObjectStore, start: int | None, stop: int | None
+    ) -> None:
+        store.put("ranges", DATA)
+
+        assert store.get("ranges", start=start, stop=stop) == DATA[start:stop]
+
+    @pytest.mark.parametrize(("start", "stop"), [(-1, None), (0, -1), (-5, -2)])
+    def test_a_negative_bound_is_refused(self, store: ObjectStore, start: int, stop: int | None) -> None:
+        store.put("ranges", DATA)
+
+        with pytest.raises(ValueError, match="range"):
+            store.get("ranges", start=start, stop=stop)
+
+    def test_an_empty_object_is_an_object(self, store: ObjectStore) -> None:
+        store.put("empty", b"")
+
+        assert store.exists("empty")
+        assert store.size("empty") == 0
+        assert store.get("empty") == b""
+        assert store.get("empty", start=0, stop=10) == b""
+        assert list(store.stream("empty")) == []
+        assert list(store.list("empty")) == [ObjectInfo(key="empty", size=0)]
+
+    @pytest.mark.parametrize(
+        ("start", "stop"), [(None, None), (0, 5), (100, None), (5, 5)], ids=["whole", "head", "tail", "none"]
+    )
+    def test_reading_a_missing_key_raises(
+        self, store: ObjectStore, start: int | None, stop: int | None
+    ) -> None:
+        with pytest.raises(ObjectNotFound):
+            store.get("missing", start=start, stop=stop)
+
+    def test_a_missing_key_has_no_size(self, store: ObjectStore) -> None:
+        with pytest.raises(ObjectNotFound):
+            store.size("missing")
+
+    def test_streaming_a_missing_key_raises_at_the_call(self, store: ObjectStore) -> None:
+        with pytest.raises(ObjectNotFound):
+            store.stream("missing")
+
+    def test_a_missing_key_does_not_exist(self, store: ObjectStore) -> None:
+        assert not store.exists("missing")
+
+    def test_the_beginning_of_a_key_is_not_an_object(self, store: ObjectStore) -> None:
+        store.put("folder/inner/object", b"x")
+
+        assert not store.exists("folder")
+        assert not store.exists("folder/inner")
+        with pytest.raises(ObjectNotFound):
+            store.get("folder/inner")
+
+    def test_a_stream_gives_the_object_in_pieces(self, store: ObjectStore) -> None:
+        store.put("k", DATA)
+
+        pieces = list(store.stream("k", chunk_size=300))
+
+        assert b"".join(pieces) == DATA
+        assert max(len(piece) for piece in pieces) <= 300
+
+    def test_a_stream_may_be_left_half_read(self, store: ObjectStore) -> None:
+        store.put("k", bytes(3_000_000))
+
+        for _ in range(40):
+            pieces = store.stream("k", chunk_size=1000)
+            assert next(pieces) == bytes(1000)
+            del pieces
+
+        assert store.size("k") == 3_000_000
+
+    @pytest.mark.parametrize("size", [0, 1, 100_000, 8 * 2**20, 8 * 2**20 + 1, 20_000_000])
+    def test_a_seekable_stream_is_written_whole(self, store: ObjectStore, size: int) -> None:
+        data = (b"0123456789abcde" * (size // 15 + 1))[:size]
+        source = io.BytesIO(data)
+
+        store.put_stream("streamed", source)
+
+        assert store.size("streamed") == size
+        assert store.get("streamed") == data
+        assert not source.closed
+
+    def test_a_stream_is_written_from_where_it_stands(self, store: ObjectStore) -> None:
+        source = io.BytesIO(b"skipped and kept")
+        source.seek(12)
+
+        store.put_stream("streamed", source)
+
+        assert store.get("streamed") == b"kept"
+
+    def test_a_listing_is_complete_past_one_page_and_in_order(self, store: ObjectStore) -> None:
+        keys = [f"many/{index}/x" for index in range(MANY)]
+        put_all(store, keys)
+
+        listed = list(store.list("many/"))
+
+        assert [entry.key for entry in listed] == sorted(keys)
+        assert [entry.size for entry in listed] == [len(key) for key in sorted(keys)]
+        assert store.delete_prefix("many/") == MANY
+        assert list(store.list("many/")) == []
+
+    def test_a_listing_is_complete_where_folders_and_objects_mix(self, store: ObjectStore) -> None:
+        """Servers over a file system sort `a/` before `a!`: pages must lose and repeat nothing."""
+        endings = ("/x", "/y/z", "-", ".png", "!/x", "z0")
+        keys = [f"mixed/{index}{ending}" for index in range(MANY // 5) for ending in endings]
+        put_all(store, keys)
+
+        listed = [entry.key for entry in store.list("mixed/")]
+
+        assert sorted(listed) == sorted(keys)
+        assert store.delete_prefix("mixed/") == len(keys)
+
+    def test_a_listing_holds_what_starts_with_the_prefix_and_no_more(self, store: ObjectStore) -> None:
+        for key in ("jobs/1/a", "jobs/1/b/c", "jobs/10/a", "jobs/2/a", "job"):
+            store.put(key, b"x")
+
+        assert [entry.key for entry in store.list("jobs/1/")] == ["jobs/1/a", "jobs/1/b/c"]
+        assert [entry.key for entry in store.list("jobs/1")] == ["jobs/1/a", "jobs/1/b/c", "jobs/10/a"]
+        assert len(list(store.list(""))) == 5
+
+    def test_a_listing_of_an_unknown_prefix_is_empty(self, store: ObjectStore) -> None:
+        assert list(store.list("nothing/here/")) == []
+
+    def test_deleting_a_missing_object_is_no_error(self, store: ObjectStore) -> None:
+        store.delete("missing")
+        store.delete("missing/too/deep")
+
+    def test_delete_prefix_leaves_the_neighbours(self, store: ObjectStore) -> None:
+        for key in ("jobs/1/a", "jobs/1/b/c", "jobs/1/b/d", "jobs/10/a", "jobs/11", "jobs/2/a"):
+            store.put(key, b"x")
+
+        assert store.delete_prefix("jobs/1/") == 3
+        assert [entry.key for entry in store.list("jobs/")] == ["jobs/10/a", "jobs/11", "jobs/2/a"]
+
+    def test_delete_prefix_of_nothing_deletes_nothing(self, store: ObjectStore) -> None:
+        assert store.delete_prefix("nothing/") == 0
+
+    def test_delete_prefix_takes_names_in_any_script(self, store: ObjectStore) -> None:
+        for key in KEYS:
+            store.put(f"all/{key}", b"x")
+
+        assert store.delete_prefix("all/") == len(KEYS)
+        assert list(store.list("all/")) == []
+
+    def test_an_empty_prefix_is_refused(self, store: ObjectStore) -> None:
+        store.put("k", b"x")
+
+        with pytest.raises(ValueError, match="everything"):
+            store.delete_prefix("")
+        assert store.exists("k")
+
+    def test_many_threads_may_write_at_once(self, store: ObjectStore) -> None:
+        bodies = {f"threads/{index}": bytes([index]) * 10_000 for index in range(100)}
+        with ThreadPoolExecutor(16) as pool:
+            list(pool.map(store.put, bodies, bodies.values()))
+
+        with ThreadPoolExecutor(16) as pool:
+            assert list(pool.map(store.get, bodies)) == list(bodies.values())
+
+    def test_racing_writers_of_one_key_leave_one_whole_object(self, store: ObjectStore) -> None:
+        bodies = [bytes([index]) * 50_000 for index in range(16)]
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda body: store.put("raced", body), bodies))
+
+        assert store.get("raced") in bodies
+
+    def test_the_bucket_may_be_ensured_again_and_again(self, store: ObjectStore) -> None:
+        store.put("k", b"x")
+        store.ensure_bucket()
+        store.ensure_bucket()
+        store.ping()
+
+        assert store.exists("k")
+
+
+class ConditionalPutContract:
+    """For stores that honour a put of new objects alone; not every S3 server does."""
+
+    def test_a_new_object_is_written_once(self, store: ObjectStore) -> None:
+        store.put("claim", b"first", only_if_new=True)
+
+        with pytest.raises(ObjectExists):
+            store.put("claim", b"second", only_if_new=True)
+        assert store.get("claim") == b"first"
+
+    def test_a_deleted_object_is_new_again(self, store: ObjectStore) -> None:
+        store.put("claim", b"first", only_if_new=True)
+        store.delete("claim")
+        store.put("claim", b"second", only_if_new=True)
+
+        assert store.get("claim") == b"second"
+
+    def test_of_racing_writers_one_wins(self, store: ObjectStore) -> None:
+        def claim(number: int) -> bool:
+            try:
+                store.put("claim", b"%d" % number, only_if_new=True)
+            except ObjectExists:
+                return False
+            return True
+
+        with ThreadPoolExecutor(8) as pool:
+            won = list(pool.map(claim, range(16)))
+
+        assert won.count(True) == 1
+        assert store.get("claim") == b"%d" % won.index(True)

