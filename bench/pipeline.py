@@ -1,0 +1,200 @@
+"""The pipeline against the loop it replaces, on one core, in one run.
+
+    python -m bench.pipeline --album DIR --json
+
+Every photo goes through the baseline (`bench.baseline`) and through each variant of the
+pipeline in turn, so that a machine whose speed drifts drifts for all of them. JPEG in,
+JPEG out, same weights. The figures are medians over rounds of the mean per photo.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import io
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from bench.baseline import Baseline, Stages
+from shared.albums import find_photos
+from shared.options import Options
+from shared.settings import Settings
+from worker.model.engines import load_engine
+from worker.model.weights import resolve_weights
+from worker.pipeline.pipeline import Pipeline
+
+JPEG_OUT = Options.parse({"heatmap_format": "jpeg"})
+#: The lossless form, whose palette indices are the grey levels to compare.
+PNG_OUT = Options()
+
+#: Variants by name: precision and decoding.
+VARIANTS = {
+    "f32_exact": ("f32", "exact"),
+    "f32": ("f32", "fast"),
+    "bf16": ("bf16", "fast"),
+}
+
+
+@dataclass
+class Series:
+    """One way of making heatmaps: seconds per photo and per stage, one entry a round."""
+
+    rounds: list[float] = field(default_factory=list)
+    stages: dict[str, list[float]] = field(default_factory=dict)
+
+    def add(self, seconds: float, stages: dict[str, float], photos: int) -> None:
+        self.rounds.append(seconds / photos)
+        for name, spent in stages.items():
+            self.stages.setdefault(name, []).append(spent / photos)
+
+    def summary(self) -> dict[str, Any]:
+        return {
+            "ms": _ms(self.rounds),
+            "stages_ms": {name: _ms(spent) for name, spent in self.stages.items()},
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Photo:
+    name: str
+    data: bytes
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = _arguments(argv)
+    # Linux alone lets a process choose its core; elsewhere one thread has to do.
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    photos = [Photo(name=name, data=path.read_bytes()) for path, name in find_photos([args.album])]
+    if not photos:
+        sys.exit(f"There is no photo in {args.album}.")
+    report = measure(photos, Settings.from_environ(), rounds=args.rounds)
+    print(json.dumps(report, indent=2) if args.json else _table(report))
+    return 0
+
+
+def measure(photos: Sequence[Photo], settings: Settings, *, rounds: int) -> dict[str, Any]:
+    """Run every photo through every way `rounds` times, after one round that does not count."""
+    weights = resolve_weights(settings.weights, settings.cache_dir)
+    baseline = Baseline(weights)
+    pipelines = {
+        name: _pipeline(settings, precision, decode) for name, (precision, decode) in VARIANTS.items()
+    }
+    series = {name: Series() for name in ("baseline", *pipelines)}
+    for number in range(rounds + 1):
+        timed = {"baseline": _time_baseline(baseline, photos)}
+        timed |= {name: _time_pipeline(pipeline, photos) for name, pipeline in pipelines.items()}
+        if number > 0:
+            for name, (seconds, stages) in timed.items():
+                series[name].add(seconds, stages, len(photos))
+    return _report(photos, weights.name, series, _fidelity(photos, baseline, pipelines))
+
+
+def _pipeline(settings: Settings, precision: str, decode: str) -> Pipeline:
+    chosen = dataclasses.replace(settings, engine="openvino", precision=precision, decode=decode)
+    return Pipeline.from_settings(load_engine(chosen), chosen)
+
+
+def _time_baseline(baseline: Baseline, photos: Sequence[Photo]) -> tuple[float, dict[str, float]]:
+    stages = Stages()
+    return _timed(lambda: [baseline.heatmap(photo.data, stages) for photo in photos]), stages.seconds
+
+
+def _time_pipeline(pipeline: Pipeline, photos: Sequence[Photo]) -> tuple[float, dict[str, float]]:
+    spent: dict[str, float] = {}
+
+    def run() -> None:
+        for photo in photos:
+            pipeline.render(photo.data, JPEG_OUT)
+            for stage, seconds in pipeline.seconds.items():
+                spent[str(stage)] = spent.get(str(stage), 0.0) + seconds
+
+    return _timed(run), spent
+
+
+def _timed(call: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
+def _fidelity(
+    photos: Sequence[Photo], baseline: Baseline, pipelines: dict[str, Pipeline]
+) -> dict[str, dict[str, float]]:
+    """Return how far the grey levels, 0 to 255, lie from the baseline's: mean and worst photo's mean."""
+    distances: dict[str, list[float]] = {name: [] for name in pipelines}
+    for photo in photos:
+        _, expected = baseline.heatmap(photo.data, Stages())
+        for name, pipeline in pipelines.items():
+            grey = _grey(pipeline.render(photo.data, PNG_OUT)[0].data)
+            distances[name].append(float(np.abs(grey.astype(np.int16) - expected).mean()))
+    return {
+        name: {"mean": round(statistics.fmean(values), 3), "worst_photo": round(max(values), 3)}
+        for name, values in distances.items()
+    }
+
+
+def _grey(png: bytes) -> NDArray[np.uint8]:
+    """Return the palette indices of a heatmap: the grey levels before colouring."""
+    with Image.open(io.BytesIO(png)) as image:
+        return np.asarray(image)
+
+
+def _report(
+    photos: Sequence[Photo], weights: str, series: dict[str, Series], fidelity: dict[str, dict[str, float]]
+) -> dict[str, Any]:
+    base = statistics.median(series["baseline"].rounds)
+    return {
+        "photos": len(photos),
+        "bytes": sum(len(photo.data) for photo in photos),
+        "machine": {
+            "processor": platform.processor() or platform.machine(),
+            "python": platform.python_version(),
+        },
+        "weights": weights,
+        "ways": {name: one.summary() for name, one in series.items()},
+        "times_faster": {
+            name: round(base / statistics.median(one.rounds), 2)
+            for name, one in series.items()
+            if name != "baseline"
+        },
+        "grey_levels_from_baseline": fidelity,
+    }
+
+
+def _ms(seconds: Sequence[float]) -> float:
+    return round(1000 * statistics.median(seconds), 1)
+
+
+def _table(report: dict[str, Any]) -> str:
+    lines = [f"{report['photos']} photos, {report['weights']} weights, one core, ms a photo"]
+    for name, way in report["ways"].items():
+        faster = report["times_faster"].get(name, 1.0)
+        stages = "  ".join(f"{stage} {ms}" for stage, ms in way["stages_ms"].items())
+        lines.append(f"{name:10} {way['ms']:7}  x{faster:<5} {stages}")
+    return "\n".join(lines)
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench.pipeline", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--album", type=Path, default=Path("samples"), help="a folder of photos")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds that count (5)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

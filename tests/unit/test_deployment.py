@@ -1,0 +1,141 @@
+"""The compose file, the Dockerfile and the environment example, read as an engine would."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from shared.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+SERVICES = ("valkey", "minio", "api", "worker")
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    document: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+    return document
+
+
+@pytest.fixture(scope="module")
+def dockerfile() -> str:
+    return (ROOT / "Dockerfile").read_text(encoding="utf-8")
+
+
+def stages(dockerfile: str) -> dict[str, str]:
+    parts = re.split(r"^FROM (\S+) AS (\S+)$", dockerfile, flags=re.MULTILINE)
+    return {parts[i + 1]: parts[i] + "\n" + parts[i + 2] for i in range(1, len(parts), 3)}
+
+
+def test_compose_has_the_four_services(compose: dict[str, Any]):
+    assert set(compose["services"]) == set(SERVICES)
+
+
+@pytest.mark.parametrize("service", ["valkey", "minio"])
+def test_stores_have_health_checks_and_volumes_that_are_declared(compose: dict[str, Any], service: str):
+    definition = compose["services"][service]
+
+    assert definition["healthcheck"]["test"]
+    assert all(volume.split(":")[0] in compose["volumes"] for volume in definition["volumes"])
+
+
+@pytest.mark.parametrize("service", ["api", "worker"])
+def test_our_services_wait_until_the_stores_are_healthy(compose: dict[str, Any], service: str):
+    waits = compose["services"][service]["depends_on"]
+
+    assert waits == {"valkey": {"condition": "service_healthy"}, "minio": {"condition": "service_healthy"}}
+
+
+@pytest.mark.parametrize("target", ["api", "worker"])
+def test_our_images_have_health_checks_and_no_root(dockerfile: str, target: str):
+    stage = stages(dockerfile)[target]
+
+    assert "HEALTHCHECK" in stage
+    assert "USER fathom" in stage
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_images_are_pinned(compose: dict[str, Any], service: str):
+    definition = compose["services"][service]
+
+    assert "build" in definition or re.search(r":[\w.-]*\d[\w.-]*$", definition["image"])
+
+
+def test_valkey_keeps_what_it_is_given(compose: dict[str, Any]):
+    command = " ".join(compose["services"]["valkey"]["command"])
+
+    assert "--appendonly yes" in command
+    assert "--maxmemory-policy noeviction" in command
+
+
+def test_no_secret_has_a_default(compose: dict[str, Any]):
+    secrets = [
+        value
+        for service in compose["services"].values()
+        for name, value in service.get("environment", {}).items()
+        if re.search("KEY|SECRET|PASSWORD|ROOT_USER", name)
+    ]
+
+    assert len(secrets) == 6
+    assert all(re.fullmatch(r"\$\{FATHOM_S3_\w+:\?[^}]+\}", value) for value in secrets)
+
+
+def test_the_example_names_every_variable_that_compose_requires(compose: dict[str, Any]):
+    required = set(re.findall(r"\$\{(\w+):\?", (ROOT / "docker-compose.yml").read_text(encoding="utf-8")))
+    example = (ROOT / ".env.example").read_text(encoding="utf-8")
+
+    assert {name for name in required if not re.search(rf"^{name}=$", example, re.MULTILINE)} == set()
+
+
+@pytest.mark.parametrize("service", ["api", "worker"])
+def test_the_environment_that_compose_gives_makes_valid_settings(compose: dict[str, Any], service: str):
+    given = compose["services"][service]["environment"]
+    environ = {name: re.sub(r"\$\{\w+:[-?]([^}]*)\}", r"\1", str(value)) for name, value in given.items()}
+
+    settings = Settings.from_environ(environ)
+
+    assert settings.s3_endpoint_url == "http://minio:9000"
+    assert settings.s3_public_url == "http://localhost:9000"
+
+
+def test_workers_may_be_scaled(compose: dict[str, Any]):
+    worker = compose["services"]["worker"]
+
+    assert "container_name" not in worker
+    assert "ports" not in worker
+
+
+def test_workers_get_longer_to_stop_than_they_need(compose: dict[str, Any]):
+    assert int(compose["services"]["worker"]["stop_grace_period"].removesuffix("s")) > 20
+
+
+def test_torch_and_timm_are_in_the_stage_that_builds_the_model_alone(dockerfile: str):
+    having = {name for name, text in stages(dockerfile).items() if re.search(r"torch==|timm|\[model\]", text)}
+
+    assert having == {"model"}
+    assert not stages(dockerfile)["worker"].startswith("model")
+
+
+def test_what_the_dockerfile_copies_exists(dockerfile: str):
+    sources = [
+        word
+        for line in re.findall(r"^COPY (?!--from)(.+)$", dockerfile, flags=re.MULTILINE)
+        for word in line.split()[:-1]
+    ]
+
+    assert len(sources) >= 6
+    assert all((ROOT / source).exists() for source in sources)
+
+
+def test_versions_that_go_together_are_pinned_alike_everywhere(dockerfile: str):
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+
+    for pin in ("torch==2.13.0", "torchvision==0.28.0"):
+        assert pin in project
+        assert pin in makefile
+        assert pin in dockerfile
