@@ -1,0 +1,8 @@
+-- list: read jobs, the newest first.
+-- ARGV: upper end of the entries as ZREVRANGEBYLEX takes it ('+' or '(<entry>'), most jobs
+-- Returns pairs {entry, snapshot}.
+local page = {}
+for _, entry in ipairs(redis.call('ZREVRANGEBYLEX', at('jobs'), ARGV[1], '-', 'LIMIT', 0, ARGV[2])) do
+  page[#page + 1] = { entry, snapshot(string.match(entry, ':(.+)$')) }
+end
+return page

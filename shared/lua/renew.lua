@@ -1,0 +1,11 @@
+-- renew: extend a lease and name the image in hand, which alone is charged if the worker dies.
+-- ARGV: lease, image in hand ('' for none), lease in ms
+-- Returns the job's state; nil if the lease is not held any more.
+local lease = ARGV[1]
+local id = redis.call('HGET', at('lease', lease), 'job')
+if not id then
+  return nil
+end
+redis.call('HSET', at('lease', lease), 'hand', ARGV[2])
+extend_lease(lease, tonumber(ARGV[3]))
+return redis.call('HGET', at('job', id), 'state')

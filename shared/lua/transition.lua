@@ -1,0 +1,15 @@
+-- transition: change a job's state as a client asks (start, pause, resume, cancel).
+-- ARGV: job, rule (JSON, see request_move), token of this request
+-- Returns {1, snapshot}, or {0, state} if that state does not allow it; nil without such a job.
+local job = load_job(ARGV[1])
+if not job then
+  return nil
+end
+local answer = request_move(job, cjson.decode(ARGV[2]), ARGV[3])
+if answer == 'refused' then
+  return { 0, job.state }
+end
+if answer == 'moved' then
+  settle(job)
+end
+return { 1, snapshot(job.id) }

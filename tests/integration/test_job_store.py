@@ -1,0 +1,407 @@
+"""The job store on a real Valkey: the contract, then what only a real server can get wrong."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import redis
+
+from client.servers import ValkeyServer, free_ports
+from shared.connections import connect_redis
+from shared.errors import JobStoreFull, JobStoreUnavailable
+from shared.job_store import RedisJobStore
+from shared.jobs import Counts, ImageState, JobState, Range
+from tests.conftest import start_or_skip
+from tests.contracts.job_store import (
+    CORRUPT,
+    ONE_RANGE,
+    Advance,
+    AttemptsContract,
+    EndsContract,
+    ImagesContract,
+    JobStoreContract,
+    TwoPassesContract,
+    a_created,
+    a_job,
+    finish_as,
+    take,
+    work_off,
+    work_off_all,
+)
+from tests.rewind import Rewind
+
+StoreFactory = Callable[..., RedisJobStore]
+
+
+@pytest.fixture
+def client(valkey_url: str) -> Iterator[redis.Redis]:
+    with connect_redis(valkey_url) as client:
+        yield client
+
+
+@pytest.fixture
+def store(client: redis.Redis) -> RedisJobStore:
+    return RedisJobStore(client)
+
+
+@pytest.fixture
+def advance(client: redis.Redis) -> Advance:
+    return Rewind(client)
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[ValkeyServer]:
+    """A Valkey that a test may stop and bring to its limits."""
+    server = start_or_skip(ValkeyServer(tmp_path))
+    yield server
+    server.stop()
+
+
+def until(condition: Callable[[], object], seconds: float = 5.0) -> None:
+    """Poll until a condition holds; fail after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "It did not happen in time."
+        time.sleep(0.005)
+
+
+def bits(client: redis.Redis, job_id: str) -> Counts:
+    """Count a job's images by their bitmaps."""
+    key = f"{{fathom}}:job:{job_id}"
+    return Counts(
+        total=int(client.hget(key, "total") or 0),
+        succeeded=client.bitcount(f"{key}:ok"),
+        failed=client.bitcount(f"{key}:bad"),
+        measured=client.bitcount(f"{key}:measured"),
+    )
+
+
+class TestRedisJobStore(JobStoreContract):
+    """The real store keeps the contract."""
+
+
+class ClusterNode(ValkeyServer):
+    """A Redis Cluster of one node, which has all the slots and still refuses to mix them."""
+
+    def _configuration(self) -> str:
+        return super()._configuration() + "cluster-enabled yes\n"
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[redis.Redis]:
+    server = start_or_skip(ClusterNode(tmp_path_factory.mktemp("cluster")))
+    with connect_redis(server.url) as client:
+        client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        until(lambda: b"cluster_state:ok" in client.execute_command("CLUSTER", "INFO"))
+        yield client
+    server.stop()
+
+
+class TestRedisJobStoreInACluster(EndsContract, AttemptsContract, TwoPassesContract, ImagesContract):
+    """The parts of the contract that touch every kind of key."""
+
+    @pytest.fixture
+    def client(self, cluster: redis.Redis) -> redis.Redis:
+        cluster.flushall()
+        return cluster
+
+
+def test_the_servers_clock_takes_a_lease_back(client: redis.Redis):
+    store = RedisJobStore(client, lease_seconds=0.05, retry_delays=(0.03,))
+    job_id = a_created(store, 1)
+    for crash in range(3):
+        until(lambda: (lease := store.lease("worker", limit=8)) and store.renew(lease, in_hand=0))
+        assert store.get(job_id).counts.failed == 0, crash
+        until(store.reap)
+
+    assert store.get(job_id).state is JobState.FINALIZING
+
+
+def test_a_claim_on_finalising_ends_by_the_servers_clock(client: redis.Redis):
+    store = RedisJobStore(client, claim_seconds=0.05)
+    job_id = a_created(store, 1)
+    work_off(store, take(store))
+
+    assert store.claim_finalize() == job_id
+    until(lambda: store.claim_finalize() == job_id)
+
+
+def test_every_key_lies_in_one_slot_of_a_cluster(store: RedisJobStore, client: redis.Redis, advance: Advance):
+    a_created(store, 4, options=ONE_RANGE)
+    lease = take(store, 3)
+    store.measured(lease, 0, Range(low=0, high=1))
+    store.done(lease, 1, failure=CORRUPT)
+    store.charge(lease, 2, CORRUPT)
+    take(store)
+    store.register_worker("worker", 1)
+    store.acquire("house", "worker", 5)
+    store.cancel(a_created(store))
+
+    keys = {key.decode() for key in client.scan_iter()}
+
+    assert len(keys) >= 15
+    assert all(key.startswith("{fathom}:") for key in keys)
+
+
+def test_a_deleted_job_leaves_nothing_behind(store: RedisJobStore, client: redis.Redis):
+    before = {b"{fathom}:clock"}
+    job_id = a_created(store, 20, options=ONE_RANGE)
+    lease = take(store)
+    store.measured(lease, 0, Range(low=0, high=1))
+    store.done(lease, 1, failure=CORRUPT)
+    store.charge(lease, 2, CORRUPT)
+    store.cancel(job_id)
+
+    store.delete(job_id)
+
+    assert set(client.scan_iter()) == before
+
+
+def test_an_ended_job_keeps_only_what_its_results_need(store: RedisJobStore, client: redis.Redis):
+    job_id = a_created(store, 20)
+    store.charge(take(store, 1), 0, CORRUPT)
+    work_off(store, take(store, 19), failing=frozenset({3}))
+    Rewind(client)(2)
+    work_off_all(store)
+    finish_as(store, job_id, JobState.PARTIAL)
+
+    key = f"{{fathom}}:job:{job_id}".encode()
+    assert set(client.scan_iter()) == {
+        b"{fathom}:clock", b"{fathom}:jobs", key, key + b":ok", key + b":bad", key + b":errors",
+    }  # fmt: skip
+
+
+def test_a_hundred_thousand_images_cost_little(store: RedisJobStore, client: redis.Redis):
+    job_id = a_created(store, 100_000)
+    key = f"{{fathom}}:job:{job_id}"
+    assert (client.memory_usage(key) or 0) < 2000
+    for start in range(0, 1000, 100):
+        work_off(store, take(store, 100), failing=frozenset({start}))
+
+    assert sum(client.memory_usage(f"{key}:{name}") or 0 for name in ("ok", "bad")) < 30_000
+
+
+def test_a_late_page_of_a_huge_job_is_quick(store: RedisJobStore, client: redis.Redis):
+    job_id = a_created(store, 100_000)
+    client.setbit(f"{{fathom}}:job:{job_id}:bad", 99_998, 1)
+    begun = time.perf_counter()
+
+    page = store.images(job_id, state=ImageState.FAILED)
+
+    assert [image.index for image in page.items] == [99_998]
+    assert time.perf_counter() - begun < 0.1
+
+
+def test_the_cursor_skips_a_long_run_of_ended_images_at_once(store: RedisJobStore, client: redis.Redis):
+    job_id = a_created(store, 100_000)
+    key = f"{{fathom}}:job:{job_id}"
+    client.set(f"{key}:ok", b"\xff" * 12_499 + b"\xfe")
+    client.hset(key, "ok", 99_999)
+    begun = time.perf_counter()
+
+    lease = take(store, 8)
+
+    assert lease.indices[0] == 99_999
+    assert time.perf_counter() - begun < 0.1
+
+
+def test_scripts_survive_a_flush_of_the_script_cache(store: RedisJobStore, client: redis.Redis):
+    job_id = a_created(store, 2)
+    client.script_flush()
+
+    lease = take(store, 1)
+    client.script_flush()
+
+    assert store.done(lease, 0) is JobState.PROCESSING
+    assert store.get(job_id).counts == Counts(total=2, succeeded=1)
+
+
+def test_a_restarted_server_is_found_again_by_the_same_store(own_server: ValkeyServer):
+    with connect_redis(own_server.url) as client:
+        store = RedisJobStore(client)
+        job_id = a_created(store, 2)
+        lease = take(store)
+        own_server.stop()
+        own_server.start()
+
+        assert store.done(lease, 0) is JobState.PROCESSING
+        assert store.get(job_id).counts == Counts(total=2, succeeded=1)
+
+
+def test_a_server_that_is_away_is_said_to_be_unavailable(own_server: ValkeyServer):
+    with connect_redis(own_server.url) as client:
+        store = RedisJobStore(client)
+        job_id = a_created(store, 2)
+        lease = take(store)
+        own_server.stop()
+
+        for call in (
+            store.ping,
+            lambda: store.get(job_id),
+            lambda: store.images(job_id),
+            lambda: store.done(lease, 0),
+        ):
+            with pytest.raises(JobStoreUnavailable) as caught:
+                call()
+            assert caught.value.__cause__ is not None
+
+
+def test_nobody_listening_is_said_soon():
+    with connect_redis(f"redis://127.0.0.1:{free_ports(1)[0]}/0") as client:
+        begun = time.monotonic()
+
+        with pytest.raises(JobStoreUnavailable):
+            RedisJobStore(client).ping()
+
+        assert time.monotonic() - begun < 3
+
+
+def test_a_full_server_is_said_to_be_full_and_recovers(own_server: ValkeyServer):
+    with connect_redis(own_server.url) as client:
+        store = RedisJobStore(client)
+        job_id = a_created(store, 3)
+        lease = take(store, 2)
+        client.config_set("maxmemory-policy", "noeviction")
+        client.config_set("maxmemory", "1")
+
+        for call in (lambda: store.create(a_job()), lambda: store.lease("worker", limit=1)):
+            with pytest.raises(JobStoreFull):
+                call()
+
+        assert store.get(job_id).counts == Counts(total=3)
+        client.config_set("maxmemory", "0")
+        assert work_off(store, lease) is JobState.PROCESSING
+        assert work_off(store, take(store)) is JobState.FINALIZING
+        assert store.get(job_id).counts == bits(client, job_id) == Counts(total=3, succeeded=3)
+
+
+def test_a_replica_that_refuses_writes_is_unavailable(own_server: ValkeyServer):
+    with connect_redis(own_server.url) as client:
+        client.replicaof("127.0.0.1", str(free_ports(1)[0]))
+
+        with pytest.raises(JobStoreUnavailable):
+            RedisJobStore(client).create(a_job())
+
+
+def test_a_refused_password_is_not_mistaken_for_an_outage(own_server: ValkeyServer):
+    with connect_redis(own_server.url) as client:
+        client.config_set("requirepass", "secret")
+    url = own_server.url.replace("redis://", "redis://:wrong@")
+
+    with connect_redis(url) as stranger, pytest.raises(redis.AuthenticationError):
+        RedisJobStore(stranger).ping()
+
+
+class Repeating(redis.Redis):
+    """A client that sends every script twice and drops the first answer, as after a lost connection."""
+
+    def evalsha(self, sha: str, numkeys: int, *keys_and_args: object) -> object:  # type: ignore[override]
+        super().evalsha(sha, numkeys, *keys_and_args)  # type: ignore[arg-type]
+        return super().evalsha(sha, numkeys, *keys_and_args)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def repeating(valkey_url: str) -> Iterator[RedisJobStore]:
+    with Repeating.from_url(valkey_url) as client:
+        yield RedisJobStore(client)
+
+
+def test_a_job_of_repeated_commands_is_the_same_job(repeating: RedisJobStore, advance: Advance):
+    job_id = a_created(repeating, 20, state=JobState.UPLOADING, options=ONE_RANGE)
+    assert repeating.start(job_id).state is JobState.QUEUED
+    assert repeating.pause(job_id).state is JobState.PAUSED
+    assert repeating.resume(job_id).state is JobState.QUEUED
+    lease = take(repeating, 20)
+    repeating.charge(lease, 0, CORRUPT)
+    for index in lease.indices[1:]:
+        repeating.measured(lease, index, Range(low=0, high=1))
+    advance(1.1)
+    again = take(repeating)
+    assert again.indices == (0,)
+    assert repeating.measured(again, 0, Range(low=-1, high=2)) is None
+    work_off_all(repeating, failing=frozenset({7}))
+    assert repeating.get(job_id).counts == Counts(total=20, succeeded=19, failed=1, measured=20)
+    repeating.finish(job_id, JobState.PARTIAL)
+    assert repeating.retry(job_id).state is JobState.QUEUED
+    assert take(repeating).indices == (7,)
+    assert repeating.cancel(job_id).state is JobState.CANCELING
+    repeating.delete(job_id)
+
+
+def test_a_repeated_lease_is_the_lease_made_before(repeating: RedisJobStore):
+    a_created(repeating, 20)
+
+    assert [take(repeating, 8).indices for _ in range(3)] == [
+        (*range(8),),
+        (*range(8, 16),),
+        (*range(16, 20),),
+    ]
+    assert repeating.lease("worker", limit=8) is None
+
+
+def test_a_repeated_request_is_carried_out_once_wherever_the_job_is_by_then(client: redis.Redis):
+    """The first answer was lost; before the repeat came, the job had gone on."""
+    between: list[Callable[[], object]] = []
+
+    class Slow(redis.Redis):
+        def evalsha(self, sha: str, numkeys: int, *args: object) -> object:  # type: ignore[override]
+            super().evalsha(sha, numkeys, *args)  # type: ignore[arg-type]
+            while between:
+                between.pop()()
+            return super().evalsha(sha, numkeys, *args)  # type: ignore[arg-type]
+
+    store = RedisJobStore(client)
+    slow = RedisJobStore(Slow(connection_pool=client.connection_pool))
+    job_id = a_created(store, 1)
+    work_off_all(store, failing=frozenset({0}))
+    finish_as(store, job_id, JobState.FAILED)
+
+    def fail_again() -> None:
+        work_off_all(store, failing=frozenset({0}))
+        finish_as(store, job_id, JobState.FAILED)
+
+    client.script_load("return 1")
+    slow.get(job_id)
+    store.get(job_id)
+    between.append(fail_again)
+
+    assert slow.retry(job_id).state is JobState.FAILED
+    assert store.get(job_id).counts == Counts(total=1, failed=1)
+
+
+def test_many_workers_at_once_end_every_image_once(valkey_url: str, client: redis.Redis):
+    ids = [a_created(RedisJobStore(client), 300) for _ in range(3)]
+
+    def work(worker: int) -> list[tuple[str, int]]:
+        mine: list[tuple[str, int]] = []
+        with connect_redis(valkey_url) as own:
+            store = RedisJobStore(own)
+            while (lease := store.lease(f"worker {worker}", limit=7)) is not None:
+                mine += [(lease.job_id, index) for index in lease.indices]
+                work_off(store, lease, failing=frozenset(range(0, 300, 10)))
+        return mine
+
+    with ThreadPoolExecutor(8) as pool:
+        handed_out = [image for images in pool.map(work, range(8)) for image in images]
+
+    assert sorted(handed_out) == sorted((job_id, index) for job_id in ids for index in range(300))
+    store = RedisJobStore(client)
+    for job_id in ids:
+        assert store.get(job_id).counts == bits(client, job_id) == Counts(total=300, succeeded=270, failed=30)
+    assert {store.claim_finalize() for _ in range(4)} == {*ids, None}
+
+
+def test_a_stray_entry_in_the_sets_stops_nobody(store: RedisJobStore, client: redis.Redis):
+    client.zadd("{fathom}:active", {"gone": -1})
+    client.zadd("{fathom}:waiting", {"gone": 1})
+    client.zadd("{fathom}:expiry", {"gone": 1})
+    job_id = a_created(store)
+
+    assert store.pending_chunks(8, at_most=9) == 2
+    assert take(store).job_id == job_id
+    assert store.reap() == 1
+    assert store.reap() == 0

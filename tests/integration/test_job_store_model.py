@@ -1,0 +1,313 @@
+"""The job store on a real Valkey against a plain model, over sequences that nobody would think of.
+
+Every call goes to both; answers and everything that can be read must agree after each step.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+import redis
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from shared.connections import connect_redis
+from shared.errors import FathomError
+from shared.job_store import RedisJobStore
+from shared.jobs import Counts, ImageFailure, Job, JobState, Lease, Phase, Range
+from shared.options import Options
+from shared.ports import JobStore
+from tests.fakes import FakeClock, FakeJobStore
+from tests.rewind import ROOT, Rewind
+
+#: Far longer than a test runs, so that only `advance` makes anything due or expire.
+TIMES: dict[str, Any] = {"lease_seconds": 1000, "retry_delays": (100, 500), "claim_seconds": 4000}
+#: What is asked of a job, the more interesting the more often.
+VERBS = ("retry", "pause", "resume") * 3 + ("start", "cancel", "finish", "delete")
+FAILURE = ImageFailure(code="image_corrupt", message="No.")
+#: Few and small jobs, so that calls often meet in the same one.
+JOB_IDS = ["a" * 25 + last for last in "mz3c"]
+
+ends = st.floats(-1e6, 1e6, allow_nan=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """The same lease, as each of the stores knows it."""
+
+    real: Lease
+    model: Lease
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """A kind of job to create."""
+
+    total: int
+    normalize: str
+    state: JobState
+    weight: float
+
+
+KINDS: dict[str, Any] = {
+    "total": st.integers(1, 8),
+    "normalize": st.sampled_from(["image", "job"]),
+    "state": st.sampled_from([JobState.QUEUED] * 4 + [JobState.UPLOADING]),
+    "weight": st.sampled_from([1.0, 3.0, 0.3]),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Touch:
+    """Which of the leases is called upon, about which of its images, and whether twice."""
+
+    which: int
+    place: int
+    late: bool
+    twice: bool
+
+
+touches = st.builds(
+    Touch,
+    which=st.integers(0, 9),
+    place=st.integers(0, 7),
+    # Most calls are about a lease that is held, some about any there ever was.
+    late=st.sampled_from([False, False, False, True]),
+    twice=st.booleans(),
+)
+
+
+def comparable(answer: Any) -> Any:
+    """Return an answer without ids and times, which differ between the stores."""
+    if isinstance(answer, Job):
+        times = {"started_at": answer.started_at and 1.0, "ended_at": answer.ended_at and 1.0}
+        return replace(answer, images_per_second=None, **times)
+    return replace(answer, id="") if isinstance(answer, Lease) else answer
+
+
+def attempt(call: Callable[[], Any]) -> Any:
+    """Return what a call returns, or the class of the error it raises."""
+    try:
+        return call()
+    except FathomError as exc:
+        return type(exc)
+
+
+class JobStores(RuleBasedStateMachine):
+    jobs: Bundle[str] = Bundle("jobs")
+
+    def __init__(self, client: redis.Redis) -> None:
+        super().__init__()
+        client.flushall()
+        self.client = client
+        self.clock = FakeClock()
+        self.real = RedisJobStore(client, **TIMES)
+        self.model = FakeJobStore(self.clock, **TIMES)
+        self.rewind = Rewind(client)
+        self.ids = list(JOB_IDS)
+        self.leases: list[Pair] = []
+
+    def tick(self) -> None:
+        """Go on by a millisecond, for both: whatever happens next, nothing else happened in the same."""
+        self.clock.advance(0.001)
+        before = self._server_ms()
+        while self._server_ms() == before:
+            pass
+
+    def _server_ms(self) -> int:
+        seconds, microseconds = self.client.time()
+        return int(seconds) * 1000 + int(microseconds) // 1000
+
+    @property
+    def states(self) -> set[JobState]:
+        return {job.state for job in self.model.list(limit=100).items}
+
+    def both(self, call: Callable[[JobStore], Any]) -> Any:
+        self.tick()
+        real, model = attempt(lambda: call(self.real)), attempt(lambda: call(self.model))
+        assert comparable(real) == comparable(model)
+        return real
+
+    def both_on(self, lease: Pair, call: Callable[[JobStore, Lease], Any], *, twice: bool = False) -> None:
+        """Make a call on a lease; on the real store perhaps twice, which must be the same as once."""
+        self.tick()
+        assert call(self.real, lease.real) == call(self.model, lease.model)
+        if twice:
+            call(self.real, lease.real)
+
+    def touched(self, touch: Touch) -> tuple[Pair, int]:
+        held = [lease for lease in self.leases if self.model.holds(lease.model)]
+        among = self.leases if touch.late or not held else held
+        lease = among[touch.which % len(among)]
+        return lease, lease.real.indices[touch.place % len(lease.real.indices)]
+
+    def take(self, limit: int) -> Pair | None:
+        self.tick()
+        real, model = self.real.lease("w", limit=limit), self.model.lease("w", limit=limit)
+        assert comparable(real) == comparable(model)
+        if real is None or model is None:
+            return None
+        self.leases.append(Pair(real=real, model=model))
+        return self.leases[-1]
+
+    def end_image(
+        self, lease: Pair, index: int, measured: Range, *, fails: bool, twice: bool = False
+    ) -> None:
+        if fails:
+            self.both_on(lease, lambda store, own: store.done(own, index, failure=FAILURE), twice=twice)
+        elif lease.real.phase is Phase.RENDER:
+            self.both_on(lease, lambda store, own: store.done(own, index), twice=twice)
+        else:
+            self.both_on(lease, lambda store, own: store.measured(own, index, measured), twice=twice)
+
+    @initialize(target=jobs, kinds=st.lists(st.builds(Kind, **KINDS), min_size=2, max_size=3))
+    def create_some(self, kinds: list[Kind]) -> Any:
+        return multiple(*(self.create(kind) for kind in kinds))
+
+    @precondition(lambda self: self.ids)
+    @rule(target=jobs, kind=st.builds(Kind, **KINDS))
+    def create(self, kind: Kind) -> Any:
+        job = Job(
+            id=self.ids.pop(),
+            state=kind.state,
+            options=Options.parse({"normalize": kind.normalize}),
+            counts=Counts(total=kind.total),
+            created_at=1.0,
+            weight=kind.weight,
+        )
+        self.both(lambda store: store.create(job))
+        return job.id
+
+    @rule(job_id=jobs, verb=st.sampled_from(VERBS))
+    def request(self, job_id: str, verb: str) -> None:
+        if verb == "finish":
+            self.both(lambda store: store.finish(job_id, JobState.FAILED))
+        else:
+            self.both(lambda store: getattr(store, verb)(job_id))
+
+    @precondition(lambda self: any(state.runs for state in self.states))
+    @rule(limit=st.integers(1, 4))
+    def lease(self, limit: int) -> None:
+        self.both(lambda store: store.pending_chunks(limit, at_most=9))
+        self.take(limit)
+
+    @precondition(lambda self: self.leases)
+    @rule(touch=touches, nothing=st.booleans())
+    def renew(self, touch: Touch, nothing: bool) -> None:
+        lease, index = self.touched(touch)
+        self.both_on(lease, lambda store, own: store.renew(own, in_hand=None if nothing else index))
+
+    @precondition(lambda self: self.leases)
+    @rule(touch=touches, fails=st.booleans(), low=ends, high=ends)
+    def end(self, touch: Touch, fails: bool, low: float, high: float) -> None:
+        lease, index = self.touched(touch)
+        self.end_image(lease, index, Range(low=low, high=high), fails=fails, twice=touch.twice)
+
+    @precondition(lambda self: any(state.runs for state in self.states))
+    @rule(limit=st.integers(1, 4), fails=st.booleans(), low=ends, high=ends)
+    def work_off(self, limit: int, fails: bool, low: float, high: float) -> None:
+        """Take leases and end all their images until there is none; the very first may fail."""
+        while (lease := self.take(limit)) is not None:
+            for index in lease.real.indices:
+                self.end_image(lease, index, Range(low=low, high=high), fails=fails)
+                fails = False
+
+    @precondition(lambda self: self.states & {JobState.FINALIZING, JobState.CANCELING})
+    @rule(dies=st.booleans())
+    def finalize(self, dies: bool) -> None:
+        """Finish a job as a worker would, or claim it and be heard of no more."""
+        if (job_id := self.both(lambda store: store.claim_finalize())) is None or dies:
+            return
+        job = self.real.get(job_id)
+        failed = JobState.PARTIAL if job.counts.succeeded else JobState.FAILED
+        state = failed if job.counts.failed else JobState.SUCCEEDED
+        canceled = job.state is JobState.CANCELING
+        self.both(lambda store: store.finish(job_id, JobState.CANCELED if canceled else state))
+
+    @precondition(lambda self: self.leases)
+    @rule(touch=touches)
+    def charge(self, touch: Touch) -> None:
+        lease, index = self.touched(touch)
+        self.both_on(lease, lambda store, own: store.charge(own, index, FAILURE), twice=touch.twice)
+
+    @precondition(lambda self: self.leases)
+    @rule(touch=touches)
+    def give_back(self, touch: Touch) -> None:
+        lease, _ = self.touched(touch)
+        self.both_on(lease, lambda store, own: store.give_back(own), twice=touch.twice)
+
+    @precondition(lambda self: JobState.PROCESSING in self.states)
+    @rule(seconds=st.sampled_from([150, 600, 1200, 5000]))
+    def advance(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+        self.rewind(seconds)
+
+    @precondition(lambda self: JobState.PROCESSING in self.states)
+    @rule(die=st.booleans())
+    def reap(self, die: bool) -> None:
+        if die:
+            self.advance(1200)
+        self.both(lambda store: store.reap())
+
+    @invariant()
+    def all_that_can_be_read_agrees(self) -> None:
+        real, model = self.real.list(limit=100), self.model.list(limit=100)
+        assert [comparable(job) for job in real.items] == [comparable(job) for job in model.items]
+        for job in real.items:
+            assert self.real.images(job.id) == self.model.images(job.id)
+
+    @invariant()
+    def counters_equal_the_bitmaps_they_cache(self) -> None:
+        for job in self.real.list(limit=100).items:
+            with self.client.pipeline() as pipe:
+                for name in ("ok", "bad", "measured"):
+                    pipe.bitcount(f"{ROOT}:job:{job.id}:{name}")
+                counted = pipe.execute()
+            assert counted == [job.counts.succeeded, job.counts.failed, job.counts.measured]
+
+    @invariant()
+    def jobs_and_leases_name_each_other(self) -> None:
+        held = Counter(
+            (lease, int(image))
+            for key in self.client.scan_iter(f"{ROOT}:job:*:held")
+            for image, lease in self.client.hgetall(key).items()
+        )
+        leased = Counter(
+            (lease, int(image))
+            for lease in self.client.zrange(f"{ROOT}:expiry", 0, -1)
+            for image in self.client.zrange(f"{ROOT}:lease:{lease.decode()}:images", 0, -1)
+        )
+        assert held == leased
+
+
+@pytest.fixture
+def client(valkey_url: str) -> Iterator[redis.Redis]:
+    with connect_redis(valkey_url) as client:
+        yield client
+
+
+def test_the_real_store_and_the_model_agree_whatever_happens(client: redis.Redis):
+    run_state_machine_as_test(
+        lambda: JobStores(client),
+        settings=settings(
+            max_examples=40,
+            stateful_step_count=50,
+            deadline=None,
+            derandomize=True,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

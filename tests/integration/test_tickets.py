@@ -1,0 +1,76 @@
+"""Tickets on a real Valkey."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from client.servers import ValkeyServer, free_ports
+from shared.errors import JobStoreUnavailable
+from shared.settings import Settings
+from shared.tickets import CeleryTickets, connect_tickets
+
+
+@pytest.fixture
+def tickets(settings: Settings) -> CeleryTickets:
+    return connect_tickets(settings)
+
+
+def test_a_queue_nobody_has_used_is_empty(tickets: CeleryTickets):
+    assert tickets.depth() == 0
+
+
+def test_published_tickets_wait(tickets: CeleryTickets):
+    tickets.publish(3)
+    tickets.publish(2)
+
+    assert tickets.depth() == 5
+
+
+def test_no_ticket_is_published_when_none_is_asked_for(tickets: CeleryTickets):
+    tickets.publish(0)
+
+    assert tickets.depth() == 0
+
+
+def test_another_process_sees_the_same_queue(settings: Settings, tickets: CeleryTickets):
+    tickets.publish(1)
+
+    assert connect_tickets(settings).depth() == 1
+
+
+@pytest.mark.parametrize("call", [lambda t: t.publish(1), lambda t: t.depth()])
+def test_a_broker_that_is_away_is_said_to_be_unavailable_soon(
+    settings_factory: Callable[..., Settings], call: Callable[[CeleryTickets], object]
+):
+    (nobody,) = free_ports(1)
+    away = connect_tickets(settings_factory(redis_url=f"redis://127.0.0.1:{nobody}/0"))
+    began = time.monotonic()
+
+    with pytest.raises(JobStoreUnavailable):
+        call(away)
+    assert time.monotonic() - began < 20
+
+
+@pytest.mark.parametrize("call", [lambda t: t.publish(1), lambda t: t.depth()])
+def test_a_broker_that_goes_away_and_comes_back_is_used_again(
+    tmp_path_factory: pytest.TempPathFactory,
+    settings_factory: Callable[..., Settings],
+    call: Callable[[CeleryTickets], object],
+):
+    server = ValkeyServer(tmp_path_factory.mktemp("valkey"))
+    server.start()
+    tickets = connect_tickets(settings_factory(redis_url=server.url))
+    tickets.publish(1)
+    server.stop()
+    with pytest.raises(JobStoreUnavailable):
+        call(tickets)
+
+    server.start()
+    try:
+        call(tickets)
+        assert tickets.depth() >= 1
+    finally:
+        server.stop()

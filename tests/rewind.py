@@ -1,0 +1,38 @@
+"""Time for the job store on a real server, whose clock cannot be set."""
+
+from __future__ import annotations
+
+import redis
+
+ROOT = "{fathom}"
+
+
+class Rewind:
+    """Lets seconds pass by moving every time that the server wrote down into the past."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+
+    def __call__(self, seconds: float) -> None:
+        ms = round(seconds * 1000)
+        for name in ("expiry", "waiting", "finalize", "workers"):
+            self._shift_scores(f"{ROOT}:{name}", ms)
+        for key in self._client.scan_iter(f"{ROOT}:job:*:retries"):
+            self._shift_scores(key, ms)
+        for key in self._client.scan_iter(f"{ROOT}:job:*:rate"):
+            self._shift_buckets(key, round(seconds / 5))
+        for key in self._client.scan_iter(f"{ROOT}:lock:*"):
+            self._client.pexpire(key, max(self._client.pttl(key) - ms, 0))
+        for key in self._client.scan_iter(f"{ROOT}:job:*", _type="HASH"):
+            if self._client.hexists(key, "started_at"):
+                self._client.hincrby(key, "started_at", -ms)
+
+    def _shift_scores(self, key: str | bytes, ms: int) -> None:
+        for member in self._client.zrange(key, 0, -1):
+            self._client.zincrby(key, -ms, member)
+
+    def _shift_buckets(self, key: bytes, buckets: int) -> None:
+        counts = self._client.hgetall(key)
+        self._client.delete(key)
+        for bucket, count in counts.items():
+            self._client.hset(key, str(int(bucket) - buckets), count)

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import pytest
+
+from shared.ports import JobStore
+from tests.contracts.job_store import Advance, JobStoreContract
+from tests.fakes import FakeClock, FakeJobStore
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def store(clock: FakeClock) -> JobStore:
+    return FakeJobStore(clock)
+
+
+@pytest.fixture
+def advance(clock: FakeClock) -> Advance:
+    return clock.advance
+
+
+class TestFakeJobStore(JobStoreContract):
+    """The fake keeps the contract, so that unit tests may rely on it."""
