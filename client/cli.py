@@ -1,0 +1,62 @@
+"""The `fathom` command: whole photo albums into depth maps.
+
+A thin composition root: each group of subcommands has a file of its own in
+`client.commands`, and imports other rooms only inside the subcommand that needs them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from client.commands.control import cancel, delete, pause, resume, retry
+from client.commands.download import download
+from client.commands.look import images, jobs, status
+from client.commands.model import model
+from client.commands.run import run
+from client.commands.submit import submit
+from client.commands.up import up
+from client.failure import CommandFailed
+from client.transport import ClientError
+
+_EXAMPLES = """\b
+Examples:
+  fathom up                              start a whole Fathom on this machine
+  fathom submit holiday/ --out depth/    send an album, wait, fetch its heatmaps
+  fathom submit a.jpg --option outputs=heatmap,depth16
+  fathom submit holiday/ --detach        print the job's id and leave
+  fathom download JOB --out depth/       fetch (the rest of) a job's results
+  fathom run holiday/ depth/             the same with no server at all
+
+\b
+Exit codes: 0 every image succeeded, 1 failed, 2 wrong usage, 3 some images
+failed, 4 canceled, 130 interrupted.
+"""
+
+
+class _Commands(click.Group):
+    """Turns every expected error into one sentence; commands keep their order."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ClientError as exc:
+            raise CommandFailed(str(exc)) from exc
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(cls=_Commands, epilog=_EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="fathom-depth", prog_name="fathom")
+def main() -> None:
+    """Turn whole photo albums into depth maps."""
+
+
+for command in (up, submit, status, images, jobs, download, cancel, pause, resume, retry, delete, run, model):
+    main.add_command(command)
+
+
+if __name__ == "__main__":
+    main()

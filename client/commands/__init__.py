@@ -1,0 +1,1 @@
+"""The subcommands of `fathom`, a file for each group."""

@@ -1,0 +1,89 @@
+"""`fathom download`: the results of a job as files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from client.api import JobHandle
+from client.commands.arguments import (
+    api_option,
+    connect,
+    json_option,
+    out_option,
+    print_json,
+    quiet_option,
+    sidecars_option,
+)
+from client.downloads import fetch_all, plan_downloads
+from client.failure import EXIT_CODES
+from client.models import ImageResult
+from client.progress import Display, show_progress
+from client.report import print_failures
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """What came of a job: the images that failed, and how many files are in `out` now, if anywhere."""
+
+    failures: Sequence[ImageResult]
+    out: Path | None = None
+    files: int = 0
+
+
+@click.command()
+@click.argument("job")
+@out_option
+@sidecars_option
+@api_option
+@json_option
+@quiet_option
+def download(job: str, out: Path, sidecars: bool, api: str, as_json: bool, quiet: bool) -> None:
+    """Fetch a job's results under the photos' own names.
+
+    Files that are there already with the same size are kept, so an interrupted
+    download goes on where it was. Of a job that has not ended, what is done is
+    fetched, and the exit code is 3; else it is that of `submit`.
+    """
+    display = show_progress(quiet=quiet or as_json)
+    with connect(api) as fathom:
+        handle = fathom.job(job)
+        results = fetch_results(handle, out, display, sidecars=sidecars)
+    finish(handle, results, display, as_json=as_json)
+
+
+def fetch_results(job: JobHandle, out: Path, display: Display, *, sidecars: bool) -> Results:
+    """Write what is done of a job below `out`, behind a progress bar."""
+    from shared.names import result_names
+    from shared.options import Options
+
+    images = list(job.images())
+    paths = result_names((image.name for image in images), Options.parse(dict(job.status.options)))
+    left_out = frozenset() if sidecars else frozenset({"depth"})
+    wanted = plan_downloads(images, paths, out, left_out=left_out)
+    out.mkdir(parents=True, exist_ok=True)
+    with display.line("downloading", len(wanted), "files") as line:
+        for _ in fetch_all(job, wanted):
+            line.advance()
+    failures = [image for image in images if image.state == "failed"]
+    return Results(failures=failures, out=out, files=len(wanted))
+
+
+def finish(job: JobHandle, results: Results, display: Display, *, as_json: bool) -> None:
+    """Report how a job ended, name what failed, and leave with the job's exit code."""
+    status = job.status
+    if as_json:
+        failures = [image.to_json() for image in results.failures]
+        out = None if results.out is None else str(results.out)
+        print_json({**status.raw, "failures": failures, "out": out, "files": results.files})
+    else:
+        print_failures(display.console, results.failures)
+        place = "" if results.out is None else f"; {results.files} files in {results.out}"
+        click.echo(
+            f"{status.id} {status.state}: {status.succeeded} of {status.total} images{place}", err=True
+        )
+    # Of a job that has not ended, not every image has succeeded yet.
+    raise SystemExit(EXIT_CODES.get(status.state, EXIT_CODES["partial"]))

@@ -1,0 +1,101 @@
+"""`fathom run`: the same pipeline on a folder, on all cores, with no server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from client.commands.arguments import json_option, option_option, print_json, quiet_option, sidecars_option
+from client.failure import EXIT_CODES, CommandFailed, one_sentence
+from client.models import ImageResult
+from client.progress import Display, show_progress
+from client.report import print_failures
+
+if TYPE_CHECKING:
+    from worker.pipeline.folder import FolderSummary
+
+
+@click.command()
+@click.argument("source", metavar="IN", type=click.Path(exists=True, path_type=Path))
+@click.argument("out", metavar="OUT", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--jobs", type=click.IntRange(min=1), help="Processes.  [default: one for each core]")
+@option_option
+@sidecars_option
+@json_option
+@quiet_option
+def run(
+    source: Path,
+    out: Path,
+    jobs: int | None,
+    pairs: tuple[str, ...],
+    sidecars: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Process the photos of IN into OUT here and now, with no server.
+
+    Exits as `submit` does.
+    """
+    display = show_progress(quiet=quiet or as_json)
+    try:
+        summary = process(source, out, pairs, display, jobs=jobs, sidecars=sidecars)
+    except OSError as exc:
+        raise CommandFailed(f"{exc.filename or source}: {exc.strerror or exc}.") from exc
+    if not summary.total:
+        raise click.UsageError(f"There is no photo in {source}.")
+    finish(summary, out, display, as_json=as_json)
+
+
+def process(
+    source: Path,
+    out: Path,
+    pairs: tuple[str, ...],
+    display: Display,
+    *,
+    jobs: int | None,
+    sidecars: bool,
+) -> FolderSummary:
+    """Run the pipeline behind a progress bar."""
+    with one_sentence():
+        from shared.options import Options
+        from shared.settings import Settings
+        from worker.pipeline.folder import run_folder
+
+        options, settings = Options.from_pairs(pairs), Settings.from_environ()
+        with display.line("processing", 0, "images") as line:
+            return run_folder(
+                source,
+                out,
+                options,
+                settings,
+                jobs=jobs,
+                sidecars=sidecars,
+                on_progress=lambda progress: line.reach(progress.done, progress.total),
+            )
+
+
+def finish(summary: FolderSummary, out: Path, display: Display, *, as_json: bool) -> None:
+    """Report what became of the photos, and leave with the exit code a job would have."""
+    failures = [
+        ImageResult(
+            index=index, name=f.name, state="failed", error_code=f.code, error_message=f.message, outputs={}
+        )
+        for index, f in enumerate(summary.failures)
+    ]
+    state = _state(summary)
+    if as_json:
+        named = [vars(failure) for failure in summary.failures]
+        counts = {"total": summary.total, "succeeded": summary.succeeded, "failed": len(failures)}
+        print_json({"state": state, "counts": counts, "failures": named, "out": str(out)})
+    else:
+        print_failures(display.console, failures)
+        click.echo(f"{state}: {summary.succeeded} of {summary.total} images in {out}", err=True)
+    raise SystemExit(EXIT_CODES[state])
+
+
+def _state(summary: FolderSummary) -> str:
+    if not summary.failures:
+        return "succeeded"
+    return "partial" if summary.succeeded else "failed"

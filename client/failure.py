@@ -1,0 +1,35 @@
+"""How commands end: exit codes, and errors as one sentence on standard error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any
+
+import click
+
+#: Exit codes by the state a job ended in.
+EXIT_CODES = {"succeeded": 0, "failed": 1, "partial": 3, "canceled": 4, "expired": 1}
+INTERRUPTED = 130
+
+
+class CommandFailed(click.ClickException):
+    """Ends the command with exit code 1 and one sentence."""
+
+    exit_code = 1
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        click.echo(f"fathom: {self.format_message()}", file=file, err=file is None)
+
+
+@contextmanager
+def one_sentence() -> Iterator[None]:
+    """Turn an error of the server's own rooms, raised in this process, into one sentence."""
+    from shared.errors import FathomError, InvalidOptions
+
+    try:
+        yield
+    except InvalidOptions as exc:
+        raise click.UsageError(f"{exc.message} (--option)") from exc
+    except FathomError as exc:
+        raise CommandFailed(exc.message) from exc

@@ -1,0 +1,30 @@
+"""The same work on many items at once, with a bound on threads and on memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from itertools import islice
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def map_unordered(work: Callable[[T], R], items: Iterable[T], *, threads: int) -> Iterator[R]:
+    """Yield `work(item)` for each item as it gets done, in any order.
+
+    Reads `items` only as fast as threads get free. The first error, or the
+    caller's leaving, cancels what has not begun.
+    """
+    source = iter(items)
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="fathom")
+    try:
+        running: set[Future[R]] = {pool.submit(work, item) for item in islice(source, 2 * threads)}
+        while running:
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield future.result()
+            running |= {pool.submit(work, item) for item in islice(source, len(done))}
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,143 @@
+"""Progress on standard error: bars on a terminal, plain lines elsewhere, or nothing."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from client.models import JobStatus
+from client.report import duration
+
+#: Seconds until the first plain line, and between them.
+_FIRST_PLAIN, _PLAIN_EVERY = 0.5, 2.0
+
+
+class Display:
+    """Shows long work as it goes; made by `show_progress`, one line of work at a time."""
+
+    def __init__(self, console: Console, *, quiet: bool) -> None:
+        self._console = console
+        self._quiet = quiet
+
+    @property
+    def console(self) -> Console:
+        return self._console
+
+    def say(self, text: str) -> None:
+        if not self._quiet:
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    @contextmanager
+    def line(self, title: str, total: int, unit: str) -> Iterator[Line]:
+        """Show one line of work of `total` units until the block is left."""
+        if self._quiet:
+            yield Line(title, total, unit)
+        elif self._console.is_terminal:
+            with _bars(self._console) as bars:
+                yield _Bar(bars, title, total, unit)
+        else:
+            line = _PlainLine(self._console, title, total, unit)
+            yield line
+            line.print()
+
+
+class Line:
+    """One line of work that shows nothing; may be told of progress from any thread."""
+
+    def __init__(self, title: str, total: int, unit: str) -> None:
+        self.title = title
+        self.total = total
+        self.done = 0
+        #: The share of the work that is done, 0 to 1.
+        self.share = 0.0
+        self.note = ""
+        self._unit = unit
+        self._lock = threading.Lock()
+
+    @property
+    def amount(self) -> str:
+        """How much is done, in words: `3 of 8 images`, `1.5 of 20.0 MB`."""
+        if self._unit == "bytes":
+            return f"{self.done / 1e6:.1f} of {self.total / 1e6:.1f} MB"
+        return f"{self.done} of {self.total} {self._unit}"
+
+    def advance(self, amount: int = 1) -> None:
+        # Bytes sent a second time are told of again; the line must not run over.
+        self.reach(min(self.done + amount, self.total), self.total)
+
+    def reach(self, done: int, total: int | None) -> None:
+        """Show that `done` of `total` units are there; None while the total is not known."""
+        with self._lock:
+            self.done, self.total = done, total or done
+            self.share = done / self.total if self.total else 1.0
+            self.show()
+
+    def follow(self, status: JobStatus) -> None:
+        """Show how a job stands."""
+        with self._lock:
+            self.done, self.total = status.succeeded + status.failed, status.total
+            self.share, self.note = status.progress, _pace(status)
+            self.show()
+
+    def show(self) -> None:
+        """Bring what is seen up to date; called under the lock."""
+
+
+class _Bar(Line):
+    def __init__(self, bars: Progress, title: str, total: int, unit: str) -> None:
+        super().__init__(title, total, unit)
+        self._bars = bars
+        self._task = bars.add_task(title, total=1.0, amount=self.amount, note="")
+
+    def show(self) -> None:
+        self._bars.update(self._task, completed=self.share, amount=self.amount, note=self.note)
+
+
+class _PlainLine(Line):
+    def __init__(self, console: Console, title: str, total: int, unit: str) -> None:
+        super().__init__(title, total, unit)
+        self._console = console
+        self._next = time.monotonic() + _FIRST_PLAIN
+        self._printed = ""
+
+    def show(self) -> None:
+        if time.monotonic() >= self._next:
+            self.print()
+
+    def print(self) -> None:
+        self._next = time.monotonic() + _PLAIN_EVERY
+        text = f"{self.title}: {self.amount} ({self.share:.0%})" + (f", {self.note}" if self.note else "")
+        if text != self._printed:
+            self._printed = text
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _bars(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description:<11}"),
+        BarColumn(bar_width=None),
+        TextColumn("{task.percentage:>3.0f} %  {task.fields[amount]}"),
+        TextColumn("{task.fields[note]}"),
+        console=console,
+    )
+
+
+def _pace(status: JobStatus) -> str:
+    parts = [status.state] if status.state not in ("processing", "queued") else []
+    if status.failed:
+        parts.append(f"{status.failed} failed")
+    if status.images_per_second:
+        parts.append(f"{status.images_per_second:.1f} images/s")
+    if status.eta_seconds is not None:
+        parts.append(f"{duration(status.eta_seconds)} left")
+    return ", ".join(parts)
+
+
+def show_progress(*, quiet: bool) -> Display:
+    """Return a display on standard error."""
+    return Display(Console(stderr=True), quiet=quiet)

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from client.models import ImageResult, JobStatus
+from client.progress import Display
+from client.report import describe, duration, print_failures, printable
+
+
+def job_status(**changes: object) -> JobStatus:
+    data: dict[str, object] = {
+        "id": "j" * 26,
+        "state": "processing",
+        "created_at": "2026-01-02T03:04:05Z",
+        "options": {},
+        "counts": {"total": 8, "succeeded": 2, "failed": 1, "pending": 5},
+        "progress": 0.375,
+        "images_per_second": 2.5,
+        "eta_seconds": 65.0,
+    }
+    return JobStatus.from_json({**data, **changes})
+
+
+def failure(name: str, code: str = "image_empty", message: str = "The file is empty.") -> ImageResult:
+    return ImageResult(index=0, name=name, state="failed", error_code=code, error_message=message, outputs={})
+
+
+@pytest.fixture
+def written() -> io.StringIO:
+    return io.StringIO()
+
+
+@pytest.fixture(params=[True, False], ids=["terminal", "plain"])
+def console(request: pytest.FixtureRequest, written: io.StringIO) -> Console:
+    return Console(file=written, force_terminal=request.param, width=100)
+
+
+def test_a_line_ends_with_all_that_was_done(console: Console, written: io.StringIO) -> None:
+    with Display(console, quiet=False).line("downloading", 3, "files") as line:
+        for _ in range(3):
+            line.advance()
+
+    assert "3 of 3 files" in written.getvalue()
+    assert "100" in written.getvalue()
+
+
+def test_bytes_are_shown_as_megabytes(console: Console, written: io.StringIO) -> None:
+    with Display(console, quiet=False).line("uploading", 2_500_000, "bytes") as line:
+        line.advance(2_500_000)
+
+    assert "2.5 of 2.5 MB" in written.getvalue()
+
+
+def test_bytes_sent_again_do_not_overrun(console: Console, written: io.StringIO) -> None:
+    with Display(console, quiet=False).line("uploading", 1_000_000, "bytes") as line:
+        line.advance(900_000)
+        line.advance(900_000)
+
+    assert line.done == 1_000_000
+
+
+def test_processing_shows_rate_and_time_left(console: Console, written: io.StringIO) -> None:
+    with Display(console, quiet=False).line("processing", 8, "images") as line:
+        line.follow(job_status())
+
+    text = written.getvalue()
+    assert "3 of 8 images" in text
+    assert "1 failed, 2.5 images/s, 1:05 left" in text
+
+
+def test_quiet_is_quiet(console: Console, written: io.StringIO) -> None:
+    display = Display(console, quiet=True)
+    with display.line("processing", 8, "images") as line:
+        line.follow(job_status())
+        display.say("hello")
+
+    assert written.getvalue() == ""
+
+
+def test_nothing_to_do_is_all_done(console: Console) -> None:
+    with Display(console, quiet=False).line("downloading", 0, "files") as line:
+        line.reach(0, 0)
+
+    assert line.share == 1.0
+
+
+def test_failures_are_listed_with_code_and_reason(console: Console, written: io.StringIO) -> None:
+    print_failures(console, [failure("假期/空.jpg"), failure("b.jpg", "image_corrupt", "Damaged.")])
+
+    text = written.getvalue()
+    for part in ("假期/空.jpg", "image_empty", "The file is empty.", "b.jpg", "image_corrupt", "Damaged."):
+        assert part in text
+
+
+def test_a_name_cannot_carry_markup_or_control_characters(console: Console, written: io.StringIO) -> None:
+    print_failures(console, [failure("[red]x[/red]\x1b]0;owned\x07.jpg")])
+
+    assert "[red]x[/red]" in written.getvalue()
+    assert "\x1b]0;" not in written.getvalue()
+
+
+def test_a_flood_of_failures_is_cut_and_counted(console: Console, written: io.StringIO) -> None:
+    print_failures(console, [failure(f"{number}.jpg") for number in range(80)])
+
+    assert "... and 30 more" in written.getvalue()
+    assert "60.jpg" not in written.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.2, "0 s"), (7.4, "7 s"), (59.6, "1:00"), (65, "1:05"), (3599.7, "1:00:00"), (7385, "2:03:05")],
+)
+def test_durations_are_short(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_a_job_is_described_in_a_line() -> None:
+    assert describe(job_status()) == (
+        f"{'j' * 26}  processing  2 of 8 images done, 1 failed, 2.5 images/s, 1:05 left"
+    )
+
+
+@pytest.mark.parametrize("text", ["mañana 🏔️ 猫", "\N{MAN}\u200d\N{WOMAN}", "क्\u200dष"])
+def test_printable_text_is_left_alone(text: str) -> None:
+    assert printable(text) == text
+
+
+@pytest.mark.parametrize("char", ["\x1b", "\n", "\r", "\u202e", "\x9b", "\u2028"])
+def test_characters_that_a_terminal_obeys_are_replaced(char: str) -> None:
+    assert printable(f"a{char}b") == "a\ufffdb"

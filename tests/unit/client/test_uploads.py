@@ -1,0 +1,231 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import httpx
+import pytest
+
+from client.api import Fathom
+from client.models import UploadFile
+from client.transport import ApiError, ClientError, ConnectionLost
+from client.uploads import ONE_REQUEST_BYTES, ONE_REQUEST_FILES, fits_one_request
+from tests.unit.client.conftest import JOB_ID, Server, lose, on, problem, refuse_connection, times
+
+
+def album(folder: Path, count: int, *, prefix: str = "photo") -> list[UploadFile]:
+    """Photos whose bytes name them; enough of them, and they go one by one."""
+    files = []
+    for number in range(count):
+        path = folder / f"{prefix}{number}.jpg"
+        path.write_bytes(f"bytes of {number}".encode())
+        files.append(UploadFile(path=path, name=f"trip/{path.name}"))
+    return files
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> list[UploadFile]:
+    return album(tmp_path, ONE_REQUEST_FILES + 1)
+
+
+def expected(count: int) -> dict[int, bytes]:
+    return {number: f"bytes of {number}".encode() for number in range(count)}
+
+
+def posts(server: Server, path: str) -> int:
+    return sum(request.method == "POST" and request.url.path.endswith(path) for request in server.requests)
+
+
+def test_a_small_album_goes_in_one_request(fathom: Fathom, server: Server, tmp_path: Path) -> None:
+    job = fathom.submit(album(tmp_path, 3), {"outputs": ["heatmap", "pfm"]})
+
+    assert job.id == JOB_ID
+    assert len(server.requests) == 1
+    assert server.names == ["trip/photo0.jpg", "trip/photo1.jpg", "trip/photo2.jpg"]
+    assert b'{"outputs": ["heatmap", "pfm"]}' in server.requests[0].content
+    assert b"bytes of 2" in server.requests[0].content
+
+
+def test_names_in_any_script_survive_one_request(fathom: Fathom, server: Server, tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"1")
+    names = ["假期/猫.jpg", "🏔️/mañana 100%22.JPG", "a;b='c'.jpg"]
+
+    fathom.submit([UploadFile(path=path, name=name) for name in names])
+
+    assert server.names == names
+
+
+def test_a_large_album_goes_file_by_file_over_all_pages(
+    fathom: Fathom, server: Server, large: list[UploadFile]
+) -> None:
+    fathom.submit(large, {"colormap": "gray"})
+
+    assert server.stored == expected(len(large))
+    assert server.sizes == [file.size for file in large]
+    assert server.options == {"colormap": "gray"}
+    assert server.started == 1
+
+
+@pytest.mark.parametrize("name", ['say "cheese".jpg', "back\\slash.jpg", "line\nbreak.jpg"])
+def test_a_name_that_a_form_would_change_goes_as_json(
+    fathom: Fathom, server: Server, tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"1")
+
+    fathom.submit([UploadFile(path=path, name=name)])
+
+    assert server.names == [name]
+    assert server.stored == {0: b"1"}
+
+
+def test_a_file_name_that_is_not_unicode_is_sent_readable(
+    fathom: Fathom, server: Server, tmp_path: Path
+) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.jpg"))
+    path.write_bytes(b"1")
+
+    fathom.submit([path])
+
+    assert server.names == ["caf\N{REPLACEMENT CHARACTER}.jpg"]
+
+
+def test_albums_of_many_bytes_go_file_by_file(tmp_path: Path) -> None:
+    path = tmp_path / "big"
+    path.touch()
+    os.truncate(path, ONE_REQUEST_BYTES // 2 + 1)
+
+    assert fits_one_request([UploadFile(path=path, name="a")])
+    assert not fits_one_request([UploadFile(path=path, name="a"), UploadFile(path=path, name="b")])
+
+
+def test_uploads_survive_lost_connections(fathom: Fathom, server: Server, large: list[UploadFile]) -> None:
+    server.faults.append(times(20, on("PUT", "/inputs/", lose)))
+
+    fathom.submit(large)
+
+    assert server.stored == expected(len(large))
+
+
+def test_expired_addresses_are_replaced_by_fresh_ones(
+    fathom: Fathom, server: Server, large: list[UploadFile]
+) -> None:
+    expired = httpx.Response(403, content="<Error><Code>AccessDenied</Code></Error>")
+    server.faults.append(times(30, on("PUT", "/inputs/", lambda _: expired)))
+
+    fathom.submit(large)
+
+    assert server.stored == expected(len(large))
+    assert server.started == 1
+
+
+def test_uploads_that_the_server_lost_are_sent_again(
+    fathom: Fathom, server: Server, large: list[UploadFile]
+) -> None:
+    def forget(request: httpx.Request) -> httpx.Response:
+        del server.stored[5]
+        return problem(409, "uploads_missing", "1 upload is missing.")
+
+    server.faults.append(times(1, on("POST", "/start", forget)))
+
+    fathom.submit(large)
+
+    assert server.stored == expected(len(large))
+    assert posts(server, "/start") == 2
+
+
+def test_a_start_whose_answer_was_lost_is_repeated(
+    fathom: Fathom, server: Server, large: list[UploadFile]
+) -> None:
+    server.faults.append(times(2, on("POST", "/start", lose)))
+
+    fathom.submit(large)
+
+    assert server.started == 1
+
+
+def test_uploads_that_can_never_succeed_end_with_the_reason_and_leave_no_job(
+    fathom: Fathom, server: Server, large: list[UploadFile]
+) -> None:
+    server.faults.append(on("PUT", "/inputs/", lambda _: problem(403, "denied", "No entry.")))
+
+    with pytest.raises(ApiError, match="No entry"):
+        fathom.submit(large)
+
+    assert server.deleted
+    assert server.started == 0
+    # Two rounds at most: the second sees that the first gained nothing.
+    assert sum(request.method == "PUT" for request in server.requests) <= 2 * len(large)
+
+
+def test_a_file_that_vanished_is_named(fathom: Fathom, server: Server, large: list[UploadFile]) -> None:
+    def remove(_: httpx.Request) -> None:
+        large[40].path.unlink(missing_ok=True)
+
+    server.faults.append(remove)
+
+    with pytest.raises(ClientError, match=r"Cannot read .*photo40\.jpg: No such file"):
+        fathom.submit(large)
+
+    assert server.deleted
+
+
+def test_a_small_album_is_not_sent_twice_when_the_answer_is_lost(
+    fathom: Fathom, server: Server, tmp_path: Path
+) -> None:
+    server.faults.append(on("POST", "/v1/jobs", lose))
+
+    with pytest.raises(ConnectionLost):
+        fathom.submit(album(tmp_path, 2))
+
+    assert posts(server, "/v1/jobs") == 1
+
+
+@pytest.mark.parametrize("busy", [refuse_connection, lambda _: problem(503, "unavailable", "Not now.")])
+def test_a_small_album_refused_for_now_is_sent_again_whole(
+    fathom: Fathom, server: Server, tmp_path: Path, busy: object
+) -> None:
+    server.faults.append(times(2, on("POST", "/v1/jobs", busy)))  # type: ignore[arg-type]
+
+    fathom.submit(album(tmp_path, 2))
+
+    assert b"bytes of 0" in server.requests[-1].content
+    assert b"bytes of 1" in server.requests[-1].content
+
+
+def test_bytes_are_told_of_as_they_leave(fathom: Fathom, large: list[UploadFile]) -> None:
+    told: list[int] = []
+
+    fathom.submit(large, on_bytes=told.append)
+
+    assert sum(told) == sum(file.size for file in large)
+
+
+def test_a_folder_is_sent_with_its_relative_paths(fathom: Fathom, server: Server, tmp_path: Path) -> None:
+    (tmp_path / "day 1").mkdir()
+    (tmp_path / "day 1" / "a.jpg").write_bytes(b"1")
+    (tmp_path / "b.jpg").write_bytes(b"2")
+
+    fathom.submit([tmp_path])
+
+    assert server.names == ["b.jpg", "day 1/a.jpg"]
+
+
+@pytest.mark.parametrize(("make", "message"), [(True, "no file to submit"), (False, "no file or folder")])
+def test_nothing_to_submit_is_said(fathom: Fathom, tmp_path: Path, make: bool, message: str) -> None:
+    folder = tmp_path / "album"
+    if make:
+        folder.mkdir()
+
+    with pytest.raises(ClientError, match=message):
+        fathom.submit([folder])
+
+
+def test_a_zip_goes_as_an_archive(fathom: Fathom, server: Server, tmp_path: Path) -> None:
+    path = tmp_path / "album.zip"
+    path.write_bytes(b"PK...")
+
+    fathom.submit_archive(path)
+
+    assert b'name="archive"; filename="album.zip"' in server.requests[0].content
