@@ -1,0 +1,226 @@
+"""Running the real thing: `fathom up` and other `fathom` commands as processes of their own."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from client.api import Fathom
+from client.servers import tied_to_parent
+from shared.connections import connect_redis
+from shared.job_store import RedisJobStore
+from shared.jobs import ImageState
+from shared.object_store import S3ObjectStore
+from shared.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+READY_WITHIN = 120.0
+T = TypeVar("T")
+
+
+def poll(what: str, check: Callable[[], T | None], *, seconds: float = 60.0) -> T:
+    """Return what `check` returns once that is something; fail after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = check()
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"{what} did not happen within {seconds:g} s"
+        time.sleep(0.05)
+
+
+def fathom_command(*arguments: str | Path) -> list[str]:
+    return [sys.executable, "-m", "client.cli", *map(str, arguments)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+def run_fathom(*arguments: str | Path, environ: Mapping[str, str], seconds: float = 120.0) -> Ended:
+    ended = subprocess.run(
+        fathom_command(*arguments),
+        cwd=ROOT,
+        env=dict(environ),
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
+    assert "Traceback" not in ended.stderr, ended.stderr
+    return Ended(code=ended.returncode, out=ended.stdout, err=ended.stderr)
+
+
+class Stack:
+    """A `fathom up` of a test, on a free port, over a folder of its own."""
+
+    def __init__(self, data: Path, environ: Mapping[str, str], *options: str) -> None:
+        self.data = data
+        self.environ = environ
+        self._options = options
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stale: str | None = None
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None
+        return self._process
+
+    def launch(self) -> Stack:
+        """Start it without waiting for anything; its words go to up.log."""
+        self.data.mkdir(parents=True, exist_ok=True)
+        # One that was killed hard leaves its stack.json behind.
+        self._stale = self._read_stack_file()
+        command = fathom_command("up", "--port", "0", "--data", self.data, *self._options)
+        with (self.data / "up.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                tied_to_parent(command), cwd=ROOT, env=dict(self.environ), stdout=log, stderr=log
+            )
+        return self
+
+    def start(self) -> Stack:
+        self.launch()
+        poll("stack.json", self._ready, seconds=READY_WITHIN)
+        return self
+
+    def _ready(self) -> bool:
+        assert self.process.poll() is None, (self.data / "up.log").read_text()
+        return self._read_stack_file() not in (None, self._stale)
+
+    def _read_stack_file(self) -> str | None:
+        try:
+            return (self.data / "stack.json").read_text()
+        except FileNotFoundError:
+            return None
+
+    @property
+    def info(self) -> dict[str, Any]:
+        return dict(json.loads((self.data / "stack.json").read_text()))
+
+    @property
+    def api(self) -> str:
+        return str(self.info["api"])
+
+    @property
+    def workers(self) -> list[int]:
+        return list(self.info["pids"]["workers"])
+
+    def run(self, command: str, *arguments: str | Path, seconds: float = 120.0) -> Ended:
+        """Run a `fathom` command against this stack."""
+        return run_fathom(command, *arguments, "--api", self.api, environ=self.environ, seconds=seconds)
+
+    def client(self) -> Fathom:
+        return Fathom(self.api)
+
+    @contextmanager
+    def jobs(self) -> Iterator[RedisJobStore]:
+        with connect_redis(self.info["redis"]) as client:
+            yield RedisJobStore(client)
+
+    @contextmanager
+    def objects(self) -> Iterator[S3ObjectStore]:
+        s3 = self.info["s3"]
+        environ = {
+            "FATHOM_S3_ENDPOINT_URL": s3["endpoint"],
+            "FATHOM_S3_BUCKET": s3["bucket"],
+            "FATHOM_S3_ACCESS_KEY": s3["access_key"],
+            "FATHOM_S3_SECRET_KEY": s3["secret_key"],
+        }
+        store = S3ObjectStore.from_settings(Settings.from_environ(environ))
+        try:
+            yield store
+        finally:
+            store.close()
+
+    def terminate(self, *, seconds: float = 60.0) -> int:
+        """End it as Ctrl-C does; returns the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(seconds)
+
+    def kill(self) -> None:
+        """End `fathom up` itself the hard way."""
+        self.process.kill()
+        self.process.wait()
+
+    def close(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self.terminate()
+
+
+def descendants(pid: int) -> set[int]:
+    """Return the processes below `pid`, however deep."""
+    parents = {child: parent for child, parent in map(_child_and_parent, _all_pids()) if parent}
+    found, frontier = set[int](), {pid}
+    while frontier:
+        frontier = {child for child, parent in parents.items() if parent in frontier}
+        found |= frontier
+    return found
+
+
+def children(pid: int) -> list[int]:
+    return [child for child, parent in map(_child_and_parent, _all_pids()) if parent == pid]
+
+
+def is_alive(pid: int) -> bool:
+    """Tell whether a process runs; a zombie does not."""
+    return _stat(pid)[0] not in ("Z", "X", "")
+
+
+def _all_pids() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+
+
+def _child_and_parent(pid: int) -> tuple[int, int]:
+    return pid, int(_stat(pid)[1] or 0)
+
+
+def _stat(pid: int) -> tuple[str, str]:
+    """Return the state and the parent of a process; empty strings if there is none."""
+    try:
+        # The name, in parentheses, may hold anything; the state comes after the last one.
+        state, parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
+    except (FileNotFoundError, ProcessLookupError):
+        return "", ""
+    return state, parent
+
+
+def check_exactly_once(stack: Stack, job_id: str, total: int, *, failed: int = 0) -> None:
+    """Assert that counters, bitmaps, images and the S3 listing of an ended job all tell the same story."""
+    succeeded = total - failed
+    with stack.jobs() as jobs:
+        job = jobs.get(job_id)
+        by_state = {
+            state: [image.index for image in jobs.images(job_id, state=state, limit=total + 1).items]
+            for state in ImageState
+        }
+    with stack.objects() as objects:
+        stored = [item.key.split("/")[-2:] for item in objects.list(f"jobs/{job_id}/outputs/")]
+        result = json.loads(objects.get(f"jobs/{job_id}/result.json"))
+    outputs: dict[int, set[str]] = {}
+    for index, file in stored:
+        outputs.setdefault(int(index), set()).add(file)
+
+    assert (job.counts.succeeded, job.counts.failed, job.counts.pending) == (succeeded, failed, 0)
+    assert len(by_state[ImageState.SUCCEEDED]) == succeeded
+    assert len(by_state[ImageState.FAILED]) == failed
+    assert sorted(by_state[ImageState.SUCCEEDED] + by_state[ImageState.FAILED]) == list(range(total))
+    assert sorted(outputs) == by_state[ImageState.SUCCEEDED]
+    assert set(map(frozenset, outputs.values())) <= {frozenset({"heatmap.png", "depth.json"})}
+    assert result["state"] == job.state

@@ -1,0 +1,247 @@
+"""Albums through the whole of Fathom, as its users send them."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from client.models import UploadFile
+from client.uploads import ONE_REQUEST_FILES, create_upload_job, upload_missing
+from tests.acceptance.albums import BAD, REAL, nasty_album, plain_album, tree
+from tests.acceptance.stacks import ROOT, Ended, Stack, check_exactly_once, fathom_command, poll, run_fathom
+
+
+@pytest.fixture(scope="module")
+def album(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return nasty_album(tmp_path_factory.mktemp("album"))
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("results")
+
+
+@pytest.fixture(scope="module")
+def submitted(stack: Stack, album: Path, results: Path) -> Ended:
+    """The nasty album, sent and fetched once."""
+    return stack.run("submit", album, "--out", results)
+
+
+def test_every_real_photo_has_its_heatmap_under_its_own_name(submitted: Ended, results: Path) -> None:
+    assert tree(results) == set(REAL)
+
+
+@pytest.mark.parametrize("name", sorted(REAL))
+def test_a_heatmap_has_the_size_of_its_photo(submitted: Ended, results: Path, name: str) -> None:
+    with Image.open(results / name) as heatmap:
+        assert heatmap.size == REAL[name]
+        assert heatmap.mode == "P"
+
+
+def test_some_bad_photos_make_the_job_partial(submitted: Ended) -> None:
+    assert submitted.code == 3
+    assert f"partial: {len(REAL)} of {len(REAL) + len(BAD)} images" in submitted.err
+
+
+@pytest.mark.parametrize("name", sorted(BAD))
+def test_a_bad_photo_is_named_with_its_reason(submitted: Ended, name: str) -> None:
+    lines = [line for line in submitted.err.splitlines() if line.startswith(f"failed: {name} ")]
+
+    assert len(lines) == 1
+    assert f"[{BAD[name]}]" in lines[0]
+    assert lines[0].endswith(".")
+
+
+def test_a_photo_taken_sideways_comes_out_upright(submitted: Ended, results: Path) -> None:
+    upright, phone = (
+        np.asarray(Image.open(results / name)).astype(int) for name in ("upright.png", "phone.png")
+    )
+
+    same = np.abs(upright - phone).mean()
+    turned = np.abs(upright - phone[::-1, ::-1]).mean()
+
+    # The two photos differ by their JPEG compression alone, which random weights blow up.
+    assert same < turned / 4
+
+
+def test_a_zip_gives_the_same_results_as_its_folder(
+    stack: Stack, album: Path, submitted: Ended, results: Path, tmp_path: Path
+) -> None:
+    archive = tmp_path / "album.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in sorted(album.rglob("*")):
+            file.write(path, path.relative_to(album).as_posix())
+
+    ended = stack.run("submit", archive, "--out", tmp_path / "out")
+
+    assert ended.code == 3
+    assert tree(tmp_path / "out") >= set(REAL) - {"same.png", "same.png.png"}
+    name = "假期/猫.png"
+    assert (tmp_path / "out" / name).read_bytes() == (results / name).read_bytes()
+
+
+def test_the_library_gives_the_same_results_as_the_command(
+    stack: Stack, album: Path, submitted: Ended, results: Path, tmp_path: Path
+) -> None:
+    job_id = submitted.err.splitlines()[-1].split()[0]
+
+    with stack.client() as fathom:
+        paths = fathom.job(job_id).download(tmp_path)
+
+    heatmaps = {path.relative_to(tmp_path).as_posix() for path in paths if path.suffix == ".png"}
+    assert heatmaps == set(REAL)
+    for name in REAL:
+        assert (tmp_path / name).read_bytes() == (results / name).read_bytes()
+
+
+def test_a_run_without_a_server_gives_the_same_results(
+    stack: Stack, album: Path, submitted: Ended, results: Path, tmp_path: Path
+) -> None:
+    ended = run_fathom("run", album, tmp_path / "out", "--json", environ=stack.environ)
+
+    assert ended.code == 3
+    assert ended.json["state"] == "partial"
+    assert {f["name"]: f["code"] for f in ended.json["failures"]} == BAD
+    assert tree(tmp_path / "out") == set(REAL)
+    for name in REAL:
+        assert (tmp_path / "out" / name).read_bytes() == (results / name).read_bytes()
+
+
+def test_an_album_too_large_for_one_request_is_put_straight_into_s3(stack: Stack, tmp_path: Path) -> None:
+    count = ONE_REQUEST_FILES + 6
+    folder = plain_album(tmp_path / "album", count)
+    files = [UploadFile(path=path, name=path.name) for path in sorted(folder.iterdir())]
+
+    with stack.client() as fathom:
+        created = create_upload_job(fathom._http, files, {})
+        endpoint = stack.info["s3"]["endpoint"]
+        assert all(upload["url"].startswith(f"{endpoint}/") for upload in created["uploads"])
+
+        upload_missing(fathom._http, created["id"], created, files, lambda _: None)
+        job = fathom.job(created["id"]).wait()
+
+    assert job.status.state == "succeeded"
+    check_exactly_once(stack, job.id, count)
+
+
+def test_a_large_album_goes_through_the_command(stack: Stack, tmp_path: Path) -> None:
+    count = ONE_REQUEST_FILES + 1
+    folder = plain_album(tmp_path / "album", count)
+
+    ended = stack.run("submit", folder, "--out", tmp_path / "out", "--json")
+
+    assert ended.code == 0
+    assert ended.json["counts"] == {"total": count, "succeeded": count, "failed": 0, "pending": 0}
+    assert ended.json["files"] == count
+    assert len(tree(tmp_path / "out")) == count
+
+
+def test_a_detached_job_is_fetched_later_and_only_once(stack: Stack, tmp_path: Path) -> None:
+    folder, out = plain_album(tmp_path / "album", 3), tmp_path / "out"
+    job_id = stack.run("submit", folder, "--detach").out.strip()
+    poll("the end of the job", lambda: "succeeded" in stack.run("status", job_id).out)
+
+    assert stack.run("download", job_id, "--out", out, "--sidecars").code == 0
+    assert len(tree(out)) == 6
+    first = {name: (out / name).stat().st_mtime_ns for name in tree(out)}
+    (out / "0001.png").unlink()
+
+    assert stack.run("download", job_id, "--out", out).code == 0
+    again = {name: (out / name).stat().st_mtime_ns for name in tree(out)}
+    assert {name for name in first if again[name] != first[name]} == {"0001.png"}
+
+
+def test_a_job_is_the_same_to_all_commands(stack: Stack, tmp_path: Path) -> None:
+    submitted = stack.run("submit", plain_album(tmp_path / "album", 3), "--json").json
+    status = stack.run("status", submitted["id"], "--json").json
+    listed = stack.run("jobs", "--json").json["jobs"]
+    images = stack.run("images", submitted["id"], "--state", "succeeded", "--json").json["images"]
+
+    assert {**submitted, **status} == submitted
+    assert listed[0] == status
+    assert [image["name"] for image in images] == ["0000.jpg", "0001.jpg", "0002.jpg"]
+
+
+def test_options_reach_the_pipeline(stack: Stack, tmp_path: Path) -> None:
+    folder, out = plain_album(tmp_path / "album", 2), tmp_path / "out"
+    options = ["-o", "outputs=heatmap,depth16,npy", "-o", "heatmap_format=jpeg", "-o", "normalize=job"]
+
+    assert stack.run("submit", folder, "--out", out, *options).code == 0
+
+    assert tree(out) == {f"{n:04}.{ending}" for n in range(2) for ending in ("jpg", "depth16.png", "npy")}
+    assert np.load(out / "0000.npy").shape == (64, 96)
+
+
+def test_a_canceled_job_exits_4_and_can_be_deleted(stack: Stack, tmp_path: Path) -> None:
+    folder = plain_album(tmp_path / "album", 30, size=(2400, 1600))
+    job_id = stack.run("submit", folder, "--detach", seconds=60).out.strip()
+
+    assert stack.run("cancel", job_id).code in (0, 4)
+    ended = poll("the end of the job", lambda: (e := stack.run("status", job_id)).code == 4 and e)
+    assert "canceled" in ended.out
+
+    assert stack.run("delete", job_id).code == 0
+    gone = stack.run("status", job_id)
+    assert gone.code == 1
+    assert "no such job" in gone.err
+
+
+def test_a_paused_job_waits_until_it_is_resumed(stack: Stack, tmp_path: Path) -> None:
+    folder = plain_album(tmp_path / "album", 30, size=(2400, 1600))
+    with stack.client() as fathom:
+        job = fathom.submit([folder])
+        assert job.pause().state == "paused"
+        job.resume()
+        job.wait()
+
+    assert job.status.state == "succeeded"
+    check_exactly_once(stack, job.id, 30)
+
+
+def test_an_interrupted_submit_leaves_the_job_running(stack: Stack, tmp_path: Path) -> None:
+    folder = plain_album(tmp_path / "album", 30, size=(2400, 1600))
+    command = fathom_command("submit", folder, "--api", stack.api, "--out", tmp_path / "out")
+    process = subprocess.Popen(command, cwd=ROOT, env=dict(stack.environ), stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    said = ""
+    while "processing" not in said:
+        said += process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    rest = process.communicate(timeout=30)[1]
+
+    assert process.returncode == 130
+    again = next(line for line in rest.splitlines() if "fathom download" in line).split()
+    with stack.client() as fathom:
+        job = fathom.job(again[2]).wait()
+    assert job.status.state == "succeeded"
+    assert job.status.total == 30
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["submit", "nowhere"], 2, "does not exist"),
+        (["submit", "samples", "-o", "colormap=pink"], 2, "colormap"),
+        (["submit", "samples", "-o", "colormap"], 2, "name=value"),
+        (["submit", "tests/acceptance"], 2, "no photo"),
+        (["submit", "samples", "--detach", "--out", "x"], 2, "--detach"),
+        (["status", "a" * 26], 1, "no such job"),
+        (["status", "../../livez"], 1, "fathom: "),
+        (["download", "a" * 26, "--out", "x"], 1, "no such job"),
+        (["images", "a" * 26], 1, "no such job"),
+    ],
+)
+def test_a_mistake_is_explained_in_a_sentence(
+    stack: Stack, arguments: list[str], code: int, message: str
+) -> None:
+    ended = stack.run(arguments[0], *arguments[1:])
+
+    assert ended.code == code
+    assert message in ended.err
+    assert ended.out == ""
