@@ -15,8 +15,9 @@ from shared.settings import Settings
 WORK = "worker.tasks.work"
 QUEUE = "fathom"
 
-#: Seconds after which a ticket's worker is asked to stop, and after which it is killed.
-SOFT_LIMIT, HARD_LIMIT = 90, 120
+#: Seconds that a ticket may take beside the longest an image may, before its worker is asked to
+#: stop; and after that, before it is killed. Both are a last resort: workers mind the time themselves.
+SOFT_LIMIT, HARD_LIMIT = 30, 30
 
 
 def create_celery_app(settings: Settings) -> Celery:
@@ -28,8 +29,8 @@ def create_celery_app(settings: Settings) -> Celery:
         task_reject_on_worker_lost=True,
         task_retry_on_worker_lost=True,
         task_ignore_result=True,
-        task_soft_time_limit=SOFT_LIMIT,
-        task_time_limit=HARD_LIMIT,
+        task_soft_time_limit=settings.image_seconds + SOFT_LIMIT,
+        task_time_limit=settings.image_seconds + SOFT_LIMIT + HARD_LIMIT,
         task_serializer="json",
         accept_content=["json"],
         worker_prefetch_multiplier=1,

@@ -19,7 +19,8 @@ from worker.work import Child, Pace
 
 logger = logging.getLogger(__name__)
 
-#: Seconds within which a ticket may begin new leases; well inside the ticket's soft limit.
+#: Seconds within which a ticket may begin new leases. With the overtime and the longest that one
+#: image may take, it stays inside the ticket's soft limit: that limit must not hit an innocent image.
 SHIFT = 20.0
 
 

@@ -7,6 +7,7 @@ ones are being fetched and the one before is being stored, a bounded number of e
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -64,6 +65,8 @@ class Pace:
     image: float
     #: Waiting for Redis or S3 to come back before a lease is given up.
     patience: float = 30.0
+    #: Beyond a shift, while the images of its last lease may still begin.
+    overtime: float = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,14 +103,16 @@ class Child:
         self._lease_images = lease_images
         self._most_bytes = max_image_bytes + 1
         self._draining = draining
+        self._last_call = math.inf
         self._fetcher = ThreadPoolExecutor(FETCH_AHEAD, thread_name_prefix="fetch")
         self._storer = ThreadPoolExecutor(1, thread_name_prefix="store")
 
     def work(self, seconds: float) -> bool:
-        """Work off leases until none is to be had, or no new one may begin after `seconds`.
+        """Work off leases until none is to be had; begin no new one after `seconds`.
 
-        Returns True if there may be more. Raises Unavailable or ObjectStoreDenied when
-        Redis or S3 stayed away for longer than the patience; no image is harmed then.
+        A lease whose images take long is not worked to its end: after the overtime no new
+        image begins. Returns True if there may be more. Raises Unavailable or ObjectStoreDenied
+        when Redis or S3 stayed away for longer than the patience; no image is harmed then.
         """
         until = time.monotonic() + seconds
         while not self._draining():
@@ -116,6 +121,7 @@ class Child:
             lease = self._jobs.lease(self._name, limit=self._lease_images)
             if lease is None:
                 return False
+            self._last_call = until + self._pace.overtime
             with log_context(job=lease.job_id):
                 self._work_off(lease)
         return True
@@ -176,7 +182,7 @@ class Child:
             data = fetching.result()
         except ImageError as exc:
             return _failed(exc)
-        if self._draining() or keeper.dropped:
+        if self._draining() or keeper.dropped or time.monotonic() > self._last_call:
             return None
         self._patiently(lambda: keeper.take(index))
         if keeper.dropped:

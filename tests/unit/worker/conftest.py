@@ -79,13 +79,13 @@ class Farm:
         )
         return job_id
 
-    def child(self, *, lease_images: int = 4, patience: float = 5.0) -> Child:
+    def child(self, *, lease_images: int = 4, patience: float = 5.0, overtime: float = 5.0) -> Child:
         return Child(
             name="child",
             jobs=self.jobs,
             objects=self.objects,
             pipeline=self.pipeline,
-            pace=Pace(lease=15.0, image=60.0, patience=patience),
+            pace=Pace(lease=15.0, image=60.0, patience=patience, overtime=overtime),
             lease_images=lease_images,
             max_image_bytes=100,
             draining=lambda: self.draining,
