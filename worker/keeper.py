@@ -13,6 +13,7 @@ from typing import Self
 
 from shared.errors import TimedOut
 from shared.jobs import ImageFailure, JobState, Lease
+from shared.logs import log_context
 from shared.ports import JobStore
 from worker.backoff import INFRASTRUCTURE
 
@@ -95,6 +96,11 @@ class LeaseKeeper:
             self._dropped = True
 
     def _run(self) -> None:
+        # A thread begins with an empty log context.
+        with log_context(job=self._lease.job_id):
+            self._keep()
+
+    def _keep(self) -> None:
         while not self._stop.wait(min(self._interval, self._image_seconds / 4)):
             try:
                 with self._lock:
