@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from client.commands.arguments import json_option, print_json, quiet_option
+from client.commands.train import train
 from client.failure import one_sentence
 from client.progress import show_progress
 
@@ -15,7 +16,10 @@ FORMATS = ("onnx", "openvino")
 
 @click.group()
 def model() -> None:
-    """Fetch, describe or export the depth network."""
+    """Fetch, describe, fine-tune or export the depth network."""
+
+
+model.add_command(train)
 
 
 @model.command()

@@ -7,7 +7,7 @@ from typing import Any
 from shared.settings import Settings
 from worker.model.engines import MODEL
 from worker.model.graph import graph_path
-from worker.model.weights import resolve_weights
+from worker.model.weights import Weights, resolve_weights
 
 #: Trainable parameters of MiDaS_small; a test counts them.
 PARAMETERS = 21_320_545
@@ -27,16 +27,16 @@ def describe(settings: Settings) -> dict[str, Any]:
         "path": str(weights.path) if weights.path else None,
         "sha256": weights.sha256,
         "engine": settings.engine,
-        "precision": _precision(settings),
+        "precision": _precision(settings, weights),
         "parameters": PARAMETERS,
         "graph": str(graph),
         "graph_cached": graph.exists(),
     }
 
 
-def _precision(settings: Settings) -> str:
-    if settings.precision != "bf16" or settings.engine == "torch":
+def _precision(settings: Settings, weights: Weights) -> str:
+    if settings.engine == "torch":
         return settings.precision.replace("auto", "f32")
     from worker.model.openvino_engine import choose_precision, cpu_capabilities
 
-    return choose_precision(settings.precision, cpu_capabilities())
+    return choose_precision(settings.precision, weights, cpu_capabilities())

@@ -31,7 +31,7 @@ class OpenVinoEngine:
     def __init__(self, graph: Path, weights: Weights, *, precision: str = "auto") -> None:
         openvino = import_openvino()
         try:
-            chosen = choose_precision(precision, cpu_capabilities())
+            chosen = choose_precision(precision, weights, cpu_capabilities())
             compiled = openvino.Core().compile_model(graph, DEVICE, _properties(chosen))
             self._request = compiled.create_infer_request()
         except RuntimeError as exc:
@@ -64,15 +64,17 @@ def cpu_capabilities() -> list[str]:
     return capabilities
 
 
-def choose_precision(asked: str, capabilities: Collection[str]) -> str:
+def choose_precision(asked: str, weights: Weights, capabilities: Collection[str]) -> str:
     """Return `f32` or `bf16` for a CPU with these OpenVINO capabilities.
 
-    `auto` is f32: bf16 takes half the time but moves the output, and may become automatic only
-    for weights it was measured on. Where bf16 is asked for and the CPU lacks it, f32 gives the
-    better answer more slowly, so that a mixed fleet keeps working; the log and every sidecar
-    say so.
+    bf16 takes half the time but moves the output: `auto` uses it only with weights it was
+    measured on, and where the CPU has it. Where bf16 is asked for and the CPU lacks it, f32
+    gives the better answer more slowly, so that a mixed fleet keeps working; the log and every
+    sidecar say so.
     """
-    if asked != "bf16":
+    if asked == "auto":
+        return "bf16" if weights.proven_in_bf16 and "BF16" in capabilities else "f32"
+    if asked == "f32":
         return "f32"
     if "BF16" in capabilities:
         return "bf16"

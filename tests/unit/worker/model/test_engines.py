@@ -211,23 +211,31 @@ def test_preparing_for_torch_makes_no_graph(settings_factory: SettingsFactory, t
     assert list(tmp_path.iterdir()) == []
 
 
+def named(weights: str) -> Weights:
+    return Weights(name=weights, path=None, sha256="0" * 64)
+
+
 @pytest.mark.parametrize(
-    ("asked", "capabilities", "precision"),
+    ("asked", "weights", "capabilities", "precision"),
     [
-        ("auto", ["FP32", "BF16"], "f32"),
-        ("f32", ["FP32", "BF16"], "f32"),
-        ("bf16", ["FP32", "BF16"], "bf16"),
-        ("bf16", ["FP32"], "f32"),
+        ("auto", "starter", ["FP32", "BF16"], "bf16"),
+        ("auto", "starter", ["FP32"], "f32"),
+        ("auto", "official", ["FP32", "BF16"], "f32"),
+        ("auto", "mine.pt", ["FP32", "BF16"], "f32"),
+        ("auto", "random", ["FP32", "BF16"], "f32"),
+        ("f32", "starter", ["FP32", "BF16"], "f32"),
+        ("bf16", "official", ["FP32", "BF16"], "bf16"),
+        ("bf16", "starter", ["FP32"], "f32"),
     ],
 )
-def test_precision_is_what_was_asked_for_where_the_cpu_has_it(
-    asked: str, capabilities: list[str], precision: str
+def test_bf16_is_automatic_only_where_it_was_measured_and_the_cpu_has_it(
+    asked: str, weights: str, capabilities: list[str], precision: str
 ):
-    assert choose_precision(asked, capabilities) == precision
+    assert choose_precision(asked, named(weights), capabilities) == precision
 
 
 def test_a_cpu_without_bf16_is_named_as_the_reason(caplog: pytest.LogCaptureFixture):
-    choose_precision("bf16", ["FP32"])
+    choose_precision("bf16", named("official"), ["FP32"])
 
     assert "bf16, which this CPU does not have" in caplog.text
 

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from training import photographs
+from training.metrics import centre_is_nearer, lower_is_nearer, pair_error
+from training.photographs import load_labelled, load_measured, read_picture
+
+
+@pytest.fixture
+def entries() -> dict[str, dict]:
+    return json.loads(Path(photographs.__file__).with_name("labels.json").read_text())
+
+
+def judged(entries: dict[str, dict]) -> list[dict]:
+    return [entry for entry in entries.values() if entry["use"] == "judge"]
+
+
+def test_at_least_twenty_photographs_judge_with_six_pairs_each(entries: dict[str, dict]) -> None:
+    assert len(judged(entries)) >= 20
+    assert min(len(entry["pairs"]) for entry in judged(entries)) >= 6
+
+
+@pytest.mark.parametrize(
+    ("baseline", "low", "high"), [(lower_is_nearer, 0.45, 0.55), (centre_is_nearer, 0.35, 1.0)]
+)
+def test_simple_rules_fail_on_the_labels(entries: dict[str, dict], baseline, low: float, high: float) -> None:
+    pairs = [tuple(map(tuple, pair)) for entry in judged(entries) for pair in entry["pairs"]]
+
+    assert low <= pair_error(baseline(500, 500), pairs) <= high
+
+
+def test_all_points_lie_inside_the_picture(entries: dict[str, dict]) -> None:
+    points = np.array([point for entry in entries.values() for pair in entry["pairs"] for point in pair])
+
+    assert points.min() >= 0
+    assert points.max() < 1
+
+
+def test_no_photograph_is_used_twice(entries: dict[str, dict]) -> None:
+    places = [(entry["package"], entry["path"]) for entry in entries.values()]
+
+    assert len(set(places)) == len(places)
+
+
+def test_photographs_that_are_not_here_are_left_out(tmp_path: Path) -> None:
+    found = load_labelled(tmp_path, "judge")
+
+    assert all(item.path.exists() for item in found)
+    assert {len(item.pairs) > 5 for item in found} <= {True}
+
+
+def test_measured_disparity_is_finite_and_zero_where_unknown(tmp_path: Path) -> None:
+    pytest.importorskip("skimage", reason="needs the `training` extra")
+    motorcycle = next(item for item in load_measured(tmp_path) if item.name == "motorcycle")
+
+    assert motorcycle.disparity.shape == motorcycle.image.shape[:2]
+    assert np.isfinite(motorcycle.disparity).all()
+    assert 0 < (motorcycle.disparity == 0).mean() < 0.5
+
+
+def test_a_missing_picture_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        read_picture(tmp_path / "none.jpg")

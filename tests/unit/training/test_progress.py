@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from io import StringIO
+
+import pytest
+
+from training.progress import ProgressLine, format_duration
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0:00:00"),
+        (61.4, "0:01:01"),
+        (3600 * 27 + 5, "27:00:05"),
+        (float("inf"), "-"),
+        (float("nan"), "-"),
+    ],
+)
+def test_durations_read_as_hours_minutes_and_seconds(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text
+
+
+def test_a_line_tells_how_far_how_fast_and_how_long() -> None:
+    stream = StringIO()
+    line = ProgressLine(label="Rendering", total=100, unit="pictures", stream=stream)
+    line.start_at(40)
+    line.update(100, "done")
+
+    assert stream.getvalue().startswith("Rendering: 100 of 100 pictures, ")
+    assert stream.getvalue().endswith("0:00:00 left done\n")
+
+
+def test_lines_follow_each_other_slowly_away_from_a_terminal() -> None:
+    stream = StringIO()
+    line = ProgressLine(label="Rendering", total=100, unit="pictures", stream=stream)
+    for done in range(50):
+        line.update(done)
+
+    assert stream.getvalue().count("\n") <= 1
