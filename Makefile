@@ -28,7 +28,7 @@ $(VENV)/.ready: pyproject.toml
 	@touch $@
 
 $(VENV)/.ready-dev: $(VENV)/.ready
-	$(BIN)/python -m pip install -q -e '.[model,embedded,dev]'
+	$(BIN)/python -m pip install -q -e '.[model,embedded,training,dev]'
 	@touch $@
 
 .PHONY: setup
@@ -61,6 +61,16 @@ lint: $(VENV)/.ready-dev ## Check format, lint, types and import rules
 format: $(VENV)/.ready-dev ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+.PHONY: bench
+bench: setup ## Measure the pipeline against the usual script, and the system against the pipeline
+	$(BIN)/python -m bench.pipeline
+	$(BIN)/python -m bench.system
+
+.PHONY: starter
+starter: setup ## Make the starter weights from nothing: render, train, judge (many hours; resumable)
+	$(BIN)/python -m pip install -q -e '.[model,embedded,training]'
+	$(BIN)/python -m training.starter --seed 0
 
 .PHONY: clean
 clean: ## Remove what the demo and the tests leave behind

@@ -10,6 +10,11 @@ const WORDS = {
   partial: "Done, but not every photo could be used", failed: "No photo could be used",
   canceled: "Canceled", expired: "Expired",
 };
+// What a person should know of the weights the depth was made with; of the official ones, nothing.
+const WEIGHTS = {
+  starter: "Made with the starter weights, which learnt from rendered scenes. They are not the official ones.",
+  random: "Made with random weights, for trying the system out: these are not depth maps.",
+};
 // Each control, and the states that allow it.
 const VERBS = {
   pause: ["queued", "processing"], resume: ["paused"],
@@ -114,6 +119,7 @@ function watchAddress() {
   $("grid").replaceChildren();
   $("failures").replaceChildren();
   $("failed").hidden = true;
+  $("weights").hidden = true;
   $("job-title").focus();
   watch(`v1/jobs/${id}`, watching);
 }
@@ -173,7 +179,10 @@ async function showImages(job, path, mine) {
     for (const image of page.images) {
       if (image.state === "pending" || image.state === "processing") { open = true; break; }
       shown = image.index + 1;
-      if (image.state === "succeeded") $("grid").append(picture(image));
+      if (image.state === "succeeded") {
+        if (!$("grid").childElementCount) nameWeights(image);
+        $("grid").append(picture(image));
+      }
       if (image.state === "failed") explain(image);
     }
     if (page.next_cursor === null) return;
@@ -193,6 +202,14 @@ function picture({ name, outputs }) {
   figure.append(link, caption);
   item.append(figure);
   return item;
+}
+
+async function nameWeights({ outputs }) {
+  // The sidecar of any image tells; without it there is just nothing to say.
+  const sidecar = await ask(`${outputs.depth}?stream=1`).catch(() => null);
+  const text = WEIGHTS[sidecar?.weights.name];
+  $("weights").textContent = text ?? "";
+  $("weights").hidden = !text;
 }
 
 function explain({ name, error }) {

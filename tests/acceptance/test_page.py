@@ -70,6 +70,7 @@ def test_chosen_photos_become_heatmaps_and_a_bad_one_is_explained(page: Page, ph
 
     expect(page.locator("#state")).to_contain_text("3 of 4, 1 failed", timeout=DONE_WITHIN)
     expect(page.locator("#grid img")).to_have_count(3)
+    expect(page.locator("#weights")).to_contain_text("random weights")
     expect(page.locator("#failures")).to_contain_text("not a photo.jpg: ")
     for image in page.locator("#grid img").all():
         image.scroll_into_view_if_needed()
