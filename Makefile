@@ -36,6 +36,7 @@ setup: $(VENV)/.ready ## Make .venv and install everything in it
 
 .PHONY: demo
 demo: setup ## Turn the sample album (or ALBUM=dir) into heatmaps in demo-output/
+	@rm -rf demo-output
 	$(BIN)/python -m client.demo --album '$(ALBUM)' --out demo-output
 
 .PHONY: run
