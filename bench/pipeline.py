@@ -4,7 +4,8 @@
 
 Every photo goes through the baseline (`bench.baseline`) and through each variant of the
 pipeline in turn, so that a machine whose speed drifts drifts for all of them. JPEG in,
-JPEG out, same weights. The figures are medians over rounds of the mean per photo.
+JPEG out, same weights. The figures are medians over rounds of the mean per photo, for each
+class of size. Without `--album`, photos are made (`bench.album`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from bench.album import Picture, make_album
 from bench.baseline import Baseline, Stages
 from shared.albums import find_photos
 from shared.options import Options
@@ -66,32 +68,58 @@ class Series:
         }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Photo:
-    name: str
-    data: bytes
+#: Classes of size by the least megapixels of each, the largest first.
+CLASSES = {"12mp": 8.0, "3mp": 1.0, "vga": 0.0}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = _arguments(argv)
-    # Linux alone lets a process choose its core; elsewhere one thread has to do.
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    photos = [Photo(name=name, data=path.read_bytes()) for path, name in find_photos([args.album])]
+    _stay_on_one_core()
+    photos = list(make_album(args.photos) if args.album is None else _read_album(args.album))
     if not photos:
-        sys.exit(f"There is no photo in {args.album}.")
+        sys.exit(f"There is no JPEG photo in {args.album}.")
     report = measure(photos, Settings.from_environ(), rounds=args.rounds)
     print(json.dumps(report, indent=2) if args.json else _table(report))
     return 0
 
 
-def measure(photos: Sequence[Photo], settings: Settings, *, rounds: int) -> dict[str, Any]:
+def _stay_on_one_core() -> None:
+    """Start this program again with one thread on one core: libraries start theirs when imported."""
+    if os.environ.get("OMP_NUM_THREADS") == "1":
+        return
+    # Linux alone lets a process choose its core; elsewhere one thread has to do.
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    environ = {**os.environ, "OMP_NUM_THREADS": "1"}
+    os.execve(sys.executable, [sys.executable, "-m", "bench.pipeline", *sys.argv[1:]], environ)
+
+
+def measure(photos: Sequence[Picture], settings: Settings, *, rounds: int) -> dict[str, Any]:
     """Run every photo through every way `rounds` times, after one round that does not count."""
     weights = resolve_weights(settings.weights, settings.cache_dir)
     baseline = Baseline(weights)
     pipelines = {
         name: _pipeline(settings, precision, decode) for name, (precision, decode) in VARIANTS.items()
     }
+    by_class = {name: [photo for photo in photos if photo.size_class == name] for name in CLASSES}
+    return {
+        "machine": {
+            "processor": _processor(),
+            "python": platform.python_version(),
+            "cores": 1,
+        },
+        "weights": weights.name,
+        "classes": {
+            name: _measure_class(chosen, baseline, pipelines, rounds)
+            for name, chosen in by_class.items()
+            if chosen
+        },
+    }
+
+
+def _measure_class(
+    photos: Sequence[Picture], baseline: Baseline, pipelines: dict[str, Pipeline], rounds: int
+) -> dict[str, Any]:
     series = {name: Series() for name in ("baseline", *pipelines)}
     for number in range(rounds + 1):
         timed = {"baseline": _time_baseline(baseline, photos)}
@@ -99,7 +127,27 @@ def measure(photos: Sequence[Photo], settings: Settings, *, rounds: int) -> dict
         if number > 0:
             for name, (seconds, stages) in timed.items():
                 series[name].add(seconds, stages, len(photos))
-    return _report(photos, weights.name, series, _fidelity(photos, baseline, pipelines))
+    return _report(photos, series, _fidelity(photos, baseline, pipelines))
+
+
+def _read_album(folder: Path) -> Iterator[Picture]:
+    """Yield the JPEGs of a folder, each in its class of size."""
+    for path, name in find_photos([folder]):
+        with Image.open(path) as image:
+            megapixels = image.width * image.height / 1e6
+            if image.format == "JPEG":
+                size_class = next(key for key, least in CLASSES.items() if megapixels >= least)
+                yield Picture(name=name, size_class=size_class, data=path.read_bytes())
+
+
+def _processor() -> str:
+    """Return the processor's name, as Linux has it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
 
 
 def _pipeline(settings: Settings, precision: str, decode: str) -> Pipeline:
@@ -107,12 +155,12 @@ def _pipeline(settings: Settings, precision: str, decode: str) -> Pipeline:
     return Pipeline.from_settings(load_engine(chosen), chosen)
 
 
-def _time_baseline(baseline: Baseline, photos: Sequence[Photo]) -> tuple[float, dict[str, float]]:
+def _time_baseline(baseline: Baseline, photos: Sequence[Picture]) -> tuple[float, dict[str, float]]:
     stages = Stages()
     return _timed(lambda: [baseline.heatmap(photo.data, stages) for photo in photos]), stages.seconds
 
 
-def _time_pipeline(pipeline: Pipeline, photos: Sequence[Photo]) -> tuple[float, dict[str, float]]:
+def _time_pipeline(pipeline: Pipeline, photos: Sequence[Picture]) -> tuple[float, dict[str, float]]:
     spent: dict[str, float] = {}
 
     def run() -> None:
@@ -131,7 +179,7 @@ def _timed(call: Callable[[], object]) -> float:
 
 
 def _fidelity(
-    photos: Sequence[Photo], baseline: Baseline, pipelines: dict[str, Pipeline]
+    photos: Sequence[Picture], baseline: Baseline, pipelines: dict[str, Pipeline]
 ) -> dict[str, dict[str, float]]:
     """Return how far the grey levels, 0 to 255, lie from the baseline's: mean and worst photo's mean."""
     distances: dict[str, list[float]] = {name: [] for name in pipelines}
@@ -153,17 +201,12 @@ def _grey(png: bytes) -> NDArray[np.uint8]:
 
 
 def _report(
-    photos: Sequence[Photo], weights: str, series: dict[str, Series], fidelity: dict[str, dict[str, float]]
+    photos: Sequence[Picture], series: dict[str, Series], fidelity: dict[str, dict[str, float]]
 ) -> dict[str, Any]:
     base = statistics.median(series["baseline"].rounds)
     return {
         "photos": len(photos),
-        "bytes": sum(len(photo.data) for photo in photos),
-        "machine": {
-            "processor": platform.processor() or platform.machine(),
-            "python": platform.python_version(),
-        },
-        "weights": weights,
+        "megabytes": round(sum(len(photo.data) for photo in photos) / 1e6, 2),
         "ways": {name: one.summary() for name, one in series.items()},
         "times_faster": {
             name: round(base / statistics.median(one.rounds), 2)
@@ -179,18 +222,26 @@ def _ms(seconds: Sequence[float]) -> float:
 
 
 def _table(report: dict[str, Any]) -> str:
-    lines = [f"{report['photos']} photos, {report['weights']} weights, one core, ms a photo"]
-    for name, way in report["ways"].items():
-        faster = report["times_faster"].get(name, 1.0)
-        stages = "  ".join(f"{stage} {ms}" for stage, ms in way["stages_ms"].items())
-        lines.append(f"{name:10} {way['ms']:7}  x{faster:<5} {stages}")
+    lines = [f"{report['machine']['processor']}, one core, {report['weights']} weights, ms a photo"]
+    for size_class, measured in report["classes"].items():
+        lines.append(f"\n{size_class}: {measured['photos']} photos, {measured['megabytes']} MB")
+        lines += [_row(name, measured) for name in measured["ways"]]
     return "\n".join(lines)
+
+
+def _row(name: str, measured: dict[str, Any]) -> str:
+    way = measured["ways"][name]
+    faster = measured["times_faster"].get(name, 1.0)
+    off = measured["grey_levels_from_baseline"].get(name, {}).get("mean", 0.0)
+    stages = "  ".join(f"{stage} {ms}" for stage, ms in way["stages_ms"].items())
+    return f"{name:10} {way['ms']:7}  x{faster:<5} off by {off:<6} {stages}"
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.pipeline", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--album", type=Path, default=Path("samples"), help="a folder of photos")
+    parser.add_argument("--album", type=Path, help="a folder of JPEGs (photos made from the samples)")
+    parser.add_argument("--photos", type=int, default=6, help="photos of each class, if they are made (6)")
     parser.add_argument("--rounds", type=int, default=5, help="rounds that count (5)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser.parse_args(argv)

@@ -13,6 +13,7 @@ from shared.tickets import WORK, CeleryTickets
 from worker.backoff import INFRASTRUCTURE
 from worker.lifecycle import draining
 from worker.model.engines import load_engine
+from worker.pipeline.memory import bound_malloc
 from worker.pipeline.pipeline import Pipeline
 from worker.wiring import connect_stores, process_name
 from worker.work import Child, Pace
@@ -40,6 +41,7 @@ def work() -> None:
 @cache
 def child() -> Child:
     """Return this process's child, made at its first ticket: never before the fork."""
+    bound_malloc()
     settings = Settings.from_environ()
     engine = load_engine(settings)
     stores = connect_stores(settings)

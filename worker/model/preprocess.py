@@ -5,6 +5,7 @@ The numbers are those of `small_transform` in the `hubconf.py` of isl-org/MiDaS.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import cv2
@@ -57,7 +58,7 @@ def _resize_cubic(image: NDArray[np.uint8], height: int, width: int) -> NDArray[
     Each row of the result depends on four rows of the image. Only these are converted to
     float: for 12 megapixels that takes a third of the time and a quarter of the memory.
     """
-    rows, weights = _cubic_taps(image.shape[0], height)
+    rows, weights = cubic_taps(image.shape[0], height)
     taken = image[rows.ravel()].astype(np.float32)
     # As many rows out as in: the vertical weights are 0, 1, 0, 0 here.
     narrowed = cv2.resize(taken, (width, 4 * height), interpolation=cv2.INTER_CUBIC)
@@ -65,17 +66,21 @@ def _resize_cubic(image: NDArray[np.uint8], height: int, width: int) -> NDArray[
     return resized
 
 
-def _cubic_taps(size: int, new_size: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+@lru_cache(maxsize=16)
+def cubic_taps(size: int, new_size: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
     """Return for each of `new_size` positions the four indices below `size` it reads, and their weights.
 
-    Both are `new_size` x 4. Pixel centres are aligned and borders repeated, as in OpenCV.
+    Both are `new_size` x 4 and not to be written to. Pixel centres are aligned and borders
+    repeated, as in OpenCV.
     """
     position = (np.arange(new_size) + 0.5) * (size / new_size) - 0.5
     first = np.floor(position)
     offsets = np.arange(-1, 3)
     indices = np.clip(first[:, np.newaxis] + offsets, 0, size - 1).astype(np.intp)
     distance = np.abs((position - first)[:, np.newaxis] - offsets)
-    return indices, _cubic_kernel(distance).astype(np.float32)
+    weights = _cubic_kernel(distance).astype(np.float32)
+    indices.flags.writeable = weights.flags.writeable = False
+    return indices, weights
 
 
 def _cubic_kernel(distance: NDArray[np.float64]) -> NDArray[Any]:

@@ -18,6 +18,7 @@ from shared.jobs import ImageFailure, Phase, Range
 from shared.logs import configure_logging
 from shared.options import Options
 from shared.settings import Settings
+from worker.pipeline.memory import bound_malloc
 from worker.pipeline.pipeline import Pipeline, ResultFile
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ _child: _Child | None = None
 def start_child(brief: Brief) -> None:
     """Make this process ready for orders."""
     global _child
+    bound_malloc()
     _child = _Child(brief)
     # Ctrl-C goes to all processes of a terminal; the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 
 import cv2
@@ -9,6 +10,7 @@ import numpy as np
 
 from shared.options import Colormap
 from worker.pipeline.photo import Pixels
+from worker.pipeline.scratch import Scratch
 
 #: Tables that OpenCV carries. Inferno, Magma and Viridis are by Smith and van der Walt
 #: (matplotlib 1.5, CC0), Turbo is by Mikhailov (Google, 2019, Apache 2.0).
@@ -24,6 +26,9 @@ _OPENCV = {
 #: things in red.
 _SPECTRAL = "5e4fa2 3288bd 66c2a5 abdda4 e6f598 ffffbf fee08b fdae61 f46d43 d53e4f 9e0142"
 
+#: Rows Y, Cb and Cr of RGB, as JFIF 1.02 defines them.
+_RGB_TO_YCC = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
+
 
 @cache
 def colour_table(colormap: Colormap, *, invert: bool = False) -> Pixels:
@@ -38,6 +43,50 @@ def colourise(indices: Pixels, table: Pixels, into: Pixels) -> Pixels:
     # Given a table of its own, applyColorMap keeps the order of its channels.
     cv2.applyColorMap(indices, table.reshape(256, 1, 3), dst=into)
     return into
+
+
+@cache
+def ycc_tables(colormap: Colormap, *, invert: bool = False) -> tuple[Pixels, Pixels, Pixels]:
+    """Return `colour_table` as Y, Cb and Cr of JFIF, 256 values each; not to be written to."""
+    ycc = np.rint(colour_table(colormap, invert=invert) @ _RGB_TO_YCC.T + [0, 128, 128])
+    planes = np.ascontiguousarray(np.clip(ycc, 0, 255).astype(np.uint8).T)
+    planes.flags.writeable = False
+    luma, blue, red = planes
+    return luma, blue, red
+
+
+def colour_planes(
+    strips: Iterable[tuple[int, Pixels]],
+    shape: tuple[int, int],
+    tables: tuple[Pixels, Pixels, Pixels],
+    scratch: Scratch,
+) -> tuple[Pixels, Pixels, Pixels]:
+    """Look strips of H x W indices up as planes for a JPEG: Y, H x W, and Cb and Cr, half of that.
+
+    Strips come with their first row, which is even. The planes live in the scratch buffers.
+    The colour of four pixels is that of their average index, where an encoder would average
+    their colours: on a map this smooth the difference is below one level in nearly all pixels.
+    """
+    height, width = shape
+    half = -(-height // 2), -(-width // 2)
+    luma = scratch.take("luma", shape, np.uint8)
+    blue, red = scratch.take("blue", half, np.uint8), scratch.take("red", half, np.uint8)
+    for top, indices in strips:
+        cv2.LUT(indices, tables[0], dst=luma[top : top + indices.shape[0]])
+        small = _halve(indices)
+        rows = slice(top // 2, top // 2 + small.shape[0])
+        cv2.LUT(small, tables[1], dst=blue[rows])
+        cv2.LUT(small, tables[2], dst=red[rows])
+    return luma, blue, red
+
+
+def _halve(indices: Pixels) -> Pixels:
+    """Average 2 x 2 indices; an odd last row or column counts twice."""
+    height, width = indices.shape
+    if height % 2 or width % 2:
+        indices = np.pad(indices, ((0, height % 2), (0, width % 2)), mode="edge")
+    size = indices.shape[1] // 2, indices.shape[0] // 2
+    return np.asarray(cv2.resize(indices, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _table(colormap: Colormap) -> Pixels:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -72,6 +73,9 @@ class Crew:
                 return failed(order, WorkerCrashed(_CRASHED))
 
     def _pool(self, processes: int) -> ProcessPoolExecutor:
+        # One thread a process, as there is one process a core. NumPy's matrix products read this
+        # once, when a child imports them.
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
         # Spawned, not forked: the inference engines start threads, which a fork does not copy.
         return ProcessPoolExecutor(
             processes,

@@ -34,8 +34,9 @@ from pillow_heif.as_plugin import HeifImageFile
 from shared.errors import ImageCorrupt, ImageEmpty, ImageTooLarge, UnsupportedFormat
 from shared.formats import HEAD_BYTES, Format, sniff_format
 from worker.pipeline.jpeg import decode_jpeg, reduction
-from worker.pipeline.photo import LeastSize, Limits, Photo, full_size
+from worker.pipeline.photo import LeastSize, Limits, Photo, Pixels, full_size
 from worker.pipeline.pixels import to_rgb, turn_upright
+from worker.pipeline.reduced import decode_reduced
 
 #: The reader of each format, called directly: Image.open would try others as well.
 _READERS: dict[Format, type[ImageFile.ImageFile]] = {
@@ -72,6 +73,10 @@ _NOT_READ = ("unknown pixel mode", "cannot handle", "Unsupported BMP")
 #: The last chunk of every PNG, whole. Pillow does without it.
 _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 
+#: Modes whose pixels may be averaged: neither indices into a palette, nor of more than 8 bits,
+#: nor with transparency, which counts for more than its share.
+_REDUCIBLE = ("RGB", "L", "CMYK", "YCbCr")
+
 _NEW_SUBFILE_TYPE = 254
 _DNG_VERSION = 50706
 
@@ -79,7 +84,7 @@ _DNG_VERSION = 50706
 def decode(data: bytes, limits: Limits, *, least_size: LeastSize = full_size) -> Photo:
     """Decode a photo and turn it upright.
 
-    `least_size` says how small the result may be; only a JPEG is made smaller, by 2, 4 or 8.
+    `least_size` says how small the result may be; it is made smaller by 2, 4 or 8, or not at all.
 
     Raises ImageEmpty, UnsupportedFormat, ImageCorrupt, ImageTooLarge or ImageTooSmall.
     """
@@ -90,7 +95,7 @@ def decode(data: bytes, limits: Limits, *, least_size: LeastSize = full_size) ->
         limits.check_size(image.height, image.width)
         if found is Format.JPEG:
             return _decode_jpeg(data, image, least_size)
-        return _decode_other(data, image, found, limits)
+        return _decode_other(data, image, found, limits, least_size)
 
 
 def limit_decoder_threads() -> None:
@@ -166,10 +171,14 @@ def _decode_jpeg(data: bytes, image: ImageFile.ImageFile, least_size: LeastSize)
     )
 
 
-def _decode_other(data: bytes, image: ImageFile.ImageFile, found: Format, limits: Limits) -> Photo:
+def _decode_other(
+    data: bytes, image: ImageFile.ImageFile, found: Format, limits: Limits, least_size: LeastSize
+) -> Photo:
     if found is Format.AVIF:
         # Only the container's own rotation counts, which Pillow hands on as EXIF.
         image.info.pop("xmp", None)
+    if (photo := _decode_large(data, image, found, least_size)) is not None:
+        return photo
     before = _orientation(image) if found is Format.TIFF else None
     image.load()
     # The size in a HEIF's header need not be that of the picture inside.
@@ -177,9 +186,41 @@ def _decode_other(data: bytes, image: ImageFile.ImageFile, found: Format, limits
     # Pillow turns a TIFF upright by itself, and libheif a HEIF. PNG may have its EXIF
     # after the pixels, so that it is read only now.
     left = _orientation(image)
-    rgb = turn_upright(to_rgb(image), left)
+    height, width = _upright(image.height, image.width, left)
+    least = _upright(*least_size(height, width), left)
+    rgb = turn_upright(_reduced_rgb(image, reduction(image.height, image.width, least)), left)
     applied = before or image.info.get("original_orientation") or left
-    return Photo(rgb=rgb, height=rgb.shape[0], width=rgb.shape[1], format=found, orientation=_valid(applied))
+    return Photo(rgb=rgb, height=height, width=width, format=found, orientation=_valid(applied))
+
+
+def _decode_large(
+    data: bytes, image: ImageFile.ImageFile, found: Format, least_size: LeastSize
+) -> Photo | None:
+    """Decode a large PNG or WebP at a reduced size; None if it is left to Pillow."""
+    if found not in (Format.PNG, Format.WEBP):
+        return None
+    # Asked for the EXIF of a PNG, Pillow would decode it; with EXIF it is left to Pillow anyway.
+    orientation = 1 if found is Format.PNG else _orientation(image)
+    height, width = _upright(image.height, image.width, orientation)
+    least = _upright(*least_size(height, width), orientation)
+    pixels = decode_reduced(data, image, found, by=reduction(image.height, image.width, least))
+    if pixels is None:
+        return None
+    rgb = turn_upright(pixels, orientation)
+    return Photo(rgb=rgb, height=height, width=width, format=found, orientation=orientation)
+
+
+def _reduced_rgb(image: ImageFile.ImageFile, by: int) -> Pixels:
+    """Return a loaded picture as RGB, averaged over squares of `by` pixels where that is simple.
+
+    Pillow holds a pixel of RGB in four bytes and copies it twice on the way to NumPy: of 50
+    megapixels 500 MB. A picture of another mode, rare at that size, is converted as it is.
+    """
+    if by == 1 or image.mode not in _REDUCIBLE:
+        return to_rgb(image)
+    reduced = image.reduce(by)
+    image.close()
+    return to_rgb(reduced)
 
 
 def _upright(height: int, width: int, orientation: int) -> tuple[int, int]:

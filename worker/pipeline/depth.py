@@ -6,18 +6,17 @@ interpolation overshoots, so a range found before resizing would be too narrow.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from shared.jobs import Range
-from worker.pipeline.photo import Pixels
+from worker.pipeline.photo import Floats, Pixels
 from worker.pipeline.scratch import Scratch
-
-Floats: TypeAlias = NDArray[np.float32]
+from worker.pipeline.upsample import Upsampler
 
 #: A range narrower than this share of its values is what rounding makes of a constant.
 FLAT = 1e-6
@@ -29,43 +28,54 @@ _PERCENTILE_SAMPLES = 1_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class DepthMap:
-    """Relative inverse depth, bigger is nearer, of unknown scale and shift."""
+    """Relative inverse depth, bigger is nearer, of unknown scale and shift; finite."""
 
-    #: float32, H x W, finite.
-    values: Floats
-    #: Smallest and largest of `values`.
+    #: Makes the values, float32, when they are asked for, a strip at a time.
+    upsampler: Upsampler
+    #: Smallest and largest value.
     low: float
     high: float
     #: Values of the prediction that were NaN or infinite, and became 0.
     non_finite: int
 
     @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.upsampler.shape
+
+    @property
     def is_constant(self) -> bool:
         return is_flat(Range(low=self.low, high=self.high))
 
+    @property
+    def values(self) -> Floats:
+        """The whole map, float32, H x W, made anew at every call: large, so use strips where they do."""
+        return self.upsampler.whole()
+
 
 def upsample(prediction: Floats, height: int, width: int, scratch: Scratch) -> DepthMap:
-    """Resize a prediction, h x w, with cubic interpolation; what is not finite counts as 0.
-
-    OpenCV's cubic kernel has a = -0.75, as torch's bicubic has, which the official code uses.
-    """
+    """Resize a prediction, h x w, with cubic interpolation; what is not finite counts as 0."""
     finite, non_finite = _replace_non_finite(prediction)
-    values = finite
-    if finite.shape != (height, width):
-        values = scratch.take("depth", (height, width), np.float32)
-        cv2.resize(finite, (width, height), dst=values, interpolation=cv2.INTER_CUBIC)
-    low, high, _, _ = cv2.minMaxLoc(values)
-    return DepthMap(values=values, low=low, high=high, non_finite=non_finite)
+    upsampler = Upsampler(finite, height, width, scratch)
+    extremes = upsampler.extremes()
+    return DepthMap(upsampler=upsampler, low=extremes.low, high=extremes.high, non_finite=non_finite)
 
 
 def own_range(depth: DepthMap, clip: tuple[float, float]) -> Range:
     """Return the range between two percentiles of a map; (0, 100) is all of it."""
     if clip == (0.0, 100.0):
         return Range(low=depth.low, high=depth.high)
-    height, width = depth.values.shape
-    step = max(1, int(np.ceil(np.sqrt(height * width / _PERCENTILE_SAMPLES))))
-    low, high = np.percentile(depth.values[::step, ::step], clip)
+    low, high = np.percentile(_sample(depth), clip)
     return Range(low=float(low), high=float(high))
+
+
+def _sample(depth: DepthMap) -> Floats:
+    """Return every n-th value of every n-th row."""
+    height, width = depth.shape
+    step = max(1, int(np.ceil(np.sqrt(height * width / _PERCENTILE_SAMPLES))))
+    return np.concatenate(
+        [strip[-top % step :: step, ::step].copy() for top, strip in depth.upsampler.strips()]
+    )
 
 
 def is_flat(span: Range) -> bool:
@@ -74,34 +84,45 @@ def is_flat(span: Range) -> bool:
 
 
 def to_bytes(depth: DepthMap, span: Range, scratch: Scratch) -> Pixels:
-    """Map `span` to 0..255, rounded; values outside are clipped, a flat span gives zeros."""
-    indices = scratch.take("indices", depth.values.shape, np.uint8)
-    if is_flat(span):
-        indices.fill(0)
-        return indices
-    values = depth.values
-    if depth.low < span.low:
-        # convertScaleAbs saturates above 255, but takes the absolute value below 0.
-        values = scratch.take("clamped", values.shape, np.float32)
-        cv2.max(depth.values, span.low, dst=values)  # type: ignore[call-overload]
-    scale = 255 / (span.high - span.low)
-    cv2.convertScaleAbs(values, dst=indices, alpha=scale, beta=-span.low * scale)
+    """Map `span` to 0..255, rounded; values outside are clipped, a flat span gives zeros.
+
+    The whole map, uint8, H x W, in a scratch buffer.
+    """
+    indices: Pixels = scratch.take("indices", depth.shape, np.uint8)
+    for top, strip in byte_strips(depth, span, scratch):
+        indices[top : top + strip.shape[0]] = strip
     return indices
 
 
-def to_words(depth: DepthMap) -> NDArray[np.uint16]:
-    """Map the whole range of a map to 0..65535, rounded; a constant map gives zeros.
+def byte_strips(depth: DepthMap, span: Range, scratch: Scratch) -> Iterator[tuple[int, Pixels]]:
+    """Yield strips as `to_bytes` maps them, each with its first row, and valid until the next."""
+    if is_flat(span):
+        for top, values in depth.upsampler.strips():
+            yield top, np.zeros(values.shape, np.uint8)
+        return
+    scale = 255 / (span.high - span.low)
+    for top, values in depth.upsampler.strips():
+        if depth.low < span.low:
+            # convertScaleAbs saturates above 255, but takes the absolute value below 0.
+            np.maximum(values, np.float32(span.low), out=values)
+        indices = scratch.take("byte_strip", values.shape, np.uint8)
+        cv2.convertScaleAbs(values, dst=indices, alpha=scale, beta=-span.low * scale)
+        yield top, indices
+
+
+def word_strips(depth: DepthMap) -> Iterator[NDArray[np.uint16]]:
+    """Yield strips of the map, its whole range mapped to 0..65535, rounded; zeros if it is constant.
 
     Undone by `low + word / 65535 * (high - low)`.
     """
-    if depth.is_constant:
-        return np.zeros(depth.values.shape, np.uint16)
-    words = depth.values - np.float32(depth.low)
-    words *= np.float32(65535 / (depth.high - depth.low))
-    np.rint(words, out=words)
-    # Rounding of the factor can lift the largest value just above the top.
-    np.minimum(words, np.float32(65535), out=words)
-    return words.astype(np.uint16)
+    factor = np.float32(0 if depth.is_constant else 65535 / (depth.high - depth.low))
+    for _, words in depth.upsampler.strips():
+        words -= np.float32(depth.low)
+        words *= factor
+        np.rint(words, out=words)
+        # Rounding of the factor can lift the largest value just above the top.
+        np.minimum(words, np.float32(65535), out=words)
+        yield words.astype(np.uint16)
 
 
 def _replace_non_finite(prediction: Floats) -> tuple[Floats, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from shared.errors import ImageTooLarge
 from worker.pipeline.deflate import make_deflater
-from worker.pipeline.depth import Floats
-from worker.pipeline.photo import Pixels
+from worker.pipeline.photo import Floats, Pixels
 
 JPEG_QUALITY = 95
 
@@ -32,27 +31,25 @@ _INDEXED = 3
 _FILTER_UP = 2
 
 #: Rows filtered at a time: they stay in the processor's cache until they are compressed.
-_STRIP_ROWS = 32
+_BLOCK_ROWS = 32
 
 
-def encode_indexed_png(indices: Pixels, table: Pixels) -> bytes:
-    """Write H x W indices into a table of 256 colours as an 8-bit PNG with a palette.
+def encode_indexed_png(strips: Iterable[Pixels], shape: tuple[int, int], table: Pixels) -> bytes:
+    """Write strips of H x W indices into a table of 256 colours as an 8-bit PNG with a palette.
 
     Its pixels are those of an RGB PNG, with a third of the bytes to compress.
     """
-    height, width = indices.shape
-    body = _deflate(indices, zlib.Z_RLE)
-    header = _header(height, width, 8, _INDEXED)
+    body = _deflate(strips, zlib.Z_RLE)
+    header = _header(*shape, 8, _INDEXED)
     return _png(header, _chunk(b"PLTE", table.tobytes()), _chunk(b"IDAT", body))
 
 
-def encode_gray16_png(words: NDArray[np.uint16]) -> bytes:
-    """Write H x W words as a 16-bit grayscale PNG."""
-    height, width = words.shape
-    big_endian = words.astype(">u2").view(np.uint8).reshape(height, 2 * width)
+def encode_gray16_png(strips: Iterable[NDArray[np.uint16]], shape: tuple[int, int]) -> bytes:
+    """Write strips of H x W words as a 16-bit grayscale PNG."""
+    big_endian = (words.astype(">u2").view(np.uint8) for words in strips)
     # The low bytes are noise to run lengths.
     body = _deflate(big_endian, zlib.Z_DEFAULT_STRATEGY)
-    return _png(_header(height, width, 16, _GRAYSCALE), _chunk(b"IDAT", body))
+    return _png(_header(*shape, 16, _GRAYSCALE), _chunk(b"IDAT", body))
 
 
 def encode_jpeg(rgb: Pixels) -> bytes:
@@ -60,13 +57,28 @@ def encode_jpeg(rgb: Pixels) -> bytes:
 
     Raises ImageTooLarge if a side is longer than a JPEG's can be.
     """
-    if max(rgb.shape) > JPEG_MAX_SIDE:
-        raise ImageTooLarge(
-            f"A JPEG has at most {JPEG_MAX_SIDE:,} pixels a side; ask for heatmap_format=png for "
-            f"this picture of {rgb.shape[1]:,} x {rgb.shape[0]:,}."
-        )
+    check_jpeg_size(*rgb.shape[:2])
     data: bytes = simplejpeg.encode_jpeg(rgb, quality=JPEG_QUALITY, colorspace="RGB", colorsubsampling="420")
     return data
+
+
+def encode_jpeg_planes(luma: Pixels, blue: Pixels, red: Pixels) -> bytes:
+    """Write Y (H x W), Cb and Cr (half of that, rounded up) as a JPEG of quality 95.
+
+    Raises ImageTooLarge if a side is longer than a JPEG's can be.
+    """
+    check_jpeg_size(*luma.shape)
+    data: bytes = simplejpeg.encode_jpeg_yuv_planes(luma, blue, red, quality=JPEG_QUALITY)
+    return data
+
+
+def check_jpeg_size(height: int, width: int) -> None:
+    """Raise ImageTooLarge if a side is longer than a JPEG's can be."""
+    if max(height, width) > JPEG_MAX_SIDE:
+        raise ImageTooLarge(
+            f"A JPEG has at most {JPEG_MAX_SIDE:,} pixels a side; ask for heatmap_format=png for "
+            f"this picture of {width:,} x {height:,}."
+        )
 
 
 def encode_pfm(values: Floats) -> bytes:
@@ -98,22 +110,27 @@ def _chunk(kind: bytes, body: bytes) -> bytes:
     return b"".join((struct.pack(">I", len(body)), kind, body, struct.pack(">I", checksum)))
 
 
-def _deflate(rows: Pixels, strategy: int) -> bytes:
+def _deflate(strips: Iterable[Pixels], strategy: int) -> bytes:
     """Filter and compress the bytes of all rows."""
     deflater = make_deflater(strategy)
-    parts = [deflater.compress(strip.data) for strip in _filter_up(rows)]
+    parts = [deflater.compress(strip.data) for strip in _filter_up(strips)]
     return b"".join((*parts, deflater.flush()))
 
 
-def _filter_up(rows: Pixels) -> Iterator[Pixels]:
-    """Yield strips of filtered rows, each valid until the next."""
-    height, width = rows.shape
-    strip = np.empty((_STRIP_ROWS, 1 + width), np.uint8)
-    strip[:, 0] = _FILTER_UP
-    # Above the first row there are zeros.
-    strip[0, 1:] = rows[0]
-    yield strip[:1]
-    for top in range(1, height, _STRIP_ROWS):
-        count = min(_STRIP_ROWS, height - top)
-        np.subtract(rows[top : top + count], rows[top - 1 : top - 1 + count], out=strip[:count, 1:])
-        yield strip[:count]
+def _filter_up(strips: Iterable[Pixels]) -> Iterator[Pixels]:
+    """Yield the filtered rows of strips in blocks, each valid until the next."""
+    above = block = np.empty(0, np.uint8)
+    for strip in strips:
+        height, width = strip.shape
+        if not block.size:
+            # Above the first row there are zeros.
+            above = np.zeros(width, np.uint8)
+            block = np.empty((_BLOCK_ROWS, 1 + width), np.uint8)
+            block[:, 0] = _FILTER_UP
+        for top in range(0, height, _BLOCK_ROWS):
+            rows = strip[top : top + _BLOCK_ROWS]
+            count = rows.shape[0]
+            np.subtract(rows[0], above, out=block[0, 1:])
+            np.subtract(rows[1:], rows[:-1], out=block[1:count, 1:])
+            above = rows[-1].copy()
+            yield block[:count]

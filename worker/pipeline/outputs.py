@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 
 import cv2
@@ -10,17 +11,19 @@ import numpy as np
 
 from shared.jobs import Range
 from shared.options import HeatmapFormat, Options, Output, Size
-from worker.pipeline.colour import colour_table, colourise
-from worker.pipeline.depth import DepthMap, Floats, to_bytes, to_words, upsample
+from worker.pipeline.colour import colour_planes, colour_table, colourise, ycc_tables
+from worker.pipeline.depth import DepthMap, byte_strips, to_bytes, upsample, word_strips
 from worker.pipeline.encode import (
     JPEG_MAX_SIDE,
+    check_jpeg_size,
     encode_gray16_png,
     encode_indexed_png,
     encode_jpeg,
+    encode_jpeg_planes,
     encode_npy,
     encode_pfm,
 )
-from worker.pipeline.photo import LeastSize, Photo, Pixels, full_size
+from worker.pipeline.photo import Floats, LeastSize, Photo, Pixels, full_size
 from worker.pipeline.scratch import Scratch
 from worker.pipeline.stages import Stage, Stopwatch
 
@@ -57,7 +60,7 @@ class Rendering:
     @cached_property
     def indices(self) -> Pixels:
         """The normalised map, uint8, H x W."""
-        with self.watch.time(Stage.NORMALISE):
+        with self.watch.time(Stage.COLOUR):
             return to_bytes(self.depth, self.span, self.scratch)
 
     @cached_property
@@ -89,6 +92,13 @@ def least_size_for(options: Options, network_size: LeastSize) -> LeastSize:
     return least_size
 
 
+def release_pixels(photo: Photo, options: Options) -> Photo:
+    """Return the photo without its pixels if no output shows it: nothing else needs their memory."""
+    if {Output.SIDE_BY_SIDE, Output.THUMBNAIL} & set(options.outputs):
+        return photo
+    return replace(photo, rgb=np.empty((0, 0, 3), np.uint8))
+
+
 def _nothing(height: int, width: int) -> tuple[int, int]:
     return 0, 0
 
@@ -104,20 +114,21 @@ def _fit(height: int, width: int, side: int) -> tuple[int, int]:
 
 
 def _heatmap(r: Rendering) -> bytes:
+    strips = byte_strips(r.depth, r.span, r.scratch)
     if r.options.heatmap_format is HeatmapFormat.JPEG:
-        colours = r.colours
+        check_jpeg_size(*r.depth.shape)
+        tables = ycc_tables(r.options.colormap, invert=r.options.invert)
+        with r.watch.time(Stage.COLOUR):
+            planes = colour_planes(strips, r.depth.shape, tables, r.scratch)
         with r.watch.time(Stage.ENCODE):
-            return encode_jpeg(colours)
-    indices = r.indices
+            return encode_jpeg_planes(*planes)
     with r.watch.time(Stage.ENCODE):
-        return encode_indexed_png(indices, r.table)
+        return encode_indexed_png((strip for _, strip in strips), r.depth.shape, r.table)
 
 
 def _depth16(r: Rendering) -> bytes:
-    with r.watch.time(Stage.NORMALISE):
-        words = to_words(r.depth)
     with r.watch.time(Stage.ENCODE):
-        return encode_gray16_png(words)
+        return encode_gray16_png(word_strips(r.depth), r.depth.shape)
 
 
 def _pfm(r: Rendering) -> bytes:
@@ -144,9 +155,8 @@ def _thumbnail(r: Rendering) -> bytes:
     small = Scratch()
     with r.watch.time(Stage.UPSAMPLE):
         depth = upsample(r.prediction, height, width, small)
-    with r.watch.time(Stage.NORMALISE):
-        indices = to_bytes(depth, r.span, small)
     with r.watch.time(Stage.COLOUR):
+        indices = to_bytes(depth, r.span, small)
         colours = colourise(indices, r.table, np.empty((height, width, 3), np.uint8))
     with r.watch.time(Stage.ENCODE):
         return encode_jpeg(_pair(r, colours))

@@ -14,6 +14,7 @@ from shared.formats import Format
 from shared.settings import Settings
 
 Pixels: TypeAlias = NDArray[np.uint8]
+Floats: TypeAlias = NDArray[np.float32]
 
 #: From a photo's upright height and width to the smallest height and width that will do.
 LeastSize: TypeAlias = Callable[[int, int], tuple[int, int]]
@@ -23,7 +24,8 @@ LeastSize: TypeAlias = Callable[[int, int], tuple[int, int]]
 class Photo:
     """A photo, upright: its EXIF orientation has been applied, once."""
 
-    #: uint8, H x W x 3, RGB; smaller than `height` x `width` where fewer pixels do.
+    #: uint8, H x W x 3, RGB; smaller than `height` x `width` where fewer pixels do, and empty
+    #: once they are not needed any more.
     rgb: Pixels
     #: Of the whole photo, upright.
     height: int

@@ -13,9 +13,9 @@ from shared.options import Options, Size
 from shared.settings import Settings
 from worker.model.preprocess import network_size, prepare
 from worker.pipeline.decode import decode, limit_decoder_threads
-from worker.pipeline.depth import DepthMap, Floats, own_range, upsample
-from worker.pipeline.outputs import Rendering, least_size_for
-from worker.pipeline.photo import Limits, Photo, full_size
+from worker.pipeline.depth import DepthMap, own_range, upsample
+from worker.pipeline.outputs import Rendering, least_size_for, release_pixels
+from worker.pipeline.photo import Floats, Limits, Photo, full_size
 from worker.pipeline.scratch import Scratch
 from worker.pipeline.sidecar import Facts, encode_sidecar
 from worker.pipeline.stages import Stage, Stopwatch
@@ -122,6 +122,7 @@ class Pipeline:
             photo = decode(data, self._limits, least_size=least_size)
         with watch.time(Stage.PREPARE):
             batch = prepare(photo.rgb)
+        photo = release_pixels(photo, options)
         with watch.time(Stage.INFER):
             prediction = self._engine.predict(batch)
         with watch.time(Stage.UPSAMPLE):

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-#: Larger buffers (a depth map of more than 32 megapixels) are not kept: a single huge photo
+#: Larger buffers (a plane of more than 25 megapixels) are not kept: a single huge photo
 #: must not hold its memory for the rest of an album.
-MAX_KEPT_BYTES = 128 * 2**20
+MAX_KEPT_BYTES = 24 * 2**20
 
 
 class Scratch:

@@ -61,7 +61,7 @@ def _fields(facts: Facts) -> dict[str, Any]:
         "precision": info.precision,
         "preprocessing_size": _size(*facts.input_size),
         "original_size": _size(photo.height, photo.width),
-        "output_size": _size(*depth.values.shape),
+        "output_size": _size(*depth.shape),
         "source": {"format": str(photo.format), "sha256": facts.sha256},
         "orientation_applied": photo.orientation,
         "options": facts.options.to_json(),

@@ -14,8 +14,10 @@ class Stage(StrEnum):
     DECODE = "decode"
     PREPARE = "prepare"
     INFER = "infer"
+    #: Widening the prediction and finding the range of the map.
     UPSAMPLE = "upsample"
-    NORMALISE = "normalise"
+    #: The map itself, strip by strip: interpolated, normalised, looked up in the colours. Of a
+    #: PNG's, the encoder takes each strip while it is in the processor's cache.
     COLOUR = "colour"
     ENCODE = "encode"
 

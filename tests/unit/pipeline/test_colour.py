@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
 from shared.options import Colormap
-from worker.pipeline.colour import colour_table, colourise
+from worker.pipeline.colour import colour_planes, colour_table, colourise, ycc_tables
+from worker.pipeline.scratch import Scratch
 
 #: First, middle and last colour, from matplotlib's own tables (`colormaps[name](x, bytes=True)`).
 KNOWN = {
@@ -48,3 +50,21 @@ def test_colouring_looks_every_index_up() -> None:
     coloured = colourise(indices, table, np.empty((16, 16, 3), np.uint8))
 
     assert (coloured == table[indices]).all()
+
+
+@pytest.mark.parametrize("colormap", list(Colormap))
+@pytest.mark.parametrize("size", [(480, 640), (481, 639), (1, 1), (2, 3), (33, 1)])
+def test_planes_are_the_colours_a_jpeg_encoder_would_make_of_the_heatmap(
+    colormap: Colormap, size: tuple[int, int]
+) -> None:
+    # As smooth as a map is: neighbours differ by a level at most.
+    ramp = np.linspace(0, min(255, size[0] * size[1] // 2), size[0] * size[1]).reshape(size).astype(np.uint8)
+    strips = [(top, ramp[top : top + 32]) for top in range(0, size[0], 32)]
+    luma, blue, red = colour_planes(strips, size, ycc_tables(colormap), Scratch())
+    rgb = colourise(ramp, colour_table(colormap), np.empty((*size, 3), np.uint8))
+    ycc = cv2.cvtColor(rgb, cv2.COLOR_RGB2YCrCb).astype(int)
+
+    assert blue.shape == red.shape == (-(-size[0] // 2), -(-size[1] // 2))
+    assert np.abs(luma - ycc[..., 0]).max() <= 1
+    assert np.abs(blue - ycc[::2, ::2, 2]).mean() <= 4
+    assert np.abs(red - ycc[::2, ::2, 1]).mean() <= 4

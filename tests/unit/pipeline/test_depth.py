@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from shared.jobs import Range
-from worker.pipeline.depth import DepthMap, is_flat, own_range, to_bytes, to_words, upsample
+from worker.pipeline.depth import DepthMap, is_flat, own_range, to_bytes, upsample, word_strips
 from worker.pipeline.scratch import Scratch
 
 
@@ -19,6 +21,10 @@ def prediction(height: int = 192, width: int = 256) -> NDArray[np.float32]:
 
 def depth_of(values: NDArray[np.float32]) -> DepthMap:
     return upsample(values, values.shape[0], values.shape[1], Scratch())
+
+
+def words_of(depth: DepthMap) -> NDArray[np.uint16]:
+    return np.concatenate(list(word_strips(depth)))
 
 
 def test_the_map_has_the_photos_size_and_its_own_extremes() -> None:
@@ -57,7 +63,7 @@ def test_a_map_of_nothing_but_nan_is_all_zeros() -> None:
     assert depth.non_finite == 32 * 32
     assert depth.is_constant
     assert not to_bytes(depth, own_range(depth, (0.0, 100.0)), Scratch()).any()
-    assert not to_words(depth).any()
+    assert not words_of(depth).any()
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 1e-30, 7.3, 1234.567, 1e6])
@@ -69,7 +75,7 @@ def test_a_constant_map_gives_zeros_whatever_rounding_makes_of_it(
 
     assert depth.is_constant
     assert not to_bytes(depth, own_range(depth, clip), Scratch()).any()
-    assert not to_words(depth).any()
+    assert not words_of(depth).any()
 
 
 def test_bytes_are_rounded_over_the_whole_range() -> None:
@@ -102,7 +108,7 @@ def test_percentiles_leave_their_share_outside(clip: tuple[float, float]) -> Non
 
 def test_words_can_be_undone_to_a_65535th_of_the_range() -> None:
     depth = upsample(prediction(), 300, 400, Scratch())
-    words = to_words(depth)
+    words = words_of(depth)
 
     undone = depth.low + words.astype(np.float64) / 65535 * (depth.high - depth.low)
     assert words.dtype == np.uint16
@@ -121,10 +127,10 @@ def test_flat_ranges(low: float, high: float, flat: bool) -> None:
 def test_buffers_are_reused_and_smaller_pictures_leave_no_trace() -> None:
     scratch = Scratch()
     first = upsample(prediction(), 600, 800, scratch).values
-    second = upsample(prediction(64, 64), 200, 300, scratch)
+    second = upsample(prediction(64, 64), 200, 300, scratch).values
 
-    assert np.shares_memory(first, second.values)
-    assert np.array_equal(second.values, upsample(prediction(64, 64), 200, 300, Scratch()).values)
+    assert np.shares_memory(first, second)
+    assert np.array_equal(second, upsample(prediction(64, 64), 200, 300, Scratch()).values)
 
 
 def test_buffers_of_a_huge_picture_are_not_kept() -> None:
@@ -133,3 +139,57 @@ def test_buffers_of_a_huge_picture_are_not_kept() -> None:
     second = scratch.take("depth", (6000, 6000), np.float32)
 
     assert not np.shares_memory(first, second)
+
+
+def maps() -> dict[str, NDArray[np.float32]]:
+    rng = np.random.default_rng(8)
+    spike = np.zeros((192, 256), np.float32)
+    spike[190, 1] = 1
+    return {
+        "smooth": prediction(),
+        "noise": rng.standard_normal((192, 256)).astype(np.float32),
+        "spike in a corner": spike,
+        "ramp": np.linspace(-5, 9, 192 * 256, dtype=np.float32).reshape(192, 256),
+        "tiny": rng.random((32, 256), np.float32),
+    }
+
+
+@pytest.mark.parametrize("name", maps())
+@pytest.mark.parametrize(
+    "size",
+    [(3000, 4000), (1501, 2003), (193, 257), (192, 256), (50, 60), (16, 4000), (4000, 16), (2, 70_000)],
+)
+def test_strips_are_what_opencv_makes_of_the_whole_and_the_range_is_theirs(
+    name: str, size: tuple[int, int]
+) -> None:
+    small = maps()[name]
+    depth = upsample(small, *size, Scratch())
+    values = depth.values
+    whole = cv2.resize(small, size[::-1], interpolation=cv2.INTER_CUBIC)
+
+    assert np.abs(values - whole).max() <= 2e-6 * np.abs(small).max()
+    assert (depth.low, depth.high) == (values.min(), values.max())
+
+
+def test_strips_come_in_order_and_make_up_the_map_whichever_way_they_are_read() -> None:
+    depth = upsample(prediction(), 1501, 999, Scratch())
+    tops, strips = zip(*((top, strip.copy()) for top, strip in depth.upsampler.strips()), strict=True)
+
+    assert list(tops) == sorted(tops)
+    assert all(top % 2 == 0 for top in tops)
+    assert np.array_equal(np.concatenate(strips), depth.values)
+
+
+def test_only_few_strips_are_computed_to_find_the_range_of_a_smooth_map() -> None:
+    class Counting(Scratch):
+        taken = 0
+
+        def take(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+            self.taken += name == "strip"
+            return super().take(name, shape, dtype)
+
+    bump = np.exp(-((np.mgrid[-1:1:192j, -1:1:256j] - 0.2) ** 2).sum(axis=0)).astype(np.float32)
+    scratch = Counting()
+    depth = upsample(bump, 3000, 4000, scratch)
+
+    assert 0 < scratch.taken < 20 < len(list(depth.upsampler.strips()))

@@ -414,3 +414,33 @@ def test_settings_decide_over_limits_and_decoding() -> None:
 
 def test_the_test_engine_sees_what_lies_where() -> None:
     assert (lay(lit_corner(), 3)[-1, -1] == 250).all()
+
+
+@pytest.mark.parametrize(("decode", "whole"), [("exact", True), ("fast", False)])
+def test_fathom_decode_says_whether_every_pixel_is_decoded(decode: str, whole: bool) -> None:
+    # Columns that alternate vanish in a picture that is decoded at an eighth of its size.
+    lines = np.zeros((1500, 2100, 3), np.uint8)
+    lines[:, ::2] = 255
+    data = save(lines, "PNG")
+    settings = Settings.from_environ({"FATHOM_DECODE": decode})
+    seen: list[float] = []
+
+    class Watching(LuminanceEngine):
+        def predict(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+            seen.append(float(batch.std()))
+            return super().predict(batch)
+
+    Pipeline.from_settings(Watching(), settings).render(data, options())
+
+    assert (seen[0] > 0.5) is whole
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("file_format", ["TIFF", "JPEG"])
+def test_a_large_picture_of_any_mode_is_reduced_to_what_it_is(mode: str, file_format: str) -> None:
+    file = io.BytesIO()
+    Image.fromarray(lit_corner(1503, 2005)).convert(mode).save(file, file_format)
+    heat = pixels(render(file.getvalue())["heatmap"], "L")
+
+    assert heat.shape == (1503, 2005)
+    assert heat[300, 400] > 180 > 40 > heat[1200, 1600]

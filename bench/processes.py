@@ -1,0 +1,64 @@
+"""What Linux tells of processes: their processor time, their memory, their children and their cores."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def cpu_seconds(pids: Iterable[int]) -> float:
+    """Return the processor time of processes so far, user and system, all threads."""
+    return sum(sum(map(int, _stat(pid)[11:13])) for pid in pids) / _TICKS
+
+
+def resident_mb(pid: int) -> float:
+    """Return the resident memory of a process, pages it shares included."""
+    return _status_mb(pid, "VmRSS")
+
+
+def peak_mb(pid: int) -> float:
+    """Return the highest resident memory since the process began or `forget_peak` was called."""
+    return _status_mb(pid, "VmHWM")
+
+
+def forget_peak(pid: int) -> None:
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+def started_at(pid: int) -> float:
+    """Return when a process began, in seconds on the clock of `time.clock_gettime(CLOCK_BOOTTIME)`."""
+    return int(_stat(pid)[19]) / _TICKS
+
+
+def children(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def descendants(pid: int) -> list[int]:
+    """Return a process and all below it."""
+    return [pid, *(below for child in children(pid) for below in descendants(child))]
+
+
+def pin(pids: Iterable[int], cores: Iterable[int]) -> None:
+    """Let processes, with all their threads, run on these cores only."""
+    chosen = set(cores)
+    for pid in pids:
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            # A thread may end in the meantime.
+            with suppress(ProcessLookupError):
+                os.sched_setaffinity(int(task.name), chosen)
+
+
+def _stat(pid: int) -> list[str]:
+    """Return the fields of proc(5)'s stat that follow the name, which may hold anything."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
+def _status_mb(pid: int, field: str) -> float:
+    found = re.search(rf"^{field}:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return int(found[1]) / 1024 if found else 0.0

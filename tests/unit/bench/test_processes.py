@@ -1,0 +1,41 @@
+"""What is read from /proc, on this very process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from bench import processes
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc is needed")
+
+
+def test_processor_time_grows_with_work() -> None:
+    before, deadline = processes.cpu_seconds([os.getpid()]), time.monotonic() + 10
+    while processes.cpu_seconds([os.getpid()]) < before + 0.05:
+        assert time.monotonic() < deadline
+
+    assert processes.cpu_seconds([os.getpid()]) == pytest.approx(time.process_time(), abs=0.5)
+
+
+def test_resident_memory_counts_what_is_written() -> None:
+    before = processes.resident_mb(os.getpid())
+    block = bytearray(b"x") * (64 * 2**20)
+
+    assert processes.resident_mb(os.getpid()) - before > 50
+    assert processes.peak_mb(os.getpid()) >= before + 50
+    del block
+
+
+def test_a_child_is_found_pinned_and_its_start_known() -> None:
+    core = min(os.sched_getaffinity(0))
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        processes.pin([child.pid], [core])
+
+        assert child.pid in processes.descendants(os.getpid())
+        assert os.sched_getaffinity(child.pid) == {core}
+        assert 0 <= time.clock_gettime(time.CLOCK_BOOTTIME) - processes.started_at(child.pid) < 60

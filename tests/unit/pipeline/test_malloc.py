@@ -1,0 +1,50 @@
+"""The heap of a process that works off photos, told by the system from outside."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+# Frees a large block beneath a small one that stays, before and after the heap is bound, and prints
+# how much of the block stays resident, in MB.
+_PROGRAM = """
+import ctypes
+from pathlib import Path
+from worker.pipeline.memory import bound_malloc
+
+def resident():
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(status["VmRSS"].split()[0]) / 1024
+
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+
+def hold(size):
+    block = libc.malloc(ctypes.c_size_t(size))
+    ctypes.memset(block, 1, size)
+    return block
+
+def cycle():
+    before = resident()
+    large = hold(20 * 2**20)
+    small = hold(100_000)
+    libc.free(ctypes.c_void_p(large))
+    return resident() - before
+
+# The first free teaches glibc that blocks of this size come and go: then they stay in the heap.
+cycle()
+print(cycle(), bound_malloc(), cycle())
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc is needed")
+def test_large_blocks_go_back_to_the_system_at_once() -> None:
+    done = subprocess.run([sys.executable, "-c", _PROGRAM], capture_output=True, text=True, check=True)
+    unbound, bound, left = done.stdout.split()
+    if bound == "False":
+        pytest.skip("there is no glibc")
+
+    assert float(unbound) > 15
+    assert float(left) < 2

@@ -1,0 +1,122 @@
+"""Large PNG and WebP, decoded at a reduced size: the same picture as Pillow's, and as strict."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from shared.errors import ImageCorrupt
+from tests.unit.pipeline.pictures import LIMITS, texture
+from worker.model.preprocess import network_size
+from worker.pipeline.decode import decode
+from worker.pipeline.photo import Photo
+
+SIZES = [(2003, 3001), (2048, 2048), (4096, 1000)]
+
+
+def scene(height: int = 2003, width: int = 3001) -> NDArray[np.uint8]:
+    picture = texture(height, width)
+    picture[: height // 2, : width // 3] = (250, 40, 10)
+    return picture
+
+
+def encode(picture: NDArray[np.uint8], file_format: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, file_format, **options)
+    return file.getvalue()
+
+
+def least(height: int, width: int) -> tuple[int, int]:
+    network = network_size(height, width)
+    return 2 * network[0], 2 * network[1]
+
+
+def decoded(data: bytes) -> Photo:
+    return decode(data, LIMITS, least_size=least)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("file_format", ["PNG", "WEBP"])
+def test_it_is_the_picture_averaged_over_squares(size: tuple[int, int], file_format: str) -> None:
+    picture = scene(*size)
+    photo = decoded(encode(picture, file_format, **{"lossless": True} if file_format == "WEBP" else {}))
+    by = round(size[0] / photo.rgb.shape[0])
+    expected = np.asarray(Image.fromarray(picture).reduce(by)).astype(int)
+
+    assert (photo.height, photo.width) == size
+    assert by in (2, 4, 8)
+    assert np.abs(photo.rgb - expected).mean() < 1
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "WEBP"])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.999])
+def test_a_file_that_stops_early_is_refused(file_format: str, share: float) -> None:
+    data = encode(scene(), file_format)
+
+    with pytest.raises(ImageCorrupt):
+        decoded(data[: int(share * len(data))])
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
+def test_a_png_with_a_flipped_bit_is_refused(share: float) -> None:
+    data = bytearray(encode(scene(), "PNG"))
+    data[int(share * len(data))] ^= 0x10
+
+    with pytest.raises(ImageCorrupt):
+        decoded(bytes(data))
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def png(rows: bytes, height: int, width: int, *, level: int = 1) -> bytes:
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    body = zlib.compress(rows, level)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("missing", [1, 3001, 100_000])
+def test_a_sound_png_with_too_few_rows_is_refused(missing: int) -> None:
+    rows = bytes((1 + 3 * 3000) * 2000 - missing)
+
+    with pytest.raises(ImageCorrupt):
+        decoded(png(rows, 2000, 3000))
+
+
+def test_rows_with_a_filter_that_does_not_exist_are_refused() -> None:
+    rows = bytearray((1 + 3 * 3000) * 2000)
+    rows[(1 + 3 * 3000) * 1500] = 9
+
+    with pytest.raises(ImageCorrupt):
+        decoded(png(bytes(rows), 2000, 3000))
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+@pytest.mark.parametrize("file_format", ["PNG", "WEBP"])
+def test_an_orientation_is_applied(file_format: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[274] = orientation
+    photo = decoded(encode(scene(), file_format, exif=exif))
+    upright = (3001, 2003) if orientation >= 5 else (2003, 3001)
+    # The coloured corner, stored at the top left, is at the top right, and so on.
+    red = {1: (0, 0), 3: (-1, -1), 6: (0, -1), 8: (-1, 0)}[orientation]
+
+    assert (photo.height, photo.width, photo.orientation) == (*upright, orientation)
+    assert np.abs(photo.rgb[red].astype(int) - (250, 40, 10)).max() < 12
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "L", "P", "1", "LA"])
+def test_other_kinds_of_png_are_left_to_pillow(mode: str) -> None:
+    file = io.BytesIO()
+    Image.fromarray(scene()).convert(mode).save(file, "PNG")
+    photo = decoded(file.getvalue())
+
+    assert (photo.height, photo.width) == (2003, 3001)
+    assert photo.rgb.shape[2] == 3
