@@ -58,6 +58,8 @@ class Line:
         self.note = ""
         self._unit = unit
         self._lock = threading.Lock()
+        #: How much was done, and when, as `track` was first told of any.
+        self._first: tuple[int, float] | None = None
 
     @property
     def amount(self) -> str:
@@ -76,6 +78,15 @@ class Line:
             self.done, self.total = done, total or done
             self.share = done / self.total if self.total else 1.0
             self.show()
+
+    def track(self, done: int, total: int) -> None:
+        """Show `done` of `total` with the rate since the first of them, and the time left."""
+        if done and self._first is None:
+            self._first = (done, time.monotonic())
+        if self._first is not None:
+            earlier, began = self._first
+            self.note = rate_note(done - earlier, time.monotonic() - began, total - done, self._unit)
+        self.reach(done, total)
 
     def follow(self, status: JobStatus) -> None:
         """Show how a job stands."""
@@ -125,6 +136,14 @@ def _bars(console: Console) -> Progress:
         TextColumn("{task.fields[note]}"),
         console=console,
     )
+
+
+def rate_note(done: int, seconds: float, left: int, unit: str) -> str:
+    """Return `12.5 images/s, 8 s left`; nothing while nothing follows from what was done."""
+    if done < 1 or seconds <= 0:
+        return ""
+    rate = done / seconds
+    return f"{rate:.1f} {unit}/s" + (f", {duration(left / rate)} left" if left else "")
 
 
 def _pace(status: JobStatus) -> str:

@@ -39,7 +39,7 @@ class Settings:
     weights: str
     engine: str
     precision: str
-    #: `fast` decodes JPEG at the largest useful reduction; `exact` decodes every pixel.
+    #: `fast` reads photos at the largest useful reduction; `exact` keeps every pixel.
     decode: str
     #: Downloaded checkpoints and exported graphs.
     cache_dir: Path

@@ -72,7 +72,7 @@ def process(
                 settings,
                 jobs=jobs,
                 sidecars=sidecars,
-                on_progress=lambda progress: line.reach(progress.done, progress.total),
+                on_progress=lambda progress: line.track(progress.done, progress.total),
             )
 
 

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from client.models import ImageResult, JobStatus
-from client.progress import Display
+from client.progress import Display, rate_note
 from client.report import describe, duration, print_failures, printable
 
 
@@ -131,3 +131,31 @@ def test_printable_text_is_left_alone(text: str) -> None:
 @pytest.mark.parametrize("char", ["\x1b", "\n", "\r", "\u202e", "\x9b", "\u2028"])
 def test_characters_that_a_terminal_obeys_are_replaced(char: str) -> None:
     assert printable(f"a{char}b") == "a\ufffdb"
+
+
+@pytest.mark.parametrize(
+    ("done", "seconds", "left", "note"),
+    [
+        (0, 5.0, 10, ""),
+        (3, 0.0, 10, ""),
+        (10, 4.0, 20, "2.5 images/s, 8 s left"),
+        (10, 40.0, 100, "0.2 images/s, 6:40 left"),
+        (10, 4.0, 0, "2.5 images/s"),
+    ],
+)
+def test_the_rate_and_the_time_left_follow_from_what_was_done(
+    done: int, seconds: float, left: int, note: str
+):
+    assert rate_note(done, seconds, left, "images") == note
+
+
+def test_tracked_work_shows_its_rate_once_there_is_one(console: Console, written: io.StringIO):
+    with Display(console, quiet=False).line("processing", 0, "images") as line:
+        line.track(0, 8)
+        assert line.note == ""
+        line.track(2, 8)
+        line.track(5, 8)
+
+        assert line.note.endswith("left")
+        assert " images/s" in line.note
+    assert "5 of 8 images" in written.getvalue()
