@@ -10,6 +10,7 @@ COPY pyproject.toml README.md ./
 COPY shared shared
 COPY api api
 COPY client client
+COPY training training
 COPY worker worker
 RUN pip install . \
     && useradd --system --uid 10001 --home-dir /app fathom \

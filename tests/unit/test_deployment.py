@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,13 @@ def test_what_the_dockerfile_copies_exists(dockerfile: str):
 
     assert len(sources) >= 6
     assert all((ROOT / source).exists() for source in sources)
+
+
+def test_every_package_of_the_project_is_copied(dockerfile: str):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    packages = {name.split(".")[0] for name in project["tool"]["setuptools"]["packages"]}
+
+    assert {name for name in packages if f"COPY {name} {name}\n" not in stages(dockerfile)["base"]} == set()
 
 
 def test_versions_that_go_together_are_pinned_alike_everywhere(dockerfile: str):
