@@ -88,7 +88,9 @@ class ClusterNode(ValkeyServer):
     """A Redis Cluster of one node, which has all the slots and still refuses to mix them."""
 
     def _configuration(self) -> str:
-        return super()._configuration() + "cluster-enabled yes\n"
+        # By default the nodes talk to each other 10,000 ports higher, which may be past the last one.
+        (between_nodes,) = free_ports(1)
+        return super()._configuration() + f"cluster-enabled yes\ncluster-port {between_nodes}\n"
 
 
 @pytest.fixture(scope="module")

@@ -388,8 +388,11 @@ class CannedServer:
         received = b""
         while b"\r\n\r\n" not in received:
             received += connection.recv(65536)
-        connection.sendall(self._answers[min(self.requests, len(self._answers) - 1)])
+        answer = self._answers[min(self.requests, len(self._answers) - 1)]
+        # Counted first: whoever has the answer may look at the count at once.
         self.requests += 1
+        # Said aloud, or the client may send the next request into the connection that is being closed.
+        connection.sendall(answer.replace(b"\r\n", b"\r\nConnection: close\r\n", 1))
 
 
 @contextmanager
