@@ -42,4 +42,4 @@ USER fathom
 EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10s --retries=3 \
     CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8080/readyz', timeout=4)"]
-CMD ["gunicorn", "--config", "python:api.gunicorn", "--bind", "0.0.0.0:8080", "api.wsgi:app"]
+CMD ["gunicorn", "--config", "python:api.gunicorn_conf", "--bind", "0.0.0.0:8080", "api.wsgi:app"]

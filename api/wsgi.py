@@ -6,36 +6,46 @@ threads do not survive one.
 
 from __future__ import annotations
 
+import logging
+
 from flask import Flask
 from gunicorn.http.errors import ParseException
 
 from api.app import create_app
 from api.errors import answer_broken_body
 from shared.connections import connect_redis
+from shared.errors import ObjectStoreDenied, Unavailable
 from shared.job_store import RedisJobStore
 from shared.logs import configure_logging
 from shared.object_store import S3ObjectStore
 from shared.settings import Settings
 from shared.tickets import connect_tickets
 
+logger = logging.getLogger(__name__)
+
 
 def build_app(settings: Settings) -> Flask:
-    """Put the API together over the real Redis and S3; nothing is sent until first use."""
+    """Put the API together over the real Redis and S3, and make the bucket of a store that is new."""
     configure_logging(settings.log_level, settings.log_format)
     jobs = RedisJobStore(
         connect_redis(settings.redis_url),
         lease_seconds=settings.lease_seconds,
         max_attempts=settings.max_attempts,
     )
-    app = create_app(
-        settings,
-        jobs=jobs,
-        objects=S3ObjectStore.from_settings(settings),
-        tickets=connect_tickets(settings),
-    )
+    objects = S3ObjectStore.from_settings(settings)
+    make_bucket(objects)
+    app = create_app(settings, jobs=jobs, objects=objects, tickets=connect_tickets(settings))
     # Gunicorn reads chunked bodies while the app asks for them, and raises its own errors there.
     app.register_error_handler(ParseException, answer_broken_body)
     return app
+
+
+def make_bucket(objects: S3ObjectStore) -> None:
+    """Create the bucket if it is missing; a store that is away or forbids it is no reason not to start."""
+    try:
+        objects.ensure_bucket()
+    except (Unavailable, ObjectStoreDenied) as exc:
+        logger.warning("The bucket was not looked after: %s", exc.message, extra={"action": "make_bucket"})
 
 
 app = build_app(Settings.from_environ())

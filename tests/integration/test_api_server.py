@@ -387,6 +387,13 @@ def test_a_deleted_job_leaves_nothing_in_either_store(server: Server, object_sto
     assert server.http.get("/v1/jobs").json() == {"jobs": [], "next_cursor": None}
 
 
+def test_the_bucket_of_a_new_object_store_is_made(start_server: Start) -> None:
+    # Ready means that the bucket is there.
+    server = start_server(ready_at="/readyz", FATHOM_S3_BUCKET="not-made-yet")
+
+    assert server.http.get("/readyz").json()["parts"]["object_store"]["ok"] is True
+
+
 def test_without_a_job_store_it_lives_and_says_what_is_missing(start_server: Start) -> None:
     nowhere = f"redis://{HOST}:{free_ports(1)[0]}/0"
     server = start_server(ready_at="/livez", FATHOM_REDIS_URL=nowhere)

@@ -132,6 +132,16 @@ def test_what_the_dockerfile_copies_exists(dockerfile: str):
     assert all((ROOT / source).exists() for source in sources)
 
 
+def test_the_modules_that_the_dockerfile_starts_exist(dockerfile: str):
+    modules = re.findall(
+        r'python:([\w.]+)"|"([\w.]+):app"|"--app", "([\w.]+)"|python -m (\w[\w.]+)', dockerfile
+    )
+    named = {name for match in modules for name in match if name}
+
+    assert {"api.gunicorn_conf", "api.wsgi", "worker.app", "client.prepare"} <= named
+    assert {name for name in named if not (ROOT / f"{name.replace('.', '/')}.py").exists()} == set()
+
+
 def test_every_package_of_the_project_is_copied(dockerfile: str):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     packages = {name.split(".")[0] for name in project["tool"]["setuptools"]["packages"]}
