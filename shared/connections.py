@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from redis import Redis
-from redis.backoff import ExponentialWithJitterBackoff
+from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
@@ -25,6 +26,8 @@ from shared.errors import JobStoreFull, JobStoreUnavailable
 
 #: Seconds to connect, and to wait for an answer.
 CONNECT_TIMEOUT = SOCKET_TIMEOUT = 5.0
+#: The same, where it is better to do without an answer.
+IMPATIENT_TIMEOUT = 0.5
 
 #: Codes of a server that cannot serve writes just now.
 _NOT_NOW = frozenset({"MISCONF", "NOREPLICAS", "READONLY", "BUSY"})
@@ -47,6 +50,16 @@ def connect_redis(url: str) -> Redis:
         health_check_interval=30,
         retry=Retry(ExponentialWithJitterBackoff(base=0.1, cap=1.0), retries=3),
     )
+
+
+def impatient_options() -> dict[str, Any]:
+    """Return options of a client whose answers are worth no wait: half a second, and no second try."""
+    return {
+        "socket_connect_timeout": IMPATIENT_TIMEOUT,
+        "socket_timeout": IMPATIENT_TIMEOUT,
+        "socket_keepalive": True,
+        "retry": Retry(NoBackoff(), retries=0),
+    }
 
 
 @contextmanager

@@ -16,8 +16,10 @@ class FathomError(Exception):
     code: ClassVar[str] = "error"
     transient: ClassVar[bool] = False
 
-    def __init__(self, message: str | None = None) -> None:
+    def __init__(self, message: str | None = None, *, retry_after: float | None = None) -> None:
         self.message = message or (type(self).__doc__ or "").strip()
+        #: Seconds after which trying again makes sense, where that is known.
+        self.retry_after = retry_after
         super().__init__(self.message)
 
 
@@ -60,10 +62,52 @@ class NoImages(RequestError):
     code = "no_images"
 
 
+class InvalidSource(RequestError):
+    """A source is not one that Fathom reads photos from."""
+
+    code = "invalid_source"
+
+
+class SourcesOff(RequestError):
+    """This server reads no photos from that bucket."""
+
+    code = "sources_off"
+
+
+class InvalidWebhook(RequestError):
+    """The webhook is not one that Fathom can call."""
+
+    code = "invalid_webhook"
+
+
+class WebhooksOff(RequestError):
+    """This server sends no webhooks: FATHOM_WEBHOOK_SECRETS is not set."""
+
+    code = "webhooks_off"
+
+
 class UploadsMissing(RequestError):
     """Some of the announced uploads have not arrived."""
 
     code = "uploads_missing"
+
+
+class Unauthenticated(RequestError):
+    """This needs an API key: send one as `Authorization: Bearer fathom_...`."""
+
+    code = "unauthenticated"
+
+
+class InvalidKey(Unauthenticated):
+    """This API key is unknown, or was revoked."""
+
+    code = "invalid_key"
+
+
+class MissingScope(RequestError):
+    """The API key may not do this."""
+
+    code = "missing_scope"
 
 
 class NotFound(RequestError):
@@ -78,6 +122,12 @@ class JobNotFound(NotFound):
     code = "job_not_found"
 
 
+class JobExpired(RequestError):
+    """The job has expired: its photos and results were deleted."""
+
+    code = "job_expired"
+
+
 class OutputNotFound(NotFound):
     """The image has no such output, or not yet."""
 
@@ -88,6 +138,30 @@ class InvalidTransition(RequestError):
     """The job's state does not allow this."""
 
     code = "invalid_transition"
+
+
+class IdempotencyKeyReused(RequestError):
+    """This Idempotency-Key was used before, for another submission."""
+
+    code = "idempotency_key_reused"
+
+
+class IdempotencyKeyInUse(RequestError):
+    """A submission under this Idempotency-Key is still under way; ask again to get its job."""
+
+    code = "idempotency_key_in_use"
+
+
+class TooManyDepthRequests(RequestError):
+    """Too many photos are being looked at while somebody waits; submit a job, or ask again in a moment."""
+
+    code = "too_many_depth_requests"
+
+
+class QuotaExceeded(RequestError):
+    """Too much work waits already; send this job again when some of it has ended."""
+
+    code = "quota_exceeded"
 
 
 # --- images -----------------------------------------------------------------
@@ -135,6 +209,31 @@ class InputMissing(ImageError):
     code = "input_missing"
 
 
+class SourceMissing(ImageError):
+    """There is nothing at the picture's source."""
+
+    code = "source_missing"
+
+
+class SourceDenied(ImageError):
+    """The picture's source does not let Fathom read it."""
+
+    code = "source_denied"
+
+
+class SourceRefused(ImageError):
+    """The picture's source is an address that Fathom does not fetch from."""
+
+    code = "source_refused"
+
+
+class SourceUnavailable(ImageError):
+    """The picture's source did not answer as it should, or not in time, at several tries."""
+
+    code = "source_unavailable"
+    transient = True
+
+
 class WorkerCrashed(ImageError):
     """The picture crashed the worker three times and was given up."""
 
@@ -145,6 +244,12 @@ class TimedOut(ImageError):
     """The picture took too long three times and was given up."""
 
     code = "timed_out"
+
+
+class OutOfMemory(ImageError):
+    """The picture needed more memory than a worker may take, three times, and was given up."""
+
+    code = "out_of_memory"
 
 
 class InternalImageError(ImageError):
@@ -174,6 +279,15 @@ class WeightsInvalid(ModelError):
     code = "weights_invalid"
 
 
+# --- addresses --------------------------------------------------------------
+
+
+class AddressRefused(FathomError):
+    """Fathom does not connect to this address."""
+
+    code = "address_refused"
+
+
 # --- infrastructure ---------------------------------------------------------
 
 
@@ -196,10 +310,40 @@ class JobStoreFull(JobStoreUnavailable):
     code = "job_store_full"
 
 
+class JobRecovering(Unavailable):
+    """The job is being recovered from the object store; ask again in a moment."""
+
+    code = "job_recovering"
+
+
+class JobBusy(Unavailable):
+    """Another request is being carried out on this job; ask again in a moment."""
+
+    code = "job_busy"
+
+
 class ObjectStoreUnavailable(Unavailable):
     """The object store (S3) cannot be reached."""
 
     code = "object_store_unavailable"
+
+
+class BucketNotFound(ObjectStoreUnavailable):
+    """The object store (S3) has no such bucket."""
+
+    code = "bucket_not_found"
+
+
+class TooManyStreams(Unavailable):
+    """Too many requests wait for jobs already; ask for the job now and then instead."""
+
+    code = "too_many_streams"
+
+
+class DepthTimedOut(Unavailable):
+    """No worker got to the photo in time; nothing of it was kept."""
+
+    code = "depth_timed_out"
 
 
 class ObjectStoreDenied(FathomError):

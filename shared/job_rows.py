@@ -4,20 +4,37 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
-from shared.errors import RequestError
-from shared.jobs import Counts, ImageFailure, ImageState, Job, JobState, Lease, Phase, Range, is_job_id
+from shared.errors import FathomError, JobStoreFull, RequestError
+from shared.jobs import (
+    Counts,
+    ImageFailure,
+    Job,
+    JobEvent,
+    JobEvents,
+    JobState,
+    Lease,
+    Phase,
+    Quota,
+    Range,
+    Totals,
+    Webhook,
+    is_job_id,
+    quota_error,
+)
 from shared.options import Normalize, Options
 
 #: Ended images are counted into buckets of so many seconds, and the rate is that of the last
 #: `WINDOW` seconds. `tally` of the scripts' prelude knows the same numbers.
 BUCKET, WINDOW = 5, 30
+#: Images whose failures share a field, as `write_error` of the scripts knows too.
+CHUNK = 64
 
 _ENTRY = re.compile(r"[0-9]{17}:(.*)")
-_SET_BYTE = re.compile(rb"[^\0]", re.DOTALL)
+_EVENT = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
 # --- jobs -----------------------------------------------------------------------
@@ -26,14 +43,34 @@ _SET_BYTE = re.compile(rb"[^\0]", re.DOTALL)
 def to_fields(job: Job) -> dict[str, str | int]:
     """Return what the hash of a new job holds; its counters and cursor start at 0."""
     two_passes = job.options.normalize is Normalize.JOB
+    error = {"error": failure_json(job.error)} if job.error else {}
+    webhook = {"webhook": json.dumps(job.webhook.to_json())} if job.webhook else {}
     return {
+        **error,
+        **webhook,
         "state": job.state,
         "phase": Phase.MEASURE if two_passes else Phase.RENDER,
         "options": json.dumps(job.options.to_json()),
         "total": job.counts.total,
         "created_at": repr(job.created_at),
         "weight": repr(job.weight),
+        "owner": job.owner,
+        "bytes": job.bytes,
+        "urgent": int(job.urgent),
+        "title": job.title,
+        "gathered": int(job.gathered),
     }
+
+
+def flatten(fields: Mapping[str, str | int]) -> list[str | int]:
+    """Return fields and values in turn, as a script takes them."""
+    return [item for pair in fields.items() for item in pair]
+
+
+def to_restored_fields(job: Job) -> dict[str, str | int]:
+    """Return what the hash of a job holds that is recorded anew, perhaps at its end."""
+    times = {"started_at": job.started_at, "ended_at": job.ended_at if job.state.ended else None}
+    return to_fields(job) | {name: round(at * 1000) for name, at in times.items() if at is not None}
 
 
 def to_job(row: Sequence[Any]) -> Job:
@@ -52,6 +89,13 @@ def to_job(row: Sequence[Any]) -> Job:
         ended_at=_seconds(fields.get("ended_at")),
         images_per_second=None if state.ended else rate(_buckets(row[2]), row[3] / 1000, started),
         weight=float(fields["weight"]),
+        owner=fields["owner"],
+        bytes=int(fields["bytes"]),
+        urgent=fields["urgent"] == "1",
+        error=to_failure(fields.get("error")),
+        title=fields["title"],
+        gathered=fields["gathered"] == "1",
+        webhook=_to_webhook(fields.get("webhook")),
     )
 
 
@@ -80,6 +124,10 @@ def _to_counts(fields: Mapping[str, str]) -> Counts:
 
 def _to_options(text: str | bytes) -> Options:
     return Options.parse(json.loads(text))
+
+
+def _to_webhook(text: str | None) -> Webhook | None:
+    return None if text is None else Webhook.from_json(json.loads(text))
 
 
 def _text_pairs(flat: Sequence[bytes]) -> dict[str, str]:
@@ -127,6 +175,11 @@ def to_lease(row: Sequence[Any]) -> Lease:
     )
 
 
+def range_ends(common: Range | None) -> tuple[str, str]:
+    """Return the ends of a range with every digit, as the scripts take them; '' where there is none."""
+    return (repr(float(common.low)), repr(float(common.high))) if common else ("", "")
+
+
 def to_state(answer: bytes | None) -> JobState | None:
     return None if answer is None else JobState(answer.decode())
 
@@ -135,70 +188,72 @@ def failure_json(failure: ImageFailure) -> str:
     return json.dumps({"code": failure.code, "message": failure.message}, ensure_ascii=False)
 
 
-def to_failure(text: bytes | None) -> ImageFailure | None:
+def to_failure(text: bytes | str | None) -> ImageFailure | None:
     return None if text is None else ImageFailure(**json.loads(text))
 
 
-# --- bitmaps ----------------------------------------------------------------------
+def to_reasons(chunk: bytes | None) -> dict[int, bytes]:
+    """Return the reasons that `write_error` wrote down for a chunk of images, by image."""
+    pairs = (pair.split(b":") for pair in (chunk or b"").split())
+    return {int(index): reason for index, reason in pairs}
 
 
-@dataclass(frozen=True, kw_only=True)
-class ImageBits:
-    """The bitmaps of a job's images from index `first` (a multiple of 8) up to `stop`.
+# --- what may be accepted, and all jobs together ----------------------------------
 
-    Bytes beyond the end of a bitmap are zeros; the first image of a byte is its highest bit.
+
+def quota_json(quota: Quota) -> str:
+    return json.dumps({name: bound for name, bound in asdict(quota).items() if bound is not None})
+
+
+def to_refusal(row: Sequence[Any]) -> FathomError:
+    """Make the error of a script's refusal: `memory`, or a bound, what is used and wanted of it, and it."""
+    kind = row[0].decode()
+    return JobStoreFull() if kind == "memory" else quota_error(kind, *map(int, row[1:]))
+
+
+def to_totals(row: Sequence[Any]) -> Totals:
+    """Make totals of a script's answer: counters, leases, workers and their slots."""
+    counters = {name: int(value) for name, value in _text_pairs(row[0]).items()}
+    return Totals(
+        jobs={JobState(name): value for name, value in _below("state:", counters).items() if value},
+        unfinished_images=counters.get("images", 0),
+        leases=row[1],
+        outcomes=_below("outcome:", counters),
+        workers={name: int(slots) for name, slots in _text_pairs(row[2]).items()},
+    )
+
+
+def _below(prefix: str, counters: Mapping[str, int]) -> dict[str, int]:
+    return {name[len(prefix) :]: value for name, value in counters.items() if name.startswith(prefix)}
+
+
+# --- events -----------------------------------------------------------------------
+
+
+def to_events(row: Sequence[Any], after: str | None) -> JobEvents:
+    """Make events of a script's answer: the number before the first ever told, the last one's, and entries.
+
+    They are complete if none is missing after `after`, which must be one that was given out.
     """
+    before, last = int(row[0]), int(row[1])
+    given = before if after is None else event_number(after)
+    events = tuple(_to_event(*entry) for entry in row[2])
+    first = int(events[0].id) if events else last + 1
+    return JobEvents(
+        events=events, complete=given is not None and before <= given <= last and first == given + 1
+    )
 
-    first: int
-    stop: int
-    #: Whether the job has ended, so that what has no outcome never will have one.
-    job_ended: bool
-    succeeded: bytes
-    failed: bytes
-    #: Images that are in a lease.
-    held: frozenset[int]
 
-    def state_of(self, index: int) -> ImageState:
-        byte, mask = (index - self.first) // 8, 128 >> index % 8
-        if self.succeeded[byte : byte + 1] and self.succeeded[byte] & mask:
-            return ImageState.SUCCEEDED
-        if self.failed[byte : byte + 1] and self.failed[byte] & mask:
-            return ImageState.FAILED
-        if self.job_ended:
-            return ImageState.CANCELED
-        return ImageState.PROCESSING if index in self.held else ImageState.PENDING
+def event_number(text: str) -> int | None:
+    """Return the number of an event, or None if there can be no event of that id."""
+    return int(text) if _EVENT.fullmatch(text) else None
 
-    def indices(self, state: ImageState) -> Iterator[int]:
-        """Yield the images in a state, in order, without a look at each of the others."""
-        bits = self._bits(state).to_bytes(self._length, "big")
-        for match in _SET_BYTE.finditer(bits):
-            start, byte = self.first + 8 * match.start(), match[0][0]
-            yield from (start + bit for bit in range(8) if byte & 128 >> bit)
 
-    @property
-    def _length(self) -> int:
-        return max(self.stop - self.first + 7, 0) // 8
-
-    def _bits(self, state: ImageState) -> int:
-        """Return the images in a state as one number, the first image being the highest bit."""
-        succeeded, failed = self._number(self.succeeded), self._number(self.failed)
-        if state is ImageState.SUCCEEDED:
-            return succeeded
-        if state is ImageState.FAILED:
-            return failed
-        spare = 8 * self._length - max(self.stop - self.first, 0)
-        rest = ((1 << 8 * self._length) - 1) >> spare << spare & ~succeeded & ~failed
-        if self.job_ended:
-            return rest if state is ImageState.CANCELED else 0
-        held = self._held_number() & rest
-        return {ImageState.PROCESSING: held, ImageState.PENDING: rest & ~held}.get(state, 0)
-
-    def _number(self, bitmap: bytes) -> int:
-        return int.from_bytes(bitmap[: self._length].ljust(self._length, b"\0"), "big")
-
-    def _held_number(self) -> int:
-        bitmap = bytearray(self._length)
-        for index in self.held:
-            if self.first <= index < self.stop:
-                bitmap[(index - self.first) // 8] |= 128 >> index % 8
-        return int.from_bytes(bitmap, "big")
+def _to_event(number: bytes, flat: Sequence[bytes]) -> JobEvent:
+    fields = _text_pairs(flat)
+    index = fields.get("i")
+    return JobEvent(
+        id=number.decode().partition("-")[0],
+        state=fields["s"],
+        index=None if index is None else int(index),
+    )

@@ -1,61 +1,70 @@
 """The job store on Redis or Valkey, 6.2 and newer.
 
 What must not be torn apart happens in Lua, in scripts of their own (`lua/*.lua`; they
-share `lua/prelude.lua`, which lists the keys). This module calls them, and
-`shared.job_rows` maps their answers. All keys begin with the hash tag `{fathom}`, so a
-Redis Cluster holds them in one slot. Scripts are called by their hash, and loaded again
-where the server has lost them.
+share `lua/prelude.lua`, which lists the keys, and the three that follow it). This module calls
+them, `shared.job_reader` reads, and `shared.job_rows` maps their answers. All keys begin with the
+hash tag `{fathom}`, so a Redis Cluster holds them in one slot.
+
+Every time in the store is the server's. The one that a client gives is `Job.created_at`, which
+orders the lists and nothing else; `now` is there to take it from.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import secrets
-from collections.abc import Iterator, Sequence
-from importlib import resources
-from itertools import islice
-from typing import Any, TypeVar
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any
 
 from redis import Redis
 
 from shared import job_rows
 from shared.connections import redis_errors
-from shared.errors import InvalidTransition, JobNotFound, WorkerCrashed
+from shared.errors import InvalidTransition, WorkerCrashed
+from shared.job_checks import check_index, check_kept, check_new, check_owner, check_range
+from shared.job_reader import PRELUDES, JobReader, checked, found
 from shared.jobs import (
     ALREADY,
+    NO_QUOTA,
     TRANSITIONS,
     ImageFailure,
-    ImageState,
     ImageStatus,
     Job,
     JobState,
     Lease,
-    Page,
     Phase,
+    Quota,
     Range,
     is_job_id,
     refusal,
 )
 from shared.ports import JobStore
+from shared.scripts import ROOT, Scripts
 
-T = TypeVar("T")
+#: Most leases one script takes back, and outcomes one restores, so that no call blocks the server
+#: for more than a few milliseconds.
+REAP_AT_ONCE, RESTORE_AT_ONCE = 100, 250
+#: The share of the server's `maxmemory` beyond which new jobs are refused, and the rest left to those
+#: that run, and to the tickets.
+FULL_ABOVE = 0.9
 
-#: The hash tag all keys begin with.
-ROOT = "{fathom}"
-#: Most leases one script takes back, so that no call blocks the server for long.
-REAP_AT_ONCE = 100
-#: Failures read at once, so that 100,000 of them are never in memory together.
-FAILURES_AT_ONCE = 1000
-
-_SCRIPTS = (
-    *("create", "get", "list", "transition", "retry", "delete"),
-    *("lease", "renew", "measured", "done", "charge", "give_back"),
-    *("reap", "claim_finalize", "finish", "register_worker", "slots", "pending_chunks", "acquire"),
+#: Refused by a server that is out of memory.
+_GROWING = ("create", "admit")
+#: Carried out all the same, so that what was accepted goes on.
+_CARRYING_ON = (
+    *("start", "abort", "transition", "retry", "delete"),
+    *("lease", "measured", "done", "charge", "give_back", "pending_chunks"),
+    *("reap", "finish", "expire", "restore", "restore_images", "restored"),
+)
+#: So are these, which change no job.
+_KEEPING = (
+    *("renew", "claim_finalize", "unwritten", "is_reconciled", "mark_reconciled"),
+    *("register_worker", "slots", "acquire"),
 )
 
 
-class RedisJobStore(JobStore):
+class RedisJobStore(JobReader, JobStore):
     """Jobs in Redis. The client must answer in bytes, as that of `connect_redis` does."""
 
     def __init__(
@@ -67,47 +76,52 @@ class RedisJobStore(JobStore):
         retry_delays: Sequence[float] = (1.0, 5.0),
         claim_seconds: float = 60.0,
         worker_seconds: float = 15.0,
+        full_above: float = FULL_ABOVE,
     ) -> None:
-        """Take a client, and times in seconds; nothing is sent.
+        """Take a client, times in seconds, and a share of `maxmemory`; nothing is sent.
 
         `retry_delays` are the waits after the first, second, ... attempt charged; the
         last of them stands for all that follow.
         """
-        self._client = client
-        self._scripts = {name: client.register_script(_source(name)) for name in _SCRIPTS}
+        super().__init__(client)
+        self._grow = Scripts(client, _GROWING, preludes=PRELUDES).call
+        self._call = Scripts(client, _CARRYING_ON, preludes=("carry_on", *PRELUDES)).call
+        self._keep = Scripts(client, _KEEPING, preludes=("carry_on", PRELUDES[0])).call
         self._lease_ms = _milliseconds(lease_seconds)
         self._claim_ms = _milliseconds(claim_seconds)
         self._worker_ms = _milliseconds(worker_seconds)
+        self._full_above = repr(full_above)
         delays = [_milliseconds(delay) for delay in retry_delays]
         self._policy = json.dumps({"attempts": max_attempts, "delays_ms": delays})
+        self._reconciling: str | None = None
 
     # --- what clients do ---
 
-    def create(self, job: Job) -> None:
-        _check_new(job)
-        fields = [item for pair in job_rows.to_fields(job).items() for item in pair]
-        self._call("create", job.id, job_rows.to_entry(job), *fields)
+    def create(self, job: Job, *, quota: Quota = NO_QUOTA) -> None:
+        check_new(job)
+        fields = job_rows.to_fields(job)
+        if not job.counts.total:
+            # They are counted when the job starts, and held against the same bounds.
+            fields["quota"] = job_rows.quota_json(quota)
+        wanted = (job.owner, job.counts.total, job.bytes, job_rows.quota_json(quota), self._full_above)
+        _check_accepted(
+            self._grow("create", job.id, job_rows.to_entry(job), *wanted, *job_rows.flatten(fields))
+        )
 
-    def start(self, job_id: str) -> Job:
-        return self._request("start", job_id)
+    def admit(self, owner: str, images: int, *, quota: Quota) -> None:
+        check_owner(owner)
+        _check_accepted(self._grow("admit", owner, images, job_rows.quota_json(quota), self._full_above))
 
-    def get(self, job_id: str) -> Job:
-        return job_rows.to_job(_found(self._call("get", _checked(job_id))))
+    def start(self, job_id: str, *, total: int | None = None) -> Job:
+        answer, *rest = self._ask("start", "start", job_id, "" if total is None else total)
+        if answer == 2:
+            raise job_rows.to_refusal(rest)
+        if answer == 3:
+            raise ValueError(f"The job has {rest[0]} images and is to start with {total}.")
+        return job_rows.to_job(rest[0])
 
-    def list(self, *, cursor: str | None = None, limit: int = 50) -> Page[Job]:
-        end = "+" if cursor is None else f"({job_rows.checked_entry(cursor)}"
-        rows = self._call("list", end, limit + 1)
-        jobs = tuple(job_rows.to_job(snapshot) for _, snapshot in rows[:limit])
-        return Page(items=jobs, next_cursor=rows[limit - 1][0].decode() if len(rows) > limit else None)
-
-    def images(
-        self, job_id: str, *, state: ImageState | None = None, cursor: int = 0, limit: int = 100
-    ) -> Page[ImageStatus]:
-        bits = self._read_bits(job_id, cursor, most=None if state else limit + 1)
-        candidates = bits.indices(state) if state else iter(range(cursor, bits.stop))
-        indices = tuple(islice((i for i in candidates if i >= cursor), limit + 1))
-        items = self._statuses(job_id, bits, indices[:limit])
-        return Page(items=tuple(items), next_cursor=str(indices[limit]) if len(indices) > limit else None)
+    def abort(self, job_id: str, failure: ImageFailure) -> Job:
+        return job_rows.to_job(self._ask("abort", "abort", job_id, job_rows.failure_json(failure))[1])
 
     def cancel(self, job_id: str) -> Job:
         return self._request("cancel", job_id)
@@ -136,24 +150,22 @@ class RedisJobStore(JobStore):
 
     def renew(self, lease: Lease, *, in_hand: int | None) -> JobState | None:
         hand = "" if in_hand is None else in_hand
-        return job_rows.to_state(self._call("renew", lease.id, hand, self._lease_ms))
+        return job_rows.to_state(self._keep("renew", lease.id, hand, self._lease_ms))
 
     def measured(self, lease: Lease, index: int, measured: Range) -> JobState | None:
-        _check_index(lease, index)
-        ends = [float(measured.low), float(measured.high)]
-        if not all(map(math.isfinite, ends)):
-            raise ValueError("A range has finite ends.")
-        return self._end("measured", lease, index, *map(repr, ends))
+        check_index(lease, index)
+        check_range(measured)
+        return self._end("measured", lease, index, *job_rows.range_ends(measured))
 
     def done(self, lease: Lease, index: int, *, failure: ImageFailure | None = None) -> JobState | None:
-        _check_index(lease, index)
+        check_index(lease, index)
         if lease.phase is Phase.MEASURE and failure is None:
             raise ValueError("An image that was only measured is not done.")
         text = job_rows.failure_json(failure) if failure else ""
         return self._end("done", lease, index, lease.phase, text)
 
     def charge(self, lease: Lease, index: int, failure: ImageFailure) -> JobState | None:
-        _check_index(lease, index)
+        check_index(lease, index)
         return self._end("charge", lease, index, job_rows.failure_json(failure), self._policy)
 
     def give_back(self, lease: Lease) -> None:
@@ -170,125 +182,121 @@ class RedisJobStore(JobStore):
         return reaped
 
     def claim_finalize(self) -> str | None:
-        job_id = self._call("claim_finalize", self._claim_ms)
+        job_id = self._keep("claim_finalize", self._claim_ms)
         return job_id.decode() if job_id else None
 
     def finish(self, job_id: str, state: JobState) -> None:
-        if not state.ended:
+        if not state.ended or state is JobState.EXPIRED:
             raise ValueError(f"A job does not end as {state}.")
-        accepted, present = _found(self._call("finish", _checked(job_id), state))
+        accepted, present = found(self._call("finish", checked(job_id), state))
         if not accepted:
             raise InvalidTransition(f"The job is {present.decode()} and does not wait to be finalised.")
 
-    def failures(self, job_id: str) -> Iterator[ImageStatus]:
-        bits = self._read_bits(job_id, 0)
-        failed = bits.indices(ImageState.FAILED)
-        while indices := tuple(islice(failed, FAILURES_AT_ONCE)):
-            yield from self._statuses(job_id, bits, indices)
+    def unwritten_failures(self, *, limit: int = 100) -> tuple[tuple[str, ImageStatus], ...]:
+        found_images = [(job.decode(), int(index)) for job, index in self._keep("unwritten", limit)]
+        return tuple((job_id, self.failed_image(job_id, index)) for job_id, index in found_images)
+
+    def mark_written(self, job_id: str, indices: Iterable[int]) -> None:
+        members = [f"{job_id}:{index}" for index in indices]
+        if members:
+            with redis_errors():
+                self._client.zrem(f"{ROOT}:unwritten", *members)
+
+    def expire(self, job_id: str) -> None:
+        rule = json.dumps({"moves": TRANSITIONS["expire"]})
+        answer = self._call("expire", job_id, rule) if is_job_id(job_id) else None
+        if answer is not None and not answer[0]:
+            raise refusal("expire", JobState(answer[1].decode()))
+
+    # --- what makes it whole again ---
+
+    def is_reconciled(self) -> bool:
+        answer, token = self._keep("is_reconciled", secrets.token_hex(8))
+        self._reconciling = token.decode()
+        return bool(answer)
+
+    def mark_reconciled(self) -> None:
+        if self._reconciling is None:
+            self.is_reconciled()
+        self._keep("mark_reconciled", self._reconciling or "")
+
+    def restore(
+        self,
+        job: Job,
+        *,
+        succeeded: Iterable[int] = (),
+        failures: Mapping[int, ImageFailure] | None = None,
+        common: Range | None = None,
+    ) -> None:
+        check_kept(job)
+        ended_ms = _milliseconds(job.ended_at) if job.ended_at is not None and job.state.ended else ""
+        if common is not None:
+            check_range(common)
+        ends = job_rows.range_ends(common)
+        fields = job_rows.flatten(job_rows.to_restored_fields(job))
+        expired = job.state is JobState.EXPIRED
+        outcomes = [] if expired else list(_outcomes(job, succeeded, failures or {}))
+        # Once it says 0, somebody deleted or ended the job, and nothing is left to learn.
+        if not self._call("restore", job.id, job_rows.to_entry(job), ended_ms, *ends, *fields):
+            return
+        for start in range(0, len(outcomes), RESTORE_AT_ONCE):
+            some = [item for pair in outcomes[start : start + RESTORE_AT_ONCE] for item in pair]
+            if not self._call("restore_images", job.id, int(job.state.ended), *some):
+                return
+        self._call("restored", job.id, job.state if job.state.ended else "", ended_ms)
+
+    # --- who is there ---
 
     def register_worker(self, worker: str, slots: int) -> None:
-        self._call("register_worker", worker, slots, self._worker_ms)
+        self._keep("register_worker", worker, slots, self._worker_ms)
 
     def forget_worker(self, worker: str) -> None:
-        self._call("register_worker", worker, 0, 0)
+        self._keep("register_worker", worker, 0, 0)
 
     def slots(self) -> int:
-        return int(self._call("slots"))
+        return int(self._keep("slots"))
 
     def pending_chunks(self, chunk: int, *, at_most: int) -> int:
         return int(self._call("pending_chunks", chunk, at_most)) if at_most > 0 else 0
 
     def acquire(self, name: str, owner: str, seconds: float) -> bool:
-        return bool(self._call("acquire", name, owner, _milliseconds(seconds)))
-
-    def ping(self) -> None:
-        with redis_errors():
-            self._client.ping()
+        return bool(self._keep("acquire", name, owner, _milliseconds(seconds)))
 
     # --- steps ---
-
-    def _call(self, script: str, *args: str | int) -> Any:
-        with redis_errors():
-            return self._scripts[script](keys=[ROOT], args=args)
 
     def _end(self, script: str, lease: Lease, index: int, *args: str) -> JobState | None:
         answer = self._call(script, lease.id, lease.job_id, index, *args, self._lease_ms)
         return job_rows.to_state(answer)
 
     def _request(self, verb: str, job_id: str, *, script: str = "transition") -> Job:
+        return job_rows.to_job(self._ask(verb, script, job_id)[1])
+
+    def _ask(self, verb: str, script: str, job_id: str, *args: str | int) -> Any:
+        """Send a client's request; raises InvalidTransition where the job's state refuses it."""
         rule = json.dumps({"moves": TRANSITIONS[verb], "already": sorted(ALREADY[verb])})
         # The token lets a repeated command see that it was carried out, wherever the job is by then.
-        answer = self._call(script, _checked(job_id), rule, secrets.token_hex(8))
-        accepted, present = _found(answer)
-        if not accepted:
-            raise refusal(verb, JobState(present.decode()))
-        return job_rows.to_job(present)
-
-    def _read_bits(self, job_id: str, first: int, *, most: int | None = None) -> job_rows.ImageBits:
-        """Read the bitmaps from image `first` on; with `most`, no further than so many images."""
-        key = f"{ROOT}:job:{_checked(job_id)}"
-        start, end = first // 8, -1 if most is None else (first + most) // 8
-        with redis_errors(), self._client.pipeline(transaction=True) as pipe:
-            pipe.hmget(key, ["total", "state"])
-            pipe.getrange(f"{key}:ok", start, end)
-            pipe.getrange(f"{key}:bad", start, end)
-            pipe.hkeys(f"{key}:held")
-            (total, state), succeeded, failed, held = pipe.execute()
-        total = int(_found(total))
-        return job_rows.ImageBits(
-            first=start * 8,
-            stop=total if most is None else min(total, first + most),
-            job_ended=JobState(state.decode()).ended,
-            succeeded=succeeded,
-            failed=failed,
-            held=frozenset(int(index) for index in held),
-        )
-
-    def _statuses(
-        self, job_id: str, bits: job_rows.ImageBits, indices: Sequence[int]
-    ) -> Iterator[ImageStatus]:
-        states = {index: bits.state_of(index) for index in indices}
-        failures = self._read_failures(job_id, [i for i in indices if states[i] is ImageState.FAILED])
-        for index in indices:
-            yield ImageStatus(index=index, state=states[index], failure=failures.get(index))
-
-    def _read_failures(self, job_id: str, indices: Sequence[int]) -> dict[int, ImageFailure | None]:
-        if not indices:
-            return {}
-        with redis_errors():
-            texts: Any = self._client.hmget(f"{ROOT}:job:{job_id}:errors", [str(i) for i in indices])
-        return {index: job_rows.to_failure(text) for index, text in zip(indices, texts, strict=True)}
-
-
-def _source(name: str) -> str:
-    folder = resources.files("shared") / "lua"
-    return "\n".join((folder / f"{part}.lua").read_text("utf-8") for part in ("prelude", name))
+        answer = found(self._call(script, checked(job_id), rule, secrets.token_hex(8), *args))
+        if answer[0] == 0:
+            raise refusal(verb, JobState(answer[1].decode()))
+        return answer
 
 
 def _milliseconds(seconds: float) -> int:
     return round(seconds * 1000)
 
 
-def _check_new(job: Job) -> None:
-    if job.state not in (JobState.UPLOADING, JobState.QUEUED):
-        raise ValueError(f"A new job is uploading or queued, not {job.state}.")
-    if not is_job_id(job.id) or not 0 < job.weight < math.inf:
-        raise ValueError("A new job needs a job id and a positive weight.")
+def _check_accepted(refused: Sequence[Any] | None) -> None:
+    if refused is not None:
+        raise job_rows.to_refusal(refused)
 
 
-def _check_index(lease: Lease, index: int) -> None:
-    if index not in lease.indices:
-        raise ValueError(f"Image {index} is not in this lease.")
-
-
-def _checked(job_id: str) -> str:
-    """Return the id if it may be one: anything else is never made part of a key."""
-    if not is_job_id(job_id):
-        raise JobNotFound
-    return job_id
-
-
-def _found(answer: T | None) -> T:
-    if answer is None:
-        raise JobNotFound
-    return answer
+def _outcomes(
+    job: Job, succeeded: Iterable[int], failures: Mapping[int, ImageFailure]
+) -> Iterator[tuple[int, str]]:
+    """Yield images and their failures as the scripts take them; '' is a success."""
+    ended = ((index, "") for index in succeeded)
+    failed = ((index, job_rows.failure_json(failure)) for index, failure in failures.items())
+    for index, text in chain(ended, failed):
+        if not 0 <= index < job.counts.total:
+            raise ValueError(f"The job has no image {index}.")
+        yield index, text

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from shared.errors import InvalidTransition
+from shared.errors import InvalidTransition, QuotaExceeded
 from shared.options import Options
 
 _ID = re.compile(r"[a-z2-7]{26}\Z")
 T = TypeVar("T")
+
+#: The owner of all jobs while no API keys are in force.
+ANYONE = "anyone"
 
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 
@@ -63,6 +67,16 @@ TRANSITIONS: dict[str, dict[JobState, JobState]] = {
         JobState.PAUSED: JobState.FINALIZING,
     },
     "retry": {JobState.PARTIAL: JobState.QUEUED, JobState.FAILED: JobState.QUEUED},
+    # Finalising sees `Job.error` and ends it as failed.
+    "abort": {JobState.UPLOADING: JobState.FINALIZING},
+    "expire": {
+        JobState.UPLOADING: JobState.EXPIRED,
+        JobState.PAUSED: JobState.EXPIRED,
+        JobState.SUCCEEDED: JobState.EXPIRED,
+        JobState.PARTIAL: JobState.EXPIRED,
+        JobState.FAILED: JobState.EXPIRED,
+        JobState.CANCELED: JobState.EXPIRED,
+    },
 }
 
 #: Where a verb of a client has nothing left to do: asking again is no error.
@@ -72,11 +86,16 @@ ALREADY: dict[str, frozenset[JobState]] = {
     "resume": frozenset({JobState.QUEUED, JobState.PROCESSING}),
     "cancel": frozenset({JobState.CANCELING, JobState.CANCELED}),
     "retry": frozenset({JobState.QUEUED, JobState.PROCESSING}),
+    # A job that was aborted before is another matter: it keeps its first reason.
+    "abort": frozenset(),
+    "expire": frozenset({JobState.EXPIRED}),
 }
 
 
 def refusal(verb: str, state: JobState) -> InvalidTransition:
     """Return the error for a verb that a job's state does not allow."""
+    if verb == "retry" and state in TRANSITIONS[verb]:
+        return InvalidTransition("The job failed before it had images; there is nothing to retry.")
     allowed = " or ".join(TRANSITIONS[verb])
     return InvalidTransition(f"The job is {state}; {verb} needs a job that is {allowed}.")
 
@@ -132,9 +151,34 @@ class Counts:
         return self.total - self.succeeded - self.failed
 
 
+class WebhookEvent(StrEnum):
+    """What a webhook may be called for."""
+
+    ENDED = "job.ended"
+    PROGRESS = "job.progress"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Webhook:
+    """Where the owner of a job wants to hear of it, and of what."""
+
+    url: str
+    events: tuple[WebhookEvent, ...] = (WebhookEvent.ENDED,)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"url": self.url, "events": list(self.events)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Webhook:
+        return cls(url=data["url"], events=tuple(map(WebhookEvent, data["events"])))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A job as the job store holds it. Times are seconds since the epoch, by the store's clock."""
+    """A job as the job store holds it. Times are seconds since the epoch, by the store's clock.
+
+    Only `created_at` is its caller's, who takes it from `JobStore.now`; it orders the lists.
+    """
 
     id: str
     state: JobState
@@ -146,18 +190,36 @@ class Job:
     ended_at: float | None = None
     #: Images ended in the last seconds, per second; None while nothing is known.
     images_per_second: float | None = None
-    #: Jobs share the workers in proportion to their weights.
+    #: Jobs of one owner share that owner's part of the workers in proportion to their weights.
     weight: float = 1.0
+    #: Whose it is: the id of an API key, or ANYONE where no keys are in force. Owners share the
+    #: workers evenly, however many jobs each has.
+    owner: str = ANYONE
+    #: Bytes of its photos, as far as they were known when it was accepted.
+    bytes: int = 0
+    #: Served before all work that is not: somebody waits for the answer on the line.
+    urgent: bool = False
+    #: Why the job as a whole failed, if it did before it had images.
+    error: ImageFailure | None = None
+    #: What its owner calls it; empty for nothing.
+    title: str = ""
+    #: While it is `uploading`, workers gather its images from archives or sources: nobody uploads any.
+    gathered: bool = False
+    webhook: Webhook | None = None
 
     @property
     def progress(self) -> float:
         """The share of the work that is done, 0 to 1."""
-        if self.counts.total == 0 or self.state.ended:
+        if self.state.ended:
             return 1.0
+        if self.counts.total == 0:
+            # They are being gathered, and nobody knows how many there will be.
+            return 0.0
         ended = self.counts.succeeded + self.counts.failed
         if self.options.normalize == "job":
             # The first pass is half of the work; images that failed in it need no second.
-            first = min(self.counts.measured + self.counts.failed, self.counts.total)
+            measured = self.counts.measured + self.counts.failed
+            first = self.counts.total if self.phase is Phase.RENDER else measured
             return (first + ended) / (2 * self.counts.total)
         return ended / self.counts.total
 
@@ -167,6 +229,36 @@ class Job:
         if not self.images_per_second or not self.state.runs:
             return None
         return self.counts.pending / self.images_per_second
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quota:
+    """Bounds on what may be unfinished at a time, and be kept; None is no bound."""
+
+    #: Unfinished images of all owners together.
+    images: int | None = None
+    #: Unfinished images of the job's owner.
+    owner_images: int | None = None
+    #: Bytes of the photos of all jobs the owner has, ended ones included.
+    owner_bytes: int | None = None
+
+
+NO_QUOTA = Quota()
+
+_BOUNDS = {
+    "images": "This server takes {bound} unfinished images at most, and has {used}.",
+    "owner_images": "You may have {bound} unfinished images at most, and have {used}.",
+    "owner_bytes": "Your jobs may keep {bound} bytes of photos at most, and keep {used}.",
+}
+
+
+def quota_error(bound_name: str, used: int, added: int, bound: int) -> QuotaExceeded:
+    """Return the error for a job that would go beyond a bound, named as in Quota."""
+    what = _BOUNDS[bound_name].format(bound=bound, used=used)
+    if added > bound:
+        return QuotaExceeded(f"{what} This job alone is more than that: send it in parts.")
+    when = "some of them are deleted" if bound_name == "owner_bytes" else "some of them have ended"
+    return QuotaExceeded(f"{what} Send this job again when {when}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,6 +300,10 @@ class Source:
     name: str
     #: Bytes; None when not known beforehand.
     size: int | None = None
+    #: Where it lies, if it is read from there and not from the job's inputs: one of the two.
+    url: str | None = None
+    #: As `s3://bucket/key`.
+    s3: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,3 +312,37 @@ class Page(Generic[T]):
 
     items: tuple[T, ...]
     next_cursor: str | None = field(default=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobEvent:
+    """Something that happened to a job: an image ended or came back, or the job's state changed."""
+
+    #: Events of a job are ordered by it; the store gives it, and a client may go on after it.
+    id: str
+    #: The image's new state, or the job's where `index` is None.
+    state: str
+    index: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobEvents:
+    """The events of a job after a certain one, the oldest first."""
+
+    events: tuple[JobEvent, ...]
+    #: False if some in between have been forgotten: whoever asked must look at the job anew.
+    complete: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Totals:
+    """What the job store knows about all jobs together, for those who run the service."""
+
+    jobs: Mapping[JobState, int]
+    #: Images not ended yet, of jobs that have not ended.
+    unfinished_images: int
+    leases: int
+    #: Images ended since the store began, by `succeeded` or the code of their failure.
+    outcomes: Mapping[str, int]
+    #: Slots of every living worker, by its name.
+    workers: Mapping[str, int]

@@ -7,11 +7,26 @@ in-memory ones, and one contract test runs over both.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import BinaryIO, Protocol
 
-from shared.jobs import ImageFailure, ImageState, ImageStatus, Job, JobState, Lease, Page, Range
+from shared.jobs import (
+    NO_QUOTA,
+    ImageFailure,
+    ImageState,
+    ImageStatus,
+    Job,
+    JobEvents,
+    JobState,
+    Lease,
+    Page,
+    Quota,
+    Range,
+    Totals,
+)
+from shared.statistics import Batch, Summary
 
 
 class JobStore(Protocol):
@@ -24,21 +39,52 @@ class JobStore(Protocol):
 
     # --- what clients do ---
 
-    def create(self, job: Job) -> None:
-        """Record a new job, `uploading` or `queued`. Its id decides whether it is new."""
+    def create(self, job: Job, *, quota: Quota = NO_QUOTA) -> None:
+        """Record a new job, `uploading` or `queued`. Its id decides whether it is new.
 
-    def start(self, job_id: str) -> Job:
-        """Queue a job whose uploads are all there."""
+        Raises QuotaExceeded if the job would go beyond a bound, and JobStoreFull if it
+        would use the memory that running jobs need; nothing is recorded then.
+        """
+
+    def admit(self, owner: str, images: int, *, quota: Quota) -> None:
+        """Raise what `create` would raise now for a job of so many images; nothing is recorded.
+
+        It saves a client from sending gigabytes that `create` would refuse.
+        """
+
+    def start(self, job_id: str, *, total: int | None = None) -> Job:
+        """Queue a job whose uploads are all there; `total` where its images could not be counted before.
+
+        They are then held against the quota it was created with: raises QuotaExceeded, and the
+        job stays as it is. Raises ValueError for a number that is missing, or not the one known.
+        """
+
+    def abort(self, job_id: str, failure: ImageFailure) -> Job:
+        """End a job that is `uploading` as failed, for a reason that concerns all of it (`Job.error`)."""
 
     def get(self, job_id: str) -> Job: ...
 
-    def list(self, *, cursor: str | None = None, limit: int = 50) -> Page[Job]:
-        """Return jobs, the newest first."""
+    def list(self, *, owner: str | None = None, cursor: str | None = None, limit: int = 50) -> Page[Job]:
+        """Return jobs, the newest first; with `owner`, only that owner's."""
 
     def images(
         self, job_id: str, *, state: ImageState | None = None, cursor: int = 0, limit: int = 100
     ) -> Page[ImageStatus]:
-        """Return images from index `cursor` on, by index; with `state`, only those."""
+        """Return images from index `cursor` on, by index; with `state`, only those.
+
+        There are none left of an expired job.
+        """
+
+    def events(self, job_id: str, *, after: str | None = None, limit: int = 1000) -> JobEvents:
+        """Return what happened to a job after the event `after`; None is the beginning.
+
+        That is every end of an image, `succeeded` or `failed`; an image that is to be tried again,
+        `pending`; and every state of the job. With a job's new `queued` after an end its failed images
+        are pending again. The last thousand or so are kept, and for an hour after the job's end.
+        """
+
+    def last_event(self, job_id: str) -> str:
+        """Return the id of a job's latest event, to go on from there."""
 
     def cancel(self, job_id: str) -> Job:
         """Stop a job within one image. What is done stays. Raises InvalidTransition at its end."""
@@ -105,6 +151,65 @@ class JobStore(Protocol):
     def failures(self, job_id: str) -> Iterator[ImageStatus]:
         """Yield the failed images by index, each with its failure."""
 
+    def unwritten_failures(self, *, limit: int = 100) -> tuple[tuple[str, ImageStatus], ...]:
+        """Return failed images whose last attempt was charged, each with its job, until `mark_written`.
+
+        Who charges an attempt cannot know that it is the last: the reasons reach the object
+        store from here. Those of a job that is gone are left out.
+        """
+
+    def mark_written(self, job_id: str, indices: Iterable[int]) -> None:
+        """Note that the failures of these images lie in the object store."""
+
+    def expirable(self, *, before: float, limit: int = 100) -> tuple[str, ...]:
+        """Return jobs that may go, the oldest first: what ended before `before` (seconds, server time).
+
+        Also those that wait for their uploads, or paused, and were created and last touched
+        by a client before it. A running job never is.
+        """
+
+    def expire(self, job_id: str) -> None:
+        """Set a job's state to `expired` and forget its images; the record alone remains.
+
+        Raises InvalidTransition for a job that runs. A job unknown already is no error.
+        """
+
+    # --- what makes it whole again ---
+
+    def is_reconciled(self) -> bool:
+        """Return whether the jobs were compared with the object store since the server was started.
+
+        False after a restart, a loss of data, a restored copy or a failover, until
+        `mark_reconciled`: what the server holds may be older than what the object store holds.
+        """
+
+    def mark_reconciled(self) -> None: ...
+
+    def restore(
+        self,
+        job: Job,
+        *,
+        succeeded: Iterable[int] = (),
+        failures: Mapping[int, ImageFailure] | None = None,
+        common: Range | None = None,
+    ) -> None:
+        """Bring a job up to what the object store knows of it.
+
+        `common` is the range of a job normalised as a whole that is past its first pass; without
+        it such a job is measured again.
+
+        An unknown one is recorded in the state it has in `job`, which may be an end; its outcomes are
+        those given. In a known one that has not ended, the outcomes given are added, each
+        image once; its state stays, unless `job` has ended: then it ends so, its leases dropped.
+        """
+
+    # --- who is there, and how it goes ---
+
+    def now(self) -> float:
+        """Return the server's time, in seconds since the epoch: the one clock of all."""
+
+    def totals(self) -> Totals: ...
+
     def register_worker(self, worker: str, slots: int) -> None:
         """Say that a worker with `slots` children is alive; forgotten after 15 seconds."""
 
@@ -117,7 +222,7 @@ class JobStore(Protocol):
         """Return how many leases of `chunk` images could be taken now, counting to `at_most`."""
 
     def acquire(self, name: str, owner: str, seconds: float) -> bool:
-        """Take or extend a short lock; True while `owner` holds it."""
+        """Take or extend a short lock, True while `owner` holds it; 0 seconds let it go."""
 
     def ping(self) -> None:
         """Raise JobStoreUnavailable if the store does not answer."""
@@ -129,6 +234,8 @@ class ObjectInfo:
 
     key: str
     size: int
+    #: Seconds since the epoch, by the object store's clock.
+    modified_at: float
 
 
 class ObjectStore(Protocol):
@@ -162,11 +269,20 @@ class ObjectStore(Protocol):
         By key, except that a server over a file system may sort `a/` before `a!`.
         """
 
+    def folders(self, prefix: str) -> Iterator[str]:
+        """Yield the names of the folders directly below `prefix`, each once, without listing them.
+
+        Objects directly below it are left out; a folder may be empty by now.
+        """
+
     def delete(self, key: str) -> None:
         """Delete an object; a missing one is no error."""
 
     def delete_prefix(self, prefix: str) -> int:
         """Delete all objects below `prefix`; returns how many. An empty prefix is refused."""
+
+    def in_bucket(self, bucket: str) -> ObjectStore:
+        """Return another bucket of the same server; reading raises BucketNotFound if there is none."""
 
     def presigned_get(
         self, key: str, *, file_name: str | None = None, content_type: str | None = None
@@ -191,3 +307,60 @@ class TicketQueue(Protocol):
 
     def depth(self) -> int:
         """Return how many tickets wait."""
+
+
+class Standing(StrEnum):
+    """How an Idempotency-Key stands when a submission comes under it."""
+
+    #: Nobody worked under it; now the caller does.
+    NEW = "new"
+    #: Somebody else works under it, and was heard of lately.
+    RUNNING = "running"
+    #: Somebody died who knew the payload and may have recorded the job; now the caller holds it.
+    SEALED = "sealed"
+    #: A submission under it was carried out.
+    DONE = "done"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """An Idempotency-Key as it stands; payload and job are known where it is sealed or done."""
+
+    standing: Standing
+    fingerprint: str = ""
+    job_id: str = ""
+    #: Seconds until a holder that is not heard of again loses its hold.
+    seconds_left: float = 0.0
+
+
+class Idempotency(Protocol):
+    """Submissions by owner and Idempotency-Key; whoever works under a key holds it by a token.
+
+    Every method may raise JobStoreUnavailable, and may be repeated. Those that return
+    a bool return False if the caller does not hold the key any more, and then change nothing.
+    """
+
+    def claim(self, owner: str, key: str, token: str) -> Claim:
+        """Take a key that nobody holds, or tell how it stands."""
+
+    def renew(self, owner: str, key: str, token: str) -> bool:
+        """Say that the holder is alive."""
+
+    def seal(self, owner: str, key: str, token: str, *, fingerprint: str, job_id: str) -> bool:
+        """Record the payload and the id of the job that is about to be recorded."""
+
+    def finish(self, owner: str, key: str, token: str) -> bool:
+        """Keep the answer for a day."""
+
+    def release(self, owner: str, key: str, token: str) -> bool:
+        """Forget a submission that came to nothing."""
+
+
+class Statistics(Protocol):
+    """How long things took, over all processes. Every method may raise JobStoreUnavailable."""
+
+    def add(self, batch: Batch) -> None:
+        """Add what a process measured. May be repeated: a batch counts once."""
+
+    def read(self, workers: Iterable[str]) -> Summary:
+        """Return all that was added, and of the workers named how many images each has ended."""

@@ -15,14 +15,15 @@ class Rewind:
 
     def __call__(self, seconds: float) -> None:
         ms = round(seconds * 1000)
-        for name in ("expiry", "waiting", "finalize", "workers"):
+        for name in ("expiry", "waiting", "finalize", "workers", "idle", "unwritten"):
             self._shift_scores(f"{ROOT}:{name}", ms)
         for key in self._client.scan_iter(f"{ROOT}:job:*:retries"):
             self._shift_scores(key, ms)
         for key in self._client.scan_iter(f"{ROOT}:job:*:rate"):
             self._shift_buckets(key, round(seconds / 5))
-        for key in self._client.scan_iter(f"{ROOT}:lock:*"):
-            self._client.pexpire(key, max(self._client.pttl(key) - ms, 0))
+        for pattern in (f"{ROOT}:lock:*", f"{ROOT}:job:*:events"):
+            for key in self._client.scan_iter(pattern):
+                self._shorten_life(key, ms)
         for key in self._client.scan_iter(f"{ROOT}:job:*", _type="HASH"):
             if self._client.hexists(key, "started_at"):
                 self._client.hincrby(key, "started_at", -ms)
@@ -30,6 +31,11 @@ class Rewind:
     def _shift_scores(self, key: str | bytes, ms: int) -> None:
         for member in self._client.zrange(key, 0, -1):
             self._client.zincrby(key, -ms, member)
+
+    def _shorten_life(self, key: bytes, ms: int) -> None:
+        left = self._client.pttl(key)
+        if left >= 0:
+            self._client.pexpire(key, max(left - ms, 0))
 
     def _shift_buckets(self, key: bytes, buckets: int) -> None:
         counts = self._client.hgetall(key)

@@ -1,12 +1,14 @@
 -- create: record a new job; one that is known already stays as it is.
--- ARGV: job, its entry in the list, then fields and values of its hash
--- Returns 1 if it was new, else 0.
-local id, entry = ARGV[1], ARGV[2]
-if redis.call('EXISTS', at('job', id)) == 1 then
-  return 0
+-- ARGV: job, its entry in the list, owner, images, bytes, quota (JSON, see exceeded), share of
+-- the memory that may be used, then fields and values of its hash
+-- Returns nil, or why it was not recorded: {'memory'} or what `exceeded` returns.
+if redis.call('EXISTS', at('job', ARGV[1])) == 1 then
+  return nil
 end
-redis.call('HSET', at('job', id), 'entry', entry, 'ok', 0, 'bad', 0, 'measured', 0, 'cursor', 0, 'virtual', 0,
-  unpack(ARGV, 3))
-redis.call('ZADD', at('jobs'), 0, entry)
-settle(load_job(id))
-return 1
+local refusal = is_full(tonumber(ARGV[7])) and { 'memory' }
+  or exceeded(ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6])
+if refusal then
+  return refusal
+end
+settle(record(ARGV[1], ARGV[2], { unpack(ARGV, 8) }))
+return nil

@@ -1,19 +1,22 @@
 -- delete: forget a job; its leases end with it.
 -- ARGV: job
 -- Returns 1, or 0 if there was no such job.
-local id = ARGV[1]
-local key = at('job', id)
-local entry = redis.call('HGET', key, 'entry')
-if not entry then
+local job = load_job(ARGV[1])
+if not job then
   return 0
 end
-for _, lease in ipairs(redis.call('HVALS', key .. ':held')) do
-  drop_lease(lease)
-end
+local entry, jobs = redis.call('HGET', job.key, 'entry'), at('owner', job.owner, 'jobs')
+drop_leases(job)
+forget_images(job)
+redis.call('UNLINK', job.key)
+job.state = nil
+place(job)
+account(job)
+redis.call('UNLINK', job.key .. ':events')
+redis.call('ZREM', at('finalize'), job.id)
 redis.call('ZREM', at('jobs'), entry)
-for _, set_name in ipairs({ 'active', 'waiting', 'finalize' }) do
-  redis.call('ZREM', at(set_name), id)
+redis.call('ZREM', jobs, entry)
+if redis.call('EXISTS', jobs) == 0 then
+  redis.call('UNLINK', at('owner', job.owner))
 end
-redis.call('UNLINK', key, key .. ':ok', key .. ':bad', key .. ':measured', key .. ':errors', key .. ':held',
-  key .. ':attempts', key .. ':retries', key .. ':rate')
 return 1

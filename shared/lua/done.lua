@@ -12,7 +12,6 @@ if not job then
 end
 local held = is_held(lease)
 if job.phase == ARGV[4] and takes_outcomes(job) and not is_behind(job, index) then
-  end_image(job, index, ARGV[5])
-  settle(job)
+  settle(job, end_image(job, index, ARGV[5]))
 end
 return answer_holder(job, lease, held, tonumber(ARGV[6]))

@@ -11,8 +11,5 @@ end
 if not redis.call('ZSCORE', at('finalize'), job.id) then
   return { 0, job.state }
 end
-set(job, 'state', ARGV[2])
-redis.call('HSET', job.key, 'ended_at', now)
-redis.call('ZREM', at('finalize'), job.id)
-redis.call('UNLINK', job.key .. ':attempts', job.key .. ':retries', job.key .. ':rate')
+end_job(job, ARGV[2])
 return { 1, job.state }

@@ -1,5 +1,7 @@
--- lease: hand out images of the running job with the lowest virtual time: one due retry alone,
--- or the next images from the cursor. The job's virtual time advances by images / weight.
+-- lease: hand out images of the job whose turn it is: the urgent before all others, of these the owner
+-- with the lowest virtual time, of his jobs the one with the lowest. From it one due retry alone, or
+-- the next images from the cursor. The owner's virtual time advances by the images, the job's by
+-- images / weight. The cost does not depend on how many images there are.
 -- ARGV: new lease, worker, most images, lease in ms
 -- Returns {lease, job, phase, options, low, high, images}, low and high '' while there is no
 -- range; nil if there is nothing to do. Asked again for a lease that is held, it describes that.
@@ -11,31 +13,22 @@ local function describe(id)
   return { lease, id, row[1], row[2], row[3] or '', row[4] or '', images }
 end
 
--- The first index from `index` on whose bit is clear. BITPOS skips whole bytes, however many.
-local function next_clear(bitmap, index)
-  while redis.call('GETBIT', bitmap, index) == 1 do
-    if index % 8 == 0 then
-      local clear = redis.call('BITPOS', bitmap, 0, index / 8)
-      if clear > index then
-        return clear
-      end
+-- The first image from the cursor on that is not behind. A short run of those that are is stepped
+-- over; a long one, as after a retry or a restore, is skipped at once, however long it is.
+local function next_fresh(job)
+  local index, near = job.cursor, job.cursor + 16
+  while index < near or index % 8 ~= 0 do
+    if not is_behind(job, index) then
+      return index
     end
     index = index + 1
   end
-  return index
-end
-
-local function next_fresh(job)
-  local index, before = job.cursor, nil
-  repeat
-    before = index
-    index = next_clear(job.key .. ':ok', index)
-    index = next_clear(job.key .. ':bad', index)
-    if job.phase == 'measure' then
-      index = next_clear(job.key .. ':measured', index)
-    end
-  until index == before
-  return index
+  local scan = job.key .. ':scan'
+  redis.call('BITOP', 'OR', scan, job.key .. ':ok', job.key .. ':bad',
+    job.key .. (job.phase == 'measure' and ':measured' or ':bad'))
+  local clear = redis.call('BITPOS', scan, 0, index / 8)
+  redis.call('DEL', scan)
+  return clear
 end
 
 local function take_fresh(job)
@@ -66,25 +59,30 @@ local function hold(job, images)
   extend_lease(lease, lease_ms)
 end
 
-local function advance(job, started, images)
-  redis.call('SET', at('clock'), started)
-  set(job, 'virtual', started + images / tonumber(redis.call('HGET', job.key, 'weight')))
-  redis.call('ZADD', at('active'), job.virtual, job.id)
+-- A turn is the job that has it, and the virtual times at which it and its owner take it.
+local function advance(turn, images)
+  local job, owner = turn.job, at('owner', turn.job.owner)
+  set(job, 'virtual', turn.started + images / job.weight)
+  redis.call('ZADD', at('owner', job.owner, job.lane), job.virtual, job.id)
+  local virtual = turn.owner_started + images
+  redis.call('HSET', owner, job.lane .. ':clock', turn.started, job.lane .. ':virtual', virtual)
+  redis.call('ZADD', at('turns', job.lane), virtual, job.owner)
+  redis.call('HSET', at('clocks'), job.lane, turn.owner_started)
 end
 
--- The active job whose turn it is, and its virtual time. The set is kept exact (see place), but a
--- stray entry must not stop everyone's work.
-local function next_job()
+-- The lines are kept exact (see place), but a stray entry must not stop everyone's work.
+local function next_in(lane)
   while true do
-    local first = redis.call('ZRANGE', at('active'), 0, 0, 'WITHSCORES')
-    if not first[1] then
+    local owner = redis.call('ZRANGE', at('turns', lane), 0, 0, 'WITHSCORES')
+    if not owner[1] then
       return nil
     end
-    local job = load_job(first[1])
+    local first = redis.call('ZRANGE', at('owner', owner[1], lane), 0, 0, 'WITHSCORES')
+    local job = first[1] and load_job(first[1])
     if job and has_work(job) then
-      return job, tonumber(first[2])
+      return { job = job, started = tonumber(first[2]), owner_started = tonumber(owner[2]) }
     end
-    redis.call('ZREM', at('active'), first[1])
+    leave_line(lane, owner[1], first[1] or '')
   end
 end
 
@@ -93,13 +91,14 @@ if held_already then
   return describe(held_already)
 end
 promote_waiting()
-local job, started = next_job()
-if not job then
+local turn = next_in('urgent') or next_in('batch')
+if not turn then
   return nil
 end
+local job = turn.job
 local images = take(job)
 hold(job, images)
-advance(job, started, #images)
+advance(turn, #images)
 redis.call('HSETNX', job.key, 'started_at', now)
 set(job, 'state', 'processing')
 settle(job)

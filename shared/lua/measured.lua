@@ -19,8 +19,8 @@ local held = is_held(lease)
 if job.phase == 'measure' and takes_outcomes(job) and not is_behind(job, index) then
   widen('low', ARGV[4], math.min)
   widen('high', ARGV[5], math.max)
-  release(job, index)
+  local was_held = release(job, index)
   mark(job, 'measured', index)
-  settle(job)
+  settle(job, was_held)
 end
 return answer_holder(job, lease, held, tonumber(ARGV[6]))

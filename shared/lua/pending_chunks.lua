@@ -3,15 +3,28 @@
 -- Returns the number.
 local chunk, at_most = tonumber(ARGV[1]), tonumber(ARGV[2])
 promote_waiting()
-local chunks = 0
--- Every active job has at least one lease to give, so `at_most` jobs are enough to look at.
-for _, id in ipairs(redis.call('ZRANGE', at('active'), 0, at_most - 1)) do
-  local job = load_job(id)
-  if job then
-    chunks = chunks + due_retries(job) + math.ceil(fresh_images(job) / chunk)
+
+-- Every job in a line has at least one lease to give, so `at_most` of each are enough to look at.
+local function count_chunks(jobs, chunks)
+  for _, id in ipairs(redis.call('ZRANGE', jobs, 0, at_most - 1)) do
+    local job = load_job(id)
+    if job then
+      chunks = chunks + due_retries(job) + math.ceil(fresh_images(job) / chunk)
+    end
+    if chunks >= at_most then
+      return at_most
+    end
   end
-  if chunks >= at_most then
-    return at_most
+  return chunks
+end
+
+local chunks = 0
+for _, lane in ipairs(LANES) do
+  for _, owner in ipairs(redis.call('ZRANGE', at('turns', lane), 0, at_most - 1)) do
+    chunks = count_chunks(at('owner', owner, lane), chunks)
+    if chunks >= at_most then
+      return at_most
+    end
   end
 end
 return chunks

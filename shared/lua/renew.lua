@@ -7,5 +7,5 @@ if not id then
   return nil
 end
 redis.call('HSET', at('lease', lease), 'hand', ARGV[2])
-extend_lease(lease, tonumber(ARGV[3]))
+redis.call('ZADD', at('expiry'), now + ARGV[3], lease)
 return redis.call('HGET', at('job', id), 'state')

@@ -1,4 +1,4 @@
--- transition: change a job's state as a client asks (start, pause, resume, cancel).
+-- transition: change a job's state as a client asks (pause, resume, cancel).
 -- ARGV: job, rule (JSON, see request_move), token of this request
 -- Returns {1, snapshot}, or {0, state} if that state does not allow it; nil without such a job.
 local job = load_job(ARGV[1])

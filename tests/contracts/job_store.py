@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -38,18 +39,18 @@ VERBS = ("start", "pause", "resume", "cancel", "retry")
 NO_IDS = ["", "x", "a" * 25, "a" * 27, "A" * 26, "{other}" + "a" * 19, "a" * 23 + ":ok", "../" + "a" * 23]
 
 
-def a_job(total: int = 10, **changes: object) -> Job:
-    fields: dict[str, object] = {
+def a_job(total: int = 10, **changes: Any) -> Job:
+    fields: dict[str, Any] = {
         "id": new_job_id(),
         "state": JobState.QUEUED,
         "options": Options(),
         "counts": Counts(total=total),
         "created_at": 1_700_000_000.25,
     }
-    return Job(**(fields | changes))  # type: ignore[arg-type]
+    return Job(**(fields | changes))
 
 
-def a_created(store: JobStore, total: int = 10, **changes: object) -> str:
+def a_created(store: JobStore, total: int = 10, **changes: Any) -> str:
     job = a_job(total, **changes)
     store.create(job)
     return job.id
@@ -94,7 +95,10 @@ def job_in(store: JobStore, state: JobState) -> str:
     failing = {JobState.FAILED: frozenset({0, 1}), JobState.PARTIAL: frozenset({0})}
     if state in (JobState.FINALIZING, JobState.SUCCEEDED, JobState.PARTIAL, JobState.FAILED):
         work_off_all(store, failing=failing.get(state, frozenset()))
-    if state.ended:
+    if state is JobState.EXPIRED:
+        finish_as(store, job_id, JobState.CANCELED)
+        store.expire(job_id)
+    elif state.ended:
         finish_as(store, job_id, state)
     assert store.get(job_id).state is state
     return job_id
@@ -132,7 +136,7 @@ class JobsContract:
             store.create(a_job(state=state))
 
     @pytest.mark.parametrize("changes", [{"id": "../etc"}, {"weight": 0.0}, {"weight": float("nan")}])
-    def test_a_job_that_cannot_be_kept_is_refused(self, store: JobStore, changes: dict[str, object]) -> None:
+    def test_a_job_that_cannot_be_kept_is_refused(self, store: JobStore, changes: dict[str, Any]) -> None:
         with pytest.raises(ValueError, match="positive weight"):
             store.create(a_job(**changes))
 
@@ -367,6 +371,16 @@ class TransitionsContract:
         store.cancel(job_id)
 
         assert store.claim_finalize() is None
+
+    @pytest.mark.parametrize("total", [1, 3, 8, 9, 20])
+    def test_a_retry_keeps_what_succeeded(self, store: JobStore, total: int) -> None:
+        job_id = a_created(store, total + 1)
+        work_off_all(store, failing=frozenset({0}))
+        finish_as(store, job_id, JobState.PARTIAL)
+
+        store.retry(job_id)
+
+        assert states_of(store, job_id) == ["pending"] + ["succeeded"] * total
 
     def test_a_retry_is_for_the_failed_images_alone(self, store: JobStore) -> None:
         job_id = a_created(store, 20)
@@ -1242,6 +1256,14 @@ class HouseContract:
         advance(2)
         assert store.acquire("house", "b", 5)
         assert not store.acquire("house", "a", 5)
+
+    def test_a_lock_that_is_let_go_is_free_and_only_its_owner_can(self, store: JobStore) -> None:
+        assert store.acquire("house", "a", 5)
+        assert not store.acquire("house", "b", 0)
+        assert not store.acquire("house", "b", 5)
+        assert not store.acquire("house", "a", 0)
+        assert store.acquire("house", "b", 5)
+        assert not store.acquire("free", "a", 0)
 
     def test_a_store_that_answers_pings(self, store: JobStore) -> None:
         store.ping()

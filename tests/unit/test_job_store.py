@@ -3,6 +3,8 @@ from __future__ import annotations
 import pytest
 
 from shared.ports import JobStore
+from tests.contracts.job_lives import JobLivesContract
+from tests.contracts.job_owners import JobOwnersContract
 from tests.contracts.job_store import Advance, JobStoreContract
 from tests.fakes import FakeClock, FakeJobStore
 
@@ -22,5 +24,5 @@ def advance(clock: FakeClock) -> Advance:
     return clock.advance
 
 
-class TestFakeJobStore(JobStoreContract):
+class TestFakeJobStore(JobStoreContract, JobOwnersContract, JobLivesContract):
     """The fake keeps the contract, so that unit tests may rely on it."""

@@ -2,7 +2,20 @@ from __future__ import annotations
 
 import pytest
 
-from shared.jobs import ENDS, TRANSITIONS, Counts, Job, JobState, is_job_id, new_job_id
+from shared.errors import QuotaExceeded
+from shared.jobs import (
+    ALREADY,
+    ENDS,
+    TRANSITIONS,
+    Counts,
+    Job,
+    JobState,
+    Phase,
+    is_job_id,
+    new_job_id,
+    quota_error,
+    refusal,
+)
 from shared.options import Options
 
 
@@ -31,10 +44,63 @@ def test_anything_else_is_no_job_id(text: str):
     assert not is_job_id(text)
 
 
-def test_nothing_leaves_an_end_but_a_retry():
+def test_nothing_leaves_an_end_but_a_retry_and_expiry():
     leaving = {verb for verb, moves in TRANSITIONS.items() if ENDS & set(moves)}
 
-    assert leaving == {"retry"}
+    assert leaving == {"retry", "expire"}
+
+
+def test_no_verb_leads_where_it_has_nothing_to_do_and_from_there_too():
+    assert set(ALREADY) == {"start", "pause", "resume", "cancel", "retry", "abort", "expire"}
+    for verb, already in ALREADY.items():
+        assert not already & set(TRANSITIONS[verb]), verb
+
+
+@pytest.mark.parametrize(
+    ("verb", "state", "text"),
+    [
+        ("pause", JobState.FAILED, "The job is failed; pause needs a job that is queued or processing."),
+        ("abort", JobState.QUEUED, "The job is queued; abort needs a job that is uploading."),
+        ("retry", JobState.FAILED, "The job failed before it had images; there is nothing to retry."),
+    ],
+)
+def test_a_refusal_says_what_the_verb_needs(verb: str, state: JobState, text: str):
+    assert str(refusal(verb, state)) == text
+
+
+@pytest.mark.parametrize(
+    ("bound", "added", "text"),
+    [
+        (
+            "images",
+            3,
+            "This server takes 10 unfinished images at most, and has 8. Send this job again when some",
+        ),
+        ("owner_images", 10, "You may have 10 unfinished images at most, and have 8. Send this job again"),
+        (
+            "owner_bytes",
+            5,
+            "keep 10 bytes of photos at most, and keep 8. Send this job again when some of them are",
+        ),
+        ("owner_images", 11, "This job alone is more than that: send it in parts."),
+    ],
+)
+def test_a_job_beyond_a_bound_is_told_which_and_what_to_do(bound: str, added: int, text: str):
+    error = quota_error(bound, 8, added, 10)
+
+    assert isinstance(error, QuotaExceeded)
+    assert text in str(error)
+
+
+def test_nothing_is_done_of_a_job_whose_images_are_not_counted_yet():
+    assert job(state=JobState.UPLOADING, counts=Counts(total=0)).progress == 0.0
+
+
+def test_the_second_pass_counts_the_first_as_done_though_it_was_skipped():
+    options = Options.parse({"normalize": "job"})
+
+    assert job(options=options, phase=Phase.RENDER, counts=Counts(total=4)).progress == pytest.approx(0.5)
+    assert job(options=options, phase=Phase.MEASURE, counts=Counts(total=4)).progress == 0.0
 
 
 def test_progress_is_the_share_of_images_that_ended():

@@ -1,0 +1,47 @@
+"""What every job store refuses, being a mistake of its caller's: each check raises ValueError."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from shared.jobs import Job, JobState, Lease, Range, is_job_id
+
+#: What an owner may be called, being made part of keys.
+_OWNER = re.compile(r"[A-Za-z0-9_.@-]{1,128}")
+
+
+def check_new(job: Job) -> None:
+    """Refuse a job that is to be created in a state that no new job is in."""
+    if job.state not in (JobState.UPLOADING, JobState.QUEUED):
+        raise ValueError(f"A new job is uploading or queued, not {job.state}.")
+    if job.state is JobState.QUEUED and job.counts.total < 1:
+        raise ValueError("A job that is queued has at least one image.")
+    check_kept(job)
+
+
+def check_kept(job: Job) -> None:
+    """Refuse a job that cannot be kept, new or not."""
+    if not is_job_id(job.id) or not 0 < job.weight < math.inf:
+        raise ValueError("A new job needs a job id and a positive weight.")
+    if job.counts.total < 0 or job.bytes < 0:
+        raise ValueError("A job has no fewer than no images and no bytes.")
+    check_owner(job.owner)
+
+
+def check_owner(owner: str) -> None:
+    """Refuse an owner whose name cannot be part of a key."""
+    if _OWNER.fullmatch(owner) is None:
+        raise ValueError("An owner is called by letters, digits and `_.@-`.")
+
+
+def check_range(common: Range) -> None:
+    """Refuse a range of which an end is not a finite number."""
+    if not (math.isfinite(common.low) and math.isfinite(common.high)):
+        raise ValueError("A range has finite ends.")
+
+
+def check_index(lease: Lease, index: int) -> None:
+    """Refuse an image that the lease never held."""
+    if index not in lease.indices:
+        raise ValueError(f"Image {index} is not in this lease.")

@@ -1,0 +1,161 @@
+"""What can be read of jobs in Redis: one, many, their images and failures, what happened to them.
+
+Reading costs the same for ten images and for a million, but for the images themselves: of those a
+page is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any, TypeVar
+
+from redis import Redis
+
+from shared import job_rows
+from shared.connections import redis_errors
+from shared.errors import JobNotFound
+from shared.image_bits import ImageBits
+from shared.jobs import (
+    ImageFailure,
+    ImageState,
+    ImageStatus,
+    Job,
+    JobEvents,
+    JobState,
+    Page,
+    Totals,
+    is_job_id,
+)
+from shared.scripts import ROOT, Scripts
+
+T = TypeVar("T")
+
+#: Failures read at once, so that 100,000 of them are never in memory together.
+FAILURES_AT_ONCE = 1000
+
+#: What is put before scripts: the first before all, the others before those that change jobs.
+PRELUDES = ("prelude", "ledger", "turns", "images")
+
+
+class JobReader:
+    """Reads jobs. The client must answer in bytes, as that of `connect_redis` does."""
+
+    def __init__(self, client: Redis) -> None:
+        self._client = client
+        self._read = Scripts(client, ("get", "list", "bits", "events", "totals"), preludes=PRELUDES[:1]).call
+
+    def get(self, job_id: str) -> Job:
+        return job_rows.to_job(found(self._read("get", checked(job_id))))
+
+    def list(self, *, owner: str | None = None, cursor: str | None = None, limit: int = 50) -> Page[Job]:
+        end = "+" if cursor is None else f"({job_rows.checked_entry(cursor)}"
+        rows = self._read("list", end, limit + 1, owner or "")
+        jobs = tuple(job_rows.to_job(snapshot) for _, snapshot in rows[:limit])
+        return Page(items=jobs, next_cursor=rows[limit - 1][0].decode() if len(rows) > limit else None)
+
+    def images(
+        self, job_id: str, *, state: ImageState | None = None, cursor: int = 0, limit: int = 100
+    ) -> Page[ImageStatus]:
+        bits = self._read_bits(job_id, cursor, most=None if state else limit + 1)
+        candidates = bits.indices(state) if state else iter(range(cursor, bits.stop))
+        indices = tuple(islice((i for i in candidates if i >= cursor), limit + 1))
+        items = self._statuses(job_id, bits, indices[:limit])
+        return Page(items=tuple(items), next_cursor=str(indices[limit]) if len(indices) > limit else None)
+
+    def failures(self, job_id: str) -> Iterator[ImageStatus]:
+        bits = self._read_bits(job_id, 0)
+        failed = bits.indices(ImageState.FAILED)
+        while indices := tuple(islice(failed, FAILURES_AT_ONCE)):
+            yield from self._statuses(job_id, bits, indices)
+
+    def failed_image(self, job_id: str, index: int) -> ImageStatus:
+        """Return an image known to have failed, with its failure."""
+        failure = self._read_failures(job_id, [index]).get(index)
+        return ImageStatus(index=index, state=ImageState.FAILED, failure=failure)
+
+    def events(self, job_id: str, *, after: str | None = None, limit: int = 1000) -> JobEvents:
+        # An id that nobody gave out may be from before the data were lost: all that is left is told.
+        number = job_rows.event_number(after or "0") or 0
+        return job_rows.to_events(found(self._read("events", checked(job_id), number, limit)), after)
+
+    def last_event(self, job_id: str) -> str:
+        with redis_errors():
+            number: Any = self._client.hget(f"{ROOT}:job:{checked(job_id)}", "events")
+        return str(int(found(number)))
+
+    def expirable(self, *, before: float, limit: int = 100) -> tuple[str, ...]:
+        with redis_errors():
+            ids: Any = self._client.zrangebyscore(
+                f"{ROOT}:idle", "-inf", f"({round(before * 1000)}", start=0, num=limit
+            )
+        return tuple(job_id.decode() for job_id in ids)
+
+    def totals(self) -> Totals:
+        return job_rows.to_totals(self._read("totals"))
+
+    def now(self) -> float:
+        with redis_errors():
+            seconds, microseconds = self._client.time()
+        return int(seconds) + int(microseconds) / 1_000_000
+
+    def ping(self) -> None:
+        with redis_errors():
+            self._client.ping()
+
+    # --- steps ---
+
+    def _read_bits(self, job_id: str, first: int, *, most: int | None = None) -> ImageBits:
+        """Read the bitmaps from image `first` on; with `most`, no further than so many images."""
+        start, end = first // 8, -1 if most is None else (first + most) // 8
+        row = found(self._read("bits", checked(job_id), start, end))
+        total, state, succeeded, failed, held = row
+        # Of an expired job the record alone remains.
+        total = 0 if state == b"expired" else total
+        return ImageBits(
+            first=start * 8,
+            stop=total if most is None else min(total, first + most),
+            job_ended=JobState(state.decode()).ended,
+            succeeded=succeeded,
+            failed=failed,
+            held=frozenset(int(index) for index in held),
+        )
+
+    def _statuses(self, job_id: str, bits: ImageBits, indices: Sequence[int]) -> Iterator[ImageStatus]:
+        states = {index: bits.state_of(index) for index in indices}
+        failures = self._read_failures(job_id, [i for i in indices if states[i] is ImageState.FAILED])
+        for index in indices:
+            yield ImageStatus(index=index, state=states[index], failure=failures.get(index))
+
+    def _read_failures(self, job_id: str, indices: Sequence[int]) -> dict[int, ImageFailure | None]:
+        """Read why images failed: each says for which reason, and every reason is written down once."""
+        chunks = sorted({index // job_rows.CHUNK for index in indices})
+        reasons: dict[int, bytes] = {}
+        for chunk in self._fields(job_id, "errors", [str(chunk) for chunk in chunks]):
+            reasons |= job_rows.to_reasons(chunk)
+        named = sorted({reasons[index] for index in indices if index in reasons})
+        texts: dict[bytes, bytes | None] = dict(
+            zip(named, self._fields(job_id, "reasons", named), strict=True)
+        )
+        return {index: job_rows.to_failure(texts.get(reasons.get(index, b""))) for index in indices}
+
+    def _fields(self, job_id: str, name: str, fields: Sequence[str | bytes]) -> tuple[bytes | None, ...]:
+        if not fields:
+            return ()
+        with redis_errors():
+            values: Any = self._client.hmget(f"{ROOT}:job:{job_id}:{name}", [*fields])
+        return tuple(values)
+
+
+def checked(job_id: str) -> str:
+    """Return the id if it may be one: anything else is never made part of a key. Raises JobNotFound."""
+    if not is_job_id(job_id):
+        raise JobNotFound
+    return job_id
+
+
+def found(answer: T | None) -> T:
+    """Return an answer about a job; raises JobNotFound where there is none."""
+    if answer is None:
+        raise JobNotFound
+    return answer

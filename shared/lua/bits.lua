@@ -1,0 +1,16 @@
+-- bits: read a part of a job's bitmaps, and which images are in a lease.
+-- ARGV: job, first byte, last byte (-1 for all)
+-- Returns {total, state, succeeded, failed, images in a lease}, or nil if there is no such job.
+--
+-- All in one script, and not in a transaction: an old server that is out of memory takes none.
+local key = at('job', ARGV[1])
+local row = redis.call('HMGET', key, 'total', 'state')
+if not row[1] then
+  return nil
+end
+return {
+  tonumber(row[1]), row[2],
+  redis.call('GETRANGE', key .. ':ok', ARGV[2], ARGV[3]),
+  redis.call('GETRANGE', key .. ':bad', ARGV[2], ARGV[3]),
+  redis.call('HKEYS', key .. ':held'),
+}

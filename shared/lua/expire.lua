@@ -1,0 +1,16 @@
+-- expire: forget the images of a job that nothing is done for, and say so in its state.
+-- ARGV: job, rule (JSON: {"moves": {from: to}, ...})
+-- Returns {1, state}, or {0, state} if that state does not allow it; nil without such a job.
+local job = load_job(ARGV[1])
+if not job then
+  return nil
+end
+local state = cjson.decode(ARGV[2]).moves[job.state]
+if job.state == 'expired' or not state then
+  return { job.state == 'expired' and 1 or 0, job.state }
+end
+-- A paused job may have leases out.
+drop_leases(job)
+forget_images(job)
+end_job(job, state)
+return { 1, job.state }

@@ -1,0 +1,32 @@
+-- start: queue a job whose uploads are all there.
+-- ARGV: job, rule (JSON, see request_move), token of this request, number of images ('' if it is known)
+-- Returns {1, snapshot}, {0, state} if that state does not allow it, {2, ...} with what `exceeded`
+-- returns, or {3, total} if the number is missing or not the one that is known; nil without such a job.
+local job = load_job(ARGV[1])
+if not job then
+  return nil
+end
+local rule, total = cjson.decode(ARGV[2]), tonumber(ARGV[4]) or job.total
+if rule.moves[job.state] then
+  if total == 0 or (job.total ~= 0 and job.total ~= total) then
+    return { 3, job.total }
+  end
+  -- Images counted from the start are within the quota already.
+  local quota = redis.call('HGET', job.key, 'quota') or '{}'
+  local refusal = job.total == 0 and exceeded(job.owner, total, 0, quota)
+  if refusal then
+    return { 2, unpack(refusal) }
+  end
+end
+local answer = request_move(job, rule, ARGV[3])
+if answer == 'refused' then
+  return { 0, job.state }
+end
+if answer == 'moved' then
+  if job.total == 0 then
+    set(job, 'total', total)
+    allocate(job)
+  end
+  settle(job)
+end
+return { 1, snapshot(job.id) }

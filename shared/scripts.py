@@ -1,0 +1,37 @@
+"""Lua scripts of the package, called by name on one server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib import resources
+from typing import Any
+
+from redis import Redis
+
+from shared.connections import redis_errors
+
+#: The hash tag all keys of Fathom's own begin with, so that a Redis Cluster holds them in one slot.
+ROOT = "{fathom}"
+
+
+class Scripts:
+    """Scripts `lua/<name>.lua`, each behind the preludes given.
+
+    They are called by their hash, and loaded again where the server has lost them.
+    """
+
+    def __init__(self, client: Redis, names: Iterable[str], *, preludes: tuple[str, ...] = ()) -> None:
+        self._scripts = {name: client.register_script(_source((*preludes, name))) for name in names}
+
+    def call(self, name: str, *args: str | int | bytes) -> Any:
+        """Run a script with the root of all keys as its only key.
+
+        Raises JobStoreUnavailable, and JobStoreFull where the server is out of memory.
+        """
+        with redis_errors():
+            return self._scripts[name](keys=[ROOT], args=args)
+
+
+def _source(parts: tuple[str, ...]) -> str:
+    folder = resources.files("shared") / "lua"
+    return "\n".join((folder / f"{part}.lua").read_text("utf-8") for part in parts)

@@ -1,0 +1,240 @@
+"""A job as a plain model, and whose turn it is, for the in-memory job store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from shared.jobs import Counts, ImageFailure, ImageState, ImageStatus, Job, JobEvent, JobState, Phase, Range
+
+#: Events of a job that are kept, and for how many seconds after its end.
+EVENTS_KEPT, EVENTS_SECONDS = 1000, 3600.0
+
+
+class FakeClock:
+    """A clock that stands still until it is told to go on."""
+
+    def __init__(self, now: float = 1_000_000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@dataclass(kw_only=True)
+class JobRecord:
+    """A job as a plain model: sets and dictionaries of its images."""
+
+    job: Job
+    state: JobState
+    phase: Phase
+    total: int
+    succeeded: set[int] = field(default_factory=set)
+    failed: dict[int, ImageFailure] = field(default_factory=dict)
+    measured: dict[int, Range] = field(default_factory=dict)
+    #: The range it was restored with.
+    common: Range | None = None
+    #: Image -> the lease it is in; image -> when it is due again; image -> attempts charged.
+    held: dict[int, str] = field(default_factory=dict)
+    retries: dict[int, float] = field(default_factory=dict)
+    attempts: dict[int, int] = field(default_factory=dict)
+    end_times: list[float] = field(default_factory=list)
+    cursor: int = 0
+    started_at: float | None = None
+    ended_at: float | None = None
+    error: ImageFailure | None = None
+    #: When it ended, if that was restored.
+    restored_end: float | None = None
+    #: The state last told, and when.
+    told: JobState | None = None
+    told_at: float = 0.0
+    events: list[JobEvent] = field(default_factory=list)
+    events_from: int = 0
+    last_event: int = 0
+
+    @property
+    def open(self) -> bool:
+        return self.state.runs or self.state is JobState.PAUSED
+
+    @property
+    def takes_outcomes(self) -> bool:
+        return self.open or (self.state is JobState.CANCELING and bool(self.held))
+
+    @property
+    def unfinished(self) -> int:
+        """Images that count against a quota."""
+        waits = self.open or self.state is JobState.UPLOADING
+        return self.total - len(self.succeeded) - len(self.failed) if waits else 0
+
+    @property
+    def kept_bytes(self) -> int:
+        return 0 if self.state is JobState.EXPIRED else self.job.bytes
+
+    @property
+    def expires(self) -> bool:
+        """Whether it may go, once it has been as it is for long."""
+        ended = self.state.ended and self.state is not JobState.EXPIRED
+        return ended or self.state in (JobState.UPLOADING, JobState.PAUSED)
+
+    @property
+    def idle_since(self) -> float:
+        return self.told_at if self.restored_end is None or not self.state.ended else self.restored_end
+
+    @property
+    def behind(self) -> set[int]:
+        """Images the present phase has nothing more to do for."""
+        passed = self.measured if self.phase is Phase.MEASURE else ()
+        return self.succeeded | self.failed.keys() | set(passed)
+
+    def fresh(self) -> list[int]:
+        behind = self.behind
+        return [index for index in range(self.cursor, self.total) if index not in behind]
+
+    def due(self, now: float) -> list[int]:
+        due = [index for index, time in self.retries.items() if time <= now]
+        return sorted(due, key=lambda index: (self.retries[index], str(index)))
+
+    def range(self) -> Range | None:
+        if self.phase is Phase.MEASURE or not (self.measured or self.common):
+            return None
+        ranges = [self.common] if self.common else list(self.measured.values())
+        return Range(low=min(r.low for r in ranges), high=max(r.high for r in ranges))
+
+    def snapshot(self, counts: Counts, now: float) -> Job:
+        return replace(
+            self.job,
+            state=self.state,
+            phase=self.phase,
+            counts=counts,
+            started_at=self.started_at,
+            ended_at=self.ended_at,
+            images_per_second=self.rate(now),
+            error=self.error,
+        )
+
+    def rate(self, now: float) -> float | None:
+        recent = [end for end in self.end_times if end > now - 30]
+        if self.state.ended or not recent:
+            return None
+        return len(recent) / max(now - max(min(recent), self.started_at or 0), 1.0)
+
+    def status(self, index: int) -> ImageStatus:
+        if index in self.succeeded:
+            return ImageStatus(index=index, state=ImageState.SUCCEEDED)
+        if index in self.failed:
+            return ImageStatus(index=index, state=ImageState.FAILED, failure=self.failed[index])
+        if self.state.ended:
+            return ImageStatus(index=index, state=ImageState.CANCELED)
+        state = ImageState.PROCESSING if index in self.held else ImageState.PENDING
+        return ImageStatus(index=index, state=state)
+
+    def indices(self) -> Iterable[int]:
+        return range(0 if self.state is JobState.EXPIRED else self.total)
+
+    # --- events ---
+
+    def begin_events(self, now: float) -> None:
+        self.events.clear()
+        self.events_from = self.last_event = int(now * 1000) * 1000
+
+    def tell(self, state: str, index: int | None = None) -> None:
+        self.last_event += 1
+        self.events.append(JobEvent(id=str(self.last_event), state=state, index=index))
+        del self.events[:-EVENTS_KEPT]
+
+    def tell_state(self, now: float) -> None:
+        """Tell the job's state if it has changed since it was told."""
+        if self.state is not self.told:
+            if self._events_ran_out(now):
+                self.events.clear()
+            self.tell(self.state)
+            self.told, self.told_at = self.state, now
+
+    def events_after(self, number: int, now: float) -> list[JobEvent]:
+        if self._events_ran_out(now):
+            return []
+        return [event for event in self.events if int(event.id) > number]
+
+    def _events_ran_out(self, now: float) -> bool:
+        return self.told is not None and self.told.ended and now > self.told_at + EVENTS_SECONDS
+
+
+@dataclass(kw_only=True)
+class LeaseRecord:
+    job_id: str
+    images: set[int]
+    expires: float
+    hand: int | None = None
+
+
+@dataclass(kw_only=True)
+class Line:
+    """Who waits to be served, by virtual time; who joins does so at the clock, never behind it."""
+
+    clock: float = 0.0
+    virtual: dict[str, float] = field(default_factory=dict)
+    waiting: set[str] = field(default_factory=set)
+
+    def join(self, name: str) -> None:
+        if name not in self.waiting:
+            self.virtual[name] = max(self.virtual.get(name, 0.0), self.clock)
+            self.waiting.add(name)
+
+    def leave(self, name: str) -> None:
+        self.waiting.discard(name)
+
+    def first(self) -> str:
+        return min(self.waiting, key=lambda name: (self.virtual[name], name))
+
+    def serve(self, name: str, cost: float) -> None:
+        self.clock = self.virtual[name]
+        self.virtual[name] += cost
+
+    def forget(self, name: str) -> None:
+        self.leave(name)
+        self.virtual.pop(name, None)
+
+
+class Turns:
+    """The line of owners and each owner's line of jobs, for the urgent jobs and for all others."""
+
+    def __init__(self) -> None:
+        self._owners = {True: Line(), False: Line()}
+        self._jobs: dict[tuple[bool, str], Line] = {}
+
+    def place(self, job: Job, has_work: bool) -> None:
+        """Let a job join its line, or leave it."""
+        owners, jobs = self._owners[job.urgent], self._line(job)
+        if has_work:
+            jobs.join(job.id)
+            owners.join(job.owner)
+            return
+        jobs.leave(job.id)
+        if not jobs.waiting:
+            owners.leave(job.owner)
+
+    def next(self) -> str | None:
+        """Return the job whose turn it is."""
+        for urgent in (True, False):
+            if self._owners[urgent].waiting:
+                return self._jobs[urgent, self._owners[urgent].first()].first()
+        return None
+
+    def serve(self, job: Job, images: int) -> None:
+        self._owners[job.urgent].serve(job.owner, images)
+        self._line(job).serve(job.id, images / job.weight)
+
+    def forget_job(self, job: Job) -> None:
+        self.place(job, has_work=False)
+        self._line(job).forget(job.id)
+
+    def forget_owner(self, owner: str) -> None:
+        for urgent in (True, False):
+            self._owners[urgent].forget(owner)
+            self._jobs.pop((urgent, owner), None)
+
+    def _line(self, job: Job) -> Line:
+        return self._jobs.setdefault((job.urgent, job.owner), Line())

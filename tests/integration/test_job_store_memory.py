@@ -1,0 +1,242 @@
+"""What the job store costs its server, and what happens when that has no more to give."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import redis
+
+from client.servers import ServerMissing, ValkeyServer
+from shared.connections import connect_redis
+from shared.errors import JobStoreFull
+from shared.job_store import RedisJobStore
+from shared.jobs import Counts, ImageFailure, ImageState, JobState, Phase, Quota, Range
+from tests.contracts.job_store import CORRUPT, ONE_RANGE, SLOW, a_created, a_job, take, work_off
+from tests.integration.test_job_store import until
+from tests.servers import OldestRedis
+from tests.store_invariants import StoredJobs
+
+
+@pytest.fixture
+def client(valkey_url: str) -> Iterator[redis.Redis]:
+    with connect_redis(valkey_url) as client:
+        yield client
+
+
+@pytest.fixture
+def store(client: redis.Redis) -> RedisJobStore:
+    return RedisJobStore(client)
+
+
+def memory_of(client: redis.Redis, job_id: str) -> int:
+    """Return the bytes of all keys of a job; every value of a hash or a stream is looked at."""
+    keys = list(client.scan_iter(f"{{fathom}}:job:{job_id}*"))
+    return sum(client.memory_usage(key, samples=0) or 0 for key in keys)
+
+
+def test_a_hundred_thousand_images_cost_little_however_they_end(store: RedisJobStore, client: redis.Redis):
+    """30 KB when it is accepted. At its end, every image but a few having failed, and one in ten for a reason
+    of its own, less than 5 MB."""
+    job = a_job(100_000)
+    store.create(job)
+    assert memory_of(client, job.id) < 32_000
+    reasons = [ImageFailure(code="image_corrupt", message=f"{CORRUPT.message} ({n})") for n in range(10_000)]
+    work_off(store, take(store, 1000))
+
+    store.restore(job, failures={index: reasons[index % 10_000] for index in range(1000, 98_000)})
+    for _ in range(2):
+        lease = take(store, 1000)
+        for index in lease.indices:
+            store.done(lease, index, failure=CORRUPT)
+
+    assert store.get(job.id).counts == Counts(total=100_000, succeeded=1000, failed=99_000)
+    assert store.images(job.id, cursor=98_000, limit=1).items[0].failure == CORRUPT
+    assert store.images(job.id, cursor=54_321, limit=1).items[0].failure == reasons[4_321]
+    assert memory_of(client, job.id) < 5_000_000
+
+
+class Counted:
+    """Counts the commands that a call costs the server, those in scripts included, and the bytes it answers."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+
+    def __call__(self, call: Callable[[], object]) -> tuple[int, int]:
+        call()  # Scripts are loaded, and connections made.
+        self._client.config_resetstat()
+        call()
+        answered = self._client.info("stats")["total_net_output_bytes"]
+        commands = self._client.info("commandstats")
+        own = ("cmdstat_info", "cmdstat_config|resetstat")
+        return sum(row["calls"] for name, row in commands.items() if name not in own), answered
+
+
+@pytest.fixture
+def counted(client: redis.Redis) -> Counted:
+    return Counted(client)
+
+
+def test_a_poll_costs_the_same_for_ten_images_and_for_a_hundred_thousand(
+    store: RedisJobStore, counted: Counted
+):
+    costs = []
+    for total in (10, 100_000):
+        job = a_job(total)
+        store.restore(job, succeeded=range(total - 3), failures={total - 2: CORRUPT})
+        take(store, 1)
+        costs.append(counted(lambda job_id=job.id: store.get(job_id)))
+
+    (few_commands, few_bytes), (many_commands, many_bytes) = costs
+    assert few_commands == many_commands <= 8
+    # The numbers have more digits.
+    assert abs(many_bytes - few_bytes) < 40
+
+
+def test_a_lease_costs_the_same_however_many_jobs_owners_and_images_there_are(
+    store: RedisJobStore, counted: Counted
+):
+    for owner in ("me", "you"):
+        a_created(store, 1000, owner=owner)
+    # Each time the first lease of a job.
+    alone, _ = counted(lambda: take(store))
+    for number in range(200):
+        a_created(store, 100_000, owner=f"owner-{number % 50}")
+
+    among_many, _ = counted(lambda: take(store))
+
+    assert among_many == alone
+
+
+def test_a_list_costs_what_it_shows(store: RedisJobStore, counted: Counted):
+    for _ in range(5):
+        a_created(store, owner="me")
+    few, _ = counted(lambda: store.list(owner="me", limit=3))
+    for number in range(200):
+        a_created(store, owner="me" if number % 2 else "you")
+
+    many, _ = counted(lambda: store.list(owner="me", limit=3))
+
+    assert many == few
+
+
+@pytest.fixture(params=[ValkeyServer, OldestRedis], ids=["valkey", "redis-6.2"])
+def small_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[redis.Redis]:
+    """A server of which a job store may use 6 MB more than it does, and not one byte beyond."""
+    try:
+        server = request.param(tmp_path).start()
+    except ServerMissing as exc:
+        pytest.skip(exc.message)
+    with connect_redis(server.url) as client:
+        client.config_set("maxmemory-policy", "noeviction")
+        client.config_set("maxmemory", client.info("memory")["used_memory"] + 6_000_000)
+        yield client
+    server.stop()
+
+
+def fill(client: redis.Redis) -> None:
+    """Use up all memory by something else, to the last byte."""
+    number = refused = 0
+    while refused < 30:
+        number += 1
+        try:
+            client.set(f"other:{number}", b"x" * (10_000 >> refused))
+        except redis.OutOfMemoryError:
+            refused += 1
+
+
+def test_a_full_server_refuses_new_jobs_and_finishes_those_it_has(small_server: redis.Redis):
+    store = RedisJobStore(small_server, retry_delays=(0.01,))
+    running, waiting = a_created(store, 100), a_created(store, 0, state=JobState.UPLOADING)
+    other, passes = a_created(store, 100, owner="other"), a_created(store, 20, options=ONE_RANGE)
+    small_server.script_flush()
+    fill(small_server)
+
+    for call in (lambda: store.create(a_job()), lambda: store.admit("anyone", 1, quota=Quota())):
+        with pytest.raises(JobStoreFull):
+            call()
+    assert len(store.list().items) == 4
+
+    store.register_worker("worker", 1)
+    assert store.acquire("house", "worker", 5)
+    assert not store.is_reconciled()
+    store.mark_reconciled()
+    assert store.is_reconciled()
+    store.start(waiting, total=50)
+    store.cancel(other)
+    lease = take(store, 4)
+    assert store.renew(lease, in_hand=0) is JobState.PROCESSING
+    assert store.charge(lease, lease.indices[0], SLOW) is JobState.PROCESSING
+    store.give_back(lease)
+    while store.pending_chunks(8, at_most=1):
+        lease = take(store)
+        for index in lease.indices:
+            if lease.phase is Phase.MEASURE:
+                store.measured(lease, index, Range(low=0, high=1))
+            else:
+                store.done(lease, index, failure=CORRUPT if index == 3 else None)
+        time.sleep(0.005)
+    assert [image.index for image in store.failures(running)] == [3]
+    assert store.images(waiting, state=ImageState.SUCCEEDED, limit=3).next_cursor == "4"
+    assert store.events(running).events[-1].state == "finalizing"
+    while job_id := store.claim_finalize():
+        store.finish(job_id, JobState.CANCELED if job_id == other else JobState.PARTIAL)
+
+    assert {job.id: job.counts for job in store.list().items} == {
+        running: Counts(total=100, succeeded=99, failed=1),
+        waiting: Counts(total=50, succeeded=49, failed=1),
+        passes: Counts(total=20, succeeded=19, failed=1, measured=20),
+        other: Counts(total=100),
+    }
+    assert store.retry(running).state is JobState.QUEUED
+    store.pause(running)
+    store.expire(running)
+    store.restore(a_job(10), succeeded=range(5))
+    StoredJobs(small_server).check()
+    with pytest.raises(JobStoreFull):
+        store.create(a_job())
+
+
+def test_a_store_that_was_full_takes_jobs_again_when_some_are_deleted(small_server: redis.Redis):
+    store = RedisJobStore(small_server)
+    ids: list[str] = []
+    with suppress(JobStoreFull):
+        while len(ids) < 1000:
+            ids.append(a_created(store, 100_000))
+    memory = small_server.info("memory")
+    # There is room left for what these jobs are going to need.
+    assert 20 < len(ids) < 1000
+    assert 0.88 < memory["used_memory"] / memory["maxmemory"] < 0.93
+    assert small_server.set("a ticket", b"x" * 1000)
+
+    for job_id in ids[:20]:
+        store.delete(job_id)
+
+    def accepts() -> bool:
+        try:
+            store.admit("anyone", 1, quota=Quota())
+        except JobStoreFull:
+            return False
+        return True
+
+    # What is deleted is freed in the background.
+    until(accepts)
+    a_created(store, 100_000)
+
+
+def test_the_share_of_memory_for_new_jobs_may_be_chosen(small_server: redis.Redis):
+    memory = small_server.info("memory")
+    present = memory["used_memory"] / memory["maxmemory"]
+
+    with pytest.raises(JobStoreFull):
+        RedisJobStore(small_server, full_above=present / 2).create(a_job())
+    RedisJobStore(small_server, full_above=present * 2).create(a_job())
+
+
+def test_a_server_without_a_limit_is_never_full(client: redis.Redis, store: RedisJobStore):
+    assert client.info("memory")["maxmemory"] == 0
+
+    store.admit("anyone", 1, quota=Quota())

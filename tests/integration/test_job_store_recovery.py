@@ -1,0 +1,279 @@
+"""Restoring jobs on a real Valkey, beside others and in spite of them, and knowing when that is needed."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import redis
+
+from client.servers import ValkeyServer
+from shared.connections import connect_redis
+from shared.errors import InvalidTransition, JobNotFound, JobStoreUnavailable
+from shared.job_store import RESTORE_AT_ONCE, RedisJobStore
+from shared.jobs import Counts, Job, JobState, Phase, Range
+from tests.conftest import start_or_skip
+from tests.contracts.job_store import CORRUPT, ONE_RANGE, a_created, a_job, take, work_off
+from tests.integration.test_job_store import bits, until
+from tests.store_invariants import StoredJobs
+
+
+@pytest.fixture
+def client(valkey_url: str) -> Iterator[redis.Redis]:
+    with connect_redis(valkey_url) as client:
+        yield client
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[ValkeyServer]:
+    """A Valkey that a test may stop."""
+    server = start_or_skip(ValkeyServer(tmp_path / "valkey"))
+    yield server
+    server.stop()
+
+
+def test_restoring_a_job_that_others_work_on_ends_every_image_once(valkey_url: str, client: redis.Redis):
+    store = RedisJobStore(client)
+    job = a_job(3000)
+    store.create(job)
+    known = range(0, 3000, 3)
+
+    def work(worker: int) -> int:
+        images = 0
+        with connect_redis(valkey_url) as own:
+            mine = RedisJobStore(own)
+            while mine.get(job.id).state is not JobState.FINALIZING:
+                if (lease := mine.lease(f"worker {worker}", limit=7)) is not None:
+                    images += len(lease.indices)
+                    work_off(mine, lease)
+        return images
+
+    def restore(_: int) -> None:
+        with connect_redis(valkey_url) as own:
+            RedisJobStore(own).restore(job, succeeded=known, failures={1: CORRUPT})
+
+    with ThreadPoolExecutor(6) as pool:
+        workers = [pool.submit(work, number) for number in range(4)]
+        list(pool.map(restore, range(2)))
+        worked = sum(worker.result() for worker in workers)
+
+    counts = store.get(job.id).counts
+    assert counts.pending == 0
+    assert counts == bits(client, job.id)
+    # Two thirds must be worked on; of the others none that was not taken before it was known.
+    assert 1999 <= worked < 3000
+    StoredJobs(client).check()
+
+
+def test_a_job_deleted_while_it_is_restored_stays_deleted(client: redis.Redis):
+    deleted = a_job(2000)
+
+    class Deleting(redis.Redis):
+        """Deletes the job before the third part of it is restored."""
+
+        scripts = 0
+
+        def evalsha(self, sha: str, numkeys: int, *args: object) -> object:  # type: ignore[override]
+            if self.scripts == 3:
+                RedisJobStore(client).delete(deleted.id)
+            answer = super().evalsha(sha, numkeys, *args)  # type: ignore[arg-type]
+            self.scripts += 1
+            return answer
+
+    deleting = Deleting(connection_pool=client.connection_pool)
+
+    RedisJobStore(deleting).restore(deleted, succeeded=range(2000))
+
+    assert deleting.scripts == 4
+    assert RedisJobStore(client).list().items == ()
+    StoredJobs(client).check()
+
+
+def test_a_restore_that_was_cut_short_is_carried_on_by_the_next(client: redis.Redis):
+    job = a_job(2000)
+
+    class Dying(redis.Redis):
+        scripts = 0
+
+        def evalsha(self, sha: str, numkeys: int, *args: object) -> object:  # type: ignore[override]
+            if self.scripts == 3:
+                raise redis.ConnectionError
+            answer = super().evalsha(sha, numkeys, *args)  # type: ignore[arg-type]
+            self.scripts += 1
+            return answer
+
+    with pytest.raises(JobStoreUnavailable):
+        RedisJobStore(Dying(connection_pool=client.connection_pool)).restore(job, succeeded=range(1999))
+    store = RedisJobStore(client)
+    # It hands out nothing that may be done already.
+    assert store.get(job.id).counts.succeeded == 2 * RESTORE_AT_ONCE
+    assert store.lease("worker", limit=8) is None
+
+    store.restore(job, succeeded=range(1999))
+
+    assert store.get(job.id).counts == Counts(total=2000, succeeded=1999)
+    assert take(store).indices == (1999,)
+    StoredJobs(client).check()
+
+
+def test_a_restore_goes_in_steps_that_hold_up_nobody(client: redis.Redis):
+    steps: list[int] = []
+
+    class Watching(redis.Redis):
+        def evalsha(self, sha: str, numkeys: int, *args: object) -> object:  # type: ignore[override]
+            steps.append(len(args))
+            return super().evalsha(sha, numkeys, *args)  # type: ignore[arg-type]
+
+    watching = RedisJobStore(Watching(connection_pool=client.connection_pool))
+
+    watching.restore(a_job(20_000), succeeded=range(0, 20_000, 2), failures={1: CORRUPT})
+
+    # A root, a job, whether it has ended; then each image and its outcome.
+    assert max(steps) <= 3 + 2 * RESTORE_AT_ONCE <= 1003
+    assert len(steps) >= 10_001 / RESTORE_AT_ONCE + 2
+
+
+VERBS = ("pause", "resume", "resume", "cancel", "retry", "expire", "delete", "finish")
+
+
+class Hammer:
+    """Asks everything of a few jobs at random, restoring them among other things."""
+
+    def __init__(self, url: str, jobs: list[Job], seed: int) -> None:
+        self._url = url
+        self._jobs = jobs
+        self._chance = random.Random(seed)
+
+    def __call__(self) -> None:
+        with connect_redis(self._url) as client:
+            store = RedisJobStore(client, retry_delays=(0.01,))
+            for _ in range(150):
+                # What the job's state does not allow is refused, and a job may be gone.
+                with suppress(InvalidTransition, JobNotFound):
+                    self._chance.choice((self._restore, self._work, self._work, self._work, self._ask))(store)
+
+    def _restore(self, store: RedisJobStore) -> None:
+        job, chance = self._chance.choice(self._jobs), self._chance
+        state = chance.choice([JobState.QUEUED] * 6 + [JobState.PARTIAL, JobState.PAUSED])
+        known = chance.sample(range(job.counts.total), job.counts.total // 4)
+        store.restore(
+            replace(job, state=state), succeeded=known[1:], failures=dict.fromkeys(known[:1], CORRUPT)
+        )
+
+    def _work(self, store: RedisJobStore) -> None:
+        if (lease := store.lease("worker", limit=9)) is None:
+            return
+        for index in self._chance.sample(lease.indices, len(lease.indices)):
+            if lease.phase is Phase.MEASURE:
+                store.measured(lease, index, Range(low=0, high=1))
+            elif self._chance.random() < 0.05:
+                store.charge(lease, index, CORRUPT)
+            elif self._chance.random() < 0.9:
+                store.done(lease, index)
+        store.give_back(lease)
+
+    def _ask(self, store: RedisJobStore) -> None:
+        verb, job_id = self._chance.choice(VERBS), self._chance.choice(self._jobs).id
+        if verb == "finish":
+            job_id = store.claim_finalize() or job_id
+            store.finish(job_id, JobState.CANCELED)
+        else:
+            getattr(store, verb)(job_id)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_is_asked_beside_restores_leaves_all_that_is_kept_twice_in_agreement(
+    valkey_url: str, client: redis.Redis, seed: int
+):
+    kinds = [{}, {"options": ONE_RANGE, "owner": "me"}, {"owner": "me", "urgent": True}, {"bytes": 5}]
+    jobs = [a_job(600, **kind) for kind in kinds]
+
+    with ThreadPoolExecutor(6) as pool:
+        hammers = [pool.submit(Hammer(valkey_url, jobs, 10 * seed + number)) for number in range(6)]
+        for hammer in hammers:
+            hammer.result()
+
+    RedisJobStore(client).pending_chunks(8, at_most=9)
+    StoredJobs(client).check()
+
+
+class TestReconciled:
+    """Whether the jobs were compared with the object store is forgotten with whatever may be wrong then."""
+
+    @pytest.fixture
+    def own_store(self, own_server: ValkeyServer) -> Iterator[RedisJobStore]:
+        with connect_redis(own_server.url) as client:
+            store = RedisJobStore(client)
+            assert not store.is_reconciled()
+            store.mark_reconciled()
+            assert store.is_reconciled()
+            yield store
+
+    def test_another_process_sees_it(self, own_server: ValkeyServer, own_store: RedisJobStore) -> None:
+        with connect_redis(own_server.url) as client:
+            assert RedisJobStore(client).is_reconciled()
+
+    def test_by_a_restart(self, own_server: ValkeyServer, own_store: RedisJobStore) -> None:
+        job_id = a_created(own_store)
+        own_server.stop()
+        own_server.start()
+
+        assert not own_store.is_reconciled()
+        assert own_store.get(job_id).counts == Counts(total=10)
+        own_store.mark_reconciled()
+        assert own_store.is_reconciled()
+
+    def test_by_a_loss_of_all_data(self, own_server: ValkeyServer, own_store: RedisJobStore) -> None:
+        with connect_redis(own_server.url) as client:
+            client.flushall()
+
+        assert not own_store.is_reconciled()
+
+    def test_by_a_loss_of_all_data_while_they_are_compared(
+        self, own_server: ValkeyServer, own_store: RedisJobStore
+    ) -> None:
+        with connect_redis(own_server.url) as client:
+            client.flushall()
+            assert not own_store.is_reconciled()
+            client.flushall()
+            # Another one asks, too.
+            assert not RedisJobStore(client).is_reconciled()
+
+        own_store.mark_reconciled()
+
+        assert not own_store.is_reconciled()
+
+    def test_by_an_older_copy(self, own_server: ValkeyServer, own_store: RedisJobStore) -> None:
+        own_server.stop()
+        copy = own_server.data_dir.with_name("copy")
+        shutil.copytree(own_server.data_dir, copy)
+        own_server.start()
+        own_store.is_reconciled()
+        own_store.mark_reconciled()
+        own_server.stop()
+        shutil.rmtree(own_server.data_dir)
+        shutil.copytree(copy, own_server.data_dir)
+        own_server.start()
+
+        assert not own_store.is_reconciled()
+
+    def test_by_a_failover(self, own_server: ValkeyServer, own_store: RedisJobStore, tmp_path: Path) -> None:
+        replica = start_or_skip(ValkeyServer(tmp_path / "replica"))
+        try:
+            with connect_redis(own_server.url) as client:
+                client.config_set("repl-diskless-sync-delay", 0)
+            with connect_redis(replica.url) as client:
+                client.replicaof("127.0.0.1", str(own_server.port))
+                until(lambda: client.get("{fathom}:reconciled"))
+                own_server.stop()
+                client.replicaof("NO", "ONE")
+
+                assert not RedisJobStore(client).is_reconciled()
+        finally:
+            replica.stop()
