@@ -83,3 +83,8 @@ def redis_errors() -> Iterator[None]:
         if code and code[1] in _NOT_NOW:
             raise JobStoreUnavailable from exc
         raise
+
+
+def is_out_of_memory(exc: BaseException | None) -> bool:
+    """Tell whether an error, such as one that Celery wrapped, is Redis' refusal for lack of memory."""
+    return isinstance(exc, OutOfMemoryError)

@@ -49,6 +49,11 @@ _HEIF_BRANDS = frozenset(
 )
 
 
+def media_type(found: Format) -> str:
+    """Return the media type of a format; `image/` and the name is the registered one for all of them."""
+    return f"image/{found}"
+
+
 def sniff_format(head: bytes) -> Format | None:
     """Tell a picture's format from its first HEAD_BYTES bytes; None if it is none Fathom reads."""
     for signature, found in _SIGNATURES:

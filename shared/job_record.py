@@ -1,43 +1,141 @@
-"""`job.json`: a job as it was accepted, from which it can be recorded anew on an empty Redis."""
+"""A job in the object store, from which it can be recorded anew on an empty Redis.
+
+`job.json` is the job as it was accepted, `result.json` its end.
+"""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
-from shared.jobs import Counts, Job, JobState, Phase
+from shared.jobs import ANYONE, Counts, ImageFailure, Job, JobState, Phase, Webhook
 from shared.options import Options
 
 
 def encode_job(job: Job) -> bytes:
-    """Return what does not change about a job, as JSON."""
+    """Return what does not change about a job, and the state it was accepted in, as JSON."""
     record = {
         "id": job.id,
+        "state": job.state,
         "total": job.counts.total,
         "options": job.options.to_json(),
         "created_at": job.created_at,
         "weight": job.weight,
+        "owner": job.owner,
+        "bytes": job.bytes,
+        "urgent": job.urgent,
+        "title": job.title,
+        "gathered": job.gathered,
+        "webhook": job.webhook.to_json() if job.webhook else None,
     }
     return json.dumps(record).encode()
 
 
-def decode_job(data: bytes, *, state: JobState = JobState.QUEUED) -> Job:
-    """Return the job as it was when accepted, in the state given.
+def decode_job(data: bytes) -> Job:
+    """Return the job as it was when accepted. Records of earlier versions lack some of it.
 
-    Raises InvalidOptions if its options are no longer known.
+    Raises InvalidOptions if its options are no longer known, and KeyError, TypeError or
+    ValueError for what is no record of a job.
     """
     record = json.loads(data)
     return new_job(
         record["id"],
         total=record["total"],
         options=Options.parse(record["options"]),
-        state=state,
+        state=JobState(record.get("state", JobState.QUEUED)),
         created_at=record["created_at"],
-        weight=record["weight"],
+        weight=record.get("weight", 1.0),
+        owner=record.get("owner", ANYONE),
+        bytes=record.get("bytes", 0),
+        urgent=record.get("urgent", False),
+        title=record.get("title", ""),
+        gathered=record.get("gathered", False),
+        webhook=Webhook.from_json(record["webhook"]) if record.get("webhook") else None,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobResult:
+    """How a job ended. Times are seconds since the epoch, by the job store's clock."""
+
+    job_id: str
+    state: JobState
+    counts: Counts
+    created_at: float
+    started_at: float | None
+    ended_at: float | None
+    error: ImageFailure | None = None
+
+    @classmethod
+    def of(cls, job: Job, state: JobState, *, ended_at: float, error: ImageFailure | None = None) -> Self:
+        return cls(
+            job_id=job.id,
+            state=state,
+            counts=job.counts,
+            created_at=job.created_at,
+            started_at=job.started_at,
+            ended_at=ended_at,
+            error=error,
+        )
+
+    def applied_to(self, job: Job) -> Job:
+        """Return a job as it was accepted with the end it came to."""
+        return replace(
+            job,
+            state=self.state,
+            counts=replace(job.counts, total=self.counts.total),
+            phase=Phase.RENDER,
+            started_at=self.started_at,
+            ended_at=self.ended_at,
+            error=self.error,
+        )
+
+
+def encode_result(result: JobResult) -> bytes:
+    """Return `result.json`: the job's commit point."""
+    counts, error = result.counts, result.error
+    record: dict[str, Any] = {
+        "id": result.job_id,
+        "state": result.state,
+        "created_at": result.created_at,
+        "started_at": result.started_at,
+        "ended_at": result.ended_at,
+        "counts": {"total": counts.total, "succeeded": counts.succeeded, "failed": counts.failed},
+        "error": {"code": error.code, "message": error.message} if error else None,
+    }
+    return json.dumps(record).encode()
+
+
+def decode_result(data: bytes) -> JobResult:
+    """Read what `encode_result` wrote; results of earlier versions lack the times and the error."""
+    record = json.loads(data)
+    error = record.get("error")
+    return JobResult(
+        job_id=record["id"],
+        state=JobState(record["state"]),
+        counts=Counts(**record["counts"]),
+        created_at=record["created_at"],
+        started_at=record.get("started_at"),
+        ended_at=record.get("ended_at"),
+        error=ImageFailure(**error) if error else None,
     )
 
 
 def new_job(
-    job_id: str, *, total: int, options: Options, state: JobState, created_at: float, weight: float = 1.0
+    job_id: str,
+    *,
+    total: int,
+    options: Options,
+    state: JobState,
+    created_at: float,
+    weight: float = 1.0,
+    owner: str = ANYONE,
+    bytes: int = 0,
+    urgent: bool = False,
+    title: str = "",
+    gathered: bool = False,
+    webhook: Webhook | None = None,
 ) -> Job:
     """Return a job of which nothing is done; one normalised as a whole is measured first."""
     return Job(
@@ -48,4 +146,10 @@ def new_job(
         created_at=created_at,
         phase=Phase.MEASURE if options.normalize == "job" else Phase.RENDER,
         weight=weight,
+        owner=owner,
+        bytes=bytes,
+        urgent=urgent,
+        title=title,
+        gathered=gathered,
+        webhook=webhook,
     )

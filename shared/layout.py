@@ -5,6 +5,13 @@ from __future__ import annotations
 from shared.options import HeatmapFormat, Options, Output
 
 SIDECAR = "depth.json"
+#: API keys, one object each.
+KEYS = "keys/"
+
+
+def api_key(key_id: str) -> str:
+    """An API key: its scopes, its bounds and the hash of its secret."""
+    return f"{KEYS}{key_id}.json"
 
 
 def job_prefix(job_id: str) -> str:
@@ -21,6 +28,40 @@ def manifest(job_id: str) -> str:
     return f"jobs/{job_id}/manifest.jsonl"
 
 
+def manifest_index(job_id: str) -> str:
+    """Where each line of the manifest begins."""
+    return f"jobs/{job_id}/manifest.index"
+
+
+def archives_prefix(job_id: str) -> str:
+    """The archives of a job, which are gone once they are expanded."""
+    return f"jobs/{job_id}/archives/"
+
+
+def archive(job_id: str, first: int) -> str:
+    """An archive, by the index of its first photo."""
+    return f"jobs/{job_id}/archives/{first}.zip"
+
+
+def sources(job_id: str) -> str:
+    """One JSON line a source, as submitted, of a job whose sources are to be listed."""
+    return f"jobs/{job_id}/sources.jsonl"
+
+
+def skipped(job_id: str) -> str:
+    """Files in archives and below prefixes that are no photos: how many, and the first names."""
+    return f"jobs/{job_id}/skipped.json"
+
+
+def deliveries_prefix(job_id: str) -> str:
+    return f"jobs/{job_id}/deliveries/"
+
+
+def delivery(job_id: str, message_id: str) -> str:
+    """What became of a webhook's message in the end."""
+    return f"jobs/{job_id}/deliveries/{message_id}.json"
+
+
 def inputs_prefix(job_id: str) -> str:
     return f"jobs/{job_id}/inputs/"
 
@@ -33,8 +74,37 @@ def output(job_id: str, index: int, file_name: str) -> str:
     return f"jobs/{job_id}/outputs/{index}/{file_name}"
 
 
+def intent(job_id: str) -> str:
+    """What a client asked of the job last, so that it holds even if Redis is lost."""
+    return f"jobs/{job_id}/intent.json"
+
+
+def is_input(key: str) -> bool:
+    """Return whether a key is that of a photo."""
+    return key.startswith("jobs/") and key.split("/")[2:3] == ["inputs"]
+
+
+def is_output(key: str) -> bool:
+    """Return whether a key is that of a result."""
+    return key.startswith("jobs/") and key.split("/")[2:3] == ["outputs"]
+
+
 def failures(job_id: str) -> str:
+    """Why images failed, one JSON line each; written at the job's end."""
     return f"jobs/{job_id}/failures.jsonl"
+
+
+def failures_prefix(job_id: str) -> str:
+    """Where the reasons of failed images lie one by one until the job's end."""
+    return f"jobs/{job_id}/failures/"
+
+
+def failure(job_id: str, index: int) -> str:
+    return f"jobs/{job_id}/failures/{index}.json"
+
+
+def outputs_prefix(job_id: str) -> str:
+    return f"jobs/{job_id}/outputs/"
 
 
 def result(job_id: str) -> str:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
+
+from shared.redaction import Redactor
+
+#: At their level DEBUG they write down every request to S3, signature and all.
+_TALKATIVE = ("boto3", "botocore", "s3transfer", "urllib3")
 
 _context: ContextVar[Mapping[str, Any]] = ContextVar("fathom_log_context", default=MappingProxyType({}))
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -26,22 +31,37 @@ def log_context(**fields: Any) -> Iterator[None]:
         _context.reset(token)
 
 
-def configure_logging(level: str, fmt: str) -> None:
+def configure_logging(level: str, fmt: str, *, secrets: Iterable[str] = ()) -> None:
     """Log to standard error: as JSON lines, or as text for a person at a terminal.
 
-    `fmt` is `json`, `text`, or `auto`, which decides by whether stderr is a terminal.
+    `fmt` is `json`, `text`, or `auto`, which decides by whether stderr is a terminal. None of
+    the `secrets` gets into the log, nor what looks like one.
     """
     as_json = fmt == "json" or (fmt == "auto" and not sys.stderr.isatty())
     handler = logging.StreamHandler()
-    handler.setFormatter(JsonFormatter() if as_json else TextFormatter())
+    handler.setFormatter(_Redacting(JsonFormatter() if as_json else TextFormatter(), Redactor(secrets)))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.INFO)
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
     extra = {k: v for k, v in vars(record).items() if k not in _STANDARD}
     return {**_context.get(), **extra}
+
+
+class _Redacting(logging.Formatter):
+    """Another formatter's lines, without secrets."""
+
+    def __init__(self, inner: logging.Formatter, redactor: Redactor) -> None:
+        super().__init__()
+        self._inner = inner
+        self._redactor = redactor
+
+    def format(self, record: logging.LogRecord) -> str:
+        return self._redactor.redact(self._inner.format(record))
 
 
 class JsonFormatter(logging.Formatter):

