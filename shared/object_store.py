@@ -20,6 +20,7 @@ from botocore.config import Config
 from botocore.parsers import ResponseParserError
 
 from shared.errors import (
+    BucketNotFound,
     FathomError,
     ObjectExists,
     ObjectNotFound,
@@ -36,6 +37,9 @@ logger = getLogger(__name__)
 
 OCTETS = "application/octet-stream"
 CHUNK_BYTES = 256 * 1024
+#: Seconds without a byte from the server after which a call has failed: a server that hangs is
+#: away. The time that a body takes to be sent, however slowly, does not count.
+READ_TIMEOUT = 15.0
 
 #: Streams above this go up in parts of this size, one at a time; S3 wants at least 5 MiB.
 _PART_BYTES = 8 * 2**20
@@ -60,7 +64,6 @@ _DENIED = (boto.NoCredentialsError, boto.PartialCredentialsError)
 _UNAVAILABLE_CODES = {
     "ConditionalRequestConflict",
     "InternalError",
-    "NoSuchBucket",
     "NoSuchUpload",
     "OperationAborted",
     "RequestTimeout",
@@ -91,8 +94,12 @@ class S3ObjectStore:
         self._presign_seconds = presign_seconds
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> Self:
-        """Build the store; nothing is sent yet."""
+    def from_settings(cls, settings: Settings, *, attempts: int = 3) -> Self:
+        """Build the store; nothing is sent yet.
+
+        A call that fails is tried `attempts` times in all. Who waits for the store by other
+        means, as workers do, is better served by one: then every failure is told at once.
+        """
         session = boto3.session.Session(
             aws_access_key_id=settings.s3_access_key,
             aws_secret_access_key=settings.s3_secret_key,
@@ -100,11 +107,21 @@ class S3ObjectStore:
         )
         internal, public = settings.s3_endpoint_url, settings.s3_public_url
         return cls(
-            client=_build_client(session, internal, read_timeout=60, attempts=3),
+            client=_build_client(session, internal, read_timeout=READ_TIMEOUT, attempts=attempts),
             probe=_build_client(session, internal, read_timeout=5, attempts=1),
-            public=_build_client(session, public, read_timeout=60, attempts=3) if public else None,
+            public=_build_client(session, public, read_timeout=5, attempts=1) if public else None,
             bucket=settings.s3_bucket,
             presign_seconds=settings.presign_seconds,
+        )
+
+    def in_bucket(self, bucket: str) -> S3ObjectStore:
+        """Return another bucket of the same server, over the same connections."""
+        return S3ObjectStore(
+            client=self._client,
+            probe=self._probe,
+            public=self._public,
+            bucket=bucket,
+            presign_seconds=self._presign_seconds,
         )
 
     def close(self) -> None:
@@ -189,7 +206,21 @@ class S3ObjectStore:
         with _translated(prefix):
             for page in pages:
                 for entry in page.get("Contents", ()):
-                    yield ObjectInfo(key=entry["Key"], size=entry["Size"])
+                    modified_at = entry["LastModified"].timestamp()
+                    yield ObjectInfo(key=entry["Key"], size=entry["Size"], modified_at=modified_at)
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        """Yield the names of the folders directly below `prefix`, each once, without listing them.
+
+        Objects directly below it are left out; a folder may be empty by now.
+        """
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self._bucket, Prefix=prefix, Delimiter="/"
+        )
+        with _translated(prefix):
+            for page in pages:
+                for entry in page.get("CommonPrefixes", ()):
+                    yield entry["Prefix"][len(prefix) :].rstrip("/")
 
     def delete(self, key: str) -> None:
         """Delete an object; a missing one is no error."""
@@ -365,6 +396,8 @@ def _translated(key: str = "") -> Iterator[None]:
 
 
 def _translate(code: str, status: int, key: str) -> FathomError | None:
+    if code == "NoSuchBucket":
+        return BucketNotFound(_with_reason(BucketNotFound, code))
     if code in _UNAVAILABLE_CODES:
         return ObjectStoreUnavailable(_with_reason(ObjectStoreUnavailable, code))
     if code in _DENIED_CODES or status in (401, 403):

@@ -9,13 +9,16 @@ from __future__ import annotations
 from celery import Celery
 from kombu.exceptions import OperationalError
 
-from shared.errors import JobStoreUnavailable
+from shared.connections import is_out_of_memory, redis_errors
+from shared.errors import JobStoreFull, JobStoreUnavailable
 from shared.settings import Settings
 
 WORK = "worker.tasks.work"
 QUEUE = "fathom"
 
-#: Seconds that a ticket may take beside the longest an image may, before its worker is asked to
+#: Seconds for which a child may go on with one ticket when it cannot leave another behind.
+LONGEST = 1800
+#: Seconds that a ticket may take beyond that and the longest an image may, before its child is asked to
 #: stop; and after that, before it is killed. Both are a last resort: workers mind the time themselves.
 SOFT_LIMIT, HARD_LIMIT = 30, 30
 
@@ -29,14 +32,15 @@ def create_celery_app(settings: Settings) -> Celery:
         task_reject_on_worker_lost=True,
         task_retry_on_worker_lost=True,
         task_ignore_result=True,
-        task_soft_time_limit=settings.image_seconds + SOFT_LIMIT,
-        task_time_limit=settings.image_seconds + SOFT_LIMIT + HARD_LIMIT,
+        task_soft_time_limit=LONGEST + settings.image_seconds + SOFT_LIMIT,
+        task_time_limit=LONGEST + settings.image_seconds + SOFT_LIMIT + HARD_LIMIT,
         task_serializer="json",
         accept_content=["json"],
         worker_prefetch_multiplier=1,
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
-        worker_soft_shutdown_timeout=20,
+        # Told twice to stop, a worker waits so long for its children, who have handed over by then.
+        worker_soft_shutdown_timeout=3,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_transport_options={
@@ -61,13 +65,16 @@ class CeleryTickets:
     def publish(self, count: int) -> None:
         """Publish `count` tickets over one connection.
 
-        Raises JobStoreUnavailable if the broker does not take them.
+        Raises JobStoreUnavailable if the broker does not take them, and JobStoreFull if it
+        has no memory for them.
         """
         try:
-            with self._app.producer_or_acquire() as producer:
+            with redis_errors(), self._app.producer_or_acquire() as producer:
                 for _ in range(count):
                     self._app.send_task(WORK, producer=producer, retry=False)
         except (OperationalError, OSError) as exc:
+            if is_out_of_memory(exc.__cause__):
+                raise JobStoreFull from exc
             raise JobStoreUnavailable("The ticket queue (Redis) cannot be reached.") from exc
 
     def depth(self) -> int:
@@ -76,7 +83,7 @@ class CeleryTickets:
         Raises JobStoreUnavailable if the broker does not answer.
         """
         try:
-            with self._app.connection_or_acquire() as connection:
+            with redis_errors(), self._app.connection_or_acquire() as connection:
                 # Declaring a queue that is there changes nothing and tells its length.
                 declared = connection.default_channel.queue_declare(queue=QUEUE, durable=True)
                 return int(declared.message_count)

@@ -9,4 +9,5 @@ from worker.lifecycle import connect_signals
 settings = Settings.from_environ()
 app = create_celery_app(settings)
 app.conf.include = ["worker.tasks"]
+app.conf.worker_consumer = "worker.consumer:PatientConsumer"
 connect_signals(app, settings)

@@ -10,10 +10,15 @@ import json
 from collections.abc import Iterator
 
 from shared import layout
+from shared.chores import Chores, notify_id
 from shared.errors import ObjectNotFound
-from shared.jobs import Counts, Job, JobState
-from shared.manifest import decode_manifest
+from shared.job_record import JobResult, encode_result
+from shared.jobs import Counts, Job, JobState, Source
+from shared.manifest import read_sources
 from shared.ports import JobStore, ObjectStore
+
+#: Lines of a manifest read at once.
+_BLOCK = 1000
 
 
 def end_state(state: JobState, counts: Counts) -> JobState:
@@ -25,16 +30,27 @@ def end_state(state: JobState, counts: Counts) -> JobState:
     return JobState.PARTIAL if counts.succeeded else JobState.FAILED
 
 
-def finalize(job_id: str, jobs: JobStore, objects: ObjectStore) -> JobState:
+def finalize(job_id: str, jobs: JobStore, objects: ObjectStore, chores: Chores | None = None) -> JobState:
     """Write a job's failures and result, set its end state and return it.
+
+    With `chores`, the job's webhook will be told, also if this worker dies half-way.
 
     Raises JobNotFound if the job was deleted meanwhile, Unavailable if a store is away.
     """
     job = jobs.get(job_id)
-    state = end_state(job.state, job.counts)
+    if job.state not in (JobState.FINALIZING, JobState.CANCELING):
+        # Somebody else was faster, and it may have been retried since.
+        return job.state
+    state = JobState.FAILED if job.error else end_state(job.state, job.counts)
     _put_failures(job, jobs, objects)
-    objects.put(layout.result(job_id), _result(job, state), content_type="application/json")
+    result = JobResult.of(job, state, ended_at=jobs.now(), error=job.error)
+    objects.put(layout.result(job_id), encode_result(result), content_type="application/json")
+    if chores is not None and job.webhook is not None:
+        # Before the end is set, so that none goes untold; who is woken waits for it.
+        chores.wake(notify_id(job_id))
     jobs.finish(job_id, state)
+    # All of them are in `failures.jsonl` now.
+    objects.delete_prefix(layout.failures_prefix(job_id))
     return state
 
 
@@ -48,13 +64,13 @@ def _put_failures(job: Job, jobs: JobStore, objects: ObjectStore) -> None:
 
 
 def _failure_lines(job_id: str, jobs: JobStore, objects: ObjectStore) -> Iterator[str]:
-    names = _names(job_id, objects)
+    names = _Names(job_id, objects)
     for image in jobs.failures(job_id):
         failure = image.failure
         yield json.dumps(
             {
                 "index": image.index,
-                "name": names.get(image.index),
+                "name": names.find(image.index),
                 "code": failure.code if failure else None,
                 "message": failure.message if failure else None,
             },
@@ -62,24 +78,24 @@ def _failure_lines(job_id: str, jobs: JobStore, objects: ObjectStore) -> Iterato
         )
 
 
-def _names(job_id: str, objects: ObjectStore) -> dict[int, str]:
-    try:
-        manifest = decode_manifest(objects.get(layout.manifest(job_id)))
-    except ObjectNotFound:
-        # The job is being deleted; its result will go with it.
-        return {}
-    return {source.index: source.name for source in manifest}
+class _Names:
+    """Names of images, asked for by index in order; a part of the manifest is in memory at a time."""
 
+    def __init__(self, job_id: str, objects: ObjectStore) -> None:
+        self._job_id = job_id
+        self._objects = objects
+        self._block: tuple[int, tuple[Source, ...]] = (-1, ())
 
-def _result(job: Job, state: JobState) -> bytes:
-    result = {
-        "id": job.id,
-        "state": state,
-        "created_at": job.created_at,
-        "counts": {
-            "total": job.counts.total,
-            "succeeded": job.counts.succeeded,
-            "failed": job.counts.failed,
-        },
-    }
-    return json.dumps(result).encode()
+    def find(self, index: int) -> str | None:
+        """Return an image's name; None if the job is being deleted, and its result with it."""
+        number, place = divmod(index, _BLOCK)
+        if number != self._block[0]:
+            self._block = (number, self._read(number))
+        sources = self._block[1]
+        return sources[place].name if place < len(sources) else None
+
+    def _read(self, number: int) -> tuple[Source, ...]:
+        try:
+            return read_sources(self._objects, self._job_id, number * _BLOCK, (number + 1) * _BLOCK)
+        except ObjectNotFound:
+            return ()

@@ -11,13 +11,22 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from shared.errors import TimedOut
+from shared.errors import ImageError, OutOfMemory, TimedOut
 from shared.jobs import ImageFailure, JobState, Lease
 from shared.logs import log_context
 from shared.ports import JobStore
-from worker.backoff import INFRASTRUCTURE
+from worker.breaker import Breakers
+from worker.infrastructure import INFRASTRUCTURE
+from worker.station import Station
 
 logger = logging.getLogger(__name__)
+
+_ENDING = {"action": "end_process"}
+
+#: Seconds between looks at the image in hand.
+TICK = 0.2
+#: Seconds that the image in hand has for its end once this worker is to stop; then others may have it.
+FAREWELL = 0.5
 
 
 def end_this_process() -> None:
@@ -28,9 +37,10 @@ def end_this_process() -> None:
 class LeaseKeeper:
     """Holds a lease while it is worked off; use it as a context manager.
 
-    A thread renews the lease every third of its length. It also watches the image
-    in hand: one that takes longer than `image_seconds` is charged as timed out, the
-    rest of the lease is given back, and the process ends (its parent starts another).
+    A thread renews the lease every third of its length. It also watches the image in hand:
+    one that takes longer than `image_seconds`, or more memory than the station has, is
+    charged, the rest of the lease is given back, and the process ends (its parent starts
+    another). Of a worker that is to stop, all is given back after a moment.
     """
 
     def __init__(
@@ -40,27 +50,36 @@ class LeaseKeeper:
         *,
         lease_seconds: float,
         image_seconds: float,
+        breakers: Breakers | None = None,
+        station: Station | None = None,
+        draining: Callable[[], bool] = lambda: False,
         end_process: Callable[[], None] = end_this_process,
     ) -> None:
         self._jobs = jobs
         self._lease = lease
         self._interval = lease_seconds / 3
         self._image_seconds = image_seconds
+        self._breaker = (breakers or Breakers()).jobs
+        self._station = station or Station()
+        self._draining = draining
+        self._draining_since: float | None = None
         self._end_process = end_process
         self._lock = threading.Lock()
         self._in_hand: int | None = None
-        self._since = time.monotonic()
+        self._since = self._renewed_at = time.monotonic()
         self._stop = threading.Event()
         self._dropped = False
         self._thread = threading.Thread(target=self._run, name="lease-keeper", daemon=True)
 
     def __enter__(self) -> Self:
+        self._station.take_up(self._lease.id, self._run_out_of_memory)
         self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._station.lay_down()
         self._stop.set()
         self._thread.join(timeout=10)
 
@@ -82,7 +101,7 @@ class LeaseKeeper:
         with self._lock:
             self._in_hand = None
             state = self._jobs.renew(self._lease, in_hand=index)
-            self._since = time.monotonic()
+            self._since = self._renewed_at = time.monotonic()
             self._in_hand = index
         self.heed(state)
 
@@ -98,24 +117,46 @@ class LeaseKeeper:
     def _run(self) -> None:
         # A thread begins with an empty log context.
         with log_context(job=self._lease.job_id):
-            self._keep()
+            while not self._stop.wait(min(TICK, self._interval, self._image_seconds / 4)):
+                try:
+                    self._breaker.call(self._look_after)
+                except INFRASTRUCTURE:
+                    # The breaker tells it. The lease may be lost: then the outcomes count all the same.
+                    continue
 
-    def _keep(self) -> None:
-        while not self._stop.wait(min(self._interval, self._image_seconds / 4)):
-            try:
-                with self._lock:
-                    state = self._jobs.renew(self._lease, in_hand=self._in_hand)
-                self.heed(state)
-                self._watch()
-            except INFRASTRUCTURE as exc:
-                logger.warning("A lease was not renewed: %s", exc.message, extra={"action": "renew_lease"})
+    def _look_after(self) -> None:
+        now = time.monotonic()
+        if now - self._renewed_at >= self._interval:
+            with self._lock:
+                state = self._jobs.renew(self._lease, in_hand=self._in_hand)
+                self._renewed_at = now
+            self.heed(state)
+        if self._in_hand is not None and now - self._since >= self._image_seconds:
+            self._abandon(self._in_hand, TimedOut())
+        if self._draining():
+            self._hand_over(now)
 
-    def _watch(self) -> None:
-        index = self._in_hand
-        if index is None or time.monotonic() - self._since < self._image_seconds:
-            return
-        logger.error("Image %s takes too long; ending this process.", index, extra={"action": "time_out"})
-        error = TimedOut()
+    def _hand_over(self, now: float) -> None:
+        """Give all back, the image in hand too, if that takes long: its end counts, whoever is first."""
+        self._draining_since = self._draining_since or now
+        if not self._dropped and now - self._draining_since >= FAREWELL:
+            self._jobs.give_back(self._lease)
+            self._dropped = True
+
+    def _abandon(self, index: int, error: ImageError) -> None:
+        logger.error("Image %s is charged (%s); ending this process.", index, error.code, extra=_ENDING)
         self._jobs.charge(self._lease, index, ImageFailure(code=error.code, message=error.message))
         self._jobs.give_back(self._lease)
+        self._end_process()
+
+    def _run_out_of_memory(self) -> None:
+        """End this process before the machine runs out of memory; called by the station."""
+        index = self._in_hand
+        try:
+            if index is not None:
+                self._abandon(index, OutOfMemory())
+            self._jobs.give_back(self._lease)
+        except INFRASTRUCTURE as exc:
+            # There is no waiting: the reaper charges the image as one that crashed its worker.
+            logger.warning("The image is not charged: %s", exc.message, extra=_ENDING)
         self._end_process()

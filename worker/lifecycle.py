@@ -6,67 +6,60 @@ back, so that another worker has them at once.
 
 from __future__ import annotations
 
-import ctypes
+import atexit
 import logging
-from multiprocessing.sharedctypes import RawValue
+import os
+import signal
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
 
 from celery import Celery
 from celery.signals import setup_logging, worker_init, worker_ready, worker_shutdown, worker_shutting_down
 
 from shared.errors import FathomError
 from shared.logs import configure_logging
+from shared.redaction import secrets_of
 from shared.settings import Settings
-from shared.tickets import CeleryTickets
-from worker.backoff import INFRASTRUCTURE
+from worker.household import Household
+from worker.inherited import drain
 from worker.model.engines import prepare_engine
-from worker.supervisor import Housekeeper, Rounds
-from worker.wiring import connect_stores, process_name
 
 logger = logging.getLogger(__name__)
 
-# Shared with the children, who inherit it when they are forked.
-_draining = RawValue(ctypes.c_bool, False)
-
-
-def draining() -> bool:
-    """Return True once this worker is to take on nothing more; read in the children."""
-    return bool(_draining.value)
+#: What asks a worker to stop, be it gently or in haste.
+_ENDINGS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
 
 def connect_signals(app: Celery, settings: Settings) -> None:
     """Tie a worker's life to Celery's signals."""
-    threads: list[Rounds] = []
-    housekeepers: list[Housekeeper] = []
+    households: list[Household] = []
 
     def configure(**_: object) -> None:
-        configure_logging(settings.log_level, settings.log_format)
+        configure_logging(settings.log_level, settings.log_format, secrets=secrets_of(settings))
 
     def prepare(**_: object) -> None:
         _prepare(settings)
 
     def begin(sender: object, **_: object) -> None:
         slots = getattr(getattr(sender, "controller", sender), "concurrency", 1) or 1
-        keeper = _housekeeper(app, settings, slots)
-        housekeepers.append(keeper)
-        threads.append(Rounds("housekeeping", keeper.keep_house))
-        threads.append(Rounds("finalising", keeper.finalize_all, seconds=0.2))
-        for thread in threads:
-            thread.start()
-
-    def drain(**_: object) -> None:
-        _draining.value = True
+        household = Household(app, settings, slots)
+        households.append(household)
+        household.begin()
+        for number in _ENDINGS:
+            _drain_at(number)
+        # However Celery ends: also when it is told twice, and kills its children.
+        atexit.register(_run_here(household.leave))
 
     def end(**_: object) -> None:
-        for thread in threads:
-            thread.stop()
-        for keeper in housekeepers:
-            _leave(keeper)
+        for household in households:
+            household.leave()
 
     # Celery holds receivers weakly unless told otherwise.
     setup_logging.connect(configure, weak=False)
     worker_init.connect(prepare, weak=False)
     worker_ready.connect(begin, weak=False)
-    worker_shutting_down.connect(drain, weak=False)
+    worker_shutting_down.connect(lambda **_: drain(), weak=False)
     worker_shutdown.connect(end, weak=False)
 
 
@@ -78,21 +71,23 @@ def _prepare(settings: Settings) -> None:
         raise SystemExit(f"fathom worker: {exc.message}") from exc
 
 
-def _housekeeper(app: Celery, settings: Settings, slots: int) -> Housekeeper:
-    stores = connect_stores(settings)
-    return Housekeeper(
-        name=process_name(),
-        slots=slots,
-        lease_images=settings.lease_images,
-        jobs=stores.jobs,
-        objects=stores.objects,
-        tickets=CeleryTickets(app),
-    )
+def _drain_at(number: int) -> None:
+    """Drain at a signal before Celery acts on it: on SIGQUIT it waits for its children first."""
+    celerys = signal.getsignal(number)
+
+    def handle(number: int, frame: FrameType | None) -> Any:
+        drain()
+        return celerys(number, frame) if callable(celerys) else None
+
+    signal.signal(number, handle)
 
 
-def _leave(keeper: Housekeeper) -> None:
-    try:
-        keeper.leave()
-    except INFRASTRUCTURE as exc:
-        # The registration expires by itself within seconds.
-        logger.warning("Left without saying so: %s", exc.message, extra={"action": "stop_worker"})
+def _run_here(call: Callable[[], object]) -> Callable[[], None]:
+    """Return `call` as something that does nothing in children, who inherit what is registered."""
+    parent = os.getpid()
+
+    def run() -> None:
+        if os.getpid() == parent:
+            call()
+
+    return run

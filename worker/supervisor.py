@@ -9,18 +9,27 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
+from itertools import groupby
 
-from shared.errors import JobNotFound
+from shared import layout
+from shared.chores import Chores
+from shared.errors import JobNotFound, JobStoreFull
+from shared.jobs import ImageStatus
 from shared.logs import log_context
 from shared.ports import JobStore, ObjectStore, TicketQueue
-from worker.backoff import INFRASTRUCTURE
+from worker.breaker import Breaker, Breakers
+from worker.evidence import encode_failure
 from worker.finalize import finalize
+from worker.infrastructure import INFRASTRUCTURE
 
 logger = logging.getLogger(__name__)
 
 #: Seconds between rounds, and how long a silent housekeeper keeps the others waiting.
 ROUND, LOCK = 1.0, 5.0
+#: Seconds that a worker may need to hear that the job store is back, beside the time between renewals.
+HEARING = 5.0
 
 
 class Housekeeper:
@@ -35,6 +44,9 @@ class Housekeeper:
         jobs: JobStore,
         objects: ObjectStore,
         tickets: TicketQueue,
+        chores: Chores | None = None,
+        lease_seconds: float = 15.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._name = name
         self._slots = slots
@@ -42,21 +54,50 @@ class Housekeeper:
         self._jobs = jobs
         self._objects = objects
         self._tickets = tickets
+        self._chores = chores
+        self._renewal = lease_seconds / 3
+        self._clock = clock
+        self._last_round: float | None = None
+        self._reap_from = 0.0
+        self._tickets_are_stuck = False
 
     def keep_house(self) -> None:
         """Say that this worker lives; then reap and top up, if no other worker is at it."""
         self._jobs.register_worker(self._name, self._slots)
+        self._notice_gap()
         if self._jobs.acquire("housekeeping", self._name, LOCK):
-            self._reap()
+            if self._clock() >= self._reap_from:
+                self._reap()
             self.top_up()
+        self._last_round = self._clock()
 
     def top_up(self) -> int:
         """Publish the tickets that are missing for the work there is; return how many."""
         wanted = self._jobs.pending_chunks(self._lease_images, at_most=2 * self._jobs.slots())
-        missing = wanted - self._tickets.depth() if wanted else 0
-        if missing > 0:
-            self._tickets.publish(missing)
-        return max(missing, 0)
+        missing = max(wanted - self._tickets.depth(), 0) if wanted else 0
+        try:
+            if missing:
+                self._tickets.publish(missing)
+        except JobStoreFull as exc:
+            # Children that are at work go on; this is tried again, and told once.
+            if not self._tickets_are_stuck:
+                logger.warning("No tickets: %s", exc.message, extra={"action": "top_up"})
+            self._tickets_are_stuck = True
+            return 0
+        self._tickets_are_stuck = False
+        return missing
+
+    def finish_up(self) -> None:
+        """Write down the reasons of images that were given up, and finalise jobs that have ended."""
+        self.write_failures()
+        self.finalize_all()
+
+    def write_failures(self) -> int:
+        """Write the reasons that only the job store knows to the object store; return how many."""
+        unwritten = self._jobs.unwritten_failures()
+        for job_id, images in groupby(unwritten, key=lambda pair: pair[0]):
+            self._jobs.mark_written(job_id, [self._write_failure(job_id, image) for _, image in images])
+        return len(unwritten)
 
     def finalize_all(self) -> int:
         """Finalise every job that waits for it; return how many."""
@@ -70,14 +111,34 @@ class Housekeeper:
         """Say that this worker is going."""
         self._jobs.forget_worker(self._name)
 
+    def _notice_gap(self) -> None:
+        """Put off reaping after a time without rounds: then nobody could renew a lease either.
+
+        A job store that was away, or started anew, holds leases that expired meanwhile. Their
+        holders get the time to renew them, so that no image is charged for it.
+        """
+        now = self._clock()
+        if self._last_round is None:
+            disturbed = not self._jobs.is_reconciled()
+        else:
+            disturbed = now - self._last_round > self._renewal + 2 * ROUND
+        if disturbed:
+            self._reap_from = now + self._renewal + HEARING
+
     def _reap(self) -> None:
         reaped = self._jobs.reap()
         if reaped:
             logger.warning("Took back %s expired leases.", reaped, extra={"action": "reap"})
 
+    def _write_failure(self, job_id: str, image: ImageStatus) -> int:
+        if image.failure is not None:
+            key = layout.failure(job_id, image.index)
+            self._objects.put(key, encode_failure(image.failure), content_type="application/json")
+        return image.index
+
     def _finalize(self, job_id: str) -> int:
         try:
-            state = finalize(job_id, self._jobs, self._objects)
+            state = finalize(job_id, self._jobs, self._objects, self._chores)
         except JobNotFound:
             logger.info("A job was deleted before its end.", extra={"action": "finalize_job"})
             return 0
@@ -86,31 +147,50 @@ class Housekeeper:
 
 
 class Rounds:
-    """A thread that calls a function every second until it is stopped."""
+    """A thread that calls a function every second until it is stopped.
 
-    def __init__(self, name: str, call: Callable[[], object], seconds: float = ROUND) -> None:
+    `breakers` are the worker's. No round begins while a store that it `needs` is away.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        call: Callable[[], object],
+        seconds: float = ROUND,
+        *,
+        breakers: Breakers | None = None,
+        needs: tuple[Breaker, ...] = (),
+    ) -> None:
         self._call = call
         self._seconds = seconds
+        self._breakers = breakers or Breakers()
+        self._needs = needs
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
+    def ask_to_stop(self) -> None:
+        self._stop.set()
+
     def stop(self, timeout: float = 5.0) -> None:
         """Ask the thread to stop and wait for the round it is in."""
-        self._stop.set()
+        self.ask_to_stop()
         self._thread.join(timeout)
 
     def _run(self) -> None:
         while not self._stop.wait(self._seconds):
-            self._round()
+            if not any(breaker.is_open for breaker in self._needs):
+                self._round()
 
     def _round(self) -> None:
+        began = time.monotonic()
         try:
             self._call()
         except INFRASTRUCTURE as exc:
-            logger.warning("Housekeeping waits: %s", exc.message, extra={"action": "wait", "code": exc.code})
+            # The breaker tells it, once for all.
+            self._breakers.note(exc, began=began)
         except Exception:
             # A fault in one round must not end all rounds to come: others depend on them.
             logger.exception("Housekeeping failed unexpectedly.", extra={"action": "keep_house"})

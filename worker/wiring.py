@@ -6,11 +6,14 @@ import os
 import socket
 from dataclasses import dataclass
 
+from shared.chore_store import RedisChores
+from shared.chores import Chores
 from shared.connections import connect_redis
 from shared.job_store import RedisJobStore
 from shared.object_store import S3ObjectStore
-from shared.ports import JobStore, ObjectStore
+from shared.ports import JobStore, ObjectStore, Statistics
 from shared.settings import Settings
+from shared.statistics_store import RedisStatistics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,18 +22,28 @@ class Stores:
 
     jobs: JobStore
     objects: ObjectStore
+    statistics: Statistics
+    chores: Chores
 
 
 def connect_stores(settings: Settings) -> Stores:
     """Connect to Redis and S3 as the settings say; nothing is sent until first use."""
+    client = connect_redis(settings.redis_url)
     jobs = RedisJobStore(
-        connect_redis(settings.redis_url),
+        client,
         lease_seconds=settings.lease_seconds,
         max_attempts=settings.max_attempts,
     )
-    return Stores(jobs=jobs, objects=S3ObjectStore.from_settings(settings))
+    # Breakers do the waiting: every failure is to be known at once.
+    objects = S3ObjectStore.from_settings(settings, attempts=1)
+    return Stores(jobs=jobs, objects=objects, statistics=RedisStatistics(client), chores=RedisChores(client))
 
 
 def process_name() -> str:
     """Return a name for this process that no other process of the deployment has."""
     return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def worker_name() -> str:
+    """Return the name under which this child's worker, its parent process, is registered."""
+    return f"{socket.gethostname()}:{os.getppid()}"

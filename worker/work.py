@@ -9,8 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -19,19 +18,21 @@ from typing import Protocol, TypeVar
 from celery.exceptions import SoftTimeLimitExceeded
 
 from shared import layout
-from shared.errors import ImageError, InputMissing, InternalImageError, ObjectNotFound, TimedOut
+from shared.errors import ImageError, InternalImageError, OutOfMemory, TimedOut
 from shared.jobs import ImageFailure, JobState, Lease, Phase, Range
 from shared.logs import log_context
 from shared.options import Options
 from shared.ports import JobStore, ObjectStore
-from worker.backoff import INFRASTRUCTURE, patiently
+from worker.ahead import Lookahead
+from worker.breaker import Breaker, Breakers
+from worker.evidence import encode_failure
+from worker.fetching import Fetcher
+from worker.infrastructure import INFRASTRUCTURE
 from worker.keeper import LeaseKeeper
+from worker.station import Station
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
-
-#: Images fetched ahead of the one in work.
-FETCH_AHEAD = 2
 
 
 class ResultFile(Protocol):
@@ -94,17 +95,26 @@ class Child:
         lease_images: int,
         max_image_bytes: int,
         draining: Callable[[], bool] = lambda: False,
+        breakers: Breakers | None = None,
+        station: Station | None = None,
+        images: Fetcher | None = None,
     ) -> None:
+        """Take the parts; without `images`, images are read from the jobs' own inputs alone."""
         self._name = name
         self._jobs = jobs
         self._objects = objects
         self._pipeline = pipeline
         self._pace = pace
         self._lease_images = lease_images
-        self._most_bytes = max_image_bytes + 1
         self._draining = draining
+        self._breakers = breakers or Breakers()
+        self._station = station or Station()
+        # One byte more than is accepted shows the pipeline that there is too much, whatever the size.
+        self._images = images or Fetcher(
+            objects, most_bytes=max_image_bytes + 1, call_store=self._call_objects, give_up=draining
+        )
         self._last_call = math.inf
-        self._fetcher = ThreadPoolExecutor(FETCH_AHEAD, thread_name_prefix="fetch")
+        self._ahead = Lookahead(self._images.fetch)
         self._storer = ThreadPoolExecutor(1, thread_name_prefix="store")
 
     def work(self, seconds: float) -> bool:
@@ -118,7 +128,7 @@ class Child:
         while not self._draining():
             if time.monotonic() >= until:
                 return True
-            lease = self._jobs.lease(self._name, limit=self._lease_images)
+            lease = self._take_lease()
             if lease is None:
                 return False
             self._last_call = until + self._pace.overtime
@@ -126,9 +136,23 @@ class Child:
                 self._work_off(lease)
         return True
 
+    def _take_lease(self) -> Lease | None:
+        if self._breakers.objects.is_open:
+            # Without the object store nothing could be done with a lease.
+            self._patiently(self._breakers.objects, self._objects.ping)
+        return self._patiently(
+            self._breakers.jobs, lambda: self._jobs.lease(self._name, limit=self._lease_images)
+        )
+
     def _work_off(self, lease: Lease) -> None:
         keeper = LeaseKeeper(
-            self._jobs, lease, lease_seconds=self._pace.lease, image_seconds=self._pace.image
+            self._jobs,
+            lease,
+            lease_seconds=self._pace.lease,
+            image_seconds=self._pace.image,
+            breakers=self._breakers,
+            station=self._station,
+            draining=self._draining,
         )
         with keeper:
             try:
@@ -139,7 +163,7 @@ class Child:
     def _work_through(self, lease: Lease, keeper: LeaseKeeper) -> None:
         storing: Future[None] | None = None
         try:
-            for index, fetching in self._fetch_ahead(lease):
+            for index, fetching in self._ahead.images(lease):
                 outcome = self._outcome(lease, keeper, index, fetching)
                 if storing is not None:
                     storing.result()
@@ -152,27 +176,8 @@ class Child:
             if storing is not None:
                 storing.result()
 
-    def _fetch_ahead(self, lease: Lease) -> Iterator[tuple[int, Future[bytes]]]:
-        """Yield the images of a lease in order, each with its bytes on the way."""
-        waiting = deque(lease.indices)
-        fetching: deque[tuple[int, Future[bytes]]] = deque()
-        try:
-            while waiting or fetching:
-                while waiting and len(fetching) < FETCH_AHEAD:
-                    index = waiting.popleft()
-                    fetching.append((index, self._fetcher.submit(self._fetch, lease, index)))
-                yield fetching.popleft()
-        finally:
-            for _, future in fetching:
-                future.cancel()
-
-    def _fetch(self, lease: Lease, index: int) -> bytes:
-        key = layout.input_image(lease.job_id, index)
-        try:
-            # One byte more than is accepted shows the pipeline that there is too much, whatever the size.
-            return self._patiently(lambda: self._objects.get(key, stop=self._most_bytes))
-        except ObjectNotFound as exc:
-            raise InputMissing from exc
+    def _call_objects(self, call: Callable[[], T], /) -> T:
+        return self._patiently(self._breakers.objects, call)
 
     def _outcome(
         self, lease: Lease, keeper: LeaseKeeper, index: int, fetching: Future[bytes]
@@ -181,10 +186,11 @@ class Child:
         try:
             data = fetching.result()
         except ImageError as exc:
-            return _failed(exc)
+            # A fetch that was broken off because this child is to stop says nothing about its image.
+            return None if self._draining() else _failed(exc, try_again=exc.transient)
         if self._draining() or keeper.dropped or time.monotonic() > self._last_call:
             return None
-        self._patiently(lambda: keeper.take(index))
+        self._patiently(self._breakers.jobs, lambda: keeper.take(index))
         if keeper.dropped:
             return None
         with log_context(image=index):
@@ -202,20 +208,31 @@ class Child:
             return _failed(exc)
         except SoftTimeLimitExceeded:
             return _failed(TimedOut(), try_again=True)
+        except MemoryError:
+            return _failed(OutOfMemory(), try_again=True)
         except Exception:
             # It may be the image's fault or this process's: others try it before it is given up.
             logger.exception("An image failed unexpectedly.", extra={"action": "process_image"})
             return _failed(InternalImageError(), try_again=True)
 
     def _commit(self, lease: Lease, keeper: LeaseKeeper, index: int, outcome: Outcome) -> None:
-        """Store the outputs, then record the end: a repeat writes the same bytes again."""
+        """Store the outputs or the reason, then record the end: a repeat writes the same bytes again."""
         with log_context(job=lease.job_id, image=index):
             for file in outcome.files:
-                self._patiently(partial(self._put, layout.output(lease.job_id, index, file.file_name), file))
-            keeper.heed(self._patiently(lambda: self._record(lease, index, outcome)))
+                key = layout.output(lease.job_id, index, file.file_name)
+                self._patiently(self._breakers.objects, partial(self._put, key, file))
+            if outcome.failure is not None and not outcome.try_again:
+                self._patiently(
+                    self._breakers.objects, partial(self._put_reason, lease.job_id, index, outcome.failure)
+                )
+            keeper.heed(self._patiently(self._breakers.jobs, lambda: self._record(lease, index, outcome)))
 
     def _put(self, key: str, file: ResultFile) -> None:
         self._objects.put(key, file.data, content_type=file.content_type)
+
+    def _put_reason(self, job_id: str, index: int, failure: ImageFailure) -> None:
+        key = layout.failure(job_id, index)
+        self._objects.put(key, encode_failure(failure), content_type="application/json")
 
     def _record(self, lease: Lease, index: int, outcome: Outcome) -> JobState | None:
         if outcome.measured is not None:
@@ -231,8 +248,8 @@ class Child:
             # The lease expires by itself, and the reaper does the same a little later.
             logger.warning("A lease was not given back: %s", exc.message, extra={"action": "give_back"})
 
-    def _patiently(self, call: Callable[[], T]) -> T:
-        return patiently(call, seconds=self._pace.patience, give_up=self._draining)
+    def _patiently(self, breaker: Breaker, call: Callable[[], T]) -> T:
+        return breaker.call(call, seconds=self._pace.patience, give_up=self._draining)
 
 
 def _failed(error: ImageError, *, try_again: bool = False) -> Outcome:

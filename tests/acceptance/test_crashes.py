@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -58,18 +59,6 @@ def test_a_worker_child_killed_in_the_middle_costs_no_image(crashing: Stack, job
     check_exactly_once(crashing, job.id, COUNT)
 
 
-def test_every_child_killed_again_and_again_costs_no_image(crashing: Stack, job: JobHandle) -> None:
-    for _ in range(2):
-        for child in children(crashing.workers[0]):
-            os.kill(child, signal.SIGKILL)
-        done = job.refresh().succeeded
-        poll("progress", lambda done=done: job.refresh().succeeded > done or job.status.ended)  # type: ignore[misc]
-    job.wait()
-
-    assert job.status.state == "succeeded"
-    check_exactly_once(crashing, job.id, COUNT)
-
-
 def test_a_whole_worker_killed_in_the_middle_costs_no_image(crashing: Stack, job: JobHandle) -> None:
     victims = [crashing.workers[0], *children(crashing.workers[0])]
 
@@ -83,15 +72,16 @@ def test_a_whole_worker_killed_in_the_middle_costs_no_image(crashing: Stack, job
     assert crashing.workers != victims[:1]
 
 
-@pytest.mark.parametrize("part", ["redis", "s3", "api"])
-def test_a_server_killed_in_the_middle_costs_no_image(crashing: Stack, job: JobHandle, part: str) -> None:
-    victim = crashing.info["pids"][part]
-
-    os.kill(victim, signal.SIGKILL)
-    replaced = poll(f"another {part}", lambda: _replacement(crashing, part, victim))
+def test_servers_killed_one_after_another_in_the_middle_cost_no_image(
+    crashing: Stack, job: JobHandle
+) -> None:
+    for part in ("redis", "s3", "api"):
+        victim = crashing.info["pids"][part]
+        os.kill(victim, signal.SIGKILL)
+        replaced = poll(f"another {part}", partial(_replacement, crashing, part, victim))
+        assert is_alive(replaced)
     job.wait()
 
-    assert is_alive(replaced)
     assert job.status.state == "succeeded"
     check_exactly_once(crashing, job.id, COUNT)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from shared.errors import ObjectExists, ObjectNotFound
-from shared.ports import ObjectInfo, ObjectStore
+from shared.ports import ObjectStore
 
 #: Past the thousand objects that one page of an S3 listing holds.
 MANY = 1050
@@ -116,7 +117,7 @@ class ObjectStoreContract:
         assert store.get("empty") == b""
         assert store.get("empty", start=0, stop=10) == b""
         assert list(store.stream("empty")) == []
-        assert list(store.list("empty")) == [ObjectInfo(key="empty", size=0)]
+        assert [(entry.key, entry.size) for entry in store.list("empty")] == [("empty", 0)]
 
     @pytest.mark.parametrize(
         ("start", "stop"), [(None, None), (0, 5), (100, None), (5, 5)], ids=["whole", "head", "tail", "none"]
@@ -212,6 +213,29 @@ class ObjectStoreContract:
         assert [entry.key for entry in store.list("jobs/1/")] == ["jobs/1/a", "jobs/1/b/c"]
         assert [entry.key for entry in store.list("jobs/1")] == ["jobs/1/a", "jobs/1/b/c", "jobs/10/a"]
         assert len(list(store.list(""))) == 5
+
+    def test_a_listing_tells_when_an_object_was_written_last(self, store: ObjectStore) -> None:
+        before = time.time()
+        store.put("k", b"first")
+        store.put("k", b"second")
+
+        (entry,) = store.list("k")
+
+        # Servers tell whole seconds, and their clock may differ a little from ours.
+        assert before - 5 <= entry.modified_at <= time.time() + 5
+
+    def test_folders_are_named_once_and_objects_beside_them_are_not(self, store: ObjectStore) -> None:
+        for key in ("tree/b/one", "tree/b/two/three", "tree/a/one", "tree/loose", "tree.txt", "other/c/d"):
+            store.put(key, b"x")
+
+        assert list(store.folders("tree/")) == ["a", "b"]
+        assert list(store.folders("nothing/")) == []
+
+    def test_folders_are_complete_past_one_page(self, store: ObjectStore) -> None:
+        names = [f"folder-{number}" for number in range(MANY)]
+        put_all(store, [f"wide/{name}/x" for name in names])
+
+        assert list(store.folders("wide/")) == sorted(names)
 
     def test_a_listing_of_an_unknown_prefix_is_empty(self, store: ObjectStore) -> None:
         assert list(store.list("nothing/here/")) == []

@@ -8,13 +8,10 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,105 +25,9 @@ from shared.job_store import RedisJobStore
 from shared.jobs import ImageFailure
 from shared.object_store import S3ObjectStore
 from shared.settings import Settings
+from tests.integration.api_servers import Server, Start, eventually
 
 MIB = 2**20
-
-
-@dataclass
-class Server:
-    """A running gunicorn, and what tests ask of it."""
-
-    port: int
-    process: subprocess.Popen[bytes]
-    http: httpx.Client
-
-    def rss(self) -> int:
-        """Return the resident bytes of all its processes."""
-        return sum(_rss(pid) for pid in [self.process.pid, *_children(self.process.pid)])
-
-    def connect(self) -> socket.socket:
-        return socket.create_connection((HOST, self.port), timeout=30)
-
-
-def _children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def _rss(pid: int) -> int:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * 1024
-    return 0
-
-
-def eventually(holds: Callable[[], bool], *, seconds: float = 20.0) -> None:
-    """Wait until something holds; fail after a deadline."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "It did not come true in time."
-        time.sleep(0.05)
-
-
-Start = Callable[..., Server]
-
-
-@pytest.fixture
-def start_server(fathom_environ: dict[str, str], servers: list[Server], tmp_path: Path) -> Start:
-    """Start the API as it is started in production, with one process and changed settings."""
-
-    def start(
-        config: str = "python:api.gunicorn_conf", *, ready_at: str = "/readyz", **environ: str
-    ) -> Server:
-        port = free_ports(1)[0]
-        log = (tmp_path / f"api-{port}.log").open("wb")
-        process = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", "-c", config, "-b", f"{HOST}:{port}"],
-            env={**os.environ, **fathom_environ, "WEB_CONCURRENCY": "1", **environ},
-            stdout=log,
-            stderr=log,
-        )
-        log.close()
-        server = Server(port, process, httpx.Client(base_url=f"http://{HOST}:{port}", timeout=60))
-        servers.append(server)
-        eventually(lambda: _is_ready(server, ready_at))
-        return server
-
-    return start
-
-
-@pytest.fixture(scope="module")
-def servers() -> Iterator[list[Server]]:
-    """The servers started by this module's tests; they end after the last test."""
-    started: list[Server] = []
-    yield started
-    for server in started:
-        server.http.close()
-        server.process.terminate()
-    for server in started:
-        server.process.wait(30)
-
-
-def _is_ready(server: Server, path: str) -> bool:
-    if server.process.poll() is not None:
-        pytest.fail("gunicorn did not start.")
-    try:
-        return server.http.get(path).status_code == 200
-    except httpx.TransportError:
-        return False
-
-
-@pytest.fixture(scope="module")
-def shared_server() -> list[Server]:
-    """Where the server that most tests share is kept, once a test has started it."""
-    return []
-
-
-@pytest.fixture
-def server(start_server: Start, shared_server: list[Server]) -> Server:
-    """One server for all tests that leave it as it was; its stores are emptied before each."""
-    if not shared_server:
-        shared_server.append(start_server())
-    return shared_server[0]
 
 
 @pytest.fixture

@@ -134,6 +134,17 @@ def test_one_object_may_be_stopped_twice_and_started_again(tmp_path: Path) -> No
         assert read(server) == b"kept"
 
 
+def test_a_killed_server_is_started_again_by_the_same_object(tmp_path: Path) -> None:
+    """It does not wait for a lock that it holds itself."""
+    with valkey(tmp_path) as server:
+        write(server, b"kept")
+        os.kill(server.pid, signal.SIGKILL)
+        assert wait_until(lambda: not server.is_running())
+        server.start()
+
+        assert read(server) == b"kept"
+
+
 @both
 def test_two_stacks_run_side_by_side(tmp_path: Path, build: ServerFactory) -> None:
     with ExitStack() as stack:

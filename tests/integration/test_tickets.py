@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from client.servers import ValkeyServer, free_ports
-from shared.errors import JobStoreUnavailable
+from shared.connections import connect_redis
+from shared.errors import JobStoreFull, JobStoreUnavailable
 from shared.settings import Settings
 from shared.tickets import CeleryTickets, connect_tickets
 
@@ -74,3 +75,34 @@ def test_a_broker_that_goes_away_and_comes_back_is_used_again(
         assert tickets.depth() >= 1
     finally:
         server.stop()
+
+
+@pytest.fixture
+def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
+    with ValkeyServer(tmp_path_factory.mktemp("valkey")) as server:
+        yield server
+
+
+def test_a_broker_without_room_says_so_and_takes_tickets_again(
+    own_server: ValkeyServer, settings_factory: Callable[..., Settings]
+):
+    tickets = connect_tickets(settings_factory(redis_url=own_server.url))
+    tickets.publish(1)
+    with connect_redis(own_server.url) as client:
+        client.config_set("maxmemory", "1mb")
+        with pytest.raises(JobStoreFull):
+            tickets.publish(1)
+        client.config_set("maxmemory", "0")
+
+    tickets.publish(1)
+    assert tickets.depth() == 2
+
+
+def test_a_broker_that_was_flushed_takes_tickets(tickets: CeleryTickets, settings: Settings):
+    tickets.publish(1)
+    with connect_redis(settings.redis_url) as client:
+        client.flushall()
+
+    tickets.publish(2)
+
+    assert tickets.depth() == 2

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from shared.archives import ArchivedPhoto, ArchiveLimits, SkippedEntry, expand
+from shared.archives import ArchivedPhoto, ArchiveLimits, ListedPhoto, SkippedEntry, expand, survey
 from shared.errors import InvalidArchive, TooLarge
 
 JPEG = b"\xff\xd8\xff\xe0" + b"photo" * 40
@@ -244,3 +244,99 @@ def test_a_directory_of_many_small_entries_is_refused_before_it_is_parsed() -> N
         photos(entry[:at] + directory + record)
     with pytest.raises(TooLarge, match="more than 20000 entries"):
         photos(entry[:at] + directory + record, limits(entries=20_000))
+
+
+# --- looking without expanding ------------------------------------------------------
+
+
+def listed(data: bytes, within: ArchiveLimits = LIMITS) -> list[ListedPhoto | SkippedEntry]:
+    return list(survey(io.BytesIO(data), within))
+
+
+def mixed() -> bytes:
+    return make_zip(
+        ("b/2.jpg", JPEG),
+        ("notes.txt", b"text"),
+        ("IMG_0001", JPEG),
+        ("__MACOSX/._2.jpg", b"x"),
+        ("text.png", b"no picture"),
+        ("folder/", b""),
+        ("inner.zip", make_zip(("deep.jpg", JPEG))),
+        ("empty.jpg", b""),
+        method=zipfile.ZIP_DEFLATED,
+    )
+
+
+def test_a_look_finds_what_expanding_yields_in_the_same_order() -> None:
+    found = listed(mixed())
+    expanded = [
+        ListedPhoto(name=entry.name, size=len(b"".join(entry.pieces)))
+        if isinstance(entry, ArchivedPhoto)
+        else entry
+        for entry in expand(io.BytesIO(mixed()), LIMITS)
+    ]
+
+    assert found == expanded
+    assert [entry.name for entry in found if isinstance(entry, ListedPhoto)] == [
+        "b/2.jpg",
+        "IMG_0001",
+        "text.png",
+        "empty.jpg",
+    ]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"not an archive", GOOD[:-10], with_flag(GOOD, 0x1), with_method(GOOD, zipfile.ZIP_LZMA)],
+    ids=["empty", "no_zip", "end_cut_off", "encrypted", "lzma"],
+)
+def test_a_look_refuses_what_cannot_be_expanded(data: bytes) -> None:
+    with pytest.raises(InvalidArchive):
+        listed(data)
+
+
+@pytest.mark.parametrize(
+    ("entries", "within"),
+    [
+        ([(f"{n}.jpg", b"") for n in range(101)], LIMITS),
+        ([(f"{n}.jpg", bytes(2**20)) for n in range(9)], LIMITS),
+        ([("a.bmp", bytes(2**20 - 1))], limits(ratio_from=2**19)),
+    ],
+    ids=["entries", "bytes", "ratio"],
+)
+def test_a_look_finds_a_bomb_by_its_directory(
+    entries: list[tuple[str, bytes]], within: ArchiveLimits
+) -> None:
+    data = make_zip(*entries, method=zipfile.ZIP_DEFLATED)
+    with pytest.raises(TooLarge):
+        listed(data, within)
+    with pytest.raises(TooLarge):
+        photos(data, within)
+
+
+def test_a_directory_that_understates_a_size_cannot_make_more_of_it() -> None:
+    """What a look let pass is the most that expanding yields."""
+    data = bytearray(make_zip(("a.jpg", bytes(50_000)), method=zipfile.ZIP_DEFLATED))
+    struct.pack_into("<L", data, data.index(b"PK\x01\x02") + 24, 10)
+
+    assert listed(bytes(data)) == [ListedPhoto(name="a.jpg", size=10)]
+    with pytest.raises(InvalidArchive):
+        photos(bytes(data))
+
+
+def test_entries_that_share_their_bytes_count_each() -> None:
+    """A bomb whose entries overlap is small, and expands as if they did not."""
+    inner = zlib.compressobj(9, zlib.DEFLATED, -15)
+    kernel = inner.compress(bytes(2**20)) + inner.flush()
+    header = struct.pack(
+        "<4s5H3L2H", b"PK\3\4", 20, 0, 8, 0, 0, zlib.crc32(bytes(2**20)), len(kernel), 2**20, 5, 0
+    )
+    directory = b"".join(
+        struct.pack("<4s6H3L5H2L", b"PK\1\2", 20, 20, 0, 8, 0, 0, zlib.crc32(bytes(2**20)), len(kernel), 2**20, 5, 0, 0, 0, 0, 0, 0)
+        + b"a.jpg"
+        for _ in range(50)
+    )  # fmt: skip
+    start = header + b"a.jpg" + kernel
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 50, 50, len(directory), len(start), 0)
+    with pytest.raises(TooLarge):
+        listed(start + directory + end)

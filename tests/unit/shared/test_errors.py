@@ -26,5 +26,5 @@ def test_no_two_errors_share_a_code():
 
 
 @pytest.mark.parametrize("error", CLASSES)
-def test_only_infrastructure_is_worth_another_try(error: type[errors.FathomError]):
-    assert error.transient is issubclass(error, errors.Unavailable)
+def test_only_servers_ours_and_others_are_worth_another_try(error: type[errors.FathomError]):
+    assert error.transient is issubclass(error, errors.Unavailable | errors.SourceUnavailable)

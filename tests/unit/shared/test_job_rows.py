@@ -1,67 +1,159 @@
 from __future__ import annotations
 
-import random
+import json
+from typing import Any
 
 import pytest
 
-from shared.job_rows import ImageBits, rate
-from shared.jobs import ImageState
+from shared.errors import JobStoreFull, QuotaExceeded
+from shared.job_rows import (
+    event_number,
+    flatten,
+    quota_json,
+    rate,
+    to_events,
+    to_fields,
+    to_job,
+    to_reasons,
+    to_refusal,
+    to_restored_fields,
+    to_totals,
+)
+from shared.jobs import (
+    Counts,
+    ImageFailure,
+    Job,
+    JobState,
+    Phase,
+    Quota,
+    Webhook,
+    WebhookEvent,
+    new_job_id,
+)
+from shared.options import Options
 
 
-def bits(states: str, *, first: int = 0, job_ended: bool = False) -> ImageBits:
-    """Make bitmaps of one letter an image: `s`ucceeded, `f`ailed, `h`eld, `.` none of these."""
-
-    def bitmap(letter: str) -> bytes:
-        packed = bytearray((len(states) + 7) // 8)
-        for place, state in enumerate(states):
-            packed[place // 8] |= (state == letter) << 7 - place % 8
-        # As on the server, a bitmap ends with the last byte that was ever written.
-        return bytes(packed).rstrip(b"\0")
-
-    return ImageBits(
-        first=first,
-        stop=first + len(states),
-        job_ended=job_ended,
-        succeeded=bitmap("s"),
-        failed=bitmap("f"),
-        held=frozenset(first + place for place, state in enumerate(states) if state == "h"),
-    )
+def a_job(**changes: Any) -> Job:
+    fields: dict[str, Any] = {
+        "id": new_job_id(),
+        "state": JobState.QUEUED,
+        "options": Options.parse({"normalize": "job", "clip": [0.5, 99]}),
+        "counts": Counts(total=7),
+        "created_at": 1_700_000_000.123456,
+        "phase": Phase.MEASURE,
+    }
+    return Job(**(fields | changes))
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_the_images_in_a_state_are_those_whose_state_it_is(seed: int):
-    chance = random.Random(seed)
-    some = bits(
-        "".join(
-            chance.choices("sfh.", weights=chance.choices(range(1, 30), k=4), k=chance.randrange(1, 200))
-        ),
-        first=chance.choice([0, 8, 800]),
-        job_ended=chance.random() < 0.5,
-    )
-
-    for state in ImageState:
-        expected = [index for index in range(some.first, some.stop) if some.state_of(index) is state]
-        assert list(some.indices(state)) == expected
+def answered(job: Job, fields: dict[str, str | int]) -> list[Any]:
+    """Return what a script answers of a job that was just recorded with these fields."""
+    counters = {"ok": 0, "bad": 0, "measured": 0}
+    flat = [str(item).encode() for item in flatten({**fields, **counters})]
+    return [job.id.encode(), flat, [], 1_700_000_001_000]
 
 
 @pytest.mark.parametrize(
-    ("job_ended", "expected"),
+    "changes",
     [
-        (False, ["succeeded", "failed", "processing", "pending"]),
-        (True, ["succeeded", "failed", "canceled", "canceled"]),
+        {},
+        {"owner": "key-1", "bytes": 2**50, "urgent": True, "weight": 0.1, "title": "Été: «1»"},
+        {"error": ImageFailure(code="no_images", message="Nothing — «x.zip».")},
+        {"gathered": True, "webhook": Webhook(url="https://example.org/x", events=(WebhookEvent.PROGRESS,))},
+    ],
+    ids=["plain", "owned", "aborted", "gathered"],
+)
+def test_a_job_is_read_as_it_was_written(changes: dict[str, Any]):
+    job = a_job(**changes)
+
+    assert to_job(answered(job, to_fields(job))) == job
+
+
+def test_a_restored_job_is_written_with_its_times():
+    job = a_job(state=JobState.FAILED, started_at=12.5, ended_at=20.125)
+
+    assert to_job(answered(job, to_restored_fields(job))) == job
+
+
+def test_a_job_that_goes_on_is_not_written_with_an_end():
+    assert "ended_at" not in to_restored_fields(a_job(state=JobState.QUEUED, ended_at=20.0))
+
+
+@pytest.mark.parametrize(
+    ("chunk", "expected"),
+    [
+        (None, {}),
+        (b"", {}),
+        (b"64:0123456789ab 127:ab0123456789 ", {64: b"0123456789ab", 127: b"ab0123456789"}),
     ],
 )
-def test_an_image_without_an_outcome_is_canceled_once_its_job_has_ended(job_ended: bool, expected: list[str]):
-    some = bits("sfh.", job_ended=job_ended)
-
-    assert [some.state_of(index) for index in range(4)] == expected
+def test_reasons_are_read_by_image(chunk: bytes | None, expected: dict[int, bytes]):
+    assert to_reasons(chunk) == expected
 
 
-@pytest.mark.parametrize("stop", [0, 8])
-def test_nothing_is_found_where_there_are_no_images(stop: int):
-    nothing = ImageBits(first=8, stop=stop, job_ended=False, succeeded=b"", failed=b"", held=frozenset({3}))
+def test_only_bounds_that_there_are_are_written():
+    assert json.loads(quota_json(Quota(images=5, owner_bytes=0))) == {"images": 5, "owner_bytes": 0}
 
-    assert [list(nothing.indices(state)) for state in ImageState] == [[]] * len(ImageState)
+
+@pytest.mark.parametrize(
+    ("row", "kind", "text"),
+    [
+        ([b"memory"], JobStoreFull, "out of memory"),
+        ([b"images", 5, 6, 10], QuotaExceeded, "takes 10 unfinished images at most, and has 5"),
+        ([b"owner_images", 10, 1, 10], QuotaExceeded, "You may have 10"),
+        ([b"owner_bytes", 0, 11, 10], QuotaExceeded, "alone is more than that"),
+    ],
+)
+def test_a_refusal_says_why(row: list[Any], kind: type[Exception], text: str):
+    error = to_refusal(row)
+
+    assert type(error) is kind
+    assert text in str(error)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0", 0),
+        ("1700000000000001", 1_700_000_000_000_001),
+        *((text, None) for text in ("", "-1", "1-1", "1 ", "1e3", "٣", "9" * 19)),
+    ],
+)
+def test_an_event_is_asked_for_by_its_number(text: str, expected: int | None):
+    assert event_number(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("after", "first", "complete"),
+    [
+        (None, 101, True),
+        ("100", 101, True),
+        (None, 102, False),
+        ("103", 104, True),
+        ("102", 104, False),
+        ("105", 106, True),
+        ("106", 106, False),
+        ("99", 101, False),
+        ("x", 101, False),
+    ],
+)
+def test_events_are_complete_if_none_is_missing_in_between(after: str | None, first: int, complete: bool):
+    entries = [[b"%d-0" % number, [b"s", b"failed", b"i", b"3"]] for number in range(first, 106)]
+
+    events = to_events([b"100", b"105", entries], after)
+
+    assert events.complete is complete
+    assert [event.id for event in events.events] == [str(number) for number in range(first, 106)]
+    assert {(event.state, event.index) for event in events.events} <= {("failed", 3)}
+
+
+def test_totals_name_only_states_that_jobs_are_in():
+    counters = [b"images", b"5", b"state:queued", b"2", b"state:paused", b"0", b"outcome:timed_out", b"1"]
+
+    totals = to_totals([counters, 3, [b"worker-1", b"4"]])
+
+    assert totals.jobs == {JobState.QUEUED: 2}
+    assert (totals.unfinished_images, totals.leases) == (5, 3)
+    assert (totals.outcomes, totals.workers) == ({"timed_out": 1}, {"worker-1": 4})
 
 
 @pytest.mark.parametrize(

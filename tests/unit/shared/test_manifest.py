@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.jobs import Source
-from shared.manifest import decode_manifest, encode_manifest
+from shared import layout
+from shared.errors import ObjectNotFound
+from shared.jobs import Source, new_job_id
+from shared.manifest import ManifestWriter, decode_manifest, encode_manifest, read_sources
+from tests.fakes import FakeObjectStore
+
+JOB = new_job_id()
 
 names = st.text(st.characters(exclude_categories=["Cs"]))
 
@@ -21,3 +27,65 @@ def test_line_n_is_image_n_even_with_line_breaks_in_names():
 
     assert data.count(b"\n") == 2
     assert b'"index": 1' in data.split(b"\n")[1]
+
+
+references = st.none() | st.tuples(st.sampled_from(["url", "s3"]), names)
+
+
+@given(st.lists(st.tuples(names, references), max_size=30), st.integers(0, 40), st.integers(0, 40))
+def test_lines_are_found_by_their_index_alone(
+    rows: list[tuple[str, tuple[str, str] | None]], start: int, stop: int
+):
+    sources = tuple(
+        Source(index=i, name=name, **({reference[0]: reference[1]} if reference else {}))
+        for i, (name, reference) in enumerate(rows)
+    )
+    objects = FakeObjectStore()
+    with ManifestWriter() as manifest:
+        for source in sources:
+            manifest.add(source)
+        manifest.store(objects, JOB)
+
+    assert decode_manifest(objects.get(layout.manifest(JOB))) == sources
+    assert read_sources(objects, JOB, start, stop) == sources[start:stop]
+
+
+def test_a_manifest_without_an_index_is_read_as_a_whole():
+    objects = FakeObjectStore()
+    sources = tuple(Source(index=index, name=f"{index}.jpg") for index in range(5))
+    objects.put(layout.manifest(JOB), encode_manifest(sources))
+
+    assert read_sources(objects, JOB, 1, 3) == sources[1:3]
+    assert read_sources(objects, JOB, 4, 9) == sources[4:]
+
+
+def test_a_job_without_a_manifest_says_so():
+    with pytest.raises(ObjectNotFound):
+        read_sources(FakeObjectStore(), JOB, 0, 1)
+
+
+def test_a_line_must_be_the_next_image():
+    with ManifestWriter() as manifest:
+        manifest.add(Source(index=0, name="a"))
+        with pytest.raises(ValueError, match="Line 1"):
+            manifest.add(Source(index=2, name="c"))
+
+
+def test_of_many_lines_no_more_are_read_than_are_wanted():
+    objects = FakeObjectStore()
+    with ManifestWriter() as manifest:
+        for index in range(100_000):
+            manifest.add(Source(index=index, name=f"{index}.jpg", s3=f"s3://album/{index}.jpg"))
+        manifest.store(objects, JOB)
+    asked: list[int] = []
+    get = objects.get
+
+    def count(key: str, *, start: int | None = None, stop: int | None = None) -> bytes:
+        data = get(key, start=start, stop=stop)
+        asked.append(len(data))
+        return data
+
+    objects.get = count  # type: ignore[method-assign]
+    (source,) = read_sources(objects, JOB, 99_999, 100_000)
+    assert source.s3 == "s3://album/99999.jpg"
+    assert sum(asked) < 200

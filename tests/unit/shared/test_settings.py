@@ -36,14 +36,37 @@ def test_an_empty_environment_gives_the_defaults():
         ("FATHOM_MAX_PIXELS", "1.5"),
         ("FATHOM_LEASE_IMAGES", "1001"),
         ("FATHOM_LEASE_SECONDS", "nan"),
+        ("FATHOM_CHILD_MEMORY_MB", "500"),
+        ("FATHOM_RETENTION_HOURS", "-1"),
         ("FATHOM_LEASE_SECONDS", "-1"),
         ("FATHOM_PRESIGN_SECONDS", "604801"),
+        ("FATHOM_SOURCE_HOSTS", "10.0.0.1/8"),
+        ("FATHOM_SOURCE_HOSTS", "photos.internal, http://a"),
+        ("FATHOM_SOURCE_BUCKETS", "album, fathom"),
+        ("FATHOM_SOURCE_SECONDS", "61"),
+        ("FATHOM_WEBHOOK_SECRETS", "hunter2"),
+        ("FATHOM_WEBHOOK_SECRETS", "whsec_" + "A" * 32 + ",whsec_short"),
         ("FATHOM_LOG_LEVEL", "loud"),
     ],
 )
 def test_a_bad_value_is_refused_by_the_name_of_its_variable(name: str, value: str):
     with pytest.raises(SettingsError, match=name):
         Settings.from_environ({name: value})
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"FATHOM_ENGINE": "simulated"},
+        {"FATHOM_SIMULATE": "network"},
+        {"FATHOM_SIMULATE": "pipeline"},
+        {"FATHOM_ENGINE": "torch", "FATHOM_SIMULATE": "network"},
+        {"FATHOM_ENGINE": "simulated", "FATHOM_SIMULATE": "none"},
+    ],
+)
+def test_nothing_is_simulated_unless_two_settings_say_so(environ: dict[str, str]):
+    with pytest.raises(SettingsError, match="FATHOM_ENGINE=simulated and FATHOM_SIMULATE"):
+        Settings.from_environ(environ)
 
 
 @pytest.mark.parametrize("present", ["FATHOM_S3_ACCESS_KEY", "FATHOM_S3_SECRET_KEY"])
@@ -84,3 +107,25 @@ def test_every_setting_is_listed_in_the_readme():
 
     assert len(names) > 15
     assert {name for name in names if f"`{name}`" not in readme} == set()
+
+
+def test_sources_and_webhooks_are_off_unless_they_are_set():
+    settings = Settings.from_environ({})
+
+    assert (settings.source_buckets, settings.source_hosts, settings.webhook_secrets) == ((), (), ())
+
+
+def test_lists_are_separated_by_commas_or_spaces():
+    settings = Settings.from_environ({"FATHOM_SOURCE_HOSTS": "127.0.0.1, photos.internal 10.1.0.0/16"})
+
+    assert settings.source_hosts == ("127.0.0.1", "photos.internal", "10.1.0.0/16")
+
+
+def test_webhook_secrets_are_shown_neither_in_settings_nor_in_errors():
+    secret = "whsec_" + "QUJD" * 8
+    assert secret not in repr(Settings.from_environ({"FATHOM_WEBHOOK_SECRETS": secret}))
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_environ({"FATHOM_WEBHOOK_SECRETS": f"{secret},hunter2"})
+
+    assert "hunter2" not in str(caught.value)
+    assert secret not in str(caught.value)

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import threading
+import time
 
 from shared.jobs import ImageState, JobState, Lease
 from tests.unit.worker.conftest import Farm
 from worker.keeper import LeaseKeeper
+from worker.station import Station
 
 
 def keeper(farm: Farm, lease: Lease, *, seconds: float = 15.0, image_seconds: float = 60.0) -> LeaseKeeper:
@@ -77,6 +79,59 @@ def test_an_image_that_hangs_is_charged_its_neighbours_go_back_and_the_process_e
     assert free is not None
     assert set(free.indices) <= {1, 2}
     assert farm.jobs.images(job_id).items[0].state is ImageState.PENDING
+
+
+def test_an_image_that_takes_too_much_memory_is_charged_and_its_neighbours_go_back(farm: Farm):
+    job_id, lease = take_lease(farm)
+    ended, station = threading.Event(), Station(memory_bytes=1)
+    station.start()
+    held = LeaseKeeper(
+        farm.jobs, lease, lease_seconds=15, image_seconds=60, station=station, end_process=ended.set
+    )
+
+    held.take(1)
+    with held:
+        assert ended.wait(10)
+
+    free = farm.jobs.lease("other", limit=3)
+    assert free is not None
+    assert 1 not in free.indices
+    assert farm.jobs.images(job_id).items[1].state is ImageState.PENDING
+
+
+def test_a_worker_that_is_to_stop_hands_a_slow_image_over_and_its_end_still_counts(farm: Farm):
+    job_id, lease = take_lease(farm)
+    held = LeaseKeeper(farm.jobs, lease, lease_seconds=15, image_seconds=60, draining=lambda: True)
+
+    with held:
+        held.take(0)
+        deadline = time.monotonic() + 10
+        while not held.dropped:
+            assert time.monotonic() < deadline
+        taken = farm.jobs.lease("other", limit=3)
+        farm.jobs.done(lease, 0)
+
+    assert taken is not None
+    assert taken.indices[0] == 0
+    assert farm.jobs.get(job_id).counts.succeeded == 1
+    farm.clock.advance(60)
+    farm.jobs.reap()
+    assert farm.jobs.get(job_id).counts.failed == 0
+
+
+def test_a_lease_is_kept_through_a_short_absence_of_the_job_store(farm: Farm):
+    _, lease = take_lease(farm)
+    held = keeper(farm, lease, seconds=0.03)
+
+    with held:
+        held.take(2)
+        farm.jobs.away = True
+        deadline = time.monotonic() + 0.3
+        while time.monotonic() < deadline:
+            assert not held.dropped
+        farm.jobs.away = False
+
+    assert farm.jobs.holds(lease)
 
 
 def test_waiting_for_a_store_is_no_hanging_image(farm: Farm):

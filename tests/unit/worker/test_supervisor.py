@@ -2,19 +2,38 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
+from collections.abc import Callable
 
 import pytest
 
-from shared.errors import ObjectStoreUnavailable
+from shared import layout
+from shared.errors import JobStoreFull, ObjectStoreUnavailable
 from shared.jobs import JobState
-from tests.fakes import FakeTickets
+from tests.fakes import FakeClock, FakeTickets
 from tests.unit.worker.conftest import Farm
+from worker.breaker import Breakers
+from worker.evidence import decode_failure
 from worker.supervisor import Housekeeper, Rounds
 
 
-def housekeeper(farm: Farm, tickets: FakeTickets, *, name: str = "worker", slots: int = 2) -> Housekeeper:
+def housekeeper(
+    farm: Farm,
+    tickets: FakeTickets,
+    *,
+    name: str = "worker",
+    slots: int = 2,
+    clock: Callable[[], float] = time.monotonic,
+) -> Housekeeper:
+    farm.jobs.mark_reconciled()
     return Housekeeper(
-        name=name, slots=slots, lease_images=4, jobs=farm.jobs, objects=farm.objects, tickets=tickets
+        name=name,
+        slots=slots,
+        lease_images=4,
+        jobs=farm.jobs,
+        objects=farm.objects,
+        tickets=tickets,
+        clock=clock,
     )
 
 
@@ -71,6 +90,79 @@ def test_the_images_of_a_dead_worker_are_taken_back_and_given_tickets(farm: Farm
     assert tickets.depth() >= 1
 
 
+def test_after_a_time_without_the_job_store_holders_get_the_time_to_renew_their_leases(farm: Farm):
+    """A job store that was away for longer than a lease holds nothing but expired ones."""
+    farm.submit(b"one", b"two")
+    lease = farm.jobs.lease("alive", limit=2)
+    assert lease is not None
+    now = FakeClock()
+    keeper = housekeeper(farm, FakeTickets(), clock=now)
+    keeper.keep_house()
+
+    for clock in (now, farm.clock):
+        clock.advance(60)
+    keeper.keep_house()
+    assert farm.jobs.holds(lease)
+    assert farm.jobs.renew(lease, in_hand=0) is JobState.PROCESSING
+
+    # Once the rounds follow each other again, a lease that nobody renews is taken back.
+    for _ in range(30):
+        for clock in (now, farm.clock):
+            clock.advance(1)
+        keeper.keep_house()
+    assert not farm.jobs.holds(lease)
+
+
+def test_beside_a_job_store_that_was_started_anew_nothing_is_taken_back_at_once(farm: Farm):
+    farm.submit(b"one", b"two")
+    lease = farm.jobs.lease("alive", limit=2)
+    assert lease is not None
+    keeper = housekeeper(farm, FakeTickets())
+    farm.clock.advance(60)
+    farm.jobs.reconciled = False
+
+    keeper.keep_house()
+
+    assert farm.jobs.holds(lease)
+
+
+def test_a_broker_without_room_for_tickets_is_told_once_and_stops_nothing(
+    farm: Farm, caplog: pytest.LogCaptureFixture
+):
+    class Full(FakeTickets):
+        def publish(self, count: int) -> None:
+            raise JobStoreFull
+
+    farm.submit(b"one", b"two")
+    lease = farm.jobs.lease("dead", limit=1)
+    keeper = housekeeper(farm, Full())
+
+    with caplog.at_level(logging.WARNING):
+        for _ in range(20):
+            farm.clock.advance(1)
+            keeper.keep_house()
+
+    assert lease is not None
+    assert not farm.jobs.holds(lease)
+    assert [record.levelname for record in caplog.records if record.action == "top_up"] == ["WARNING"]  # type: ignore[attr-defined]
+
+
+def test_the_reason_of_an_image_that_was_given_up_reaches_the_object_store(farm: Farm):
+    job_id = farm.submit(b"one", b"two")
+    for _ in range(3):
+        lease = farm.jobs.lease("dead", limit=1)
+        assert lease is not None
+        farm.jobs.renew(lease, in_hand=0)
+        farm.clock.advance(60)
+        farm.jobs.reap()
+        farm.clock.advance(60)
+    keeper = housekeeper(farm, FakeTickets())
+
+    assert keeper.write_failures() == 1
+    assert keeper.write_failures() == 0
+    assert decode_failure(farm.objects.get(layout.failure(job_id, 0))).code == "worker_crashed"
+
+
 def test_all_jobs_that_wait_are_finalised(farm: Farm):
     jobs = [farm.submit(b"one"), farm.submit(b"corrupt")]
     farm.child().work(60)
@@ -88,9 +180,9 @@ def test_a_worker_that_leaves_is_not_counted_any_more(farm: Farm):
     assert farm.jobs.slots() == 0
 
 
-@pytest.mark.parametrize("error", [ObjectStoreUnavailable(), ZeroDivisionError()])
-def test_a_round_that_fails_is_logged_and_the_next_one_comes(
-    error: Exception, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(("error", "lines"), [(ObjectStoreUnavailable(), 0), (ZeroDivisionError(), 1)])
+def test_after_a_round_that_fails_the_next_one_comes(
+    error: Exception, lines: int, caplog: pytest.LogCaptureFixture
 ):
     came_again = threading.Event()
     calls = 0
@@ -108,4 +200,38 @@ def test_a_round_that_fails_is_logged_and_the_next_one_comes(
         assert came_again.wait(10)
         rounds.stop()
 
-    assert caplog.records[0].levelno >= logging.WARNING
+    # What the stores' absence has to say is said by the breaker.
+    assert len(caplog.records) == lines
+
+
+def test_no_round_begins_while_a_store_it_needs_is_away():
+    breakers, came = Breakers(), threading.Event()
+    breakers.note(ObjectStoreUnavailable(), began=time.monotonic())
+    rounds = Rounds("test", came.set, seconds=0.001, breakers=breakers, needs=(breakers.objects,))
+    beside = threading.Event()
+    others = Rounds("beside", beside.set, seconds=0.001, breakers=breakers, needs=(breakers.jobs,))
+
+    rounds.start()
+    others.start()
+    assert beside.wait(10)
+    assert not came.is_set()
+    breakers.objects.call(lambda: None, seconds=10)
+
+    assert came.wait(10)
+    rounds.stop()
+    others.stop()
+
+
+def test_a_failure_opens_the_breaker_of_the_store_it_means():
+    breakers, came = Breakers(), threading.Event()
+
+    def call() -> None:
+        came.set()
+        raise ObjectStoreUnavailable
+
+    rounds = Rounds("test", call, seconds=0.001, breakers=breakers, needs=(breakers.objects,))
+    rounds.start()
+    assert came.wait(10)
+    rounds.stop()
+
+    assert (breakers.jobs.is_open, breakers.objects.is_open) == (False, True)

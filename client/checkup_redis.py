@@ -1,0 +1,99 @@
+"""What `fathom doctor` looks at in Redis: the server itself, and the workers registered there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from client.findings import Finding, error, judge_clock, ok, warning
+from shared.connections import connect_redis
+from shared.errors import FathomError, JobStoreDenied, Unavailable
+from shared.job_store import RedisJobStore
+from shared.redis_facts import RedisFacts, look_at_redis
+from shared.settings import Settings
+
+#: The oldest Redis whose commands and scripts suffice.
+OLDEST = (6, 2)
+#: Seconds of a round trip beyond which leases take noticeably long.
+FAR = 0.02
+#: The share of its memory beyond which no new job is taken soon.
+FULL = 0.8
+
+
+def check_redis(settings: Settings) -> Iterator[Finding]:
+    """Look at the job store, and at the workers that are registered there."""
+    where = _without_password(settings.redis_url)
+    try:
+        facts = look_at_redis(settings.redis_url)
+    except JobStoreDenied as exc:
+        yield error("redis", f"{where}: {exc.message}", "Put user and password into FATHOM_REDIS_URL.")
+        return
+    except Unavailable as exc:
+        yield error("redis", f"{where}: {exc.message}", "Start it, or correct FATHOM_REDIS_URL.")
+        return
+    yield from judge_redis(facts, where)
+    yield check_workers(settings)
+
+
+def judge_redis(facts: RedisFacts, where: str) -> Iterator[Finding]:
+    """Judge a server by what it says about itself."""
+    version = ".".join(map(str, facts.version))
+    if facts.version < OLDEST:
+        yield error("redis", f"{where} is Redis {version}.", "Fathom needs Redis 6.2 or any Valkey.")
+    else:
+        yield ok("redis", f"{where} answers ({facts.kind}, compatible with Redis {version}).")
+    if facts.appends:
+        yield ok("redis", "Changes are written to disk (AOF).")
+    else:
+        yield error(
+            "redis",
+            "Changes are not written to disk: a restart loses all jobs until they are recovered from S3.",
+            "Set `appendonly yes`.",
+        )
+    yield _judge_memory(facts)
+    yield _judge_latency(facts)
+    yield judge_clock("redis", "Redis", facts.ahead)
+
+
+def _judge_memory(facts: RedisFacts) -> Finding:
+    used = f"{facts.used_bytes / 2**20:.0f} MB"
+    if facts.policy != "noeviction":
+        return error(
+            "redis",
+            f"When its memory is full it throws data out ({facts.policy}): jobs would vanish.",
+            "Set `maxmemory-policy noeviction`.",
+        )
+    if facts.most_bytes is None:
+        return ok("redis", f"It uses {used} and is not bounded (maxmemory 0); nothing is thrown out.")
+    share = facts.used_bytes / facts.most_bytes
+    text = f"It uses {used} of {facts.most_bytes / 2**20:.0f} MB; nothing is thrown out."
+    if share > FULL:
+        return warning("redis", text, "Raise `maxmemory`, or delete ended jobs: soon no new job is taken.")
+    return ok("redis", text)
+
+
+def _judge_latency(facts: RedisFacts) -> Finding:
+    text = f"A round trip takes {facts.latency * 1000:.1f} ms."
+    if facts.latency > FAR:
+        return warning("redis", text, "Run Redis near the workers: every image takes three round trips.")
+    return ok("redis", text)
+
+
+def check_workers(settings: Settings) -> Finding:
+    """Say how many workers are alive."""
+    with connect_redis(settings.redis_url) as client:
+        try:
+            slots = RedisJobStore(client).slots()
+        except FathomError as exc:
+            return error("workers", exc.message, "See above.")
+    if slots == 0:
+        return warning(
+            "workers", "No worker is running: jobs are accepted and wait.", "Start one: see the README."
+        )
+    return ok("workers", f"Workers are running: {slots} images at once.")
+
+
+def _without_password(url: str) -> str:
+    parts = urlsplit(url)
+    host = parts.hostname or parts.path
+    return f"{parts.scheme}://{host}:{parts.port}" if parts.port else f"{parts.scheme}://{host}"

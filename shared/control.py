@@ -1,0 +1,145 @@
+"""What clients ask of a job, carried out on both stores so that it outlives either.
+
+The object store comes first, always: what a client was told holds even if the job store
+loses its data the moment after. A crash between the two means that nobody was told, and
+asking again completes it. Whatever is asked of one job is carried out one at a time, so that
+both stores see it in the same order.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+from shared import layout
+from shared.errors import JobBusy, JobNotFound, RequestError, Unavailable
+from shared.intent import Intent, read_intent, write_intent
+from shared.job_record import JobResult, encode_result
+from shared.jobs import ALREADY, TRANSITIONS, ImageFailure, Job, JobState, is_job_id, refusal
+from shared.ports import JobStore, ObjectStore
+
+#: Seconds to wait while another request is carried out on the same job.
+PATIENCE = 5.0
+#: Seconds after which a request that was cut short keeps the others from their job no longer.
+HELD = 60.0
+_PAUSE = 0.02
+
+
+class Controls:
+    """The verbs of clients. All raise JobNotFound, and Unavailable if a store is away."""
+
+    def __init__(self, jobs: JobStore, objects: ObjectStore, *, patience: float = PATIENCE) -> None:
+        self._jobs = jobs
+        self._objects = objects
+        self._patience = patience
+
+    def start(self, job_id: str, *, total: int | None = None) -> Job:
+        """Queue a job whose uploads are all there, as `JobStore.start` does."""
+        return self._carry_out("start", job_id, lambda: self._jobs.start(job_id, total=total), total=total)
+
+    def pause(self, job_id: str) -> Job:
+        return self._carry_out("pause", job_id, lambda: self._jobs.pause(job_id))
+
+    def resume(self, job_id: str) -> Job:
+        return self._carry_out("resume", job_id, lambda: self._jobs.resume(job_id))
+
+    def cancel(self, job_id: str) -> Job:
+        return self._carry_out("cancel", job_id, lambda: self._jobs.cancel(job_id))
+
+    def retry(self, job_id: str) -> Job:
+        """Queue the failed images of an ended job once more: it has no result and no failures until then."""
+
+        def retry() -> Job:
+            forget_end(self._objects, job_id)
+            return self._jobs.retry(job_id)
+
+        return self._carry_out("retry", job_id, retry)
+
+    def abort(self, job_id: str, failure: ImageFailure) -> Job:
+        """End a job that waits for its uploads as failed, for a reason that concerns all of it."""
+        with self.alone(job_id):
+            job = self._jobs.get(job_id)
+            if job.state is JobState.UPLOADING:
+                result = JobResult.of(job, JobState.FAILED, ended_at=self._jobs.now(), error=failure)
+                data = encode_result(result)
+                self._objects.put(layout.result(job_id), data, content_type="application/json")
+            return self._jobs.abort(job_id, failure)
+
+    def delete(self, job_id: str) -> bool:
+        """Delete a job with all its objects; True if there was anything. May be repeated.
+
+        Without its `job.json` nothing brings a job back, so that goes first.
+        """
+        with self.alone(job_id):
+            known = self._knows(job_id)
+            self._objects.delete(layout.job_record(job_id))
+            self._jobs.delete(job_id)
+        return self._objects.delete_prefix(layout.job_prefix(job_id)) > 0 or known
+
+    def discard(self, job_id: str) -> int:
+        """Delete what there is of a job whose id nobody was told; return how many objects.
+
+        While the job store is away only its `job.json` goes, so that nothing brings it back: the
+        store may have recorded it, and then needs what it speaks of.
+        """
+        self._objects.delete(layout.job_record(job_id))
+        self._jobs.delete(job_id)
+        return self._objects.delete_prefix(layout.job_prefix(job_id))
+
+    @contextmanager
+    def alone(self, job_id: str) -> Iterator[None]:
+        """Keep others from changing what is asked of a job.
+
+        Raises JobNotFound for what is no id of a job, and JobBusy if it stays taken.
+        """
+        if not is_job_id(job_id):
+            raise JobNotFound
+        name, owner = f"control:{job_id}", secrets.token_hex(8)
+        deadline = time.monotonic() + self._patience
+        while not self._jobs.acquire(name, owner, HELD):
+            if time.monotonic() > deadline:
+                raise JobBusy
+            time.sleep(_PAUSE)
+        try:
+            yield
+        finally:
+            # It would end by itself.
+            with suppress(Unavailable):
+                self._jobs.acquire(name, owner, 0)
+
+    def _carry_out(
+        self, verb: str, job_id: str, change: Callable[[], Job], *, total: int | None = None
+    ) -> Job:
+        with self.alone(job_id):
+            job = self._jobs.get(job_id)
+            if job.state in ALREADY[verb]:
+                return job
+            # One that failed as a whole has no images to try again, and must keep its result.
+            if job.state not in TRANSITIONS[verb] or (verb == "retry" and job.error):
+                raise refusal(verb, job.state)
+            before = read_intent(self._objects, job_id)
+            # How many images there are stays known, whatever is asked later.
+            known = before.total if before and total is None else total
+            write_intent(self._objects, job_id, Intent(verb=verb, total=known))
+            try:
+                return change()
+            except RequestError:
+                # It was refused after all: the job ended in the meantime, or would have too many images.
+                write_intent(self._objects, job_id, before)
+                raise
+
+    def _knows(self, job_id: str) -> bool:
+        try:
+            self._jobs.get(job_id)
+        except JobNotFound:
+            return False
+        return True
+
+
+def forget_end(objects: ObjectStore, job_id: str) -> None:
+    """Delete what the object store holds of a job's end."""
+    objects.delete(layout.result(job_id))
+    objects.delete(layout.failures(job_id))
+    objects.delete_prefix(layout.failures_prefix(job_id))

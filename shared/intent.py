@@ -1,0 +1,55 @@
+"""`intent.json`: what a client asked of a job last.
+
+It is written before the job store is told, so that what was asked holds although the job
+store loses its data: a canceled job stays canceled, a paused one paused.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from shared import layout
+from shared.errors import ObjectNotFound
+from shared.jobs import Job, JobState
+from shared.ports import ObjectStore
+
+#: The state that each verb leads to.
+_LEADS_TO = {
+    "start": JobState.QUEUED,
+    "resume": JobState.QUEUED,
+    "retry": JobState.QUEUED,
+    "pause": JobState.PAUSED,
+    "cancel": JobState.CANCELING,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Intent:
+    """A verb, and the number of images where it became known only after the job was accepted."""
+
+    verb: str
+    total: int | None = None
+
+
+def read_intent(objects: ObjectStore, job_id: str) -> Intent | None:
+    """Return what was asked of a job last; None if nothing was since it was accepted."""
+    try:
+        record = json.loads(objects.get(layout.intent(job_id)))
+    except ObjectNotFound:
+        return None
+    return Intent(verb=record["verb"], total=record["total"])
+
+
+def write_intent(objects: ObjectStore, job_id: str, intent: Intent | None) -> None:
+    """Write what was asked of a job last; None takes back the first thing that was."""
+    if intent is None:
+        objects.delete(layout.intent(job_id))
+        return
+    record = json.dumps({"verb": intent.verb, "total": intent.total}).encode()
+    objects.put(layout.intent(job_id), record, content_type="application/json")
+
+
+def intended_state(accepted: Job, intent: Intent | None) -> JobState:
+    """Return where a job that has not ended is to stand, given how it was accepted."""
+    return _LEADS_TO.get(intent.verb, accepted.state) if intent else accepted.state

@@ -1,0 +1,95 @@
+"""Adding up what one process measures, and telling it every few seconds."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
+
+from shared.errors import Unavailable
+from shared.ports import Statistics
+from shared.statistics import Batch, Family, Series, bucket_of
+
+logger = logging.getLogger(__name__)
+
+#: Seconds between two tellings of a process.
+EVERY = 5.0
+
+
+@dataclass
+class _Open:
+    """What has been added up since the last telling."""
+
+    counts: Counter[tuple[Series, int]] = field(default_factory=Counter)
+    microseconds: Counter[Series] = field(default_factory=Counter)
+    images: Counter[str] = field(default_factory=Counter)
+
+
+class Recorder:
+    """Adds up what one process measures, for many threads, and tells it from a thread of its own."""
+
+    def __init__(self, statistics: Statistics, *, every: float = EVERY) -> None:
+        self._statistics = statistics
+        self._every = every
+        self._lock = threading.Lock()
+        self._telling = threading.Lock()
+        self._open = _Open()
+        self._unsent: Batch | None = None
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def observe(self, family: Family, *labels: str, seconds: float) -> None:
+        """Count one duration."""
+        series = Series(family=family, labels=labels)
+        with self._lock:
+            self._open.counts[series, bucket_of(seconds)] += 1
+            self._open.microseconds[series] += round(seconds * 1_000_000)
+
+    def count_image(self, worker: str) -> None:
+        """Count an image that a worker has ended."""
+        with self._lock:
+            self._open.images[worker] += 1
+
+    def start(self) -> None:
+        """Begin to tell; not before a fork, which no thread survives."""
+        self._thread = threading.Thread(target=self._run, name="statistics", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Tell what is left, and end."""
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join(self._every)
+        self.flush()
+
+    def flush(self) -> None:
+        """Tell what was added up. What cannot be told now is told later, and counts once."""
+        with self._telling:
+            batch = self._unsent or self._close()
+            while batch is not None:
+                self._unsent = batch
+                try:
+                    self._statistics.add(batch)
+                except Unavailable as exc:
+                    logger.debug("Statistics wait: %s", exc.message, extra={"action": "tell_statistics"})
+                    return
+                self._unsent, batch = None, self._close()
+
+    def _close(self) -> Batch | None:
+        with self._lock:
+            done, self._open = self._open, _Open()
+        if not done.counts and not done.images:
+            return None
+        return Batch(
+            id=secrets.token_hex(8), counts=done.counts, microseconds=done.microseconds, images=done.images
+        )
+
+    def _run(self) -> None:
+        while not self._stopped.wait(self._every):
+            try:
+                self.flush()
+            except Exception:
+                # Numbers must not end a process; the next round tries again.
+                logger.exception("Statistics were not told.", extra={"action": "tell_statistics"})

@@ -1,0 +1,68 @@
+"""What a Redis or Valkey server is like, for those who set one up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError
+
+from shared.connections import connect_redis, redis_errors
+from shared.errors import JobStoreDenied
+
+#: Round trips of which the middle one is told.
+_TRIPS = 7
+
+
+@dataclass(frozen=True, kw_only=True)
+class RedisFacts:
+    """What was found out about a server."""
+
+    #: `valkey` or `redis`.
+    kind: str
+    #: Of Redis, or of the Redis that a Valkey is compatible with.
+    version: tuple[int, ...]
+    #: Whether every change is written to an append-only file.
+    appends: bool
+    #: What is thrown out when the memory is full: `noeviction` is nothing.
+    policy: str
+    used_bytes: int
+    #: None for no bound.
+    most_bytes: int | None
+    #: Seconds of a round trip.
+    latency: float
+    #: Seconds by which the server's clock is ahead of this machine's.
+    ahead: float
+
+
+def look_at_redis(url: str) -> RedisFacts:
+    """Ask a server about itself.
+
+    Raises JobStoreUnavailable if it does not answer, and JobStoreDenied if it wants another password.
+    """
+    try:
+        with redis_errors(), connect_redis(url) as client:
+            info = client.info()
+            trips = sorted(_time_trip(client.ping) for _ in range(_TRIPS))
+            before = time.time()
+            seconds, microseconds = client.time()
+            after = time.time()
+    except (AuthenticationError, AuthorizationError, NoPermissionError) as exc:
+        raise JobStoreDenied from exc
+    return RedisFacts(
+        kind=str(info.get("server_name", "redis")),
+        version=tuple(int(part) for part in str(info["redis_version"]).split(".")[:2]),
+        appends=bool(int(info.get("aof_enabled", 0))),
+        policy=str(info.get("maxmemory_policy", "")),
+        used_bytes=int(info["used_memory"]),
+        most_bytes=int(info.get("maxmemory", 0)) or None,
+        latency=trips[_TRIPS // 2],
+        ahead=seconds + microseconds / 1e6 - (before + after) / 2,
+    )
+
+
+def _time_trip(ping: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    ping()
+    return time.perf_counter() - began

@@ -1,0 +1,262 @@
+"""Poison, signals, and servers that go away: no image is lost, none is charged for another's fault."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from shared.errors import JobStoreFull
+from shared.jobs import ImageState, JobState
+from tests.acceptance.fleet import LEASE_SECONDS, Fleet, Worker
+from tests.acceptance.stacks import is_alive, poll
+from tests.proxy import Mode
+
+
+@pytest.fixture(scope="module")
+def fleet(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """Two workers of one child each, that have to live through all of this."""
+    with Fleet(tmp_path_factory.mktemp("fleet"), environ) as fleet:
+        yield fleet
+
+
+@pytest.fixture(autouse=True)
+def whole(fleet: Fleet) -> None:
+    """Every test finds both servers whole and both workers at work."""
+    fleet.s3_proxy.set(Mode.PASS)
+    fleet.redis_proxy.set(Mode.PASS)
+    fleet.man("one", "two")
+
+
+def slow(count: int, seconds: float = 0.1) -> list[bytes]:
+    return [b"sleep %g %d" % (seconds, number) for number in range(count)]
+
+
+# --- poison -------------------------------------------------------------------------
+
+
+def test_poison_fails_alone_wherever_it_is_and_its_neighbours_are_not_charged(fleet: Fleet) -> None:
+    """First, in the middle, two in one lease, and last; the leases have eight images.
+
+    What seizes a process leaves not even the thread running that keeps its lease: there the
+    parent has to see to it.
+    """
+    pictures = slow(24, 0.01)
+    poison = {0: b"crash", 9: b"hang", 10: b"crash", 16: b"eat", 23: b"seize"}
+    for index, picture in poison.items():
+        pictures[index] = picture
+
+    job_id = fleet.submit(*pictures)
+    job = fleet.wait_for_end(job_id, seconds=90)
+
+    assert job.state is JobState.PARTIAL
+    assert fleet.failures(job_id) == {
+        0: "worker_crashed",
+        9: "timed_out",
+        10: "worker_crashed",
+        16: "out_of_memory",
+        23: "worker_crashed",
+    }
+    # Each was tried three times; the third charge ended it.
+    assert fleet.charged(job_id) == dict.fromkeys(poison, 2)
+    fleet.check_whole(job_id, 24, failed=list(poison))
+
+
+# --- workers that stop, or are stopped ----------------------------------------------
+
+
+def holder(fleet: Fleet, job_id: str) -> Worker:
+    """Return the worker that holds all images of a job."""
+    lease = poll("a lease", lambda: fleet.redis.hvals(f"{{fathom}}:job:{job_id}:held"))[0]
+    name = fleet.redis.hget(f"{{fathom}}:lease:{lease.decode()}", "worker").decode()
+    child = int(name.rpartition(":")[2])
+    return next(worker for worker in fleet.workers.values() if child in worker.children)
+
+
+@pytest.mark.parametrize(
+    "signals",
+    [
+        [signal.SIGTERM],
+        [signal.SIGTERM, signal.SIGTERM, signal.SIGQUIT],
+        [signal.SIGINT, signal.SIGINT],
+    ],
+    ids=lambda signals: "+".join(each.name for each in signals),
+)
+def test_a_worker_that_is_told_to_stop_hands_over_at_once(
+    fleet: Fleet, signals: list[signal.Signals]
+) -> None:
+    """The image in hand takes longer than anybody waits: it is handed over too, and charged to nobody."""
+    job_id = fleet.submit(b"sleep 1.8 first", *slow(5, 0.01))
+    first = holder(fleet, job_id)
+    poll("work", lambda: _in_hand(fleet, job_id) == 0)
+
+    for number in signals:
+        first.signal(number)
+        time.sleep(0.1)
+    began = time.monotonic()
+    poll("the others", lambda: fleet.jobs.get(job_id).counts.succeeded >= 5)
+
+    assert time.monotonic() - began < 4
+    job = fleet.wait_for_end(job_id)
+    assert job.state is JobState.SUCCEEDED
+    assert fleet.charged(job_id) == {}
+    fleet.check_whole(job_id, 6)
+    assert first.process.wait(30) is not None
+    assert not any(is_alive(child) for child in first.children)
+
+
+def _in_hand(fleet: Fleet, job_id: str) -> int | None:
+    leases = fleet.redis.hvals(f"{{fathom}}:job:{job_id}:held")
+    hands = [fleet.redis.hget(f"{{fathom}}:lease:{lease.decode()}", "hand") for lease in set(leases)]
+    return next((int(hand) for hand in hands if hand), None)
+
+
+def test_a_ticket_lost_in_the_pop_window_costs_time_and_no_job(fleet: Fleet) -> None:
+    """The stopped worker's socket takes the ticket that nobody will ever read."""
+    (one,) = fleet.man("one")
+    one.signal_all(signal.SIGSTOP)
+    job_id = fleet.submit(*slow(10, 0.01))
+    poll("the pop", lambda: fleet.tickets.depth() < 2)
+    one.end()
+
+    fleet.launch("two")
+    began = time.monotonic()
+    job = fleet.wait_for_end(job_id, seconds=30)
+
+    assert time.monotonic() - began < 30
+    assert job.state is JobState.SUCCEEDED
+    assert fleet.charged(job_id) == {}
+
+
+# --- servers that go away -------------------------------------------------------------
+
+
+#: Seconds that a server is away: longer than a lease lasts, and than an image may take.
+AWAY = 1.7 * LEASE_SECONDS
+
+
+def disturb_s3(fleet: Fleet, mode: Mode, seconds: float) -> str:
+    """Spoil S3's traffic in the middle of a job; return the job once S3 is whole again."""
+    job_id = fleet.submit(*slow(40, 0.05))
+    fleet.wait_for(job_id, 4)
+    fleet.s3_proxy.set(mode)
+    time.sleep(seconds)
+    fleet.s3_proxy.set(Mode.PASS)
+    return job_id
+
+
+@pytest.mark.parametrize("mode", [Mode.REFUSE, Mode.HANG, Mode.ANSWER_503])
+def test_no_image_fails_for_an_s3_that_is_away_and_work_goes_on_by_itself(fleet: Fleet, mode: Mode) -> None:
+    """Away for longer than a lease lasts and an image may take."""
+    before = len(fleet.exchanges)
+    job_id = disturb_s3(fleet, mode, AWAY)
+    done = fleet.jobs.get(job_id).counts.succeeded
+
+    began = time.monotonic()
+    fleet.wait_for(job_id, done + 1)
+    assert time.monotonic() - began < 8
+    job = fleet.wait_for_end(job_id)
+
+    assert job.state is JobState.SUCCEEDED
+    assert fleet.charged(job_id) == {}
+    fleet.check_whole(job_id, 40)
+    # Nobody hammered it: two workers, some seconds, a second or so between tries.
+    refused = [e for e in fleet.exchanges[before:] if e.status is None and e.answered]
+    assert len(refused) < 40
+    for worker in fleet.workers.values():
+        assert len(worker.lines("wait")) <= 6
+
+
+def test_lost_answers_and_slow_ones_cost_nothing_but_time(fleet: Fleet) -> None:
+    job_id = fleet.submit(*slow(16, 0.1))
+    fleet.wait_for(job_id, 2)
+    fleet.s3_proxy.set(Mode.SWALLOW_ANSWER, methods={"PUT"}, times=5)
+    poll("lost answers", lambda: sum(e.status == 200 and not e.answered for e in fleet.exchanges) >= 5)
+    fleet.s3_proxy.set(Mode.SLOW, latency=0.2, bytes_per_second=20_000)
+
+    job = fleet.wait_for_end(job_id)
+
+    assert job.state is JobState.SUCCEEDED
+    assert fleet.charged(job_id) == {}
+    fleet.check_whole(job_id, 16)
+
+
+@pytest.mark.parametrize("mode", [Mode.REFUSE, Mode.HANG])
+def test_no_image_fails_for_a_redis_that_is_away(fleet: Fleet, mode: Mode) -> None:
+    job_id = fleet.submit(*slow(40, 0.05))
+    fleet.wait_for(job_id, 4)
+
+    fleet.redis_proxy.set(mode)
+    time.sleep(AWAY)
+    fleet.redis_proxy.set(Mode.PASS)
+    began = time.monotonic()
+    done = fleet.jobs.get(job_id).counts.succeeded
+    fleet.wait_for(job_id, done + 1)
+
+    assert time.monotonic() - began < 8
+    job = fleet.wait_for_end(job_id)
+    assert job.state is JobState.SUCCEEDED
+    assert fleet.charged(job_id) == {}
+    fleet.check_whole(job_id, 40)
+
+
+def test_a_valkey_that_is_killed_again_and_again_costs_no_image(fleet: Fleet) -> None:
+    job_id = fleet.submit(*slow(60, 0.05))
+    for round in range(2):
+        fleet.wait_for(job_id, 4 + 10 * round)
+        os.kill(fleet.valkey.pid, signal.SIGKILL)
+        poll("its death", lambda: not fleet.valkey.is_running())
+        fleet.valkey.start()
+
+    job = fleet.wait_for_end(job_id)
+
+    assert job.state is JobState.SUCCEEDED
+    assert fleet.charged(job_id) == {}
+    fleet.check_whole(job_id, 60)
+
+
+def test_after_a_flush_jobs_are_as_they_were_and_nothing_is_done_twice(fleet: Fleet) -> None:
+    ended = fleet.submit(b"one", b"two")
+    fleet.wait_for_end(ended)
+    paused, canceled = fleet.submit(*slow(4, 0.5)), fleet.submit(*slow(4, 0.5))
+    fleet.controls.pause(paused)
+    fleet.controls.cancel(canceled)
+    job_id = fleet.submit(b"bad", *slow(40, 0.1))
+    fleet.wait_for(job_id, 20)
+    done = {image.index for image in fleet.jobs.images(job_id, state=ImageState.SUCCEEDED, limit=100).items}
+
+    fleet.redis.flushall()
+    job = fleet.wait_for_end(job_id, seconds=60)
+
+    assert job.state is JobState.PARTIAL
+    assert fleet.failures(job_id) == {0: "image_corrupt"}
+    assert {index: times for index, times in fleet.times_rendered(job_id).items() if index in done} == (
+        dict.fromkeys(done, 1)
+    )
+    assert fleet.jobs.get(ended).state is JobState.SUCCEEDED
+    assert fleet.jobs.get(paused).state is JobState.PAUSED
+    assert fleet.wait_for_end(canceled).state is JobState.CANCELED
+    fleet.check_whole(job_id, 41, failed=[0])
+    fleet.controls.delete(paused)
+
+
+def test_a_redis_without_memory_stops_no_job_that_runs_and_no_worker(fleet: Fleet) -> None:
+    job_id = fleet.submit(*slow(40, 0.05))
+    fleet.wait_for(job_id, 4)
+    workers = list(fleet.workers.values())
+
+    fleet.redis.config_set("maxmemory", "1mb")
+    job = fleet.wait_for_end(job_id)
+    with pytest.raises(JobStoreFull):
+        fleet.submit(b"one")
+    # Whoever is idle meanwhile must be there when there is room again.
+    fleet.redis.config_set("maxmemory", "0")
+    after = fleet.wait_for_end(fleet.submit(b"one", b"two"))
+
+    assert (job.state, after.state) == (JobState.SUCCEEDED, JobState.SUCCEEDED)
+    assert fleet.charged(job_id) == {}
+    assert all(is_alive(worker.process.pid) for worker in workers)
+    fleet.check_whole(job_id, 40)

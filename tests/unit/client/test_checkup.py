@@ -1,0 +1,115 @@
+"""How `fathom doctor` judges what it is told. What it finds out itself is tested on real servers."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from client.checkup import check_machine, check_model, check_settings, examine
+from client.checkup_redis import judge_redis
+from client.findings import judge_clock
+from shared.redis_facts import RedisFacts
+from shared.settings import Settings
+
+GOOD = RedisFacts(
+    kind="valkey",
+    version=(7, 2),
+    appends=True,
+    policy="noeviction",
+    used_bytes=50 * 2**20,
+    most_bytes=None,
+    latency=0.0003,
+    ahead=0.2,
+)
+
+
+def levels(**changes: object) -> dict[str, str]:
+    """Return messages and levels of a server like the good one, but for the changes."""
+    facts = dataclasses.replace(GOOD, **changes)  # type: ignore[arg-type]
+    return {finding.message: finding.level for finding in judge_redis(facts, "redis://here")}
+
+
+def test_a_good_server_has_nothing_to_mend():
+    assert set(levels().values()) == {"ok"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "level", "word"),
+    [
+        ({"version": (6, 0)}, "error", "Redis 6.0"),
+        ({"appends": False}, "error", "not written to disk"),
+        ({"policy": "allkeys-lru"}, "error", "allkeys-lru"),
+        ({"policy": "volatile-ttl"}, "error", "volatile-ttl"),
+        ({"most_bytes": 60 * 2**20}, "warning", "50 MB of 60 MB"),
+        ({"latency": 0.05}, "warning", "50.0 ms"),
+        ({"ahead": -75.0}, "warning", "75.0 s"),
+        ({"ahead": 1000.0}, "error", "1000.0 s"),
+    ],
+)
+def test_what_is_wrong_is_named_and_the_rest_stays_good(changes: dict[str, object], level: str, word: str):
+    found = levels(**changes)
+
+    bad = {message: found for message, found in found.items() if found != "ok"}
+    assert list(bad.values()) == [level]
+    assert word in next(iter(bad))
+
+
+@pytest.mark.parametrize("version", [(6, 2), (7, 0), (10, 0)])
+def test_newer_versions_are_good(version: tuple[int, ...]):
+    assert set(levels(version=version).values()) == {"ok"}
+
+
+def test_a_wrong_setting_is_all_that_is_said():
+    (finding,) = examine({"FATHOM_LEASE_SECONDS": "soon"}, "http://127.0.0.1:8080")
+
+    assert (finding.part, finding.level) == ("settings", "error")
+    assert "FATHOM_LEASE_SECONDS" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("environ", "word"),
+    [
+        ({"FATHOM_MAX_IMAGE_BYTES": "200", "FATHOM_MAX_REQUEST_BYTES": "100"}, "FATHOM_MAX_REQUEST_BYTES"),
+        ({"FATHOM_LEASE_SECONDS": "2"}, "FATHOM_LEASE_SECONDS"),
+        ({"FATHOM_RETENTION_HOURS": "0.5"}, "FATHOM_RETENTION_HOURS"),
+        ({"FATHOM_WEIGHTS": "random"}, "FATHOM_WEIGHTS"),
+        ({"FATHOM_PRESIGN_SECONDS": "5", "FATHOM_S3_PUBLIC_URL": "http://s3"}, "FATHOM_PRESIGN_SECONDS"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_named_with_a_remedy(environ: dict[str, str], word: str):
+    (finding,) = check_settings(Settings.from_environ(environ))
+
+    assert finding.level == "warning"
+    assert word in finding.remedy
+
+
+def test_the_defaults_agree_with_each_other():
+    assert [finding.level for finding in check_settings(Settings.from_environ({}))] == ["ok"]
+
+
+def test_missing_weights_are_an_error():
+    (finding,) = check_model(Settings.from_environ({"FATHOM_WEIGHTS": "/nowhere/weights.pt"}))
+
+    assert finding.level == "error"
+    assert "/nowhere/weights.pt" in finding.message
+
+
+def test_the_weights_and_what_they_run_on_are_named():
+    findings = list(check_model(Settings.from_environ({"FATHOM_WEIGHTS": "starter"})))
+
+    assert [finding.level for finding in findings] == ["ok", "ok"]
+    assert "starter" in findings[0].message
+    assert "openvino in " in findings[1].message
+
+
+def test_children_that_may_take_more_memory_than_there_is_are_named():
+    findings = list(check_machine(Settings.from_environ({"FATHOM_CHILD_MEMORY_MB": "99999999"})))
+
+    assert findings[-1].level == "warning"
+    assert "FATHOM_CHILD_MEMORY_MB" in findings[-1].remedy
+
+
+@pytest.mark.parametrize(("ahead", "level"), [(0, "ok"), (59, "ok"), (-61, "warning"), (901, "error")])
+def test_clocks_may_differ_a_little(ahead: float, level: str):
+    assert judge_clock("s3", "S3", ahead).level == level

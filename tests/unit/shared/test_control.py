@@ -1,0 +1,279 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Barrier, Thread
+
+import pytest
+
+from shared import layout
+from shared.control import Controls
+from shared.errors import (
+    FathomError,
+    InvalidTransition,
+    JobBusy,
+    JobNotFound,
+    JobStoreUnavailable,
+    ObjectStoreUnavailable,
+)
+from shared.intent import Intent, intended_state, read_intent
+from shared.job_record import decode_job, decode_result, encode_job, new_job
+from shared.jobs import ImageFailure, Job, JobState, new_job_id
+from shared.options import Options
+from tests.fakes import FakeObjectStore
+from tests.fakes_job_store import FakeJobStore
+
+VERBS = ("start", "pause", "resume", "cancel", "retry")
+BAD = ImageFailure(code="image_corrupt", message="Damaged.")
+
+
+@pytest.fixture
+def jobs() -> FakeJobStore:
+    return FakeJobStore()
+
+
+@pytest.fixture
+def objects() -> FakeObjectStore:
+    return FakeObjectStore()
+
+
+@pytest.fixture
+def controls(jobs: FakeJobStore, objects: FakeObjectStore) -> Controls:
+    return Controls(jobs, objects)
+
+
+@pytest.fixture
+def submit(jobs: FakeJobStore, objects: FakeObjectStore) -> Callable[..., str]:
+    def submit(state: JobState = JobState.QUEUED, total: int = 3) -> str:
+        job = new_job(new_job_id(), total=total, options=Options(), state=state, created_at=1.0)
+        objects.put(layout.job_record(job.id), encode_job(job))
+        jobs.create(job)
+        return job.id
+
+    return submit
+
+
+def end(jobs: FakeJobStore, objects: FakeObjectStore, job_id: str) -> None:
+    """Let a job end with its first image failed."""
+    lease = jobs.lease("worker", limit=10)
+    assert lease is not None
+    for index in lease.indices:
+        jobs.done(lease, index, failure=None if index else BAD)
+    assert jobs.claim_finalize() == job_id
+    jobs.finish(job_id, JobState.PARTIAL)
+    for key in (layout.result(job_id), layout.failures(job_id), layout.failure(job_id, 0)):
+        objects.put(key, b"{}")
+
+
+def test_what_was_asked_last_is_what_is_intended(
+    controls: Controls, objects: FakeObjectStore, submit: Callable[..., str]
+):
+    job_id = submit(JobState.UPLOADING)
+    accepted = decode_job(objects.get(layout.job_record(job_id)))
+    seen = [intended_state(accepted, read_intent(objects, job_id))]
+
+    for verb in ("start", "pause", "resume", "cancel"):
+        getattr(controls, verb)(job_id)
+        seen.append(intended_state(accepted, read_intent(objects, job_id)))
+
+    assert seen == [
+        JobState.UPLOADING,
+        JobState.QUEUED,
+        JobState.PAUSED,
+        JobState.QUEUED,
+        JobState.CANCELING,
+    ]
+
+
+def test_how_many_images_there_are_stays_known(
+    controls: Controls, jobs: FakeJobStore, objects: FakeObjectStore, submit: Callable[..., str]
+):
+    job_id = submit(JobState.UPLOADING, total=0)
+
+    controls.start(job_id, total=7)
+    controls.pause(job_id)
+
+    assert read_intent(objects, job_id) == Intent(verb="pause", total=7)
+    assert jobs.get(job_id).counts.total == 7
+
+
+@pytest.mark.parametrize("verb", ["pause", "cancel"])
+def test_without_the_object_store_nothing_is_done(
+    controls: Controls, jobs: FakeJobStore, objects: FakeObjectStore, submit: Callable[..., str], verb: str
+):
+    job_id = submit()
+    objects.away = True
+
+    with pytest.raises(ObjectStoreUnavailable):
+        getattr(controls, verb)(job_id)
+
+    assert jobs.get(job_id).state is JobState.QUEUED
+
+
+@pytest.mark.parametrize("verb", ["pause", "cancel"])
+def test_a_crash_between_the_stores_leaves_what_asking_again_completes(
+    controls: Controls, jobs: FakeJobStore, objects: FakeObjectStore, submit: Callable[..., str], verb: str
+):
+    job_id = submit()
+    real = getattr(jobs, verb)
+
+    def crash(job_id: str) -> Job:
+        raise JobStoreUnavailable
+
+    setattr(jobs, verb, crash)
+    with pytest.raises(JobStoreUnavailable):
+        getattr(controls, verb)(job_id)
+    setattr(jobs, verb, real)
+    assert read_intent(objects, job_id) == Intent(verb=verb)
+
+    done = getattr(controls, verb)(job_id)
+
+    assert done.state in (JobState.PAUSED, JobState.CANCELING)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_verb_that_the_state_refuses_leaves_no_trace(
+    controls: Controls, jobs: FakeJobStore, objects: FakeObjectStore, submit: Callable[..., str], verb: str
+):
+    job_id = submit(JobState.UPLOADING)
+    controls.cancel(job_id)
+    if verb == "cancel":
+        jobs.claim_finalize()
+        jobs.finish(job_id, JobState.CANCELED)
+        jobs.expire(job_id)
+    before = dict(objects.objects)
+
+    with pytest.raises(InvalidTransition):
+        getattr(controls, verb)(job_id)
+
+    assert objects.objects == before
+
+
+def test_a_verb_that_came_too_late_is_taken_back(
+    controls: Controls, jobs: FakeJobStore, objects: FakeObjectStore, submit: Callable[..., str]
+):
+    job_id = submit()
+    controls.pause(job_id)
+    controls.resume(job_id)
+    real = jobs.cancel
+
+    def cancel_too_late(job_id: str) -> Job:
+        lease = jobs.lease("worker", limit=10)
+        assert lease is not None
+        for index in lease.indices:
+            jobs.done(lease, index)
+        return real(job_id)
+
+    jobs.cancel = cancel_too_late  # type: ignore[method-assign]
+    with pytest.raises(InvalidTransition):
+        controls.cancel(job_id)
+
+    assert read_intent(objects, job_id) == Intent(verb="resume")
+
+
+def test_a_retry_forgets_the_end_and_a_repeated_one_forgets_nothing_new(
+    controls: Controls, jobs: FakeJobStore, objects: FakeObjectStore, submit: Callable[..., str]
+):
+    job_id = submit()
+    end(jobs, objects, job_id)
+
+    assert controls.retry(job_id).state is JobState.QUEUED
+    left = {key.removeprefix(layout.job_prefix(job_id)) for key in objects.objects}
+    assert left == {"job.json", "intent.json"}
+
+    objects.put(layout.failure(job_id, 0), b"{}")
+    controls.retry(job_id)
+    assert objects.exists(layout.failure(job_id, 0))
+
+
+def test_a_job_that_failed_as_a_whole_has_its_reason_in_the_result_and_keeps_it(
+    controls: Controls, jobs: FakeJobStore, objects: FakeObjectStore, submit: Callable[..., str]
+):
+    job_id = submit(JobState.UPLOADING, total=0)
+
+    controls.abort(job_id, BAD)
+    jobs.finish(job_id, JobState.FAILED)
+    with pytest.raises(InvalidTransition):
+        controls.retry(job_id)
+
+    result = decode_result(objects.get(layout.result(job_id)))
+    assert (result.state, result.error) == (JobState.FAILED, BAD)
+
+
+def test_deleting_removes_all_and_a_repeat_finds_nothing(
+    controls: Controls, jobs: FakeJobStore, objects: FakeObjectStore, submit: Callable[..., str]
+):
+    kept, job_id = submit(), submit()
+    objects.put(layout.input_image(job_id, 0), b"x")
+
+    assert controls.delete(job_id) is True
+    assert controls.delete(job_id) is False
+
+    with pytest.raises(JobNotFound):
+        jobs.get(job_id)
+    assert list(objects.objects) == [layout.job_record(kept)]
+
+
+def test_a_deletion_cut_short_has_removed_what_would_bring_the_job_back(
+    controls: Controls, jobs: FakeJobStore, objects: FakeObjectStore, submit: Callable[..., str]
+):
+    job_id = submit()
+    objects.put(layout.input_image(job_id, 0), b"x")
+
+    def crash(job_id: str) -> None:
+        raise JobStoreUnavailable
+
+    jobs.delete = crash  # type: ignore[method-assign]
+    with pytest.raises(JobStoreUnavailable):
+        controls.delete(job_id)
+
+    assert list(objects.objects) == [layout.input_image(job_id, 0)]
+    # What the job store still knows of it, its workers may still need.
+    assert jobs.get(job_id).state is JobState.QUEUED
+
+
+@pytest.mark.parametrize("verb", [*VERBS, "delete"])
+@pytest.mark.parametrize("job_id", ["../../etc", "", "a" * 25, "A" * 26])
+def test_what_is_no_id_is_no_job(controls: Controls, objects: FakeObjectStore, verb: str, job_id: str):
+    with pytest.raises(JobNotFound):
+        getattr(controls, verb)(job_id)
+    assert objects.objects == {}
+
+
+def test_an_unknown_job_is_not_found_and_leaves_no_trace(controls: Controls, objects: FakeObjectStore):
+    with pytest.raises(JobNotFound):
+        controls.cancel(new_job_id())
+    assert objects.objects == {}
+
+
+def test_one_at_a_time(
+    controls: Controls, jobs: FakeJobStore, objects: FakeObjectStore, submit: Callable[..., str]
+):
+    job_id = submit()
+
+    with controls.alone(job_id), pytest.raises(JobBusy):
+        Controls(jobs, objects, patience=0.1).cancel(job_id)
+
+    assert controls.cancel(job_id).state is JobState.CANCELING
+
+
+def test_verbs_that_race_leave_both_stores_of_one_mind(
+    controls: Controls, jobs: FakeJobStore, objects: FakeObjectStore, submit: Callable[..., str]
+):
+    for _ in range(20):
+        job_id, gate = submit(), Barrier(2)
+
+        def ask(verb: str, job_id: str = job_id, gate: Barrier = gate) -> None:
+            gate.wait()
+            try:
+                getattr(controls, verb)(job_id)
+            except FathomError:
+                assert jobs.get(job_id).state is JobState.CANCELING
+
+        threads = [Thread(target=ask, args=(verb,)) for verb in ("pause", "cancel")]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+        assert jobs.get(job_id).state is JobState.CANCELING
+        assert read_intent(objects, job_id) == Intent(verb="cancel")

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from shared.recorder import Recorder
+from shared.statistics import BOUNDS, Batch, Family, Histogram, Series, bucket_of
+from tests.contracts.statistics import StatisticsContract
+from tests.fakes import FakeStatistics
+
+INFER = Series(family=Family.STAGE, labels=("infer",))
+
+
+@pytest.fixture
+def statistics() -> FakeStatistics:
+    return FakeStatistics()
+
+
+class TestFakeStatistics(StatisticsContract):
+    """The fake keeps the contract, so that unit tests may rely on it."""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "bucket"), [(0.0, 0), (0.005, 0), (0.0051, 1), (60.0, len(BOUNDS) - 1), (61.0, len(BOUNDS))]
+)
+def test_a_bucket_includes_its_upper_end(seconds: float, bucket: int):
+    assert bucket_of(seconds) == bucket
+
+
+def test_cumulative_counts_end_with_all_of_them():
+    counts = tuple(range(len(BOUNDS) + 1))
+
+    assert Histogram(counts=counts).cumulative()[-1] == sum(counts)
+
+
+def test_what_cannot_be_told_is_told_later(statistics: FakeStatistics):
+    recorder = Recorder(statistics)
+    recorder.observe(Family.STAGE, "infer", seconds=0.1)
+    statistics.away = True
+    recorder.flush()
+    recorder.observe(Family.STAGE, "infer", seconds=0.1)
+    recorder.flush()
+    statistics.away = False
+    recorder.flush()
+
+    assert statistics.read([]).histograms[INFER].cumulative()[-1] == 2
+
+
+def test_an_answer_that_is_lost_counts_nothing_twice(statistics: FakeStatistics):
+    class Deaf(FakeStatistics):
+        def add(self, batch: Batch) -> None:
+            statistics.add(batch)
+            self._reach()
+
+    deaf = Deaf()
+    deaf.away = True
+    recorder = Recorder(deaf)
+    recorder.observe(Family.STAGE, "infer", seconds=0.1)
+    for _ in range(3):
+        recorder.flush()
+    deaf.away = False
+    recorder.flush()
+
+    assert statistics.read([]).histograms[INFER].cumulative()[-1] == 1
+
+
+def test_nothing_is_told_when_nothing_happened(statistics: FakeStatistics):
+    Recorder(statistics).flush()
+
+    assert statistics.batches == {}
+
+
+def test_many_threads_lose_nothing(statistics: FakeStatistics):
+    recorder = Recorder(statistics)
+
+    def measure() -> None:
+        for _ in range(500):
+            recorder.observe(Family.STAGE, "infer", seconds=0.1)
+            recorder.flush()
+
+    threads = [threading.Thread(target=measure) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert statistics.read([]).histograms[INFER].cumulative()[-1] == 4000
+
+
+def test_it_tells_by_itself_and_once_more_at_the_end(statistics: FakeStatistics):
+    recorder = Recorder(statistics, every=0.01)
+    recorder.start()
+    recorder.observe(Family.STAGE, "infer", seconds=0.1)
+    deadline = time.monotonic() + 10
+    while not statistics.batches:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    recorder.observe(Family.STAGE, "infer", seconds=0.1)
+    recorder.stop()
+
+    assert statistics.read([]).histograms[INFER].cumulative()[-1] == 2
+
+
+def test_a_fault_does_not_end_the_telling(statistics: FakeStatistics, caplog: pytest.LogCaptureFixture):
+    class Faulty(FakeStatistics):
+        def add(self, batch: Batch) -> None:
+            if not self.batches:
+                self.batches[""] = batch
+                raise ZeroDivisionError
+            super().add(batch)
+
+    faulty = Faulty()
+    recorder = Recorder(faulty, every=0.01)
+    recorder.observe(Family.STAGE, "infer", seconds=0.1)
+    recorder.start()
+    deadline = time.monotonic() + 10
+    while len(faulty.batches) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    recorder.stop()
+
+    assert "Statistics were not told." in caplog.text

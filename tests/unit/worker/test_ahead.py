@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
+from threading import Event
+from typing import Any, TypeVar
+
+import pytest
+
+from shared.jobs import Lease
+from shared.options import Options
+from worker.ahead import LARGE_BYTES, Lookahead
+
+T = TypeVar("T")
+
+SMALL, LARGE = b"small", bytes(LARGE_BYTES + 1)
+
+
+class AtOnce(Executor):
+    """Runs what it is given before it returns: what is asked for first is there first."""
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        future: Future[T] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except OSError as exc:
+            future.set_exception(exc)
+        return future
+
+
+class Images:
+    """Images by index; it says which were asked for."""
+
+    def __init__(self, *images: bytes | Exception) -> None:
+        self._images = images
+        self.asked: list[int] = []
+
+    def fetch(self, job_id: str, index: int) -> bytes:
+        self.asked.append(index)
+        found = self._images[index]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def lease(self) -> Lease:
+        return Lease(id="lease", job_id="job", indices=tuple(range(len(self._images))), options=Options())
+
+    def in_turn(self) -> Iterator[tuple[int, Future[bytes]]]:
+        return Lookahead(self.fetch, pool=AtOnce()).images(self.lease())
+
+
+def test_images_come_in_order_each_with_its_own_bytes():
+    images = Images(*(b"%d" % n for n in range(9)))
+
+    found = [(index, future.result()) for index, future in Lookahead(images.fetch).images(images.lease())]
+
+    assert found == [(n, b"%d" % n) for n in range(9)]
+    assert sorted(images.asked) == list(range(9))
+
+
+def test_the_next_image_is_fetched_while_one_is_in_hand_by_another_thread():
+    second_asked = Event()
+
+    def fetch(job_id: str, index: int) -> bytes:
+        if index == 1:
+            second_asked.set()
+        return SMALL
+
+    turns = Lookahead(fetch).images(Images(SMALL, SMALL, SMALL).lease())
+    index, future = next(turns)
+
+    assert (index, future.result()) == (0, SMALL)
+    assert second_asked.wait(10)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "asked"),
+    [
+        ([SMALL] * 4, [2, 3, 4, 4]),
+        # While a large image is in hand, nothing else is fetched; after it, one at a time.
+        ([SMALL, LARGE, SMALL, SMALL, SMALL], [2, 2, 3, 5, 5]),
+        ([LARGE, LARGE, LARGE, LARGE], [1, 2, 3, 4]),
+        ([LARGE, SMALL, SMALL, SMALL], [1, 2, 4, 4]),
+    ],
+)
+def test_large_images_are_not_held_together(sizes: list[bytes], asked: list[int]):
+    images = Images(*sizes)
+
+    assert [len(images.asked) for _ in images.in_turn()] == asked
+
+
+def test_a_large_image_at_the_end_of_a_lease_counts_for_the_next_lease():
+    images = Images(LARGE, SMALL, SMALL)
+    ahead = Lookahead(images.fetch, pool=AtOnce())
+    first, second = (dataclasses.replace(images.lease(), indices=indices) for indices in ((0,), (1, 2)))
+    list(ahead.images(first))
+
+    next(ahead.images(second))
+
+    assert images.asked == [0, 1]
+
+
+def test_an_image_that_cannot_be_fetched_is_told_in_its_turn():
+    images = Images(SMALL, OSError("gone"), SMALL)
+
+    errors = [future.exception() for _, future in images.in_turn()]
+
+    assert [type(error) for error in errors] == [type(None), OSError, type(None)]
+
+
+def test_who_stops_early_leaves_the_rest_unasked():
+    images = Images(*[SMALL] * 8)
+    turns = images.in_turn()
+    next(turns)
+
+    turns.close()  # type: ignore[attr-defined]  # It is a generator.
+
+    assert images.asked == [0, 1]

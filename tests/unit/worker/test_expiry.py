@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import pytest
+
+from shared import layout
+from shared.control import Controls
+from shared.errors import JobNotFound, ObjectStoreUnavailable
+from shared.job_record import encode_job
+from shared.jobs import JobState, new_job_id
+from shared.options import Options
+from tests.fakes import FakeObjectStore, FakeTickets
+from tests.unit.worker.conftest import Farm
+from worker.expiry import Expirer
+from worker.supervisor import Housekeeper
+
+DAY = 86_400.0
+
+
+@pytest.fixture
+def farm(farm: Farm) -> Farm:
+    """A farm whose object store goes by the same clock, and that knows all its jobs."""
+    farm.objects = FakeObjectStore(clock=farm.clock)
+    farm.jobs.mark_reconciled()
+    return farm
+
+
+def expirer(farm: Farm, *, name: str = "worker") -> Expirer:
+    return Expirer(name=name, jobs=farm.jobs, objects=farm.objects, retention_seconds=7 * DAY)
+
+
+def submit(farm: Farm, *pictures: bytes, options: Options | None = None) -> str:
+    job_id = farm.submit(*pictures, options=options)
+    farm.objects.put(layout.job_record(job_id), encode_job(farm.jobs.get(job_id)))
+    return job_id
+
+
+def end(farm: Farm, *pictures: bytes) -> str:
+    job_id = submit(farm, *pictures)
+    farm.child().work(60)
+    keeper = Housekeeper(
+        name="worker", slots=1, lease_images=4, jobs=farm.jobs, objects=farm.objects, tickets=FakeTickets()
+    )
+    keeper.finish_up()
+    return job_id
+
+
+def keys(farm: Farm, job_id: str) -> list[str]:
+    return [entry.key for entry in farm.objects.list(layout.job_prefix(job_id))]
+
+
+def test_an_ended_job_goes_after_its_time_and_not_before(farm: Farm):
+    job_id, bad = end(farm, b"one", b"two"), end(farm, b"corrupt")
+    farm.clock.advance(6.9 * DAY)
+    younger = end(farm, b"three")
+
+    assert expirer(farm).expire() == 0
+    farm.clock.advance(0.2 * DAY)
+    assert expirer(farm).expire() == 2
+
+    assert [farm.jobs.get(each).state for each in (job_id, bad)] == [JobState.EXPIRED] * 2
+    assert (keys(farm, job_id), keys(farm, bad)) == ([], [])
+    assert farm.jobs.get(younger).state is JobState.SUCCEEDED
+    assert len(keys(farm, younger)) == 6
+
+
+def test_a_job_that_runs_never_goes(farm: Farm):
+    job_id = submit(farm, b"one", b"two")
+    farm.jobs.lease("worker", limit=1)
+    farm.clock.advance(100 * DAY)
+
+    assert expirer(farm).expire() == 0
+    assert expirer(farm).sweep() == 0
+    assert farm.jobs.get(job_id).state is JobState.PROCESSING
+    assert len(keys(farm, job_id)) == 4
+
+
+def test_a_paused_job_that_nobody_touches_goes(farm: Farm):
+    job_id = submit(farm, b"one")
+    Controls(farm.jobs, farm.objects).pause(job_id)
+    farm.clock.advance(8 * DAY)
+
+    assert expirer(farm).expire() == 1
+    assert keys(farm, job_id) == []
+
+
+def test_a_round_expires_no_more_than_so_many(farm: Farm):
+    for _ in range(25):
+        end(farm, b"one")
+    farm.clock.advance(8 * DAY)
+
+    assert [expirer(farm).expire() for _ in range(3)] == [20, 5, 0]
+    assert farm.objects.objects == {}
+
+
+def test_one_worker_at_a_time_is_at_it(farm: Farm):
+    end(farm, b"one")
+    farm.clock.advance(8 * DAY)
+    farm.jobs.acquire("expiry", "another", 60)
+
+    assert expirer(farm).expire() == 0
+    farm.clock.advance(61)
+    assert expirer(farm).expire() == 1
+
+
+@pytest.mark.parametrize("reached", [0, 1, 2, 3, 4])
+def test_a_worker_that_dies_in_between_leaves_what_others_finish(farm: Farm, reached: int):
+    job_id = end(farm, b"one")
+    farm.clock.advance(8 * DAY)
+    real, calls = farm.objects.delete, 0
+
+    def delete(key: str) -> None:
+        nonlocal calls
+        calls += 1
+        if calls > reached:
+            raise ObjectStoreUnavailable
+        real(key)
+
+    farm.objects.delete = delete  # type: ignore[method-assign]
+    with pytest.raises(ObjectStoreUnavailable):
+        expirer(farm).expire()
+    assert keys(farm, job_id) != []
+    farm.objects.delete = real  # type: ignore[method-assign]
+
+    expirer(farm).expire()
+    expirer(farm).sweep()
+
+    assert keys(farm, job_id) == []
+    assert farm.jobs.get(job_id).state is JobState.EXPIRED
+
+
+def test_the_record_goes_after_as_long_again(farm: Farm):
+    job_id, kept = end(farm, b"one"), submit(farm, b"two")
+    farm.jobs.lease("worker", limit=1)
+    farm.clock.advance(7.1 * DAY)
+    expirer(farm).expire()
+    farm.clock.advance(6.8 * DAY)
+    expirer(farm).sweep()
+    assert farm.jobs.get(job_id).state is JobState.EXPIRED
+
+    farm.clock.advance(0.2 * DAY)
+    assert expirer(farm).sweep() == 1
+
+    with pytest.raises(JobNotFound):
+        farm.jobs.get(job_id)
+    assert farm.jobs.get(kept).state is JobState.PROCESSING
+
+
+def test_uploads_that_no_job_came_of_go_when_the_last_of_them_is_old(farm: Farm):
+    job_id = new_job_id()
+    farm.objects.put(layout.input_image(job_id, 0), b"x")
+    farm.clock.advance(5 * DAY)
+    farm.objects.put(layout.input_image(job_id, 1), b"x")
+    farm.clock.advance(5 * DAY)
+
+    assert expirer(farm).sweep() == 0
+    assert len(keys(farm, job_id)) == 2
+    farm.clock.advance(3 * DAY)
+    assert expirer(farm).sweep() == 1
+    assert keys(farm, job_id) == []
+
+
+def test_nothing_is_swept_while_the_job_store_may_have_lost_something(farm: Farm):
+    job_id = end(farm, b"one")
+    farm.clock.advance(30 * DAY)
+    farm.jobs.delete(job_id)
+    farm.jobs.reconciled = False
+
+    assert expirer(farm).sweep() == 0
+    assert keys(farm, job_id) != []
+
+
+def test_what_is_not_a_jobs_is_never_swept(farm: Farm):
+    for key in ("jobs/loose", "jobs/not-a-job/x", "keys/abc.json", "elsewhere"):
+        farm.objects.put(key, b"x")
+    farm.clock.advance(1000 * DAY)
+
+    assert expirer(farm).sweep() == 0
+    assert len(farm.objects.objects) == 4
+
+
+@pytest.mark.parametrize(("hours", "pause", "long_pause"), [(168, 60, 3600), (0.01, 1, 3.6), (1, 36, 360)])
+def test_rounds_are_as_far_apart_as_the_retention_allows(
+    farm: Farm, hours: float, pause: float, long_pause: float
+):
+    mine = Expirer(name="w", jobs=farm.jobs, objects=farm.objects, retention_seconds=hours * 3600)
+
+    assert (mine.pause, mine.long_pause) == pytest.approx((pause, long_pause))

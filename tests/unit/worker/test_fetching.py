@@ -1,0 +1,346 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from shared import layout
+from shared.addresses import AllowedHosts
+from shared.errors import (
+    AddressRefused,
+    ImageError,
+    ObjectStoreDenied,
+    ObjectStoreUnavailable,
+    SourceUnavailable,
+)
+from shared.jobs import Job, JobState, Source, new_job_id
+from shared.manifest import ManifestWriter
+from tests.fakes import FakeObjectStore
+from tests.unit.worker.conftest import Farm
+from worker.fetching import Fetcher
+from worker.outbound import Answer, Outbound, OutboundFailed
+from worker.work import Child, Pace
+
+MOST = 100
+JOB = new_job_id()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Web(Outbound):
+    """Pages by URL: a status and pieces, or an error."""
+
+    allowed: AllowedHosts = field(default_factory=AllowedHosts)
+    pages: dict[str, tuple[int, list[bytes]] | Exception] = field(default_factory=dict)
+    read: list[bytes] = field(default_factory=list)
+
+    @contextmanager
+    def get(self, url: str) -> Iterator[Answer]:
+        page = self.pages[url]
+        if isinstance(page, Exception):
+            raise page
+        yield Answer(status=page[0], headers={}, pieces=self._pieces(page[1]))
+
+    def _pieces(self, pieces: list[bytes]) -> Iterator[bytes]:
+        for piece in pieces:
+            self.read.append(piece)
+            yield piece
+
+
+@pytest.fixture
+def objects() -> FakeObjectStore:
+    objects = FakeObjectStore()
+    objects.buckets["album"] = FakeObjectStore()
+    return objects
+
+
+@pytest.fixture
+def web() -> Web:
+    return Web()
+
+
+def store(objects: FakeObjectStore, *sources: dict[str, str], job_id: str = JOB) -> None:
+    with ManifestWriter() as manifest:
+        for index, source in enumerate(sources):
+            manifest.add(Source(index=index, name="a.jpg", **source))  # type: ignore[arg-type]
+        manifest.store(objects, job_id)
+
+
+def fetcher(
+    objects: FakeObjectStore, web: Web | None = None, *, buckets: tuple[str, ...] = ("album",)
+) -> Fetcher:
+    return Fetcher(objects, outbound=web, buckets=buckets, most_bytes=MOST)
+
+
+def code(objects: FakeObjectStore, web: Web | None = None, **changes: tuple[str, ...]) -> str:
+    with pytest.raises(ImageError) as caught:
+        fetcher(objects, web, **changes).fetch(JOB, 0)
+    return caught.value.code
+
+
+# --- inputs -----------------------------------------------------------------------
+
+
+def test_an_input_is_read_and_nothing_else_is_looked_at(objects: FakeObjectStore) -> None:
+    objects.put(layout.input_image(JOB, 3), b"photo")
+
+    assert fetcher(objects).fetch(JOB, 3) == b"photo"
+
+
+def test_of_an_input_that_is_too_large_no_more_is_read_than_shows_it(objects: FakeObjectStore) -> None:
+    objects.put(layout.input_image(JOB, 0), bytes(1000))
+
+    assert len(fetcher(objects).fetch(JOB, 0)) == MOST
+
+
+@pytest.mark.parametrize("manifest", [True, False])
+def test_an_input_that_is_gone_is_missing(objects: FakeObjectStore, manifest: bool) -> None:
+    if manifest:
+        store(objects, {})
+
+    assert code(objects) == "input_missing"
+
+
+def test_an_input_that_is_gone_says_nothing_about_its_neighbours(objects: FakeObjectStore) -> None:
+    store(objects, {}, {}, {})
+    objects.put(layout.input_image(JOB, 0), b"first")
+    objects.put(layout.input_image(JOB, 2), b"third")
+    loader = fetcher(objects)
+    with pytest.raises(ImageError):
+        loader.fetch(JOB, 1)
+
+    assert [loader.fetch(JOB, 0), loader.fetch(JOB, 2)] == [b"first", b"third"]
+
+
+# --- objects ----------------------------------------------------------------------
+
+
+def test_an_object_is_read_from_where_it_lies(objects: FakeObjectStore) -> None:
+    objects.in_bucket("album").put("walk/写真.jpg", b"photo")
+    store(objects, {"s3": "s3://album/walk/写真.jpg"})
+
+    assert fetcher(objects).fetch(JOB, 0) == b"photo"
+    assert not objects.exists(layout.input_image(JOB, 0))
+
+
+def test_of_an_object_that_is_too_large_no_more_is_read_than_shows_it(objects: FakeObjectStore) -> None:
+    objects.in_bucket("album").put("a.jpg", bytes(1000))
+    store(objects, {"s3": "s3://album/a.jpg"})
+
+    assert len(fetcher(objects).fetch(JOB, 0)) == MOST
+
+
+@pytest.mark.parametrize(
+    ("address", "buckets", "expected"),
+    [
+        ("s3://album/gone.jpg", ("album",), "source_missing"),
+        ("s3://nowhere/a.jpg", ("nowhere",), "source_missing"),
+        ("s3://closed/a.jpg", ("closed",), "source_denied"),
+        ("s3://album/a.jpg", (), "source_denied"),
+        ("s3://fathom/jobs/x/inputs/0", ("album",), "source_denied"),
+        ("s3://album/../fathom/a.jpg", ("album",), "source_refused"),
+    ],
+)
+def test_what_is_wrong_with_an_object_is_the_images_own_fault(
+    objects: FakeObjectStore, address: str, buckets: tuple[str, ...], expected: str
+) -> None:
+    objects.buckets["closed"] = None
+    objects.in_bucket("album").put("a.jpg", b"photo")
+    store(objects, {"s3": address})
+
+    assert code(objects, buckets=buckets) == expected
+
+
+def test_a_store_that_is_away_is_no_images_fault(objects: FakeObjectStore) -> None:
+    store(objects, {"s3": "s3://album/a.jpg"})
+    objects.in_bucket("album").away = True
+    with pytest.raises(ObjectStoreUnavailable):
+        fetcher(objects).fetch(JOB, 0)
+
+
+def test_a_store_that_refuses_us_altogether_is_no_images_fault(objects: FakeObjectStore) -> None:
+    store(objects, {"s3": "s3://closed/a.jpg"})
+    objects.buckets["closed"] = None
+
+    def refuse() -> None:
+        raise ObjectStoreDenied
+
+    loader = fetcher(objects, buckets=("closed",))
+    loader._references.find(JOB, 0)
+    objects.ping = refuse  # type: ignore[method-assign]
+    with pytest.raises(ObjectStoreDenied):
+        loader.fetch(JOB, 0)
+
+
+# --- URLs -------------------------------------------------------------------------
+
+URL = "https://example.org/a.jpg"
+
+
+def test_a_url_is_read(objects: FakeObjectStore, web: Web) -> None:
+    store(objects, {"url": URL})
+    web.pages[URL] = (200, [b"pho", b"to"])
+
+    assert fetcher(objects, web).fetch(JOB, 0) == b"photo"
+
+
+def test_of_a_url_no_more_is_read_than_shows_that_it_is_too_large(objects: FakeObjectStore, web: Web) -> None:
+    store(objects, {"url": URL})
+    web.pages[URL] = (200, [bytes(40)] * 1000)
+
+    assert len(fetcher(objects, web).fetch(JOB, 0)) == MOST
+    assert len(web.read) == 3
+
+
+@pytest.mark.parametrize(
+    ("page", "expected"),
+    [
+        ((404, []), "source_missing"),
+        ((410, []), "source_missing"),
+        ((401, []), "source_denied"),
+        ((403, []), "source_denied"),
+        ((451, []), "source_denied"),
+        ((400, []), "source_denied"),
+        ((408, []), "source_unavailable"),
+        ((429, []), "source_unavailable"),
+        ((500, []), "source_unavailable"),
+        ((503, []), "source_unavailable"),
+        ((204, []), "source_unavailable"),
+        ((206, [b"part"]), "source_unavailable"),
+        ((304, []), "source_unavailable"),
+        (OutboundFailed("It took too long."), "source_unavailable"),
+        (AddressRefused(), "source_refused"),
+    ],
+    ids=str,
+)
+def test_what_is_wrong_with_a_url_has_its_code(
+    objects: FakeObjectStore, web: Web, page: tuple[int, list[bytes]] | Exception, expected: str
+) -> None:
+    store(objects, {"url": URL})
+    web.pages[URL] = page
+
+    assert code(objects, web) == expected
+
+
+@pytest.mark.parametrize("page", [AddressRefused("10.0.0.7 is private"), OutboundFailed("10.0.0.7 said no")])
+def test_errors_tell_nothing_of_what_lies_behind_an_address(
+    objects: FakeObjectStore, web: Web, page: Exception
+) -> None:
+    store(objects, {"url": URL})
+    web.pages[URL] = page
+    with pytest.raises(ImageError) as caught:
+        fetcher(objects, web).fetch(JOB, 0)
+
+    assert "10.0.0.7" not in caught.value.message
+    assert URL not in caught.value.message
+
+
+def test_a_fetch_is_broken_off_when_the_worker_stops(objects: FakeObjectStore, web: Web) -> None:
+    store(objects, {"url": URL})
+    web.pages[URL] = (200, [b"x"] * 50)
+    stopping = Fetcher(objects, outbound=web, most_bytes=MOST, give_up=lambda: True)
+    with pytest.raises(SourceUnavailable):
+        stopping.fetch(JOB, 0)
+
+    assert len(web.read) == 1
+
+
+# --- finding them -----------------------------------------------------------------
+
+
+def test_the_lines_of_a_lease_are_read_once(objects: FakeObjectStore) -> None:
+    for index in range(70):
+        objects.in_bucket("album").put(f"{index}.jpg", b"photo %d" % index)
+    store(objects, *({"s3": f"s3://album/{index}.jpg"} for index in range(70)))
+    asked: list[str] = []
+    get = objects.get
+
+    def count(key: str, *, start: int | None = None, stop: int | None = None) -> bytes:
+        asked.append(key.rsplit("/", 1)[-1])
+        return get(key, start=start, stop=stop)
+
+    objects.get = count  # type: ignore[method-assign]
+    loader = fetcher(objects)
+    assert [loader.fetch(JOB, index) for index in range(70)] == [b"photo %d" % n for n in range(70)]
+    assert asked == ["0", "manifest.index", "manifest.jsonl", "64", "manifest.index", "manifest.jsonl"]
+
+
+def test_lines_of_many_jobs_do_not_add_up(objects: FakeObjectStore) -> None:
+    objects.in_bucket("album").put("a.jpg", b"photo")
+    loader = fetcher(objects)
+    for _ in range(100):
+        job_id = new_job_id()
+        store(objects, {"s3": "s3://album/a.jpg"}, job_id=job_id)
+        assert loader.fetch(job_id, 0) == b"photo"
+
+    assert len(loader._references._blocks) == 16
+
+
+# --- in a child -------------------------------------------------------------------
+
+
+def submit(farm: Farm, *sources: dict[str, str]) -> Job:
+    job_id = farm.submit(*(b"" for _ in sources))
+    farm.objects.delete_prefix(layout.inputs_prefix(job_id))
+    store(farm.objects, *sources, job_id=job_id)
+    return farm.jobs.get(job_id)
+
+
+def child(farm: Farm, web: Web) -> Child:
+    return Child(
+        name="child",
+        jobs=farm.jobs,
+        objects=farm.objects,
+        pipeline=farm.pipeline,
+        pace=Pace(lease=15.0, image=60.0),
+        lease_images=4,
+        max_image_bytes=MOST - 1,
+        draining=lambda: farm.draining,
+        images=Fetcher(farm.objects, outbound=web, buckets=("album",), most_bytes=MOST),
+    )
+
+
+def test_a_bad_source_fails_its_own_image_and_no_other(farm: Farm, web: Web) -> None:
+    farm.objects.buckets["album"] = FakeObjectStore()
+    farm.objects.in_bucket("album").put("a.jpg", b"photo")
+    web.pages.update({URL: (200, [b"photo"]), URL + "2": (404, []), URL + "3": AddressRefused()})
+    job = submit(
+        farm,
+        {"s3": "s3://album/a.jpg"},
+        {"s3": "s3://album/b.jpg"},
+        {"url": URL},
+        {"url": URL + "2"},
+        {"url": URL + "3"},
+    )
+    child(farm, web).work(60)
+
+    failures = {i.index: i.failure.code for i in farm.jobs.failures(job.id) if i.failure is not None}
+    assert failures == {1: "source_missing", 3: "source_missing", 4: "source_refused"}
+    assert farm.jobs.get(job.id).counts.succeeded == 2
+
+
+def test_a_server_that_does_not_answer_is_tried_three_times(farm: Farm, web: Web) -> None:
+    web.pages.update({URL: OutboundFailed("away"), URL + "2": (200, [b"photo"])})
+    job = submit(farm, {"url": URL}, {"url": URL + "2"})
+    for _ in range(3):
+        assert not list(farm.jobs.failures(job.id))
+        child(farm, web).work(60)
+        farm.clock.advance(60)
+
+    (failed,) = farm.jobs.failures(job.id)
+    assert failed.failure is not None
+    assert (failed.index, failed.failure.code) == (0, "source_unavailable")
+    assert farm.jobs.get(job.id).counts.succeeded == 1
+
+
+def test_a_server_that_comes_back_costs_an_image_nothing(farm: Farm, web: Web) -> None:
+    web.pages[URL] = (503, [])
+    job = submit(farm, {"url": URL})
+    child(farm, web).work(60)
+    web.pages[URL] = (200, [b"photo"])
+    farm.clock.advance(60)
+    child(farm, web).work(60)
+
+    assert farm.jobs.get(job.id).state is JobState.FINALIZING
+    assert farm.jobs.get(job.id).counts.succeeded == 1

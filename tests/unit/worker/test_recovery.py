@@ -1,0 +1,517 @@
+"""What the object store proves brings back what the job store has lost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from shared import layout
+from shared.control import Controls
+from shared.errors import ObjectStoreUnavailable
+from shared.job_record import encode_job, new_job
+from shared.jobs import ImageFailure, ImageState, Job, JobState, Range, Source, new_job_id
+from shared.manifest import encode_manifest
+from shared.options import Options
+from tests.fakes import FakeObjectStore, FakeTickets
+from tests.fakes_job_store import FakeJobStore
+from tests.unit.worker.conftest import Farm
+from worker.recovery import Recoverer
+from worker.supervisor import Housekeeper
+
+DAY = 86_400.0
+
+
+class Service:
+    """A farm whose job store may lose everything, or be set back to an earlier copy."""
+
+    def __init__(self, farm: Farm) -> None:
+        self.farm = farm
+
+    @property
+    def jobs(self) -> FakeJobStore:
+        return self.farm.jobs
+
+    @property
+    def objects(self) -> FakeObjectStore:
+        return self.farm.objects
+
+    @property
+    def controls(self) -> Controls:
+        return Controls(self.jobs, self.objects)
+
+    def submit(
+        self, *pictures: bytes, state: JobState = JobState.QUEUED, options: Options | None = None
+    ) -> str:
+        job = new_job(
+            new_job_id(), total=len(pictures), options=options or Options(), state=state, created_at=5.0
+        )
+        job = replace(job, owner="an-owner", weight=2.5, bytes=77, title="A walk")
+        for index, data in enumerate(pictures):
+            self.objects.put(layout.input_image(job.id, index), data)
+        sources = [Source(index=index, name=f"{index}.jpg") for index in range(len(pictures))]
+        self.objects.put(layout.manifest(job.id), encode_manifest(sources))
+        self.objects.put(layout.job_record(job.id), encode_job(job))
+        self.jobs.create(job)
+        return job.id
+
+    def work(self) -> None:
+        self.farm.child().work(60)
+
+    def finish_up(self) -> None:
+        Housekeeper(
+            name="worker",
+            slots=1,
+            lease_images=4,
+            jobs=self.jobs,
+            objects=self.objects,
+            tickets=FakeTickets(),
+        ).finish_up()
+
+    def lose_everything(self) -> None:
+        self.farm.jobs = FakeJobStore(clock=self.farm.clock)
+
+    def recover(self, *, retention: float | None = None) -> int | None:
+        recoverer = Recoverer(
+            name="worker", jobs=self.jobs, objects=self.objects, retention_seconds=retention
+        )
+        return recoverer.recover()
+
+    def job(self, job_id: str) -> Job:
+        """Return what is to be the same after a loss."""
+        return replace(self.jobs.get(job_id), images_per_second=None, started_at=None, ended_at=None)
+
+    def states(self, job_id: str) -> list[ImageState]:
+        return [image.state for image in self.jobs.images(job_id).items]
+
+    def codes(self, job_id: str) -> dict[int, str]:
+        return {i.index: i.failure.code for i in self.jobs.failures(job_id) if i.failure is not None}
+
+
+@pytest.fixture
+def service(farm: Farm) -> Service:
+    return Service(farm)
+
+
+def stop_after(service: Service, pictures: int, then: Callable[[], object]) -> None:
+    """Call something when so many pictures are in work or done, then drop the rest."""
+    seen: list[bytes] = []
+
+    def before(data: bytes) -> None:
+        seen.append(data)
+        if len(seen) == pictures:
+            then()
+            service.farm.draining = True
+
+    service.farm.pipeline.before = before
+    service.farm.child(lease_images=100).work(60)
+    service.farm.draining = False
+    service.farm.pipeline.before = lambda data: None
+
+
+def test_a_job_in_the_middle_goes_on_and_nothing_is_done_twice(service: Service):
+    pictures = [b"picture %d" % n for n in range(10)]
+    job_id = service.submit(*pictures)
+    stop_after(service, 4, lambda: None)
+    before = service.job(job_id)
+    service.lose_everything()
+
+    assert service.recover() == 1
+
+    after = service.job(job_id)
+    assert after.counts == before.counts
+    assert (after.owner, after.weight, after.bytes, after.title) == ("an-owner", 2.5, 77, "A walk")
+    assert (after.created_at, after.options) == (before.created_at, before.options)
+    service.work()
+    assert service.jobs.get(job_id).counts.succeeded == 10
+    assert sorted(data for data, _ in service.farm.pipeline.rendered) == sorted(pictures)
+
+
+def test_failed_images_stay_failed_with_their_reasons(service: Service):
+    job_id = service.submit(b"one", b"corrupt", b"three", b"four")
+    stop_after(service, 3, lambda: None)
+    service.lose_everything()
+
+    service.recover()
+
+    assert service.codes(job_id) == {1: "image_corrupt"}
+    assert service.states(job_id)[1] is ImageState.FAILED
+    service.work()
+    assert [data for data, _ in service.farm.pipeline.rendered].count(b"corrupt") == 0
+    assert service.jobs.get(job_id).counts.failed == 1
+
+
+def test_an_image_given_up_by_the_reaper_stays_failed(service: Service):
+    job_id = service.submit(b"one", b"two")
+    for _ in range(3):
+        lease = service.jobs.lease("dead", limit=1)
+        assert lease is not None
+        service.jobs.renew(lease, in_hand=0)
+        service.farm.clock.advance(60)
+        service.jobs.reap()
+        service.farm.clock.advance(60)
+    service.finish_up()
+    service.lose_everything()
+
+    service.recover()
+
+    assert service.codes(job_id) == {0: "worker_crashed"}
+
+
+def test_outputs_without_their_sidecar_prove_nothing(service: Service):
+    job_id = service.submit(b"one", b"two")
+    service.objects.put(layout.output(job_id, 0, "heatmap.png"), b"half done")
+    service.objects.put(layout.output(job_id, 1, "depth.json"), b"{}")
+    service.lose_everything()
+
+    service.recover()
+
+    assert service.states(job_id) == [ImageState.PENDING, ImageState.SUCCEEDED]
+
+
+@pytest.mark.parametrize(
+    ("pictures", "state", "codes"),
+    [
+        ([b"one", b"two"], JobState.SUCCEEDED, {}),
+        ([b"one", b"corrupt", b"three"], JobState.PARTIAL, {1: "image_corrupt"}),
+        ([b"corrupt"], JobState.FAILED, {0: "image_corrupt"}),
+    ],
+)
+def test_an_ended_job_is_as_it_was(
+    service: Service, pictures: list[bytes], state: JobState, codes: dict[int, str]
+):
+    job_id = service.submit(*pictures)
+    service.work()
+    service.finish_up()
+    before, states = service.jobs.get(job_id), service.states(job_id)
+    service.lose_everything()
+
+    service.recover()
+
+    after = service.jobs.get(job_id)
+    assert (after.state, after.counts) == (state, before.counts)
+    assert (after.started_at, after.ended_at) == (before.started_at, before.ended_at)
+    assert service.states(job_id) == states
+    assert service.codes(job_id) == codes
+    assert service.jobs.claim_finalize() is None
+
+
+def test_the_outputs_of_ended_jobs_are_not_listed(service: Service):
+    for _ in range(3):
+        service.submit(b"one", b"corrupt")
+    service.work()
+    service.finish_up()
+    service.lose_everything()
+    listed: list[str] = []
+    real = service.objects.list
+
+    def list_(prefix: str):  # type: ignore[no-untyped-def]
+        listed.append(prefix)
+        return real(prefix)
+
+    service.objects.list = list_  # type: ignore[method-assign]
+    service.recover()
+
+    assert not [prefix for prefix in listed if "outputs" in prefix]
+
+
+def test_a_canceled_job_stays_canceled_with_what_was_done(service: Service):
+    job_id = service.submit(*(b"picture %d" % n for n in range(5)))
+    stop_after(service, 2, lambda: service.controls.cancel(job_id))
+    service.finish_up()
+    states = service.states(job_id)
+    assert states.count(ImageState.CANCELED) == 3
+    service.lose_everything()
+
+    service.recover()
+
+    assert service.jobs.get(job_id).state is JobState.CANCELED
+    assert service.states(job_id) == states
+
+
+def test_a_job_canceled_the_moment_before_ends_as_canceled(service: Service):
+    job_id = service.submit(b"one", b"two")
+    service.controls.cancel(job_id)
+    service.lose_everything()
+
+    service.recover()
+    service.work()
+    service.finish_up()
+
+    assert service.jobs.get(job_id).state is JobState.CANCELED
+    assert service.farm.pipeline.rendered == []
+
+
+@pytest.mark.parametrize(
+    ("verbs", "state"),
+    [
+        ([], JobState.UPLOADING),
+        (["start"], JobState.QUEUED),
+        (["start", "pause"], JobState.PAUSED),
+        (["start", "pause", "resume"], JobState.QUEUED),
+    ],
+)
+def test_what_was_asked_last_holds(service: Service, verbs: list[str], state: JobState):
+    job_id = service.submit(b"one", state=JobState.UPLOADING)
+    for verb in verbs:
+        getattr(service.controls, verb)(job_id)
+    service.lose_everything()
+
+    service.recover()
+
+    assert service.jobs.get(job_id).state is state
+
+
+def test_a_retried_job_is_not_ended_and_its_failures_are_forgotten(service: Service):
+    job_id = service.submit(b"one", b"bad luck", b"three")
+    service.objects.delete(layout.input_image(job_id, 1))
+    service.work()
+    service.finish_up()
+    service.objects.put(layout.input_image(job_id, 1), b"better luck")
+    service.controls.retry(job_id)
+    service.lose_everything()
+
+    service.recover()
+
+    assert service.states(job_id) == [ImageState.SUCCEEDED, ImageState.PENDING, ImageState.SUCCEEDED]
+    service.work()
+    service.finish_up()
+    assert service.jobs.get(job_id).state is JobState.SUCCEEDED
+
+
+def test_a_deleted_job_stays_deleted(service: Service):
+    job_id = service.submit(b"one")
+    service.controls.delete(job_id)
+    # A worker that was at it may store its outputs a moment later.
+    service.objects.put(layout.output(job_id, 0, "depth.json"), b"{}")
+    service.lose_everything()
+
+    service.recover()
+
+    assert service.jobs.list().items == ()
+
+
+def test_a_job_deleted_while_it_is_brought_back_is_gone(service: Service):
+    job_id = service.submit(b"one")
+    service.lose_everything()
+    real = service.jobs.restore
+
+    def restore(job: Job, **outcomes: object) -> None:
+        service.objects.delete_prefix(layout.job_prefix(job_id))
+        real(job, **outcomes)  # type: ignore[arg-type]
+
+    service.jobs.restore = restore  # type: ignore[method-assign,assignment]
+    service.recover()
+
+    assert service.jobs.list().items == ()
+
+
+def test_a_job_that_failed_as_a_whole_keeps_its_reason(service: Service):
+    job_id = service.submit(state=JobState.UPLOADING)
+    service.controls.abort(job_id, ImageFailure(code="invalid_archive", message="No ZIP."))
+    service.lose_everything()
+
+    service.recover()
+
+    job = service.jobs.get(job_id)
+    assert job.state is JobState.FAILED
+    assert job.error is not None
+    assert job.error.code == "invalid_archive"
+
+
+def test_images_found_out_later_are_known_again(service: Service):
+    job_id = service.submit(state=JobState.UPLOADING)
+    for index in range(3):
+        service.objects.put(layout.input_image(job_id, index), b"x%d" % index)
+    service.controls.start(job_id, total=3)
+    service.lose_everything()
+
+    service.recover()
+
+    assert service.jobs.get(job_id).counts.total == 3
+    service.work()
+    assert service.jobs.get(job_id).counts.succeeded == 3
+
+
+def test_a_job_normalised_as_a_whole_goes_on_over_the_same_range(service: Service):
+    pictures = [b"a", b"four", b"longest of all", b"pic"]
+    job_id = service.submit(*pictures, options=Options.parse({"normalize": "job"}))
+    # The pipeline of words writes no range; a real sidecar has it.
+    stop_after(service, 6, lambda: None)
+    assert len(service.farm.pipeline.rendered) == 2
+    common = service.farm.pipeline.rendered[0][1]
+    assert common is not None
+    span = {"range": {"low": common.low, "high": common.high, "of": "job"}}
+    for index in range(2):
+        service.objects.put(layout.output(job_id, index, "depth.json"), json.dumps(span).encode())
+    service.lose_everything()
+
+    service.recover()
+    service.work()
+
+    ranges = {common for _, common in service.farm.pipeline.rendered}
+    assert ranges == {Range(low=1.0, high=28.0)}
+    assert [data for data, _ in service.farm.pipeline.rendered] == pictures
+    assert service.jobs.get(job_id).counts.succeeded == 4
+
+
+def test_an_older_copy_is_brought_up_to_what_happened_since(service: Service):
+    """The copy knows the job as just accepted; since then images were done, one failed, and it was paused."""
+    job_id = service.submit(*(b"picture %d" % n for n in range(5)), b"corrupt")
+    copy = service.jobs.get(job_id)
+    stop_after(service, 6, lambda: service.controls.pause(job_id))
+    service.lose_everything()
+    service.jobs.create(copy)
+
+    service.recover()
+
+    job = service.jobs.get(job_id)
+    assert (job.counts.succeeded, job.counts.failed) == (5, 1)
+    service.finish_up()
+    assert service.jobs.get(job_id).state is JobState.PARTIAL
+
+
+@pytest.mark.parametrize(
+    ("verbs", "state"),
+    [
+        (["pause"], JobState.PAUSED),
+        (["pause", "resume"], JobState.QUEUED),
+        (["cancel"], JobState.CANCELING),
+    ],
+)
+def test_what_was_asked_since_an_older_copy_holds(service: Service, verbs: list[str], state: JobState):
+    job_id = service.submit(b"one", b"two")
+    copy = service.jobs.get(job_id)
+    for verb in verbs:
+        getattr(service.controls, verb)(job_id)
+    service.lose_everything()
+    service.jobs.create(copy)
+
+    service.recover()
+
+    assert service.jobs.get(job_id).state is state
+
+
+def test_a_job_that_ended_since_an_older_copy_has_ended(service: Service):
+    job_id = service.submit(b"one", b"corrupt")
+    copy = service.jobs.get(job_id)
+    service.work()
+    service.finish_up()
+    service.lose_everything()
+    service.jobs.create(copy)
+
+    service.recover()
+
+    assert service.jobs.get(job_id).state is JobState.PARTIAL
+    assert service.codes(job_id) == {1: "image_corrupt"}
+
+
+def test_a_retry_since_an_older_copy_holds(service: Service):
+    job_id = service.submit(b"one", b"corrupt")
+    service.work()
+    service.finish_up()
+    # The copy was made here; then the job was retried.
+    service.controls.retry(job_id)
+    lease = service.jobs.lease("worker", limit=2)
+    assert lease is not None
+    copy = service.jobs.get(job_id)
+    service.lose_everything()
+    service.jobs.restore(replace(copy, state=JobState.PARTIAL, ended_at=1.0), succeeded=[0])
+
+    service.recover()
+
+    assert service.jobs.get(job_id).state is JobState.QUEUED
+    assert service.states(job_id) == [ImageState.SUCCEEDED, ImageState.PENDING]
+
+
+def test_what_has_expired_is_left_to_expiry(service: Service):
+    old = service.submit(b"one")
+    service.work()
+    service.finish_up()
+    service.farm.clock.advance(3 * DAY)
+    young = service.submit(b"two")
+    service.work()
+    service.finish_up()
+    service.lose_everything()
+
+    service.recover(retention=2 * DAY)
+
+    assert [job.id for job in service.jobs.list().items] == [young]
+    assert service.objects.exists(layout.job_record(old))
+
+
+def test_it_is_done_once_after_every_start(service: Service):
+    service.submit(b"one")
+
+    assert service.recover() == 1
+    assert service.recover() is None
+    service.jobs.reconciled = False
+    assert service.recover() == 1
+
+
+def test_one_worker_at_a_time_is_at_it(service: Service):
+    service.submit(b"one")
+    service.jobs.acquire("recovery", "another worker", 20)
+
+    assert service.recover() is None
+    service.farm.clock.advance(21)
+    assert service.recover() == 1
+
+
+def test_one_that_was_broken_off_is_begun_anew(service: Service):
+    job_ids = [service.submit(b"picture") for _ in range(5)]
+    service.lose_everything()
+    real, calls = service.objects.get, 0
+
+    def get(key: str, **span: int | None) -> bytes:
+        nonlocal calls
+        calls += 1
+        if calls == 7:
+            raise ObjectStoreUnavailable
+        return real(key, **span)
+
+    service.objects.get = get  # type: ignore[method-assign,assignment]
+    with pytest.raises(ObjectStoreUnavailable):
+        service.recover()
+    assert not service.jobs.is_reconciled()
+
+    assert service.recover() == 5
+    assert {job.id for job in service.jobs.list().items} == set(job_ids)
+
+
+@pytest.mark.parametrize("record", [b"", b"no json", b"{}", b"[]", b'{"id": 1, "total": "x"}'])
+def test_a_damaged_record_does_not_keep_the_others_away(service: Service, record: bytes):
+    broken, whole = service.submit(b"one"), service.submit(b"two")
+    service.objects.put(layout.job_record(broken), record)
+    service.lose_everything()
+
+    service.recover()
+
+    assert [job.id for job in service.jobs.list().items] == [whole]
+    assert service.jobs.is_reconciled()
+
+
+def test_what_else_lies_in_the_bucket_is_left_alone(service: Service):
+    job_id = service.submit(b"one")
+    for key in ("jobs/loose", "jobs/not-a-job/job.json", "keys/abc.json", "other"):
+        service.objects.put(key, b"x")
+    service.lose_everything()
+
+    assert service.recover() == 1
+    assert [job.id for job in service.jobs.list().items] == [job_id]
+
+
+def test_a_record_of_an_earlier_version_is_read(service: Service):
+    job_id = service.submit(b"one")
+    record = json.loads(service.objects.get(layout.job_record(job_id)))
+    for newer in ("state", "owner", "bytes", "urgent", "title"):
+        del record[newer]
+    service.objects.put(layout.job_record(job_id), json.dumps(record).encode())
+    service.lose_everything()
+
+    service.recover()
+
+    job = service.jobs.get(job_id)
+    assert (job.state, job.owner, job.bytes, job.urgent) == (JobState.QUEUED, "anyone", 0, False)

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from shared.errors import ImageCorrupt, ObjectNotFound
+from shared.jobs import Range, new_job_id
+from shared.layout import input_image, manifest, output
+from shared.options import Options
+from shared.recorder import Recorder
+from shared.statistics import Summary
+from tests.fakes import FakeObjectStore, FakeStatistics
+from worker.pipeline.pipeline import ResultFile
+from worker.pipeline.stages import Stage
+from worker.timing import TimedPipeline, timed_objects
+
+WORKER = "host:1"
+
+
+class StandIn:
+    """A pipeline that always takes the same time, and fails if told so."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+        self.seconds: Mapping[Stage, float] = {}
+
+    def measure(self, data: bytes, options: Options) -> Range:
+        self.seconds = {Stage.DECODE: 0.02, Stage.INFER: 0.03}
+        return Range(low=0.0, high=1.0)
+
+    def render(self, data: bytes, options: Options, *, common: Range | None = None) -> tuple[ResultFile, ...]:
+        self.seconds = {Stage.DECODE: 0.02}
+        if self.error is not None:
+            raise self.error
+        self.seconds = {**self.seconds, Stage.ENCODE: 0.04}
+        return ()
+
+
+@pytest.fixture
+def statistics() -> FakeStatistics:
+    return FakeStatistics()
+
+
+@pytest.fixture
+def recorder(statistics: FakeStatistics) -> Recorder:
+    return Recorder(statistics)
+
+
+def told(recorder: Recorder, statistics: FakeStatistics) -> tuple[dict[str, float], Summary]:
+    """Return the seconds of every stage, and all that was told."""
+    recorder.flush()
+    summary = statistics.read([WORKER])
+    return {series.labels[0]: histogram.seconds for series, histogram in summary.histograms.items()}, summary
+
+
+def test_the_steps_of_a_photo_are_recorded_and_the_photo_counted(
+    recorder: Recorder, statistics: FakeStatistics
+):
+    TimedPipeline(StandIn(), recorder, worker=WORKER).render(b"", Options())
+    stages, summary = told(recorder, statistics)
+
+    assert stages == pytest.approx({"decode": 0.02, "encode": 0.04})
+    assert summary.images == {WORKER: 1}
+
+
+def test_a_photo_that_is_only_measured_is_not_done(recorder: Recorder, statistics: FakeStatistics):
+    assert TimedPipeline(StandIn(), recorder, worker=WORKER).measure(b"", Options()) == Range(
+        low=0.0, high=1.0
+    )
+    stages, summary = told(recorder, statistics)
+
+    assert stages == pytest.approx({"decode": 0.02, "infer": 0.03})
+    assert summary.images == {WORKER: 0}
+
+
+def test_a_bad_photo_is_done_too(recorder: Recorder, statistics: FakeStatistics):
+    with pytest.raises(ImageCorrupt):
+        TimedPipeline(StandIn(ImageCorrupt()), recorder, worker=WORKER).render(b"", Options())
+    stages, summary = told(recorder, statistics)
+
+    assert stages == pytest.approx({"decode": 0.02})
+    assert summary.images == {WORKER: 1}
+
+
+def test_a_photo_that_is_tried_again_is_not_done(recorder: Recorder, statistics: FakeStatistics):
+    with pytest.raises(ZeroDivisionError):
+        TimedPipeline(StandIn(ZeroDivisionError()), recorder, worker=WORKER).render(b"", Options())
+
+    assert told(recorder, statistics)[1].images == {WORKER: 0}
+
+
+def test_photos_read_and_results_written_are_recorded(recorder: Recorder, statistics: FakeStatistics):
+    job_id, inner = new_job_id(), FakeObjectStore()
+    objects = timed_objects(inner, recorder)
+    inner.put(input_image(job_id, 0), b"photo")
+    assert objects.get(input_image(job_id, 0), stop=3) == b"pho"
+    objects.put(output(job_id, 0, "heatmap.png"), b"map", content_type="image/png")
+
+    assert set(told(recorder, statistics)[0]) == {"fetch", "store"}
+    assert inner.content_types[output(job_id, 0, "heatmap.png")] == "image/png"
+
+
+def test_what_is_no_photo_and_no_result_is_passed_on_unmeasured(
+    recorder: Recorder, statistics: FakeStatistics
+):
+    objects = timed_objects(FakeObjectStore(), recorder)
+    objects.put(manifest(new_job_id()), b"")
+    with pytest.raises(ObjectNotFound):
+        objects.get(input_image(new_job_id(), 0))
+
+    assert len(list(objects.list("jobs/"))) == 1
+    assert told(recorder, statistics)[0] == {}

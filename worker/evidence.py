@@ -1,0 +1,133 @@
+"""What the object store proves about a job: how it was accepted, what became of its images, how it ended."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from shared import layout
+from shared.errors import InvalidOptions, ObjectNotFound
+from shared.job_record import JobResult, decode_job, decode_result
+from shared.jobs import ImageFailure, Job, JobState, Range
+from shared.options import Normalize
+from shared.ports import ObjectStore
+
+logger = logging.getLogger(__name__)
+
+#: Reasons of failures read at once.
+_READERS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcomes:
+    """What became of a job's images, as far as it was written down."""
+
+    succeeded: Iterable[int] = ()
+    failures: dict[int, ImageFailure] = field(default_factory=dict)
+    #: The range of a job normalised as a whole, once an image was rendered over it.
+    common: Range | None = None
+
+
+def read_accepted(objects: ObjectStore, job_id: str) -> Job | None:
+    """Return a job as it was accepted; None if it never was, or was deleted, or its record is damaged."""
+    try:
+        return decode_job(objects.get(layout.job_record(job_id)))
+    except ObjectNotFound:
+        return None
+    except (InvalidOptions, KeyError, TypeError, ValueError):
+        logger.exception("The record of a job cannot be read.", extra={"action": "read_job"})
+        return None
+
+
+def read_result(objects: ObjectStore, job_id: str) -> JobResult | None:
+    """Return how a job ended; None if it has not."""
+    try:
+        return decode_result(objects.get(layout.result(job_id)))
+    except ObjectNotFound:
+        return None
+
+
+def read_running(objects: ObjectStore, job: Job) -> Outcomes:
+    """Return what became of the images of a job that has not ended, by a look at its outputs."""
+    failures = _read_single_failures(objects, job.id)
+    succeeded = [index for index in _committed(objects, job.id) if index not in failures]
+    common = _read_common_range(objects, job, succeeded)
+    return Outcomes(succeeded=succeeded, failures=failures, common=common)
+
+
+def read_ended(objects: ObjectStore, result: JobResult) -> Outcomes:
+    """Return what became of the images of a job that has ended.
+
+    All but the failed ones succeeded, so that its outputs need not be listed, except where
+    images were canceled.
+    """
+    failures = dict(_read_failures(objects, result.job_id))
+    if result.state is JobState.CANCELED or len(failures) != result.counts.failed:
+        succeeded: Iterable[int] = _committed(objects, result.job_id)
+    elif result.error is not None:
+        succeeded = ()
+    else:
+        succeeded = range(result.counts.total)
+    return Outcomes(succeeded=(index for index in succeeded if index not in failures), failures=failures)
+
+
+def _committed(objects: ObjectStore, job_id: str) -> Iterator[int]:
+    """Yield the images whose outputs are all there: the sidecar is written last."""
+    prefix = layout.outputs_prefix(job_id)
+    for entry in objects.list(prefix):
+        index, _, file = entry.key.removeprefix(prefix).partition("/")
+        if file == layout.SIDECAR and _is_index(index):
+            yield int(index)
+
+
+def _read_common_range(objects: ObjectStore, job: Job, succeeded: list[int]) -> Range | None:
+    if job.options.normalize is not Normalize.JOB or not succeeded:
+        return None
+    sidecar = json.loads(objects.get(layout.output(job.id, succeeded[0], layout.SIDECAR)))
+    span = sidecar["range"]
+    return Range(low=span["low"], high=span["high"]) if span["of"] == Normalize.JOB else None
+
+
+def _read_single_failures(objects: ObjectStore, job_id: str) -> dict[int, ImageFailure]:
+    prefix = layout.failures_prefix(job_id)
+    names = (entry.key.removeprefix(prefix).removesuffix(".json") for entry in objects.list(prefix))
+    indices = [int(name) for name in names if _is_index(name)]
+    if not indices:
+        return {}
+    with ThreadPoolExecutor(min(_READERS, len(indices)), thread_name_prefix="failures") as readers:
+        reasons = readers.map(lambda index: _read_single_failure(objects, job_id, index), indices)
+        return {index: reason for index, reason in zip(indices, reasons, strict=True) if reason is not None}
+
+
+def _read_single_failure(objects: ObjectStore, job_id: str, index: int) -> ImageFailure | None:
+    try:
+        return decode_failure(objects.get(layout.failure(job_id, index)))
+    except ObjectNotFound:
+        # The job ended in the meantime.
+        return None
+
+
+def _read_failures(objects: ObjectStore, job_id: str) -> Iterator[tuple[int, ImageFailure]]:
+    try:
+        lines = objects.get(layout.failures(job_id)).splitlines()
+    except ObjectNotFound:
+        return
+    for line in lines:
+        record = json.loads(line)
+        yield record["index"], ImageFailure(code=record["code"], message=record["message"])
+
+
+def encode_failure(failure: ImageFailure) -> bytes:
+    """Return the object that says why one image failed."""
+    return json.dumps({"code": failure.code, "message": failure.message}, ensure_ascii=False).encode()
+
+
+def decode_failure(data: bytes) -> ImageFailure:
+    return ImageFailure(**json.loads(data))
+
+
+def _is_index(text: str) -> bool:
+    return text.isascii() and text.isdigit()

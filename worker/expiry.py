@@ -1,0 +1,135 @@
+"""Expiry: ended jobs go after a while, their photos and results first, their records later.
+
+Every step may be cut short: what is left is found again by the state of its record, or by
+lying in the object store with no record at all.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+from shared import layout
+from shared.chores import Chores
+from shared.errors import InvalidTransition, JobNotFound
+from shared.jobs import Job, JobState, is_job_id
+from shared.logs import log_context
+from shared.ports import JobStore, ObjectStore
+
+logger = logging.getLogger(__name__)
+
+#: Jobs expired in one round.
+AT_ONCE = 20
+#: How long a worker that is at it keeps the others away, in seconds; extended from job to job.
+LOCK = 120.0
+
+_ACTION = {"action": "expire"}
+
+
+class Expirer:
+    """Expires jobs and sweeps up what is left of others. Jobs are kept for `retention_seconds`."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        jobs: JobStore,
+        objects: ObjectStore,
+        retention_seconds: float,
+        chores: Chores | None = None,
+        give_up: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._name = name
+        self._jobs = jobs
+        self._objects = objects
+        self._retention = retention_seconds
+        self._chores = chores
+        self._give_up = give_up
+
+    @property
+    def pause(self) -> float:
+        """Seconds between two rounds of expiring: at most a minute."""
+        return min(max(self._retention / 100, 1.0), 60.0)
+
+    @property
+    def long_pause(self) -> float:
+        """Seconds between two sweeps, which look at every job: at most an hour."""
+        return min(max(self._retention / 10, 2.0), 3600.0)
+
+    def expire(self) -> int:
+        """Expire jobs that have been kept for long enough; return how many."""
+        expired = 0
+        for job_id in self._jobs.expirable(before=self._jobs.now() - self._retention, limit=AT_ONCE):
+            if not self._goes_on("expiry"):
+                break
+            with log_context(job=job_id), suppress(InvalidTransition, JobNotFound):
+                self._expire(job_id)
+                expired += 1
+        return expired
+
+    def sweep(self) -> int:
+        """Delete records that expired long ago, and objects that no job speaks of; return how many jobs."""
+        if not self._jobs.is_reconciled():
+            # What the job store does not know may be what it has lost.
+            return 0
+        swept = 0
+        for job_id in self._old_records():
+            if not self._goes_on("sweep"):
+                return swept
+            self._jobs.delete(job_id)
+            swept += 1
+        for job_id in filter(is_job_id, self._objects.folders("jobs/")):
+            if not self._goes_on("sweep"):
+                return swept
+            with log_context(job=job_id):
+                swept += self._sweep_folder(job_id)
+        return swept
+
+    def _goes_on(self, lock: str) -> bool:
+        return not self._give_up() and self._jobs.acquire(lock, self._name, LOCK)
+
+    def _expire(self, job_id: str) -> None:
+        self._jobs.expire(job_id)
+        if self._chores is not None:
+            self._chores.forget(job_id)
+        count = self._delete_objects(job_id)
+        logger.info("The job expired; %s objects were deleted.", count, extra=_ACTION)
+
+    def _delete_objects(self, job_id: str) -> int:
+        # Without its `job.json` nothing brings a job back, so that goes first.
+        self._objects.delete(layout.job_record(job_id))
+        return self._objects.delete_prefix(layout.job_prefix(job_id))
+
+    def _old_records(self) -> Iterator[str]:
+        before = self._jobs.now() - 2 * self._retention
+        cursor: str | None = None
+        while True:
+            page = self._jobs.list(cursor=cursor, limit=100)
+            yield from (job.id for job in page.items if _expired_before(job, before, self._retention))
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    def _sweep_folder(self, job_id: str) -> int:
+        """Delete what lies there if the job has expired, or if there is no job and all of it is old."""
+        try:
+            if self._jobs.get(job_id).state is not JobState.EXPIRED:
+                return 0
+        except JobNotFound:
+            if not self._is_old(job_id):
+                return 0
+        count = self._delete_objects(job_id)
+        if count:
+            logger.info("Deleted %s objects that were left over.", count, extra=_ACTION)
+        return 1 if count else 0
+
+    def _is_old(self, job_id: str) -> bool:
+        before = self._jobs.now() - self._retention
+        return all(entry.modified_at < before for entry in self._objects.list(layout.job_prefix(job_id)))
+
+
+def _expired_before(job: Job, before: float, retention: float) -> bool:
+    """Whether a job's record is to go: one that never ended counts from its creation."""
+    ended_at = job.ended_at if job.ended_at is not None else job.created_at + retention
+    return job.state is JobState.EXPIRED and ended_at < before

@@ -1,0 +1,193 @@
+"""The bytes of an image: from the job's inputs, from another bucket, or from a URL.
+
+Three kinds of trouble are kept apart. What is wrong with an image's source fails that image; somebody
+else's server that does not answer is tried again later, as an attempt of that image; and our own
+stores' being away is raised as it is, for it is no image's fault.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from threading import Lock
+from typing import Protocol, TypeVar
+
+from shared import layout
+from shared.errors import (
+    AddressRefused,
+    BucketNotFound,
+    InputMissing,
+    InvalidSource,
+    ObjectNotFound,
+    ObjectStoreDenied,
+    SourceDenied,
+    SourceMissing,
+    SourceRefused,
+    SourceUnavailable,
+)
+from shared.jobs import Source
+from shared.manifest import read_sources
+from shared.ports import ObjectStore
+from shared.sources import S3Address, parse_s3
+from worker.outbound import Outbound, OutboundFailed
+
+T = TypeVar("T")
+
+#: Lines of a manifest read at once, and how often so many are kept.
+_BLOCK, _BLOCKS = 64, 16
+
+_DENIED = frozenset({400, 401, 402, 403, 405, 406, 407, 451})
+_MISSING = frozenset({404, 410})
+
+
+class CallStore(Protocol):
+    """Calls our own object store, perhaps again and again while it is away."""
+
+    def __call__(self, call: Callable[[], T], /) -> T: ...
+
+
+def call_once(call: Callable[[], T], /) -> T:
+    """Call without any patience."""
+    return call()
+
+
+class Fetcher:
+    """Fetches images for one process; may be used by several threads."""
+
+    def __init__(
+        self,
+        objects: ObjectStore,
+        *,
+        most_bytes: int,
+        outbound: Outbound | None = None,
+        buckets: Collection[str] = (),
+        call_store: CallStore = call_once,
+        give_up: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Take the stores; of an image at most `most_bytes` are read, whatever it has.
+
+        Without `outbound` and `buckets` no images are read from sources.
+        """
+        self._objects = objects
+        self._outbound = outbound
+        self._buckets = frozenset(buckets)
+        self._most_bytes = most_bytes
+        self._call_store = call_store
+        self._give_up = give_up
+        self._references = _References(objects)
+
+    def fetch(self, job_id: str, index: int) -> bytes:
+        """Return the bytes of an image, or its first `most_bytes`.
+
+        Raises InputMissing, SourceMissing, SourceDenied, SourceRefused or SourceUnavailable, and
+        what the object store raises when it is away.
+        """
+        source = self._references.recall(job_id, index)
+        if source is None:
+            # Most images are inputs: those are not kept waiting for a look at the manifest.
+            with suppress(ObjectNotFound):
+                return self._call_store(lambda: self._read_input(job_id, index))
+            source = self._call_store(lambda: self._references.find(job_id, index))
+        return self._fetch_source(source)
+
+    def _read_input(self, job_id: str, index: int) -> bytes:
+        return self._objects.get(layout.input_image(job_id, index), stop=self._most_bytes)
+
+    def _fetch_source(self, source: Source | None) -> bytes:
+        if source is not None and source.s3 is not None:
+            return self._fetch_object(source.s3)
+        if source is not None and source.url is not None:
+            return self._fetch_url(source.url)
+        raise InputMissing
+
+    def _fetch_object(self, text: str) -> bytes:
+        try:
+            address = parse_s3(text)
+        except InvalidSource as exc:
+            raise SourceRefused from exc
+        # The list may have become shorter since the job was accepted.
+        if address.bucket not in self._buckets:
+            raise SourceDenied
+        return self._call_store(lambda: self._read_object(address))
+
+    def _read_object(self, address: S3Address) -> bytes:
+        try:
+            return self._objects.in_bucket(address.bucket).get(address.key, stop=self._most_bytes)
+        except (ObjectNotFound, BucketNotFound) as exc:
+            raise SourceMissing from exc
+        except ObjectStoreDenied as exc:
+            # If the store refuses us altogether, no source is to blame: this raises then.
+            self._objects.ping()
+            raise SourceDenied from exc
+
+    def _fetch_url(self, url: str) -> bytes:
+        if self._outbound is None:
+            raise SourceRefused
+        try:
+            with self._outbound.get(url) as answer:
+                _check_status(answer.status)
+                data = bytearray()
+                for piece in answer.pieces:
+                    data += piece
+                    if len(data) >= self._most_bytes:
+                        break
+                    if self._give_up():
+                        raise SourceUnavailable
+                return bytes(data[: self._most_bytes])
+        except AddressRefused as exc:
+            raise SourceRefused from exc
+        except OutboundFailed as exc:
+            raise SourceUnavailable from exc
+
+
+def _check_status(status: int) -> None:
+    """Raise what a status other than 200 means; what is not known to be final is tried again."""
+    if status in _MISSING:
+        raise SourceMissing
+    if status in _DENIED:
+        raise SourceDenied
+    if status != 200:
+        raise SourceUnavailable
+
+
+class _References:
+    """Where images lie that are no inputs: the lines of manifests last asked for."""
+
+    def __init__(self, objects: ObjectStore) -> None:
+        self._objects = objects
+        self._blocks: OrderedDict[tuple[str, int], tuple[Source, ...]] = OrderedDict()
+        self._lock = Lock()
+
+    def recall(self, job_id: str, index: int) -> Source | None:
+        """Return where an image lies if that is remembered, and is elsewhere than in the inputs."""
+        number, offset = divmod(index, _BLOCK)
+        with self._lock:
+            block = self._blocks.get((job_id, number), ())
+        return _elsewhere(block, offset)
+
+    def find(self, job_id: str, index: int) -> Source | None:
+        """Return where an image lies; None if that is nowhere but in the inputs."""
+        number, offset = divmod(index, _BLOCK)
+        try:
+            return _elsewhere(self._block(job_id, number), offset)
+        except ObjectNotFound:
+            return None
+
+    def _block(self, job_id: str, number: int) -> tuple[Source, ...]:
+        key = (job_id, number)
+        with self._lock:
+            if key in self._blocks:
+                self._blocks.move_to_end(key)
+                return self._blocks[key]
+        block = read_sources(self._objects, job_id, number * _BLOCK, (number + 1) * _BLOCK)
+        with self._lock:
+            self._blocks[key] = block
+            while len(self._blocks) > _BLOCKS:
+                self._blocks.popitem(last=False)
+        return block
+
+
+def _elsewhere(block: tuple[Source, ...], offset: int) -> Source | None:
+    source = block[offset] if offset < len(block) else None
+    return source if source is not None and (source.url or source.s3) else None

@@ -1,0 +1,27 @@
+"""What a worker's parent shares with its children: memory made before they are forked."""
+
+from __future__ import annotations
+
+import ctypes
+from multiprocessing.sharedctypes import RawValue
+
+from worker.breaker import Breakers
+from worker.station import Stations
+
+_draining = RawValue(ctypes.c_bool, False)
+
+#: One for the whole worker: what one process finds out about a store, all know.
+breakers = Breakers()
+
+#: The children's places.
+stations = Stations()
+
+
+def draining() -> bool:
+    """Return True once this worker is to take on nothing more."""
+    return bool(_draining.value)
+
+
+def drain() -> None:
+    """Let the children finish the images in hand and give the rest back."""
+    _draining.value = True

@@ -1,0 +1,82 @@
+"""What a child does with a ticket: it works a shift, and leaves a ticket for whoever comes next."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from billiard.process import current_process
+from celery import current_app
+from celery.exceptions import SoftTimeLimitExceeded
+
+from shared.errors import JobStoreFull
+from shared.recorder import Recorder
+from shared.settings import Settings
+from shared.tickets import LONGEST, CeleryTickets
+from worker.chores.wiring import image_fetcher
+from worker.infrastructure import INFRASTRUCTURE
+from worker.inherited import breakers, draining, stations
+from worker.model.engines import load_engine
+from worker.pipeline.memory import bound_malloc
+from worker.pipeline.simulated import pipeline_for
+from worker.timing import StagedPipeline, TimedPipeline, timed_objects
+from worker.wiring import connect_stores, process_name, worker_name
+from worker.work import Child, Pace
+
+logger = logging.getLogger(__name__)
+
+#: Seconds within which a ticket may begin new leases; then another child may be as well placed.
+SHIFT = 20.0
+
+
+def use_ticket(child: Callable[[], Child]) -> None:
+    """Let this process's child work until its shift ends or there is nothing to do."""
+    until = time.monotonic() + LONGEST
+    try:
+        # Without a ticket nobody would be woken: then this one is made to last.
+        while child().work(SHIFT) and not pass_on() and time.monotonic() < until:
+            continue
+    except INFRASTRUCTURE as exc:
+        # No ticket is passed on: the housekeeper issues new ones once the stores are back.
+        logger.warning("Stopped working: %s", exc.message, extra={"action": "work", "code": exc.code})
+    except SoftTimeLimitExceeded:
+        logger.warning("A ticket took too long.", extra={"action": "work"})
+
+
+def make_child(
+    settings: Settings, *, wrap: Callable[[StagedPipeline], StagedPipeline] = lambda pipeline: pipeline
+) -> Child:
+    """Put a child together for this process; `wrap` may come between it and the pipeline."""
+    bound_malloc()
+    station = stations.station(current_process().index, memory_bytes=settings.child_memory_mb * 2**20)
+    station.start()
+    engine = load_engine(settings)
+    stores = connect_stores(settings)
+    recorder = Recorder(stores.statistics)
+    recorder.start()
+    objects = timed_objects(stores.objects, recorder)
+    return Child(
+        name=process_name(),
+        jobs=stores.jobs,
+        objects=objects,
+        pipeline=TimedPipeline(wrap(pipeline_for(engine, settings)), recorder, worker=worker_name()),
+        pace=Pace(lease=settings.lease_seconds, image=settings.image_seconds),
+        lease_images=settings.lease_images,
+        max_image_bytes=settings.max_image_bytes,
+        draining=draining,
+        breakers=breakers,
+        station=station,
+        images=image_fetcher(settings, objects, breakers.objects, draining),
+    )
+
+
+def pass_on() -> bool:
+    """Publish another ticket, unless one waits already; False if the broker has no room for one."""
+    tickets = CeleryTickets(current_app)
+    try:
+        if tickets.depth() == 0:
+            tickets.publish(1)
+    except JobStoreFull:
+        return draining()
+    return True
