@@ -44,6 +44,37 @@ def descendants(pid: int) -> list[int]:
     return [pid, *(below for child in children(pid) for below in descendants(child))]
 
 
+def members(group: int) -> frozenset[int]:
+    """Return the living processes of a process group, be its leader alive or not."""
+    found = set()
+    for entry in Path("/proc").iterdir():
+        # A process may end in the meantime; a zombie has ended.
+        with suppress(FileNotFoundError, ProcessLookupError):
+            if entry.name.isdigit() and (stat := _stat(int(entry.name)))[2] == str(group):
+                found |= {int(entry.name)} if stat[0] != "Z" else set()
+    return frozenset(found)
+
+
+def owner_of(port: int, peer: int) -> int | None:
+    """Return the process that has the TCP connection from `port` to `peer`, both of 127.0.0.1."""
+    inode = _inode_of(f"0100007F:{port:04X}", f"0100007F:{peer:04X}")
+    if inode is None:
+        return None
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError):
+            if entry.name.isdigit() and f"socket:[{inode}]" in map(os.readlink, (entry / "fd").iterdir()):
+                return int(entry.name)
+    return None
+
+
+def _inode_of(local: str, remote: str) -> str | None:
+    for line in Path("/proc/net/tcp").read_text().splitlines():
+        words = line.split()
+        if words[1:3] == [local, remote]:
+            return words[9]
+    return None
+
+
 def pin(pids: Iterable[int], cores: Iterable[int]) -> None:
     """Let processes, with all their threads, run on these cores only."""
     chosen = set(cores)

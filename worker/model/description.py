@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from shared.settings import Settings
-from worker.model.engines import MODEL
+from worker.model.engines import MODEL, SIMULATED
 from worker.model.graph import graph_path
 from worker.model.weights import Weights, resolve_weights
 
@@ -19,6 +19,8 @@ def describe(settings: Settings) -> dict[str, Any]:
     The precision is what inference would use here. Nothing is loaded or exported. Raises
     WeightsUnavailable, WeightsInvalid or SettingsError.
     """
+    if settings.engine == SIMULATED:
+        return {"model": SIMULATED, "engine": SIMULATED, "simulated": settings.simulate}
     weights = resolve_weights(settings.weights, settings.cache_dir)
     graph = graph_path(weights, settings.cache_dir)
     return {

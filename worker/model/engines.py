@@ -19,16 +19,24 @@ logger = logging.getLogger(__name__)
 
 MODEL = "MiDaS_small"
 
+#: The name, wherever there is one to give, of what only pretends to predict depth.
+SIMULATED = "simulated"
+
+_SIMULATED_WARNING = (
+    "SIMULATED: no network is loaded, and what comes out are NOT depth maps. FATHOM_ENGINE=simulated "
+    "is for benchmarks only."
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class EngineInfo:
     """What made a prediction; part of every sidecar."""
 
     model: str = MODEL
-    #: `official`, `starter`, `random`, or the name of the file.
+    #: `official`, `starter`, `random`, `simulated`, or the name of the file.
     weights: str
     weights_sha256: str
-    #: `openvino` or `torch`.
+    #: `openvino`, `torch` or `simulated`.
     engine: str
     #: What the arithmetic is done in, `f32` or `bf16`; never `auto`.
     precision: str
@@ -52,6 +60,9 @@ def prepare_engine(settings: Settings) -> None:
 
     Nothing is loaded into this process. Raises what `load_engine` raises.
     """
+    if settings.engine == SIMULATED:
+        logger.warning(_SIMULATED_WARNING, extra={"action": "prepare_engine"})
+        return
     weights = resolve_weights(settings.weights, settings.cache_dir)
     if settings.engine == "openvino":
         ensure_graph(weights, settings.cache_dir)
@@ -62,6 +73,8 @@ def load_engine(settings: Settings) -> InferenceEngine:
 
     Raises WeightsUnavailable, WeightsInvalid or ModelError, each saying what to do.
     """
+    if settings.engine == SIMULATED:
+        return _load_simulated()
     weights = resolve_weights(settings.weights, settings.cache_dir)
     engine = (
         _load_torch(weights, settings) if settings.engine == "torch" else _load_openvino(weights, settings)
@@ -81,6 +94,13 @@ def check_batch(batch: NDArray[np.float32]) -> None:
             f"The network takes float32 1 x 3 x h x w, h and w multiples of {MULTIPLE}, "
             f"not {batch.dtype} {' x '.join(map(str, batch.shape))}."
         )
+
+
+def _load_simulated() -> InferenceEngine:
+    from worker.model.simulated import SimulatedEngine
+
+    logger.warning(_SIMULATED_WARNING, extra={"action": "load_engine", "weights": SIMULATED})
+    return SimulatedEngine()
 
 
 def _load_openvino(weights: Weights, settings: Settings) -> InferenceEngine:

@@ -1,13 +1,17 @@
-"""Export the network as an ONNX graph: `python -m worker.model.export WEIGHTS SHA256 OUT`.
+"""Export the network as a graph: `python -m worker.model.export WEIGHTS SHA256 OUT`.
 
 This is a process of its own; `worker.model.graph` runs it. WEIGHTS is `random` or the path of
-a file, SHA256 what the file must hash to. An error of ours is printed as JSON.
+a file, SHA256 what the file must hash to. OUT ends in `.onnx` for the network as it was
+published, in `.xml` for the one that the workers run, in OpenVINO's format. An error of ours is
+printed as JSON.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
+import tempfile
 from pathlib import Path
 
 import torch
@@ -15,7 +19,9 @@ import torch
 from shared.errors import FathomError, WeightsInvalid
 from worker.model.checkpoint import load_network
 from worker.model.graph import EXPORT_REFUSED
+from worker.model.hasten import hasten
 from worker.model.network import MidasSmall
+from worker.model.openvino_import import import_openvino
 from worker.model.weights import resolve_weights
 
 #: The newest version that the exporter, OpenVINO and ONNX Runtime of the last years all know.
@@ -44,13 +50,32 @@ def export_onnx(network: MidasSmall, out: Path) -> None:
     )
 
 
+def export_openvino(network: MidasSmall, out: Path) -> None:
+    """Write `network`, rewritten for speed, as OpenVINO's pair of files: `out` and its .bin.
+
+    The weights lie in the .bin as they are, so that all children of a machine map the same pages
+    of it; those of an ONNX file each child would hold for itself.
+    """
+    openvino = import_openvino()
+    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
+        onnx = Path(folder) / "network.onnx"
+        export_onnx(hasten(network), onnx)
+        graph = openvino.Core().read_model(onnx)
+        # Folds what does not depend on the input: a quarter of the nodes is left, and every worker
+        # child would do it again for each of its branches, which takes a second in all.
+        offline = importlib.import_module("openvino._offline_transformations")
+        offline.apply_moc_transformations(graph, cf=True, smart_reshape=False)
+        openvino.save_model(graph, out, compress_to_fp16=False)
+
+
 def main(spec: str, sha256: str, out: str) -> int:
     """Export, and return the exit status."""
     try:
         weights = resolve_weights(spec, Path())
         if weights.sha256 != sha256:
             raise WeightsInvalid(f"The file {spec} changed while it was read.")
-        export_onnx(load_network(weights), Path(out))
+        export = export_openvino if out.endswith(".xml") else export_onnx
+        export(load_network(weights), Path(out))
     except FathomError as exc:
         print(json.dumps({"code": exc.code, "message": exc.message}))
         return EXPORT_REFUSED

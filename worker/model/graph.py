@@ -1,4 +1,4 @@
-"""The exported network: one ONNX graph for every shape, made once and cached under its weights' hash.
+"""The exported network: one graph for every shape, made once and cached under its weights' hash.
 
 The export runs in a process of its own, so that the caller never loads torch: a worker child
 stays small, and starts fast once the graph is there.
@@ -19,11 +19,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from shared.errors import ModelError, WeightsInvalid, WeightsUnavailable
-from worker.model.openvino_import import import_openvino
 from worker.model.weights import Weights, resolve_weights
 
 #: Part of every graph's name. Raise it when the exported graph changes for the same weights.
-GRAPH_FORMAT = 1
+GRAPH_FORMAT = 2
 
 EXPORT_FORMATS = ("onnx", "openvino")
 
@@ -40,7 +39,12 @@ _ROOT = Path(__file__).parents[2]
 
 def graph_path(weights: Weights, cache_dir: Path) -> Path:
     """Return where the graph of `weights` is cached, whether it is there or not."""
-    return cache_dir / "graphs" / f"midas-small-v{GRAPH_FORMAT}-{weights.sha256}.onnx"
+    return cache_dir / "graphs" / f"midas-small-v{GRAPH_FORMAT}-{weights.sha256}.xml"
+
+
+def constants_path(graph: Path) -> Path:
+    """Return where the weights of an OpenVINO graph lie: beside it."""
+    return graph.with_suffix(".bin")
 
 
 def ensure_graph(weights: Weights, cache_dir: Path) -> Path:
@@ -72,27 +76,26 @@ def export_model(weights_spec: str, cache_dir: Path, format: str, out: Path) -> 
         raise ModelError(f"The format must be {' or '.join(EXPORT_FORMATS)}, not {format!r}.")
     if format == "openvino" and out.suffix != ".xml":
         raise ModelError(f"An OpenVINO network is written to a file whose name ends in .xml, not to {out}.")
-    graph = ensure_graph(resolve_weights(weights_spec, cache_dir), cache_dir)
+    weights = resolve_weights(weights_spec, cache_dir)
     try:
-        return _write_onnx(graph, out) if format == "onnx" else _write_openvino(graph, out)
+        return _write_onnx(weights, out) if format == "onnx" else _write_openvino(weights, cache_dir, out)
     except OSError as exc:
         raise ModelError(f"{out} cannot be written: {exc.strerror}.") from exc
 
 
-def _write_onnx(graph: Path, out: Path) -> tuple[Path, ...]:
-    shutil.copyfile(graph, out)
+def _write_onnx(weights: Weights, out: Path) -> tuple[Path, ...]:
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=_EXPORT_FOLDER) as folder:
+        written = Path(folder) / "network.onnx"
+        _run_export(weights, written)
+        os.replace(written, out)
     return (out,)
 
 
-def _write_openvino(graph: Path, out: Path) -> tuple[Path, ...]:
-    if not out.parent.is_dir():
-        raise ModelError(f"{out} cannot be written: there is no folder {out.parent}.")
-    openvino = import_openvino()
-    try:
-        openvino.save_model(openvino.Core().read_model(graph), out, compress_to_fp16=False)
-    except RuntimeError as exc:
-        raise ModelError(f"{out} cannot be written as an OpenVINO network.") from exc
-    return out, out.with_suffix(".bin")
+def _write_openvino(weights: Weights, cache_dir: Path, out: Path) -> tuple[Path, ...]:
+    graph = ensure_graph(weights, cache_dir)
+    shutil.copyfile(constants_path(graph), constants_path(out))
+    shutil.copyfile(graph, out)
+    return out, constants_path(out)
 
 
 @contextmanager
@@ -105,14 +108,14 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _export(weights: Weights, path: Path) -> None:
-    """Export the graph of `weights` to `path`, which appears only when it is complete."""
-    _require_packages()
+    """Export the graph of `weights` to `path`, which appears last, when all is complete."""
     for left_behind in path.parent.glob(f"{_EXPORT_FOLDER}*"):
         # Only the holder of the lock writes here: this is from an export that was killed.
         shutil.rmtree(left_behind, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=_EXPORT_FOLDER) as folder:
         written = Path(folder) / path.name
         _run_export(weights, written)
+        os.replace(constants_path(written), constants_path(path))
         os.replace(written, path)
 
 
@@ -128,6 +131,7 @@ def _require_packages() -> None:
 
 def _run_export(weights: Weights, out: Path) -> None:
     """Run `python -m worker.model.export` and translate its failure."""
+    _require_packages()
     # Warnings of torch's exporter are no business of whoever waits for a worker to start.
     command = [sys.executable, "-W", "ignore", "-m", "worker.model.export"]
     command += [weights.spec, weights.sha256, str(out.absolute())]

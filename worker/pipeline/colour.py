@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
+from typing import TypeAlias
 
 import cv2
 import numpy as np
@@ -11,6 +12,12 @@ import numpy as np
 from shared.options import Colormap
 from worker.pipeline.photo import Pixels
 from worker.pipeline.scratch import Scratch
+
+#: Luma, Cb and Cr.
+Planes: TypeAlias = tuple[Pixels, Pixels, Pixels]
+
+#: Rows of a band: of a map of 12 megapixels 800 KB in all, so that it is encoded from the cache.
+BAND_ROWS = 128
 
 #: Tables that OpenCV carries. Inferno, Magma and Viridis are by Smith and van der Walt
 #: (matplotlib 1.5, CC0), Turbo is by Mikhailov (Google, 2019, Apache 2.0).
@@ -46,7 +53,7 @@ def colourise(indices: Pixels, table: Pixels, into: Pixels) -> Pixels:
 
 
 @cache
-def ycc_tables(colormap: Colormap, *, invert: bool = False) -> tuple[Pixels, Pixels, Pixels]:
+def ycc_tables(colormap: Colormap, *, invert: bool = False) -> Planes:
     """Return `colour_table` as Y, Cb and Cr of JFIF, 256 values each; not to be written to."""
     ycc = np.rint(colour_table(colormap, invert=invert) @ _RGB_TO_YCC.T + [0, 128, 128])
     planes = np.ascontiguousarray(np.clip(ycc, 0, 255).astype(np.uint8).T)
@@ -55,38 +62,50 @@ def ycc_tables(colormap: Colormap, *, invert: bool = False) -> tuple[Pixels, Pix
     return luma, blue, red
 
 
-def colour_planes(
-    strips: Iterable[tuple[int, Pixels]],
-    shape: tuple[int, int],
-    tables: tuple[Pixels, Pixels, Pixels],
-    scratch: Scratch,
-) -> tuple[Pixels, Pixels, Pixels]:
-    """Look strips of H x W indices up as planes for a JPEG: Y, H x W, and Cb and Cr, half of that.
+def colour_bands(
+    strips: Iterable[tuple[int, Pixels]], width: int, tables: Planes, scratch: Scratch
+) -> Iterator[Planes]:
+    """Look strips of indices up as bands for a JPEG: Y, and Cb and Cr of half its height and width.
 
-    Strips come with their first row, which is even. The planes live in the scratch buffers.
+    Strips come from top to bottom, all but the last with an even number of rows. Every band but
+    the last has `BAND_ROWS`; it lives in the scratch buffers and is valid until the next. An odd
+    last row or column is there twice.
     The colour of four pixels is that of their average index, where an encoder would average
     their colours: on a map this smooth the difference is below one level in nearly all pixels.
     """
-    height, width = shape
-    half = -(-height // 2), -(-width // 2)
-    luma = scratch.take("luma", shape, np.uint8)
+    half = BAND_ROWS // 2, -(-width // 2)
+    luma = scratch.take("luma", (BAND_ROWS, 2 * half[1]), np.uint8)
     blue, red = scratch.take("blue", half, np.uint8), scratch.take("red", half, np.uint8)
+    filled = 0
+    for indices in map(_make_even, _cut(strips)):
+        rows = slice(filled, filled + indices.shape[0])
+        half_rows = slice(rows.start // 2, rows.stop // 2)
+        cv2.LUT(indices, tables[0], dst=luma[rows])
+        small = cv2.resize(indices, (half[1], indices.shape[0] // 2), interpolation=cv2.INTER_AREA)
+        cv2.LUT(small, tables[1], dst=blue[half_rows])
+        cv2.LUT(small, tables[2], dst=red[half_rows])
+        filled = rows.stop % BAND_ROWS
+        if filled == 0:
+            yield luma, blue, red
+    if filled:
+        yield luma[:filled], blue[: filled // 2], red[: filled // 2]
+
+
+def _cut(strips: Iterable[tuple[int, Pixels]]) -> Iterator[Pixels]:
+    """Yield strips, cut where a band ends."""
     for top, indices in strips:
-        cv2.LUT(indices, tables[0], dst=luma[top : top + indices.shape[0]])
-        small = _halve(indices)
-        rows = slice(top // 2, top // 2 + small.shape[0])
-        cv2.LUT(small, tables[1], dst=blue[rows])
-        cv2.LUT(small, tables[2], dst=red[rows])
-    return luma, blue, red
+        first = BAND_ROWS - top % BAND_ROWS
+        yield indices[:first]
+        for start in range(first, indices.shape[0], BAND_ROWS):
+            yield indices[start : start + BAND_ROWS]
 
 
-def _halve(indices: Pixels) -> Pixels:
-    """Average 2 x 2 indices; an odd last row or column counts twice."""
+def _make_even(indices: Pixels) -> Pixels:
+    """Repeat an odd last row or column."""
     height, width = indices.shape
     if height % 2 or width % 2:
-        indices = np.pad(indices, ((0, height % 2), (0, width % 2)), mode="edge")
-    size = indices.shape[1] // 2, indices.shape[0] // 2
-    return np.asarray(cv2.resize(indices, size, interpolation=cv2.INTER_AREA), np.uint8)
+        return np.pad(indices, ((0, height % 2), (0, width % 2)), mode="edge")
+    return indices
 
 
 def _table(colormap: Colormap) -> Pixels:

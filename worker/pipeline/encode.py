@@ -62,16 +62,6 @@ def encode_jpeg(rgb: Pixels) -> bytes:
     return data
 
 
-def encode_jpeg_planes(luma: Pixels, blue: Pixels, red: Pixels) -> bytes:
-    """Write Y (H x W), Cb and Cr (half of that, rounded up) as a JPEG of quality 95.
-
-    Raises ImageTooLarge if a side is longer than a JPEG's can be.
-    """
-    check_jpeg_size(*luma.shape)
-    data: bytes = simplejpeg.encode_jpeg_yuv_planes(luma, blue, red, quality=JPEG_QUALITY)
-    return data
-
-
 def check_jpeg_size(height: int, width: int) -> None:
     """Raise ImageTooLarge if a side is longer than a JPEG's can be."""
     if max(height, width) > JPEG_MAX_SIDE:

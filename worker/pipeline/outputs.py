@@ -11,15 +11,14 @@ import numpy as np
 
 from shared.jobs import Range
 from shared.options import HeatmapFormat, Options, Output, Size
-from worker.pipeline.colour import colour_planes, colour_table, colourise, ycc_tables
+from worker.pipeline.banded_jpeg import BandedJpeg
+from worker.pipeline.colour import BAND_ROWS, colour_bands, colour_table, colourise, ycc_tables
 from worker.pipeline.depth import DepthMap, byte_strips, to_bytes, upsample, word_strips
 from worker.pipeline.encode import (
     JPEG_MAX_SIDE,
-    check_jpeg_size,
     encode_gray16_png,
     encode_indexed_png,
     encode_jpeg,
-    encode_jpeg_planes,
     encode_npy,
     encode_pfm,
 )
@@ -116,12 +115,13 @@ def _fit(height: int, width: int, side: int) -> tuple[int, int]:
 def _heatmap(r: Rendering) -> bytes:
     strips = byte_strips(r.depth, r.span, r.scratch)
     if r.options.heatmap_format is HeatmapFormat.JPEG:
-        check_jpeg_size(*r.depth.shape)
         tables = ycc_tables(r.options.colormap, invert=r.options.invert)
-        with r.watch.time(Stage.COLOUR):
-            planes = colour_planes(strips, r.depth.shape, tables, r.scratch)
-        with r.watch.time(Stage.ENCODE):
-            return encode_jpeg_planes(*planes)
+        jpeg = BandedJpeg(*r.depth.shape, BAND_ROWS)
+        bands = colour_bands(strips, r.depth.shape[1], tables, r.scratch)
+        for band in r.watch.time_each(Stage.COLOUR, bands):
+            with r.watch.time(Stage.ENCODE):
+                jpeg.add(*band)
+        return jpeg.finish()
     with r.watch.time(Stage.ENCODE):
         return encode_indexed_png((strip for _, strip in strips), r.depth.shape, r.table)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from shared.jobs import Range
 from shared.layout import SIDECAR, content_type, output_file
@@ -14,6 +14,7 @@ from shared.settings import Settings
 from worker.model.preprocess import network_size, prepare
 from worker.pipeline.decode import decode, limit_decoder_threads
 from worker.pipeline.depth import DepthMap, own_range, upsample
+from worker.pipeline.memory import trim_heap
 from worker.pipeline.outputs import Rendering, least_size_for, release_pixels
 from worker.pipeline.photo import Floats, Limits, Photo, full_size
 from worker.pipeline.scratch import Scratch
@@ -22,6 +23,9 @@ from worker.pipeline.stages import Stage, Stopwatch
 
 if TYPE_CHECKING:
     from worker.model.engines import InferenceEngine
+
+#: A photo of more than these leaves holes in the heap.
+_LARGE_BYTES, _LARGE_PIXELS = 8 * 2**20, 16_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +66,7 @@ class Pipeline:
         limit_decoder_threads()
 
     @classmethod
-    def from_settings(cls, engine: InferenceEngine, settings: Settings) -> Pipeline:
+    def from_settings(cls, engine: InferenceEngine, settings: Settings) -> Self:
         return cls(engine, limits=Limits.from_settings(settings), exact=settings.decode == "exact")
 
     @property
@@ -98,6 +102,8 @@ class Pipeline:
             input_size=seen.input_size,
             sha256=hashlib.sha256(data).hexdigest(),
         )
+        if len(data) > _LARGE_BYTES or seen.photo.height * seen.photo.width > _LARGE_PIXELS:
+            trim_heap()
         return (*files, _file("depth", SIDECAR, encode_sidecar(facts)))
 
     def _make_files(self, seen: _Seen, options: Options, span: Range) -> list[ResultFile]:

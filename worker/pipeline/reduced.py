@@ -23,7 +23,7 @@ from worker.pipeline.photo import Pixels
 _LARGE_PIXELS = 4_000_000
 
 #: Rows of a PNG decoded at a time; a multiple of every reduction.
-_STRIP_ROWS = 128
+_STRIP_ROWS = 64
 
 #: Where a PNG's orientation may be: its chunk of EXIF, and the keywords of texts that hold it or XMP.
 _PNG_METADATA = (b"eXIf", b"Raw profile type", b"XML:com.adobe.xmp")
@@ -31,6 +31,7 @@ _PNG_METADATA = (b"eXIf", b"Raw profile type", b"XML:com.adobe.xmp")
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _RGB8 = (8, 2, 0, 0, 0)
 _BGR = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+_BGR_HALF = cv2.IMREAD_REDUCED_COLOR_2 | cv2.IMREAD_IGNORE_ORIENTATION
 
 
 def decode_reduced(data: bytes, image: ImageFile.ImageFile, found: Format, *, by: int) -> Pixels | None:
@@ -42,7 +43,7 @@ def decode_reduced(data: bytes, image: ImageFile.ImageFile, found: Format, *, by
     if by == 1 or image.width * image.height < _LARGE_PIXELS or image.mode != "RGB":
         return None
     if found is Format.WEBP and not getattr(image, "is_animated", False):
-        return _reduce_all(_in_strips(_decode_bgr(data, image.height, image.width)), by)
+        return _reduce_webp(data, image.height, image.width, by)
     if found is Format.PNG and _is_plain(data, image):
         return _reduce_all(_png_strips(data, image.height, image.width), by)
     return None
@@ -55,8 +56,17 @@ def _is_plain(data: bytes, image: ImageFile.ImageFile) -> bool:
     return not any(mark in data for mark in _PNG_METADATA)
 
 
-def _decode_bgr(data: bytes, height: int, width: int) -> Pixels:
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), _BGR)
+def _reduce_webp(data: bytes, height: int, width: int, by: int) -> Pixels:
+    if height % 2 or width % 2:
+        return _reduce_all(_in_strips(_decode_bgr(data, height, width)), by)
+    # OpenCV copies a picture it has decoded, but not if it is to halve it: of 24 megapixels that is
+    # 70 MB and half of the time. It halves by the means of squares of two pixels.
+    half = _decode_bgr(data, height // 2, width // 2, _BGR_HALF)
+    return _reduce_all(_in_strips(half), by // 2)
+
+
+def _decode_bgr(data: bytes, height: int, width: int, how: int = _BGR) -> Pixels:
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), how)
     if pixels is None or pixels.shape != (height, width, 3):
         raise ImageCorrupt
     return np.asarray(pixels, np.uint8)

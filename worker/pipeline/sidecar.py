@@ -77,6 +77,8 @@ def _warnings(facts: Facts) -> list[str]:
     warnings = []
     if facts.info.weights == "random":
         warnings.append("The network ran on random weights: this is not a depth map.")
+    if facts.info.engine == "simulated":
+        warnings.append("The network was simulated, for a benchmark: this is not a depth map.")
     if facts.depth.non_finite:
         warnings.append(f"{facts.depth.non_finite} values of the prediction were not finite and became 0.")
     if facts.depth.is_constant:

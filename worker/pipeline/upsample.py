@@ -8,11 +8,13 @@ of matrices: the cubic weights of its rows times the few widened rows they depen
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from shared.jobs import Range
 from worker.model.preprocess import cubic_taps
@@ -25,6 +27,9 @@ _STRIP_VALUES = 2**17
 #: Rows in a strip of a small map: each row is made from all the widened rows its strip depends
 #: on, so that higher strips would multiply with more and more zeros.
 _MOST_ROWS = 32
+
+#: To find out which strips may hold an extreme takes as long as to compute this many.
+_FEW_STRIPS = 24
 
 #: Negative weights of the cubic kernel with a = -0.75 add up to 0.1875 at most, the positive
 #: ones to as much more than 1. In two dimensions the negative products add up to this.
@@ -61,7 +66,7 @@ class Upsampler:
         self._wide = scratch.take("wide", (prediction.shape[0], width), np.float32)
         size = width, prediction.shape[0]
         cv2.resize(prediction, size, dst=self._wide, interpolation=cv2.INTER_CUBIC)
-        self._strips = list(_plan(prediction.shape[0], height, _rows_of_a_strip(width)))
+        self._strips = _plan(prediction.shape[0], height, _rows_of_a_strip(width))
 
     def strips(self) -> Iterator[tuple[int, Floats]]:
         """Yield all strips from top to bottom, each with its first row, and valid until the next."""
@@ -78,10 +83,12 @@ class Upsampler:
     def extremes(self) -> Range:
         """Return the smallest and the largest value of the map.
 
-        Only strips that may hold one of them are computed. How far a value can lie outside
-        of the 4 x 4 values it is interpolated from is known, and maps are smooth: for most
-        photos a few strips in a hundred are left.
+        Of a large map only strips that may hold one of them are computed. How far a value can
+        lie outside of the 4 x 4 values it is interpolated from is known, and maps are smooth: for
+        most photos a few strips in a hundred are left.
         """
+        if len(self._strips) <= _FEW_STRIPS:
+            return _join([self._range_of(number) for number in range(len(self._strips))])
         lowest, highest = self._bounds()
         found: dict[int, Range] = {}
         # The most promising strips first: the first of them that cannot do better ends it.
@@ -94,9 +101,7 @@ class Upsampler:
                 break
             if number not in found:
                 found[number] = self._range_of(number)
-        return Range(
-            low=min(seen.low for seen in found.values()), high=max(seen.high for seen in found.values())
-        )
+        return _join(found.values())
 
     def _range_of(self, number: int) -> Range:
         low, high, _, _ = cv2.minMaxLoc(self._compute(self._strips[number]))
@@ -111,10 +116,11 @@ class Upsampler:
         slack = _OVERSHOOT * (largest - smallest)
         slack += _ROUNDING * np.maximum(np.abs(largest), np.abs(smallest))
         upper, lower = (largest + slack).max(axis=1), (smallest - slack).min(axis=1)
-        spans = [slice(strip.first, strip.first + strip.weights.shape[1]) for strip in self._strips]
-        return np.array([lower[span].min() for span in spans]), np.array(
-            [upper[span].max() for span in spans]
-        )
+        first = [strip.first for strip in self._strips]
+        # All strips read equally many rows.
+        count = self._strips[0].weights.shape[1]
+        lowest, highest = sliding_window_view(lower, count), sliding_window_view(upper, count)
+        return lowest[first].min(axis=1), highest[first].max(axis=1)
 
     def _compute(self, strip: _Strip) -> Floats:
         shape = strip.bottom - strip.top, self.shape[1]
@@ -126,13 +132,22 @@ class Upsampler:
         return product
 
 
+def _join(ranges: Collection[Range]) -> Range:
+    return Range(low=min(one.low for one in ranges), high=max(one.high for one in ranges))
+
+
 def _rows_of_a_strip(width: int) -> int:
     """Return an even number of rows: the colour of a JPEG is kept for pairs of them."""
     return max(2, min(_MOST_ROWS, _STRIP_VALUES // width // 2 * 2))
 
 
-def _plan(size: int, new_size: int, rows: int) -> Iterator[_Strip]:
-    """Yield the strips of `rows` rows that resize `size` rows to `new_size`."""
+@lru_cache(maxsize=16)
+def _plan(size: int, new_size: int, rows: int) -> tuple[_Strip, ...]:
+    """Return the strips of `rows` rows that resize `size` rows to `new_size`."""
+    return tuple(_make_strips(size, new_size, rows))
+
+
+def _make_strips(size: int, new_size: int, rows: int) -> Iterator[_Strip]:
     taps, weights = cubic_taps(size, new_size)
     tops = np.arange(0, new_size, rows)
     first = np.minimum.reduceat(taps.min(axis=1), tops)

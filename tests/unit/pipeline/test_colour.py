@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import cv2
 import numpy as np
 import pytest
 
 from shared.options import Colormap
-from worker.pipeline.colour import colour_planes, colour_table, colourise, ycc_tables
+from worker.pipeline.colour import BAND_ROWS, colour_bands, colour_table, colourise, ycc_tables
+from worker.pipeline.photo import Pixels
 from worker.pipeline.scratch import Scratch
 
 #: First, middle and last colour, from matplotlib's own tables (`colormaps[name](x, bytes=True)`).
@@ -52,6 +55,11 @@ def test_colouring_looks_every_index_up() -> None:
     assert (coloured == table[indices]).all()
 
 
+def planes_of(strips: Iterable[tuple[int, Pixels]], width: int, colormap: Colormap) -> list[Pixels]:
+    bands = colour_bands(iter(strips), width, ycc_tables(colormap), Scratch())
+    return [np.concatenate(planes) for planes in zip(*([p.copy() for p in b] for b in bands), strict=True)]
+
+
 @pytest.mark.parametrize("colormap", list(Colormap))
 @pytest.mark.parametrize("size", [(480, 640), (481, 639), (1, 1), (2, 3), (33, 1)])
 def test_planes_are_the_colours_a_jpeg_encoder_would_make_of_the_heatmap(
@@ -60,11 +68,37 @@ def test_planes_are_the_colours_a_jpeg_encoder_would_make_of_the_heatmap(
     # As smooth as a map is: neighbours differ by a level at most.
     ramp = np.linspace(0, min(255, size[0] * size[1] // 2), size[0] * size[1]).reshape(size).astype(np.uint8)
     strips = [(top, ramp[top : top + 32]) for top in range(0, size[0], 32)]
-    luma, blue, red = colour_planes(strips, size, ycc_tables(colormap), Scratch())
+    luma, blue, red = planes_of(strips, size[1], colormap)
     rgb = colourise(ramp, colour_table(colormap), np.empty((*size, 3), np.uint8))
     ycc = cv2.cvtColor(rgb, cv2.COLOR_RGB2YCrCb).astype(int)
 
-    assert blue.shape == red.shape == (-(-size[0] // 2), -(-size[1] // 2))
-    assert np.abs(luma - ycc[..., 0]).max() <= 1
+    half = -(-size[0] // 2), -(-size[1] // 2)
+    assert blue.shape == red.shape == half
+    assert luma.shape == (2 * half[0], 2 * half[1])
+    assert np.abs(luma[: size[0], : size[1]] - ycc[..., 0]).max() <= 1
     assert np.abs(blue - ycc[::2, ::2, 2]).mean() <= 4
     assert np.abs(red - ycc[::2, ::2, 1]).mean() <= 4
+
+
+@pytest.mark.parametrize("rows", [2, 10, 32, BAND_ROWS, 200, 1000])
+def test_bands_are_the_same_whatever_the_height_of_the_strips(rows: int) -> None:
+    indices = np.random.default_rng(1).integers(0, 256, (531, 37), np.uint8)
+    strips = [(top, indices[top : top + rows]) for top in range(0, 531, rows)]
+    heights = [
+        band[0].shape[0] for band in colour_bands(iter(strips), 37, ycc_tables(Colormap.TURBO), Scratch())
+    ]
+
+    assert heights == [BAND_ROWS] * 4 + [532 - 4 * BAND_ROWS]
+    for found, wanted in zip(
+        planes_of(strips, 37, Colormap.TURBO), planes_of([(0, indices)], 37, Colormap.TURBO), strict=True
+    ):
+        assert np.array_equal(found, wanted)
+
+
+def test_an_odd_last_row_and_column_are_there_twice() -> None:
+    indices = np.random.default_rng(1).integers(0, 256, (131, 7), np.uint8)
+    luma, _, _ = planes_of([(0, indices)], 7, Colormap.GRAY)
+
+    assert luma.shape == (132, 8)
+    assert np.array_equal(luma[131], luma[130])
+    assert np.array_equal(luma[:, 7], luma[:, 6])

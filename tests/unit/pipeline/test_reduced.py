@@ -17,7 +17,7 @@ from worker.model.preprocess import network_size
 from worker.pipeline.decode import decode
 from worker.pipeline.photo import Photo
 
-SIZES = [(2003, 3001), (2048, 2048), (4096, 1000)]
+SIZES = [(2003, 3001), (2048, 2048), (4096, 1000), (2050, 2006), (2002, 2999)]
 
 
 def scene(height: int = 2003, width: int = 3001) -> NDArray[np.uint8]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -189,10 +190,20 @@ def test_no_weights_stop_the_engine_before_anything_is_loaded(
 
 
 def test_a_damaged_graph_is_named_in_the_error(tmp_path: Path, random_weights: Weights):
-    graph = tmp_path / "damaged.onnx"
-    graph.write_bytes(b"\x08\x08" + bytes(1000))
+    graph = tmp_path / "damaged.xml"
+    graph.write_bytes(b"<?xml version='1.0'?><net" + bytes(1000))
 
-    with pytest.raises(ModelError, match=r"damaged\.onnx.*delete it"):
+    with pytest.raises(ModelError, match=r"damaged\.xml.*delete it"):
+        OpenVinoEngine(graph, random_weights)
+
+
+def test_a_graph_without_its_weights_is_named_in_the_error(
+    tmp_path: Path, random_graph: Path, random_weights: Weights
+):
+    graph = tmp_path / "alone.xml"
+    shutil.copyfile(random_graph, graph)
+
+    with pytest.raises(ModelError, match=r"alone\.xml.*delete it"):
         OpenVinoEngine(graph, random_weights)
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from shared.errors import ModelError, WeightsInvalid, WeightsUnavailable
 from worker.model.checkpoint import load_network
-from worker.model.graph import ensure_graph, export_model, graph_path
+from worker.model.graph import constants_path, ensure_graph, export_model, graph_path
 from worker.model.openvino_import import import_openvino
 from worker.model.weights import Weights, resolve_weights
 
@@ -44,7 +44,7 @@ def by_openvino(path: Path, batch: NDArray[np.float32]) -> NDArray[Any]:
 def test_a_graph_is_named_after_its_format_and_the_hash_of_its_weights(tmp_path: Path):
     weights = Weights(name="mine.pt", path=tmp_path / "mine.pt", sha256="ab" * 32)
 
-    assert graph_path(weights, tmp_path) == tmp_path / "graphs" / f"midas-small-v1-{'ab' * 32}.onnx"
+    assert graph_path(weights, tmp_path) == tmp_path / "graphs" / f"midas-small-v2-{'ab' * 32}.xml"
 
 
 @pytest.mark.parametrize(("count", "size"), [(1, (64, 96)), (2, (192, 256)), (3, (32, 32)), (2, (256, 32))])
@@ -64,11 +64,19 @@ def test_one_graph_takes_any_number_of_pictures_of_any_size(
     assert np.abs(found - wanted).max() / wanted.max() < 1e-4
 
 
-def test_the_graph_is_standard_onnx_that_another_runtime_runs_alike(
-    random_graph: Path, network: torch.nn.Module, batch_factory: BatchFactory
+@pytest.fixture(scope="module")
+def onnx_files(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> tuple[Path, ...]:
+    out = tmp_path_factory.mktemp("onnx") / "midas.onnx"
+    return export_model("random", cache_dir, "onnx", out)
+
+
+def test_an_onnx_export_is_one_standard_file_that_another_runtime_runs_alike(
+    onnx_files: tuple[Path, ...], network: torch.nn.Module, batch_factory: BatchFactory
 ):
+    (path,) = onnx_files
+    assert os.listdir(path.parent) == ["midas.onnx"]
     onnxruntime = pytest.importorskip("onnxruntime")
-    session = onnxruntime.InferenceSession(str(random_graph), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     batch = batch_factory(96, 64, count=2)
     wanted = by_torch(network, batch)
 
@@ -101,7 +109,7 @@ print(ensure_graph(resolve_weights("random", cache), cache).stat().st_ino, "torc
 def test_of_many_processes_that_ask_at_once_one_exports_and_none_loads_torch(tmp_path: Path):
     left_behind = tmp_path / "graphs" / "export-killed"
     left_behind.mkdir(parents=True)
-    (left_behind / "half.onnx").write_bytes(b"half a graph")
+    (left_behind / "half.xml").write_bytes(b"half a graph")
     command = [sys.executable, "-c", ENSURE, str(tmp_path)]
     processes = [
         subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -111,10 +119,11 @@ def test_of_many_processes_that_ask_at_once_one_exports_and_none_loads_torch(tmp
     answers = [process.communicate(timeout=120) for process in processes]
 
     # A second export would have replaced the file that the first process saw.
-    graphs = list((tmp_path / "graphs").glob("*.onnx"))
+    graphs = list((tmp_path / "graphs").glob("*.xml"))
     assert [graph.stat().st_ino for graph in graphs] == [int(answers[0][0].split()[0])]
     assert answers == [(f"{graphs[0].stat().st_ino} False\n", "")] * 3
-    assert {path.name for path in (tmp_path / "graphs").iterdir()} == {graphs[0].name, "export.lock"}
+    names = {path.name for path in (tmp_path / "graphs").iterdir()}
+    assert names == {graphs[0].name, constants_path(graphs[0]).name, "export.lock"}
 
 
 def test_weights_that_are_refused_are_refused_to_the_caller_and_leave_no_graph(
@@ -156,14 +165,6 @@ def test_a_cache_that_cannot_be_written_is_named_in_the_error(tmp_path: Path, ra
         ensure_graph(random_weights, tmp_path)
 
 
-def test_an_onnx_export_is_one_file(random_graph: Path, cache_dir: Path, tmp_path: Path):
-    out = tmp_path / "midas.onnx"
-
-    assert export_model("random", cache_dir, "onnx", out) == (out,)
-    assert out.read_bytes() == random_graph.read_bytes()
-    assert os.listdir(tmp_path) == ["midas.onnx"]
-
-
 def test_an_openvino_export_is_two_files_that_openvino_runs_alike(
     random_graph: Path, cache_dir: Path, tmp_path: Path, batch_factory: BatchFactory
 ):
@@ -173,6 +174,7 @@ def test_an_openvino_export_is_two_files_that_openvino_runs_alike(
     written = export_model("random", cache_dir, "openvino", out)
 
     assert written == (out, tmp_path / "midas.bin")
+    assert set(os.listdir(tmp_path)) == {"midas.xml", "midas.bin"}
     assert np.array_equal(by_openvino(out, batch), by_openvino(random_graph, batch))
 
 
@@ -181,7 +183,7 @@ def test_an_openvino_export_is_two_files_that_openvino_runs_alike(
     [
         ("torchscript", "midas.pt", "format must be onnx or openvino"),
         ("openvino", "midas.onnx", r"ends in \.xml"),
-        ("openvino", "nowhere/midas.xml", r"nowhere/midas\.xml cannot be written"),
+        ("openvino", "nowhere/midas.xml", r"nowhere/midas\.xml cannot be written: No such file"),
         ("onnx", "nowhere/midas.onnx", r"nowhere/midas\.onnx cannot be written: No such file"),
     ],
 )

@@ -1,0 +1,155 @@
+"""Files that ask for far more memory or time than they are worth."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+
+import numpy as np
+from PIL import Image
+
+from tests.corpus.entry import FINE, Upload, upload
+from tests.unit.pipeline.pictures import png, png_chunk, save, scene, texture
+
+TOO_LARGE, CORRUPT, UNSUPPORTED = "image_too_large", "image_corrupt", "unsupported_format"
+_HUGE = 2**31 - 1
+
+
+def oversized() -> Iterator[Upload]:
+    """Absurd dimensions in every format's header."""
+    yield upload("png 2^31.png", png(_HUGE, _HUGE), TOO_LARGE)
+    yield upload("png 2^32.png", png(2**32 - 1, 2**32 - 1), TOO_LARGE)
+    yield upload("png line.png", png(100_000_000, 16), TOO_LARGE)
+    yield upload(
+        "jpeg 65500.jpg", _patched(save(scene(), "JPEG"), b"\xff\xc0", 5, ">HH", 65500, 65500), TOO_LARGE
+    )
+    yield upload("gif 65535.gif", _gif(65535, 65535), TOO_LARGE)
+    yield upload("gif frame.gif", _gif(64, 64, frame=(65535, 65535)), TOO_LARGE)
+    yield upload("bmp 60000.bmp", _bmp(60_000, 60_000), TOO_LARGE)
+    yield upload("bmp 2^31.bmp", _bmp(_HUGE, _HUGE), TOO_LARGE)
+    yield upload("webp 2^14.webp", _webp_extended(16384, 16384), TOO_LARGE)
+    yield upload("webp lossless.webp", _webp_lossless(16384, 16384), TOO_LARGE)
+    yield upload(
+        "webp lossy.webp",
+        _patched(save(scene(), "WEBP", lossless=False), b"\x9d\x01\x2a", 3, "<HH", 16383, 16383),
+        TOO_LARGE,
+    )
+    yield upload("tiff 2^31.tif", _tiff_of({256: _HUGE, 257: _HUGE}), TOO_LARGE)
+    yield upload(
+        "tiff tile.tif", _tiff_of({256: 64, 257: 64, 322: 2**30, 323: 2**30, 324: 8, 325: 64}), CORRUPT
+    )
+    yield upload(
+        "heif 2^31.heic", _patched(save(scene(), "HEIF"), b"ispe", 8, ">II", _HUGE, _HUGE), TOO_LARGE
+    )
+    yield upload("avif 2^31.avif", _patched(save(scene(), "AVIF"), b"ispe", 8, ">II", _HUGE, _HUGE), CORRUPT)
+    yield upload("avif 65535.avif", _patched(save(scene(), "AVIF"), b"ispe", 8, ">II", 65535, 65535), CORRUPT)
+
+
+def bombs() -> Iterator[Upload]:
+    """Small files that expand, repeat or nest."""
+    zeros = zlib.compress(bytes(64 * 2**20), 9)
+    yield upload("png more data than pixels.png", png(64, 64, body=zeros), FINE)
+    yield upload("png all black 4 MP.png", png(2000, 2000, body=zlib.compress(bytes(2000 * 6001), 9)), FINE)
+    for kind, between in ((b"zTXt", b"a\0\0"), (b"iCCP", b"a\0\0"), (b"iTXt", b"a\0\1\0\0\0")):
+        text = png_chunk(kind, between + zeros)
+        yield upload(f"png {kind.decode()} bomb.png", png(64, 64, text, body=_rows(64, 64)), CORRUPT)
+    yield upload("png many texts.png", png(64, 64, *_texts(3000), body=_rows(64, 64)), FINE)
+    yield upload(
+        "png 10000 chunks.png", png(64, 64, *[png_chunk(b"abCd", b"")] * 10_000, body=_rows(64, 64)), FINE
+    )
+    yield upload("jpeg 1000 scans.jpg", _many_scans(1000), CORRUPT)
+    yield upload("jpeg 60 comments.jpg", _with_segments(b"\xff\xfe", 60), FINE)
+    yield upload("gif bomb of lzw.gif", _gif(4000, 4000), CORRUPT)
+    yield upload("gif 5000 frames.gif", _animation("GIF", 5000), FINE)
+    yield upload("webp 300 frames.webp", _animation("WEBP", 300), FINE)
+    yield upload("tiff more data than pixels.tif", _tiff_bomb(zeros), FINE)
+    yield upload("zip bomb.jpg", _zip_bomb(), UNSUPPORTED)
+    yield upload("gzip bomb.jpg", zlib.compress(bytes(2**24), 9), UNSUPPORTED)
+    yield upload("svg bomb.jpg", _laughs(), UNSUPPORTED)
+
+
+def _patched(data: bytes, mark: bytes, offset: int, form: str, *values: int) -> bytes:
+    """Overwrite numbers behind the first `mark`."""
+    patched = bytearray(data)
+    struct.pack_into(form, patched, data.index(mark) + offset, *values)
+    return bytes(patched)
+
+
+def _rows(height: int, width: int) -> bytes:
+    return zlib.compress((b"\0" + b"\x80" * 3 * width) * height)
+
+
+def _texts(count: int) -> list[bytes]:
+    return [png_chunk(b"tEXt", b"key%d\0value" % n) for n in range(count)]
+
+
+def _gif(width: int, height: int, *, frame: tuple[int, int] | None = None) -> bytes:
+    screen = b"GIF89a" + struct.pack("<HH", width, height) + b"\x80\0\0" + b"\0\0\0\xff\xff\xff"
+    inner = struct.pack("<HH", *(frame or (width, height)))
+    return screen + b",\0\0\0\0" + inner + b"\0\x02\x02\x4c\x01\0;"
+
+
+def _bmp(width: int, height: int) -> bytes:
+    head = struct.pack("<IHHIIiiHHIIiiII", 54, 0, 0, 54, 40, width, height, 1, 24, 0, 0, 0, 0, 0, 0)
+    return b"BM" + head
+
+
+def _webp(kind: bytes, body: bytes) -> bytes:
+    chunk = kind + struct.pack("<I", len(body)) + body + b"\0" * (len(body) % 2)
+    return b"RIFF" + struct.pack("<I", 4 + len(chunk)) + b"WEBP" + chunk
+
+
+def _webp_extended(width: int, height: int) -> bytes:
+    return _webp(
+        b"VP8X", b"\0\0\0\0" + (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    )
+
+
+def _webp_lossless(width: int, height: int) -> bytes:
+    bits = (width - 1) | (height - 1) << 14
+    return _webp(b"VP8L", b"\x2f" + struct.pack("<I", bits) + bytes(16))
+
+
+def _tiff_of(tags: dict[int, int], body: bytes = bytes(64)) -> bytes:
+    """Return a TIFF of one directory behind its data; tags that are not given are those of grey bytes."""
+    usual = {256: 8, 257: 8, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: 8, 279: len(body)}
+    entries = sorted((usual | tags).items())
+    directory = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries)
+    head = b"II*\0" + struct.pack("<I", 8 + len(body)) + body
+    return head + struct.pack("<H", len(entries)) + directory + bytes(4)
+
+
+def _tiff_bomb(zeros: bytes) -> bytes:
+    return _tiff_of({256: 64, 257: 64, 278: 64, 259: 8}, body=zeros)
+
+
+def _many_scans(count: int) -> bytes:
+    data = save(texture(), "JPEG", progressive=True)
+    last = data.rindex(b"\xff\xda")
+    return data[:last] + data[last:-2] * count + b"\xff\xd9"
+
+
+def _with_segments(marker: bytes, count: int) -> bytes:
+    data = save(scene(), "JPEG")
+    segment = marker + struct.pack(">H", 65535) + bytes(65533)
+    return data[:2] + segment * count + data[2:]
+
+
+def _animation(file_format: str, frames: int) -> bytes:
+    pictures = [Image.fromarray(np.full((16, 16), n % 251, np.uint8)) for n in range(frames)]
+    return save(pictures[0], file_format, save_all=True, append_images=pictures[1:])
+
+
+def _zip_bomb() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.bmp", bytes(2**24))
+    return buffer.getvalue()
+
+
+def _laughs() -> bytes:
+    entities = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 10))
+    return f'<?xml version="1.0"?><!DOCTYPE svg [<!ENTITY l0 "ha">{entities}]><svg>&l9;</svg>'.encode()

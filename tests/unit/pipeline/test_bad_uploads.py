@@ -1,0 +1,66 @@
+"""The corpus of bad uploads: each ends with its code, in little memory, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.corpus import FINE, bad_uploads
+
+ROOT = Path(__file__).resolve().parents[3]
+#: Megabytes that a bad file may take beyond a small harmless one. The largest picture among them that is
+#: valid has 4 megapixels: 12 MB as RGB, a few times over.
+MOST = 32
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("corpus")
+
+
+@pytest.fixture(scope="module")
+def judged(folder: Path) -> dict[str, dict[str, Any]]:
+    """What became of every upload, by name, in processes of their own with bounded memory."""
+    if not sys.platform.startswith("linux"):
+        pytest.skip("Memory is measured as Linux does.")
+    ended = subprocess.run(
+        [sys.executable, "-m", "tests.corpus.judge"],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(folder)},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    rows = map(json.loads, ended.stdout.splitlines())
+    return {row["name"]: row for row in rows}
+
+
+def test_the_corpus_is_large_and_most_of_it_is_bad() -> None:
+    uploads = bad_uploads()
+
+    assert len(uploads) >= 120
+    assert sum(upload.expected != FINE for upload in uploads) >= 90
+
+
+def test_every_bad_upload_ends_with_its_code(judged: dict[str, dict[str, Any]]) -> None:
+    outcomes = {name: row["outcome"] for name, row in judged.items()}
+
+    assert outcomes == {upload.name: upload.expected for upload in bad_uploads()}
+
+
+def test_no_bad_upload_takes_much_memory(judged: dict[str, dict[str, Any]]) -> None:
+    taken = {name: row["extra_bytes"] / 2**20 for name, row in judged.items()}
+
+    assert {name: megabytes for name, megabytes in taken.items() if megabytes > MOST} == {}
+
+
+def test_no_bad_upload_leaves_a_file_behind(judged: dict[str, dict[str, Any]], folder: Path) -> None:
+    assert [path for path in folder.rglob("*") if "__pycache__" not in str(path)] == []

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from worker.model.checkpoint import load_network
+from worker.model.hasten import FOUR, TWO, Winograd, WinogradConv, hasten
+from worker.model.network import MidasSmall
+from worker.model.preprocess import LONG_SIDE, MULTIPLE
+from worker.model.weights import Weights
+
+
+@pytest.fixture(scope="module")
+def network(random_weights: Weights) -> MidasSmall:
+    return load_network(random_weights)
+
+
+@pytest.fixture(scope="module")
+def hastened(network: MidasSmall) -> MidasSmall:
+    return hasten(copy.deepcopy(network))
+
+
+def seeded(*shape: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)))
+
+
+def error(found: Tensor, wanted: Tensor) -> float:
+    """Return the largest difference as a share of the largest value wanted."""
+    return float((found - wanted).abs().max() / wanted.abs().max())
+
+
+@pytest.mark.parametrize("side", range(MULTIPLE, LONG_SIDE + 1, MULTIPLE))
+@pytest.mark.parametrize("upright", [False, True])
+def test_the_hastened_network_predicts_the_same_at_every_size(
+    network: MidasSmall, hastened: MidasSmall, side: int, upright: bool
+):
+    size = (LONG_SIDE, side) if upright else (side, LONG_SIDE)
+    batch = seeded(1, 3, *size)
+
+    with torch.inference_mode():
+        assert error(hastened(batch), network(batch)) < 1e-5
+
+
+def test_a_batch_is_predicted_picture_by_picture(hastened: MidasSmall):
+    batch = seeded(3, 3, 64, 96)
+
+    with torch.inference_mode():
+        alone = torch.cat([hastened(picture[None]) for picture in batch])
+        assert error(hastened(batch), alone) < 1e-5
+
+
+def test_of_the_residual_units_all_but_the_coarsest_are_hastened(hastened: MidasSmall):
+    replaced = [module for module in hastened.modules() if isinstance(module, WinogradConv)]
+
+    # Three fusions, two units each, two convolutions in each; the end of the decoder is apart.
+    assert len(replaced) == 12
+
+
+@pytest.mark.parametrize("way", [TWO, FOUR])
+@pytest.mark.parametrize("blocks", [1, 2, 5])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_convolution_by_winograd_is_that_convolution(way: Winograd, blocks: int, bias: bool):
+    conv = nn.Conv2d(5, 7, kernel_size=3, padding=1, bias=bias)
+    picture = seeded(2, 5, blocks * way.step, 11)
+
+    with torch.inference_mode():
+        assert error(WinogradConv(conv, way)(picture), conv(picture)) < 1e-5
+
+
+@pytest.mark.parametrize("way", [TWO, FOUR])
+def test_it_takes_half_as_many_multiplications_or_two_thirds(way: Winograd):
+    direct, products = 3 * way.step, len(way.sums)
+
+    assert products / direct == pytest.approx({2: 2 / 3, 4: 1 / 2}[way.step])
+
+
+def test_the_border_of_the_doubled_picture_is_as_exact_as_its_middle(
+    network: MidasSmall, hastened: MidasSmall
+):
+    features = seeded(1, 64, 32, 48)
+    plain, fast = network.scratch.output_conv, hastened.scratch.output_conv
+
+    with torch.inference_mode():
+        difference = (fast(features) - plain(features)).abs() / plain(features).abs().max()
+
+    assert difference.shape == (1, 1, 64, 96)
+    for edge in (difference[..., :2, :], difference[..., -2:, :], difference[..., :2], difference[..., -2:]):
+        assert edge.max() < 1e-5

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import mmap
+import sys
+from pathlib import Path
+
+import pytest
+
+from worker.model.mapped import release_mapped
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc is needed")
+
+SIZE = 8 * 2**20
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "weights of a network.bin"
+    path.write_bytes(b"\x07" * SIZE)
+    return path
+
+
+def resident(path: Path) -> int:
+    """Return how many bytes of a file's mappings are resident in this process."""
+    found, counting = 0, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if line.endswith(str(path)):
+            counting = True
+        elif line.startswith("Rss:") and counting:
+            found += int(line.split()[1]) * 1024
+            counting = False
+    return found
+
+
+def test_a_mapped_file_is_let_go_of_and_can_still_be_read(path: Path):
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        assert sum(mapped[:: mmap.PAGESIZE]) == 7 * SIZE // mmap.PAGESIZE
+        assert resident(path) == SIZE
+
+        release_mapped(path)
+
+        assert resident(path) < SIZE // 10
+        assert mapped[SIZE - 1] == 7
+
+
+def test_what_was_written_to_a_private_mapping_is_not_lost(path: Path):
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) as mapped:
+        mapped[0] = 1
+
+        release_mapped(path)
+
+        assert mapped[0] == 1
+
+
+def test_a_file_that_nobody_mapped_is_none_of_its_business(tmp_path: Path):
+    release_mapped(tmp_path / "nothing")

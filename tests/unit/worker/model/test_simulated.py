@@ -1,0 +1,52 @@
+"""The engine that only pretends: never by accident, and never in silence."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from shared.errors import ModelError
+from tests.unit.worker.model.conftest import SettingsFactory
+from worker.model.description import describe
+from worker.model.engines import load_engine, prepare_engine
+from worker.model.simulated import SimulatedEngine
+
+
+def test_its_depth_is_the_mean_of_the_colours() -> None:
+    batch = np.random.default_rng(0).standard_normal((1, 3, 64, 96)).astype(np.float32)
+    depth = SimulatedEngine().predict(batch)
+
+    assert (depth.shape, depth.dtype) == ((64, 96), np.float32)
+    np.testing.assert_allclose(depth, batch[0].mean(axis=0), rtol=1e-6)
+    np.testing.assert_array_equal(SimulatedEngine().predict(batch), depth)
+
+
+def test_it_takes_what_the_network_takes_and_nothing_else() -> None:
+    with pytest.raises(ModelError, match="multiples of 32"):
+        SimulatedEngine().predict(np.zeros((1, 3, 50, 64), np.float32))
+
+
+@pytest.mark.parametrize("call", [load_engine, prepare_engine])
+def test_it_is_announced_loudly(
+    settings_factory: SettingsFactory, caplog: pytest.LogCaptureFixture, call: object
+) -> None:
+    call(settings_factory(engine="simulated", simulate="network"))  # type: ignore[operator]
+
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert "NOT depth maps" in record.message
+
+
+def test_it_needs_no_weights(settings_factory: SettingsFactory, tmp_path: Path) -> None:
+    settings = settings_factory(
+        engine="simulated", simulate="network", weights=str(tmp_path / "none.pt"), cache_dir=tmp_path
+    )
+    prepare_engine(settings)
+    info = load_engine(settings).info
+
+    assert list(tmp_path.iterdir()) == []
+    assert (info.model, info.weights, info.engine) == ("simulated",) * 3
+    assert describe(settings) == {"model": "simulated", "engine": "simulated", "simulated": "network"}

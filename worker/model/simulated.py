@@ -1,0 +1,33 @@
+"""A depth engine with no network, for benchmarks of everything around it."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.model.engines import SIMULATED, EngineInfo, check_batch
+
+#: Stands in for the hash of weights; the number changes with what `predict` computes.
+_FORMULA = b"fathom simulated depth, formula 1"
+
+
+class SimulatedEngine:
+    """Takes the mean of the three colours for depth: no network is loaded, and it means nothing."""
+
+    @property
+    def info(self) -> EngineInfo:
+        return EngineInfo(
+            model=SIMULATED,
+            weights=SIMULATED,
+            weights_sha256=hashlib.sha256(_FORMULA).hexdigest(),
+            engine=SIMULATED,
+            precision="f32",
+        )
+
+    def predict(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return an h x w map for a prepared photo, 1 x 3 x h x w: the same for the same photo, and new."""
+        check_batch(batch)
+        depth: NDArray[np.float32] = batch[0].mean(axis=0, dtype=np.float32)
+        return depth

@@ -1,0 +1,70 @@
+"""A JPEG encoded band by band: its planes never exist as a whole.
+
+A JPEG may restart its entropy coding every so many blocks (ITU-T T.81, B.2.4.4). Between two restart
+markers lies what a JPEG of that band alone would hold, so that bands are encoded one by one, each
+as a picture of its own, and their data put together under one header. The pixels are those of a
+JPEG encoded at once.
+"""
+
+from __future__ import annotations
+
+# It ships stubs but no py.typed marker.
+import simplejpeg  # type: ignore[import-untyped]
+
+from worker.pipeline.encode import JPEG_QUALITY, check_jpeg_size
+from worker.pipeline.photo import Pixels
+
+#: Pixels of the side of a unit of blocks where Cb and Cr have half the resolution.
+_UNIT = 16
+
+_BASELINE_FRAME, _START_OF_SCAN = 0xC0, 0xDA
+_RESTART_INTERVAL = b"\xff\xdd\x00\x04"
+_END = b"\xff\xd9"
+
+
+class BandedJpeg:
+    """A JPEG of quality 95 in the making, colour at half the resolution."""
+
+    def __init__(self, height: int, width: int, band_rows: int) -> None:
+        """Every band but the last will have `band_rows` rows, a multiple of 16.
+
+        Raises ImageTooLarge if a side is longer than a JPEG's can be.
+        """
+        check_jpeg_size(height, width)
+        self._size = height.to_bytes(2) + width.to_bytes(2)
+        self._interval = -(-width // _UNIT) * (band_rows // _UNIT)
+        self._parts: list[bytes | memoryview] = []
+
+    def add(self, luma: Pixels, blue: Pixels, red: Pixels) -> None:
+        """Add the next band: Y, and Cb and Cr of half its height and width.
+
+        Height and width of Y are even: libjpeg-turbo reads a row and a column more of an odd one,
+        whether they are there or not. What is more than the picture has is cut off by readers.
+        """
+        data = simplejpeg.encode_jpeg_yuv_planes(luma, blue, red, quality=JPEG_QUALITY)
+        scan = _find(data, _START_OF_SCAN)
+        body = scan + 2 + int.from_bytes(data[scan + 2 : scan + 4])
+        if not self._parts:
+            self._parts.append(self._header(data, scan) + data[scan:body])
+        else:
+            # Restart markers count from 0 to 7, over and over.
+            self._parts.append(bytes((0xFF, 0xD0 + (len(self._parts) // 2 - 1) % 8)))
+        self._parts.append(memoryview(data)[body : -len(_END)])
+
+    def finish(self) -> bytes:
+        """Return the file."""
+        return b"".join((*self._parts, _END))
+
+    def _header(self, data: bytes, end: int) -> bytes:
+        """Return the first band's header with the whole picture's size, and the restarts announced."""
+        size = _find(data, _BASELINE_FRAME) + 5
+        restarts = _RESTART_INTERVAL + self._interval.to_bytes(2)
+        return data[:size] + self._size + data[size + 4 : end] + restarts
+
+
+def _find(data: bytes, kind: int) -> int:
+    """Return where a JPEG's first segment of a kind begins."""
+    at = 2
+    while data[at + 1] != kind:
+        at += 2 + int.from_bytes(data[at + 2 : at + 4])
+    return at
