@@ -1,0 +1,1 @@
+"""Attacks on a running Fathom, and a judge that believes nothing Fathom says of itself."""

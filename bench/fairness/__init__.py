@@ -1,0 +1,1 @@
+"""Whether small jobs wait behind big ones, and what a big one costs."""

@@ -1,0 +1,118 @@
+"""Sixty-four workers' children on a machine that could not run them.
+
+Each is the real `worker.work.Child`, with its lease keeper, on the real job store, so that
+Valkey sees what it would see of 64 processes. What is not real: a photo takes its time
+asleep, nothing is fetched or stored, and a few processes hold them all as threads. A child
+without work looks for some now and then, where a real one waits for a ticket.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import random
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.synchronize import Barrier, Event
+from typing import cast
+
+from shared.connections import connect_redis
+from shared.job_store import RedisJobStore
+from shared.jobs import Range
+from shared.options import Options
+from shared.ports import ObjectStore
+from worker.work import Child, Pace, ResultFile
+
+LEASE_IMAGES = 8
+#: Seconds between a child's looks for work while there is none, on average; 64 children look every 8 ms.
+_LOOK = 0.5
+#: Seconds after which a child looks whether it is to stop.
+_SHIFT = 1.0
+_READY_WITHIN = 120.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrowdSize:
+    """How many children there are, and how long each takes for a photo."""
+
+    children: int = 64
+    processes: int = 4
+    #: As a photo of 12 megapixels takes (docs/performance.md).
+    image_seconds: float = 0.08
+
+
+class NoObjects:
+    """The part of an object store that a child uses, without any."""
+
+    def get(self, key: str, *, start: int | None = None, stop: int | None = None) -> bytes:
+        return b""
+
+
+class SleepingPipeline:
+    """Takes its time for a photo, and makes nothing of it."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._never = threading.Event()
+
+    def measure(self, data: bytes, options: Options) -> Range:
+        self._never.wait(self._seconds)
+        return Range(low=0.0, high=1.0)
+
+    def render(self, data: bytes, options: Options, *, common: Range | None = None) -> tuple[ResultFile, ...]:
+        self._never.wait(self._seconds)
+        return ()
+
+
+@contextmanager
+def crowd(url: str, size: CrowdSize) -> Iterator[None]:
+    """Let a crowd work off whatever is in the job store at `url` while the block runs."""
+    spawn = multiprocessing.get_context("spawn")
+    stop, ready = spawn.Event(), spawn.Barrier(size.processes + 1)
+    each = size.children // size.processes
+    processes = [
+        spawn.Process(target=_serve, args=(url, each, size.image_seconds, ready, stop), daemon=True)
+        for _ in range(size.processes)
+    ]
+    for process in processes:
+        process.start()
+    try:
+        ready.wait(_READY_WITHIN)
+        yield
+    finally:
+        stop.set()
+        for process in processes:
+            process.join()
+
+
+def _serve(url: str, children: int, image_seconds: float, ready: Barrier, stop: Event) -> None:
+    """Be some children, each a thread, until asked to stop; a process of its own."""
+    with connect_redis(url) as client:
+        store = RedisJobStore(client)
+        store.ping()
+        threads = [
+            threading.Thread(target=_work, args=(store, f"child-{number}", image_seconds, stop))
+            for number in range(children)
+        ]
+        ready.wait(_READY_WITHIN)
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+
+def _work(store: RedisJobStore, name: str, image_seconds: float, stop: Event) -> None:
+    child = Child(
+        name=name,
+        jobs=store,
+        objects=cast(ObjectStore, NoObjects()),
+        pipeline=SleepingPipeline(image_seconds),
+        pace=Pace(lease=15.0, image=60.0),
+        lease_images=LEASE_IMAGES,
+        max_image_bytes=2**20,
+        draining=stop.is_set,
+    )
+    while not stop.is_set():
+        if not child.work(_SHIFT):
+            stop.wait(random.uniform(0, 2 * _LOOK))

@@ -1,0 +1,254 @@
+"""A TCP proxy before a server, which spoils the traffic as it is told and tells what passed.
+
+    with Proxy(("127.0.0.1", 8333)) as proxy:
+        use(proxy.url)
+        proxy.set(Mode.ANSWER_503)                                # every request
+        proxy.set(Mode.SWALLOW_ANSWER, methods={"PUT"}, times=1)  # one lost answer
+        proxy.set(Mode.SLOW, latency=0.2, bytes_per_second=10_000)
+        proxy.set(Mode.PASS)
+
+Modes change at any time, for open connections too. With `http=False` the bytes are
+not looked at, which does for Valkey; faults that select requests have no meaning then.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing, suppress
+from typing import Any, Self, TypedDict, Unpack
+
+from bench.faults import PASS, Fault, Mode
+from bench.http_exchange import Exchange, HttpConnection, reset_when_closed
+
+HOST = "127.0.0.1"
+_PIECE = 65536
+#: Seconds to connect to the server behind.
+_DIAL_SECONDS = 10.0
+#: Seconds after which a failed `accept` is tried again.
+_ACCEPT_PAUSE = 0.01
+
+
+class Selection(TypedDict, total=False):
+    """The fields of `Fault` that `Proxy.set` takes beside the mode and the methods."""
+
+    path: str
+    times: int
+    latency: float
+    bytes_per_second: float
+
+
+class Proxy:
+    """Listens on a port of its own while inside its `with`; its threads and sockets end with it."""
+
+    def __init__(
+        self,
+        target: tuple[str, int],
+        *,
+        http: bool = True,
+        observe: Callable[[Exchange], None] = lambda exchange: None,
+        identify: Callable[[int], Any] = lambda port: port,
+    ) -> None:
+        """Forward to `target`. `observe` hears of every HTTP exchange, in the connection's thread.
+
+        `identify` is asked once for every HTTP connection, with the client's port.
+        """
+        self._target = target
+        self._http = http
+        self._observe = observe
+        self._identify = identify
+        self._listener, self.port = _bind()
+        #: Guards all that follows, and tells waiting threads of changes.
+        self._changed = threading.Condition()
+        self._fault = PASS
+        self._left: int | None = None
+        self._closing = False
+        self._sockets: set[socket.socket] = set()
+        self._threads: set[threading.Thread] = set()
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.port}"
+
+    def __enter__(self) -> Self:
+        self._listener.listen()
+        self._spawn(self._accept)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+            for each in (self._listener, *self._sockets):
+                _shut(each, socket.SHUT_RDWR)
+        while threads := list(self._threads):
+            for thread in threads:
+                thread.join()
+        self._listener.close()
+
+    def set(self, mode: Mode, *, methods: Iterable[str] = (), **selection: Unpack[Selection]) -> None:
+        """Treat the traffic so from now on. Raises ValueError for what no proxy can do."""
+        fault = Fault(mode=mode, methods=frozenset(methods), **selection)
+        if fault.selects and (not self._http or mode is Mode.REFUSE):
+            raise ValueError("Only requests of HTTP can be selected, once they are there.")
+        if mode is Mode.ANSWER_503 and not self._http:
+            raise ValueError("Only a request of HTTP can be answered 503.")
+        with self._changed:
+            was, self._fault, self._left = self._fault, fault, fault.times
+            self._refuse(was=was.mode is Mode.REFUSE, now=mode is Mode.REFUSE)
+            self._changed.notify_all()
+
+    # --- what connections ask ---
+
+    def fault_for(self, method: str, path: str) -> Fault:
+        """Return what is to be done to a request that begins; it counts as one of the fault's `times`."""
+        with self._changed:
+            fault = self._fault
+            if not fault.applies_to(method, path) or self._left == 0:
+                return PASS
+            if self._left is not None:
+                self._left -= 1
+            return fault
+
+    def dial(self, stack: ExitStack) -> socket.socket:
+        """Connect to the server behind, until `stack` ends."""
+        server = socket.create_connection(self._target, timeout=_DIAL_SECONDS)
+        server.settimeout(None)
+        self._register(server, stack)
+        return server
+
+    def pace(self, pieces: Iterable[bytes], fault: Fault) -> Iterator[bytes]:
+        """Yield bytes as fast as `fault` lets them through, and none while the proxy hangs.
+
+        Raises EOFError when the proxy is closed.
+        """
+        if fault.mode is Mode.SLOW:
+            self._rest(fault.latency)
+        for piece in pieces:
+            for part in _parts(piece, fault):
+                if fault.mode is Mode.SLOW and fault.bytes_per_second:
+                    self._rest(len(part) / fault.bytes_per_second)
+                self._await(lambda: self._fault.mode is not Mode.HANG or self._fault.selects)
+                yield part
+
+    def hold(self, fault: Fault) -> None:
+        """Wait while `fault`, a hang, is in force. Raises EOFError when the proxy is closed."""
+        self._await(lambda: self._fault is not fault)
+
+    # --- connections ---
+
+    def _refuse(self, *, was: bool, now: bool) -> None:
+        if now and not was:
+            # The port stays ours: a socket that no longer listens refuses, and may listen again.
+            _shut(self._listener, socket.SHUT_RDWR)
+            for each in self._sockets:
+                reset_when_closed(each)
+                _shut(each, socket.SHUT_RD)
+        elif was and not now:
+            self._listener.listen()
+
+    def _accept(self) -> None:
+        with suppress(EOFError):
+            while True:
+                self._await(lambda: self._fault.mode is not Mode.REFUSE)
+                try:
+                    client, (_, port) = self._listener.accept()
+                except OSError:
+                    # It no longer listens: for now, for good, or the process has no file left.
+                    self._rest(_ACCEPT_PAUSE)
+                else:
+                    self._spawn(self._connect, client, port)
+
+    def _connect(self, client: socket.socket, port: int) -> None:
+        with ExitStack() as stack, suppress(OSError, EOFError, ValueError):
+            self._register(client, stack)
+            if self._http:
+                HttpConnection(self, client, self._identify(port), self._observe).serve(stack)
+            else:
+                self._pass_bytes(client, stack)
+
+    def _pass_bytes(self, client: socket.socket, stack: ExitStack) -> None:
+        server = self.dial(stack)
+        upwards = self._spawn(self._pump, client, server, False)
+        self._pump(server, client, True)
+        upwards.join()
+
+    def _pump(self, source: socket.socket, sink: socket.socket, answers: bool) -> None:
+        with suppress(OSError, EOFError):
+            while piece := source.recv(_PIECE):
+                fault = self.fault_for("", "")
+                if answers and fault.mode is Mode.SWALLOW_ANSWER:
+                    reset_when_closed(sink)
+                    _shut(sink, socket.SHUT_RD)
+                    return
+                for part in self.pace([piece], fault):
+                    sink.sendall(part)
+        _shut(sink, socket.SHUT_WR)
+
+    def _register(self, each: socket.socket, stack: ExitStack) -> None:
+        """Close a socket when `stack` ends, and let `set` and `__exit__` reach it until then."""
+        stack.enter_context(closing(each))
+        each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with self._changed:
+            self._sockets.add(each)
+            if self._closing or self._fault.mode is Mode.REFUSE:
+                reset_when_closed(each)
+                _shut(each, socket.SHUT_RD)
+        stack.callback(self._forget, each)
+
+    def _forget(self, each: socket.socket) -> None:
+        with self._changed:
+            self._sockets.discard(each)
+
+    # --- threads ---
+
+    def _spawn(self, run: Callable[..., None], *args: Any) -> threading.Thread:
+        def body() -> None:
+            try:
+                run(*args)
+            finally:
+                with self._changed:
+                    self._threads.discard(thread)
+
+        thread = threading.Thread(target=body, name=f"proxy-{self.port}", daemon=True)
+        with self._changed:
+            self._threads.add(thread)
+        thread.start()
+        return thread
+
+    def _await(self, condition: Callable[[], bool]) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._closing or condition())
+            if self._closing:
+                raise EOFError("The proxy is closed.")
+
+    def _rest(self, seconds: float) -> None:
+        with self._changed:
+            if self._changed.wait_for(lambda: self._closing, seconds):
+                raise EOFError("The proxy is closed.")
+
+
+def _bind() -> tuple[socket.socket, int]:
+    """Return a socket on a port that stays its own while it does not listen, as one Linux chose would not."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((HOST, port))
+    return listener, port
+
+
+def _shut(each: socket.socket, how: int) -> None:
+    # Whoever is at the other end may have been quicker.
+    with suppress(OSError):
+        each.shutdown(how)
+
+
+def _parts(piece: bytes, fault: Fault) -> Iterator[bytes]:
+    """Cut a piece so that a slow connection moves ten times a second."""
+    rate = fault.bytes_per_second if fault.mode is Mode.SLOW else None
+    step = max(1, int(rate / 10)) if rate else max(1, len(piece))
+    for start in range(0, len(piece), step):
+        yield piece[start : start + step]

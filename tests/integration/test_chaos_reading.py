@@ -1,0 +1,159 @@
+"""What the judge of `bench.chaos` reads of real servers, with nothing but sockets."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from bench.bare_s3 import BareS3
+from bench.chaos import findings
+from bench.chaos.photos import Submitted
+from bench.chaos.witness import Witness
+from bench.resp import Resp, RespError
+from client.servers import SeaweedServer, ValkeyServer
+from shared import layout
+from shared.connections import connect_redis
+from shared.job_record import new_job
+from shared.job_store import RedisJobStore
+from shared.jobs import ImageFailure, JobState, new_job_id
+from shared.object_store import S3ObjectStore
+from shared.options import Options
+from tests.conftest import ACCESS_KEY, BUCKET, SECRET_KEY
+
+TOTAL = 20
+
+
+@pytest.fixture
+def valkey(valkey_url: str) -> Iterator[Resp]:
+    with Resp(valkey_url) as client:
+        yield client
+
+
+@pytest.fixture
+def jobs(valkey_url: str) -> Iterator[RedisJobStore]:
+    with connect_redis(valkey_url) as client:
+        yield RedisJobStore(client)
+
+
+@pytest.fixture
+def s3(s3_environ: dict[str, str]) -> Iterator[BareS3]:
+    with BareS3(s3_environ["FATHOM_S3_ENDPOINT_URL"], BUCKET, ACCESS_KEY, SECRET_KEY) as client:
+        yield client
+
+
+@pytest.fixture
+def job(jobs: RedisJobStore) -> Submitted:
+    job_id = new_job_id()
+    jobs.create(
+        new_job(job_id, total=TOTAL, options=Options(), state=JobState.QUEUED, created_at=time.time())
+    )
+    return Submitted(id=job_id, photos=("0" * 64,) * TOTAL)
+
+
+def test_answers_of_every_kind_are_read(valkey: Resp) -> None:
+    assert valkey.call("SET", "k", b"\r\n\x00value") == b"OK"
+    assert valkey.call("GET", "k") == b"\r\n\x00value"
+    assert valkey.call("GET", "none") is None
+    assert valkey.call("RPUSH", "l", 1, 2) == 2
+    assert valkey.pipeline([("LRANGE", "l", 0, -1), ("LLEN", "l")]) == [[b"1", b"2"], 2]
+    with pytest.raises(RespError, match="wrong kind"):
+        valkey.call("GET", "l")
+    assert valkey.call("PING") == b"PONG"
+
+
+def test_a_password_is_given(tmp_path_factory: pytest.TempPathFactory) -> None:
+    with (
+        ValkeyServer(tmp_path_factory.mktemp("locked"), password="se-cret") as server,
+        Resp(server.url) as client,
+    ):
+        assert client.call("PING") == b"PONG"
+
+
+def test_objects_are_listed_and_read_over_several_pages(s3: BareS3, object_store: S3ObjectStore) -> None:
+    keys = [*(f"jobs/x/outputs/{number}/depth.json" for number in range(5)), "jobs/x/é ü+&=.txt"]
+    for key in (*keys, "jobs/y"):
+        object_store.put(key, b"12345")
+
+    assert dict(s3.list("jobs/x/", page_size=2)) == dict.fromkeys(keys, 5)
+    assert s3.get("jobs/x/é ü+&=.txt") == b"12345"
+    assert s3.get("jobs/x") is None
+
+
+def test_a_job_is_found_as_the_job_store_and_the_object_store_wrote_it(
+    valkey: Resp, s3: BareS3, jobs: RedisJobStore, job: Submitted, object_store: S3ObjectStore
+) -> None:
+    lease = jobs.lease("worker", limit=5)
+    assert lease is not None
+    jobs.done(lease, 0)
+    jobs.done(lease, 3, failure=ImageFailure(code="x", message="X."))
+    object_store.put(layout.output(job.id, 0, "heatmap.png"), b"data")
+    object_store.put(layout.output(job.id, 0, "depth.json"), b'{"source": {"sha256": "abc"}}')
+    object_store.put(layout.result(job.id), b'{"id": "y"}')
+    found = findings.find_job(valkey, s3, job)
+
+    assert (found.state, found.succeeded, found.failed, found.bitcounts) == ("processing", 1, 1, (1, 1))
+    assert (found.succeeded_bits, found.failed_bits) == ({0}, {3})
+    assert found.outputs == {0: {"heatmap.png", "depth.json"}}
+    assert found.sources == {0: "abc"}
+    assert found.result == {"id": "y"}
+
+
+def test_what_is_in_hand_is_found_and_gone_when_all_is_done(
+    valkey: Resp, jobs: RedisJobStore, job: Submitted
+) -> None:
+    lease = jobs.lease("worker", limit=TOTAL)
+    assert lease is not None
+    in_hand = findings.unfinished(valkey, [job])
+    for index in range(TOTAL):
+        jobs.done(lease, index)
+    waiting = findings.unfinished(valkey, [job])
+    jobs.finish(job.id, JobState.SUCCEEDED)
+
+    assert (in_hand["keys of leases"], in_hand["expiry"], in_hand["images held"]) == (2, 1, TOTAL)
+    assert (waiting["keys of leases"], waiting["images held"], waiting["finalize"]) == (0, 0, 1)
+    assert not any(findings.unfinished(valkey, [job]).values())
+
+
+def test_a_deleted_job_leaves_no_key_and_no_byte(valkey: Resp, jobs: RedisJobStore, job: Submitted) -> None:
+    assert findings.keys_of(valkey, [job])
+    before = findings.bytes_of_keys(valkey, f"*{job.id}*")
+    jobs.delete(job.id)
+
+    assert sum(before.values()) > 500
+    assert findings.keys_of(valkey, [job]) == ()
+    assert findings.bytes_of_keys(valkey, f"*{job.id}*") == {}
+
+
+def test_every_outcome_is_witnessed_once(
+    valkey_url: str, jobs: RedisJobStore, job: Submitted, valkey: Resp
+) -> None:
+    witness = Witness()
+    with witness.watching(valkey_url):
+        lease = jobs.lease("worker", limit=3)
+        assert lease is not None
+        began = time.monotonic()
+        for index in (0, 1, 1, 0):
+            jobs.done(lease, index)
+        jobs.done(lease, 2, failure=ImageFailure(code="x", message="X."))
+        deadline = time.monotonic() + 10
+        while len(witness.recorded) < 3:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    assert [(record.image, record.outcome) for record in witness.recorded] == [
+        ((job.id, 0), "ok"),
+        ((job.id, 1), "ok"),
+        ((job.id, 2), "bad"),
+    ]
+    assert all(began - 1 < record.at < time.monotonic() + 1 for record in witness.recorded)
+
+
+def test_tickets_in_dead_hands_are_aged(valkey: Resp, valkey_url: str, seaweed_server: SeaweedServer) -> None:
+    with redis.Redis.from_url(valkey_url) as client:
+        client.zadd("unacked_index", {"tag": time.time()})
+
+    assert findings.age_tickets(valkey) == 1
+    assert valkey.call("ZSCORE", "unacked_index", "tag") == b"0"

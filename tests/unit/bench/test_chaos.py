@@ -1,0 +1,107 @@
+"""What `bench.chaos` plans, and what it makes of what it sees."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from bench.chaos.attacks import ATTACKS, KILLS, plan
+from bench.chaos.photos import make_photo
+from bench.chaos.witness import Witness
+from bench.http_exchange import Exchange
+
+JOB = "abcdefghijklmnopqrstuvwxyz"
+
+
+def exchange(**changes: Any) -> Exchange:
+    fields: dict[str, Any] = {
+        "method": "PUT",
+        "path": f"/fathom/jobs/{JOB}/outputs/7/depth.json?x-id=PutObject",
+        "client": 42,
+        "began_at": 1.0,
+        "ended_at": 2.0,
+        "status": 200,
+        "answered": True,
+    }
+    return Exchange(**fields | changes)
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_a_seed_makes_the_same_plan_again_and_another_a_different_one(attack: str) -> None:
+    assert plan(attack, seed=5, kills=20) == plan(attack, seed=5, kills=20)
+    assert plan(attack, seed=5, kills=20) != plan(attack, seed=6, kills=20)
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_strikes_come_in_order_and_while_there_is_work(attack: str) -> None:
+    dues = [strike.due for strike in plan(attack, seed=1, kills=50)]
+
+    assert dues == sorted(dues)
+    assert all(0 < due <= 0.9 or due == 1.0 for due in dues)
+
+
+def test_kills_are_as_many_as_ordered_and_weighted() -> None:
+    acts = Counter(strike.act for strike in plan("kills", seed=1, kills=2000))
+
+    assert acts.total() == 2000
+    for what, share in KILLS.items():
+        assert acts[f"kill {what}"] / 2000 == pytest.approx(share / 100, abs=0.03)
+
+
+def test_valkey_is_restarted_five_times() -> None:
+    assert [strike.act for strike in plan("valkey", seed=1, kills=0)] == ["restart"] * 5
+
+
+def test_a_stored_sidecar_is_seen_with_its_process() -> None:
+    witness = Witness()
+    witness.see(exchange())
+
+    (stored,) = witness.stored
+    assert (stored.image, stored.pid, stored.at) == ((JOB, 7), 42, 2.0)
+    assert witness.images_stored() == 1
+
+
+def test_a_photo_read_is_seen_with_its_process() -> None:
+    witness = Witness()
+    witness.see(exchange(method="GET", path=f"/fathom/jobs/{JOB}/inputs/7", status=206))
+
+    (fetched,) = witness.fetched
+    assert (fetched.image, fetched.pid, fetched.at) == ((JOB, 7), 42, 1.0)
+    assert witness.has_worked(42)
+    assert not witness.has_worked(43)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"status": None, "answered": False},
+        {"status": 500},
+        {"method": "GET"},
+        {"path": f"/fathom/jobs/{JOB}/outputs/7/heatmap.png"},
+        {"path": f"/fathom/jobs/{JOB}/outputs/7/depth.json.bak"},
+        {"path": f"/fathom/jobs/{JOB}/result.json"},
+    ],
+)
+def test_nothing_else_counts_as_stored(changes: dict[str, Any]) -> None:
+    witness = Witness()
+    witness.see(exchange(**changes))
+
+    assert witness.stored == witness.fetched == []
+
+
+def test_requests_turned_away_are_seen() -> None:
+    witness = Witness()
+    witness.see(exchange(status=None, answered=True))
+
+    assert witness.turned_away == [(1.0, 42)]
+    assert witness.stored == []
+
+
+def test_photos_are_all_different_and_the_same_each_time() -> None:
+    photos = [make_photo(number) for number in range(50)]
+
+    assert len(set(photos)) == 50
+    assert photos == [make_photo(number) for number in range(50)]
+    assert all(len(photo) < 3000 for photo in photos)

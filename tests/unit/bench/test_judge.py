@@ -1,0 +1,276 @@
+"""The judge of `bench.chaos`: it must find every way in which a run can have gone wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bench.chaos.evidence import Blow, Cause, Evidence, Fetched, JobFound, Recorded, Remains, Stored
+from bench.chaos.judge import FILES, ROOM, judge
+
+JOB = "a" * 26
+TOTAL = 10
+Tamper = Callable[[Evidence], Evidence]
+
+
+def photo(index: int) -> str:
+    return f"{index:064x}"
+
+
+@pytest.fixture
+def honest() -> Evidence:
+    """A run in which one child was killed with image 3 in hand, and all went well."""
+    job = JobFound(
+        id=JOB,
+        total=TOTAL,
+        state="succeeded",
+        succeeded=TOTAL,
+        failed=0,
+        bitcounts=(TOTAL, 0),
+        succeeded_bits=frozenset(range(TOTAL)),
+        failed_bits=frozenset(),
+        outputs=dict.fromkeys(range(TOTAL), FILES),
+        sources={index: photo(index) for index in range(TOTAL)},
+        photos=tuple(photo(index) for index in range(TOTAL)),
+        result={
+            "id": JOB,
+            "state": "succeeded",
+            "counts": {"total": TOTAL, "succeeded": TOTAL, "failed": 0},
+        },
+    )
+    remains = Remains(
+        unfinished={"tickets": 0, "leases": 0},
+        slots=4,
+        slots_wanted=4,
+        keys_of_jobs=(),
+        objects_of_jobs=(),
+        bytes_before={"{fathom}:slots": 5000},
+        bytes_after={"{fathom}:slots": 4900, "{fathom}:totals": 100},
+    )
+    return Evidence(
+        jobs=(job,),
+        remains=remains,
+        fetched=tuple(Fetched(at=float(i), image=(JOB, i), pid=100) for i in range(TOTAL)),
+        stored=tuple(Stored(at=i + 0.5, image=(JOB, i), pid=100) for i in range(TOTAL)),
+        recorded=tuple(Recorded(at=i + 0.6, image=(JOB, i), outcome="ok") for i in range(TOTAL)),
+        blows=(Blow(cause=Cause.KILL, began_at=3.55, ended_at=3.55, pids=frozenset({99})),),
+        strikes_planned=1,
+        strikes_dealt=1,
+    )
+
+
+def broken(evidence: Evidence) -> set[str]:
+    return {verdict.name for verdict in judge(evidence) if not verdict.holds}
+
+
+def with_job(**changes: Any) -> Tamper:
+    return lambda evidence: replace(evidence, jobs=(replace(evidence.jobs[0], **changes),))
+
+
+def with_remains(**changes: Any) -> Tamper:
+    return lambda evidence: replace(evidence, remains=replace(evidence.remains, **changes))
+
+
+def without(index: int) -> dict[int, frozenset[str]]:
+    return {other: FILES for other in range(TOTAL) if other != index}
+
+
+def again(
+    *,
+    killed_at: float,
+    pid: int = 100,
+    begun_at: float = 20.0,
+    recorded: bool = False,
+    cause: Cause = Cause.KILL,
+) -> Tamper:
+    """Let image 3, stored at 3.5 by process 100, be stored again at 21 by process 200."""
+
+    def tamper(evidence: Evidence) -> Evidence:
+        records = [r for r in evidence.recorded if recorded or r.image != (JOB, 3)]
+        records += [] if recorded else [Recorded(at=21.1, image=(JOB, 3), outcome="ok")]
+        return replace(
+            evidence,
+            fetched=(*evidence.fetched, Fetched(at=begun_at, image=(JOB, 3), pid=200)),
+            stored=(*evidence.stored, Stored(at=21.0, image=(JOB, 3), pid=200)),
+            recorded=tuple(records),
+            blows=(Blow(cause=cause, began_at=killed_at, ended_at=killed_at, pids=frozenset({pid})),),
+        )
+
+    return tamper
+
+
+def test_an_honest_run_holds_in_every_point(honest: Evidence) -> None:
+    verdicts = judge(honest)
+
+    assert [verdict.complaints for verdict in verdicts if not verdict.holds] == []
+    assert len(verdicts) >= 14
+
+
+@pytest.mark.parametrize(
+    ("tamper", "names"),
+    [
+        (with_job(state="processing"), {"ended", "told"}),
+        (with_job(state="canceled"), {"ended", "told"}),
+        (with_job(succeeded=TOTAL + 1), {"counted", "told"}),
+        (with_job(failed=1), {"ended", "counted", "told"}),
+        (with_job(bitcounts=(TOTAL - 1, 0)), {"counted"}),
+        (with_job(bitcounts=(TOTAL, 1)), {"counted"}),
+        (with_job(succeeded_bits=frozenset(range(TOTAL - 1))), {"complete", "counted", "stored"}),
+        (
+            with_job(succeeded_bits=frozenset(range(TOTAL + 1))),
+            {"complete", "counted", "stored", "own_photo"},
+        ),
+        (with_job(failed_bits=frozenset({4})), {"complete", "counted", "failed_for_a_reason"}),
+        (with_job(outputs=without(5)), {"stored"}),
+        (with_job(outputs={**without(5), 5: frozenset({"depth.json"})}), {"stored"}),
+        (with_job(outputs={**without(5), 5: FILES | {"other.png"}}), {"stored"}),
+        (with_job(outputs={**without(5), 5: frozenset({"depth.json", "heatmap.png (empty)"})}), {"stored"}),
+        (with_job(outputs={**without(TOTAL), TOTAL: FILES}), {"stored"}),
+        (with_job(sources={**{i: photo(i) for i in range(TOTAL)}, 2: photo(3)}), {"own_photo"}),
+        (with_job(sources={}), {"own_photo"}),
+        (with_job(result=None), {"told"}),
+        (with_job(result={"id": JOB, "state": "succeeded", "counts": {}}), {"told"}),
+    ],
+)
+def test_a_job_that_was_tampered_with_is_found_out(honest: Evidence, tamper: Tamper, names: set[str]) -> None:
+    assert broken(tamper(honest)) == names
+
+
+@pytest.mark.parametrize(
+    ("tamper", "names"),
+    [
+        (with_remains(unfinished={"tickets": 1, "leases": 0}), {"nothing_in_hand"}),
+        (with_remains(unfinished={"tickets": 0, "leases": 2}), {"nothing_in_hand"}),
+        (with_remains(slots=3), {"workers_back"}),
+        (with_remains(slots=6), {"workers_back"}),
+        (with_remains(keys_of_jobs=("{fathom}:job:x:ok",)), {"nothing_left"}),
+        (with_remains(objects_of_jobs=("jobs/x/job.json",)), {"nothing_left"}),
+        (with_remains(bytes_after={"{fathom}:totals": 5001 + ROOM}), {"nothing_left"}),
+        (lambda seen: replace(seen, strikes_dealt=0), {"struck"}),
+        (lambda seen: replace(seen, strikes_planned=0, strikes_dealt=0), {"struck"}),
+        (lambda seen: replace(seen, oddities=("No worker was stopped.",)), {"struck"}),
+        (lambda seen: replace(seen, timed={"It": (30.1, 30.0)}), {"in_time"}),
+        (lambda seen: replace(seen, timed={"It": (float("nan"), 30.0)}), {"in_time"}),
+    ],
+)
+def test_what_is_left_behind_is_found(honest: Evidence, tamper: Tamper, names: set[str]) -> None:
+    assert broken(tamper(honest)) == names
+
+
+def test_an_outcome_recorded_twice_is_found(honest: Evidence) -> None:
+    twice = replace(honest, recorded=(*honest.recorded, Recorded(at=9.9, image=(JOB, 2), outcome="ok")))
+
+    assert broken(twice) == {"recorded_once"}
+
+
+def test_an_outcome_that_was_never_recorded_is_found(honest: Evidence) -> None:
+    assert broken(replace(honest, recorded=honest.recorded[1:])) == {"recorded_once"}
+
+
+@pytest.mark.parametrize(
+    ("cause", "began_at", "holds"),
+    [
+        # The record at 2.6 may not have reached the disk.
+        (Cause.RESTART, 3.0, True),
+        # It had two seconds for it.
+        (Cause.RESTART, 5.0, False),
+        # All is recorded anew, from S3.
+        (Cause.FLUSH, 5.0, True),
+        # Both records came after the loss.
+        (Cause.FLUSH, 1.0, False),
+        (Cause.KILL, 3.0, False),
+        (Cause.S3, 3.0, False),
+    ],
+)
+def test_an_outcome_is_recorded_again_only_where_valkey_may_have_lost_it(
+    honest: Evidence, cause: Cause, began_at: float, holds: bool
+) -> None:
+    blow = Blow(cause=cause, began_at=began_at, ended_at=began_at + 1)
+    twice = replace(
+        honest,
+        recorded=(*honest.recorded, Recorded(at=9.9, image=(JOB, 2), outcome="ok")),
+        blows=(blow,),
+    )
+
+    assert ("recorded_once" not in broken(twice)) is holds
+
+
+def test_an_image_may_be_stored_again_after_a_kill_in_its_midst(honest: Evidence) -> None:
+    assert broken(again(killed_at=3.55)(honest)) == set()
+
+
+@pytest.mark.parametrize(
+    "tamper",
+    [
+        # Another process was killed.
+        again(killed_at=3.55, pid=101),
+        # It was killed before it held the image.
+        again(killed_at=2.5),
+        # The second began while the first was alive.
+        again(killed_at=3.55, begun_at=3.2),
+        # The image was recorded before the kill: it was done.
+        again(killed_at=4.5, recorded=True),
+        # Nothing was wrong with S3 at that time.
+        again(killed_at=2.0, cause=Cause.S3),
+        # It was stored long before Valkey was killed.
+        again(killed_at=8.0, cause=Cause.RESTART),
+        again(killed_at=4.0, cause=Cause.FLUSH),
+    ],
+)
+def test_an_image_stored_again_without_an_explanation_is_found(honest: Evidence, tamper: Tamper) -> None:
+    assert broken(tamper(honest)) == {"stored_once"}
+
+
+@pytest.mark.parametrize("cause", [Cause.RESTART, Cause.FLUSH, Cause.S3])
+def test_an_image_may_be_stored_again_after_a_fault_while_it_was_held(honest: Evidence, cause: Cause) -> None:
+    assert "stored_once" not in broken(again(killed_at=3.4, cause=cause)(honest))
+
+
+@pytest.mark.parametrize(("kills", "holds"), [(2, False), (3, True)])
+def test_an_image_fails_only_after_as_many_kills_as_there_are_attempts(
+    honest: Evidence, kills: int, holds: bool
+) -> None:
+    holders = [Fetched(at=10.0 + n, image=(JOB, 4), pid=300 + n) for n in range(3)]
+    blows = [
+        Blow(cause=Cause.KILL, began_at=10.5 + n, ended_at=10.5 + n, pids=frozenset({300 + n}))
+        for n in range(kills)
+    ]
+    job = replace(
+        honest.jobs[0],
+        state="partial",
+        succeeded=TOTAL - 1,
+        failed=1,
+        bitcounts=(TOTAL - 1, 1),
+        succeeded_bits=frozenset(range(TOTAL)) - {4},
+        failed_bits=frozenset({4}),
+        outputs=without(4),
+        result={
+            "id": JOB,
+            "state": "partial",
+            "counts": {"total": TOTAL, "succeeded": TOTAL - 1, "failed": 1},
+        },
+    )
+    seen = replace(honest, jobs=(job,), fetched=(*honest.fetched, *holders), blows=tuple(blows))
+
+    assert broken(seen) == (set() if holds else {"failed_for_a_reason"})
+
+
+@pytest.mark.parametrize(("times", "holds"), [(20, True), (200, False)])
+def test_hammering_an_s3_that_turns_requests_away_is_found(honest: Evidence, times: int, holds: bool) -> None:
+    blow = Blow(cause=Cause.S3, began_at=50.0, ended_at=52.0)
+    asked = tuple((50.0 + n / 100, 100) for n in range(times))
+    seen = replace(honest, blows=(*honest.blows, blow), turned_away=asked)
+
+    assert broken(seen) == (set() if holds else {"backed_off"})
+
+
+def test_a_verdict_quotes_its_first_complaints_and_counts_all(honest: Evidence) -> None:
+    bits: frozenset[int] = frozenset()
+    (verdict,) = [v for v in judge(with_job(succeeded_bits=bits)(honest)) if v.name == "complete"]
+    told = verdict.to_json()
+
+    assert (told["holds"], told["contradictions"], len(told["examples"])) == (False, TOTAL, 5)
+    assert told["examples"][0] == f"{JOB}: image 0 has 0 outcomes."
