@@ -8,14 +8,13 @@ import secrets
 import time
 from contextlib import AbstractContextManager
 
-from flask import Flask, Response, abort, g, request
+from flask import Flask, Response, g, request
 
 from shared.logs import log_context
 
 logger = logging.getLogger(__name__)
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
-_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _PROBES = frozenset({"/livez", "/readyz"})
 
 _HEADERS = {
@@ -29,9 +28,8 @@ _HEADERS = {
 
 
 def register_context(app: Flask) -> None:
-    """Bind the request's id to the log, log every request, refuse foreign pages, set headers."""
+    """Bind the request's id to the log, log every request, set headers."""
     app.before_request(begin_request)
-    app.before_request(refuse_foreign_pages)
     app.after_request(finish_response)
     app.teardown_request(end_request)
 
@@ -48,16 +46,6 @@ def begin_request() -> None:
     g.began = time.monotonic()
     g.log_context = log_context(request_id=g.request_id)
     g.log_context.__enter__()
-
-
-def refuse_foreign_pages() -> None:
-    """Refuse changes that another site's page sends through a visitor's browser.
-
-    The API has no log-in, and a form post needs no CORS: without this, any web page
-    could start or cancel jobs of a service on the visitor's own machine.
-    """
-    if request.method not in _SAFE_METHODS and request.headers.get("Sec-Fetch-Site") == "cross-site":
-        abort(403, "Requests from pages of other sites are refused.")
 
 
 def finish_response(response: Response) -> Response:

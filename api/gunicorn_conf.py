@@ -2,7 +2,7 @@
 
 Uploads and downloads may take hours, and are no reason to end a process: with `gthread`
 the `timeout` is about the process's own heartbeat. A client that falls silent is dropped
-by the sockets' own time limits.
+by the sockets' own time limits, and one that sends drop by drop by the worker class.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ import struct
 from typing import Any
 
 wsgi_app = "api.wsgi:app"
-worker_class = "gthread"
+worker_class = "api.gunicorn_worker.PacedThreadWorker"
 #: WEB_CONCURRENCY is gunicorn's own variable for the number of processes.
 workers = int(os.environ.get("WEB_CONCURRENCY") or 2)
-threads = 16
+#: A stream of events holds one for as long as it lasts; what is not in use costs nothing.
+threads = 64
 #: Each process holds so many connections at most, idle ones included.
 worker_connections = 512
 # Every process makes its own connections, after the fork.
@@ -36,8 +37,33 @@ worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None
 accesslog = None
 errorlog = "-"
 
+# X-Forwarded-* is believed by the app alone, as FATHOM_TRUSTED_PROXIES says.
+forwarded_allow_ips = ""
+
 #: Seconds without a byte, received or taken, after which a client is given up.
 SILENCE = 60
+#: Seconds in all that a request's bytes are waited for, and one more for every PACE bytes received.
+GRACE = 20
+PACE = 500
+
+
+def post_worker_init(worker: Any) -> None:
+    """Open a server on loopback to all; end one that others can reach and that no API key guards."""
+    from api.access_exposure import settle_exposure
+    from api.backend import backend_of
+
+    settle_exposure(worker.wsgi, worker.cfg.address)
+    # Who waits for a job is sent to the process that comes next, instead of keeping this one.
+    backend_of(worker.wsgi).watches.stop_when(lambda: not worker.alive)
+    backend_of(worker.wsgi).recorder.start()
+
+
+def worker_exit(server: Any, worker: Any) -> None:
+    """Tell what this process measured last."""
+    from api.backend import backend_of
+
+    if worker.booted:
+        backend_of(worker.wsgi).recorder.stop()
 
 
 def when_ready(server: Any) -> None:

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as TookTooLong
+from contextlib import suppress
 
 from flask import Blueprint, Response, url_for
 
+from api import contract
+from api.access import public
 from api.backend import Backend, backend
+from api.contract import Answer, Operation
 from api.errors import RETRY_AFTER
 from api.replies import json_reply
 from api.schemas import IndexOut, PartOut, ReadinessOut
@@ -21,28 +25,68 @@ PATIENCE = 2.0
 
 
 @blueprint.get("/livez")
+@Operation(
+    tag="Service",
+    answers=(Answer(status=200, description="It runs.", models=(IndexOut,)),),
+    needs_stores=False,
+)
+@public
 def live() -> Response:
     """Answer as long as this process runs, whatever else is away."""
     return json_reply(IndexOut(links={"ready": url_for("health.ready")}))
 
 
 @blueprint.get("/readyz")
+@Operation(
+    tag="Service",
+    answers=(
+        Answer(status=200, description="All can be reached.", models=(ReadinessOut,)),
+        Answer(
+            status=503,
+            description="Something is away.",
+            models=(ReadinessOut,),
+            headers=(contract.RETRY_AFTER,),
+        ),
+    ),
+    needs_stores=False,
+)
+@public
 def ready() -> Response:
-    """Say which parts can be reached; 503 unless all can."""
-    parts = check_parts(backend())
-    all_ok = all(part.ok for part in parts.values())
-    slots = _count_slots(backend()) if parts["job_store"].ok else None
-    response = json_reply(ReadinessOut(ready=all_ok, parts=parts, slots=slots), 200 if all_ok else 503)
-    if not all_ok:
+    """Say which parts can be reached; 503 unless all can.
+
+    What keeps jobs from running, but not from being accepted, makes it degraded and no less ready.
+    """
+    found = check(backend())
+    response = json_reply(found, 200 if found.ready else 503)
+    if not found.ready:
         response.headers["Retry-After"] = str(RETRY_AFTER)
     return response
 
 
 @blueprint.get("/v1")
+@Operation(
+    tag="Service",
+    answers=(Answer(status=200, description="Addresses.", models=(IndexOut,)),),
+    needs_stores=False,
+)
+@public
 def index() -> Response:
     """Name the places to begin at."""
     links = {"jobs": "jobs.index", "live": "health.live", "ready": "health.ready"}
     return json_reply(IndexOut(links={name: url_for(endpoint) for name, endpoint in links.items()}))
+
+
+def check(backend: Backend) -> ReadinessOut:
+    """Return how everything is."""
+    parts = check_parts(backend)
+    slots, degraded = None, {}
+    if parts["job_store"].ok:
+        with suppress(Unavailable):
+            slots = backend.jobs.slots()
+            degraded = _find_faults(slots, is_reconciled=backend.jobs.is_reconciled())
+    return ReadinessOut(
+        ready=all(part.ok for part in parts.values()), degraded=degraded, parts=parts, slots=slots
+    )
 
 
 def check_parts(backend: Backend, *, patience: float = PATIENCE) -> dict[str, PartOut]:
@@ -69,8 +113,13 @@ def _answer(asked: Future[None], patience: float) -> PartOut:
     return PartOut(ok=True, detail="ok")
 
 
-def _count_slots(backend: Backend) -> int | None:
-    try:
-        return backend.jobs.slots()
-    except Unavailable:
-        return None
+def _find_faults(slots: int, *, is_reconciled: bool) -> dict[str, str]:
+    faults = {}
+    if slots == 0:
+        faults["workers"] = "No worker is alive: jobs are accepted, and wait."
+    if not is_reconciled:
+        faults["recovery"] = (
+            "The job store was restarted or lost data, and is being compared with the object store: "
+            "until that is done, some jobs may be missing."
+        )
+    return faults

@@ -1,0 +1,214 @@
+"""Who asks, and what they may: the one gate before every handler.
+
+For handlers:
+- A route is closed unless its handler says otherwise: it needs the scope `read` for GET and HEAD,
+  `submit` for all else. `@access.public` opens one to everybody, `@access.needs(scope)` asks for a scope by
+  name. Put them directly above the function.
+- A route with `<job_id>` is entered only for a job that the caller may see: the gate has looked the job
+  up and answers 404 for others' as for unknown ones. `access.job(job_id)` returns that job. Name the
+  variable `job_id`, always; a test walks over all routes.
+- New jobs get `owner=access.owner()` and `quota=access.quota()`; lists take `owner=access.listed_owner()`;
+  whatever is remembered beside jobs (idempotency keys and the like) is kept apart by `access.owner()`.
+
+For the page:
+- While no key was ever made there is nothing to do: `GET /v1/session` answers 200 with `"anonymous": true`.
+  Once there are keys, it answers 401 (code `unauthenticated`, or `invalid_key`) to whoever sends none.
+- Ask the user for the key, keep it (sessionStorage, or localStorage if the user wants), and send it with
+  every fetch as `Authorization: Bearer fathom_...`. 401 means: ask again. 403 with code `missing_scope`
+  means: this key may not do that. 429 carries `Retry-After`.
+- What a browser fetches by itself sends no header (img src, a href, EventSource). For that, and right
+  after the user has entered the key, `POST /v1/session` with the Bearer header: it answers 200 with
+  `{"anonymous": false, "key_id": ..., "name": ..., "scopes": [...]}` and sets the cookie `fathom_session`
+  for 8 hours. From then on GETs below /v1 from the page's own origin work without a header. Renew it at each
+  start of the page, and when a picture or an EventSource fails with 401. `DELETE /v1/session` (204) ends it.
+- The cookie is HttpOnly and SameSite=Strict, it lets one read and nothing else (only GET and HEAD look at
+  it), and it is not looked at when the browser says that another site's page asks (Sec-Fetch-Site): so no
+  other page can change anything through it, nor see anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import TypeVar, cast
+
+from flask import Response, current_app, g, request
+
+from api.access_gate import READING, Caller, Gate, gate_of
+from api.backend import backend
+from api.recovering import find
+from shared import layout
+from shared.errors import (
+    FathomError,
+    InvalidKey,
+    InvalidOptions,
+    JobNotFound,
+    JobRecovering,
+    MissingScope,
+    ObjectNotFound,
+)
+from shared.job_record import decode_job
+from shared.jobs import Job, Quota, is_job_id
+from shared.keys import ApiKey, Scope
+
+View = TypeVar("View", bound=Callable[..., object])
+
+# --- for handlers -----------------------------------------------------------
+
+
+def public(view: View) -> View:
+    """Let everybody call a handler."""
+    view.__dict__["fathom_public"] = True
+    return view
+
+
+def needs(scope: Scope) -> Callable[[View], View]:
+    """Ask for a scope before a handler, instead of the one that the method stands for."""
+
+    def mark(view: View) -> View:
+        view.__dict__["fathom_scope"] = scope
+        return view
+
+    return mark
+
+
+def caller() -> Caller:
+    """Return who sent the present request."""
+    return cast(Caller, g.caller)
+
+
+def owner() -> str:
+    """Return whose the jobs are that the present request makes."""
+    return caller().owner
+
+
+def listed_owner() -> str | None:
+    """Return whose jobs the caller may list; None stands for everybody's."""
+    return None if Scope.ADMIN in caller().scopes else owner()
+
+
+def quota() -> Quota:
+    """Return the bounds of a job that the present request makes."""
+    key, settings = caller().key, backend().settings
+    own_bound = None if key is None else key.max_images
+    return Quota(
+        images=settings.max_unfinished_images,
+        owner_images=settings.max_owner_images if own_bound is None else own_bound,
+        owner_bytes=None if key is None else key.max_bytes,
+    )
+
+
+def job(job_id: str) -> Job:
+    """Return a job that the caller may see.
+
+    Raises JobNotFound for one that is unknown or another's: nobody learns which.
+    """
+    found: Job | None = g.get("job")
+    if found is None or found.id != job_id:
+        found = find(backend(), job_id)
+    if not _may_see(found.owner):
+        raise JobNotFound
+    return found
+
+
+def end_streams_with_key(response: Response) -> Response:
+    """Break a long answer off once its caller's key is revoked."""
+    key = g.caller.key if g.get("caller") is not None else None
+    if key is not None and response.is_streamed:
+        pieces = cast(Iterable[bytes], response.response)
+        response.response = _while_in_force(gate_of(current_app), key, pieces)
+    return response
+
+
+def may_find_remains(view: View) -> View:
+    """Let a handler run for a job that the job store does not know, if the caller owned what is left."""
+    view.__dict__["fathom_remains"] = True
+    return view
+
+
+# --- the gate ---------------------------------------------------------------
+
+
+def identify() -> None:
+    """Find out who asks. A refusal is put off until the request has been counted."""
+    g.caller = g.refusal = None
+    if is_open_route():
+        return
+    try:
+        g.caller = gate_of(current_app).find_caller()
+    except FathomError as exc:
+        g.refusal = exc
+
+
+def admit() -> None:
+    """Refuse who has no key, lacks the scope, or asks for a job that is not theirs."""
+    if is_open_route():
+        return
+    if g.refusal is not None:
+        raise g.refusal
+    require(_needed_scope())
+    job_id = (request.view_args or {}).get("job_id")
+    if job_id is not None:
+        _admit_to_job(job_id)
+
+
+def is_open_route() -> bool:
+    """Return whether the present request needs no caller: a public route, or none at all."""
+    return request.endpoint is None or request.method == "OPTIONS" or _mark("fathom_public") is not None
+
+
+def require(scope: Scope) -> None:
+    """Raise MissingScope unless the caller has a scope."""
+    if scope not in caller().scopes:
+        raise MissingScope(f"This API key lacks the scope {scope}.")
+
+
+def _while_in_force(gate: Gate, key: ApiKey, pieces: Iterable[bytes]) -> Iterator[bytes]:
+    try:
+        for piece in pieces:
+            if not gate.is_in_force(key):
+                raise InvalidKey
+            yield piece
+    finally:
+        if isinstance(pieces, Generator):
+            pieces.close()
+
+
+def _mark(name: str) -> object:
+    return getattr(current_app.view_functions[str(request.endpoint)], name, None)
+
+
+def _needed_scope() -> Scope:
+    marked = _mark("fathom_scope")
+    return cast(Scope, marked) if marked else Scope.READ if request.method in READING else Scope.SUBMIT
+
+
+def _admit_to_job(job_id: str) -> None:
+    try:
+        g.job = job(job_id)
+    except JobNotFound:
+        if _mark("fathom_remains") is None or not is_job_id(job_id) or not _owned_what_is_left(job_id):
+            raise
+    except JobRecovering as exc:
+        # That there is such a job is its owner's to know.
+        if not _owned_what_is_left(job_id):
+            raise JobNotFound from exc
+        raise
+
+
+def _owned_what_is_left(job_id: str) -> bool:
+    """Return whether the caller may touch what is left of a job in the object store.
+
+    A job whose deletion was cut short has left the job store first. Without its `job.json` nobody
+    knows whose it was: then it is left to those who may see all.
+    """
+    if Scope.ADMIN in caller().scopes:
+        return True
+    try:
+        left = decode_job(backend().objects.get(layout.job_record(job_id)))
+    except (ObjectNotFound, InvalidOptions, KeyError, TypeError, ValueError):
+        return False
+    return _may_see(left.owner)
+
+
+def _may_see(owner: str) -> bool:
+    return Scope.ADMIN in caller().scopes or owner == caller().owner

@@ -1,0 +1,36 @@
+"""The value of a session's cookie: signed, not stored.
+
+It is `s1.<key id>.<expiry>.<signature>`, and the hash of the key signs it. Who knows that hash reads the
+object store, and the photos themselves lie there too: a session lets one look, and no more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+
+from shared.keys import ApiKey
+
+NAME = "fathom_session"
+#: Seconds that a session lasts.
+LIFETIME = 8 * 3600
+
+_VALUE = re.compile(r"s1\.([a-z2-7]{12})\.([0-9]{1,12})\.[0-9a-f]{64}\Z")
+
+
+def sign(key: ApiKey, expires: int) -> str:
+    """Return the cookie of a session of a key that ends at `expires`, in seconds since the epoch."""
+    message = f"s1.{key.id}.{expires}"
+    signature = hmac.new(key.hash, f"fathom session {message}".encode(), hashlib.sha256)
+    return f"{message}.{signature.hexdigest()}"
+
+
+def split(value: str) -> tuple[str, int] | None:
+    """Return the key's id and the expiry that a cookie names; None if it is no session's."""
+    match = _VALUE.match(value)
+    return (match[1], int(match[2])) if match else None
+
+
+def is_signed_by(key: ApiKey, value: str, expires: int) -> bool:
+    return hmac.compare_digest(sign(key, expires).encode(), value.encode())

@@ -1,0 +1,147 @@
+"""Who sent a request: nobody in particular while no key was ever made, else whoever shows a key."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import cast
+from urllib.parse import urlsplit
+
+from flask import Flask, request
+
+from api import access_cookie
+from api.access_ring import KeyRing
+from shared.errors import InvalidKey, RequestError, Unauthenticated
+from shared.jobs import ANYONE
+from shared.keys import ApiKey, Scope, split_key
+from shared.ports import ObjectStore
+from shared.settings import Settings
+
+_GATE = "fathom-gate"
+#: Methods that change nothing.
+READING = frozenset({"GET", "HEAD"})
+#: What a browser says of requests that the page's own origin, or the user, began.
+_OWN_PAGES = frozenset({None, "same-origin", "none"})
+
+
+class WrongHost(RequestError):
+    """The service is not reached under this name."""
+
+    code = "wrong_host"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caller:
+    """Whoever sent the present request."""
+
+    scopes: frozenset[Scope]
+    #: None while no keys are in force.
+    key: ApiKey | None = None
+
+    @property
+    def owner(self) -> str:
+        return ANYONE if self.key is None else self.key.id
+
+
+ANYBODY = Caller(scopes=frozenset(Scope))
+
+
+class Gate:
+    """Decides who asks. It is open as long as no key was ever made, unless it is `exposed`."""
+
+    def __init__(self, objects: ObjectStore, settings: Settings, *, exposed: bool) -> None:
+        self.ring = KeyRing(objects)
+        self.exposed = exposed
+        self._settings = settings
+
+    @property
+    def may_open(self) -> bool:
+        """Whether it may serve without keys."""
+        return not self.exposed or self._settings.allow_anonymous
+
+    def find_caller(self) -> Caller:
+        """Return who sent the present request.
+
+        Raises Unauthenticated, InvalidKey, WrongHost, and ObjectStoreUnavailable while the keys
+        are not known.
+        """
+        if self.ring.is_empty() and self.may_open:
+            _check_host(request.host, self._settings.allowed_hosts)
+            return ANYBODY
+        text = presented_key()
+        if text is not None:
+            return self._caller_of(self._find_by_text(text))
+        cookie = request.cookies.get(access_cookie.NAME)
+        if cookie is not None and _may_use_cookie():
+            return self._caller_of(self._find_by_cookie(cookie))
+        raise Unauthenticated
+
+    def is_in_force(self, key: ApiKey) -> bool:
+        """Return whether a key has not been revoked by now."""
+        found = self.ring.find(key.id)
+        return found is not None and not found.is_revoked
+
+    def _find_by_text(self, text: str) -> ApiKey | None:
+        parts = split_key(text)
+        if parts is None:
+            return None
+        key = self.ring.find(parts[0])
+        return key if key is not None and key.is_proved_by(parts[1]) else None
+
+    def _find_by_cookie(self, cookie: str) -> ApiKey | None:
+        parts = access_cookie.split(cookie)
+        if parts is None or parts[1] < time.time():
+            return None
+        key = self.ring.find(parts[0])
+        return key if key is not None and access_cookie.is_signed_by(key, cookie, parts[1]) else None
+
+    def _caller_of(self, key: ApiKey | None) -> Caller:
+        if key is None or key.is_revoked:
+            raise InvalidKey
+        return Caller(scopes=key.scopes, key=key)
+
+
+def attach_gate(app: Flask, gate: Gate) -> None:
+    """Give an app its gate."""
+    app.extensions[_GATE] = gate
+
+
+def gate_of(app: Flask) -> Gate:
+    """Return the gate of an app."""
+    return cast(Gate, app.extensions[_GATE])
+
+
+def presented_key() -> str | None:
+    """Return the key that came with the present request, whatever it is worth."""
+    kind, _, value = request.headers.get("Authorization", "").partition(" ")
+    if kind.lower() == "bearer" and value.strip():
+        return value.strip()
+    return request.headers.get("X-API-Key")
+
+
+def _may_use_cookie() -> bool:
+    return request.method in READING and request.headers.get("Sec-Fetch-Site") in _OWN_PAGES
+
+
+def _check_host(host: str, allowed: tuple[str, ...]) -> None:
+    """Refuse names that a foreign page may have pointed at this address (DNS rebinding).
+
+    Without keys, who can reach the service may use it, and a page of any site could reach it through a
+    visitor's browser under a name of its own. Such a name has a dot; addresses and local names cannot
+    be had for that. With keys in force the page would lack the key.
+    """
+    name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
+    if "." not in name or name in allowed or name.endswith(".localhost") or _is_address(name):
+        return
+    raise WrongHost(
+        f"Without API keys this service answers to no name such as {name[:100]}; see FATHOM_ALLOWED_HOSTS."
+    )
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True

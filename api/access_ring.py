@@ -1,0 +1,149 @@
+"""The API keys as a server process knows them: read from the object store, and kept for seconds.
+
+A request does not wait for the object store but when what is known is too old. While the
+object store is away, what is known goes on being used for a while: whoever had a key
+keeps working, and of an unknown key nothing can be said.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from shared.errors import FathomError, ObjectStoreUnavailable
+from shared.keys import ApiKey, KeyNotFound, KeyStore, KeyUnreadable
+from shared.ports import ObjectStore
+
+logger = logging.getLogger(__name__)
+
+#: Seconds after which the keys are read anew while requests go on; and after which they are waited
+#: for, so that a revoked key is refused within five seconds.
+SOON, FRESH = 2.0, 4.0
+#: An unknown key may have been made just now: keys older than this are read anew for its sake, so
+#: that guessing costs the object store four listings a second and no more.
+FOR_UNKNOWN = 0.25
+#: Seconds that keys serve while they cannot be read.
+LONGEST = 600.0
+#: Seconds that a request waits for keys being read: while others are known, and while none are.
+PATIENCE, FIRST_PATIENCE = 1.0, 5.0
+#: Seconds between attempts that fail.
+PAUSE = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Snapshot:
+    """All keys at a moment."""
+
+    keys: Mapping[str, ApiKey]
+    #: By id, what the record looked like from outside; damaged ones included.
+    versions: Mapping[str, str]
+    read_at: float
+
+
+class _Reading:
+    """An attempt to read the keys, under way or over."""
+
+    def __init__(self, began: float) -> None:
+        self.began = began
+        self.over = threading.Event()
+
+
+class KeyRing:
+    """All keys of the object store, for many threads."""
+
+    def __init__(self, objects: ObjectStore, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._store = KeyStore(objects)
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._snapshot: _Snapshot | None = None
+        self._reading: _Reading | None = None
+
+    def is_empty(self) -> bool:
+        """Return whether no key was ever made; a revoked or damaged one counts.
+
+        Raises ObjectStoreUnavailable if that cannot be known.
+        """
+        return not self._at_most(FRESH).versions
+
+    def find(self, key_id: str) -> ApiKey | None:
+        """Return a key, revoked or not; None if there is none.
+
+        Raises ObjectStoreUnavailable if that cannot be known.
+        """
+        key = self._at_most(FRESH).keys.get(key_id)
+        if key is not None:
+            return key
+        snapshot = self._at_most(FOR_UNKNOWN)
+        if key_id not in snapshot.keys and self._age(snapshot) > FRESH:
+            raise ObjectStoreUnavailable("The API keys cannot be read: the object store (S3) is away.")
+        return snapshot.keys.get(key_id)
+
+    def prepare(self) -> None:
+        """Begin to read the keys, so that the first request need not."""
+        self._begin_reading()
+
+    def forget(self) -> None:
+        """Forget all keys; the next request waits until they are read."""
+        with self._lock:
+            self._snapshot = self._reading = None
+
+    def _at_most(self, age: float) -> _Snapshot:
+        """Return the keys as they were at most `age` seconds ago, or the last known within reason."""
+        snapshot = self._snapshot
+        if snapshot is None or self._age(snapshot) > min(age, SOON):
+            reading = self._begin_reading()
+            if snapshot is None or self._age(snapshot) > age:
+                patience = FIRST_PATIENCE if snapshot is None else PATIENCE
+                reading.over.wait(max(0.0, reading.began + patience - self._clock()))
+                snapshot = self._snapshot
+        if snapshot is None or self._age(snapshot) > LONGEST:
+            raise ObjectStoreUnavailable("The API keys cannot be read: the object store (S3) is away.")
+        return snapshot
+
+    def _age(self, snapshot: _Snapshot) -> float:
+        return self._clock() - snapshot.read_at
+
+    def _begin_reading(self) -> _Reading:
+        """Return the attempt under way, or one that failed a moment ago, or begin one."""
+        with self._lock:
+            last, now = self._reading, self._clock()
+            failed = last is not None and (self._snapshot is None or self._snapshot.read_at < last.began)
+            if last is not None and (not last.over.is_set() or (failed and now < last.began + PAUSE)):
+                return last
+            reading = self._reading = _Reading(now)
+        threading.Thread(target=self._read, args=(reading,), name="keys", daemon=True).start()
+        return reading
+
+    def _read(self, reading: _Reading) -> None:
+        try:
+            self._snapshot = self._take_snapshot(reading.began)
+        except FathomError as exc:
+            extra = {"action": "read_keys", "code": exc.code}
+            logger.warning("The API keys were not read: %s", exc.message, extra=extra)
+        except Exception:
+            # The next attempt may fare better; the keys known so far serve until then.
+            logger.exception("The API keys were not read.", extra={"action": "read_keys"})
+        finally:
+            reading.over.set()
+
+    def _take_snapshot(self, began: float) -> _Snapshot:
+        """Read what is new or changed; records do not change otherwise."""
+        known = self._snapshot or _Snapshot(keys={}, versions={}, read_at=began)
+        versions = dict(self._store.versions())
+        keys = {}
+        for key_id, version in versions.items():
+            key = known.keys.get(key_id) if known.versions.get(key_id) == version else self._read_key(key_id)
+            if key is not None:
+                keys[key_id] = key
+        return _Snapshot(keys=keys, versions=versions, read_at=began)
+
+    def _read_key(self, key_id: str) -> ApiKey | None:
+        try:
+            return self._store.read(key_id)
+        except (KeyNotFound, KeyUnreadable) as exc:
+            extra = {"action": "read_keys", "key": key_id}
+            logger.error("An API key was left out: %s", exc.message, extra=extra)
+            return None

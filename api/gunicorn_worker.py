@@ -1,0 +1,104 @@
+"""A gunicorn worker that gives its threads to clients who send something.
+
+Gunicorn's own `gthread` waits with a thread for whoever has connected, and lets a client send its
+header and body as slowly as it likes, as long as it never falls silent: a few dozen clients
+that send a byte a minute would hold every thread. Here a connection gets a thread once its
+request begins to arrive, and from then on must keep up a pace, as Apache's mod_reqtimeout has it.
+
+And gunicorn closes connections in the thread that all others depend on, where each client that does not
+close its own end costs two seconds. Here other threads wait for those.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from gunicorn import http
+from gunicorn.http.errors import NoMoreData
+from gunicorn.workers.gthread import _DEFER, ThreadWorker
+
+from api import gunicorn_conf
+
+#: Seconds that a thread waits for the first byte of a connection; after that the poller does.
+_FIRST_BYTE = 0.02
+#: Threads that wait for clients to close their ends.
+_CLOSERS = 16
+
+
+class PacedSocket:
+    """A socket from which a request must arrive at a pace.
+
+    Its bytes may be waited for `grace` seconds in all, one second more for every `pace` bytes
+    received, and `silence` seconds at a time. Time that the server takes does not count.
+    """
+
+    def __init__(self, sock: socket.socket, *, grace: float, pace: float, silence: float) -> None:
+        self._sock = sock
+        self._grace = grace
+        self._pace = pace
+        self._silence = silence
+        self.begin()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+    def begin(self) -> None:
+        """Begin a new request: nothing has been waited for yet."""
+        self._left = self._grace
+
+    def recv(self, size: int) -> bytes:
+        """Receive as a socket does. Raises NoMoreData when patience has run out."""
+        if self._left <= 0:
+            raise NoMoreData
+        # Gunicorn sets a limit of its own while it throws away what nobody read of a body.
+        own, began = self._sock.gettimeout(), time.monotonic()
+        self._sock.settimeout(min(self._left, self._silence, self._silence if own is None else own))
+        try:
+            data = self._sock.recv(size)
+        except TimeoutError as exc:
+            self._left = 0.0
+            raise NoMoreData from exc
+        finally:
+            # How long an answer may take to be sent is bounded by the listener's own setting.
+            self._sock.settimeout(own)
+        self._left += len(data) / self._pace - (time.monotonic() - began)
+        return data
+
+
+class PacedThreadWorker(ThreadWorker):  # type: ignore[misc]  # Gunicorn ships no types.
+    """`gthread`, with clients held to a pace, and none of them able to hold up the others."""
+
+    def init_process(self) -> None:
+        self._closers = ThreadPoolExecutor(_CLOSERS, thread_name_prefix="close")
+        super().init_process()
+
+    def handle(self, conn: Any) -> Any:
+        """Handle a request, or hand the connection back to the poller if none has begun to arrive."""
+        if not conn.initialized and not conn.wait_for_data(_FIRST_BYTE):
+            return _DEFER
+        if conn.parser is None and not self.cfg.is_ssl:
+            conn.parser = http.get_parser(self.cfg, _paced(conn.sock), conn.client)
+        source = getattr(getattr(conn.parser, "unreader", None), "sock", None)
+        if isinstance(source, PacedSocket):
+            source.begin()
+        return super().handle(conn)
+
+    def finish_request(self, conn: Any, fs: Future[Any]) -> None:
+        """Keep a connection, hand it back to the poller, or have it closed by another thread."""
+        if fs.cancelled() or fs.exception() is not None or fs.result():
+            super().finish_request(conn, fs)
+            return
+        closing = self._closers.submit(conn.close, graceful=True)
+        closing.add_done_callback(lambda _: self.method_queue.defer(self._count_out))
+
+    def _count_out(self) -> None:
+        self.nr_conns -= 1
+
+
+def _paced(sock: socket.socket) -> PacedSocket:
+    return PacedSocket(
+        sock, grace=gunicorn_conf.GRACE, pace=gunicorn_conf.PACE, silence=gunicorn_conf.SILENCE
+    )

@@ -1,0 +1,100 @@
+"""How often one may ask: so many requests for each API key, or for each address where no key is sent.
+
+The counts lie in Redis, for all server processes together. While Redis is away each process
+counts by itself: nobody is refused, and nothing fails, for want of a count.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from ipaddress import IPv6Address, ip_address
+from typing import Any
+
+from flask import Flask, Response, g, request
+from flask_limiter import Limiter
+from limits.errors import StorageError
+
+from api import access
+from api.backend import backend
+
+logger = logging.getLogger(__name__)
+
+_MEMORY = "memory://"
+#: The policy's name in the answers (draft-ietf-httpapi-ratelimit-headers-10).
+_POLICY = "requests"
+#: Who has one IPv6 address has all of its network.
+_IPV6_PREFIX = 64
+
+
+def make_limiter(uri: str | None, options: Mapping[str, Any]) -> Limiter:
+    """Return a limiter over a Redis, or over this process's memory if `uri` is None.
+
+    `options` are those of the Redis client.
+    """
+    limiter = Limiter(
+        _counted_as,
+        application_limits=[_rate],
+        strategy="fixed-window",
+        storage_uri=_MEMORY if uri is None else _as_storage(uri),
+        storage_options={}
+        if uri is None
+        else {**options, "key_prefix": "fathom-limits", "wrap_exceptions": True},
+        in_memory_fallback_enabled=True,
+        # Without a count a request is better served than refused.
+        swallow_errors=True,
+    )
+    limiter.request_filter(access.is_open_route)
+    return limiter
+
+
+def tell_limits(limiter: Limiter, response: Response) -> Response:
+    """Say in every answer how much is left, and in a refusal when to come back."""
+    limit = limiter.current_limit
+    if limit is None:
+        return response
+    try:
+        seconds = max(1, round(limit.reset_at - time.time()))
+        remaining = limit.remaining
+    except StorageError as exc:
+        logger.debug("The rate limit was not read: %s", exc, extra={"action": "tell_limits"})
+        return response
+    response.headers["RateLimit-Policy"] = f'"{_POLICY}";q={limit.limit.amount};w={limit.limit.get_expiry()}'
+    response.headers["RateLimit"] = f'"{_POLICY}";r={remaining};t={seconds}'
+    if limit.breached:
+        response.headers["Retry-After"] = str(seconds)
+    return response
+
+
+def register_limits(app: Flask, limiter: Limiter) -> None:
+    """Count every request that is not for everybody, once it is known who asks."""
+    limiter.init_app(app)
+    app.after_request(lambda response: tell_limits(limiter, response))
+
+
+def _rate() -> str:
+    key = g.caller.key if g.caller is not None else None
+    return backend().settings.rate_limit if key is None or key.rate is None else key.rate
+
+
+def _counted_as() -> str:
+    if g.caller is not None and g.caller.key is not None:
+        return f"key:{g.caller.key.id}"
+    return f"address:{_network(request.remote_addr or '')}"
+
+
+def _network(address: str) -> str:
+    """Return an address, of IPv6 the network of one subscriber."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address or "unknown"
+    if isinstance(parsed, IPv6Address):
+        return f"{IPv6Address(int(parsed) >> (128 - _IPV6_PREFIX) << (128 - _IPV6_PREFIX))}/{_IPV6_PREFIX}"
+    return str(parsed)
+
+
+def _as_storage(uri: str) -> str:
+    """Return a Redis URL in the limiter's words, which differ for Unix sockets."""
+    return f"redis+{uri}" if uri.startswith("unix:") else uri

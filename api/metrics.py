@@ -1,0 +1,163 @@
+"""`/metrics`: how the whole system is, in the words of Prometheus.
+
+Every number is that of all processes together, whichever of them answers: jobs and images come from
+the job store, durations from what all processes have told. So one target is enough to scrape.
+"""
+
+from __future__ import annotations
+
+import hmac
+import time
+from collections.abc import Iterable, Iterator
+
+from flask import Blueprint, Response, current_app, g, request
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from api import access
+from api.access import public
+from api.access_gate import gate_of, presented_key
+from api.backend import Backend, backend
+from api.contract import Answer, Operation
+from api.errors import InvalidRequest
+from api.health import check_parts
+from api.replies import read_query
+from api.requests import EmptyQuery
+from api.schemas import PartOut
+from shared.errors import MissingScope, Unauthenticated
+from shared.jobs import JobState, Totals
+from shared.keys import Scope
+from shared.statistics import BOUNDS, Family, Histogram, Summary
+
+blueprint = Blueprint("metrics", __name__)
+
+#: Of methods nobody should use, one is as good as another.
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
+_NO_ROUTE = "none"
+
+
+@blueprint.get("/metrics")
+@Operation(
+    tag="Service",
+    answers=(Answer(status=200, description="In the text format of Prometheus.", media=("text/plain",)),),
+    problems=(InvalidRequest, Unauthenticated, MissingScope),
+    query=EmptyQuery,
+)
+@public
+def show() -> Response:
+    """Send all metrics, to those who may see the jobs of all, or have the token for it."""
+    read_query(EmptyQuery)
+    _admit()
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Collected(collect(backend())))
+    return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+
+
+def observe_request(response: Response) -> Response:
+    """Count a request and how long it took until its answer begins.
+
+    Labels are few by nature: routes and not addresses, methods that exist, statuses.
+    """
+    route = _NO_ROUTE if request.url_rule is None else request.url_rule.rule
+    method = request.method if request.method in _METHODS else "other"
+    seconds = time.monotonic() - g.began
+    backend().recorder.observe(Family.REQUEST, route, method, str(response.status_code), seconds=seconds)
+    return response
+
+
+def collect(backend: Backend) -> list[Metric]:
+    """Return all metrics there are now; of a part that is away only that it is."""
+    parts = check_parts(backend)
+    metrics: list[Metric] = [_parts(parts)]
+    if not parts["job_store"].ok:
+        return metrics
+    totals = backend.jobs.totals()
+    summary = backend.statistics.read(totals.workers)
+    metrics += _work(totals, backend.tickets.depth())
+    metrics += _workers(totals, summary)
+    metrics += _durations(summary)
+    return metrics
+
+
+class _Collected(Collector):
+    """Metrics that are known already."""
+
+    def __init__(self, metrics: Iterable[Metric]) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._metrics
+
+
+def _admit() -> None:
+    """Raise Unauthenticated, InvalidKey or MissingScope unless the caller may read the metrics."""
+    token, presented = backend().settings.metrics_token, presented_key()
+    if token is not None and presented is not None and _are_equal(token, presented):
+        return
+    g.caller = gate_of(current_app).find_caller()
+    access.require(Scope.ADMIN)
+
+
+def _are_equal(token: str, presented: str) -> bool:
+    return hmac.compare_digest(token.encode(), presented.encode())
+
+
+def _parts(parts: dict[str, PartOut]) -> Metric:
+    metric = GaugeMetricFamily("fathom_part_up", "Whether a part behind the API answers.", labels=["part"])
+    for name, part in parts.items():
+        metric.add_metric([name], float(part.ok))
+    return metric
+
+
+def _work(totals: Totals, tickets: int) -> Iterator[Metric]:
+    yield _gauge("fathom_tickets", "Tickets that wait for a worker.", tickets)
+    yield _gauge("fathom_unfinished_images", "Images accepted and not ended yet.", totals.unfinished_images)
+    yield _gauge("fathom_leases", "Leases in the hands of workers.", totals.leases)
+    jobs = GaugeMetricFamily("fathom_jobs", "Jobs there are, by state.", labels=["state"])
+    for state in JobState:
+        jobs.add_metric([state], totals.jobs.get(state, 0))
+    yield jobs
+    images = CounterMetricFamily(
+        "fathom_images",
+        "Images ended, by outcome: succeeded, or the code of the failure.",
+        labels=["outcome"],
+    )
+    for outcome, count in {"succeeded": 0, **totals.outcomes}.items():
+        images.add_metric([outcome], count)
+    yield images
+
+
+def _workers(totals: Totals, summary: Summary) -> Iterator[Metric]:
+    yield _gauge("fathom_workers", "Workers alive.", len(totals.workers))
+    slots = GaugeMetricFamily("fathom_worker_slots", "Children of a worker.", labels=["worker"])
+    images = CounterMetricFamily("fathom_worker_images", "Images ended by a worker.", labels=["worker"])
+    for worker, count in sorted(totals.workers.items()):
+        slots.add_metric([worker], count)
+        images.add_metric([worker], summary.images.get(worker, 0))
+    yield slots
+    yield images
+
+
+def _durations(summary: Summary) -> Iterator[Metric]:
+    stages = HistogramMetricFamily(
+        "fathom_stage_seconds", "How long a step of an image took, in a worker.", labels=["stage"]
+    )
+    requests = HistogramMetricFamily(
+        "fathom_http_request_seconds",
+        "How long a request took until its answer began.",
+        labels=["route", "method", "status"],
+    )
+    families = {Family.STAGE: stages, Family.REQUEST: requests}
+    for series, histogram in sorted(summary.histograms.items(), key=lambda item: item[0].labels):
+        families[series.family].add_metric(series.labels, _buckets(histogram), histogram.seconds)
+    yield from families.values()
+
+
+def _buckets(histogram: Histogram) -> list[tuple[str, float]]:
+    bounds = [*map(str, BOUNDS), "+Inf"]
+    return list(zip(bounds, histogram.cumulative(), strict=True))
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, text, value=value)

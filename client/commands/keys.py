@@ -1,0 +1,153 @@
+"""`fathom keys create|list|revoke`: the API keys of a service, kept in its object store."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from client.commands.arguments import json_option, print_json
+from client.failure import CommandFailed, one_sentence
+
+if TYPE_CHECKING:
+    from shared.keys import ApiKey, KeyStore
+
+_DEFAULT_FOLDER = Path(".fathom")
+
+
+@click.group()
+@click.option(
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of a running `fathom up`.  [default: .fathom, if one runs there and no FATHOM_S3_* is set]",
+)
+@click.pass_context
+def keys(ctx: click.Context, data: Path | None) -> None:
+    """Make, list and revoke API keys.
+
+    As soon as there is one, the API asks everybody for a key. The keys lie in the service's
+    object store: FATHOM_S3_* say where that is, or --data names a running `fathom up`.
+    """
+    ctx.obj = data
+
+
+@keys.command()
+@click.option("--name", required=True, help="Whose it is, or what for.")
+@click.option(
+    "--scopes",
+    default="submit,read",
+    show_default=True,
+    help="read: look at jobs; submit: make and control them; admin: those of all keys, and the metrics.",
+)
+@click.option("--rate", metavar="N/UNIT", help="Requests, such as 600/minute.  [default: FATHOM_RATE_LIMIT]")
+@click.option("--max-images", type=int, metavar="N", help="Unfinished images at a time.")
+@click.option("--max-bytes", type=int, metavar="N", help="Bytes of the photos of all its jobs.")
+@json_option
+@click.pass_obj
+def create(
+    data: Path | None,
+    name: str,
+    scopes: str,
+    rate: str | None,
+    max_images: int | None,
+    max_bytes: int | None,
+    as_json: bool,
+) -> None:
+    """Make a key and print it: this once, for only a hash of it is kept."""
+    with _key_store(data) as store:
+        from shared.keys import make_key
+
+        names = [scope.strip() for scope in scopes.split(",") if scope.strip()]
+        key, text = make_key(name, names, rate=rate, max_images=max_images, max_bytes=max_bytes)
+        store.save(key)
+    if as_json:
+        print_json(key.to_json() | {"key": text})
+        return
+    click.echo(text)
+    click.echo(
+        f"fathom: key {key.id} may {', '.join(sorted(key.scopes))}. Send it as `Authorization: Bearer ...`, "
+        "or set FATHOM_API_KEY. It is shown this once.",
+        err=True,
+    )
+
+
+@keys.command("list")
+@json_option
+@click.pass_obj
+def list_keys(data: Path | None, as_json: bool) -> None:
+    """List the keys there are, revoked ones too; their secrets nobody knows."""
+    with _key_store(data) as store:
+        found = store.list()
+    if as_json:
+        print_json({"keys": [key.to_json() for key in found]})
+        return
+    for key in found:
+        click.echo(_line(key))
+
+
+@keys.command()
+@click.argument("key_id", metavar="ID")
+@json_option
+@click.pass_obj
+def revoke(data: Path | None, key_id: str, as_json: bool) -> None:
+    """Revoke a key: within five seconds the API refuses it. Its jobs stay."""
+    with _key_store(data) as store:
+        key = store.revoke(key_id)
+    if as_json:
+        print_json(key.to_json())
+    else:
+        click.echo(_line(key))
+
+
+@contextmanager
+def _key_store(data: Path | None) -> Iterator[KeyStore]:
+    """Open the keys of the service that is meant; errors become one sentence."""
+    with one_sentence():
+        from shared.keys import KeyStore
+        from shared.object_store import S3ObjectStore
+        from shared.settings import Settings
+
+        objects = S3ObjectStore.from_settings(Settings.from_environ(_environ(data)))
+        try:
+            yield KeyStore(objects)
+        finally:
+            objects.close()
+
+
+def _environ(data: Path | None) -> Mapping[str, str]:
+    """Return the environment, with the object store of a running `fathom up` if that is the one."""
+    if data is None and any(name.startswith("FATHOM_S3_") for name in os.environ):
+        return os.environ
+    file = (data or _DEFAULT_FOLDER) / "stack.json"
+    try:
+        s3 = json.loads(file.read_text())["s3"]
+    except FileNotFoundError as exc:
+        raise CommandFailed(
+            f"No `fathom up` runs on {file.parent}. Start it, name another folder with --data, "
+            "or set FATHOM_S3_* to those of the service."
+        ) from exc
+    return {
+        **os.environ,
+        "FATHOM_S3_ENDPOINT_URL": s3["endpoint"],
+        "FATHOM_S3_BUCKET": s3["bucket"],
+        "FATHOM_S3_ACCESS_KEY": s3["access_key"],
+        "FATHOM_S3_SECRET_KEY": s3["secret_key"],
+    }
+
+
+def _line(key: ApiKey) -> str:
+    bounds = {"rate": key.rate, "images": key.max_images, "bytes": key.max_bytes}
+    parts = [f"{name} {value}" for name, value in bounds.items() if value is not None]
+    if key.revoked_at is not None:
+        parts.append(f"revoked {_day(key.revoked_at)}")
+    return "  ".join([key.id, _day(key.created_at), ",".join(sorted(key.scopes)), key.name, *parts])
+
+
+def _day(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")

@@ -1,0 +1,224 @@
+"""API keys: what a key may do, and where it is kept.
+
+A key's text is `fathom_<id>_<secret>`. It is shown once, when the key is made; kept is a SHA-256
+of its secret. A plain hash is right here, where for a password it would be wrong: the secret is
+160 random bits, which nobody can try through, so a slow hash would only slow down every
+request. Keys lie in the object store, as `keys/<id>.json`, so that a Redis that lost its
+data loses no key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import re
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+from shared import layout
+from shared.errors import FathomError, ObjectNotFound, RequestError
+from shared.ports import ObjectStore
+from shared.settings import is_rate
+
+_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
+#: 12 characters of 5 bits name a key, 32 prove it.
+_ID_LENGTH, _SECRET_LENGTH = 12, 32
+_TEXT = re.compile(rf"fathom_([a-z2-7]{{{_ID_LENGTH}}})_([a-z2-7]{{{_SECRET_LENGTH}}})\Z")
+
+
+class InvalidKeySettings(RequestError):
+    """The key cannot have these properties."""
+
+    code = "invalid_key_settings"
+
+
+class KeyNotFound(FathomError):
+    """There is no API key of this id."""
+
+    code = "key_not_found"
+
+
+class KeyUnreadable(FathomError):
+    """The record of an API key is damaged."""
+
+    code = "key_unreadable"
+
+
+class Scope(StrEnum):
+    """What a key may do; none includes another."""
+
+    #: Look at jobs and fetch their results.
+    READ = "read"
+    #: Make jobs, control them and delete them.
+    SUBMIT = "submit"
+    #: Do so with the jobs of all keys, and read the metrics.
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiKey:
+    """A key as it is kept. None of a bound is no bound of its own."""
+
+    id: str
+    name: str
+    scopes: frozenset[Scope]
+    #: SHA-256 of the secret.
+    hash: bytes = field(repr=False)
+    created_at: float
+    revoked_at: float | None = None
+    #: Requests, such as `600/minute`.
+    rate: str | None = None
+    #: Unfinished images of all its jobs.
+    max_images: int | None = None
+    #: Bytes of the photos of all its jobs.
+    max_bytes: int | None = None
+
+    @property
+    def is_revoked(self) -> bool:
+        return self.revoked_at is not None
+
+    def is_proved_by(self, secret: str) -> bool:
+        """Compare a secret with the hash, in a time that tells nothing of either."""
+        return hmac.compare_digest(_hash(secret), self.hash)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what may be shown of a key: all but the hash."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "scopes": sorted(self.scopes),
+            "created_at": self.created_at,
+            "revoked_at": self.revoked_at,
+            "rate": self.rate,
+            "max_images": self.max_images,
+            "max_bytes": self.max_bytes,
+        }
+
+
+def make_key(
+    name: str,
+    scopes: Sequence[str],
+    *,
+    rate: str | None = None,
+    max_images: int | None = None,
+    max_bytes: int | None = None,
+) -> tuple[ApiKey, str]:
+    """Return a new key and its text, which nothing can bring back later.
+
+    Raises InvalidKeySettings for a name, scope, rate or bound that no key can have.
+    """
+    secret = _random(_SECRET_LENGTH)
+    key = ApiKey(
+        id=_random(_ID_LENGTH),
+        name=_checked_name(name),
+        scopes=parse_scopes(scopes),
+        hash=_hash(secret),
+        created_at=time.time(),
+        rate=None if rate is None else parse_rate(rate),
+        max_images=_checked_bound("images", max_images),
+        max_bytes=_checked_bound("bytes", max_bytes),
+    )
+    return key, f"fathom_{key.id}_{secret}"
+
+
+def split_key(text: str) -> tuple[str, str] | None:
+    """Return the id and the secret of a key's text; None if it is no key."""
+    match = _TEXT.match(text)
+    return (match[1], match[2]) if match else None
+
+
+def parse_scopes(names: Sequence[str]) -> frozenset[Scope]:
+    """Return scopes by their names. Raises InvalidKeySettings if there is none, or one unknown."""
+    unknown = [name for name in names if name not in list(Scope)]
+    if unknown or not names:
+        raise InvalidKeySettings(
+            f"Scopes are {', '.join(Scope)}; not {', '.join(unknown) or 'none of them'}."
+        )
+    return frozenset(map(Scope, names))
+
+
+def parse_rate(text: str) -> str:
+    """Return a rate such as `600/minute` if it is one. Raises InvalidKeySettings."""
+    if not is_rate(text):
+        raise InvalidKeySettings(f"A rate is like 600/minute (or second, hour, day), not {text!r}.")
+    return text
+
+
+class KeyStore:
+    """Keys in the object store. Every method may raise what the object store raises."""
+
+    def __init__(self, objects: ObjectStore) -> None:
+        self._objects = objects
+
+    def save(self, key: ApiKey) -> None:
+        self._objects.put(layout.api_key(key.id), encode_key(key), content_type="application/json")
+
+    def read(self, key_id: str) -> ApiKey:
+        """Raises KeyNotFound, and KeyUnreadable for a damaged record."""
+        try:
+            return decode_key(self._objects.get(layout.api_key(key_id)))
+        except ObjectNotFound as exc:
+            raise KeyNotFound(f"There is no API key {key_id}.") from exc
+
+    def versions(self) -> Iterator[tuple[str, str]]:
+        """Yield the id of every key, and a mark that changes when its record does."""
+        for info in self._objects.list(layout.KEYS):
+            key_id = info.key.removeprefix(layout.KEYS).removesuffix(".json")
+            # A record is written when the key is made and when it is revoked, and then it is longer.
+            yield key_id, f"{info.size}:{info.modified_at}"
+
+    def list(self) -> tuple[ApiKey, ...]:
+        """Return all keys, revoked ones included, the oldest first."""
+        keys = (self.read(key_id) for key_id, _ in self.versions())
+        return tuple(sorted(keys, key=lambda key: key.created_at))
+
+    def revoke(self, key_id: str) -> ApiKey:
+        """Revoke a key, for good; once more is no error. Its record stays, and so do its jobs.
+
+        Raises KeyNotFound.
+        """
+        key = self.read(key_id)
+        if not key.is_revoked:
+            key = replace(key, revoked_at=time.time())
+            self.save(key)
+        return key
+
+
+def encode_key(key: ApiKey) -> bytes:
+    return json.dumps(key.to_json() | {"hash": key.hash.hex()}, indent=1).encode()
+
+
+def decode_key(data: bytes) -> ApiKey:
+    """Raises KeyUnreadable for anything but what `encode_key` wrote."""
+    try:
+        record = json.loads(data)
+        record["scopes"] = frozenset(map(Scope, record["scopes"]))
+        record["hash"] = bytes.fromhex(record["hash"])
+        return ApiKey(**record)
+    except (ValueError, TypeError, KeyError) as exc:
+        raise KeyUnreadable from exc
+
+
+def _hash(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode()).digest()
+
+
+def _random(length: int) -> str:
+    return "".join(secrets.choice(_ALPHABET) for _ in range(length))
+
+
+def _checked_name(name: str) -> str:
+    if not 0 < len(name) <= 100 or not name.isprintable():
+        raise InvalidKeySettings("A key's name has 1 to 100 printable characters.")
+    return name
+
+
+def _checked_bound(what: str, value: int | None) -> int | None:
+    if value is not None and value < 0:
+        raise InvalidKeySettings(f"A bound on {what} is not negative.")
+    return value

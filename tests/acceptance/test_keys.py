@@ -1,0 +1,100 @@
+"""A whole stack from open to guarded: keys made by the command, one owner's jobs hidden from another, metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from client.api import Fathom
+from client.transport import ApiError
+from tests.acceptance.albums import jpeg, photo
+from tests.acceptance.stacks import Ended, Stack, poll, run_fathom
+
+
+@pytest.fixture(scope="module")
+def guarded(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack with a job from before the first key; the tests make keys."""
+    stack = Stack(tmp_path_factory.mktemp("guarded") / "data", environ).start()
+    yield stack
+    stack.close()
+
+
+@pytest.fixture
+def album(tmp_path: Path) -> Path:
+    folder = tmp_path / "album"
+    folder.mkdir()
+    for index in range(3):
+        (folder / f"{index}.jpg").write_bytes(jpeg(photo()))
+    return folder
+
+
+def make_key(stack: Stack, *options: str) -> dict[str, str]:
+    """Return a new key's id and text, by `fathom keys create`."""
+    ended = run_fathom(
+        "keys", "--data", stack.data, "create", "--name", "test", "--json", *options, environ=stack.environ
+    )
+    assert ended.code == 0, ended.err
+    return dict(ended.json)
+
+
+def submit(stack: Stack, album: Path, out: Path, **environ: str) -> Ended:
+    return run_fathom(
+        "submit", album, "--out", out, "--quiet", "--api", stack.api, environ={**stack.environ, **environ}
+    )
+
+
+def test_from_open_to_guarded(guarded: Stack, album: Path, tmp_path: Path):
+    assert submit(guarded, album, tmp_path / "before").code == 0
+    mine, other = make_key(guarded), make_key(guarded)
+    poll("the gate", lambda: httpx.get(f"{guarded.api}/v1/jobs").status_code == 401)
+    refused = submit(guarded, album, tmp_path / "refused")
+    done = submit(guarded, album, tmp_path / "mine", FATHOM_API_KEY=mine["key"])
+
+    assert refused.code == 1
+    assert "API key" in refused.err
+    assert done.code == 0, done.err
+    assert len(list((tmp_path / "mine").glob("*.png"))) == 3
+    with Fathom(guarded.api, api_key=mine["key"]) as one, Fathom(guarded.api, api_key=other["key"]) as two:
+        (job,) = one.jobs()
+        assert list(two.jobs()) == []
+        with pytest.raises(ApiError) as error:
+            two.job(job.id)
+        assert error.value.code == "job_not_found"
+
+
+def test_a_revoked_key_is_refused_within_five_seconds(guarded: Stack):
+    key = make_key(guarded)
+    header = {"Authorization": f"Bearer {key['key']}"}
+    assert httpx.get(f"{guarded.api}/v1/jobs", headers=header).status_code == 200
+    ended = run_fathom("keys", "--data", guarded.data, "revoke", key["id"], environ=guarded.environ)
+    listed = run_fathom("keys", "--data", guarded.data, "list", "--json", environ=guarded.environ)
+
+    assert ended.code == 0
+    assert "revoked" in ended.out
+    assert [k["revoked_at"] is not None for k in listed.json["keys"] if k["id"] == key["id"]] == [True]
+    assert key["key"].rpartition("_")[2] not in listed.out
+    poll(
+        "refusal", lambda: httpx.get(f"{guarded.api}/v1/jobs", headers=header).status_code == 401, seconds=10
+    )
+
+
+def test_the_metrics_tell_of_the_work(guarded: Stack, album: Path, tmp_path: Path):
+    key = make_key(guarded, "--scopes", "read,submit,admin")
+    assert submit(guarded, album, tmp_path / "out", FATHOM_API_KEY=key["key"]).code == 0
+    stages = {"fetch", "decode", "prepare", "infer", "upsample", "encode", "store"}
+
+    def told() -> dict[str, float] | None:
+        text = httpx.get(f"{guarded.api}/metrics", headers={"Authorization": f"Bearer {key['key']}"}).text
+        samples = [s for family in text_string_to_metric_families(text) for s in family.samples]
+        counts = {s.labels["stage"]: s.value for s in samples if s.name == "fathom_stage_seconds_count"}
+        images = [s.value for s in samples if s.name == "fathom_worker_images_total"]
+        done = [s.value for s in samples if s.name == "fathom_images_total"]
+        return counts if stages <= set(counts) and sum(images) == sum(done) > 0 else None
+
+    counts = poll("the numbers of the workers", told)
+    assert counts["infer"] >= 3
+    assert counts["store"] >= counts["infer"]

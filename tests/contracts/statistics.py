@@ -1,0 +1,67 @@
+"""What every store of statistics keeps to."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared.ports import Statistics
+from shared.recorder import Recorder
+from shared.statistics import BOUNDS, Batch, Family, Series
+
+INFER = Series(family=Family.STAGE, labels=("infer",))
+LIST = Series(family=Family.REQUEST, labels=("/v1/jobs", "GET", "200"))
+
+
+def batch(id: str, **changes: object) -> Batch:
+    fields: dict[str, object] = {
+        "counts": {(INFER, 2): 3},
+        "microseconds": {INFER: 60_000},
+        "images": {"host:1": 3},
+    }
+    return Batch(id=id, **(fields | changes))  # type: ignore[arg-type]
+
+
+class StatisticsContract:
+    """Run by the tests of each implementation, with a fixture `statistics`."""
+
+    def test_nothing_was_measured_at_first(self, statistics: Statistics):
+        summary = statistics.read(["host:1"])
+
+        assert summary.histograms == {}
+        assert summary.images == {"host:1": 0}
+
+    def test_batches_add_up(self, statistics: Statistics):
+        statistics.add(batch("one"))
+        statistics.add(batch("two", counts={(INFER, 2): 1, (INFER, len(BOUNDS)): 5, (LIST, 0): 7}))
+        summary = statistics.read(["host:1"])
+
+        assert summary.histograms[INFER].counts == (0, 0, 4, *[0] * (len(BOUNDS) - 3), 5)
+        assert summary.histograms[INFER].seconds == pytest.approx(0.12)
+        assert summary.histograms[LIST].counts[0] == 7
+        assert summary.images == {"host:1": 6}
+
+    def test_a_batch_told_twice_counts_once(self, statistics: Statistics):
+        statistics.add(batch("one"))
+        statistics.add(batch("one"))
+
+        assert statistics.read(["host:1"]).histograms[INFER].cumulative()[-1] == 3
+        assert statistics.read(["host:1"]).images == {"host:1": 3}
+
+    def test_only_workers_asked_for_are_named(self, statistics: Statistics):
+        statistics.add(batch("one", images={"host:1": 3, "host:2": 4}))
+
+        assert statistics.read(["host:2", "host:3"]).images == {"host:2": 4, "host:3": 0}
+        assert statistics.read([]).images == {}
+
+    def test_a_recorder_tells_what_it_saw(self, statistics: Statistics):
+        recorder = Recorder(statistics)
+        recorder.observe(Family.STAGE, "infer", seconds=0.02)
+        recorder.observe(Family.STAGE, "infer", seconds=0.002)
+        recorder.count_image("host:1")
+        recorder.flush()
+        recorder.flush()
+        summary = statistics.read(["host:1"])
+
+        assert summary.histograms[INFER].counts[:3] == (1, 0, 1)
+        assert summary.histograms[INFER].seconds == pytest.approx(0.022)
+        assert summary.images == {"host:1": 1}

@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+
+import pytest
+
+from api.access_ring import FOR_UNKNOWN, FRESH, LONGEST, PAUSE, SOON, KeyRing
+from shared import layout
+from shared.errors import ObjectStoreUnavailable
+from shared.keys import ApiKey, KeyStore, make_key
+from tests.fakes import FakeClock, FakeObjectStore
+
+
+class CountingStore(FakeObjectStore):
+    """Counts how often it is listed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.listings = 0
+
+    def list(self, prefix: str):  # type: ignore[no-untyped-def]
+        self.listings += 1
+        return super().list(prefix)
+
+
+@pytest.fixture
+def objects() -> CountingStore:
+    return CountingStore()
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def ring(objects: CountingStore, clock: FakeClock) -> KeyRing:
+    return KeyRing(objects, clock=clock)
+
+
+def add(objects: FakeObjectStore) -> ApiKey:
+    key, _ = make_key("me", ["read"])
+    KeyStore(objects).save(key)
+    return key
+
+
+def settle() -> None:
+    """Wait until no keys are being read."""
+    for thread in threading.enumerate():
+        if thread.name == "keys":
+            thread.join(10)
+
+
+def test_a_key_is_found(ring: KeyRing, objects: CountingStore):
+    key = add(objects)
+
+    assert ring.find(key.id) == key
+    assert not ring.is_empty()
+
+
+def test_without_keys_the_ring_is_empty(ring: KeyRing):
+    assert ring.is_empty()
+    assert ring.find("aaaaaaaaaaaa") is None
+
+
+def test_keys_are_read_once_for_many_requests(ring: KeyRing, objects: CountingStore):
+    key = add(objects)
+    found = [ring.find(key.id) for _ in range(1000)]
+
+    assert found == [key] * 1000
+    assert objects.listings == 1
+
+
+def test_a_revoked_key_is_known_as_such_within_five_seconds(
+    ring: KeyRing, objects: CountingStore, clock: FakeClock
+):
+    key = add(objects)
+    assert ring.find(key.id) == key
+    revoked = KeyStore(objects).revoke(key.id)
+    clock.advance(FRESH + 0.01)
+
+    assert FRESH < 5
+    assert ring.find(key.id) == revoked
+
+
+def test_keys_are_read_anew_before_anybody_has_to_wait(
+    ring: KeyRing, objects: CountingStore, clock: FakeClock
+):
+    key = add(objects)
+    ring.find(key.id)
+    clock.advance(SOON + 0.01)
+    ring.find(key.id)
+    settle()
+
+    assert objects.listings == 2
+
+
+def test_a_key_made_a_moment_ago_is_found(ring: KeyRing, objects: CountingStore, clock: FakeClock):
+    assert ring.find("aaaaaaaaaaaa") is None
+    key = add(objects)
+    clock.advance(FOR_UNKNOWN + 0.01)
+
+    assert ring.find(key.id) == key
+
+
+def test_guessing_costs_a_few_listings_a_second(ring: KeyRing, objects: CountingStore, clock: FakeClock):
+    add(objects)
+    for _ in range(1000):
+        assert ring.find("aaaaaaaaaaaa") is None
+        clock.advance(0.01)
+    settle()
+
+    assert objects.listings <= 41
+
+
+def test_known_keys_go_on_while_the_object_store_is_away(
+    ring: KeyRing, objects: CountingStore, clock: FakeClock
+):
+    key = add(objects)
+    ring.find(key.id)
+    objects.away = True
+    clock.advance(LONGEST - 1)
+
+    assert ring.find(key.id) == key
+
+
+def test_of_an_unknown_key_nothing_is_said_while_the_object_store_is_away(
+    ring: KeyRing, objects: CountingStore, clock: FakeClock
+):
+    ring.find(add(objects).id)
+    objects.away = True
+    clock.advance(FRESH + 0.01)
+
+    with pytest.raises(ObjectStoreUnavailable):
+        ring.find("aaaaaaaaaaaa")
+
+
+def test_known_keys_do_not_go_on_for_ever(ring: KeyRing, objects: CountingStore, clock: FakeClock):
+    key = add(objects)
+    ring.find(key.id)
+    objects.away = True
+    clock.advance(LONGEST + 1)
+
+    with pytest.raises(ObjectStoreUnavailable):
+        ring.find(key.id)
+
+
+def test_before_the_first_reading_nothing_is_known(ring: KeyRing, objects: CountingStore):
+    objects.away = True
+
+    with pytest.raises(ObjectStoreUnavailable):
+        ring.is_empty()
+
+
+def test_an_object_store_that_comes_back_is_asked_again(
+    ring: KeyRing, objects: CountingStore, clock: FakeClock
+):
+    objects.away = True
+    with pytest.raises(ObjectStoreUnavailable):
+        ring.is_empty()
+    objects.away = False
+    clock.advance(PAUSE + 0.01)
+
+    assert ring.is_empty()
+
+
+def test_an_object_store_that_is_away_is_not_asked_at_every_request(ring: KeyRing, objects: CountingStore):
+    objects.away = True
+    for _ in range(100):
+        with pytest.raises(ObjectStoreUnavailable):
+            ring.is_empty()
+
+    assert objects.listings == 1
+
+
+def test_a_damaged_record_costs_nobody_else_the_key(
+    ring: KeyRing, objects: CountingStore, caplog: pytest.LogCaptureFixture
+):
+    key = add(objects)
+    objects.put(layout.api_key("aaaaaaaaaaaa"), b"{")
+
+    assert ring.find(key.id) == key
+    assert ring.find("aaaaaaaaaaaa") is None
+    assert "left out" in caplog.text
+
+
+def test_a_damaged_record_alone_does_not_open_the_gate(ring: KeyRing, objects: CountingStore):
+    objects.put(layout.api_key("aaaaaaaaaaaa"), b"{")
+
+    assert not ring.is_empty()
+
+
+def test_a_key_that_is_replaced_within_a_second_is_seen(
+    ring: KeyRing, objects: CountingStore, clock: FakeClock
+):
+    key = add(objects)
+    assert ring.find(key.id) == key
+    KeyStore(objects).save(replace(key, revoked_at=1.5))
+    clock.advance(FRESH + 0.01)
+    found = ring.find(key.id)
+
+    assert found is not None
+    assert found.is_revoked

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from click.testing import CliRunner
+
+from client.api import Fathom
+from client.cli import main
+from client.commands.arguments import connect
+from client.transport import Transport
+from tests.unit.client.conftest import JOB_ID, S3, Server, on
+
+KEY = "fathom_aaaaaaaaaaaa_bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+
+
+@pytest.fixture
+def keyed(server: Server) -> Iterator[Fathom]:
+    with Fathom("http://fathom.test", api_key=KEY, transport=httpx.MockTransport(server)) as client:
+        yield client
+
+
+def shown(server: Server) -> dict[str, set[str | None]]:
+    """Return what each host was shown as an Authorization."""
+    found: dict[str, set[str | None]] = {}
+    for request in server.requests:
+        found.setdefault(request.url.host, set()).add(request.headers.get("Authorization"))
+    return found
+
+
+def test_the_api_is_shown_the_key_and_the_object_store_is_not(server: Server, keyed: Fathom, tmp_path: Path):
+    for index in range(70):
+        (tmp_path / f"{index}.jpg").write_bytes(b"photo")
+    keyed.submit([tmp_path])
+
+    assert shown(server) == {"fathom.test": {f"Bearer {KEY}"}, "s3.test": {None}}
+
+
+def test_a_redirect_to_the_object_store_does_not_take_the_key_along(
+    server: Server, keyed: Fathom, tmp_path: Path
+):
+    def redirect(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(307, headers={"Location": f"{S3}/inputs/0"})
+
+    server.faults.append(on("GET", "/heatmap", redirect))
+    with keyed._http.stream(f"/v1/jobs/{JOB_ID}/images/0/heatmap"):
+        pass
+
+    assert shown(server) == {"fathom.test": {f"Bearer {KEY}"}, "s3.test": {None}}
+
+
+@pytest.mark.parametrize(
+    "url", ["http://fathom.test:81/x", "https://fathom.test/x", "http://fathom.test.evil/x"]
+)
+def test_the_key_is_for_one_origin(server: Server, url: str):
+    server.faults.append(lambda request: httpx.Response(200))
+    transport = Transport("http://fathom.test", api_key=KEY, transport=httpx.MockTransport(server))
+    transport.json("GET", url)
+    transport.close()
+
+    assert set().union(*shown(server).values()) == {None}
+
+
+def test_without_a_key_none_is_shown(server: Server, fathom: Fathom):
+    list(fathom.jobs())
+
+    assert shown(server) == {"fathom.test": {None}}
+
+
+@pytest.mark.parametrize(("value", "expected"), [(KEY, True), ("", False), (None, False)])
+def test_commands_take_the_key_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch, value: str | None, expected: bool
+):
+    if value is None:
+        monkeypatch.delenv("FATHOM_API_KEY", raising=False)
+    else:
+        monkeypatch.setenv("FATHOM_API_KEY", value)
+    with connect("http://fathom.test") as client:
+        assert (client._http._http.auth is not None) is expected
+
+
+# --- fathom keys ---------------------------------------------------------------
+
+
+def test_without_a_service_it_says_where_it_looked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    for name in ("ENDPOINT_URL", "ACCESS_KEY", "SECRET_KEY", "BUCKET", "PUBLIC_URL", "REGION"):
+        monkeypatch.delenv(f"FATHOM_S3_{name}", raising=False)
+    monkeypatch.chdir(tmp_path)
+    ended = CliRunner().invoke(main, ["keys", "list"])
+
+    assert ended.exit_code == 1
+    assert "No `fathom up` runs on .fathom." in ended.output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--name", "me", "--scopes", "root"],
+        ["--name", "me", "--scopes", ""],
+        ["--name", "me", "--rate", "fast"],
+        ["--name", "me", "--max-images", "-1"],
+        ["--name", ""],
+    ],
+)
+def test_a_key_that_makes_no_sense_is_refused_in_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+):
+    monkeypatch.setenv("FATHOM_S3_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("FATHOM_S3_ACCESS_KEY", "a")
+    monkeypatch.setenv("FATHOM_S3_SECRET_KEY", "b")
+    ended = CliRunner().invoke(main, ["keys", "create", *arguments])
+
+    assert ended.exit_code == 1
+    assert len(ended.output.splitlines()) == 1

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from shared import layout
+from shared.errors import SettingsError
+from shared.keys import (
+    ApiKey,
+    InvalidKeySettings,
+    KeyNotFound,
+    KeyStore,
+    KeyUnreadable,
+    Scope,
+    decode_key,
+    encode_key,
+    make_key,
+    split_key,
+)
+from shared.settings import Settings
+from tests.fakes import FakeObjectStore
+
+
+@pytest.fixture
+def objects() -> FakeObjectStore:
+    return FakeObjectStore()
+
+
+@pytest.fixture
+def store(objects: FakeObjectStore) -> KeyStore:
+    return KeyStore(objects)
+
+
+def saved(store: KeyStore, name: str = "me") -> tuple[ApiKey, str]:
+    key, text = make_key(name, ["read", "submit"])
+    store.save(key)
+    return key, text
+
+
+def test_a_key_is_found_by_its_text_and_proved_by_its_secret_alone():
+    key, text = make_key("me", ["read"])
+    key_id, secret = split_key(text) or ("", "")
+
+    assert key_id == key.id
+    assert key.is_proved_by(secret)
+    assert not key.is_proved_by(secret[:-1] + ("a" if secret[-1] != "a" else "b"))
+    assert not key.is_proved_by("")
+
+
+def test_two_keys_have_nothing_in_common():
+    texts = [make_key("me", ["read"])[1] for _ in range(50)]
+
+    assert len({split_key(text) for text in texts}) == 50
+    assert all(len(text.rpartition("_")[2]) * 5 >= 128 for text in texts)
+
+
+def test_the_secret_is_neither_stored_nor_shown(objects: FakeObjectStore, store: KeyStore):
+    key, text = saved(store)
+    secret = text.rpartition("_")[2]
+
+    (stored,) = objects.objects.values()
+    assert secret.encode() not in stored
+    assert secret not in repr(key)
+    assert key.hash.hex() not in json.dumps(key.to_json())
+
+
+def test_a_record_comes_back_as_it_was():
+    key, _ = make_key("me", ["read", "admin"], rate="600/minute", max_images=7, max_bytes=2**40)
+
+    assert decode_key(encode_key(key)) == key
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b"null",
+        b'{"scopes": ["read"], "hash": "zz"}',
+        b"\xff",
+        b'{"scopes":["root"],"hash":""}',
+    ],
+)
+def test_a_damaged_record_is_said_to_be_one(data: bytes):
+    with pytest.raises(KeyUnreadable):
+        decode_key(data)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "fathom_", "fathom_a_b", "x" * 50, "fathom_" + "a" * 12 + "_" + "a" * 31, "FATHOM_" + "a" * 45,
+     "fathom_" + "a" * 12 + "_" + "a" * 32 + "\n", "fathom_" + "../" * 4 + "_" + "a" * 32],
+)  # fmt: skip
+def test_what_is_no_key_is_not_looked_for(text: str):
+    assert split_key(text) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "scopes", "bounds"),
+    [
+        ("", ["read"], {}),
+        ("x" * 101, ["read"], {}),
+        ("a\nb", ["read"], {}),
+        ("me", [], {}),
+        ("me", ["root"], {}),
+        ("me", ["read"], {"rate": "fast"}),
+        ("me", ["read"], {"rate": "0/minute"}),
+        ("me", ["read"], {"rate": "5/fortnight"}),
+        ("me", ["read"], {"max_images": -1}),
+        ("me", ["read"], {"max_bytes": -1}),
+    ],
+)
+def test_keys_that_make_no_sense_are_not_made(name: str, scopes: list[str], bounds: dict[str, object]):
+    with pytest.raises(InvalidKeySettings):
+        make_key(name, scopes, **bounds)  # type: ignore[arg-type]
+
+
+def test_keys_are_listed_the_oldest_first(store: KeyStore):
+    made = [saved(store, name)[0] for name in ("a", "b", "c")]
+
+    assert store.list() == tuple(made)
+
+
+def test_a_revoked_key_keeps_its_record(store: KeyStore):
+    key, _ = saved(store)
+    revoked = store.revoke(key.id)
+
+    assert revoked.is_revoked
+    assert store.list() == (revoked,)
+    assert store.revoke(key.id) == revoked
+
+
+def test_a_revoked_record_looks_different_from_outside(objects: FakeObjectStore, store: KeyStore):
+    key, _ = saved(store)
+    before = len(objects.objects[layout.api_key(key.id)])
+    store.revoke(key.id)
+
+    # Both may be written within the one second that is the resolution of S3's clock.
+    assert len(objects.objects[layout.api_key(key.id)]) != before
+
+
+def test_an_unknown_key_cannot_be_revoked(store: KeyStore):
+    with pytest.raises(KeyNotFound):
+        store.revoke("aaaaaaaaaaaa")
+
+
+def test_scopes_are_three_and_none_holds_another():
+    assert list(Scope) == ["read", "submit", "admin"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("FATHOM_ALLOW_ANONYMOUS", "perhaps"),
+        ("FATHOM_TRUSTED_PROXIES", "-1"),
+        ("FATHOM_TRUSTED_PROXIES", "all"),
+        ("FATHOM_CORS_ORIGINS", "*"),
+        ("FATHOM_CORS_ORIGINS", "null"),
+        ("FATHOM_CORS_ORIGINS", "https://example.org/"),
+        ("FATHOM_CORS_ORIGINS", "https://EXAMPLE.org"),
+        ("FATHOM_CORS_ORIGINS", "example.org"),
+        ("FATHOM_RATE_LIMIT", "lots"),
+        ("FATHOM_RATE_LIMIT", "0/second"),
+        ("FATHOM_MAX_UNFINISHED_IMAGES", "0"),
+    ],
+)
+def test_a_setting_of_access_that_cannot_be_is_named(name: str, value: str):
+    with pytest.raises(SettingsError, match=name):
+        Settings.from_environ({name: value})
+
+
+def test_the_metrics_token_is_not_in_the_settings_text():
+    assert "hush" not in repr(Settings.from_environ({"FATHOM_METRICS_TOKEN": "hush"}))
