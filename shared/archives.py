@@ -17,6 +17,7 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from shared.errors import InvalidArchive, TooLarge
 from shared.formats import HEAD_BYTES, SUFFIXES, sniff_format
+from shared.settings import Settings
 
 #: Bytes read from an entry at once.
 _PIECE = 256 * 2**10
@@ -59,12 +60,24 @@ class ArchiveLimits:
     #: Expanded bytes up to which the ratio does not matter.
     ratio_from: int = 256 * 2**20
 
+    @classmethod
+    def from_settings(cls, settings: Settings) -> ArchiveLimits:
+        return cls(
+            # Every photo may come with a folder, a macOS companion and a note. An archive's directory is
+            # in memory as a whole, at 600 bytes for an entry.
+            entries=min(4 * settings.max_job_images, 400_000),
+            entry_bytes=settings.max_image_bytes,
+            total_bytes=settings.max_request_bytes,
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class ArchivedPhoto:
-    """A photo in an archive. Its pieces can be read once, before the next photo is asked for."""
+    """A photo in an archive. Its pieces can be read once, or left, before the next photo is asked for."""
 
     name: str
+    #: Bytes, as the archive's directory has it; no more of them can be read.
+    size: int
     pieces: Iterator[bytes]
 
 
@@ -73,6 +86,34 @@ class SkippedEntry:
     """A file in an archive that is no photo."""
 
     name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListedPhoto:
+    """A photo in an archive that was looked at but not expanded."""
+
+    name: str
+    #: Bytes, as the archive's directory has it; no more of them can be expanded.
+    size: int
+
+
+def survey(stream: BinaryIO, limits: ArchiveLimits) -> Iterator[ListedPhoto | SkippedEntry]:
+    """Yield what `expand` would, in the same order, without expanding the photos.
+
+    All is refused here that shows without expanding: what the directory says about sizes
+    binds `expand` too, so that a bomb is found by its directory. What is left for `expand` to
+    find is damage within an entry.
+
+    Raises InvalidArchive and TooLarge as `expand` does.
+    """
+    with _translated(), ZipFile(_DirectoryGuard(stream, limits.entries)) as archive:
+        meter = _Meter(limits, stream.seek(0, io.SEEK_END))
+        for entry, name in _visible(archive, limits):
+            if _is_photo(archive, entry, name):
+                meter.count(min(entry.file_size, limits.entry_bytes))
+                yield ListedPhoto(name=name, size=entry.file_size)
+            else:
+                yield SkippedEntry(name=name)
 
 
 def expand(stream: BinaryIO, limits: ArchiveLimits) -> Iterator[ArchivedPhoto | SkippedEntry]:
@@ -87,13 +128,12 @@ def expand(stream: BinaryIO, limits: ArchiveLimits) -> Iterator[ArchivedPhoto | 
     """
     with _translated(), ZipFile(_DirectoryGuard(stream, limits.entries)) as archive:
         meter = _Meter(limits, stream.seek(0, io.SEEK_END))
-        entries = archive.infolist()
-        if len(entries) > limits.entries:
-            raise TooLarge(f"The archive holds more than {limits.entries} entries.")
-        for entry in entries:
-            name = entry_name(entry)
-            if not _is_hidden(name):
-                yield from _open(archive, entry, name, meter)
+        for entry, name in _visible(archive, limits):
+            if _is_photo(archive, entry, name):
+                pieces = _pieces(archive, entry, name, meter)
+                yield ArchivedPhoto(name=name, size=entry.file_size, pieces=pieces)
+            else:
+                yield SkippedEntry(name=name)
 
 
 def entry_name(entry: ZipInfo) -> str:
@@ -131,22 +171,27 @@ def _is_hidden(name: str) -> bool:
     return parts[0] == "__MACOSX" or any(part.startswith(".") for part in parts)
 
 
-def _open(
-    archive: ZipFile, entry: ZipInfo, name: str, meter: _Meter
-) -> Iterator[ArchivedPhoto | SkippedEntry]:
+def _visible(archive: ZipFile, limits: ArchiveLimits) -> Iterator[tuple[ZipInfo, str]]:
+    """Yield the entries that a person sees, with their names."""
+    entries = archive.infolist()
+    if len(entries) > limits.entries:
+        raise TooLarge(f"The archive holds more than {limits.entries} entries.")
+    for entry in entries:
+        name = entry_name(entry)
+        if not _is_hidden(name):
+            yield entry, name
+
+
+def _is_photo(archive: ZipFile, entry: ZipInfo, name: str) -> bool:
+    """Tell a photo by its suffix, or else by its content; raises InvalidArchive if it cannot be read."""
     called_photo = PurePosixPath(name).suffix.lower() in SUFFIXES
-    if not _is_readable(entry):
-        # What is no photo by its name cannot be looked into either, and is none.
-        if called_photo:
-            raise InvalidArchive(f"The archive's entry {name[:200]!r} is encrypted or uncommonly compressed.")
-        yield SkippedEntry(name=name)
-        return
+    if called_photo and not _is_readable(entry):
+        raise InvalidArchive(f"The archive's entry {name[:200]!r} is encrypted or uncommonly compressed.")
+    # What is no photo by its name and cannot be looked into either is none.
+    if called_photo or not _is_readable(entry):
+        return called_photo
     with archive.open(entry) as file:
-        head = file.read(HEAD_BYTES)
-        if not called_photo and sniff_format(head) is None:
-            yield SkippedEntry(name=name)
-        else:
-            yield ArchivedPhoto(name=name, pieces=_pieces(head, file, name, meter))
+        return sniff_format(file.read(HEAD_BYTES)) is not None
 
 
 def _is_readable(entry: ZipInfo) -> bool:
@@ -154,17 +199,23 @@ def _is_readable(entry: ZipInfo) -> bool:
     return entry.compress_type in (ZIP_STORED, ZIP_DEFLATED) and not entry.flag_bits & _ENCRYPTED
 
 
-def _pieces(head: bytes, file: IO[bytes], name: str, meter: _Meter) -> Iterator[bytes]:
-    count = 0
-    piece = head
-    while piece:
-        count += len(piece)
-        meter.count(len(piece))
-        yield piece
-        if count > meter.limits.entry_bytes:
-            return
-        with _translated(name):
-            piece = file.read(_PIECE)
+def _pieces(archive: ZipFile, entry: ZipInfo, name: str, meter: _Meter) -> Iterator[bytes]:
+    """Yield an entry's content; nothing of it is read before the first piece is asked for."""
+    with _opened(archive, entry, name) as file:
+        count = 0
+        while count <= meter.limits.entry_bytes:
+            with _translated(name):
+                piece = file.read(_PIECE)
+            if not piece:
+                return
+            count += len(piece)
+            meter.count(len(piece))
+            yield piece
+
+
+def _opened(archive: ZipFile, entry: ZipInfo, name: str) -> IO[bytes]:
+    with _translated(name):
+        return archive.open(entry)
 
 
 class _Meter:

@@ -1,0 +1,65 @@
+"""Webhooks: what was delivered of a job, and the secrets that prove who sent it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from flask import Blueprint, Response
+
+from api import access
+from api.backend import Backend, backend
+from api.contract import Answer, Operation
+from api.replies import json_reply
+from api.schemas import DeliveriesOut, DeliveryOut, WebhookSecretsOut
+from shared import layout
+from shared.deliveries import Delivery, delivery_of
+from shared.errors import JobNotFound, WebhooksOff
+from shared.keys import Scope
+from shared.signing import owner_secret
+
+blueprint = Blueprint("webhooks", __name__)
+
+
+@blueprint.get("/v1/jobs/<job_id>/deliveries")
+@Operation(
+    tag="Webhooks",
+    answers=(Answer(status=200, description="The oldest first.", models=(DeliveriesOut,)),),
+    problems=(JobNotFound,),
+)
+def deliveries(job_id: str) -> Response:
+    """List what a job's webhook was told, and how each message went.
+
+    Of progress only the last message is listed, with the tries of those before.
+    """
+    found = _deliveries(backend(), access.job(job_id).id)
+    return json_reply(DeliveriesOut(deliveries=tuple(map(DeliveryOut.of, found))))
+
+
+@blueprint.get("/v1/webhook-secrets")
+@access.needs(Scope.SUBMIT)
+@Operation(
+    tag="Webhooks",
+    answers=(Answer(status=200, description="The one that stays comes first.", models=(WebhookSecretsOut,)),),
+    problems=(WebhooksOff,),
+)
+def secrets() -> Response:
+    """Tell the secrets that sign the caller's webhooks, which nobody else's webhooks are signed with.
+
+    There are several while the server's own secret is being replaced: every message then
+    carries a signature of each.
+    """
+    server = backend().settings.webhook_secrets
+    if not server:
+        raise WebhooksOff
+    return json_reply(WebhookSecretsOut(secrets=tuple(owner_secret(s, access.owner()) for s in server)))
+
+
+def _deliveries(parts: Backend, job_id: str) -> Iterator[Delivery]:
+    """Yield the deliveries that are known, and those that were settled before the job store was lost."""
+    known = [delivery for chore in parts.chores.list(job_id) if (delivery := delivery_of(chore))]
+    ids = {delivery.id for delivery in known}
+    prefix = layout.deliveries_prefix(job_id)
+    for entry in parts.objects.list(prefix):
+        if entry.key.removeprefix(prefix).removesuffix(".json") not in ids:
+            yield Delivery.from_json(parts.objects.get(entry.key).decode())
+    yield from known

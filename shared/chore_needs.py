@@ -1,0 +1,32 @@
+"""Which chores a job needs, told from the job and from what the object store holds of it."""
+
+from __future__ import annotations
+
+import math
+
+from shared import layout
+from shared.chores import ChoreKind, Chores, expand_id, list_id, notify_id
+from shared.jobs import Job, JobState
+from shared.ports import ObjectStore
+
+
+def add_chores(job: Job, objects: ObjectStore, chores: Chores) -> None:
+    """Note what is to be done for a job as it stands: one just accepted, or one brought back.
+
+    May be repeated. An end that its webhook was told of already is not told again.
+    """
+    if job.gathered and job.state is JobState.UPLOADING:
+        if objects.exists(layout.sources(job.id)):
+            chores.add(list_id(job.id), ChoreKind.LIST, job.id)
+        else:
+            chores.add(expand_id(job.id), ChoreKind.EXPAND, job.id)
+    if job.webhook is not None:
+        asleep = job.state.ended and _was_told(job.id, objects)
+        chores.add(notify_id(job.id), ChoreKind.NOTIFY, job.id, delay=math.inf if asleep else 0.0)
+
+
+def _was_told(job_id: str, objects: ObjectStore) -> bool:
+    """Return whether a delivery was settled after the job's last end."""
+    results = list(objects.list(layout.result(job_id)))
+    told = [entry.modified_at for entry in objects.list(layout.deliveries_prefix(job_id))]
+    return bool(results and told) and max(told) >= max(entry.modified_at for entry in results)

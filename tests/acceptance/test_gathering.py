@@ -1,0 +1,164 @@
+"""Photos that come in archives or lie elsewhere, and webhooks, through real processes and real servers."""
+
+from __future__ import annotations
+
+import base64
+import os
+import signal
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import standardwebhooks
+
+from shared.object_store import S3ObjectStore
+from tests.acceptance.albums import plain_album
+from tests.acceptance.stacks import Stack, check_exactly_once, poll
+from tests.origins import Origin, answer, origin
+
+SECRETS = tuple("whsec_" + base64.b64encode(bytes([n]) * 32).decode() for n in (1, 2))
+SETTINGS = {
+    "FATHOM_SOURCE_BUCKETS": "album",
+    "FATHOM_SOURCE_HOSTS": "127.0.0.1",
+    "FATHOM_WEBHOOK_SECRETS": ",".join(SECRETS),
+    "FATHOM_LEASE_SECONDS": "2",
+}
+#: Photos of the archive whose expansion is disturbed.
+MANY = 250
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
+    folder = plain_album(tmp_path_factory.mktemp("gathering"), 3, size=(64, 48))
+    return [path.read_bytes() for path in sorted(folder.iterdir())]
+
+
+@pytest.fixture(scope="module")
+def gathering(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    data = tmp_path_factory.mktemp("gathering") / "data"
+    stack = Stack(data, environ | SETTINGS, "--concurrency", "2").start()
+    yield stack
+    stack.close()
+
+
+@pytest.fixture(scope="module")
+def bucket(gathering: Stack) -> Iterator[S3ObjectStore]:
+    with gathering.objects() as objects:
+        bucket = objects.in_bucket("album")
+        bucket.ensure_bucket()
+        yield bucket
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[Origin]:
+    with origin() as served:
+        yield served
+
+
+def post(stack: Stack, **body: Any) -> dict[str, Any]:
+    response = httpx.post(f"{stack.api}/v1/jobs", json=body)
+    assert response.status_code == 202, response.text
+    return dict(response.json())
+
+
+def ended(stack: Stack, job_id: str) -> dict[str, Any]:
+    with stack.client() as fathom:
+        return dict(fathom.job(job_id).wait().status.raw)
+
+
+def images(stack: Stack, job_id: str) -> dict[str, str]:
+    """Return what became of each image, by name: its state, or the code of its failure."""
+    with stack.client() as fathom:
+        return {image.name: image.error_code or image.state for image in fathom.job(job_id).images()}
+
+
+def test_photos_are_read_from_where_they_lie_and_the_end_is_told(
+    gathering: Stack, bucket: S3ObjectStore, elsewhere: Origin, photos: list[bytes]
+) -> None:
+    bucket.put("2024/a.jpg", photos[0])
+    bucket.put("2024/walk/写真.jpg", photos[1])
+    bucket.put("2024/notes.txt", b"hello")
+    bucket.put("2025/b.jpg", photos[2])
+    hook = elsewhere.serve("/hook", answer("204 No Content"))
+    job = post(
+        gathering,
+        sources=[
+            {"s3_prefix": "s3://album/2024/"},
+            {"s3": "s3://album/2025/b.jpg"},
+            {"s3": "s3://album/2025/gone.jpg"},
+            {"url": elsewhere.serve("/moved.jpg", answer("302 Found", Location="/c.jpg"))},
+            {"url": elsewhere.serve("/c.jpg", answer("200 OK", photos[2])), "name": "c.jpg"},
+            {"url": elsewhere.url("/gone.jpg"), "name": "nowhere.jpg"},
+            {"url": elsewhere.serve("/evil.jpg", answer("302 Found", Location="http://127.0.0.2/"))},
+            {"url": elsewhere.serve("/page.jpg", answer("200 OK", b"<html>" * 100))},
+        ],
+        webhook={"url": hook},
+    )
+    assert (job["state"], job["counts"]["total"]) == ("uploading", 0)
+
+    assert ended(gathering, job["id"])["state"] == "partial"
+    assert images(gathering, job["id"]) == {
+        "a.jpg": "succeeded",
+        "walk/写真.jpg": "succeeded",
+        "b.jpg": "succeeded",
+        "gone.jpg": "source_missing",
+        "moved.jpg": "succeeded",
+        "c.jpg": "succeeded",
+        "nowhere.jpg": "source_missing",
+        "evil.jpg": "source_refused",
+        "page.jpg": "unsupported_format",
+    }
+    check_exactly_once(gathering, job["id"], 9, failed=4)
+    skipped = httpx.get(f"{gathering.api}/v1/jobs/{job['id']}/skipped").json()
+    assert skipped == {"count": 1, "names": ["notes.txt"]}
+    check_webhook(gathering, elsewhere, job["id"])
+
+
+def check_webhook(stack: Stack, receiver: Origin, job_id: str) -> None:
+    path = f"{stack.api}/v1/jobs/{job_id}/deliveries"
+    (delivery,) = poll("the webhook", lambda: delivered(httpx.get(path).json()["deliveries"]))
+    (request,) = [request for request in receiver.requests if request.path == "/hook"]
+    assert request.headers["webhook-id"] == delivery["id"]
+    for secret in httpx.get(f"{stack.api}/v1/webhook-secrets").json()["secrets"]:
+        message = standardwebhooks.Webhook(secret).verify(request.body, dict(request.headers))
+        assert (message["type"], message["data"]["id"]) == ("job.ended", job_id)
+        assert message["data"]["counts"] == {"total": 9, "succeeded": 5, "failed": 4, "pending": 0}
+
+
+def delivered(deliveries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [delivery for delivery in deliveries if delivery["state"] == "delivered"]
+
+
+def test_a_prefix_without_photos_ends_its_job_with_the_reason(
+    gathering: Stack, bucket: S3ObjectStore
+) -> None:
+    job = ended(gathering, post(gathering, sources=[{"s3_prefix": "s3://album/empty/"}])["id"])
+
+    assert (job["state"], job["error"]["code"]) == ("failed", "no_images")
+
+
+def test_an_archive_whose_worker_is_killed_while_it_is_expanded_loses_nothing(
+    gathering: Stack, photos: list[bytes], tmp_path: Path
+) -> None:
+    path = tmp_path / "album.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(MANY):
+            archive.writestr(f"{number}.jpg", photos[number % 3])
+    with path.open("rb") as file:
+        job = httpx.post(f"{gathering.api}/v1/jobs", files={"archive": file}, timeout=60).json()
+    assert (job["state"], job["counts"]["total"]) == ("uploading", MANY)
+    with gathering.objects() as objects:
+        prefix = f"jobs/{job['id']}/inputs/"
+        poll("the first photos", lambda: sum(1 for _ in objects.list(prefix)) > 5)
+        os.kill(gathering.workers[0], signal.SIGKILL)
+        stored = sum(1 for _ in objects.list(prefix))
+    assert stored < MANY, "It was over before it could be disturbed."
+
+    assert ended(gathering, job["id"])["state"] == "succeeded"
+    check_exactly_once(gathering, job["id"], MANY)
+    with gathering.objects() as objects:
+        assert list(objects.list(f"jobs/{job['id']}/archives/")) == []
+        assert objects.get(f"{prefix}{MANY - 1}") == photos[(MANY - 1) % 3]

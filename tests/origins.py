@@ -1,0 +1,109 @@
+"""Servers of other people, for tests: they answer as they are told, well or badly."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+
+#: What a server sends, in pieces; the socket is closed behind the last.
+Reply = Callable[["Request"], Iterator[bytes]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A request as it came."""
+
+    line: str
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def path(self) -> str:
+        return self.line.split(" ")[1]
+
+
+def answer(status: str, body: bytes = b"", **headers: str) -> bytes:
+    """Return a whole answer; `Location` and the like are given as keywords, with `_` for `-`."""
+    lines = {"Content-Length": str(len(body))} | {k.replace("_", "-"): v for k, v in headers.items()}
+    head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+    return f"HTTP/1.1 {status}\r\n{head}\r\n".encode() + body
+
+
+def drip(data: bytes, seconds: float) -> Iterator[bytes]:
+    """Yield a byte now and then."""
+    for at in range(len(data)):
+        yield data[at : at + 1]
+        time.sleep(seconds)
+
+
+@dataclass
+class Origin:
+    """A server on a port of the loopback address; `replies` are by path."""
+
+    port: int
+    scheme: str = "http"
+    replies: dict[str, Reply] = field(default_factory=dict)
+    requests: list[Request] = field(default_factory=list)
+
+    def serve(self, path: str, *pieces: bytes) -> str:
+        """Answer a path with fixed bytes; returns its URL."""
+        return self.reply(path, lambda _: iter(pieces))
+
+    def reply(self, path: str, reply: Reply) -> str:
+        self.replies[path] = reply
+        return self.url(path)
+
+    def url(self, path: str = "/", *, host: str = "127.0.0.1") -> str:
+        return f"{self.scheme}://{host}:{self.port}{path}"
+
+
+@contextmanager
+def origin(tls: ssl.SSLContext | None = None) -> Iterator[Origin]:
+    """Run a server until the block is left."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        served = Origin(port=listener.getsockname()[1], scheme="https" if tls else "http")
+        thread = threading.Thread(target=_accept, args=(listener, served, tls), daemon=True)
+        thread.start()
+        yield served
+        # A listener that is only closed would go on waiting for its next connection.
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join(5)
+
+
+def _accept(listener: socket.socket, served: Origin, tls: ssl.SSLContext | None) -> None:
+    with suppress(OSError):
+        while True:
+            client, _ = listener.accept()
+            threading.Thread(target=_serve, args=(client, served, tls), daemon=True).start()
+
+
+def _serve(client: socket.socket, served: Origin, tls: ssl.SSLContext | None) -> None:
+    with suppress(OSError), client:
+        # A client may give up at any time; that is what many of these tests are about.
+        stream = tls.wrap_socket(client, server_side=True) if tls else client
+        with stream:
+            request = _read(stream)
+            served.requests.append(request)
+            reply = served.replies.get(request.path, lambda _: iter([answer("404 Not Found")]))
+            for piece in reply(request):
+                stream.sendall(piece)
+
+
+def _read(stream: socket.socket) -> Request:
+    data = b""
+    while b"\r\n\r\n" not in data:
+        piece = stream.recv(65536)
+        if not piece:
+            raise ConnectionError
+        data += piece
+    head, _, body = data.partition(b"\r\n\r\n")
+    line, *rest = head.decode("latin-1").split("\r\n")
+    headers = {name.lower(): value.strip() for name, _, value in (row.partition(":") for row in rest)}
+    while len(body) < int(headers.get("content-length", 0)):
+        body += stream.recv(65536)
+    return Request(line=line, headers=headers, body=body)

@@ -1,0 +1,182 @@
+"""Archives in a form: looked into while they are received, expanded by a worker."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import pytest
+
+from shared import layout
+from shared.archives import ArchiveLimits
+from shared.chores import ChoreKind, expand_id
+from shared.errors import JobStoreUnavailable
+from shared.job_record import decode_job
+from shared.jobs import JobState
+from shared.manifest import decode_manifest
+from tests.unit.api.conftest import Api, ApiFactory
+from tests.unit.api.test_submissions import nothing_is_left, problem, zip_of
+from worker.chores.expand import ExpandArchives
+from worker.chores.gathering import Gathering
+from worker.chores.runner import ChoreRunner
+
+ALBUM = (("in/a.jpg", b"A"), ("notes.txt", b"hello"), ("in/写真.png", b"BB"))
+
+
+def gather(api: Api) -> None:
+    """Do what a worker does about archives."""
+    gathering = Gathering(jobs=api.jobs, objects=api.objects, wake_workers=lambda: None)
+    handler = ExpandArchives(gathering, api.objects, ArchiveLimits.from_settings(api.settings))
+    ChoreRunner(api.chores, {ChoreKind.EXPAND: handler}).run_due()
+
+
+def post(api: Api, *parts: tuple[str, str, bytes]) -> dict[str, Any]:
+    response = api.post_parts(list(parts))
+    assert response.status_code == 202, response.text
+    return dict(response.json)
+
+
+def test_the_answer_knows_all_that_the_archive_holds_before_it_is_expanded(api: Api) -> None:
+    job = post(api, ("archive", "a.zip", zip_of(*ALBUM)))
+
+    assert job["state"] == "uploading"
+    assert job["counts"] == {"total": 2, "succeeded": 0, "failed": 0, "pending": 2}
+    assert job["skipped"] == ["notes.txt"]
+    assert [image["name"] for image in api.get(job["links"]["images"]).json["images"]] == [
+        "in/a.jpg",
+        "in/写真.png",
+    ]
+    assert {"uploads", "start"}.isdisjoint(job["links"]), "Nobody uploads anything."
+
+
+def test_the_archive_is_stored_and_its_expansion_noted(api: Api) -> None:
+    data = zip_of(*ALBUM)
+    job_id = post(api, ("archive", "a.zip", data))["id"]
+
+    assert api.objects.get(layout.archive(job_id, 0)) == data
+    assert api.chores.get(expand_id(job_id)) is not None
+    sources = decode_manifest(api.objects.get(layout.manifest(job_id)))
+    assert [(s.index, s.name, s.size) for s in sources] == [(0, "in/a.jpg", 1), (1, "in/写真.png", 2)]
+    record = decode_job(api.objects.get(layout.job_record(job_id)))
+    assert (record.state, record.gathered, record.bytes) == (JobState.UPLOADING, True, 3)
+    assert api.tickets.waiting == 0
+
+
+def test_a_worker_expands_it_and_the_job_starts(api: Api) -> None:
+    job_id = post(
+        api,
+        ("images", "first.jpg", b"F"),
+        ("archive", "x.zip", zip_of(*ALBUM)),
+        ("images", "middle.jpg", b"M"),
+        ("archive", "y.zip", zip_of(("y.jpg", b"Y"))),
+        ("archive", "z.zip", zip_of(("only.txt", b"no photo"))),
+    )["id"]
+    gather(api)
+
+    assert api.jobs.get(job_id).state is JobState.QUEUED
+    names = [s.name for s in decode_manifest(api.objects.get(layout.manifest(job_id)))]
+    inputs = [api.objects.get(layout.input_image(job_id, index)) for index in range(len(names))]
+    assert dict(zip(names, inputs, strict=True)) == {
+        "first.jpg": b"F",
+        "in/a.jpg": b"A",
+        "in/写真.png": b"BB",
+        "middle.jpg": b"M",
+        "y.jpg": b"Y",
+    }
+
+
+def test_what_was_skipped_can_be_asked_for_later(api: Api) -> None:
+    notes = [(f"{n}.txt", b"") for n in range(150)]
+    job = post(api, ("archive", "a.zip", zip_of(("a.jpg", b"A"), *notes)))
+
+    assert len(job["skipped"]) == 100
+    skipped = api.get(f"/v1/jobs/{job['id']}/skipped").json
+    assert (skipped["count"], skipped["names"]) == (150, job["skipped"])
+
+
+def test_a_job_without_archives_skipped_nothing(api: Api) -> None:
+    assert api.get(f"/v1/jobs/{api.submit('a.jpg')}/skipped").json == {"count": 0, "names": []}
+
+
+def test_an_archive_without_photos_changes_nothing(api: Api) -> None:
+    job = post(api, ("images", "a.jpg", b"A"), ("archive", "a.zip", zip_of(("a.txt", b"x"))))
+
+    assert (job["state"], job["skipped"]) == ("queued", ["a.txt"])
+    assert list(api.objects.list(layout.archives_prefix(job["id"]))) == []
+
+
+@pytest.mark.parametrize("verb", ["start", "uploads/0"])
+def test_nobody_else_puts_photos_into_a_job_that_is_gathered(api: Api, verb: str) -> None:
+    path = f"/v1/jobs/{post(api, ('archive', 'a.zip', zip_of(*ALBUM)))['id']}/{verb}"
+    response = api.client.post(path) if verb == "start" else api.client.put(path, data=b"x")
+
+    problem(response, 409, "invalid_transition")
+
+
+def test_damage_within_an_archive_ends_the_job_with_the_reason(api: Api) -> None:
+    data = bytearray(zip_of(("a.jpg", b"photo" * 100)))
+    data[data.index(b"a.jpg") + 5] ^= 0xFF
+    job_id = post(api, ("archive", "a.zip", bytes(data)))["id"]
+    gather(api)
+
+    error = api.get(f"/v1/jobs/{job_id}").json["error"]
+    assert error["code"] == "invalid_archive"
+    assert "'a.jpg'" in error["message"]
+
+
+def encrypted() -> bytes:
+    data = bytearray(zip_of(("a.jpg", b"x")))
+    data[6] |= 1
+    data[data.index(b"PK\x01\x02") + 8] |= 1
+    return bytes(data)
+
+
+def a_liar(size: int) -> bytes:
+    data = bytearray(zip_of(("a.jpg", b"x")))
+    struct.pack_into("<L", data, data.index(b"PK\x01\x02") + 24, size)
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("archive", "status", "code", "says"),
+    [
+        (b"Rar!", 422, "invalid_archive", "not a ZIP"),
+        (zip_of(("a.jpg", b"x"))[:-5], 422, "invalid_archive", "not a ZIP"),
+        (encrypted(), 422, "invalid_archive", "encrypted"),
+        (zip_of(("inner.zip", zip_of(("a.jpg", b"x")))), 422, "no_images", "'inner.zip'"),
+        (zip_of(("a.txt", b"x")), 422, "no_images", "no image"),
+        (zip_of(*((f"{n}.jpg", b"x") for n in range(6))), 413, "too_large", "5 images"),
+        (zip_of(*((f"{n}.txt", b"x") for n in range(21))), 413, "too_large", "entries"),
+        (zip_of(*((f"{n}.jpg", bytes(400_000)) for n in range(3))), 413, "too_large", "bytes"),
+        (a_liar(2**31), 413, "too_large", "bytes"),
+    ],
+    ids=["no zip", "cut", "encrypted", "nested", "no photos", "images", "entries", "bomb", "lies"],
+)
+def test_what_shows_without_expanding_is_refused_at_once(
+    make_api: ApiFactory, archive: bytes, status: int, code: str, says: str
+) -> None:
+    api = make_api(max_job_images=5, max_request_bytes=1_000_000)
+    response = api.post_parts(
+        [("images", "a.jpg", b"x"), ("archive", "a.zip", archive)][code == "no_images" :]
+    )
+
+    assert says in problem(response, status, code)["detail"]
+    assert nothing_is_left(api)
+    assert api.chores.claim(tuple(ChoreKind), seconds=30) is None
+
+
+def test_without_a_list_of_chores_nothing_is_accepted(api: Api) -> None:
+    api.chores.away = True
+    problem(api.post_parts([("archive", "a.zip", zip_of(*ALBUM))]), 503, JobStoreUnavailable.code)
+
+    api.chores.away = False
+    assert not api.jobs.list().items
+    assert not api.objects.objects
+
+
+def test_deleting_a_job_forgets_what_was_to_be_done_for_it(api: Api) -> None:
+    job_id = post(api, ("archive", "a.zip", zip_of(*ALBUM)))["id"]
+    assert api.client.delete(f"/v1/jobs/{job_id}").status_code == 204
+
+    assert api.chores.list(job_id) == ()
+    assert not api.objects.objects

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import base64
+import os
+
+import pytest
+import standardwebhooks
+
+from shared.signing import is_secret, owner_secret, sign
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+
+def test_the_example_of_the_specification_has_its_signature() -> None:
+    """From the reference of the specification's own libraries."""
+    payload = b'{"test": 2432232314}'
+
+    signature = sign([SECRET], "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, payload)
+    assert signature == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+def test_another_implementation_makes_the_same_signature() -> None:
+    from datetime import UTC, datetime
+
+    moment = datetime(2024, 2, 3, 4, 5, 6, tzinfo=UTC)
+    theirs = standardwebhooks.Webhook(SECRET).sign("msg_1", moment, '{"name": "写真"}')
+
+    assert sign([SECRET], "msg_1", int(moment.timestamp()), '{"name": "写真"}'.encode()) == theirs
+
+
+def test_every_secret_signs() -> None:
+    other = "whsec_" + base64.b64encode(os.urandom(24)).decode()
+    both = sign([SECRET, other], "m", 1, b"x")
+
+    assert both == f"{sign([SECRET], 'm', 1, b'x')} {sign([other], 'm', 1, b'x')}"
+
+
+@pytest.mark.parametrize("size", [24, 32, 64])
+def test_what_is_long_enough_is_a_secret(size: int) -> None:
+    assert is_secret("whsec_" + base64.b64encode(bytes(size)).decode())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "whsec_",
+        SECRET.removeprefix("whsec_"),
+        SECRET[:-4],
+        "whsec_" + "A" * 28,
+        "whsec_" + "!" * 32,
+        "whsec_" + base64.b64encode(bytes(65)).decode(),
+        "whsec_" + "é" * 32,
+    ],
+)
+def test_what_is_not_is_none(text: str) -> None:
+    assert not is_secret(text)
+
+
+def test_every_owner_has_a_secret_of_their_own_that_stays() -> None:
+    secrets = {owner_secret(SECRET, owner) for owner in ("alice", "bob", "", "anyone", "alice ")}
+
+    assert len(secrets) == 5
+    assert all(map(is_secret, secrets))
+    assert SECRET not in secrets
+    assert owner_secret(SECRET, "alice") in secrets

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import pytest
+
+from shared.chores import Chore, ChoreKind, ChoreState
+from shared.errors import JobNotFound, ObjectStoreUnavailable
+from shared.jobs import new_job_id
+from tests.unit.worker.chores.conftest import House
+from worker.chores.runner import AWAY, FAULT, MAX_CLAIMS, Check, ChoreRunner, Done, Later
+
+JOB = new_job_id()
+
+
+class Handler:
+    """Does what it is told, and remembers what it was asked."""
+
+    def __init__(self, does: Callable[[Chore, Check], Done | Later] = lambda chore, check: Done()) -> None:
+        self.does = does
+        self.done: list[Chore] = []
+        self.given_up: list[Chore] = []
+
+    def do(self, chore: Chore, check: Check) -> Done | Later:
+        self.done.append(chore)
+        return self.does(chore, check)
+
+    def give_up(self, chore: Chore) -> None:
+        self.given_up.append(chore)
+
+
+def run(house: House, handler: Handler, *, stopping: Callable[[], bool] = lambda: False) -> int:
+    return ChoreRunner(house.chores, {ChoreKind.LIST: handler}, stopping=stopping).run_due()
+
+
+def test_what_is_due_is_done_until_nothing_is(house: House) -> None:
+    for name in ("a", "b", "c"):
+        house.chores.add(name, ChoreKind.LIST, JOB)
+    house.chores.add("later", ChoreKind.LIST, JOB, delay=60)
+    house.chores.add("other", ChoreKind.EXPAND, JOB)
+    handler = Handler(lambda chore, check: Done(note="well done"))
+
+    assert run(house, handler) == 3
+    assert sorted(chore.id for chore in handler.done) == ["a", "b", "c"]
+    states = {chore.id: (chore.state, chore.note) for chore in house.chores.list(JOB)}
+    assert states["a"] == (ChoreState.DONE, "well done")
+    assert states["later"] == states["other"] == (ChoreState.OPEN, "")
+
+
+def test_a_chore_is_put_off_as_its_handler_says(house: House) -> None:
+    house.chores.add("a", ChoreKind.LIST, JOB)
+
+    assert run(house, Handler(lambda chore, check: Later(seconds=60, note="busy"))) == 1
+    (chore,) = house.chores.list(JOB)
+    assert (chore.attempts, chore.note, chore.due_at) == (1, "busy", house.clock.now + 60)
+
+
+def test_a_chore_may_fail_for_good(house: House) -> None:
+    house.chores.add("a", ChoreKind.LIST, JOB)
+    run(house, Handler(lambda chore, check: Done(note="no", failed=True)))
+
+    assert house.chores.list(JOB)[0].state is ChoreState.FAILED
+
+
+def test_a_store_that_is_away_puts_a_chore_off_and_charges_nothing(house: House) -> None:
+    house.chores.add("a", ChoreKind.LIST, JOB)
+
+    def fail(chore: Chore, check: Check) -> Done:
+        raise ObjectStoreUnavailable
+
+    for _ in range(2 * MAX_CLAIMS):
+        with pytest.raises(ObjectStoreUnavailable):
+            run(house, Handler(fail))
+        assert run(house, Handler(fail)) == 0
+        house.clock.advance(AWAY)
+
+    handler = Handler()
+    assert run(house, handler) == 1
+    assert (handler.done[0].attempts, handler.done[0].claims) == (0, 1)
+
+
+def test_a_chore_that_fails_unexpectedly_is_given_up_at_the_third_time(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    house.chores.add("a", ChoreKind.LIST, JOB)
+    handler = Handler(lambda chore, check: 1 / 0)  # type: ignore[arg-type, return-value]
+
+    with caplog.at_level(logging.ERROR):
+        for _ in range(MAX_CLAIMS + 3):
+            run(house, handler)
+            house.clock.advance(FAULT * 10)
+
+    assert len(handler.done) == MAX_CLAIMS
+    assert [chore.id for chore in handler.given_up] == ["a"]
+    assert house.chores.list(JOB)[0].state is ChoreState.FAILED
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_chore_that_kills_its_workers_is_given_up(house: House) -> None:
+    house.chores.add("a", ChoreKind.LIST, JOB)
+    for _ in range(MAX_CLAIMS):
+        house.claim(ChoreKind.LIST)
+        house.clock.advance(31)
+    handler = Handler()
+    run(house, handler)
+
+    assert (handler.done, [chore.id for chore in handler.given_up]) == ([], ["a"])
+
+
+def test_a_chore_given_up_that_concerns_nobody_any_more_is_done_with(house: House) -> None:
+    class Gone(Handler):
+        def give_up(self, chore: Chore) -> None:
+            raise JobNotFound
+
+    house.chores.add("a", ChoreKind.LIST, JOB)
+    for _ in range(MAX_CLAIMS):
+        house.claim(ChoreKind.LIST)
+        house.clock.advance(31)
+    run(house, Gone())
+
+    assert house.chores.list(JOB)[0].state is ChoreState.FAILED
+
+
+def test_a_worker_that_stops_takes_up_nothing_more_and_leaves_what_it_has(house: House) -> None:
+    house.chores.add("a", ChoreKind.LIST, JOB)
+    house.chores.add("b", ChoreKind.LIST, JOB)
+    stopping = False
+
+    def stop_half_way(chore: Chore, check: Check) -> Done:
+        nonlocal stopping
+        check()
+        stopping = True
+        check()
+        raise AssertionError("unreachable")
+
+    assert run(house, Handler(stop_half_way), stopping=lambda: stopping) == 1
+    assert run(house, Handler(), stopping=lambda: stopping) == 0
+    assert [chore.claims for chore in house.chores.list(JOB)] == [0, 0]
+    assert run(house, Handler()) == 2
+
+
+def test_a_chore_woken_while_it_is_done_is_done_once_more(house: House) -> None:
+    house.chores.add("a", ChoreKind.LIST, JOB)
+
+    def wake(chore: Chore, check: Check) -> Later:
+        if len(handler.done) == 1:
+            house.chores.wake("a")
+        return Later()
+
+    handler = Handler(wake)
+    assert run(house, handler) == 2

@@ -1,0 +1,112 @@
+"""Gathering a job's images: what expanding archives and listing sources have in common.
+
+The job waits as `uploading` meanwhile. It is then started, or fails as a whole with the reason.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from shared import layout
+from shared.chores import Chore
+from shared.control import Controls
+from shared.errors import FathomError, InternalImageError, InvalidTransition, JobNotFound
+from shared.jobs import ImageFailure, Job, JobState
+from shared.ports import JobStore, ObjectStore
+from worker.chores.runner import UNRECORDED, Check, Done, Later
+from worker.infrastructure import INFRASTRUCTURE
+
+logger = logging.getLogger(__name__)
+
+#: Seconds between looks whether the job is still wanted.
+_LOOK = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gathering:
+    """Starts and aborts jobs that are being gathered."""
+
+    jobs: JobStore
+    objects: ObjectStore
+    #: Told that there is work for workers.
+    wake_workers: Callable[[], object]
+
+    def run(self, chore: Chore, check: Check, gather: Callable[[Job, Check], int]) -> Done | Later:
+        """Gather the images of a chore's job and start it; `gather` returns how many there are.
+
+        What `gather` refuses for good ends the job, with the code and the sentence of the error.
+        """
+        try:
+            job = self.jobs.get(chore.job_id)
+            if job.state is not JobState.UPLOADING:
+                return Done(note=f"the job is {job.state}")
+            return self._gather(job, check, gather)
+        except JobNotFound:
+            return self._miss(chore)
+        except InvalidTransition:
+            return Done(note="the job was canceled")
+        finally:
+            self._sweep(chore.job_id)
+
+    def give_up(self, chore: Chore) -> None:
+        """End a job whose images could not be gathered for a reason nobody foresaw."""
+        self._abort(
+            chore.job_id,
+            InternalImageError("Gathering the job's photos failed for a reason Fathom did not foresee."),
+        )
+
+    def _miss(self, chore: Chore) -> Done | Later:
+        """Tell a job that was deleted from one that is not recorded yet, or is lost for the moment."""
+        if self.objects.exists(layout.job_record(chore.job_id)):
+            return Later(seconds=UNRECORDED)
+        return Done(note="the job was deleted")
+
+    def _gather(self, job: Job, check: Check, gather: Callable[[Job, Check], int]) -> Done:
+        try:
+            total = gather(job, self._watched(job.id, check))
+            Controls(self.jobs, self.objects).start(job.id, total=total)
+        except (*INFRASTRUCTURE, JobNotFound, InvalidTransition):
+            raise
+        except FathomError as exc:
+            self._abort(job.id, exc)
+            return Done(note=exc.code, failed=True)
+        logger.info("%s images were gathered.", total, extra={"action": "start_job"})
+        self.wake_workers()
+        return Done()
+
+    def _abort(self, job_id: str, error: FathomError) -> None:
+        logger.info(
+            "The job was refused: %s", error.message, extra={"action": "abort_job", "code": error.code}
+        )
+        failure = ImageFailure(code=error.code, message=error.message)
+        Controls(self.jobs, self.objects).abort(job_id, failure)
+
+    def _watched(self, job_id: str, check: Check) -> Check:
+        """Return a check that also raises once the job was canceled or deleted."""
+        looked_at = time.monotonic()
+
+        def look() -> None:
+            nonlocal looked_at
+            check()
+            if time.monotonic() - looked_at < _LOOK:
+                return
+            if self.jobs.get(job_id).state is not JobState.UPLOADING:
+                raise InvalidTransition
+            looked_at = time.monotonic()
+
+        return look
+
+    def _sweep(self, job_id: str) -> None:
+        """Delete what is needed no more: the archives of a job that has gone on, all of one that was deleted.
+
+        A job that the job store does not know need not have been deleted: the store may have lost it.
+        """
+        try:
+            if self.jobs.get(job_id).state is not JobState.UPLOADING:
+                self.objects.delete_prefix(layout.archives_prefix(job_id))
+        except JobNotFound:
+            if not self.objects.exists(layout.job_record(job_id)):
+                self.objects.delete_prefix(layout.job_prefix(job_id))

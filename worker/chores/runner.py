@@ -1,0 +1,151 @@
+"""Takes up chores that are due, one at a time, and sees to it that each is settled.
+
+A chore is held by a claim that is renewed while it is being done; if the worker dies, another takes it
+up. One that kills its worker, or fails for a reason nobody foresaw, is given up at the third time.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from shared.chores import Chore, ChoreKind, Chores
+from shared.errors import FathomError
+from shared.logs import log_context
+from worker.infrastructure import INFRASTRUCTURE
+from worker.supervisor import Rounds
+
+logger = logging.getLogger(__name__)
+
+#: Seconds that a claim lasts, and between its renewals.
+CLAIM, RENEWAL = 15.0, 5.0
+#: Seconds until a chore is taken up again that failed for the infrastructure, or unexpectedly.
+AWAY, FAULT = 5.0, 10.0
+#: Seconds until a chore is taken up again whose job is not recorded yet.
+UNRECORDED = 1.0
+#: Claims after which a chore is given up.
+MAX_CLAIMS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """The chore is done, or given up."""
+
+    note: str = ""
+    failed: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Later:
+    """The chore is due again in so many seconds; by default it sleeps until it is woken."""
+
+    seconds: float = math.inf
+    note: str = ""
+
+
+class ChoreInterrupted(Exception):
+    """The worker is stopping, or another one has the chore by now."""
+
+
+#: Raises ChoreInterrupted when a chore is to be left as it is; to be called now and then.
+Check = Callable[[], None]
+
+
+class ChoreHandler(Protocol):
+    """Does chores of one kind. Doing one twice does no harm."""
+
+    def do(self, chore: Chore, check: Check) -> Done | Later:
+        """Do a chore; raises what the stores raise when they are away."""
+
+    def give_up(self, chore: Chore) -> None:
+        """Tell whom it concerns that a chore cannot be done, for a reason nobody foresaw."""
+
+
+class ChoreRunner:
+    """Does the chores of certain kinds; any number of runners share them."""
+
+    def __init__(
+        self,
+        chores: Chores,
+        handlers: Mapping[ChoreKind, ChoreHandler],
+        *,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._chores = chores
+        self._handlers = handlers
+        self._stopping = stopping
+
+    def run_due(self) -> int:
+        """Do what is due, until nothing is; return how many chores were taken up."""
+        count = 0
+        while not self._stopping():
+            chore = self._chores.claim(tuple(self._handlers), seconds=CLAIM)
+            if chore is None:
+                break
+            with log_context(job=chore.job_id):
+                self._run(chore)
+            count += 1
+        return count
+
+    def _run(self, chore: Chore) -> None:
+        handler = self._handlers[chore.kind]
+        try:
+            if chore.claims > MAX_CLAIMS:
+                self._give_up(handler, chore)
+                return
+            with _Hold(self._chores, chore, self._stopping) as hold:
+                outcome = handler.do(chore, hold.check)
+            self._settle(chore, outcome)
+        except ChoreInterrupted:
+            self._chores.release(chore)
+        except INFRASTRUCTURE:
+            self._chores.release(chore, seconds=AWAY)
+            # Whoever called knows what to make of it.
+            raise
+        except Exception:
+            logger.exception("A chore failed unexpectedly.", extra={"action": "do_chore", "chore": chore.id})
+            self._chores.release(chore, seconds=FAULT * chore.claims, faulty=True)
+
+    def _settle(self, chore: Chore, outcome: Done | Later) -> None:
+        if isinstance(outcome, Done):
+            self._chores.finish(chore, note=outcome.note, failed=outcome.failed)
+        else:
+            self._chores.postpone(chore, seconds=outcome.seconds, note=outcome.note)
+
+    def _give_up(self, handler: ChoreHandler, chore: Chore) -> None:
+        logger.error("A chore was given up.", extra={"action": "give_up_chore", "chore": chore.id})
+        try:
+            handler.give_up(chore)
+        except FathomError as exc:
+            if isinstance(exc, INFRASTRUCTURE):
+                raise
+            logger.warning("It concerned nobody any more: %s", exc.message, extra={"action": "give_up_chore"})
+        self._chores.finish(chore, note=chore.note, failed=True)
+
+
+class _Hold:
+    """A claim that is renewed by a thread of its own while a chore is being done."""
+
+    def __init__(self, chores: Chores, chore: Chore, stopping: Callable[[], bool]) -> None:
+        self._chores = chores
+        self._chore = chore
+        self._stopping = stopping
+        self._lost = False
+        self._renewals = Rounds("renewing a chore", self._renew, seconds=RENEWAL)
+
+    def __enter__(self) -> _Hold:
+        self._renewals.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._renewals.stop()
+
+    def check(self) -> None:
+        if self._lost or self._stopping():
+            raise ChoreInterrupted
+
+    def _renew(self) -> None:
+        self._lost = not self._chores.renew(self._chore, seconds=CLAIM)

@@ -1,0 +1,171 @@
+"""Telling webhooks: one chore watches a job, another delivers each message.
+
+Every end of a job becomes one message, whose id says which end it is; it is tried for more than a day.
+Progress is told now and then, each time once: the next message says more.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from shared import layout
+from shared.chores import Chore, ChoreKind, Chores
+from shared.deliveries import (
+    Delivery,
+    DeliveryState,
+    Message,
+    Try,
+    delivery_of,
+    ended_message,
+    new_delivery,
+    progress_message,
+)
+from shared.errors import AddressRefused, JobNotFound
+from shared.jobs import Job, JobState, WebhookEvent
+from shared.ports import JobStore, ObjectStore
+from shared.signing import owner_secret, sign
+from worker.chores.runner import UNRECORDED, Check, Done, Later
+from worker.outbound import Outbound, OutboundFailed
+
+logger = logging.getLogger(__name__)
+
+#: Seconds between the tries of one message: 27 hours in all.
+RETRIES = (5.0, 300.0, 1800.0, 7200.0, 18_000.0, 36_000.0, 36_000.0)
+#: Seconds between messages of progress, and looks whether a job has come to its end at last.
+PROGRESS, ENDING = 10.0, 0.5
+#: Seconds that a receiver has for its answer.
+ANSWER = 15.0
+
+_GONE = 410
+_ENDING = (JobState.FINALIZING, JobState.CANCELING)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Messenger:
+    """Signs messages and sends them to the webhooks of their jobs."""
+
+    outbound: Outbound
+    secrets: Sequence[str]
+    clock: Callable[[], float] = time.time
+
+    def send(self, job: Job, message: Message) -> Try:
+        """Try once; returns how that went, whatever it was."""
+        if job.webhook is None:
+            raise ValueError("The job has no webhook.")
+        now, body = self.clock(), message.body.encode()
+        try:
+            status = self.outbound.post(job.webhook.url, body, self._headers(job, message.id, now, body))
+        except AddressRefused:
+            return Try(at=now, error="refused")
+        except OutboundFailed:
+            return Try(at=now, error="unreachable")
+        return Try(at=now, status=status)
+
+    def _headers(self, job: Job, message_id: str, now: float, body: bytes) -> Mapping[str, str]:
+        secrets = [owner_secret(secret, job.owner) for secret in self.secrets]
+        return {
+            "Content-Type": "application/json",
+            "Content-Length": str(len(body)),
+            "webhook-id": message_id,
+            "webhook-timestamp": str(int(now)),
+            "webhook-signature": sign(secrets, message_id, int(now), body),
+        }
+
+
+class NotifyWebhook:
+    """Handles chores of the kind `notify`: one for each job with a webhook, as long as the job is there."""
+
+    def __init__(self, jobs: JobStore, objects: ObjectStore, chores: Chores, messenger: Messenger) -> None:
+        self._jobs = jobs
+        self._objects = objects
+        self._chores = chores
+        self._messenger = messenger
+
+    def do(self, chore: Chore, check: Check) -> Done | Later:
+        try:
+            job = self._jobs.get(chore.job_id)
+        except JobNotFound:
+            # It may have been deleted, or not be recorded yet.
+            is_there = self._objects.exists(layout.job_record(chore.job_id))
+            return Later(seconds=UNRECORDED, note=chore.note) if is_there else Done(note=chore.note)
+        if job.webhook is None or _is_gone(self._chores, job.id):
+            return Later(note=chore.note)
+        if job.state in _ENDING:
+            return Later(seconds=ENDING, note=chore.note)
+        if job.state.ended:
+            return self._tell_end(job, chore)
+        return self._tell_progress(job, job.webhook.events, chore)
+
+    def give_up(self, chore: Chore) -> None:
+        """Let it rest; nobody else needs to know."""
+
+    def _tell_end(self, job: Job, chore: Chore) -> Later:
+        if job.webhook and WebhookEvent.ENDED in job.webhook.events and job.state is not JobState.EXPIRED:
+            message = ended_message(job)
+            self._chores.add(message.id, ChoreKind.DELIVER, job.id, payload=message.to_json())
+        return Later(note=chore.note)
+
+    def _tell_progress(self, job: Job, events: Sequence[WebhookEvent], chore: Chore) -> Later:
+        if WebhookEvent.PROGRESS not in events:
+            return Later(note=chore.note)
+        if job.state is not JobState.PROCESSING:
+            return Later(seconds=PROGRESS, note=chore.note)
+        message = progress_message(job, chore.attempts, self._messenger.clock())
+        attempt = self._messenger.send(job, message)
+        state = DeliveryState.DELIVERED if _is_success(attempt) else DeliveryState.FAILED
+        before = replace(delivery_of(chore) or new_delivery(message), id=message.id)
+        return Later(seconds=PROGRESS, note=before.tried(attempt, state).to_json())
+
+
+class DeliverMessage:
+    """Handles chores of the kind `deliver`."""
+
+    def __init__(self, jobs: JobStore, objects: ObjectStore, chores: Chores, messenger: Messenger) -> None:
+        self._jobs = jobs
+        self._objects = objects
+        self._chores = chores
+        self._messenger = messenger
+
+    def do(self, chore: Chore, check: Check) -> Done | Later:
+        message = Message.from_json(chore.payload)
+        before = delivery_of(chore) or new_delivery(message)
+        try:
+            job = self._jobs.get(chore.job_id)
+        except JobNotFound:
+            return Done(note=before.to_json(), failed=True)
+        if job.webhook is None or _is_gone(self._chores, job.id):
+            return self._end(job, replace(before, state=DeliveryState.FAILED))
+        attempt = self._messenger.send(job, message)
+        if _is_success(attempt):
+            return self._end(job, before.tried(attempt, DeliveryState.DELIVERED))
+        if attempt.status == _GONE or before.attempts >= len(RETRIES):
+            return self._end(job, before.tried(attempt, DeliveryState.FAILED))
+        seconds = RETRIES[before.attempts] * random.uniform(0.9, 1.1)
+        after = before.tried(attempt, DeliveryState.PENDING)
+        return Later(seconds=seconds, note=after.to_json())
+
+    def give_up(self, chore: Chore) -> None:
+        if (delivery := delivery_of(chore)) is not None:
+            self._end(self._jobs.get(chore.job_id), replace(delivery, state=DeliveryState.FAILED))
+
+    def _end(self, job: Job, delivery: Delivery) -> Done:
+        """Write down how a delivery ended, so that it is not begun again after a loss of Redis."""
+        data = delivery.to_json()
+        key = layout.delivery(job.id, delivery.id)
+        self._objects.put(key, data.encode(), content_type="application/json")
+        logger.info("A webhook was told, or not: %s.", delivery.state, extra={"action": "deliver_webhook"})
+        return Done(note=data, failed=delivery.state is DeliveryState.FAILED)
+
+
+def _is_gone(chores: Chores, job_id: str) -> bool:
+    """Return whether a job's webhook has answered that it is to be left alone."""
+    deliveries = filter(None, map(delivery_of, chores.list(job_id)))
+    return any(attempt.status == _GONE for delivery in deliveries for attempt in delivery.tries)
+
+
+def _is_success(attempt: Try) -> bool:
+    return attempt.status is not None and 200 <= attempt.status < 300

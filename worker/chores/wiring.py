@@ -1,0 +1,85 @@
+"""The chores of a worker, and the fetching of images from sources, put together from settings."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import TypeVar
+
+from shared.addresses import AllowedHosts
+from shared.archives import ArchiveLimits
+from shared.chores import ChoreKind
+from shared.object_store import S3ObjectStore
+from shared.ports import ObjectStore
+from shared.settings import Settings
+from worker.breaker import Breaker
+from worker.chores.expand import ExpandArchives
+from worker.chores.gathering import Gathering
+from worker.chores.listing import ListSources
+from worker.chores.runner import ChoreHandler, ChoreRunner
+from worker.chores.webhooks import ANSWER, DeliverMessage, Messenger, NotifyWebhook
+from worker.fetching import Fetcher
+from worker.outbound import Outbound
+from worker.wiring import Stores
+from worker.work import Pace
+
+T = TypeVar("T")
+
+#: Seconds between looks for chores.
+LOOK = 0.5
+#: Runners of one worker that gather images, and that tell webhooks: a long listing, or a receiver that is
+#: slow to answer, shall not keep all others waiting.
+_GATHERERS, _MESSENGERS = 2, 3
+
+
+def chore_runners(
+    settings: Settings, stores: Stores, wake_workers: Callable[[], object], stopping: Callable[[], bool]
+) -> list[ChoreRunner]:
+    """Return what does the chores in a worker's parent process, each to have a thread of its own."""
+    # A long listing cannot go on where it was cut short, so that single failures are made good below it.
+    patient = dataclasses.replace(stores, objects=S3ObjectStore.from_settings(settings))
+    gatherers = _gatherers(settings, patient, wake_workers)
+    messengers = _messengers(settings, patient)
+    handlers = [gatherers] * _GATHERERS + [messengers] * _MESSENGERS
+    return [ChoreRunner(stores.chores, each, stopping=stopping) for each in handlers]
+
+
+def image_fetcher(
+    settings: Settings, objects: ObjectStore, breaker: Breaker, stopping: Callable[[], bool]
+) -> Fetcher:
+    """Return what fetches the images of jobs in a child, from wherever the settings allow."""
+    patience = Pace(lease=settings.lease_seconds, image=settings.image_seconds).patience
+
+    def call_store(call: Callable[[], T], /) -> T:
+        return breaker.call(call, seconds=patience, give_up=stopping)
+
+    return Fetcher(
+        objects,
+        most_bytes=settings.max_image_bytes + 1,
+        outbound=Outbound(allowed=AllowedHosts.of(settings.source_hosts), seconds=settings.source_seconds),
+        buckets=settings.source_buckets,
+        call_store=call_store,
+        give_up=stopping,
+    )
+
+
+def _gatherers(
+    settings: Settings, stores: Stores, wake_workers: Callable[[], object]
+) -> dict[ChoreKind, ChoreHandler]:
+    objects = stores.objects
+    gathering = Gathering(jobs=stores.jobs, objects=objects, wake_workers=wake_workers)
+    return {
+        ChoreKind.EXPAND: ExpandArchives(gathering, objects, ArchiveLimits.from_settings(settings)),
+        ChoreKind.LIST: ListSources(
+            gathering, objects, buckets=settings.source_buckets, max_images=settings.max_job_images
+        ),
+    }
+
+
+def _messengers(settings: Settings, stores: Stores) -> dict[ChoreKind, ChoreHandler]:
+    outbound = Outbound(allowed=AllowedHosts.of(settings.source_hosts), seconds=ANSWER)
+    messenger = Messenger(outbound=outbound, secrets=settings.webhook_secrets)
+    return {
+        ChoreKind.NOTIFY: NotifyWebhook(stores.jobs, stores.objects, stores.chores, messenger),
+        ChoreKind.DELIVER: DeliverMessage(stores.jobs, stores.objects, stores.chores, messenger),
+    }
