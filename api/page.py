@@ -1,43 +1,176 @@
-"""The web page at `/`, and its two files; nothing of it comes from elsewhere."""
+"""The web page: one document for all its addresses, and its modules, styles and sample photos.
+
+Nothing of it comes from elsewhere. The files are read once, at the first request. The document
+names them below the hash of all of them together, so that browsers may keep them for ever and
+still never mix the modules of two versions.
+"""
 
 from __future__ import annotations
 
+import gzip
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from flask import Blueprint, Response, abort
+from flask import Blueprint, Response, abort, request
+
+from api import access
+from api.backend import backend
+from api.contract import Answer, Operation
+from shared.ports import ObjectStore
 
 blueprint = Blueprint("page", __name__)
 
 _FOLDER = Path(__file__).with_name("static")
+_DOCUMENT = "index.html"
 _TYPES = {
-    "index.html": "text/html; charset=utf-8",
-    "page.css": "text/css; charset=utf-8",
-    "page.js": "text/javascript; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".jpg": "image/jpeg",
+    ".png": "image/png",
 }
+_TEXTS = frozenset({".html", ".css", ".js", ".svg"})
 
-# Pictures are asked for through the API itself, so that no other address need be allowed.
-_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-)
+_FOREVER = "public, max-age=31536000, immutable"
+#: Kept, but asked for again each time: the answer is then 304.
+_CHECKED = "no-cache"
+
+#: Where the document names the version, and where it lists its modules for the browser to fetch at once.
+_VERSION_MARK = "{version}"
+_MODULES_MARK = "<!-- modules -->"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asset:
+    """A file of the page, as it is sent."""
+
+    content_type: str
+    body: bytes
+    etag: str
+    #: The body compressed; None where that gains nothing.
+    packed: bytes | None
 
 
 @blueprint.get("/")
-def index() -> Response:
-    """Send the page."""
-    return _send("index.html")
+@blueprint.get("/jobs")
+@blueprint.get("/jobs/<job_id>")
+@blueprint.get("/jobs/<job_id>/photos/<int:index>")
+@Operation(
+    tag="Page",
+    answers=(Answer(status=200, description="The page.", media=("text/html",)),),
+    problems=(404,),
+    needs_stores=False,
+)
+@access.public
+def document(**_: object) -> Response:
+    """Send the page; what it shows, its own script decides by the address."""
+    response = _send(assets()[_DOCUMENT], _CHECKED)
+    response.headers["Content-Security-Policy"] = policy(upload_origin(backend().objects))
+    response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
+    return response
 
 
-@blueprint.get("/static/<name>")
-def static(name: str) -> Response:
-    """Send a file of the page."""
-    if name not in _TYPES:
+@blueprint.get("/static/<version>/<path:name>")
+@Operation(
+    tag="Page",
+    answers=(
+        Answer(
+            status=200,
+            description="The file.",
+            media=("text/css", "text/javascript", "image/svg+xml", "image/jpeg", "image/png"),
+        ),
+        Answer(status=304, description="The file has not changed."),
+    ),
+    problems=(404,),
+    needs_stores=False,
+)
+@access.public
+def asset(version: str, name: str) -> Response:
+    """Send a file of the page. One asked for by another version's name is not kept."""
+    found = assets().get(name)
+    if found is None or name == _DOCUMENT:
         abort(404)
-    return _send(name)
+    return _send(found, _FOREVER if version == page_version() else _CHECKED)
 
 
-def _send(name: str) -> Response:
-    response = Response((_FOLDER / name).read_bytes(), content_type=_TYPES[name])
-    response.headers["Content-Security-Policy"] = _POLICY
-    response.headers["Cache-Control"] = "no-cache"
+def policy(storage: str | None) -> str:
+    """Return the Content-Security-Policy of the page.
+
+    Pictures are asked for through the API itself; `storage`, an origin, is where uploads go
+    if they do not go to the API.
+    """
+    connect = "'self'" if storage is None else f"'self' {storage}"
+    return (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+        f"connect-src {connect}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+        "require-trusted-types-for 'script'"
+    )
+
+
+def upload_origin(objects: ObjectStore) -> str | None:
+    """Return the origin that presigned uploads are sent to; None where they go through the API."""
+    # The store itself is asked: with some, the bucket is part of the host.
+    url = objects.presigned_put("origin")
+    if url is None:
+        return None
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+@cache
+def assets() -> Mapping[str, Asset]:
+    """Return the files of the page by their paths below the folder, with `/`."""
+    files = _read_files()
+    head = files[_DOCUMENT].decode().replace(_MODULES_MARK, _preloads(files))
+    files[_DOCUMENT] = head.replace(_VERSION_MARK, page_version()).encode()
+    return {name: _asset(name, body) for name, body in files.items()}
+
+
+@cache
+def page_version() -> str:
+    """Return the hash of all files of the page, in 16 hexadecimal digits."""
+    together = hashlib.sha256()
+    for name, body in sorted(_read_files().items()):
+        together.update(f"{name}\0{len(body)}\0".encode() + body)
+    return together.hexdigest()[:16]
+
+
+def _read_files() -> dict[str, bytes]:
+    paths = (path for path in _FOLDER.rglob("*") if path.suffix in _TYPES)
+    return {path.relative_to(_FOLDER).as_posix(): path.read_bytes() for path in paths}
+
+
+def _preloads(files: Mapping[str, bytes]) -> str:
+    """Return links to all modules: found only by their imports, they would come one after the other."""
+    modules = sorted(name for name in files if name.endswith(".js") and name != "boot.js")
+    links = (f'<link rel="modulepreload" href="/static/{_VERSION_MARK}/{name}">' for name in modules)
+    return "\n  ".join(links)
+
+
+def _asset(name: str, body: bytes) -> Asset:
+    suffix = Path(name).suffix
+    return Asset(
+        content_type=_TYPES[suffix],
+        body=body,
+        etag=hashlib.sha256(body).hexdigest()[:16],
+        # Without the time of day, every process sends the same bytes.
+        packed=gzip.compress(body, mtime=0) if suffix in _TEXTS else None,
+    )
+
+
+def _send(found: Asset, caching: str) -> Response:
+    packed = found.packed if request.accept_encodings["gzip"] > 0 else None
+    response = Response(found.body if packed is None else packed, content_type=found.content_type)
+    if packed is not None:
+        response.headers["Content-Encoding"] = "gzip"
+    response.headers["Vary"] = "Accept-Encoding"
+    response.headers["Cache-Control"] = caching
+    # Two encodings are two representations, and each needs a tag of its own (RFC 9110, 8.8.3).
+    response.set_etag(found.etag if packed is None else f"{found.etag}-gzip")
+    response.make_conditional(request)
     return response

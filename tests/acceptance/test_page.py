@@ -1,105 +1,355 @@
-"""The web page in a real browser."""
+"""An album through the page in a real browser: dropped, sent, watched, steered, fetched."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
+import io
+import re
+import zipfile
 from pathlib import Path
 
+import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Page, Route, expect
 
-from tests.acceptance.albums import plain_album
+from tests.acceptance.albums import jpeg, photo, plain_album
+from tests.acceptance.browsers import (
+    DONE_WITHIN,
+    OpenPage,
+    announce,
+    cells,
+    drop,
+    expect_state,
+    pick_folder,
+    submit,
+    wait_for_job,
+)
 from tests.acceptance.stacks import Stack
-from tests.conftest import skip_or_fail
 
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-sync",
-    "--disable-component-update",
-    "--no-first-run",
-]
-#: Milliseconds until a small job has been shown as done.
-DONE_WITHIN = 60_000
+pytest_plugins = ["tests.acceptance.browser_fixtures"]
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        skip_or_fail("There is no Chromium; `apt-get install chromium` brings one.")
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=chromium, headless=True, args=FLAGS)
-        yield launched
-        launched.close()
+def album(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of photos in folders, and what else lies around in folders."""
+    folder = plain_album(tmp_path_factory.mktemp("page") / "Summer", 12, size=(160, 120))
+    plain_album(folder / "deep" / "deeper", 4, size=(96, 64))
+    (folder / "notes.txt").write_text("no photo")
+    (folder / ".hidden.jpg").write_bytes(b"")
+    return folder
 
 
-@pytest.fixture
-def page(browser: Browser, stack: Stack) -> Iterator[Page]:
-    """The page, freshly opened. Any error in its console fails the test."""
-    opened = browser.new_page()
-    errors: list[str] = []
-    opened.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-    opened.on("pageerror", lambda error: errors.append(str(error)))
-    opened.goto(stack.api)
-    yield opened
-    opened.close()
+def stop_uploads(page: Page, *, after: int) -> None:
+    """Let so many photos through; all others never get anywhere."""
+    passed = 0
 
-    assert errors == []
+    def decide(route: Route) -> None:
+        nonlocal passed
+        if route.request.method != "PUT":
+            return route.continue_()
+        passed += 1
+        return route.continue_() if passed <= after else None
 
-
-@pytest.fixture
-def photos(tmp_path: Path) -> list[Path]:
-    """Three photos, and a text that says it is one."""
-    plain_album(tmp_path / "album", 3, size=(320, 240))
-    fraud = tmp_path / "album" / "not a photo.jpg"
-    fraud.write_text("a text")
-    return sorted((tmp_path / "album").iterdir())
+    page.route(re.compile("inputs|uploads"), decide)
 
 
-def submit(page: Page, photos: list[Path]) -> None:
-    page.set_input_files("#files", photos)
-    expect(page.locator("#chosen")).to_contain_text(f"{len(photos)} files")
-    page.get_by_role("button", name="Make depth maps").click()
+def test_dropped_photos_become_heatmaps_and_a_bad_one_is_explained(page: Page):
+    drop(page, [("a.jpg", jpeg(photo())), ("b.jpg", jpeg(photo())), ("fraud.jpg", b"a text")])
+
+    expect_state(page, "Done, some failed")
+    expect(cells(page, "succeeded").locator(".pair-depth[data-loaded]")).to_have_count(2)
+    expect(page.locator(".fact-done dd")).to_have_text("2 of 3")
+    expect(page.locator(".fact-failed dd")).to_have_text("1")
+    expect(cells(page, "failed")).to_contain_text("This is not a picture in a format that can be read.")
+    assert page.locator(".bar").first.get_attribute("aria-valuenow") == "100"
 
 
-def test_chosen_photos_become_heatmaps_and_a_bad_one_is_explained(page: Page, photos: list[Path]):
-    submit(page, photos)
+def test_a_folder_keeps_its_names_and_what_is_no_photo_stays_out(page: Page, stack: Stack, album: Path):
+    pick_folder(page, album)
+    job = wait_for_job(page)
 
-    expect(page.locator("#state")).to_contain_text("3 of 4, 1 failed", timeout=DONE_WITHIN)
-    expect(page.locator("#grid img")).to_have_count(3)
-    expect(page.locator("#weights")).to_contain_text("random weights")
-    expect(page.locator("#failures")).to_contain_text("not a photo.jpg: ")
-    for image in page.locator("#grid img").all():
-        image.scroll_into_view_if_needed()
-        expect(image).to_have_js_property("complete", True)
-        assert image.evaluate("image => image.naturalWidth") > 0
+    expect_state(page, "Done")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Summer")
+    images = httpx.get(f"{stack.api}/v1/jobs/{job}/images").json()["images"]
+    assert len(images) == 16
+    assert {image["name"] for image in images} >= {"Summer/0000.jpg", "Summer/deep/deeper/0003.jpg"}
 
 
-def test_a_reload_finds_the_job_again(page: Page, photos: list[Path]):
-    submit(page, photos)
-    page.wait_for_url("**/#job=*")
+def test_photos_are_shown_before_they_are_sent(page: Page, album: Path):
+    stop_uploads(page, after=0)
+    pick_folder(page, album)
+
+    expect(page.locator(".thumb-preview").first).to_be_visible()
+    expect(page.locator(".progress-line")).to_have_text("Sending photos")
+    assert (
+        page.locator(".thumb-preview").first.evaluate(
+            "canvas => new Set(canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data).size"
+        )
+        > 20
+    )
+
+
+def test_a_reload_in_the_middle_of_the_work_finds_it_again(page: Page, tmp_path: Path):
+    pick_folder(page, plain_album(tmp_path / "many", 60, size=(320, 240)))
+    expect(cells(page, "succeeded").first).to_be_attached(timeout=DONE_WITHIN)
 
     page.reload()
 
-    expect(page.locator("#grid img")).to_have_count(3, timeout=DONE_WITHIN)
+    expect_state(page, "Done")
+    expect(page.locator(".fact-done dd")).to_have_text("60 of 60")
 
 
-def test_the_zip_of_all_results_can_be_downloaded(page: Page, photos: list[Path]):
-    submit(page, photos)
-    expect(page.locator("#grid img")).to_have_count(3, timeout=DONE_WITHIN)
+def test_uploads_cut_off_by_a_reload_go_on_with_the_same_folder(page: Page, album: Path):
+    stop_uploads(page, after=5)
+    pick_folder(page, album)
+    job = wait_for_job(page)
+    expect(page.locator(".fact-done dd")).to_have_text("5 of 16")
+
+    page.reload()
+    page.unroute_all(behavior="ignoreErrors")
+    expect(page.locator(".dropzone-status")).to_have_text("11 photos have not arrived yet.")
+    with page.expect_request(lambda request: request.method == "PUT"):
+        pick_folder(page, album)
+
+    expect_state(page, "Done")
+    assert page.url.endswith(job)
+    expect(page.locator(".fact-done dd")).to_have_text("16 of 16")
+
+
+def test_other_photos_than_those_announced_are_not_sent(page: Page, stack: Stack, album: Path):
+    page.goto(f"/jobs/{announce(stack, ['Summer/0000.jpg', 'Summer/x.jpg'])}")
+
+    pick_folder(page, album)
+
+    expect(page.locator(".dropzone-status")).to_contain_text("0 were found, 2 are still missing")
+
+
+def test_sending_can_be_paused_and_goes_on(page: Page, album: Path):
+    stop_uploads(page, after=3)
+    pick_folder(page, album)
+    expect(page.locator(".fact-done dd")).to_have_text("3 of 16")
+
+    page.get_by_role("button", name="Pause sending").click()
+    expect(page.locator(".progress-line")).to_have_text("Sending is paused")
+    page.unroute_all(behavior="ignoreErrors")
+    page.get_by_role("button", name="Go on sending").click()
+
+    expect_state(page, "Done")
+
+
+def test_photos_go_through_the_api_where_the_store_cannot_be_reached(
+    open_page: OpenPage, stack: Stack, album: Path
+):
+    page = open_page(expected=["Failed to load resource"])
+    own = []
+    page.on("request", lambda request: own.append(request.url) if request.method == "PUT" else None)
+    page.route(
+        re.compile(re.escape(str(stack.info["s3"]["endpoint"]))),
+        lambda route: route.abort("connectionrefused"),
+    )
+
+    pick_folder(page, album)
+
+    expect_state(page, "Done")
+    assert sum(url.startswith(stack.api) for url in own) >= 16
+
+
+def test_what_happens_to_a_job_comes_as_a_stream_of_events(page: Page):
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+
+    drop(page, [("a.jpg", jpeg(photo())), ("b.jpg", jpeg(photo()))])
+    job = wait_for_job(page)
+    expect_state(page, "Done")
+
+    assert sum(url.endswith("/events") for url in asked) >= 1
+    # Once to begin with, once after the start; never again and again.
+    assert sum(url.endswith(f"/v1/jobs/{job}") for url in asked) <= 3
+
+
+def test_without_a_stream_of_events_the_page_asks_again_and_again(open_page: OpenPage):
+    page = open_page(expected=["503"])
+    page.route("**/events", lambda route: route.fulfill(status=503))
+
+    drop(page, [("a.jpg", jpeg(photo()))])
+
+    expect_state(page, "Done")
+
+
+def test_a_zip_is_unpacked(page: Page):
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as zipped:
+        zipped.writestr("in/a.jpg", jpeg(photo()))
+        zipped.writestr("in/b.jpg", jpeg(photo()))
+
+    drop(page, [("album.zip", archive.getvalue())])
+
+    expect_state(page, "Done")
+    expect(cells(page, "succeeded")).to_have_count(2)
+
+
+def test_the_samples_can_be_tried(page: Page):
+    page.get_by_role("button", name="Try it with sample photos").click()
+
+    expect(page.get_by_role("heading", level=1)).to_have_text("Sample photos")
+    expect_state(page, "Done")
+    expect(cells(page, "succeeded")).to_have_count(5)
+
+
+def test_options_go_with_the_job_and_are_remembered(page: Page, stack: Stack):
+    page.locator(".options summary").click()
+    page.get_by_label("Viridis").check()
+    page.get_by_label("Fine depth (16-bit PNG)").check()
+    page.get_by_label("All photos together").check()
+    page.reload()
+    drop(page, [("a.jpg", jpeg(photo()))])
+    job = wait_for_job(page)
+
+    options = httpx.get(f"{stack.api}/v1/jobs/{job}").json()["options"]
+
+    assert options["outputs"] == ["heatmap", "thumbnail", "depth16"]
+    assert (options["colormap"], options["normalize"]) == ("viridis", "job")
+
+
+def test_failed_photos_can_be_shown_alone_and_tried_again(page: Page, done_job: str):
+    page.goto(f"/jobs/{done_job}")
+    page.get_by_role("button", name=re.compile("^Failed")).click()
+    expect(page.locator(".cell")).to_have_count(1)
+    expect(page.locator(".cell")).to_contain_text("fraud.jpg")
+
+    with page.expect_response(re.compile("/retry$")) as answered:
+        page.get_by_role("button", name="Try failed photos again").click()
+
+    assert answered.value.status == 202
+    expect_state(page, "Done, some failed")
+
+
+def test_a_job_can_be_held_and_let_go(page: Page, tmp_path: Path):
+    pick_folder(page, plain_album(tmp_path / "held", 150, size=(480, 360)))
+
+    page.get_by_role("button", name="Pause", exact=True).click(timeout=DONE_WITHIN)
+    expect_state(page, "Paused")
+    page.get_by_role("button", name="Go on", exact=True).click()
+    expect(page.locator(".pill")).not_to_have_text("Paused")
+    page.get_by_role("button", name="Cancel", exact=True).click()
+    page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
+
+    expect_state(page, "Cancelled")
+
+
+def test_a_job_is_deleted_only_after_a_question(page: Page, stack: Stack):
+    job = submit(stack, [("a.jpg", jpeg(photo()))])
+    page.goto(f"/jobs/{job}")
+    page.get_by_role("button", name="Delete").click()
+    page.get_by_role("dialog").get_by_role("button", name="Go back").click()
+    assert httpx.get(f"{stack.api}/v1/jobs/{job}").status_code == 200
+
+    page.get_by_role("button", name="Delete").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+
+    page.wait_for_url("**/jobs")
+    assert httpx.get(f"{stack.api}/v1/jobs/{job}").status_code == 404
+
+
+def test_all_results_are_one_download(page: Page, done_job: str):
+    page.goto(f"/jobs/{done_job}")
 
     with page.expect_download() as started:
-        page.get_by_role("link", name="Download all as ZIP").click()
+        page.get_by_role("link", name="Download all (ZIP)").click()
 
-    assert started.value.path().read_bytes()[:2] == b"PK"
+    with zipfile.ZipFile(started.value.path()) as archive:
+        assert "album/first.png" in archive.namelist()
 
 
-def test_an_unknown_job_is_said_to_be_unknown(browser: Browser, stack: Stack):
-    page = browser.new_page()
-    page.goto(f"{stack.api}/#job={'a' * 26}")
+def test_five_thousand_photos_are_a_few_elements(page: Page, stack: Stack):
+    job = announce(stack, [f"IMG_{number:04}.jpg" for number in range(5000)], title="Large")
+    page.goto(f"/jobs/{job}")
+    expect(page.locator(".thumb-name").first).to_have_text("IMG_0000.jpg")
 
-    expect(page.get_by_role("alert")).to_contain_text("There is no such job")
-    page.close()
+    for place in (0.25, 0.5, 0.999):
+        page.evaluate("place => window.scrollTo(0, place * document.body.scrollHeight)", place)
+        expect(page.locator(".cell").last).to_contain_text("IMG_")
+        assert page.locator(".cell").count() < 120
+    expect(page.get_by_title("IMG_4999.jpg")).to_be_in_viewport()
+    last = page.locator('.cell[data-index="4999"]')
+
+    assert last.get_attribute("aria-posinset") == last.get_attribute("aria-setsize") == "5000"
+
+
+def test_five_thousand_files_do_not_hold_the_page_up(page: Page):
+    """They are announced at once, and only what is on the screen is looked into."""
+    page.route(
+        re.compile("inputs|uploads"),
+        lambda route: None if route.request.method == "PUT" else route.continue_(),
+    )
+    page.evaluate(
+        """() => {
+          window.longest = 0;
+          let before = performance.now();
+          const tick = (now) => { window.longest = Math.max(window.longest, now - before); before = now; requestAnimationFrame(tick); };
+          requestAnimationFrame(tick);
+          const read = Blob.prototype.arrayBuffer;
+          window.reads = 0;
+          const bitmap = window.createImageBitmap;
+          window.createImageBitmap = (...args) => { window.reads += 1; return bitmap(...args); };
+          const transfer = new DataTransfer();
+          for (let n = 0; n < 5000; n += 1) transfer.items.add(new File([`photo ${n}`], `${n}.jpg`, { type: 'image/jpeg' }));
+          document.querySelector('.dropzone').dispatchEvent(new DragEvent('drop', { dataTransfer: transfer, bubbles: true, cancelable: true }));
+        }"""
+    )
+
+    expect(page.locator(".fact-done dd")).to_have_text("0 of 5,000", timeout=DONE_WITHIN)
+    expect(page.locator(".thumb-name").first).to_have_text("0.jpg")
+    assert page.locator(".cell").count() < 120
+    assert page.evaluate("window.reads") < 120
+
+
+def test_the_list_of_jobs_is_shown_in_pages(page: Page, stack: Stack):
+    jobs = [announce(stack, ["a.jpg"], title=f"Number {number}") for number in range(26)]
+    page.goto("/jobs")
+    expect(page.locator(".job-link")).to_have_count(24)
+    expect(page.locator(".job-link").first).to_contain_text("Number 25")
+
+    page.get_by_role("button", name="Show older ones").click()
+
+    page.get_by_role("link", name=re.compile("Number 0 ")).click()
+    page.wait_for_url(f"**/jobs/{jobs[0]}")
+    page.go_back()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Jobs")
+
+
+def test_an_unknown_job_is_said_to_be_unknown(open_page: OpenPage):
+    page = open_page(f"/jobs/{'a' * 26}", expected=["404"])
+
+    expect(page.get_by_role("alert")).to_contain_text("There is no such job.")
+
+
+def test_the_key_is_asked_for_and_sent_from_then_on(open_page: OpenPage, done_job: str):
+    """Keys are in force for all or nobody, so here the browser stands in for a server that knows one."""
+    page = open_page(expected=["401"])
+    seen: list[str | None] = []
+
+    def guard(route: Route) -> None:
+        given = route.request.headers.get("authorization")
+        seen.append(given)
+        if given == "Bearer fathom_good":
+            route.continue_(
+                headers={key: value for key, value in route.request.headers.items() if key != "authorization"}
+            )
+        else:
+            code = "unauthenticated" if given is None else "invalid_key"
+            route.fulfill(status=401, json={"code": code, "detail": "No."})
+
+    page.route(re.compile(r"/v1/(session|jobs(\?|/\w+$|/\w+/images\?))"), guard)
+    page.goto("/jobs")
+    page.get_by_role("textbox", name="Key").fill("fathom_bad")
+    page.get_by_role("button", name="Use this key").click()
+    expect(page.get_by_role("alert")).to_have_text("This key is not valid, or no longer.")
+    page.get_by_role("textbox", name="Key").fill("fathom_good")
+    page.get_by_role("button", name="Use this key").click()
+
+    expect(page.locator(".job-link").first).to_be_visible()
+    page.reload()
+    expect(page.locator(".job-link").first).to_be_visible()
+    assert seen[-1] == "Bearer fathom_good"
+    page.get_by_role("button", name="Forget the API key").click()
+    assert page.evaluate("sessionStorage.length + localStorage.getItem('fathom.key')") == 0

@@ -1,52 +1,277 @@
 from __future__ import annotations
 
+import base64
+import gzip
+import json
 import re
+from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
+from werkzeug.test import TestResponse
 
-from tests.unit.api.conftest import Api
+from api.page import page_version, policy
+from shared.formats import SUFFIXES
+from shared.options import Colormap
+from tests.unit.api.conftest import Api, ApiFactory
+from worker.pipeline.colour import colour_table
 
 STATIC = Path(__file__).parents[3] / "api" / "static"
+MODULES = sorted(path.relative_to(STATIC).as_posix() for path in STATIC.rglob("*.js"))
+TEXTS = sorted(path for path in STATIC.rglob("*") if path.suffix in (".js", ".css", ".html", ".svg"))
+
+#: A text asked for by its name, a name with parts filled in, and names kept in a table.
+_NAMED = re.compile(r'\bt\(\s*"([^"]+)"')
+_TEMPLATE = re.compile(r"\b(?:t|has)\(\s*`([^`]+)`")
+_QUOTED = re.compile(r'"([a-z]+\.[a-z_]+)"')
 
 
-def test_the_page_is_at_the_root(api: Api) -> None:
-    response = api.get("/")
-
-    assert response.content_type == "text/html; charset=utf-8"
-    assert "<h1>" in response.text
+def source(name: str) -> str:
+    return (STATIC / name).read_text()
 
 
-@pytest.mark.parametrize(("name", "type_"), [("page.js", "text/javascript"), ("page.css", "text/css")])
-def test_the_files_of_the_page_are_served(api: Api, name: str, type_: str) -> None:
-    response = api.get(f"/static/{name}")
+@cache
+def texts(language: str) -> dict[str, str]:
+    """Return the texts of a language by their keys, plural forms as one string."""
+    entry = re.compile(r'^  (?:"([^"]+)"|(\w+)): (.+),$', re.MULTILINE)
+    return {quoted or plain: value for quoted, plain, value in entry.findall(source(f"i18n/{language}.js"))}
+
+
+def all_code() -> str:
+    return "\n".join(source(name) for name in MODULES if not name.startswith("i18n/"))
+
+
+# --- how it is served -------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/", "/jobs", f"/jobs/{'a' * 26}", f"/jobs/{'a' * 26}/photos/7"])
+def test_every_address_of_the_page_is_the_same_document(api: Api, path: str) -> None:
+    response = api.get(path)
 
     assert response.status_code == 200
-    assert response.content_type.startswith(type_)
+    assert response.content_type == "text/html; charset=utf-8"
+    assert response.data == api.get("/").data
 
 
-def test_the_page_runs_nothing_but_its_own_script(api: Api) -> None:
-    policy = api.get("/").headers["Content-Security-Policy"]
+@pytest.mark.parametrize("path", ["/jobs/", f"/jobs/{'a' * 26}/photos/first", "/elsewhere"])
+def test_other_addresses_are_not_the_page(api: Api, path: str) -> None:
+    assert api.get(path).status_code == 404
 
-    assert "default-src 'none'; script-src 'self';" in policy
-    assert "unsafe" not in policy
+
+def test_all_that_the_document_names_is_there_and_is_kept_for_ever(api: Api) -> None:
+    paths = re.findall(r'(?:href|src)="([^"]+)"', api.get("/").text)
+
+    assert len(paths) > len(MODULES)
+    for path in paths:
+        response = api.get(path)
+        assert (path, response.status_code) == (path, 200)
+        assert response.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+
+
+def test_files_of_another_version_are_served_but_not_kept(api: Api) -> None:
+    response = api.get("/static/0123456789abcdef/app.js")
+
+    assert response.status_code == 200
+    assert response.headers["Cache-Control"] == "no-cache"
+
+
+def test_the_document_itself_is_asked_for_again_each_time(api: Api) -> None:
+    first = api.get("/")
+    again = api.get("/", headers={"If-None-Match": first.headers["ETag"]})
+
+    assert first.headers["Cache-Control"] == "no-cache"
+    assert (again.status_code, again.data) == (304, b"")
+    assert "script-src 'self'" in again.headers["Content-Security-Policy"]
+
+
+def test_texts_are_compressed_for_those_who_take_it(api: Api) -> None:
+    path = f"/static/{page_version()}/app.js"
+    plain, packed = api.get(path), api.get(path, headers={"Accept-Encoding": "gzip"})
+
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert gzip.decompress(packed.data) == plain.data
+    assert packed.headers["ETag"] != plain.headers["ETag"]
+    assert "Accept-Encoding" in packed.headers["Vary"]
+
+
+def test_no_compression_is_sent_to_those_who_refuse_it(api: Api) -> None:
+    response = api.get(f"/static/{page_version()}/app.js", headers={"Accept-Encoding": "gzip;q=0"})
+
+    assert "Content-Encoding" not in response.headers
+
+
+def test_pictures_are_sent_as_they_are(api: Api) -> None:
+    response = api.get(f"/static/{page_version()}/samples/cat.jpg", headers={"Accept-Encoding": "gzip"})
+
+    assert response.content_type == "image/jpeg"
+    assert "Content-Encoding" not in response.headers
+    assert response.data[:2] == b"\xff\xd8"
+
+
+@pytest.mark.parametrize(
+    "name", ["../app.py", "%2e%2e/app.py", "..%2fapp.py", "none.js", "", "index.html", "../../shared/keys.py"]
+)
+def test_no_other_file_is_served(api: Api, name: str) -> None:
+    assert api.get(f"/static/{page_version()}/{name}").status_code == 404
+
+
+def test_the_page_needs_no_key(make_api: ApiFactory) -> None:
+    """It is the page that asks for the key."""
+    api = make_api(allow_anonymous=False)
+
+    assert api.get("/").status_code == 200
+    assert api.get(f"/static/{page_version()}/app.js").status_code == 200
+
+
+# --- what it may do ---------------------------------------------------------
+
+
+def directives(response: TestResponse) -> dict[str, str]:
+    parts = response.headers["Content-Security-Policy"].split("; ")
+    return {name: rest for name, _, rest in (part.partition(" ") for part in parts)}
+
+
+def test_the_page_runs_and_loads_nothing_but_its_own(api: Api) -> None:
+    allowed = directives(api.get("/"))
+
+    assert allowed["default-src"] == "'none'"
+    assert allowed["script-src"] == allowed["style-src"] == allowed["connect-src"] == "'self'"
+    assert allowed["img-src"] == "'self' blob: data:"
+    assert allowed["frame-ancestors"] == allowed["base-uri"] == allowed["form-action"] == "'none'"
+    assert allowed["require-trusted-types-for"] == "'script'"
+
+
+def test_the_page_may_send_photos_to_the_store_that_clients_reach(make_api: ApiFactory) -> None:
+    api = make_api(public_url="https://s3.example:9000/path")
+
+    assert directives(api.get("/"))["connect-src"] == "'self' https://s3.example:9000"
+
+
+def test_the_policy_allows_nothing_unsafe() -> None:
+    assert "unsafe" not in policy("https://s3.example")
+
+
+def test_the_document_holds_no_script_and_no_style_of_its_own() -> None:
+    assert not re.search(r"<script(?![^>]* src=)|\son\w+=|\sstyle=|<style", source("index.html"))
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
+def test_nothing_is_loaded_from_elsewhere(path: Path) -> None:
+    text = path.read_text().replace('"http://www.w3.org/2000/svg"', "")
+
+    assert not re.search(r"https?:|src=\"//|@import|url\(", text)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_no_module_makes_markup_or_code_out_of_text(name: str) -> None:
     assert not re.search(
-        r"<script(?![^>]* src=)|\son\w+=|\sstyle=|<style", (STATIC / "index.html").read_text()
+        r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function", source(name)
     )
 
 
-@pytest.mark.parametrize("name", ["index.html", "page.js", "page.css"])
-def test_the_page_loads_nothing_from_elsewhere(name: str) -> None:
-    assert not re.search(r"https?:|src=\"//|@import|innerHTML", (STATIC / name).read_text())
+@pytest.mark.parametrize("name", MODULES)
+def test_every_module_that_is_imported_exists(name: str) -> None:
+    folder = (STATIC / name).parent
+    for path in re.findall(r'from "(\.[^"]+)"', source(name)):
+        assert (folder / path).is_file(), path
 
 
-@pytest.mark.parametrize("name", ["../app.py", "%2e%2e/app.py", "..%2fapp.py", "none.js", ""])
-def test_no_other_file_is_served(api: Api, name: str) -> None:
-    assert api.get(f"/static/{name}").status_code == 404
+@pytest.mark.parametrize("name", [name for name in MODULES if name not in ("app.js", "boot.js")])
+def test_every_module_is_imported_by_another(name: str) -> None:
+    imported = {
+        ((STATIC / each).parent / path).resolve()
+        for each in MODULES
+        for path in re.findall(r'from "(\.[^"]+)"', source(each))
+    }
+
+    assert (STATIC / name).resolve() in imported
 
 
-def test_every_id_the_script_asks_for_is_on_the_page() -> None:
-    wanted = set(re.findall(r'\$\("([\w-]+)"\)', (STATIC / "page.js").read_text()))
+# --- what it says -----------------------------------------------------------
 
-    assert wanted <= set(re.findall(r'id="([\w-]+)"', (STATIC / "index.html").read_text()))
-    assert len(wanted) > 10
+
+def test_both_languages_say_the_same_things() -> None:
+    assert texts("en").keys() == texts("zh").keys()
+    assert len(texts("en")) > 150
+
+
+def test_both_languages_fill_in_the_same_values() -> None:
+    values = {
+        language: {key: set(re.findall(r"\{(\w+)\}", text)) for key, text in texts(language).items()}
+        for language in ("en", "zh")
+    }
+
+    assert values["zh"] == values["en"]
+
+
+def test_chinese_is_chinese() -> None:
+    latin_only = {key for key, value in texts("zh").items() if not re.search(r"[\u4e00-\u9fff]", value)}
+
+    assert latin_only == {"count", "facts.of", "facts.of_bytes", "jobs.count", "output.other", "photo.size"}
+
+
+def test_every_text_that_is_asked_for_by_name_exists() -> None:
+    assert set(_NAMED.findall(all_code())) <= texts("en").keys()
+
+
+def test_every_text_is_asked_for() -> None:
+    code = all_code()
+    templates = [re.sub(r"\\\$\\\{.*?\\\}", ".+", re.escape(found)) for found in _TEMPLATE.findall(code)]
+    named = set(_NAMED.findall(code)) | set(_QUOTED.findall(code))
+
+    unused = {
+        key
+        for key in texts("en")
+        if key not in named and not any(re.fullmatch(one, key) for one in templates)
+    }
+
+    assert unused == {"language.name"} - named
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if not name.startswith("i18n/")])
+def test_no_module_holds_sentences_of_its_own(name: str) -> None:
+    """Whatever a person reads comes from the languages; only errors for programmers are written where they are."""
+    lines = [
+        line
+        for line in re.sub(r"/\*.*?\*/", "", source(name), flags=re.DOTALL).splitlines()
+        if not re.search(r"throw |Error\(", line)
+    ]
+    strings = re.findall(r'["`]([^"`]*)["`]', "\n".join(re.sub(r"(^|\s)//.*", "", line) for line in lines))
+
+    assert [text for text in strings if re.match(r"[A-Z][a-z]*,? \w", text)] == []
+
+
+def test_every_reason_of_a_failed_photo_has_words() -> None:
+    from shared import errors
+
+    codes = {each.code for each in _below(errors.ImageError)}
+
+    assert {f"reason.{code}" for code in codes} - texts("en").keys() <= {"reason.image_error"}
+
+
+def _below(kind: type) -> set[type]:
+    return {kind}.union(*map(_below, kind.__subclasses__()))
+
+
+# --- what it shares with the other rooms ------------------------------------
+
+
+def test_the_page_takes_for_photos_what_the_album_reader_does() -> None:
+    found = re.search(r"const PHOTO = /(.+)/i;", source("uploads/collect.js"))
+    assert found is not None
+    pattern = re.compile(found[1], re.IGNORECASE)
+
+    assert all(pattern.search(f"a{suffix}") for suffix in SUFFIXES)
+    assert not any(pattern.search(name) for name in ("a.txt", "a.zip", "a.jpgx", "jpg"))
+
+
+@pytest.mark.parametrize("name", ["inferno", "magma", "viridis", "turbo"])
+def test_colours_are_those_of_the_workers(name: str) -> None:
+    found = re.search(rf"  {name}: \[(.*?)\]", source("viewer/colormaps.js"), re.DOTALL)
+    assert found is not None
+    table = np.frombuffer(
+        base64.b64decode("".join(json.loads(f"[{found[1].rstrip().rstrip(',')}]"))), np.uint8
+    )
+
+    np.testing.assert_array_equal(table.reshape(256, 3), colour_table(Colormap(name)))

@@ -1,0 +1,49 @@
+// Elements without markup in strings: nothing here can be made to run what a file name holds.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/**
+ * Make an element. Properties named `on...` are listeners, `data` and `style` are objects, `class` is
+ * the class, everything else an attribute: `true` sets it empty, `false` and `null` leave it out.
+ */
+export function el(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) set(element, name, value);
+  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  return element;
+}
+
+/** Make an icon from the path of a 24 x 24 drawing; it says nothing to screen readers. */
+export function icon(path) {
+  const svg = document.createElementNS(SVG, "svg");
+  const line = document.createElementNS(SVG, "path");
+  line.setAttribute("d", path);
+  for (const [name, value] of [["viewBox", "0 0 24 24"], ["class", "icon"], ["aria-hidden", "true"]]) {
+    svg.setAttribute(name, value);
+  }
+  svg.append(line);
+  return svg;
+}
+
+/** A file's name, kept from turning the text around it if it is written from right to left. */
+export function nameOf(text) {
+  return el("bdi", {}, text);
+}
+
+/** Write a text only where it changed, so that screen readers are not told the same again. */
+export function say(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+export function toggle(element, shown) {
+  if (element.hidden === shown) element.hidden = !shown;
+}
+
+function set(element, name, value) {
+  if (value === null || value === undefined || value === false) return;
+  if (name === "class") element.className = value;
+  else if (name === "data") Object.assign(element.dataset, value);
+  else if (name === "style") for (const [key, text] of Object.entries(value)) element.style.setProperty(key, text);
+  else if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+  else element.setAttribute(name, value === true ? "" : value);
+}

@@ -1,0 +1,193 @@
+// One job as the views know it: the job, its images as far as they were looked at, and what changes.
+
+import { Problem, ask, paths } from "../api.js";
+import { Live } from "./live.js";
+import { isSettled } from "./states.js";
+
+/** Images asked for at a time. */
+const PAGE = 200;
+/** Milliseconds in which changes are gathered before they are asked about. */
+const GATHER = 400;
+const KEPT = 4;
+
+const models = new Map();
+
+/** Return the model of a job; the last few are kept, so that going back shows everything at once. */
+export function jobModel(id) {
+  const model = models.get(id) ?? new JobModel(id);
+  models.delete(id);
+  models.set(id, model);
+  for (const [old, candidate] of models) {
+    if (models.size <= KEPT) break;
+    if (!candidate.live) models.delete(old);
+  }
+  return model;
+}
+
+/**
+ * Tells listeners of `job` (the job changed), `images` (some images did) and `error` (see `error`).
+ */
+class JobModel extends EventTarget {
+  constructor(id) {
+    super();
+    this.id = id;
+    this.job = null;
+    this.error = null;
+    this.live = null;
+    this.watchers = 0;
+    this.pages = new Map();
+    this.wanted = [0, 0];
+    this.asking = new Set();
+    this.stale = new Set();
+    this.gathering = null;
+    this.failures = [];
+    this.failuresCursor = "0";
+  }
+
+  get total() {
+    return this.job?.counts.total ?? 0;
+  }
+
+  has(output) {
+    return this.job?.options.outputs.includes(output) ?? false;
+  }
+
+  /** Follow the job; the function returned stops it. */
+  watch() {
+    this.watchers += 1;
+    this.live ??= new Live(this.id, {
+      onJob: (job) => this.#takeJob(job),
+      onImage: (change) => this.#takeImage(change),
+      onReset: () => this.#doubt(),
+      onError: (error) => this.#takeError(error),
+    });
+    return () => {
+      this.watchers -= 1;
+      if (this.watchers > 0) return;
+      this.live.close();
+      this.live = null;
+    };
+  }
+
+  /** Return an image, or undefined if it was not fetched yet. */
+  image(index) {
+    return this.pages.get(Math.floor(index / PAGE))?.[index % PAGE];
+  }
+
+  /** Fetch images `first` to `last` where that was not done, and keep them up to date. */
+  want(first, last) {
+    this.wanted = [first, last];
+    for (const page of this.#wantedPages()) {
+      if (!this.pages.has(page) || this.stale.has(page)) this.#fetchPage(page);
+    }
+  }
+
+  /** Return image `index` as soon as it is known. */
+  async imageAt(index) {
+    if (!this.image(index)) await this.#fetchPage(Math.floor(index / PAGE));
+    return this.image(index);
+  }
+
+  /** Fetch the next failed images; all of them are in `failures` once `failuresCursor` is null. */
+  async moreFailures() {
+    const cursor = this.failuresCursor;
+    if (cursor === null || this.asking.has("failures")) return;
+    this.asking.add("failures");
+    try {
+      const page = await ask(paths.images(this.id, { state: "failed", cursor, limit: PAGE }));
+      if (this.failuresCursor !== cursor) return;
+      this.failures.push(...page.images);
+      this.failuresCursor = page.next_cursor;
+      this.#tell("images");
+    } catch (error) {
+      this.#takeError(error);
+    } finally {
+      this.asking.delete("failures");
+    }
+  }
+
+  /** Do something to the job: pause, resume, cancel, retry, start. */
+  async control(verb) {
+    const job = await ask(paths.verb(this.id, verb), { method: "POST" });
+    if (verb === "retry") this.pages.clear();
+    this.#takeJob(job);
+    this.live?.refresh();
+  }
+
+  async remove() {
+    await ask(paths.job(this.id), { method: "DELETE" });
+    this.live?.close();
+    models.delete(this.id);
+  }
+
+  #takeJob(job) {
+    if (this.job?.counts.failed !== job.counts.failed) this.#forgetFailures();
+    this.job = job;
+    this.#tell("job");
+  }
+
+  #takeImage({ index, state }) {
+    const image = this.image(index);
+    if (!image || image.state === state) return;
+    image.state = state;
+    // The reason of a failure is with the image itself.
+    if (state === "failed" || state === "succeeded") this.#suspect(Math.floor(index / PAGE));
+    this.#tell("images");
+  }
+
+  #takeError(error) {
+    if (this.error === error) return;
+    this.error = error;
+    this.#tell("error");
+  }
+
+  #forgetFailures() {
+    this.failures = [];
+    this.failuresCursor = "0";
+  }
+
+  /** Ask anew about all images that may have changed. */
+  #doubt() {
+    for (const [page, images] of this.pages) {
+      if (!images.every(isSettled)) this.#suspect(page);
+    }
+  }
+
+  #suspect(page) {
+    this.stale.add(page);
+    this.gathering ??= setTimeout(() => {
+      this.gathering = null;
+      this.want(...this.wanted);
+    }, GATHER);
+  }
+
+  #wantedPages() {
+    const [first, last] = this.wanted;
+    const pages = [];
+    for (let page = Math.floor(first / PAGE); page * PAGE < last; page += 1) pages.push(page);
+    return pages;
+  }
+
+  async #fetchPage(page) {
+    if (this.asking.has(page)) return;
+    this.asking.add(page);
+    this.stale.delete(page);
+    try {
+      const { images } = await ask(paths.images(this.id, { cursor: page * PAGE, limit: PAGE }));
+      this.pages.set(page, images);
+      // Something may have happened to its images while they were on their way.
+      if (this.stale.has(page)) this.#suspect(page);
+      this.#tell("images");
+    } catch (error) {
+      // What was refused will be refused again; all else is asked for when the job is next heard of.
+      if (!(error instanceof Problem && error.status === 404)) this.stale.add(page);
+      this.#takeError(error);
+    } finally {
+      this.asking.delete(page);
+    }
+  }
+
+  #tell(what) {
+    this.dispatchEvent(new Event(what));
+  }
+}

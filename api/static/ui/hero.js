@@ -1,0 +1,44 @@
+// What Fathom does, shown with one photo: it and its depth, and a line between them.
+
+import { el } from "../dom.js";
+import { t } from "../i18n/index.js";
+import { drawHeatmap } from "../viewer/heatmap.js";
+import { depthOfHeatmap } from "../viewer/depth.js";
+import { prefersStillness } from "../viewer/motion.js";
+import { makeSlider } from "../viewer/slider.js";
+
+/** Milliseconds of the first sweep of the line. */
+const SWEEP = 2600;
+
+/** Make the picture; `close` ends its movement. */
+export function makeHero() {
+  const photo = el("img", { class: "hero-photo", src: urlOf("astronaut.jpg"), alt: t("home.hero_photo"), width: "512", height: "512" });
+  const depth = el("canvas", { class: "hero-depth", width: "256", height: "256", role: "img", "aria-label": t("home.hero_depth") });
+  const slider = makeSlider(photo, depth, { start: prefersStillness() ? 50 : 100 });
+  const element = el("figure", { class: "hero" }, slider.element,
+    el("figcaption", {}, el("span", {}, t("home.hero_left")), el("span", {}, t("home.hero_right"))));
+  let frame = null;
+  const stop = () => cancelAnimationFrame(frame);
+  for (const kind of ["pointerdown", "keydown"]) slider.element.addEventListener(kind, stop, { capture: true });
+  depthOfHeatmap(urlOf("astronaut.depth.png")).then((found) => {
+    drawHeatmap(depth, found, "inferno", false);
+    if (!prefersStillness()) sweep();
+  });
+
+  const sweep = () => {
+    const began = performance.now();
+    const step = (now) => {
+      const share = Math.min(1, (now - began) / SWEEP);
+      // To the left end and back to the middle, slowing down.
+      const eased = 1 - (1 - share) ** 3;
+      slider.moveTo(eased < 0.6 ? 100 - 160 * eased : 4 + 115 * (eased - 0.6));
+      if (share < 1) frame = requestAnimationFrame(step);
+    };
+    frame = requestAnimationFrame(step);
+  };
+  return { element, close: stop };
+}
+
+function urlOf(name) {
+  return new URL(`../samples/${name}`, import.meta.url).href;
+}

@@ -1,0 +1,41 @@
+// The question for an API key.
+
+import { el, say, toggle } from "../dom.js";
+import { t } from "../i18n/index.js";
+import { openDialog } from "./dialog.js";
+import { textOfCode } from "./errors.js";
+
+/**
+ * Ask for a key. `tryKey(text, kept)` resolves to null if it is good, else to the code of what is wrong,
+ * and the question stays. Resolves to true, or to null if it was given up.
+ */
+export function askForKey(tryKey) {
+  return openDialog(t("key.title"), (close) => {
+    const field = el("input", {
+      id: "api-key", type: "password", autocomplete: "current-password", required: true, spellcheck: "false",
+      "aria-describedby": "api-key-problem", autofocus: true,
+    });
+    const kept = el("input", { id: "keep-key", type: "checkbox" });
+    const problem = el("p", { id: "api-key-problem", class: "problem", role: "alert", hidden: true });
+    const button = el("button", { class: "button primary" }, t("key.use"));
+    const submit = async (event) => {
+      event.preventDefault();
+      button.disabled = true;
+      const code = await tryKey(field.value.trim(), kept.checked);
+      button.disabled = false;
+      if (code === null) return close(true);
+      say(problem, textOfCode(code));
+      toggle(problem, true);
+      field.select();
+    };
+    return [
+      el("p", {}, t("key.text")),
+      el("form", { class: "stack", onsubmit: submit },
+        el("label", { class: "field", for: "api-key" }, t("key.label"), field),
+        problem,
+        el("label", { class: "check", for: "keep-key" }, kept, t("key.keep")),
+        el("div", { class: "dialog-actions" },
+          el("button", { type: "button", class: "button", onclick: () => close(null) }, t("dialog.cancel")), button)),
+    ];
+  });
+}

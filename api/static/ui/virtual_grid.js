@@ -1,0 +1,151 @@
+// A grid of any number of cells of which only those near the screen exist.
+
+import { el } from "../dom.js";
+
+/** Rows kept above and below the screen. */
+const MARGIN = 2;
+
+/**
+ * Show cells at least `minWidth(count)` pixels wide, `ratio` of height to width plus `extra` pixels. `make(index)` returns
+ * `{element, update, close}`; its element holds one link, which gets the focus as arrow keys go from cell to cell.
+ * `onRange(first, last)` hears which cells exist.
+ */
+export class VirtualGrid {
+  constructor({ label, hint, minWidth, ratio, extra, gap, make, onRange }) {
+    this.shape = { minWidth, ratio, extra, gap };
+    this.make = make;
+    this.onRange = onRange;
+    this.count = 0;
+    this.current = 0;
+    this.cells = new Map();
+    this.element = el("ul", { class: "grid", role: "list", "aria-label": label, "aria-describedby": hint });
+    this.element.addEventListener("keydown", (event) => this.#move(event));
+    this.element.addEventListener("focusin", (event) => this.#remember(event.target));
+    this.layout = () => this.#layout();
+    this.soon = () => { this.frame ??= requestAnimationFrame(this.layout); };
+    window.addEventListener("scroll", this.soon, { passive: true });
+    this.resizing = new ResizeObserver(this.layout);
+    this.resizing.observe(this.element);
+  }
+
+  /** Show so many cells; `anew` makes them all again, for they stand for something else now. */
+  show(count, { anew = false } = {}) {
+    if (anew) for (const index of [...this.cells.keys()]) this.#drop(index);
+    this.count = count;
+    this.current = Math.min(this.current, Math.max(0, count - 1));
+    this.#layout();
+  }
+
+  /** Let all cells that exist look at what they show. */
+  update() {
+    for (const cell of this.cells.values()) cell.update();
+  }
+
+  close() {
+    cancelAnimationFrame(this.frame);
+    window.removeEventListener("scroll", this.soon);
+    this.resizing.disconnect();
+    for (const index of [...this.cells.keys()]) this.#drop(index);
+  }
+
+  #layout() {
+    this.frame = null;
+    const width = this.element.clientWidth;
+    if (width === 0) return;
+    const { ratio, extra, gap } = this.shape;
+    const minWidth = this.shape.minWidth(this.count);
+    // A phone shows two beside each other.
+    this.columns = Math.max(2, Math.floor((width + gap) / (minWidth + gap)));
+    this.cellWidth = (width - gap * (this.columns - 1)) / this.columns;
+    this.rowHeight = this.cellWidth * ratio + extra + gap;
+    this.element.style.setProperty("height", `${Math.max(0, Math.ceil(this.count / this.columns) * this.rowHeight - gap)}px`);
+    this.#fill();
+  }
+
+  #fill() {
+    const top = -this.element.getBoundingClientRect().top;
+    const firstRow = Math.max(0, Math.floor(top / this.rowHeight) - MARGIN);
+    const lastRow = Math.ceil((top + window.innerHeight) / this.rowHeight) + MARGIN;
+    const first = Math.min(this.count, firstRow * this.columns);
+    const last = Math.max(first, Math.min(this.count, lastRow * this.columns));
+    const focused = this.#focused();
+    for (const index of [...this.cells.keys()]) {
+      if ((index < first || index >= last) && index !== focused) this.#drop(index);
+    }
+    for (let index = first; index < last; index += 1) this.#place(index);
+    if (focused !== null && focused < this.count) this.#place(focused);
+    this.#keepOneStop(first, last);
+    this.onRange(first, last);
+  }
+
+  #place(index) {
+    if (!this.cells.has(index)) {
+      const cell = this.make(index);
+      cell.element.dataset.index = index;
+      cell.element.setAttribute("aria-posinset", String(index + 1));
+      this.cells.set(index, cell);
+      // In the order of the numbers, which is the order in which they are read.
+      const next = [...this.element.children].find((other) => Number(other.dataset.index) > index);
+      this.element.insertBefore(cell.element, next ?? null);
+    }
+    const { element } = this.cells.get(index);
+    const [column, row] = [index % this.columns, Math.floor(index / this.columns)];
+    element.setAttribute("aria-setsize", String(this.count));
+    element.style.setProperty("width", `${this.cellWidth}px`);
+    element.style.setProperty("height", `${this.rowHeight - this.shape.gap}px`);
+    element.style.setProperty("transform", `translate(${column * (this.cellWidth + this.shape.gap)}px, ${row * this.rowHeight}px)`);
+  }
+
+  #drop(index) {
+    const cell = this.cells.get(index);
+    this.cells.delete(index);
+    cell.close();
+    cell.element.remove();
+  }
+
+  /** The Tab key stops at one cell, that which had the focus last, and goes on behind the grid. */
+  #keepOneStop(first, last) {
+    const stop = this.cells.has(this.current) ? this.current : first;
+    for (const [index, { element }] of this.cells) element.querySelector("a")?.setAttribute("tabindex", index === stop && last > first ? "0" : "-1");
+  }
+
+  #focused() {
+    const cell = document.activeElement?.closest?.("[data-index]");
+    return cell && this.element.contains(cell) ? Number(cell.dataset.index) : null;
+  }
+
+  #remember(target) {
+    const index = Number(target.closest("[data-index]")?.dataset.index);
+    if (Number.isNaN(index) || index === this.current) return;
+    this.current = index;
+    this.#fill();
+  }
+
+  #move(event) {
+    const target = this.#target(event);
+    if (target === null || event.altKey || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    this.current = Math.max(0, Math.min(this.count - 1, target));
+    this.#scrollTo(this.current);
+    this.#place(this.current);
+    this.cells.get(this.current).element.querySelector("a").focus({ preventScroll: true });
+  }
+
+  #target({ key }) {
+    const rows = Math.max(1, Math.floor(window.innerHeight / this.rowHeight) - 1);
+    const steps = {
+      ArrowRight: 1, ArrowLeft: -1, ArrowDown: this.columns, ArrowUp: -this.columns,
+      PageDown: rows * this.columns, PageUp: -rows * this.columns,
+    };
+    if (key === "Home") return 0;
+    if (key === "End") return this.count - 1;
+    return key in steps ? this.current + steps[key] : null;
+  }
+
+  #scrollTo(index) {
+    const top = this.element.getBoundingClientRect().top + Math.floor(index / this.columns) * this.rowHeight;
+    const [above, below] = [80, window.innerHeight - this.rowHeight];
+    if (top < above) window.scrollBy(0, top - above);
+    else if (top > below) window.scrollBy(0, top - below);
+  }
+}

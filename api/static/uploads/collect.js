@@ -1,0 +1,81 @@
+// Photos out of what a person drops or picks: files, folders in folders, ZIP archives.
+
+/** Suffixes of files that their owner takes for a photo Fathom reads (shared/formats.py has the same). */
+const PHOTO = /\.(jpe?g|jpe|jfif|mpo|a?png|webp|tiff?|bmp|dib|gif|hei[cf]|hif|avif)$/i;
+const ZIP = /\.zip$/i;
+/** Entries of a folder looked at together. */
+const TOGETHER = 64;
+const ORDER = new Intl.Collator(undefined, { numeric: true });
+
+/** What was found: `photos` are `{file, name}`, the name with its folders; `archives` are ZIP files. */
+export class Harvest {
+  constructor() {
+    this.photos = [];
+    this.archives = [];
+  }
+
+  /** Take a file if it is a photo; one chosen by itself always, for its owner wants to hear of it. */
+  add(file, name) {
+    const hidden = name.split("/").some((part) => part.startsWith(".") || part === "__MACOSX");
+    const alone = !name.includes("/");
+    if (alone && ZIP.test(name)) this.archives.push(file);
+    else if (!hidden && (alone || PHOTO.test(name) || file.type.startsWith("image/"))) this.photos.push({ file, name });
+  }
+
+  /** Put the photos in the order in which people count: 9 comes before 10. */
+  sort() {
+    this.photos.sort((a, b) => ORDER.compare(a.name, b.name));
+    return this;
+  }
+}
+
+/** Return what was picked with an `<input type="file">`. */
+export function fromInput(input) {
+  const harvest = new Harvest();
+  for (const file of input.files) harvest.add(file, file.webkitRelativePath || file.name);
+  input.value = "";
+  return harvest.sort();
+}
+
+/** Return what was dropped; `onProgress` gets the number of photos found so far. */
+export async function fromDrop(transfer, onProgress = () => {}) {
+  const harvest = new Harvest();
+  // Both must be taken before the first await: the list is emptied when the event ends.
+  const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
+  const files = [...transfer.files];
+  if (entries.length === 0) {
+    for (const file of files) harvest.add(file, file.name);
+    return harvest.sort();
+  }
+  await walkAll(entries, harvest, onProgress);
+  return harvest.sort();
+}
+
+/** Return the folder that all photos lie in, or null. */
+export function commonFolder(photos) {
+  const first = photos[0]?.name.split("/") ?? [];
+  const folder = first.length > 1 ? first[0] : null;
+  return folder !== null && photos.every(({ name }) => name.startsWith(`${folder}/`)) ? folder : null;
+}
+
+async function walkAll(entries, harvest, onProgress) {
+  for (let at = 0; at < entries.length; at += TOGETHER) {
+    await Promise.all(entries.slice(at, at + TOGETHER).map((entry) => walk(entry, harvest, onProgress)));
+    onProgress(harvest.photos.length);
+  }
+}
+
+async function walk(entry, harvest, onProgress) {
+  if (entry.isFile) {
+    const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
+    harvest.add(file, entry.fullPath.replace(/^\//, ""));
+    return;
+  }
+  const reader = entry.createReader();
+  // A reader gives a folder in pieces; an empty one is the end.
+  for (;;) {
+    const piece = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
+    if (piece.length === 0) return;
+    await walkAll(piece, harvest, onProgress);
+  }
+}

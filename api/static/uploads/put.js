@@ -1,0 +1,65 @@
+// One file on its way. Only XMLHttpRequest tells how much of a body has left.
+
+import { keyHeader } from "../session.js";
+
+/** Milliseconds without a byte sent after which a connection is given up. */
+const SILENCE = 60_000;
+/** Milliseconds that the server may take to answer once it has everything. */
+const ANSWER = 600_000;
+
+/** Why a file did not arrive; `status` is 0 if there was no answer at all. */
+class NotStored extends Error {
+  constructor(status, body) {
+    super(body?.detail ?? `HTTP ${status}`);
+    this.status = status;
+    this.code = body?.code ?? "not_stored";
+    // Trying the same again may help.
+    this.passing = status === 0 || status === 429 || status >= 500;
+  }
+}
+
+/** True for an address of the API itself, false for one of the object store. */
+export function isOwn(url) {
+  return new URL(url, location.href).origin === location.origin;
+}
+
+/**
+ * Send `body` and return the JSON of the answer, if it has any. `onBytes` gets the bytes sent so far.
+ *
+ * Throws NotStored, or an AbortError once `signal` is aborted.
+ */
+export function put(method, url, body, { signal, onBytes }) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    let silence = null;
+    const listen = (patience) => {
+      clearTimeout(silence);
+      silence = setTimeout(() => request.abort(), patience);
+    };
+    const abort = () => request.abort();
+    const settle = (finish, value) => {
+      clearTimeout(silence);
+      signal.removeEventListener("abort", abort);
+      finish(value);
+    };
+    request.open(method, url);
+    request.responseType = isOwn(url) ? "json" : "text";
+    // The store's addresses are signed; a key of ours is none of its business.
+    if (isOwn(url)) for (const [name, value] of Object.entries(keyHeader())) request.setRequestHeader(name, value);
+    request.upload.onprogress = (event) => {
+      listen(SILENCE);
+      onBytes(event.loaded);
+    };
+    request.upload.onload = () => listen(ANSWER);
+    request.onload = () => {
+      const ok = request.status >= 200 && request.status < 300;
+      if (ok) settle(resolve, request.response);
+      else settle(reject, new NotStored(request.status, request.response));
+    };
+    request.onerror = () => settle(reject, new NotStored(0, null));
+    request.onabort = () => settle(reject, signal.aborted ? signal.reason : new NotStored(0, null));
+    signal.addEventListener("abort", abort);
+    listen(SILENCE);
+    request.send(body);
+  });
+}

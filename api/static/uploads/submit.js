@@ -1,0 +1,73 @@
+// From photos to a job: announced, so that they are sent one by one and may go on after a reload.
+
+import { ask, paths } from "../api.js";
+import { put } from "./put.js";
+import { commonFolder } from "./collect.js";
+import { listMissing } from "./missing.js";
+import { UploadSession } from "./session.js";
+
+/** Characters that the API takes in a title. */
+const LONGEST_TITLE = 200;
+
+/** Announce photos and begin to send them; returns the job at once. */
+export async function submitPhotos(photos, options) {
+  const job = await ask(paths.jobs, {
+    method: "POST",
+    json: { uploads: photos.map(({ file, name }) => ({ name, size: file.size })), options, title: titleOf(photos) },
+  });
+  const files = new Map(photos.map(({ file }, index) => [index, file]));
+  new UploadSession(job.id, files, addressesOf(job.uploads));
+  return job;
+}
+
+/** Send ZIP archives, and photos with them, in one request; `onShare` gets the share sent, 0 to 1. */
+export async function submitArchives({ archives, photos }, options, onShare, signal) {
+  const form = new FormData();
+  form.append("options", JSON.stringify(options));
+  for (const archive of archives) form.append("archive", archive, archive.name);
+  for (const { file, name } of photos) form.append("images", file, name);
+  const bytes = [...archives, ...photos.map(({ file }) => file)].reduce((sum, { size }) => sum + size, 0);
+  return put("POST", paths.jobs, form, { signal, onBytes: (sent) => onShare(Math.min(1, sent / Math.max(1, bytes))) });
+}
+
+/**
+ * Go on with a job whose uploads were interrupted, with the photos of the same folder.
+ *
+ * Returns how many of the missing photos were `found`, and how many are still `missing`.
+ */
+export async function resumeUploads(jobId, photos) {
+  const missing = await listMissing(jobId);
+  const files = matchFiles(missing, photos);
+  if (files.size === missing.length) new UploadSession(jobId, files, addressesOf(missing));
+  return { found: files.size, missing: missing.length - files.size };
+}
+
+/** Find for each announced photo the file with its name and size; its folder may have been left out. */
+function matchFiles(missing, photos) {
+  const byName = new Map();
+  for (const photo of photos) {
+    for (const name of new Set([photo.name, lastPart(photo.name)])) {
+      byName.set(name, [...(byName.get(name) ?? []), photo.file]);
+    }
+  }
+  const files = new Map();
+  for (const { index, name, size } of missing) {
+    const fits = (file) => size === null || size === undefined || file.size === size;
+    const file = byName.get(name)?.find(fits) ?? byName.get(lastPart(name))?.find(fits);
+    if (file) files.set(index, file);
+  }
+  return files;
+}
+
+/** Call a job after the folder that all its photos lie in. */
+function titleOf(photos) {
+  return (commonFolder(photos) ?? "").slice(0, LONGEST_TITLE);
+}
+
+function addressesOf(uploads) {
+  return new Map(uploads.map(({ index, url }) => [index, url]));
+}
+
+function lastPart(name) {
+  return name.slice(name.lastIndexOf("/") + 1);
+}

@@ -1,0 +1,181 @@
+// The depth of a photo as numbers, from the most exact output its job has.
+
+import { ask, askBlob, paths } from "../api.js";
+import { pixelsOf } from "./colormaps.js";
+import { readPng } from "./png.js";
+import { readNpy, readPfm } from "./raw.js";
+
+/** The longer side that depth is kept at: more than a screen shows, and bounded for any photo. */
+const SIDE = 2048;
+/** Sides of pictures whose colours are looked up: slower, and not exact anyway. */
+const LOOKED_UP_SIDE = 1024;
+
+/** What depth can be read from, the best first: exact and small before exact and big before estimated. */
+const WAYS = [
+  ["depth16", fromGray],
+  ["heatmap", fromHeatmap],
+  ["npy", fromRaw(readNpy)],
+  ["pfm", fromRaw(readPfm)],
+  ["thumbnail", fromThumbnail],
+];
+
+/**
+ * Relative nearness of every pixel, 0 (the farthest of the range) to 1 (the nearest), row by row,
+ * and the size it was made at.
+ */
+export class Depth {
+  constructor(width, height, values, source) {
+    this.width = width;
+    this.height = height;
+    this.values = values;
+    this.source = source;
+  }
+
+  /** Return the nearness at a place, both coordinates 0 to 1. */
+  at(u, v) {
+    const x = Math.min(this.width - 1, Math.max(0, Math.floor(u * this.width)));
+    const y = Math.min(this.height - 1, Math.max(0, Math.floor(v * this.height)));
+    return this.values[y * this.width + x];
+  }
+}
+
+/** Return the depth of image `index` of a job, and its sidecar; `signal` ends the waiting. */
+export async function loadDepth(job, index, signal) {
+  const sidecar = await ask(paths.shown(job.id, index, "depth"), { signal });
+  let reason = null;
+  for (const [output, read] of WAYS.filter(([output]) => job.options.outputs.includes(output))) {
+    try {
+      const blob = await askBlob(paths.output(job.id, index, output), { signal });
+      return { depth: await read(blob, { job, sidecar, output }), sidecar };
+    } catch (error) {
+      if (signal.aborted) throw error;
+      reason = error;
+    }
+  }
+  throw reason ?? new Error("The job has no picture of depth.");
+}
+
+/** Return the depth in an indexed heatmap, for pictures that belong to the page. */
+export async function depthOfHeatmap(url) {
+  const response = await fetch(url);
+  return fromPng(await response.blob(), { output: "heatmap" });
+}
+
+async function fromPng(blob, { output }, { gain = 1, offset = 0 } = {}) {
+  let reduced = null;
+  await readPng(await blob.arrayBuffer(), {
+    onSize: (width, height) => { reduced = new Reduction(width, height, SIDE); },
+    onRow: (y, values) => reduced.add(y, values),
+  });
+  return reduced.finish(output, gain, offset);
+}
+
+/** Its own range is from its least to its greatest value; that of the colours may be another. */
+async function fromGray(blob, context) {
+  const { min, max } = context.sidecar;
+  const { gain, offset } = intoRange(context.sidecar);
+  return fromPng(blob, context, { gain: gain * (max - min), offset: offset + gain * min });
+}
+
+/** The palette of an indexed heatmap holds the colours; its indices are the depth, whatever the colours. */
+async function fromHeatmap(blob, context) {
+  return blob.type === "image/jpeg" ? lookUp(await createImageBitmap(blob), 0, context) : fromPng(blob, context);
+}
+
+async function fromThumbnail(blob, context) {
+  return lookUp(await createImageBitmap(blob), 0.5, context);
+}
+
+function fromRaw(read) {
+  return async (blob, { sidecar, output }) => {
+    const { width, height, row } = read(await blob.arrayBuffer());
+    const reduced = new Reduction(width, height, SIDE);
+    for (let y = 0; y < height; y += 1) reduced.add(y, row(y));
+    const { gain, offset } = intoRange(sidecar);
+    return reduced.finish(output, gain, offset);
+  };
+}
+
+/** Return what takes relative inverse depth to 0 to 1 over the range that the colours have. */
+function intoRange({ range: { low, high } }) {
+  const gain = high > low ? 1 / (high - low) : 0;
+  return { gain, offset: -low * gain };
+}
+
+/** Averages squares of pixels, so that whatever the size of a photo, its depth fits. */
+class Reduction {
+  constructor(width, height, side) {
+    this.full = { width, height };
+    this.factor = Math.ceil(Math.max(width, height) / side);
+    this.width = Math.ceil(width / this.factor);
+    this.height = Math.ceil(height / this.factor);
+    this.values = new Float32Array(this.width * this.height);
+  }
+
+  add(y, row) {
+    const { factor, values, width } = this;
+    const start = Math.floor(y / factor) * width;
+    if (factor === 1) return values.set(row, start);
+    for (let x = 0, to = start, left = factor; x < row.length; x += 1) {
+      values[to] += row[x];
+      left -= 1;
+      if (left === 0) {
+        to += 1;
+        left = factor;
+      }
+    }
+  }
+
+  /** Return the averages, each times `gain` plus `offset`, kept between 0 and 1. */
+  finish(source, gain, offset) {
+    const { factor, full, width, height, values } = this;
+    for (let y = 0, at = 0; y < height; y += 1) {
+      const rows = Math.min(factor, full.height - y * factor);
+      for (let x = 0; x < width; x += 1, at += 1) {
+        const pixels = rows * Math.min(factor, full.width - x * factor);
+        values[at] = Math.min(1, Math.max(0, (values[at] / pixels) * gain + offset));
+      }
+    }
+    return new Depth(width, height, values, source);
+  }
+}
+
+/** Find for every pixel the colour of the job's map that is the closest; `from` is where the heatmap begins. */
+function lookUp(picture, from, { job, output }) {
+  const sourceWidth = picture.width * (1 - from);
+  const scale = Math.min(1, LOOKED_UP_SIDE / Math.max(sourceWidth, picture.height));
+  const [width, height] = [Math.round(sourceWidth * scale), Math.round(picture.height * scale)];
+  const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+  context.drawImage(picture, picture.width * from, 0, sourceWidth, picture.height, 0, 0, width, height);
+  const nearest = new NearestColour(pixelsOf(job.options.colormap, job.options.invert));
+  const { data } = context.getImageData(0, 0, width, height);
+  const values = new Float32Array(width * height);
+  for (let at = 0; at < values.length; at += 1) {
+    values[at] = nearest.find(data[4 * at], data[4 * at + 1], data[4 * at + 2]) / 255;
+  }
+  return new Depth(width, height, values, output);
+}
+
+/** Finds the place of a colour in a table; colours that differ in their last two bits share an answer. */
+class NearestColour {
+  constructor(pixels) {
+    this.colours = new Uint8Array(pixels.buffer);
+    this.known = new Int16Array(1 << 18).fill(-1);
+  }
+
+  find(red, green, blue) {
+    const key = ((red >> 2) << 12) | ((green >> 2) << 6) | (blue >> 2);
+    if (this.known[key] < 0) this.known[key] = this.#search(red, green, blue);
+    return this.known[key];
+  }
+
+  #search(red, green, blue) {
+    let [best, least] = [0, Infinity];
+    for (let at = 0; at < 256; at += 1) {
+      const [r, g, b] = [this.colours[4 * at] - red, this.colours[4 * at + 1] - green, this.colours[4 * at + 2] - blue];
+      const distance = r * r + g * g + b * b;
+      if (distance < least) [best, least] = [at, distance];
+    }
+    return best;
+  }
+}

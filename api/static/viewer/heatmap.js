@@ -1,0 +1,16 @@
+// Depth drawn in colours.
+
+import { pixelsOf } from "./colormaps.js";
+
+/** Draw depth into a canvas, which takes its size; the colours are those that the workers would give it. */
+export function drawHeatmap(canvas, depth, colormap, inverted) {
+  const { width, height, values } = depth;
+  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+  const context = canvas.getContext("2d");
+  const picture = context.createImageData(width, height);
+  const pixels = new Uint32Array(picture.data.buffer);
+  const colours = pixelsOf(colormap, inverted);
+  // The workers round to the nearest byte too.
+  for (let at = 0; at < pixels.length; at += 1) pixels[at] = colours[Math.round(values[at] * 255)];
+  context.putImageData(picture, 0, 0);
+}

@@ -1,0 +1,30 @@
+// How the phone is held, as a place to look from.
+
+/** Degrees that the phone is turned for the farthest step aside. */
+const RANGE = 22;
+
+export function mayMove() {
+  return "DeviceOrientationEvent" in window && matchMedia("(pointer: coarse)").matches;
+}
+
+export function prefersStillness() {
+  return matchMedia("(prefers-reduced-motion: reduce)").matches;
+}
+
+/**
+ * Call `look(x, y)`, -1 to 1 each, as the phone turns from how it is held now; returns the function that
+ * ends it, or null if the phone's owner did not allow it.
+ */
+export async function followDevice(look) {
+  // iOS asks its owner, and only on a tap.
+  const { requestPermission } = DeviceOrientationEvent;
+  if (requestPermission && (await requestPermission.call(DeviceOrientationEvent)) !== "granted") return null;
+  let rest = null;
+  const turn = ({ beta, gamma }) => {
+    if (beta === null || gamma === null) return;
+    rest ??= { beta, gamma };
+    look((gamma - rest.gamma) / RANGE, (beta - rest.beta) / RANGE);
+  };
+  window.addEventListener("deviceorientation", turn);
+  return () => window.removeEventListener("deviceorientation", turn);
+}

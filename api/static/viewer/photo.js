@@ -1,0 +1,35 @@
+// The photo itself, upright and at a size for the screen.
+
+import { askBlob, paths } from "../api.js";
+
+/** The longer side of the picture kept: what a screen shows, and a graphics card takes. */
+const SIDE = 2048;
+/** Two shapes are the same if they differ by less; pixels are rounded. */
+const TOLERANCE = 0.02;
+
+/**
+ * Return the photo of image `index` as an ImageBitmap. A format that the browser cannot show, as most cannot
+ * show HEIC and TIFF, comes from the thumbnail; without one, null. `signal` ends the waiting.
+ */
+export async function loadPhoto(job, index, sidecar, signal) {
+  const { width, height } = sidecar.original_size;
+  try {
+    const bitmap = await shrink(await askBlob(paths.output(job.id, index, "input"), { signal }), width, height);
+    // A browser that does not know about a file's orientation shows it lying on its side.
+    if (Math.abs(bitmap.width / bitmap.height / (width / height) - 1) < TOLERANCE) return bitmap;
+  } catch (error) {
+    if (signal.aborted) throw error;
+  }
+  return job.options.outputs.includes("thumbnail") ? leftHalf(job, index, signal) : null;
+}
+
+function shrink(blob, width, height) {
+  const scale = Math.min(1, SIDE / Math.max(width, height));
+  if (scale === 1) return createImageBitmap(blob);
+  return createImageBitmap(blob, { resizeWidth: Math.round(width * scale), resizeQuality: "high" });
+}
+
+async function leftHalf(job, index, signal) {
+  const both = await createImageBitmap(await askBlob(paths.output(job.id, index, "thumbnail"), { signal }));
+  return createImageBitmap(both, 0, 0, Math.floor(both.width / 2), both.height);
+}

@@ -1,0 +1,42 @@
+// The two programs that the graphics card runs for a photo in 3D.
+
+/**
+ * Relative inverse depth is what the network gives, so that it is blended between the inverse distances of the
+ * nearest and the farthest point: with the right two of them, this would be the true shape.
+ */
+export const VERTEX = `#version 300 es
+layout(location = 0) in vec3 point;
+uniform mat4 view;
+uniform vec2 frame;
+uniform vec2 range;
+out vec2 place;
+void main() {
+  float distance = 1.0 / mix(1.0 / range.y, 1.0 / range.x, point.z);
+  vec2 ray = (point.xy - 0.5) * vec2(frame.x, -frame.y);
+  place = point.xy;
+  gl_Position = view * vec4(ray * distance, -distance, 1.0);
+}`;
+
+export const FRAGMENT = `#version 300 es
+precision mediump float;
+uniform sampler2D picture;
+in vec2 place;
+out vec4 colour;
+void main() {
+  colour = vec4(texture(picture, place).rgb, 1.0);
+}`;
+
+/** Compile a program. Throws an Error with the compiler's own words. */
+export function buildProgram(gl, vertex, fragment) {
+  const program = gl.createProgram();
+  for (const [kind, source] of [[gl.VERTEX_SHADER, vertex], [gl.FRAGMENT_SHADER, fragment]]) {
+    const shader = gl.createShader(kind);
+    gl.shaderSource(shader, source);
+    gl.compileShader(shader);
+    if (!gl.getShaderParameter(shader, gl.COMPILE_STATUS)) throw new Error(gl.getShaderInfoLog(shader) ?? "");
+    gl.attachShader(program, shader);
+  }
+  gl.linkProgram(program);
+  if (!gl.getProgramParameter(program, gl.LINK_STATUS)) throw new Error(gl.getProgramInfoLog(program) ?? "");
+  return program;
+}

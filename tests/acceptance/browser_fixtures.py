@@ -1,0 +1,80 @@
+"""Fixtures of the tests of the page: one Chromium for all of them, a page for each, a job that is done."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from tests.acceptance.albums import jpeg, photo
+from tests.acceptance.browsers import FLAGS, OpenPage, submit
+from tests.acceptance.stacks import Stack
+from tests.conftest import skip_or_fail
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        skip_or_fail("There is no Chromium; `apt-get install chromium` brings one.")
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=chromium, headless=True, args=FLAGS)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def open_page(browser: Browser, stack: Stack) -> Iterator[OpenPage]:
+    """Open the page: `open_page("/jobs", locale="zh-CN", **PHONE)`.
+
+    Any error in its console fails the test, but for those that hold one of the words in `expected`.
+    """
+    contexts: list[BrowserContext] = []
+    errors: list[str] = []
+
+    def make(path: str = "/", *, expected: Sequence[str] = (), locale: str = "en-US", **options: Any) -> Page:
+        options.setdefault("reduced_motion", "reduce")
+        context = browser.new_context(base_url=stack.api, locale=locale, **options)
+        contexts.append(context)
+        page = context.new_page()
+
+        def note(text: str) -> None:
+            if not any(word in text for word in expected):
+                errors.append(text)
+
+        page.on("console", lambda message: note(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: note(str(error)))
+        # A page that is sending asks before it is left.
+        page.on("dialog", lambda dialog: dialog.accept())
+        page.goto(path)
+        return page
+
+    yield make
+    for context in contexts:
+        context.close()
+
+    assert errors == []
+
+
+@pytest.fixture
+def page(open_page: OpenPage) -> Page:
+    """The page, freshly opened, in English on a desktop."""
+    return open_page()
+
+
+@pytest.fixture(scope="session")
+def done_job(stack: Stack) -> str:
+    """A job that others have watched to its end: four photos, one of them lying on its side, and a fraud."""
+    image = photo()
+    files = [
+        ("album/first.jpg", jpeg(image)),
+        ("album/phone.jpg", jpeg(image.transpose(Image.Transpose.ROTATE_90), orientation=6)),
+        ("album/wide.jpg", jpeg(image.resize((400, 150)))),
+        ("album/حديقة.jpg", jpeg(image.resize((240, 320)))),
+        ("album/fraud.jpg", b"a text"),
+    ]
+    return submit(stack, files, outputs=["heatmap", "thumbnail", "depth16"], title="The album")

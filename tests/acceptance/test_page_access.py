@@ -1,0 +1,232 @@
+"""The page for everybody: by keyboard, with screen readers, on a phone, in the dark, in Chinese."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.acceptance.browsers import (
+    DONE_WITHIN,
+    PHONE,
+    OpenPage,
+    announce,
+    expect_state,
+    find_barriers,
+    overflow,
+)
+from tests.acceptance.stacks import Stack
+
+pytest_plugins = ["tests.acceptance.browser_fixtures"]
+
+#: Texts and labels that can be seen or heard, but for names of files, which belong to their owner.
+_TEXTS = """
+() => {
+  const found = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT | NodeFilter.SHOW_ELEMENT);
+  while (walker.nextNode()) {
+    const node = walker.currentNode;
+    if (node.nodeType === Node.ELEMENT_NODE) {
+      for (const name of ['aria-label', 'title', 'alt', 'placeholder', 'aria-valuetext']) found.push(node.getAttribute(name) ?? '');
+    } else if (!node.parentElement.closest('bdi, noscript, script, [lang=en]')) {
+      found.push(node.data);
+    }
+  }
+  return found.map((text) => text.trim()).filter(Boolean);
+}
+"""
+#: What stays as it is in every language.
+_NAMES = re.compile(
+    r"Fathom|PNG|JPEG|ZIP|JSON|NumPy|PFM|Python|API|fathom_|JavaScript|\S+\.jpg|random|The album"
+)
+
+
+def visit(page: Page, view: str, job: str) -> None:
+    """Go to a view and wait until it shows what it has to show."""
+    paths = {"home": "/", "jobs": "/jobs", "job": f"/jobs/{job}", "missing": f"/jobs/{job}/photos/99"}
+    paths |= {name: f"/jobs/{job}/photos/0" for name in ("photo", "scene")}
+    page.goto(paths[view])
+    if view == "home":
+        page.locator(".options summary").click()
+    elif view == "jobs":
+        expect(page.locator(".job-link").first).to_be_visible()
+    elif view == "job":
+        expect(page.locator(".pair-depth[data-loaded]")).to_have_count(4)
+    elif view != "missing":
+        expect(page.locator(".photo-panel")).to_be_visible(timeout=DONE_WITHIN)
+        page.locator(".photo-details summary").click()
+    if view == "scene":
+        page.locator("[data-mode=scene]").click()
+        expect(page.locator("canvas.scene")).to_be_visible()
+
+
+VIEWS = ("home", "jobs", "job", "photo", "scene", "missing")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_keeps_anybody_out(open_page: OpenPage, done_job: str, scheme: str):
+    page = open_page(color_scheme=scheme)
+
+    barriers = {}
+    for view in VIEWS:
+        visit(page, view, done_job)
+        barriers[view] = find_barriers(page)
+
+    assert barriers == {view: [] for view in VIEWS}
+
+
+def test_nothing_in_the_middle_of_things_keeps_anybody_out(page: Page, stack: Stack):
+    page.goto(f"/jobs/{announce(stack, ['a.jpg', 'b.jpg'])}")
+    expect(page.locator(".dropzone-status")).not_to_be_empty()
+    uploading = find_barriers(page)
+    page.get_by_role("button", name="Delete").click()
+
+    assert uploading == []
+    assert find_barriers(page) == []
+
+
+def test_everything_can_be_done_with_the_keyboard_alone(page: Page):
+    def walk_to(name: str) -> None:
+        for _ in range(40):
+            page.keyboard.press("Tab")
+            active = page.evaluate(
+                "document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent"
+            )
+            if name in active:
+                return
+        raise AssertionError(f"The Tab key never came to {name!r}.")
+
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_in_viewport()
+    walk_to("Try it with sample photos")
+    page.keyboard.press("Enter")
+    expect_state(page, "Done")
+    walk_to("astronaut.jpg")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    assert "cat.jpg" in page.evaluate("document.activeElement.textContent")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("cat.jpg")
+    expect(page.locator(".photo-panel")).to_be_visible(timeout=DONE_WITHIN)
+    walk_to("Line between photo and depth")
+    page.keyboard.press("End")
+    expect(page.get_by_role("slider", name="Line")).to_have_attribute("aria-valuenow", "100")
+    walk_to("3D")
+    page.keyboard.press("Space")
+    expect(page.locator("canvas.scene")).to_be_visible()
+    page.keyboard.press("Escape")
+    walk_to("Delete")
+    page.keyboard.press("Enter")
+    walk_to("Delete")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/jobs")
+
+
+def test_focus_is_always_visible(page: Page, done_job: str):
+    page.goto(f"/jobs/{done_job}")
+    expect(page.locator(".pair-depth[data-loaded]")).to_have_count(4)
+
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        outlines = page.evaluate(
+            "[...document.querySelectorAll(':focus-visible')].map((it) => getComputedStyle(it).outlineStyle)"
+        )
+        assert outlines == ["solid"]
+
+
+def test_progress_is_told_to_those_who_do_not_see_it(page: Page, done_job: str):
+    page.goto(f"/jobs/{done_job}")
+
+    expect(page.locator(".progress [role=status]")).to_have_text(
+        "Done, but not every photo could be used 100%"
+    )
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_view_fits_a_phone(open_page: OpenPage, done_job: str, view: str):
+    page = open_page(**PHONE)
+
+    visit(page, view, done_job)
+
+    assert overflow(page) <= 0
+
+
+def test_chinese_readers_get_chinese(open_page: OpenPage, done_job: str):
+    page = open_page(locale="zh-CN")
+
+    for view in VIEWS:
+        visit(page, view, done_job)
+        texts = [_NAMES.sub("", text) for text in page.evaluate(_TEXTS)]
+        assert [text for text in texts if re.search(r"[A-Za-z]{3}", text)] == [], view
+    assert page.locator("html").get_attribute("lang") == "zh-CN"
+
+
+def test_the_language_can_be_switched_and_stays(page: Page):
+    page.get_by_role("button", name="中文").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("看见照片里的远近")
+
+    page.reload()
+
+    expect(page.get_by_role("heading", level=1)).to_have_text("看见照片里的远近")
+    page.get_by_role("button", name="English").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("See the depth in your photos")
+
+
+@pytest.mark.parametrize(
+    ("languages", "chosen"),
+    [
+        (["zh-TW", "en"], "zh-CN"),
+        (["de", "zh-CN", "en"], "zh-CN"),
+        (["en-GB", "zh"], "en"),
+        (["fr"], "en"),
+        ([], "en"),
+    ],
+)
+def test_the_first_language_that_the_page_knows_is_taken(page: Page, languages: list[str], chosen: str):
+    version = page.locator("script[type=module]").get_attribute("src")
+    assert version is not None
+
+    found = page.evaluate(
+        "async ([path, languages]) => (await import(path)).preferred(languages)",
+        [version.replace("app.js", "i18n/index.js"), languages],
+    )
+
+    assert found == chosen
+
+
+def test_the_dark_is_dark_and_can_be_switched(open_page: OpenPage):
+    page = open_page(color_scheme="dark")
+
+    def brightness() -> int:
+        colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        return max(map(int, re.findall(r"\d+", colour)[:3]))
+
+    assert brightness() < 40
+    page.get_by_role("button", name="Light appearance").click()
+    assert brightness() > 220
+    page.reload()
+    assert brightness() > 220
+
+
+def test_a_name_written_from_right_to_left_keeps_to_itself(page: Page, done_job: str):
+    page.goto(f"/jobs/{done_job}")
+
+    name = page.locator('.cell[data-index="3"] bdi')
+
+    expect(name).to_have_text("حديقة.jpg")
+    assert page.locator('.cell[data-index="3"] .thumb-name').evaluate(
+        "it => it.getBoundingClientRect().left"
+    ) == (page.locator('.cell[data-index="3"]').evaluate("it => it.getBoundingClientRect().left"))
+
+
+def test_the_tab_key_stops_once_at_the_photos(page: Page, done_job: str):
+    page.goto(f"/jobs/{done_job}")
+    expect(page.locator(".pair-depth[data-loaded]")).to_have_count(4)
+
+    assert page.locator('.cell a[tabindex="0"]').count() == 1
+    page.locator('.cell a[tabindex="0"]').focus()
+    page.keyboard.press("End")
+
+    expect(page.locator('.cell[data-index="4"] a')).to_be_focused()

@@ -1,0 +1,311 @@
+"""One photo on the page: compared with its depth, in other colours, in 3D, and its files."""
+
+from __future__ import annotations
+
+import base64
+import io
+from functools import partial
+from typing import Any
+
+import httpx
+import numpy as np
+import pillow_heif
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from playwright.sync_api import Locator, Page, expect
+
+from shared.options import Colormap
+from tests.acceptance.albums import jpeg, photo
+from tests.acceptance.browsers import PHONE, OpenPage, submit
+from tests.acceptance.stacks import Stack
+from worker.pipeline.colour import colour_table
+
+pytest_plugins = ["tests.acceptance.browser_fixtures"]
+
+WAIT = 20_000
+
+
+#: The processor draws in place of a graphics card: the fewer pixels the better.
+SMALL = {"viewport": {"width": 700, "height": 520}}
+
+
+@pytest.fixture
+def scene(open_page: OpenPage, done_job: str) -> Page:
+    """The first photo of the job in 3D, the pointer elsewhere."""
+    page = open_photo(open_page(**SMALL), done_job, 0)
+    page.get_by_role("button", name="3D").click()
+    page.mouse.move(5, 5)
+    return page
+
+
+@pytest.fixture
+def shown(page: Page, done_job: str) -> Page:
+    """The first photo of the job, ready to be looked at."""
+    return open_photo(page, done_job, 0)
+
+
+def open_photo(page: Page, job: str, index: int) -> Page:
+    page.goto(f"/jobs/{job}/photos/{index}")
+    expect(page.locator(".stage-depth, canvas.scene")).to_be_visible(timeout=WAIT)
+    return page
+
+
+def pixels(canvas: Locator) -> NDArray[np.uint8]:
+    """Return what a canvas shows, H x W x 3."""
+    address = canvas.evaluate("canvas => canvas.toDataURL('image/png')")
+    data = base64.b64decode(address.partition(",")[2])
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+
+
+def picture(element: Locator) -> NDArray[np.int16]:
+    """Return what an element looks like on the screen, H x W x 3."""
+    return np.asarray(Image.open(io.BytesIO(element.screenshot())).convert("RGB"), np.int16)
+
+
+def stored(stack: Stack, job: str, index: int, output: str) -> Image.Image:
+    answer = httpx.get(f"{stack.api}/v1/jobs/{job}/images/{index}/{output}?stream=1")
+    assert answer.status_code == 200
+    return Image.open(io.BytesIO(answer.content))
+
+
+def point_at(element: Locator, u: float, v: float) -> None:
+    """Put the pointer at a place of an element, 0 to 1 each."""
+    box = element.bounding_box()
+    assert box is not None
+    element.hover(position={"x": u * box["width"], "y": v * box["height"]}, force=True)
+
+
+def test_the_line_follows_keys_and_pointer(shown: Page):
+    line = shown.get_by_role("slider", name="Line between photo and depth")
+    expect(line).to_have_attribute("aria-valuenow", "50")
+
+    line.focus()
+    for key in ("ArrowRight", "PageUp", "Shift+ArrowRight"):
+        shown.keyboard.press(key)
+    expect(line).to_have_attribute("aria-valuenow", "72")
+    expect(line).to_have_attribute("aria-valuetext", "72 % photo, 28 % depth")
+    shown.keyboard.press("Home")
+    assert "inset(0px 0px 0px 0%)" in shown.locator(".stage-depth").evaluate(
+        "it => getComputedStyle(it).clipPath"
+    )
+
+    point_at(shown.locator(".slider"), 0.5, 0.2)
+    shown.mouse.down()
+    point_at(shown.locator(".slider"), 0.25, 0.2)
+    shown.mouse.up()
+    expect(line).to_have_attribute("aria-valuenow", "25")
+
+
+def test_the_heatmap_is_the_workers_own_pixel_by_pixel(page: Page, stack: Stack):
+    job = submit(
+        stack, [("a.jpg", jpeg(photo()))], outputs=["heatmap", "thumbnail"], colormap="magma", invert=True
+    )
+    open_photo(page, job, 0)
+
+    expected = np.asarray(stored(stack, job, 0, "heatmap").convert("RGB"))
+
+    np.testing.assert_array_equal(pixels(page.locator(".stage-depth")), expected)
+
+
+@pytest.mark.parametrize("name", ["turbo", "spectral", "gray"])
+def test_other_colours_are_made_of_the_depth_itself(shown: Page, stack: Stack, done_job: str, name: str):
+    words = np.asarray(stored(stack, done_job, 0, "depth16"), np.float64)
+    indices = np.rint(words / 65535 * 255).astype(int)
+
+    shown.get_by_label(name.capitalize(), exact=True).check()
+
+    found = pixels(shown.locator(".stage-depth"))
+    expected = colour_table(Colormap(name))[indices]
+    assert found.shape == expected.shape
+    # Halves may be rounded to either side.
+    assert np.mean(np.any(found != expected, axis=2)) < 0.001
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"outputs": ["npy"]},
+        {"outputs": ["pfm"]},
+        {"outputs": ["heatmap"], "heatmap_format": "jpeg", "colormap": "viridis"},
+        {"outputs": ["thumbnail"]},
+    ],
+    ids=["npy", "pfm", "jpeg", "thumbnail"],
+)
+def test_depth_is_read_from_whatever_the_job_has(page: Page, stack: Stack, options: dict[str, Any]):
+    image = jpeg(photo())
+    truth = submit(stack, [("a.jpg", image)], outputs=["depth16"])
+    words = np.asarray(stored(stack, truth, 0, "depth16"), np.float64) / 65535
+    open_photo(page, submit(stack, [("a.jpg", image)], **options), 0)
+
+    page.get_by_label("Gray", exact=True).check()
+
+    gray = pixels(page.locator(".stage-depth"))[:, :, 0] / 255
+    assert gray.shape == words.shape
+    assert np.mean(np.abs(gray - words)) < 0.015
+
+
+def test_the_place_under_the_pointer_is_named_as_nearness(shown: Page, stack: Stack, done_job: str):
+    words = np.asarray(stored(stack, done_job, 0, "depth16"), np.float64)
+    stage = shown.locator(".slider")
+
+    readings = []
+    for u, v in ((0.2, 0.3), (0.8, 0.6)):
+        point_at(stage, u, v)
+        readings.append(shown.locator(".nearness").inner_text())
+
+    height, width = words.shape
+    around = [words[int(0.3 * height), int(0.2 * width)], words[int(0.6 * height), int(0.8 * width)]]
+    for text, word in zip(readings, around, strict=True):
+        assert text.endswith("% near")
+        assert abs(int(text.split("%")[0]) - word / 655.35) < 4
+    assert readings[0] != readings[1]
+    expect(shown.locator(".legend-reading")).to_have_text(f"Under the pointer: {readings[1]}")
+
+
+def test_a_photo_in_3d_is_drawn_and_moves_with_the_pointer(scene: Page):
+    canvas = scene.locator("canvas.scene")
+    still = partial(settled_picture, scene, canvas)
+
+    point_at(canvas, 0.5, 0.5)
+    middle = still()
+    point_at(canvas, 0.05, 0.5)
+    left = still()
+
+    assert len(np.unique(middle.reshape(-1, 3), axis=0)) > 1000
+    assert np.mean(np.any(np.abs(middle - left) > 24, axis=2)) > 0.05
+
+
+def settled_picture(page: Page, canvas: Locator) -> NDArray[np.int16]:
+    """Return a canvas once two looks at it are alike."""
+    before = picture(canvas)
+    for _ in range(100):
+        page.wait_for_timeout(50)
+        now = picture(canvas)
+        if np.array_equal(before, now):
+            return now
+        before = now
+    raise AssertionError("The canvas never came to rest.")
+
+
+def test_from_where_it_was_taken_a_photo_in_3d_is_the_photo(scene: Page):
+    seen = settled_picture(scene, scene.locator("canvas.scene"))
+
+    height, width = seen.shape[:2]
+    half = min(width / 320, height / 240) / 1.02 / 2
+    rows = slice(int(height / 2 - 0.8 * half * 240), int(height / 2 + 0.8 * half * 240))
+    columns = slice(int(width / 2 - 0.8 * half * 320), int(width / 2 + 0.8 * half * 320))
+    size = (columns.stop - columns.start, rows.stop - rows.start)
+    expected = np.asarray(photo().crop((32, 24, 288, 216)).resize(size), np.int16)
+    assert np.mean(np.abs(seen[rows, columns] - expected)) < 12
+
+
+def test_in_3d_arrow_keys_look_around_instead_of_turning_the_page(scene: Page):
+    canvas = scene.locator("canvas.scene")
+    before = settled_picture(scene, canvas)
+    address = scene.url
+
+    canvas.focus()
+    for _ in range(4):
+        scene.keyboard.press("ArrowRight")
+
+    assert not np.array_equal(settled_picture(scene, canvas), before)
+    assert scene.url == address
+
+
+def test_a_photo_in_3d_sways_by_itself_for_those_who_do_not_mind(open_page: OpenPage, done_job: str):
+    page = open_photo(open_page(reduced_motion="no-preference", **SMALL), done_job, 0)
+    page.get_by_role("button", name="3D").click()
+    page.mouse.move(5, 5)
+    canvas = page.locator("canvas.scene")
+
+    first = picture(canvas)
+
+    assert any(not np.array_equal(first, picture(canvas)) for _ in range(40))
+
+
+def test_arrow_keys_go_from_photo_to_photo_and_escape_back_to_the_job(page: Page, done_job: str):
+    page.goto(f"/jobs/{done_job}")
+    page.locator('.cell[data-index="0"] a').click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("first.jpg")
+    expect(page.get_by_role("button", name="Previous photo")).to_be_disabled()
+
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("heading", level=1)).to_have_text("phone.jpg")
+    expect(page.locator(".photo-place")).to_have_text("2 of 5")
+    page.keyboard.press("ArrowLeft")
+    expect(page.get_by_role("heading", level=1)).to_have_text("first.jpg")
+    page.keyboard.press("Escape")
+
+    page.wait_for_url(f"**/jobs/{done_job}")
+
+
+def test_a_swipe_goes_to_the_next_photo(open_page: OpenPage, done_job: str):
+    page = open_photo(open_page(**PHONE), done_job, 0)
+    box = page.locator(".slider").bounding_box()
+    assert box is not None
+    touch = page.context.new_cdp_session(page)
+    y = box["y"] + box["height"] / 2
+
+    for kind, x in (("touchStart", 330), ("touchMove", 280), ("touchMove", 230), ("touchEnd", None)):
+        points = [] if x is None else [{"x": x, "y": y}]
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    expect(page.get_by_role("heading", level=1)).to_have_text("phone.jpg")
+
+
+def test_a_photo_that_lies_on_its_side_is_shown_upright(page: Page, done_job: str):
+    open_photo(page, done_job, 1)
+
+    found = pixels(page.locator("canvas.stage-layer:not(.stage-depth)")).astype(int)
+
+    assert found.shape == (240, 320, 3)
+    assert np.mean(np.abs(found - np.asarray(photo(), int))) < 6
+
+
+def test_a_photo_that_browsers_cannot_show_comes_from_its_thumbnail(page: Page, stack: Stack):
+    data = io.BytesIO()
+    pillow_heif.from_pillow(photo()).save(data)
+    job = submit(stack, [("a.heic", data.getvalue())], outputs=["heatmap", "thumbnail"])
+    open_photo(page, job, 0)
+
+    found = pixels(page.locator("canvas.stage-layer:not(.stage-depth)")).astype(int)
+
+    assert np.mean(np.abs(found - np.asarray(photo(), int))) < 12
+
+
+def test_each_result_can_be_downloaded_under_its_own_name(shown: Page):
+    with shown.expect_download() as started:
+        shown.get_by_role("link", name="Fine depth (16-bit PNG)").click()
+
+    assert started.value.suggested_filename == "first.depth16.png"
+    with Image.open(started.value.path()) as saved:
+        assert (saved.mode, saved.size) == ("I;16", (320, 240))
+
+
+def test_what_is_seen_can_be_saved_in_its_colours(shown: Page):
+    shown.get_by_label("Viridis", exact=True).check()
+
+    with shown.expect_download() as started:
+        shown.get_by_role("button", name="This view as a picture").click()
+
+    assert started.value.suggested_filename == "first.depth-view.png"
+    with Image.open(started.value.path()) as saved:
+        np.testing.assert_array_equal(np.asarray(saved.convert("RGB")), pixels(shown.locator(".stage-depth")))
+
+
+def test_a_failed_photo_says_why(page: Page, done_job: str):
+    page.goto(f"/jobs/{done_job}/photos/4")
+
+    expect(page.locator(".stage-note")).to_contain_text("This is not a picture in a format that can be read.")
+    expect(page.locator(".photo-panel")).to_be_hidden()
+
+
+def test_the_page_says_which_weights_the_depth_was_made_with(shown: Page):
+    expect(shown.locator(".weights")).to_contain_text("random weights")
+
+
+def test_a_photo_that_the_job_does_not_have_is_said_to_be_missing(page: Page, done_job: str):
+    page.goto(f"/jobs/{done_job}/photos/99")
+
+    expect(page.locator(".stage-note")).to_contain_text("The job has no such photo.")
