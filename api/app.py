@@ -3,24 +3,61 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from threading import BoundedSemaphore
 
 from flask import Flask
+from flask_limiter import Limiter
 
-from api import health, jobs, page, results, submissions
+from api import (
+    access_session,
+    depth,
+    health,
+    jobs,
+    metrics,
+    page,
+    reference,
+    results,
+    sources,
+    submissions,
+    webhooks,
+)
+from api.access import admit, end_streams_with_key, identify
+from api.access_gate import Gate, attach_gate
 from api.backend import Backend, attach
 from api.context import register_context
+from api.cors import register_cors
 from api.errors import register_error_handlers
+from api.limits import make_limiter, register_limits
 from api.manifests import Manifests
-from shared.ports import JobStore, ObjectStore, TicketQueue
+from api.watches import Watches
+from shared.chores import Chores
+from shared.ports import Idempotency, JobStore, ObjectStore, Statistics, TicketQueue
+from shared.recorder import Recorder
 from shared.settings import Settings
 
 #: Threads that write photos to the object store, for all requests of a process.
 _SENDERS = 8
 _PROBES = 4
+_CLEANERS = 2
 
 
-def create_app(settings: Settings, *, jobs: JobStore, objects: ObjectStore, tickets: TicketQueue) -> Flask:
-    """Return the API over the given ports."""
+def create_app(
+    settings: Settings,
+    *,
+    jobs: JobStore,
+    objects: ObjectStore,
+    tickets: TicketQueue,
+    idempotency: Idempotency,
+    statistics: Statistics,
+    chores: Chores,
+    limiter: Limiter | None = None,
+    exposed: bool = False,
+) -> Flask:
+    """Return the API over the given ports.
+
+    `exposed` says that others than this machine's own programs may reach it. Without a
+    `limiter` this process counts requests by itself.
+    """
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
     backend = Backend(
@@ -28,17 +65,37 @@ def create_app(settings: Settings, *, jobs: JobStore, objects: ObjectStore, tick
         jobs=jobs,
         objects=objects,
         tickets=tickets,
+        idempotency=idempotency,
+        chores=chores,
         manifests=Manifests(objects),
+        statistics=statistics,
+        recorder=Recorder(statistics),
+        watches=Watches(jobs, limit=settings.max_streams),
+        depth_slots=BoundedSemaphore(settings.max_depth_requests),
         senders=ThreadPoolExecutor(_SENDERS, thread_name_prefix="send"),
         probes=ThreadPoolExecutor(_PROBES, thread_name_prefix="probe"),
+        cleaners=ThreadPoolExecutor(_CLEANERS, thread_name_prefix="clean"),
     )
     attach(app, backend)
+    attach_gate(app, Gate(objects, settings, exposed=exposed))
     register_context(app)
+    app.after_request(metrics.observe_request)
     register_error_handlers(app)
+    register_cors(app)
+    _register_gate(app, limiter or make_limiter(None, {}))
     _register_blueprints(app)
     return app
 
 
+def _register_gate(app: Flask, limiter: Limiter) -> None:
+    """Set up what comes before every handler: who asks, how often, and whether they may."""
+    app.before_request(identify)
+    register_limits(app, limiter)
+    app.before_request(admit)
+    app.after_request(end_streams_with_key)
+
+
 def _register_blueprints(app: Flask) -> None:
-    for area in (submissions, jobs, results, health, page):
+    work = (submissions, sources, webhooks, jobs, results, depth)
+    for area in (*work, reference, access_session, health, metrics, page):
         app.register_blueprint(area.blueprint)

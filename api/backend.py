@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from threading import BoundedSemaphore
 from typing import cast
 
 from flask import Flask, current_app
 
 from api.manifests import Manifests
-from shared.ports import JobStore, ObjectStore, TicketQueue
+from api.watches import Watches
+from shared.chores import Chores
+from shared.control import Controls
+from shared.ports import Idempotency, JobStore, ObjectStore, Statistics, TicketQueue
+from shared.recorder import Recorder
 from shared.settings import Settings
 
 _NAME = "fathom"
@@ -23,11 +28,26 @@ class Backend:
     jobs: JobStore
     objects: ObjectStore
     tickets: TicketQueue
+    idempotency: Idempotency
+    chores: Chores
     manifests: Manifests
+    watches: Watches
+    statistics: Statistics
+    #: Adds up what this process measures; whoever starts the process starts it.
+    recorder: Recorder
+    #: One for every photo that somebody waits for on the line.
+    depth_slots: BoundedSemaphore
     #: Threads that write to the object store while requests are still being received.
     senders: Executor
     #: Threads that ask the parts how they are.
     probes: Executor
+    #: Threads that remove what was needed for an answer, once it has been sent.
+    cleaners: Executor
+
+    @property
+    def controls(self) -> Controls:
+        """What clients ask of jobs, carried out so that it outlives the job store."""
+        return Controls(self.jobs, self.objects)
 
 
 def attach(app: Flask, backend: Backend) -> None:
@@ -35,6 +55,11 @@ def attach(app: Flask, backend: Backend) -> None:
     app.extensions[_NAME] = backend
 
 
+def backend_of(app: Flask) -> Backend:
+    """Return the backend of an app."""
+    return cast(Backend, app.extensions[_NAME])
+
+
 def backend() -> Backend:
     """Return the backend of the app that handles the present request."""
-    return cast(Backend, current_app.extensions[_NAME])
+    return backend_of(current_app)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import Any, Protocol, runtime_checkable
 
 from flask import Flask, Response, request
@@ -14,16 +15,28 @@ from api.context import request_id
 from api.schemas import FieldError, Problem
 from shared.errors import (
     FathomError,
+    IdempotencyKeyInUse,
+    IdempotencyKeyReused,
+    ImageError,
     InvalidArchive,
     InvalidOptions,
+    InvalidSource,
     InvalidTransition,
+    InvalidWebhook,
+    JobExpired,
+    MissingScope,
     NoImages,
     NotFound,
     ObjectStoreDenied,
+    QuotaExceeded,
     RequestError,
+    SourcesOff,
     TooLarge,
+    TooManyDepthRequests,
+    Unauthenticated,
     Unavailable,
     UploadsMissing,
+    WebhooksOff,
 )
 
 logger = logging.getLogger(__name__)
@@ -31,19 +44,37 @@ logger = logging.getLogger(__name__)
 #: Seconds after which a client may try again when a part behind the API is away.
 RETRY_AFTER = 5
 
+#: How to say who one is (RFC 6750).
+_CHALLENGE = 'Bearer realm="fathom"'
+
 #: The first class that fits decides; what fits none is a fault of the server.
 _STATUS: tuple[tuple[type[FathomError], int], ...] = (
+    (Unauthenticated, 401),
+    (MissingScope, 403),
     (NotFound, 404),
+    (JobExpired, 410),
     (InvalidTransition, 409),
     (UploadsMissing, 409),
+    (IdempotencyKeyInUse, 409),
     (TooLarge, 413),
     (InvalidOptions, 422),
     (InvalidArchive, 422),
+    (InvalidSource, 422),
+    (SourcesOff, 403),
+    (InvalidWebhook, 422),
+    (WebhooksOff, 422),
     (NoImages, 422),
+    (IdempotencyKeyReused, 422),
+    (ImageError, 422),
+    (QuotaExceeded, 429),
+    (TooManyDepthRequests, 429),
     (RequestError, 400),
     (Unavailable, 503),
     (ObjectStoreDenied, 503),
 )
+
+#: Statuses that say "not now".
+_LATER = frozenset({429, 503})
 
 _CODES = {
     400: "bad_request",
@@ -56,12 +87,14 @@ _CODES = {
     414: "uri_too_long",
     415: "unsupported_media_type",
     416: "range_not_satisfiable",
+    429: "rate_limited",
 }
 
 _DETAILS = {
     404: "There is nothing under this address.",
     405: "This address does not know that method.",
     413: TooLarge.__doc__,
+    429: "Too many requests came in too short a time; Retry-After says when to go on.",
 }
 
 
@@ -100,6 +133,12 @@ class InvalidRequest(RequestError):
         return {"errors": [error.model_dump() for error in self._errors]}
 
 
+class UploadInterrupted(RequestError):
+    """The request's body ended early, stalled, or was not valid HTTP."""
+
+    code = "upload_interrupted"
+
+
 def register_error_handlers(app: Flask) -> None:
     """Answer every error of ours, of the framework and unforeseen with a problem."""
     app.register_error_handler(FathomError, answer_error)
@@ -109,15 +148,28 @@ def register_error_handlers(app: Flask) -> None:
 
 def answer_error(exc: FathomError) -> Response:
     """Answer one of our own errors by its class; one that no client caused tells no details."""
-    status = next((status for kind, status in _STATUS if isinstance(exc, kind)), 500)
+    status = status_of(type(exc))
     if status == 500:
         return answer_unforeseen(exc)
     members = exc.members if isinstance(exc, HasMembers) else {}
     response = problem(status, exc.code, exc.message, **members)
+    if status == 401:
+        response.headers["WWW-Authenticate"] = _CHALLENGE
     if status == 503:
         logger.warning("Not available: %s", exc.message, extra={"action": "answer_error", "code": exc.code})
-        response.headers["Retry-After"] = str(RETRY_AFTER)
+    if exc.retry_after or status in _LATER:
+        response.headers["Retry-After"] = str(math.ceil(exc.retry_after or RETRY_AFTER))
     return response
+
+
+def status_of(kind: type[FathomError]) -> int:
+    """Return the status that a class of our own errors is answered with."""
+    return next((status for base, status in _STATUS if issubclass(kind, base)), 500)
+
+
+def code_of(status: int) -> str:
+    """Return the code of the framework's own error of a status."""
+    return _CODES.get(status, "error")
 
 
 def answer_http_error(exc: HTTPException) -> Response | HTTPException:
@@ -128,7 +180,7 @@ def answer_http_error(exc: HTTPException) -> Response | HTTPException:
     if isinstance(exc, ClientDisconnected):
         return answer_broken_body(exc)
     detail = _DETAILS.get(status) or exc.description or HTTP_STATUS_CODES[status]
-    response = problem(status, _CODES.get(status, "error"), detail)
+    response = problem(status, code_of(status), detail)
     for name, value in exc.get_headers():
         if name.lower() not in ("content-type", "content-length"):
             response.headers[name] = value
@@ -137,9 +189,7 @@ def answer_http_error(exc: HTTPException) -> Response | HTTPException:
 
 def answer_broken_body(exc: Exception) -> Response:
     """Answer a body that did not arrive whole, or not as HTTP has it."""
-    return problem(
-        400, "upload_interrupted", "The request's body ended early, stalled, or was not valid HTTP."
-    )
+    return answer_error(UploadInterrupted())
 
 
 def answer_unforeseen(exc: Exception) -> Response:

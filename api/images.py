@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from api.backend import Backend
+from api.recovering import check_kept
 from shared import layout
-from shared.errors import NotFound, OutputNotFound
+from shared.errors import NotFound, ObjectNotFound, OutputNotFound
+from shared.formats import HEAD_BYTES, media_type, sniff_format
 from shared.jobs import ImageState, ImageStatus, Job, Page
-from shared.names import result_names
+from shared.names import result_names, safe_path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +34,12 @@ class OutputFile:
 def list_images(
     backend: Backend, job: Job, *, state: ImageState | None, cursor: int, limit: int
 ) -> Page[NamedImage]:
-    """Return images by index, with their names."""
+    """Return images by index, with their names. Raises JobExpired once they are forgotten."""
+    check_kept(job)
     page = backend.jobs.images(job.id, state=state, cursor=cursor, limit=limit)
+    if not page.items:
+        # Of a job whose images are still being gathered there is no manifest yet.
+        return Page(items=())
     names = backend.manifests.names(job.id)
     named = tuple(NamedImage(status=status, name=names[status.index]) for status in page.items)
     return Page(items=named, next_cursor=page.next_cursor)
@@ -43,8 +49,9 @@ def find_output(backend: Backend, job: Job, index: int, output: str) -> OutputFi
     """Return a stored output.
 
     Raises NotFound for an image the job does not have, and OutputNotFound, with the
-    reason, for an output it has not.
+    reason, for an output it has not. Raises JobExpired once all are gone.
     """
+    check_kept(job)
     if index >= job.counts.total:
         raise NotFound(f"The job has no image {index}; it has {job.counts.total}, counted from 0.")
     files = layout.output_files(job.options)
@@ -57,6 +64,27 @@ def find_output(backend: Backend, job: Job, index: int, output: str) -> OutputFi
         key=layout.output(job.id, index, files[output]),
         file_name=_file_name(backend.manifests.names(job.id)[index], job, output),
         content_type=layout.content_type(files[output]),
+    )
+
+
+def find_input(backend: Backend, job: Job, index: int) -> OutputFile:
+    """Return a photo as it was sent; its type is told from its content, never from its name.
+
+    Raises NotFound for an image the job does not have, and OutputNotFound for a photo that has not
+    arrived, or is kept no longer.
+    """
+    if index >= job.counts.total:
+        raise NotFound(f"The job has no image {index}; it has {job.counts.total}, counted from 0.")
+    key = layout.input_image(job.id, index)
+    try:
+        found = sniff_format(backend.objects.get(key, start=0, stop=HEAD_BYTES))
+    except ObjectNotFound as exc:
+        raise OutputNotFound("The photo is not in the object store.") from exc
+    return OutputFile(
+        key=key,
+        file_name=safe_path(backend.manifests.names(job.id)[index]).rsplit("/", 1)[-1],
+        # What is no picture is sent as bytes of no kind, which no browser shows.
+        content_type="application/octet-stream" if found is None else media_type(found),
     )
 
 

@@ -56,6 +56,27 @@ class Intake:
         key = layout.input_image(self._job_id, index)
         self._putting[self._senders.submit(self._put, key, spool.rewound())] = spool
 
+    @property
+    def count(self) -> int:
+        """Images so far; the next one's index."""
+        return len(self._sources)
+
+    def reserve(self, name: str, size: int) -> None:
+        """Give a photo its index that will be stored later. Raises TooLarge beyond the images of a job."""
+        if self.count >= self._max_images:
+            raise TooLarge(f"A job holds at most {self._max_images} images.")
+        self._sources.append(Source(index=self.count, name=clean_name(name), size=size))
+
+    def keep_archive(self, first: int, spool: Spool) -> None:
+        """Store an archive whose photos have indices from `first` on; the spool is closed here."""
+        try:
+            self._wait_for_a_sender()
+        except BaseException:
+            spool.close()
+            raise
+        key = layout.archive(self._job_id, first)
+        self._putting[self._senders.submit(self._put, key, spool.rewound())] = spool
+
     def finish(self) -> tuple[Source, ...]:
         """Wait until all is stored, and return what was; raises what a put raised."""
         self._settle(wait(self._putting).done)
@@ -64,6 +85,9 @@ class Intake:
     def _make_room(self) -> None:
         if len(self._sources) >= self._max_images:
             raise TooLarge(f"A job holds at most {self._max_images} images.")
+        self._wait_for_a_sender()
+
+    def _wait_for_a_sender(self) -> None:
         if len(self._putting) >= PUTS_AT_ONCE:
             self._settle(wait(self._putting, return_when=FIRST_COMPLETED).done)
 

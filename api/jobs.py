@@ -1,91 +1,201 @@
-"""Jobs: listed, shown, controlled, deleted."""
+"""Jobs: listed, shown, watched, controlled, deleted."""
 
 from __future__ import annotations
 
-from flask import Blueprint, Response
+from contextlib import ExitStack
 
+from flask import Blueprint, Response, request, stream_with_context
+
+from api import access, contract
 from api.backend import backend
+from api.contract import Answer, Operation
+from api.errors import InvalidRequest
+from api.events import Stream, has_ended_by
 from api.images import list_images
-from api.replies import accepted_reply, image_out, job_out, json_reply, read_query
-from api.schemas import ImagesOut, ImagesQuery, JobsOut, JobsQuery
-from api.submission import discard, wake_workers
-from shared.errors import JobNotFound
-from shared.jobs import is_job_id
+from api.replies import accepted_reply, image_out, job_out, json_reply, poll_reply, read_query
+from api.requests import EventsQuery, ImagesQuery, JobsQuery
+from api.schemas import ImageEventOut, ImagesOut, JobOut, JobsOut
+from api.submission import wake_workers
+from api.waiting import preferred_wait, wait_for_change, wait_for_end
+from api.watches import job_tag
+from shared.errors import InvalidTransition, JobExpired, JobNotFound, TooManyStreams
+from shared.jobs import Job, is_job_id
 
 blueprint = Blueprint("jobs", __name__)
 
+_CONTROLLED = Operation(
+    tag="Steering",
+    answers=(
+        Answer(
+            status=202,
+            description="The job as it is now.",
+            models=(JobOut,),
+            headers=(contract.LOCATION, contract.RETRY_AFTER),
+        ),
+    ),
+    problems=(JobNotFound, InvalidTransition),
+)
+
 
 @blueprint.get("/v1/jobs")
+@Operation(
+    tag="Watching",
+    answers=(Answer(status=200, description="A page of jobs.", models=(JobsOut,)),),
+    problems=(InvalidRequest, 400),
+    query=JobsQuery,
+)
 def index() -> Response:
     """List jobs, the newest first."""
     query = read_query(JobsQuery)
-    page = backend().jobs.list(cursor=query.cursor, limit=query.limit)
-    return json_reply(JobsOut(jobs=tuple(map(job_out, page.items)), next_cursor=page.next_cursor))
+    page = backend().jobs.list(owner=access.listed_owner(), cursor=query.cursor, limit=query.limit)
+    # Urgent ones are there for as long as somebody waits for an answer, and go with it.
+    jobs = tuple(job_out(job) for job in page.items if not job.urgent)
+    return json_reply(JobsOut(jobs=jobs, next_cursor=page.next_cursor))
 
 
 @blueprint.get("/v1/jobs/<job_id>")
+@Operation(
+    tag="Watching",
+    answers=(
+        Answer(
+            status=200,
+            description="The job.",
+            models=(JobOut,),
+            headers=(contract.ETAG, contract.RETRY_AFTER, contract.PREFERENCE_APPLIED),
+        ),
+        Answer(
+            status=304,
+            description="The job has not changed.",
+            headers=(contract.ETAG, contract.RETRY_AFTER, contract.PREFERENCE_APPLIED),
+        ),
+    ),
+    problems=(JobNotFound,),
+    headers=(contract.PREFER, contract.IF_NONE_MATCH),
+)
 def show(job_id: str) -> Response:
-    """Show a job, with counts, rate and remaining time."""
-    return json_reply(job_out(backend().jobs.get(job_id)))
+    """Show a job, with counts, rate and remaining time.
+
+    `Retry-After` says when to ask again; it is missing once the job has ended.
+    """
+    job = access.job(job_id)
+    seconds = preferred_wait(backend().settings.max_wait_seconds)
+    if seconds is None:
+        return poll_reply(job)
+    response = poll_reply(_wait(job, seconds))
+    response.headers["Preference-Applied"] = f"wait={seconds:.0f}"
+    return response
+
+
+@blueprint.get("/v1/jobs/<job_id>/events")
+@Operation(
+    tag="Watching",
+    answers=(
+        Answer(
+            status=200,
+            description="`image`: `{index, state, name}`. `job`: the job, as `GET /v1/jobs/{job_id}` has it. "
+            "`reset`: events were forgotten, list the images anew. `deleted`: the job is gone.",
+            events={"image": ImageEventOut, "job": JobOut, "reset": None, "deleted": None},
+        ),
+        Answer(status=204, description="The job has ended, and the client has seen it: do not come back."),
+    ),
+    problems=(InvalidRequest, JobNotFound, TooManyStreams),
+    query=EventsQuery,
+    headers=(contract.LAST_EVENT_ID,),
+)
+def events(job_id: str) -> Response:
+    """Follow a job by server-sent events, until it has ended.
+
+    Every event has an id. A client that comes back with the last one, after a broken connection
+    or a restart of the server, misses nothing.
+    """
+    query = read_query(EventsQuery)
+    parts, job = backend(), access.job(job_id)
+    after = request.headers.get("Last-Event-ID") or query.after
+    if after is not None and has_ended_by(parts, job, after):
+        return Response(status=204)
+    with ExitStack() as stack:
+        stream = Stream(parts, stack.enter_context(parts.watches.watch(job_id)), after)
+        response = Response(stream_with_context(stream.run()), content_type="text/event-stream")
+        # The watch ends with the answer, also with one that a client breaks off.
+        response.call_on_close(stack.pop_all().close)
+    # Proxies that gather answers up would keep the events from the client.
+    response.headers["X-Accel-Buffering"] = "no"
+    return response
 
 
 @blueprint.get("/v1/jobs/<job_id>/images")
+@Operation(
+    tag="Watching",
+    answers=(Answer(status=200, description="A page of images, by index.", models=(ImagesOut,)),),
+    problems=(InvalidRequest, JobNotFound, JobExpired),
+    query=ImagesQuery,
+)
 def images(job_id: str) -> Response:
     """List a job's images, or those in one state."""
     query = read_query(ImagesQuery)
-    parts = backend()
-    job = parts.jobs.get(job_id)
-    page = list_images(parts, job, state=query.state, cursor=query.cursor, limit=query.limit)
+    job = access.job(job_id)
+    page = list_images(backend(), job, state=query.state, cursor=query.cursor, limit=query.limit)
     return json_reply(
         ImagesOut(images=tuple(image_out(job, item) for item in page.items), next_cursor=page.next_cursor)
     )
 
 
 @blueprint.post("/v1/jobs/<job_id>/cancel")
+@_CONTROLLED
 def cancel(job_id: str) -> Response:
     """Stop a job within one image; what is done stays."""
-    return accepted_reply(job_out(backend().jobs.cancel(job_id)))
+    return accepted_reply(job_out(backend().controls.cancel(job_id)))
 
 
 @blueprint.post("/v1/jobs/<job_id>/pause")
+@_CONTROLLED
 def pause(job_id: str) -> Response:
     """Hold a job within one image."""
-    return accepted_reply(job_out(backend().jobs.pause(job_id)))
+    return accepted_reply(job_out(backend().controls.pause(job_id)))
 
 
 @blueprint.post("/v1/jobs/<job_id>/resume")
+@_CONTROLLED
 def resume(job_id: str) -> Response:
     """Let a held job go on."""
     parts = backend()
-    job = parts.jobs.resume(job_id)
+    job = parts.controls.resume(job_id)
     wake_workers(parts, job)
     return accepted_reply(job_out(job))
 
 
 @blueprint.post("/v1/jobs/<job_id>/retry")
+@_CONTROLLED
 def retry(job_id: str) -> Response:
     """Try the failed images of an ended job once more."""
     parts = backend()
-    job = parts.jobs.retry(job_id)
+    job = parts.controls.retry(job_id)
     wake_workers(parts, job)
     return accepted_reply(job_out(job))
 
 
 @blueprint.delete("/v1/jobs/<job_id>")
+@Operation(
+    tag="Steering",
+    answers=(Answer(status=204, description="The job is gone, with its photos and results."),),
+    problems=(JobNotFound,),
+)
+@access.may_find_remains
 def delete(job_id: str) -> Response:
     """Delete a job with all its files; one that was cut short may be repeated."""
     if not is_job_id(job_id):
         raise JobNotFound
     parts = backend()
-    known = _is_known(job_id)
-    if discard(parts, job_id) == 0 and not known:
+    existed = parts.controls.delete(job_id)
+    parts.chores.forget(job_id)
+    if not existed:
         raise JobNotFound
     return Response(status=204)
 
 
-def _is_known(job_id: str) -> bool:
-    try:
-        backend().jobs.get(job_id)
-    except JobNotFound:
-        return False
-    return True
+def _wait(job: Job, seconds: float) -> Job:
+    """Wait for the job's end; for a client that says what it knows, for anything it does not."""
+    known = request.if_none_match
+    if not known:
+        return wait_for_end(backend(), job, seconds)
+    return wait_for_change(backend(), job, seconds) if known.contains_weak(job_tag(job)) else job

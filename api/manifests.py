@@ -2,28 +2,73 @@
 
 from __future__ import annotations
 
+import json
+import zlib
 from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from threading import Lock
 
 from shared import layout
-from shared.manifest import decode_manifest
 from shared.ports import ObjectStore
 
-Names = tuple[str, ...]
+#: Lines of a manifest compressed together: the names of a million images then take about 10 MB.
+_BLOCK = 1000
+
+
+class Names:
+    """The names of a job's images by index, compressed; to read them in order is fast."""
+
+    def __init__(self, lines: Iterator[bytes]) -> None:
+        """Take the lines of a manifest, in order."""
+        self._blocks: list[bytes] = []
+        self._count = 0
+        while block := list(islice(lines, _BLOCK)):
+            self._blocks.append(zlib.compress(b",".join(block), 1))
+            self._count += len(block)
+        #: The block read last, which the next name is most likely in.
+        self._read_last: tuple[int, list[str]] = (-1, [])
+
+    @property
+    def size(self) -> int:
+        """Bytes that they take."""
+        return sum(map(len, self._blocks))
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> str:
+        if not 0 <= index < self._count:
+            raise IndexError(index)
+        block, place = divmod(index, _BLOCK)
+        return self._read(block)[place]
+
+    def __iter__(self) -> Iterator[str]:
+        for block in range(len(self._blocks)):
+            yield from self._read(block)
+
+    def _read(self, block: int) -> list[str]:
+        # Looked at once: another thread may read another block meanwhile.
+        last, names = self._read_last
+        if last != block:
+            rows = json.loads(b"[" + zlib.decompress(self._blocks[block]) + b"]")
+            names = [row["name"] for row in rows]
+            self._read_last = (block, names)
+        return names
 
 
 class Manifests:
     """Names by job, the least recently used forgotten first.
 
     A manifest is written once and never changes, so what is kept cannot be stale.
-    `max_names` bounds how many names are kept over all jobs (about 150 bytes each).
+    `max_bytes` bounds what is kept over all jobs, compressed.
     """
 
-    def __init__(self, objects: ObjectStore, *, max_names: int = 200_000) -> None:
+    def __init__(self, objects: ObjectStore, *, max_bytes: int = 32 * 2**20) -> None:
         self._objects = objects
-        self._max_names = max_names
+        self._max_bytes = max_bytes
         self._kept: OrderedDict[str, Names] = OrderedDict()
-        self._count = 0
+        self._bytes = 0
         self._lock = Lock()
 
     def names(self, job_id: str) -> Names:
@@ -35,8 +80,7 @@ class Manifests:
             if job_id in self._kept:
                 self._kept.move_to_end(job_id)
                 return self._kept[job_id]
-        data = self._objects.get(layout.manifest(job_id))
-        names = tuple(source.name for source in decode_manifest(data))
+        names = Names(_lines(self._objects.stream(layout.manifest(job_id))))
         self._keep(job_id, names)
         return names
 
@@ -45,7 +89,17 @@ class Manifests:
             if job_id in self._kept:
                 return
             self._kept[job_id] = names
-            self._count += len(names)
-            while self._count > self._max_names:
+            self._bytes += names.size
+            while self._bytes > self._max_bytes:
                 _, forgotten = self._kept.popitem(last=False)
-                self._count -= len(forgotten)
+                self._bytes -= forgotten.size
+
+
+def _lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the lines of a manifest, whole, however it is cut."""
+    rest = b""
+    for piece in pieces:
+        *whole, rest = (rest + piece).split(b"\n")
+        yield from whole
+    if rest:
+        yield rest

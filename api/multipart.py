@@ -7,15 +7,16 @@ while it is being stored; no more than one file is held at a time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import IO, TypeAlias
+from typing import TypeAlias
 
 from multipart import MultipartError, MultipartSegment, PushMultipartParser
 from werkzeug.http import parse_options_header
 
 from api.errors import InvalidRequest
 from api.spool import Spool
+from shared.errors import TooLarge
 
 #: Bytes read from the client at once.
 CHUNK = 256 * 2**10
@@ -24,6 +25,8 @@ _MAX_HEADER = 16 * 2**10
 #: RFC 2046, section 5.1.1.
 _MAX_BOUNDARY = 70
 
+#: Returns so many bytes of a body at most, none at its end.
+Read: TypeAlias = Callable[[int], bytes]
 #: A part's headers, pieces of its content, and None at its end.
 Event: TypeAlias = MultipartSegment | bytes | None
 
@@ -60,6 +63,10 @@ class FormShape:
 
     files: Mapping[str, int]
     fields: Mapping[str, int]
+    #: Whether the content of files is hashed as it comes.
+    hashed: bool = False
+    #: Parts of any kind; most parts of a form may be empty, and are then nothing but work.
+    parts: int = 2_000_000
 
 
 def boundary_of(content_type: str | None) -> bytes:
@@ -73,15 +80,18 @@ def boundary_of(content_type: str | None) -> bytes:
     return boundary.encode()
 
 
-def read_form(stream: IO[bytes], boundary: bytes, shape: FormShape) -> Iterator[FormPart]:
+def read_form(read: Read, boundary: bytes, shape: FormShape) -> Iterator[FormPart]:
     """Yield the parts of a form in the order they come.
 
-    Raises MalformedForm for a body that is no complete form, and InvalidRequest for
-    a part that the shape does not know or a field that is too long.
+    Raises MalformedForm for a body that is no complete form, InvalidRequest for a part
+    that the shape does not know or a field that is too long, and TooLarge for too many parts.
     """
-    events = _events(stream, boundary)
+    events, parts = _events(read, boundary), 0
     for event in events:
         if isinstance(event, MultipartSegment):
+            parts += 1
+            if parts > shape.parts:
+                raise TooLarge(f"A form holds at most {shape.parts} parts.")
             names = _names(event)
             if "filename" in names:
                 yield _read_file(names, events, shape)
@@ -89,11 +99,11 @@ def read_form(stream: IO[bytes], boundary: bytes, shape: FormShape) -> Iterator[
                 yield _read_field(names, events, shape)
 
 
-def _events(stream: IO[bytes], boundary: bytes) -> Iterator[Event]:
+def _events(read: Read, boundary: bytes) -> Iterator[Event]:
     # Latin-1 keeps every byte of a header as it is; what the bytes mean is decided below.
     parser = PushMultipartParser(boundary, header_charset="latin-1", max_header_size=_MAX_HEADER)
     try:
-        yield from parser.parse_blocking(stream.read, CHUNK)
+        yield from parser.parse_blocking(read, CHUNK)
     except MultipartError as exc:
         raise MalformedForm("The form ends too early or is not valid multipart/form-data.") from exc
 
@@ -118,7 +128,7 @@ def _read_file(names: Mapping[str, str], events: Iterator[Event], shape: FormSha
     name = _known(names, shape)
     if name not in shape.files:
         raise InvalidRequest(f"The part {name!r} must be a field, not a file.")
-    spool = Spool(cap=shape.files[name])
+    spool = Spool(cap=shape.files[name], hashed=shape.hashed)
     try:
         spool.fill(_content(events))
     except BaseException:

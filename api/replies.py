@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TypeVar
 
 from flask import Response, request, url_for
@@ -11,11 +12,14 @@ from api.errors import InvalidRequest
 from api.images import NamedImage
 from api.schemas import FailureOut, ImageOut, JobOut, UploadOut
 from api.uploads import Upload
+from api.watches import job_tag
 from shared.jobs import ImageState, Job, JobState
 from shared.layout import output_files
 
 Query = TypeVar("Query", bound=BaseModel)
-Out = TypeVar("Out", bound=JobOut)
+
+#: Seconds after which to look at a job again: one that rests, and one of which nothing is known yet.
+_SELDOM, _SOON = 10, 2
 
 
 def read_query(model: type[Query]) -> Query:
@@ -38,26 +42,39 @@ def json_reply(body: BaseModel, status: int = 200) -> Response:
 
 
 def accepted_reply(body: JobOut) -> Response:
-    """Answer 202 with the job's address."""
+    """Answer 202 with the job's address, and when to look there."""
     response = json_reply(body, 202)
     response.headers["Location"] = body.links["self"]
+    return _paced(response, body.state, body.eta_seconds, is_gathered="start" not in body.links)
+
+
+def poll_reply(job: Job) -> Response:
+    """Answer a job, or 304 to a client that has seen it as it is, and when to ask again."""
+    tag = job_tag(job)
+    is_known = request.if_none_match.contains_weak(tag)
+    response = Response(status=304) if is_known else json_reply(job_out(job))
+    response.set_etag(tag, weak=True)
+    # To be kept and asked about: `no-store` would keep browsers from doing so.
+    response.headers["Cache-Control"] = "private, no-cache"
+    return _paced(response, job.state, job.eta_seconds, is_gathered=job.gathered)
+
+
+def _paced(response: Response, state: JobState, eta_seconds: float | None, *, is_gathered: bool) -> Response:
+    """Say when asking again makes sense, in 1 to 10 seconds; not at all once the job has ended."""
+    if not state.ended:
+        rests = state is JobState.PAUSED or (state is JobState.UPLOADING and not is_gathered)
+        seconds = _SELDOM if rests else _SOON if eta_seconds is None else math.ceil(eta_seconds)
+        response.headers["Retry-After"] = str(min(max(seconds, 1), _SELDOM))
     return response
 
 
 def job_links(job: Job) -> dict[str, str]:
     """Return the addresses of a job and of what can be had of it; paths, without a host."""
-    links = {
-        "self": url_for("jobs.show", job_id=job.id),
-        "images": url_for("jobs.images", job_id=job.id),
-        "archive": url_for("results.archive", job_id=job.id),
-        "cancel": url_for("jobs.cancel", job_id=job.id),
-        "pause": url_for("jobs.pause", job_id=job.id),
-        "resume": url_for("jobs.resume", job_id=job.id),
-        "retry": url_for("jobs.retry", job_id=job.id),
-    }
-    if job.state is JobState.UPLOADING:
-        links["uploads"] = url_for("submissions.list_uploads", job_id=job.id)
-        links["start"] = url_for("submissions.start", job_id=job.id)
+    path = url_for("jobs.show", job_id=job.id)
+    verbs = ("images", "events", "archive", "cancel", "pause", "resume", "retry")
+    links = {"self": path} | {verb: f"{path}/{verb}" for verb in verbs}
+    if job.state is JobState.UPLOADING and not job.gathered:
+        links |= {verb: f"{path}/{verb}" for verb in ("uploads", "start")}
     return links
 
 
@@ -69,17 +86,16 @@ def image_out(job: Job, image: NamedImage) -> ImageOut:
     """Return an image as clients see it; only one that succeeded has outputs."""
     status = image.status
     outputs = output_files(job.options) if status.state is ImageState.SUCCEEDED else {}
+    path = f"{url_for('jobs.show', job_id=job.id)}/images/{status.index}"
     return ImageOut(
         index=status.index,
         name=image.name,
         state=status.state,
-        error=status.failure and FailureOut(code=status.failure.code, message=status.failure.message),
-        outputs={
-            name: url_for("results.output", job_id=job.id, index=status.index, output=name)
-            for name in outputs
-        },
+        error=FailureOut.of(status.failure),
+        outputs={name: f"{path}/{name}" for name in outputs},
     )
 
 
 def upload_out(upload: Upload) -> UploadOut:
-    return UploadOut(index=upload.source.index, name=upload.source.name, url=upload.url)
+    source = upload.source
+    return UploadOut(index=source.index, name=source.name, size=source.size, url=upload.url)

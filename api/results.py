@@ -9,39 +9,91 @@ from flask import Blueprint, Response, redirect
 from werkzeug.http import dump_options_header
 from werkzeug.wrappers import Response as AnyResponse
 
+from api import access, contract
 from api.archive import choose_outputs, stream_archive
 from api.backend import backend
-from api.images import OutputFile, find_output
+from api.contract import Answer, Operation
+from api.errors import InvalidRequest
+from api.images import OutputFile, find_input, find_output
+from api.recovering import check_kept
 from api.replies import read_query
-from api.schemas import ArchiveQuery, OutputQuery
-from shared.errors import ObjectNotFound, OutputNotFound
+from api.requests import ArchiveQuery, OutputQuery
+from shared.errors import InvalidOptions, JobExpired, JobNotFound, NotFound, ObjectNotFound, OutputNotFound
+from shared.formats import Format, media_type
 
 blueprint = Blueprint("results", __name__)
 
+#: Media types of outputs.
+MEDIA = ("image/png", "image/jpeg", "application/json", "application/octet-stream")
+#: Media types of the photos themselves.
+PHOTO_MEDIA = (*(media_type(each) for each in Format), "application/octet-stream")
+
 
 @blueprint.get("/v1/jobs/<job_id>/images/<int:index>/<output>")
+@Operation(
+    tag="Fetching",
+    answers=(
+        Answer(status=200, description="The file.", media=MEDIA, headers=(contract.DISPOSITION,)),
+        Answer(status=307, description="The file is in the object store.", headers=(contract.FILE_LOCATION,)),
+    ),
+    problems=(InvalidRequest, JobNotFound, NotFound, OutputNotFound, JobExpired),
+    query=OutputQuery,
+)
 def output(job_id: str, index: int, output: str) -> AnyResponse:
     """Send an output, or the way to it."""
     query = read_query(OutputQuery)
-    parts = backend()
-    file = find_output(parts, parts.jobs.get(job_id), index, output)
-    if not query.stream:
-        url = parts.objects.presigned_get(file.key, file_name=file.file_name, content_type=file.content_type)
-        if url is not None:
-            return redirect(url, 307)
-    return _send(file)
+    return _hand_out(find_output(backend(), access.job(job_id), index, output), stream=query.stream)
+
+
+@blueprint.get("/v1/jobs/<job_id>/images/<int:index>/input")
+@Operation(
+    tag="Fetching",
+    answers=(
+        Answer(status=200, description="The photo.", media=PHOTO_MEDIA, headers=(contract.DISPOSITION,)),
+        Answer(status=307, description="It is in the object store.", headers=(contract.FILE_LOCATION,)),
+    ),
+    problems=(InvalidRequest, JobNotFound, NotFound, OutputNotFound, JobExpired),
+    query=OutputQuery,
+)
+def input_photo(job_id: str, index: int) -> AnyResponse:
+    """Send a photo as it was sent in, or the way to it."""
+    query = read_query(OutputQuery)
+    return _hand_out(find_input(backend(), access.job(job_id), index), stream=query.stream)
 
 
 @blueprint.get("/v1/jobs/<job_id>/archive")
+@Operation(
+    tag="Fetching",
+    answers=(
+        Answer(
+            status=200,
+            description="A ZIP, not compressed; `failures.txt` in it names the photos without results.",
+            media=("application/zip",),
+            headers=(contract.DISPOSITION,),
+        ),
+    ),
+    problems=(InvalidRequest, InvalidOptions, JobNotFound, JobExpired),
+    query=ArchiveQuery,
+)
 def archive(job_id: str) -> Response:
     """Send all outputs there are by now, under the photos' own names."""
     query = read_query(ArchiveQuery)
     parts = backend()
-    job = parts.jobs.get(job_id)
+    job = access.job(job_id)
+    check_kept(job)
     pieces = stream_archive(parts, job, choose_outputs(job, query.outputs))
     response = Response(pieces, content_type="application/zip")
     response.headers.set("Content-Disposition", "attachment", filename=f"fathom-{job.id}.zip")
     return response
+
+
+def _hand_out(file: OutputFile, *, stream: bool) -> AnyResponse:
+    if not stream:
+        objects = backend().objects
+        url = objects.presigned_get(file.key, file_name=file.file_name, content_type=file.content_type)
+        if url is not None:
+            return redirect(url, 307)
+    return _send(file)
 
 
 def _send(file: OutputFile) -> Response:

@@ -1,89 +1,22 @@
-"""Requests and responses of the API, as models: the one source of validation and shape."""
+"""Answers of the API, as models: the one source of their shape."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Self
+from typing import Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
-from api.text import clean_name
-from shared.jobs import ImageState, Job, JobState
+from shared.deliveries import Delivery, DeliveryState
+from shared.jobs import ImageFailure, ImageState, Job, JobState, WebhookEvent
+from shared.options import Options
 
-#: Uploads listed at once, and missing ones named at once.
-UPLOADS_PAGE = 1000
+#: Missing uploads named at once.
 MISSING_NAMED = 100
-
-
-class _Request(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class _Response(BaseModel):
     model_config = ConfigDict(frozen=True)
-
-
-# --- requests ---------------------------------------------------------------
-
-
-class JobsQuery(_Request):
-    """`GET /v1/jobs`"""
-
-    cursor: str | None = Field(default=None, max_length=200)
-    limit: int = Field(default=50, ge=1, le=100)
-
-
-class ImagesQuery(_Request):
-    """`GET /v1/jobs/{id}/images`"""
-
-    state: ImageState | None = None
-    cursor: int = Field(default=0, ge=0, lt=2**31)
-    limit: int = Field(default=100, ge=1, le=1000)
-
-
-class UploadsQuery(_Request):
-    """`GET /v1/jobs/{id}/uploads`"""
-
-    cursor: int = Field(default=0, ge=0, lt=2**31)
-    limit: int = Field(default=UPLOADS_PAGE, ge=1, le=UPLOADS_PAGE)
-
-
-class OutputQuery(_Request):
-    """`GET /v1/jobs/{id}/images/{index}/{output}`"""
-
-    stream: bool = Field(
-        default=False, description="Send the file itself, never a redirect to the object store."
-    )
-
-
-class ArchiveQuery(_Request):
-    """`GET /v1/jobs/{id}/archive`"""
-
-    outputs: str | None = Field(default=None, max_length=200, description="Names, separated by commas.")
-
-
-class EmptyQuery(_Request):
-    """A request that takes no query."""
-
-
-class AnnouncedUpload(_Request):
-    """A photo that will be uploaded on its own."""
-
-    name: Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(clean_name)]
-    size: int | None = Field(
-        default=None, ge=0, lt=2**63, description="Bytes; checked at the start if given."
-    )
-    content_type: str | None = Field(default=None, max_length=200)
-
-
-class Announcement(_Request):
-    """`POST /v1/jobs` as JSON: photos that follow one by one."""
-
-    uploads: tuple[AnnouncedUpload, ...]
-    options: dict[str, Any] = Field(default_factory=dict)
-
-
-# --- responses --------------------------------------------------------------
 
 
 class FieldError(_Response):
@@ -107,6 +40,17 @@ class Problem(BaseModel):
     request_id: str
 
 
+class FailureOut(_Response):
+    """Why an image failed, or a job as a whole."""
+
+    code: str
+    message: str
+
+    @classmethod
+    def of(cls, failure: ImageFailure | None) -> FailureOut | None:
+        return None if failure is None else cls(code=failure.code, message=failure.message)
+
+
 class CountsOut(_Response):
     """Images of a job by outcome."""
 
@@ -124,11 +68,15 @@ class JobOut(_Response):
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
-    options: dict[str, Any]
+    title: str
+    weight: float
+    options: Options
     counts: CountsOut
     progress: float
     images_per_second: float | None
     eta_seconds: float | None
+    #: Why the job as a whole failed, if it did before it had images.
+    error: FailureOut | None
     links: dict[str, str]
 
     @classmethod
@@ -141,13 +89,16 @@ class JobOut(_Response):
             created_at=_moment(job.created_at),
             started_at=None if job.started_at is None else _moment(job.started_at),
             ended_at=None if job.ended_at is None else _moment(job.ended_at),
-            options=job.options.to_json(),
+            title=job.title,
+            weight=job.weight,
+            options=job.options,
             counts=CountsOut(
                 total=counts.total, succeeded=counts.succeeded, failed=counts.failed, pending=counts.pending
             ),
             progress=round(job.progress, 6),
             images_per_second=_rounded(job.images_per_second),
             eta_seconds=_rounded(job.eta_seconds),
+            error=FailureOut.of(job.error),
             links=links,
         )
 
@@ -165,11 +116,64 @@ class AcceptedJobOut(JobOut):
     skipped: tuple[str, ...] = ()
 
 
+class SkippedOut(_Response):
+    """Files that came with a job's photos and are none."""
+
+    count: int
+    #: The first hundred.
+    names: tuple[str, ...]
+
+
+class TryOut(_Response):
+    """One try to deliver a message; `status` is that of the answer, `error` says why there was none."""
+
+    at: datetime
+    status: int | None
+    error: str | None
+
+
+class DeliveryOut(_Response):
+    """A message to a webhook; `id` is its `webhook-id`."""
+
+    id: str
+    event: WebhookEvent
+    state: DeliveryState
+    attempts: int
+    next_at: datetime | None
+    tries: tuple[TryOut, ...]
+
+    @classmethod
+    def of(cls, delivery: Delivery) -> Self:
+        tries = (TryOut(at=_moment(t.at), status=t.status, error=t.error) for t in delivery.tries)
+        return cls(
+            id=delivery.id,
+            event=delivery.event,
+            state=delivery.state,
+            attempts=delivery.attempts,
+            next_at=None if delivery.next_at is None else _moment(delivery.next_at),
+            tries=tuple(tries),
+        )
+
+
+class DeliveriesOut(_Response):
+    """What a job's webhook was told, and is to be told."""
+
+    deliveries: tuple[DeliveryOut, ...]
+
+
+class WebhookSecretsOut(_Response):
+    """Secrets as Standard Webhooks has them: `whsec_` and Base64."""
+
+    secrets: tuple[str, ...]
+
+
 class UploadOut(_Response):
     """Where one announced photo is to be sent, and how."""
 
     index: int
     name: str
+    #: Bytes as announced; by name and size a client finds the file again.
+    size: int | None
     url: str
     method: str = "PUT"
 
@@ -188,13 +192,6 @@ class AnnouncedJobOut(JobOut):
     next_cursor: str | None
 
 
-class FailureOut(_Response):
-    """Why an image failed."""
-
-    code: str
-    message: str
-
-
 class ImageOut(_Response):
     """An image of a job; `outputs` holds addresses by output, once it has succeeded."""
 
@@ -203,6 +200,14 @@ class ImageOut(_Response):
     state: ImageState
     error: FailureOut | None
     outputs: dict[str, str]
+
+
+class ImageEventOut(_Response):
+    """An event `image` of a stream: an image ended, or is to be processed again."""
+
+    index: int
+    state: ImageState
+    name: str | None
 
 
 class ImagesOut(_Response):
@@ -220,11 +225,24 @@ class PartOut(_Response):
 
 
 class ReadinessOut(_Response):
-    """Whether requests can be served; `slots` are the workers' children alive now."""
+    """Whether requests can be served; `slots` are the workers' children alive now.
+
+    `degraded` names what is amiss though they can, each with a sentence for a person.
+    """
 
     ready: bool
+    degraded: dict[str, str]
     parts: dict[str, PartOut]
     slots: int | None
+
+
+class SessionOut(_Response):
+    """Who asks: an API key, or nobody in particular while no keys are in force."""
+
+    anonymous: bool
+    key_id: str | None
+    name: str | None
+    scopes: tuple[str, ...]
 
 
 class IndexOut(_Response):

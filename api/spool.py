@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from tempfile import SpooledTemporaryFile
 from typing import BinaryIO, cast
@@ -14,17 +15,21 @@ class Spool:
     """A file that is received piece by piece and read once.
 
     What goes beyond `cap` bytes is counted but not kept, so that one file, whatever
-    it holds, takes bounded space. `size` is what came, `kept` what can be read.
+    it holds, takes bounded space. `size` is what came, `kept` what can be read. With `hashed`,
+    all that came is hashed, kept or not.
     """
 
-    def __init__(self, *, cap: int) -> None:
+    def __init__(self, *, cap: int, hashed: bool = False) -> None:
         self._cap = cap
+        self._hash = hashlib.sha256() if hashed else None
         self._file = SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115 (closed by close)
         self.size = 0
         self.kept = 0
 
     def write(self, data: bytes) -> None:
         self.size += len(data)
+        if self._hash is not None:
+            self._hash.update(data)
         keep = data[: self._cap - self.kept]
         self._file.write(keep)
         self.kept += len(keep)
@@ -32,6 +37,11 @@ class Spool:
     def fill(self, pieces: Iterable[bytes]) -> None:
         for piece in pieces:
             self.write(piece)
+
+    def sha256(self) -> bytes:
+        """Return the hash of what came; the spool must have been made with `hashed`."""
+        assert self._hash is not None
+        return self._hash.digest()
 
     def rewound(self) -> BinaryIO:
         """Return the file, at its start."""

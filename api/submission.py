@@ -10,34 +10,48 @@ from __future__ import annotations
 import json
 import logging
 import math
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic import ValidationError
+
 from api.backend import Backend
 from api.errors import InvalidRequest
+from api.idempotency import Attempt
 from api.intake import Intake
 from api.multipart import FormField, FormFile, FormPart, FormShape
-from api.schemas import Announcement
+from api.requests import Announcement, Submission
 from api.spool import Spool
+from api.subscription import check_webhook
 from shared import layout
-from shared.archives import ArchiveLimits, SkippedEntry, expand
-from shared.errors import InvalidOptions, NoImages, ObjectStoreDenied, TooLarge, Unavailable
+from shared.archives import ArchiveLimits, SkippedEntry, survey
+from shared.chore_needs import add_chores
+from shared.errors import InvalidOptions, JobNotFound, NoImages, ObjectStoreDenied, TooLarge, Unavailable
 from shared.job_record import encode_job, new_job
-from shared.jobs import Job, JobState, Source, new_job_id
-from shared.manifest import encode_manifest
-from shared.options import Options
+from shared.jobs import Job, JobState, Quota, Source, new_job_id
+from shared.manifest import ManifestWriter
 from shared.settings import Settings
+from shared.skipped import Skipped
 
 logger = logging.getLogger(__name__)
 
 #: Archives in one form.
 MAX_ARCHIVES = 16
-_MAX_OPTIONS_BYTES = 64 * 2**10
-#: Entries of archives that are no photos and are named in the answer.
-_SKIPPED_NAMED = 100
+_MAX_FIELD_BYTES = 64 * 2**10
+#: Parts of a form that are no files.
+_FIELDS = ("options", "title", "weight", "webhook")
+#: How archives within archives are called, which nobody opens.
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".bz2", ".xz")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    """On whose account a job is accepted, and within which bounds."""
+
+    owner: str
+    quota: Quota
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,17 +59,20 @@ class Accepted:
     """A job just accepted, and names in its archives that are no photos."""
 
     job: Job
-    skipped: tuple[str, ...]
+    skipped: tuple[str, ...] = ()
 
 
-def form_shape(settings: Settings) -> FormShape:
+def form_shape(settings: Settings, attempt: Attempt) -> FormShape:
     """Return what the form of a submission may hold.
 
     Of a photo that is too large one byte too many is kept: enough for the worker to
-    fail that image alone as too large, as it does however the photo came in.
+    fail that image alone as too large, as it does however the photo came in. Of a form that
+    was sent before, nothing is kept.
     """
     files = {"images": image_cap(settings), "archive": settings.max_request_bytes}
-    return FormShape(files=files, fields={"options": _MAX_OPTIONS_BYTES})
+    if attempt.is_repeated:
+        files = dict.fromkeys(files, 0)
+    return FormShape(files=files, fields=dict.fromkeys(_FIELDS, _MAX_FIELD_BYTES), hashed=attempt.has_key)
 
 
 def image_cap(settings: Settings) -> int:
@@ -63,14 +80,15 @@ def image_cap(settings: Settings) -> int:
     return settings.max_image_bytes + 1
 
 
-def submit_form(backend: Backend, parts: Iterable[FormPart]) -> Accepted:
+def submit_form(backend: Backend, parts: Iterable[FormPart], account: Account, attempt: Attempt) -> Accepted:
     """Store the photos of a form as they come and queue the job.
 
-    Raises NoImages, InvalidOptions, InvalidArchive, TooLarge, InvalidRequest, and what
-    the stores raise; then nothing of the job is left.
+    Raises NoImages, InvalidOptions, InvalidArchive, TooLarge, InvalidRequest, QuotaExceeded,
+    IdempotencyKeyInUse, and what the stores raise; then nothing of the job is left.
     """
+    backend.jobs.admit(account.owner, 1, quota=account.quota)
     job_id = new_job_id()
-    with _undone_on_failure(backend, job_id):
+    with undone_on_failure(backend, job_id):
         with Intake(
             backend.objects, job_id, backend.senders, max_images=backend.settings.max_job_images
         ) as intake:
@@ -78,26 +96,86 @@ def submit_form(backend: Backend, parts: Iterable[FormPart]) -> Accepted:
             for part in parts:
                 form.take(part)
             sources = intake.finish()
-        job = _record(backend, job_id, sources, form.options, JobState.QUEUED)
-    wake_workers(backend, job)
-    return Accepted(job=job, skipped=tuple(form.skipped))
+        if not sources:
+            raise form.no_images()
+        state = JobState.UPLOADING if form.has_archives else JobState.QUEUED
+        job = describe(
+            backend,
+            job_id,
+            account,
+            form.submission(),
+            state=state,
+            total=len(sources),
+            bytes=sum(source.size or 0 for source in sources),
+            gathered=form.has_archives,
+        )
+        with ManifestWriter() as manifest:
+            for source in sources:
+                manifest.add(source)
+            if form.skipped.count:
+                backend.objects.put(layout.skipped(job_id), form.skipped.to_json())
+            attempt.seal(job_id)
+            record(backend, job, manifest, account.quota)
+    if not job.gathered:
+        wake_workers(backend, job)
+    return Accepted(job=job, skipped=tuple(form.skipped.names))
 
 
-def announce(backend: Backend, announcement: Announcement) -> Job:
+def announce(backend: Backend, announcement: Announcement, account: Account, attempt: Attempt) -> Accepted:
     """Record a job that waits for its uploads.
 
-    Raises NoImages, InvalidOptions, TooLarge, and what the stores raise.
+    Raises NoImages, TooLarge, QuotaExceeded, IdempotencyKeyInUse, and what the stores raise.
     """
-    options = Options.parse(announcement.options)
-    if len(announcement.uploads) > backend.settings.max_job_images:
+    uploads = announcement.uploads
+    if len(uploads) > backend.settings.max_job_images:
         raise TooLarge(f"A job holds at most {backend.settings.max_job_images} images.")
-    sources = tuple(
-        Source(index=index, name=upload.name, size=upload.size)
-        for index, upload in enumerate(announcement.uploads)
-    )
+    backend.jobs.admit(account.owner, len(uploads), quota=account.quota)
     job_id = new_job_id()
-    with _undone_on_failure(backend, job_id):
-        return _record(backend, job_id, sources, options, JobState.UPLOADING)
+    if not uploads:
+        raise NoImages
+    job = describe(
+        backend,
+        job_id,
+        account,
+        announcement,
+        state=JobState.UPLOADING,
+        total=len(uploads),
+        bytes=sum(upload.size or 0 for upload in uploads),
+    )
+    with undone_on_failure(backend, job_id), ManifestWriter() as manifest:
+        for index, upload in enumerate(uploads):
+            manifest.add(Source(index=index, name=upload.name, size=upload.size))
+        attempt.seal(job_id)
+        record(backend, job, manifest, account.quota)
+    return Accepted(job=job)
+
+
+def record(backend: Backend, job: Job, manifest: ManifestWriter | None, quota: Quota) -> None:
+    """Make a job whose photos are stored, or will be, durable: its manifest, `job.json`, its record.
+
+    What is to be done for it is noted before it is recorded, so that no recorded job is forgotten; who
+    takes it up earlier than that waits for the record. Without a manifest a worker will write it.
+    """
+    if manifest is not None:
+        manifest.store(backend.objects, job.id)
+    backend.objects.put(layout.job_record(job.id), encode_job(job), content_type="application/json")
+    add_chores(job, backend.objects, backend.chores)
+    backend.jobs.create(job, quota=quota)
+    logger.info(
+        "A job of %s images was accepted.", job.counts.total, extra={"action": "accept_job", "job": job.id}
+    )
+
+
+def is_recorded(backend: Backend, job_id: str) -> bool:
+    """Return whether a job was accepted in full, by a process that may have died right after.
+
+    Of one that was undone while the job store was away the record may be left, but no `job.json`.
+    """
+    try:
+        backend.jobs.get(job_id)
+    except JobNotFound:
+        return False
+    return backend.objects.exists(layout.job_record(job_id))
 
 
 def wake_workers(backend: Backend, job: Job) -> None:
@@ -110,12 +188,10 @@ def wake_workers(backend: Backend, job: Job) -> None:
 
 
 def discard(backend: Backend, job_id: str) -> int:
-    """Delete a job and all its objects; returns how many. May be repeated.
-
-    The record goes first: as long as it may be there, so must be what it speaks of.
-    """
-    backend.jobs.delete(job_id)
-    return backend.objects.delete_prefix(layout.job_prefix(job_id))
+    """Delete a job that was not accepted, and all its objects; returns how many. May be repeated."""
+    count = backend.controls.discard(job_id)
+    backend.chores.forget(job_id)
+    return count
 
 
 @dataclass(kw_only=True)
@@ -124,24 +200,43 @@ class _Form:
 
     intake: Intake
     settings: Settings
-    options: Options = field(default_factory=Options)
-    skipped: list[str] = field(default_factory=list)
-    has_options: bool = False
+    fields: dict[str, Any] = field(default_factory=dict)
+    skipped: Skipped = field(default_factory=Skipped)
     archives: int = 0
+    #: Whether there are archives with photos in them, which a worker is to expand.
+    has_archives: bool = False
 
     def take(self, part: FormPart) -> None:
         if isinstance(part, FormField):
-            self._take_options(part)
+            self._take_field(part)
         elif part.name == "archive":
             self._take_archive(part)
         else:
             self._take_image(part)
 
-    def _take_options(self, part: FormField) -> None:
-        if self.has_options:
-            raise InvalidRequest("The form holds more than one part 'options'.")
-        self.has_options = True
-        self.options = Options.parse(_json_object(part.value))
+    def no_images(self) -> NoImages:
+        """Return the error for a form without photos, which says where there may be some."""
+        inner = next((name for name in self.skipped.names if name.lower().endswith(ARCHIVES)), None)
+        if inner is None:
+            return NoImages()
+        return NoImages(
+            f"The archive holds no photo; archives in it, such as {inner[:200]!r}, are not opened."
+        )
+
+    def submission(self) -> Submission:
+        """Return what the form says about the job; all of it was valid by itself."""
+        return Submission.model_validate(self.fields)
+
+    def _take_field(self, part: FormField) -> None:
+        if part.name in self.fields:
+            raise InvalidRequest(f"The form holds more than one part {part.name!r}.")
+        value = self.fields[part.name] = _field_value(part)
+        try:
+            # Now, and not after gigabytes of photos.
+            submission = Submission.model_validate({part.name: value})
+        except ValidationError as exc:
+            raise InvalidRequest.from_validation(exc) from exc
+        check_webhook(self.settings, submission.webhook)
 
     def _take_image(self, part: FormFile) -> None:
         # A browser sends an empty file without a name for a field nobody filled in.
@@ -151,38 +246,46 @@ class _Form:
         self.intake.add(part.file_name or "unnamed", part.spool)
 
     def _take_archive(self, part: FormFile) -> None:
+        if not part.file_name and not part.spool.size:
+            part.spool.close()
+            return
         try:
-            if not part.file_name and not part.spool.size:
-                return
             self.archives += 1
             if self.archives > MAX_ARCHIVES:
                 raise TooLarge(f"A form holds at most {MAX_ARCHIVES} archives.")
-            self._expand(part.spool)
-        finally:
+            first = self.intake.count
+            self._look_into(part.spool)
+        except BaseException:
             part.spool.close()
+            raise
+        if self.intake.count == first:
+            part.spool.close()
+            return
+        self.has_archives = True
+        self.intake.keep_archive(first, part.spool)
 
-    def _expand(self, archive: Spool) -> None:
-        for entry in expand(archive.rewound(), _archive_limits(self.settings)):
+    def _look_into(self, archive: Spool) -> None:
+        """Give the photos of an archive their indices; a worker expands them.
+
+        What is wrong with an archive shows here, before the job is accepted, but for damage within
+        its entries.
+        """
+        for entry in survey(archive.rewound(), ArchiveLimits.from_settings(self.settings)):
             if isinstance(entry, SkippedEntry):
-                if len(self.skipped) < _SKIPPED_NAMED:
-                    self.skipped.append(entry.name)
-                continue
-            spool = Spool(cap=image_cap(self.settings))
-            try:
-                spool.fill(entry.pieces)
-            except BaseException:
-                spool.close()
-                raise
-            self.intake.add(entry.name, spool)
+                self.skipped.add(entry.name)
+            else:
+                self.intake.reserve(entry.name, entry.size)
 
 
-def _archive_limits(settings: Settings) -> ArchiveLimits:
-    return ArchiveLimits(
-        # Every photo may come with a folder, a macOS companion and a note.
-        entries=4 * settings.max_job_images,
-        entry_bytes=settings.max_image_bytes,
-        total_bytes=settings.max_request_bytes,
-    )
+def _field_value(part: FormField) -> Any:
+    if part.name == "options":
+        return _json_object(part.value)
+    if part.name == "webhook":
+        try:
+            return json.loads(part.value)
+        except (ValueError, RecursionError) as exc:
+            raise InvalidRequest("webhook is not valid JSON.") from exc
+    return part.value.decode(errors="replace")
 
 
 def _json_object(data: bytes) -> dict[str, Any]:
@@ -195,23 +298,35 @@ def _json_object(data: bytes) -> dict[str, Any]:
     return value
 
 
-def _record(
-    backend: Backend, job_id: str, sources: tuple[Source, ...], options: Options, state: JobState
+def describe(
+    backend: Backend,
+    job_id: str,
+    account: Account,
+    submission: Submission,
+    *,
+    state: JobState,
+    total: int,
+    bytes: int = 0,
+    gathered: bool = False,
 ) -> Job:
-    if not sources:
-        raise NoImages
-    job = new_job(job_id, total=len(sources), options=options, state=state, created_at=time.time())
-    backend.objects.put(layout.manifest(job_id), encode_manifest(sources), content_type="application/jsonl")
-    backend.objects.put(layout.job_record(job_id), encode_job(job), content_type="application/json")
-    backend.jobs.create(job)
-    logger.info(
-        "A job of %s images was accepted.", len(sources), extra={"action": "accept_job", "job": job_id}
+    """Return a job as it is accepted. Raises WebhooksOff and InvalidWebhook."""
+    return new_job(
+        job_id,
+        total=total,
+        options=submission.options,
+        state=state,
+        created_at=backend.jobs.now(),
+        weight=submission.weight,
+        title=submission.title,
+        owner=account.owner,
+        bytes=bytes,
+        gathered=gathered,
+        webhook=check_webhook(backend.settings, submission.webhook),
     )
-    return job
 
 
 @contextmanager
-def _undone_on_failure(backend: Backend, job_id: str) -> Iterator[None]:
+def undone_on_failure(backend: Backend, job_id: str) -> Iterator[None]:
     """Leave nothing of a job that was not accepted, as far as the stores can be reached."""
     try:
         yield

@@ -2,99 +2,259 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from functools import partial
+from threading import Lock
+
 from flask import Blueprint, Response, request, url_for
 from pydantic import ValidationError
 from werkzeug.exceptions import UnsupportedMediaType
 
-from api import submission, uploads
+from api import access, contract, sources, submission, uploads
 from api.backend import backend
+from api.contract import Answer, Body, Operation
 from api.errors import InvalidRequest
-from api.multipart import boundary_of, read_form
-from api.replies import accepted_reply, job_links, job_out, json_reply, read_query, upload_out
-from api.schemas import (
-    UPLOADS_PAGE,
-    AcceptedJobOut,
-    AnnouncedJobOut,
-    Announcement,
-    EmptyQuery,
-    UploadsOut,
-    UploadsQuery,
+from api.idempotency import Attempt, given_key
+from api.multipart import CHUNK, FormFile, FormPart, Read, boundary_of, read_form
+from api.replies import accepted_reply, job_out, json_reply, read_query, upload_out
+from api.requests import UPLOADS_PAGE, Announcement, EmptyQuery, Sourcing, Submission, UploadsQuery
+from api.schemas import AcceptedJobOut, AnnouncedJobOut, JobOut, UploadsOut
+from api.spool import Spool
+from api.submission import Accepted, Account
+from api.waiting import preferred_wait, wait_for_end
+from shared.errors import (
+    IdempotencyKeyInUse,
+    IdempotencyKeyReused,
+    InvalidArchive,
+    InvalidOptions,
+    InvalidSource,
+    InvalidTransition,
+    InvalidWebhook,
+    JobNotFound,
+    NoImages,
+    NotFound,
+    QuotaExceeded,
+    SourcesOff,
+    TooLarge,
+    UploadsMissing,
+    WebhooksOff,
 )
-from shared.errors import TooLarge
-from shared.jobs import Job, Page
+from shared.jobs import Job, JobState
 
 blueprint = Blueprint("submissions", __name__)
 
-#: 100,000 uploads with long names; what is longer holds no announcement.
-_MAX_JSON_BYTES = 32 * 2**20
+#: A million uploads with short names; what is longer holds no announcement.
+_MAX_JSON_BYTES = 96 * 2**20
+#: Larger bodies are taken in one after the other: a million uploads need half a gigabyte for a while.
+_LARGE = 4 * 2**20
+_one_large = Lock()
+#: States in which nothing happens before the client does something.
+_WAITING_FOR_CLIENT = frozenset({JobState.UPLOADING, JobState.PAUSED})
+
+#: Makes the answer of a job as it is by then.
+_MakeOut = Callable[[Job], JobOut]
 
 
 @blueprint.post("/v1/jobs")
+@Operation(
+    tag="Submitting",
+    answers=(
+        Answer(
+            status=202,
+            description="The job is accepted: from now on nothing of it can be lost.",
+            models=(AnnouncedJobOut, AcceptedJobOut),
+            headers=(contract.LOCATION, contract.RETRY_AFTER, contract.PREFERENCE_APPLIED, contract.REPLAYED),
+        ),
+    ),
+    problems=(
+        *(InvalidRequest, InvalidOptions, InvalidArchive, NoImages, TooLarge, QuotaExceeded, 413, 415),
+        *(InvalidSource, SourcesOff, InvalidWebhook, WebhooksOff),
+        *(IdempotencyKeyReused, IdempotencyKeyInUse, JobNotFound),
+    ),
+    query=EmptyQuery,
+    headers=(contract.IDEMPOTENCY_KEY, contract.PREFER),
+    bodies=(
+        Body(
+            media="multipart/form-data",
+            model=Submission,
+            files={
+                "images": "A photo; any number of them. The file name may hold folders and any script.",
+                "archive": "A ZIP of photos.",
+            },
+        ),
+        Body(media="application/json", model=Announcement, others=(Sourcing,)),
+    ),
+)
 def create() -> Response:
-    """Accept a job: a form with photos, or JSON that announces them."""
+    """Accept a job: a form with photos, or JSON that announces them or says where they lie.
+
+    A form is streamed to the object store while it is being received; archives in it are expanded
+    by a worker, and the job starts then by itself. Announced photos are uploaded one by one, to the
+    addresses that the answer names, and then the job is started. Sources are read from where they lie.
+    """
     read_query(EmptyQuery)
-    if request.mimetype == "multipart/form-data":
-        return _create_from_form()
-    if request.mimetype == "application/json":
-        return _create_from_announcement()
-    raise UnsupportedMediaType("A job is posted as multipart/form-data or as application/json.")
+    parts = backend()
+    take = {"multipart/form-data": _take_form, "application/json": _take_announcement}.get(request.mimetype)
+    if take is None:
+        raise UnsupportedMediaType("A job is posted as multipart/form-data or as application/json.")
+    attempt = Attempt(parts.idempotency, access.owner(), given_key())
+    with attempt.begun(partial(submission.is_recorded, parts)):
+        accepted, make_out = take(attempt)
+    response = _wait_and_reply(accepted.job, make_out)
+    if attempt.is_repeated:
+        response.headers["Idempotent-Replayed"] = "true"
+    return response
 
 
 @blueprint.get("/v1/jobs/<job_id>/uploads")
+@Operation(
+    tag="Submitting",
+    answers=(Answer(status=200, description="A page of them; it may be short.", models=(UploadsOut,)),),
+    problems=(InvalidRequest, JobNotFound),
+    query=UploadsQuery,
+)
 def list_uploads(job_id: str) -> Response:
     """List announced photos not yet stored, with fresh addresses."""
     query = read_query(UploadsQuery)
-    page = _missing(backend().jobs.get(job_id), cursor=query.cursor, limit=query.limit)
+    page = uploads.list_missing(
+        backend(), access.job(job_id), cursor=query.cursor, limit=query.limit, own_url=_own_url(job_id)
+    )
     return json_reply(UploadsOut(uploads=tuple(map(upload_out, page.items)), next_cursor=page.next_cursor))
 
 
 @blueprint.put("/v1/jobs/<job_id>/uploads/<int:index>")
+@Operation(
+    tag="Submitting",
+    answers=(Answer(status=204, description="The photo is stored."),),
+    problems=(InvalidRequest, JobNotFound, NotFound, InvalidTransition, 413),
+    bodies=(Body(media="application/octet-stream"),),
+)
 def put_upload(job_id: str, index: int) -> Response:
-    """Store one announced photo; the body is the file."""
-    parts = backend()
-    uploads.store_upload(parts, parts.jobs.get(job_id), index, request.stream)
+    """Store one announced photo; the body is the file, whatever its Content-Type says."""
+    uploads.store_upload(backend(), access.job(job_id), index, request.stream)
     return Response(status=204)
 
 
 @blueprint.post("/v1/jobs/<job_id>/start")
+@Operation(
+    tag="Submitting",
+    answers=(
+        Answer(
+            status=202,
+            description="The job is queued.",
+            models=(JobOut,),
+            headers=(contract.LOCATION, contract.RETRY_AFTER, contract.PREFERENCE_APPLIED),
+        ),
+    ),
+    problems=(JobNotFound, InvalidTransition, UploadsMissing),
+    headers=(contract.PREFER,),
+)
 def start(job_id: str) -> Response:
-    """Queue an announced job once all its photos are stored."""
-    parts = backend()
-    return accepted_reply(job_out(uploads.start(parts, parts.jobs.get(job_id))))
+    """Queue an announced job once all its photos are stored.
+
+    The problem `uploads_missing` names the first hundred that are not, in `missing`, and counts
+    them in `missing_count`.
+    """
+    return _wait_and_reply(uploads.start(backend(), access.job(job_id)), job_out)
 
 
-def _create_from_form() -> Response:
+def _wait_and_reply(job: Job, make_out: _MakeOut) -> Response:
+    """Answer 202; where the client prefers to wait for the job's end, after a while."""
+    seconds = preferred_wait(backend().settings.max_wait_seconds)
+    if seconds is None or (job.state in _WAITING_FOR_CLIENT and not job.gathered):
+        return accepted_reply(make_out(job))
+    response = accepted_reply(make_out(wait_for_end(backend(), job, seconds)))
+    response.headers["Preference-Applied"] = f"wait={seconds:.0f}"
+    return response
+
+
+def _account() -> Account:
+    return Account(owner=access.owner(), quota=access.quota())
+
+
+# --- forms ----------------------------------------------------------------------------
+
+
+def _take_form(attempt: Attempt) -> tuple[Accepted, _MakeOut]:
     parts = backend()
     boundary = boundary_of(request.content_type)
-    form = read_form(request.stream, boundary, submission.form_shape(parts.settings))
-    accepted = submission.submit_form(parts, form)
-    out = AcceptedJobOut.of(accepted.job, job_links(accepted.job))
-    return accepted_reply(out.model_copy(update={"skipped": accepted.skipped}))
+    shape = submission.form_shape(parts.settings, attempt)
+    form = read_form(attempt.watch(request.stream), boundary, shape)
+    if attempt.has_key:
+        form = attempt.fingerprint.follow(form)
+    if attempt.is_repeated:
+        _read_only(form)
+        accepted = Accepted(job=attempt.job_before(parts.jobs.get))
+    else:
+        accepted = submission.submit_form(parts, form, _account(), attempt)
+    return accepted, lambda job: _accepted_out(job, accepted.skipped)
 
 
-def _create_from_announcement() -> Response:
-    body = request.stream.read(_MAX_JSON_BYTES + 1)
-    if len(body) > _MAX_JSON_BYTES:
-        raise TooLarge(f"A JSON body holds at most {_MAX_JSON_BYTES} bytes.")
+def _read_only(form: Iterator[FormPart]) -> None:
+    """Read a form to its end, for its fingerprint alone."""
+    for part in form:
+        if isinstance(part, FormFile):
+            part.spool.close()
+
+
+def _accepted_out(job: Job, skipped: tuple[str, ...]) -> AcceptedJobOut:
+    return AcceptedJobOut(**job_out(job).model_dump(), skipped=skipped)
+
+
+# --- announcements --------------------------------------------------------------------
+
+
+def _take_announcement(attempt: Attempt) -> tuple[Accepted, _MakeOut]:
+    spool = Spool(cap=_MAX_JSON_BYTES)
     try:
-        announcement = Announcement.model_validate_json(body)
+        _receive(spool, attempt.watch(request.stream))
+        with _one_large if spool.size > _LARGE else nullcontext():
+            return _take_json(spool.rewound().read(), attempt)
+    finally:
+        spool.close()
+
+
+def _receive(spool: Spool, read: Read) -> None:
+    while piece := read(CHUNK):
+        spool.write(piece)
+        if spool.size > _MAX_JSON_BYTES:
+            raise TooLarge(f"A JSON body holds at most {_MAX_JSON_BYTES} bytes.")
+
+
+def _take_json(body: bytes, attempt: Attempt) -> tuple[Accepted, _MakeOut]:
+    try:
+        given = _read_json(body)
     except ValidationError as exc:
         raise InvalidRequest.from_validation(exc) from exc
-    job = submission.announce(backend(), announcement)
-    page = _missing(job, cursor=0, limit=UPLOADS_PAGE)
-    out = AnnouncedJobOut(
+    make_out = _announced_out if isinstance(given, Announcement) else job_out
+    if attempt.has_key:
+        attempt.fingerprint.add("json", given.model_dump_json())
+    if attempt.is_repeated:
+        return Accepted(job=attempt.job_before(backend().jobs.get)), make_out
+    if isinstance(given, Announcement):
+        return submission.announce(backend(), given, _account(), attempt), make_out
+    return sources.submit_sources(backend(), given, _account(), attempt), make_out
+
+
+def _read_json(body: bytes) -> Announcement | Sourcing:
+    """Read a body as what it is meant to be, so that its errors speak of that."""
+    try:
+        return Announcement.model_validate_json(body)
+    except ValidationError as exc:
+        if any(error["loc"] == ("sources",) for error in exc.errors(include_url=False, include_input=False)):
+            return Sourcing.model_validate_json(body)
+        raise
+
+
+def _announced_out(job: Job) -> AnnouncedJobOut:
+    page = uploads.first_uploads(backend(), job, limit=UPLOADS_PAGE, own_url=_own_url(job.id))
+    return AnnouncedJobOut(
         **job_out(job).model_dump(),
         uploads=tuple(map(upload_out, page.items)),
         next_cursor=page.next_cursor,
     )
-    return accepted_reply(out)
 
 
-def _missing(job: Job, *, cursor: int, limit: int) -> Page[uploads.Upload]:
-    return uploads.list_missing(
-        backend(),
-        job,
-        cursor=cursor,
-        limit=limit,
-        own_url=lambda index: url_for("submissions.put_upload", job_id=job.id, index=index),
-    )
+def _own_url(job_id: str) -> Callable[[int], str]:
+    return lambda index: url_for("submissions.put_upload", job_id=job_id, index=index)

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from array import array
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from api.backend import Backend
 from api.schemas import MISSING_NAMED
 from api.spool import Spool
 from api.submission import image_cap, wake_workers
 from shared import layout
-from shared.errors import InvalidTransition, NotFound, UploadsMissing
+from shared.errors import InvalidTransition, NotFound, ObjectNotFound, UploadsMissing
 from shared.jobs import Job, JobState, Page, Source
-from shared.manifest import decode_manifest
+from shared.manifest import read_sources
 from shared.ports import ObjectStore
 
 _CHUNK = 256 * 2**10
+_NOT_STORED = -1
+#: Photos looked at together, and how many times that for one page.
+BLOCK = 1000
+_BLOCKS = 20
+#: The largest album whose stored photos are listed all at once: ten pages of a listing.
+_LISTED_WHOLE = 10 * BLOCK
 #: States in which a start has had its effect already, so that a repeated one is no error.
 _NOT_STARTED = frozenset({JobState.UPLOADING, JobState.CANCELING, JobState.CANCELED, JobState.EXPIRED})
 
@@ -36,6 +43,12 @@ class SomeUploadsMissing(UploadsMissing):
         return self._members
 
 
+class Sizes(Protocol):
+    """Bytes stored of each photo, by its index; _NOT_STORED where nothing is."""
+
+    def __getitem__(self, index: int, /) -> int: ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Upload:
     """An announced photo, and the address it is to be put to."""
@@ -44,19 +57,30 @@ class Upload:
     url: str
 
 
+def first_uploads(backend: Backend, job: Job, *, limit: int, own_url: Callable[[int], str]) -> Page[Upload]:
+    """Return the first photos of a job as it was announced, whether they are stored by now or not."""
+    if not _takes_uploads(job):
+        return Page(items=())
+    sources = read_sources(backend.objects, job.id, 0, limit)
+    uploads = tuple(_upload(backend.objects, job, source, own_url) for source in sources)
+    return Page(items=uploads, next_cursor=str(limit) if job.counts.total > limit else None)
+
+
 def list_missing(
     backend: Backend, job: Job, *, cursor: int, limit: int, own_url: Callable[[int], str]
 ) -> Page[Upload]:
     """Return announced photos that are not stored yet, by index, each with a fresh address.
 
-    The address is the object store's own where clients can reach it, else `own_url`.
+    The address is the object store's own where clients can reach it, else `own_url`. A page of
+    a large album may be short, or empty, though more follow: so many are looked at, no more.
     """
-    if job.state is not JobState.UPLOADING:
+    if not _takes_uploads(job):
         return Page(items=())
-    missing = (source for source in _missing(backend, job) if source.index >= cursor)
-    found = tuple(islice(missing, limit + 1))
-    uploads = tuple(_upload(backend.objects, job, source, own_url) for source in found[:limit])
-    return Page(items=uploads, next_cursor=str(found[limit].index) if len(found) > limit else None)
+    missing, looked_at = _look_for_missing(backend, job, cursor, limit)
+    uploads = tuple(_upload(backend.objects, job, source, own_url) for source in missing[:limit])
+    if len(missing) > limit:
+        return Page(items=uploads, next_cursor=str(missing[limit].index))
+    return Page(items=uploads, next_cursor=str(looked_at) if looked_at < job.counts.total else None)
 
 
 def store_upload(backend: Backend, job: Job, index: int, stream: IO[bytes]) -> None:
@@ -64,8 +88,8 @@ def store_upload(backend: Backend, job: Job, index: int, stream: IO[bytes]) -> N
 
     Raises InvalidTransition once the job is started, and NotFound for an index not announced.
     """
-    if job.state is not JobState.UPLOADING:
-        raise InvalidTransition(f"The job is {job.state} and takes no more uploads.")
+    if not _takes_uploads(job):
+        raise InvalidTransition(f"The job is {job.state} and takes no uploads.")
     if index >= job.counts.total:
         raise NotFound(f"The job has no image {index}.")
     spool = Spool(cap=image_cap(backend.settings))
@@ -83,13 +107,19 @@ def start(backend: Backend, job: Job) -> Job:
     """
     if job.state not in _NOT_STARTED:
         return job
+    if job.gathered:
+        raise InvalidTransition("The job starts by itself, as soon as its photos have been gathered.")
     if job.state is JobState.UPLOADING:
-        missing = [source.name for source in _missing(backend, job)]
-        if missing:
-            raise SomeUploadsMissing(missing[:MISSING_NAMED], len(missing))
-    started = backend.jobs.start(job.id)
+        missing, count = _name_missing(backend, job)
+        if count:
+            raise SomeUploadsMissing(missing, count)
+    started = backend.controls.start(job.id)
     wake_workers(backend, started)
     return started
+
+
+def _takes_uploads(job: Job) -> bool:
+    return job.state is JobState.UPLOADING and not job.gathered
 
 
 def _upload(objects: ObjectStore, job: Job, source: Source, own_url: Callable[[int], str]) -> Upload:
@@ -97,12 +127,43 @@ def _upload(objects: ObjectStore, job: Job, source: Source, own_url: Callable[[i
     return Upload(source=source, url=url or own_url(source.index))
 
 
-def _missing(backend: Backend, job: Job) -> Iterator[Source]:
-    stored = _stored_sizes(backend.objects, job.id)
+def _look_for_missing(backend: Backend, job: Job, cursor: int, limit: int) -> tuple[list[Source], int]:
+    """Return missing photos from `cursor` on, by blocks, and the index up to which was looked."""
+    stored = _StoredSizes(backend, job)
+    last = min(job.counts.total, (cursor // BLOCK + _BLOCKS) * BLOCK)
+    missing: list[Source] = []
+    while cursor < last and len(missing) <= limit:
+        stop = min((cursor // BLOCK + 1) * BLOCK, last)
+        sources = read_sources(backend.objects, job.id, cursor, stop)
+        sizes = stored.of_block(cursor // BLOCK)
+        missing += _missing_among(backend, sources, sizes)
+        cursor = stop
+    return missing, cursor
+
+
+def _name_missing(backend: Backend, job: Job) -> tuple[list[str], int]:
+    """Return the names of the first photos missing of all the job, and how many are."""
+    # As a dictionary, the sizes of a million photos would take a hundred megabytes.
+    sizes = array("q", [_NOT_STORED]) * job.counts.total
+    for index, size in _listed_sizes(backend.objects, job.id, ""):
+        if index < job.counts.total:
+            sizes[index] = size
+    names: list[str] = []
+    count = 0
+    for start in range(0, job.counts.total, 10 * BLOCK):
+        sources = read_sources(backend.objects, job.id, start, start + 10 * BLOCK)
+        for source in _missing_among(backend, sources, sizes):
+            count += 1
+            if len(names) < MISSING_NAMED:
+                names.append(source.name)
+    return names, count
+
+
+def _missing_among(backend: Backend, sources: Iterable[Source], sizes: Sizes) -> Iterator[Source]:
     largest = backend.settings.max_image_bytes
-    for source in decode_manifest(backend.objects.get(layout.manifest(job.id))):
-        size = stored.get(source.index)
-        if size is None or not _is_complete(source, size, largest):
+    for source in sources:
+        size = sizes[source.index]
+        if size == _NOT_STORED or not _is_complete(source, size, largest):
             yield source
 
 
@@ -113,7 +174,43 @@ def _is_complete(source: Source, size: int, largest: int) -> bool:
     return source.size > largest and size > largest
 
 
-def _stored_sizes(objects: ObjectStore, job_id: str) -> dict[int, int]:
+class _StoredSizes:
+    """Bytes of the photos stored, by index, found without listing more than needed.
+
+    A small album is listed whole, once. Of a large one, the thousand photos 12000 to 12999 are
+    among the keys that begin with 12, and those of one to three digits are asked for one by one.
+    """
+
+    def __init__(self, backend: Backend, job: Job) -> None:
+        self._backend = backend
+        self._job = job
+        self._all: Sizes | None = None
+
+    def of_block(self, block: int) -> Sizes:
+        """Return the sizes of a thousand photos at least, that block among them."""
+        objects, job = self._backend.objects, self._job
+        if job.counts.total <= _LISTED_WHOLE:
+            if self._all is None:
+                self._all = _or_not_stored(_listed_sizes(objects, job.id, ""))
+            return self._all
+        if block == 0:
+            return list(self._backend.senders.map(self._size, range(BLOCK)))
+        return _or_not_stored(_listed_sizes(objects, job.id, str(block)))
+
+    def _size(self, index: int) -> int:
+        try:
+            return self._backend.objects.size(layout.input_image(self._job.id, index))
+        except ObjectNotFound:
+            return _NOT_STORED
+
+
+def _or_not_stored(sizes: Iterable[tuple[int, int]]) -> Sizes:
+    return defaultdict(lambda: _NOT_STORED, sizes)
+
+
+def _listed_sizes(objects: ObjectStore, job_id: str, digits: str) -> Iterator[tuple[int, int]]:
     prefix = layout.inputs_prefix(job_id)
-    found = ((info.key.removeprefix(prefix), info.size) for info in objects.list(prefix))
-    return {int(rest): size for rest, size in found if rest.isascii() and rest.isdigit()}
+    for info in objects.list(prefix + digits):
+        rest = info.key.removeprefix(prefix)
+        if rest.isascii() and rest.isdigit():
+            yield int(rest), info.size

@@ -11,14 +11,20 @@ import logging
 from flask import Flask
 from gunicorn.http.errors import ParseException
 
+from api.access_exposure import believe_proxies
 from api.app import create_app
 from api.errors import answer_broken_body
-from shared.connections import connect_redis
+from api.limits import make_limiter
+from shared.chore_store import RedisChores
+from shared.connections import connect_redis, impatient_options
 from shared.errors import ObjectStoreDenied, Unavailable
+from shared.idempotency import RedisIdempotency
 from shared.job_store import RedisJobStore
 from shared.logs import configure_logging
 from shared.object_store import S3ObjectStore
+from shared.redaction import secrets_of
 from shared.settings import Settings
+from shared.statistics_store import RedisStatistics
 from shared.tickets import connect_tickets
 
 logger = logging.getLogger(__name__)
@@ -26,15 +32,28 @@ logger = logging.getLogger(__name__)
 
 def build_app(settings: Settings) -> Flask:
     """Put the API together over the real Redis and S3, and make the bucket of a store that is new."""
-    configure_logging(settings.log_level, settings.log_format)
+    configure_logging(settings.log_level, settings.log_format, secrets=secrets_of(settings))
+    client = connect_redis(settings.redis_url)
     jobs = RedisJobStore(
-        connect_redis(settings.redis_url),
+        client,
         lease_seconds=settings.lease_seconds,
         max_attempts=settings.max_attempts,
     )
     objects = S3ObjectStore.from_settings(settings)
     make_bucket(objects)
-    app = create_app(settings, jobs=jobs, objects=objects, tickets=connect_tickets(settings))
+    app = create_app(
+        settings,
+        jobs=jobs,
+        objects=objects,
+        tickets=connect_tickets(settings),
+        idempotency=RedisIdempotency(client),
+        statistics=RedisStatistics(client),
+        chores=RedisChores(client),
+        limiter=make_limiter(settings.redis_url, impatient_options()),
+        # What serves the app knows where it listens, and opens it if that is safe (`api.gunicorn_conf`).
+        exposed=True,
+    )
+    believe_proxies(app, settings.trusted_proxies)
     # Gunicorn reads chunked bodies while the app asks for them, and raises its own errors there.
     app.register_error_handler(ParseException, answer_broken_body)
     return app

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -8,13 +9,16 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from typing_extensions import Buffer
 from werkzeug.test import TestResponse
 
 from api.app import create_app
+from api.backend import Backend, backend_of
 from shared import layout
 from shared.jobs import ImageFailure
 from shared.settings import Settings
-from tests.fakes import FakeJobStore, FakeObjectStore, FakeTickets
+from tests.fakes import FakeIdempotency, FakeJobStore, FakeObjectStore, FakeStatistics, FakeTickets
+from tests.fakes_chores import FakeChores
 
 CORRUPT = ImageFailure(code="image_corrupt", message="The file is damaged.")
 
@@ -30,6 +34,23 @@ def encode_form(files: list[tuple[str, str, bytes]], fields: list[tuple[str, byt
     return b"".join(encoded) + b"--sep--\r\n"
 
 
+def sidecar(index: int) -> bytes:
+    """Return what `depth.json` of an image holds here."""
+    return json.dumps({"min": index + 0.5, "max": index + 8.0}).encode()
+
+
+class Eventful(io.BytesIO):
+    """A body while which is being received something happens."""
+
+    def __init__(self, body: bytes, happens: Callable[[], object]) -> None:
+        super().__init__(body)
+        self._happens = happens
+
+    def readinto(self, buffer: Buffer, /) -> int:
+        self._happens()
+        return super().readinto(buffer)
+
+
 @dataclass
 class Api:
     """The API over fake stores, and what tests do with it."""
@@ -37,8 +58,14 @@ class Api:
     jobs: FakeJobStore
     objects: FakeObjectStore
     tickets: FakeTickets
+    idempotency: FakeIdempotency
+    chores: FakeChores
     settings: Settings
     client: FlaskClient
+
+    @property
+    def backend(self) -> Backend:
+        return backend_of(self.client.application)
 
     def post_files(
         self, files: list[tuple[str, bytes]], options: Mapping[str, Any] | None = None
@@ -72,9 +99,8 @@ class Api:
             if failure is None:
                 for output, file in layout.output_files(lease.options).items():
                     key = layout.output(lease.job_id, index, file)
-                    self.objects.put(
-                        key, f"{output} of {index}".encode(), content_type=layout.content_type(file)
-                    )
+                    data = sidecar(index) if file == layout.SIDECAR else f"{output} of {index}".encode()
+                    self.objects.put(key, data, content_type=layout.content_type(file))
             self.jobs.done(lease, index, failure=failure)
 
     def get(self, path: str, **kwargs: Any) -> TestResponse:
@@ -84,22 +110,46 @@ class Api:
 ApiFactory = Callable[..., Api]
 
 
+def build_api(*, public_url: str | None = None, **changes: Any) -> Api:
+    """Return an API over fakes, with changed settings."""
+    settings = dataclasses.replace(Settings.from_environ({}), **changes)
+    jobs, objects, tickets = FakeJobStore(), FakeObjectStore(public_url=public_url), FakeTickets()
+    idempotency, chores = FakeIdempotency(), FakeChores()
+    app = create_app(
+        settings,
+        jobs=jobs,
+        objects=objects,
+        tickets=tickets,
+        idempotency=idempotency,
+        statistics=FakeStatistics(),
+        chores=chores,
+    )
+    return Api(
+        jobs=jobs,
+        objects=objects,
+        tickets=tickets,
+        idempotency=idempotency,
+        chores=chores,
+        settings=settings,
+        client=app.test_client(),
+    )
+
+
 @pytest.fixture
 def make_api() -> Iterator[ApiFactory]:
     """An API with changed settings: `make_api(max_job_images=2, public_url="http://s3")`."""
-    made: list[Any] = []
+    made: list[Api] = []
 
     def make(*, public_url: str | None = None, **changes: Any) -> Api:
-        settings = dataclasses.replace(Settings.from_environ({}), **changes)
-        jobs, objects, tickets = FakeJobStore(), FakeObjectStore(public_url=public_url), FakeTickets()
-        app = create_app(settings, jobs=jobs, objects=objects, tickets=tickets)
-        made.append(app.extensions["fathom"])
-        return Api(jobs=jobs, objects=objects, tickets=tickets, settings=settings, client=app.test_client())
+        made.append(build_api(public_url=public_url, **changes))
+        return made[-1]
 
     yield make
-    for backend in made:
-        backend.senders.shutdown()
-        backend.probes.shutdown()
+    for api in made:
+        backend = api.backend
+        backend.watches.stop_when(lambda: True)
+        for pool in (backend.cleaners, backend.senders, backend.probes):
+            pool.shutdown()
 
 
 @pytest.fixture

@@ -14,11 +14,13 @@ def test_it_lives_whatever_is_away(api: Api) -> None:
 
 def test_it_is_ready_when_all_parts_answer(api: Api) -> None:
     api.jobs.register_worker("w", 3)
+    api.jobs.mark_reconciled()
     response = api.get("/readyz")
 
     assert response.status_code == 200
     assert response.json == {
         "ready": True,
+        "degraded": {},
         "parts": {"job_store": {"ok": True, "detail": "ok"}, "object_store": {"ok": True, "detail": "ok"}},
         "slots": 3,
     }
@@ -33,6 +35,22 @@ def test_what_is_away_is_named(api: Api) -> None:
     assert response.json["parts"]["object_store"]["ok"] is False
     assert "S3" in response.json["parts"]["object_store"]["detail"]
     assert response.headers["Retry-After"] == "5"
+
+
+def test_without_workers_it_is_ready_and_degraded(api: Api) -> None:
+    api.jobs.mark_reconciled()
+    response = api.get("/readyz")
+
+    assert (response.status_code, response.json["ready"], response.json["slots"]) == (200, True, 0)
+    assert response.json["degraded"] == {"workers": "No worker is alive: jobs are accepted, and wait."}
+
+
+def test_it_says_that_jobs_may_be_missing_until_they_are_recovered(api: Api) -> None:
+    api.jobs.register_worker("w", 3)
+    response = api.get("/readyz")
+
+    assert response.status_code == 200
+    assert list(response.json["degraded"]) == ["recovery"]
 
 
 def test_a_part_that_hangs_is_not_waited_for(api: Api) -> None:

@@ -21,7 +21,8 @@ def test_a_job_counts_what_is_done(api: Api) -> None:
 def test_the_links_of_a_job_lead_somewhere(api: Api) -> None:
     links = api.get(f"/v1/jobs/{api.submit('a.jpg')}").json["links"]
 
-    assert set(links) == {"self", "images", "archive", "cancel", "pause", "resume", "retry"}
+    verbs = {"images", "events", "archive", "cancel", "pause", "resume", "retry"}
+    assert links == {"self": links["self"]} | {verb: f"{links['self']}/{verb}" for verb in verbs}
     assert [api.get(links[name]).status_code for name in ("self", "images", "archive")] == [200, 200, 200]
 
 

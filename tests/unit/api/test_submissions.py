@@ -15,7 +15,7 @@ from shared.job_record import decode_job
 from shared.jobs import JobState
 from shared.manifest import decode_manifest
 from shared.options import Options
-from tests.unit.api.conftest import Api, ApiFactory
+from tests.unit.api.conftest import Api, ApiFactory, Eventful, encode_form
 
 
 def problem(response: TestResponse, status: int, code: str) -> dict[str, Any]:
@@ -141,11 +141,9 @@ def test_names_that_cannot_be_written_are_mended(api: Api) -> None:
 
 def test_of_a_photo_that_is_too_large_enough_is_kept_to_fail_it_alone(make_api: ApiFactory) -> None:
     api = make_api(max_image_bytes=1000)
-    archive = zip_of(("big.jpg", bytes(5000)))
-    job_id = api.post_parts([("images", "big.jpg", bytes(5000)), ("archive", "a.zip", archive)]).json["id"]
+    job_id = api.post_files([("big.jpg", bytes(5000))]).json["id"]
 
     assert api.objects.size(layout.input_image(job_id, 0)) == 1001
-    assert api.objects.size(layout.input_image(job_id, 1)) == 1001
 
 
 # --- what is refused --------------------------------------------------------
@@ -359,11 +357,30 @@ def test_without_an_object_store_the_answer_is_503(api: Api) -> None:
     assert int(response.headers["Retry-After"]) > 0
 
 
-def test_without_a_job_store_the_objects_stay_for_the_record_may_be_there(api: Api) -> None:
+def test_without_a_job_store_nothing_is_received(api: Api) -> None:
     api.jobs.away = True
     problem(api.post_files([("a.jpg", b"x")]), 503, "job_store_unavailable")
 
-    assert len(api.objects.objects) == 3
+    assert api.objects.objects == {}
+
+
+def test_a_job_store_that_goes_away_meanwhile_may_have_the_record_but_cannot_learn_of_it_again(
+    api: Api,
+) -> None:
+    def go_away() -> None:
+        api.jobs.away = True
+
+    body = encode_form([("images", "a.jpg", b"x")], [])
+    response = api.client.post(
+        "/v1/jobs",
+        input_stream=Eventful(body, go_away),
+        content_type="multipart/form-data; boundary=sep",
+        content_length=len(body),
+    )
+
+    problem(response, 503, "job_store_unavailable")
+    # What a record would speak of stays until it expires; `job.json` does not.
+    assert [key.rpartition("/")[2] for key in api.objects.objects] == ["0"]
 
 
 def test_a_put_that_fails_in_the_middle_leaves_nothing(api: Api) -> None:
@@ -381,3 +398,109 @@ def test_a_put_that_fails_in_the_middle_leaves_nothing(api: Api) -> None:
     problem(api.post_files([(f"{n}.jpg", b"x") for n in range(30)]), 503, "object_store_unavailable")
 
     assert nothing_is_left(api)
+
+
+# --- what is said about a job -----------------------------------------------
+
+
+def test_a_job_has_the_title_and_the_weight_it_was_given(api: Api) -> None:
+    fields = [("title", "Walk on the cliffs, 2024 写真".encode()), ("weight", b"2.5")]
+    form = api.post_body(encode_form([("images", "a.jpg", b"x")], fields)).json
+    announced = api.client.post(
+        "/v1/jobs", json={"uploads": [{"name": "a"}], "title": "Cliffs", "weight": 0.5}
+    ).json
+
+    assert (form["title"], form["weight"]) == ("Walk on the cliffs, 2024 写真", 2.5)
+    assert (announced["title"], announced["weight"]) == ("Cliffs", 0.5)
+    assert api.jobs.get(form["id"]).weight == 2.5
+    assert api.get(f"/v1/jobs/{announced['id']}").json["title"] == "Cliffs"
+    assert decode_job(api.objects.get(layout.job_record(form["id"]))).title == form["title"]
+
+
+def test_without_a_word_a_job_has_no_title_and_weighs_one(api: Api) -> None:
+    job = api.get(f"/v1/jobs/{api.submit('a.jpg')}").json
+
+    assert (job["title"], job["weight"], job["error"]) == ("", 1.0, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("title", "x" * 201),
+        ("weight", "0.09"),
+        ("weight", "10.1"),
+        ("weight", "nan"),
+        ("weight", "inf"),
+        ("weight", "much"),
+        ("weight", ""),
+    ],
+)
+def test_a_title_too_long_or_a_weight_that_is_none_is_refused(api: Api, name: str, value: str) -> None:
+    body = problem(
+        api.post_body(encode_form([("images", "a.jpg", b"x")], [(name, value.encode())])),
+        400,
+        "invalid_request",
+    )
+
+    assert [error["field"] for error in body["errors"]] == [name]
+    assert nothing_is_left(api)
+
+
+@pytest.mark.parametrize("name", ["options", "title", "weight"])
+def test_a_field_given_twice_is_refused(api: Api, name: str) -> None:
+    value = {"options": b"{}", "title": b"a", "weight": b"1"}[name]
+    response = api.post_body(encode_form([("images", "a.jpg", b"x")], [(name, value)] * 2))
+
+    problem(response, 400, "invalid_request")
+
+
+def test_a_job_knows_the_bytes_of_its_photos(api: Api) -> None:
+    job_id = api.post_files([("a.jpg", b"12345"), ("b.jpg", b"678")]).json["id"]
+    announced = api.announce({"name": "a", "size": 10}, {"name": "b"}).json["id"]
+
+    assert api.jobs.get(job_id).bytes == 8
+    assert api.jobs.get(announced).bytes == 10
+
+
+# --- when there is too much work --------------------------------------------
+
+
+@pytest.mark.parametrize("bound", ["max_unfinished_images", "max_owner_images"])
+def test_beyond_the_bound_a_job_is_refused_with_429_and_leaves_nothing(
+    make_api: ApiFactory, bound: str
+) -> None:
+    api = make_api(**{bound: 3})
+    form = api.post_files([(f"{n}.jpg", b"x") for n in range(4)])
+    announced = api.announce(*({"name": str(n)} for n in range(4)))
+
+    for response in (form, announced):
+        problem(response, 429, "quota_exceeded")
+        assert int(response.headers["Retry-After"]) > 0
+    assert nothing_is_left(api)
+    assert api.post_files([(f"{n}.jpg", b"x") for n in range(3)]).status_code == 202
+
+
+def test_where_there_is_no_room_left_nothing_is_received(make_api: ApiFactory) -> None:
+    api = make_api(max_unfinished_images=1)
+    api.submit("a.jpg")
+
+    def refuse() -> None:
+        raise AssertionError("The body was read.")
+
+    response = api.client.post(
+        "/v1/jobs",
+        input_stream=Eventful(b"", refuse),
+        content_type="multipart/form-data; boundary=sep",
+        content_length=10**9,
+    )
+
+    problem(response, 429, "quota_exceeded")
+
+
+def test_ended_images_make_room(make_api: ApiFactory) -> None:
+    api = make_api(max_unfinished_images=2)
+    api.submit("a.jpg", "b.jpg")
+    problem(api.post_files([("c.jpg", b"x")]), 429, "quota_exceeded")
+    api.work()
+
+    assert api.post_files([("c.jpg", b"x")]).status_code == 202

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
+
 import pytest
 
 from shared import layout
 from shared.jobs import JobState
-from tests.unit.api.conftest import Api, ApiFactory
+from shared.ports import ObjectInfo
+from tests.fakes import FakeObjectStore
+from tests.unit.api.conftest import Api, ApiFactory, build_api
 from tests.unit.api.test_submissions import problem
 
 
@@ -25,8 +29,8 @@ def test_an_announced_job_waits_for_its_uploads(api: Api) -> None:
     assert response.headers["Location"] == f"/v1/jobs/{job_id}"
     assert (job["state"], job["options"]["invert"]) == ("uploading", True)
     assert job["uploads"] == [
-        {"index": 0, "name": "a/ü.jpg", "url": f"/v1/jobs/{job_id}/uploads/0", "method": "PUT"},
-        {"index": 1, "name": "b.jpg", "url": f"/v1/jobs/{job_id}/uploads/1", "method": "PUT"},
+        {"index": 0, "name": "a/ü.jpg", "size": 3, "url": f"/v1/jobs/{job_id}/uploads/0", "method": "PUT"},
+        {"index": 1, "name": "b.jpg", "size": None, "url": f"/v1/jobs/{job_id}/uploads/1", "method": "PUT"},
     ]
     assert job["next_cursor"] is None
     assert api.tickets.waiting == 0
@@ -147,3 +151,86 @@ def test_an_upload_that_breaks_off_is_not_stored(api: Api) -> None:
 
     problem(response, 400, "upload_interrupted")
     assert not api.objects.exists(layout.input_image(job_id, 0))
+
+
+# --- large albums ---------------------------------------------------------------------
+
+
+def store(api: Api, job_id: str, indices: Iterable[int]) -> None:
+    for index in indices:
+        api.objects.put(layout.input_image(job_id, index), b"x")
+
+
+def list_all(api: Api, job_id: str, limit: int = 1000) -> tuple[list[int], int]:
+    """Follow the list of what is missing to its end; returns the indices, and how many pages."""
+    found: list[int] = []
+    cursor, pages = "0", 0
+    while cursor is not None:
+        page = api.get(f"/v1/jobs/{job_id}/uploads", query_string={"limit": limit, "cursor": cursor}).json
+        found += [upload["index"] for upload in page["uploads"]]
+        cursor, pages = page["next_cursor"], pages + 1
+    return found, pages
+
+
+@pytest.fixture(scope="module")
+def large() -> Iterator[tuple[Api, str]]:
+    """An album of 25,000 photos: more than are listed whole, and more than one page looks at."""
+    api = build_api()
+    yield api, str(api.announce(*({"name": f"{n}.jpg", "size": 1} for n in range(25_000))).json["id"])
+    api.backend.senders.shutdown()
+
+
+@pytest.mark.parametrize(
+    "missing",
+    [
+        pytest.param(range(0), id="none"),
+        pytest.param(range(24_999, 25_000), id="last"),
+        pytest.param([0, 999, 1000, 1001, 9_999, 10_000, 12_000, 12_999, 24_000], id="edges"),
+        pytest.param(range(500, 3_700, 3), id="many"),
+    ],
+)
+def test_of_a_large_album_what_is_missing_is_found(large: tuple[Api, str], missing: Sequence[int]) -> None:
+    api, job_id = large
+    lacking = set(missing)
+    store(api, job_id, (index for index in range(25_000) if index not in lacking))
+    for index in lacking:
+        api.objects.delete(layout.input_image(job_id, index))
+
+    found, pages = list_all(api, job_id)
+
+    assert found == sorted(lacking)
+    assert pages <= 4
+    if lacking:
+        body = problem(api.client.post(f"/v1/jobs/{job_id}/start"), 409, "uploads_missing")
+        assert body["missing_count"] == len(lacking)
+        assert body["missing"] == [f"{index}.jpg" for index in sorted(lacking)[:100]]
+
+
+def test_of_a_large_album_a_page_lists_only_what_it_needs(large: tuple[Api, str]) -> None:
+    api, job_id = large
+    store(api, job_id, range(25_000))
+    listed: list[str] = []
+
+    class Watched(type(api.objects)):  # type: ignore[misc]
+        def list(self, prefix: str) -> Iterator[ObjectInfo]:
+            found = list(super().list(prefix))
+            listed.extend(info.key for info in found)
+            return iter(found)
+
+    api.objects.__class__ = Watched
+    page = api.get(f"/v1/jobs/{job_id}/uploads?cursor=24000").json
+    api.objects.__class__ = FakeObjectStore
+
+    assert page == {"uploads": [], "next_cursor": None}
+    # Those from 24000 to 24999, and 24, 240 to 249, 2400 to 2499.
+    assert len(listed) == 1000 + 1 + 10 + 100
+
+
+def test_an_album_of_a_hundred_thousand_is_announced(api: Api) -> None:
+    response = api.announce(*({"name": f"trip/IMG_{n:06d}.JPG", "size": 2_000_000} for n in range(100_000)))
+
+    assert response.status_code == 202
+    assert response.json["counts"]["total"] == 100_000
+    assert len(response.json["uploads"]) == 1000
+    (last,) = api.get(f"/v1/jobs/{response.json['id']}/uploads?cursor=99999").json["uploads"]
+    assert (last["index"], last["name"]) == (99_999, "trip/IMG_099999.JPG")

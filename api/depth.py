@@ -1,0 +1,261 @@
+"""`POST /v1/depth`: one photo in, its depth out, while the client waits.
+
+The photo is a job of one image that goes before all batch work, and it leaves nothing behind: the
+job and its objects are removed once the answer has been sent. Where the process dies in between,
+they are left to expiry, as those of any job.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from flask import Blueprint, Response, request
+from werkzeug.exceptions import UnsupportedMediaType
+
+from api import access, contract
+from api.backend import Backend, backend
+from api.contract import Answer, Body, Operation
+from api.errors import InvalidRequest
+from api.multipart import CHUNK, FormFile, FormShape, boundary_of, read_form
+from api.presence import has_left
+from api.replies import read_query
+from api.requests import DepthForm, DepthQuery
+from api.results import MEDIA
+from api.spool import Spool
+from api.submission import Account, discard, image_cap, record, undone_on_failure, wake_workers
+from api.waiting import preferred_wait
+from shared import layout
+from shared.errors import (
+    DepthTimedOut,
+    ImageEmpty,
+    ImageError,
+    ImageTooLarge,
+    InternalImageError,
+    InvalidOptions,
+    InvalidTransition,
+    JobNotFound,
+    NoImages,
+    ObjectStoreDenied,
+    QuotaExceeded,
+    TooManyDepthRequests,
+    Unavailable,
+)
+from shared.job_record import new_job
+from shared.jobs import Job, JobState, Source, new_job_id
+from shared.manifest import ManifestWriter
+from shared.options import HeatmapFormat, Options, Output
+
+logger = logging.getLogger(__name__)
+
+blueprint = Blueprint("depth", __name__)
+
+#: Seconds between two looks at the job: the first, and the longest.
+_FIRST_LOOK, _LONGEST_LOOK = 0.02, 0.1
+#: Seconds that a job is given to end before it is removed whatever it does.
+_PATIENCE = 60.0
+
+
+#: Failures of images as errors of a request.
+_FAILURES = {kind.code: kind for kind in ImageError.__subclasses__()}
+
+
+@blueprint.post("/v1/depth")
+@Operation(
+    tag="One photo",
+    answers=(
+        Answer(
+            status=200,
+            description="The output asked for.",
+            media=MEDIA,
+            headers=(
+                contract.DISPOSITION,
+                contract.PREFERENCE_APPLIED,
+                contract.DEPTH_MIN,
+                contract.DEPTH_MAX,
+            ),
+        ),
+    ),
+    problems=(
+        *(InvalidRequest, InvalidOptions, NoImages, QuotaExceeded, TooManyDepthRequests, DepthTimedOut),
+        *(ImageError, 413, 415),
+    ),
+    query=DepthQuery,
+    headers=(contract.PREFER, contract.ACCEPT),
+    bodies=(
+        Body(media="image/*"),
+        Body(media="application/octet-stream"),
+        Body(media="multipart/form-data", model=DepthForm, files={"image": "The photo; exactly one."}),
+    ),
+)
+def depth() -> Response:
+    """Answer with the depth of one photo, ahead of all jobs.
+
+    `Prefer: wait=N` shortens the time there is for it. A photo that cannot be processed is
+    answered with 422 and the code of its failure. Nothing of it is kept.
+    """
+    query = read_query(DepthQuery)
+    parts = backend()
+    longest = parts.settings.depth_seconds
+    preferred = preferred_wait(longest)
+    with _slot(parts):
+        spool = _receive(parts)
+        try:
+            job = _submit(parts, spool, _options(query))
+        finally:
+            spool.close()
+        response = _answer(parts, job, query.output, longest if preferred is None else preferred)
+    if preferred is not None:
+        response.headers["Preference-Applied"] = f"wait={preferred:.0f}"
+    return response
+
+
+@contextmanager
+def _slot(parts: Backend) -> Iterator[None]:
+    """Be one of the few that are served at once; raises TooManyDepthRequests."""
+    if not parts.depth_slots.acquire(blocking=False):
+        raise TooManyDepthRequests(retry_after=1)
+    try:
+        yield
+    finally:
+        parts.depth_slots.release()
+
+
+def _options(query: DepthQuery) -> Options:
+    heatmap_format = query.heatmap_format or _accepted_format()
+    chosen = query.model_dump(exclude={"output", "heatmap_format"})
+    return Options.parse(chosen | {"outputs": [query.output], "heatmap_format": heatmap_format})
+
+
+def _accepted_format() -> HeatmapFormat:
+    best = request.accept_mimetypes.best_match(["image/png", "image/jpeg"], default="image/png")
+    return HeatmapFormat.JPEG if best == "image/jpeg" else HeatmapFormat.PNG
+
+
+# --- the photo ------------------------------------------------------------------------
+
+
+def _receive(parts: Backend) -> Spool:
+    """Receive the photo, which is the body or the only file of a form."""
+    if request.mimetype == "multipart/form-data":
+        spool = _receive_form(parts)
+    elif request.mimetype.startswith("image/") or request.mimetype in ("", "application/octet-stream"):
+        spool = Spool(cap=image_cap(parts.settings))
+        spool.fill(iter(lambda: request.stream.read(CHUNK), b""))
+    else:
+        raise UnsupportedMediaType("A photo is posted as image/*, or in a form as its part 'image'.")
+    if 0 < spool.size <= parts.settings.max_image_bytes:
+        return spool
+    spool.close()
+    raise ImageTooLarge if spool.size else ImageEmpty
+
+
+def _receive_form(parts: Backend) -> Spool:
+    shape = FormShape(files={"image": image_cap(parts.settings)}, fields={})
+    photos: list[Spool] = []
+    try:
+        for part in read_form(request.stream.read, boundary_of(request.content_type), shape):
+            if isinstance(part, FormFile):
+                photos.append(part.spool)
+            if len(photos) > 1:
+                raise InvalidRequest("The form holds more than one part 'image'.")
+        if not photos:
+            raise NoImages
+    except BaseException:
+        for spool in photos:
+            spool.close()
+        raise
+    return photos[0]
+
+
+def _submit(parts: Backend, photo: Spool, options: Options) -> Job:
+    account = Account(owner=access.owner(), quota=access.quota())
+    job = new_job(
+        new_job_id(),
+        total=1,
+        options=options,
+        state=JobState.QUEUED,
+        created_at=parts.jobs.now(),
+        owner=account.owner,
+        bytes=photo.size,
+        urgent=True,
+    )
+    with undone_on_failure(parts, job.id), ManifestWriter() as manifest:
+        parts.objects.put_stream(layout.input_image(job.id, 0), photo.rewound())
+        manifest.add(Source(index=0, name="photo", size=photo.size))
+        record(parts, job, manifest, account.quota)
+    wake_workers(parts, job)
+    return job
+
+
+# --- the answer -----------------------------------------------------------------------
+
+
+def _answer(parts: Backend, job: Job, output: Output, seconds: float) -> Response:
+    """Answer with an output of the job once it is there; the job is removed thereafter in any case."""
+    try:
+        _wait(parts, job.id, seconds)
+        response = _send(parts, job, output)
+    except BaseException:
+        _remove_later(parts, job.id)
+        raise
+    response.call_on_close(lambda: _remove_later(parts, job.id))
+    return response
+
+
+def _wait(parts: Backend, job_id: str, seconds: float) -> None:
+    """Wait for the job's only image; raises DepthTimedOut, and the ImageError it failed with."""
+    deadline, pause = time.monotonic() + seconds, _FIRST_LOOK
+    while parts.jobs.get(job_id).counts.pending:
+        if time.monotonic() + pause > deadline or parts.watches.is_stopping or has_left():
+            raise DepthTimedOut
+        time.sleep(pause)
+        pause = min(pause * 1.5, _LONGEST_LOOK)
+    failure = parts.jobs.images(job_id, limit=1).items[0].failure
+    if failure is not None:
+        raise _FAILURES.get(failure.code, InternalImageError)(failure.message)
+
+
+def _send(parts: Backend, job: Job, output: Output) -> Response:
+    file = layout.output_file(output, job.options)
+    data = parts.objects.get(layout.output(job.id, 0, file))
+    response = Response(data, content_type=layout.content_type(file))
+    response.headers["Content-Disposition"] = f'inline; filename="{file}"'
+    sidecar = json.loads(parts.objects.get(layout.output(job.id, 0, layout.SIDECAR)))
+    response.headers["Depth-Min"], response.headers["Depth-Max"] = str(sidecar["min"]), str(sidecar["max"])
+    return response
+
+
+# --- leaving nothing behind -----------------------------------------------------------
+
+
+def _remove_later(parts: Backend, job_id: str) -> None:
+    parts.cleaners.submit(remove, parts, job_id)
+
+
+def remove(parts: Backend, job_id: str) -> None:
+    """Cancel a job, and delete it once no worker writes anything for it any more."""
+    try:
+        _end(parts, job_id)
+        discard(parts, job_id)
+    except (Unavailable, ObjectStoreDenied) as exc:
+        logger.warning(
+            "A photo is left to expiry: %s", exc.message, extra={"action": "discard_job", "job": job_id}
+        )
+
+
+def _end(parts: Backend, job_id: str) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    try:
+        # One that is at its end already cannot be canceled, and need not be.
+        with suppress(InvalidTransition):
+            parts.controls.cancel(job_id)
+        while not parts.jobs.get(job_id).state.ended:
+            if parts.watches.is_stopping or time.monotonic() > deadline:
+                return
+            time.sleep(_LONGEST_LOOK)
+    except JobNotFound:
+        return

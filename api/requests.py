@@ -1,0 +1,164 @@
+"""Requests to the API, as models: the one source of what is valid, and of how it is described."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from api.text import clean_name
+from shared.jobs import ImageState, WebhookEvent
+from shared.options import Colormap, HeatmapFormat, Options, Output, Size
+
+#: Uploads listed at once.
+UPLOADS_PAGE = 1000
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+# --- queries ----------------------------------------------------------------
+
+
+class JobsQuery(_Request):
+    """`GET /v1/jobs`"""
+
+    cursor: str | None = Field(default=None, max_length=200)
+    limit: int = Field(default=50, ge=1, le=100)
+
+
+class ImagesQuery(_Request):
+    """`GET /v1/jobs/{id}/images`"""
+
+    state: ImageState | None = None
+    cursor: int = Field(default=0, ge=0, lt=2**31)
+    limit: int = Field(default=100, ge=1, le=1000)
+
+
+class UploadsQuery(_Request):
+    """`GET /v1/jobs/{id}/uploads`"""
+
+    cursor: int = Field(default=0, ge=0, lt=2**31)
+    limit: int = Field(default=UPLOADS_PAGE, ge=1, le=UPLOADS_PAGE)
+
+
+class OutputQuery(_Request):
+    """`GET /v1/jobs/{id}/images/{index}/{output}`"""
+
+    stream: bool = Field(
+        default=False, description="Send the file itself, never a redirect to the object store."
+    )
+
+
+class ArchiveQuery(_Request):
+    """`GET /v1/jobs/{id}/archive`"""
+
+    outputs: str | None = Field(default=None, max_length=200, description="Names, separated by commas.")
+
+
+class EmptyQuery(_Request):
+    """A request that takes no query."""
+
+
+class EventsQuery(_Request):
+    """`GET /v1/jobs/{id}/events`"""
+
+    after: str | None = Field(
+        default=None, max_length=40, description="As `Last-Event-ID`, for clients that cannot send it."
+    )
+
+
+class DepthQuery(_Request):
+    """`POST /v1/depth`: the options of a job, for one output."""
+
+    output: Output = Field(default=Output.HEATMAP, description="What to answer with.")
+    heatmap_format: HeatmapFormat | None = Field(
+        default=None, description="By default what `Accept` asks for, else `png`."
+    )
+    colormap: Colormap = Colormap.INFERNO
+    invert: bool = False
+    clip: str = Field(default="0,100", max_length=60, description="Two percentiles, as `2,98`.")
+    size: Size = Size.ORIGINAL
+
+
+class DepthForm(_Request):
+    """The form of `POST /v1/depth` has no fields, but for its file."""
+
+
+# --- bodies -----------------------------------------------------------------
+
+
+def _read_options(value: Any) -> Any:
+    """Let wrong options be answered as such, with their own code."""
+    return Options.parse(value) if isinstance(value, dict) else value
+
+
+#: The options of a job, as they are given.
+GivenOptions = Annotated[Options, BeforeValidator(_read_options)]
+
+
+class GivenWebhook(_Request):
+    """Where the job's owner wants to be told of it, signed as Standard Webhooks has it."""
+
+    url: str = Field(min_length=1, max_length=4096, description="http or https, at a public address.")
+    events: tuple[WebhookEvent, ...] = Field(
+        default=(WebhookEvent.ENDED,), min_length=1, max_length=10, description="What to be told of."
+    )
+
+
+class Submission(_Request):
+    """What may be said about a job, however its photos come; in a form, each is a part of its own."""
+
+    options: GivenOptions = Options()
+    title: Annotated[str, Field(max_length=200), AfterValidator(clean_name)] = Field(
+        default="", description="What to call the job: the album's name, say."
+    )
+    weight: float = Field(
+        default=1.0,
+        ge=0.1,
+        le=10.0,
+        allow_inf_nan=False,
+        description="The job's share of its owner's part of the workers, beside that of other jobs.",
+    )
+    webhook: GivenWebhook | None = None
+
+
+# A model would take ten times the memory, which counts with a million of them.
+@dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class AnnouncedUpload:
+    """A photo that will be uploaded on its own."""
+
+    name: Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(clean_name)]
+    size: Annotated[
+        int | None, Field(ge=0, lt=2**63, description="Bytes; checked at the start if given.")
+    ] = None
+    content_type: Annotated[str | None, Field(max_length=200)] = None
+
+
+class Announcement(Submission):
+    """`POST /v1/jobs` as JSON: photos that follow one by one."""
+
+    uploads: tuple[AnnouncedUpload, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class GivenSource:
+    """A photo that lies elsewhere, or a prefix below which photos lie: one of `url`, `s3`, `s3_prefix`."""
+
+    url: Annotated[str | None, Field(min_length=1, max_length=4096)] = None
+    s3: Annotated[str | None, Field(min_length=1, max_length=4096, description="s3://bucket/key")] = None
+    s3_prefix: Annotated[
+        str | None, Field(min_length=1, max_length=4096, description="s3://bucket/prefix/")
+    ] = None
+    name: Annotated[
+        Annotated[str, AfterValidator(clean_name)] | None,
+        Field(min_length=1, max_length=4096, description="By default the last part of the address."),
+    ] = None
+
+
+class Sourcing(Submission):
+    """`POST /v1/jobs` as JSON: photos that the workers read from where they lie."""
+
+    sources: tuple[GivenSource, ...]

@@ -1,0 +1,60 @@
+"""`Prefer: wait=N` (RFC 7240): an answer that waits for something to happen, within bounds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from flask import request
+from werkzeug.http import parse_list_header
+
+from api.backend import Backend
+from api.presence import has_left
+from api.watches import signature
+from shared.errors import TooManyStreams
+from shared.jobs import Job
+
+#: Seconds after which a waiting request looks whether the process is about to end.
+_GLANCE = 1.0
+
+
+def preferred_wait(longest: float) -> float | None:
+    """Return the seconds that the present request is willing to wait, at most `longest`; None if it is not.
+
+    Preferences that are unknown or make no sense are ignored, as RFC 7240 has it; of a
+    repeated one the first counts.
+    """
+    for preference in parse_list_header(request.headers.get("Prefer", "")):
+        name, _, value = preference.partition(";")[0].partition("=")
+        if name.strip().lower() == "wait":
+            seconds = value.strip().strip('"')
+            return min(float(seconds), longest) if seconds.isascii() and seconds.isdigit() else None
+    return None
+
+
+def wait_for_change(backend: Backend, job: Job, seconds: float) -> Job:
+    """Return a job once it has changed, or as it is after some seconds."""
+    before = signature(job)
+    return _wait(backend, job, seconds, lambda now: signature(now) != before)
+
+
+def wait_for_end(backend: Backend, job: Job, seconds: float) -> Job:
+    """Return a job once it has ended, or as it is after some seconds."""
+    return _wait(backend, job, seconds, lambda now: now.state.ended)
+
+
+def _wait(backend: Backend, job: Job, seconds: float, is_enough: Callable[[Job], bool]) -> Job:
+    """Wait, unless too many do so already: then the answer comes at once, as without the preference."""
+    if is_enough(job) or seconds <= 0:
+        return job
+    deadline = time.monotonic() + seconds
+    try:
+        with backend.watches.watch(job.id) as watch:
+            while True:
+                version, job = watch.version, watch.job
+                left = deadline - time.monotonic()
+                if is_enough(job) or left <= 0 or backend.watches.is_stopping or has_left():
+                    return job
+                watch.wait(version, min(left, _GLANCE))
+    except TooManyStreams:
+        return job

@@ -1,0 +1,214 @@
+"""Watching jobs: one look at the job store for all who wait for the same job in this process.
+
+A thread looks at every watched job a few times a second and wakes whoever waits. It
+begins with the first watch and ends with the last.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from shared.errors import JobNotFound, TooManyStreams, Unavailable
+from shared.jobs import Job, JobEvent
+from shared.ports import JobStore
+
+logger = logging.getLogger(__name__)
+
+#: Seconds between two looks, and between two looks at a job of which no event tells anything.
+TICK = 0.25
+_REFRESH = 5.0
+#: Events kept of a watched job, for those who are a little behind.
+_RECENT = 4000
+_PAGE = 1000
+
+
+class Watch:
+    """What is known of one job, as new as the last look. Safe to use from several threads."""
+
+    def __init__(self, job: Job, latest: str) -> None:
+        """Take a job and an event that it is not older than."""
+        self.users = 0
+        self._changed = threading.Condition()
+        self._job = job
+        self._version = 0
+        self._events: deque[JobEvent] = deque(maxlen=_RECENT)
+        #: The event before the first of those kept.
+        self._base = latest
+        self._looked_at = time.monotonic()
+        self._is_gone = False
+
+    @property
+    def job(self) -> Job:
+        """The job; raises JobNotFound if it is no longer there."""
+        if self._is_gone:
+            raise JobNotFound
+        return self._job
+
+    @property
+    def last_job(self) -> Job:
+        """The job as it was seen last, be it gone."""
+        return self._job
+
+    @property
+    def latest(self) -> str:
+        """The last event seen."""
+        return self._events[-1].id if self._events else self._base
+
+    @property
+    def version(self) -> int:
+        """A number that grows with every change."""
+        return self._version
+
+    def wait(self, version: int, seconds: float) -> bool:
+        """Wait until something has changed since a version; False if nothing did in time."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._version != version, seconds)
+
+    def after(self, event_id: str) -> tuple[JobEvent, ...] | None:
+        """Return the events after one, as far as they have been seen; None if that one is not known here."""
+        with self._changed:
+            if event_id == self._base:
+                return tuple(self._events)
+            newer: list[JobEvent] = []
+            for event in reversed(self._events):
+                if event.id == event_id:
+                    return tuple(reversed(newer))
+                newer.append(event)
+        return None
+
+    def look(self, jobs: JobStore) -> None:
+        """See what has happened since the last look."""
+        try:
+            seen = jobs.events(self._job.id, after=self.latest, limit=_PAGE)
+            if not seen.complete:
+                self._begin_anew(jobs.last_event(self._job.id), jobs.get(self._job.id))
+            elif seen.events or time.monotonic() - self._looked_at > _REFRESH:
+                self._go_on(seen.events, jobs.get(self._job.id))
+        except JobNotFound:
+            self._lose()
+
+    def _go_on(self, events: tuple[JobEvent, ...], job: Job) -> None:
+        with self._changed:
+            is_news = bool(events) or signature(job) != signature(self._job)
+            self._job, self._looked_at = job, time.monotonic()
+            for event in events:
+                if len(self._events) == _RECENT:
+                    self._base = self._events[0].id
+                self._events.append(event)
+            if is_news:
+                self._tell()
+
+    def _begin_anew(self, latest: str, job: Job) -> None:
+        """Go on after a gap: those who wait will not find their place here, and ask the store."""
+        with self._changed:
+            self._job, self._looked_at = job, time.monotonic()
+            self._events.clear()
+            self._base = latest
+            self._tell()
+
+    def _lose(self) -> None:
+        with self._changed:
+            self._is_gone = True
+            self._tell()
+
+    def _tell(self) -> None:
+        self._version += 1
+        self._changed.notify_all()
+
+
+class Watches:
+    """The watches of a process, each shared by all who wait for its job."""
+
+    def __init__(self, jobs: JobStore, *, limit: int) -> None:
+        """Take a job store, and how many may wait at once."""
+        self._jobs = jobs
+        self._limit = limit
+        self._watches: dict[str, Watch] = {}
+        self._waiting = 0
+        self._lock = threading.Lock()
+        self._is_running = False
+        self._is_stopping: Callable[[], bool] = lambda: False
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether this process is about to end, so that nobody should wait any longer."""
+        return self._is_stopping()
+
+    def stop_when(self, is_stopping: Callable[[], bool]) -> None:
+        """Say how to learn that the process is about to end."""
+        self._is_stopping = is_stopping
+
+    @contextmanager
+    def watch(self, job_id: str) -> Iterator[Watch]:
+        """Watch a job in a `with` block.
+
+        Raises TooManyStreams beyond the limit, and JobNotFound.
+        """
+        with self._lock:
+            if self._waiting >= self._limit:
+                raise TooManyStreams
+            self._waiting += 1
+        try:
+            watch = self._join(job_id)
+            try:
+                yield watch
+            finally:
+                self._leave(job_id, watch)
+        finally:
+            with self._lock:
+                self._waiting -= 1
+
+    def _join(self, job_id: str) -> Watch:
+        # The event first: the job is not older than it then.
+        latest = self._jobs.last_event(job_id)
+        found = Watch(self._jobs.get(job_id), latest)
+        with self._lock:
+            watch = self._watches.setdefault(job_id, found)
+            watch.users += 1
+            if not self._is_running:
+                self._is_running = True
+                threading.Thread(target=self._run, name="watch", daemon=True).start()
+        return watch
+
+    def _leave(self, job_id: str, watch: Watch) -> None:
+        with self._lock:
+            watch.users -= 1
+            if watch.users == 0:
+                del self._watches[job_id]
+
+    def _run(self) -> None:
+        while watches := self._present():
+            for watch in watches:
+                self._look(watch)
+            time.sleep(TICK)
+
+    def _present(self) -> tuple[Watch, ...]:
+        with self._lock:
+            self._is_running = bool(self._watches)
+            return tuple(self._watches.values())
+
+    def _look(self, watch: Watch) -> None:
+        try:
+            watch.look(self._jobs)
+        except Unavailable as exc:
+            # Whoever waits goes on waiting: the job store will be back.
+            logger.warning("A job is not being watched: %s", exc.message, extra={"action": "watch_job"})
+        except Exception:
+            # Watching one job must not end that of all others.
+            logger.exception("A look at a job failed unexpectedly.", extra={"action": "watch_job"})
+
+
+def signature(job: Job) -> tuple[object, ...]:
+    """Return what a change of a job shows in; rates and remaining times change by themselves."""
+    return (job.state, job.counts, job.phase, job.title, job.error, job.started_at, job.ended_at)
+
+
+def job_tag(job: Job) -> str:
+    """Return a job's entity tag, the same from every process."""
+    return hashlib.blake2b(repr((job.id, signature(job))).encode(), digest_size=9).hexdigest()

@@ -1,0 +1,129 @@
+"""What every store of idempotency keys does. A subclass gives the fixtures `keys` and `advance`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from shared.ports import Claim, Idempotency, Standing
+
+HOLD, KEEP = 90.0, 86400.0
+
+#: Lets seconds pass for the store.
+Advance = Callable[[float], None]
+
+
+def seal(keys: Idempotency, token: str = "t", *, owner: str = "me") -> bool:
+    return keys.seal(owner, "k", token, fingerprint="f", job_id="j")
+
+
+class IdempotencyContract:
+    def test_a_key_nobody_used_is_the_callers(self, keys: Idempotency) -> None:
+        assert keys.claim("me", "k", "t") == Claim(standing=Standing.NEW)
+
+    def test_a_claim_may_be_repeated(self, keys: Idempotency) -> None:
+        keys.claim("me", "k", "t")
+
+        assert keys.claim("me", "k", "t").standing is Standing.NEW
+
+    def test_a_key_in_use_is_refused_with_the_time_it_takes_at_most(self, keys: Idempotency) -> None:
+        keys.claim("me", "k", "t")
+        claim = keys.claim("me", "k", "other")
+
+        assert claim.standing is Standing.RUNNING
+        assert HOLD - 5 < claim.seconds_left <= HOLD
+
+    @pytest.mark.parametrize(
+        ("owner", "key"), [("you", "k"), ("me", "k2"), ("mek", ""), ("", "mek"), ("m", "ek")]
+    )
+    def test_keys_of_others_and_other_keys_are_not_touched(
+        self, keys: Idempotency, owner: str, key: str
+    ) -> None:
+        keys.claim("me", "k", "t")
+
+        assert keys.claim(owner, key, "other").standing is Standing.NEW
+
+    def test_a_finished_submission_is_known_for_a_day(self, keys: Idempotency, advance: Advance) -> None:
+        keys.claim("me", "k", "t")
+        assert seal(keys)
+        assert keys.finish("me", "k", "t")
+        advance(KEEP - 60)
+        done = Claim(standing=Standing.DONE, fingerprint="f", job_id="j")
+
+        assert keys.claim("me", "k", "other") == done
+        assert keys.claim("me", "k", "t") == done
+        advance(61)
+        assert keys.claim("me", "k", "other").standing is Standing.NEW
+
+    def test_a_holder_that_died_loses_its_hold(self, keys: Idempotency, advance: Advance) -> None:
+        keys.claim("me", "k", "t")
+        advance(HOLD + 1)
+
+        assert keys.claim("me", "k", "other").standing is Standing.NEW
+        assert not keys.renew("me", "k", "t")
+        assert not seal(keys)
+        assert keys.claim("me", "k", "third").standing is Standing.RUNNING
+
+    def test_a_holder_that_renews_keeps_its_hold(self, keys: Idempotency, advance: Advance) -> None:
+        keys.claim("me", "k", "t")
+        for _ in range(3):
+            advance(HOLD - 10)
+            assert keys.renew("me", "k", "t")
+
+        assert keys.claim("me", "k", "other").standing is Standing.RUNNING
+
+    def test_who_dies_after_sealing_leaves_word_of_the_job(self, keys: Idempotency, advance: Advance) -> None:
+        keys.claim("me", "k", "t")
+        seal(keys)
+        assert keys.claim("me", "k", "other").standing is Standing.RUNNING
+        advance(HOLD + 1)
+
+        assert keys.claim("me", "k", "other") == Claim(standing=Standing.SEALED, fingerprint="f", job_id="j")
+        assert keys.claim("me", "k", "third").standing is Standing.RUNNING
+        assert not keys.finish("me", "k", "t")
+        assert keys.finish("me", "k", "other")
+
+    def test_word_of_the_job_outlives_its_finder_too(self, keys: Idempotency, advance: Advance) -> None:
+        keys.claim("me", "k", "t")
+        seal(keys)
+        for token in ("other", "third"):
+            advance(HOLD + 1)
+            assert keys.claim("me", "k", token).job_id == "j"
+
+    def test_a_finder_may_seal_anew(self, keys: Idempotency, advance: Advance) -> None:
+        keys.claim("me", "k", "t")
+        seal(keys)
+        advance(HOLD + 1)
+        keys.claim("me", "k", "other")
+        assert keys.seal("me", "k", "other", fingerprint="f2", job_id="j2")
+        keys.finish("me", "k", "other")
+
+        assert keys.claim("me", "k", "t") == Claim(standing=Standing.DONE, fingerprint="f2", job_id="j2")
+
+    @pytest.mark.parametrize("sealed", [False, True])
+    def test_a_submission_that_came_to_nothing_frees_its_key(self, keys: Idempotency, sealed: bool) -> None:
+        keys.claim("me", "k", "t")
+        if sealed:
+            seal(keys)
+        assert keys.release("me", "k", "t")
+
+        assert keys.claim("me", "k", "other") == Claim(standing=Standing.NEW)
+
+    def test_a_finished_submission_is_not_released(self, keys: Idempotency) -> None:
+        keys.claim("me", "k", "t")
+        seal(keys)
+        keys.finish("me", "k", "t")
+        keys.release("me", "k", "t")
+
+        assert keys.claim("me", "k", "other").standing is Standing.DONE
+
+    def test_nobody_but_the_holder_changes_anything(self, keys: Idempotency) -> None:
+        keys.claim("me", "k", "t")
+
+        assert not keys.renew("me", "k", "other")
+        assert not seal(keys, "other")
+        assert not keys.finish("me", "k", "other")
+        assert not keys.release("me", "k", "other")
+        assert not seal(keys, owner="you")
+        assert keys.claim("me", "k", "other").standing is Standing.RUNNING

@@ -1,0 +1,215 @@
+"""Waiting for jobs in real server processes: streams of events, long polls, repeated submissions."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import pytest
+
+from client.servers import HOST
+from shared.connections import connect_redis
+from shared.job_store import RedisJobStore
+from shared.jobs import ImageFailure, JobState
+from shared.object_store import S3ObjectStore
+from tests.integration.api_servers import Server, Start, eventually
+
+CORRUPT = ImageFailure(code="image_corrupt", message="The file is damaged.")
+
+
+@pytest.fixture
+def jobs(valkey_url: str) -> Iterator[RedisJobStore]:
+    with connect_redis(valkey_url) as client:
+        yield RedisJobStore(client)
+
+
+def submit(server: Server, count: int, **headers: str) -> httpx.Response:
+    files = [("images", (f"{n}.jpg", b"x")) for n in range(count)]
+    response = server.http.post("/v1/jobs", files=files, headers=headers)
+    assert response.status_code == 202, response.text
+    return response
+
+
+def work(jobs: RedisJobStore, limit: int) -> None:
+    lease = jobs.lease("w", limit=limit)
+    assert lease is not None
+    for index in lease.indices:
+        jobs.done(lease, index, failure=CORRUPT if index % 10 == 3 else None)
+
+
+def finish(jobs: RedisJobStore, job_id: str) -> None:
+    assert jobs.claim_finalize() == job_id
+    jobs.finish(job_id, JobState.PARTIAL)
+
+
+@dataclass
+class Listener:
+    """A client of a stream that comes back with the last event it has seen, as browsers do."""
+
+    url: str
+    last_id: str | None = None
+    images: list[int] = field(default_factory=list)
+    states: list[str] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    connections: int = 0
+    over: bool = False
+
+    def listen(self) -> None:
+        """Follow the stream until the server says not to come back."""
+        deadline = time.monotonic() + 60
+        while not self.over:
+            assert time.monotonic() < deadline
+            try:
+                self._connect()
+            except httpx.TransportError:
+                time.sleep(0.05)
+
+    def _connect(self) -> None:
+        headers = {} if self.last_id is None else {"Last-Event-ID": self.last_id}
+        with httpx.stream("GET", self.url, headers=headers, timeout=30) as response:
+            self.over = response.status_code == 204
+            if response.status_code == 200:
+                self.connections += 1
+                self._read(response)
+
+    def _read(self, response: httpx.Response) -> None:
+        event: dict[str, str] = {}
+        for line in response.iter_lines():
+            if line:
+                name, _, value = line.partition(": ")
+                event[name] = value
+                continue
+            if "data" in event:
+                self._take(event["event"], json.loads(event["data"]))
+                self.last_id = event.get("id", self.last_id)
+            event = {}
+
+    def _take(self, name: str, data: dict[str, Any]) -> None:
+        self.names.append(name)
+        if name == "image":
+            self.images.append(data["index"])
+        elif name == "job":
+            self.states.append(data["state"])
+
+
+@contextmanager
+def listening(server: Server, job_id: str, count: int = 1) -> Iterator[list[Listener]]:
+    """Listen to a job with some clients; on leaving, all have heard its end."""
+    url = f"http://{HOST}:{server.port}/v1/jobs/{job_id}/events"
+    listeners = [Listener(url) for _ in range(count)]
+    threads = [threading.Thread(target=listener.listen) for listener in listeners]
+    for thread in threads:
+        thread.start()
+    eventually(lambda: all(listener.last_id for listener in listeners))
+    try:
+        yield listeners
+    finally:
+        for thread in threads:
+            thread.join(60)
+
+
+def test_a_restart_in_the_middle_costs_no_event(start_server: Start, jobs: RedisJobStore) -> None:
+    server = start_server()
+    job_id = submit(server, 30).json()["id"]
+    with listening(server, job_id) as (listener,):
+        work(jobs, 10)
+        eventually(lambda: len(listener.images) == 10)
+        began = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        server.process.wait(20)
+        # A stream does not keep its process from ending.
+        assert time.monotonic() - began < 15
+        work(jobs, 10)
+        start_server(port=server.port)
+        eventually(lambda: len(listener.images) == 20)
+        work(jobs, 10)
+        finish(jobs, job_id)
+
+    assert listener.images == list(range(30))
+    assert listener.connections == 2
+    assert listener.states[-1] == "partial"
+    assert set(listener.names) == {"image", "job"}
+
+
+def test_many_listeners_hear_the_same(server: Server, jobs: RedisJobStore) -> None:
+    job_id = submit(server, 40).json()["id"]
+    with listening(server, job_id, count=8) as listeners:
+        for _ in range(4):
+            work(jobs, 10)
+        finish(jobs, job_id)
+
+    assert [listener.images for listener in listeners] == [list(range(40))] * 8
+    assert {listener.states[-1] for listener in listeners} == {"partial"}
+
+
+def test_a_client_that_went_away_gives_its_place_back(start_server: Start) -> None:
+    server = start_server(FATHOM_MAX_STREAMS="1")
+    url = f"/v1/jobs/{submit(server, 1).json()['id']}/events"
+    with server.http.stream("GET", url) as response:
+        next(response.iter_raw())
+        refused = server.http.get(url)
+
+    assert (refused.status_code, refused.json()["code"]) == (503, "too_many_streams")
+    assert int(refused.headers["Retry-After"]) >= 1
+    eventually(lambda: _is_admitted(server, url))
+
+
+def _is_admitted(server: Server, url: str) -> bool:
+    with server.http.stream("GET", url) as response:
+        return response.status_code == 200
+
+
+def test_a_long_poll_ends_with_the_job(server: Server, jobs: RedisJobStore) -> None:
+    job_id = submit(server, 10).json()["id"]
+
+    def do_all() -> None:
+        work(jobs, 10)
+        finish(jobs, job_id)
+
+    timer = threading.Timer(0.3, do_all)
+    timer.start()
+    began = time.monotonic()
+    response = server.http.get(f"/v1/jobs/{job_id}", headers={"Prefer": "wait=25"})
+    timer.join()
+
+    assert response.json()["state"] == "partial"
+    assert 0.3 <= time.monotonic() - began < 20
+    again = server.http.get(f"/v1/jobs/{job_id}", headers={"If-None-Match": response.headers["ETag"]})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+def test_a_submission_sent_again_gives_the_same_job_from_another_process(
+    server: Server, start_server: Start, object_store: S3ObjectStore
+) -> None:
+    first = submit(server, 3, **{"Idempotency-Key": "k"})
+    stored = {info.key: info.modified_at for info in object_store.list("jobs/")}
+    second = submit(start_server(), 3, **{"Idempotency-Key": "k"})
+
+    assert second.headers["Location"] == first.headers["Location"]
+    assert {info.key: info.modified_at for info in object_store.list("jobs/")} == stored
+
+
+def test_a_client_that_died_half_way_does_not_lock_its_key(server: Server, valkey_url: str) -> None:
+    body = b'--sep\r\nContent-Disposition: form-data; name="images"; filename="a.jpg"\r\n\r\nhalf'
+    with server.connect() as connection:
+        connection.sendall(
+            b"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nIdempotency-Key: k\r\nContent-Length: 1000\r\n"
+            b"Content-Type: multipart/form-data; boundary=sep\r\n\r\n" + body
+        )
+        with connect_redis(valkey_url) as client:
+            eventually(lambda: any(client.scan_iter("{fathom}:idempotency:*")))
+        assert _status_under(server, "k") == 409
+
+    eventually(lambda: _status_under(server, "k") == 202)
+
+
+def _status_under(server: Server, key: str) -> int:
+    files = [("images", ("a.jpg", b"x"))]
+    return server.http.post("/v1/jobs", files=files, headers={"Idempotency-Key": key}).status_code

@@ -1,0 +1,66 @@
+"""Idempotency keys on a real Valkey."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import redis
+
+from client.servers import HOST, free_ports
+from shared.connections import connect_redis
+from shared.errors import JobStoreUnavailable
+from shared.idempotency import RedisIdempotency
+from shared.ports import Idempotency, Standing
+from tests.contracts.idempotency import Advance, IdempotencyContract
+
+
+@pytest.fixture
+def client(valkey_url: str) -> Iterator[redis.Redis]:
+    with connect_redis(valkey_url) as client:
+        yield client
+
+
+@pytest.fixture
+def keys(client: redis.Redis) -> Idempotency:
+    return RedisIdempotency(client)
+
+
+@pytest.fixture
+def advance(client: redis.Redis) -> Advance:
+    """The server's clock cannot be set: every time it wrote down is moved into the past instead."""
+
+    def move(seconds: float) -> None:
+        ms = round(seconds * 1000)
+        for entry in client.scan_iter("{fathom}:idempotency:*"):
+            client.hincrby(entry, "until", -ms)
+            client.pexpire(entry, client.pttl(entry) - ms)
+
+    return move
+
+
+class TestRedisIdempotency(IdempotencyContract):
+    """The contract, on a real server."""
+
+
+def test_of_many_at_once_one_gets_the_key(keys: Idempotency) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        claims = list(pool.map(lambda n: keys.claim("me", "k", f"t{n}"), range(50)))
+
+    assert [claim.standing for claim in claims].count(Standing.NEW) == 1
+    assert [claim.standing for claim in claims].count(Standing.RUNNING) == 49
+
+
+def test_an_entry_leaves_the_server_by_itself(keys: Idempotency, client: redis.Redis) -> None:
+    keys.claim("me", "k", "t")
+    (entry,) = client.scan_iter("{fathom}:*")
+
+    assert 0 < client.pttl(entry) <= 90_000
+    keys.seal("me", "k", "t", fingerprint="f", job_id="j")
+    assert 86_000_000 < client.pttl(entry) <= 86_400_000
+
+
+def test_a_server_that_is_away_is_said_to_be() -> None:
+    with connect_redis(f"redis://{HOST}:{free_ports(1)[0]}/0") as nowhere, pytest.raises(JobStoreUnavailable):
+        RedisIdempotency(nowhere).claim("me", "k", "t")

@@ -1,0 +1,266 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from werkzeug.test import TestResponse
+
+from shared.jobs import ImageFailure, Job, JobState
+from shared.options import Output
+from tests.unit.api.conftest import CORRUPT, Api, ApiFactory, encode_form
+from tests.unit.api.test_submissions import problem
+
+
+@contextmanager
+def working(api: Api, *, failure: ImageFailure | None = None, ends: bool = True) -> Iterator[list[Job]]:
+    """Do what a worker does, for urgent jobs, as soon as they are there; yields the jobs it did."""
+    done: list[Job] = []
+    over = threading.Event()
+
+    def work() -> None:
+        while not over.wait(0.005):
+            for job in api.jobs.list().items:
+                if job.urgent and job.counts.pending and job.state.runs:
+                    done.append(job)
+                    api.work(failing={0: failure} if failure else None)
+            job_id = api.jobs.claim_finalize() if ends else None
+            if job_id is not None:
+                state = api.jobs.get(job_id).state
+                canceled = state is JobState.CANCELING
+                api.jobs.finish(job_id, JobState.CANCELED if canceled else JobState.SUCCEEDED)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    try:
+        yield done
+    finally:
+        over.set()
+        worker.join()
+
+
+def send(api: Api, photo: bytes = b"photo", query: str = "", **headers: str) -> TestResponse:
+    response = api.client.post(
+        f"/v1/depth{query}",
+        data=photo,
+        headers={"Content-Type": "image/jpeg"} | {name.replace("_", "-"): v for name, v in headers.items()},
+    )
+    # As servers do once an answer has been sent.
+    response.close()
+    return response
+
+
+def eventually_empty(api: Api) -> bool:
+    """Wait until nothing is left of anything."""
+    deadline = time.monotonic() + 20
+    while api.objects.objects or api.jobs.list().items:
+        assert time.monotonic() < deadline, sorted(api.objects.objects)
+        time.sleep(0.01)
+    return True
+
+
+def test_a_photo_is_answered_with_its_heatmap_and_nothing_is_left(api: Api) -> None:
+    with working(api) as done:
+        response = send(api)
+
+        assert (response.status_code, response.data) == (200, b"heatmap of 0")
+        assert response.content_type == "image/png"
+        assert response.headers["Content-Disposition"] == 'inline; filename="heatmap.png"'
+        assert (response.headers["Depth-Min"], response.headers["Depth-Max"]) == ("0.5", "8.0")
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        (job,) = done
+        assert (job.urgent, job.counts.total, job.bytes) == (True, 1, 5)
+        assert eventually_empty(api)
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (b"photo", "image/heic"),
+        (b"photo", "application/octet-stream"),
+        (b"photo", ""),
+        (encode_form([("image", "写真.jpg", b"photo")], []), "multipart/form-data; boundary=sep"),
+    ],
+)
+def test_a_photo_may_come_as_the_body_or_in_a_form(api: Api, body: bytes, content_type: str) -> None:
+    with working(api) as done:
+        response = api.client.post("/v1/depth", data=body, content_type=content_type)
+
+    assert response.status_code == 200
+    assert [job.bytes for job in done] == [5]
+
+
+@pytest.mark.parametrize(
+    ("query", "accept", "content_type", "asked"),
+    [
+        ("", "*/*", "image/png", {"outputs": (Output.HEATMAP,), "heatmap_format": "png"}),
+        ("", "image/jpeg", "image/jpeg", {"heatmap_format": "jpeg"}),
+        ("", "image/png;q=0.5, image/jpeg", "image/jpeg", {"heatmap_format": "jpeg"}),
+        ("?heatmap_format=png", "image/jpeg", "image/png", {"heatmap_format": "png"}),
+        ("?output=depth16", "*/*", "image/png", {"outputs": (Output.DEPTH16,)}),
+        ("?output=pfm", "*/*", "application/octet-stream", {"outputs": (Output.PFM,)}),
+        (
+            "?colormap=turbo&invert=true&clip=2,98&size=network",
+            "*/*",
+            "image/png",
+            {"colormap": "turbo", "invert": True, "clip": (2.0, 98.0), "size": "network"},
+        ),
+    ],
+)
+def test_what_is_asked_for_is_what_is_answered(
+    api: Api, query: str, accept: str, content_type: str, asked: dict[str, Any]
+) -> None:
+    with working(api) as done:
+        response = send(api, query=query, Accept=accept)
+
+    assert (response.status_code, response.content_type) == (200, content_type)
+    assert {name: getattr(done[0].options, name) for name in asked} == asked
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "code"),
+    [
+        ("?output=nothing", 400, "invalid_request"),
+        ("?outputs=heatmap", 400, "invalid_request"),
+        ("?clip=98,2", 422, "invalid_options"),
+        ("?clip=a", 422, "invalid_options"),
+        ("?output=pfm&output=npy", 400, "invalid_request"),
+    ],
+)
+def test_a_wrong_wish_is_refused(api: Api, query: str, status: int, code: str) -> None:
+    problem(send(api, query=query), status, code)
+    assert api.objects.objects == {}
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "status", "code"),
+    [
+        (b"", "image/jpeg", 422, "image_empty"),
+        (b"x" * 1001, "image/jpeg", 422, "image_too_large"),
+        (b"{}", "application/json", 415, "unsupported_media_type"),
+        (b"a=b", "application/x-www-form-urlencoded", 415, "unsupported_media_type"),
+        (encode_form([], []), "multipart/form-data; boundary=sep", 422, "no_images"),
+        (
+            encode_form([("image", "a", b"x"), ("image", "b", b"y")], []),
+            "multipart/form-data; boundary=sep",
+            400,
+            "invalid_request",
+        ),
+        (
+            encode_form([("images", "a", b"x")], []),
+            "multipart/form-data; boundary=sep",
+            400,
+            "invalid_request",
+        ),
+        (encode_form([("image", "a", b"")], []), "multipart/form-data; boundary=sep", 422, "image_empty"),
+        (
+            encode_form([("image", "a", b"x")], [])[:-15],
+            "multipart/form-data; boundary=sep",
+            400,
+            "malformed_form",
+        ),
+        (b"x", "multipart/form-data", 400, "malformed_form"),
+    ],
+)
+def test_what_is_no_photo_is_refused_before_anything_is_stored(
+    make_api: ApiFactory, body: bytes, content_type: str, status: int, code: str
+) -> None:
+    api = make_api(max_image_bytes=1000)
+
+    problem(api.client.post("/v1/depth", data=body, content_type=content_type), status, code)
+    assert api.objects.objects == {}
+
+
+def test_a_photo_that_cannot_be_processed_is_answered_with_its_failure(api: Api) -> None:
+    with working(api, failure=CORRUPT):
+        body = problem(send(api), 422, "image_corrupt")
+
+        assert body["detail"] == CORRUPT.message
+        assert eventually_empty(api)
+
+
+def test_a_failure_nobody_knows_yet_is_one_of_the_servers(api: Api) -> None:
+    with working(api, failure=ImageFailure(code="new_kind", message="It is new.")):
+        assert problem(send(api), 422, "internal_error")["detail"] == "It is new."
+
+
+def test_beyond_the_deadline_it_is_503_and_nothing_is_left(make_api: ApiFactory) -> None:
+    api = make_api(depth_seconds=0.2)
+    began = time.monotonic()
+    response = send(api)
+
+    problem(response, 503, "depth_timed_out")
+    assert int(response.headers["Retry-After"]) >= 1
+    assert time.monotonic() - began < 15
+    with working(api):
+        assert eventually_empty(api)
+
+
+def test_a_client_may_shorten_the_deadline_and_not_lengthen_it(make_api: ApiFactory) -> None:
+    api = make_api(depth_seconds=0.3)
+
+    problem(send(api, Prefer="wait=0"), 503, "depth_timed_out")
+    problem(send(api, Prefer="wait=1000"), 503, "depth_timed_out")
+
+
+def test_a_preference_that_was_kept_is_said_to_be(api: Api) -> None:
+    with working(api):
+        assert send(api, Prefer="wait=15").headers["Preference-Applied"] == "wait=15"
+
+
+def test_more_at_once_than_there_is_room_for_are_sent_away(make_api: ApiFactory) -> None:
+    api = make_api(max_depth_requests=1)
+    api.backend.depth_slots.acquire()
+    response = send(api)
+
+    problem(response, 429, "too_many_depth_requests")
+    assert response.headers["Retry-After"] == "1"
+    api.backend.depth_slots.release()
+    with working(api):
+        assert send(api).status_code == 200
+
+
+@pytest.mark.parametrize("photo", [b"photo", b""])
+def test_every_answer_makes_room_for_the_next(make_api: ApiFactory, photo: bytes) -> None:
+    api = make_api(max_depth_requests=1)
+    with working(api):
+        statuses = [send(api, photo).status_code for _ in range(3)]
+
+    assert statuses == [200 if photo else 422] * 3
+
+
+def test_beyond_the_bound_on_unfinished_images_it_is_429(make_api: ApiFactory) -> None:
+    api = make_api(max_unfinished_images=1)
+    job_id = api.submit("a.jpg")
+
+    problem(send(api), 429, "quota_exceeded")
+    assert {key.split("/")[1] for key in api.objects.objects} == {job_id}
+
+
+@pytest.mark.parametrize(
+    ("part", "code"), [("jobs", "job_store_unavailable"), ("objects", "object_store_unavailable")]
+)
+def test_a_part_that_is_away_is_said_to_be(api: Api, part: str, code: str) -> None:
+    getattr(api, part).away = True
+
+    problem(send(api), 503, code)
+
+
+def test_the_list_of_jobs_does_not_show_them(api: Api) -> None:
+    job_id = api.submit("a.jpg")
+    with working(api, ends=False):
+        send(api)
+
+        assert any(job.urgent for job in api.jobs.list().items)
+        assert [job["id"] for job in api.get("/v1/jobs").json["jobs"]] == [job_id]
+
+
+def test_it_goes_before_batch_work(api: Api) -> None:
+    api.submit(*(f"{n}.jpg" for n in range(50)))
+    with working(api) as done:
+        assert send(api).status_code == 200
+
+    assert [job.counts.total for job in done] == [1]

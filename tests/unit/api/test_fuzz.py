@@ -1,0 +1,150 @@
+"""The API against its own description: whatever is sent, every answer is one that is described.
+
+Requests are generated from `/openapi.json`, valid and invalid ones, with a fixed seed; the jobs they
+name are there, in every state there is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import random
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.errors import Unsatisfiable
+from schemathesis.checks import not_a_server_error
+from schemathesis.core import NOT_SET
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from api.openapi import build_document
+from shared import layout
+from shared.jobs import Job, JobState
+from tests.unit.api.conftest import CORRUPT, Api, ApiFactory, build_api
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+#: A stream of a job that runs has no end; others are as finite as any answer.
+ENDLESS = "GET /v1/jobs/{job_id}/events"
+BOUNDED = settings(
+    derandomize=True,
+    database=None,
+    deadline=None,
+    phases=(Phase.generate,),
+    suppress_health_check=list(HealthCheck),
+)
+
+
+def in_state(api: Api, state: JobState) -> str:
+    """Make a job of two images that is in a state, one of them failed, and return its id."""
+    if state is JobState.UPLOADING:
+        return str(api.announce({"name": "a.jpg", "size": 5}, {"name": "b.jpg"}).json["id"])
+    job_id = api.submit("a.jpg", "b.jpg", options={"outputs": ["heatmap", "depth16", "npy"]})
+    job = dataclasses.replace(api.jobs.get(job_id), state=state)
+    for file in layout.output_files(job.options).values():
+        api.objects.put(layout.output(job_id, 0, file), b"data", content_type=layout.content_type(file))
+    api.jobs.delete(job_id)
+    api.jobs.restore(job, succeeded=[0], failures={1: CORRUPT})
+    return job_id
+
+
+def fuzzed(make_api: ApiFactory) -> tuple[Api, Any]:
+    """Return an API that waits for nothing and whose urgent jobs are done at once, and its description."""
+    api = make_api(max_wait_seconds=0.0, max_image_bytes=2**20, rate_limit="1000000/second")
+    record = api.jobs.create
+
+    def create_and_work(job: Job, **kwargs: Any) -> None:
+        record(job, **kwargs)
+        if job.urgent:
+            api.work()
+            api.jobs.restore(dataclasses.replace(job, state=JobState.SUCCEEDED))
+
+    api.jobs.create = create_and_work  # type: ignore[method-assign]
+    return api, schemathesis.openapi.from_wsgi("/openapi.json", api.client.application)
+
+
+def labels() -> list[str]:
+    """Return all operations, as `GET /v1/jobs`."""
+    document = build_document(build_api().client.application)
+    return [f"{method.upper()} {path}" for path, methods in document["paths"].items() for method in methods]
+
+
+@pytest.mark.parametrize("mode", list(schemathesis.GenerationMode), ids=str)
+@pytest.mark.parametrize("label", labels())
+def test_every_answer_is_one_that_is_described(
+    make_api: ApiFactory, label: str, mode: schemathesis.GenerationMode
+) -> None:
+    api, schema = fuzzed(make_api)
+    states = [JobState.SUCCEEDED] if label == ENDLESS else list(JobState)
+    number = itertools.count()
+
+    @given(case=schema.find_operation_by_label(label).as_strategy(mode))
+    @settings(BOUNDED, max_examples=20)
+    def send(case: Any) -> None:
+        turn = next(number)
+        if turn % 4 and "job_id" in (case.path_parameters or {}):
+            case.path_parameters["job_id"] = in_state(api, states[turn % len(states)])
+        case.call_and_validate(checks=CHECKS)
+
+    with nothing_to_get_wrong(mode):
+        send()
+
+
+@contextmanager
+def nothing_to_get_wrong(mode: schemathesis.GenerationMode) -> Iterator[None]:
+    """Skip where no request can be an invalid one."""
+    try:
+        yield
+    except Unsatisfiable:
+        if mode.is_positive:
+            raise
+        pytest.skip("There is nothing to get wrong.")
+
+
+#: Where a walk may go next: methods and addresses below a job's, and parts of the address beside its id.
+STEPS: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    *((("POST", f"/{verb}", {})) for verb in ("start", "pause", "resume", "cancel", "retry")),
+    *((("GET", path, {})) for path in ("", "/images", "/uploads", "/archive", "/skipped", "/deliveries")),
+    ("GET", "/images/{index}/{output}", {"index": 0, "output": "heatmap"}),
+    ("GET", "/images/{index}/input", {"index": 1}),
+    ("PUT", "/uploads/{index}", {"index": 0}),
+    ("PUT", "/uploads/{index}", {"index": 1}),
+    ("DELETE", "", {}),
+)
+
+
+def test_whatever_is_done_with_a_job_in_whatever_order_is_described(make_api: ApiFactory) -> None:
+    api, schema = fuzzed(make_api)
+    chance = random.Random(1)
+    statuses: Counter[int] = Counter()
+    job_id = in_state(api, JobState.UPLOADING)
+
+    for _ in range(400):
+        method, path, rest = chance.choice(STEPS)
+        if chance.random() < 0.2:
+            api.jobs.lease("w", limit=1)
+        if chance.random() < 0.1:
+            job_id = in_state(api, chance.choice(list(JobState)))
+        case = schema.find_operation_by_label(f"{method} /v1/jobs/{{job_id}}{path}").Case(
+            path_parameters={"job_id": job_id, **rest},
+            body=b"hello" if method == "PUT" else NOT_SET,
+            media_type="application/octet-stream" if method == "PUT" else None,
+        )
+        statuses[case.call_and_validate(checks=CHECKS).status_code] += 1
+
+    assert statuses.keys() >= {200, 202, 204, 404, 409, 410}

@@ -1,0 +1,308 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import pytest
+from werkzeug.test import TestResponse
+
+from api.idempotency import Attempt, Fingerprint
+from api.submission import is_recorded
+from shared import layout
+from shared.errors import IdempotencyKeyInUse, JobStoreUnavailable
+from shared.ports import Standing
+from tests.fakes import FakeIdempotency
+from tests.fakes_jobs import FakeClock
+from tests.unit.api.conftest import Api, Eventful, encode_form
+from tests.unit.api.test_submissions import problem
+
+PHOTOS = [("images", "a/b.jpg", b"one"), ("images", "写真.png", b"two")]
+
+
+def send(
+    api: Api,
+    files: list[tuple[str, str, bytes]] = PHOTOS,
+    fields: list[tuple[str, bytes]] | None = None,
+    *,
+    key: str = "k",
+    boundary: str = "sep",
+) -> TestResponse:
+    body = encode_form(files, fields or []).replace(b"--sep", f"--{boundary}".encode())
+    return api.client.post(
+        "/v1/jobs",
+        data=body,
+        content_type=f"multipart/form-data; boundary={boundary}",
+        headers={"Idempotency-Key": key},
+    )
+
+
+def announce(api: Api, body: Mapping[str, Any], key: str = "k") -> TestResponse:
+    return api.client.post("/v1/jobs", json=body, headers={"Idempotency-Key": key})
+
+
+def test_the_same_form_under_the_same_key_gives_the_same_job(api: Api) -> None:
+    first, second = send(api), send(api, boundary="another")
+
+    assert (first.status_code, second.status_code) == (202, 202)
+    assert first.headers["Location"] == second.headers["Location"]
+    assert first.json == second.json
+    assert "Idempotent-Replayed" not in first.headers
+    assert second.headers["Idempotent-Replayed"] == "true"
+    assert len(api.jobs.list().items) == 1
+
+
+def test_of_a_form_sent_again_nothing_is_stored(api: Api) -> None:
+    send(api)
+    before = dict(api.objects.objects)
+    send(api)
+
+    assert api.objects.objects == before
+    assert api.tickets.waiting == 1
+
+
+def test_the_answer_shows_the_job_as_it_is_now(api: Api) -> None:
+    send(api)
+    api.work()
+
+    assert send(api).json["counts"]["succeeded"] == 2
+
+
+def test_the_same_announcement_gives_the_same_job(api: Api) -> None:
+    first = announce(api, {"uploads": [{"name": "a", "size": 1}, {"name": "b"}], "options": {"invert": True}})
+    second = announce(
+        api, {"options": {"invert": True}, "uploads": [{"size": 1, "name": "a"}, {"name": "b"}]}
+    )
+
+    assert (first.status_code, second.status_code) == (202, 202)
+    assert first.json == second.json
+    assert len(second.json["uploads"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("files", "fields"),
+    [
+        ([("images", "a/b.jpg", b"one"), ("images", "写真.png", b"two!")], []),
+        ([("images", "a/b.jpg", b"one"), ("images", "other.png", b"two")], []),
+        ([("images", "a/b.jpg", b"one")], []),
+        ([*PHOTOS, ("images", "c.jpg", b"")], []),
+        (PHOTOS[::-1], []),
+        ([("images", "a/b.jpg", b"onetwo"), ("images", "写真.png", b"")], []),
+        ([("images", "a/b.jpgo", b"ne"), ("images", "写真.png", b"two")], []),
+        (PHOTOS, [("options", b'{"invert": true}')]),
+        (PHOTOS, [("title", b"Cliffs")]),
+    ],
+)
+def test_another_form_under_the_same_key_is_refused(
+    api: Api, files: list[tuple[str, str, bytes]], fields: list[tuple[str, bytes]]
+) -> None:
+    first = send(api)
+    stored = dict(api.objects.objects)
+    problem(send(api, files, fields), 422, "idempotency_key_reused")
+
+    assert api.objects.objects == stored
+    assert send(api).headers["Location"] == first.headers["Location"]
+
+
+def test_a_form_and_an_announcement_are_never_the_same(api: Api) -> None:
+    send(api)
+
+    problem(announce(api, {"uploads": [{"name": "a/b.jpg"}]}), 422, "idempotency_key_reused")
+
+
+def test_other_keys_give_other_jobs(api: Api) -> None:
+    assert send(api, key="k1").json["id"] != send(api, key="k2").json["id"]
+
+
+def test_without_a_key_the_same_form_gives_another_job(api: Api) -> None:
+    assert api.submit("a.jpg") != api.submit("a.jpg")
+
+
+@pytest.mark.parametrize("key", ["k", '"k"', "8e03978e-40d5-43dd-bc93-6894a57f9324", "!" * 255])
+def test_a_key_may_be_written_with_quotes_and_without(api: Api, key: str) -> None:
+    first = send(api, key=key)
+
+    assert send(api, key=f'"{key.strip(chr(34))}"').headers["Location"] == first.headers["Location"]
+
+
+@pytest.mark.parametrize("key", ["", '""', "two words", "x" * 256, "ключ".encode().decode("latin-1")])
+def test_a_key_that_is_none_is_refused(api: Api, key: str) -> None:
+    problem(send(api, key=key), 400, "invalid_request")
+
+    assert api.objects.objects == {}
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (encode_form(PHOTOS, [("options", b'{"no": 1}')]), 422),
+        (encode_form(PHOTOS, [])[:-20], 400),
+        (encode_form([], []), 422),
+    ],
+)
+def test_a_submission_that_was_refused_frees_its_key(api: Api, body: bytes, status: int) -> None:
+    headers = {"Idempotency-Key": "k"}
+    content_type = "multipart/form-data; boundary=sep"
+    refused = api.client.post("/v1/jobs", data=body, content_type=content_type, headers=headers)
+
+    assert refused.status_code == status
+    assert send(api).status_code == 202
+
+
+def test_a_client_that_broke_off_frees_its_key(api: Api) -> None:
+    body = encode_form(PHOTOS, [])
+    broken = api.client.post(
+        "/v1/jobs",
+        data=body[:60],
+        content_type="multipart/form-data; boundary=sep",
+        headers={"Idempotency-Key": "k"},
+        environ_overrides={"CONTENT_LENGTH": str(len(body))},
+    )
+
+    problem(broken, 400, "upload_interrupted")
+    assert send(api).status_code == 202
+
+
+def test_while_the_first_is_under_way_the_second_is_asked_to_wait(api: Api) -> None:
+    answers: list[TestResponse] = []
+    body = encode_form(PHOTOS, [])
+    first = api.client.post(
+        "/v1/jobs",
+        input_stream=Eventful(body, lambda: answers.append(send(api))),
+        content_type="multipart/form-data; boundary=sep",
+        content_length=len(body),
+        headers={"Idempotency-Key": "k"},
+    )
+
+    second = answers[0]
+    problem(second, 409, "idempotency_key_in_use")
+    assert 1 <= int(second.headers["Retry-After"]) <= 10
+    assert first.status_code == 202
+    assert send(api).headers["Location"] == first.headers["Location"]
+
+
+def test_of_many_at_once_one_makes_the_job(api: Api) -> None:
+    locations: list[str | None] = []
+
+    def submit() -> None:
+        locations.append(send(api).headers.get("Location"))
+
+    threads = [threading.Thread(target=submit) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(set(locations) - {None}) == 1
+    assert len(api.jobs.list().items) == 1
+
+
+def test_the_job_of_a_key_that_was_deleted_does_not_come_back(api: Api) -> None:
+    api.client.delete(send(api).headers["Location"])
+
+    problem(send(api), 404, "job_not_found")
+    assert api.objects.objects == {}
+
+
+def test_while_the_keys_are_away_nothing_is_received(api: Api) -> None:
+    api.idempotency.away = True
+    problem(send(api), 503, "job_store_unavailable")
+
+    assert api.objects.objects == {}
+    assert api.submit("a.jpg")
+
+
+# --- what a dead process leaves behind ----------------------------------------------------
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def keys(clock: FakeClock) -> FakeIdempotency:
+    return FakeIdempotency(clock)
+
+
+def die_sealed(keys: FakeIdempotency, job_id: str) -> None:
+    """Do what a process does that dies between sealing a key and recording its job, or right after."""
+    fingerprint = Fingerprint()
+    fingerprint.add("payload")
+    keys.claim("me", "k", "dead")
+    keys.seal("me", "k", "dead", fingerprint=fingerprint.text(), job_id=job_id)
+
+
+def test_a_job_recorded_by_a_process_that_died_is_the_answer(
+    api: Api, keys: FakeIdempotency, clock: FakeClock
+) -> None:
+    job_id = api.submit("a.jpg")
+    die_sealed(keys, job_id)
+    clock.advance(91)
+    attempt = Attempt(keys, "me", "k")
+    with attempt.begun(partial(is_recorded, api.client.application.extensions["fathom"])):
+        attempt.fingerprint.add("payload")
+        job = attempt.job_before(api.jobs.get)
+
+    assert attempt.is_repeated
+    assert job.id == job_id
+    assert keys.claim("me", "k", "t").standing is Standing.DONE
+
+
+def test_a_job_that_a_process_did_not_come_to_record_is_made_anew(
+    api: Api, keys: FakeIdempotency, clock: FakeClock
+) -> None:
+    die_sealed(keys, "a" * 26)
+    recorded = partial(is_recorded, api.client.application.extensions["fathom"])
+    with pytest.raises(IdempotencyKeyInUse), Attempt(keys, "me", "k").begun(recorded):
+        pass
+    clock.advance(91)
+    attempt = Attempt(keys, "me", "k")
+    with attempt.begun(recorded):
+        attempt.seal("b" * 26)
+
+    assert not attempt.is_repeated
+    assert keys.claim("me", "k", "t").job_id == "b" * 26
+
+
+def test_who_lost_the_key_records_no_job(keys: FakeIdempotency, clock: FakeClock) -> None:
+    slow = Attempt(keys, "me", "k")
+
+    def lose_and_seal() -> None:
+        with slow.begun(_no_job):
+            clock.advance(91)
+            keys.claim("me", "k", "other")
+            slow.seal("a" * 26)
+
+    with pytest.raises(IdempotencyKeyInUse):
+        lose_and_seal()
+
+    assert keys.claim("me", "k", "third").standing is Standing.RUNNING
+
+
+def test_keys_that_go_away_in_the_end_do_not_hide_what_went_wrong(keys: FakeIdempotency) -> None:
+    def fail() -> None:
+        with Attempt(keys, "me", "k").begun(_no_job):
+            keys.away = True
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+
+
+def test_keys_that_are_away_from_the_start_are_said_to_be(keys: FakeIdempotency) -> None:
+    keys.away = True
+    with pytest.raises(JobStoreUnavailable), Attempt(keys, "me", "k").begun(_no_job):
+        pass
+
+
+def test_a_record_without_its_objects_is_no_job(api: Api) -> None:
+    job_id = api.submit("a.jpg")
+    api.objects.delete(layout.job_record(job_id))
+
+    assert not is_recorded(api.client.application.extensions["fathom"], job_id)
+
+
+def _no_job(job_id: str) -> bool:
+    raise AssertionError("No job is looked for.")

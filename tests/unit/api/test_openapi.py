@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from api.openapi import Undocumented, build_document, routes
+from shared.settings import Settings
+from tests.unit.api.conftest import Api
+
+REFERENCE = re.compile(r'"\$ref": "([^"]+)"')
+
+
+@pytest.fixture
+def document(api: Api) -> dict[str, Any]:
+    return dict(api.get("/openapi.json").json)
+
+
+def operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return all operations by their ids."""
+    return {
+        operation["operationId"]: operation
+        for methods in document["paths"].values()
+        for operation in methods.values()
+    }
+
+
+def test_every_route_there_is_is_described(api: Api, document: dict[str, Any]) -> None:
+    app = api.client.application
+    served = {
+        (method, re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule))
+        for rule in app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    }
+    described = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
+
+    assert described == served
+    assert len(served) > 20
+
+
+def test_a_route_that_declares_nothing_cannot_be_described(api: Api) -> None:
+    app = Flask("bare")
+    app.add_url_rule("/secret", "secret", lambda: "")
+
+    with pytest.raises(Undocumented, match="/secret"):
+        list(routes(app))
+
+
+def test_the_document_is_openapi_3_1_and_refers_to_nothing_that_is_not_there(
+    document: dict[str, Any],
+) -> None:
+    names = set(REFERENCE.findall(json.dumps(document)))
+
+    assert document["openapi"] == "3.1.0"
+    assert {name.rpartition("/")[2] for name in names} <= document["components"]["schemas"].keys()
+    assert len(operations(document)) == sum(map(len, document["paths"].values()))
+
+
+@pytest.mark.parametrize(
+    ("operation", "status", "codes"),
+    [
+        ("submissions.create", 422, {"invalid_options", "no_images", "idempotency_key_reused"}),
+        ("submissions.create", 409, {"idempotency_key_in_use"}),
+        ("submissions.create", 429, {"quota_exceeded", "rate_limited"}),
+        ("submissions.create", 503, {"job_store_full", "job_store_unavailable", "object_store_unavailable"}),
+        ("submissions.create", 415, {"unsupported_media_type"}),
+        ("submissions.start", 409, {"uploads_missing", "invalid_transition"}),
+        ("jobs.show", 404, {"job_not_found"}),
+        ("jobs.show", 401, {"unauthenticated", "invalid_key"}),
+        ("jobs.cancel", 403, {"missing_scope", "forbidden"}),
+        ("jobs.events", 503, {"too_many_streams"}),
+        ("depth.depth", 422, {"image_corrupt", "unsupported_format", "image_empty", "invalid_options"}),
+        ("depth.depth", 429, {"too_many_depth_requests"}),
+        ("depth.depth", 503, {"depth_timed_out"}),
+        ("results.output", 404, {"output_not_found", "not_found"}),
+    ],
+)
+def test_every_status_names_its_codes(
+    document: dict[str, Any], operation: str, status: int, codes: set[str]
+) -> None:
+    response = operations(document)[operation]["responses"][str(status)]
+    _, known = response["content"]["application/problem+json"]["schema"]["allOf"]
+
+    assert codes <= set(known["properties"]["code"]["enum"])
+    assert known["properties"]["status"] == {"const": status}
+
+
+@pytest.mark.parametrize(
+    ("operation", "status", "headers"),
+    [
+        ("submissions.create", 202, {"Location", "Retry-After", "Preference-Applied", "Idempotent-Replayed"}),
+        ("submissions.create", 429, {"Retry-After"}),
+        ("jobs.show", 200, {"ETag", "Retry-After", "Preference-Applied", "X-Request-Id"}),
+        ("jobs.show", 304, {"ETag"}),
+        ("jobs.show", 401, {"WWW-Authenticate"}),
+        ("results.output", 307, {"Location"}),
+        ("depth.depth", 200, {"Depth-Min", "Depth-Max"}),
+    ],
+)
+def test_answers_name_their_headers(
+    document: dict[str, Any], operation: str, status: int, headers: set[str]
+) -> None:
+    assert headers <= operations(document)[operation]["responses"][str(status)]["headers"].keys()
+
+
+@pytest.mark.parametrize(
+    ("operation", "names"),
+    [
+        ("submissions.create", {"Idempotency-Key", "Prefer"}),
+        ("jobs.show", {"job_id", "Prefer", "If-None-Match"}),
+        ("jobs.events", {"job_id", "Last-Event-ID", "after"}),
+        ("jobs.images", {"job_id", "state", "cursor", "limit"}),
+        (
+            "depth.depth",
+            {"output", "heatmap_format", "colormap", "invert", "clip", "size", "Prefer", "Accept"},
+        ),
+    ],
+)
+def test_requests_name_their_parameters(document: dict[str, Any], operation: str, names: set[str]) -> None:
+    assert {parameter["name"] for parameter in operations(document)[operation]["parameters"]} == names
+
+
+def test_the_form_names_its_parts(document: dict[str, Any]) -> None:
+    content = operations(document)["submissions.create"]["requestBody"]["content"]
+    form = content["multipart/form-data"]["schema"]
+
+    assert {"images", "archive", "options", "title", "weight"} <= form["properties"].keys()
+    assert form["properties"]["images"]["items"] == {"type": "string", "format": "binary"}
+    assert form["properties"]["options"]["$ref"].endswith("/Options")
+    assert form["additionalProperties"] is False
+
+
+def test_who_needs_a_key_is_told_which_ways_there_are(document: dict[str, Any]) -> None:
+    schemes = document["components"]["securitySchemes"]
+    found = operations(document)
+
+    assert {"key": []} in found["jobs.show"]["security"]
+    assert {"session": []} in found["jobs.show"]["security"]
+    assert {"session": []} not in found["jobs.cancel"]["security"]
+    assert found["health.live"]["security"] == []
+    assert schemes["key"]["scheme"] == "bearer"
+
+
+def test_a_job_answered_with_leads_on(document: dict[str, Any]) -> None:
+    links = operations(document)["submissions.create"]["responses"]["202"]["links"]
+
+    assert links["jobs.show"]["parameters"] == {"path.job_id": "$response.body#/id"}
+    assert {link["operationId"] for link in links.values()} <= operations(document).keys()
+
+
+def test_the_limits_of_a_request_are_those_that_are_enforced(document: dict[str, Any]) -> None:
+    parameters = {p["name"]: p for p in operations(document)["jobs.index"]["parameters"]}
+
+    assert (parameters["limit"]["schema"]["minimum"], parameters["limit"]["schema"]["maximum"]) == (1, 100)
+    assert document["components"]["schemas"]["AnnouncedUpload"]["properties"]["name"]["maxLength"] == 4096
+
+
+def test_the_page_shows_every_operation_and_runs_nothing(api: Api, document: dict[str, Any]) -> None:
+    response = api.get("/docs")
+    policy = response.headers["Content-Security-Policy"]
+
+    assert response.status_code == 200
+    assert response.content_type == "text/html; charset=utf-8"
+    for name in operations(document):
+        assert f'id="{name}"' in response.text
+    assert "script-src" not in policy
+    assert policy.startswith("default-src 'none'; style-src 'self';")
+    assert "<script" not in response.text
+    assert "style=" not in response.text
+    assert re.findall(r'(?:src|href)="(?!#)([^"]*)"', response.text) == [
+        "/docs/reference.css",
+        "/openapi.json",
+    ]
+
+
+def test_the_styles_of_the_page_are_served(api: Api) -> None:
+    response = api.get("/docs/reference.css")
+
+    assert (response.status_code, response.content_type) == (200, "text/css; charset=utf-8")
+    assert "url(" not in response.text
+
+
+def test_the_document_of_an_app_is_the_same_every_time(api: Api) -> None:
+    app = api.client.application
+    with app.app_context():
+        first, second = build_document(app), build_document(app)
+
+    assert first == second == api.get("/openapi.json").json
+    assert Settings.from_environ({}).max_job_images > 0

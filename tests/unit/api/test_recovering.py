@@ -1,0 +1,78 @@
+"""Jobs that the job store has lost, and jobs that have expired."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared import layout
+from shared.jobs import JobState, new_job_id
+from tests.unit.api.conftest import Api
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", ""),
+        ("GET", "/images"),
+        ("GET", "/archive"),
+        ("GET", "/images/0/heatmap"),
+        ("POST", "/cancel"),
+        ("POST", "/pause"),
+        ("POST", "/retry"),
+        ("DELETE", ""),
+    ],
+)
+def test_a_lost_job_is_being_recovered_and_not_unknown(api: Api, method: str, path: str):
+    job_id = api.submit("a.jpg")
+    api.jobs.delete(job_id)
+
+    response = api.client.open(f"/v1/jobs/{job_id}{path}", method=method)
+
+    assert response.status_code == 503, response.text
+    assert response.json["code"] == "job_recovering"
+    assert int(response.headers["Retry-After"]) > 0
+    assert api.objects.exists(layout.job_record(job_id))
+
+
+def test_once_all_were_compared_what_is_unknown_is_unknown(api: Api):
+    job_id = api.submit("a.jpg")
+    api.jobs.delete(job_id)
+    api.jobs.mark_reconciled()
+
+    assert api.get(f"/v1/jobs/{job_id}").status_code == 404
+
+
+def test_what_never_was_is_unknown_at_any_time(api: Api):
+    assert api.get(f"/v1/jobs/{new_job_id()}").status_code == 404
+    assert api.get("/v1/jobs/..%2f..%2fetc").status_code == 404
+
+
+def test_the_object_store_is_asked_about_unknown_jobs_alone(api: Api):
+    job_id = api.submit("a.jpg")
+    api.objects.away = True
+
+    assert api.get(f"/v1/jobs/{job_id}").status_code == 200
+    assert api.get(f"/v1/jobs/{new_job_id()}").status_code == 503
+
+
+def test_an_expired_job_is_shown_and_its_results_are_gone(api: Api):
+    job_id = api.submit("a.jpg")
+    api.work()
+    assert api.jobs.claim_finalize() == job_id
+    api.jobs.finish(job_id, JobState.SUCCEEDED)
+    api.jobs.expire(job_id)
+
+    assert api.get(f"/v1/jobs/{job_id}").json["state"] == "expired"
+    for path in ("/images", "/images/0/heatmap", "/archive"):
+        response = api.get(f"/v1/jobs/{job_id}{path}")
+        assert (response.status_code, response.json["code"]) == (410, "job_expired"), response.text
+    assert api.client.post(f"/v1/jobs/{job_id}/retry").status_code == 409
+    assert api.client.delete(f"/v1/jobs/{job_id}").status_code == 204
+
+
+def test_what_was_asked_outlives_the_job_store(api: Api):
+    job_id = api.submit("a.jpg")
+
+    api.client.post(f"/v1/jobs/{job_id}/pause")
+
+    assert b'"pause"' in api.objects.get(layout.intent(job_id))

@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from api.waiting import preferred_wait
+from shared.jobs import JobState
+from tests.unit.api.conftest import Api, ApiFactory, encode_form
+
+FORM = "multipart/form-data; boundary=sep"
+
+
+@contextmanager
+def meanwhile(work: Callable[[], object]) -> Iterator[None]:
+    """Do something a moment after the block began."""
+    timer = threading.Timer(0.1, work)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.join()
+
+
+def finish(api: Api) -> None:
+    api.work()
+    job_id = api.jobs.claim_finalize()
+    assert job_id is not None
+    api.jobs.finish(job_id, JobState.SUCCEEDED)
+
+
+# --- what a client prefers ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("wait=5", 5.0),
+        ("wait=0", 0.0),
+        ("wait=1000", 30.0),
+        ("WAIT=5", 5.0),
+        (' wait = "5" ', 5.0),
+        ("respond-async, wait=7", 7.0),
+        ("return=minimal; foo=bar, wait=7; x=y", 7.0),
+        ("wait=3, wait=9", 3.0),
+        ("", None),
+        ("wait", None),
+        ("wait=", None),
+        ("wait=-1", None),
+        ("wait=soon", None),
+        ("wait=1.5", None),
+        ("wait=٣", None),
+        ("await=5", None),
+        ("respond-async", None),
+    ],
+)
+def test_a_preference_is_read_as_rfc_7240_has_it(api: Api, header: str, seconds: float | None) -> None:
+    with api.client.application.test_request_context(headers={"Prefer": header}):
+        assert preferred_wait(30.0) == seconds
+
+
+# --- waiting --------------------------------------------------------------------------
+
+
+def test_an_answer_comes_when_the_job_has_ended(api: Api) -> None:
+    job_id = api.submit("a.jpg")
+    with meanwhile(lambda: finish(api)):
+        response = api.get(f"/v1/jobs/{job_id}", headers={"Prefer": "wait=20"})
+
+    assert response.json["state"] == "succeeded"
+    assert response.headers["Preference-Applied"] == "wait=20"
+    assert "Retry-After" not in response.headers
+
+
+def test_an_answer_comes_in_time_though_the_job_has_not_ended(make_api: ApiFactory) -> None:
+    api = make_api(max_wait_seconds=0.3)
+    began = time.monotonic()
+    response = api.get(f"/v1/jobs/{api.submit('a.jpg')}", headers={"Prefer": "wait=20"})
+
+    assert response.json["state"] == "queued"
+    assert 0.3 <= time.monotonic() - began < 15
+    assert response.headers["Preference-Applied"] == "wait=0"
+
+
+def test_the_answer_to_a_job_that_has_ended_comes_at_once(api: Api) -> None:
+    job_id = api.submit("a.jpg")
+    finish(api)
+
+    assert api.get(f"/v1/jobs/{job_id}", headers={"Prefer": "wait=20"}).json["state"] == "succeeded"
+
+
+def test_who_says_what_they_know_waits_for_a_change(api: Api) -> None:
+    job_id = api.submit("a.jpg", "b.jpg")
+    tag = api.get(f"/v1/jobs/{job_id}").headers["ETag"]
+    with meanwhile(lambda: api.work(limit=1)):
+        response = api.get(f"/v1/jobs/{job_id}", headers={"Prefer": "wait=20", "If-None-Match": tag})
+
+    assert response.status_code == 200
+    assert response.json["counts"]["succeeded"] == 1
+
+
+def test_who_knows_less_than_there_is_waits_for_nothing(api: Api) -> None:
+    job_id = api.submit("a.jpg", "b.jpg")
+    tag = api.get(f"/v1/jobs/{job_id}").headers["ETag"]
+    api.work(limit=1)
+    response = api.get(f"/v1/jobs/{job_id}", headers={"Prefer": "wait=20", "If-None-Match": tag})
+
+    assert response.json["counts"]["succeeded"] == 1
+
+
+def test_a_submission_may_wait_for_its_end(api: Api) -> None:
+    body = encode_form([("images", "a.jpg", b"x")], [])
+    with meanwhile(lambda: finish(api)):
+        response = api.client.post("/v1/jobs", data=body, content_type=FORM, headers={"Prefer": "wait=20"})
+
+    assert response.status_code == 202
+    assert response.json["state"] == "succeeded"
+    assert response.headers["Preference-Applied"] == "wait=20"
+    assert response.headers["Location"] == response.json["links"]["self"]
+
+
+def test_an_announced_job_waits_for_its_client_and_not_the_other_way_round(api: Api) -> None:
+    response = api.client.post(
+        "/v1/jobs", json={"uploads": [{"name": "a.jpg"}]}, headers={"Prefer": "wait=20"}
+    )
+
+    assert response.json["state"] == "uploading"
+    assert "Preference-Applied" not in response.headers
+
+
+def test_where_too_many_wait_already_the_answer_comes_at_once(make_api: ApiFactory) -> None:
+    api = make_api(max_streams=1)
+    job_id = api.submit("a.jpg")
+    with api.backend.watches.watch(job_id):
+        response = api.get(f"/v1/jobs/{job_id}", headers={"Prefer": "wait=20"})
+
+    assert response.json["state"] == "queued"
+
+
+def test_a_process_that_is_about_to_end_lets_nobody_wait(api: Api) -> None:
+    api.backend.watches.stop_when(lambda: True)
+
+    assert api.get(f"/v1/jobs/{api.submit('a.jpg')}", headers={"Prefer": "wait=20"}).status_code == 200
+
+
+def test_a_job_deleted_while_somebody_waits_is_not_found(api: Api) -> None:
+    job_id = api.submit("a.jpg")
+    with meanwhile(lambda: api.jobs.delete(job_id)):
+        response = api.get(f"/v1/jobs/{job_id}", headers={"Prefer": "wait=20"})
+
+    assert response.status_code == 404
+
+
+# --- polling --------------------------------------------------------------------------
+
+
+def test_a_job_that_has_not_changed_is_not_sent_again(api: Api) -> None:
+    path = f"/v1/jobs/{api.submit('a.jpg', 'b.jpg')}"
+    first = api.get(path)
+    again = api.get(path, headers={"If-None-Match": first.headers["ETag"]})
+    api.work(limit=1)
+    changed = api.get(path, headers={"If-None-Match": first.headers["ETag"]})
+
+    assert first.headers["ETag"].startswith('W/"')
+    assert (again.status_code, again.data) == (304, b"")
+    assert again.headers["ETag"] == first.headers["ETag"]
+    assert int(again.headers["Retry-After"]) >= 1
+    assert (changed.status_code, changed.json["counts"]["succeeded"]) == (200, 1)
+    assert changed.headers["ETag"] != first.headers["ETag"]
+    assert first.headers["Cache-Control"] == "private, no-cache"
+
+
+@pytest.mark.parametrize("known", ["*", '"other", W/"another"'])
+def test_any_tag_may_be_known(api: Api, known: str) -> None:
+    path = f"/v1/jobs/{api.submit('a.jpg')}"
+    status = api.get(path, headers={"If-None-Match": known}).status_code
+
+    assert status == (304 if known == "*" else 200)
+
+
+def test_a_poll_says_when_to_come_again(api: Api) -> None:
+    uploading = api.announce({"name": "a.jpg"}).json["id"]
+    queued = api.submit("a.jpg")
+    paused = api.submit("a.jpg")
+    api.jobs.pause(paused)
+    after = {
+        job_id: api.get(f"/v1/jobs/{job_id}").headers["Retry-After"] for job_id in (uploading, queued, paused)
+    }
+
+    assert after == {uploading: "10", queued: "2", paused: "10"}
+
+
+@pytest.mark.parametrize(("done", "total", "seconds"), [(10, 14, "1"), (1, 1000, "10")])
+def test_a_job_that_runs_is_looked_at_by_its_remaining_time(
+    api: Api, done: int, total: int, seconds: str
+) -> None:
+    job_id = api.submit(*(f"{n}.jpg" for n in range(total)))
+    api.work(limit=done)
+    response = api.get(f"/v1/jobs/{job_id}")
+
+    assert response.json["eta_seconds"] is not None
+    assert response.headers["Retry-After"] == seconds

@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from api.watches import Watch, Watches, job_tag
+from shared.errors import JobNotFound, TooManyStreams
+from shared.job_record import new_job
+from shared.jobs import Job, JobState, new_job_id
+from shared.options import Options
+from tests.fakes_job_store import FakeJobStore
+
+
+class CountingJobs(FakeJobStore):
+    """A job store that counts how often it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+
+    def events(self, job_id, *, after=None, limit=1000):  # type: ignore[no-untyped-def]
+        self.asked += 1
+        return super().events(job_id, after=after, limit=limit)
+
+
+@pytest.fixture
+def jobs() -> CountingJobs:
+    return CountingJobs()
+
+
+def a_job(jobs: FakeJobStore, total: int = 5) -> Job:
+    job = new_job(new_job_id(), total=total, options=Options(), state=JobState.QUEUED, created_at=time.time())
+    jobs.create(job)
+    return jobs.get(job.id)
+
+
+def a_watch(jobs: FakeJobStore, job: Job) -> Watch:
+    return Watch(jobs.get(job.id), jobs.last_event(job.id))
+
+
+def work(jobs: FakeJobStore, count: int) -> None:
+    lease = jobs.lease("w", limit=count)
+    assert lease is not None
+    for index in lease.indices:
+        jobs.done(lease, index)
+
+
+# --- one watch ------------------------------------------------------------------------
+
+
+def test_a_look_sees_the_job_and_its_events(jobs: CountingJobs) -> None:
+    job = a_job(jobs)
+    watch = a_watch(jobs, job)
+    start = watch.latest
+    work(jobs, 2)
+    watch.look(jobs)
+
+    seen = watch.after(start)
+    assert seen is not None
+    assert [(event.index, event.state) for event in seen if event.index is not None] == [
+        (0, "succeeded"),
+        (1, "succeeded"),
+    ]
+    assert watch.job.counts.succeeded == 2
+    assert watch.latest == seen[-1].id == jobs.last_event(job.id)
+
+
+def test_who_is_behind_gets_what_follows_for_them(jobs: CountingJobs) -> None:
+    watch = a_watch(jobs, a_job(jobs))
+    start = watch.latest
+    for _ in range(3):
+        work(jobs, 1)
+        watch.look(jobs)
+    all_seen = watch.after(start)
+
+    assert all_seen is not None
+    for place, event in enumerate(all_seen):
+        assert watch.after(event.id) == all_seen[place + 1 :]
+
+
+@pytest.mark.parametrize("unknown", ["0", "999999999999999999", "nonsense", ""])
+def test_who_is_elsewhere_is_told_to_ask_the_store(jobs: CountingJobs, unknown: str) -> None:
+    watch = a_watch(jobs, a_job(jobs))
+    work(jobs, 1)
+    watch.look(jobs)
+
+    assert watch.after(unknown) is None
+
+
+def test_a_look_that_sees_nothing_new_wakes_nobody(jobs: CountingJobs) -> None:
+    watch = a_watch(jobs, a_job(jobs))
+    version = watch.version
+    watch.look(jobs)
+
+    assert watch.version == version
+    assert not watch.wait(version, 0.01)
+
+
+def test_a_change_wakes_who_waits(jobs: CountingJobs) -> None:
+    watch = a_watch(jobs, a_job(jobs))
+    woken: list[bool] = []
+    waiting = threading.Thread(target=lambda: woken.append(watch.wait(watch.version, 20)))
+    waiting.start()
+    work(jobs, 1)
+    watch.look(jobs)
+    waiting.join(20)
+
+    assert woken == [True]
+
+
+def test_a_job_that_was_deleted_is_gone_for_all(jobs: CountingJobs) -> None:
+    job = a_job(jobs)
+    watch = a_watch(jobs, job)
+    version = watch.version
+    jobs.delete(job.id)
+    watch.look(jobs)
+
+    assert watch.version != version
+    with pytest.raises(JobNotFound):
+        _ = watch.job
+
+
+def test_a_gap_in_the_events_is_not_passed_over(jobs: CountingJobs) -> None:
+    job = a_job(jobs, total=2500)
+    watch = a_watch(jobs, job)
+    start = watch.latest
+    # Of so many events the store forgets the first.
+    work(jobs, 2500)
+    watch.look(jobs)
+
+    assert watch.after(start) is None
+    assert watch.latest == jobs.last_event(job.id)
+    assert watch.job.counts.succeeded == 2500
+
+
+# --- all watches ----------------------------------------------------------------------
+
+
+def test_all_who_watch_a_job_share_one_look(jobs: CountingJobs) -> None:
+    watches = Watches(jobs, limit=10)
+    job = a_job(jobs)
+    with watches.watch(job.id) as first, watches.watch(job.id) as second:
+        version = first.version
+        work(jobs, 1)
+
+        assert first is second
+        assert first.wait(version, 20)
+        assert first.job.counts.succeeded == 1
+
+
+def test_beyond_the_limit_nobody_may_watch(jobs: CountingJobs) -> None:
+    watches = Watches(jobs, limit=2)
+    job = a_job(jobs)
+    with watches.watch(job.id), watches.watch(a_job(jobs).id), pytest.raises(TooManyStreams):
+        watches.watch(job.id).__enter__()
+    with watches.watch(job.id), watches.watch(job.id):
+        pass
+
+
+def test_a_job_that_is_not_there_takes_no_place(jobs: CountingJobs) -> None:
+    watches = Watches(jobs, limit=1)
+    for _ in range(3):
+        with pytest.raises(JobNotFound):
+            watches.watch("a" * 26).__enter__()
+    with watches.watch(a_job(jobs).id) as watch:
+        assert watch.job.state is JobState.QUEUED
+
+
+def test_a_store_that_is_away_for_a_while_ends_no_watch(jobs: CountingJobs) -> None:
+    watches = Watches(jobs, limit=1)
+    with watches.watch(a_job(jobs).id) as watch:
+        version = watch.version
+        jobs.away = True
+        assert not watch.wait(version, 0.4)
+        jobs.away = False
+        work(jobs, 1)
+
+        assert watch.wait(version, 20)
+        assert watch.job.counts.succeeded == 1
+
+
+def test_once_nobody_watches_the_store_is_left_alone(jobs: CountingJobs) -> None:
+    watches = Watches(jobs, limit=1)
+    with watches.watch(a_job(jobs).id) as watch:
+        watch.wait(watch.version, 0.3)
+    deadline = time.monotonic() + 20
+    while any(thread.name == "watch" for thread in threading.enumerate()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+    assert jobs.asked >= 1
+
+
+# --- entity tags ----------------------------------------------------------------------
+
+
+def test_a_tag_changes_with_the_job_and_with_nothing_else(jobs: CountingJobs) -> None:
+    job = a_job(jobs)
+    tags = [job_tag(jobs.get(job.id)), job_tag(jobs.get(job.id))]
+    work(jobs, 1)
+    tags.append(job_tag(jobs.get(job.id)))
+    jobs.pause(job.id)
+    tags.append(job_tag(jobs.get(job.id)))
+
+    assert tags[0] == tags[1]
+    assert len(set(tags)) == 3
+    assert job_tag(a_job(jobs)) != job_tag(a_job(jobs))
