@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from client.aio import AsyncFathom, AsyncJob
 from client.api import Fathom, JobHandle
 from client.models import ImageResult, JobStatus, UploadFile
 from client.transport import ApiError, ClientError, ConnectionLost
 
 __all__ = [
     "ApiError",
+    "AsyncFathom",
+    "AsyncJob",
     "ClientError",
     "ConnectionLost",
     "Fathom",

@@ -9,18 +9,28 @@ import os
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any, TypeVar
 from urllib.parse import quote
 
 import httpx
 
+from client.files import extract_all, find_files, write_atomically
 from client.models import ImageResult, JobStatus, UploadFile
+from client.progress import show_progress
 from client.transport import BodyLost, ClientError, ConnectionLost, Patience, Transport
-from client.uploads import create_upload_job, fits_one_request, post_archive, post_files, upload_missing
+from client.uploads import (
+    create_upload_job,
+    fits_one_request,
+    new_key,
+    post_archive,
+    post_files,
+    sourcing,
+    upload_missing,
+)
 
 #: How long a wait outlives a server that is away, in seconds.
 WAIT_PATIENCE = 600.0
@@ -28,13 +38,14 @@ _FIRST_POLL = 0.1
 _LONGEST_POLL = 1.0
 _PAGE = 1000
 #: Times that a file is asked for when the connection breaks in the middle of it.
-_BODY_TRIES = 5
+BODY_TRIES = 5
 
+T = TypeVar("T")
 OnProgress = Callable[[JobStatus], None]
 OnLost = Callable[[ConnectionLost], None]
 
 
-def _ignore(_: Any) -> None:
+def ignore(_: Any) -> None:
     """Take a report nobody asked for."""
 
 
@@ -49,13 +60,14 @@ class Fathom:
         self,
         base_url: str = "http://127.0.0.1:8080",
         *,
+        api_key: str | None = None,
         patience: Patience | None = None,
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         if httpx.URL(base_url).scheme not in ("http", "https"):
             raise ClientError(f"The API's address must start with http:// or https://, not be {base_url!r}.")
-        self._http = Transport(base_url, patience=patience, transport=transport, sleep=sleep)
+        self._http = Transport(base_url, api_key=api_key, patience=patience, transport=transport, sleep=sleep)
         self._sleep = sleep
 
     def __enter__(self) -> Fathom:
@@ -69,12 +81,25 @@ class Fathom:
     def close(self) -> None:
         self._http.close()
 
+    @property
+    def base_url(self) -> httpx.URL:
+        return self._http.base_url
+
+    @property
+    def transport(self) -> Transport:
+        """What this client speaks through, for those who need more of the API than it offers."""
+        return self._http
+
+    def handle(self, answer: Mapping[str, Any]) -> JobHandle:
+        """Return the job that an answer of the API describes."""
+        return JobHandle(self, JobStatus.from_json(answer))
+
     def submit(
         self,
         paths: Iterable[str | os.PathLike[str] | UploadFile],
         options: Mapping[str, Any] | None = None,
         *,
-        on_bytes: Callable[[int], None] = _ignore,
+        on_bytes: Callable[[int], None] = ignore,
     ) -> JobHandle:
         """Create a job from photos and folders, and upload them.
 
@@ -85,13 +110,11 @@ class Fathom:
 
         Raises ClientError if there is no file or one cannot be read.
         """
-        files = [file for path in paths for file in _files(path)]
-        if not files:
-            raise ClientError("There is no file to submit.")
+        files = find_files(paths)
         if fits_one_request(files):
-            return self._handle(post_files(self._http, files, options or {}, on_bytes))
+            return self.handle(post_files(self._http, files, options or {}, on_bytes))
         created = create_upload_job(self._http, files, options or {})
-        job = self._handle(created)
+        job = self.handle(created)
         try:
             upload_missing(self._http, job.id, created, files, on_bytes)
         except BaseException:
@@ -106,14 +129,22 @@ class Fathom:
         archive: str | os.PathLike[str],
         options: Mapping[str, Any] | None = None,
         *,
-        on_bytes: Callable[[int], None] = _ignore,
+        on_bytes: Callable[[int], None] = ignore,
     ) -> JobHandle:
         """Create a job from a ZIP file, which the server unpacks."""
-        return self._handle(post_archive(self._http, Path(archive), options or {}, on_bytes))
+        return self.handle(post_archive(self._http, Path(archive), options or {}, on_bytes))
+
+    def submit_sources(self, addresses: Iterable[str], options: Mapping[str, Any] | None = None) -> JobHandle:
+        """Create a job from photos that lie where the server reads them.
+
+        An address is `https://...`, `s3://bucket/key`, or `s3://bucket/prefix/` for all photos below it.
+        """
+        body = sourcing(addresses, options or {})
+        return self.handle(self._http.json("POST", "/v1/jobs", repeatable=True, headers=new_key(), json=body))
 
     def job(self, job_id: str) -> JobHandle:
         """Return a job that exists on the server."""
-        return self._handle(self._http.json("GET", f"/v1/jobs/{quote(job_id, safe='')}"))
+        return self.handle(self._http.json("GET", f"/v1/jobs/{quote(job_id, safe='')}"))
 
     def jobs(self) -> Iterator[JobStatus]:
         """Yield all jobs, the newest first."""
@@ -125,9 +156,6 @@ class Fathom:
         while (cursor := page.get("next_cursor")) is not None:
             page = self._http.json("GET", path, params={**params, "cursor": cursor})
             yield from page[field]
-
-    def _handle(self, data: Mapping[str, Any]) -> JobHandle:
-        return JobHandle(self, JobStatus.from_json(data))
 
 
 class JobHandle:
@@ -151,12 +179,17 @@ class JobHandle:
         self.status = JobStatus.from_json(self._http.json("GET", self._path))
         return self.status
 
-    def wait(self, on_progress: OnProgress = _ignore, *, on_lost: OnLost = _ignore) -> JobHandle:
+    def wait(
+        self, on_progress: OnProgress = ignore, *, progress: bool = False, on_lost: OnLost = ignore
+    ) -> JobHandle:
         """Wait until the job has ended, and return this handle.
 
-        Outlives a server that is away for up to ten minutes; `on_lost` hears of
-        it at each try, then ConnectionLost is raised.
+        With `progress`, behind a bar on standard error. Outlives a server that is away for up
+        to ten minutes; `on_lost` hears of it at each try, then ConnectionLost is raised.
         """
+        if progress:
+            with show_progress(quiet=False).line("processing", self.status.total, "images") as line:
+                return self.wait(line.follow, on_lost=on_lost)
         poll, deadline = _FIRST_POLL, time.monotonic() + WAIT_PATIENCE
         while True:
             try:
@@ -178,18 +211,17 @@ class JobHandle:
         params = {"limit": _PAGE} | ({"state": state} if state else {})
         yield from map(ImageResult.from_json, self._fathom._pages(f"{self._path}/images", "images", params))
 
-    def save(self, url: str, path: Path) -> bool:
-        """Write an output to `path`, whole or not at all; False if it was there with the same size."""
-        for _ in range(_BODY_TRIES - 1):
-            # The last try, below, may raise.
-            with suppress(BodyLost):
-                return self._save_once(url, path)
-        return self._save_once(url, path)
+    def save(self, url: str, path: Path, *, replace: bool = False) -> bool:
+        """Write an output to `path`, whole or not at all.
 
-    def _save_once(self, url: str, path: Path) -> bool:
+        Unless `replace`, a file of the same size is kept; False then.
+        """
+        return repeat_lost(lambda: self._save_once(url, path, replace=replace))
+
+    def _save_once(self, url: str, path: Path, *, replace: bool) -> bool:
         with self._http.stream(url) as response:
             size = response.headers.get("Content-Length")
-            if size is not None and path.is_file() and path.stat().st_size == int(size):
+            if not replace and size is not None and path.is_file() and path.stat().st_size == int(size):
                 return False
             write_atomically(path, response.iter_bytes(2**16))
         return True
@@ -202,11 +234,16 @@ class JobHandle:
         root = Path(directory)
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=root) as spool:
-            with self._http.stream(f"{self._path}/archive") as response:
-                for chunk in response.iter_bytes(2**16):
-                    spool.write(chunk)
+            repeat_lost(lambda: self._fetch_archive(spool))
             with zipfile.ZipFile(spool) as archive:
-                return [_extract(archive, entry, root) for entry in archive.infolist() if not entry.is_dir()]
+                return extract_all(archive, root)
+
+    def _fetch_archive(self, spool: IO[bytes]) -> None:
+        spool.seek(0)
+        spool.truncate()
+        with self._http.stream(f"{self._path}/archive") as response:
+            for chunk in response.iter_bytes(2**16):
+                spool.write(chunk)
 
     def cancel(self) -> JobStatus:
         """Stop the job within one image; what is done stays."""
@@ -231,48 +268,10 @@ class JobHandle:
         return self.status
 
 
-def inside(root: Path, relative: str) -> Path:
-    """Return `root / relative`.
-
-    Raises ClientError if that leaves `root`, be it by `..`, by an absolute path
-    or through a symbolic link below `root`.
-    """
-    path = root / PurePosixPath(relative)
-    if not path.resolve().is_relative_to(root.resolve()):
-        raise ClientError(f"{relative!r} would be written outside {root}.")
-    return path
-
-
-def write_atomically(path: Path, chunks: Iterable[bytes]) -> None:
-    """Write a file that appears under its name only when it is complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # The name is short whatever the file's own name is, and hidden while it grows.
-    handle, temporary = tempfile.mkstemp(prefix=".fathom-", suffix=".part", dir=path.parent)
-    try:
-        with open(handle, "wb") as file:
-            for chunk in chunks:
-                file.write(chunk)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _extract(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, root: Path) -> Path:
-    path = inside(root, entry.filename)
-    with archive.open(entry) as source:
-        write_atomically(path, iter(lambda: source.read(2**16), b""))
-    return path
-
-
-def _files(path: str | os.PathLike[str] | UploadFile) -> Sequence[UploadFile]:
-    if isinstance(path, UploadFile):
-        return [path]
-    place = Path(path)
-    if place.is_dir():
-        found = sorted(file for file in place.rglob("*") if file.is_file())
-        return [UploadFile(path=file, name=file.relative_to(place).as_posix()) for file in found]
-    if place.is_file():
-        return [UploadFile(path=place, name=place.name)]
-    raise ClientError(f"There is no file or folder {place}.")
+def repeat_lost(fetch: Callable[[], T]) -> T:
+    """Fetch something again whose connection broke in the middle, a few times."""
+    for _ in range(BODY_TRIES - 1):
+        # The last try, below, may raise.
+        with suppress(BodyLost):
+            return fetch()
+    return fetch()

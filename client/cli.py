@@ -10,13 +10,17 @@ from typing import Any
 
 import click
 
+from client.commands.completion import completion
 from client.commands.control import cancel, delete, pause, resume, retry
+from client.commands.doctor import doctor
 from client.commands.download import download
-from client.commands.look import images, jobs, status
+from client.commands.keys import keys
+from client.commands.look import images, jobs, open_page, status
 from client.commands.model import model
 from client.commands.run import run
 from client.commands.submit import submit
 from client.commands.up import up
+from client.commands.watch import watch
 from client.failure import CommandFailed
 from client.transport import ClientError
 
@@ -24,6 +28,7 @@ _EXAMPLES = """\b
 Examples:
   fathom up                              start a whole Fathom on this machine
   fathom submit holiday/ --out depth/    send an album, wait, fetch its heatmaps
+  fathom watch camera/ --out depth/      keep doing it for new photos
   fathom submit a.jpg --option outputs=heatmap,depth16
   fathom submit holiday/ --detach        print the job's id and leave
   fathom download JOB --out depth/       fetch (the rest of) a job's results
@@ -54,7 +59,26 @@ def main() -> None:
     """Turn whole photo albums into depth maps."""
 
 
-for command in (up, submit, status, images, jobs, download, cancel, pause, resume, retry, delete, run, model):
+for command in (
+    up,
+    submit,
+    watch,
+    status,
+    images,
+    jobs,
+    open_page,
+    download,
+    cancel,
+    pause,
+    resume,
+    retry,
+    delete,
+    run,
+    model,
+    keys,
+    doctor,
+    completion,
+):
     main.add_command(command)
 
 

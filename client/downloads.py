@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from client.api import JobHandle, inside
+from client.api import JobHandle
+from client.files import inside
 from client.models import ImageResult
 from client.parallel import map_unordered
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 import click
 
@@ -20,6 +22,16 @@ class CommandFailed(click.ClickException):
 
     def show(self, file: IO[Any] | None = None) -> None:
         click.echo(f"fathom: {self.format_message()}", file=file, err=file is None)
+
+
+def leave_at_once(code: int) -> NoReturn:
+    """End the process without waiting for its threads: one that waits for a server cannot be ended.
+
+    For commands whose work is safe on disk at any moment.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 @contextmanager

@@ -15,10 +15,11 @@ def map_unordered(work: Callable[[T], R], items: Iterable[T], *, threads: int) -
     """Yield `work(item)` for each item as it gets done, in any order.
 
     Reads `items` only as fast as threads get free. The first error, or the
-    caller's leaving, cancels what has not begun.
+    caller's leaving, cancels what has not begun, and waits for what has; Ctrl-C waits for nothing.
     """
     source = iter(items)
     pool = ThreadPoolExecutor(threads, thread_name_prefix="fathom")
+    is_urgent = False
     try:
         running: set[Future[R]] = {pool.submit(work, item) for item in islice(source, 2 * threads)}
         while running:
@@ -26,5 +27,8 @@ def map_unordered(work: Callable[[T], R], items: Iterable[T], *, threads: int) -
             for future in done:
                 yield future.result()
             running |= {pool.submit(work, item) for item in islice(source, len(done))}
+    except KeyboardInterrupt:
+        is_urgent = True
+        raise
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        pool.shutdown(wait=not is_urgent, cancel_futures=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
@@ -35,15 +36,27 @@ class Display:
     @contextmanager
     def line(self, title: str, total: int, unit: str) -> Iterator[Line]:
         """Show one line of work of `total` units until the block is left."""
+        with self.board() as add:
+            yield add(title, total, unit)
+
+    @contextmanager
+    def board(self) -> Iterator[Callable[[str, int, str], Line]]:
+        """Show lines of work that go on at the same time; yields what adds one, as `line` has it."""
         if self._quiet:
-            yield Line(title, total, unit)
+            yield Line
         elif self._console.is_terminal:
             with _bars(self._console) as bars:
-                yield _Bar(bars, title, total, unit)
+                yield partial(_Bar, bars)
         else:
-            line = _PlainLine(self._console, title, total, unit)
-            yield line
-            line.print()
+            lines: list[_PlainLine] = []
+
+            def add(title: str, total: int, unit: str) -> Line:
+                lines.append(_PlainLine(self._console, title, total, unit))
+                return lines[-1]
+
+            yield add
+            for line in lines:
+                line.print()
 
 
 class Line:
@@ -79,13 +92,19 @@ class Line:
             self.share = done / self.total if self.total else 1.0
             self.show()
 
-    def track(self, done: int, total: int) -> None:
-        """Show `done` of `total` with the rate since the first of them, and the time left."""
+    def track(self, done: int, total: int, *, now: float | None = None) -> None:
+        """Show `done` of `total` with the rate since the first of them, and the time left.
+
+        `now` is by the clock of `time.monotonic`, which is asked if it is not given.
+        """
+        now = time.monotonic() if now is None else now
         if done and self._first is None:
-            self._first = (done, time.monotonic())
+            self._first = (done, now)
         if self._first is not None:
             earlier, began = self._first
-            self.note = rate_note(done - earlier, time.monotonic() - began, total - done, self._unit)
+            seconds = now - began
+            # Of a moment's work nothing follows.
+            self.note = rate_note(done - earlier, seconds, total - done, self._unit) if seconds > 1 else ""
         self.reach(done, total)
 
     def follow(self, status: JobStatus) -> None:
@@ -143,7 +162,8 @@ def rate_note(done: int, seconds: float, left: int, unit: str) -> str:
     if done < 1 or seconds <= 0:
         return ""
     rate = done / seconds
-    return f"{rate:.1f} {unit}/s" + (f", {duration(left / rate)} left" if left else "")
+    pace = f"{rate / 1e6:.1f} MB/s" if unit == "bytes" else f"{rate:.1f} {unit}/s"
+    return pace + (f", {duration(left / rate)} left" if left else "")
 
 
 def _pace(status: JobStatus) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from rich.console import Console
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
@@ -13,6 +15,7 @@ from client.models import ImageResult, JobStatus
 #: Failures listed one by one; of a large album that failed as a whole, these suffice.
 _LISTED = 50
 #: Invisible, and part of many scripts and emoji.
+_STYLES = {"succeeded": "green", "partial": "yellow", "failed": "red", "canceled": "dim", "expired": "dim"}
 _JOINERS = "\u200c\u200d"
 
 
@@ -35,6 +38,34 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours}:{minutes:02}:{rest:02}"
     return f"{minutes}:{rest:02}" if minutes else f"{rest} s"
+
+
+def print_jobs(console: Console, jobs: Sequence[JobStatus]) -> None:
+    """List jobs as a table for a person: a short id, age, state, progress, rate."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("job", "age", "state", "done", "", "rate", "left"):
+        table.add_column(column)
+    for job in jobs:
+        rate = f"{job.images_per_second:.1f}/s" if job.images_per_second and not job.ended else ""
+        left = "" if job.eta_seconds is None or job.ended else duration(job.eta_seconds)
+        failed = Text(f" {job.failed} failed", style="red") if job.failed else Text("")
+        done = Text(f"{job.succeeded + job.failed}/{job.total}") + failed
+        bar = ProgressBar(total=1.0, completed=job.progress, width=20)
+        state = Text(job.state, style=_STYLES.get(job.state, "cyan"))
+        table.add_row(job.id[:8], age(job.created_at), state, done, bar, rate, left)
+    console.print(table)
+
+
+def age(moment: str) -> str:
+    """Return how long ago an RFC 3339 time was, in its largest unit: `12 s`, `5 min`, `3 h`, `2 d`."""
+    try:
+        seconds = (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
+    except (ValueError, TypeError):
+        return ""
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"
 
 
 def print_failures(console: Console, failures: Sequence[ImageResult]) -> None:

@@ -159,6 +159,9 @@ class EmbeddedServer(ABC):
 
         Raises ServerMissing, or ServerFailed with the end of the server's log.
         """
+        if not self.is_running():
+            # A server that was killed has left its folder's lock with us.
+            self.stop()
         deadline = time.monotonic() + timeout
         launch = self._launch()
         self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)

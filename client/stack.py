@@ -151,9 +151,9 @@ class Stack:
         self._prepare_network()
         for server in (self._redis, self._s3):
             self._start_server(server)
-        self._api = self._program("api", _api_command(self._plan.host, self._port))
+        self._api = self._program("api", api_command(self._plan.host, self._port))
         self._workers = [
-            self._program(f"worker-{number}", _worker_command(number, self._plan.concurrency))
+            self._program(f"worker-{number}", worker_command(number, self._plan.concurrency))
             for number in range(1, self._plan.workers + 1)
         ]
         for program in (self._api, *self._workers):
@@ -175,6 +175,8 @@ class Stack:
     def _prepare_network(self) -> None:
         """Find the weights and export the network, so that no worker has to; nothing runs before that."""
         self._say("preparing the depth network (the first time, this takes up to a minute)")
+        if Settings.from_environ(self._plan.environ).engine == "simulated":
+            self._say("WARNING: the engine is SIMULATED, for benchmarks only: no depth maps will be made")
         program = self._program("prepare", _python("client.prepare"))
         # What an earlier run logged is not this one's reason.
         program.log_path.unlink(missing_ok=True)
@@ -298,13 +300,15 @@ def _python(module: str, *arguments: str) -> list[str]:
     return [sys.executable, "-P", "-m", module, *arguments]
 
 
-def _worker_command(number: int, concurrency: int) -> list[str]:
+def worker_command(number: int, concurrency: int) -> list[str]:
+    """Return how to run a worker with so many children; its number tells it from its fellows."""
     options = [f"--concurrency={concurrency}", f"--hostname=worker-{number}@%h"]
     options += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     return _python("celery", "-A", "worker.app", "worker", *options)
 
 
-def _api_command(host: str, port: int) -> list[str]:
+def api_command(host: str, port: int) -> list[str]:
+    """Return how to run the API at an address."""
     return _python(
         "gunicorn", "-c", "python:api.gunicorn_conf", "--bind", _authority(host, port), "api.wsgi:app"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -74,6 +74,7 @@ class Transport:
         self,
         base_url: str,
         *,
+        api_key: str | None = None,
         patience: Patience | None = None,
         timeout: float = 60.0,
         transport: httpx.BaseTransport | None = None,
@@ -85,12 +86,7 @@ class Transport:
         #: Whether anything ever answered here.
         self._reached = False
         self._http = httpx.Client(
-            timeout=httpx.Timeout(timeout, connect=10.0),
-            headers={"User-Agent": "fathom"},
-            follow_redirects=True,
-            transport=transport,
-            # A proxy of the environment cannot reach this machine's own services.
-            mounts=dict.fromkeys(_LOOPBACK),
+            transport=transport, **client_settings(self.base_url, api_key, timeout=timeout)
         )
 
     def close(self) -> None:
@@ -116,7 +112,7 @@ class Transport:
     def send(self, build: RequestFactory, repeatable: bool) -> httpx.Response:
         """Send a request, again where that is safe and may help; the answer is read in full."""
         response = self._open(build, repeatable, stream=False)
-        _raise_for_problem(response)
+        raise_for_problem(response)
         return response
 
     def build(self, method: str, url: httpx.URL | str, **build: Any) -> httpx.Request:
@@ -132,43 +128,102 @@ class Transport:
         try:
             if response.is_error:
                 response.read()
-            _raise_for_problem(response)
+            raise_for_problem(response)
             yield response
         except httpx.TransportError as exc:
-            raise BodyLost(_lost(response.request, exc)) from exc
+            raise BodyLost(describe_loss(response.request, exc)) from exc
         finally:
             response.close()
 
     def _open(self, build: RequestFactory, repeatable: bool, *, stream: bool) -> httpx.Response:
-        pauses, waited = self._patience.pauses(), 0.0
+        tries = Tries(self._patience, repeatable=repeatable, reached=self._reached)
         while True:
             request = build()
             try:
                 response = self._http.send(request, stream=stream)
             except httpx.TransportError as exc:
-                again = repeatable or _never_sent(exc)
-                # A server that never answered is most likely not there at all: say so soon.
-                patient = self._reached or waited < _FIRST_CONTACT
-                pause = next(pauses, None) if again and patient else None
-                if pause is None:
-                    raise ConnectionLost(_lost(request, exc)) from exc
+                pause = tries.after_error(request, exc)
             else:
                 self._reached = True
-                again = response.status_code in _NOT_NOW or (repeatable and response.status_code in _LOST)
-                pause = next(pauses, None) if again else None
-                if pause is None:
+                again = tries.after_answer(response)
+                if again is None:
                     return response
-                pause = max(pause, _retry_after(response, at_most=self._patience.total))
                 response.close()
+                pause = again
             self._sleep(pause)
-            waited += pause
+
+
+class Tries:
+    """The tries of one request: after each, whether there is another, and after how many seconds."""
+
+    def __init__(self, patience: Patience, *, repeatable: bool, reached: bool = False) -> None:
+        """Begin; `reached` says that the server answered something before."""
+        self._longest = patience.total
+        self._pauses = patience.pauses()
+        self._repeatable = repeatable
+        self._reached = reached
+        self._waited = 0.0
+
+    def after_error(self, request: httpx.Request, exc: httpx.TransportError) -> float:
+        """Return the pause after a connection that failed; raises ConnectionLost at the last try."""
+        again = self._repeatable or _never_sent(exc)
+        # A server that never answered is most likely not there at all: say so soon.
+        patient = self._reached or self._waited < _FIRST_CONTACT
+        pause = next(self._pauses, None) if again and patient else None
+        if pause is None:
+            raise ConnectionLost(describe_loss(request, exc)) from exc
+        self._waited += pause
+        return pause
+
+    def after_answer(self, response: httpx.Response) -> float | None:
+        """Return the pause after an answer; None if it is the one to be given to the caller."""
+        self._reached = True
+        again = _is_not_now(response) or (self._repeatable and response.status_code in _LOST)
+        pause = next(self._pauses, None) if again else None
+        return None if pause is None else max(pause, _retry_after(response, at_most=self._longest))
+
+
+def client_settings(base_url: httpx.URL, api_key: str | None, *, timeout: float = 60.0) -> dict[str, Any]:
+    """Return how a client of httpx is made to speak to the API, be it synchronous or not."""
+    return {
+        "timeout": httpx.Timeout(timeout, connect=10.0),
+        "headers": {"User-Agent": "fathom"},
+        "follow_redirects": True,
+        "auth": None if api_key is None else _ApiKey(api_key, base_url),
+        # A proxy of the environment cannot reach this machine's own services.
+        "mounts": dict.fromkeys(_LOOPBACK),
+    }
+
+
+class _ApiKey(httpx.Auth):
+    """Shows the API key to the API, and to nobody it sends us to: an object store would even refuse it."""
+
+    def __init__(self, key: str, base_url: httpx.URL) -> None:
+        self._header = f"Bearer {key}"
+        self._origin = _origin(base_url)
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        if _origin(request.url) == self._origin:
+            request.headers["Authorization"] = self._header
+        yield request
+
+
+def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port
+
+
+def _is_not_now(response: httpx.Response) -> bool:
+    # A conflict that passes by itself says when: an earlier try of this request is still under way.
+    passing = response.status_code == 409 and "Retry-After" in response.headers
+    return passing or response.status_code in _NOT_NOW
 
 
 def _never_sent(exc: httpx.TransportError) -> bool:
     return isinstance(exc, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
 
 
-def _lost(request: httpx.Request, exc: httpx.TransportError) -> str:
+def describe_loss(request: httpx.Request, exc: httpx.TransportError) -> str:
+    """Say in a sentence which server could not be reached, or was lost."""
     where = f"{request.url.scheme}://{request.url.netloc.decode('ascii')}"
     if _never_sent(exc):
         return (
@@ -191,7 +246,8 @@ def _retry_after(response: httpx.Response, *, at_most: float) -> float:
     return min(seconds, at_most) if seconds > 0 else 0.0
 
 
-def _raise_for_problem(response: httpx.Response) -> None:
+def raise_for_problem(response: httpx.Response) -> None:
+    """Raise ApiError for an answer that is an error; its body must have been read."""
     if not response.is_error:
         return
     problem = _problem(response)

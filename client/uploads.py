@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,6 +19,7 @@ from client.transport import ApiError, ClientError, ConnectionLost, Transport
 ONE_REQUEST_FILES = 64
 ONE_REQUEST_BYTES = 64 * 2**20
 THREADS = 8
+KEY_HEADER = "Idempotency-Key"
 #: A round uploads all that is missing; a round that gains nothing is the last.
 _MAX_ROUNDS = 20
 
@@ -53,15 +55,44 @@ def post_archive(
 
 
 def create_upload_job(
-    http: Transport, files: Sequence[UploadFile], options: Mapping[str, Any]
+    http: Transport, files: Sequence[UploadFile], options: Mapping[str, Any], *, token: str | None = None
 ) -> dict[str, Any]:
-    """Announce an album; returns the job with the addresses of its first uploads."""
-    uploads = [{"name": _plain(file.name), "size": file.size} for file in files]
-    # Nothing runs before `start`: a job created twice costs an empty one that expires.
+    """Announce an album; returns the job with the addresses of its first uploads.
+
+    Announced again with the same `token`, and the same files and options, it is the same job.
+    """
     answer = http.json(
-        "POST", "/v1/jobs", repeatable=True, json={"uploads": uploads, "options": dict(options)}
+        "POST",
+        "/v1/jobs",
+        repeatable=True,
+        headers=new_key() if token is None else {KEY_HEADER: token},
+        json=announcement(files, options),
     )
     return dict(answer)
+
+
+def new_key() -> dict[str, str]:
+    """Return the header that lets a submission be sent again: the same job is the answer."""
+    return {KEY_HEADER: str(uuid.uuid4())}
+
+
+def sourcing(addresses: Iterable[str], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the body that names photos by where they lie."""
+    return {"sources": [_source(address) for address in addresses], "options": dict(options)}
+
+
+def _source(address: str) -> dict[str, str]:
+    if not address.startswith("s3://"):
+        return {"url": address}
+    # A bucket alone is all that is in it.
+    is_prefix = address.endswith("/") or "/" not in address.removeprefix("s3://")
+    return {"s3_prefix" if is_prefix else "s3": address}
+
+
+def announcement(files: Sequence[UploadFile], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the body that announces an album."""
+    uploads = [{"name": _plain(file.name), "size": file.size} for file in files]
+    return {"uploads": uploads, "options": dict(options)}
 
 
 def upload_missing(
@@ -141,18 +172,21 @@ def _start(http: Transport, job_id: str) -> bool:
 def _post_multipart(
     http: Transport, parts: Sequence[tuple[str, str, Path]], options: Mapping[str, Any], on_bytes: OnBytes
 ) -> dict[str, Any]:
+    # Sent again with the same key after a lost answer, it is the same job.
+    key = new_key()
     with ExitStack() as stack:
         response = http.send(
             lambda: http.build(
                 "POST",
                 http.url("/v1/jobs"),
+                headers=key,
                 data={"options": json.dumps(dict(options))},
                 files=[
                     (field, (_plain(name), stack.enter_context(_open(path, on_bytes))))
                     for field, name, path in parts
                 ],
             ),
-            repeatable=False,
+            repeatable=True,
         )
     return dict(response.json())
 

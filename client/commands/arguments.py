@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Callable, Iterable
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from client.api import Fathom
-from client.failure import one_sentence
+from client.api import Fathom, JobHandle
+from client.failure import CommandFailed, one_sentence
+from client.transport import ClientError, Patience
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+#: The beginning of a job's id, and how many of the newest jobs are searched for it.
+_SHORT_ID = re.compile(r"[a-z2-7]{4,25}")
+_SEARCHED = 1000
 
 DEFAULT_API = "http://127.0.0.1:8080"
 
@@ -66,7 +74,42 @@ def out_option(command: F) -> F:
 
 
 def connect(api: str) -> Fathom:
-    return Fathom(api)
+    """Return the API's client, with the key of FATHOM_API_KEY if there is one."""
+    return Fathom(api, api_key=_key())
+
+
+def _key() -> str | None:
+    # Not an option: others on the machine see what a command is called with.
+    return os.environ.get("FATHOM_API_KEY") or None
+
+
+def complete_job(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Return the ids of the newest jobs that begin so, for the shell; none if the server does not answer."""
+    impatient = Patience(total=0.0)
+    try:
+        with Fathom(ctx.params.get("api") or DEFAULT_API, api_key=_key(), patience=impatient) as fathom:
+            return [job.id for job in islice(fathom.jobs(), 50) if job.id.startswith(incomplete)]
+    except ClientError:
+        return []
+
+
+def job_argument(command: F) -> F:
+    return click.argument("job", shell_complete=complete_job)(command)
+
+
+def find_job(fathom: Fathom, text: str) -> JobHandle:
+    """Return the job with an id, or the one whose id begins with the letters given, at least four.
+
+    Raises CommandFailed if there are several.
+    """
+    if not _SHORT_ID.fullmatch(text):
+        return fathom.job(text)
+    found = [job.id for job in islice(fathom.jobs(), _SEARCHED) if job.id.startswith(text)]
+    if len(found) > 1:
+        raise CommandFailed(
+            f"{len(found)} jobs begin with {text}: {', '.join(found[:5])}. Give more letters."
+        )
+    return fathom.job(found[0] if found else text)
 
 
 def parse_options(pairs: Iterable[str]) -> dict[str, Any]:

@@ -7,22 +7,31 @@ from collections.abc import Callable
 import click
 
 from client.api import JobHandle
-from client.commands.arguments import api_option, connect, json_option, print_json
+from client.commands.arguments import (
+    api_option,
+    connect,
+    find_job,
+    job_argument,
+    json_option,
+    print_json,
+    quiet_option,
+)
 from client.models import JobStatus
 from client.report import describe
 
 
 def _steering(name: str, help_text: str, act: Callable[[JobHandle], JobStatus]) -> click.Command:
     @click.command(name, help=help_text)
-    @click.argument("job")
+    @job_argument
     @api_option
     @json_option
-    def command(job: str, api: str, as_json: bool) -> None:
+    @quiet_option
+    def command(job: str, api: str, as_json: bool, quiet: bool) -> None:
         with connect(api) as fathom:
-            status = act(fathom.job(job))
+            status = act(find_job(fathom, job))
         if as_json:
             print_json(status.raw)
-        else:
+        elif not quiet:
             click.echo(describe(status))
 
     return command
@@ -35,14 +44,16 @@ retry = _steering("retry", "Try the failed images of an ended job once more.", J
 
 
 @click.command()
-@click.argument("job")
+@job_argument
 @api_option
 @json_option
-def delete(job: str, api: str, as_json: bool) -> None:
+@quiet_option
+def delete(job: str, api: str, as_json: bool, quiet: bool) -> None:
     """Delete a job with all its files on the server."""
     with connect(api) as fathom:
-        fathom.job(job).delete()
+        found = find_job(fathom, job)
+        found.delete()
     if as_json:
-        print_json({"id": job, "deleted": True})
-    else:
-        click.echo(f"{job} is deleted.")
+        print_json({"id": found.id, "deleted": True})
+    elif not quiet:
+        click.echo(f"{found.id} is deleted.")

@@ -12,6 +12,8 @@ from client.api import JobHandle
 from client.commands.arguments import (
     api_option,
     connect,
+    find_job,
+    job_argument,
     json_option,
     out_option,
     print_json,
@@ -35,7 +37,7 @@ class Results:
 
 
 @click.command()
-@click.argument("job")
+@job_argument
 @out_option
 @sidecars_option
 @api_option
@@ -50,7 +52,7 @@ def download(job: str, out: Path, sidecars: bool, api: str, as_json: bool, quiet
     """
     display = show_progress(quiet=quiet or as_json)
     with connect(api) as fathom:
-        handle = fathom.job(job)
+        handle = find_job(fathom, job)
         results = fetch_results(handle, out, display, sidecars=sidecars)
     finish(handle, results, display, as_json=as_json)
 
@@ -81,6 +83,8 @@ def finish(job: JobHandle, results: Results, display: Display, *, as_json: bool)
         print_json({**status.raw, "failures": failures, "out": out, "files": results.files})
     else:
         print_failures(display.console, results.failures)
+        if (error := status.raw.get("error")) is not None:
+            click.echo(f"failed: {error['message']} [{error['code']}]", err=True)
         place = "" if results.out is None else f"; {results.files} files in {results.out}"
         click.echo(
             f"{status.id} {status.state}: {status.succeeded} of {status.total} images{place}", err=True

@@ -1,45 +1,68 @@
-"""`fathom status|images|jobs`: look at jobs."""
+"""`fathom status|images|jobs|open`: look at jobs."""
 
 from __future__ import annotations
 
+import sys
 from itertools import islice
+from urllib.parse import urljoin
 
 import click
+from rich.console import Console
 
-from client.commands.arguments import api_option, connect, json_option, print_json
-from client.failure import EXIT_CODES
-from client.report import describe, printable
+from client.api import JobHandle
+from client.commands.arguments import (
+    api_option,
+    connect,
+    find_job,
+    job_argument,
+    json_option,
+    print_json,
+)
+from client.failure import EXIT_CODES, INTERRUPTED
+from client.progress import show_progress
+from client.report import describe, print_jobs, printable
 
 IMAGE_STATES = ("pending", "processing", "succeeded", "failed", "canceled")
 
 
 @click.command()
-@click.argument("job")
+@job_argument
+@click.option("--watch", is_flag=True, help="Stay, behind a progress bar, until the job has ended.")
 @api_option
 @json_option
-def status(job: str, api: str, as_json: bool) -> None:
+def status(job: str, watch: bool, api: str, as_json: bool) -> None:
     """Show how a job stands.
 
     Exits 0 while it runs, then as `submit` does: 0 only if every image succeeded.
+
+    \b
+    Examples:
+      fathom status k3qx
+      fathom status k3qx --watch
     """
     with connect(api) as fathom:
-        current = fathom.job(job).status
+        found = find_job(fathom, job)
+        if watch:
+            _stay(found, quiet=as_json)
+        current = found.status
     if as_json:
         print_json(current.raw)
     else:
         click.echo(describe(current))
+        if error := current.raw.get("error"):
+            click.echo(printable(f"{error['code']}: {error['message']}"), err=True)
     raise SystemExit(EXIT_CODES.get(current.state, 0))
 
 
 @click.command()
-@click.argument("job")
+@job_argument
 @click.option("--state", type=click.Choice(IMAGE_STATES), help="Only images in this state.")
 @api_option
 @json_option
 def images(job: str, state: str | None, api: str, as_json: bool) -> None:
     """List a job's images."""
     with connect(api) as fathom:
-        found = fathom.job(job).images(state)
+        found = find_job(fathom, job).images(state)
         if as_json:
             print_json({"images": [image.to_json() for image in found]})
             return
@@ -58,6 +81,34 @@ def jobs(limit: int, api: str, as_json: bool) -> None:
         found = list(islice(fathom.jobs(), limit))
     if as_json:
         print_json({"jobs": [job.raw for job in found]})
+    elif sys.stdout.isatty():
+        print_jobs(Console(), found)
+    else:
+        for job in found:
+            click.echo(describe(job))
+
+
+@click.command("open")
+@job_argument
+@click.option("--print", "only_print", is_flag=True, help="Print the address, open nothing.")
+@api_option
+@json_option
+def open_page(job: str, only_print: bool, api: str, as_json: bool) -> None:
+    """Open a job's page in the browser. With --json, say where it is and open nothing."""
+    with connect(api) as fathom:
+        address = urljoin(api.rstrip("/") + "/", f"jobs/{find_job(fathom, job).id}")
+    if as_json:
+        print_json({"url": address})
         return
-    for job in found:
-        click.echo(describe(job))
+    click.echo(address)
+    if not only_print:
+        click.launch(address)
+
+
+def _stay(job: JobHandle, *, quiet: bool) -> None:
+    display = show_progress(quiet=quiet)
+    try:
+        with display.line("processing", job.status.total, "images") as line:
+            job.wait(line.follow, on_lost=lambda lost: display.say(f"{lost} Trying again."))
+    except KeyboardInterrupt:
+        raise SystemExit(INTERRUPTED) from None

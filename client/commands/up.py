@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
 
 import click
 
+from client.commands.arguments import json_option, print_json, quiet_option
 from client.failure import one_sentence
 
 
@@ -27,11 +29,17 @@ from client.failure import one_sentence
     show_default=True,
     help="Folder for jobs, logs and stack.json; started again on it, Fathom goes on with the jobs there.",
 )
-def up(port: int, host: str, workers: int, concurrency: int | None, data: Path) -> None:
+@json_option
+@quiet_option
+def up(
+    port: int, host: str, workers: int, concurrency: int | None, data: Path, as_json: bool, quiet: bool
+) -> None:
     """Start Fathom: Valkey, an S3 server, the API and workers, until Ctrl-C.
 
-    Writes DATA/stack.json once everything is ready.
+    Writes DATA/stack.json once everything is ready. With --json, its address, the place of that file
+    and the processes are then printed; the keys are in the file alone, for its owner to read.
     """
+    say = _be_silent if quiet or as_json else _say
     with one_sentence():
         from client.stack import Stack, StackPlan, Stopped, StopSignal
 
@@ -39,16 +47,19 @@ def up(port: int, host: str, workers: int, concurrency: int | None, data: Path) 
         plan = StackPlan(data_dir=data, host=host, port=port, workers=workers, concurrency=each)
         stop_signal, began = StopSignal(), time.monotonic()
         stop_signal.listen()
-        stack = Stack(plan, stop_signal=stop_signal, say=_say)
+        stack = Stack(plan, stop_signal=stop_signal, say=say)
         try:
             with stack.running():
-                _say(f"ready after {time.monotonic() - began:.1f} s: {plan.slots} images at once")
-                _invite(stack.url, stack.stack_file)
+                say(f"ready after {time.monotonic() - began:.1f} s: {plan.slots} images at once")
+                if as_json:
+                    _print_stack(stack.stack_file)
+                elif not quiet:
+                    _invite(stack.url, stack.stack_file)
                 stack.supervise()
-                _say("stopping (Ctrl-C again: at once)")
+                say("stopping (Ctrl-C again: at once)")
         except Stopped:
-            _say("stopped before it was ready")
-        _say("stopped")
+            say("stopped before it was ready")
+        say("stopped")
 
 
 def cores() -> int:
@@ -61,6 +72,15 @@ def _invite(url: str, stack_file: Path) -> None:
     click.echo(f"\n  open    {url}", err=True)
     click.echo(f"  or run  fathom submit PHOTOS --out RESULTS{api}", err=True)
     click.echo(f"  details {stack_file}   (Ctrl-C ends everything)\n", err=True)
+
+
+def _print_stack(stack_file: Path) -> None:
+    stack = json.loads(stack_file.read_text())
+    print_json({"api": stack["api"], "stack_file": str(stack_file), "pids": stack["pids"]})
+
+
+def _be_silent(text: str) -> None:
+    """Say nothing."""
 
 
 def _say(text: str) -> None:

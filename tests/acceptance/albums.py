@@ -106,5 +106,6 @@ def write_album(folder: Path, files: dict[str, bytes]) -> Path:
 
 
 def tree(folder: Path) -> set[str]:
-    """Return the relative paths of all files below `folder`."""
-    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    """Return the relative paths of all files below `folder` but hidden ones: an index lies beside results."""
+    files = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    return {path.relative_to(folder).as_posix() for path in files}

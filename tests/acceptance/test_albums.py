@@ -206,7 +206,7 @@ def test_a_paused_job_waits_until_it_is_resumed(stack: Stack, tmp_path: Path) ->
 
 def test_an_interrupted_submit_leaves_the_job_running(stack: Stack, tmp_path: Path) -> None:
     folder = plain_album(tmp_path / "album", 30, size=(2400, 1600))
-    command = fathom_command("submit", folder, "--api", stack.api, "--out", tmp_path / "out")
+    command = fathom_command("submit", folder, "--api", stack.api)
     process = subprocess.Popen(command, cwd=ROOT, env=dict(stack.environ), stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     said = ""

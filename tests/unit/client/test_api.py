@@ -6,7 +6,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from client.api import Fathom, inside, write_atomically
+from client.api import Fathom
+from client.files import inside, write_atomically
 from client.models import JobStatus
 from client.transport import ClientError, ConnectionLost
 from tests.unit.client.conftest import JOB_ID, Server, lose, on, problem, times

@@ -153,9 +153,27 @@ def test_tracked_work_shows_its_rate_once_there_is_one(console: Console, written
     with Display(console, quiet=False).line("processing", 0, "images") as line:
         line.track(0, 8)
         assert line.note == ""
-        line.track(2, 8)
-        line.track(5, 8)
+        line.track(2, 8, now=100.0)
+        line.track(4, 8, now=100.1)
+        assert line.note == ""
+        line.track(5, 8, now=102.0)
 
-        assert line.note.endswith("left")
-        assert " images/s" in line.note
+        assert line.note == "1.5 images/s, 2 s left"
     assert "5 of 8 images" in written.getvalue()
+
+
+def test_two_lines_go_on_at_the_same_time(console: Console, written: io.StringIO) -> None:
+    with Display(console, quiet=False).board() as add:
+        upload, work = add("uploading", 2_000_000, "bytes"), add("processing", 4, "images")
+        upload.track(2_000_000, 2_000_000)
+        work.track(3, 4)
+
+    assert "2.0 of 2.0 MB" in written.getvalue()
+    assert "3 of 4 images" in written.getvalue()
+
+
+def test_a_quiet_board_shows_nothing(console: Console, written: io.StringIO) -> None:
+    with Display(console, quiet=True).board() as add:
+        add("uploading", 10, "bytes").track(10, 10)
+
+    assert written.getvalue() == ""

@@ -1,0 +1,298 @@
+"""What became of an album's photos, kept beside its results: so that nothing is sent or made twice.
+
+One SQLite file in the results' folder. A photo is known by its content, and its results by the
+options they were made with. Every change is written before it is acted upon, so a run that
+was killed goes on where it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+import threading
+import uuid
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from client.models import UploadFile
+from client.transport import ClientError
+
+FILE_NAME = ".fathom-index.sqlite3"
+
+Execute = Callable[..., sqlite3.Cursor]
+
+#: Goes up with the schema; an index made by another version is not touched.
+_VERSION = 1
+_SCHEMA = f"""
+create table photos (
+    key text, variant text, size integer, modified integer, sha256 text, code text, message text,
+    primary key (key, variant)
+);
+create index by_content on photos (sha256, variant);
+create table files (path text primary key, size integer, key text, variant text, output text);
+create index by_photo on files (key, variant);
+create table batches (token text primary key, variant text, api text, job text, keys text);
+pragma user_version = {_VERSION};
+"""
+
+
+class IndexInUse(ClientError):
+    """Another run works on the same results."""
+
+
+class IndexBroken(ClientError):
+    """The index cannot be read or written, or is none."""
+
+
+class Unreadable(ClientError):
+    """A photo cannot be read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Photo:
+    """A photo of the album as it is on disk now."""
+
+    file: UploadFile
+    #: Its name, told apart from a namesake's.
+    key: str
+    size: int
+    #: Nanoseconds since the epoch.
+    modified: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What is known of a photo: its results, by output and relative to the folder, or why there are none."""
+
+    files: Mapping[str, str] | None
+    code: str | None
+    message: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Photos that went, or are about to go, to the server as one job."""
+
+    #: Sent as the Idempotency-Key: asked again, the server answers with the same job.
+    token: str
+    #: Keys of its photos, in the order of the job's images.
+    keys: tuple[str, ...]
+    #: None until the server has answered.
+    job: str | None = None
+
+
+class AlbumIndex:
+    """The index of one folder of results, for one variant of them; open it with `open_index`.
+
+    Every method may raise IndexBroken.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, folder: Path, variant: str) -> None:
+        self._db = connection
+        self._folder = folder
+        self._variant = variant
+        self._turn = threading.Lock()
+
+    def identify(self, file: UploadFile, key: str) -> Photo:
+        """Return a photo with its content's hash, which is read only where the file is new or has changed.
+
+        Raises Unreadable.
+        """
+        try:
+            stat = file.path.stat()
+            known = self._rows(
+                "select sha256 from photos where key = ? and size = ? and modified = ? limit 1",
+                *(key, stat.st_size, stat.st_mtime_ns),
+            )
+            sha256 = known[0][0] if known else hash_file(file.path)
+        except OSError as exc:
+            raise Unreadable(f"Cannot read {file.path}: {exc.strerror or exc}.") from exc
+        return Photo(file=file, key=key, size=stat.st_size, modified=stat.st_mtime_ns, sha256=sha256)
+
+    def find(self, photo: Photo, outputs: Collection[str]) -> Record | None:
+        """Return what is known of a photo's content, under its own name or else under another.
+
+        That is why it has no results, or files that are still as they were written, one for each of
+        `outputs`.
+        """
+        rows = self._rows(
+            "select key, code, message from photos where sha256 = ? and variant = ? order by key = ? desc",
+            *(photo.sha256, self._variant, photo.key),
+        )
+        for key, code, message in rows:
+            if code is not None:
+                return Record(files=None, code=code, message=message)
+            files = self._intact_files(key)
+            if files.keys() >= set(outputs):
+                return Record(files=files, code=None, message=None)
+        return None
+
+    def _intact_files(self, key: str) -> dict[str, str]:
+        rows = self._rows(
+            "select output, path, size from files where key = ? and variant = ?", key, self._variant
+        )
+        return {output: path for output, path, size in rows if _size(self._folder / path) == size}
+
+    def keep(self, photo: Photo, *, files: Mapping[str, str]) -> None:
+        """Note where a photo's results lie by output, all of them complete; nobody else's lie there now."""
+        sizes = {path: _size(self._folder / path) for path in files.values()}
+        with self._change() as execute:
+            self._write(execute, photo)
+            for output, path in files.items():
+                execute(
+                    "insert or replace into files values (?, ?, ?, ?, ?)",
+                    (path, sizes[path], photo.key, self._variant, output),
+                )
+
+    def keep_failure(self, photo: Photo, *, code: str, message: str) -> None:
+        """Note why a photo has no results."""
+        with self._change() as execute:
+            self._write(execute, photo, code, message)
+
+    def release(self, paths: Iterable[str]) -> None:
+        """Note that files are about to be replaced: what is there is nobody's result any more."""
+        with self._change() as execute:
+            for path in paths:
+                execute("delete from files where path = ?", (path,))
+
+    def forget(self) -> None:
+        """Forget all photos and batches of this variant."""
+        with self._change() as execute:
+            for table in ("photos", "files", "batches"):
+                execute(f"delete from {table} where variant = ?", (self._variant,))
+
+    def batches(self, api: str) -> tuple[Batch, ...]:
+        """Return the batches of an earlier run that were not finished."""
+        rows = self._rows(
+            "select token, keys, job from batches where variant = ? and api = ? order by rowid",
+            *(self._variant, api),
+        )
+        return tuple(Batch(token=token, keys=tuple(json.loads(keys)), job=job) for token, keys, job in rows)
+
+    def open_batch(self, api: str, photos: Sequence[Photo]) -> Batch:
+        """Note that photos are about to be sent together."""
+        batch = Batch(token=str(uuid.uuid4()), keys=tuple(photo.key for photo in photos))
+        with self._change() as execute:
+            execute(
+                "insert into batches (token, variant, api, keys) values (?, ?, ?, ?)",
+                (batch.token, self._variant, api, json.dumps(batch.keys)),
+            )
+            for photo in photos:
+                self._write(execute, photo)
+        return batch
+
+    def accept(self, batch: Batch, job: str) -> None:
+        """Note the job that a batch became."""
+        self._rows("update batches set job = ? where token = ?", job, batch.token)
+
+    def close_batch(self, batch: Batch) -> None:
+        """Forget a batch of which everything is here, or will never be."""
+        self._rows("delete from batches where token = ?", batch.token)
+
+    def is_unchanged(self, photo: Photo) -> bool:
+        """Return whether the photo is still as it was when it was put into a batch."""
+        rows = self._rows("select sha256 from photos where key = ? and variant = ?", photo.key, self._variant)
+        return rows == [(photo.sha256,)]
+
+    def _write(
+        self, execute: Execute, photo: Photo, code: str | None = None, message: str | None = None
+    ) -> None:
+        """Note a photo as it is now; files of what it was before are no results of it."""
+        execute("delete from files where key = ? and variant = ?", (photo.key, self._variant))
+        execute(
+            "insert or replace into photos values (?, ?, ?, ?, ?, ?, ?)",
+            (photo.key, self._variant, photo.size, photo.modified, photo.sha256, code, message),
+        )
+
+    def _rows(self, statement: str, *values: Any) -> list[Any]:
+        with self._change() as execute:
+            return execute(statement, values).fetchall()
+
+    @contextmanager
+    def _change(self) -> Iterator[Execute]:
+        """Make several statements one change; uploads and downloads write from threads of their own."""
+        with self._turn:
+            try:
+                # Leaves the transaction complete, or as if it had never been.
+                with self._db:
+                    self._db.execute("begin")
+                    yield self._db.execute
+            except sqlite3.Error as exc:
+                raise IndexBroken(f"The index in {self._folder} failed: {exc}.") from exc
+
+
+@contextmanager
+def open_index(folder: Path, options: Mapping[str, Any], *, fresh: bool = False) -> Iterator[AlbumIndex]:
+    """Open the index of a folder of results for this run alone; `fresh` forgets what was known.
+
+    `options` are all that decides what the results are. Raises IndexInUse while another run has it
+    open, and IndexBroken if the file is no index or nothing can be written.
+    """
+    variant = fingerprint(options)
+    with closing(_connect(folder)) as connection:
+        index = AlbumIndex(connection, folder, variant)
+        if fresh:
+            index.forget()
+        yield index
+
+
+def fingerprint(options: Mapping[str, Any]) -> str:
+    """Return a short name for what results are made with."""
+    return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def hash_file(path: Path) -> str:
+    """Return the SHA-256 of a file's content, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _connect(folder: Path) -> sqlite3.Connection:
+    """Open the index and keep every other process out until it is closed; a dead one's lock is gone."""
+    path = folder / FILE_NAME
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(path, timeout=0.5, isolation_level=None, check_same_thread=False)
+    except (OSError, sqlite3.OperationalError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else exc
+        raise IndexBroken(f"Cannot write into {folder}: {reason}.") from exc
+    try:
+        _prepare(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    try:
+        connection.execute("pragma locking_mode = exclusive")
+        # A change costs one write of a few bytes, and is kept however the process ends.
+        connection.execute("pragma journal_mode = wal")
+        connection.execute("pragma synchronous = normal")
+        connection.execute("begin exclusive")
+        connection.execute("commit")
+        (version,) = connection.execute("pragma user_version").fetchone()
+        if version == 0:
+            connection.executescript(_SCHEMA)
+    except sqlite3.OperationalError as exc:
+        if exc.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+            raise IndexInUse(f"Another `fathom` writes into {path.parent}; wait for its end.") from exc
+        raise IndexBroken(f"Cannot write into {path.parent}: {exc}.") from exc
+    except sqlite3.DatabaseError as exc:
+        raise IndexBroken(f"{path} is not an index of Fathom's; move it away and run again.") from exc
+    if version not in (0, _VERSION):
+        raise IndexBroken(f"{path} was made by another version of Fathom; move it away and run again.")
+
+
+def _size(path: Path) -> int | None:
+    """Return a file's size in bytes; None if there is none."""
+    try:
+        return path.stat().st_size if path.is_file() else None
+    except OSError:
+        return None

@@ -1,0 +1,185 @@
+"""`fathom submit --out` and `fathom watch` as they are lived with: killed, interrupted, and run again."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.albums import plain_album, tree
+from tests.acceptance.stacks import ROOT, Stack, descendants, fathom_command, poll, run_fathom
+from tests.proxy import Exchange, Mode, Proxy
+
+COUNT = 60
+_HOST = "127.0.0.2"
+
+
+@pytest.fixture(scope="module")
+def serving(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack whose clients are taken for distant: all their bytes go through the API."""
+    stack = Stack(tmp_path_factory.mktemp("serving") / "data", environ, "--host", _HOST).start()
+    yield stack
+    stack.close()
+
+
+class Gate:
+    """A proxy before the API that has seen every request."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.exchanges: list[Exchange] = []
+        port = int(stack.api.rsplit(":", 1)[1])
+        self.proxy = Proxy((_HOST, port), observe=self.exchanges.append)
+
+    def uploads(self) -> list[str]:
+        """Return the paths of the photos that arrived, in order."""
+        return [e.path for e in self.exchanges if e.method == "PUT" and (e.status or 500) < 300]
+
+
+@pytest.fixture
+def gate(serving: Stack) -> Iterator[Gate]:
+    gate = Gate(serving)
+    with gate.proxy:
+        yield gate
+
+
+@pytest.fixture
+def album(tmp_path: Path) -> Path:
+    return plain_album(tmp_path / "album", COUNT)
+
+
+def submit(serving: Stack, gate: Gate, album: Path, out: Path) -> tuple[str, ...]:
+    return ("submit", str(album), "--out", str(out), "--api", gate.proxy.url)
+
+
+def start(serving: Stack, *arguments: str | Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        fathom_command(*arguments),
+        cwd=ROOT,
+        env=dict(serving.environ),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_killed_while_uploading_it_goes_on_and_sends_nothing_twice(
+    serving: Stack, gate: Gate, album: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    command = submit(serving, gate, album, out)
+    gate.proxy.set(Mode.SLOW, methods={"PUT"}, latency=0.1)
+    first = start(serving, *command)
+    poll("some uploads", lambda: len(gate.uploads()) >= 10)
+    first.kill()
+    first.communicate()
+    before = len(gate.uploads())
+    gate.proxy.set(Mode.PASS)
+
+    ended = run_fathom(*command, "--json", environ=serving.environ)
+
+    assert before < COUNT
+    assert ended.code == 0
+    assert tree(out) == {f"{number:04}.png" for number in range(COUNT)}
+    # What was on its way when the process died may have arrived or not; each sender has one at a time.
+    assert COUNT <= len(gate.uploads()) <= COUNT + 8
+    assert len({path.split("/")[3] for path in gate.uploads()}) == 1
+
+    sent = len(gate.uploads())
+    check_later_runs(serving, gate, album, out, command)
+    assert len(gate.uploads()) == sent + 1
+
+
+def check_later_runs(serving: Stack, gate: Gate, album: Path, out: Path, command: tuple[str, ...]) -> None:
+    """Run again over an album that is done; then with one photo renamed and one new."""
+    asked = len(gate.exchanges)
+    again = run_fathom(*command, "--json", environ=serving.environ).json
+    assert (again["kept"], again["counts"]["succeeded"], again["jobs"]) == (COUNT, COUNT, [])
+    assert len(gate.exchanges) == asked
+
+    (album / "0000.jpg").rename(album / "renamed.jpg")
+    plain_album(album.with_name("more"), 1, size=(72, 48)).joinpath("0000.jpg").rename(album / "new.jpg")
+    changed = run_fathom(*command, "--json", environ=serving.environ).json
+    assert (changed["kept"], changed["counts"]["total"]) == (COUNT, COUNT + 1)
+    assert (out / "renamed.png").read_bytes() == (out / "0000.png").read_bytes()
+
+
+def test_ctrl_c_while_uploading_ends_at_once_in_a_sentence(
+    serving: Stack, gate: Gate, album: Path, tmp_path: Path
+) -> None:
+    command = submit(serving, gate, album, tmp_path / "out")
+    # Nothing that is in flight ever comes back.
+    gate.proxy.set(Mode.HANG, methods={"PUT"})
+    process = start(serving, *command)
+    poll("the announcement", lambda: any(e.path.endswith("/uploads") for e in gate.exchanges))
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+
+    assert process.returncode == 130
+    assert "goes on where this one was" in err
+    assert "Traceback" not in err
+
+
+def test_the_api_killed_in_the_middle_costs_the_run_nothing(
+    serving: Stack, gate: Gate, album: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    gate.proxy.set(Mode.SLOW, methods={"PUT"}, latency=0.05)
+    process = start(serving, *submit(serving, gate, album, out))
+    poll("some uploads", lambda: len(gate.uploads()) >= 10)
+    api = serving.info["pids"]["api"]
+    for pid in (api, *descendants(api)):
+        os.kill(pid, signal.SIGKILL)
+    _, err = process.communicate(timeout=100)
+
+    assert process.returncode == 0, err
+    assert tree(out) == {f"{number:04}.png" for number in range(COUNT)}
+
+
+def test_two_runs_into_one_folder_do_not_meet(
+    serving: Stack, gate: Gate, album: Path, tmp_path: Path
+) -> None:
+    command = submit(serving, gate, album, tmp_path / "out")
+    gate.proxy.set(Mode.HANG, methods={"PUT"})
+    first = start(serving, *command)
+    poll("the first run", lambda: any(e.path.endswith("/uploads") for e in gate.exchanges))
+
+    second = run_fathom(*command, environ=serving.environ)
+    first.kill()
+    first.communicate()
+
+    assert second.code == 1
+    assert second.err == f"fathom: Another `fathom` writes into {tmp_path / 'out'}; wait for its end.\n"
+
+
+def test_a_watch_takes_new_photos_until_ctrl_c(serving: Stack, album: Path, tmp_path: Path) -> None:
+    folder, out = tmp_path / "camera", tmp_path / "camera" / "depth"
+    folder.mkdir()
+    shutil.copy(album / "0000.jpg", folder / "a.jpg")
+    process = start(serving, "watch", folder, "--out", out, "--json", "--api", serving.api)
+    assert process.stdout is not None
+    rounds = [json.loads(process.stdout.readline())]
+    shutil.copy(album / "0001.jpg", folder / "b.jpg")
+    (folder / "a.jpg").unlink()
+    rounds.append(json.loads(process.stdout.readline()))
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+
+    assert (process.returncode, err) == (0, "")
+    assert [(each["new"], each["failures"]) for each in rounds] == [(1, []), (1, [])]
+    assert tree(out) == {"a.png", "b.png"}
+
+
+def test_a_watch_with_a_wrong_option_ends(serving: Stack, tmp_path: Path) -> None:
+    ended = run_fathom(
+        *("watch", tmp_path, "--out", tmp_path / "out", "-o", "colormap=pink", "--api", serving.api),
+        environ=serving.environ,
+    )
+
+    assert ended.code == 2
+    assert "colormap" in ended.err

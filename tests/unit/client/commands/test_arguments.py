@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from client.api import Fathom
+from client.commands.arguments import find_job
+from client.failure import CommandFailed
+from client.transport import ApiError
+from tests.unit.client.album_server import AlbumServer, FakeJob
+
+IDS = ("abcd" + "2" * 22, "abcd" + "3" * 22, "wxyz" + "4" * 22)
+
+
+@pytest.fixture
+def fathom() -> Iterator[Fathom]:
+    jobs = {id: FakeJob(id=id, names=["a.jpg"], sizes=[1], options={}) for id in IDS}
+    with Fathom("http://fathom.test", transport=httpx.MockTransport(AlbumServer(jobs=jobs))) as client:
+        yield client
+
+
+@pytest.mark.parametrize("text", ["wxyz", "wxyz444", IDS[2]])
+def test_the_first_letters_of_an_id_are_enough(fathom: Fathom, text: str) -> None:
+    assert find_job(fathom, text).id == IDS[2]
+
+
+def test_letters_that_begin_several_ids_name_them(fathom: Fathom) -> None:
+    with pytest.raises(CommandFailed, match=f"2 jobs begin with abcd: .*{IDS[0]}.* Give more letters"):
+        find_job(fathom, "abcd")
+
+
+@pytest.mark.parametrize("text", ["wxy", "nnnn", "WXYZ", "a" * 26, "wxyz*"])
+def test_what_begins_no_id_is_no_job(fathom: Fathom, text: str) -> None:
+    with pytest.raises(ApiError, match="no such job"):
+        find_job(fathom, text)

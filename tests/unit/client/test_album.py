@@ -1,0 +1,523 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from client.album import AlbumRun, JobGone
+from client.album_account import Account, Watcher
+from client.album_plan import BATCH, Wish
+from client.api import Fathom
+from client.index import open_index
+from client.models import UploadFile
+from client.transport import ApiError, ClientError, ConnectionLost, Patience
+from tests.unit.client.album_server import AlbumServer, during
+from tests.unit.client.conftest import lose, on, problem, times
+
+Bring = Callable[..., Account]
+
+
+@pytest.fixture
+def server() -> AlbumServer:
+    return AlbumServer()
+
+
+@pytest.fixture
+def fathom(server: AlbumServer) -> Iterator[Fathom]:
+    transport, patience = httpx.MockTransport(server), Patience(first=0.01, total=0.05)
+    with Fathom("http://fathom.test", patience=patience, transport=transport, sleep=lambda _: None) as client:
+        yield client
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "album").mkdir()
+    return tmp_path / "album"
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def bring(fathom: Fathom, folder: Path, out: Path) -> Bring:
+    """Run over all that is in the folder now."""
+
+    def run(
+        *, watcher: Watcher | None = None, fresh: bool = False, ending: str = "png", **options: Any
+    ) -> Account:
+        files = [UploadFile(path=path, name=path.name) for path in sorted(folder.iterdir())]
+        paths: list[Mapping[str, str]] = [{"heatmap": f"{file.path.stem}.{ending}"} for file in files]
+        wish = Wish(files=files, paths=paths, options=options, out=out)
+        with open_index(out, options, fresh=fresh) as index:
+            return AlbumRun(fathom, index, wish, watcher=watcher, poll=0.01).run()
+
+    return run
+
+
+def fill(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / f"{name}.jpg").write_bytes(f"photo {name}".encode())
+
+
+def results(out: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in out.iterdir() if not path.name.startswith(".")}
+
+
+def made_of(*names: str) -> dict[str, bytes]:
+    return {f"{name}.png": f"heatmap of photo {name}".encode() for name in names}
+
+
+def test_the_results_of_all_photos_are_brought(bring: Bring, folder: Path, out: Path) -> None:
+    fill(folder, "a", "b", "c")
+
+    account = bring()
+
+    assert results(out) == made_of("a", "b", "c")
+    assert (account.state, account.fetched, account.kept, account.files) == ("succeeded", 3, 0, 3)
+
+
+def test_a_second_run_asks_the_server_nothing(
+    bring: Bring, server: AlbumServer, folder: Path, out: Path
+) -> None:
+    fill(folder, "a", "b")
+    bring()
+    server.faults.append(lambda request: pytest.fail(f"asked for {request.url}"))
+
+    account = bring()
+
+    assert (account.kept, account.fetched, account.files) == (2, 0, 2)
+
+
+def test_one_new_photo_is_sent_alone(bring: Bring, server: AlbumServer, folder: Path, out: Path) -> None:
+    fill(folder, "a", "b")
+    bring()
+    fill(folder, "new")
+
+    account = bring()
+
+    assert sorted(server.puts) == [b"photo a", b"photo b", b"photo new"]
+    assert (account.kept, account.fetched) == (2, 1)
+
+
+def test_a_renamed_photo_is_not_sent(bring: Bring, server: AlbumServer, folder: Path, out: Path) -> None:
+    fill(folder, "a", "b")
+    bring()
+    (folder / "a.jpg").rename(folder / "z.jpg")
+
+    account = bring()
+
+    assert len(server.puts) == 2
+    assert results(out)["z.png"] == b"heatmap of photo a"
+    assert account.kept == 2
+
+
+def test_two_photos_that_swap_their_names_get_each_their_own_result(
+    bring: Bring, folder: Path, out: Path
+) -> None:
+    fill(folder, "a", "b")
+    bring()
+    (folder / "a.jpg").rename(folder / "x")
+    (folder / "b.jpg").rename(folder / "a.jpg")
+    (folder / "x").rename(folder / "b.jpg")
+
+    bring()
+
+    assert results(out) == {"a.png": b"heatmap of photo b", "b.png": b"heatmap of photo a"}
+
+
+def test_a_changed_photo_of_the_same_size_gets_a_new_result(
+    bring: Bring, server: AlbumServer, folder: Path, out: Path
+) -> None:
+    fill(folder, "a", "b")
+    bring()
+    (folder / "a.jpg").write_bytes(b"photo A")
+
+    account = bring()
+
+    assert results(out)["a.png"] == b"heatmap of photo A"
+    assert server.puts.count(b"photo b") == 1
+    assert (account.kept, account.fetched) == (1, 1)
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"cut")])
+def test_a_result_that_is_gone_or_cut_is_made_again(
+    bring: Bring, folder: Path, out: Path, damage: Callable[[Path], object]
+) -> None:
+    fill(folder, "a", "b")
+    bring()
+    damage(out / "b.png")
+
+    account = bring()
+
+    assert results(out) == made_of("a", "b")
+    assert (account.kept, account.fetched) == (1, 1)
+
+
+def test_other_options_make_results_anew_and_so_does_the_way_back(
+    bring: Bring, server: AlbumServer, folder: Path, out: Path
+) -> None:
+    fill(folder, "a")
+    bring(colormap="gray")
+    # Of the same size, as a heatmap of other colours is.
+    (out / "a.png").write_bytes(b"HEATMAP OF PHOTO A")
+
+    assert bring(colormap="magma").fetched == 1
+    assert results(out) == made_of("a")
+    assert bring(colormap="gray").fetched == 1
+    assert len(server.puts) == 3
+
+
+def test_options_that_write_other_files_stand_side_by_side(bring: Bring, folder: Path, out: Path) -> None:
+    fill(folder, "a")
+    bring(colormap="gray")
+    bring(ending="jpg", heatmap_format="jpeg")
+
+    assert bring(colormap="gray").kept == 1
+    assert bring(ending="jpg", heatmap_format="jpeg").kept == 1
+
+
+def test_a_fresh_run_sends_all_anew(bring: Bring, server: AlbumServer, folder: Path) -> None:
+    fill(folder, "a", "b")
+    bring()
+
+    assert bring(fresh=True).fetched == 2
+    assert len(server.puts) == 4
+
+
+def test_a_large_album_goes_as_several_jobs(bring: Bring, server: AlbumServer, folder: Path) -> None:
+    fill(folder, *(f"{number:04}" for number in range(BATCH + 3)))
+
+    account = bring()
+
+    assert [len(job.names) for job in server.jobs.values()] == [BATCH, 3]
+    assert account.fetched == BATCH + 3
+
+
+def test_an_album_normalised_together_goes_as_one_job(
+    bring: Bring, server: AlbumServer, folder: Path
+) -> None:
+    fill(folder, *(f"{number:04}" for number in range(BATCH + 3)))
+
+    bring(normalize="job")
+
+    assert [len(job.names) for job in server.jobs.values()] == [BATCH + 3]
+
+
+def test_results_come_while_the_rest_is_under_way(
+    bring: Bring, server: AlbumServer, folder: Path, out: Path
+) -> None:
+    server.speed = 2
+    fill(folder, "a", "b", "c", "d", "e")
+    seen: list[int] = []
+
+    class Counting(Watcher):
+        def settled(self, done: int, total: int) -> None:
+            (job,) = server.jobs.values()
+            assert job.done is not None
+            seen.append(len(job.done))
+
+    bring(watcher=Counting())
+
+    assert len(seen) == 5
+    assert seen[0] < seen[-1] == 5
+    assert sorted(server.gets) == sorted(f"{name}.jpg" for name in "abcde")
+
+
+def test_failures_are_told_and_those_that_lie_in_the_photo_are_not_sent_again(
+    bring: Bring, server: AlbumServer, folder: Path
+) -> None:
+    fill(folder, "a", "cut", "slow")
+    server.bad = {b"photo cut": "image_corrupt", b"photo slow": "timed_out"}
+
+    first = bring()
+    server.bad.popitem()
+    second = bring()
+
+    assert first.state == "partial"
+    assert [(f.name, f.error_code, f.index) for f in first.new_failures] == [
+        ("cut.jpg", "image_corrupt", 1),
+        ("slow.jpg", "timed_out", 2),
+    ]
+    assert server.puts.count(b"photo cut") == 1
+    assert [(f.name, f.index) for f in second.known_failures] == [("cut.jpg", -1)]
+    assert (second.kept, second.fetched, second.new_failures) == (1, 1, [])
+
+
+def test_a_photo_that_cannot_be_read_does_not_stop_the_others(bring: Bring, folder: Path, out: Path) -> None:
+    fill(folder, "a")
+    (folder / "b.jpg").symlink_to(folder / "nowhere")
+
+    account = bring()
+
+    assert account.state == "partial"
+    assert [(f.name, f.error_code) for f in account.new_failures] == [("b.jpg", "unreadable")]
+    assert results(out) == made_of("a")
+
+
+class Killed(BaseException):
+    """Ends a run as hard as a test can: nothing catches it."""
+
+
+def kill_at(count: int, method: str, path: str) -> Callable[[httpx.Request], None]:
+    """Raise at the n-th such request and at all later ones, before the server sees them."""
+    left, lock = [count], threading.Lock()
+
+    def fault(request: httpx.Request) -> None:
+        if request.method == method and path in str(request.url):
+            with lock:
+                left[0] -= 1
+                if left[0] <= 0:
+                    raise Killed
+
+    return fault
+
+
+@pytest.mark.parametrize(
+    ("count", "method", "path"),
+    [
+        (1, "POST", "/v1/jobs"),
+        (1, "GET", "/uploads"),
+        (1, "PUT", "s3.test"),
+        (5, "PUT", "s3.test"),
+        (1, "POST", "/start"),
+        (1, "GET", "/images?"),
+        (1, "GET", "/heatmap"),
+        (4, "GET", "/heatmap"),
+        (1, "GET", "state=failed"),
+    ],
+)
+def test_a_run_killed_anywhere_is_gone_on_with_and_nothing_is_sent_twice(
+    bring: Bring, server: AlbumServer, folder: Path, out: Path, count: int, method: str, path: str
+) -> None:
+    names = [f"{number}" for number in range(9)]
+    fill(folder, *names)
+    server.faults.append(kill_at(count, method, path))
+    with pytest.raises(Killed):
+        bring()
+    server.faults.clear()
+
+    account = bring()
+
+    assert results(out) == made_of(*names)
+    assert account.succeeded == 9
+    assert len(server.jobs) == 1
+    assert sorted(server.puts) == sorted(f"photo {name}".encode() for name in names)
+
+
+def test_a_job_whose_answer_was_lost_with_the_run_is_found_again(
+    bring: Bring, server: AlbumServer, folder: Path
+) -> None:
+    fill(folder, "a", "b")
+
+    def create_and_die(request: httpx.Request) -> httpx.Response:
+        server._route(request)
+        raise Killed
+
+    server.faults.append(times(1, on("POST", "/v1/jobs", create_and_die)))
+    with pytest.raises(Killed):
+        bring()
+
+    bring()
+
+    assert len(server.jobs) == 1
+    assert len(server.puts) == 2
+
+
+def interrupt_uploads(bring: Bring, server: AlbumServer, *, after: int) -> None:
+    """Kill a run while it uploads."""
+    server.faults.append(kill_at(after + 1, "PUT", "s3.test"))
+    with pytest.raises(Killed):
+        bring()
+    server.faults.clear()
+
+
+@pytest.mark.parametrize("change", [Path.unlink, lambda path: path.write_bytes(b"photo X")])
+def test_a_photo_gone_or_changed_between_the_runs_leaves_no_job_half_uploaded(
+    bring: Bring, server: AlbumServer, folder: Path, out: Path, change: Callable[[Path], object]
+) -> None:
+    fill(folder, "a", "b", "c")
+    interrupt_uploads(bring, server, after=1)
+    change(folder / "b.jpg")
+
+    account = bring()
+
+    assert account.state == "succeeded"
+    assert len(results(out)) == len(list(folder.iterdir()))
+    assert results(out).get("b.png") in (None, b"heatmap of photo X")
+    assert [job.is_started for job in server.jobs.values()] == [True]
+
+
+def test_a_photo_changed_after_its_upload_gets_the_result_of_what_it_is_now(
+    bring: Bring, server: AlbumServer, folder: Path, out: Path
+) -> None:
+    fill(folder, "a", "b")
+    server.faults.append(kill_at(1, "GET", "/heatmap"))
+    with pytest.raises(Killed):
+        bring()
+    server.faults.clear()
+    (folder / "a.jpg").write_bytes(b"photo A")
+
+    bring()
+
+    assert results(out) == {"a.png": b"heatmap of photo A", "b.png": b"heatmap of photo b"}
+    assert server.puts.count(b"photo b") == 1
+
+
+@pytest.mark.parametrize("forget_keys", [False, True])
+@pytest.mark.parametrize("expire", [False, True])
+def test_a_job_gone_between_the_runs_is_sent_anew(
+    bring: Bring, server: AlbumServer, folder: Path, out: Path, forget_keys: bool, expire: bool
+) -> None:
+    fill(folder, "a", "b")
+    interrupt_uploads(bring, server, after=1)
+    for job in list(server.jobs.values()):
+        job.state = "expired"
+        if not expire:
+            del server.jobs[job.id]
+    if forget_keys:
+        server.tokens = {f"forgotten {token}": job for token, job in server.tokens.items()}
+
+    bring()
+
+    assert results(out) == made_of("a", "b")
+
+
+def test_a_job_deleted_before_its_answer_came_is_announced_under_another_key(
+    bring: Bring, server: AlbumServer, folder: Path, out: Path
+) -> None:
+    fill(folder, "a", "b")
+
+    def create_and_die(request: httpx.Request) -> httpx.Response:
+        server._route(request)
+        server.jobs.clear()
+        raise Killed
+
+    server.faults.append(times(1, on("POST", "/v1/jobs", create_and_die)))
+    with pytest.raises(Killed):
+        bring()
+
+    bring()
+
+    assert results(out) == made_of("a", "b")
+    assert len(server.tokens) == 2
+
+
+def test_a_key_that_another_album_used_is_not_insisted_on(
+    bring: Bring, server: AlbumServer, folder: Path, out: Path
+) -> None:
+    fill(folder, "a")
+    reused = problem(422, "idempotency_key_reused", "The key was used for something else.")
+    server.faults.append(times(1, on("POST", "/v1/jobs", lambda _: reused)))
+
+    bring()
+
+    assert results(out) == made_of("a")
+
+
+def test_a_job_deleted_in_the_middle_is_said_and_the_next_run_sends_it(
+    bring: Bring, server: AlbumServer, folder: Path, out: Path
+) -> None:
+    server.speed = 1
+    fill(folder, "a", "b", "c")
+    server.faults.append(during("GET", "/heatmap", server.jobs.clear))
+    with pytest.raises((JobGone, ApiError)):
+        bring()
+
+    assert bring().state == "succeeded"
+    assert results(out) == made_of("a", "b", "c")
+
+
+def test_a_job_expired_in_the_middle_is_said(bring: Bring, server: AlbumServer, folder: Path) -> None:
+    server.speed = 0
+    fill(folder, "a")
+
+    def expire() -> None:
+        for job in server.jobs.values():
+            job.state = "expired"
+
+    server.faults.append(during("POST", "/start", expire))
+
+    with pytest.raises(JobGone, match="run again to send its photos anew"):
+        bring()
+
+
+def test_a_canceled_job_counts_what_it_left(bring: Bring, server: AlbumServer, folder: Path) -> None:
+    fill(folder, "a", "b", "c")
+
+    def cancel() -> None:
+        (job,) = server.jobs.values()
+        job.state, job.done = "canceled", {0}
+
+    server.speed = 0
+    server.faults.append(lambda _: cancel() if any(job.is_started for job in server.jobs.values()) else None)
+
+    account = bring()
+
+    assert (account.state, account.fetched, account.canceled) == ("canceled", 1, 2)
+
+
+def test_a_server_away_for_longer_than_a_request_has_patience_is_waited_for(
+    bring: Bring, server: AlbumServer, folder: Path, out: Path
+) -> None:
+    fill(folder, "a", "b")
+    server.faults.append(times(30, on("PUT", "", lose)))
+    lost: list[ClientError] = []
+
+    class Listening(Watcher):
+        def lost(self, exc: ClientError) -> None:
+            lost.append(exc)
+
+    bring(watcher=Listening())
+
+    assert results(out) == made_of("a", "b")
+    assert lost
+    assert isinstance(lost[0], ConnectionLost)
+
+
+def test_a_server_that_takes_no_more_for_now_is_waited_for(
+    bring: Bring, server: AlbumServer, folder: Path, out: Path
+) -> None:
+    fill(folder, "a")
+    full = problem(429, "quota_exceeded", "Too much work waits already.")
+    server.faults.append(times(12, on("POST", "/v1/jobs", lambda _: full)))
+
+    bring()
+
+    assert results(out) == made_of("a")
+
+
+def test_a_refusal_ends_the_run_with_its_reason(bring: Bring, server: AlbumServer, folder: Path) -> None:
+    fill(folder, "a")
+    server.faults.append(on("POST", "/v1/jobs", lambda _: problem(401, "unauthenticated", "No key.")))
+
+    with pytest.raises(ApiError, match="No key"):
+        bring()
+
+
+def test_what_is_sent_and_settled_adds_up(bring: Bring, server: AlbumServer, folder: Path) -> None:
+    fill(folder, "a", "b", "c")
+    told: list[tuple[str, int, int]] = []
+
+    class Writing(Watcher):
+        def planned(self, size: int, images: int) -> None:
+            told.append(("planned", size, images))
+
+        def sent(self, done: int, total: int) -> None:
+            told.append(("sent", done, total))
+
+        def settled(self, done: int, total: int) -> None:
+            told.append(("settled", done, total))
+
+    server.faults.append(times(2, on("PUT", "", lose)))
+    bring(watcher=Writing())
+
+    assert told[0] == ("planned", 21, 3)
+    assert [line for line in told if line[0] == "sent"][-1] == ("sent", 21, 21)
+    assert max(done for name, done, _ in told if name == "sent") == 21
+    assert [line for line in told if line[0] == "settled"] == [("settled", n, 3) for n in (1, 2, 3)]

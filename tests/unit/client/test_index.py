@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from client.index import (
+    FILE_NAME,
+    AlbumIndex,
+    IndexBroken,
+    IndexInUse,
+    Photo,
+    Unreadable,
+    hash_file,
+    open_index,
+)
+from client.models import UploadFile
+
+OPTIONS = {"colormap": "gray"}
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+def photo(folder: Path, name: str, data: bytes, index: AlbumIndex) -> Photo:
+    path = folder / name
+    path.write_bytes(data)
+    return index.identify(UploadFile(path=path, name=name), name)
+
+
+def test_what_is_kept_is_found_in_a_later_run(tmp_path: Path, out: Path) -> None:
+    with open_index(out, OPTIONS) as index:
+        (out / "a.png").write_bytes(b"result")
+        index.keep(photo(tmp_path, "a.jpg", b"1", index), files={"heatmap": "a.png"})
+
+    with open_index(out, OPTIONS) as index:
+        found = index.find(photo(tmp_path, "other.jpg", b"1", index), ["heatmap"])
+
+    assert found is not None
+    assert found.files == {"heatmap": "a.png"}
+
+
+@pytest.mark.parametrize("outputs", [["heatmap", "npy"], ["npy"]])
+def test_results_of_other_outputs_are_not_enough(tmp_path: Path, out: Path, outputs: list[str]) -> None:
+    with open_index(out, OPTIONS) as index:
+        (out / "a.png").write_bytes(b"result")
+        kept = photo(tmp_path, "a.jpg", b"1", index)
+        index.keep(kept, files={"heatmap": "a.png"})
+
+        assert index.find(kept, outputs) is None
+
+
+def test_a_file_is_the_result_of_the_last_who_wrote_it(tmp_path: Path, out: Path) -> None:
+    with open_index(out, OPTIONS) as index:
+        (out / "a.png").write_bytes(b"result")
+        first, second = photo(tmp_path, "a.jpg", b"1", index), photo(tmp_path, "b.jpg", b"2", index)
+        index.keep(first, files={"heatmap": "a.png"})
+        index.keep(second, files={"heatmap": "a.png"})
+
+        assert index.find(first, ["heatmap"]) is None
+        assert index.find(second, ["heatmap"]) is not None
+
+
+def test_a_file_that_is_released_is_nobodys(tmp_path: Path, out: Path) -> None:
+    with open_index(out, OPTIONS) as index:
+        (out / "a.png").write_bytes(b"result")
+        kept = photo(tmp_path, "a.jpg", b"1", index)
+        index.keep(kept, files={"heatmap": "a.png"})
+        index.release(["a.png"])
+
+        assert index.find(kept, ["heatmap"]) is None
+
+
+def test_a_hash_is_read_once_for_all_variants(tmp_path: Path, out: Path) -> None:
+    with open_index(out, OPTIONS) as index:
+        known = photo(tmp_path, "a.jpg", b"1", index)
+        index.open_batch("http://api", [known])
+    stat = (tmp_path / "a.jpg").stat()
+    # Other bytes under the same size and time: seen only by who reads the file again.
+    (tmp_path / "a.jpg").write_bytes(b"2")
+    os.utime(tmp_path / "a.jpg", ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+    with open_index(out, {"colormap": "magma"}) as index:
+        again = index.identify(known.file, known.key)
+
+    assert again.sha256 == known.sha256 != hash_file(tmp_path / "a.jpg")
+
+
+def test_batches_are_those_of_the_same_options_and_server(tmp_path: Path, out: Path) -> None:
+    with open_index(out, OPTIONS) as index:
+        photos = [photo(tmp_path, name, name.encode(), index) for name in ("b.jpg", "a.jpg")]
+        batch = index.open_batch("http://api", photos)
+        index.accept(batch, "job")
+
+        assert [(b.keys, b.job) for b in index.batches("http://api")] == [(("b.jpg", "a.jpg"), "job")]
+        assert index.batches("http://other") == ()
+    with open_index(out, {}) as index:
+        assert index.batches("http://api") == ()
+
+
+def test_what_is_forgotten_is_that_of_the_same_options(tmp_path: Path, out: Path) -> None:
+    for options in (OPTIONS, {}):
+        with open_index(out, options) as index:
+            index.open_batch("http://api", [photo(tmp_path, "a.jpg", b"1", index)])
+    with open_index(out, OPTIONS, fresh=True) as index:
+        assert index.batches("http://api") == ()
+    with open_index(out, {}) as index:
+        assert len(index.batches("http://api")) == 1
+
+
+def test_a_change_that_breaks_off_leaves_nothing(tmp_path: Path, out: Path) -> None:
+    with open_index(out, OPTIONS) as index:
+        good = photo(tmp_path, "a.jpg", b"1", index)
+        bad = Photo(file=good.file, key=object(), size=1, modified=1, sha256="")  # type: ignore[arg-type]
+
+        with pytest.raises((IndexBroken, TypeError)):
+            index.open_batch("http://api", [good, bad])
+
+        assert index.batches("http://api") == ()
+        assert not index.is_unchanged(good)
+
+
+def test_a_second_run_at_once_is_kept_out(out: Path) -> None:
+    with (
+        open_index(out, OPTIONS),
+        pytest.raises(IndexInUse, match="Another `fathom` writes into"),
+        open_index(out, {}),
+    ):
+        pass
+
+
+def test_a_file_that_is_no_index_is_named_and_left_as_it_is(out: Path) -> None:
+    out.mkdir()
+    (out / FILE_NAME).write_bytes(b"Dear diary, " * 100)
+
+    with pytest.raises(IndexBroken, match="is not an index of Fathom's; move it away"), open_index(out, {}):
+        pass
+
+    assert (out / FILE_NAME).read_bytes().startswith(b"Dear diary")
+
+
+def test_an_index_of_another_version_is_left_as_it_is(out: Path) -> None:
+    out.mkdir()
+    connection = sqlite3.connect(out / FILE_NAME)
+    connection.execute("pragma user_version = 7")
+    connection.close()
+
+    with pytest.raises(IndexBroken, match="another version"), open_index(out, {}):
+        pass
+
+
+def test_an_index_damaged_in_the_middle_is_said_in_a_sentence(tmp_path: Path, out: Path) -> None:
+    with open_index(out, OPTIONS) as index:
+        for number in range(200):
+            index.open_batch("http://api", [photo(tmp_path, f"{number}.jpg", b"1", index)])
+    data = (out / FILE_NAME).read_bytes()
+    (out / FILE_NAME).write_bytes(data[:4096] + b"\xff" * (len(data) - 4096))
+
+    with pytest.raises(IndexBroken, match="index"), open_index(out, OPTIONS) as index:
+        index.batches("http://api")
+
+
+def test_results_that_cannot_lie_there_are_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+
+    with pytest.raises(IndexBroken, match=r"Cannot write into .*file"), open_index(tmp_path / "file", {}):
+        pass
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_may_not_be_written_is_said(out: Path) -> None:
+    out.mkdir(mode=0o500)
+
+    with pytest.raises(IndexBroken, match="Cannot write into"), open_index(out, {}):
+        pass
+
+
+def test_a_photo_that_cannot_be_read_is_named(tmp_path: Path, out: Path) -> None:
+    gone = UploadFile(path=tmp_path / "gone.jpg", name="gone.jpg")
+
+    with open_index(out, OPTIONS) as index, pytest.raises(Unreadable, match=r"gone\.jpg: No such file"):
+        index.identify(gone, gone.name)
