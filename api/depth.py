@@ -20,13 +20,14 @@ from api import access, contract
 from api.backend import Backend, backend
 from api.contract import Answer, Body, Operation
 from api.errors import InvalidRequest
+from api.form import image_cap
 from api.multipart import CHUNK, FormFile, FormShape, boundary_of, read_form
 from api.presence import has_left
 from api.replies import read_query
 from api.requests import DepthForm, DepthQuery
 from api.results import MEDIA
 from api.spool import Spool
-from api.submission import Account, discard, image_cap, record, undone_on_failure, wake_workers
+from api.submission import Account, discard, record, undone_on_failure, wake_workers
 from api.waiting import preferred_wait
 from shared import layout
 from shared.errors import (

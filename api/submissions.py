@@ -15,6 +15,7 @@ from api import access, contract, sources, submission, uploads
 from api.backend import backend
 from api.contract import Answer, Body, Operation
 from api.errors import InvalidRequest
+from api.form import form_shape
 from api.idempotency import Attempt, given_key
 from api.multipart import CHUNK, FormFile, FormPart, Read, boundary_of, read_form
 from api.replies import accepted_reply, job_out, json_reply, read_query, upload_out
@@ -179,7 +180,7 @@ def _account() -> Account:
 def _take_form(attempt: Attempt) -> tuple[Accepted, _MakeOut]:
     parts = backend()
     boundary = boundary_of(request.content_type)
-    shape = submission.form_shape(parts.settings, attempt)
+    shape = form_shape(parts.settings, attempt)
     form = read_form(attempt.watch(request.stream), boundary, shape)
     if attempt.has_key:
         form = attempt.fingerprint.follow(form)

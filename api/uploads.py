@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import IO, Any, Protocol
 
 from api.backend import Backend
+from api.form import image_cap
 from api.schemas import MISSING_NAMED
 from api.spool import Spool
-from api.submission import image_cap, wake_workers
+from api.submission import wake_workers
 from shared import layout
 from shared.errors import InvalidTransition, NotFound, ObjectNotFound, UploadsMissing
 from shared.jobs import Job, JobState, Page, Source

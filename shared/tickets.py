@@ -43,6 +43,8 @@ def create_celery_app(settings: Settings) -> Celery:
         worker_soft_shutdown_timeout=3,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
+        # A broker that refuses a command, as one without memory does, is not a worker's end.
+        broker_channel_error_retry=True,
         broker_transport_options={
             "visibility_timeout": 600,
             "unacked_restore_interval": 5,

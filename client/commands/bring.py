@@ -122,8 +122,10 @@ def finish_album(account: Account, out: Path, display: Display, *, as_json: bool
     else:
         print_failures(display.console, account.failures)
         kept = f", {account.kept} of them from before" if account.kept else ""
+        # Of several jobs none stands for the album.
+        job = f"{account.jobs[0].id} " if len(account.jobs) == 1 else ""
         click.echo(
-            f"{account.state}: {account.succeeded} of {account.total} images{kept}; "
+            f"{job}{account.state}: {account.succeeded} of {account.total} images{kept}; "
             f"{account.files} files in {out}",
             err=True,
         )

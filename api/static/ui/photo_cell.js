@@ -13,68 +13,83 @@ import { showPair, showWhole } from "./pair.js";
 export const ASPECT = 4 / 3;
 
 /**
- * Make the cell of a photo. `find()` returns the image, or undefined while it is not known; `session` is
+ * The cell of a photo. `find()` returns the image, or undefined while it is not known; `session` is
  * what sends the job's photos from this page, or null.
  */
-export function makePhotoCell({ model, find, session, onOpen }) {
-  const box = el("div", { class: "thumb" }, icon(ICONS.photos));
-  const badge = el("span", { class: "thumb-badge", hidden: true });
-  const sent = el("span", { class: "thumb-sent", hidden: true });
-  const caption = el("span", { class: "thumb-name" }, "\u00a0");
-  const state = el("span", { class: "visually-hidden" });
-  const link = el("a", { class: "cell-link", onclick: onOpen }, box, badge, sent, caption, state);
-  const element = el("li", { class: "cell" }, link);
-  const closing = new AbortController();
-  let shown = null;
-  let index = null;
+export class PhotoCell {
+  constructor({ model, find, session }) {
+    this.model = model;
+    this.find = find;
+    this.session = session;
+    this.index = null;
+    this.shown = null;
+    this.closing = new AbortController();
+    this.box = el("div", { class: "thumb" }, icon(ICONS.photos));
+    this.badge = el("span", { class: "thumb-badge", hidden: true });
+    this.sent = el("span", { class: "thumb-sent", hidden: true });
+    this.caption = el("span", { class: "thumb-name" }, "\u00a0");
+    this.state = el("span", { class: "visually-hidden" });
+    this.link = el("a", { class: "cell-link" }, this.box, this.badge, this.sent, this.caption, this.state);
+    this.element = el("li", { class: "cell" }, this.link);
+    this.update();
+  }
 
-  const update = () => {
-    const image = find();
+  update() {
+    const image = this.find();
     if (!image) return;
-    if (index === null) name(image);
-    showSent();
+    if (this.index === null) this.#name(image);
+    this.#showSent();
     // An image is known to have failed before it is known why.
     const news = `${image.state} ${image.error?.code}`;
-    if (shown === news) return;
-    const live = shown !== null;
-    shown = news;
-    element.dataset.state = image.state;
-    say(state, t(`image.${image.state}`));
-    toggle(badge, image.state === "failed");
-    if (image.state === "failed") badge.replaceChildren(icon(ICONS.warning), explanation(image));
-    if (image.state === "succeeded") showResult(live);
-  };
+    if (this.shown === news) return;
+    const live = this.shown !== null;
+    this.shown = news;
+    this.#showState(image, live);
+  }
 
-  const name = (image) => {
-    index = image.index;
-    link.href = `/jobs/${model.id}/photos/${index}`;
-    link.title = image.name;
-    caption.replaceChildren(nameOf(baseName(image.name)));
-    showPreview();
-  };
+  close() {
+    this.closing.abort();
+  }
 
-  const showPreview = async () => {
-    const file = session?.files.get(index);
-    const picture = file && (await preview(file, closing.signal));
-    if (!picture || closing.signal.aborted || box.querySelector(".pair-half")) return;
+  #name({ index, name }) {
+    this.index = index;
+    this.link.href = `/jobs/${this.model.id}/photos/${index}`;
+    this.link.title = name;
+    this.caption.replaceChildren(nameOf(baseName(name)));
+    this.#showPreview();
+  }
+
+  #showState(image, live) {
+    const { state } = image;
+    this.element.dataset.state = state;
+    say(this.state, t(`image.${state}`));
+    toggle(this.badge, state === "failed");
+    if (state === "failed") this.badge.replaceChildren(icon(ICONS.warning), explanation(image));
+    if (state === "succeeded") this.#showResult(live);
+  }
+
+  async #showPreview() {
+    const file = this.session?.files.get(this.index);
+    const picture = file && (await preview(file, this.closing.signal));
+    // Meanwhile it may have been turned into depth.
+    if (!picture || this.closing.signal.aborted || this.box.querySelector(".pair-half")) return;
     const canvas = el("canvas", { class: "thumb-preview", width: picture.width, height: picture.height });
     canvas.getContext("2d").drawImage(picture, 0, 0);
-    box.replaceChildren(canvas);
-  };
+    this.box.replaceChildren(canvas);
+  }
 
-  const showSent = () => {
+  #showSent() {
+    const { session, model, index } = this;
     const sending = session !== null && model.job?.state === "uploading" && session.files.has(index);
-    toggle(sent, sending);
-    if (sending) sent.style.setProperty("--share", session.shareOf(index));
-  };
+    toggle(this.sent, sending);
+    if (sending) this.sent.style.setProperty("--share", session.shareOf(index));
+  }
 
-  const showResult = (live) => {
+  #showResult(live) {
+    const { model, index, box } = this;
     if (model.has("thumbnail")) showPair(box, paths.shown(model.id, index, "thumbnail"), { aspect: ASPECT, live });
     else if (model.has("heatmap")) showWhole(box, paths.shown(model.id, index, "heatmap"));
-  };
-
-  update();
-  return { element, update, close: () => closing.abort() };
+  }
 }
 
 function explanation({ error }) {

@@ -2,118 +2,145 @@
 
 import { paths } from "../api.js";
 import { el, icon, say, toggle } from "../dom.js";
-import { percent } from "../format.js";
+import { baseName, percent } from "../format.js";
 import { has, t } from "../i18n/index.js";
 import { ICONS } from "../icons.js";
 import { COLORMAPS, gradientOf } from "../viewer/colormaps.js";
 
 /** What the next photo is shown as: as the last one. */
 const kept = { mode: "compare", colormap: null };
+/** Milliseconds after which a file that was saved may be forgotten. */
+const SAVED = 10_000;
 
-/**
- * Make the panel. `onMode(mode)` hears `compare` or `scene`, `onColormap(name)` the colours. `point(nearness)` marks a
- * nearness in the legend, `offerPicture(canvas)` offers what is shown as a file; null takes either away.
- */
-export function makePhotoPanel({ onMode, onColormap }) {
-  const marker = el("span", { class: "legend-marker", hidden: true });
-  const colours = el("div", { class: "legend-colours" }, marker);
-  const reading = el("p", { class: "legend-reading" }, "\u00a0");
-  const legend = el("div", { class: "legend" }, colours,
-    el("div", { class: "legend-ends" }, el("span", {}, t("photo.far")), el("span", {}, t("photo.nearest"))), reading);
-  const tools = el("div", { class: "panel-tools" });
-  const files = el("ul", { class: "files", role: "list" });
-  const facts = el("dl", { class: "photo-facts" });
-  const warning = el("p", { class: "hint weights", hidden: true });
-  const modes = el("div", { class: "tabs", role: "group", "aria-label": t("photo.view") });
-  const maps = el("div", { class: "swatches small", role: "radiogroup", "aria-label": t("photo.colours") });
-  const element = el("aside", { class: "photo-panel", "aria-label": t("photo.panel"), hidden: true },
-    modes, tools,
-    el("section", {}, el("h2", {}, t("photo.colours")), maps, legend),
-    el("section", {}, el("h2", {}, t("photo.files")), files),
-    el("details", { class: "photo-details" }, el("summary", {}, t("photo.details")), facts),
-    warning);
-  let picture = null;
-  let inverted = false;
-
-  for (const [mode, drawing] of [["compare", ICONS.compare], ["scene", ICONS.cube]]) {
-    modes.append(el("button", {
-      type: "button", class: "tab", "aria-pressed": String(kept.mode === mode), data: { mode },
-      onclick: () => {
-        kept.mode = mode;
-        for (const tab of modes.children) tab.setAttribute("aria-pressed", String(tab.dataset.mode === mode));
-        onMode(mode);
-      },
-    }, icon(drawing), t(`photo.mode_${mode}`)));
-  }
-  for (const name of COLORMAPS) {
-    maps.append(el("label", { class: "swatch" },
-      el("input", { type: "radio", name: "view-colormap", value: name, onchange: () => { kept.colormap = name; paint(name); onColormap(name); } }),
-      el("span", { class: "swatch-colours", "aria-hidden": "true", style: { background: gradientOf(name) } }), t(`colormap.${name}`)));
+/** The panel; `onMode(mode)` hears `compare` or `scene`, `onColormap(name)` the colours. */
+export class PhotoPanel {
+  constructor({ onMode, onColormap }) {
+    this.onMode = onMode;
+    this.onColormap = onColormap;
+    this.job = null;
+    this.picture = null;
+    this.modes = el("div", { class: "tabs", role: "group", "aria-label": t("photo.view") });
+    this.modes.append(this.#makeMode("compare", ICONS.compare), this.#makeMode("scene", ICONS.cube));
+    this.maps = el("div", { class: "swatches small", role: "radiogroup", "aria-label": t("photo.colours") });
+    this.maps.append(...COLORMAPS.map((name) => this.#makeSwatch(name)));
+    this.tools = el("div", { class: "panel-tools", hidden: true });
+    this.files = el("ul", { class: "files", role: "list" });
+    this.facts = el("dl", { class: "photo-facts" });
+    this.weights = el("p", { class: "hint weights", hidden: true });
+    this.element = el("aside", { class: "photo-panel", "aria-label": t("photo.panel"), hidden: true }, this.modes, this.tools,
+      el("section", {}, el("h2", {}, t("photo.colours")), this.maps, this.#makeLegend()),
+      el("section", {}, el("h2", {}, t("photo.files")), this.files),
+      el("details", { class: "photo-details" }, el("summary", {}, t("photo.details")), this.facts), this.weights);
   }
 
-  function paint(name) {
-    colours.style.setProperty("background", gradientOf(name, "to right", inverted));
+  get mode() {
+    return kept.mode;
   }
 
-  function showFiles(job, index, image) {
-    const entries = Object.keys(image.outputs).map((output) => el("li", {},
-      el("a", { class: "file", href: paths.output(job.id, index, output), download: true }, icon(ICONS.download),
-        el("span", {}, t(has(`output.${output}`) ? `output.${output}` : "output.other", { name: output }), el("small", { class: "hint" }, t(has(`output.${output}_kind`) ? `output.${output}_kind` : "output.other_kind"))))));
-    const view = el("li", { class: "file-view" }, el("button", { type: "button", class: "file", onclick: () => save(image.name) }, icon(ICONS.download),
-      el("span", {}, t("photo.save_view"), el("small", { class: "hint" }, t("photo.save_view_hint")))));
-    files.replaceChildren(...entries, view);
+  /** The colours chosen by hand, else those the job was made with. */
+  get colormap() {
+    return kept.colormap ?? this.job.options.colormap;
   }
 
-  async function save(name) {
-    if (!picture) return;
-    const blob = await new Promise((resolve) => picture.toBlob(resolve, "image/png"));
+  show({ job, index, image, sidecar }) {
+    this.job = job;
+    const choice = this.maps.querySelector(`input[value="${this.colormap}"]`);
+    if (choice) choice.checked = true;
+    this.#paint();
+    this.#showFiles(index, image);
+    this.#showFacts(sidecar);
+    this.#showWeights(sidecar.weights.name);
+    this.point(null);
+    toggle(this.element, true);
+  }
+
+  showTools(elements) {
+    this.tools.replaceChildren(...elements);
+    toggle(this.tools, elements.length > 0);
+  }
+
+  /** Mark a nearness in the legend, 0 to 1; null takes the mark away. */
+  point(nearness) {
+    toggle(this.marker, nearness !== null);
+    if (nearness === null) return say(this.reading, t("photo.relative"));
+    say(this.reading, t("photo.near_long", { share: percent(Math.round(100 * nearness) / 100) }));
+    this.marker.style.setProperty("left", `${100 * nearness}%`);
+  }
+
+  /** Offer what a canvas shows as a file; null takes the offer back. */
+  offerPicture(canvas) {
+    this.picture = canvas;
+    toggle(this.view, canvas !== null);
+  }
+
+  #makeMode(mode, drawing) {
+    const choose = () => {
+      kept.mode = mode;
+      for (const tab of this.modes.children) tab.setAttribute("aria-pressed", String(tab.dataset.mode === mode));
+      this.onMode(mode);
+    };
+    const pressed = String(kept.mode === mode);
+    return el("button", { type: "button", class: "tab", "aria-pressed": pressed, data: { mode }, onclick: choose }, icon(drawing), t(`photo.mode_${mode}`));
+  }
+
+  #makeSwatch(name) {
+    const choose = () => {
+      kept.colormap = name;
+      this.#paint();
+      this.onColormap(name);
+    };
+    return el("label", { class: "swatch" },
+      el("input", { type: "radio", name: "view-colormap", value: name, onchange: choose }),
+      el("span", { class: "swatch-colours", "aria-hidden": "true", style: { background: gradientOf(name) } }), t(`colormap.${name}`));
+  }
+
+  #makeLegend() {
+    this.marker = el("span", { class: "legend-marker", hidden: true });
+    this.colours = el("div", { class: "legend-colours" }, this.marker);
+    this.reading = el("p", { class: "legend-reading" });
+    const ends = el("div", { class: "legend-ends" }, el("span", {}, t("photo.far")), el("span", {}, t("photo.nearest")));
+    return el("div", { class: "legend" }, this.colours, ends, this.reading);
+  }
+
+  #paint() {
+    this.colours.style.setProperty("background", gradientOf(this.colormap, "to right", this.job.options.invert));
+  }
+
+  #showFiles(index, image) {
+    const links = Object.keys(image.outputs).map((output) => {
+      const [name, kind] = [`output.${output}`, `output.${output}_kind`];
+      const texts = [t(has(name) ? name : "output.other", { name: output }), t(has(kind) ? kind : "output.other_kind")];
+      return el("li", {}, el("a", { class: "file", href: paths.output(this.job.id, index, output), download: true }, ...fileTexts(...texts)));
+    });
+    this.view = el("li", {}, el("button", { type: "button", class: "file", onclick: () => this.#save(image.name) },
+      ...fileTexts(t("photo.save_view"), t("photo.save_view_hint"))));
+    this.files.replaceChildren(...links, this.view);
+  }
+
+  async #save(name) {
+    const blob = await new Promise((resolve) => this.picture.toBlob(resolve, "image/png"));
     const url = URL.createObjectURL(blob);
-    const stem = name.slice(name.lastIndexOf("/") + 1).replace(/\.[^.]*$/, "");
-    el("a", { href: url, download: `${stem}.depth-view.png` }).click();
-    setTimeout(() => URL.revokeObjectURL(url), 10_000);
+    el("a", { href: url, download: `${baseName(name).replace(/\.[^.]*$/, "")}.depth-view.png` }).click();
+    setTimeout(() => URL.revokeObjectURL(url), SAVED);
   }
 
-  function showFacts({ original_size: from, output_size: to, model, weights, engine, precision, source }) {
-    const size = ({ width, height }) => t("photo.size", { width, height });
-    const rows = [
-      ["fact.photo", size(from)], ["fact.depth", size(to)], ["fact.format", source.format.toUpperCase()],
-      ["fact.network", model], ["fact.weights", weights.name], ["fact.engine", `${engine}, ${precision}`],
-    ];
-    facts.replaceChildren(...rows.flatMap(([key, value]) => [el("dt", {}, t(key)), el("dd", {}, el("bdi", {}, value))]));
-    const known = has(`weights.${weights.name}`);
-    toggle(warning, known);
-    if (known) say(warning, t(`weights.${weights.name}`));
+  #showFacts({ original_size: photo, output_size: depth, model, weights, engine, precision, source }) {
+    const rows = {
+      photo: t("photo.size", photo), depth: t("photo.size", depth), format: source.format.toUpperCase(),
+      network: model, weights: weights.name, engine: `${engine}, ${precision}`,
+    };
+    const cells = ([key, value]) => [el("dt", {}, t(`fact.${key}`)), el("dd", {}, el("bdi", {}, value))];
+    this.facts.replaceChildren(...Object.entries(rows).flatMap(cells));
   }
 
-  function point(nearness) {
-    toggle(marker, nearness !== null);
-    say(reading, nearness === null ? t("photo.relative") : t("photo.near_long", { share: percent(Math.round(100 * nearness) / 100) }));
-    if (nearness !== null) marker.style.setProperty("left", `${100 * nearness}%`);
+  /** Say what a person should know of the weights; of the official ones, nothing. */
+  #showWeights(name) {
+    const known = has(`weights.${name}`);
+    toggle(this.weights, known);
+    if (known) say(this.weights, t(`weights.${name}`));
   }
+}
 
-  return {
-    element,
-    point,
-    get mode() { return kept.mode; },
-    get colormap() { return kept.colormap; },
-    show: ({ job, index, image, sidecar, colormap }) => {
-      inverted = job.options.invert;
-      const choice = maps.querySelector(`input[value="${colormap}"]`);
-      if (choice) choice.checked = true;
-      paint(colormap);
-      showFiles(job, index, image);
-      showFacts(sidecar);
-      point(null);
-      toggle(element, true);
-    },
-    hide: () => toggle(element, false),
-    showTools: (elements) => {
-      tools.replaceChildren(...elements);
-      toggle(tools, elements.length > 0);
-    },
-    offerPicture: (canvas) => {
-      picture = canvas;
-      toggle(files.querySelector(".file-view"), canvas !== null);
-    },
-  };
+function fileTexts(name, kind) {
+  return [icon(ICONS.download), el("span", {}, name, el("small", { class: "hint" }, kind))];
 }

@@ -28,9 +28,9 @@ export class VirtualGrid {
     this.resizing.observe(this.element);
   }
 
-  /** Show so many cells; `anew` makes them all again, for they stand for something else now. */
-  show(count, { anew = false } = {}) {
-    if (anew) for (const index of [...this.cells.keys()]) this.#drop(index);
+  /** Show so many cells, all of them made anew: they stand for something else now. */
+  show(count) {
+    for (const index of [...this.cells.keys()]) this.#drop(index);
     this.count = count;
     this.current = Math.min(this.current, Math.max(0, count - 1));
     this.#layout();

@@ -10,69 +10,89 @@ const LEAP = 10;
 const REACH = 36;
 
 /**
- * Make a slider of two elements of the same size, `before` on the left. `onPoint(u, v)` gets the place under
- * the pointer, 0 to 1 each, or null once it has left. Returns `{element, moveTo}`; `moveTo` takes per cent.
+ * A slider of two elements of the same size, `before` on the left. `onPoint({u, v, x, y})` gets the place under the
+ * pointer, 0 to 1 and in pixels of the window, or null once it has left; `onMove` the line's place, in per cent.
  */
-export function makeSlider(before, after, { onPoint = () => {}, onMove = () => {}, start = 50 } = {}) {
-  const handle = el("div", {
-    class: "slider-handle", role: "slider", tabindex: "0", "aria-label": t("photo.slider"),
-    "aria-valuemin": "0", "aria-valuemax": "100", "aria-orientation": "horizontal",
-  }, el("span", { class: "slider-grip", "aria-hidden": "true" }));
-  after.classList.add("slider-after");
-  const element = el("div", { class: "slider" }, before, after, handle);
-  let position = start;
+export class Slider {
+  constructor(before, after, { onPoint = () => {}, onMove = () => {}, start = 50 } = {}) {
+    this.after = after;
+    this.onPoint = onPoint;
+    this.onMove = onMove;
+    this.handle = el("div", {
+      class: "slider-handle", role: "slider", tabindex: "0", "aria-label": t("photo.slider"),
+      "aria-valuemin": "0", "aria-valuemax": "100", "aria-orientation": "horizontal",
+      onkeydown: (event) => this.#press(event),
+    }, el("span", { class: "slider-grip", "aria-hidden": "true" }));
+    after.classList.add("slider-after");
+    this.element = el("div", { class: "slider" }, before, after, this.handle);
+    this.#listen();
+    this.moveTo(start);
+  }
 
-  const moveTo = (value) => {
-    position = Math.min(100, Math.max(0, value));
-    after.style.setProperty("clip-path", `inset(0 0 0 ${position}%)`);
-    handle.style.setProperty("left", `${position}%`);
-    handle.setAttribute("aria-valuenow", String(Math.round(position)));
-    handle.setAttribute("aria-valuetext", t("photo.slider_value", { photo: Math.round(position), depth: Math.round(100 - position) }));
-    onMove(position);
-  };
-  const placeOf = (event) => {
-    const box = element.getBoundingClientRect();
-    return [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
-  };
-  const isInReach = (event) => {
-    if (event.pointerType !== "touch") return event.button === 0;
-    const line = handle.getBoundingClientRect();
-    return Math.abs(event.clientX - (line.left + line.right) / 2) < REACH;
-  };
+  /** Move the line; 0 shows all of the depth, 100 all of the photo. */
+  moveTo(place) {
+    this.place = Math.min(100, Math.max(0, place));
+    const photo = Math.round(this.place);
+    this.after.style.setProperty("clip-path", `inset(0 0 0 ${this.place}%)`);
+    this.handle.style.setProperty("left", `${this.place}%`);
+    this.handle.setAttribute("aria-valuenow", String(photo));
+    this.handle.setAttribute("aria-valuetext", t("photo.slider_value", { photo, depth: 100 - photo }));
+    this.onMove(this.place);
+  }
 
-  element.addEventListener("pointerdown", (event) => {
-    if (!isInReach(event)) return;
+  #listen() {
+    const { element } = this;
+    element.addEventListener("pointerdown", (event) => this.#take(event));
+    element.addEventListener("pointermove", (event) => this.#follow(event));
+    for (const kind of ["pointerup", "pointercancel"]) element.addEventListener(kind, () => delete element.dataset.dragging);
+    element.addEventListener("pointerleave", () => this.onPoint(null));
+  }
+
+  #take(event) {
+    if (!this.#isInReach(event)) return;
     event.preventDefault();
-    element.setPointerCapture(event.pointerId);
-    element.dataset.dragging = "";
-    handle.focus({ preventScroll: true });
-    moveTo(100 * placeOf(event)[0]);
-  });
-  element.addEventListener("pointermove", (event) => {
-    const [u, v] = placeOf(event);
-    if ("dragging" in element.dataset) moveTo(100 * u);
-    onPoint(u >= 0 && u <= 1 && v >= 0 && v <= 1 ? { u, v, x: event.clientX, y: event.clientY } : null);
-  });
-  for (const kind of ["pointerup", "pointercancel"]) element.addEventListener(kind, () => delete element.dataset.dragging);
-  element.addEventListener("pointerleave", () => onPoint(null));
-  handle.addEventListener("keydown", (event) => {
-    const target = targetOf(event, position);
+    this.element.setPointerCapture(event.pointerId);
+    this.element.dataset.dragging = "";
+    // Whoever points sees where the line is; the ring is for those who type.
+    this.handle.dataset.pointed = "";
+    this.handle.focus({ preventScroll: true });
+    this.moveTo(100 * this.#placeOf(event).u);
+  }
+
+  #follow(event) {
+    const at = this.#placeOf(event);
+    if ("dragging" in this.element.dataset) this.moveTo(100 * at.u);
+    const within = at.u >= 0 && at.u <= 1 && at.v >= 0 && at.v <= 1;
+    this.onPoint(within ? at : null);
+  }
+
+  #placeOf({ clientX: x, clientY: y }) {
+    const box = this.element.getBoundingClientRect();
+    return { u: (x - box.left) / box.width, v: (y - box.top) / box.height, x, y };
+  }
+
+  #isInReach(event) {
+    if (event.pointerType !== "touch") return event.button === 0;
+    const line = this.handle.getBoundingClientRect();
+    return Math.abs(event.clientX - (line.left + line.right) / 2) < REACH;
+  }
+
+  #press(event) {
+    delete this.handle.dataset.pointed;
+    const target = targetOf(event, this.place);
     if (target === null) return;
     event.preventDefault();
-    event.stopPropagation();
-    moveTo(target);
-  });
-  moveTo(position);
-  return { element, moveTo };
+    this.moveTo(target);
+  }
 }
 
 /** Where a key takes the line (WAI-ARIA, slider pattern). */
-function targetOf({ key, shiftKey }, position) {
+function targetOf({ key, shiftKey }, place) {
   const step = shiftKey ? LEAP : STEP;
-  if (key === "ArrowRight" || key === "ArrowUp") return position + step;
-  if (key === "ArrowLeft" || key === "ArrowDown") return position - step;
-  if (key === "PageUp") return position + LEAP;
-  if (key === "PageDown") return position - LEAP;
+  if (key === "ArrowRight" || key === "ArrowUp") return place + step;
+  if (key === "ArrowLeft" || key === "ArrowDown") return place - step;
+  if (key === "PageUp") return place + LEAP;
+  if (key === "PageDown") return place - LEAP;
   if (key === "Home") return 0;
   return key === "End" ? 100 : null;
 }

@@ -4,43 +4,61 @@ import { el } from "../dom.js";
 import { percent } from "../format.js";
 import { t } from "../i18n/index.js";
 import { drawHeatmap } from "./heatmap.js";
-import { makeSlider } from "./slider.js";
+import { Slider } from "./slider.js";
 
 /** Where the line was last; the next photo begins there. */
-let position = 50;
+let place = 50;
 
 /**
- * Make the stage of a photo and its depth. `onNearness(share)` gets the nearness under the pointer, 0 to 1, or null.
- * `colour(name)` changes the colours.
+ * The stage of a photo and its depth. `onNearness(share)` gets the nearness under the pointer, 0 to 1, or null;
+ * `onPicture(canvas)` the heatmap as it is shown.
  */
-export function makeCompareStage({ photo, depth, job, name, colormap, onNearness, onPicture }) {
-  const heatmap = el("canvas", { class: "stage-layer stage-depth", role: "img", "aria-label": t("photo.depth_of", { name }) });
-  const before = photo ? pictureOf(photo, name) : el("div", { class: "stage-layer stage-blank" }, el("p", {}, t("photo.not_displayable")));
-  const chip = el("div", { class: "nearness", hidden: true, "aria-hidden": "true" });
-  const point = (at) => {
-    const nearness = at && depth.at(at.u, at.v);
-    chip.hidden = at === null;
-    onNearness(nearness);
+export class CompareStage {
+  constructor({ photo, depth, job, name, colormap, onNearness, onPicture }) {
+    Object.assign(this, { depth, job, onNearness, onPicture });
+    this.tools = [];
+    this.heatmap = el("canvas", { class: "stage-layer stage-depth", role: "img", "aria-label": t("photo.depth_of", { name }) });
+    this.chip = el("div", { class: "nearness", hidden: true, "aria-hidden": "true" });
+    this.slider = new Slider(photo ? pictureOf(photo, name) : blank(), this.heatmap, {
+      start: place, onPoint: (at) => this.#point(at), onMove: (moved) => { place = moved; },
+    });
+    this.element = this.slider.element;
+    this.element.style.setProperty("--ratio", String(depth.width / depth.height));
+    this.element.append(this.chip);
+    this.colour(colormap);
+  }
+
+  /** Show the depth in other colours. */
+  colour(colormap) {
+    drawHeatmap(this.heatmap, this.depth, colormap, this.job.options.invert);
+    this.onPicture(this.heatmap);
+  }
+
+  close() {
+    this.onNearness(null);
+  }
+
+  #point(at) {
+    const nearness = at && this.depth.at(at.u, at.v);
+    this.chip.hidden = at === null;
+    this.onNearness(nearness);
     if (at === null) return;
-    chip.textContent = t("photo.near", { share: percent(Math.round(100 * nearness) / 100) });
-    const box = slider.element.getBoundingClientRect();
-    chip.style.setProperty("left", `${at.x - box.left}px`);
-    chip.style.setProperty("top", `${at.y - box.top}px`);
-    chip.toggleAttribute("data-left", at.u > 0.75);
-  };
-  const slider = makeSlider(before, heatmap, { start: position, onPoint: point, onMove: (value) => { position = value; } });
-  slider.element.style.setProperty("--ratio", String(depth.width / depth.height));
-  slider.element.append(chip);
-  const colour = (map) => {
-    drawHeatmap(heatmap, depth, map, job.options.invert);
-    onPicture(heatmap);
-  };
-  colour(colormap);
-  return { element: slider.element, colour, close: () => onNearness(null) };
+    const box = this.element.getBoundingClientRect();
+    this.chip.textContent = t("photo.near", { share: percent(Math.round(100 * nearness) / 100) });
+    this.chip.style.setProperty("left", `${at.x - box.left}px`);
+    this.chip.style.setProperty("top", `${at.y - box.top}px`);
+    this.chip.toggleAttribute("data-left", at.u > 0.75);
+  }
 }
 
 function pictureOf(photo, name) {
-  const canvas = el("canvas", { class: "stage-layer", width: photo.width, height: photo.height, role: "img", "aria-label": t("photo.photo_of", { name }) });
+  const canvas = el("canvas", {
+    class: "stage-layer", width: photo.width, height: photo.height, role: "img", "aria-label": t("photo.photo_of", { name }),
+  });
   canvas.getContext("2d").drawImage(photo, 0, 0);
   return canvas;
+}
+
+function blank() {
+  return el("div", { class: "stage-layer stage-blank" }, el("p", {}, t("photo.not_displayable")));
 }

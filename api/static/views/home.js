@@ -15,66 +15,71 @@ const SAMPLES = ["astronaut", "coffee", "cat", "rocket", "photographer"];
 /** Show the start in `main`; returns the function that ends it. */
 export function open(main, _, { go, title }) {
   title("");
-  const leaving = new AbortController();
-  let busy = false;
-  const dropzone = makeDropzone({ title: t("home.drop"), hint: t("home.drop_hint"), onHarvest: take });
-  const hero = makeHero();
-  const samples = makeSamples(() => tryOut());
-  main.append(el("div", { class: "home" },
-    el("div", { class: "home-intro" },
-      el("h1", { tabindex: "-1" }, t("home.title")),
-      el("p", { class: "lead" }, t("home.lead"))),
-    el("div", { class: "home-hand" }, dropzone.element, optionsPanel()),
-    el("div", { class: "home-show" }, hero.element, samples)));
+  const view = new HomeView(go);
+  main.append(view.element);
+  return () => view.close();
+}
 
-  async function take(harvest) {
-    if (busy) return;
-    const { photos, archives } = harvest;
-    if (photos.length + archives.length === 0) return dropzone.say(t("home.nothing"));
-    busy = true;
+class HomeView {
+  constructor(go) {
+    this.go = go;
+    this.busy = false;
+    this.leaving = new AbortController();
+    this.dropzone = makeDropzone({ title: t("home.drop"), hint: t("home.drop_hint"), onHarvest: (found) => this.#take(found) });
+    this.hero = makeHero();
+    this.element = el("div", { class: "home" },
+      el("div", { class: "home-intro" },
+        el("h1", { tabindex: "-1" }, t("home.title")), el("p", { class: "lead" }, t("home.lead"))),
+      el("div", { class: "home-hand" }, this.dropzone.element, optionsPanel()),
+      el("div", { class: "home-show" }, this.hero.element, makeSamples(() => this.#tryOut())));
+  }
+
+  close() {
+    this.leaving.abort();
+    this.dropzone.close();
+    this.hero.close();
+  }
+
+  /** Make a job of what was found, and go to it. */
+  async #take(harvest) {
+    if (this.busy) return;
+    if (harvest.photos.length + harvest.archives.length === 0) return this.dropzone.say(t("home.nothing"));
+    this.busy = true;
+    this.dropzone.busy(0);
     try {
-      dropzone.busy(0);
-      const job = archives.length > 0 ? await sendArchives(harvest) : await announce(photos);
-      go(`/jobs/${job.id}`);
+      const job = harvest.archives.length > 0 ? await this.#sendArchives(harvest) : await this.#announce(harvest.photos);
+      this.go(`/jobs/${job.id}`);
     } catch (error) {
-      if (!leaving.signal.aborted) dropzone.say(textOf(error));
+      if (!this.leaving.signal.aborted) this.dropzone.say(textOf(error));
     } finally {
-      busy = false;
-      dropzone.busy(null);
+      this.busy = false;
+      this.dropzone.busy(null);
     }
   }
 
-  function announce(photos) {
-    dropzone.say(t("home.announcing", { count: photos.length }));
+  #announce(photos) {
+    this.dropzone.say(t("home.announcing", { count: photos.length }));
     return submitPhotos(photos, chosenOptions());
   }
 
-  function sendArchives(harvest) {
+  #sendArchives(harvest) {
     const onShare = (share) => {
-      dropzone.busy(share);
-      dropzone.say(share < 1 ? t("home.sending_share", { share: percent(Math.floor(100 * share) / 100) }) : t("home.unpacking"));
+      this.dropzone.busy(share);
+      this.dropzone.say(share < 1 ? t("home.sending_share", { share: percent(Math.floor(100 * share) / 100) }) : t("home.unpacking"));
     };
     onShare(0);
-    return submitArchives(harvest, chosenOptions(), onShare, leaving.signal);
+    return submitArchives(harvest, chosenOptions(), onShare, this.leaving.signal);
   }
 
-  async function tryOut() {
-    if (busy) return;
+  async #tryOut() {
     try {
       const harvest = new Harvest();
-      const files = await Promise.all(SAMPLES.map(fetchSample));
-      for (const file of files) harvest.add(file, `${t("samples.folder")}/${file.name}`);
-      await take(harvest);
-    } catch (error) {
-      dropzone.say(textOf(error));
+      for (const file of await Promise.all(SAMPLES.map(fetchSample))) harvest.add(file, `${t("samples.folder")}/${file.name}`);
+      await this.#take(harvest);
+    } catch {
+      this.dropzone.say(t("problem.offline"));
     }
   }
-
-  return () => {
-    leaving.abort();
-    dropzone.close();
-    hero.close();
-  };
 }
 
 function makeSamples(onTry) {

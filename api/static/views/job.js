@@ -5,153 +5,191 @@ import { moment, percent } from "../format.js";
 import { t } from "../i18n/index.js";
 import { ICONS } from "../icons.js";
 import { jobModel } from "../model/job_model.js";
+import { nameOfJob } from "../model/names.js";
 import { ENDS, toneOf } from "../model/states.js";
 import { reasonOf, textOf } from "../ui/errors.js";
+import { JobFilter } from "../ui/job_filter.js";
 import { summaryOf } from "../ui/options.js";
-import { ASPECT, makePhotoCell } from "../ui/photo_cell.js";
-import { makeProgress } from "../ui/progress.js";
+import { ASPECT, PhotoCell } from "../ui/photo_cell.js";
+import { Progress } from "../ui/progress.js";
 import { makeToolbar } from "../ui/toolbar.js";
 import { makeUploadPanel } from "../ui/upload_panel.js";
 import { VirtualGrid } from "../ui/virtual_grid.js";
 import { sessionOf } from "../uploads/session.js";
-import { nameOfJob } from "../model/names.js";
 
 const CELL = { ratio: 1 / ASPECT, extra: 30, gap: 12 };
 /** Least width of a cell, in pixels: a few photos are shown larger than many. */
 const [FEW, LARGE, SMALL] = [30, 220, 168];
 
 /** Show a job in `main`; returns the function that ends it. */
-export function open(main, { id }, { go, title, scrolled, redraw }) {
-  const model = jobModel(id);
-  const session = sessionOf(id);
-  const heading = el("h1", { tabindex: "-1", class: "job-title skeleton" }, "\u00a0");
-  const pill = el("span", { class: "pill", hidden: true });
-  const about = el("p", { class: "hint job-about" }, "\u00a0");
-  const alert = el("p", { class: "problem", role: "alert", hidden: true });
-  const failure = el("p", { class: "problem", hidden: true });
-  const progress = makeProgress();
-  const toolbar = makeToolbar(id, act);
-  const uploads = makeUploadPanel(model, session, redraw);
-  const filter = makeFilter(showFilter);
-  const empty = el("p", { class: "hint empty", hidden: true });
-  const grid = new VirtualGrid({
-    label: t("job.photos"), hint: "grid-hint", ...CELL, minWidth: (count) => (count <= FEW ? LARGE : SMALL), make: makeCell, onRange: want,
-  });
-  const body = el("div", { class: "job-body", hidden: true },
-    el("div", { class: "card job-card" }, progress.element, toolbar.element), uploads.element,
-    filter.element, el("p", { id: "grid-hint", class: "visually-hidden" }, t("job.grid_hint")), grid.element, empty);
-  main.append(el("div", { class: "job" },
-    el("header", { class: "job-head" }, el("div", { class: "job-line" }, heading, pill), about), alert, failure, body));
+export function open(main, { id }, page) {
+  const view = new JobView(id, page);
+  main.append(view.element);
+  view.begin();
+  return () => view.close();
+}
 
-  let failedOnly = new URLSearchParams(location.search).get("show") === "failed";
-  let shownCount = -1;
+class JobView {
+  constructor(id, page) {
+    this.id = id;
+    this.page = page;
+    this.model = jobModel(id);
+    this.session = sessionOf(id);
+    this.failedOnly = new URLSearchParams(location.search).get("show") === "failed";
+    this.cells = null;
+    this.leaving = new AbortController();
+    this.#makeHead();
+    this.#makeBody();
+    this.element = el("div", { class: "job" },
+      el("header", { class: "job-head" }, el("div", { class: "job-line" }, this.heading, this.pill), this.about),
+      this.alert, this.failure, this.body);
+  }
 
-  async function act(what) {
+  begin() {
+    this.#listen();
+    this.unwatch = this.model.watch();
+    if (this.model.job) this.#show();
+  }
+
+  close() {
+    this.leaving.abort();
+    this.unwatch();
+    this.uploads.close();
+    this.grid.close();
+  }
+
+  #makeHead() {
+    this.heading = el("h1", { tabindex: "-1", class: "job-title skeleton" }, "\u00a0");
+    this.pill = el("span", { class: "pill", hidden: true });
+    this.about = el("p", { class: "hint job-about" }, "\u00a0");
+    this.alert = el("p", { class: "problem", role: "alert", hidden: true });
+    this.failure = el("p", { class: "problem", hidden: true });
+  }
+
+  #makeBody() {
+    this.progress = new Progress();
+    this.toolbar = makeToolbar(this.id, (what) => this.#act(what));
+    this.uploads = makeUploadPanel(this.model, this.session, this.page.redraw);
+    this.filter = new JobFilter((only) => this.#choose(only));
+    this.empty = el("p", { class: "hint empty", hidden: true });
+    this.grid = new VirtualGrid({
+      label: t("job.photos"), hint: "grid-hint", ...CELL,
+      minWidth: (count) => (count <= FEW ? LARGE : SMALL),
+      make: (index) => this.#makeCell(index),
+      onRange: (first, last) => this.#want(first, last),
+    });
+    this.body = el("div", { class: "job-body", hidden: true },
+      el("div", { class: "card job-card" }, this.progress.element, this.toolbar.element),
+      this.uploads.element, this.filter.element,
+      el("p", { id: "grid-hint", class: "visually-hidden" }, t("job.grid_hint")), this.grid.element, this.empty);
+  }
+
+  #listen() {
+    const { model, session, leaving: { signal } } = this;
+    model.addEventListener("job", () => this.#show(), { signal });
+    model.addEventListener("images", () => this.grid.update(), { signal });
+    model.addEventListener("error", () => this.#showProblem(model.error), { signal });
+    session?.addEventListener("progress", onceAFrame(() => this.#showSending()), { signal });
+    session?.addEventListener("change", () => this.#showSent(), { signal });
+  }
+
+  async #act(what) {
     try {
-      if (what === "delete" || what === "cancel") session?.drop();
-      if (what !== "delete") return await model.control(what);
-      await model.remove();
-      go("/jobs");
+      if (what === "delete" || what === "cancel") this.session?.drop();
+      if (what !== "delete") return await this.model.control(what);
+      await this.model.remove();
+      this.page.go("/jobs");
     } catch (error) {
-      showProblem(error);
+      this.#showProblem(error);
     }
   }
 
-  function makeCell(index) {
-    const find = () => (failedOnly ? model.failures[index] : model.image(index));
-    return makePhotoCell({ model, find, session, onOpen: (event) => openPhoto(event, find()) });
+  // --- the job ---
+
+  #show() {
+    const { job } = this.model;
+    // Whoever ended it elsewhere wants no more photos sent.
+    if (this.session?.state === "sending" && (job.state === "canceling" || ENDS.has(job.state))) this.session.drop();
+    this.#showHead(job);
+    toggle(this.body, true);
+    for (const part of [this.toolbar, this.uploads]) part.show(job);
+    this.progress.show(job, this.session);
+    this.filter.show(job, this.failedOnly);
+    this.#showCount();
   }
 
-  function openPhoto(event, image) {
-    if (!image || event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0) return;
-    event.preventDefault();
-    go(`/jobs/${id}/photos/${image.index}`);
+  #showHead(job) {
+    const { name, dated } = nameOfJob(job);
+    this.heading.classList.remove("skeleton");
+    this.heading.replaceChildren(dated ? name : el("bdi", {}, name));
+    this.page.title(ENDS.has(job.state) ? name : `${percent(Math.floor(100 * job.progress) / 100)} · ${name}`);
+    this.pill.dataset.tone = toneOf(job.state);
+    say(this.pill, t(`state.${job.state}`));
+    toggle(this.pill, true);
+    say(this.about, [dated ? null : moment(job.created_at), summaryOf(job.options)].filter(Boolean).join(" · "));
+    toggle(this.failure, job.error !== null);
+    if (job.error) this.failure.replaceChildren(icon(ICONS.warning), reasonOf(job.error));
   }
 
-  function want(first, last) {
-    if (!failedOnly) model.want(first, last);
+  #showProblem(error) {
+    toggle(this.alert, error !== null);
+    if (error === null) return;
+    this.alert.replaceChildren(icon(ICONS.warning), textOf(error));
+    if (this.model.job) return;
+    this.heading.classList.remove("skeleton");
+    say(this.heading, t("job.not_shown"));
+    say(this.about, "");
+  }
+
+  #showSending() {
+    if (!this.model.job || this.leaving.signal.aborted) return;
+    this.progress.show(this.model.job, this.session);
+    this.grid.update();
+  }
+
+  #showSent() {
+    if (this.session.state === "done") this.model.live?.refresh();
+    if (this.model.job) this.#show();
+  }
+
+  // --- its photos ---
+
+  #choose(only) {
+    if (only === this.failedOnly) return;
+    this.failedOnly = only;
+    history.replaceState(history.state, "", only ? "?show=failed" : location.pathname);
+    this.filter.show(this.model.job, only);
+    this.#showCount();
+  }
+
+  #showCount() {
+    const { counts } = this.model.job;
+    const count = this.failedOnly ? counts.failed : counts.total;
+    toggle(this.empty, count === 0);
+    say(this.empty, t(this.failedOnly ? "job.none_failed" : "job.no_photos"));
+    const [before, cells] = [this.cells, `${this.failedOnly} ${count}`];
+    this.cells = cells;
+    if (cells === before) return this.grid.update();
+    this.grid.show(count);
+    // Only now is the page as long as it was when it was left.
+    if (before === null) this.page.scrolled();
+  }
+
+  #makeCell(index) {
+    const { model, session } = this;
+    const find = () => (this.failedOnly ? model.failures[index] : model.image(index));
+    return new PhotoCell({ model, find, session });
+  }
+
+  #want(first, last) {
+    const { model } = this;
+    if (!this.failedOnly) model.want(first, last);
     else if (last >= model.failures.length && model.failures.length < model.job.counts.failed) model.moreFailures();
   }
-
-  function showJob() {
-    const { job } = model;
-    // Whoever ended it elsewhere wants no more photos sent.
-    if (session?.state === "sending" && (job.state === "canceling" || ENDS.has(job.state))) session.drop();
-    const { name, dated } = nameOfJob(job);
-    heading.classList.remove("skeleton");
-    heading.replaceChildren(dated ? name : el("bdi", {}, name));
-    title(ENDS.has(job.state) ? name : `${percent(Math.floor(100 * job.progress) / 100)} · ${name}`);
-    pill.dataset.tone = toneOf(job.state);
-    say(pill, t(`state.${job.state}`));
-    toggle(pill, true);
-    say(about, [dated ? null : moment(job.created_at), summaryOf(job.options)].filter(Boolean).join(" · "));
-    toggle(failure, job.error !== null);
-    if (job.error) failure.replaceChildren(icon(ICONS.warning), reasonOf(job.error));
-    toggle(body, true);
-    progress.show(job, session);
-    toolbar.show(job);
-    uploads.show(job);
-    filter.show(job, failedOnly);
-    showCount();
-  }
-
-  function showCount() {
-    const { counts } = model.job;
-    const count = failedOnly ? counts.failed : counts.total;
-    toggle(empty, count === 0);
-    say(empty, t(failedOnly ? "job.none_failed" : "job.no_photos"));
-    if (count === shownCount) return grid.update();
-    const first = shownCount < 0;
-    shownCount = count;
-    grid.show(count, { anew: failedOnly });
-    if (first) scrolled();
-  }
-
-  function showFilter(only) {
-    if (only === failedOnly) return;
-    failedOnly = only;
-    shownCount = -1;
-    history.replaceState(history.state, "", only ? "?show=failed" : location.pathname);
-    filter.show(model.job, failedOnly);
-    shownCount = failedOnly ? model.job.counts.failed : model.job.counts.total;
-    toggle(empty, shownCount === 0);
-    say(empty, t(failedOnly ? "job.none_failed" : "job.no_photos"));
-    grid.show(shownCount, { anew: true });
-  }
-
-  function showProblem(error) {
-    toggle(alert, error !== null);
-    if (error === null) return;
-    if (!model.job) {
-      heading.classList.remove("skeleton");
-      say(heading, t("job.not_shown"));
-      say(about, "");
-    }
-    alert.replaceChildren(icon(ICONS.warning), textOf(error));
-  }
-
-  const listening = new AbortController();
-  const listen = (target, kind, listener) => target?.addEventListener(kind, listener, { signal: listening.signal });
-  listen(model, "job", showJob);
-  listen(model, "images", () => grid.update());
-  listen(model, "error", () => showProblem(model.error));
-  listen(session, "progress", throttle(() => model.job && (progress.show(model.job, session), grid.update())));
-  listen(session, "change", () => {
-    if (session.state === "done") model.live?.refresh();
-    if (model.job) showJob();
-  });
-  const unwatch = model.watch();
-  if (model.job) showJob();
-  return () => {
-    listening.abort();
-    unwatch();
-    uploads.close();
-    grid.close();
-  };
 }
 
 /** Let at most one call through for every frame that is painted. */
-function throttle(call) {
+function onceAFrame(call) {
   let waiting = false;
   return () => {
     if (waiting) return;
@@ -160,24 +198,5 @@ function throttle(call) {
       waiting = false;
       call();
     });
-  };
-}
-
-function makeFilter(onChange) {
-  const button = (only, label) => el("button", { type: "button", class: "tab", "aria-pressed": "false", onclick: () => onChange(only) }, label);
-  const count = { all: el("span", { class: "count" }), failed: el("span", { class: "count" }) };
-  const all = button(false, t("job.all"));
-  const failed = button(true, t("job.failed"));
-  all.append(count.all);
-  failed.append(count.failed);
-  return {
-    element: el("div", { class: "tabs", role: "group", "aria-label": t("job.filter") }, all, failed),
-    show: ({ counts }, only) => {
-      all.setAttribute("aria-pressed", String(!only));
-      failed.setAttribute("aria-pressed", String(only));
-      say(count.all, t("count", { count: counts.total }));
-      say(count.failed, t("count", { count: counts.failed }));
-      failed.toggleAttribute("data-alert", counts.failed > 0);
-    },
   };
 }

@@ -6,134 +6,171 @@ import { t } from "../i18n/index.js";
 import { ICONS } from "../icons.js";
 import { jobModel } from "../model/job_model.js";
 import { isSettled } from "../model/states.js";
-import { textOf, reasonOf } from "../ui/errors.js";
-import { makePhotoPanel } from "../ui/photo_panel.js";
+import { reasonOf, textOf } from "../ui/errors.js";
+import { PhotoPanel } from "../ui/photo_panel.js";
 import { listenForSwipes } from "../ui/swipe.js";
 import { loadDepth } from "../viewer/depth.js";
 import { loadPhoto } from "../viewer/photo.js";
-import { makeCompareStage } from "../viewer/stage_compare.js";
-import { makeSceneStage } from "../viewer/stage_scene.js";
+import { CompareStage } from "../viewer/stage_compare.js";
+import { SceneStage } from "../viewer/stage_scene.js";
 
 /** Show image `index` of a job in `main`; returns the function that ends it. */
-export function open(main, { id, index: text }, { go, title }) {
-  const index = Number(text);
-  const model = jobModel(id);
-  const leaving = new AbortController();
-  const heading = el("h1", { class: "photo-name", tabindex: "-1" }, t("photo.untitled", { number: index + 1 }));
-  const place = el("p", { class: "hint photo-place" }, "\u00a0");
-  const previous = step(-1, ICONS.back, t("photo.previous"));
-  const next = step(1, ICONS.next, t("photo.next"));
-  const stage = el("div", { class: "stage skeleton" });
-  const note = el("div", { class: "stage-note", hidden: true });
-  const panel = makePhotoPanel({ onMode: showStage, onColormap: (name) => { colormap = name; shown?.colour?.(name); } });
-  main.append(el("div", { class: "photo" },
-    el("header", { class: "photo-head" },
-      el("a", { class: "button quiet", href: `/jobs/${id}`, onclick: leave }, icon(ICONS.back), t("photo.back")),
-      el("div", { class: "photo-title" }, heading, place),
-      el("div", { class: "photo-steps" }, previous, next)),
-    el("div", { class: "photo-body" }, el("div", { class: "stage-box" }, stage, note), panel.element)));
-  let colormap = null;
-  let shown = null;
-  let loaded = null;
-  let image = null;
-  let known = null;
+export function open(main, { id, index }, page) {
+  const view = new PhotoView(id, Number(index), page);
+  main.append(view.element);
+  view.begin();
+  return () => view.close();
+}
 
-  function step(by, drawing, label) {
-    return el("button", { type: "button", class: "button round", title: label, "aria-label": label, disabled: true, onclick: () => move(by) }, icon(drawing));
+class PhotoView {
+  constructor(id, index, page) {
+    this.id = id;
+    this.index = index;
+    this.page = page;
+    this.model = jobModel(id);
+    this.leaving = new AbortController();
+    this.known = null;
+    this.loaded = null;
+    this.shown = null;
+    this.#makeHead();
+    this.stage = el("div", { class: "stage skeleton" });
+    this.note = el("div", { class: "stage-note", hidden: true });
+    this.panel = new PhotoPanel({ onMode: () => this.#showStage(), onColormap: (name) => this.shown?.colour(name) });
+    this.element = el("div", { class: "photo" }, this.head,
+      el("div", { class: "photo-body" }, el("div", { class: "stage-box" }, this.stage, this.note), this.panel.element));
   }
 
-  function move(by) {
-    const target = index + by;
-    if (target >= 0 && target < model.total) go(`/jobs/${id}/photos/${target}`, { replace: true });
+  begin() {
+    const { model, leaving: { signal } } = this;
+    document.addEventListener("keydown", (event) => this.#press(event), { signal });
+    listenForSwipes(this.stage, (by) => this.#move(by), signal);
+    model.addEventListener("job", () => this.#showJob(), { signal });
+    model.addEventListener("images", () => model.job && this.#look(), { signal });
+    model.addEventListener("error", () => this.#showProblem(), { signal });
+    this.unwatch = model.watch();
+    if (model.job) this.#showJob();
+  }
+
+  close() {
+    this.leaving.abort();
+    this.shown?.close();
+    this.loaded?.photo?.close();
+    this.unwatch();
+  }
+
+  // --- going from photo to photo ---
+
+  #makeHead() {
+    this.heading = el("h1", { class: "photo-name", tabindex: "-1" }, t("photo.untitled", { number: this.index + 1 }));
+    this.place = el("p", { class: "hint photo-place" }, "\u00a0");
+    this.previous = this.#makeStep(-1, ICONS.back, t("photo.previous"));
+    this.next = this.#makeStep(1, ICONS.next, t("photo.next"));
+    const back = { class: "button quiet", href: `/jobs/${this.id}`, onclick: (event) => this.#leave(event) };
+    this.head = el("header", { class: "photo-head" },
+      el("a", back, icon(ICONS.back), t("photo.back")),
+      el("div", { class: "photo-title" }, this.heading, this.place),
+      el("div", { class: "photo-steps" }, this.previous, this.next));
+  }
+
+  #makeStep(by, drawing, label) {
+    return el("button", {
+      type: "button", class: "button round", title: label, "aria-label": label, disabled: true, onclick: () => this.#move(by),
+    }, icon(drawing));
+  }
+
+  #move(by) {
+    const target = this.index + by;
+    if (target >= 0 && target < this.model.total) this.page.go(`/jobs/${this.id}/photos/${target}`, { replace: true });
   }
 
   /** Go back to where the job's photos were left. */
-  function leave(event) {
-    event?.preventDefault();
+  #leave(event) {
+    event.preventDefault();
     if (history.state?.inner) history.back();
-    else go(`/jobs/${id}`);
+    else this.page.go(`/jobs/${this.id}`);
   }
 
-  function showJob() {
-    previous.disabled = index === 0;
-    next.disabled = index + 1 >= model.total;
-    say(place, index < model.total ? t("photo.place", { number: index + 1, total: model.total }) : "");
-    look();
+  #press(event) {
+    const free = !event.defaultPrevented && !event.altKey && !event.ctrlKey && !event.metaKey && !event.shiftKey;
+    if (!free || event.target.closest?.("input, select, textarea, dialog, [role=slider], [data-arrows]")) return this.#escape(event);
+    if (event.key === "ArrowLeft") this.#move(-1);
+    if (event.key === "ArrowRight") this.#move(1);
+    this.#escape(event);
+  }
+
+  #escape(event) {
+    if (event.key === "Escape" && !document.querySelector("dialog[open]")) this.#leave(event);
+  }
+
+  // --- the photo ---
+
+  #showJob() {
+    const { index, model: { total } } = this;
+    this.previous.disabled = index === 0;
+    this.next.disabled = index + 1 >= total;
+    say(this.place, index < total ? t("photo.place", { number: index + 1, total }) : "");
+    this.#look();
   }
 
   /** Show the photo as soon as its fate is known. */
-  async function look() {
+  async #look() {
     try {
-      const found = await model.imageAt(index);
+      const image = await this.model.imageAt(this.index);
       // An image is known to have failed before it is known why.
-      const news = `${found?.state} ${found?.error?.code}`;
-      if (leaving.signal.aborted || known === news) return;
-      known = news;
-      if (!found) return showNote(t("photo.none"));
-      image = found;
-      title(baseName(image.name));
-      heading.replaceChildren(nameOf(baseName(image.name)));
-      heading.title = image.name;
-      if (image.state === "succeeded") await load();
-      else showNote(image.error ? reasonOf(image.error) : t(isSettled(image) ? "photo.canceled" : "photo.pending"), image.error);
+      const news = `${image?.state} ${image?.error?.code}`;
+      if (this.leaving.signal.aborted || this.known === news) return;
+      this.known = news;
+      await this.#showImage(image);
     } catch (error) {
-      if (!leaving.signal.aborted) showNote(textOf(error));
+      if (!this.leaving.signal.aborted) this.#showNote(textOf(error));
     }
   }
 
-  async function load() {
-    toggle(note, false);
-    stage.classList.add("skeleton");
-    const { job } = model;
-    const { depth, sidecar } = await loadDepth(job, index, leaving.signal);
-    const photo = await loadPhoto(job, index, sidecar, leaving.signal);
-    if (leaving.signal.aborted) return;
-    loaded = { photo, depth, sidecar, job, name: image.name };
-    colormap ??= panel.colormap ?? job.options.colormap;
-    stage.classList.remove("skeleton");
-    panel.show({ job, index, image, sidecar, colormap });
-    showStage(panel.mode);
+  async #showImage(image) {
+    if (!image) return this.#showNote(t("photo.none"));
+    this.page.title(baseName(image.name));
+    this.heading.replaceChildren(nameOf(baseName(image.name)));
+    this.heading.title = image.name;
+    if (image.state === "succeeded") await this.#load(image);
+    else if (image.error) this.#showNote(reasonOf(image.error), ICONS.warning);
+    else this.#showNote(t(isSettled(image) ? "photo.canceled" : "photo.pending"));
   }
 
-  function showStage(mode) {
-    if (!loaded) return;
-    shown?.close();
-    const make = mode === "scene" ? makeSceneStage : makeCompareStage;
-    shown = make({ ...loaded, colormap, onNearness: panel.point, onPicture: panel.offerPicture });
-    stage.replaceChildren(shown.element);
-    panel.showTools(shown.tools ?? []);
+  async #load(image) {
+    const { model: { job }, index, leaving: { signal } } = this;
+    toggle(this.note, false);
+    this.stage.classList.add("skeleton");
+    const { depth, sidecar } = await loadDepth(job, index, signal);
+    const photo = await loadPhoto(job, index, sidecar, signal);
+    if (signal.aborted) return;
+    this.loaded = { photo, depth, job, name: image.name };
+    this.stage.classList.remove("skeleton");
+    this.panel.show({ job, index, image, sidecar });
+    this.#showStage();
   }
 
-  function showNote(text, failed = false) {
-    stage.classList.remove("skeleton");
-    stage.replaceChildren();
-    note.replaceChildren(icon(failed ? ICONS.warning : ICONS.photos), el("p", { role: "status" }, text));
-    toggle(note, true);
-    panel.hide();
+  #showStage() {
+    if (!this.loaded) return;
+    this.shown?.close();
+    const { panel } = this;
+    const Stage = panel.mode === "scene" ? SceneStage : CompareStage;
+    this.shown = new Stage({
+      ...this.loaded, colormap: panel.colormap,
+      onNearness: (nearness) => panel.point(nearness), onPicture: (canvas) => panel.offerPicture(canvas),
+    });
+    this.stage.replaceChildren(this.shown.element);
+    panel.showTools(this.shown.tools);
   }
 
-  function pressed(event) {
-    const free = !event.defaultPrevented && !event.altKey && !event.ctrlKey && !event.metaKey && !event.shiftKey;
-    if (!free || event.target.closest?.("input, select, textarea, dialog, [role=slider], [data-arrows]")) return;
-    if (event.key === "ArrowLeft") move(-1);
-    if (event.key === "ArrowRight") move(1);
-    if (event.key === "Escape") leave();
+  #showNote(text, drawing = ICONS.photos) {
+    this.stage.classList.remove("skeleton");
+    this.stage.replaceChildren();
+    this.note.replaceChildren(icon(drawing), el("p", { role: "status" }, text));
+    toggle(this.note, true);
+    toggle(this.panel.element, false);
   }
 
-  const { signal } = leaving;
-  document.addEventListener("keydown", pressed, { signal });
-  listenForSwipes(stage, move, signal);
-  model.addEventListener("job", showJob, { signal });
-  model.addEventListener("images", () => model.job && look(), { signal });
-  model.addEventListener("error", () => {
-    if (model.error && !model.job) showNote(textOf(model.error));
-  }, { signal });
-  const unwatch = model.watch();
-  if (model.job) showJob();
-  return () => {
-    leaving.abort();
-    shown?.close();
-    loaded?.photo?.close();
-    unwatch();
-  };
+  #showProblem() {
+    if (this.model.error && !this.model.job) this.#showNote(textOf(this.model.error));
+  }
 }

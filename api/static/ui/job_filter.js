@@ -1,0 +1,31 @@
+// Which photos of a job are shown: all, or those that failed.
+
+import { el, say } from "../dom.js";
+import { t } from "../i18n/index.js";
+
+export class JobFilter {
+  /** `onChange(only)` hears whether only failed photos are wanted. */
+  constructor(onChange) {
+    this.all = new Choice(t("job.all"), () => onChange(false));
+    this.failed = new Choice(t("job.failed"), () => onChange(true));
+    this.element = el("div", { class: "tabs", role: "group", "aria-label": t("job.filter") }, this.all.element, this.failed.element);
+  }
+
+  show({ counts }, only) {
+    this.all.show(counts.total, !only);
+    this.failed.show(counts.failed, only);
+    this.failed.element.toggleAttribute("data-alert", counts.failed > 0);
+  }
+}
+
+class Choice {
+  constructor(label, onClick) {
+    this.count = el("span", { class: "count" });
+    this.element = el("button", { type: "button", class: "tab", onclick: onClick }, label, this.count);
+  }
+
+  show(count, chosen) {
+    this.element.setAttribute("aria-pressed", String(chosen));
+    say(this.count, t("count", { count }));
+  }
+}
