@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 
 import pytest
 
+from bench import processes
 from bench.dispatch import Meter, measure
 from bench.fairness.crowd import CrowdSize, crowd
 from bench.resp import Resp
@@ -27,6 +30,17 @@ def test_a_meter_counts_the_scripts_of_a_lap(valkey_url: str) -> None:
 
     assert (first.calls, second.calls) == (7, 0)
     assert 0 < first.script_us < 1e6 * first.seconds
+
+
+def test_the_process_behind_a_connection_is_found() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.create_connection(listener.getsockname()) as client,
+    ):
+        port, peer = client.getsockname()[1], listener.getsockname()[1]
+
+        assert processes.owner_of(port, peer) == os.getpid()
+    assert processes.owner_of(port, peer) is None
 
 
 def test_a_round_calls_as_often_as_it_should_for_an_image() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -39,3 +40,26 @@ def test_a_child_is_found_pinned_and_its_start_known() -> None:
         assert child.pid in processes.descendants(os.getpid())
         assert os.sched_getaffinity(child.pid) == {core}
         assert 0 <= time.clock_gettime(time.CLOCK_BOOTTIME) - processes.started_at(child.pid) < 60
+
+
+def test_a_group_has_its_living_members_even_without_its_leader() -> None:
+    script = "import subprocess, sys; print(subprocess.Popen(['sleep', '60']).pid, flush=True); input()"
+    leader = subprocess.Popen(
+        [sys.executable, "-c", script],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+        text=True,
+    )
+    assert leader.stdout is not None
+    child = int(leader.stdout.readline())
+    try:
+        together = processes.members(leader.pid)
+        leader.kill()
+        leader.communicate()
+        alone = processes.members(leader.pid)
+    finally:
+        os.kill(child, signal.SIGKILL)
+
+    assert together == {leader.pid, child}
+    assert alone == {child}
