@@ -30,10 +30,10 @@ from PIL import Image
 
 from bench.album import Picture, make_album
 from bench.baseline import Baseline, Stages
+from bench.engine import warm_engine
 from shared.albums import find_photos
 from shared.options import Options
 from shared.settings import Settings
-from worker.model.engines import load_engine
 from worker.model.weights import resolve_weights
 from worker.pipeline.pipeline import Pipeline
 
@@ -152,7 +152,7 @@ def _processor() -> str:
 
 def _pipeline(settings: Settings, precision: str, decode: str) -> Pipeline:
     chosen = dataclasses.replace(settings, engine="openvino", precision=precision, decode=decode)
-    return Pipeline.from_settings(load_engine(chosen), chosen)
+    return Pipeline.from_settings(warm_engine(chosen), chosen)
 
 
 def _time_baseline(baseline: Baseline, photos: Sequence[Picture]) -> tuple[float, dict[str, float]]:

@@ -21,16 +21,18 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
 from bench import processes
 from bench.album import make_album
+from bench.engine import warm_engine
 from bench.whole import OPTIONS, Stack, name_files, poll, run_stack, work_off, write_pictures
 from client.api import Fathom, JobHandle
 from shared.options import Options
 from shared.settings import Settings
-from worker.model.engines import load_engine
+from worker.model.openvino_engine import BRANCH_AFTER
 from worker.pipeline.pipeline import Pipeline
 
 ALL_PARTS = ("queue", "scaling", "start")
@@ -52,8 +54,8 @@ def measure(photos: int, parts: Sequence[str]) -> dict[str, Any]:
 def _measure_one(stack: Stack, album: Sequence[Path], parts: Sequence[str]) -> dict[str, Any]:
     report: dict[str, Any] = {}
     with Fathom(stack.info["api"]) as fathom:
-        # The first album compiles, and is not counted.
-        work_off(fathom, stack, album[:3])
+        # The first photos compile, and are not counted.
+        work_off(fathom, stack, _warm_up(album, 1))
         if "queue" in parts:
             report["queue"] = _measure_queue(fathom, stack, album)
         if "start" in parts:
@@ -90,7 +92,7 @@ def _bare_pipeline(album: Sequence[Path], core: int) -> float:
 def _run_bare(core: int, album: Sequence[str]) -> None:
     os.sched_setaffinity(0, {core})
     settings = Settings.from_environ()
-    pipeline = Pipeline.from_settings(load_engine(settings), settings)
+    pipeline = Pipeline.from_settings(warm_engine(settings), settings)
     options = Options.parse(OPTIONS)
     for path in album[:3]:
         pipeline.render(Path(path).read_bytes(), options)
@@ -113,7 +115,7 @@ def _measure_scaling(folder: Path, album: Sequence[Path]) -> dict[str, Any]:
             run_stack(folder / f"children-{concurrency}", concurrency=concurrency) as stack,
             Fathom(stack.info["api"]) as fathom,
         ):
-            work_off(fathom, stack, [*album[:3]] * 4)
+            work_off(fathom, stack, _warm_up(album, concurrency))
             processes.pin([*stack.others(), *stack.children()], cores)
             # Long enough for the beginning and the end of a job not to count for much.
             runs.append(work_off(fathom, stack, [*album] * 3))
@@ -126,6 +128,12 @@ def _measure_scaling(folder: Path, album: Sequence[Path]) -> dict[str, Any]:
         "ratio": round(rates[1] / rates[0], 2),
         "ratio_with_servers_accounted_for": round(accounted / rates[0], 2),
     }
+
+
+def _warm_up(album: Sequence[Path], children: int) -> list[Path]:
+    """Return enough of an album for each child to have all it compiles."""
+    count = (BRANCH_AFTER + 16) * children
+    return list(islice(cycle(album), count))
 
 
 def _measure_start(fathom: Fathom, stack: Stack, album: Sequence[Path]) -> float:

@@ -30,7 +30,7 @@ DONE_WITHIN = 60_000
 PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True}
 
 AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js")
-_AXE_RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+_AXE_TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 #: Makes files of base64 and drops them where a person would.
 _DROP = """
@@ -95,12 +95,14 @@ def cells(page: Page, state: str) -> Any:
     return page.locator(f'.cell[data-state="{state}"]')
 
 
-def find_barriers(page: Page) -> list[str]:
-    """Return what axe-core finds that keeps people out, each as its rule and the element."""
+def find_barriers(page: Page, rules: Sequence[str] | None = None) -> list[str]:
+    """Return what axe-core finds that keeps people out, each as its rule and the element.
+
+    Without `rules`, all of WCAG 2.2 A and AA that can be checked by a machine, and its best practices.
+    """
+    chosen = {"type": "tag", "values": _AXE_TAGS} if rules is None else {"type": "rule", "values": rules}
     page.evaluate(AXE.read_text())
-    result = page.evaluate(
-        "(rules) => axe.run(document, { runOnly: { type: 'tag', values: rules } })", _AXE_RULES
-    )
+    result = page.evaluate("(chosen) => axe.run(document, { runOnly: chosen })", chosen)
     return [
         f"{found['id']}: {node['html'][:120]}" for found in result["violations"] for node in found["nodes"]
     ]

@@ -37,7 +37,7 @@ from tests.acceptance.stacks import ROOT, children, is_alive, poll
 from tests.proxy import Exchange, Proxy
 
 LEASE_SECONDS = 2.0
-IMAGE_SECONDS = 2.0
+IMAGE_SECONDS = 3.0
 
 
 class Worker:

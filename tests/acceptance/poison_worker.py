@@ -25,8 +25,8 @@ from worker.shift import make_child, use_ticket
 from worker.timing import StagedPipeline
 from worker.work import Child
 
-#: Of `eat`: what is eaten at once, and no more than that in all, should nobody stop it.
-_BITE, _ENOUGH = 64 * 2**20, 6 * 2**30
+#: Of `eat`: what is eaten at once, and in all; it is more than a child of these tests may have.
+_BITE, _ENOUGH = 64 * 2**20, 1280 * 2**20
 
 
 class Poisoned:
@@ -60,6 +60,7 @@ def swallow(data: bytes) -> None:
         re.match(r"(a+)+$", "a" * 64 + "b")
     elif word == "eat":
         hoard = [os.urandom(1) * _BITE for _ in range(_ENOUGH // _BITE)]
+        time.sleep(1000)
         del hoard
     elif word == "bad":
         raise ImageCorrupt

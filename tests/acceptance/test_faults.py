@@ -99,9 +99,11 @@ def test_a_worker_that_is_told_to_stop_hands_over_at_once(
     began = time.monotonic()
     poll("the others", lambda: fleet.jobs.get(job_id).counts.succeeded >= 5)
 
-    assert time.monotonic() - began < 4
+    # About two seconds on a machine that has nothing else to do.
+    assert time.monotonic() - began < 15
     job = fleet.wait_for_end(job_id)
     assert job.state is JobState.SUCCEEDED
+    # Had anybody waited for the lease to expire, the image in hand would have been charged.
     assert fleet.charged(job_id) == {}
     fleet.check_whole(job_id, 6)
     assert first.process.wait(30) is not None

@@ -9,17 +9,53 @@ for each way it is laid out, and the branches refer to the same constants.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from worker.model.graph import constants_path
+from worker.model.mapped import release_mapped
 from worker.model.openvino_import import import_openvino
+from worker.model.preprocess import MULTIPLE
 
 #: Height and width of the network's inputs for photos of 4:3, lying and upright, and of 3:2.
 USUAL_SIZES = ((192, 256), (256, 192), (160, 256))
 
 
-def branch_by_size(network: Any, sizes: Sequence[tuple[int, int]] = USUAL_SIZES) -> Any:
+class Branches:
+    """A network of branches, read from a graph, and compiled before it is run."""
+
+    def __init__(self, graph: Path, sizes: Sequence[tuple[int, int]]) -> None:
+        """Read a graph. Raises RuntimeError, as OpenVINO does, if it cannot be read."""
+        self._core = import_openvino().Core()
+        self._network = branch_by_size(self._core.read_model(graph), sizes)
+        self._graph = graph
+        self._numbers = {size: number for number, size in enumerate(sizes)}
+        # What the branches that do not run are given. Nobody reads it, so that it takes no memory.
+        self._idle = [np.zeros((1, 3, *size), np.float32) for size in (*sizes, (MULTIPLE, MULTIPLE))]
+
+    def compile(self, device: str, properties: dict[str, Any]) -> None:
+        """Make the network ready to run. Raises RuntimeError."""
+        self._request = self._core.compile_model(self._network, device, properties).create_infer_request()
+        del self._network
+        # The weights were laid out anew, in memory; only a size not met before reads them again.
+        release_mapped(constants_path(self._graph))
+
+    def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return what the branch of the batch's size predicts. Raises RuntimeError."""
+        height, width = batch.shape[2:]
+        branch = self._numbers.get((height, width), len(self._numbers))
+        inputs: list[NDArray[Any]] = [np.array(branch, np.int32), *self._idle]
+        inputs[1 + branch] = batch
+        self._request.infer(inputs, share_inputs=True)
+        # The tensor belongs to the request, and the next picture overwrites it.
+        depth: NDArray[np.float32] = self._request.get_output_tensor(branch).data[0].copy()
+        return depth
+
+
+def branch_by_size(network: Any, sizes: Sequence[tuple[int, int]]) -> Any:
     """Return a network with a branch for each of `sizes`, and a last one for any other size.
 
     Input 0 is the number of the branch to run, int32; input k + 1 and output k are those of

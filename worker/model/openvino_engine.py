@@ -11,44 +11,38 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import ModelError
-from worker.model.branches import USUAL_SIZES, branch_by_size
+from worker.model.branches import USUAL_SIZES, Branches
 from worker.model.engines import EngineInfo, check_batch
-from worker.model.graph import constants_path
-from worker.model.mapped import release_mapped
 from worker.model.openvino_import import import_openvino
-from worker.model.preprocess import MULTIPLE
 from worker.model.weights import Weights
 
 logger = logging.getLogger(__name__)
 
 DEVICE = "CPU"
 
-#: The branch for each of the usual sizes of input; the one after them is for all others.
-_BRANCHES = {size: number for number, size in enumerate(USUAL_SIZES)}
-
-#: What the branches that do not run are given. Nobody reads it, so that it takes no memory.
-_IDLE = [np.zeros((1, 3, *size), np.float32) for size in (*USUAL_SIZES, (MULTIPLE, MULTIPLE))]
+#: Predictions after which an engine gets its branches. They take a second to compile, which a worker that
+#: has just started would add to the wait for its first photo, and save it in 300 photos.
+BRANCH_AFTER = 64
 
 
 class OpenVinoEngine:
     """Runs an exported graph on one CPU thread.
 
-    One compiled network serves every shape, the usual ones faster: see `branches`.
+    One compiled network serves every shape, after a while the usual ones faster: see `branches`.
     """
 
     def __init__(self, graph: Path, weights: Weights, *, precision: str = "auto") -> None:
-        openvino = import_openvino()
+        self._graph = graph
         try:
             chosen = choose_precision(precision, weights, cpu_capabilities())
-            core = openvino.Core()
-            network = branch_by_size(core.read_model(graph))
-            self._request = core.compile_model(network, DEVICE, _properties(chosen)).create_infer_request()
+            self._properties = _properties(chosen)
+            self._branches = Branches(graph, ())
+            self._branches.compile(DEVICE, self._properties)
         except RuntimeError as exc:
             raise ModelError(
                 f"OpenVINO cannot load the network {graph}. If it is damaged, delete it and start again."
             ) from exc
-        # The weights were laid out anew, in memory; only a shape not met before reads them again.
-        release_mapped(constants_path(graph))
+        self._predictions = 0
         self._info = EngineInfo(
             weights=weights.name, weights_sha256=weights.sha256, engine="openvino", precision=chosen
         )
@@ -60,17 +54,32 @@ class OpenVinoEngine:
     def predict(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return relative inverse depth, h x w, for a prepared photo, 1 x 3 x h x w."""
         check_batch(batch)
-        height, width = batch.shape[2:]
-        branch = _BRANCHES.get((height, width), len(USUAL_SIZES))
-        inputs: list[NDArray[Any]] = [np.array(branch, np.int32), *_IDLE]
-        inputs[1 + branch] = batch
+        self._predictions += 1
+        if self._predictions == BRANCH_AFTER:
+            self.branch()
         try:
-            self._request.infer(inputs, share_inputs=True)
+            return self._branches.run(batch)
         except RuntimeError as exc:
             raise ModelError("OpenVINO failed to run the network.") from exc
-        # The tensor belongs to the request, and the next picture overwrites it.
-        depth: NDArray[np.float32] = self._request.get_output_tensor(branch).data[0].copy()
-        return depth
+
+    def branch(self) -> None:
+        """Compile a branch for each of the usual sizes; predictions stay the same.
+
+        Raises ModelError if OpenVINO fails.
+        """
+        try:
+            branches = Branches(self._graph, USUAL_SIZES)
+        except RuntimeError:
+            # Somebody tidied the cache up, perhaps; what was compiled does not need it any more.
+            logger.warning("%s cannot be read any more.", self._graph, extra={"action": "branch_network"})
+            return
+        # Two compiled networks at once would be the most memory this process ever takes.
+        del self._branches
+        try:
+            branches.compile(DEVICE, self._properties)
+        except RuntimeError as exc:
+            raise ModelError("OpenVINO failed to compile the network.") from exc
+        self._branches = branches
 
 
 def cpu_capabilities() -> list[str]:

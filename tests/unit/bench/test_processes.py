@@ -43,7 +43,8 @@ def test_a_child_is_found_pinned_and_its_start_known() -> None:
 
 
 def test_a_group_has_its_living_members_even_without_its_leader() -> None:
-    script = "import subprocess, sys; print(subprocess.Popen(['sleep', '60']).pid, flush=True); input()"
+    sleeper = "subprocess.Popen(['sleep', '60'], stdout=subprocess.DEVNULL)"
+    script = f"import subprocess; print({sleeper}.pid, flush=True); input()"
     leader = subprocess.Popen(
         [sys.executable, "-c", script],
         stdin=subprocess.PIPE,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from worker.model.branches import USUAL_SIZES, branch_by_size
+from worker.model.branches import USUAL_SIZES, Branches, branch_by_size
 from worker.model.openvino_import import import_openvino
 from worker.model.preprocess import network_size
 
@@ -22,18 +22,10 @@ def core() -> Any:
 
 
 @pytest.fixture(scope="module")
-def request_of_branches(core: Any, random_graph: Path) -> Any:
-    network = branch_by_size(core.read_model(random_graph))
-    return core.compile_model(network, "CPU", F32).create_infer_request()
-
-
-def run(request: Any, branch: int, batch: NDArray[np.float32]) -> list[NDArray[Any]]:
-    """Return the outputs of all branches; those that do not run are given zeros."""
-    sizes = (*USUAL_SIZES, (32, 32))
-    inputs = [np.array(branch, np.int32), *(np.zeros((1, 3, *size), np.float32) for size in sizes)]
-    inputs[1 + branch] = batch
-    request.infer(inputs)
-    return [request.get_output_tensor(number).data.copy() for number in range(len(sizes))]
+def branches(random_graph: Path) -> Branches:
+    branches = Branches(random_graph, USUAL_SIZES)
+    branches.compile("CPU", F32)
+    return branches
 
 
 @pytest.mark.parametrize("photo", [(3000, 4000), (4000, 3000), (2000, 3000)])
@@ -41,23 +33,41 @@ def test_photos_of_the_usual_shapes_have_a_branch(photo: tuple[int, int]):
     assert network_size(*photo) in USUAL_SIZES
 
 
-@pytest.mark.parametrize("branch", range(len(USUAL_SIZES)))
-def test_a_branch_predicts_what_the_graph_does_and_the_others_nothing(
-    core: Any, random_graph: Path, request_of_branches: Any, batch_factory: BatchFactory, branch: int
+@pytest.mark.parametrize("size", [*USUAL_SIZES, (256, 256), (32, 256), (96, 64)])
+def test_every_size_is_predicted_as_the_graph_itself_does(
+    random_graph: Path, branches: Branches, batch_factory: BatchFactory, size: tuple[int, int]
 ):
-    batch = batch_factory(*USUAL_SIZES[branch])
-    wanted = core.compile_model(random_graph, "CPU", F32)([batch])[0]
+    batch = batch_factory(*size)
+    wanted = import_openvino().Core().compile_model(random_graph, "CPU", F32)([batch])[0][0]
 
-    outputs = run(request_of_branches, branch, batch)
+    found = branches.run(batch)
 
-    assert [output.size for number, output in enumerate(outputs) if number != branch] == [0, 0, 0]
+    assert found.shape == size
     # The same kernels on the same weights; but nothing promises that they are chosen alike.
-    assert np.abs(outputs[branch] - wanted).max() / wanted.max() < 1e-5
+    assert np.abs(found - wanted).max() / wanted.max() < 1e-5
 
 
-def test_the_last_branch_takes_any_size_and_the_usual_ones_too(
-    request_of_branches: Any, batch_factory: BatchFactory
-):
-    last = len(USUAL_SIZES)
-    for size in [(256, 256), (32, 256), USUAL_SIZES[0], (96, 64)]:
-        assert run(request_of_branches, last, batch_factory(*size))[last].shape == (1, *size)
+def test_only_the_branch_that_is_chosen_runs(random_graph: Path, batch_factory: BatchFactory):
+    core = import_openvino().Core()
+    network = branch_by_size(core.read_model(random_graph), [(32, 64), (64, 32)])
+    compiled = core.compile_model(network, "CPU", F32)
+    pictures = [batch_factory(32, 64), batch_factory(64, 32), batch_factory(32, 32)]
+
+    for number in range(3):
+        outputs = compiled([np.array(number, np.int32), *pictures])
+
+        sizes = [outputs[other].size for other in range(3)]
+        assert sizes == [pictures[k][0, 0].size if k == number else 0 for k in range(3)]
+
+
+def test_branches_share_their_weights(random_graph: Path):
+    def constants(network: Any) -> set[int]:
+        nodes = [node for node in network.get_ops() if node.get_type_name() == "Constant"]
+        return {node.data.ctypes.data for node in nodes if node.data.nbytes > 100_000}
+
+    network = branch_by_size(import_openvino().Core().read_model(random_graph), USUAL_SIZES)
+    bodies = [op.get_function(0) for op in network.get_ops() if op.get_type_name() == "If"]
+
+    assert len(bodies) == len(USUAL_SIZES) + 1
+    assert len(constants(bodies[0])) > 50
+    assert all(constants(body) == constants(bodies[0]) for body in bodies)

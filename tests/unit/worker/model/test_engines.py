@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from shared.errors import ModelError, WeightsUnavailable
 from tests.unit.worker.model.conftest import SettingsFactory
 from worker.model.engines import EngineInfo, InferenceEngine, load_engine, prepare_engine
-from worker.model.graph import graph_path
-from worker.model.openvino_engine import OpenVinoEngine, choose_precision, cpu_capabilities
+from worker.model.graph import constants_path, graph_path
+from worker.model.openvino_engine import BRANCH_AFTER, OpenVinoEngine, choose_precision, cpu_capabilities
 from worker.model.preprocess import prepare
 from worker.model.torch_engine import TorchEngine
 from worker.model.weights import Weights, resolve_weights
@@ -115,6 +115,41 @@ def test_a_prediction_does_not_depend_on_what_came_before(
         engine.predict(batch_factory(height, width))
 
     assert np.array_equal(engine.predict(batch), first)
+
+
+def test_branches_come_by_themselves_and_change_no_prediction(
+    random_graph: Path, random_weights: Weights, batch_factory: BatchFactory
+):
+    engine = OpenVinoEngine(random_graph, random_weights, precision="f32")
+    usual, other = batch_factory(192, 256), batch_factory(32, 64)
+    before = engine.predict(usual), engine.predict(other)
+
+    for _ in range(BRANCH_AFTER):
+        engine.predict(batch_factory(32, 32))
+
+    assert error(engine.predict(usual), before[0]) < 1e-5
+    assert error(engine.predict(other), before[1]) < 1e-5
+
+
+def test_an_engine_goes_on_when_its_graph_is_taken_away(
+    tmp_path: Path,
+    random_graph: Path,
+    random_weights: Weights,
+    batch_factory: BatchFactory,
+    caplog: pytest.LogCaptureFixture,
+):
+    graph = tmp_path / "graph.xml"
+    for path in (graph, constants_path(graph)):
+        shutil.copyfile(random_graph.with_suffix(path.suffix), path)
+    engine = OpenVinoEngine(graph, random_weights, precision="f32")
+    before = engine.predict(batch_factory(192, 256))
+    graph.unlink()
+    constants_path(graph).unlink()
+
+    engine.branch()
+
+    assert np.array_equal(engine.predict(batch_factory(192, 256)), before)
+    assert "cannot be read any more" in caplog.text
 
 
 @pytest.mark.parametrize(
