@@ -45,7 +45,7 @@ run: setup ## Run the whole service at PORT (8080) until Ctrl-C
 
 .PHONY: test
 test: $(VENV)/.ready-dev ## Run all tests; the servers they need are started by them
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest
 
 .PHONY: test-unit
 test-unit: $(VENV)/.ready-dev ## Run the fast tests alone, which need no server

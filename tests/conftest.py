@@ -30,18 +30,6 @@ Server = TypeVar("Server", bound=EmbeddedServer)
 SettingsFactory = Callable[..., Settings]
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say which tests stay together when several processes share them.
-
-    What starts whole stacks runs one after another in one process; all else keeps
-    to its file, whose fixtures are made once.
-    """
-    for item in items:
-        group = "acceptance" if "acceptance" in item.path.parts else item.path.as_posix()
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
 def skip_or_fail(reason: str) -> NoReturn:
     """Skip a test that cannot run on this machine; in CI, where it must run, fail it."""
     if os.environ.get("CI"):
