@@ -27,7 +27,7 @@ SETTINGS = {
     "FATHOM_LEASE_SECONDS": "2",
 }
 #: Files in the archive whose expansion is disturbed: they take time to be stored, and none to be refused.
-MANY = 800
+MANY = 500
 
 
 @pytest.fixture(scope="module")
@@ -146,21 +146,27 @@ def test_an_archive_whose_worker_is_killed_while_it_is_expanded_loses_nothing(
     path = tmp_path / "album.zip"
     with zipfile.ZipFile(path, "w") as archive:
         for number in range(MANY):
-            archive.writestr(f"{number}.jpg", b"no photo %d" % number)
-        archive.writestr("last.jpg", photos[0])
+            archive.writestr(f"{number}.jpg", photos[number % 3])
+
+    # On a busy machine the blow may come too late: then it is dealt once more.
+    assert any(killed_in_the_middle(gathering, path, photos) for _ in range(4))
+
+
+def killed_in_the_middle(stack: Stack, path: Path, photos: list[bytes]) -> bool:
+    """Kill the worker while it expands an archive; returns False if it was over before."""
     with path.open("rb") as file:
-        job = httpx.post(f"{gathering.api}/v1/jobs", files={"archive": file}, timeout=60).json()
-    assert (job["state"], job["counts"]["total"]) == ("uploading", MANY + 1)
-    with gathering.objects() as objects:
+        job = httpx.post(f"{stack.api}/v1/jobs", files={"archive": file}, timeout=60).json()
+    assert (job["state"], job["counts"]["total"]) == ("uploading", MANY)
+    worker = stack.workers[0]
+    with stack.objects() as objects:
         prefix = f"jobs/{job['id']}/inputs/"
         poll("the first photos", lambda: any(True for _ in objects.list(prefix)))
-        os.kill(gathering.workers[0], signal.SIGKILL)
+        os.kill(worker, signal.SIGKILL)
         stored = sum(1 for _ in objects.list(prefix))
-    assert stored < MANY, "It was over before it could be disturbed."
 
-    assert ended(gathering, job["id"])["state"] == "partial"
-    check_exactly_once(gathering, job["id"], MANY + 1, failed=MANY)
-    with gathering.objects() as objects:
+    assert ended(stack, job["id"])["state"] == "succeeded"
+    check_exactly_once(stack, job["id"], MANY)
+    with stack.objects() as objects:
         assert list(objects.list(f"jobs/{job['id']}/archives/")) == []
-        contents = [objects.get(f"{prefix}{number}") for number in range(MANY)]
-    assert contents == [b"no photo %d" % number for number in range(MANY)]
+        assert objects.get(f"{prefix}{MANY - 1}") == photos[(MANY - 1) % 3]
+    return stored < MANY
