@@ -1,4 +1,4 @@
-"""Fixtures of the tests of the page: one Chromium for all of them, a page for each, a job that is done."""
+"""Fixtures of the tests of the page: one Chromium for a module of them, a page for each, a job that is done."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from tests.acceptance.stacks import Stack
 from tests.conftest import skip_or_fail
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """A Chromium. While Playwright is open its event loop runs in this thread: no other may, so it ends here."""
     chromium = shutil.which("chromium")
     if chromium is None:
         skip_or_fail("There is no Chromium; `apt-get install chromium` brings one.")

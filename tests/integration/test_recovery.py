@@ -191,9 +191,10 @@ def test_data_lost_while_jobs_are_compared_are_compared_again(service: Service) 
 
 def test_an_ended_job_expires_and_its_record_goes_later(service: Service) -> None:
     """By the server's clock, which cannot be set: a retention of a moment is over at once."""
-    job_id, running = service.submit(6), service.submit(3)
+    job_id = service.submit(6)
     service.work(6)
     service.finish()
+    running = service.submit(3)
     service.recover()
     expirer = Expirer(
         name="worker",
