@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from shared.settings import Settings
-from worker.model.engines import InferenceEngine, load_engine
+from worker.model.engine import InferenceEngine
+from worker.model.engines import load_engine
 from worker.model.openvino_engine import OpenVinoEngine
 
 

@@ -5,17 +5,14 @@ from __future__ import annotations
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 from bench.faults import Fault, Mode
 from bench.http_frames import Head, answer_body, is_framed, read_head, request_body
-
-if TYPE_CHECKING:
-    from bench.proxy import Proxy
 
 #: SO_LINGER on, for zero seconds.
 _LINGER = struct.pack("ii", 1, 0)
@@ -57,11 +54,20 @@ class _Course:
     answered: bool = False
 
 
+class Passage(Protocol):
+    """What a connection asks of the proxy it goes through; `bench.proxy.Proxy` is it."""
+
+    def fault_for(self, method: str, path: str) -> Fault: ...
+    def hold(self, fault: Fault) -> None: ...
+    def pace(self, pieces: Iterable[bytes], fault: Fault) -> Iterator[bytes]: ...
+    def dial(self, stack: ExitStack) -> socket.socket: ...
+
+
 class HttpConnection:
     """Serves one client's connection; the one to the server is made at its first request."""
 
     def __init__(
-        self, proxy: Proxy, client: socket.socket, identity: Any, observe: Callable[[Exchange], None]
+        self, proxy: Passage, client: socket.socket, identity: Any, observe: Callable[[Exchange], None]
     ) -> None:
         self._proxy = proxy
         self._client = client

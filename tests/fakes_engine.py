@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from shared.errors import WeightsUnavailable
 from shared.settings import Settings
-from worker.model.engines import EngineInfo
+from worker.model.engine import EngineInfo
 
 _LUMA = np.array([0.299 * 0.229, 0.587 * 0.224, 0.114 * 0.225], np.float32)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from shared.settings import Settings
-from worker.model.engines import MODEL, SIMULATED
+from worker.model.engine import MODEL, SIMULATED
 from worker.model.graph import graph_path
 from worker.model.weights import Weights, resolve_weights
 

@@ -1,58 +1,21 @@
-"""What runs the network: one protocol, and the engine that the settings ask for."""
+"""The engine that the settings ask for."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
-from typing import Protocol
-
-import numpy as np
-from numpy.typing import NDArray
 
 from shared.errors import ModelError
 from shared.settings import Settings
+from worker.model.engine import SIMULATED, EngineInfo, InferenceEngine
 from worker.model.graph import ensure_graph
-from worker.model.preprocess import MULTIPLE
 from worker.model.weights import Weights, resolve_weights
 
 logger = logging.getLogger(__name__)
-
-MODEL = "MiDaS_small"
-
-#: The name, wherever there is one to give, of what only pretends to predict depth.
-SIMULATED = "simulated"
 
 _SIMULATED_WARNING = (
     "SIMULATED: no network is loaded, and what comes out are NOT depth maps. FATHOM_ENGINE=simulated "
     "is for benchmarks only."
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class EngineInfo:
-    """What made a prediction; part of every sidecar."""
-
-    model: str = MODEL
-    #: `official`, `starter`, `random`, `simulated`, or the name of the file.
-    weights: str
-    weights_sha256: str
-    #: `openvino`, `torch` or `simulated`.
-    engine: str
-    #: What the arithmetic is done in, `f32` or `bf16`; never `auto`.
-    precision: str
-
-
-class InferenceEngine(Protocol):
-    """Runs the network, one picture at a time, on one thread. Not to be shared between threads."""
-
-    @property
-    def info(self) -> EngineInfo: ...
-
-    def predict(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return relative inverse depth, h x w, for a prepared photo, 1 x 3 x h x w.
-
-        The array is the caller's own. Raises ModelError if the network cannot be run.
-        """
 
 
 def prepare_engine(settings: Settings) -> None:
@@ -81,19 +44,6 @@ def load_engine(settings: Settings) -> InferenceEngine:
     )
     _log_loaded(engine.info)
     return engine
-
-
-def check_batch(batch: NDArray[np.float32]) -> None:
-    """Raise ModelError unless `batch` is float32, 1 x 3 x h x w, with sides multiples of 32.
-
-    For other sides the network's constant padding is not that of the official network.
-    """
-    fits = batch.ndim == 4 and batch.shape[:2] == (1, 3) and batch.dtype == np.float32
-    if not fits or any(side == 0 or side % MULTIPLE for side in batch.shape[2:]):
-        raise ModelError(
-            f"The network takes float32 1 x 3 x h x w, h and w multiples of {MULTIPLE}, "
-            f"not {batch.dtype} {' x '.join(map(str, batch.shape))}."
-        )
 
 
 def _load_simulated() -> InferenceEngine:

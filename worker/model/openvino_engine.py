@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from shared.errors import ModelError
 from worker.model.branches import USUAL_SIZES, Branches
-from worker.model.engines import EngineInfo, check_batch
+from worker.model.engine import EngineInfo, check_batch
 from worker.model.openvino_import import import_openvino
 from worker.model.weights import Weights
 

@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.model.engines import SIMULATED, EngineInfo, check_batch
+from worker.model.engine import SIMULATED, EngineInfo, check_batch
 
 #: Stands in for the hash of weights; the number changes with what `predict` computes.
 _FORMULA = b"fathom simulated depth, formula 1"

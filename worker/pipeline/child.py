@@ -22,7 +22,7 @@ from worker.pipeline.memory import bound_malloc
 from worker.pipeline.pipeline import Pipeline, ResultFile
 
 if TYPE_CHECKING:
-    from worker.model.engines import InferenceEngine
+    from worker.model.engine import InferenceEngine
 
 logger = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ from worker.pipeline.sidecar import Facts, encode_sidecar
 from worker.pipeline.stages import Stage, Stopwatch
 
 if TYPE_CHECKING:
-    from worker.model.engines import InferenceEngine
+    from worker.model.engine import InferenceEngine
 
 #: A photo of more than these leaves holes in the heap.
 _LARGE_BYTES, _LARGE_PIXELS = 8 * 2**20, 16_000_000

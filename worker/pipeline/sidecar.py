@@ -12,7 +12,7 @@ from worker.pipeline.depth import DepthMap
 from worker.pipeline.photo import Photo
 
 if TYPE_CHECKING:
-    from worker.model.engines import EngineInfo
+    from worker.model.engine import EngineInfo
 
 
 @dataclass(frozen=True, kw_only=True)

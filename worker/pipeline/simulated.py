@@ -20,7 +20,7 @@ from shared.settings import Settings
 from worker.pipeline.pipeline import Pipeline, ResultFile
 
 if TYPE_CHECKING:
-    from worker.model.engines import InferenceEngine
+    from worker.model.engine import InferenceEngine
 
 #: Sides of the picture that stands in for every photo, in pixels.
 _SIDE = 32

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from shared.errors import ModelError, WeightsUnavailable
 from tests.unit.worker.model.conftest import SettingsFactory
-from worker.model.engines import EngineInfo, InferenceEngine, load_engine, prepare_engine
+from worker.model.engine import EngineInfo, InferenceEngine
+from worker.model.engines import load_engine, prepare_engine
 from worker.model.graph import constants_path, graph_path
 from worker.model.openvino_engine import BRANCH_AFTER, OpenVinoEngine, choose_precision, cpu_capabilities
 from worker.model.preprocess import prepare

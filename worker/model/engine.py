@@ -1,0 +1,57 @@
+"""What the work asks of a network: one protocol, whatever runs it, and what is known of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.errors import ModelError
+from worker.model.preprocess import MULTIPLE
+
+MODEL = "MiDaS_small"
+
+#: The name, wherever there is one to give, of what only pretends to predict depth.
+SIMULATED = "simulated"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineInfo:
+    """What made a prediction; part of every sidecar."""
+
+    model: str = MODEL
+    #: `official`, `starter`, `random`, `simulated`, or the name of the file.
+    weights: str
+    weights_sha256: str
+    #: `openvino`, `torch` or `simulated`.
+    engine: str
+    #: What the arithmetic is done in, `f32` or `bf16`; never `auto`.
+    precision: str
+
+
+class InferenceEngine(Protocol):
+    """Runs the network, one picture at a time, on one thread. Not to be shared between threads."""
+
+    @property
+    def info(self) -> EngineInfo: ...
+
+    def predict(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return relative inverse depth, h x w, for a prepared photo, 1 x 3 x h x w.
+
+        The array is the caller's own. Raises ModelError if the network cannot be run.
+        """
+
+
+def check_batch(batch: NDArray[np.float32]) -> None:
+    """Raise ModelError unless `batch` is float32, 1 x 3 x h x w, with sides multiples of 32.
+
+    For other sides the network's constant padding is not that of the official network.
+    """
+    fits = batch.ndim == 4 and batch.shape[:2] == (1, 3) and batch.dtype == np.float32
+    if not fits or any(side == 0 or side % MULTIPLE for side in batch.shape[2:]):
+        raise ModelError(
+            f"The network takes float32 1 x 3 x h x w, h and w multiples of {MULTIPLE}, "
+            f"not {batch.dtype} {' x '.join(map(str, batch.shape))}."
+        )
