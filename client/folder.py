@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from shared.errors import FathomError
+from shared.signing import make_secret
 
 #: Seconds that the parts of a stack that was killed hard get to end, before a new one gives up.
 LOCK_PATIENCE = 40.0
@@ -26,11 +27,12 @@ class StackRunning(FathomError):
 
 @dataclass(frozen=True, kw_only=True)
 class Keys:
-    """Keys of the embedded servers: made at the first start, for the folder's owner alone."""
+    """Keys of the embedded servers, and what webhooks are signed with: for the folder's owner alone."""
 
     access_key: str
     secret_key: str = field(repr=False)
     redis_password: str = field(repr=False)
+    webhook_secret: str = field(repr=False)
 
     @classmethod
     def make(cls) -> Keys:
@@ -38,6 +40,7 @@ class Keys:
             access_key=secrets.token_hex(10),
             secret_key=secrets.token_hex(20),
             redis_password=secrets.token_hex(20),
+            webhook_secret=make_secret(),
         )
 
 
@@ -60,12 +63,14 @@ class DataFolder:
         (self.path / "logs").mkdir(exist_ok=True)
 
     def keys(self) -> Keys:
-        """Return the folder's keys, made at the first call ever."""
+        """Return the folder's keys; those it does not have yet are made, and kept."""
         path = self.path / "keys.json"
+        kept: dict[str, str] = {}
         with suppress(FileNotFoundError):
-            return Keys(**json.loads(path.read_text()))
-        keys = Keys.make()
-        write_private(path, vars(keys))
+            kept = json.loads(path.read_text())
+        keys = Keys(**vars(Keys.make()) | kept)
+        if vars(keys) != kept:
+            write_private(path, vars(keys))
         return keys
 
     def lock(self, pause: Callable[[], None]) -> int:

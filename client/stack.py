@@ -208,7 +208,9 @@ class Stack:
 
     def _environ(self) -> dict[str, str]:
         """Return the settings of our programs; the caller's other `FATHOM_*` stay in force."""
-        environ = {**self._plan.environ, **self._redis.environ(), **self._s3.environ()}
+        # The caller's own secrets, even none at all, come before the folder's.
+        secret = {"FATHOM_WEBHOOK_SECRETS": self._keys.webhook_secret}
+        environ = {**secret, **self._plan.environ, **self._redis.environ(), **self._s3.environ()}
         settings = Settings.from_environ(environ)
         # Off this machine nobody reaches the embedded S3: there the API passes all files on itself.
         public = self._s3.endpoint_url if self._plan.host in _LOOPBACK_HOSTS else ""

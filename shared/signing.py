@@ -9,11 +9,19 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
+import secrets
 from collections.abc import Iterable
 
 _PREFIX = "whsec_"
 #: Bytes of a secret, by the specification.
 _LEAST, _MOST = 24, 64
+#: Bytes of one made here.
+_MADE = 32
+
+
+def make_secret() -> str:
+    """Return a new secret of a server's own."""
+    return _PREFIX + base64.b64encode(secrets.token_bytes(_MADE)).decode()
 
 
 def is_secret(text: str) -> bool:
@@ -30,10 +38,10 @@ def owner_secret(secret: str, owner: str) -> str:
     return _PREFIX + base64.b64encode(derived).decode()
 
 
-def sign(secrets: Iterable[str], message_id: str, timestamp: int, payload: bytes) -> str:
+def sign(keys: Iterable[str], message_id: str, timestamp: int, payload: bytes) -> str:
     """Return the header `webhook-signature`: one signature for each secret, separated by spaces."""
     content = f"{message_id}.{timestamp}.".encode() + payload
-    return " ".join(_signature(secret, content) for secret in secrets)
+    return " ".join(_signature(secret, content) for secret in keys)
 
 
 def _signature(secret: str, content: bytes) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from shared.signing import is_secret
 from tests.acceptance.albums import plain_album, tree
 from tests.acceptance.conftest import StackFactory
 from tests.acceptance.stacks import (
@@ -47,6 +48,14 @@ def test_no_command_line_shows_a_key(stack: Stack) -> None:
     shown = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in descendants(stack.process.pid)]
 
     assert not any(key.encode() in line for key in keys for line in shown)
+
+
+def test_webhooks_are_signed_though_nobody_set_a_secret(stack: Stack) -> None:
+    (secret,) = httpx.get(f"{stack.api}/v1/webhook-secrets").json()["secrets"]
+
+    assert is_secret(secret)
+    # Whoever calls the API gets a secret of their own, never the one it is derived from.
+    assert secret != json.loads((stack.data / "keys.json").read_text())["webhook_secret"]
 
 
 def test_a_second_stack_on_the_same_folder_is_refused(stack: Stack) -> None:

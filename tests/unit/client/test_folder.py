@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from client.folder import DataFolder, StackRunning, write_private
+from shared.signing import is_secret
 
 
 class GaveUp(Exception):
@@ -38,6 +39,19 @@ def test_keys_are_made_once_and_for_their_owner_alone(folder: DataFolder) -> Non
     assert mode(folder.path / "keys.json") == 0o600
     assert mode(folder.path) == 0o700
     assert len({keys.access_key, keys.secret_key, keys.redis_password}) == 3
+
+
+def test_a_key_that_an_older_folder_lacks_is_added(folder: DataFolder) -> None:
+    keys = folder.keys()
+    old = {name: value for name, value in vars(keys).items() if name != "webhook_secret"}
+    write_private(folder.path / "keys.json", old)
+
+    completed = folder.keys()
+
+    assert is_secret(completed.webhook_secret)
+    assert {**vars(completed), "webhook_secret": keys.webhook_secret} == vars(keys)
+    assert folder.keys() == completed
+    assert mode(folder.path / "keys.json") == 0o600
 
 
 def test_keys_do_not_show_in_messages(folder: DataFolder) -> None:

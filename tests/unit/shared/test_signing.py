@@ -6,7 +6,7 @@ import os
 import pytest
 import standardwebhooks
 
-from shared.signing import is_secret, owner_secret, sign
+from shared.signing import is_secret, make_secret, owner_secret, sign
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
@@ -33,6 +33,13 @@ def test_every_secret_signs() -> None:
     both = sign([SECRET, other], "m", 1, b"x")
 
     assert both == f"{sign([SECRET], 'm', 1, b'x')} {sign([other], 'm', 1, b'x')}"
+
+
+def test_a_secret_made_here_is_one_and_no_two_are_alike() -> None:
+    made = {make_secret() for _ in range(100)}
+
+    assert len(made) == 100
+    assert all(map(is_secret, made))
 
 
 @pytest.mark.parametrize("size", [24, 32, 64])
