@@ -21,9 +21,7 @@ _VALUE = re.compile(r"s1\.([a-z2-7]{12})\.([0-9]{1,12})\.[0-9a-f]{64}\Z")
 
 def sign(key: ApiKey, expires: int) -> str:
     """Return the cookie of a session of a key that ends at `expires`, in seconds since the epoch."""
-    message = f"s1.{key.id}.{expires}"
-    signature = hmac.new(key.hash, f"fathom session {message}".encode(), hashlib.sha256)
-    return f"{message}.{signature.hexdigest()}"
+    return _sign(key.id, key.hash, expires)
 
 
 def split(value: str) -> tuple[str, int] | None:
@@ -33,4 +31,14 @@ def split(value: str) -> tuple[str, int] | None:
 
 
 def is_signed_by(key: ApiKey, value: str, expires: int) -> bool:
-    return hmac.compare_digest(sign(key, expires).encode(), value.encode())
+    """Tell whether a cookie is of a session of this key; those of before it was rotated last as long
+    as the secret of before does.
+    """
+    signed = [_sign(key.id, known, expires).encode() for known in key.hashes]
+    return any([hmac.compare_digest(each, value.encode()) for each in signed])
+
+
+def _sign(key_id: str, key_hash: bytes, expires: int) -> str:
+    message = f"s1.{key_id}.{expires}"
+    signature = hmac.new(key_hash, f"fathom session {message}".encode(), hashlib.sha256)
+    return f"{message}.{signature.hexdigest()}"

@@ -39,7 +39,7 @@ class _Snapshot:
 
     keys: Mapping[str, ApiKey]
     #: By id, what the record looked like from outside; damaged ones included.
-    versions: Mapping[str, str]
+    versions: Mapping[str, str | None]
     read_at: float
 
 
@@ -130,12 +130,13 @@ class KeyRing:
             reading.over.set()
 
     def _take_snapshot(self, began: float) -> _Snapshot:
-        """Read what is new or changed; records do not change otherwise."""
+        """Read what is new or changed, or may have changed just now; records do not change otherwise."""
         known = self._snapshot or _Snapshot(keys={}, versions={}, read_at=began)
         versions = dict(self._store.versions())
         keys = {}
         for key_id, version in versions.items():
-            key = known.keys.get(key_id) if known.versions.get(key_id) == version else self._read_key(key_id)
+            same = version is not None and version == known.versions.get(key_id)
+            key = known.keys.get(key_id) if same else self._read_key(key_id)
             if key is not None:
                 keys[key_id] = key
         return _Snapshot(keys=keys, versions=versions, read_at=began)

@@ -28,7 +28,9 @@ from shared.settings import is_rate
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 #: 12 characters of 5 bits name a key, 32 prove it.
 _ID_LENGTH, _SECRET_LENGTH = 12, 32
-_TEXT = re.compile(rf"fathom_([a-z2-7]{{{_ID_LENGTH}}})_([a-z2-7]{{{_SECRET_LENGTH}}})\Z")
+#: Seconds, by two clocks that may differ by almost as much, for which a record is young.
+_YOUNG = 10.0
+_FORM = re.compile(rf"fathom_([a-z2-7]{{{_ID_LENGTH}}})_([a-z2-7]{{{_SECRET_LENGTH}}})\Z")
 
 
 class InvalidKeySettings(RequestError):
@@ -41,6 +43,12 @@ class KeyNotFound(FathomError):
     """There is no API key of this id."""
 
     code = "key_not_found"
+
+
+class KeyRevoked(FathomError):
+    """The API key was revoked, which is for good."""
+
+    code = "key_revoked"
 
 
 class KeyUnreadable(FathomError):
@@ -71,6 +79,9 @@ class ApiKey:
     hash: bytes = field(repr=False)
     created_at: float
     revoked_at: float | None = None
+    #: The same of the secret before this one, and until when that counts too.
+    former_hash: bytes | None = field(default=None, repr=False)
+    former_until: float | None = None
     #: Requests, such as `600/minute`.
     rate: str | None = None
     #: Unfinished images of all its jobs.
@@ -82,18 +93,27 @@ class ApiKey:
     def is_revoked(self) -> bool:
         return self.revoked_at is not None
 
+    @property
+    def hashes(self) -> tuple[bytes, ...]:
+        """The hashes that count now: of the secret, and for a while of the one before it."""
+        if self.former_hash is None or time.time() >= (self.former_until or 0.0):
+            return (self.hash,)
+        return (self.hash, self.former_hash)
+
     def is_proved_by(self, secret: str) -> bool:
-        """Compare a secret with the hash, in a time that tells nothing of either."""
-        return hmac.compare_digest(_hash(secret), self.hash)
+        """Compare a secret with the hashes, in a time that tells nothing of any."""
+        given = _hash(secret)
+        return any([hmac.compare_digest(given, known) for known in self.hashes])
 
     def to_json(self) -> dict[str, Any]:
-        """Return what may be shown of a key: all but the hash."""
+        """Return what may be shown of a key: all but the hashes."""
         return {
             "id": self.id,
             "name": self.name,
             "scopes": sorted(self.scopes),
             "created_at": self.created_at,
             "revoked_at": self.revoked_at,
+            "former_until": self.former_until,
             "rate": self.rate,
             "max_images": self.max_images,
             "max_bytes": self.max_bytes,
@@ -123,12 +143,27 @@ def make_key(
         max_images=_checked_bound("images", max_images),
         max_bytes=_checked_bound("bytes", max_bytes),
     )
-    return key, f"fathom_{key.id}_{secret}"
+    return key, _text(key, secret)
+
+
+def rotate_key(key: ApiKey, *, keep: float) -> tuple[ApiKey, str]:
+    """Return a key with a new secret, and its text; the secret it had counts for `keep` seconds more.
+
+    Who holds it stays the same owner. A secret before the one it had counts no longer. Raises
+    KeyRevoked, and InvalidKeySettings for a negative time.
+    """
+    if key.is_revoked:
+        raise KeyRevoked(f"The API key {key.id} was revoked; make another.")
+    if keep < 0:
+        raise InvalidKeySettings("A secret is kept for a time that is not negative.")
+    secret = _random(_SECRET_LENGTH)
+    until = time.time() + keep
+    return replace(key, hash=_hash(secret), former_hash=key.hash, former_until=until), _text(key, secret)
 
 
 def split_key(text: str) -> tuple[str, str] | None:
     """Return the id and the secret of a key's text; None if it is no key."""
-    match = _TEXT.match(text)
+    match = _FORM.match(text)
     return (match[1], match[2]) if match else None
 
 
@@ -165,17 +200,31 @@ class KeyStore:
         except ObjectNotFound as exc:
             raise KeyNotFound(f"There is no API key {key_id}.") from exc
 
-    def versions(self) -> Iterator[tuple[str, str]]:
-        """Yield the id of every key, and a mark that changes when its record does."""
+    def versions(self) -> Iterator[tuple[str, str | None]]:
+        """Yield the id of every key, and a mark that changes when its record does.
+
+        The mark is None while the record is so young that it may change once more without a trace:
+        S3 tells whole seconds.
+        """
+        now = time.time()
         for info in self._objects.list(layout.KEYS):
             key_id = info.key.removeprefix(layout.KEYS).removesuffix(".json")
-            # A record is written when the key is made and when it is revoked, and then it is longer.
-            yield key_id, f"{info.size}:{info.modified_at}"
+            is_young = abs(now - info.modified_at) < _YOUNG
+            yield key_id, None if is_young else f"{info.size}:{info.modified_at}"
 
     def list(self) -> tuple[ApiKey, ...]:
         """Return all keys, revoked ones included, the oldest first."""
         keys = (self.read(key_id) for key_id, _ in self.versions())
         return tuple(sorted(keys, key=lambda key: key.created_at))
+
+    def rotate(self, key_id: str, *, keep: float) -> tuple[ApiKey, str]:
+        """Give a key a new secret; return it and its text, which nothing can bring back later.
+
+        Raises KeyNotFound, KeyRevoked and InvalidKeySettings.
+        """
+        key, text = rotate_key(self.read(key_id), keep=keep)
+        self.save(key)
+        return key, text
 
     def revoke(self, key_id: str) -> ApiKey:
         """Revoke a key, for good; once more is no error. Its record stays, and so do its jobs.
@@ -190,7 +239,8 @@ class KeyStore:
 
 
 def encode_key(key: ApiKey) -> bytes:
-    return json.dumps(key.to_json() | {"hash": key.hash.hex()}, indent=1).encode()
+    former = None if key.former_hash is None else key.former_hash.hex()
+    return json.dumps(key.to_json() | {"hash": key.hash.hex(), "former_hash": former}, indent=1).encode()
 
 
 def decode_key(data: bytes) -> ApiKey:
@@ -199,9 +249,16 @@ def decode_key(data: bytes) -> ApiKey:
         record = json.loads(data)
         record["scopes"] = frozenset(map(Scope, record["scopes"]))
         record["hash"] = bytes.fromhex(record["hash"])
+        # Records of before keys could be rotated have none.
+        if (former := record.get("former_hash")) is not None:
+            record["former_hash"] = bytes.fromhex(former)
         return ApiKey(**record)
     except (ValueError, TypeError, KeyError) as exc:
         raise KeyUnreadable from exc
+
+
+def _text(key: ApiKey, secret: str) -> str:
+    return f"fathom_{key.id}_{secret}"
 
 
 def _hash(secret: str) -> bytes:

@@ -1,4 +1,4 @@
-"""`fathom keys create|list|revoke`: the API keys of a service, kept in its object store."""
+"""`fathom keys create|list|rotate|revoke`: the API keys of a service, kept in its object store."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _DEFAULT_FOLDER = Path(".fathom")
 )
 @click.pass_context
 def keys(ctx: click.Context, data: Path | None) -> None:
-    """Make, list and revoke API keys.
+    """Make, list, rotate and revoke API keys.
 
     As soon as there is one, the API asks everybody for a key. The keys lie in the service's
     object store: FATHOM_S3_* say where that is, or --data names a running `fathom up`.
@@ -69,11 +69,10 @@ def create(
     if as_json:
         print_json(key.to_json() | {"key": text})
         return
-    click.echo(text)
-    click.echo(
-        f"fathom: key {key.id} may {', '.join(sorted(key.scopes))}. Send it as `Authorization: Bearer ...`, "
-        "or set FATHOM_API_KEY. It is shown this once.",
-        err=True,
+    _show_once(
+        text,
+        f"key {key.id} may {', '.join(sorted(key.scopes))}. Send it as `Authorization: Bearer ...`, "
+        "or set FATHOM_API_KEY.",
     )
 
 
@@ -89,6 +88,28 @@ def list_keys(data: Path | None, as_json: bool) -> None:
         return
     for key in found:
         click.echo(_line(key))
+
+
+@keys.command()
+@click.argument("key_id", metavar="ID")
+@click.option(
+    "--keep",
+    type=click.FloatRange(min=0),
+    default=24.0,
+    show_default=True,
+    metavar="HOURS",
+    help="How long the secret of now goes on working; 0 if somebody else may know it.",
+)
+@json_option
+@click.pass_obj
+def rotate(data: Path | None, key_id: str, keep: float, as_json: bool) -> None:
+    """Give a key a new secret and print it: this once. Its jobs, scopes and bounds stay."""
+    with _key_store(data) as store:
+        key, text = store.rotate(key_id, keep=keep * 3600)
+    if as_json:
+        print_json(key.to_json() | {"key": text})
+        return
+    _show_once(text, f"key {key.id} has this secret now. The one before works for {keep:g} hours more.")
 
 
 @keys.command()
@@ -139,6 +160,11 @@ def _environ(data: Path | None) -> Mapping[str, str]:
         "FATHOM_S3_ACCESS_KEY": s3["access_key"],
         "FATHOM_S3_SECRET_KEY": s3["secret_key"],
     }
+
+
+def _show_once(text: str, about: str) -> None:
+    click.echo(text)
+    click.echo(f"fathom: {about} It is shown this once.", err=True)
 
 
 def _line(key: ApiKey) -> str:

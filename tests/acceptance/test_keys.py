@@ -82,6 +82,22 @@ def test_a_revoked_key_is_refused_within_five_seconds(guarded: Stack):
     )
 
 
+def test_a_rotated_key_keeps_its_jobs_and_not_its_secret(guarded: Stack, album: Path, tmp_path: Path):
+    key = make_key(guarded)
+    assert submit(guarded, album, tmp_path / "out", FATHOM_API_KEY=key["key"]).code == 0
+    rotate = ("keys", "--data", guarded.data, "rotate", key["id"], "--keep", "0", "--json")
+    ended = run_fathom(*rotate, environ=guarded.environ)
+
+    def status(text: str) -> int:
+        header = {"Authorization": f"Bearer {text}"}
+        return httpx.get(f"{guarded.api}/v1/jobs", headers=header).status_code
+
+    assert ended.code == 0, ended.err
+    poll("the change", lambda: [status(key["key"]), status(ended.json["key"])] == [401, 200], seconds=10)
+    with Fathom(guarded.api, api_key=ended.json["key"]) as client:
+        assert [job.counts.total for job in client.jobs()] == [3]
+
+
 def test_the_metrics_tell_of_the_work(guarded: Stack, album: Path, tmp_path: Path):
     key = make_key(guarded, "--scopes", "read,submit,admin")
     assert submit(guarded, album, tmp_path / "out", FATHOM_API_KEY=key["key"]).code == 0

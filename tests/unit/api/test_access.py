@@ -356,6 +356,17 @@ def test_the_cookie_is_of_no_use_to_scripts_and_other_sites(api: Api, keys: Keyr
     assert header["Authorization"].rpartition("_")[2] not in cookie
 
 
+def test_a_rotated_key_goes_on_seeing_its_jobs(api: Api, keys: Keyring):
+    key, header = keys.make("read")
+    job = add_job(api, key.id)
+    _, text = keys.store.rotate(key.id, keep=0.0)
+    gate_of(api.client.application).ring.forget()
+
+    check(api.client.get("/v1/jobs", headers=header), 401, "invalid_key")
+    listed = api.client.get("/v1/jobs", headers={"Authorization": f"Bearer {text}"}).json
+    assert [each["id"] for each in listed["jobs"]] == [job.id]
+
+
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
 def test_a_session_changes_nothing(api: Api, session: Callable[..., TestResponse], method: str):
     job = add_job(api, session.key.id)  # type: ignore[attr-defined]
@@ -383,6 +394,16 @@ def test_a_session_ends_with_its_key(api: Api, session: Callable[..., TestRespon
     gate_of(api.client.application).ring.forget()
 
     check(session("/v1/jobs"), 401, "invalid_key")
+
+
+@pytest.mark.parametrize(("keep", "status"), [(3600.0, 200), (0.0, 401)])
+def test_a_session_outlives_the_rotation_of_its_key_as_its_secret_does(
+    api: Api, session: Callable[..., TestResponse], keep: float, status: int
+):
+    KeyStore(api.objects).rotate(session.key.id, keep=keep)  # type: ignore[attr-defined]
+    gate_of(api.client.application).ring.forget()
+
+    assert session("/v1/jobs").status_code == status
 
 
 def test_a_session_ends_when_asked(session: Callable[..., TestResponse]):

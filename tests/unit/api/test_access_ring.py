@@ -84,6 +84,30 @@ def test_a_revoked_key_is_known_as_such_within_five_seconds(
     assert ring.find(key.id) == revoked
 
 
+def test_two_changes_within_one_second_are_both_seen(ring: KeyRing, objects: CountingStore, clock: FakeClock):
+    key = add(objects)
+    rotated, _ = KeyStore(objects).rotate(key.id, keep=0.0)
+    written = objects.modified_at[layout.api_key(key.id)]
+    assert ring.find(key.id) == rotated
+    # As long as the one before, and by the whole seconds of S3 as old.
+    again, _ = KeyStore(objects).rotate(key.id, keep=0.0)
+    objects.modified_at[layout.api_key(key.id)] = written
+    clock.advance(FRESH + 0.01)
+
+    assert ring.find(key.id) == again
+
+
+def test_a_record_that_has_settled_is_read_once(ring: KeyRing, objects: CountingStore, clock: FakeClock):
+    key = add(objects)
+    objects.modified_at[layout.api_key(key.id)] = 1_700_000_000.0
+    assert ring.find(key.id) == key
+    # Were it read again, it would be found to be damaged.
+    objects.objects[layout.api_key(key.id)] = b"?" * len(objects.objects[layout.api_key(key.id)])
+    clock.advance(FRESH + 0.01)
+
+    assert ring.find(key.id) == key
+
+
 def test_keys_are_read_anew_before_anybody_has_to_wait(
     ring: KeyRing, objects: CountingStore, clock: FakeClock
 ):

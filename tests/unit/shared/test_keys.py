@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import time
+from dataclasses import replace
 
 import pytest
 
@@ -10,6 +12,7 @@ from shared.keys import (
     ApiKey,
     InvalidKeySettings,
     KeyNotFound,
+    KeyRevoked,
     KeyStore,
     KeyUnreadable,
     Scope,
@@ -36,6 +39,10 @@ def saved(store: KeyStore, name: str = "me") -> tuple[ApiKey, str]:
     key, text = make_key(name, ["read", "submit"])
     store.save(key)
     return key, text
+
+
+def proves(key: ApiKey, text: str) -> bool:
+    return key.is_proved_by(text.rpartition("_")[2])
 
 
 def test_a_key_is_found_by_its_text_and_proved_by_its_secret_alone():
@@ -132,13 +139,86 @@ def test_a_revoked_key_keeps_its_record(store: KeyStore):
     assert store.revoke(key.id) == revoked
 
 
-def test_a_revoked_record_looks_different_from_outside(objects: FakeObjectStore, store: KeyStore):
+def test_a_young_record_has_no_mark_for_it_may_change_without_a_trace(
+    objects: FakeObjectStore, store: KeyStore
+):
     key, _ = saved(store)
-    before = len(objects.objects[layout.api_key(key.id)])
-    store.revoke(key.id)
+    record = layout.api_key(key.id)
 
-    # Both may be written within the one second that is the resolution of S3's clock.
-    assert len(objects.objects[layout.api_key(key.id)]) != before
+    for age, marked in ((0.0, False), (9.0, False), (-9.0, False), (11.0, True), (-11.0, True)):
+        objects.modified_at[record] = time.time() - age
+        assert [mark is not None for _, mark in store.versions()] == [marked]
+
+
+def test_the_mark_of_a_changed_record_is_another(objects: FakeObjectStore, store: KeyStore):
+    key, _ = saved(store)
+    marks = []
+    for change in (lambda: None, lambda: store.rotate(key.id, keep=0.0), lambda: store.revoke(key.id)):
+        change()
+        objects.modified_at[layout.api_key(key.id)] = 1_700_000_000.0
+        marks += [mark for _, mark in store.versions()]
+
+    assert len(set(marks)) == 3
+
+
+def test_a_rotated_key_is_the_same_key_with_another_secret(store: KeyStore):
+    key, text = saved(store)
+    rotated, new_text = store.rotate(key.id, keep=3600.0)
+
+    assert store.read(key.id) == rotated
+    assert replace(rotated, hash=key.hash, former_hash=None, former_until=None) == key
+    assert proves(rotated, new_text)
+    assert proves(rotated, text)
+    assert new_text != text
+
+
+def test_the_secret_before_counts_as_long_as_asked_and_no_older_one_does(store: KeyStore):
+    key, first = saved(store)
+    _, second = store.rotate(key.id, keep=3600.0)
+    rotated, third = store.rotate(key.id, keep=3600.0)
+
+    assert [proves(rotated, text) for text in (first, second, third)] == [False, True, True]
+
+    over = replace(rotated, former_until=time.time() - 0.001)
+    assert [proves(over, text) for text in (second, third)] == [False, True]
+
+
+def test_a_secret_that_is_not_kept_ends_at_once(store: KeyStore):
+    key, text = saved(store)
+    rotated, new_text = store.rotate(key.id, keep=0.0)
+
+    assert [proves(rotated, each) for each in (text, new_text)] == [False, True]
+
+
+def test_what_cannot_be_rotated_stays_as_it_is(store: KeyStore):
+    key, _ = saved(store)
+    with pytest.raises(InvalidKeySettings):
+        store.rotate(key.id, keep=-1.0)
+    with pytest.raises(KeyNotFound):
+        store.rotate("aaaaaaaaaaaa", keep=0.0)
+    revoked = store.revoke(key.id)
+    with pytest.raises(KeyRevoked):
+        store.rotate(key.id, keep=0.0)
+
+    assert store.read(key.id) == revoked
+
+
+def test_a_rotated_key_shows_neither_hash(store: KeyStore):
+    key, _ = saved(store)
+    rotated, _ = store.rotate(key.id, keep=3600.0)
+    shown = json.dumps(rotated.to_json()) + repr(rotated)
+
+    assert rotated.hash.hex() not in shown
+    assert key.hash.hex() not in shown
+    assert repr(key.hash) not in shown
+
+
+def test_a_record_of_before_keys_could_be_rotated_is_read():
+    key, _ = make_key("me", ["read"])
+    record = json.loads(encode_key(key))
+    del record["former_hash"], record["former_until"]
+
+    assert decode_key(json.dumps(record).encode()) == key
 
 
 def test_an_unknown_key_cannot_be_revoked(store: KeyStore):
