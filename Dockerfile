@@ -12,7 +12,7 @@ COPY api api
 COPY client client
 COPY training training
 COPY worker worker
-RUN pip install . \
+RUN pip install '.[tracing]' \
     && useradd --system --uid 10001 --home-dir /app fathom \
     && install -d -o fathom -g fathom /var/cache/fathom
 

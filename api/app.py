@@ -29,11 +29,13 @@ from api.cors import register_cors
 from api.errors import register_error_handlers
 from api.limits import make_limiter, register_limits
 from api.manifests import Manifests
+from api.tracing import register_tracing
 from api.watches import Watches
 from shared.chores import Chores
 from shared.ports import Idempotency, JobStore, ObjectStore, Statistics, TicketQueue
 from shared.recorder import Recorder
 from shared.settings import Settings
+from shared.tracing import OFF, Tracer
 
 #: Threads that write photos to the object store, for all requests of a process.
 _SENDERS = 8
@@ -51,6 +53,7 @@ def create_app(
     statistics: Statistics,
     chores: Chores,
     limiter: Limiter | None = None,
+    tracer: Tracer = OFF,
     exposed: bool = False,
 ) -> Flask:
     """Return the API over the given ports.
@@ -70,6 +73,7 @@ def create_app(
         manifests=Manifests(objects),
         statistics=statistics,
         recorder=Recorder(statistics),
+        tracer=tracer,
         watches=Watches(jobs, limit=settings.max_streams),
         depth_slots=BoundedSemaphore(settings.max_depth_requests),
         senders=ThreadPoolExecutor(_SENDERS, thread_name_prefix="send"),
@@ -79,6 +83,7 @@ def create_app(
     attach(app, backend)
     attach_gate(app, Gate(objects, settings, exposed=exposed))
     register_context(app)
+    register_tracing(app, tracer)
     app.after_request(metrics.observe_request)
     register_error_handlers(app)
     register_cors(app)

@@ -16,6 +16,7 @@ from shared.control import Controls
 from shared.ports import Idempotency, JobStore, ObjectStore, Statistics, TicketQueue
 from shared.recorder import Recorder
 from shared.settings import Settings
+from shared.tracing import Tracer
 
 _NAME = "fathom"
 
@@ -35,6 +36,8 @@ class Backend:
     statistics: Statistics
     #: Adds up what this process measures; whoever starts the process starts it.
     recorder: Recorder
+    #: Traces requests; whoever ends the process stops it.
+    tracer: Tracer
     #: One for every photo that somebody waits for on the line.
     depth_slots: BoundedSemaphore
     #: Threads that write to the object store while requests are still being received.

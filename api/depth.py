@@ -28,6 +28,7 @@ from api.requests import DepthForm, DepthQuery
 from api.results import MEDIA
 from api.spool import Spool
 from api.submission import Account, discard, record, undone_on_failure, wake_workers
+from api.tracing import traceparent
 from api.waiting import preferred_wait
 from shared import layout
 from shared.errors import (
@@ -183,6 +184,7 @@ def _submit(parts: Backend, photo: Spool, options: Options) -> Job:
         owner=account.owner,
         bytes=photo.size,
         urgent=True,
+        traceparent=traceparent(),
     )
     with undone_on_failure(parts, job.id), ManifestWriter() as manifest:
         parts.objects.put_stream(layout.input_image(job.id, 0), photo.rewound())

@@ -59,11 +59,12 @@ def post_worker_init(worker: Any) -> None:
 
 
 def worker_exit(server: Any, worker: Any) -> None:
-    """Tell what this process measured last."""
+    """Tell what this process measured last, and send its last traces."""
     from api.backend import backend_of
 
     if worker.booted:
         backend_of(worker.wsgi).recorder.stop()
+        backend_of(worker.wsgi).tracer.stop()
 
 
 def when_ready(server: Any) -> None:

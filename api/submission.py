@@ -20,6 +20,7 @@ from api.intake import Intake
 from api.multipart import FormPart
 from api.requests import Announcement, Submission
 from api.subscription import check_webhook
+from api.tracing import note_job, traceparent
 from shared import layout
 from shared.chore_needs import add_chores
 from shared.errors import JobNotFound, NoImages, ObjectStoreDenied, TooLarge, Unavailable
@@ -127,6 +128,7 @@ def record(backend: Backend, job: Job, manifest: ManifestWriter | None, quota: Q
     backend.objects.put(layout.job_record(job.id), encode_job(job), content_type="application/json")
     add_chores(job, backend.objects, backend.chores)
     backend.jobs.create(job, quota=quota)
+    note_job(job)
     logger.info(
         "A job of %s images was accepted.", job.counts.total, extra={"action": "accept_job", "job": job.id}
     )
@@ -184,6 +186,7 @@ def describe(
         bytes=bytes,
         gathered=gathered,
         webhook=check_webhook(backend.settings, submission.webhook),
+        traceparent=traceparent(),
     )
 
 

@@ -26,6 +26,7 @@ from shared.redaction import secrets_of
 from shared.settings import Settings
 from shared.statistics_store import RedisStatistics
 from shared.tickets import connect_tickets
+from shared.tracing import make_tracer
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +51,7 @@ def build_app(settings: Settings) -> Flask:
         statistics=RedisStatistics(client),
         chores=RedisChores(client),
         limiter=make_limiter(settings.redis_url, impatient_options()),
+        tracer=make_tracer("fathom-api"),
         # What serves the app knows where it listens, and opens it if that is safe (`api.gunicorn_conf`).
         exposed=True,
     )

@@ -12,6 +12,7 @@ from client.checkup_s3 import check_object_store
 from client.findings import Finding, error, ok, warning
 from shared.errors import ModelError, SettingsError
 from shared.settings import Settings
+from shared.tracing import find_obstacle, is_wanted
 
 #: Free bytes of a disk below which weights and graphs may not find room.
 DISK = 500 * 2**20
@@ -29,6 +30,7 @@ def examine(environ: Mapping[str, str], api_url: str) -> Iterator[Finding]:
     yield from check_object_store(settings, api_url)
     yield from check_model(settings)
     yield from check_machine(settings)
+    yield from check_tracing(environ)
 
 
 def check_settings(settings: Settings) -> Iterator[Finding]:
@@ -106,6 +108,17 @@ def check_machine(settings: Settings) -> Iterator[Finding]:
         yield ok(
             "machine", f"{cores} cores and {memory / 2**30:.0f} GB; {settings.child_memory_mb} MB a child."
         )
+
+
+def check_tracing(environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Say whether traces can be sent, if they are wanted."""
+    if not is_wanted(environ):
+        return
+    obstacle = find_obstacle(environ)
+    if obstacle is None:
+        yield ok("tracing", "Traces are sent to the collector that OTEL_EXPORTER_OTLP_* names.")
+    else:
+        yield warning("tracing", obstacle, "See 'Traces' in docs/operations.md.")
 
 
 def _check_disk(cache_dir: Path) -> Finding:

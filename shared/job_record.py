@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from shared.jobs import ANYONE, Counts, ImageFailure, Job, JobState, Phase, Webhook
 from shared.options import Options
+from shared.tracing import read_traceparent
 
 
 def encode_job(job: Job) -> bytes:
@@ -28,6 +29,7 @@ def encode_job(job: Job) -> bytes:
         "title": job.title,
         "gathered": job.gathered,
         "webhook": job.webhook.to_json() if job.webhook else None,
+        "traceparent": job.traceparent,
     }
     return json.dumps(record).encode()
 
@@ -52,6 +54,7 @@ def decode_job(data: bytes) -> Job:
         title=record.get("title", ""),
         gathered=record.get("gathered", False),
         webhook=Webhook.from_json(record["webhook"]) if record.get("webhook") else None,
+        traceparent=read_traceparent(record.get("traceparent")),
     )
 
 
@@ -136,6 +139,7 @@ def new_job(
     title: str = "",
     gathered: bool = False,
     webhook: Webhook | None = None,
+    traceparent: str | None = None,
 ) -> Job:
     """Return a job of which nothing is done; one normalised as a whole is measured first."""
     return Job(
@@ -152,4 +156,5 @@ def new_job(
         title=title,
         gathered=gathered,
         webhook=webhook,
+        traceparent=traceparent,
     )

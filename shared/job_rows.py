@@ -45,9 +45,11 @@ def to_fields(job: Job) -> dict[str, str | int]:
     two_passes = job.options.normalize is Normalize.JOB
     error = {"error": failure_json(job.error)} if job.error else {}
     webhook = {"webhook": json.dumps(job.webhook.to_json())} if job.webhook else {}
+    trace = {"traceparent": job.traceparent} if job.traceparent else {}
     return {
         **error,
         **webhook,
+        **trace,
         "state": job.state,
         "phase": Phase.MEASURE if two_passes else Phase.RENDER,
         "options": json.dumps(job.options.to_json()),
@@ -96,6 +98,7 @@ def to_job(row: Sequence[Any]) -> Job:
         title=fields["title"],
         gathered=fields["gathered"] == "1",
         webhook=_to_webhook(fields.get("webhook")),
+        traceparent=fields.get("traceparent"),
     )
 
 
@@ -163,7 +166,7 @@ def checked_entry(cursor: str) -> str:
 
 def to_lease(row: Sequence[Any]) -> Lease:
     """Make a lease of what the lease script returns."""
-    lease, job, phase, options, low, high, images = row
+    lease, job, phase, options, low, high, images, traceparent, attempts = row
     rendering = phase.decode() == Phase.RENDER
     return Lease(
         id=lease.decode(),
@@ -172,6 +175,8 @@ def to_lease(row: Sequence[Any]) -> Lease:
         options=_to_options(options),
         phase=Phase(phase.decode()),
         range=Range(low=float(low), high=float(high)) if rendering and low else None,
+        traceparent=traceparent.decode() or None,
+        attempts=tuple(int(charged or 0) for charged in attempts),
     )
 
 

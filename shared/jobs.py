@@ -206,6 +206,8 @@ class Job:
     #: While it is `uploading`, workers gather its images from archives or sources: nobody uploads any.
     gathered: bool = False
     webhook: Webhook | None = None
+    #: The request that submitted it, as a W3C traceparent; None where that was not traced.
+    traceparent: str | None = None
 
     @property
     def progress(self) -> float:
@@ -289,6 +291,10 @@ class Lease:
     phase: Phase = Phase.RENDER
     #: The job's common range, when normalised as a whole and measured.
     range: Range | None = None
+    #: The job's.
+    traceparent: str | None = None
+    #: Attempts charged to its images before, in the order of `indices`.
+    attempts: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -524,6 +524,8 @@ class FakeJobStore:
             options=record.job.options,
             phase=record.phase,
             range=record.range(),
+            traceparent=record.job.traceparent,
+            attempts=tuple(record.attempts.get(index, 0) for index in indices),
         )
 
     def _end(

@@ -25,15 +25,21 @@ class Lookahead:
         self._pool = pool or ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="fetch")
         self._latest_is_large = False
 
-    def images(self, lease: Lease) -> Iterator[tuple[int, Future[bytes]]]:
-        """Yield the images of a lease in order, each with its bytes on the way."""
+    def images(
+        self, lease: Lease, fetch: Callable[[str, int], bytes] | None = None
+    ) -> Iterator[tuple[int, Future[bytes]]]:
+        """Yield the images of a lease in order, each with its bytes on the way.
+
+        `fetch` fetches them in place of what was given at first.
+        """
+        fetch = fetch or self._fetch
         waiting = deque(lease.indices)
         fetching: deque[tuple[int, Future[bytes]]] = deque()
         try:
             while waiting or fetching:
                 while waiting and self._has_room(fetching):
                     index = waiting.popleft()
-                    fetching.append((index, self._pool.submit(self._fetch, lease.job_id, index)))
+                    fetching.append((index, self._pool.submit(fetch, lease.job_id, index)))
                 index, future = fetching.popleft()
                 yield index, future
                 self._latest_is_large = _is_large(future)

@@ -16,6 +16,7 @@ from shared.job_record import JobResult, encode_result
 from shared.jobs import Counts, Job, JobState, Source
 from shared.manifest import read_sources
 from shared.ports import JobStore, ObjectStore
+from shared.tracing import OFF, Tracer, traced
 
 #: Lines of a manifest read at once.
 _BLOCK = 1000
@@ -30,7 +31,13 @@ def end_state(state: JobState, counts: Counts) -> JobState:
     return JobState.PARTIAL if counts.succeeded else JobState.FAILED
 
 
-def finalize(job_id: str, jobs: JobStore, objects: ObjectStore, chores: Chores | None = None) -> JobState:
+def finalize(
+    job_id: str,
+    jobs: JobStore,
+    objects: ObjectStore,
+    chores: Chores | None = None,
+    tracer: Tracer = OFF,
+) -> JobState:
     """Write a job's failures and result, set its end state and return it.
 
     With `chores`, the job's webhook will be told, also if this worker dies half-way.
@@ -42,16 +49,22 @@ def finalize(job_id: str, jobs: JobStore, objects: ObjectStore, chores: Chores |
         # Somebody else was faster, and it may have been retried since.
         return job.state
     state = JobState.FAILED if job.error else end_state(job.state, job.counts)
+    attributes = {"fathom.job.id": job_id, "fathom.job.state": state}
+    with traced(tracer, "finalize job", parent=job.traceparent, attributes=attributes):
+        _end(job, state, jobs, objects, chores)
+    return state
+
+
+def _end(job: Job, state: JobState, jobs: JobStore, objects: ObjectStore, chores: Chores | None) -> None:
     _put_failures(job, jobs, objects)
     result = JobResult.of(job, state, ended_at=jobs.now(), error=job.error)
-    objects.put(layout.result(job_id), encode_result(result), content_type="application/json")
+    objects.put(layout.result(job.id), encode_result(result), content_type="application/json")
     if chores is not None and job.webhook is not None:
         # Before the end is set, so that none goes untold; who is woken waits for it.
-        chores.wake(notify_id(job_id))
-    jobs.finish(job_id, state)
+        chores.wake(notify_id(job.id))
+    jobs.finish(job.id, state)
     # All of them are in `failures.jsonl` now.
-    objects.delete_prefix(layout.failures_prefix(job_id))
-    return state
+    objects.delete_prefix(layout.failures_prefix(job.id))
 
 
 def _put_failures(job: Job, jobs: JobStore, objects: ObjectStore) -> None:

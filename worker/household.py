@@ -10,13 +10,14 @@ from shared.jobs import Lease
 from shared.options import Options
 from shared.settings import Settings
 from shared.tickets import CeleryTickets
+from shared.tracing import Tracer, make_tracer
 from worker.chores.wiring import LOOK, chore_runners
 from worker.expiry import Expirer
 from worker.infrastructure import INFRASTRUCTURE
 from worker.inherited import breakers, draining, stations
 from worker.recovery import Recoverer
 from worker.supervisor import Housekeeper, Rounds
-from worker.wiring import Stores, connect_stores, process_name
+from worker.wiring import SERVICE, Stores, connect_stores, process_name
 
 logger = logging.getLogger(__name__)
 
@@ -30,8 +31,11 @@ class Household:
     def __init__(self, app: Celery, settings: Settings, slots: int) -> None:
         self._settings = settings
         self._stores = connect_stores(settings)
-        self._housekeeper = _housekeeper(app, settings, slots, self._stores)
-        self._chores = chore_runners(settings, self._stores, self._housekeeper.top_up, draining)
+        self._tracer = make_tracer(SERVICE)
+        self._housekeeper = _housekeeper(app, settings, slots, self._stores, self._tracer)
+        self._chores = chore_runners(
+            settings, self._stores, self._housekeeper.top_up, draining, tracer=self._tracer
+        )
         self._rounds = self._plan_rounds()
         self._left = False
 
@@ -54,6 +58,7 @@ class Household:
         except INFRASTRUCTURE as exc:
             # Registration and leases expire by themselves.
             logger.warning("Left without saying so: %s", exc.message, extra={"action": "stop_worker"})
+        self._tracer.stop()
 
     def _plan_rounds(self) -> tuple[Rounds, ...]:
         keeper, expirer, recoverer = self._housekeeper, self._expirer(), self._recoverer()
@@ -110,7 +115,7 @@ class Household:
             self._stores.jobs.give_back(Lease(id=lease_id, job_id="", indices=(), options=Options()))
 
 
-def _housekeeper(app: Celery, settings: Settings, slots: int, stores: Stores) -> Housekeeper:
+def _housekeeper(app: Celery, settings: Settings, slots: int, stores: Stores, tracer: Tracer) -> Housekeeper:
     return Housekeeper(
         name=process_name(),
         slots=slots,
@@ -120,6 +125,7 @@ def _housekeeper(app: Celery, settings: Settings, slots: int, stores: Stores) ->
         objects=stores.objects,
         tickets=CeleryTickets(app),
         chores=stores.chores,
+        tracer=tracer,
     )
 
 

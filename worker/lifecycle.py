@@ -21,6 +21,7 @@ from shared.errors import FathomError
 from shared.logs import configure_logging
 from shared.redaction import secrets_of
 from shared.settings import Settings
+from shared.tracing import prepare_tracing
 from worker.household import Household
 from worker.inherited import drain
 from worker.model.engines import prepare_engine
@@ -37,6 +38,8 @@ def connect_signals(app: Celery, settings: Settings) -> None:
 
     def configure(**_: object) -> None:
         configure_logging(settings.log_level, settings.log_format, secrets=secrets_of(settings))
+        # Before the first fork: children have it then, and what is in the way is said once.
+        prepare_tracing()
 
     def prepare(**_: object) -> None:
         _prepare(settings)

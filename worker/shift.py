@@ -9,19 +9,23 @@ from collections.abc import Callable
 from billiard.process import current_process
 from celery import current_app
 from celery.exceptions import SoftTimeLimitExceeded
+from celery.signals import worker_process_shutdown
 
 from shared.errors import JobStoreFull
 from shared.recorder import Recorder
 from shared.settings import Settings
 from shared.tickets import LONGEST, CeleryTickets
+from shared.tracing import make_tracer
 from worker.chores.wiring import image_fetcher
 from worker.infrastructure import INFRASTRUCTURE
 from worker.inherited import breakers, draining, stations
+from worker.model.engine import EngineInfo
 from worker.model.engines import load_engine
 from worker.pipeline.memory import bound_malloc
 from worker.pipeline.simulated import pipeline_for
 from worker.timing import StagedPipeline, TimedPipeline, timed_objects
-from worker.wiring import connect_stores, process_name, worker_name
+from worker.tracing import Traces
+from worker.wiring import SERVICE, connect_stores, process_name, worker_name
 from worker.work import Child, Pace
 
 logger = logging.getLogger(__name__)
@@ -56,11 +60,12 @@ def make_child(
     recorder = Recorder(stores.statistics)
     recorder.start()
     objects = timed_objects(stores.objects, recorder)
+    pipeline = wrap(pipeline_for(engine, settings))
     return Child(
         name=process_name(),
         jobs=stores.jobs,
         objects=objects,
-        pipeline=TimedPipeline(wrap(pipeline_for(engine, settings)), recorder, worker=worker_name()),
+        pipeline=TimedPipeline(pipeline, recorder, worker=worker_name()),
         pace=Pace(lease=settings.lease_seconds, image=settings.image_seconds),
         lease_images=settings.lease_images,
         max_image_bytes=settings.max_image_bytes,
@@ -68,7 +73,17 @@ def make_child(
         breakers=breakers,
         station=station,
         images=image_fetcher(settings, objects, breakers.objects, draining),
+        traces=_make_traces(engine.info, pipeline),
     )
+
+
+def _make_traces(info: EngineInfo, pipeline: StagedPipeline) -> Traces:
+    """Return what traces this process's work, and sends the last of it when the process is ended gently."""
+    tracer = make_tracer(SERVICE)
+    if tracer.is_on:
+        worker_process_shutdown.connect(lambda **_: tracer.stop(), weak=False)
+    facts = {"fathom.engine": info.engine, "fathom.precision": info.precision}
+    return Traces(tracer, seconds=lambda: pipeline.seconds, facts=facts)
 
 
 def pass_on() -> bool:

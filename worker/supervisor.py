@@ -19,6 +19,7 @@ from shared.errors import JobNotFound, JobStoreFull
 from shared.jobs import ImageStatus
 from shared.logs import log_context
 from shared.ports import JobStore, ObjectStore, TicketQueue
+from shared.tracing import OFF, Tracer
 from worker.breaker import Breaker, Breakers
 from worker.evidence import encode_failure
 from worker.finalize import finalize
@@ -45,6 +46,7 @@ class Housekeeper:
         objects: ObjectStore,
         tickets: TicketQueue,
         chores: Chores | None = None,
+        tracer: Tracer = OFF,
         lease_seconds: float = 15.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -55,6 +57,7 @@ class Housekeeper:
         self._objects = objects
         self._tickets = tickets
         self._chores = chores
+        self._tracer = tracer
         self._renewal = lease_seconds / 3
         self._clock = clock
         self._last_round: float | None = None
@@ -138,7 +141,7 @@ class Housekeeper:
 
     def _finalize(self, job_id: str) -> int:
         try:
-            state = finalize(job_id, self._jobs, self._objects, self._chores)
+            state = finalize(job_id, self._jobs, self._objects, self._chores, self._tracer)
         except JobNotFound:
             logger.info("A job was deleted before its end.", extra={"action": "finalize_job"})
             return 0

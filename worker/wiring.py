@@ -15,6 +15,9 @@ from shared.ports import JobStore, ObjectStore, Statistics
 from shared.settings import Settings
 from shared.statistics_store import RedisStatistics
 
+#: What workers are called in traces.
+SERVICE = "fathom-worker"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Stores:

@@ -30,6 +30,7 @@ from worker.fetching import Fetcher
 from worker.infrastructure import INFRASTRUCTURE
 from worker.keeper import LeaseKeeper
 from worker.station import Station
+from worker.tracing import LeaseTrace, Traces
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -98,6 +99,7 @@ class Child:
         breakers: Breakers | None = None,
         station: Station | None = None,
         images: Fetcher | None = None,
+        traces: Traces | None = None,
     ) -> None:
         """Take the parts; without `images`, images are read from the jobs' own inputs alone."""
         self._name = name
@@ -109,6 +111,7 @@ class Child:
         self._draining = draining
         self._breakers = breakers or Breakers()
         self._station = station or Station()
+        self._traces = traces or Traces()
         # One byte more than is accepted shows the pipeline that there is too much, whatever the size.
         self._images = images or Fetcher(
             objects, most_bytes=max_image_bytes + 1, call_store=self._call_objects, give_up=draining
@@ -154,22 +157,22 @@ class Child:
             station=self._station,
             draining=self._draining,
         )
-        with keeper:
+        with keeper, self._traces.follow(lease) as trace:
             try:
-                self._work_through(lease, keeper)
+                self._work_through(lease, keeper, trace)
             finally:
                 self._give_back(lease)
 
-    def _work_through(self, lease: Lease, keeper: LeaseKeeper) -> None:
+    def _work_through(self, lease: Lease, keeper: LeaseKeeper, trace: LeaseTrace) -> None:
         storing: Future[None] | None = None
         try:
-            for index, fetching in self._ahead.images(lease):
-                outcome = self._outcome(lease, keeper, index, fetching)
+            for index, fetching in self._ahead.images(lease, trace.fetching(self._images.fetch)):
+                outcome = self._outcome(lease, keeper, trace, index, fetching)
                 if storing is not None:
                     storing.result()
                 if outcome is None:
                     break
-                storing = self._storer.submit(self._commit, lease, keeper, index, outcome)
+                storing = self._storer.submit(self._commit, lease, keeper, trace, index, outcome)
         finally:
             # Whatever happened to this image, the one before it is committed if it can be.
             keeper.release()
@@ -180,7 +183,7 @@ class Child:
         return self._patiently(self._breakers.objects, call)
 
     def _outcome(
-        self, lease: Lease, keeper: LeaseKeeper, index: int, fetching: Future[bytes]
+        self, lease: Lease, keeper: LeaseKeeper, trace: LeaseTrace, index: int, fetching: Future[bytes]
     ) -> Outcome | None:
         """Return what became of an image; None if the lease is to be dropped instead."""
         try:
@@ -193,7 +196,7 @@ class Child:
         self._patiently(self._breakers.jobs, lambda: keeper.take(index))
         if keeper.dropped:
             return None
-        with log_context(image=index):
+        with log_context(image=index), trace.processing(index, len(data)):
             try:
                 return self._process(lease, data)
             finally:
@@ -215,17 +218,23 @@ class Child:
             logger.exception("An image failed unexpectedly.", extra={"action": "process_image"})
             return _failed(InternalImageError(), try_again=True)
 
-    def _commit(self, lease: Lease, keeper: LeaseKeeper, index: int, outcome: Outcome) -> None:
+    def _commit(
+        self, lease: Lease, keeper: LeaseKeeper, trace: LeaseTrace, index: int, outcome: Outcome
+    ) -> None:
         """Store the outputs or the reason, then record the end: a repeat writes the same bytes again."""
         with log_context(job=lease.job_id, image=index):
-            for file in outcome.files:
-                key = layout.output(lease.job_id, index, file.file_name)
-                self._patiently(self._breakers.objects, partial(self._put, key, file))
-            if outcome.failure is not None and not outcome.try_again:
-                self._patiently(
-                    self._breakers.objects, partial(self._put_reason, lease.job_id, index, outcome.failure)
-                )
+            if outcome.measured is None:
+                with trace.storing(index):
+                    self._store(lease.job_id, index, outcome)
             keeper.heed(self._patiently(self._breakers.jobs, lambda: self._record(lease, index, outcome)))
+        trace.end(index, outcome.failure, charged=outcome.try_again)
+
+    def _store(self, job_id: str, index: int, outcome: Outcome) -> None:
+        for file in outcome.files:
+            key = layout.output(job_id, index, file.file_name)
+            self._patiently(self._breakers.objects, partial(self._put, key, file))
+        if outcome.failure is not None and not outcome.try_again:
+            self._patiently(self._breakers.objects, partial(self._put_reason, job_id, index, outcome.failure))
 
     def _put(self, key: str, file: ResultFile) -> None:
         self._objects.put(key, file.data, content_type=file.content_type)

@@ -3,14 +3,17 @@
 -- the next images from the cursor. The owner's virtual time advances by the images, the job's by
 -- images / weight. The cost does not depend on how many images there are.
 -- ARGV: new lease, worker, most images, lease in ms
--- Returns {lease, job, phase, options, low, high, images}, low and high '' while there is no
--- range; nil if there is nothing to do. Asked again for a lease that is held, it describes that.
+-- Returns {lease, job, phase, options, low, high, images, traceparent, attempts}: low and high '' while
+-- there is no range, traceparent '' if there is none, attempts those charged to each image (false for
+-- none); nil if there is nothing to do. Asked again for a lease that is held, it describes that.
 local lease, worker, most, lease_ms = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 
 local function describe(id)
-  local row = redis.call('HMGET', at('job', id), 'phase', 'options', 'low', 'high')
+  local row = redis.call('HMGET', at('job', id), 'phase', 'options', 'low', 'high', 'traceparent')
   local images = redis.call('ZRANGE', at('lease', lease, 'images'), 0, -1)
-  return { lease, id, row[1], row[2], row[3] or '', row[4] or '', images }
+  -- Of a lease asked for again, no image may be left.
+  local attempts = images[1] and redis.call('HMGET', at('job', id, 'attempts'), unpack(images)) or {}
+  return { lease, id, row[1], row[2], row[3] or '', row[4] or '', images, row[5] or '', attempts }
 end
 
 -- The first image from the cursor on that is not behind. A short run of those that are is stepped

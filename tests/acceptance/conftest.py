@@ -23,7 +23,7 @@ def environ(cache_dir: Path) -> dict[str, str]:
             packaged_binary(package, binary)
         except ServerMissing as exc:
             skip_or_fail(exc.message)
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("FATHOM_")}
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("FATHOM_", "OTEL_"))}
     return inherited | {"FATHOM_WEIGHTS": "random", "FATHOM_CACHE_DIR": str(cache_dir)}
 
 

@@ -25,6 +25,7 @@ from tests.contracts.job_store import (
     NO_IDS,
     ONE_RANGE,
     SLOW,
+    TRACEPARENT,
     Advance,
     a_created,
     a_job,
@@ -297,13 +298,13 @@ class ExpiryContract:
 class RestoreContract:
     def test_an_unknown_job_goes_on_where_it_stopped(self, store: JobStore) -> None:
         hook = Webhook(url="https://example.org/", events=(WebhookEvent.ENDED, WebhookEvent.PROGRESS))
-        job = a_job(20, owner="me", bytes=7, weight=2.0, webhook=hook)
+        job = a_job(20, owner="me", bytes=7, weight=2.0, webhook=hook, traceparent=TRACEPARENT)
 
         store.restore(job, succeeded=range(0, 20, 2), failures={1: CORRUPT, 3: SLOW})
 
         restored = store.get(job.id)
         assert restored == a_job(
-            20, id=job.id, owner="me", bytes=7, weight=2.0, webhook=hook,
+            20, id=job.id, owner="me", bytes=7, weight=2.0, webhook=hook, traceparent=TRACEPARENT,
             counts=Counts(total=20, succeeded=10, failed=2),
         )  # fmt: skip
         assert [image.failure for image in store.failures(job.id)] == [CORRUPT, SLOW]

@@ -32,6 +32,7 @@ from shared.ports import JobStore
 Advance = Callable[[float], None]
 
 CORRUPT = ImageFailure(code="image_corrupt", message="The file is damaged: «café» 写真.")
+TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 SLOW = ImageFailure(code="timed_out", message="It took too long.")
 ONE_RANGE = Options.parse({"normalize": "job"})
 VERBS = ("start", "pause", "resume", "cancel", "retry")
@@ -468,6 +469,28 @@ class LeasesContract:
     def test_a_lease_has_at_least_one_image(self, store: JobStore, limit: int) -> None:
         with pytest.raises(ValueError, match="at least one"):
             store.lease("worker", limit=limit)
+
+    @pytest.mark.parametrize("traceparent", [None, TRACEPARENT])
+    def test_a_lease_goes_on_in_the_trace_of_its_job(self, store: JobStore, traceparent: str | None) -> None:
+        job_id = a_created(store, 3, traceparent=traceparent)
+
+        lease = take(store)
+
+        assert (lease.traceparent, lease.attempts) == (traceparent, (0, 0, 0))
+        assert store.get(job_id).traceparent == traceparent
+
+    def test_a_lease_says_how_often_its_images_were_tried(self, store: JobStore, advance: Advance) -> None:
+        a_created(store, 2)
+        seen = []
+        for _ in range(3):
+            lease = take(store, 1)
+            seen.append((lease.indices, lease.attempts))
+            store.charge(lease, 0, SLOW)
+            advance(6)
+        lease = take(store, 1)
+
+        assert seen == [((0,), (0,)), ((0,), (1,)), ((0,), (2,))]
+        assert (lease.indices, lease.attempts) == ((1,), (0,))
 
     def test_images_that_came_back_are_handed_out_one_by_one(self, store: JobStore) -> None:
         a_created(store, 6)

@@ -12,11 +12,13 @@ from shared.chores import ChoreKind
 from shared.object_store import S3ObjectStore
 from shared.ports import ObjectStore
 from shared.settings import Settings
+from shared.tracing import OFF, Tracer
 from worker.breaker import Breaker
 from worker.chores.expand import ExpandArchives
 from worker.chores.gathering import Gathering
 from worker.chores.listing import ListSources
 from worker.chores.runner import ChoreHandler, ChoreRunner
+from worker.chores.tracing import trace_chores
 from worker.chores.webhooks import ANSWER, DeliverMessage, Messenger, NotifyWebhook
 from worker.fetching import Fetcher
 from worker.outbound import Outbound
@@ -33,13 +35,18 @@ _GATHERERS, _MESSENGERS = 2, 3
 
 
 def chore_runners(
-    settings: Settings, stores: Stores, wake_workers: Callable[[], object], stopping: Callable[[], bool]
+    settings: Settings,
+    stores: Stores,
+    wake_workers: Callable[[], object],
+    stopping: Callable[[], bool],
+    *,
+    tracer: Tracer = OFF,
 ) -> list[ChoreRunner]:
     """Return what does the chores in a worker's parent process, each to have a thread of its own."""
     # A long listing cannot go on where it was cut short, so that single failures are made good below it.
     patient = dataclasses.replace(stores, objects=S3ObjectStore.from_settings(settings))
-    gatherers = _gatherers(settings, patient, wake_workers)
-    messengers = _messengers(settings, patient)
+    gatherers = trace_chores(_gatherers(settings, patient, wake_workers), stores.jobs, tracer)
+    messengers = trace_chores(_messengers(settings, patient), stores.jobs, tracer)
     handlers = [gatherers] * _GATHERERS + [messengers] * _MESSENGERS
     return [ChoreRunner(stores.chores, each, stopping=stopping) for each in handlers]
 

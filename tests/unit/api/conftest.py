@@ -17,6 +17,7 @@ from api.backend import Backend, backend_of
 from shared import layout
 from shared.jobs import ImageFailure
 from shared.settings import Settings
+from shared.tracing import OFF, Tracer
 from tests.fakes import FakeIdempotency, FakeJobStore, FakeObjectStore, FakeStatistics, FakeTickets
 from tests.fakes_chores import FakeChores
 
@@ -110,7 +111,7 @@ class Api:
 ApiFactory = Callable[..., Api]
 
 
-def build_api(*, public_url: str | None = None, **changes: Any) -> Api:
+def build_api(*, public_url: str | None = None, tracer: Tracer = OFF, **changes: Any) -> Api:
     """Return an API over fakes, with changed settings."""
     settings = dataclasses.replace(Settings.from_environ({}), **changes)
     jobs, objects, tickets = FakeJobStore(), FakeObjectStore(public_url=public_url), FakeTickets()
@@ -123,6 +124,7 @@ def build_api(*, public_url: str | None = None, **changes: Any) -> Api:
         idempotency=idempotency,
         statistics=FakeStatistics(),
         chores=chores,
+        tracer=tracer,
     )
     return Api(
         jobs=jobs,
@@ -140,8 +142,8 @@ def make_api() -> Iterator[ApiFactory]:
     """An API with changed settings: `make_api(max_job_images=2, public_url="http://s3")`."""
     made: list[Api] = []
 
-    def make(*, public_url: str | None = None, **changes: Any) -> Api:
-        made.append(build_api(public_url=public_url, **changes))
+    def make(*, public_url: str | None = None, tracer: Tracer = OFF, **changes: Any) -> Api:
+        made.append(build_api(public_url=public_url, tracer=tracer, **changes))
         return made[-1]
 
     yield make

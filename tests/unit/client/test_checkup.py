@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 
 import pytest
 
-from client.checkup import check_machine, check_model, check_settings, examine
+from client.checkup import check_machine, check_model, check_settings, check_tracing, examine
 from client.checkup_redis import judge_redis
 from client.findings import judge_clock
 from shared.redis_facts import RedisFacts
@@ -113,3 +114,30 @@ def test_children_that_may_take_more_memory_than_there_is_are_named():
 @pytest.mark.parametrize(("ahead", "level"), [(0, "ok"), (59, "ok"), (-61, "warning"), (901, "error")])
 def test_clocks_may_differ_a_little(ahead: float, level: str):
     assert judge_clock("s3", "S3", ahead).level == level
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, "ok"),
+        ({"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "warning"),
+        ({"OTEL_SDK_DISABLED": "true"}, None),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": ""}, None),
+    ],
+)
+def test_traces_are_looked_at_where_they_are_wanted(changes: dict[str, str], expected: str | None):
+    environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://user:hunter2@127.0.0.1:4318", **changes}
+
+    findings = list(check_tracing(environ))
+
+    assert [finding.level for finding in findings] == ([expected] if expected else [])
+    assert "hunter2" not in str(findings)
+
+
+def test_packages_that_traces_lack_are_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "opentelemetry", None)
+    monkeypatch.delitem(sys.modules, "shared.tracing_otlp", raising=False)
+
+    (finding,) = check_tracing({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"})
+
+    assert (finding.level, "pip install 'fathom-depth[tracing]'" in finding.message) == ("warning", True)

@@ -31,6 +31,7 @@ from shared.jobs import (
     new_job_id,
 )
 from shared.options import Options
+from tests.traces import SAMPLED
 
 
 def a_job(**changes: Any) -> Job:
@@ -59,13 +60,18 @@ def answered(job: Job, fields: dict[str, str | int]) -> list[Any]:
         {"owner": "key-1", "bytes": 2**50, "urgent": True, "weight": 0.1, "title": "Été: «1»"},
         {"error": ImageFailure(code="no_images", message="Nothing — «x.zip».")},
         {"gathered": True, "webhook": Webhook(url="https://example.org/x", events=(WebhookEvent.PROGRESS,))},
+        {"traceparent": SAMPLED},
     ],
-    ids=["plain", "owned", "aborted", "gathered"],
+    ids=["plain", "owned", "aborted", "gathered", "traced"],
 )
 def test_a_job_is_read_as_it_was_written(changes: dict[str, Any]):
     job = a_job(**changes)
 
     assert to_job(answered(job, to_fields(job))) == job
+
+
+def test_a_job_that_is_not_traced_has_the_row_it_always_had():
+    assert "traceparent" not in to_fields(a_job())
 
 
 def test_a_restored_job_is_written_with_its_times():

@@ -11,6 +11,7 @@ from shared.jobs import Counts, Job, JobState, Phase, Range, Source, new_job_id
 from shared.manifest import encode_manifest
 from shared.options import Options
 from tests.fakes import FakeClock, FakeJobStore, FakeObjectStore
+from worker.tracing import Traces
 from worker.work import Child, Pace
 
 
@@ -59,7 +60,7 @@ class Farm:
     clock: FakeClock
     draining: bool = False
 
-    def submit(self, *pictures: bytes, options: Options | None = None) -> str:
+    def submit(self, *pictures: bytes, options: Options | None = None, traceparent: str | None = None) -> str:
         options = options or Options()
         job_id = new_job_id()
         for index, data in enumerate(pictures):
@@ -75,11 +76,19 @@ class Farm:
                 counts=Counts(total=len(pictures)),
                 created_at=0.0,
                 phase=phase,
+                traceparent=traceparent,
             )
         )
         return job_id
 
-    def child(self, *, lease_images: int = 4, patience: float = 5.0, overtime: float = 5.0) -> Child:
+    def child(
+        self,
+        *,
+        lease_images: int = 4,
+        patience: float = 5.0,
+        overtime: float = 5.0,
+        traces: Traces | None = None,
+    ) -> Child:
         return Child(
             name="child",
             jobs=self.jobs,
@@ -89,6 +98,7 @@ class Farm:
             lease_images=lease_images,
             max_image_bytes=100,
             draining=lambda: self.draining,
+            traces=traces,
         )
 
     def output(self, job_id: str, index: int, file_name: str = "heatmap.png") -> bytes:

@@ -1,0 +1,169 @@
+"""Traces by OpenTelemetry, sent over OTLP; imported only where they are wanted.
+
+Spans wait in a bounded queue, from which a thread sends them in batches; beyond it they are dropped. The
+collector, sampling and sizes are set by OpenTelemetry's own variables.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Mapping
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+from shared.tracing import Attributes, Kind, NoSpan, Span, Tracer, read_traceparent
+
+logger = logging.getLogger(__name__)
+
+#: Seconds that the end of a process waits for its last spans to be sent.
+FAREWELL = 1.0
+#: Seconds between two lines in the log about a collector that does not take spans.
+QUIET = 300.0
+
+_KINDS = {
+    Kind.SERVER: trace.SpanKind.SERVER,
+    Kind.CONSUMER: trace.SpanKind.CONSUMER,
+    Kind.INTERNAL: trace.SpanKind.INTERNAL,
+}
+
+
+class OtlpSpan:
+    """A span that is recorded."""
+
+    is_recorded = True
+
+    def __init__(self, span: trace.Span) -> None:
+        self._span = span
+
+    @property
+    def context(self) -> Context:
+        """What makes it the parent of another span of this process."""
+        return trace.set_span_in_context(self._span, Context())
+
+    @property
+    def traceparent(self) -> str:
+        return _to_traceparent(self._span.get_span_context())
+
+    @property
+    def log_fields(self) -> Mapping[str, str]:
+        ids = self._span.get_span_context()
+        return {"trace_id": trace.format_trace_id(ids.trace_id), "span_id": trace.format_span_id(ids.span_id)}
+
+    def set(self, attributes: Attributes) -> None:
+        self._span.set_attributes(attributes)
+
+    def fail(self, code: str) -> None:
+        self._span.set_attribute("error.type", code)
+        self._span.set_status(trace.StatusCode.ERROR)
+
+    def end(self, *, at: int | None = None) -> None:
+        self._span.end(at)
+
+
+class OtlpTracer:
+    """A tracer over OpenTelemetry's; `processor` gets the spans that end."""
+
+    is_on = True
+
+    def __init__(self, service: str, processor: SpanProcessor) -> None:
+        # The tracer is ended by whoever started it, not by a hook that a hanging collector would hold up.
+        self._provider = TracerProvider(resource=_describe(service), shutdown_on_exit=False)
+        self._provider.add_span_processor(processor)
+        self._tracer = self._provider.get_tracer("fathom")
+        self._is_stopped = False
+
+    def start(
+        self,
+        name: str,
+        *,
+        kind: Kind = Kind.INTERNAL,
+        parent: Span | str | None = None,
+        attributes: Attributes | None = None,
+        at: int | None = None,
+    ) -> Span:
+        span = self._tracer.start_span(
+            name, _to_context(parent), kind=_KINDS[kind], attributes=attributes, start_time=at
+        )
+        # One that is not sampled is still somebody's parent, who then is not sampled either.
+        return (
+            OtlpSpan(span)
+            if span.is_recording()
+            else NoSpan(traceparent=_to_traceparent(span.get_span_context()))
+        )
+
+    def stop(self) -> None:
+        """Send what is left. A collector that hangs is left to a thread that ends with the process."""
+        if self._is_stopped:
+            return
+        self._is_stopped = True
+        last = threading.Thread(target=self._provider.shutdown, name="last-traces", daemon=True)
+        last.start()
+        last.join(FAREWELL)
+
+
+def connect_tracer(service: str) -> Tracer:
+    """Return a tracer that sends to the collector that the environment names; nothing is sent yet.
+
+    Raises what OpenTelemetry raises for settings that it cannot use.
+    """
+    tracer = OtlpTracer(service, BatchSpanProcessor(OTLPSpanExporter()))
+    moderate(logging.getLogger("opentelemetry"))
+    return tracer
+
+
+class _Spokesman(logging.Handler):
+    """Passes on a line now and then; all others of the time between are dropped."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(logging.WARNING)
+        self._seconds = seconds
+        self._silent_until = 0.0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        now = time.monotonic()
+        if now >= self._silent_until:
+            self._silent_until = now + self._seconds
+            logger.warning("Traces may be lost: %s", record.getMessage(), extra={"action": "send_traces"})
+
+
+def moderate(talkative: logging.Logger, *, seconds: float = QUIET) -> None:
+    """Let a logger, and those below it, write a line now and then only.
+
+    OpenTelemetry complains of every batch and every span that it loses.
+    """
+    talkative.handlers[:] = [_Spokesman(seconds)]
+    talkative.propagate = False
+
+
+def _describe(service: str) -> Resource:
+    """Return what describes this process: the environment's word comes first."""
+    resource = Resource.create()
+    if str(resource.attributes.get(SERVICE_NAME, "")).startswith("unknown_service"):
+        return resource.merge(Resource({SERVICE_NAME: service}))
+    return resource
+
+
+def _to_context(parent: Span | str | None) -> Context:
+    if isinstance(parent, OtlpSpan):
+        return parent.context
+    text = read_traceparent(parent if isinstance(parent, str) or parent is None else parent.traceparent)
+    if text is None:
+        # An empty one: spans have the parents they are given, and no others.
+        return Context()
+    _, trace_id, span_id, flags = text.split("-")
+    ids = trace.SpanContext(
+        int(trace_id, 16), int(span_id, 16), is_remote=True, trace_flags=trace.TraceFlags(int(flags, 16))
+    )
+    return trace.set_span_in_context(trace.NonRecordingSpan(ids), Context())
+
+
+def _to_traceparent(ids: trace.SpanContext) -> str:
+    trace_id, span_id = trace.format_trace_id(ids.trace_id), trace.format_span_id(ids.span_id)
+    return f"00-{trace_id}-{span_id}-{ids.trace_flags & 0x03:02x}"

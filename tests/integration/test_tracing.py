@@ -1,0 +1,257 @@
+"""Traces of real server and worker processes, sent to a collector of the test's own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import redis
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+from client.servers import ValkeyServer, free_ports, tied_to_parent
+from shared.object_store import S3ObjectStore
+from tests.conftest import empty
+from tests.integration.api_servers import CONFIG, Server, eventually, launch
+from tests.origins import Origin, Request, answer, origin
+from tests.traces import PARENT, SAMPLED, TRACE
+
+ROOT = Path(__file__).parents[2]
+EXPORTS = "/v1/traces"
+STAGES = {"fetch", "decode", "prepare", "infer", "upsample", "colour", "encode", "store"}
+PHOTOS, CHILDREN = 3, 2
+
+
+# --- a collector ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """A span as it came."""
+
+    service: str
+    span: Span
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        values = ((each.key, each.value) for each in self.span.attributes)
+        return {key: getattr(value, value.WhichOneof("value")) for key, value in values}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collector:
+    """A server that takes spans, and is everybody else that a job has to do with."""
+
+    server: Origin
+
+    def told(self) -> list[Told]:
+        """Return the spans of the trace that the tests are about."""
+        found = []
+        for request in self.exports():
+            for resource in ExportTraceServiceRequest.FromString(request.body).resource_spans:
+                names = {each.key: each.value.string_value for each in resource.resource.attributes}
+                spans = (span for scope in resource.scope_spans for span in scope.spans)
+                found += [Told(service=names["service.name"], span=span) for span in spans]
+        return [each for each in found if each.span.trace_id.hex() == TRACE]
+
+    def named(self, name: str) -> list[Told]:
+        return [each for each in self.told() if each.span.name == name]
+
+    def below(self, parent: Told) -> set[str]:
+        return {each.span.name for each in self.told() if each.span.parent_span_id == parent.span.span_id}
+
+    def exports(self) -> list[Request]:
+        return [request for request in self.server.requests if request.path == EXPORTS]
+
+    def other_requests(self) -> list[Request]:
+        return [request for request in self.server.requests if request.path != EXPORTS]
+
+    def job(self) -> dict[str, Any]:
+        """Return a job of photos that lie at URLs, with a webhook."""
+        photo = (ROOT / "samples" / "rocket.jpg").read_bytes()
+        self.server.serve("/hook", answer("204 No Content"))
+        paths = [f"/holiday-{number}.jpg" for number in range(PHOTOS)]
+        return {
+            "sources": [{"url": self.server.serve(path, answer("200 OK", photo))} for path in paths],
+            "webhook": {"url": self.server.url("/hook")},
+            # A JPEG goes through all stages: the strips of an indexed PNG are coloured as they are encoded.
+            "options": {"heatmap_format": "jpeg"},
+        }
+
+
+@pytest.fixture
+def hanging() -> Iterator[Collector]:
+    """A collector that takes a minute for every answer."""
+
+    def hang(request: Request) -> Iterator[bytes]:
+        time.sleep(60)
+        yield answer("200 OK")
+
+    with origin() as server:
+        server.reply(EXPORTS, hang)
+        yield Collector(server=server)
+
+
+# --- an API and a worker --------------------------------------------------------------
+
+
+class Service:
+    """One API process and one worker, over the run's own servers."""
+
+    def __init__(self, folder: Path, environ: Mapping[str, str]) -> None:
+        self.api: Server = launch(CONFIG, free_ports(1)[0], environ, folder / "api.log")
+        command = [sys.executable, "-m", "celery", "-A", "worker.app", "worker", f"--concurrency={CHILDREN}"]
+        with (folder / "worker.log").open("ab") as log:
+            self.worker = subprocess.Popen(
+                tied_to_parent([*command, "--without-gossip", "--without-mingle"]),
+                env={**os.environ, **environ},
+                cwd=ROOT,
+                stdout=log,
+                stderr=log,
+            )
+
+    def wait(self) -> None:
+        eventually(self._is_ready, seconds=60)
+
+    def kill(self) -> None:
+        self.api.http.close()
+        for process in (self.worker, self.api.process):
+            process.kill()
+            process.wait()
+
+    def stop(self) -> None:
+        """End both as an operator does, and wait for them."""
+        for process in (self.worker, self.api.process):
+            process.terminate()
+        for process in (self.worker, self.api.process):
+            process.wait(60)
+
+    def children(self) -> set[int]:
+        listed = Path(f"/proc/{self.worker.pid}/task/{self.worker.pid}/children").read_text()
+        return set(map(int, listed.split()))
+
+    def replace_children(self) -> None:
+        """Kill the worker's children, and wait for those that it starts in their place."""
+        before = self.children()
+        for child in before:
+            os.kill(child, signal.SIGKILL)
+        eventually(lambda: len(self.children() - before) == CHILDREN)
+
+    def submit(self, job: dict[str, Any]) -> str:
+        """Submit a job from within a trace, and wait for its end."""
+        response = self.api.http.post("/v1/jobs", json=job, headers={"traceparent": SAMPLED})
+        assert response.status_code == 202, response.text
+        address = response.json()["links"]["self"]
+        eventually(lambda: self.api.http.get(address).json()["state"] == "succeeded", seconds=60)
+        return str(response.json()["id"])
+
+    def _is_ready(self) -> bool:
+        assert self.worker.poll() is None
+        try:
+            return self.api.http.get("/readyz").json()["slots"] == CHILDREN
+        except httpx.TransportError:
+            return False
+
+
+@pytest.fixture(scope="module")
+def stores(
+    valkey_server: ValkeyServer, seaweed_environ: dict[str, str], seaweed_store: S3ObjectStore
+) -> dict[str, str]:
+    """The settings of both stores, emptied."""
+    with redis.Redis.from_url(valkey_server.url) as client:
+        client.flushall()
+    empty(seaweed_store)
+    return {"FATHOM_REDIS_URL": valkey_server.url, **seaweed_environ}
+
+
+@contextmanager
+def service(folder: Path, stores: Mapping[str, str], collector: Collector) -> Iterator[Service]:
+    environ = {
+        **stores,
+        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.server.url(""),
+        "OTEL_EXPORTER_OTLP_HEADERS": "x-tenant=albums",
+        # Whatever comes was sent as a process ended.
+        "OTEL_BSP_SCHEDULE_DELAY": "600000",
+        "FATHOM_ENGINE": "simulated",
+        "FATHOM_SIMULATE": "network",
+        "FATHOM_SOURCE_HOSTS": "127.0.0.1",
+        "FATHOM_WEBHOOK_SECRETS": "whsec_" + "c2VjcmV0" * 5,
+        "FATHOM_LOG_FORMAT": "json",
+    }
+    started = Service(folder, environ)
+    try:
+        started.wait()
+        yield started
+    finally:
+        started.kill()
+
+
+@pytest.fixture(scope="module")
+def collector(stores: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
+    """A collector that has heard all about one job, worked off by children that were started late."""
+    with origin() as server:
+        server.serve(EXPORTS, answer("200 OK", Content_Type="application/x-protobuf", Connection="close"))
+        collector = Collector(server=server)
+        with service(tmp_path_factory.mktemp("traced"), stores, collector) as started:
+            started.replace_children()
+            started.submit(collector.job())
+            eventually(lambda: any(request.path == "/hook" for request in server.requests))
+            started.stop()
+        yield collector
+
+
+def test_one_trace_leads_from_the_request_to_the_stages_of_every_image(collector: Collector) -> None:
+    (request,) = collector.named("POST /v1/jobs")
+    images = collector.named("render image")
+
+    assert (request.service, request.span.kind) == ("fathom-api", Span.SPAN_KIND_SERVER)
+    assert request.span.parent_span_id.hex() == PARENT
+    assert (request.facts["http.response.status_code"], request.facts["fathom.job.images"]) == (202, PHOTOS)
+    assert {image.service for image in images} == {"fathom-worker"}
+    assert {image.span.parent_span_id for image in images} == {request.span.span_id}
+    assert {image.span.kind for image in images} == {Span.SPAN_KIND_CONSUMER}
+    assert sorted(image.facts["fathom.image.index"] for image in images) == list(range(PHOTOS))
+    assert {image.facts["fathom.outcome"] for image in images} == {"succeeded"}
+    assert [collector.below(image) for image in images] == [STAGES] * PHOTOS
+
+
+@pytest.mark.parametrize("name", ["finalize job", "deliver chore"])
+def test_what_else_is_done_for_a_job_is_in_its_trace(collector: Collector, name: str) -> None:
+    (request,) = collector.named("POST /v1/jobs")
+    (told,) = collector.named(name)
+
+    assert (told.service, told.span.parent_span_id) == ("fathom-worker", request.span.span_id)
+    assert told.facts["fathom.job.id"] == request.facts["fathom.job.id"]
+
+
+def test_nobody_but_the_collector_hears_of_a_trace_and_it_hears_no_names(collector: Collector) -> None:
+    others = collector.other_requests()
+
+    assert {request.path for request in others} == {"/hook", *(f"/holiday-{n}.jpg" for n in range(PHOTOS))}
+    headers = {name for request in others for name in request.headers}
+    assert not headers & {"traceparent", "tracestate", "baggage", "x-tenant"}
+    assert {request.headers.get("x-tenant") for request in collector.exports()} == {"albums"}
+    assert not any(b"holiday" in request.body for request in collector.exports())
+
+
+def test_a_collector_that_hangs_costs_no_image_and_holds_up_no_end(
+    stores: dict[str, str], hanging: Collector, tmp_path: Path
+) -> None:
+    with service(tmp_path, stores, hanging) as started:
+        started.submit(hanging.job())
+        began = time.monotonic()
+        started.stop()
+
+    # Far below the minute that the collector takes, with room for a busy machine.
+    assert time.monotonic() - began < 30
+    assert hanging.exports()

@@ -1,0 +1,61 @@
+"""Traces that are kept in memory, and what tests ask of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from shared.tracing_otlp import OtlpTracer
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+PARENT = "00f067aa0ba902b7"
+#: What a client sends whose own spans are sampled, and are not.
+SAMPLED, UNSAMPLED = f"00-{TRACE}-{PARENT}-01", f"00-{TRACE}-{PARENT}-00"
+
+
+class TraceMemory:
+    """A tracer whose spans are kept."""
+
+    def __init__(self) -> None:
+        self._exporter = InMemorySpanExporter()
+        self.tracer = OtlpTracer("fathom-test", SimpleSpanProcessor(self._exporter))
+
+    def spans(self) -> tuple[ReadableSpan, ...]:
+        """Return the spans that have ended, in the order of their ends."""
+        return self._exporter.get_finished_spans()
+
+    def named(self, name: str) -> list[ReadableSpan]:
+        return [span for span in self.spans() if span.name == name]
+
+    def one(self, name: str) -> ReadableSpan:
+        (span,) = self.named(name)
+        return span
+
+    def below(self, span: ReadableSpan) -> list[str]:
+        """Return the names of a span's children, in the order of their beginnings."""
+        children = [each for each in self.spans() if parent_of(each) == id_of(span)]
+        return [child.name for child in sorted(children, key=lambda child: child.start_time or 0)]
+
+
+def trace_of(span: ReadableSpan) -> str:
+    return f"{span.get_span_context().trace_id:032x}"
+
+
+def id_of(span: ReadableSpan) -> str:
+    return f"{span.get_span_context().span_id:016x}"
+
+
+def parent_of(span: ReadableSpan) -> str | None:
+    return None if span.parent is None else f"{span.parent.span_id:016x}"
+
+
+def seconds_of(span: ReadableSpan) -> float:
+    return ((span.end_time or 0) - (span.start_time or 0)) / 1e9
+
+
+def facts(span: ReadableSpan) -> Mapping[str, Any]:
+    return dict(span.attributes or {})

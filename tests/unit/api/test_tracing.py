@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import pytest
+from flask import Response
+from opentelemetry.trace import SpanKind
+
+from shared import layout
+from shared.job_record import decode_job
+from shared.jobs import JobState
+from tests.traces import PARENT, SAMPLED, TRACE, UNSAMPLED, TraceMemory, facts, id_of, parent_of, trace_of
+from tests.unit.api.conftest import Api, ApiFactory
+
+ANNOUNCED = {"uploads": [{"name": "holiday.jpg", "size": 7}]}
+
+
+@pytest.fixture
+def memory() -> TraceMemory:
+    return TraceMemory()
+
+
+@pytest.fixture
+def api(make_api: ApiFactory, memory: TraceMemory) -> Api:
+    return make_api(tracer=memory.tracer)
+
+
+def test_a_request_is_a_span_by_its_route(api: Api, memory: TraceMemory):
+    job_id = api.submit("holiday.jpg")
+    api.get(f"/v1/jobs/{job_id}?wait=1", headers={"X-Request-Id": "mine"}).close()
+
+    (span,) = (each for each in memory.spans() if each.name.startswith("GET"))
+    assert span.name == "GET /v1/jobs/<job_id>"
+    assert span.kind is SpanKind.SERVER
+    assert facts(span) == {
+        "http.request.method": "GET",
+        "http.route": "/v1/jobs/<job_id>",
+        "http.response.status_code": 200,
+        "url.scheme": "http",
+        "fathom.request.id": "mine",
+        "fathom.job.id": job_id,
+    }
+
+
+def test_a_request_goes_on_in_the_trace_of_its_caller(api: Api, memory: TraceMemory):
+    api.get("/v1/jobs", headers={"traceparent": SAMPLED}).close()
+
+    span = memory.one("GET /v1/jobs")
+    assert (trace_of(span), parent_of(span)) == (TRACE, PARENT)
+
+
+@pytest.mark.parametrize(
+    "given", ["", "nonsense", SAMPLED.upper(), f"{SAMPLED}, {SAMPLED}", "00-" + "0" * 52]
+)
+def test_a_traceparent_that_is_none_is_ignored(api: Api, memory: TraceMemory, given: str):
+    response = api.get("/v1/jobs", headers={"traceparent": given})
+    response.close()
+
+    assert response.status_code == 200
+    assert memory.one("GET /v1/jobs").parent is None
+
+
+@pytest.mark.parametrize(
+    "path", ["/livez", "/readyz", "/metrics", "/", "/static/page.js", "/openapi.json", "/v1"]
+)
+def test_probes_and_files_have_no_spans(api: Api, memory: TraceMemory, path: str):
+    api.get(path).close()
+
+    assert memory.spans() == ()
+
+
+def test_a_path_that_nothing_serves_is_not_told(api: Api, memory: TraceMemory):
+    api.get("/v1/holiday.jpg?token=secret").close()
+
+    span = memory.one("GET")
+    assert facts(span)["http.response.status_code"] == 404
+    assert span.status.is_unset
+    assert "holiday" not in span.to_json()
+    assert "secret" not in span.to_json()
+
+
+def test_a_method_that_there_is_not_names_no_span(api: Api, memory: TraceMemory):
+    api.client.open("/v1/jobs", method="HOLIDAY").close()
+
+    assert facts(memory.one("HTTP"))["http.request.method"] == "_OTHER"
+
+
+def test_a_fault_of_ours_is_an_error(api: Api, memory: TraceMemory):
+    api.jobs.away = True
+    api.get("/v1/jobs").close()
+
+    span = memory.one("GET /v1/jobs")
+    assert (facts(span)["http.response.status_code"], facts(span)["error.type"]) == (503, "503")
+    assert not span.status.is_ok
+    assert not span.status.is_unset
+
+
+def test_an_answer_that_is_never_made_ends_its_span(api: Api, memory: TraceMemory):
+    def fail(response: Response) -> Response:
+        raise ZeroDivisionError
+
+    # It comes before what hands the span over to the answer.
+    api.client.application.after_request(fail)
+    api.client.application.testing = True
+    with pytest.raises(ZeroDivisionError):
+        api.get("/v1/jobs")
+
+    assert facts(memory.one("GET /v1/jobs"))["error.type"] == "ZeroDivisionError"
+
+
+def test_a_stream_of_events_ends_its_span_with_its_last_byte(api: Api, memory: TraceMemory):
+    job_id = api.submit("a.jpg")
+    api.jobs.cancel(job_id)
+    api.jobs.claim_finalize()
+    api.jobs.finish(job_id, JobState.CANCELED)
+    response = api.get(f"/v1/jobs/{job_id}/events", headers={"Accept": "text/event-stream"})
+    name = "GET /v1/jobs/<job_id>/events"
+
+    assert memory.named(name) == []
+    assert "event: job" in response.text
+    response.close()
+    assert facts(memory.one(name))["http.response.status_code"] == 200
+
+
+# --- the job's trace ------------------------------------------------------------------
+
+
+def by_form(api: Api) -> Response:
+    return api.client.post(
+        "/v1/jobs", data={"images": (io.BytesIO(b"x"), "holiday.jpg")}, headers={"traceparent": SAMPLED}
+    )
+
+
+def by_announcement(api: Api) -> Response:
+    return api.client.post("/v1/jobs", json=ANNOUNCED, headers={"traceparent": SAMPLED})
+
+
+def by_sources(api: Api) -> Response:
+    sources = [{"url": "https://example.org/holiday.jpg"}]
+    return api.client.post("/v1/jobs", json={"sources": sources}, headers={"traceparent": SAMPLED})
+
+
+@pytest.mark.parametrize("submit", [by_form, by_announcement, by_sources])
+def test_a_job_remembers_the_request_that_submitted_it(
+    api: Api, memory: TraceMemory, submit: Callable[[Api], Response]
+):
+    response = submit(api)
+    response.close()
+    job_id = response.json["id"]  # type: ignore[index]  # It is a job.
+
+    span = memory.one("POST /v1/jobs")
+    expected = f"00-{TRACE}-{id_of(span)}-01"
+    assert api.jobs.get(job_id).traceparent == expected
+    assert decode_job(api.objects.get(layout.job_record(job_id))).traceparent == expected
+    assert (facts(span)["fathom.job.id"], facts(span)["fathom.job.images"]) == (job_id, 1)
+    assert "holiday" not in span.to_json()
+
+
+def test_an_announced_job_stays_in_the_trace_of_its_announcement(api: Api, memory: TraceMemory):
+    response = api.announce(*ANNOUNCED["uploads"])
+    before = api.jobs.get(response.json["id"]).traceparent
+    api.client.put(f"/v1/jobs/{response.json['id']}/uploads/0", data=b"holiday").close()
+    api.client.post(f"/v1/jobs/{response.json['id']}/start", headers={"traceparent": SAMPLED}).close()
+
+    job = api.jobs.get(response.json["id"])
+    assert (job.state, job.traceparent) == (JobState.QUEUED, before)
+    assert trace_of(memory.one("POST /v1/jobs/<job_id>/start")) == TRACE
+
+
+def test_a_job_that_is_not_sampled_says_so_to_its_workers(api: Api, memory: TraceMemory):
+    response = api.client.post("/v1/jobs", json=ANNOUNCED, headers={"traceparent": UNSAMPLED})
+    response.close()
+
+    traceparent = str(api.jobs.get(response.json["id"]).traceparent)
+    assert (traceparent[:36], traceparent[-3:]) == (f"00-{TRACE}-", "-00")
+    assert memory.spans() == ()
+
+
+def test_while_traces_are_off_nothing_is_remembered(make_api: ApiFactory):
+    api = make_api()
+    response = api.client.post("/v1/jobs", json=ANNOUNCED, headers={"traceparent": SAMPLED})
+
+    assert api.jobs.get(response.json["id"]).traceparent is None

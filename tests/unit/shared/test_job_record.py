@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from shared.job_record import decode_job, encode_job, new_job
+from shared.jobs import Job, JobState, new_job_id
+from shared.options import Options
+from tests.traces import SAMPLED
+
+
+def a_job(traceparent: str | None) -> Job:
+    return new_job(
+        new_job_id(),
+        total=3,
+        options=Options(),
+        state=JobState.QUEUED,
+        created_at=1_700_000_000.25,
+        traceparent=traceparent,
+    )
+
+
+@pytest.mark.parametrize("traceparent", [None, SAMPLED])
+def test_a_job_is_read_as_it_was_accepted(traceparent: str | None):
+    job = a_job(traceparent)
+
+    assert decode_job(encode_job(job)) == job
+
+
+def test_a_record_of_an_earlier_version_knows_no_trace():
+    job = a_job(SAMPLED)
+    record = json.loads(encode_job(job))
+    del record["traceparent"]
+
+    assert decode_job(json.dumps(record).encode()).traceparent is None
+
+
+@pytest.mark.parametrize("given", [7, "x" * 10_000, SAMPLED.upper(), {"a": 1}])
+def test_what_is_no_traceparent_spoils_no_record(given: object):
+    record = {**json.loads(encode_job(a_job(None))), "traceparent": given}
+
+    assert decode_job(json.dumps(record).encode()).traceparent is None

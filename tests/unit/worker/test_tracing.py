@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import SpanKind
+
+from shared import layout
+from shared.errors import ObjectStoreUnavailable
+from shared.jobs import JobState
+from shared.logs import JsonFormatter
+from shared.options import Options
+from tests.traces import (
+    PARENT,
+    SAMPLED,
+    TRACE,
+    UNSAMPLED,
+    TraceMemory,
+    facts,
+    id_of,
+    parent_of,
+    seconds_of,
+    trace_of,
+)
+from tests.unit.worker.conftest import Farm
+from worker.finalize import finalize
+from worker.pipeline.stages import Stage
+from worker.tracing import Traces
+
+SECONDS = {Stage.DECODE: 0.02, Stage.INFER: 0.03, Stage.ENCODE: 0.01}
+
+
+@pytest.fixture
+def memory() -> TraceMemory:
+    return TraceMemory()
+
+
+@pytest.fixture
+def traces(memory: TraceMemory) -> Traces:
+    return Traces(
+        memory.tracer,
+        seconds=lambda: SECONDS,
+        facts={"fathom.engine": "openvino", "fathom.precision": "f32"},
+    )
+
+
+def by_index(spans: list[ReadableSpan]) -> dict[int, dict[str, object]]:
+    return {facts(span)["fathom.image.index"]: dict(facts(span)) for span in spans}
+
+
+def test_every_image_is_a_span_in_the_trace_of_its_submission(
+    farm: Farm, memory: TraceMemory, traces: Traces
+):
+    job_id = farm.submit(b"one", b"three", traceparent=SAMPLED)
+
+    farm.child(traces=traces).work(60)
+
+    spans = memory.named("render image")
+    assert {(span.kind, trace_of(span), parent_of(span)) for span in spans} == {
+        (SpanKind.CONSUMER, TRACE, PARENT)
+    }
+    assert by_index(spans)[1] == {
+        "fathom.job.id": job_id,
+        "fathom.image.index": 1,
+        "fathom.image.attempt": 1,
+        "fathom.image.bytes": 5,
+        "fathom.engine": "openvino",
+        "fathom.precision": "f32",
+        "fathom.outcome": "succeeded",
+    }
+    assert sorted(by_index(spans)) == [0, 1]
+
+
+def test_the_stages_of_an_image_are_spans_below_its_own(farm: Farm, memory: TraceMemory, traces: Traces):
+    farm.submit(b"one", traceparent=SAMPLED)
+
+    farm.child(traces=traces).work(60)
+
+    assert set(memory.below(memory.one("render image"))) == {"fetch", "decode", "infer", "encode", "store"}
+    assert [seconds_of(memory.one(stage)) for stage in SECONDS] == pytest.approx(list(SECONDS.values()))
+    assert memory.one("infer").start_time == memory.one("decode").end_time
+
+
+def test_a_bad_image_is_told_with_its_code(farm: Farm, memory: TraceMemory, traces: Traces):
+    farm.submit(b"one", b"corrupt", traceparent=SAMPLED)
+
+    farm.child(traces=traces).work(60)
+
+    told = by_index(memory.named("render image"))
+    assert (told[0]["fathom.outcome"], told[0].get("error.type")) == ("succeeded", None)
+    assert (told[1]["fathom.outcome"], told[1]["error.type"]) == ("failed", "image_corrupt")
+    assert told[1]["fathom.image.charged"] is False
+
+
+def test_an_image_whose_file_is_gone_is_told_too(farm: Farm, memory: TraceMemory, traces: Traces):
+    job_id = farm.submit(b"one", traceparent=SAMPLED)
+    farm.objects.delete(layout.input_image(job_id, 0))
+
+    farm.child(traces=traces).work(60)
+
+    span = memory.one("render image")
+    assert facts(span)["error.type"] == "input_missing"
+    assert facts(memory.one("fetch"))["error.type"] == "input_missing"
+    assert memory.below(span) == ["fetch", "store"]
+
+
+def test_every_attempt_at_an_image_is_a_span_of_its_own(farm: Farm, memory: TraceMemory, traces: Traces):
+    farm.submit(b"bug", traceparent=SAMPLED)
+
+    for _ in range(10):
+        farm.child(traces=traces).work(60)
+        farm.clock.advance(60)
+
+    told = [facts(span) for span in memory.named("render image")]
+    assert [each["fathom.image.attempt"] for each in told] == [1, 2, 3]
+    assert {(each["error.type"], each["fathom.image.charged"]) for each in told} == {("internal_error", True)}
+
+
+def test_both_passes_over_an_image_are_told(farm: Farm, memory: TraceMemory, traces: Traces):
+    farm.submit(b"one", options=Options.parse({"normalize": "job"}), traceparent=SAMPLED)
+
+    farm.child(traces=traces).work(60)
+
+    stages = {"fetch", "decode", "infer", "encode"}
+    assert set(memory.below(memory.one("measure image"))) == stages
+    assert set(memory.below(memory.one("render image"))) == stages | {"store"}
+
+
+def test_images_that_are_not_worked_to_their_end_are_interrupted(
+    farm: Farm, memory: TraceMemory, traces: Traces
+):
+    farm.submit(*(b"picture %d" % n for n in range(6)), traceparent=SAMPLED)
+
+    def leave(data: bytes) -> None:
+        farm.draining = data == b"picture 1"
+
+    farm.pipeline.before = leave
+    farm.child(lease_images=6, traces=traces).work(60)
+
+    told = by_index(memory.named("render image"))
+    assert [told[index]["fathom.outcome"] for index in (0, 1)] == ["succeeded", "succeeded"]
+    assert {told[index]["fathom.outcome"] for index in sorted(told)[2:]} == {"interrupted"}
+
+
+def test_an_object_store_that_is_away_interrupts_and_fails_nothing(
+    farm: Farm, memory: TraceMemory, traces: Traces
+):
+    farm.submit(b"one", traceparent=SAMPLED)
+    farm.pipeline.before = lambda data: setattr(farm.objects, "away", True)
+
+    with pytest.raises(ObjectStoreUnavailable):
+        farm.child(patience=0.01, traces=traces).work(60)
+
+    assert facts(memory.one("render image"))["fathom.outcome"] == "interrupted"
+    assert facts(memory.one("store"))["error.type"] == ObjectStoreUnavailable.code
+
+
+@pytest.mark.parametrize("traceparent", [None, UNSAMPLED])
+def test_a_job_that_is_not_sampled_leaves_no_span(
+    farm: Farm, memory: TraceMemory, traces: Traces, traceparent: str | None
+):
+    job_id = farm.submit(b"one", b"corrupt", traceparent=traceparent)
+
+    farm.child(traces=traces).work(60)
+    finalize(job_id, farm.jobs, farm.objects, tracer=memory.tracer)
+
+    assert memory.spans() == ()
+    assert farm.jobs.get(job_id).state is JobState.PARTIAL
+
+
+def test_a_traced_job_comes_to_the_same_results(farm: Farm, traces: Traces):
+    job_id = farm.submit(*(b"picture %d" % n for n in range(10)), traceparent=SAMPLED)
+
+    farm.child(traces=traces).work(60)
+
+    assert farm.jobs.get(job_id).counts.succeeded == 10
+    assert farm.output(job_id, 9) == b"heat of picture 9"
+
+
+def test_the_end_of_a_job_is_told(farm: Farm, memory: TraceMemory):
+    job_id = farm.submit(b"one", traceparent=SAMPLED)
+    farm.child().work(60)
+
+    finalize(job_id, farm.jobs, farm.objects, tracer=memory.tracer)
+
+    span = memory.one("finalize job")
+    assert (trace_of(span), parent_of(span)) == (TRACE, PARENT)
+    assert facts(span) == {"fathom.job.id": job_id, "fathom.job.state": "succeeded"}
+
+
+def test_a_line_about_an_image_names_its_span(
+    farm: Farm, memory: TraceMemory, traces: Traces, caplog: pytest.LogCaptureFixture
+):
+    lines = []
+    logging.getLogger("worker.work").addFilter(
+        lambda record: lines.append(JsonFormatter().format(record)) or True
+    )
+    farm.submit(b"bug", traceparent=SAMPLED)
+
+    farm.child(traces=traces).work(60)
+
+    (line,) = map(json.loads, lines)
+    assert line["message"] == "An image failed unexpectedly."
+    assert (line["trace_id"], line["span_id"]) == (TRACE, id_of(memory.one("render image")))
