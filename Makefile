@@ -43,9 +43,12 @@ demo: setup ## Turn the sample album (or ALBUM=dir) into heatmaps in demo-output
 run: setup ## Run the whole service at PORT (8080) until Ctrl-C
 	$(BIN)/fathom up --port $(PORT)
 
+# Two processes: one for the tests of whole systems, which would disturb each other, one for the rest.
+SIDE_BY_SIDE := -n 2 --dist loadscope --no-loadscope-reorder
+
 .PHONY: test
 test: $(VENV)/.ready-dev ## Run all tests; the servers they need are started by them
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 .PHONY: test-unit
 test-unit: $(VENV)/.ready-dev ## Run the fast tests alone, which need no server

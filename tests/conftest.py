@@ -22,12 +22,26 @@ from shared.settings import Settings
 # Asserts of the contract tests explain themselves like those in test modules.
 pytest.register_assert_rewrite("tests.contracts")
 
+ACCEPTANCE = "tests/acceptance/"
+
 BUCKET = "fathom-test"
 ACCESS_KEY = "test-access-key"
 SECRET_KEY = "test-secret-key"
 
 Server = TypeVar("Server", bound=EmbeddedServer)
 SettingsFactory = Callable[..., Settings]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """Where tests run in several processes, keep those of whole systems together, and else every file."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return ACCEPTANCE if nodeid.startswith(ACCEPTANCE) else nodeid.partition("::")[0]
+
+    return Scheduling(config, log)
 
 
 def skip_or_fail(reason: str) -> NoReturn:

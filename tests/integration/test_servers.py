@@ -284,6 +284,20 @@ def test_a_seaweed_ignores_the_settings_of_other_tools(
         assert read(server) == b"x"
 
 
+@pytest.mark.parametrize(("given", "taken"), [(None, "512MiB"), ("2GiB", "2GiB")])
+def test_a_seaweed_keeps_its_memory_in_bounds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str | None, taken: str
+) -> None:
+    monkeypatch.delenv("GOMEMLIMIT", raising=False)
+    if given is not None:
+        monkeypatch.setenv("GOMEMLIMIT", given)
+
+    with seaweed(tmp_path) as server:
+        environ = Path(f"/proc/{server.pid}/environ").read_bytes().split(b"\0")
+
+    assert f"GOMEMLIMIT={taken}".encode() in environ
+
+
 def test_a_valkey_is_durable_and_evicts_nothing(valkey_server: ValkeyServer) -> None:
     with redis.Redis.from_url(valkey_server.url, decode_responses=True) as client:
         config = client.config_get("appendonly", "appendfsync", "maxmemory-policy", "save")
