@@ -41,7 +41,7 @@ _TAIL_BYTES = 4000
 _WEED_GRPC_OFFSET = 10_000
 #: Settings of other S3 servers and clients in the caller's environment that `weed` would take for its own.
 _WEED_ENVIRONMENT = ("AWS_", "S3_", "WEED_")
-#: What `weed` collects garbage to stay below. Left alone it takes 1.1 GB while it stores photos of 50 megapixels.
+#: What `weed` collects garbage to stay below; while it stores photos of 50 megapixels it takes 1.1 GB else.
 _WEED_MEMORY = {"GOMEMLIMIT": "512MiB"}
 
 # Runs as `python -c`: asks the kernel for a signal at the parent's death, then becomes the command.

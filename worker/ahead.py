@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
+from functools import partial
+from itertools import zip_longest
+from typing import cast
 
 from shared.jobs import Lease
 
-#: Images fetched at once: the one in hand, and the next.
+#: The image in hand, and the next.
 _AT_ONCE = 2
 
 #: A larger image (a photo of 50 megapixels as PNG has 60 MB) is the only one held: memory is then
@@ -23,7 +25,6 @@ class Lookahead:
         """Take what fetches an image, by job and index, and what runs it: threads, by default."""
         self._fetch = fetch
         self._pool = pool or ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="fetch")
-        self._latest_is_large = False
 
     def images(
         self, lease: Lease, fetch: Callable[[str, int], bytes] | None = None
@@ -32,36 +33,36 @@ class Lookahead:
 
         `fetch` fetches them in place of what was given at first.
         """
-        fetch = fetch or self._fetch
-        waiting = deque(lease.indices)
-        fetching: deque[tuple[int, Future[bytes]]] = deque()
+        fetch_one = partial(fetch or self._fetch, lease.job_id)
+        ahead: Future[bytes | None] | None = None
         try:
-            while waiting or fetching:
-                while waiting and self._has_room(fetching):
-                    index = waiting.popleft()
-                    fetching.append((index, self._pool.submit(fetch, lease.job_id, index)))
-                index, future = fetching.popleft()
-                yield index, future
-                self._latest_is_large = _is_large(future)
+            for index, following in zip_longest(lease.indices, lease.indices[1:]):
+                if ahead is None or _is_put_off(ahead):
+                    current = self._pool.submit(fetch_one, index)
+                else:
+                    current = cast("Future[bytes]", ahead)
+                ahead = None
+                if following is not None:
+                    ahead = self._pool.submit(_fetch_after, current, fetch_one, following)
+                yield index, current
                 # While the next one is waited for, this one must not be held as well.
-                del future
+                del current
         finally:
-            for _, future in fetching:
-                future.cancel()
-
-    def _has_room(self, fetching: deque[tuple[int, Future[bytes]]]) -> bool:
-        """Tell whether one more image may be fetched while those of `fetching` are held.
-
-        A size is known only when an image is there. Neighbours are mostly alike, so that one
-        large image warns of the next.
-        """
-        if not fetching:
-            return True
-        large = self._latest_is_large or any(_is_large(future) for _, future in fetching)
-        return len(fetching) < _AT_ONCE and not large
+            if ahead is not None:
+                ahead.cancel()
 
 
-def _is_large(future: Future[bytes]) -> bool:
-    """Tell whether an image is there and large."""
-    there = future.done() and not future.cancelled() and future.exception() is None
-    return there and len(future.result()) > LARGE_BYTES
+def _fetch_after(before: Future[bytes], fetch: Callable[[int], bytes], index: int) -> bytes | None:
+    """Fetch an image as soon as the one before is there; None, and nothing is fetched, if that is large.
+
+    A size is known only when an image is there.
+    """
+    wait([before])
+    is_large = before.exception() is None and len(before.result()) > LARGE_BYTES
+    return None if is_large else fetch(index)
+
+
+def _is_put_off(ahead: Future[bytes | None]) -> bool:
+    """Wait for an image fetched ahead, and return whether it was left to be fetched later."""
+    wait([ahead])
+    return ahead.exception() is None and ahead.result() is None

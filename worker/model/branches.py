@@ -32,6 +32,7 @@ class Branches:
         self._core = import_openvino().Core()
         self._network = branch_by_size(self._core.read_model(graph), sizes)
         self._graph = graph
+        self._met: set[tuple[int, int]] = set()
         self._numbers = {size: number for number, size in enumerate(sizes)}
         # What the branches that do not run are given. Nobody reads it, so that it takes no memory.
         self._idle = [np.zeros((1, 3, *size), np.float32) for size in (*sizes, (MULTIPLE, MULTIPLE))]
@@ -40,7 +41,7 @@ class Branches:
         """Make the network ready to run. Raises RuntimeError."""
         self._request = self._core.compile_model(self._network, device, properties).create_infer_request()
         del self._network
-        # The weights were laid out anew, in memory; only a size not met before reads them again.
+        # The weights of the branches were laid out anew, in memory.
         release_mapped(constants_path(self._graph))
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -52,7 +53,14 @@ class Branches:
         self._request.infer(inputs, share_inputs=True)
         # The tensor belongs to the request, and the next picture overwrites it.
         depth: NDArray[np.float32] = self._request.get_output_tensor(branch).data[0].copy()
+        self._meet((height, width))
         return depth
+
+    def _meet(self, size: tuple[int, int]) -> None:
+        """Let go of the weights in the file, which are read again only for a size not met before."""
+        if size not in self._met:
+            self._met.add(size)
+            release_mapped(constants_path(self._graph))
 
 
 def branch_by_size(network: Any, sizes: Sequence[tuple[int, int]]) -> Any:

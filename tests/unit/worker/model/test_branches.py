@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.unit.worker.model.residency import resident
 from worker.model.branches import USUAL_SIZES, Branches, branch_by_size
+from worker.model.graph import constants_path
 from worker.model.openvino_import import import_openvino
 from worker.model.preprocess import network_size
 
@@ -71,3 +74,17 @@ def test_branches_share_their_weights(random_graph: Path):
     assert len(bodies) == len(USUAL_SIZES) + 1
     assert len(constants(bodies[0])) > 50
     assert all(constants(body) == constants(bodies[0]) for body in bodies)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Only Linux says what is resident.")
+def test_the_file_of_the_weights_is_let_go_of_after_each_size(
+    random_graph: Path, batch_factory: BatchFactory
+):
+    branches = Branches(random_graph, ())
+    branches.compile("CPU", F32)
+    file = constants_path(random_graph)
+
+    for size in ((64, 96), (96, 64), (64, 96)):
+        branches.run(batch_factory(*size))
+        # Small ones, such as biases, are used where they lie.
+        assert resident(file) < file.stat().st_size / 10

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.worker.model.residency import resident
 from worker.model.mapped import release_mapped
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc is needed")
@@ -18,18 +19,6 @@ def path(tmp_path: Path) -> Path:
     path = tmp_path / "weights of a network.bin"
     path.write_bytes(b"\x07" * SIZE)
     return path
-
-
-def resident(path: Path) -> int:
-    """Return how many bytes of a file's mappings are resident in this process."""
-    found, counting = 0, False
-    for line in Path("/proc/self/smaps").read_text().splitlines():
-        if line.endswith(str(path)):
-            counting = True
-        elif line.startswith("Rss:") and counting:
-            found += int(line.split()[1]) * 1024
-            counting = False
-    return found
 
 
 def test_a_mapped_file_is_let_go_of_and_can_still_be_read(path: Path):
