@@ -86,8 +86,8 @@ class Gate:
         parts = split_key(text)
         if parts is None:
             return None
-        key = self.ring.find(parts[0])
-        return key if key is not None and key.is_proved_by(parts[1]) else None
+        key_id, secret = parts
+        return self.ring.find(key_id, accept=lambda key: key.is_proved_by(secret))
 
     def _find_by_cookie(self, cookie: str) -> ApiKey | None:
         parts = access_cookie.split(cookie)

@@ -22,8 +22,8 @@ logger = logging.getLogger(__name__)
 #: Seconds after which the keys are read anew while requests go on; and after which they are waited
 #: for, so that a revoked key is refused within five seconds.
 SOON, FRESH = 2.0, 4.0
-#: An unknown key may have been made just now: keys older than this are read anew for its sake, so
-#: that guessing costs the object store four listings a second and no more.
+#: A key or a secret that is not known may have been made just now: keys older than this are read anew
+#: for its sake, so that guessing costs the object store four listings a second and no more.
 FOR_UNKNOWN = 0.25
 #: Seconds that keys serve while they cannot be read.
 LONGEST = 600.0
@@ -51,6 +51,10 @@ class _Reading:
         self.over = threading.Event()
 
 
+def _accept_any(key: ApiKey) -> bool:
+    return True
+
+
 class KeyRing:
     """All keys of the object store, for many threads."""
 
@@ -68,18 +72,20 @@ class KeyRing:
         """
         return not self._at_most(FRESH).versions
 
-    def find(self, key_id: str) -> ApiKey | None:
-        """Return a key, revoked or not; None if there is none.
+    def find(self, key_id: str, *, accept: Callable[[ApiKey], bool] = _accept_any) -> ApiKey | None:
+        """Return a key, revoked or not; None if there is none that is accepted.
 
-        Raises ObjectStoreUnavailable if that cannot be known.
+        One that was not may have been made, or given another secret, just now. Raises
+        ObjectStoreUnavailable if it cannot be known.
         """
         key = self._at_most(FRESH).keys.get(key_id)
-        if key is not None:
+        if key is not None and accept(key):
             return key
         snapshot = self._at_most(FOR_UNKNOWN)
-        if key_id not in snapshot.keys and self._age(snapshot) > FRESH:
+        key = snapshot.keys.get(key_id)
+        if key is None and self._age(snapshot) > FRESH:
             raise ObjectStoreUnavailable("The API keys cannot be read: the object store (S3) is away.")
-        return snapshot.keys.get(key_id)
+        return key if key is not None and accept(key) else None
 
     def prepare(self) -> None:
         """Begin to read the keys, so that the first request need not."""

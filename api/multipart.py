@@ -22,8 +22,8 @@ from shared.errors import TooLarge
 CHUNK = 256 * 2**10
 #: Bytes of one header of a part; the longest path on Linux has 4096, percent-encoded three times that.
 _MAX_HEADER = 16 * 2**10
-#: RFC 2046, section 5.1.1.
-_MAX_BOUNDARY = 70
+#: RFC 2046, section 5.1.1, allows 70 characters; there are clients that write a few more.
+_MAX_BOUNDARY = 200
 
 #: Returns so many bytes of a body at most, none at its end.
 Read: TypeAlias = Callable[[int], bytes]

@@ -128,6 +128,30 @@ def test_a_key_made_a_moment_ago_is_found(ring: KeyRing, objects: CountingStore,
     assert ring.find(key.id) == key
 
 
+def test_a_key_that_is_not_accepted_is_looked_at_anew(
+    ring: KeyRing, objects: CountingStore, clock: FakeClock
+):
+    key = add(objects)
+    assert ring.find(key.id) == key
+    rotated, _ = KeyStore(objects).rotate(key.id, keep=0.0)
+    clock.advance(FOR_UNKNOWN + 0.01)
+
+    assert ring.find(key.id, accept=lambda found: found.hash == rotated.hash) == rotated
+    assert ring.find(key.id, accept=lambda found: found.hash == key.hash) is None
+
+
+def test_guessing_secrets_costs_a_few_listings_a_second(
+    ring: KeyRing, objects: CountingStore, clock: FakeClock
+):
+    key = add(objects)
+    for _ in range(1000):
+        assert ring.find(key.id, accept=lambda _: False) is None
+        clock.advance(0.001)
+    settle()
+
+    assert objects.listings <= 5
+
+
 def test_guessing_costs_a_few_listings_a_second(ring: KeyRing, objects: CountingStore, clock: FakeClock):
     add(objects)
     for _ in range(1000):
