@@ -18,12 +18,13 @@ from api.form import Form
 from api.idempotency import Attempt
 from api.intake import Intake
 from api.multipart import FormPart
+from api.recovering import find
 from api.requests import Announcement, Submission
 from api.subscription import check_webhook
 from api.tracing import note_job, traceparent
 from shared import layout
 from shared.chore_needs import add_chores
-from shared.errors import JobNotFound, NoImages, ObjectStoreDenied, TooLarge, Unavailable
+from shared.errors import JobNotFound, JobRecovering, NoImages, ObjectStoreDenied, TooLarge, Unavailable
 from shared.job_record import encode_job, new_job
 from shared.jobs import Job, JobState, Quota, Source, new_job_id
 from shared.manifest import ManifestWriter
@@ -140,7 +141,9 @@ def is_recorded(backend: Backend, job_id: str) -> bool:
     Of one that was undone while the job store was away the record may be left, but no `job.json`.
     """
     try:
-        backend.jobs.get(job_id)
+        find(backend, job_id)
+    except JobRecovering:
+        return True
     except JobNotFound:
         return False
     return backend.objects.exists(layout.job_record(job_id))

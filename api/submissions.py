@@ -18,6 +18,7 @@ from api.errors import InvalidRequest
 from api.form import form_shape
 from api.idempotency import Attempt, given_key
 from api.multipart import CHUNK, FormFile, FormPart, Read, boundary_of, read_form
+from api.recovering import find
 from api.replies import accepted_reply, job_out, json_reply, read_query, upload_out
 from api.requests import UPLOADS_PAGE, Announcement, EmptyQuery, Sourcing, Submission, UploadsQuery
 from api.schemas import AcceptedJobOut, AnnouncedJobOut, JobOut, UploadsOut
@@ -33,6 +34,7 @@ from shared.errors import (
     InvalidTransition,
     InvalidWebhook,
     JobNotFound,
+    JobRecovering,
     NoImages,
     NotFound,
     QuotaExceeded,
@@ -71,7 +73,7 @@ _MakeOut = Callable[[Job], JobOut]
     problems=(
         *(InvalidRequest, InvalidOptions, InvalidArchive, NoImages, TooLarge, QuotaExceeded, 413, 415),
         *(InvalidSource, SourcesOff, InvalidWebhook, WebhooksOff),
-        *(IdempotencyKeyReused, IdempotencyKeyInUse, JobNotFound),
+        *(IdempotencyKeyReused, IdempotencyKeyInUse, JobNotFound, JobRecovering),
     ),
     query=EmptyQuery,
     headers=(contract.IDEMPOTENCY_KEY, contract.PREFER),
@@ -186,7 +188,7 @@ def _take_form(attempt: Attempt) -> tuple[Accepted, _MakeOut]:
         form = attempt.fingerprint.follow(form)
     if attempt.is_repeated:
         _read_only(form)
-        accepted = Accepted(job=attempt.job_before(parts.jobs.get))
+        accepted = Accepted(job=attempt.job_before(partial(find, parts)))
     else:
         accepted = submission.submit_form(parts, form, _account(), attempt)
     return accepted, lambda job: _accepted_out(job, accepted.skipped)
@@ -232,7 +234,7 @@ def _take_json(body: bytes, attempt: Attempt) -> tuple[Accepted, _MakeOut]:
     if attempt.has_key:
         attempt.fingerprint.add("json", given.model_dump_json())
     if attempt.is_repeated:
-        return Accepted(job=attempt.job_before(backend().jobs.get)), make_out
+        return Accepted(job=attempt.job_before(partial(find, backend()))), make_out
     if isinstance(given, Announcement):
         return submission.announce(backend(), given, _account(), attempt), make_out
     return sources.submit_sources(backend(), given, _account(), attempt), make_out

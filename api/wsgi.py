@@ -20,6 +20,7 @@ from shared.connections import connect_redis, impatient_options
 from shared.errors import ObjectStoreDenied, Unavailable
 from shared.idempotency import RedisIdempotency
 from shared.job_store import RedisJobStore
+from shared.lasting_idempotency import LastingIdempotency
 from shared.logs import configure_logging
 from shared.object_store import S3ObjectStore
 from shared.redaction import secrets_of
@@ -47,7 +48,7 @@ def build_app(settings: Settings) -> Flask:
         jobs=jobs,
         objects=objects,
         tickets=connect_tickets(settings),
-        idempotency=RedisIdempotency(client),
+        idempotency=LastingIdempotency(RedisIdempotency(client), objects),
         statistics=RedisStatistics(client),
         chores=RedisChores(client),
         limiter=make_limiter(settings.redis_url, impatient_options()),

@@ -7,11 +7,18 @@ from shared.options import HeatmapFormat, Options, Output
 SIDECAR = "depth.json"
 #: API keys, one object each.
 KEYS = "keys/"
+#: What came under Idempotency-Keys, one object each.
+IDEMPOTENCY = "idempotency/"
 
 
 def api_key(key_id: str) -> str:
     """An API key: its scopes, its bounds and the hash of its secret."""
     return f"{KEYS}{key_id}.json"
+
+
+def idempotency_record(entry: str) -> str:
+    """The payload's fingerprint and the job's id, by the hash of owner and key."""
+    return f"{IDEMPOTENCY}{entry}.json"
 
 
 def job_prefix(job_id: str) -> str:

@@ -191,7 +191,7 @@ class FakeIdempotency:
         self._clock = clock
         self._hold = hold
         self._keep = keep
-        self._entries: dict[tuple[str, str], _Submission] = {}
+        self.entries: dict[tuple[str, str], _Submission] = {}
         self._lock = Lock()
 
     def claim(self, owner: str, key: str, token: str) -> Claim:
@@ -202,7 +202,7 @@ class FakeIdempotency:
             if entry and entry.token != token and entry.until > now:
                 return Claim(standing=Standing.RUNNING, seconds_left=entry.until - now)
             entry = entry or _Submission(token=token, until=0, forgotten_at=0)
-            self._entries[owner, key] = entry
+            self.entries[owner, key] = entry
             entry.token = token
             self._hold_on(entry)
             standing = Standing.SEALED if entry.fingerprint else Standing.NEW
@@ -230,7 +230,7 @@ class FakeIdempotency:
     def release(self, owner: str, key: str, token: str) -> bool:
         def forget(entry: _Submission) -> None:
             if not entry.done:
-                del self._entries[owner, key]
+                del self.entries[owner, key]
 
         with self._reached():
             return self._carry_out(owner, key, token, forget)
@@ -243,7 +243,7 @@ class FakeIdempotency:
             yield
 
     def _entry(self, owner: str, key: str) -> _Submission | None:
-        entry = self._entries.get((owner, key))
+        entry = self.entries.get((owner, key))
         return entry if entry and entry.forgotten_at > self._clock() else None
 
     def _carry_out(self, owner: str, key: str, token: str, change: Callable[[_Submission], None]) -> bool:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from shared import layout
 from shared.chores import Chores
 from shared.errors import InvalidTransition, JobNotFound
+from shared.idempotency import KEEP
 from shared.jobs import Job, JobState, is_job_id
 from shared.logs import log_context
 from shared.ports import JobStore, ObjectStore
@@ -84,7 +85,15 @@ class Expirer:
                 return swept
             with log_context(job=job_id):
                 swept += self._sweep_folder(job_id)
+        self._sweep_idempotency()
         return swept
+
+    def _sweep_idempotency(self) -> None:
+        """Delete what was remembered of Idempotency-Keys that are forgotten by now."""
+        before = self._jobs.now() - KEEP
+        for entry in self._objects.list(layout.IDEMPOTENCY):
+            if entry.modified_at < before:
+                self._objects.delete(entry.key)
 
     def _goes_on(self, lock: str) -> bool:
         return not self._give_up() and self._jobs.acquire(lock, self._name, LOCK)

@@ -101,14 +101,19 @@ class IdempotencyContract:
 
         assert keys.claim("me", "k", "t") == Claim(standing=Standing.DONE, fingerprint="f2", job_id="j2")
 
-    @pytest.mark.parametrize("sealed", [False, True])
-    def test_a_submission_that_came_to_nothing_frees_its_key(self, keys: Idempotency, sealed: bool) -> None:
+    def test_a_submission_that_came_to_nothing_frees_its_key(self, keys: Idempotency) -> None:
         keys.claim("me", "k", "t")
-        if sealed:
-            seal(keys)
         assert keys.release("me", "k", "t")
 
         assert keys.claim("me", "k", "other") == Claim(standing=Standing.NEW)
+
+    def test_so_does_one_that_was_sealed(self, keys: Idempotency) -> None:
+        keys.claim("me", "k", "t")
+        seal(keys)
+        assert keys.release("me", "k", "t")
+
+        assert keys.claim("me", "k", "other").standing is not Standing.RUNNING
+        assert seal(keys, "other")
 
     def test_a_finished_submission_is_not_released(self, keys: Idempotency) -> None:
         keys.claim("me", "k", "t")
@@ -127,3 +132,31 @@ class IdempotencyContract:
         assert not keys.release("me", "k", "other")
         assert not seal(keys, owner="you")
         assert keys.claim("me", "k", "other").standing is Standing.RUNNING
+
+
+class LastingIdempotencyContract(IdempotencyContract):
+    """What a store does besides that remembers keys where they outlive it. A fixture `lose` loses the rest."""
+
+    @pytest.mark.parametrize("finished", [False, True])
+    def test_after_a_loss_there_is_word_of_the_job(
+        self, keys: Idempotency, lose: Callable[[], None], finished: bool
+    ) -> None:
+        keys.claim("me", "k", "t")
+        seal(keys)
+        if finished:
+            keys.finish("me", "k", "t")
+        lose()
+        sealed = Claim(standing=Standing.SEALED, fingerprint="f", job_id="j")
+
+        assert keys.claim("me", "k", "other") == sealed
+        assert keys.claim("me", "k", "third").standing is Standing.RUNNING
+        assert keys.finish("me", "k", "other")
+        assert keys.claim("me", "k", "third") == Claim(standing=Standing.DONE, fingerprint="f", job_id="j")
+
+    def test_after_a_loss_keys_of_others_are_new(self, keys: Idempotency, lose: Callable[[], None]) -> None:
+        keys.claim("me", "k", "t")
+        seal(keys)
+        lose()
+
+        assert keys.claim("you", "k", "t").standing is Standing.NEW
+        assert keys.claim("me", "k2", "t").standing is Standing.NEW

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -12,8 +13,10 @@ from client.servers import HOST, free_ports
 from shared.connections import connect_redis
 from shared.errors import JobStoreUnavailable
 from shared.idempotency import RedisIdempotency
+from shared.lasting_idempotency import LastingIdempotency
+from shared.object_store import S3ObjectStore
 from shared.ports import Idempotency, Standing
-from tests.contracts.idempotency import Advance, IdempotencyContract
+from tests.contracts.idempotency import Advance, IdempotencyContract, LastingIdempotencyContract
 
 
 @pytest.fixture
@@ -42,6 +45,30 @@ def advance(client: redis.Redis) -> Advance:
 
 class TestRedisIdempotency(IdempotencyContract):
     """The contract, on a real server."""
+
+
+class TestLastingIdempotency(LastingIdempotencyContract):
+    """The contract of those that outlive Redis, on a real Valkey and a real S3 server."""
+
+    @pytest.fixture
+    def keys(self, client: redis.Redis, object_store: S3ObjectStore) -> Idempotency:
+        # The object store's clock cannot be set either; Redis's is moved, and this one goes with it.
+        self.ahead = 0.0
+        return LastingIdempotency(
+            RedisIdempotency(client), object_store, clock=lambda: time.time() + self.ahead
+        )
+
+    @pytest.fixture
+    def advance(self, advance: Advance) -> Advance:
+        def move(seconds: float) -> None:
+            self.ahead += seconds
+            advance(seconds)
+
+        return move
+
+    @pytest.fixture
+    def lose(self, client: redis.Redis) -> Callable[[], None]:
+        return client.flushall
 
 
 def test_of_many_at_once_one_gets_the_key(keys: Idempotency) -> None:

@@ -16,6 +16,7 @@ from api.app import create_app
 from api.backend import Backend, backend_of
 from shared import layout
 from shared.jobs import ImageFailure
+from shared.lasting_idempotency import LastingIdempotency
 from shared.settings import Settings
 from shared.tracing import OFF, Tracer
 from tests.fakes import FakeIdempotency, FakeJobStore, FakeObjectStore, FakeStatistics, FakeTickets
@@ -121,7 +122,7 @@ def build_api(*, public_url: str | None = None, tracer: Tracer = OFF, **changes:
         jobs=jobs,
         objects=objects,
         tickets=tickets,
-        idempotency=idempotency,
+        idempotency=LastingIdempotency(idempotency, objects),
         statistics=FakeStatistics(),
         chores=chores,
         tracer=tracer,

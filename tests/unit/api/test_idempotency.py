@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -202,7 +202,7 @@ def test_the_job_of_a_key_that_was_deleted_does_not_come_back(api: Api) -> None:
     api.client.delete(send(api).headers["Location"])
 
     problem(send(api), 404, "job_not_found")
-    assert api.objects.objects == {}
+    assert list(api.objects.list("jobs/")) == []
 
 
 def test_while_the_keys_are_away_nothing_is_received(api: Api) -> None:
@@ -224,6 +224,43 @@ def clock() -> FakeClock:
 @pytest.fixture
 def keys(clock: FakeClock) -> FakeIdempotency:
     return FakeIdempotency(clock)
+
+
+@pytest.mark.parametrize("again", [send, lambda api: announce(api, {"uploads": [{"name": "a"}]})])
+def test_a_redis_that_lost_everything_makes_no_second_job(
+    api: Api, again: Callable[[Api], TestResponse]
+) -> None:
+    first = again(api)
+    api.idempotency.entries.clear()
+    second = again(api)
+
+    assert (first.status_code, second.status_code) == (202, 202)
+    assert second.headers["Location"] == first.headers["Location"]
+    assert second.headers["Idempotent-Replayed"] == "true"
+    assert len(api.jobs.list().items) == 1
+
+
+def test_while_the_job_is_not_known_again_the_client_is_asked_to_wait(api: Api) -> None:
+    first = send(api)
+    job = api.jobs.get(first.json["id"])
+    api.idempotency.entries.clear()
+    api.jobs.delete(job.id)
+    api.jobs.reconciled = False
+
+    waiting = send(api)
+
+    problem(waiting, 503, "job_recovering")
+    assert int(waiting.headers["Retry-After"]) >= 1
+    api.jobs.create(job)
+    assert send(api).headers["Location"] == first.headers["Location"]
+    assert len(api.jobs.list().items) == 1
+
+
+def test_another_payload_is_told_apart_after_a_loss_too(api: Api) -> None:
+    send(api)
+    api.idempotency.entries.clear()
+
+    problem(send(api, [("images", "other.jpg", b"other")]), 422, "idempotency_key_reused")
 
 
 def die_sealed(keys: FakeIdempotency, job_id: str) -> None:

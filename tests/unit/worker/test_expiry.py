@@ -169,6 +169,19 @@ def test_nothing_is_swept_while_the_job_store_may_have_lost_something(farm: Farm
     assert keys(farm, job_id) != []
 
 
+def test_what_came_under_an_idempotency_key_goes_after_a_day(farm: Farm):
+    record = layout.idempotency_record("a" * 64)
+    farm.objects.put(record, b"{}")
+    farm.clock.advance(DAY - 1)
+    expirer(farm).sweep()
+    kept = farm.objects.exists(record)
+    farm.clock.advance(2)
+    expirer(farm).sweep()
+
+    assert kept
+    assert not farm.objects.exists(record)
+
+
 def test_what_is_not_a_jobs_is_never_swept(farm: Farm):
     for key in ("jobs/loose", "jobs/not-a-job/x", "keys/abc.json", "elsewhere"):
         farm.objects.put(key, b"x")
