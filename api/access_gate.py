@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from flask import Flask, request
 
 from api import access_cookie
-from api.access_ring import KeyRing
+from api.access_ring import FOR_UNKNOWN, KeyRing
 from shared.errors import InvalidKey, RequestError, Unauthenticated
 from shared.jobs import ANYONE
 from shared.keys import ApiKey, Scope, split_key
@@ -66,10 +66,10 @@ class Gate:
         Raises Unauthenticated, InvalidKey, WrongHost, and ObjectStoreUnavailable while the keys
         are not known.
         """
-        if self.ring.is_empty() and self.may_open:
+        text = presented_key()
+        if self._is_open(with_key=text is not None):
             _check_host(request.host, self._settings.allowed_hosts)
             return ANYBODY
-        text = presented_key()
         if text is not None:
             return self._caller_of(self._find_by_text(text))
         cookie = request.cookies.get(access_cookie.NAME)
@@ -81,6 +81,12 @@ class Gate:
         """Return whether a key has not been revoked by now."""
         found = self.ring.find(key.id)
         return found is not None and not found.is_revoked
+
+    def _is_open(self, *, with_key: bool) -> bool:
+        if not self.ring.is_empty() or not self.may_open:
+            return False
+        # Whoever sends a key means it: the first one may have been made just now.
+        return not with_key or self.ring.is_empty(at_most=FOR_UNKNOWN)
 
     def _find_by_text(self, text: str) -> ApiKey | None:
         parts = split_key(text)

@@ -65,12 +65,12 @@ class KeyRing:
         self._snapshot: _Snapshot | None = None
         self._reading: _Reading | None = None
 
-    def is_empty(self) -> bool:
-        """Return whether no key was ever made; a revoked or damaged one counts.
+    def is_empty(self, *, at_most: float = FRESH) -> bool:
+        """Return whether no key was ever made, `at_most` seconds ago; a revoked or damaged one counts.
 
         Raises ObjectStoreUnavailable if that cannot be known.
         """
-        return not self._at_most(FRESH).versions
+        return not self._at_most(at_most).versions
 
     def find(self, key_id: str, *, accept: Callable[[ApiKey], bool] = _accept_any) -> ApiKey | None:
         """Return a key, revoked or not; None if there is none that is accepted.

@@ -14,12 +14,14 @@ from werkzeug.test import TestResponse
 from api import access, access_cookie
 from api.access_exposure import is_loopback, settle_exposure
 from api.access_gate import gate_of
+from api.access_ring import FOR_UNKNOWN, KeyRing
 from shared import layout
 from shared.errors import InvalidKey
 from shared.job_record import encode_job, new_job
 from shared.jobs import ANYONE, Job, JobState, new_job_id
 from shared.keys import ApiKey, KeyStore, make_key
 from shared.options import Options
+from tests.fakes import FakeClock
 from tests.unit.api.conftest import Api, ApiFactory
 
 #: All that is open to everybody. A route added here is a decision.
@@ -90,6 +92,22 @@ def test_jobs_made_while_open_belong_to_anyone(api: Api):
 
 def test_a_key_sent_while_none_was_made_does_no_harm(api: Api):
     assert api.get("/v1/jobs", headers={"Authorization": "Bearer fathom_old_key"}).status_code == 200
+
+
+def test_the_first_key_is_heeded_by_a_process_that_knew_of_none(api: Api, keys: Keyring):
+    gate, clock = gate_of(api.client.application), FakeClock()
+    gate.ring = KeyRing(api.objects, clock=clock)
+    assert api.client.get("/v1/jobs").status_code == 200
+    key, text = make_key("somebody", ("read", "submit"))
+    keys.store.save(key)
+    clock.advance(FOR_UNKNOWN + 0.01)
+
+    sent = api.client.post(
+        "/v1/jobs", json={"uploads": [{"name": "a"}]}, headers={"Authorization": f"Bearer {text}"}
+    )
+
+    assert sent.status_code == 202
+    assert api.jobs.get(sent.json["id"]).owner == key.id
 
 
 def test_once_there_is_a_key_it_is_asked_for(api: Api, keys: Keyring):
