@@ -82,7 +82,7 @@ class Proxy:
             self._changed.notify_all()
             for each in (self._listener, *self._sockets):
                 _shut(each, socket.SHUT_RDWR)
-        while threads := list(self._threads):
+        while threads := self._running():
             for thread in threads:
                 thread.join()
         self._listener.close()
@@ -214,8 +214,13 @@ class Proxy:
         thread = threading.Thread(target=body, name=f"proxy-{self.port}", daemon=True)
         with self._changed:
             self._threads.add(thread)
-        thread.start()
+            # Within the lock: who waits for the end of all threads must find none that has not begun.
+            thread.start()
         return thread
+
+    def _running(self) -> list[threading.Thread]:
+        with self._changed:
+            return list(self._threads)
 
     def _await(self, condition: Callable[[], bool]) -> None:
         with self._changed:
