@@ -43,7 +43,7 @@ demo: setup ## Turn the sample album (or ALBUM=dir) into heatmaps in demo-output
 run: setup ## Run the whole service at PORT (8080) until Ctrl-C
 	$(BIN)/fathom up --port $(PORT)
 
-# Two processes: one for the tests of whole systems, which would disturb each other, one for the rest.
+# Two processes: one for the tests that need servers, which would disturb each other, one for the rest.
 SIDE_BY_SIDE := -n 2 --dist loadscope --no-loadscope-reorder
 
 .PHONY: test

@@ -22,7 +22,7 @@ from shared.settings import Settings
 # Asserts of the contract tests explain themselves like those in test modules.
 pytest.register_assert_rewrite("tests.contracts")
 
-ACCEPTANCE = "tests/acceptance/"
+UNIT = "tests/unit/"
 
 BUCKET = "fathom-test"
 ACCESS_KEY = "test-access-key"
@@ -34,12 +34,15 @@ SettingsFactory = Callable[..., Settings]
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
-    """Where tests run in several processes, keep those of whole systems together, and else every file."""
+    """Where tests run in several processes, keep those that need servers together, and else every file.
+
+    Many of them wait for what happens in real time, and would only disturb each other.
+    """
     from xdist.scheduler import LoadScopeScheduling
 
     class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
-            return ACCEPTANCE if nodeid.startswith(ACCEPTANCE) else nodeid.partition("::")[0]
+            return nodeid.partition("::")[0] if nodeid.startswith(UNIT) else "tests with servers"
 
     return Scheduling(config, log)
 
