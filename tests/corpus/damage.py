@@ -43,6 +43,9 @@ def damaged() -> Iterator[Upload]:
     yield upload("jpeg of noise.jpg", jpeg[:4] + bytes(range(256)) * 40, CORRUPT)
     yield upload("jpeg with a segment without end.jpg", jpeg[:2] + b"\xff\xe1\xff\xff" + jpeg[2:], CORRUPT)
     yield upload("png with a wrong checksum.png", _with_wrong_checksum(), CORRUPT)
+    yield upload("png with a wrong checksum of its end.png", _with_wrong_last_byte(), CORRUPT)
+    yield upload("png with rows missing.png", png(32, 33, body=_rows()), CORRUPT)
+    yield upload("png with its rows cut off.png", png(32, 32, body=_rows()[:-6]), CORRUPT)
     yield upload("png of no width.png", png(0, 32), CORRUPT)
     yield upload("png of no height.png", png(32, 0), CORRUPT)
     yield upload("png without data.png", png(32, 32), CORRUPT)
@@ -125,6 +128,11 @@ def _with_wrong_checksum() -> bytes:
     data = bytearray(save(texture(), "PNG"))
     data[data.index(b"IDAT") + 100] ^= 0xFF
     return bytes(data)
+
+
+def _with_wrong_last_byte() -> bytes:
+    data = save(texture(), "PNG")
+    return data[:-1] + bytes([data[-1] ^ 1])
 
 
 def _with_bad_lzw() -> bytes:

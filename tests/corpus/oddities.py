@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from tests.corpus.entry import FINE, Upload, upload
-from tests.unit.pipeline.pictures import png, save, scene, texture
+from tests.unit.pipeline.pictures import png, png_chunk, save, scene, texture
 
 CORRUPT, TOO_SMALL, UNSUPPORTED = "image_corrupt", "image_too_small", "unsupported_format"
 
@@ -30,6 +30,9 @@ def odd() -> Iterator[Upload]:
     yield upload("sixteen bits.png", _deep_png(), FINE)
     yield upload("clear as glass.png", save(np.zeros((64, 64, 4), np.uint8), "PNG"), FINE)
     yield upload("all white.jpg", save(np.full((64, 64, 3), 255, np.uint8), "JPEG"), FINE)
+    yield upload("text with a wrong checksum.png", _beside(b"tEXta\0b" + bytes(4)), FINE)
+    yield upload("gamma cut short.png", _beside(png_chunk(b"gAMA", b"\0")[4:]), FINE)
+    yield upload("profile of nonsense.png", _beside(png_chunk(b"iCCP", b"a\0\0" + b"\xff" * 99)[4:]), FINE)
     for file_format in ("GIF", "PNG", "WEBP"):
         yield upload(f"moving.{file_format.lower()}", _moving(file_format), FINE)
     yield upload("float.tif", save(Image.fromarray(np.full((32, 32), np.nan, np.float32)), "TIFF"), FINE)
@@ -77,6 +80,12 @@ def _without_adobe(data: bytes) -> bytes:
 def _deep_png() -> bytes:
     row = b"\0" + b"\x12\x34\x56\x78\x9a\xbc" * 32
     return png(32, 20, depth=16, body=zlib.compress(row * 20))
+
+
+def _beside(chunk: bytes) -> bytes:
+    """Return a PNG with one more chunk, all but its length, which is added."""
+    rows = zlib.compress((b"\0" + b"\x80" * 96) * 32)
+    return png(32, 32, struct.pack(">I", len(chunk) - 8) + chunk, body=rows)
 
 
 def _moving(file_format: str) -> bytes:

@@ -3,7 +3,7 @@
 Nothing in a file is trusted. Its size is checked before a pixel is decoded, and a file
 that stops before its end or is damaged is refused as a whole: no depth map is ever made
 from part of a picture. What follows the end of a picture (the video of a motion photo,
-the second picture of a stereo camera) is ignored.
+the second picture of a stereo camera) is ignored, and so is damage to what only describes it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from PIL import (
     Image,
     ImageFile,
     JpegImagePlugin,
-    PngImagePlugin,
     TiffImagePlugin,
     WebPImagePlugin,
 )
@@ -36,12 +35,13 @@ from shared.formats import HEAD_BYTES, Format, sniff_format
 from worker.pipeline.jpeg import decode_jpeg, reduction
 from worker.pipeline.photo import LeastSize, Limits, Photo, Pixels, full_size
 from worker.pipeline.pixels import to_rgb, turn_upright
+from worker.pipeline.png import read_png
+from worker.pipeline.png_rows import decode_png
 from worker.pipeline.reduced import decode_reduced
 
-#: The reader of each format, called directly: Image.open would try others as well.
+#: The reader of each format but PNG, called directly: Image.open would try others as well.
 _READERS: dict[Format, type[ImageFile.ImageFile]] = {
     Format.JPEG: JpegImagePlugin.JpegImageFile,
-    Format.PNG: PngImagePlugin.PngImageFile,
     Format.WEBP: WebPImagePlugin.WebPImageFile,
     Format.TIFF: TiffImagePlugin.TiffImageFile,
     Format.BMP: BmpImagePlugin.BmpImageFile,
@@ -70,9 +70,6 @@ _LIBRARY_ERRORS = (
 #: How Pillow says that a file may be sound but is of a kind it does not read.
 _NOT_READ = ("unknown pixel mode", "cannot handle", "Unsupported BMP")
 
-#: The last chunk of every PNG, whole. Pillow does without it.
-_PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
-
 #: Modes whose pixels may be averaged: neither indices into a palette, nor of more than 8 bits,
 #: nor with transparency, which counts for more than its share.
 _REDUCIBLE = ("RGB", "L", "CMYK", "YCbCr")
@@ -91,6 +88,8 @@ def decode(data: bytes, limits: Limits, *, least_size: LeastSize = full_size) ->
     limits.check_bytes(len(data))
     found = _tell_format(data)
     with _guarded(limits):
+        if found is Format.PNG:
+            return _decode_png(data, limits, least_size)
         image = _open(data, found)
         limits.check_size(image.height, image.width)
         if found is Format.JPEG:
@@ -144,8 +143,6 @@ def _open(data: bytes, found: Format) -> ImageFile.ImageFile:
         raise
     if found is Format.TIFF:
         _refuse_camera_raw(data, image)
-    if found is Format.PNG and _PNG_END not in data:
-        raise ImageCorrupt
     return image
 
 
@@ -155,6 +152,24 @@ def _refuse_camera_raw(data: bytes, image: ImageFile.ImageFile) -> None:
     is_reduced = isinstance(kind := tags.get(_NEW_SUBFILE_TYPE, 0), int) and kind & 1
     if is_reduced or _DNG_VERSION in tags or data[8:10] == b"CR":
         raise UnsupportedFormat("This is a camera's raw file; export it as JPEG, PNG or TIFF first.")
+
+
+def _decode_png(data: bytes, limits: Limits, least_size: LeastSize) -> Photo:
+    png = read_png(data)
+    limits.check_size(png.height, png.width)
+    described = Image.Image()
+    described.info.update(png.info)
+    orientation = _orientation(described)
+    height, width = _upright(png.height, png.width, orientation)
+    least = _upright(*least_size(height, width), orientation)
+    pixels = decode_png(png, by=reduction(png.height, png.width, least))
+    return Photo(
+        rgb=turn_upright(pixels, orientation),
+        height=height,
+        width=width,
+        format=Format.PNG,
+        orientation=orientation,
+    )
 
 
 def _decode_jpeg(data: bytes, image: ImageFile.ImageFile, least_size: LeastSize) -> Photo:
@@ -177,14 +192,13 @@ def _decode_other(
     if found is Format.AVIF:
         # Only the container's own rotation counts, which Pillow hands on as EXIF.
         image.info.pop("xmp", None)
-    if (photo := _decode_large(data, image, found, least_size)) is not None:
+    if found is Format.WEBP and (photo := _decode_large(data, image, least_size)) is not None:
         return photo
     before = _orientation(image) if found is Format.TIFF else None
     image.load()
     # The size in a HEIF's header need not be that of the picture inside.
     limits.check_size(image.height, image.width)
-    # Pillow turns a TIFF upright by itself, and libheif a HEIF. PNG may have its EXIF
-    # after the pixels, so that it is read only now.
+    # Pillow turns a TIFF upright by itself, and libheif a HEIF.
     left = _orientation(image)
     height, width = _upright(image.height, image.width, left)
     least = _upright(*least_size(height, width), left)
@@ -193,21 +207,16 @@ def _decode_other(
     return Photo(rgb=rgb, height=height, width=width, format=found, orientation=_valid(applied))
 
 
-def _decode_large(
-    data: bytes, image: ImageFile.ImageFile, found: Format, least_size: LeastSize
-) -> Photo | None:
-    """Decode a large PNG or WebP at a reduced size; None if it is left to Pillow."""
-    if found not in (Format.PNG, Format.WEBP):
-        return None
-    # Asked for the EXIF of a PNG, Pillow would decode it; with EXIF it is left to Pillow anyway.
-    orientation = 1 if found is Format.PNG else _orientation(image)
+def _decode_large(data: bytes, image: ImageFile.ImageFile, least_size: LeastSize) -> Photo | None:
+    """Decode a large WebP at a reduced size; None if it is left to Pillow."""
+    orientation = _orientation(image)
     height, width = _upright(image.height, image.width, orientation)
     least = _upright(*least_size(height, width), orientation)
-    pixels = decode_reduced(data, image, found, by=reduction(image.height, image.width, least))
+    pixels = decode_reduced(data, image, by=reduction(image.height, image.width, least))
     if pixels is None:
         return None
     rgb = turn_upright(pixels, orientation)
-    return Photo(rgb=rgb, height=height, width=width, format=found, orientation=orientation)
+    return Photo(rgb=rgb, height=height, width=width, format=Format.WEBP, orientation=orientation)
 
 
 def _reduced_rgb(image: ImageFile.ImageFile, by: int) -> Pixels:
@@ -227,7 +236,7 @@ def _upright(height: int, width: int, orientation: int) -> tuple[int, int]:
     return (width, height) if orientation >= 5 else (height, width)
 
 
-def _orientation(image: ImageFile.ImageFile) -> int:
+def _orientation(image: Image.Image) -> int:
     """Return the EXIF orientation that is yet to be applied; 1 where it cannot be read."""
     try:
         return _valid(image.getexif().get(ExifTags.Base.Orientation, 1))

@@ -1,14 +1,11 @@
-"""Large PNG and WebP pictures decoded straight to a half, a quarter or an eighth of their size.
+"""Pictures reduced to a half, a quarter or an eighth strip by strip, and large WebP decoded straight to that.
 
-Pillow would hold such a picture two to four times over: 600 MB for a PNG of 50 megapixels. Here a
-WebP is held once, and of a PNG no more than a strip of rows. Both are as strict as Pillow: a
-file that stops before its end or is damaged is refused.
+Pillow would hold a large WebP two to four times over; here it is held once. This is as strict as
+Pillow: a file that stops before its end or is damaged is refused.
 """
 
 from __future__ import annotations
 
-import struct
-import zlib
 from collections.abc import Iterable, Iterator
 
 import cv2
@@ -16,53 +13,40 @@ import numpy as np
 from PIL import ImageFile
 
 from shared.errors import ImageCorrupt
-from shared.formats import Format
 from worker.pipeline.photo import Pixels
 
 #: Smaller pictures are left to Pillow: they take little memory either way.
 _LARGE_PIXELS = 4_000_000
 
-#: Rows of a PNG decoded at a time; a multiple of every reduction.
+#: Rows reduced at a time; a multiple of every reduction.
 _STRIP_ROWS = 64
 
-#: Where a PNG's orientation may be: its chunk of EXIF, and the keywords of texts that hold it or XMP.
-_PNG_METADATA = (b"eXIf", b"Raw profile type", b"XML:com.adobe.xmp")
-
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_RGB8 = (8, 2, 0, 0, 0)
 _BGR = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 _BGR_HALF = cv2.IMREAD_REDUCED_COLOR_2 | cv2.IMREAD_IGNORE_ORIENTATION
 
 
-def decode_reduced(data: bytes, image: ImageFile.ImageFile, found: Format, *, by: int) -> Pixels | None:
-    """Return the picture reduced `by` 2, 4 or 8, as RGB, not yet upright; None if Pillow is to do it.
+def decode_reduced(data: bytes, image: ImageFile.ImageFile, *, by: int) -> Pixels | None:
+    """Return a WebP reduced `by` 2, 4 or 8, as RGB, not yet upright; None if Pillow is to do it.
 
-    `image` is the same file, its header read by Pillow. Raises ImageCorrupt, and what zlib and
-    OpenCV raise over damaged files.
+    `image` is the same file, its header read by Pillow. Raises ImageCorrupt, and what OpenCV raises
+    over damaged files.
     """
     if by == 1 or image.width * image.height < _LARGE_PIXELS or image.mode != "RGB":
         return None
-    if found is Format.WEBP and not getattr(image, "is_animated", False):
-        return _reduce_webp(data, image.height, image.width, by)
-    if found is Format.PNG and _is_plain(data, image):
-        return _reduce_all(_png_strips(data, image.height, image.width), by)
-    return None
-
-
-def _is_plain(data: bytes, image: ImageFile.ImageFile) -> bool:
-    """Tell whether a PNG is 8-bit RGB, not interlaced, with neither transparency nor an orientation."""
-    if struct.unpack(">5B", data[24:29]) != _RGB8 or "transparency" in image.info:
-        return False
-    return not any(mark in data for mark in _PNG_METADATA)
+    if getattr(image, "is_animated", False):
+        return None
+    bgr = _reduce_webp(data, image.height, image.width, by)
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=bgr), np.uint8)
 
 
 def _reduce_webp(data: bytes, height: int, width: int, by: int) -> Pixels:
+    """Return BGR."""
     if height % 2 or width % 2:
-        return _reduce_all(_in_strips(_decode_bgr(data, height, width)), by)
+        return reduce_strips(in_strips(_decode_bgr(data, height, width)), height, width, by)
     # OpenCV copies a picture it has decoded, but not if it is to halve it: of 24 megapixels that is
     # 70 MB and half of the time. It halves by the means of squares of two pixels.
     half = _decode_bgr(data, height // 2, width // 2, _BGR_HALF)
-    return _reduce_all(_in_strips(half), by // 2)
+    return reduce_strips(in_strips(half), height // 2, width // 2, by // 2)
 
 
 def _decode_bgr(data: bytes, height: int, width: int, how: int = _BGR) -> Pixels:
@@ -72,101 +56,32 @@ def _decode_bgr(data: bytes, height: int, width: int, how: int = _BGR) -> Pixels
     return np.asarray(pixels, np.uint8)
 
 
-def _in_strips(pixels: Pixels) -> Iterator[Pixels]:
+def in_strips(pixels: Pixels) -> Iterator[Pixels]:
+    """Cut a picture into strips for `reduce_strips`."""
     for top in range(0, pixels.shape[0], _STRIP_ROWS):
         yield pixels[top : top + _STRIP_ROWS]
 
 
-def _reduce_all(strips: Iterable[Pixels], by: int) -> Pixels:
-    return np.concatenate([_reduce(strip, by) for strip in strips])
+def reduce_strips(strips: Iterable[Pixels], height: int, width: int, by: int) -> Pixels:
+    """Put strips of three channels together, reduced `by` 1, 2, 4 or 8.
+
+    `height` and `width` are those of the whole picture, and of all strips but the last the height is
+    a multiple of `by`.
+    """
+    whole = np.empty((-(-height // by), -(-width // by), 3), np.uint8)
+    top = 0
+    for strip in strips:
+        small = strip if by == 1 else _reduce(strip, by)
+        whole[top : top + len(small)] = small
+        top += len(small)
+    return whole
 
 
-def _reduce(bgr: Pixels, by: int) -> Pixels:
-    """Average squares of `by` pixels, cut off at the edges, and turn BGR into RGB."""
-    height, width = bgr.shape[:2]
+def _reduce(strip: Pixels, by: int) -> Pixels:
+    """Average squares of `by` pixels, cut off at the edges."""
+    height, width = strip.shape[:2]
     below, right = -height % by, -width % by
     if below or right:
-        bgr = np.asarray(cv2.copyMakeBorder(bgr, 0, below, 0, right, cv2.BORDER_REPLICATE), np.uint8)
-    size = bgr.shape[1] // by, bgr.shape[0] // by
-    small = cv2.resize(bgr, size, interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2RGB), np.uint8)
-
-
-def _png_strips(data: bytes, height: int, width: int) -> Iterator[Pixels]:
-    """Yield the rows of a PNG of 8-bit RGB, not interlaced, as BGR strips.
-
-    Each strip is decoded as a small PNG of its own, which stores the filtered rows as they are.
-    Its first row is the one above, which the filters refer to, and is cut off again.
-    """
-    line = 1 + 3 * width
-    above, left = bytes(line), height
-    rows = _Rows(data)
-    while left:
-        count = min(_STRIP_ROWS, left)
-        body = rows.read(count * line)
-        strip = _decode_bgr(_small_png(above + body, count + 1, width), count + 1, width)[1:]
-        # Filter 0: the row as it is.
-        above = b"\0" + strip[-1, :, ::-1].tobytes()
-        left -= count
-        yield strip
-    rows.finish()
-
-
-class _Rows:
-    """Inflates the image data of a PNG piece by piece."""
-
-    def __init__(self, data: bytes) -> None:
-        self._inflater = zlib.decompressobj()
-        self._chunks = _image_data(data)
-        self._compressed: bytes | memoryview = b""
-
-    def read(self, count: int) -> bytes:
-        """Return the next `count` bytes of filtered rows. Raises ImageCorrupt if there are fewer."""
-        parts, missing = [], count
-        while missing:
-            if not len(self._compressed):
-                self._compressed = self._next_chunk()
-            part = self._inflater.decompress(self._compressed, missing)
-            self._compressed = self._inflater.unconsumed_tail
-            missing -= len(part)
-            parts.append(part)
-        return b"".join(parts)
-
-    def finish(self) -> None:
-        """Read to the end, where zlib compares its checksum. Raises ImageCorrupt or zlib.error."""
-        while not self._inflater.eof:
-            self._inflater.decompress(self._compressed or self._next_chunk(), 1)
-            self._compressed = self._inflater.unconsumed_tail
-
-    def _next_chunk(self) -> memoryview:
-        chunk = next(self._chunks, None)
-        if chunk is None or self._inflater.eof:
-            raise ImageCorrupt
-        return chunk
-
-
-def _image_data(data: bytes) -> Iterator[memoryview]:
-    """Yield the bodies of a PNG's IDAT chunks. Raises ImageCorrupt if a checksum is wrong."""
-    view, at = memoryview(data), len(_PNG_SIGNATURE)
-    while at + 12 <= len(data):
-        (length,) = struct.unpack_from(">I", data, at)
-        kind, body = data[at + 4 : at + 8], view[at + 8 : at + 8 + length]
-        at += 12 + length
-        if at > len(data):
-            raise ImageCorrupt
-        if kind == b"IDAT":
-            if zlib.crc32(body, zlib.crc32(kind)) != struct.unpack_from(">I", data, at - 4)[0]:
-                raise ImageCorrupt
-            # In pieces, as what zlib has not consumed yet is copied at every call.
-            yield from (body[start : start + 65_536] for start in range(0, length, 65_536))
-
-
-def _small_png(rows: bytes, height: int, width: int) -> bytes:
-    header = struct.pack(">II5B", width, height, *_RGB8)
-    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(rows, 0)), (b"IEND", b""))
-    return _PNG_SIGNATURE + b"".join(_chunk(kind, body) for kind, body in parts)
-
-
-def _chunk(kind: bytes, body: bytes) -> bytes:
-    checksum = zlib.crc32(body, zlib.crc32(kind))
-    return b"".join((struct.pack(">I", len(body)), kind, body, struct.pack(">I", checksum)))
+        strip = np.asarray(cv2.copyMakeBorder(strip, 0, below, 0, right, cv2.BORDER_REPLICATE), np.uint8)
+    size = strip.shape[1] // by, strip.shape[0] // by
+    return np.asarray(cv2.resize(strip, size, interpolation=cv2.INTER_AREA), np.uint8)
