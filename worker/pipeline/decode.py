@@ -32,6 +32,7 @@ from pillow_heif.as_plugin import HeifImageFile
 
 from shared.errors import ImageCorrupt, ImageEmpty, ImageTooLarge, UnsupportedFormat
 from shared.formats import HEAD_BYTES, Format, sniff_format
+from worker.pipeline.bmp import BitFields, decode_bit_fields, mend_offset, read_bit_fields
 from worker.pipeline.jpeg import decode_jpeg, reduction
 from worker.pipeline.photo import LeastSize, Limits, Photo, Pixels, full_size
 from worker.pipeline.pixels import to_rgb, turn_upright
@@ -90,6 +91,8 @@ def decode(data: bytes, limits: Limits, *, least_size: LeastSize = full_size) ->
     with _guarded(limits):
         if found is Format.PNG:
             return _decode_png(data, limits, least_size)
+        if found is Format.BMP and (fields := read_bit_fields(data)):
+            return _decode_bit_fields(fields, limits, least_size)
         image = _open(data, found)
         limits.check_size(image.height, image.width)
         if found is Format.JPEG:
@@ -135,6 +138,8 @@ def _guarded(limits: Limits) -> Iterator[None]:
 
 def _open(data: bytes, found: Format) -> ImageFile.ImageFile:
     """Read a file's header, but no pixels."""
+    if found is Format.BMP:
+        data = mend_offset(data)
     try:
         image = _READERS[found](io.BytesIO(data))
     except (SyntaxError, OSError) as exc:
@@ -163,13 +168,15 @@ def _decode_png(data: bytes, limits: Limits, least_size: LeastSize) -> Photo:
     height, width = _upright(png.height, png.width, orientation)
     least = _upright(*least_size(height, width), orientation)
     pixels = decode_png(png, by=reduction(png.height, png.width, least))
-    return Photo(
-        rgb=turn_upright(pixels, orientation),
-        height=height,
-        width=width,
-        format=Format.PNG,
-        orientation=orientation,
-    )
+    rgb = turn_upright(pixels, orientation)
+    return Photo(rgb=rgb, height=height, width=width, format=Format.PNG, orientation=orientation)
+
+
+def _decode_bit_fields(fields: BitFields, limits: Limits, least_size: LeastSize) -> Photo:
+    height, width = fields.height, fields.width
+    limits.check_size(height, width)
+    rgb = decode_bit_fields(fields, by=reduction(height, width, least_size(height, width)))
+    return Photo(rgb=rgb, height=height, width=width, format=Format.BMP, orientation=1)
 
 
 def _decode_jpeg(data: bytes, image: ImageFile.ImageFile, least_size: LeastSize) -> Photo:

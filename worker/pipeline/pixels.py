@@ -35,7 +35,7 @@ def to_rgb(image: Image.Image) -> Pixels:
     if mode == "LAB":
         return _from_lab(image)
     if image.has_transparency_data:
-        return np.asarray(_flatten(image))
+        return _flatten(image)
     return np.asarray(image if mode == "RGB" else image.convert("RGB"))
 
 
@@ -104,8 +104,14 @@ def _from_lab(image: Image.Image) -> Pixels:
     return _array(cv2.cvtColor(lab, cv2.COLOR_Lab2RGB))
 
 
-def _flatten(image: Image.Image) -> Image.Image:
-    rgba = image.convert("RGBA")
-    flat = Image.new("RGB", image.size, BACKGROUND)
-    flat.paste(rgba, mask=rgba.getchannel("A"))
-    return flat
+def _flatten(image: Image.Image) -> Pixels:
+    rgba = np.asarray(image.convert("RGBA"))
+    return on_white(_array(cv2.cvtColor(rgba, cv2.COLOR_RGBA2RGB)), _array(cv2.extractChannel(rgba, 3)))
+
+
+def on_white(colours: Pixels, alpha: Pixels) -> Pixels:
+    """Return H x W x 3 colours, composited on BACKGROUND by H x W alpha."""
+    if alpha.min() == 255:
+        return colours
+    ink = cv2.multiply(cv2.bitwise_not(colours), cv2.cvtColor(alpha, cv2.COLOR_GRAY2RGB), scale=1 / 255)
+    return _array(cv2.bitwise_not(ink))

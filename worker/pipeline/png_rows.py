@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from shared.errors import ImageCorrupt, ImageTooLarge
 from worker.pipeline.colour import colourise
 from worker.pipeline.photo import Pixels
-from worker.pipeline.pixels import BACKGROUND
+from worker.pipeline.pixels import BACKGROUND, on_white
 from worker.pipeline.png import GREY, GREY_ALPHA, PALETTE, RGB, RGB_ALPHA, Png
 from worker.pipeline.reduced import in_strips, reduce_strips
 
@@ -148,7 +148,7 @@ def _colour_table(png: Png) -> Pixels | None:
         colours = np.frombuffer(png.palette, np.uint8).reshape(-1, 1, 3)
         alpha = np.full(colours.shape[:2], 255, np.uint8)
         alpha[: len(png.transparency), 0] = list(png.transparency)
-        table[: len(colours)] = _on_white(colours, alpha)[:, 0]
+        table[: len(colours)] = on_white(colours, alpha)[:, 0]
         return table
     if png.colour != GREY or png.depth == 16:
         return None
@@ -172,14 +172,14 @@ def _to_rgb(samples: Samples, png: Png) -> Pixels:
     if png.colour == GREY_ALPHA:
         # Two bytes came as one number of 16 bits, and four, of which those of 16 bits have two, as RGBA.
         grey, alpha = (samples >> 8, samples & 255) if png.depth == 8 else (samples[..., 0], samples[..., 2])
-        return _on_white(_array(cv2.cvtColor(_array(grey), cv2.COLOR_GRAY2RGB)), _array(alpha))
+        return on_white(_array(cv2.cvtColor(_array(grey), cv2.COLOR_GRAY2RGB)), _array(alpha))
     if png.transparency:
         _whiten(samples, png)
     pixels = _array(samples if png.depth == 8 else cv2.convertScaleAbs(samples, alpha=255 / 65535))
     if png.colour == GREY:
         return _array(cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB))
     if png.colour == RGB_ALPHA:
-        return _on_white(
+        return on_white(
             _array(cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB)), _array(cv2.extractChannel(pixels, 3))
         )
     return pixels
@@ -190,13 +190,6 @@ def _whiten(samples: Samples, png: Png) -> None:
     most = 2**png.depth - 1
     colour = [value & most for (value,) in struct.iter_unpack(">H", png.transparency)]
     samples[cv2.inRange(samples, tuple(colour), tuple(colour)) > 0] = most
-
-
-def _on_white(colours: Pixels, alpha: Pixels) -> Pixels:
-    if alpha.min() == 255:
-        return colours
-    ink = cv2.multiply(cv2.bitwise_not(colours), cv2.cvtColor(alpha, cv2.COLOR_GRAY2RGB), scale=1 / 255)
-    return _array(cv2.bitwise_not(ink))
 
 
 def _array(values: Any) -> Pixels:
