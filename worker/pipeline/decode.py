@@ -39,6 +39,7 @@ from worker.pipeline.pixels import to_rgb, turn_upright
 from worker.pipeline.png import read_png
 from worker.pipeline.png_rows import decode_png
 from worker.pipeline.reduced import decode_reduced
+from worker.pipeline.webp import strip_webp
 
 #: The reader of each format but PNG, called directly: Image.open would try others as well.
 _READERS: dict[Format, type[ImageFile.ImageFile]] = {
@@ -93,7 +94,11 @@ def decode(data: bytes, limits: Limits, *, least_size: LeastSize = full_size) ->
             return _decode_png(data, limits, least_size)
         if found is Format.BMP and (fields := read_bit_fields(data)):
             return _decode_bit_fields(fields, limits, least_size)
+        described: dict[str, bytes] = {}
+        if found is Format.WEBP:
+            data, described = strip_webp(data)
         image = _open(data, found)
+        image.info.update(described)
         limits.check_size(image.height, image.width)
         if found is Format.JPEG:
             return _decode_jpeg(data, image, least_size)
