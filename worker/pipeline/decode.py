@@ -33,6 +33,8 @@ from pillow_heif.as_plugin import HeifImageFile
 from shared.errors import ImageCorrupt, ImageEmpty, ImageTooLarge, UnsupportedFormat
 from shared.formats import HEAD_BYTES, Format, sniff_format
 from worker.pipeline.bmp import BitFields, decode_bit_fields, mend_offset, read_bit_fields
+from worker.pipeline.gif import strip_gif
+from worker.pipeline.heif import hide_metadata
 from worker.pipeline.jpeg import decode_jpeg, reduction
 from worker.pipeline.photo import LeastSize, Limits, Photo, Pixels, full_size
 from worker.pipeline.pixels import to_rgb, turn_upright
@@ -94,9 +96,7 @@ def decode(data: bytes, limits: Limits, *, least_size: LeastSize = full_size) ->
             return _decode_png(data, limits, least_size)
         if found is Format.BMP and (fields := read_bit_fields(data)):
             return _decode_bit_fields(fields, limits, least_size)
-        described: dict[str, bytes] = {}
-        if found is Format.WEBP:
-            data, described = strip_webp(data)
+        data, described = _strip(data, found)
         image = _open(data, found)
         image.info.update(described)
         limits.check_size(image.height, image.width)
@@ -141,10 +141,23 @@ def _guarded(limits: Limits) -> Iterator[None]:
         Image.MAX_IMAGE_PIXELS = usual
 
 
+def _strip(data: bytes, found: Format) -> tuple[bytes, dict[str, bytes]]:
+    """Return a file without what its reader may stumble over beside the picture, and what that said."""
+    match found:
+        case Format.WEBP:
+            return strip_webp(data)
+        case Format.GIF:
+            return strip_gif(data), {}
+        case Format.BMP:
+            return mend_offset(data), {}
+        case Format.AVIF:
+            # Only the container's own rotation counts, which Pillow hands on as EXIF.
+            return hide_metadata(data), {}
+    return data, {}
+
+
 def _open(data: bytes, found: Format) -> ImageFile.ImageFile:
     """Read a file's header, but no pixels."""
-    if found is Format.BMP:
-        data = mend_offset(data)
     try:
         image = _READERS[found](io.BytesIO(data))
     except (SyntaxError, OSError) as exc:
@@ -201,9 +214,6 @@ def _decode_jpeg(data: bytes, image: ImageFile.ImageFile, least_size: LeastSize)
 def _decode_other(
     data: bytes, image: ImageFile.ImageFile, found: Format, limits: Limits, least_size: LeastSize
 ) -> Photo:
-    if found is Format.AVIF:
-        # Only the container's own rotation counts, which Pillow hands on as EXIF.
-        image.info.pop("xmp", None)
     if found is Format.WEBP and (photo := _decode_large(data, image, least_size)) is not None:
         return photo
     before = _orientation(image) if found is Format.TIFF else None

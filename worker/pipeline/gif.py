@@ -1,0 +1,43 @@
+"""GIF without what only describes the picture: Pillow loses its way behind an extension that is malformed."""
+
+from __future__ import annotations
+
+import re
+
+from shared.errors import ImageCorrupt
+
+_EXTENSION, _PICTURE = b"!", b","
+#: What a block, or the end of the file, begins with. Other bytes between blocks are passed over.
+_BLOCK = re.compile(rb"[!,;]")
+
+#: Of the extensions the only one that concerns the picture: which colour is transparent (GIF89a, 23).
+_CONTROL = b"!\xf9\4"
+_CONTROL_SIZE = 8
+
+_HEAD_SIZE = 13
+
+
+def strip_gif(data: bytes) -> bytes:
+    """Return a GIF whose first picture has nothing ahead of it but its colours and its transparency.
+
+    Raises IndexError if the file ends within its header, and ImageCorrupt if it has no picture.
+    """
+    # The lowest three bits are the size of the table of colours, if the highest says that there is one.
+    begin = at = _HEAD_SIZE + (3 * 2 ** ((data[10] & 7) + 1) if data[10] & 0x80 else 0)
+    control = b""
+    while (block := _BLOCK.search(data, at)) and block[0] == _EXTENSION:
+        at = _skip_extension(data, block.start())
+        extension = data[block.start() : at]
+        if extension.startswith(_CONTROL) and len(extension) == _CONTROL_SIZE:
+            control = extension
+    if block is None or block[0] != _PICTURE:
+        raise ImageCorrupt
+    return data[:begin] + control + data[block.start() :]
+
+
+def _skip_extension(data: bytes, at: int) -> int:
+    """Return where the extension at `at` ends, which is a row of blocks that each begin with their size."""
+    at += 2
+    while at < len(data) and data[at]:
+        at += 1 + data[at]
+    return at + 1
