@@ -142,7 +142,7 @@ def _chunk(kind: bytes, body: bytes) -> bytes:
 
 
 def _colour_table(png: Png) -> Pixels | None:
-    """Return 256 x 3 colours, on white, of a picture of indices or of up to 8 bits of grey; else None."""
+    """Return 256 x 3 colours, on white, of a picture of indices or of few greys; else None."""
     table = np.zeros((256, 3), np.uint8)
     if png.colour == PALETTE:
         colours = np.frombuffer(png.palette, np.uint8).reshape(-1, 1, 3)
@@ -150,7 +150,7 @@ def _colour_table(png: Png) -> Pixels | None:
         alpha[: len(png.transparency), 0] = list(png.transparency)
         table[: len(colours)] = on_white(colours, alpha)[:, 0]
         return table
-    if png.colour != GREY or png.depth == 16:
+    if png.colour != GREY or png.depth == 16 or (png.depth == 8 and not png.transparency):
         return None
     most = 2**png.depth - 1
     table[: most + 1] = np.linspace(0, 255, most + 1, dtype=np.uint8)[:, np.newaxis]

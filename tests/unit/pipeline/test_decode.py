@@ -7,7 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from shared.errors import (
     ImageCorrupt,
@@ -477,6 +477,12 @@ def test_no_part_of_a_tiff_with_its_directory_first_is_taken_for_the_whole(compr
         except ImageError:
             continue
         assert rgb.shape == whole.shape
+
+
+def test_pillow_is_never_told_to_make_up_missing_pixels() -> None:
+    decode(save(scene(), "GIF"), LIMITS)
+
+    assert not ImageFile.LOAD_TRUNCATED_IMAGES
 
 
 @pytest.mark.parametrize("file_format", WRITERS)
