@@ -236,6 +236,8 @@ export default {
   "reason.image_empty": "The file is empty.",
   "reason.unsupported_format": "This is not a picture in a format that can be read.",
   "reason.image_corrupt": "The file is damaged or incomplete.",
+  "reason.image_encrypted": "The file is encrypted in its archive.",
+  "reason.unsupported_compression": "The file is compressed in its archive by a method that is not read.",
   "reason.image_too_large": "The picture is larger than this server accepts.",
   "reason.image_too_small": "The picture is too small.",
   "reason.input_missing": "The photo's file is no longer in storage.",
