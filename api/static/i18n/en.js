@@ -248,6 +248,8 @@ export default {
   "reason.source_denied": "The photo's address may not be read.",
   "reason.source_refused": "The photo's address is not one that may be fetched.",
   "reason.source_unavailable": "The photo's address did not answer.",
+  "reason.cannot_write": "The result could not be written.",
+  "reason.storage_full": "There was no room left for the result.",
   "reason.internal_error": "Something unforeseen went wrong with this photo.",
 
   "problem.unknown": "Something went wrong. Please try again.",

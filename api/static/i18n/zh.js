@@ -248,6 +248,8 @@ export default {
   "reason.source_denied": "照片地址不允许读取。",
   "reason.source_refused": "不允许从这个地址获取照片。",
   "reason.source_unavailable": "照片地址没有应答。",
+  "reason.cannot_write": "无法写入结果。",
+  "reason.storage_full": "存储空间不足，无法写入结果。",
   "reason.internal_error": "处理这张照片时发生了意外错误。",
 
   "problem.unknown": "出了点问题，请重试。",
