@@ -88,7 +88,7 @@ class ArchiveLimits:
             # Every photo may come with a folder, a macOS companion and a note. An archive's directory is
             # in memory as a whole, at 600 bytes for an entry.
             entries=min(4 * settings.max_job_images, 400_000),
-            entry_bytes=settings.max_image_bytes,
+            entry_bytes=min(settings.max_image_bytes, settings.max_request_bytes),
             total_bytes=settings.max_request_bytes,
         )
 
