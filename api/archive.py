@@ -13,7 +13,7 @@ from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, count
 
 from zipstream import ZIP_STORED, ZipStream
 
@@ -77,6 +77,7 @@ def stream_archive(backend: Backend, job: Job, outputs: tuple[str, ...]) -> Iter
     """
     archive = ZipStream(compress_type=ZIP_STORED, sized=False)
     lost: list[str] = []
+    folders: set[str] = set()
     with ThreadPoolExecutor(_AHEAD, thread_name_prefix="archive") as openers:
         opened = _open_ahead(backend.objects, members(backend, job, outputs), openers)
         with closing(opened):
@@ -85,12 +86,20 @@ def stream_archive(backend: Backend, job: Job, outputs: tuple[str, ...]) -> Iter
                     lost.append(member.path)
                     continue
                 archive.add(data, member.path)
+                folders.update(member.path.split("/")[:-1][:1])
                 yield from archive.all_files()
     failures = "".join(chain(_failure_lines(backend, job), _lost_lines(lost)))
     if failures:
-        archive.add(failures, FAILURES)
+        archive.add(failures, _free_name(folders))
     yield from archive.finalize()
     logger.info("An archive was sent.", extra={"action": "send_archive", "job": job.id})
+
+
+def _free_name(folders: set[str]) -> str:
+    """Return what the failures are called where folders of photos have these names."""
+    folded = {folder.casefold() for folder in folders}
+    numbered = (f"failures ({number}).txt" for number in count(2))
+    return next(name for name in chain([FAILURES], numbered) if name not in folded)
 
 
 def _open_ahead(

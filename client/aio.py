@@ -21,7 +21,7 @@ import httpx
 
 from client.aio_transport import AsyncTransport
 from client.api import BODY_TRIES, WAIT_PATIENCE, OnLost, OnProgress, ignore
-from client.files import extract_all, find_files
+from client.files import extract_all, find_files, writing
 from client.models import ImageResult, JobStatus, UploadFile
 from client.progress import show_progress
 from client.transport import ApiError, BodyLost, ClientError, ConnectionLost, Patience
@@ -156,13 +156,17 @@ class AsyncJob:
             yield ImageResult.from_json(item)
 
     async def download(self, directory: str | os.PathLike[str]) -> list[Path]:
-        """Write all outputs below `directory` under the photos' own names, and return their paths."""
+        """Write all outputs below `directory` under the photos' own names, and return their paths.
+
+        Raises NotWritten for what cannot be written; all else is there then.
+        """
         root = Path(directory)
-        root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=root) as spool:
-            await self._fetch_archive(spool)
-            with zipfile.ZipFile(spool) as archive:
-                return await asyncio.to_thread(extract_all, archive, root)
+        with writing(root):
+            root.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=root) as spool:
+                await self._fetch_archive(spool)
+                with zipfile.ZipFile(spool) as archive:
+                    return await asyncio.to_thread(extract_all, archive, root)
 
     async def _fetch_archive(self, spool: IO[bytes]) -> None:
         for _ in range(BODY_TRIES - 1):

@@ -19,8 +19,8 @@ from typing import TypeVar
 from client.album_account import Account, Tally, Watcher, photo_failure
 from client.album_plan import GONE, Order, Planner, Wish
 from client.api import WAIT_PATIENCE, Fathom, JobHandle
-from client.files import inside
-from client.index import AlbumIndex
+from client.files import NotWritten, inside
+from client.index import AlbumIndex, IndexFull, Photo
 from client.models import ImageResult, JobStatus
 from client.parallel import map_unordered
 from client.transport import ApiError, ClientError, ConnectionLost
@@ -59,6 +59,8 @@ class _Running:
     settled: set[int]
     #: Images known to have succeeded; there is nothing to list until there are more.
     seen: int = 0
+    #: Whether all that was fetched could be written.
+    is_written: bool = True
 
 
 class AlbumRun:
@@ -151,7 +153,9 @@ class AlbumRun:
             if exc.status in GONE or exc.code == "idempotency_key_reused":
                 raise _Forgotten from exc
             raise
-        self._index.accept(order.batch, answer["id"])
+        # Without a note of it, the batch's token leads to the same job.
+        with suppress(IndexFull):
+            self._index.accept(order.batch, answer["id"])
         return self._fathom.handle(answer)
 
     def _upload(self, running: _Running) -> None:
@@ -206,22 +210,39 @@ class AlbumRun:
 
     def _fetch_new(self, running: _Running) -> None:
         ready = [image for image in running.job.images("succeeded") if image.index not in running.settled]
-        for image in map_unordered(partial(self._fetch, running), ready, threads=THREADS):
-            running.settled.add(image.index)
-            photo = running.order.photos[image.index]
+        for index, error in map_unordered(partial(self._fetch, running), ready, threads=THREADS):
+            running.settled.add(index)
+            photo = running.order.photos[index]
             if photo is not None:
-                self._index.keep(photo, files=self._planner.paths[photo.key])
-                self._account.fetched += 1
-                self._account.files += len(self._planner.paths[photo.key])
+                self._take(running, index, photo, error)
                 self._settle_one()
 
-    def _fetch(self, running: _Running, image: ImageResult) -> ImageResult:
+    def _take(self, running: _Running, index: int, photo: Photo, error: NotWritten | None) -> None:
+        """Note that a photo's results are here, or why they cannot be."""
+        files = self._planner.paths[photo.key]
+        try:
+            if error is not None:
+                raise error
+            self._index.keep(photo, files=files)
+        except (NotWritten, IndexFull) as exc:
+            running.is_written = False
+            failure = photo_failure(photo.file.name, exc.code, str(exc), index=index)
+            self._account.new_failures.append(failure)
+        else:
+            self._account.fetched += 1
+            self._account.files += len(files)
+
+    def _fetch(self, running: _Running, image: ImageResult) -> tuple[int, NotWritten | None]:
+        """Fetch an image's results; returns its index, and why one of them cannot be written."""
         photo = running.order.photos[image.index]
         wanted = self._planner.paths[photo.key] if photo else {}
-        for output, path in wanted.items():
-            # What lies there, of the same size even, may be another photo's or of other options.
-            running.job.save(image.outputs[output], inside(self._wish.out, path), replace=True)
-        return image
+        try:
+            for output, path in wanted.items():
+                # What lies there, of the same size even, may be another photo's or of other options.
+                running.job.save(image.outputs[output], inside(self._wish.out, path), replace=True)
+        except NotWritten as exc:
+            return image.index, exc
+        return image.index, None
 
     def _settle_rest(self, running: _Running, status: JobStatus) -> None:
         """Note what an ended job did not bring, and be done with it."""
@@ -229,14 +250,17 @@ class AlbumRun:
             photo = running.order.photos[image.index]
             if photo is not None and image.index not in running.settled:
                 code, message = image.error_code or "", image.error_message or ""
-                self._index.keep_failure(photo, code=code, message=message)
+                # Without a note of it, it is learnt again by the next run.
+                with suppress(IndexFull):
+                    self._index.keep_failure(photo, code=code, message=message)
                 failure = photo_failure(photo.file.name, code, message, index=image.index)
                 self._account.new_failures.append(failure)
                 self._settle_one()
         if status.state == "canceled":
             self._account.canceled += status.pending
         self._account.jobs.append(status)
-        self._index.close_batch(running.order.batch)
+        if running.is_written:
+            self._index.close_batch(running.order.batch)
 
     def _settle_one(self) -> None:
         self._images.whole += 1

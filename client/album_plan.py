@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from client.album_account import Account, photo_failure
 from client.api import Fathom, JobHandle
-from client.files import inside, write_atomically
-from client.index import AlbumIndex, Batch, Photo, Unreadable
+from client.files import NotWritten, inside, write_atomically, writing
+from client.index import AlbumIndex, Batch, IndexFull, Photo, Unreadable
 from client.models import UploadFile
 from client.transport import ApiError
 
@@ -75,6 +75,8 @@ class Planner:
         self._api = str(fathom.base_url)
         #: Relative paths of the results wanted of each photo, by its key and by output.
         self.paths: dict[str, Mapping[str, str]] = {}
+        files = (PurePosixPath(path) for paths in wish.paths for path in paths.values())
+        self._folders = {folder.as_posix() for file in files for folder in file.parents}
 
     def plan(self) -> list[Order]:
         """Return what is to be done, first what an earlier run began.
@@ -88,15 +90,34 @@ class Planner:
         ]
         under_way = {photo.key for order in orders for photo in order.photos if photo}
         new = [photo for key, photo in photos.items() if key not in under_way | here]
-        orders += [self.open(part) for part in _parts(new, self._batch_size)]
-        self._index.release(
-            path for order in orders for photo in order.waiting for path in self.paths[photo.key].values()
-        )
-        return orders
+        orders += [order for part in _parts(new, self._batch_size) if (order := self._try_open(part))]
+        return [order for order in orders if self._release(order)]
 
     def open(self, photos: Sequence[Photo]) -> Order:
         """Return photos as a batch that no server has heard of."""
         return Order(batch=self._index.open_batch(self._api, photos), photos=tuple(photos))
+
+    def _try_open(self, photos: Sequence[Photo]) -> Order | None:
+        """Open a batch; None if there is no room to note it, which fails its photos."""
+        try:
+            return self.open(photos)
+        except IndexFull as exc:
+            self._fail(photos, exc)
+            return None
+
+    def _release(self, order: Order) -> bool:
+        """Note that the results of an order are to be replaced; False if there is no room, as above."""
+        try:
+            self._index.release(path for photo in order.waiting for path in self.paths[photo.key].values())
+        except IndexFull as exc:
+            self._fail(order.waiting, exc)
+            return False
+        return True
+
+    def _fail(self, photos: Iterable[Photo], error: NotWritten | IndexFull) -> None:
+        self._account.new_failures += [
+            photo_failure(photo.file.name, error.code, str(error)) for photo in photos
+        ]
 
     def find_job(self, batch: Batch) -> JobHandle | None:
         """Return the job a batch became; None if it became none, or if that is gone."""
@@ -137,7 +158,11 @@ class Planner:
             failure = photo_failure(photo.file.name, record.code or "", record.message or "")
             self._account.known_failures.append(failure)
             return True
-        self._place(photo, record.files)
+        try:
+            self._place(photo, record.files)
+        except (NotWritten, IndexFull) as exc:
+            self._fail([photo], exc)
+            return True
         self._account.kept += 1
         self._account.files += len(wanted)
         return True
@@ -153,6 +178,9 @@ class Planner:
         for path, source in moved.items():
             _copy(inside(self._wish.out, source), inside(self._wish.out, path))
         self._index.keep(photo, files=self.paths[photo.key])
+        for source in self._folders.intersection(moved.values()):
+            # A folder of results is to be where this one was.
+            inside(self._wish.out, source).unlink(missing_ok=True)
 
     def _resume(self, batch: Batch, photos: Mapping[str, Photo], here: set[str]) -> Order | None:
         """Return an earlier run's batch to go on with; None if its photos had better be sent anew."""
@@ -187,5 +215,5 @@ def _parts(photos: Sequence[Photo], size: int) -> Iterator[list[Photo]]:
 
 
 def _copy(source: Path, target: Path) -> None:
-    with source.open("rb") as file:
+    with writing(target), source.open("rb") as file:
         write_atomically(target, iter(lambda: file.read(_CHUNK), b""))

@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 import httpx
 
-from client.files import extract_all, find_files, write_atomically
+from client.files import extract_all, file_size, find_files, write_atomically, writing
 from client.models import ImageResult, JobStatus, UploadFile
 from client.progress import show_progress
 from client.transport import BodyLost, ClientError, ConnectionLost, Patience, Transport
@@ -214,14 +214,14 @@ class JobHandle:
     def save(self, url: str, path: Path, *, replace: bool = False) -> bool:
         """Write an output to `path`, whole or not at all.
 
-        Unless `replace`, a file of the same size is kept; False then.
+        Unless `replace`, a file of the same size is kept; False then. Raises NotWritten.
         """
         return repeat_lost(lambda: self._save_once(url, path, replace=replace))
 
     def _save_once(self, url: str, path: Path, *, replace: bool) -> bool:
         with self._http.stream(url) as response:
             size = response.headers.get("Content-Length")
-            if not replace and size is not None and path.is_file() and path.stat().st_size == int(size):
+            if not replace and size is not None and file_size(path) == int(size):
                 return False
             write_atomically(path, response.iter_bytes(2**16))
         return True
@@ -229,14 +229,16 @@ class JobHandle:
     def download(self, directory: str | os.PathLike[str]) -> list[Path]:
         """Write all outputs below `directory` under the photos' own names, and return their paths.
 
-        Fetches the job's ZIP, whose names the server has made safe and unique.
+        Fetches the job's ZIP, whose names the server has made safe and unique. Raises NotWritten
+        for what cannot be written; all else is there then.
         """
         root = Path(directory)
-        root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=root) as spool:
-            repeat_lost(lambda: self._fetch_archive(spool))
-            with zipfile.ZipFile(spool) as archive:
-                return extract_all(archive, root)
+        with writing(root):
+            root.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=root) as spool:
+                repeat_lost(lambda: self._fetch_archive(spool))
+                with zipfile.ZipFile(spool) as archive:
+                    return extract_all(archive, root)
 
     def _fetch_archive(self, spool: IO[bytes]) -> None:
         spool.seek(0)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from client.api import JobHandle
-from client.files import inside
+from client.files import NotWritten, below, inside
 from client.models import ImageResult
 from client.parallel import map_unordered
 
@@ -20,6 +21,14 @@ class Wanted:
 
     url: str
     path: Path
+    #: What `path` must not lead out of, by whatever links.
+    root: Path | None = None
+    #: The image it is a result of.
+    index: int = -1
+
+
+def _raise(_: Wanted, error: NotWritten) -> None:
+    raise error
 
 
 def plan_downloads(
@@ -34,16 +43,31 @@ def plan_downloads(
     Outputs named in `left_out` are not fetched. Raises ClientError for a path that leaves `root`.
     """
     return [
-        Wanted(url=url, path=inside(root, by_output[output]))
+        Wanted(url=url, path=below(root, by_output[output]), root=root, index=image.index)
         for image, by_output in zip(images, paths, strict=True)
         for output, url in image.outputs.items()
         if output in by_output and output not in left_out
     ]
 
 
-def fetch_all(job: JobHandle, wanted: Iterable[Wanted]) -> Iterator[bool]:
+def fetch_all(
+    job: JobHandle, wanted: Iterable[Wanted], *, fail: Callable[[Wanted, NotWritten], None] = _raise
+) -> Iterator[bool]:
     """Fetch files, a few at once; yields for each whether it was new.
 
-    A file that is there already with the same size is left as it is.
+    A file that is there already with the same size is left as it is. One that cannot be written is
+    given to `fail`, which raises by default.
     """
-    return map_unordered(lambda file: job.save(file.url, file.path), wanted, threads=THREADS)
+    for file, outcome in map_unordered(partial(_fetch, job), wanted, threads=THREADS):
+        if isinstance(outcome, NotWritten):
+            fail(file, outcome)
+        yield outcome is True
+
+
+def _fetch(job: JobHandle, file: Wanted) -> tuple[Wanted, bool | NotWritten]:
+    try:
+        if file.root is not None:
+            inside(file.root, file.path.relative_to(file.root).as_posix())
+        return file, job.save(file.url, file.path)
+    except NotWritten as exc:
+        return file, exc

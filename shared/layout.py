@@ -77,6 +77,15 @@ def input_image(job_id: str, index: int) -> str:
     return f"jobs/{job_id}/inputs/{index}"
 
 
+def unreadable_prefix(job_id: str) -> str:
+    return f"jobs/{job_id}/unreadable/"
+
+
+def unreadable(job_id: str, index: int) -> str:
+    """Why there is no input: the photo could not be read out of its archive, and never will be."""
+    return f"jobs/{job_id}/unreadable/{index}.json"
+
+
 def output(job_id: str, index: int, file_name: str) -> str:
     return f"jobs/{job_id}/outputs/{index}/{file_name}"
 

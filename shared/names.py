@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from shared.layout import output_files
 from shared.options import Options
@@ -26,12 +26,14 @@ def result_names(names: Iterable[str], options: Options) -> Iterator[dict[str, s
     `a/b.JPG` gives `a/b.png` for the heatmap and `a/b.depth16.png` for `depth16`.
     Where two photos would share a path (`b.jpg` beside `b.png`, or names that differ
     in case alone), the later one keeps its full name (`a/b.png.png`), then gets a
-    number. Paths use `/`, never leave the folder, and are safe on every system.
+    number; so does a photo whose result would be called like a folder of others (`b.jpg`
+    beside `b.png/c.jpg`). Paths use `/`, never leave the folder, and are safe on every system.
+
+    A path depends on the names before it, and on all folders: so `names` must be all of them.
     """
-    files = output_files(options)
-    taken: set[str] = set()
-    for name in names:
-        yield _first_free(name, files, taken)
+    safe = [safe_path(name) for name in names]
+    free = _FreePaths(safe, output_files(options))
+    return map(free.take, safe)
 
 
 def safe_path(name: str) -> str:
@@ -40,23 +42,44 @@ def safe_path(name: str) -> str:
     return "/".join(parts) or "unnamed"
 
 
-def _first_free(name: str, files: dict[str, str], taken: set[str]) -> dict[str, str]:
-    for base in _bases(safe_path(name)):
-        paths = {output: base + _ending(output, file) for output, file in files.items()}
-        folded = {_fold(path) for path in paths.values()}
-        if taken.isdisjoint(folded):
-            taken |= folded
-            return paths
-    raise AssertionError("the numbers never end")
+class _FreePaths:
+    """The paths that no result has yet and no folder has ever."""
+
+    def __init__(self, paths: Iterable[str], files: Mapping[str, str]) -> None:
+        self._endings = {output: _ending(output, file) for output, file in files.items()}
+        self._taken = {_fold(folder) for folder in _folders(paths)}
+        #: The last number given to a path, so that photos of one name are numbered in linear time.
+        self._numbers: dict[str, int] = {}
+
+    def take(self, path: str) -> dict[str, str]:
+        """Return the first free paths for a photo's results, which are free no more."""
+        for base in self._bases(path):
+            paths = {output: base + ending for output, ending in self._endings.items()}
+            folded = {_fold(path) for path in paths.values()}
+            if self._taken.isdisjoint(folded):
+                self._taken |= folded
+                return paths
+        raise AssertionError("the numbers never end")
+
+    def _bases(self, path: str) -> Iterator[str]:
+        yield _SUFFIX.sub("", path) or path
+        yield path
+        key = _fold(path)
+        while True:
+            self._numbers[key] = self._numbers.get(key, 1) + 1
+            yield f"{path} ({self._numbers[key]})"
 
 
-def _bases(path: str) -> Iterator[str]:
-    yield _SUFFIX.sub("", path) or path
-    yield path
-    number = 2
-    while True:
-        yield f"{path} ({number})"
-        number += 1
+def _folders(paths: Iterable[str]) -> set[str]:
+    """Return the folders that paths lie in, and the folders of those."""
+    found: set[str] = set()
+    for path in paths:
+        folder, slash, _ = path.rpartition("/")
+        # Those of a folder that was seen before were seen as well.
+        while slash and folder not in found:
+            found.add(folder)
+            folder, slash, _ = folder.rpartition("/")
+    return found
 
 
 def _ending(output: str, file: str) -> str:
@@ -66,7 +89,10 @@ def _ending(output: str, file: str) -> str:
 
 
 def _fold(path: str) -> str:
-    return unicodedata.normalize("NFC", path).casefold()
+    """Return what is the same of paths that a file system may take for one (Unicode 16.0, D145)."""
+    if path.isascii():
+        return path.lower()
+    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", path).casefold())
 
 
 def _safe_part(part: str) -> str:
@@ -78,4 +104,4 @@ def _safe_part(part: str) -> str:
         return part
     suffix = _SUFFIX.search(part)
     ending = suffix.group() if suffix else ""
-    return encoded[: _MAX_PART_BYTES - len(ending)].decode(errors="ignore") + ending
+    return encoded[: _MAX_PART_BYTES - len(ending)].decode(errors="ignore").rstrip(". ") + ending

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -55,6 +56,13 @@ class CrashingEngine(LuminanceEngine):
 
 def load_crashing_engine(settings: Settings) -> LuminanceEngine:
     return CrashingEngine()
+
+
+def load_engine_on_a_full_disk(settings: Settings) -> LuminanceEngine:
+    """Let this process find the disk full when it writes the results of `full.png` into FATHOM_TEST_OUT."""
+    part = Path(os.environ["FATHOM_TEST_OUT"], f".full.png.{os.getpid()}.part")
+    part.symlink_to("/dev/full")
+    return LuminanceEngine()
 
 
 def load_nothing(settings: Settings) -> LuminanceEngine:

@@ -17,6 +17,7 @@ from shared import layout
 from shared.errors import (
     AddressRefused,
     BucketNotFound,
+    ImageError,
     InputMissing,
     InvalidSource,
     ObjectNotFound,
@@ -25,11 +26,13 @@ from shared.errors import (
     SourceMissing,
     SourceRefused,
     SourceUnavailable,
+    image_error,
 )
 from shared.jobs import Source
 from shared.manifest import read_sources
 from shared.ports import ObjectStore
 from shared.sources import S3Address, parse_s3
+from worker.evidence import decode_failure
 from worker.outbound import Outbound, OutboundFailed
 
 T = TypeVar("T")
@@ -80,8 +83,8 @@ class Fetcher:
     def fetch(self, job_id: str, index: int) -> bytes:
         """Return the bytes of an image, or its first `most_bytes`.
 
-        Raises InputMissing, SourceMissing, SourceDenied, SourceRefused or SourceUnavailable, and
-        what the object store raises when it is away.
+        Raises InputMissing, SourceMissing, SourceDenied, SourceRefused or SourceUnavailable, what
+        was wrong with a photo in its archive, and what the object store raises when it is away.
         """
         source = self._references.recall(job_id, index)
         if source is None:
@@ -89,15 +92,25 @@ class Fetcher:
             with suppress(ObjectNotFound):
                 return self._call_store(lambda: self._read_input(job_id, index))
             source = self._call_store(lambda: self._references.find(job_id, index))
+        if source is None:
+            raise self._call_store(lambda: self._missing(job_id, index))
         return self._fetch_source(source)
+
+    def _missing(self, job_id: str, index: int) -> ImageError:
+        """Return why there is no input."""
+        try:
+            failure = decode_failure(self._objects.get(layout.unreadable(job_id, index)))
+        except ObjectNotFound:
+            return InputMissing()
+        return image_error(failure.code, failure.message)
 
     def _read_input(self, job_id: str, index: int) -> bytes:
         return self._objects.get(layout.input_image(job_id, index), stop=self._most_bytes)
 
-    def _fetch_source(self, source: Source | None) -> bytes:
-        if source is not None and source.s3 is not None:
+    def _fetch_source(self, source: Source) -> bytes:
+        if source.s3 is not None:
             return self._fetch_object(source.s3)
-        if source is not None and source.url is not None:
+        if source.url is not None:
             return self._fetch_url(source.url)
         raise InputMissing
 

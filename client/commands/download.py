@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -20,8 +20,9 @@ from client.commands.arguments import (
     quiet_option,
     sidecars_option,
 )
-from client.downloads import fetch_all, plan_downloads
+from client.downloads import Wanted, fetch_all, plan_downloads
 from client.failure import EXIT_CODES
+from client.files import NotWritten, writing
 from client.models import ImageResult
 from client.progress import Display, show_progress
 from client.report import print_failures
@@ -34,6 +35,8 @@ class Results:
     failures: Sequence[ImageResult]
     out: Path | None = None
     files: int = 0
+    #: Files that could not be written; their images are among the failures.
+    unwritten: int = 0
 
 
 @click.command()
@@ -48,7 +51,8 @@ def download(job: str, out: Path, sidecars: bool, api: str, as_json: bool, quiet
 
     Files that are there already with the same size are kept, so an interrupted
     download goes on where it was. Of a job that has not ended, what is done is
-    fetched, and the exit code is 3; else it is that of `submit`.
+    fetched, and the exit code is 3; else it is that of `submit`. A result that cannot be written fails
+    its image, and the rest is fetched.
     """
     display = show_progress(quiet=quiet or as_json)
     with connect(api) as fathom:
@@ -66,12 +70,23 @@ def fetch_results(job: JobHandle, out: Path, display: Display, *, sidecars: bool
     paths = result_names((image.name for image in images), Options.parse(dict(job.status.options)))
     left_out = frozenset() if sidecars else frozenset({"depth"})
     wanted = plan_downloads(images, paths, out, left_out=left_out)
-    out.mkdir(parents=True, exist_ok=True)
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+    lost: list[tuple[Wanted, NotWritten]] = []
     with display.line("downloading", len(wanted), "files") as line:
-        for _ in fetch_all(job, wanted):
+        for _ in fetch_all(job, wanted, fail=lambda file, error: lost.append((file, error))):
             line.advance()
-    failures = [image for image in images if image.state == "failed"]
-    return Results(failures=failures, out=out, files=len(wanted))
+    errors = {file.index: error for file, error in reversed(lost)}
+    failed = (_with_error(image, errors.get(image.index)) for image in images)
+    failures = [image for image in failed if image.state == "failed"]
+    return Results(failures=failures, out=out, files=len(wanted) - len(lost), unwritten=len(lost))
+
+
+def _with_error(image: ImageResult, error: NotWritten | None) -> ImageResult:
+    """Return an image as failed if one of its results could not be written."""
+    if error is None:
+        return image
+    return replace(image, state="failed", error_code=error.code, error_message=str(error))
 
 
 def finish(job: JobHandle, results: Results, display: Display, *, as_json: bool) -> None:
@@ -89,5 +104,8 @@ def finish(job: JobHandle, results: Results, display: Display, *, as_json: bool)
         click.echo(
             f"{status.id} {status.state}: {status.succeeded} of {status.total} images{place}", err=True
         )
+    state = status.state
+    if state == "succeeded" and results.unwritten:
+        state = "partial" if results.files else "failed"
     # Of a job that has not ended, not every image has succeeded yet.
-    raise SystemExit(EXIT_CODES.get(status.state, EXIT_CODES["partial"]))
+    raise SystemExit(EXIT_CODES.get(state, EXIT_CODES["partial"]))

@@ -26,8 +26,8 @@ from client.commands.arguments import (
     sidecars_option,
 )
 from client.commands.bring import bring, refuse_inside_out
-from client.failure import leave_at_once
-from client.index import IndexInUse
+from client.failure import EXIT_CODES, leave_at_once
+from client.index import IndexFull, IndexInUse
 from client.models import UploadFile
 from client.progress import Display, show_progress
 from client.report import print_failures
@@ -69,7 +69,8 @@ def watch(
 
     A file that is still being written is left until it keeps still. What was done before is not done
     again, and results stay when their photo goes; --out may be inside DIR. A server that is away is
-    waited for. With --json, each round that did something is a line of JSON.
+    waited for. With --json, each round that did something is a line of JSON. With --once, it exits as
+    `submit` does.
 
     \b
     Example:
@@ -79,10 +80,14 @@ def watch(
     refuse_inside_out([folder], out)
     display = show_progress(quiet=quiet or as_json)
     tell = _tell_json if as_json else partial(_tell, display)
+    state = "succeeded"
     with connect(api) as fathom:
 
         def take(files: Sequence[UploadFile]) -> None:
-            tell(_bring(fathom, files, options, out, display, sidecars=sidecars))
+            nonlocal state
+            account = _bring(fathom, files, options, out, display, sidecars=sidecars)
+            state = account.state
+            tell(account)
 
         try:
             display.say(f"Watching {folder}; Ctrl-C ends.")
@@ -90,6 +95,7 @@ def watch(
         except KeyboardInterrupt:
             display.say("Stopped watching.")
             leave_at_once(0)
+    raise SystemExit(EXIT_CODES[state])
 
 
 @dataclass(kw_only=True)
@@ -178,7 +184,7 @@ def _bring(
     bars = display if display.console.is_terminal else show_progress(quiet=True)
     try:
         return bring(fathom, files, options, out, bars, sidecars=sidecars)
-    except (ConnectionLost, IndexInUse, JobGone) as exc:
+    except (ConnectionLost, IndexFull, IndexInUse, JobGone) as exc:
         raise NotNow(str(exc)) from exc
     except ApiError as exc:
         if exc.status != 429 and exc.status < 500:

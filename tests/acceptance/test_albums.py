@@ -70,17 +70,20 @@ def test_a_photo_taken_sideways_comes_out_upright(submitted: Ended, results: Pat
     assert same < turned / 4
 
 
-def test_a_zip_gives_the_same_results_as_its_folder(
+def test_a_zip_gives_the_same_results_as_its_folder_whatever_is_damaged_in_it(
     stack: Stack, album: Path, submitted: Ended, results: Path, tmp_path: Path
 ) -> None:
     archive = tmp_path / "album.zip"
     with zipfile.ZipFile(archive, "w") as file:
         for path in sorted(album.rglob("*")):
             file.write(path, path.relative_to(album).as_posix())
+        file.writestr("damaged.jpg", b"not what the checksum is of")
+    archive.write_bytes(archive.read_bytes().replace(b"not what", b"NOT WHAT"))
 
     ended = stack.run("submit", archive, "--out", tmp_path / "out")
 
     assert ended.code == 3
+    assert "failed: damaged.jpg  [image_corrupt]" in ended.err
     assert tree(tmp_path / "out") >= set(REAL) - {"same.png", "same.png.png"}
     name = "假期/猫.png"
     assert (tmp_path / "out" / name).read_bytes() == (results / name).read_bytes()

@@ -183,3 +183,23 @@ def test_a_watch_with_a_wrong_option_ends(serving: Stack, tmp_path: Path) -> Non
 
     assert ended.code == 2
     assert "colormap" in ended.err
+
+
+def test_a_result_that_cannot_be_written_costs_no_other(serving: Stack, album: Path, tmp_path: Path) -> None:
+    out, other = tmp_path / "out", tmp_path / "other"
+    (out / "0001.png" / "in the way").mkdir(parents=True)
+    (other / "0001.png" / "in the way").mkdir(parents=True)
+    options = ("--json", "--api", serving.api)
+    for path in sorted(album.iterdir())[3:]:
+        path.unlink()
+    for verb in (("submit",), ("watch", "--once")):
+        ended = run_fathom(*verb, album, "--out", out, *options, environ=serving.environ)
+
+        assert ended.code == 3
+        assert [f["name"] for f in ended.json["failures"]] == ["0001.jpg"]
+    (job,) = run_fathom("jobs", *options, environ=serving.environ).json["jobs"][:1]
+    fetched = run_fathom("download", job["id"], "--out", other, *options, environ=serving.environ)
+
+    assert (fetched.code, fetched.json["files"]) == (3, 2)
+    assert fetched.json["failures"][0]["error"]["code"] == "cannot_write"
+    assert tree(out) == tree(other) == {"0000.png", "0002.png"}

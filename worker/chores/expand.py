@@ -2,11 +2,13 @@
 
 What an archive holds is known already: the API looked at its directory and wrote the manifest. An
 archive's object is named after the index of its first photo, so that every photo has its place,
-and what was stored before a death in the middle need not be stored again.
+and what was stored before a death in the middle need not be stored again. A photo that cannot be read
+becomes an image that fails: in place of its input, the reason is stored.
 """
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -16,17 +18,21 @@ from typing import BinaryIO, cast
 from shared import layout
 from shared.archives import ArchivedPhoto, ArchiveLimits, expand
 from shared.chores import Chore
-from shared.jobs import Job
+from shared.errors import ImageError
+from shared.jobs import ImageFailure, Job
 from shared.ports import ObjectStore
 from worker.chores.gathering import Gathering
 from worker.chores.object_file import open_object
 from worker.chores.runner import Check, Done, Later
+from worker.evidence import encode_failure
 
 #: Photos stored at once, and the bytes of each that wait in memory; what is more waits on disk.
 _PUTS_AT_ONCE = 4
 _IN_MEMORY = 2**20
 #: Seconds after which an archive makes way for others that wait, to be gone on with later.
 TURN = 20.0
+#: Stands for the size of a photo that cannot be read, whose reason is stored.
+_UNREADABLE = -1
 
 
 class _TurnOver(Exception):
@@ -48,8 +54,6 @@ class ExpandArchives:
         self._objects = objects
         self._limits = limits
         self._clock = clock
-        #: Of a photo that is too large, one byte too many fails it alone.
-        self._most_bytes = limits.entry_bytes + 1
 
     def do(self, chore: Chore, check: Check) -> Done | Later:
         try:
@@ -66,10 +70,10 @@ class ExpandArchives:
         with ThreadPoolExecutor(_PUTS_AT_ONCE, thread_name_prefix="expand") as senders:
             puts = _Puts(self._objects, senders)
             for index, photo in self._photos(job.id):
-                if stored.get(index) == min(photo.size, self._most_bytes):
+                if stored.get(index) in (photo.size, _UNREADABLE):
                     continue
                 check()
-                puts.put(layout.input_image(job.id, index), self._spool(photo, check))
+                puts.put(*self._to_store(job.id, index, photo, check))
                 if self._clock() > until:
                     puts.finish()
                     raise _TurnOver
@@ -83,14 +87,21 @@ class ExpandArchives:
             photos = (entry for entry in entries if isinstance(entry, ArchivedPhoto))
             yield from enumerate(photos, first)
 
+    def _to_store(self, job_id: str, index: int, photo: ArchivedPhoto, check: Check) -> tuple[str, BinaryIO]:
+        """Return a photo as a file, or else the reason why it cannot be read, and the key it belongs to."""
+        try:
+            return layout.input_image(job_id, index), self._spool(photo, check)
+        except ImageError as exc:
+            reason = encode_failure(ImageFailure(code=exc.code, message=exc.message))
+            return layout.unreadable(job_id, index), io.BytesIO(reason)
+
     def _spool(self, photo: ArchivedPhoto, check: Check) -> BinaryIO:
-        """Return a photo as a file, of one that is too large enough to fail it alone."""
+        """Return a photo as a file. Raises the ImageError of one that cannot be read."""
         spool = SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 (closed when it is stored)
         try:
             for piece in photo.pieces:
                 check()
                 spool.write(piece)
-            spool.truncate(min(spool.tell(), self._most_bytes))
             spool.seek(0)
         except BaseException:
             spool.close()
@@ -126,8 +137,10 @@ class _Puts:
 
 def _stored_sizes(objects: ObjectStore, job_id: str) -> dict[int, int]:
     """Return what was stored at earlier turns, by index: an input is stored whole or not at all."""
-    prefix = layout.inputs_prefix(job_id)
-    return {int(entry.key.removeprefix(prefix)): entry.size for entry in objects.list(prefix)}
+    inputs, reasons = layout.inputs_prefix(job_id), layout.unreadable_prefix(job_id)
+    sizes = {int(entry.key.removeprefix(inputs)): entry.size for entry in objects.list(inputs)}
+    unreadable = (entry.key.removeprefix(reasons) for entry in objects.list(reasons))
+    return sizes | {int(name.removesuffix(".json")): _UNREADABLE for name in unreadable}
 
 
 def _archives(objects: ObjectStore, job_id: str) -> Iterator[tuple[int, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import multiprocessing
 import multiprocessing.connection
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from shared.errors import FathomError, ImageError, InternalImageError
+from shared.errors import CannotWrite, FathomError, ImageError, InternalImageError, StorageFull
 from shared.jobs import ImageFailure, Phase, Range
 from shared.logs import configure_logging
 from shared.options import Options
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from worker.model.engine import InferenceEngine
 
 logger = logging.getLogger(__name__)
+
+#: What a file system says that has no room, or none for this user.
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 #: Makes a child's engine. It is sent to the child, and therefore a function of a module.
 EngineLoader: TypeAlias = "Callable[[Settings], InferenceEngine]"
@@ -143,13 +147,17 @@ def _read(path: Path, max_bytes: int) -> bytes:
 
 
 def _write(files: Iterable[ResultFile], targets: Mapping[str, Path]) -> None:
-    """Write results so that each appears whole or not at all, the sidecar last."""
+    """Write results so that each appears whole or not at all, the sidecar last.
+
+    Raises StorageFull or CannotWrite.
+    """
     try:
         for file in files:
             if file.output in targets:
                 _write_whole(targets[file.output], file.data)
     except OSError as exc:
-        raise InternalImageError(f"The result cannot be written: {exc.strerror}.") from exc
+        error = StorageFull if exc.errno in _FULL else CannotWrite
+        raise error(f"The result cannot be written: {exc.strerror or exc}.") from exc
 
 
 def _write_whole(path: Path, data: bytes) -> None:

@@ -70,7 +70,8 @@ def run_folder(
 
     Results keep the photos' relative names, as `shared.names` makes them safe and unique,
     and appear only when complete. `jobs` processes share the work, by default one a core.
-    A photo that fails is in the summary and stops no other, not even if it kills a process.
+    A photo that fails, or whose results cannot be written, is in the summary and stops no other, not
+    even if it kills a process.
     What lies in `out` is not taken for a photo.
 
     Raises RequestError if a result would be written over a photo, OSError if `source`
@@ -132,12 +133,13 @@ def _run_passes(orders: Sequence[Order], crew: Crew, tally: _Tally, options: Opt
 
 def _plan(photos: Sequence[tuple[Path, str]], out: Path, options: Options, *, sidecars: bool) -> list[Order]:
     """Decide where each result goes. Raises RequestError where that is over a photo."""
-    taken = {path.resolve() for path, _ in photos}
+    # Unlike Path.resolve, this raises nothing for links in a circle: whoever writes there finds out.
+    taken = {os.path.realpath(path) for path, _ in photos}
     orders = []
     for index, files in enumerate(result_names((name for _, name in photos), options)):
         targets = {output: out / file for output, file in files.items() if sidecars or output != _SIDECAR}
         for target in targets.values():
-            if target.resolve() in taken:
+            if os.path.realpath(target) in taken:
                 raise RequestError(f"{target} is a photo; choose another folder for the results.")
         orders.append(Order(index=index, path=photos[index][0], targets=targets, phase=Phase.RENDER))
     return orders

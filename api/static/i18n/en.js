@@ -236,6 +236,8 @@ export default {
   "reason.image_empty": "The file is empty.",
   "reason.unsupported_format": "This is not a picture in a format that can be read.",
   "reason.image_corrupt": "The file is damaged or incomplete.",
+  "reason.image_encrypted": "The file is encrypted in its archive.",
+  "reason.unsupported_compression": "The file is compressed in its archive by a method that is not read.",
   "reason.image_too_large": "The picture is larger than this server accepts.",
   "reason.image_too_small": "The picture is too small.",
   "reason.input_missing": "The photo's file is no longer in storage.",
@@ -246,6 +248,8 @@ export default {
   "reason.source_denied": "The photo's address may not be read.",
   "reason.source_refused": "The photo's address is not one that may be fetched.",
   "reason.source_unavailable": "The photo's address did not answer.",
+  "reason.cannot_write": "The result could not be written.",
+  "reason.storage_full": "There was no room left for the result.",
   "reason.internal_error": "Something unforeseen went wrong with this photo.",
 
   "problem.unknown": "Something went wrong. Please try again.",

@@ -236,6 +236,8 @@ export default {
   "reason.image_empty": "文件是空的。",
   "reason.unsupported_format": "这不是可读取格式的图片。",
   "reason.image_corrupt": "文件已损坏或不完整。",
+  "reason.image_encrypted": "文件在压缩包中已加密。",
+  "reason.unsupported_compression": "压缩包中该文件的压缩方法不受支持。",
   "reason.image_too_large": "图片超过了服务器允许的大小。",
   "reason.image_too_small": "图片太小。",
   "reason.input_missing": "照片文件已不在存储中。",
@@ -246,6 +248,8 @@ export default {
   "reason.source_denied": "照片地址不允许读取。",
   "reason.source_refused": "不允许从这个地址获取照片。",
   "reason.source_unavailable": "照片地址没有应答。",
+  "reason.cannot_write": "无法写入结果。",
+  "reason.storage_full": "存储空间不足，无法写入结果。",
   "reason.internal_error": "处理这张照片时发生了意外错误。",
 
   "problem.unknown": "出了点问题，请重试。",

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -156,6 +157,17 @@ def test_the_archive_of_many_images_holds_them_in_order(api: Api) -> None:
 
     names = open_zip(api.get(f"/v1/jobs/{job_id}/archive?outputs=heatmap").data).namelist()
     assert names == [f"{n}.png" for n in range(1500) if n != 7] + ["failures.txt"]
+
+
+def test_nothing_in_the_archive_is_both_a_file_and_a_folder(api: Api, tmp_path: Path) -> None:
+    job_id = api.submit("x.jpg", "X.png/a.jpg", "Failures.txt/b.jpg", "bad.jpg")
+    api.work(failing={3: CORRUPT})
+    with open_zip(api.get(f"/v1/jobs/{job_id}/archive?outputs=heatmap").data) as archive:
+        archive.extractall(tmp_path)
+        names = archive.namelist()
+
+    assert names == ["x.jpg.png", "X.png/a.png", "Failures.txt/b.png", "failures (2).txt"]
+    assert (tmp_path / "X.png" / "a.png").read_text() == "heatmap of 1"
 
 
 def test_a_failure_is_one_line_whatever_the_name_holds(api: Api) -> None:

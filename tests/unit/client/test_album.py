@@ -12,7 +12,7 @@ from client.album import AlbumRun, JobGone
 from client.album_account import Account, Watcher
 from client.album_plan import BATCH, Wish
 from client.api import Fathom
-from client.index import open_index
+from client.index import AlbumIndex, open_index
 from client.models import UploadFile
 from client.transport import ApiError, ClientError, ConnectionLost, Patience
 from tests.unit.client.album_server import AlbumServer, during
@@ -258,6 +258,112 @@ def test_a_photo_that_cannot_be_read_does_not_stop_the_others(bring: Bring, fold
     assert account.state == "partial"
     assert [(f.name, f.error_code) for f in account.new_failures] == [("b.jpg", "unreadable")]
     assert results(out) == made_of("a")
+
+
+# --- what cannot be written -----------------------------------------------------------
+
+
+def test_a_result_that_cannot_be_written_fails_alone_until_it_can(
+    bring: Bring, server: AlbumServer, folder: Path, out: Path
+) -> None:
+    fill(folder, "a", "b", "c")
+    obstacle = out / "b.png" / "in the way"
+    obstacle.mkdir(parents=True)
+
+    first, second = bring(), bring()
+    obstacle.rmdir()
+    obstacle.parent.rmdir()
+    third, fourth = bring(), bring()
+
+    assert [(each.state, each.kept, each.fetched) for each in (first, second, third, fourth)] == [
+        ("partial", 0, 2),
+        ("partial", 2, 0),
+        ("succeeded", 2, 1),
+        ("succeeded", 3, 0),
+    ]
+    for account in (first, second):
+        assert [(f.name, f.error_code) for f in account.failures] == [("b.jpg", "cannot_write")]
+    assert results(out) == made_of("a", "b", "c")
+    assert len(server.puts) == 3, "The server has its result; the photo is not sent again."
+
+
+def test_a_result_made_before_that_cannot_be_written_where_it_is_wanted_fails_alone(
+    bring: Bring, folder: Path, out: Path
+) -> None:
+    fill(folder, "a", "b")
+    bring()
+    (folder / "a.jpg").rename(folder / "z.jpg")
+    (out / "z.png" / "in the way").mkdir(parents=True)
+
+    account = bring()
+
+    assert (account.state, account.kept) == ("partial", 1)
+    assert [(f.name, f.error_code) for f in account.failures] == [("z.jpg", "cannot_write")]
+
+
+def leave_no_room(index: AlbumIndex) -> None:
+    """Let an index find the disk full as soon as it needs more of it."""
+    (pages,) = index._db.execute("pragma page_count").fetchone()
+    index._db.execute(f"pragma max_page_count = {pages}")
+
+
+def test_an_index_without_room_for_results_fails_photos_and_not_the_run(
+    fathom: Fathom, server: AlbumServer, folder: Path, out: Path, bring: Bring
+) -> None:
+    names = [f"{number:03}" for number in range(150)]
+    fill(folder, *names)
+    files = [UploadFile(path=path, name=path.name) for path in sorted(folder.iterdir())]
+    wish = Wish(files=files, paths=[{"heatmap": f"{name}.png"} for name in names], options={}, out=out)
+
+    server.faults.append(during("POST", "/start", lambda: leave_no_room(index)))
+    with open_index(out, {}) as index:
+        account = AlbumRun(fathom, index, wish, poll=0.01).run()
+    again = bring()
+
+    assert account.state == "partial"
+    assert {failure.error_code for failure in account.failures} == {"storage_full"}
+    assert account.fetched + len(account.failures) == 150
+    assert (again.state, again.kept + again.fetched) == ("succeeded", 150)
+    assert len(server.puts) == 150
+
+
+def test_an_index_without_room_for_new_photos_fails_these(
+    fathom: Fathom, server: AlbumServer, folder: Path, out: Path, bring: Bring
+) -> None:
+    fill(folder, "old")
+    bring()
+    names = ["old", *(f"{number:03}" for number in range(200))]
+    fill(folder, *names)
+    files = [UploadFile(path=folder / f"{name}.jpg", name=f"{name}.jpg") for name in names]
+    wish = Wish(files=files, paths=[{"heatmap": f"{name}.png"} for name in names], options={}, out=out)
+
+    with open_index(out, {}) as index:
+        leave_no_room(index)
+        account = AlbumRun(fathom, index, wish, poll=0.01).run()
+
+    assert (account.state, account.kept) == ("partial", 1)
+    assert [failure.error_code for failure in account.failures] == ["storage_full"] * 200
+    assert server.puts == [b"photo old"]
+    assert bring().fetched == 200
+
+
+def test_a_folder_of_results_takes_the_place_of_a_result_that_moves(
+    fathom: Fathom, server: AlbumServer, folder: Path, out: Path
+) -> None:
+    fill(folder, "x", "y")
+
+    def bring_as(**paths: str) -> Account:
+        files = [UploadFile(path=folder / f"{name}.jpg", name=f"{name}.jpg") for name in paths]
+        wish = Wish(files=files, paths=[{"heatmap": path} for path in paths.values()], options={}, out=out)
+        with open_index(out, {}) as index:
+            return AlbumRun(fathom, index, wish, poll=0.01).run()
+
+    bring_as(x="x.png")
+    account = bring_as(x="x.jpg.png", y="x.png/y.png")
+
+    assert (account.state, account.failures) == ("succeeded", [])
+    assert (out / "x.jpg.png").read_bytes() == b"heatmap of photo x"
+    assert (out / "x.png" / "y.png").read_bytes() == b"heatmap of photo y"
 
 
 class Killed(BaseException):

@@ -65,3 +65,22 @@ def test_downloads_survive_lost_connections(fathom: Fathom, server: Server, tmp_
 
     assert sum(fetch_all(job, wanted)) == 20
     assert {path.read_bytes() for path in tmp_path.iterdir()} == {b"data"}
+
+
+def test_a_file_that_cannot_be_written_keeps_no_other_from_it(
+    fathom: Fathom, server: Server, tmp_path: Path
+) -> None:
+    server.outputs = {index: {"heatmap": b"data"} for index in range(5)}
+    (tmp_path / "1.png" / "in the way").mkdir(parents=True)
+    (tmp_path / "elsewhere").symlink_to(tmp_path.parent)
+    paths = [{"heatmap": path} for path in ("0.png", "1.png", "elsewhere/2.png", "深" * 100, "4.png")]
+    wanted = plan_downloads([image(index, "heatmap") for index in range(5)], paths, tmp_path)
+    lost: dict[int, str] = {}
+
+    fresh = list(
+        fetch_all(fathom.job(JOB_ID), wanted, fail=lambda file, exc: lost.update({file.index: exc.code}))
+    )
+
+    assert sum(fresh) == 2
+    assert lost == dict.fromkeys((1, 2, 3), "cannot_write")
+    assert (tmp_path / "4.png").read_bytes() == b"data"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,12 @@ from shared.errors import RequestError, WeightsUnavailable
 from shared.jobs import Phase
 from shared.options import Options
 from shared.settings import Settings
-from tests.fakes_engine import load_crashing_engine, load_luminance_engine, load_nothing
+from tests.fakes_engine import (
+    load_crashing_engine,
+    load_engine_on_a_full_disk,
+    load_luminance_engine,
+    load_nothing,
+)
 from tests.unit.pipeline.pictures import save, save_turned, scene, texture
 from worker.pipeline.folder import FolderProgress, FolderSummary, run_folder
 
@@ -154,11 +160,54 @@ def test_no_network_is_an_error_of_the_run_and_not_of_each_photo(album: Path, tm
         run(album, tmp_path / "out", load=load_nothing)
 
 
-def test_a_file_that_cannot_be_read_or_written_fails_alone(tmp_path: Path) -> None:
-    put(tmp_path / "in" / "a.png", save(texture(), "PNG"))
-    put(tmp_path / "in" / "b.png", save(texture(), "PNG"))
-    (tmp_path / "out" / "b.png" / "in the way").mkdir(parents=True)
-    summary = run(tmp_path / "in", tmp_path / "out", sidecars=False)
+def deep_folder(folder: Path) -> Path:
+    """Return a folder whose path has 3,950 bytes, so that below it paths of 4,096 are not far."""
+    while (room := 3950 - len(os.fsencode(folder))) > 250:
+        folder /= "d" * min(200, room // 2)
+    return folder / ("d" * (room - 1))
 
-    assert [(failure.name, failure.code) for failure in summary.failures] == [("b.png", "internal_error")]
-    assert tree(tmp_path / "out") == ["a.png"]
+
+def test_what_cannot_be_written_fails_alone_and_again_at_the_next_run(tmp_path: Path) -> None:
+    out = deep_folder(tmp_path)
+    photo = save(texture(), "PNG")
+    for name in ("a.png", "b.png", "c/c.png", "d" * 190 + "/d.png", "e/e.png", "z.png"):
+        put(tmp_path / "in" / name, photo)
+    (out / "b.png" / "in the way").mkdir(parents=True)
+    put(out / "c", b"a file in the way of a folder")
+    (out / "e").symlink_to(out / "e")
+
+    for _ in range(2):
+        summary = run(tmp_path / "in", out, sidecars=False, jobs=1)
+
+        assert [(failure.name, failure.code) for failure in summary.failures] == [
+            ("b.png", "cannot_write"),
+            ("c/c.png", "cannot_write"),
+            ("d" * 190 + "/d.png", "cannot_write"),
+            ("e/e.png", "cannot_write"),
+        ]
+        assert tree(out) == ["a.png", "c", "z.png"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="This system has no device that is always full.")
+def test_on_a_full_disk_each_photo_that_finds_no_room_fails_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.png", "full.png", "z.png"):
+        put(tmp_path / "in" / name, save(texture(), "PNG"))
+    (tmp_path / "out").mkdir()
+    monkeypatch.setenv("FATHOM_TEST_OUT", str(tmp_path / "out"))
+    summary = run(tmp_path / "in", tmp_path / "out", sidecars=False, jobs=1, load=load_engine_on_a_full_disk)
+
+    assert [(failure.name, failure.code) for failure in summary.failures] == [("full.png", "storage_full")]
+    assert "No space left" in summary.failures[0].message
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "z.png"]
+
+
+def test_a_result_and_a_folder_of_results_are_not_called_the_same(tmp_path: Path) -> None:
+    photo = save(texture(), "PNG")
+    put(tmp_path / "in" / "x.jpg", photo)
+    put(tmp_path / "in" / "x.png" / "a.jpg", photo)
+    summary = run(tmp_path / "in", tmp_path / "out", sidecars=False, jobs=1)
+
+    assert summary.failures == ()
+    assert tree(tmp_path / "out") == ["x.jpg.png", "x.png/a.png"]

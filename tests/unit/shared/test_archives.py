@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from shared.archives import ArchivedPhoto, ArchiveLimits, ListedPhoto, SkippedEntry, expand, survey
-from shared.errors import InvalidArchive, TooLarge
+from shared.errors import ImageError, InvalidArchive, TooLarge
 
 JPEG = b"\xff\xd8\xff\xe0" + b"photo" * 40
 LIMITS = ArchiveLimits(entries=100, entry_bytes=2**20, total_bytes=2**23)
@@ -34,6 +34,28 @@ def limits(**changes: Any) -> ArchiveLimits:
 def photos(data: bytes, within: ArchiveLimits = LIMITS) -> list[tuple[str, bytes]]:
     found = expand(io.BytesIO(data), within)
     return [(entry.name, b"".join(entry.pieces)) for entry in found if isinstance(entry, ArchivedPhoto)]
+
+
+def outcomes(data: bytes, within: ArchiveLimits = LIMITS) -> list[tuple[str, bytes | str]]:
+    """Return what each photo holds, or the code of what is wrong with it."""
+    found = expand(io.BytesIO(data), within)
+    return [(entry.name, outcome(entry)) for entry in found if isinstance(entry, ArchivedPhoto)]
+
+
+def outcome(photo: ArchivedPhoto) -> bytes | str:
+    try:
+        return b"".join(photo.pieces)
+    except ImageError as exc:
+        return exc.code
+
+
+def names(data: bytes) -> list[str]:
+    """Return the names of the photos that a look finds."""
+    return [entry.name for entry in listed(data) if isinstance(entry, ListedPhoto)]
+
+
+def listed(data: bytes, within: ArchiveLimits = LIMITS) -> list[ListedPhoto | SkippedEntry]:
+    return list(survey(io.BytesIO(data), within))
 
 
 def skipped(data: bytes) -> list[str]:
@@ -90,35 +112,6 @@ def test_a_text_called_photo_is_taken_so_that_its_owner_hears_of_it() -> None:
     assert photos(make_zip(("notes.jpg", b"text"))) == [("notes.jpg", b"text")]
 
 
-def replace_name(data: bytes, old: bytes, new: bytes) -> bytes:
-    assert len(old) == len(new)
-    return data.replace(old, new)
-
-
-def test_a_name_in_code_page_437_is_read_as_such() -> None:
-    data = replace_name(make_zip(("XXX.jpg", JPEG)), b"XXX", "é\u2591ß".encode("cp437"))
-
-    assert photos(data) == [("é\u2591ß.jpg", JPEG)]
-
-
-def test_a_name_in_utf8_without_its_flag_is_read_as_utf8() -> None:
-    data = replace_name(make_zip(("XXXXXX.jpg", JPEG)), b"XXXXXX", "写真".encode())
-
-    assert photos(data) == [("写真.jpg", JPEG)]
-
-
-@pytest.mark.parametrize(("of", "name"), [(b"photo.jpg", "фото.jpg"), (b"other.jpg", "photo.jpg")])
-def test_a_unicode_path_field_counts_if_it_was_made_for_the_name(of: bytes, name: str) -> None:
-    field = struct.pack("<BL", 1, zlib.crc32(of)) + "фото.jpg".encode()
-    info = zipfile.ZipInfo("photo.jpg")
-    info.extra = struct.pack("<HH", 0x7075, len(field)) + field
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr(info, JPEG)
-
-    assert photos(buffer.getvalue()) == [(name, JPEG)]
-
-
 def zip64() -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive, archive.open("a.jpg", "w", force_zip64=True) as entry:
@@ -134,22 +127,6 @@ def test_an_archive_behind_other_bytes_is_read() -> None:
     assert photos(b"#!/bin/sh\nself-extracting\n" + make_zip(("a.jpg", JPEG))) == [("a.jpg", JPEG)]
 
 
-def with_flag(data: bytes, flag: int) -> bytes:
-    changed = bytearray(data)
-    changed[6] |= flag
-    at = data.index(b"PK\x01\x02")
-    changed[at + 8] |= flag
-    return bytes(changed)
-
-
-def with_method(data: bytes, method: int) -> bytes:
-    changed = bytearray(data)
-    at = data.index(b"PK\x01\x02")
-    struct.pack_into("<H", changed, 8, method)
-    struct.pack_into("<H", changed, at + 10, method)
-    return bytes(changed)
-
-
 GOOD = make_zip(("a.jpg", JPEG))
 
 
@@ -160,33 +137,190 @@ GOOD = make_zip(("a.jpg", JPEG))
         b"not an archive",
         b"PK\x05\x06" + b"\xff" * 18,
         GOOD[:-10],
-        GOOD[30:],
         GOOD.replace(b"PK\x01\x02", b"PK\x01\x00"),
-        GOOD.replace(b"photo", b"fotos", 1),
-        with_flag(GOOD, 0x1),
-        with_method(GOOD, zipfile.ZIP_LZMA),
-        with_method(GOOD, zipfile.ZIP_BZIP2),
-        with_method(GOOD, 9),
-        with_method(GOOD, zipfile.ZIP_DEFLATED),
     ],
-    ids=[
-        "empty",
-        "no_zip",
-        "end_record_of_nonsense",
-        "end_cut_off",
-        "start_cut_off",
-        "directory_damaged",
-        "checksum_wrong",
-        "encrypted",
-        "lzma",
-        "bzip2",
-        "deflate64",
-        "not_deflated",
-    ],
+    ids=["empty", "no zip", "nonsense", "end cut off", "directory damaged"],
 )
-def test_an_archive_that_cannot_be_read_is_refused(data: bytes) -> None:
+@pytest.mark.parametrize("read", [photos, listed])
+def test_an_archive_whose_directory_cannot_be_read_is_refused(
+    read: Callable[[bytes], object], data: bytes
+) -> None:
     with pytest.raises(InvalidArchive):
-        photos(data)
+        read(data)
+
+
+# --- photos that fail alone ---------------------------------------------------------
+
+
+class Album:
+    """An archive of three photos, the second of which is tampered with: its header, its entry, its data."""
+
+    def __init__(self, method: int = zipfile.ZIP_STORED, content: bytes = JPEG) -> None:
+        self.data = bytearray(make_zip(("0.jpg", JPEG), ("1.jpg", content), ("2.jpg", JPEG), method=method))
+        self.header = self.data.index(b"PK\x03\x04", 1)
+        self.entry = self.data.index(b"PK\x01\x02", self.data.index(b"PK\x01\x02") + 1)
+
+    def put(self, at: int, form: str, value: int) -> Album:
+        struct.pack_into(form, self.data, at, value)
+        return self
+
+    def in_header(self, at: int, form: str, value: int) -> Album:
+        return self.put(self.header + at, form, value)
+
+    def in_entry(self, at: int, form: str, value: int) -> Album:
+        return self.put(self.entry + at, form, value)
+
+    def in_both(self, at: int, form: str, value: int) -> Album:
+        """Put a value at a place of the header, which is two bytes further on in the directory."""
+        return self.in_header(at, form, value).in_entry(at + 2, form, value)
+
+    def with_extra(self, extra: bytes) -> Album:
+        """Add extra fields to the directory alone."""
+        end = self.data.index(b"PK\x05\x06")
+        size: int = struct.unpack_from("<L", self.data, end + 12)[0]
+        self.put(end + 12, "<L", size + len(extra)).in_entry(30, "<H", len(extra))
+        at = self.entry + 46 + len("1.jpg")
+        self.data[at:at] = extra
+        return self
+
+
+FLAGS, METHOD, CHECKSUM, PACKED, SIZE, CONTENT = 6, 8, 14, 18, 22, 30 + len("1.jpg")
+#: Places that the directory alone has.
+VERSION, OFFSET = 6, 42
+DEFLATED, BZIP2, LZMA = zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA
+BIG = b"\xff\xd8\xff" + bytes(range(256)) * 400
+
+
+def overlapping() -> Album:
+    """Return an album whose second photo reaches into the third, checksum and all."""
+    album = Album()
+    third = album.data.index(b"PK\x03\x04", album.header + 1)
+    data = bytes(album.data[album.header + CONTENT : third + 30])
+    album.in_both(PACKED, "<L", len(data)).in_both(SIZE, "<L", len(data))
+    return album.in_both(CHECKSUM, "<L", zlib.crc32(data))
+
+
+DAMAGED = {
+    "a byte of what is stored": Album().in_header(CONTENT + 9, "<B", 7),
+    "a byte of what is compressed": Album(DEFLATED, BIG).in_header(CONTENT + 99, "<L", 7),
+    "a byte of bzip2": Album(BZIP2, BIG).in_header(CONTENT + 40, "<L", 7),
+    "a byte of lzma": Album(LZMA, BIG).in_header(CONTENT + 9, "<L", 7),
+    "the checksum": Album().in_both(CHECKSUM, "<L", 7),
+    "the header's checksum": Album().in_header(CHECKSUM, "<L", 7),
+    "the header's size": Album().in_header(SIZE, "<L", 7),
+    "the header's compressed size": Album().in_header(PACKED, "<L", 7),
+    "the header's method": Album().in_header(METHOD, "<H", DEFLATED),
+    "the header's encryption": Album().in_header(FLAGS, "<H", 1),
+    "the header's name": Album().in_header(30, "<B", ord("x")),
+    "the header's signature": Album().in_header(0, "<L", 7),
+    "no deflated data": Album().in_both(METHOD, "<H", DEFLATED),
+    "too small a size": Album(DEFLATED, BIG).in_both(SIZE, "<L", 7),
+    "too large a size": Album(DEFLATED, BIG).in_both(SIZE, "<L", len(BIG) + 1),
+    "too small a size of what is stored": Album().in_both(SIZE, "<L", 7),
+    "too small a compressed size": Album(DEFLATED, BIG).in_both(PACKED, "<L", 7),
+    "no compressed data": Album(DEFLATED, BIG).in_both(PACKED, "<L", 0),
+    "data up to the end": Album(DEFLATED, BIG).in_both(PACKED, "<L", 2**31),
+    "data of the next photo": overlapping(),
+    "the place of another photo": Album().in_entry(OFFSET, "<L", 0),
+    "a place beyond the end": Album().in_entry(OFFSET, "<L", 2**31),
+    "a place in the directory": Album().in_entry(OFFSET, "<L", Album().entry),
+    "no UTF-8 where it is said": Album().in_both(FLAGS, "<H", 0x800).in_both(44, "<B", 0xFF),
+}
+
+
+@pytest.mark.parametrize("album", DAMAGED.values(), ids=DAMAGED)
+def test_a_damaged_photo_fails_alone(album: Album) -> None:
+    found = outcomes(bytes(album.data))
+
+    assert [what for _, what in found] == [JPEG, "image_corrupt", JPEG]
+    assert names(bytes(album.data)) == [name for name, _ in found]
+
+
+@pytest.mark.parametrize(
+    ("album", "code"),
+    [
+        (Album().in_both(FLAGS, "<H", 0x1), "image_encrypted"),
+        (Album().in_both(FLAGS, "<H", 0x41), "image_encrypted"),
+        (Album().in_both(FLAGS, "<H", 0x1).in_both(METHOD, "<H", 99), "image_encrypted"),
+        (Album().in_both(FLAGS, "<H", 0x20), "unsupported_compression"),
+        *((Album().in_both(METHOD, "<H", method), "unsupported_compression") for method in (1, 6, 9, 93, 95, 98)),
+        (Album().in_entry(24, "<L", 2**31), "image_too_large"),
+        (Album().in_entry(24, "<L", 2**32 - 1), "image_too_large"),
+        (Album(DEFLATED, bytes(2**20 + 1)), "image_too_large"),
+    ],
+    ids=["zipcrypto", "strong", "aes", "patched", "shrink", "implode", "deflate64", "zstd", "xz", "ppmd", "2_GiB", "4_GiB", "long"],
+)  # fmt: skip
+def test_a_photo_that_is_not_read_for_another_reason_fails_alone(album: Album, code: str) -> None:
+    assert outcomes(bytes(album.data)) == [("0.jpg", JPEG), ("1.jpg", code), ("2.jpg", JPEG)]
+    assert names(bytes(album.data)) == ["0.jpg", "1.jpg", "2.jpg"]
+
+
+@pytest.mark.parametrize("method", [BZIP2, LZMA])
+def test_photos_compressed_by_other_methods_are_read(method: int) -> None:
+    assert photos(bytes(Album(method, BIG).data)) == [("0.jpg", JPEG), ("1.jpg", BIG), ("2.jpg", JPEG)]
+
+
+@pytest.mark.parametrize(
+    "album",
+    [
+        Album().in_entry(VERSION, "<H", 99),
+        Album().with_extra(struct.pack("<HHL", 1, 4, 7)),
+        Album().with_extra(struct.pack("<HHL", 1, 40, 7)),
+        Album().with_extra(struct.pack("<HHBL", 0x7075, 5, 1, 7)),
+        Album().with_extra(struct.pack("<HHBLH", 0x7075, 7, 1, zlib.crc32(b"1.jpg"), 0xFFFF)),
+        Album().with_extra(b"\x01\0\x01"),
+    ],
+    ids=["a new version", "zip64", "too short", "no unicode path", "no unicode", "three bytes"],
+)
+def test_a_photo_is_read_whatever_else_the_directory_says_of_it(album: Album) -> None:
+    assert photos(bytes(album.data)) == [("0.jpg", JPEG), ("1.jpg", JPEG), ("2.jpg", JPEG)]
+
+
+def test_a_photo_whose_size_in_zip64_is_missing_fails_alone() -> None:
+    album = Album().in_entry(24, "<L", 2**32 - 1).with_extra(struct.pack("<HHL", 1, 4, 7))
+
+    assert [what for _, what in outcomes(bytes(album.data))] == [JPEG, "image_too_large", JPEG]
+
+
+def test_a_bomb_among_photos_fails_alone() -> None:
+    bomb = bytes(Album(DEFLATED, bytes(2**20)).data)
+
+    assert [what for _, what in outcomes(bomb, limits(ratio_from=2**19))] == [JPEG, "image_too_large", JPEG]
+    assert photos(bomb)[1] == ("1.jpg", bytes(2**20)), "A large white picture is no bomb."
+
+
+def test_a_dictionary_that_memory_cannot_hold_fails_its_photo_alone() -> None:
+    album = Album(LZMA, BIG).in_header(CONTENT + 5, "<L", 2**32 - 1)
+
+    _, (_, second), third = outcomes(bytes(album.data))
+
+    assert second in (BIG, "unsupported_compression")
+    assert third == ("2.jpg", JPEG)
+
+
+def test_entries_at_the_same_place_are_read_once() -> None:
+    """A bomb may name the same bytes many times."""
+    data = make_zip(("a.jpg", JPEG))
+    at, end = data.index(b"PK\x01\x02"), data.index(b"PK\x05\x06")
+    record = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 3, 3, 3 * (end - at), at, 0)
+
+    assert outcomes(data[:at] + 3 * data[at:end] + record) == [
+        ("a.jpg", JPEG),
+        ("a.jpg", "image_corrupt"),
+        ("a.jpg", "image_corrupt"),
+    ]
+
+
+def test_an_archive_whose_beginning_is_missing_keeps_what_is_there() -> None:
+    assert [what for _, what in outcomes(bytes(Album().data[30:]))] == ["image_corrupt", JPEG, JPEG]
+
+
+def test_what_is_no_photo_by_its_name_and_cannot_be_looked_into_is_skipped() -> None:
+    data = bytearray(make_zip(("IMG_1", JPEG), ("a.jpg", JPEG)))
+    data[0] ^= 0xFF
+
+    assert skipped(bytes(data)) == ["IMG_1"]
+    assert photos(bytes(data)) == [("a.jpg", JPEG)]
 
 
 @pytest.mark.parametrize("at", range(0, len(GOOD), 7))
@@ -195,22 +329,19 @@ def test_a_damaged_byte_never_raises_anything_else(at: int, change: Callable[[in
     changed = bytearray(GOOD)
     changed[at] = change(changed[at])
     with suppress(InvalidArchive, TooLarge):
-        assert len(photos(bytes(changed))) <= len(photos(GOOD))
+        found = outcomes(bytes(changed))
+
+        assert len(found) <= 1
+        assert all(isinstance(what, str) or what == JPEG for _, what in found)
 
 
 def test_an_encrypted_note_does_not_matter() -> None:
-    note = with_flag(make_zip(("note.txt", b"secret"), ("a.jpg", JPEG)), 0x1)
+    data = bytearray(make_zip(("note.txt", b"secret"), ("a.jpg", JPEG)))
+    data[FLAGS] |= 1
+    data[data.index(b"PK\x01\x02") + 8] |= 1
 
-    assert photos(note) == [("a.jpg", JPEG)]
-
-
-def test_a_photo_that_is_too_long_ends_just_beyond_the_limit() -> None:
-    data = make_zip(("a.jpg", bytes(3 * 2**20)), ("b.jpg", JPEG), method=zipfile.ZIP_DEFLATED)
-    (first, content), second = photos(data, limits(entry_bytes=1000))
-
-    assert first == "a.jpg"
-    assert 1000 < len(content) <= 1000 + 256 * 2**10
-    assert second == ("b.jpg", JPEG)
+    assert skipped(bytes(data)) == ["note.txt"]
+    assert photos(bytes(data)) == [("a.jpg", JPEG)]
 
 
 def test_an_archive_that_expands_beyond_the_total_is_refused() -> None:
@@ -218,13 +349,6 @@ def test_an_archive_that_expands_beyond_the_total_is_refused() -> None:
 
     with pytest.raises(TooLarge, match="more than 8388608 bytes"):
         photos(data)
-
-
-def test_an_archive_that_expands_far_beyond_its_size_is_refused() -> None:
-    data = make_zip(("a.bmp", bytes(2**20)), method=zipfile.ZIP_DEFLATED)
-
-    with pytest.raises(TooLarge, match="far more than its size"):
-        photos(data, limits(ratio_from=2**19))
 
 
 def test_more_entries_than_allowed_are_refused() -> None:
@@ -247,10 +371,6 @@ def test_a_directory_of_many_small_entries_is_refused_before_it_is_parsed() -> N
 
 
 # --- looking without expanding ------------------------------------------------------
-
-
-def listed(data: bytes, within: ArchiveLimits = LIMITS) -> list[ListedPhoto | SkippedEntry]:
-    return list(survey(io.BytesIO(data), within))
 
 
 def mixed() -> bytes:
@@ -286,23 +406,12 @@ def test_a_look_finds_what_expanding_yields_in_the_same_order() -> None:
 
 
 @pytest.mark.parametrize(
-    "data",
-    [b"", b"not an archive", GOOD[:-10], with_flag(GOOD, 0x1), with_method(GOOD, zipfile.ZIP_LZMA)],
-    ids=["empty", "no_zip", "end_cut_off", "encrypted", "lzma"],
-)
-def test_a_look_refuses_what_cannot_be_expanded(data: bytes) -> None:
-    with pytest.raises(InvalidArchive):
-        listed(data)
-
-
-@pytest.mark.parametrize(
     ("entries", "within"),
     [
         ([(f"{n}.jpg", b"") for n in range(101)], LIMITS),
         ([(f"{n}.jpg", bytes(2**20)) for n in range(9)], LIMITS),
-        ([("a.bmp", bytes(2**20 - 1))], limits(ratio_from=2**19)),
     ],
-    ids=["entries", "bytes", "ratio"],
+    ids=["entries", "bytes"],
 )
 def test_a_look_finds_a_bomb_by_its_directory(
     entries: list[tuple[str, bytes]], within: ArchiveLimits
@@ -320,8 +429,7 @@ def test_a_directory_that_understates_a_size_cannot_make_more_of_it() -> None:
     struct.pack_into("<L", data, data.index(b"PK\x01\x02") + 24, 10)
 
     assert listed(bytes(data)) == [ListedPhoto(name="a.jpg", size=10)]
-    with pytest.raises(InvalidArchive):
-        photos(bytes(data))
+    assert outcomes(bytes(data)) == [("a.jpg", "image_corrupt")]
 
 
 def test_entries_that_share_their_bytes_count_each() -> None:

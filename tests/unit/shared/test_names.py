@@ -49,6 +49,30 @@ def test_photos_of_the_same_stem_do_not_overwrite_each_other():
     ]
 
 
+@pytest.mark.parametrize(
+    ("names", "results"),
+    [
+        (("x.jpg", "x.png/a.jpg"), ["x.jpg.png", "x.png/a.png"]),
+        (("x.png/a.jpg", "x.jpg"), ["x.png/a.png", "x.jpg.png"]),
+        (("x.jpg", "X.PNG/a.jpg"), ["x.jpg.png", "X.PNG/a.png"]),
+        (("é.jpg", "e\u0301.png/a.jpg"), ["é.jpg.png", "e\u0301.png/a.png"]),
+        (("x.jpg", "x.png/deep/er/a.jpg"), ["x.jpg.png", "x.png/deep/er/a.png"]),
+        (("x.jpg", "x.jpg.png/a.jpg", "x.png/a.jpg"), ["x.jpg (2).png", "x.jpg.png/a.png", "x.png/a.png"]),
+        (("x.jpg", "x.png./a.jpg"), ["x.jpg.png", "x.png/a.png"]),
+        (("a/x.jpg", "x.png/a.jpg"), ["a/x.png", "x.png/a.png"]),
+    ],
+)
+def test_no_result_is_called_like_a_folder_of_results(names: tuple[str, ...], results: list[str]):
+    assert heatmaps(*names) == results
+
+
+def test_many_photos_of_one_name_are_numbered_without_a_search_for_each():
+    folded = heatmaps(*["a.jpg"] * 30_000)
+
+    assert folded[:4] == ["a.png", "a.jpg.png", "a.jpg (2).png", "a.jpg (3).png"]
+    assert folded[-1] == "a.jpg (29999).png"
+
+
 def test_names_that_differ_in_case_or_composition_alone_count_as_the_same():
     composed, split = "é.jpg", unicodedata.normalize("NFD", "é.jpg")
 
@@ -95,13 +119,32 @@ def test_a_very_long_name_is_cut_between_characters_and_keeps_its_suffix():
     assert path.endswith("深.jpeg")
 
 
-@given(st.lists(st.text(max_size=30), max_size=20))
+@pytest.mark.parametrize("name", ["深" * 300 + ".jpeg", "a" * 300, "a" * 199 + ". b/" + "c" * 300 + ".jpg"])
+def test_no_result_of_a_long_name_is_longer_than_a_file_system_takes(name: str):
+    parts = [
+        part
+        for paths in result_names([name] * 20, SEVERAL)
+        for path in paths.values()
+        for part in path.split("/")
+    ]
+
+    assert max(len(part.encode()) for part in parts) <= 255
+    assert not any(part.endswith((".", " ")) for part in parts)
+
+
+#: Names that get in each other's way: a few parts, as folders and as files.
+CROWDED = st.lists(st.sampled_from(["x", "X.png", "x.jpg", "x.png", "é.png", "e\u0301.jpg", "x.jpg (2).png"]), min_size=1, max_size=3).map("/".join)  # fmt: skip
+
+
+@given(st.lists(st.text(max_size=30) | CROWDED, max_size=20))
 def test_whatever_the_names_results_stay_inside_and_apart(names: list[str]):
     results = list(result_names(names, SEVERAL))
     paths = [path for result in results for path in result.values()]
 
     assert len(results) == len(names)
-    assert len({unicodedata.normalize("NFC", path).casefold() for path in paths}) == len(paths)
+    folded = {unicodedata.normalize("NFC", path).casefold() for path in paths}
+    assert len(folded) == len(paths)
+    assert folded.isdisjoint(parent.as_posix() for path in folded for parent in PurePosixPath(path).parents)
     for path in paths:
         assert not PurePosixPath(path).is_absolute()
         assert not PureWindowsPath(path).is_absolute()

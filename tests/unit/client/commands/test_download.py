@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from client.api import Fathom
+from client.commands.download import Results, fetch_results, finish
+from client.progress import show_progress
+from tests.unit.client.conftest import JOB_ID, Server
+
+QUIET = show_progress(quiet=True)
+
+
+def download(fathom: Fathom, out: Path) -> tuple[Results, int]:
+    """Return what came of a download, and the exit code of the command."""
+    job = fathom.job(JOB_ID)
+    results = fetch_results(job, out, QUIET, sidecars=False)
+    with pytest.raises(SystemExit) as caught:
+        finish(job, results, QUIET, as_json=True)
+    return results, int(caught.value.code or 0)
+
+
+@pytest.fixture
+def album(server: Server) -> Server:
+    server.names = ["a.jpg", "b.jpg", "c.jpg"]
+    server.outputs = {index: {"heatmap": b"heatmap of %d" % index} for index in range(3)}
+    return server
+
+
+def test_all_results_are_fetched(fathom: Fathom, album: Server, tmp_path: Path) -> None:
+    results, code = download(fathom, tmp_path / "out")
+
+    assert (code, results.files, results.failures) == (0, 3, [])
+    assert (tmp_path / "out" / "b.png").read_bytes() == b"heatmap of 1"
+
+
+def test_a_result_that_cannot_be_written_is_a_failure_with_a_name_at_every_run(
+    fathom: Fathom, album: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    (out / "b.png" / "in the way").mkdir(parents=True)
+    for _ in range(2):
+        results, code = download(fathom, out)
+
+        assert (code, results.files) == (3, 2)
+        assert [(image.name, image.error_code) for image in results.failures] == [("b.jpg", "cannot_write")]
+        assert (out / "c.png").read_bytes() == b"heatmap of 2"
+        (failure,) = json.loads(capsys.readouterr().out)["failures"]
+        assert failure["error"]["code"] == "cannot_write"
+
+
+def test_a_download_of_which_nothing_can_be_written_fails(
+    fathom: Fathom, album: Server, tmp_path: Path
+) -> None:
+    for name in "abc":
+        (tmp_path / f"{name}.png" / "in the way").mkdir(parents=True)
+
+    assert download(fathom, tmp_path)[1] == 1

@@ -1,0 +1,116 @@
+"""Files written whole or not at all, with the reason where they cannot be."""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from client.files import NotWritten, below, extract_all, file_size, inside, write_atomically
+from client.transport import ClientError
+
+#: Makes a place that cannot be written, below a folder, and returns it.
+Obstacle = Callable[[Path], Path]
+
+
+def folder_in_the_way(root: Path) -> Path:
+    (root / "a.png" / "in the way").mkdir(parents=True)
+    return root / "a.png"
+
+
+def file_in_the_way(root: Path) -> Path:
+    (root / "a").write_bytes(b"in the way")
+    return root / "a" / "b" / "c.png"
+
+
+def too_long_a_name(root: Path) -> Path:
+    return root / ("深" * 100 + ".png")
+
+
+def too_long_a_path(root: Path) -> Path:
+    return root.joinpath(*["d" * 200] * 25, "a.png")
+
+
+def links_in_a_circle(root: Path) -> Path:
+    (root / "a").symlink_to(root / "a")
+    return root / "a" / "b.png"
+
+
+OBSTACLES = [folder_in_the_way, file_in_the_way, too_long_a_name, too_long_a_path, links_in_a_circle]
+
+
+def temporary_files(root: Path) -> list[Path]:
+    return list(root.rglob("*.part"))
+
+
+@pytest.mark.parametrize("obstacle", OBSTACLES)
+def test_what_cannot_be_written_says_so_and_leaves_nothing(obstacle: Obstacle, tmp_path: Path) -> None:
+    path = obstacle(tmp_path)
+    with pytest.raises(NotWritten, match="Cannot write") as caught:
+        write_atomically(path, [b"data"])
+
+    assert caught.value.code == "cannot_write"
+    assert temporary_files(tmp_path) == []
+
+
+@pytest.mark.parametrize("obstacle", OBSTACLES)
+def test_there_is_no_file_where_none_can_be(obstacle: Obstacle, tmp_path: Path) -> None:
+    assert file_size(obstacle(tmp_path)) is None
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_may_not_be_written_says_so(tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir(mode=0o500)
+
+    with pytest.raises(NotWritten, match="Permission denied"):
+        write_atomically(tmp_path / "closed" / "a.png", [b"data"])
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="This system has no device that is always full.")
+def test_a_full_disk_has_a_code_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make = tempfile.mkstemp
+
+    def make_full(**given: str) -> tuple[int, str]:
+        handle, name = make(**given)
+        os.close(handle)
+        return os.open("/dev/full", os.O_WRONLY), name
+
+    monkeypatch.setattr(tempfile, "mkstemp", make_full)
+    with pytest.raises(NotWritten, match="No space left") as caught:
+        write_atomically(tmp_path / "a.png", [b"data"])
+
+    assert caught.value.code == "storage_full"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("relative", ["../a.png", "a/../../b.png", "/etc/passwd"])
+def test_no_path_leaves_its_folder(relative: str, tmp_path: Path) -> None:
+    with pytest.raises(ClientError, match="outside"):
+        below(tmp_path / "out", relative)
+
+
+def test_a_link_out_of_the_folder_concerns_one_file(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "elsewhere").symlink_to(tmp_path)
+
+    with pytest.raises(NotWritten, match="outside"):
+        inside(tmp_path / "out", "elsewhere/a.png")
+    assert inside(tmp_path / "out", "a.png") == tmp_path / "out" / "a.png"
+
+
+def test_of_an_archive_all_is_written_that_can_be(tmp_path: Path) -> None:
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as archive:
+        for name in ("0.png", "a.png", "深" * 100 + ".png", "z/z.png"):
+            archive.writestr(name, name)
+    folder_in_the_way(tmp_path)
+
+    with zipfile.ZipFile(data) as archive, pytest.raises(NotWritten, match=r"a\.png"):
+        extract_all(archive, tmp_path)
+    assert (tmp_path / "0.png").read_text() == "0.png"
+    assert (tmp_path / "z" / "z.png").read_text() == "z/z.png"
