@@ -51,7 +51,7 @@ class JobReader:
     def list(self, *, owner: str | None = None, cursor: str | None = None, limit: int = 50) -> Page[Job]:
         end = "+" if cursor is None else f"({job_rows.checked_entry(cursor)}"
         rows = self._read("list", end, limit + 1, owner or "")
-        jobs = tuple(job_rows.to_job(snapshot) for _, snapshot in rows[:limit])
+        jobs = tuple(job_rows.to_job(snapshot) for _, snapshot in rows[:limit] if snapshot)
         return Page(items=jobs, next_cursor=rows[limit - 1][0].decode() if len(rows) > limit else None)
 
     def images(

@@ -28,6 +28,7 @@ from shared.jobs import (
     ALREADY,
     NO_QUOTA,
     TRANSITIONS,
+    FinalizeClaim,
     ImageFailure,
     ImageStatus,
     Job,
@@ -181,16 +182,16 @@ class RedisJobStore(JobReader, JobStore):
             reaped += some
         return reaped
 
-    def claim_finalize(self) -> str | None:
-        job_id = self._keep("claim_finalize", self._claim_ms)
-        return job_id.decode() if job_id else None
+    def claim_finalize(self) -> FinalizeClaim | None:
+        row = self._keep("claim_finalize", self._claim_ms)
+        return FinalizeClaim(job_id=row[0].decode(), number=int(row[1])) if row else None
 
-    def finish(self, job_id: str, state: JobState) -> None:
+    def finish(self, claim: FinalizeClaim, state: JobState) -> None:
         if not state.ended or state is JobState.EXPIRED:
             raise ValueError(f"A job does not end as {state}.")
-        accepted, present = found(self._call("finish", checked(job_id), state))
+        accepted, present = found(self._call("finish", checked(claim.job_id), state, claim.number))
         if not accepted:
-            raise InvalidTransition(f"The job is {present.decode()} and does not wait to be finalised.")
+            raise InvalidTransition(f"The job is {present.decode()} and does not wait for this end.")
 
     def unwritten_failures(self, *, limit: int = 100) -> tuple[tuple[str, ImageStatus], ...]:
         found_images = [(job.decode(), int(index)) for job, index in self._keep("unwritten", limit)]

@@ -298,6 +298,15 @@ class Lease:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FinalizeClaim:
+    """A job that waits to be finalised, in one caller's hands for a while."""
+
+    job_id: str
+    #: Names the end that the job came to; one that it comes to later, after a retry, has a greater number.
+    number: int = field(compare=False)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Source:
     """One line of a manifest: where image `index` comes from and what its owner calls it."""
 

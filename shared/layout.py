@@ -96,9 +96,17 @@ def is_output(key: str) -> bool:
     return key.startswith("jobs/") and key.split("/")[2:3] == ["outputs"]
 
 
-def failures(job_id: str) -> str:
-    """Why images failed, one JSON line each; written at the job's end."""
-    return f"jobs/{job_id}/failures.jsonl"
+def failures(job_id: str, retries: int = 0) -> str:
+    """Why images failed, one JSON line each; written at the job's end, after so many retries.
+
+    Each end has its own, so that a slow worker cannot write those of an earlier end over them.
+    """
+    return f"jobs/{job_id}/failures.{retries}.jsonl" if retries else f"jobs/{job_id}/failures.jsonl"
+
+
+def all_failures_prefix(job_id: str) -> str:
+    """What the keys of the failures of all ends begin with."""
+    return f"jobs/{job_id}/failures."
 
 
 def failures_prefix(job_id: str) -> str:

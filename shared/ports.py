@@ -14,6 +14,7 @@ from typing import BinaryIO, Protocol
 
 from shared.jobs import (
     NO_QUOTA,
+    FinalizeClaim,
     ImageFailure,
     ImageState,
     ImageStatus,
@@ -139,13 +140,14 @@ class JobStore(Protocol):
     def reap(self) -> int:
         """Take back expired leases; the image in hand is charged. Returns how many leases."""
 
-    def claim_finalize(self) -> str | None:
+    def claim_finalize(self) -> FinalizeClaim | None:
         """Return a job that waits to be finalised, for this caller alone for a minute."""
 
-    def finish(self, job_id: str, state: JobState) -> None:
+    def finish(self, claim: FinalizeClaim, state: JobState) -> None:
         """Set the final state of a job that was claimed for finalising.
 
-        Raises InvalidTransition if the job does not wait to be finalised.
+        Whoever claimed the same end may set it, the first does. Raises InvalidTransition if the job
+        does not wait for this end: it was retried since, restored, or is not done yet.
         """
 
     def failures(self, job_id: str) -> Iterator[ImageStatus]:

@@ -16,7 +16,7 @@ from itertools import groupby
 from shared import layout
 from shared.chores import Chores
 from shared.errors import JobNotFound, JobStoreFull
-from shared.jobs import ImageStatus
+from shared.jobs import FinalizeClaim, ImageStatus
 from shared.logs import log_context
 from shared.ports import JobStore, ObjectStore, TicketQueue
 from shared.tracing import OFF, Tracer
@@ -105,9 +105,9 @@ class Housekeeper:
     def finalize_all(self) -> int:
         """Finalise every job that waits for it; return how many."""
         finished = 0
-        while (job_id := self._jobs.claim_finalize()) is not None:
-            with log_context(job=job_id):
-                finished += self._finalize(job_id)
+        while (claim := self._jobs.claim_finalize()) is not None:
+            with log_context(job=claim.job_id):
+                finished += self._finalize(claim)
         return finished
 
     def leave(self) -> None:
@@ -139,9 +139,9 @@ class Housekeeper:
             self._objects.put(key, encode_failure(image.failure), content_type="application/json")
         return image.index
 
-    def _finalize(self, job_id: str) -> int:
+    def _finalize(self, claim: FinalizeClaim) -> int:
         try:
-            state = finalize(job_id, self._jobs, self._objects, self._chores, self._tracer)
+            state = finalize(claim, self._jobs, self._objects, self._chores, self._tracer)
         except JobNotFound:
             logger.info("A job was deleted before its end.", extra={"action": "finalize_job"})
             return 0
