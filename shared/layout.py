@@ -7,6 +7,7 @@ from shared.options import HeatmapFormat, Options, Output
 SIDECAR = "depth.json"
 #: API keys, one object each.
 KEYS = "keys/"
+REVOKED_KEYS = "keys/revoked/"
 #: What came under Idempotency-Keys, one object each.
 IDEMPOTENCY = "idempotency/"
 
@@ -14,6 +15,11 @@ IDEMPOTENCY = "idempotency/"
 def api_key(key_id: str) -> str:
     """An API key: its scopes, its bounds and the hash of its secret."""
     return f"{KEYS}{key_id}.json"
+
+
+def revoked_key(key_id: str) -> str:
+    """There once an API key is revoked: since when that is."""
+    return f"{REVOKED_KEYS}{key_id}"
 
 
 def idempotency_record(entry: str) -> str:
