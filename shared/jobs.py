@@ -43,9 +43,12 @@ class JobState(StrEnum):
     @property
     def runs(self) -> bool:
         """True while its images are handed to workers."""
-        return self in (JobState.QUEUED, JobState.PROCESSING)
+        return self in RUNNING
 
 
+#: While its images are handed to workers, and while those that have not ended count against quotas.
+RUNNING = frozenset({JobState.QUEUED, JobState.PROCESSING})
+UNFINISHED = RUNNING | {JobState.UPLOADING, JobState.PAUSED}
 ENDS = frozenset({JobState.SUCCEEDED, JobState.PARTIAL, JobState.FAILED, JobState.CANCELED, JobState.EXPIRED})
 
 #: Every change of state there is: what causes it, from where, to where. The Lua
