@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import PurePosixPath
 from typing import IO, BinaryIO
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
@@ -116,19 +117,22 @@ def survey(stream: BinaryIO, limits: ArchiveLimits) -> Iterator[ListedPhoto | Sk
                 yield SkippedEntry(name=name)
 
 
-def expand(stream: BinaryIO, limits: ArchiveLimits) -> Iterator[ArchivedPhoto | SkippedEntry]:
+def expand(
+    stream: BinaryIO, limits: ArchiveLimits, *, skip: int = 0
+) -> Iterator[ArchivedPhoto | SkippedEntry]:
     """Yield the photos of a ZIP archive in its own order, and the files that are none.
 
     As in a folder, a file is a photo if its suffix is that of a picture or its content
     is one. Folders, hidden files and what macOS adds are passed over in silence. Names
-    are data: absolute ones, ones with `..` and repeated ones come as they are.
+    are data: absolute ones, ones with `..` and repeated ones come as they are. The first `skip` of what
+    would be yielded is not even looked into.
 
     Raises InvalidArchive for an archive that is damaged, encrypted or compressed by an
     uncommon method, and TooLarge beyond the limits, also while a photo's pieces are read.
     """
     with _translated(), ZipFile(_DirectoryGuard(stream, limits.entries)) as archive:
         meter = _Meter(limits, stream.seek(0, io.SEEK_END))
-        for entry, name in _visible(archive, limits):
+        for entry, name in islice(_visible(archive, limits), skip, None):
             if _is_photo(archive, entry, name):
                 pieces = _pieces(archive, entry, name, meter)
                 yield ArchivedPhoto(name=name, size=entry.file_size, pieces=pieces)

@@ -56,6 +56,21 @@ def archive(job_id: str, first: int) -> str:
     return f"jobs/{job_id}/archives/{first}.zip"
 
 
+def gathering_prefix(job_id: str) -> str:
+    """What is kept while a job's images are gathered, and gone when it starts."""
+    return f"jobs/{job_id}/gathering/"
+
+
+def gathering_cursor(job_id: str) -> str:
+    """How far that came."""
+    return f"jobs/{job_id}/gathering/cursor.json"
+
+
+def gathered_part(job_id: str, name: str) -> str:
+    """Some lines of the manifest to be."""
+    return f"jobs/{job_id}/gathering/{name}.jsonl"
+
+
 def sources(job_id: str) -> str:
     """One JSON line a source, as submitted, of a job whose sources are to be listed."""
     return f"jobs/{job_id}/sources.jsonl"

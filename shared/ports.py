@@ -265,8 +265,8 @@ class ObjectStore(Protocol):
 
     def exists(self, key: str) -> bool: ...
 
-    def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        """Yield all objects whose key starts with `prefix`, however many.
+    def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
+        """Yield all objects whose key starts with `prefix`, however many; only those behind the key `after`.
 
         By key, except that a server over a file system may sort `a/` before `a!`.
         """

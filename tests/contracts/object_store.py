@@ -57,6 +57,15 @@ class ObjectStoreContract:
 
         assert [entry.key for entry in store.list("keys/")] == ["keys/another"]
 
+    @pytest.mark.parametrize("keys", [["p/a/1", "p/a/2", "p/a1", "p/b"], ["p/a!b", "p/a/b", "p/ab", "p/b"]])
+    def test_a_listing_goes_on_behind_any_of_its_keys(self, store: ObjectStore, keys: list[str]) -> None:
+        put_all(store, [*keys, "other", "q/1"])
+        listed = [entry.key for entry in store.list("p/")]
+        assert sorted(listed) == sorted(keys)
+
+        for place, key in enumerate(listed):
+            assert [entry.key for entry in store.list("p/", after=key)] == listed[place + 1 :]
+
     def test_an_api_key_stays_revoked_though_its_record_is_written_again(self, store: ObjectStore) -> None:
         keys = KeyStore(store)
         key, _ = make_key("me", ["read"])
