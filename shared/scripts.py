@@ -10,7 +10,7 @@ from redis import Redis
 
 from shared.connections import redis_errors
 
-#: The hash tag all keys of Fathom's own begin with, so that a Redis Cluster holds them in one slot.
+#: The hash tag all keys of Fathom's own begin with, so that all lie in one slot.
 ROOT = "{fathom}"
 
 

@@ -1,9 +1,9 @@
 -- Put before every script of the job store: the keys, the clock, and how a job is read.
 -- Before those that change jobs `ledger`, `turns` and `images` follow, in this order.
 --
--- KEYS[1] is the root of all keys, `{fathom}`. It is never a key itself: it routes the script,
--- and every key begins with it, so that all of them lie in one slot of a Redis Cluster. Which
--- jobs and leases a script touches is often known only inside it, so it derives their keys.
+-- KEYS[1] is the root of all keys, `{fathom}`. It is never a key itself: it names the slot of the
+-- script, and every key begins with it, so that all of them lie in that slot. Which jobs and leases a
+-- script touches is often known only inside it, so it derives their keys.
 --
 --   root:jobs            zset, all scores 0: "<created, microseconds>:<job>", for lists
 --   root:turns:<lane>    zset: owners with a job in that lane of something to lease now, by virtual

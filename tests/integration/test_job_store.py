@@ -15,6 +15,7 @@ from shared.connections import connect_redis
 from shared.errors import JobStoreUnavailable
 from shared.job_store import RedisJobStore
 from shared.jobs import Counts, ImageState, JobState, Lease, Quota, Range
+from shared.redis_facts import look_at_redis
 from tests.conftest import start_or_skip
 from tests.contracts.job_lives import EventsContract, ExpiryContract, JobLivesContract, RestoreContract
 from tests.contracts.job_owners import JobOwnersContract, QuotaContract
@@ -89,7 +90,7 @@ class TestRedisJobStore(JobStoreContract, JobOwnersContract, JobLivesContract):
 
 
 class ClusterNode(ValkeyServer):
-    """A Redis Cluster of one node, which has all the slots and still refuses to mix them."""
+    """A node that has all the slots of a Redis Cluster, and refuses to mix them all the same."""
 
     def _configuration(self) -> str:
         # By default the nodes talk to each other 10,000 ports higher, which may be past the last one.
@@ -107,7 +108,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[redis.Redis]:
     server.stop()
 
 
-class TestRedisJobStoreInACluster(
+class TestRedisJobStoreInOneSlot(
     EndsContract, AttemptsContract, TwoPassesContract, ImagesContract,
     EventsContract, QuotaContract, ExpiryContract, RestoreContract,
 ):  # fmt: skip
@@ -117,6 +118,13 @@ class TestRedisJobStoreInACluster(
     def client(self, cluster: redis.Redis) -> redis.Redis:
         cluster.flushall()
         return cluster
+
+
+def test_a_node_of_a_cluster_says_so(cluster: redis.Redis, valkey_url: str):
+    at = cluster.connection_pool.connection_kwargs
+
+    assert look_at_redis(f"redis://{at['host']}:{at['port']}/0").in_cluster
+    assert not look_at_redis(valkey_url).in_cluster
 
 
 @pytest.fixture(scope="module")
