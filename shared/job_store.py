@@ -203,9 +203,10 @@ class RedisJobStore(JobReader, JobStore):
             with redis_errors():
                 self._client.zrem(f"{ROOT}:unwritten", *members)
 
-    def expire(self, job_id: str) -> None:
+    def expire(self, job_id: str, *, before: float | None = None) -> None:
         rule = json.dumps({"moves": TRANSITIONS["expire"]})
-        answer = self._call("expire", job_id, rule) if is_job_id(job_id) else None
+        before_ms = "" if before is None else _milliseconds(before)
+        answer = self._call("expire", job_id, rule, before_ms) if is_job_id(job_id) else None
         if answer is not None and not answer[0]:
             raise refusal("expire", JobState(answer[1].decode()))
 

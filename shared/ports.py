@@ -170,10 +170,11 @@ class JobStore(Protocol):
         by a client before it. A running job never is.
         """
 
-    def expire(self, job_id: str) -> None:
+    def expire(self, job_id: str, *, before: float | None = None) -> None:
         """Set a job's state to `expired` and forget its images; the record alone remains.
 
-        Raises InvalidTransition for a job that runs. A job unknown already is no error.
+        Raises InvalidTransition for a job that runs, and with `before` for one that is not `expirable`
+        any more: it ended, or was touched, since. A job unknown already is no error.
         """
 
     # --- what makes it whole again ---

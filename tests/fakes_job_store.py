@@ -348,11 +348,12 @@ class FakeJobStore:
         return tuple(sorted(ids, key=lambda id: (found[id], id))[:limit])
 
     @_reachable
-    def expire(self, job_id: str) -> None:
+    def expire(self, job_id: str, *, before: float | None = None) -> None:
         record = self._jobs.get(job_id)
         if record is None or record.state is JobState.EXPIRED:
             return
-        if record.state not in TRANSITIONS["expire"]:
+        is_late = before is not None and round(record.idle_since * 1000) >= round(before * 1000)
+        if record.state not in TRANSITIONS["expire"] or is_late:
             raise refusal("expire", record.state)
         self._end_job(record, JobState.EXPIRED, None)
 

@@ -57,9 +57,15 @@ def read_result(objects: ObjectStore, job_id: str) -> JobResult | None:
 
 
 def read_running(objects: ObjectStore, job: Job) -> Outcomes:
-    """Return what became of the images of a job that has not ended, by a look at its outputs."""
+    """Return what became of the images of a job that has not ended, by a look at its outputs.
+
+    One whose outputs are there has succeeded, though a slow worker wrote that it failed, perhaps of an
+    attempt before a retry.
+    """
     failures = _read_single_failures(objects, job.id)
-    succeeded = [index for index in _committed(objects, job.id) if index not in failures]
+    succeeded = list(_committed(objects, job.id))
+    for index in succeeded:
+        failures.pop(index, None)
     common = _read_common_range(objects, job, succeeded)
     return Outcomes(succeeded=succeeded, failures=failures, common=common)
 

@@ -11,11 +11,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from itertools import groupby
 
 from shared import layout
 from shared.chores import Chores
-from shared.errors import JobNotFound, JobStoreFull
+from shared.control import Controls
+from shared.errors import JobBusy, JobNotFound, JobStoreFull
 from shared.jobs import FinalizeClaim, ImageStatus
 from shared.logs import log_context
 from shared.ports import JobStore, ObjectStore, TicketQueue
@@ -55,6 +55,7 @@ class Housekeeper:
         self._lease_images = lease_images
         self._jobs = jobs
         self._objects = objects
+        self._controls = Controls(jobs, objects, patience=0.0)
         self._tickets = tickets
         self._chores = chores
         self._tracer = tracer
@@ -97,10 +98,8 @@ class Housekeeper:
 
     def write_failures(self) -> int:
         """Write the reasons that only the job store knows to the object store; return how many."""
-        unwritten = self._jobs.unwritten_failures()
-        for job_id, images in groupby(unwritten, key=lambda pair: pair[0]):
-            self._jobs.mark_written(job_id, [self._write_failure(job_id, image) for _, image in images])
-        return len(unwritten)
+        job_ids = dict.fromkeys(job_id for job_id, _ in self._jobs.unwritten_failures())
+        return sum(map(self._write_failures_of, job_ids))
 
     def finalize_all(self) -> int:
         """Finalise every job that waits for it; return how many."""
@@ -132,6 +131,17 @@ class Housekeeper:
         reaped = self._jobs.reap()
         if reaped:
             logger.warning("Took back %s expired leases.", reaped, extra={"action": "reap"})
+
+    def _write_failures_of(self, job_id: str) -> int:
+        """Write those of one job, unless a client asks something of it: a retry takes them back, and then
+        none may be written."""
+        try:
+            with self._controls.alone(job_id):
+                unwritten = [image for job, image in self._jobs.unwritten_failures() if job == job_id]
+                self._jobs.mark_written(job_id, [self._write_failure(job_id, image) for image in unwritten])
+        except JobBusy:
+            return 0
+        return len(unwritten)
 
     def _write_failure(self, job_id: str, image: ImageStatus) -> int:
         if image.failure is not None:

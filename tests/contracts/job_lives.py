@@ -263,6 +263,24 @@ class ExpiryContract:
         assert store.expirable(before=store.now() - 50) == ()
         assert store.expirable(before=store.now()) == (job_id,)
 
+    def test_a_job_touched_after_it_was_found_expirable_stays(
+        self, store: JobStore, advance: Advance
+    ) -> None:
+        job_id = job_in(store, JobState.PAUSED)
+        advance(100)
+        before = store.now() - 50
+        assert store.expirable(before=before) == (job_id,)
+        store.resume(job_id)
+        store.pause(job_id)
+
+        with pytest.raises(InvalidTransition):
+            store.expire(job_id, before=before)
+        assert store.get(job_id).state is JobState.PAUSED
+        advance(100)
+        store.expire(job_id, before=store.now() - 50)
+        store.expire(job_id, before=before)
+        assert store.get(job_id).state is JobState.EXPIRED
+
     def test_of_an_expired_job_the_record_remains(self, store: JobStore) -> None:
         job_id = job_in(store, JobState.PARTIAL)
         before = store.get(job_id)

@@ -21,6 +21,7 @@ from tests.fakes import FakeObjectStore, FakeTickets
 from tests.fakes_job_store import FakeJobStore
 from tests.finalizing import claim
 from tests.unit.worker.conftest import Farm
+from worker.evidence import encode_failure
 from worker.finalize import finalize
 from worker.recovery import Recoverer
 from worker.supervisor import Housekeeper
@@ -367,6 +368,20 @@ def test_who_finalises_the_same_end_later_changes_nothing(service: Service, step
 
     assert service.job(job_id) == before
     assert service.codes(job_id) == {1: "image_corrupt"}
+
+
+def test_an_image_whose_outputs_are_there_did_not_fail_whatever_a_slow_worker_wrote(service: Service):
+    job_id = service.submit(b"one", b"corrupt", b"three")
+    service.work()
+    service.finish_up()
+    end_and_retry(service, job_id)
+    stop_after(service, 1, lambda: None)
+    service.objects.put(layout.failure(job_id, 1), encode_failure(ImageFailure(code="old", message="Old.")))
+    service.lose_everything()
+    service.recover()
+
+    assert service.states(job_id) == [ImageState.SUCCEEDED] * 3
+    assert service.codes(job_id) == {}
 
 
 def test_a_deleted_job_stays_deleted(service: Service):
