@@ -32,7 +32,8 @@ def check_redis(settings: Settings) -> Iterator[Finding]:
         yield error("redis", f"{where}: {exc.message}", "Start it, or correct FATHOM_REDIS_URL.")
         return
     yield from judge_redis(facts, where)
-    yield check_workers(settings)
+    if not facts.in_cluster:
+        yield check_workers(settings)
 
 
 def judge_redis(facts: RedisFacts, where: str) -> Iterator[Finding]:
@@ -42,6 +43,12 @@ def judge_redis(facts: RedisFacts, where: str) -> Iterator[Finding]:
         yield error("redis", f"{where} is Redis {version}.", "Fathom needs Redis 6.2 or any Valkey.")
     else:
         yield ok("redis", f"{where} answers ({facts.kind}, compatible with Redis {version}).")
+    if facts.in_cluster:
+        yield error(
+            "redis",
+            "It is a node of a Redis Cluster, which Celery and Fathom know nothing of.",
+            "Give FATHOM_REDIS_URL a single server, or one that a Sentinel or a cloud service keeps alive.",
+        )
     if facts.appends:
         yield ok("redis", "Changes are written to disk (AOF).")
     else:

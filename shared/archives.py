@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import PurePosixPath
 from typing import BinaryIO, cast
 from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_LZMA, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
@@ -133,12 +134,15 @@ def survey(stream: BinaryIO, limits: ArchiveLimits) -> Iterator[ListedPhoto | Sk
         yield entry if isinstance(entry, SkippedEntry) else ListedPhoto(name=entry.name, size=entry.size)
 
 
-def expand(stream: BinaryIO, limits: ArchiveLimits) -> Iterator[ArchivedPhoto | SkippedEntry]:
+def expand(
+    stream: BinaryIO, limits: ArchiveLimits, *, skip: int = 0
+) -> Iterator[ArchivedPhoto | SkippedEntry]:
     """Yield the photos of a ZIP archive in its own order, and the files that are none.
 
     As in a folder, a file is a photo if its suffix is that of a picture or its content
     is one. Folders, hidden files and what macOS adds are passed over in silence. Names
-    are data: absolute ones, ones with `..` and repeated ones come as they are.
+    are data: absolute ones, ones with `..` and repeated ones come as they are. The first `skip` of what
+    would be yielded is not even looked into.
 
     A photo that is damaged, encrypted, too large or compressed by an unknown method fails alone.
     Raises InvalidArchive for an archive whose directory cannot be read, and TooLarge beyond the limits.
@@ -148,7 +152,7 @@ def expand(stream: BinaryIO, limits: ArchiveLimits) -> Iterator[ArchivedPhoto | 
         guard.is_open = True
         meter = _Meter(limits, stream.seek(0, io.SEEK_END))
         reader = _Reader(archive, stream, limits)
-        for entry, name in _visible(archive, limits):
+        for entry, name in islice(_visible(archive, limits), skip, None):
             if not _is_photo(archive, entry, name):
                 yield SkippedEntry(name=name)
                 continue

@@ -14,13 +14,15 @@ from shared.scripts import Scripts
 _SCRIPTS = ("chore_add", "chore_wake", "chore_claim", "chore_settle", "chore_list", "chore_forget")
 #: Seconds that a chore is kept once it is done.
 KEEP = 30 * 24 * 3600
+#: Twice as long: nothing about a job outlives what it speaks of.
+_CONSTANTS = {"OF_JOB_MS": 2 * KEEP * 1000}
 
 
 class RedisChores(Chores):
     """Chores in Redis. The client must answer in bytes, as that of `connect_redis` does."""
 
     def __init__(self, client: Redis) -> None:
-        self._call = Scripts(client, _SCRIPTS, preludes=("chores",)).call
+        self._call = Scripts(client, _SCRIPTS, preludes=("chores",), constants=_CONSTANTS).call
 
     def add(
         self, chore_id: str, kind: ChoreKind, job_id: str, *, payload: str = "", delay: float = 0.0

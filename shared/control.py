@@ -120,9 +120,7 @@ class Controls:
             if job.state not in TRANSITIONS[verb] or (verb == "retry" and job.error):
                 raise refusal(verb, job.state)
             before = read_intent(self._objects, job_id)
-            # How many images there are stays known, whatever is asked later.
-            known = before.total if before and total is None else total
-            write_intent(self._objects, job_id, Intent(verb=verb, total=known))
+            write_intent(self._objects, job_id, _next_intent(before, verb, total))
             try:
                 return change()
             except RequestError:
@@ -138,8 +136,18 @@ class Controls:
         return True
 
 
+def _next_intent(before: Intent | None, verb: str, total: int | None) -> Intent:
+    """Return what is asked now; the number of images and of retries stay known, whatever is asked later."""
+    before = before or Intent(verb=verb)
+    return Intent(
+        verb=verb,
+        total=before.total if total is None else total,
+        retries=before.retries + (verb == "retry"),
+    )
+
+
 def forget_end(objects: ObjectStore, job_id: str) -> None:
     """Delete what the object store holds of a job's end."""
     objects.delete(layout.result(job_id))
-    objects.delete(layout.failures(job_id))
+    objects.delete_prefix(layout.all_failures_prefix(job_id))
     objects.delete_prefix(layout.failures_prefix(job_id))

@@ -30,6 +30,8 @@ class Intent:
 
     verb: str
     total: int | None = None
+    #: How often the job was retried. Each retry takes an end back, and a `result.json` of before it with it.
+    retries: int = 0
 
 
 def read_intent(objects: ObjectStore, job_id: str) -> Intent | None:
@@ -38,7 +40,8 @@ def read_intent(objects: ObjectStore, job_id: str) -> Intent | None:
         record = json.loads(objects.get(layout.intent(job_id)))
     except ObjectNotFound:
         return None
-    return Intent(verb=record["verb"], total=record["total"])
+    # Those of earlier versions did not count.
+    return Intent(verb=record["verb"], total=record["total"], retries=record.get("retries", 0))
 
 
 def write_intent(objects: ObjectStore, job_id: str, intent: Intent | None) -> None:
@@ -46,8 +49,14 @@ def write_intent(objects: ObjectStore, job_id: str, intent: Intent | None) -> No
     if intent is None:
         objects.delete(layout.intent(job_id))
         return
-    record = json.dumps({"verb": intent.verb, "total": intent.total}).encode()
-    objects.put(layout.intent(job_id), record, content_type="application/json")
+    record = {"verb": intent.verb, "total": intent.total, "retries": intent.retries}
+    objects.put(layout.intent(job_id), json.dumps(record).encode(), content_type="application/json")
+
+
+def read_retries(objects: ObjectStore, job_id: str) -> int:
+    """Return how often a job was retried."""
+    intent = read_intent(objects, job_id)
+    return intent.retries if intent else 0
 
 
 def intended_state(accepted: Job, intent: Intent | None) -> JobState:

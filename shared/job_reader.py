@@ -7,6 +7,7 @@ page is read.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -36,6 +37,8 @@ FAILURES_AT_ONCE = 1000
 
 #: What is put before scripts: the first before all, the others before those that change jobs.
 PRELUDES = ("prelude", "ledger", "turns", "images")
+#: Scripts that know what this side knows of jobs.
+job_scripts = partial(Scripts, constants=job_rows.CONSTANTS)
 
 
 class JobReader:
@@ -43,7 +46,8 @@ class JobReader:
 
     def __init__(self, client: Redis) -> None:
         self._client = client
-        self._read = Scripts(client, ("get", "list", "bits", "events", "totals"), preludes=PRELUDES[:1]).call
+        names = ("get", "list", "bits", "events", "totals")
+        self._read = job_scripts(client, names, preludes=PRELUDES[:1]).call
 
     def get(self, job_id: str) -> Job:
         return job_rows.to_job(found(self._read("get", checked(job_id))))
@@ -51,7 +55,7 @@ class JobReader:
     def list(self, *, owner: str | None = None, cursor: str | None = None, limit: int = 50) -> Page[Job]:
         end = "+" if cursor is None else f"({job_rows.checked_entry(cursor)}"
         rows = self._read("list", end, limit + 1, owner or "")
-        jobs = tuple(job_rows.to_job(snapshot) for _, snapshot in rows[:limit])
+        jobs = tuple(job_rows.to_job(snapshot) for _, snapshot in rows[:limit] if snapshot)
         return Page(items=jobs, next_cursor=rows[limit - 1][0].decode() if len(rows) > limit else None)
 
     def images(

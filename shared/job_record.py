@@ -69,9 +69,19 @@ class JobResult:
     started_at: float | None
     ended_at: float | None
     error: ImageFailure | None = None
+    #: How often the job was retried before it came to this end.
+    retries: int = 0
 
     @classmethod
-    def of(cls, job: Job, state: JobState, *, ended_at: float, error: ImageFailure | None = None) -> Self:
+    def of(
+        cls,
+        job: Job,
+        state: JobState,
+        *,
+        ended_at: float,
+        error: ImageFailure | None = None,
+        retries: int = 0,
+    ) -> Self:
         return cls(
             job_id=job.id,
             state=state,
@@ -80,6 +90,7 @@ class JobResult:
             started_at=job.started_at,
             ended_at=ended_at,
             error=error,
+            retries=retries,
         )
 
     def applied_to(self, job: Job) -> Job:
@@ -106,12 +117,13 @@ def encode_result(result: JobResult) -> bytes:
         "ended_at": result.ended_at,
         "counts": {"total": counts.total, "succeeded": counts.succeeded, "failed": counts.failed},
         "error": {"code": error.code, "message": error.message} if error else None,
+        "retries": result.retries,
     }
     return json.dumps(record).encode()
 
 
 def decode_result(data: bytes) -> JobResult:
-    """Read what `encode_result` wrote; results of earlier versions lack the times and the error."""
+    """Read what `encode_result` wrote; results of earlier versions lack some of it."""
     record = json.loads(data)
     error = record.get("error")
     return JobResult(
@@ -122,6 +134,7 @@ def decode_result(data: bytes) -> JobResult:
         started_at=record.get("started_at"),
         ended_at=record.get("ended_at"),
         error=ImageFailure(**error) if error else None,
+        retries=record.get("retries", 0),
     )
 
 

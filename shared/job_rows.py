@@ -10,6 +10,10 @@ from typing import Any
 
 from shared.errors import FathomError, JobStoreFull, RequestError
 from shared.jobs import (
+    ENDS,
+    RUNNING,
+    TRANSITIONS,
+    UNFINISHED,
     Counts,
     ImageFailure,
     Job,
@@ -26,12 +30,23 @@ from shared.jobs import (
     quota_error,
 )
 from shared.options import Normalize, Options
+from shared.scripts import Constants
 
 #: Ended images are counted into buckets of so many seconds, and the rate is that of the last
-#: `WINDOW` seconds. `tally` of the scripts' prelude knows the same numbers.
+#: `WINDOW` seconds.
 BUCKET, WINDOW = 5, 30
-#: Images whose failures share a field, as `write_error` of the scripts knows too.
+#: Images whose failures share a field.
 CHUNK = 64
+#: What the scripts know of all this, too, and of states.
+CONSTANTS: Constants = {
+    "BUCKET_MS": BUCKET * 1000,
+    "WINDOW_MS": WINDOW * 1000,
+    "CHUNK": CHUNK,
+    "RUNNING": RUNNING,
+    "UNFINISHED": UNFINISHED,
+    "ENDS": ENDS,
+    "IDLE": frozenset(TRANSITIONS["expire"]),
+}
 
 _ENTRY = re.compile(r"[0-9]{17}:(.*)")
 _EVENT = re.compile(r"[0-9]{1,18}", re.ASCII)

@@ -1,9 +1,9 @@
 """The job store on Redis or Valkey, 6.2 and newer.
 
-What must not be torn apart happens in Lua, in scripts of their own (`lua/*.lua`; they
-share `lua/prelude.lua`, which lists the keys, and the three that follow it). This module calls
-them, `shared.job_reader` reads, and `shared.job_rows` maps their answers. All keys begin with the
-hash tag `{fathom}`, so a Redis Cluster holds them in one slot.
+Every change of more than one key is one Lua script, so it is atomic (`lua/*.lua`; they share
+`lua/prelude.lua`, which lists the keys, and the three that follow it). This module calls them,
+`shared.job_reader` reads, and `shared.job_rows` maps their answers. All keys begin with the hash tag
+`{fathom}`, so they lie in one slot.
 
 Every time in the store is the server's. The one that a client gives is `Job.created_at`, which
 orders the lists and nothing else; `now` is there to take it from.
@@ -23,11 +23,12 @@ from shared import job_rows
 from shared.connections import redis_errors
 from shared.errors import InvalidTransition, WorkerCrashed
 from shared.job_checks import check_index, check_kept, check_new, check_owner, check_range
-from shared.job_reader import PRELUDES, JobReader, checked, found
+from shared.job_reader import PRELUDES, JobReader, checked, found, job_scripts
 from shared.jobs import (
     ALREADY,
     NO_QUOTA,
     TRANSITIONS,
+    FinalizeClaim,
     ImageFailure,
     ImageStatus,
     Job,
@@ -40,7 +41,7 @@ from shared.jobs import (
     refusal,
 )
 from shared.ports import JobStore
-from shared.scripts import ROOT, Scripts
+from shared.scripts import ROOT
 
 #: Most leases one script takes back, and outcomes one restores, so that no call blocks the server
 #: for more than a few milliseconds.
@@ -84,9 +85,9 @@ class RedisJobStore(JobReader, JobStore):
         last of them stands for all that follow.
         """
         super().__init__(client)
-        self._grow = Scripts(client, _GROWING, preludes=PRELUDES).call
-        self._call = Scripts(client, _CARRYING_ON, preludes=("carry_on", *PRELUDES)).call
-        self._keep = Scripts(client, _KEEPING, preludes=("carry_on", PRELUDES[0])).call
+        self._grow = job_scripts(client, _GROWING, preludes=PRELUDES).call
+        self._call = job_scripts(client, _CARRYING_ON, preludes=("carry_on", *PRELUDES)).call
+        self._keep = job_scripts(client, _KEEPING, preludes=("carry_on", PRELUDES[0])).call
         self._lease_ms = _milliseconds(lease_seconds)
         self._claim_ms = _milliseconds(claim_seconds)
         self._worker_ms = _milliseconds(worker_seconds)
@@ -181,16 +182,16 @@ class RedisJobStore(JobReader, JobStore):
             reaped += some
         return reaped
 
-    def claim_finalize(self) -> str | None:
-        job_id = self._keep("claim_finalize", self._claim_ms)
-        return job_id.decode() if job_id else None
+    def claim_finalize(self) -> FinalizeClaim | None:
+        row = self._keep("claim_finalize", self._claim_ms)
+        return FinalizeClaim(job_id=row[0].decode(), number=int(row[1])) if row else None
 
-    def finish(self, job_id: str, state: JobState) -> None:
+    def finish(self, claim: FinalizeClaim, state: JobState) -> None:
         if not state.ended or state is JobState.EXPIRED:
             raise ValueError(f"A job does not end as {state}.")
-        accepted, present = found(self._call("finish", checked(job_id), state))
+        accepted, present = found(self._call("finish", checked(claim.job_id), state, claim.number))
         if not accepted:
-            raise InvalidTransition(f"The job is {present.decode()} and does not wait to be finalised.")
+            raise InvalidTransition(f"The job is {present.decode()} and does not wait for this end.")
 
     def unwritten_failures(self, *, limit: int = 100) -> tuple[tuple[str, ImageStatus], ...]:
         found_images = [(job.decode(), int(index)) for job, index in self._keep("unwritten", limit)]
@@ -202,9 +203,10 @@ class RedisJobStore(JobReader, JobStore):
             with redis_errors():
                 self._client.zrem(f"{ROOT}:unwritten", *members)
 
-    def expire(self, job_id: str) -> None:
+    def expire(self, job_id: str, *, before: float | None = None) -> None:
         rule = json.dumps({"moves": TRANSITIONS["expire"]})
-        answer = self._call("expire", job_id, rule) if is_job_id(job_id) else None
+        before_ms = "" if before is None else _milliseconds(before)
+        answer = self._call("expire", job_id, rule, before_ms) if is_job_id(job_id) else None
         if answer is not None and not answer[0]:
             raise refusal("expire", JobState(answer[1].decode()))
 

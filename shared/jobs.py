@@ -43,9 +43,12 @@ class JobState(StrEnum):
     @property
     def runs(self) -> bool:
         """True while its images are handed to workers."""
-        return self in (JobState.QUEUED, JobState.PROCESSING)
+        return self in RUNNING
 
 
+#: While its images are handed to workers, and while those that have not ended count against quotas.
+RUNNING = frozenset({JobState.QUEUED, JobState.PROCESSING})
+UNFINISHED = RUNNING | {JobState.UPLOADING, JobState.PAUSED}
 ENDS = frozenset({JobState.SUCCEEDED, JobState.PARTIAL, JobState.FAILED, JobState.CANCELED, JobState.EXPIRED})
 
 #: Every change of state there is: what causes it, from where, to where. The Lua
@@ -295,6 +298,15 @@ class Lease:
     traceparent: str | None = None
     #: Attempts charged to its images before, in the order of `indices`.
     attempts: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinalizeClaim:
+    """A job that waits to be finalised, in one caller's hands for a while."""
+
+    job_id: str
+    #: Names the end that the job came to; one that it comes to later, after a retry, has a greater number.
+    number: int = field(compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)

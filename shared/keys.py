@@ -5,6 +5,10 @@ of its secret. A plain hash is right here, where for a password it would be wron
 160 random bits, which nobody can try through, so a slow hash would only slow down every
 request. Keys lie in the object store, as `keys/<id>.json`, so that a Redis that lost its
 data loses no key.
+
+A key is revoked by an object of its own, `keys/revoked/<id>`, and is so while that is there, whatever its
+record says. So a rotation that overlaps, and writes a record that it read before, brings no key back,
+also on a server that ignores conditions of writes.
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ from typing import Any
 
 from shared import layout
 from shared.errors import FathomError, ObjectNotFound, RequestError
-from shared.ports import ObjectStore
+from shared.ports import ObjectInfo, ObjectStore
 from shared.settings import is_rate
 
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
@@ -196,9 +200,11 @@ class KeyStore:
     def read(self, key_id: str) -> ApiKey:
         """Raises KeyNotFound, and KeyUnreadable for a damaged record."""
         try:
-            return decode_key(self._objects.get(layout.api_key(key_id)))
+            key = decode_key(self._objects.get(layout.api_key(key_id)))
         except ObjectNotFound as exc:
             raise KeyNotFound(f"There is no API key {key_id}.") from exc
+        # Keys of earlier versions were revoked in their records.
+        return key if key.is_revoked else replace(key, revoked_at=self._revoked_at(key_id))
 
     def versions(self) -> Iterator[tuple[str, str | None]]:
         """Yield the id of every key, and a mark that changes when its record does.
@@ -206,11 +212,16 @@ class KeyStore:
         The mark is None while the record is so young that it may change once more without a trace:
         S3 tells whole seconds.
         """
-        now = time.time()
+        now, revoked, records = time.time(), set[str](), list[ObjectInfo]()
         for info in self._objects.list(layout.KEYS):
+            if info.key.startswith(layout.REVOKED_KEYS):
+                revoked.add(info.key.removeprefix(layout.REVOKED_KEYS))
+            else:
+                records.append(info)
+        for info in records:
             key_id = info.key.removeprefix(layout.KEYS).removesuffix(".json")
             is_young = abs(now - info.modified_at) < _YOUNG
-            yield key_id, None if is_young else f"{info.size}:{info.modified_at}"
+            yield key_id, None if is_young else f"{info.size}:{info.modified_at}:{key_id in revoked}"
 
     def list(self) -> tuple[ApiKey, ...]:
         """Return all keys, revoked ones included, the oldest first."""
@@ -234,8 +245,19 @@ class KeyStore:
         key = self.read(key_id)
         if not key.is_revoked:
             key = replace(key, revoked_at=time.time())
-            self.save(key)
+            self._objects.put(layout.revoked_key(key_id), repr(key.revoked_at).encode())
         return key
+
+    def _revoked_at(self, key_id: str) -> float | None:
+        try:
+            since = self._objects.get(layout.revoked_key(key_id))
+        except ObjectNotFound:
+            return None
+        try:
+            return float(since)
+        except ValueError:
+            # That it is there is what counts.
+            return 0.0
 
 
 def encode_key(key: ApiKey) -> bytes:

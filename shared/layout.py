@@ -7,6 +7,7 @@ from shared.options import HeatmapFormat, Options, Output
 SIDECAR = "depth.json"
 #: API keys, one object each.
 KEYS = "keys/"
+REVOKED_KEYS = "keys/revoked/"
 #: What came under Idempotency-Keys, one object each.
 IDEMPOTENCY = "idempotency/"
 
@@ -14,6 +15,11 @@ IDEMPOTENCY = "idempotency/"
 def api_key(key_id: str) -> str:
     """An API key: its scopes, its bounds and the hash of its secret."""
     return f"{KEYS}{key_id}.json"
+
+
+def revoked_key(key_id: str) -> str:
+    """There once an API key is revoked: since when that is."""
+    return f"{REVOKED_KEYS}{key_id}"
 
 
 def idempotency_record(entry: str) -> str:
@@ -48,6 +54,21 @@ def archives_prefix(job_id: str) -> str:
 def archive(job_id: str, first: int) -> str:
     """An archive, by the index of its first photo."""
     return f"jobs/{job_id}/archives/{first}.zip"
+
+
+def gathering_prefix(job_id: str) -> str:
+    """What is kept while a job's images are gathered, and gone when it starts."""
+    return f"jobs/{job_id}/gathering/"
+
+
+def gathering_cursor(job_id: str) -> str:
+    """How far that came."""
+    return f"jobs/{job_id}/gathering/cursor.json"
+
+
+def gathered_part(job_id: str, name: str) -> str:
+    """Some lines of the manifest to be."""
+    return f"jobs/{job_id}/gathering/{name}.jsonl"
 
 
 def sources(job_id: str) -> str:
@@ -105,9 +126,17 @@ def is_output(key: str) -> bool:
     return key.startswith("jobs/") and key.split("/")[2:3] == ["outputs"]
 
 
-def failures(job_id: str) -> str:
-    """Why images failed, one JSON line each; written at the job's end."""
-    return f"jobs/{job_id}/failures.jsonl"
+def failures(job_id: str, retries: int = 0) -> str:
+    """Why images failed, one JSON line each; written at the job's end, after so many retries.
+
+    Each end has its own, so that a slow worker cannot write those of an earlier end over them.
+    """
+    return f"jobs/{job_id}/failures.{retries}.jsonl" if retries else f"jobs/{job_id}/failures.jsonl"
+
+
+def all_failures_prefix(job_id: str) -> str:
+    """What the keys of the failures of all ends begin with."""
+    return f"jobs/{job_id}/failures."
 
 
 def failures_prefix(job_id: str) -> str:

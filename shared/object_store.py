@@ -197,12 +197,15 @@ class S3ObjectStore:
             return False
         return True
 
-    def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        """Yield all objects whose key starts with `prefix`, however many.
+    def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
+        """Yield all objects whose key starts with `prefix`, however many; only those behind the key `after`.
 
         By key, except that a server over a file system may sort `a/` before `a!`.
         """
-        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
+        start: dict[str, Any] = {"StartAfter": after} if after else {}
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self._bucket, Prefix=prefix, **start
+        )
         with _translated(prefix):
             for page in pages:
                 for entry in page.get("Contents", ()):

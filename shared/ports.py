@@ -14,6 +14,7 @@ from typing import BinaryIO, Protocol
 
 from shared.jobs import (
     NO_QUOTA,
+    FinalizeClaim,
     ImageFailure,
     ImageState,
     ImageStatus,
@@ -139,13 +140,14 @@ class JobStore(Protocol):
     def reap(self) -> int:
         """Take back expired leases; the image in hand is charged. Returns how many leases."""
 
-    def claim_finalize(self) -> str | None:
+    def claim_finalize(self) -> FinalizeClaim | None:
         """Return a job that waits to be finalised, for this caller alone for a minute."""
 
-    def finish(self, job_id: str, state: JobState) -> None:
+    def finish(self, claim: FinalizeClaim, state: JobState) -> None:
         """Set the final state of a job that was claimed for finalising.
 
-        Raises InvalidTransition if the job does not wait to be finalised.
+        Whoever claimed the same end may set it, the first does. Raises InvalidTransition if the job
+        does not wait for this end: it was retried since, restored, or is not done yet.
         """
 
     def failures(self, job_id: str) -> Iterator[ImageStatus]:
@@ -168,10 +170,11 @@ class JobStore(Protocol):
         by a client before it. A running job never is.
         """
 
-    def expire(self, job_id: str) -> None:
+    def expire(self, job_id: str, *, before: float | None = None) -> None:
         """Set a job's state to `expired` and forget its images; the record alone remains.
 
-        Raises InvalidTransition for a job that runs. A job unknown already is no error.
+        Raises InvalidTransition for a job that runs, and with `before` for one that is not `expirable`
+        any more: it ended, or was touched, since. A job unknown already is no error.
         """
 
     # --- what makes it whole again ---
@@ -263,8 +266,8 @@ class ObjectStore(Protocol):
 
     def exists(self, key: str) -> bool: ...
 
-    def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        """Yield all objects whose key starts with `prefix`, however many.
+    def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
+        """Yield all objects whose key starts with `prefix`, however many; only those behind the key `after`.
 
         By key, except that a server over a file system may sort `a/` before `a!`.
         """

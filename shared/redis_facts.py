@@ -34,6 +34,8 @@ class RedisFacts:
     latency: float
     #: Seconds by which the server's clock is ahead of this machine's.
     ahead: float
+    #: Whether it is a node of a Redis Cluster.
+    in_cluster: bool = False
 
 
 def look_at_redis(url: str) -> RedisFacts:
@@ -59,6 +61,7 @@ def look_at_redis(url: str) -> RedisFacts:
         most_bytes=int(info.get("maxmemory", 0)) or None,
         latency=trips[_TRIPS // 2],
         ahead=seconds + microseconds / 1e6 - (before + after) / 2,
+        in_cluster=bool(int(info.get("cluster_enabled", 0))),
     )
 
 

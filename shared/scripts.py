@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from importlib import resources
 from typing import Any
 
@@ -10,18 +10,30 @@ from redis import Redis
 
 from shared.connections import redis_errors
 
-#: The hash tag all keys of Fathom's own begin with, so that a Redis Cluster holds them in one slot.
+#: The hash tag all keys of Fathom's own begin with, so that all lie in one slot.
 ROOT = "{fathom}"
 
 
+#: What Python and Lua both need to know, by its name in Lua: a number, or words that become a set.
+Constants = Mapping[str, int | Collection[str]]
+
+
 class Scripts:
-    """Scripts `lua/<name>.lua`, each behind the preludes given.
+    """Scripts `lua/<name>.lua`, each behind the constants and the preludes given.
 
     They are called by their hash, and loaded again where the server has lost them.
     """
 
-    def __init__(self, client: Redis, names: Iterable[str], *, preludes: tuple[str, ...] = ()) -> None:
-        self._scripts = {name: client.register_script(_source((*preludes, name))) for name in names}
+    def __init__(
+        self,
+        client: Redis,
+        names: Iterable[str],
+        *,
+        preludes: tuple[str, ...] = (),
+        constants: Constants | None = None,
+    ) -> None:
+        head = to_lua(constants or {})
+        self._scripts = {name: client.register_script(head + _source((*preludes, name))) for name in names}
 
     def call(self, name: str, *args: str | int | bytes) -> Any:
         """Run a script with the root of all keys as its only key.
@@ -30,6 +42,17 @@ class Scripts:
         """
         with redis_errors():
             return self._scripts[name](keys=[ROOT], args=args)
+
+
+def to_lua(constants: Constants) -> str:
+    """Return constants as Lua declares them, a line each, such as `local ENDS = { ["failed"] = true }`."""
+    return "".join(f"local {name} = {_literal(value)}\n" for name, value in constants.items())
+
+
+def _literal(value: int | Collection[str]) -> str:
+    if isinstance(value, int):
+        return str(value)
+    return "{ " + ", ".join(f'["{word}"] = true' for word in sorted(value)) + " }"
 
 
 def _source(parts: tuple[str, ...]) -> str:

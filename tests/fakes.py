@@ -79,13 +79,13 @@ class FakeObjectStore:
         self.ping()
         return key in self.objects
 
-    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+    def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
         self.ping()
         with self._lock:
             found = [
                 ObjectInfo(key=key, size=len(data), modified_at=self.modified_at.get(key, 0.0))
                 for key, data in self.objects.items()
-                if key.startswith(prefix)
+                if key.startswith(prefix) and key.encode() > after.encode()
             ]
         yield from sorted(found, key=lambda entry: entry.key.encode())
 

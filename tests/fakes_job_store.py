@@ -30,6 +30,7 @@ from shared.jobs import (
     NO_QUOTA,
     TRANSITIONS,
     Counts,
+    FinalizeClaim,
     ImageFailure,
     ImageState,
     ImageStatus,
@@ -299,23 +300,24 @@ class FakeJobStore:
         return len(expired)
 
     @_reachable
-    def claim_finalize(self) -> str | None:
+    def claim_finalize(self) -> FinalizeClaim | None:
         now = self._clock()
         waiting = sorted((due, id) for id, due in self._finalize.items() if due <= now)
         if not waiting:
             return None
         _, job_id = waiting[0]
         self._finalize[job_id] = now + self._claim_seconds
-        return job_id
+        return FinalizeClaim(job_id=job_id, number=self._jobs[job_id].ending)
 
     @_reachable
-    def finish(self, job_id: str, state: JobState) -> None:
+    def finish(self, claim: FinalizeClaim, state: JobState) -> None:
         if not state.ended or state is JobState.EXPIRED:
             raise ValueError(f"A job does not end as {state}.")
-        record = self._find(job_id)
-        if record.state is state:
+        record = self._find(claim.job_id)
+        is_this_end = record.ending == claim.number
+        if is_this_end and record.state is state:
             return
-        if job_id not in self._finalize:
+        if not is_this_end or claim.job_id not in self._finalize:
             raise InvalidTransition
         self._end_job(record, state, None)
 
@@ -346,11 +348,12 @@ class FakeJobStore:
         return tuple(sorted(ids, key=lambda id: (found[id], id))[:limit])
 
     @_reachable
-    def expire(self, job_id: str) -> None:
+    def expire(self, job_id: str, *, before: float | None = None) -> None:
         record = self._jobs.get(job_id)
         if record is None or record.state is JobState.EXPIRED:
             return
-        if record.state not in TRANSITIONS["expire"]:
+        is_late = before is not None and round(record.idle_since * 1000) >= round(before * 1000)
+        if record.state not in TRANSITIONS["expire"] or is_late:
             raise refusal("expire", record.state)
         self._end_job(record, JobState.EXPIRED, None)
 
@@ -498,8 +501,9 @@ class FakeJobStore:
         elif record.open and record.phase is Phase.MEASURE and len(record.behind) == record.total:
             record.phase, record.cursor = Phase.RENDER, 0
         canceled = record.state is JobState.CANCELING and not record.held
-        if canceled or record.state is JobState.FINALIZING:
-            self._finalize.setdefault(job_id, self._clock())
+        if (canceled or record.state is JobState.FINALIZING) and job_id not in self._finalize:
+            self._finalize[job_id] = self._clock()
+            record.ending = max(int(self._clock() * 1000), record.ending + 1)
         self._turns.place(record.job, self._has_work(record))
         record.tell_state(self._clock())
 
@@ -605,6 +609,7 @@ class FakeJobStore:
             return record
         if record.state.ended:
             return None
+        self._finalize.pop(job.id, None)
         record.begin_events(self._clock())
         record.tell(record.state)
         return record

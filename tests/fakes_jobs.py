@@ -43,6 +43,8 @@ class JobRecord:
     attempts: dict[int, int] = field(default_factory=dict)
     end_times: list[float] = field(default_factory=list)
     cursor: int = 0
+    #: The number of the last end it came to, see FinalizeClaim.
+    ending: int = 0
     started_at: float | None = None
     ended_at: float | None = None
     error: ImageFailure | None = None

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from shared import layout
 from shared.errors import InvalidOptions, ObjectNotFound
+from shared.intent import read_retries
 from shared.job_record import JobResult, decode_job, decode_result
 from shared.jobs import ImageFailure, Job, JobState, Range
 from shared.options import Normalize
@@ -43,17 +44,28 @@ def read_accepted(objects: ObjectStore, job_id: str) -> Job | None:
 
 
 def read_result(objects: ObjectStore, job_id: str) -> JobResult | None:
-    """Return how a job ended; None if it has not."""
+    """Return how a job ended; None if it has not.
+
+    What a slow worker wrote of an end that was taken back by a retry since is no end.
+    """
     try:
-        return decode_result(objects.get(layout.result(job_id)))
+        result = decode_result(objects.get(layout.result(job_id)))
     except ObjectNotFound:
         return None
+    # Read after the result: a retry writes its intent first, and deletes the result then.
+    return result if result.retries >= read_retries(objects, job_id) else None
 
 
 def read_running(objects: ObjectStore, job: Job) -> Outcomes:
-    """Return what became of the images of a job that has not ended, by a look at its outputs."""
+    """Return what became of the images of a job that has not ended, by a look at its outputs.
+
+    One whose outputs are there has succeeded, though a slow worker wrote that it failed, perhaps of an
+    attempt before a retry.
+    """
     failures = _read_single_failures(objects, job.id)
-    succeeded = [index for index in _committed(objects, job.id) if index not in failures]
+    succeeded = list(_committed(objects, job.id))
+    for index in succeeded:
+        failures.pop(index, None)
     common = _read_common_range(objects, job, succeeded)
     return Outcomes(succeeded=succeeded, failures=failures, common=common)
 
@@ -64,7 +76,7 @@ def read_ended(objects: ObjectStore, result: JobResult) -> Outcomes:
     All but the failed ones succeeded, so that its outputs need not be listed, except where
     images were canceled.
     """
-    failures = dict(_read_failures(objects, result.job_id))
+    failures = dict(_read_failures(objects, result))
     if result.state is JobState.CANCELED or len(failures) != result.counts.failed:
         succeeded: Iterable[int] = _committed(objects, result.job_id)
     elif result.error is not None:
@@ -110,9 +122,9 @@ def _read_single_failure(objects: ObjectStore, job_id: str, index: int) -> Image
         return None
 
 
-def _read_failures(objects: ObjectStore, job_id: str) -> Iterator[tuple[int, ImageFailure]]:
+def _read_failures(objects: ObjectStore, result: JobResult) -> Iterator[tuple[int, ImageFailure]]:
     try:
-        lines = objects.get(layout.failures(job_id)).splitlines()
+        lines = objects.get(layout.failures(result.job_id, result.retries)).splitlines()
     except ObjectNotFound:
         return
     for line in lines:

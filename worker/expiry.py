@@ -61,11 +61,12 @@ class Expirer:
     def expire(self) -> int:
         """Expire jobs that have been kept for long enough; return how many."""
         expired = 0
-        for job_id in self._jobs.expirable(before=self._jobs.now() - self._retention, limit=AT_ONCE):
+        before = self._jobs.now() - self._retention
+        for job_id in self._jobs.expirable(before=before, limit=AT_ONCE):
             if not self._goes_on("expiry"):
                 break
             with log_context(job=job_id), suppress(InvalidTransition, JobNotFound):
-                self._expire(job_id)
+                self._expire(job_id, before)
                 expired += 1
         return expired
 
@@ -98,8 +99,9 @@ class Expirer:
     def _goes_on(self, lock: str) -> bool:
         return not self._give_up() and self._jobs.acquire(lock, self._name, LOCK)
 
-    def _expire(self, job_id: str) -> None:
-        self._jobs.expire(job_id)
+    def _expire(self, job_id: str, before: float) -> None:
+        # Those before it may have taken long to delete, and a client may have touched it meanwhile.
+        self._jobs.expire(job_id, before=before)
         if self._chores is not None:
             self._chores.forget(job_id)
         count = self._delete_objects(job_id)
@@ -126,7 +128,8 @@ class Expirer:
             if self._jobs.get(job_id).state is not JobState.EXPIRED:
                 return 0
         except JobNotFound:
-            if not self._is_old(job_id):
+            # What the job store does not know it may have lost since this sweep began.
+            if not self._is_old(job_id) or not self._jobs.is_reconciled():
                 return 0
         count = self._delete_objects(job_id)
         if count:

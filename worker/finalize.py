@@ -2,24 +2,38 @@
 
 `result.json` is the job's commit point. Every step may be repeated, so a worker
 that dies here costs a minute and nothing else.
+
+A worker may also be so slow that another finalises the job, a client retries it, and it runs again. The
+job store then refuses the end that it claimed. The object store cannot refuse: what is written there says
+how often the job had been retried, and what is of an earlier end is no end to whoever reads it.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
+from contextlib import suppress
+from tempfile import SpooledTemporaryFile
+from typing import BinaryIO, cast
 
 from shared import layout
 from shared.chores import Chores, notify_id
-from shared.errors import ObjectNotFound
+from shared.control import Controls
+from shared.errors import InvalidTransition, JobBusy, ObjectNotFound
+from shared.intent import read_retries
 from shared.job_record import JobResult, encode_result
-from shared.jobs import Counts, Job, JobState, Source
+from shared.jobs import Counts, FinalizeClaim, Job, JobState, Source
 from shared.manifest import read_sources
 from shared.ports import JobStore, ObjectStore
 from shared.tracing import OFF, Tracer, traced
 
+logger = logging.getLogger(__name__)
+
 #: Lines of a manifest read at once.
 _BLOCK = 1000
+#: Bytes of failures kept in memory; more goes to disk.
+_IN_MEMORY = 2**20
 
 
 def end_state(state: JobState, counts: Counts) -> JobState:
@@ -32,7 +46,7 @@ def end_state(state: JobState, counts: Counts) -> JobState:
 
 
 def finalize(
-    job_id: str,
+    claim: FinalizeClaim,
     jobs: JobStore,
     objects: ObjectStore,
     chores: Chores | None = None,
@@ -40,40 +54,83 @@ def finalize(
 ) -> JobState:
     """Write a job's failures and result, set its end state and return it.
 
-    With `chores`, the job's webhook will be told, also if this worker dies half-way.
+    With `chores`, the job's webhook will be told, also if this worker dies half-way. If another worker
+    was faster and the job has gone on since, its present state is returned.
 
     Raises JobNotFound if the job was deleted meanwhile, Unavailable if a store is away.
     """
-    job = jobs.get(job_id)
+    # Before the job is looked at: a retry after this makes the result one of an earlier end.
+    retries = read_retries(objects, claim.job_id)
+    job = jobs.get(claim.job_id)
     if job.state not in (JobState.FINALIZING, JobState.CANCELING):
         # Somebody else was faster, and it may have been retried since.
         return job.state
     state = JobState.FAILED if job.error else end_state(job.state, job.counts)
-    attributes = {"fathom.job.id": job_id, "fathom.job.state": state}
+    attributes = {"fathom.job.id": job.id, "fathom.job.state": state}
     with traced(tracer, "finalize job", parent=job.traceparent, attributes=attributes):
-        _end(job, state, jobs, objects, chores)
+        try:
+            _end(claim, job, state, retries, jobs, objects, chores)
+        except InvalidTransition as exc:
+            logger.warning("The job was finalised without this worker: %s", exc.message, extra=_ACTION)
+            return _leave(job.id, jobs, objects)
     return state
 
 
-def _end(job: Job, state: JobState, jobs: JobStore, objects: ObjectStore, chores: Chores | None) -> None:
-    _put_failures(job, jobs, objects)
-    result = JobResult.of(job, state, ended_at=jobs.now(), error=job.error)
-    objects.put(layout.result(job.id), encode_result(result), content_type="application/json")
+_ACTION = {"action": "finalize_job"}
+
+
+def _end(
+    claim: FinalizeClaim,
+    job: Job,
+    state: JobState,
+    retries: int,
+    jobs: JobStore,
+    objects: ObjectStore,
+    chores: Chores | None,
+) -> None:
+    _put_end(job, state, retries, jobs.now(), jobs, objects)
     if chores is not None and job.webhook is not None:
         # Before the end is set, so that none goes untold; who is woken waits for it.
         chores.wake(notify_id(job.id))
-    jobs.finish(job.id, state)
-    # All of them are in `failures.jsonl` now.
-    objects.delete_prefix(layout.failures_prefix(job.id))
+    jobs.finish(claim, state)
+    # What is left over for want of the lock goes with the next end, or with the job.
+    with suppress(JobBusy), Controls(jobs, objects, patience=0.0).alone(job.id):
+        if jobs.get(job.id).state.ended:
+            # All of them are in `failures.jsonl` now; those of a retry come later than this.
+            objects.delete_prefix(layout.failures_prefix(job.id))
 
 
-def _put_failures(job: Job, jobs: JobStore, objects: ObjectStore) -> None:
+def _leave(job_id: str, jobs: JobStore, objects: ObjectStore) -> JobState:
+    """Return where a job stands that others have ended, their end written again if it is the last.
+
+    What this worker wrote, late, may lie over it.
+    """
+    with suppress(JobBusy), Controls(jobs, objects).alone(job_id):
+        job, retries = jobs.get(job_id), read_retries(objects, job_id)
+        if job.state.ended and job.state is not JobState.EXPIRED:
+            _put_end(job, job.state, retries, job.ended_at or jobs.now(), jobs, objects)
+    return jobs.get(job_id).state
+
+
+def _put_end(
+    job: Job, state: JobState, retries: int, ended_at: float, jobs: JobStore, objects: ObjectStore
+) -> None:
+    _put_failures(job, retries, jobs, objects)
+    result = JobResult.of(job, state, ended_at=ended_at, error=job.error, retries=retries)
+    objects.put(layout.result(job.id), encode_result(result), content_type="application/json")
+
+
+def _put_failures(job: Job, retries: int, jobs: JobStore, objects: ObjectStore) -> None:
     if job.counts.failed == 0:
         # A retry may have mended all that an earlier end had written down.
-        objects.delete(layout.failures(job.id))
+        objects.delete(layout.failures(job.id, retries))
         return
-    lines = "".join(line + "\n" for line in _failure_lines(job.id, jobs, objects))
-    objects.put(layout.failures(job.id), lines.encode(), content_type="application/x-ndjson")
+    with SpooledTemporaryFile(max_size=_IN_MEMORY) as file:
+        for line in _failure_lines(job.id, jobs, objects):
+            file.write(line.encode() + b"\n")
+        file.seek(0)
+        key = layout.failures(job.id, retries)
+        objects.put_stream(key, cast(BinaryIO, file), content_type="application/x-ndjson")
 
 
 def _failure_lines(job_id: str, jobs: JobStore, objects: ObjectStore) -> Iterator[str]:

@@ -64,6 +64,8 @@ class LeaseKeeper:
         self._draining = draining
         self._draining_since: float | None = None
         self._end_process = end_process
+        #: Held for a renewal, and for a look at the image in hand, which must not wait for one.
+        self._renewal = threading.Lock()
         self._lock = threading.Lock()
         self._in_hand: int | None = None
         self._since = self._renewed_at = time.monotonic()
@@ -85,7 +87,7 @@ class LeaseKeeper:
 
     @property
     def in_hand(self) -> int | None:
-        return self._in_hand
+        return self._look()[0]
 
     @property
     def dropped(self) -> bool:
@@ -98,21 +100,30 @@ class LeaseKeeper:
         Raises JobStoreUnavailable if the store is away; nothing is in hand then.
         """
         # One renewal at a time: an older one must not overwrite the image in hand.
-        with self._lock:
-            self._in_hand = None
+        with self._renewal:
+            self._set(None)
             state = self._jobs.renew(self._lease, in_hand=index)
-            self._since = self._renewed_at = time.monotonic()
-            self._in_hand = index
+            self._renewed_at = time.monotonic()
+            self._set(index)
         self.heed(state)
 
     def release(self) -> None:
         """Note that no image is in hand; the next renewal tells the store."""
-        self._in_hand = None
+        self._set(None)
 
     def heed(self, state: JobState | None) -> None:
         """Take note of the job's state; the lease is dropped when the job no longer runs."""
         if state is None or not state.runs:
             self._dropped = True
+
+    def _set(self, index: int | None) -> None:
+        with self._lock:
+            self._in_hand, self._since = index, time.monotonic()
+
+    def _look(self) -> tuple[int | None, float]:
+        """Return the image in hand and since when it is, both of the same moment."""
+        with self._lock:
+            return self._in_hand, self._since
 
     def _run(self) -> None:
         # A thread begins with an empty log context.
@@ -127,12 +138,13 @@ class LeaseKeeper:
     def _look_after(self) -> None:
         now = time.monotonic()
         if now - self._renewed_at >= self._interval:
-            with self._lock:
-                state = self._jobs.renew(self._lease, in_hand=self._in_hand)
+            with self._renewal:
+                state = self._jobs.renew(self._lease, in_hand=self.in_hand)
                 self._renewed_at = now
             self.heed(state)
-        if self._in_hand is not None and now - self._since >= self._image_seconds:
-            self._abandon(self._in_hand, TimedOut())
+        index, since = self._look()
+        if index is not None and now - since >= self._image_seconds:
+            self._abandon(index, TimedOut())
         if self._draining():
             self._hand_over(now)
 
@@ -151,7 +163,7 @@ class LeaseKeeper:
 
     def _run_out_of_memory(self) -> None:
         """End this process before the machine runs out of memory; called by the station."""
-        index = self._in_hand
+        index = self.in_hand
         try:
             if index is not None:
                 self._abandon(index, OutOfMemory())

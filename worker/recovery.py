@@ -117,7 +117,7 @@ class Recoverer:
         # This may take long, and nothing waits for it.
         outcomes = read_ended(self._objects, result) if result else read_running(self._objects, accepted)
         with self._controls.alone(job_id):
-            if (result is None) != (read_result(self._objects, job_id) is None):
+            if result != read_result(self._objects, job_id):
                 return None
             self._restore(accepted, result, outcomes)
         self._add_chores(self._find(job_id))

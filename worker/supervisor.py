@@ -11,12 +11,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from itertools import groupby
 
 from shared import layout
 from shared.chores import Chores
-from shared.errors import JobNotFound, JobStoreFull
-from shared.jobs import ImageStatus
+from shared.control import Controls
+from shared.errors import JobBusy, JobNotFound, JobStoreFull
+from shared.jobs import FinalizeClaim, ImageStatus
 from shared.logs import log_context
 from shared.ports import JobStore, ObjectStore, TicketQueue
 from shared.tracing import OFF, Tracer
@@ -55,6 +55,7 @@ class Housekeeper:
         self._lease_images = lease_images
         self._jobs = jobs
         self._objects = objects
+        self._controls = Controls(jobs, objects, patience=0.0)
         self._tickets = tickets
         self._chores = chores
         self._tracer = tracer
@@ -97,17 +98,15 @@ class Housekeeper:
 
     def write_failures(self) -> int:
         """Write the reasons that only the job store knows to the object store; return how many."""
-        unwritten = self._jobs.unwritten_failures()
-        for job_id, images in groupby(unwritten, key=lambda pair: pair[0]):
-            self._jobs.mark_written(job_id, [self._write_failure(job_id, image) for _, image in images])
-        return len(unwritten)
+        job_ids = dict.fromkeys(job_id for job_id, _ in self._jobs.unwritten_failures())
+        return sum(map(self._write_failures_of, job_ids))
 
     def finalize_all(self) -> int:
         """Finalise every job that waits for it; return how many."""
         finished = 0
-        while (job_id := self._jobs.claim_finalize()) is not None:
-            with log_context(job=job_id):
-                finished += self._finalize(job_id)
+        while (claim := self._jobs.claim_finalize()) is not None:
+            with log_context(job=claim.job_id):
+                finished += self._finalize(claim)
         return finished
 
     def leave(self) -> None:
@@ -133,15 +132,26 @@ class Housekeeper:
         if reaped:
             logger.warning("Took back %s expired leases.", reaped, extra={"action": "reap"})
 
+    def _write_failures_of(self, job_id: str) -> int:
+        """Write those of one job, unless a client asks something of it: a retry takes them back, and then
+        none may be written."""
+        try:
+            with self._controls.alone(job_id):
+                unwritten = [image for job, image in self._jobs.unwritten_failures() if job == job_id]
+                self._jobs.mark_written(job_id, [self._write_failure(job_id, image) for image in unwritten])
+        except JobBusy:
+            return 0
+        return len(unwritten)
+
     def _write_failure(self, job_id: str, image: ImageStatus) -> int:
         if image.failure is not None:
             key = layout.failure(job_id, image.index)
             self._objects.put(key, encode_failure(image.failure), content_type="application/json")
         return image.index
 
-    def _finalize(self, job_id: str) -> int:
+    def _finalize(self, claim: FinalizeClaim) -> int:
         try:
-            state = finalize(job_id, self._jobs, self._objects, self._chores, self._tracer)
+            state = finalize(claim, self._jobs, self._objects, self._chores, self._tracer)
         except JobNotFound:
             logger.info("A job was deleted before its end.", extra={"action": "finalize_job"})
             return 0

@@ -6,6 +6,8 @@
 --                        seen (the version at the claim)
 --   root:chores-of:<j>   zset: the chores of a job, by creation
 --
+-- For how long the list of a job's chores is kept, OF_JOB_MS, is set by `shared.chore_store`.
+--
 -- Times are milliseconds since the epoch by the server's clock; `inf` is for chores that sleep.
 
 local root = KEYS[1]
@@ -16,9 +18,6 @@ end
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-
--- Twice as long as a chore is kept that is done: nothing about a job outlives what it speaks of.
-local OF_JOB_MS = 60 * 24 * 3600 * 1000
 
 -- When something is due in a while, as a score; numbers of this size must not become 1.7e+12.
 local function in_a_while(delay)

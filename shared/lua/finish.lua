@@ -1,14 +1,16 @@
 -- finish: set the final state of a job and forget what only a running job needs.
--- ARGV: job, final state
--- Returns {1, state}, or {0, state} if the job does not wait to be finished; nil without such a job.
+-- ARGV: job, final state, the number of the end that was claimed
+-- Returns {1, state}, or {0, state} if the job does not wait for this end: it came to it by another
+-- caller and has gone on since, or waits for a later one. nil without such a job.
 local job = load_job(ARGV[1])
 if not job then
   return nil
 end
-if job.state == ARGV[2] then
+local is_this_end = (redis.call('HGET', job.key, 'ending') or '0') == ARGV[3]
+if is_this_end and job.state == ARGV[2] then
   return { 1, job.state }
 end
-if not redis.call('ZSCORE', at('finalize'), job.id) then
+if not is_this_end or not redis.call('ZSCORE', at('finalize'), job.id) then
   return { 0, job.state }
 end
 end_job(job, ARGV[2])

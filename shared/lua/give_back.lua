@@ -7,6 +7,10 @@ if not id then
   return 0
 end
 local job = load_job(id)
+if not job then
+  drop_lease(lease)
+  return 0
+end
 local images = redis.call('ZCARD', at('lease', lease, 'images'))
 return_images(job, lease)
 settle(job)

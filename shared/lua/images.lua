@@ -88,7 +88,7 @@ end
 
 -- Write down why an image failed, in some twenty bytes.
 local function write_error(job, index, failure)
-  local chunk = math.floor(index / 64)
+  local chunk = math.floor(index / CHUNK)
   local others = redis.call('HGET', job.key .. ':errors', chunk) or ''
   redis.call('HSET', job.key .. ':errors', chunk, others .. index .. ':' .. keep_reason(job, failure) .. ' ')
 end
@@ -106,16 +106,16 @@ local function mark_end(job, index, failure)
   return was_held
 end
 
--- Count an ended image into its five-second bucket; buckets older than the window go.
+-- Count an ended image into its bucket of time; buckets older than the window go.
 local function tally(job)
-  local key, bucket = job.key .. ':rate', math.floor(now / 5000)
+  local key, bucket = job.key .. ':rate', math.floor(now / BUCKET_MS)
   if redis.call('HINCRBY', key, bucket, 1) == 1 then
     for _, old in ipairs(redis.call('HKEYS', key)) do
-      if tonumber(old) < bucket - 6 then
+      if tonumber(old) < bucket - WINDOW_MS / BUCKET_MS then
         redis.call('HDEL', key, old)
       end
     end
-    redis.call('PEXPIRE', key, 60000)
+    redis.call('PEXPIRE', key, 2 * WINDOW_MS)
   end
 end
 

@@ -90,7 +90,7 @@ local function next_in(lane)
 end
 
 local held_already = redis.call('HGET', at('lease', lease), 'job')
-if held_already then
+if held_already and redis.call('EXISTS', at('job', held_already)) == 1 then
   return describe(held_already)
 end
 promote_waiting()

@@ -33,7 +33,7 @@ end
 -- Enter a job's new state where states are looked up: for those that may expire, and the events.
 local function enter_state(job)
   local ended = has_ended(job)
-  if (ended and job.state ~= 'expired') or job.state == 'uploading' or job.state == 'paused' then
+  if IDLE[job.state] then
     redis.call('ZADD', at('idle'), job.since or now, job.id)
   else
     redis.call('ZREM', at('idle'), job.id)

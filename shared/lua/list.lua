@@ -1,10 +1,11 @@
 -- list: read jobs, the newest first.
 -- ARGV: upper end of the entries as ZREVRANGEBYLEX takes it ('+' or '(<entry>'), most jobs, owner
 -- ('' for all)
--- Returns pairs {entry, snapshot}.
+-- Returns pairs {entry, snapshot}, where the snapshot is missing if the job is gone.
 local jobs = ARGV[3] == '' and at('jobs') or at('owner', ARGV[3], 'jobs')
 local page = {}
 for _, entry in ipairs(redis.call('ZREVRANGEBYLEX', jobs, ARGV[1], '-', 'LIMIT', 0, ARGV[2])) do
-  page[#page + 1] = { entry, snapshot(string.match(entry, ':(.+)$')) }
+  local id = string.match(entry, ':(.+)$')
+  page[#page + 1] = { entry, redis.call('EXISTS', at('job', id)) == 1 and snapshot(id) }
 end
 return page

@@ -1,9 +1,9 @@
 -- Put before every script of the job store: the keys, the clock, and how a job is read.
 -- Before those that change jobs `ledger`, `turns` and `images` follow, in this order.
 --
--- KEYS[1] is the root of all keys, `{fathom}`. It is never a key itself: it routes the script,
--- and every key begins with it, so that all of them lie in one slot of a Redis Cluster. Which
--- jobs and leases a script touches is often known only inside it, so it derives their keys.
+-- KEYS[1] is the root of all keys, `{fathom}`. It is never a key itself: it names the slot of the
+-- script, and every key begins with it, so that all of them lie in that slot. Which jobs and leases a
+-- script touches is often known only inside it, so it derives their keys.
 --
 --   root:jobs            zset, all scores 0: "<created, microseconds>:<job>", for lists
 --   root:turns:<lane>    zset: owners with a job in that lane of something to lease now, by virtual
@@ -24,15 +24,18 @@
 --   root:lease:<l>:images  zset: its unfinished images, scored with themselves
 --   root:job:<j>           hash: state, phase, options, the counters, cursor, virtual, ...
 --   root:job:<j>:ok, :bad, :measured   bitmaps that the counters of the same names cache
---   root:job:<j>:errors    hash: sixty-four images (by their first / 64) -> "<image>:<reason> ..."
+--   root:job:<j>:errors    hash: CHUNK images (by their first / CHUNK) -> "<image>:<reason> ..."
 --   root:job:<j>:reasons   hash: reason (the start of a hash of its text) -> JSON
 --   root:job:<j>:held      hash: image -> the lease it is in
 --   root:job:<j>:attempts  hash: image -> attempts charged
 --   root:job:<j>:retries   zset: images to hand out once more, by due time
---   root:job:<j>:rate      hash: five-second bucket -> images ended in it
+--   root:job:<j>:rate      hash: bucket of BUCKET_MS -> images ended in it
 --   root:job:<j>:events    stream: what happened, numbered without a gap
 --   root:workers, root:slots   zset and hash: living workers, by expiry; their children
 --   root:lock:<name>       string: the owner of a short lock
+--
+-- Constants that Python knows as well come before this, from `shared.job_rows`: BUCKET_MS, WINDOW_MS,
+-- CHUNK, and the sets of states RUNNING, UNFINISHED, ENDS and IDLE.
 --
 -- Times are milliseconds since the epoch by the server's clock. An image with nothing behind it
 -- in the present phase is in exactly one place: in a lease, among the retries, or not yet
@@ -53,11 +56,9 @@ local now = milliseconds()
 
 -- What an unfinished job counts for, so that `account` sees what a script changed.
 local function standing(job)
-  local open = job.state == 'uploading' or job.state == 'queued' or job.state == 'processing'
-    or job.state == 'paused'
   return {
     state = job.state,
-    images = open and job.total - job.ok - job.bad or 0,
+    images = UNFINISHED[job.state] and job.total - job.ok - job.bad or 0,
     bytes = job.state and job.state ~= 'expired' and job.bytes or 0,
   }
 end
@@ -102,12 +103,11 @@ local function is_behind(job, index)
 end
 
 local function runs(job)
-  return job.state == 'queued' or job.state == 'processing'
+  return RUNNING[job.state]
 end
 
 local function has_ended(job)
-  return job.state == 'succeeded' or job.state == 'partial' or job.state == 'failed'
-    or job.state == 'canceled' or job.state == 'expired'
+  return ENDS[job.state]
 end
 
 -- Whether outcomes still count. A canceled job takes them until its last lease has ended: from

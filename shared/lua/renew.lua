@@ -3,9 +3,10 @@
 -- Returns the job's state; nil if the lease is not held any more.
 local lease = ARGV[1]
 local id = redis.call('HGET', at('lease', lease), 'job')
-if not id then
+local state = id and redis.call('HGET', at('job', id), 'state')
+if not state then
   return nil
 end
 redis.call('HSET', at('lease', lease), 'hand', ARGV[2])
 redis.call('ZADD', at('expiry'), now + ARGV[3], lease)
-return redis.call('HGET', at('job', id), 'state')
+return state

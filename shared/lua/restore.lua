@@ -31,6 +31,8 @@ if has_ended(job) and not job.restoring then
 end
 redis.call('HSET', job.key, 'restoring', 1)
 job.restoring = true
+-- Whoever is finalising it does not know the outcomes to come: `restored` submits it anew.
+redis.call('ZREM', at('finalize'), job.id)
 skip_measuring()
 begin_events(job)
 tell(job, job.state)

@@ -53,9 +53,15 @@ local function promote_waiting()
   end
 end
 
+-- Each end that a job comes to has a number, greater than those before: who finalises it says which
+-- end that is, so that one who was overtaken, and comes back after a retry, does not set the next. It is a
+-- time, so that it grows although the data are lost.
 local function submit_for_finalising(job)
   -- NX: a claim that another caller holds on it stands.
-  redis.call('ZADD', at('finalize'), 'NX', now, job.id)
+  if redis.call('ZADD', at('finalize'), 'NX', now, job.id) == 1 then
+    local last = tonumber(redis.call('HGET', job.key, 'ending') or 0)
+    redis.call('HSET', job.key, 'ending', string.format('%.0f', math.max(now, last + 1)))
+  end
 end
 
 -- Take the next step that a job's images allow: to be finalised, or the second pass. Returns whether

@@ -36,6 +36,7 @@ from tests.contracts.job_store import (
     work_off,
     work_off_all,
 )
+from tests.finalizing import claimed
 
 NO_IMAGES = ImageFailure(code="no_images", message="The archive holds no image: «写真.zip».")
 
@@ -262,6 +263,24 @@ class ExpiryContract:
         assert store.expirable(before=store.now() - 50) == ()
         assert store.expirable(before=store.now()) == (job_id,)
 
+    def test_a_job_touched_after_it_was_found_expirable_stays(
+        self, store: JobStore, advance: Advance
+    ) -> None:
+        job_id = job_in(store, JobState.PAUSED)
+        advance(100)
+        before = store.now() - 50
+        assert store.expirable(before=before) == (job_id,)
+        store.resume(job_id)
+        store.pause(job_id)
+
+        with pytest.raises(InvalidTransition):
+            store.expire(job_id, before=before)
+        assert store.get(job_id).state is JobState.PAUSED
+        advance(100)
+        store.expire(job_id, before=store.now() - 50)
+        store.expire(job_id, before=before)
+        assert store.get(job_id).state is JobState.EXPIRED
+
     def test_of_an_expired_job_the_record_remains(self, store: JobStore) -> None:
         job_id = job_in(store, JobState.PARTIAL)
         before = store.get(job_id)
@@ -322,7 +341,7 @@ class RestoreContract:
         assert (restored.state, restored.counts) == (state, Counts(total=4, succeeded=2, failed=1))
         assert states_of(store, job.id)[:3] == ["succeeded", "succeeded", "failed"]
         waits = state in (JobState.FINALIZING, JobState.CANCELING)
-        assert store.claim_finalize() == (job.id if waits else None)
+        assert claimed(store) == (job.id if waits else None)
 
     def test_an_ended_job_keeps_when_it_did(self, store: JobStore, advance: Advance) -> None:
         old = a_job(2, state=JobState.SUCCEEDED, created_at=10.0, started_at=11.25, ended_at=12.5)
@@ -359,7 +378,7 @@ class RestoreContract:
         store.restore(job, succeeded=[0, 1], failures={2: CORRUPT})
 
         assert store.get(job.id).state is JobState.FINALIZING
-        assert store.claim_finalize() == job.id
+        assert claimed(store) == job.id
 
     def test_a_known_job_learns_what_it_does_not_know(self, store: JobStore) -> None:
         job = a_job(10)

@@ -17,6 +17,7 @@ from shared.jobs import (
     ALREADY,
     TRANSITIONS,
     Counts,
+    FinalizeClaim,
     ImageFailure,
     ImageState,
     Job,
@@ -28,6 +29,7 @@ from shared.jobs import (
 )
 from shared.options import Options
 from shared.ports import JobStore
+from tests.finalizing import claim, claimed, finish_as
 
 Advance = Callable[[float], None]
 
@@ -74,11 +76,6 @@ def work_off(store: JobStore, lease: Lease, *, failing: frozenset[int] = frozens
 def work_off_all(store: JobStore, *, failing: frozenset[int] = frozenset(), limit: int = 8) -> None:
     while (lease := store.lease("worker", limit=limit)) is not None:
         work_off(store, lease, failing=failing)
-
-
-def finish_as(store: JobStore, job_id: str, state: JobState) -> None:
-    assert store.claim_finalize() == job_id
-    store.finish(job_id, state)
 
 
 def job_in(store: JobStore, state: JobState) -> str:
@@ -153,7 +150,7 @@ class JobsContract:
             lambda store, id: store.retry(id),
             lambda store, id: store.images(id),
             lambda store, id: list(store.failures(id)),
-            lambda store, id: store.finish(id, JobState.FAILED),
+            lambda store, id: store.finish(FinalizeClaim(job_id=id, number=1), JobState.FAILED),
         ],
         ids=["get", "start", "cancel", "pause", "resume", "retry", "images", "failures", "finish"],
     )
@@ -273,7 +270,7 @@ class TransitionsContract:
         assert store.get(job_id).state is state
 
         assert store.done(lease, 0) is TRANSITIONS["complete"][state]
-        assert store.claim_finalize() == job_id
+        assert claimed(store) == job_id
 
     def test_a_paused_job_rests_and_goes_on_where_it_stopped(self, store: JobStore) -> None:
         job_id = a_created(store)
@@ -300,9 +297,9 @@ class TransitionsContract:
         assert store.renew(lease, in_hand=0) is JobState.CANCELING
         assert store.done(lease, 0) is JobState.CANCELING
         store.give_back(lease)
-        assert store.claim_finalize() == job_id
+        ending = claim(store, job_id)
         assert store.get(job_id).state is JobState.CANCELING
-        store.finish(job_id, JobState.CANCELED)
+        store.finish(ending, JobState.CANCELED)
         assert store.get(job_id).counts == Counts(total=10, succeeded=1)
         assert states_of(store, job_id) == [ImageState.SUCCEEDED] + [ImageState.CANCELED] * 9
 
@@ -312,7 +309,7 @@ class TransitionsContract:
         store.cancel(job_id)
 
         assert work_off(store, lease) is JobState.CANCELING
-        assert store.claim_finalize() == job_id
+        assert claimed(store) == job_id
 
     def test_a_canceled_job_waits_no_longer_than_its_dead_workers_lease(
         self, store: JobStore, advance: Advance
@@ -326,7 +323,7 @@ class TransitionsContract:
         advance(16)
         assert store.reap() == 1
 
-        assert store.claim_finalize() == job_id
+        assert claimed(store) == job_id
         assert store.done(lease, 0) is None
 
     def test_counts_stand_still_once_a_canceled_job_is_being_finalised(
@@ -337,7 +334,7 @@ class TransitionsContract:
         advance(16)
         store.reap()
         store.cancel(job_id)
-        assert store.claim_finalize() == job_id
+        assert claimed(store) == job_id
 
         store.done(late, 0)
         store.done(late, 1, failure=CORRUPT)
@@ -361,13 +358,13 @@ class TransitionsContract:
         store.cancel(job_id)
 
         assert store.measured(lease, 0, Range(low=0, high=1)) is JobState.CANCELING
-        assert store.claim_finalize() == job_id
+        assert claimed(store) == job_id
         assert store.get(job_id).phase is Phase.MEASURE
 
     def test_canceling_again_does_not_take_back_the_claim(self, store: JobStore) -> None:
         job_id = a_created(store)
         store.cancel(job_id)
-        assert store.claim_finalize() == job_id
+        assert claimed(store) == job_id
 
         store.cancel(job_id)
 
@@ -874,7 +871,7 @@ class TwoPassesContract:
         state = work_off(store, take(store), failing=frozenset({0, 1}))
 
         assert state is JobState.FINALIZING
-        assert store.claim_finalize() == job_id
+        assert claimed(store) == job_id
 
     def test_a_measured_image_cannot_fail_in_the_same_pass(self, store: JobStore) -> None:
         job_id = a_created(store, 2, options=ONE_RANGE)
@@ -1022,11 +1019,11 @@ class FinalizingContract:
     def test_a_job_is_claimed_by_one_caller_for_a_minute(self, store: JobStore, advance: Advance) -> None:
         job_id = job_in(store, JobState.FINALIZING)
 
-        assert store.claim_finalize() == job_id
+        assert claimed(store) == job_id
         advance(55)
         assert store.claim_finalize() is None
         advance(10)
-        assert store.claim_finalize() == job_id
+        assert claimed(store) == job_id
 
     def test_jobs_are_finalised_in_the_order_of_their_ends(self, store: JobStore, advance: Advance) -> None:
         ids = []
@@ -1034,14 +1031,15 @@ class FinalizingContract:
             ids.append(job_in(store, JobState.FINALIZING))
             advance(1)
 
-        assert [store.claim_finalize() for _ in range(4)] == [*ids, None]
+        assert [claimed(store) for _ in range(4)] == [*ids, None]
 
     def test_finishing_ends_a_job_once(self, store: JobStore) -> None:
         job_id = job_in(store, JobState.FINALIZING)
-        store.finish(job_id, JobState.SUCCEEDED)
+        ending = claim(store)
+        store.finish(ending, JobState.SUCCEEDED)
         ended_at = store.get(job_id).ended_at
 
-        store.finish(job_id, JobState.SUCCEEDED)
+        store.finish(ending, JobState.SUCCEEDED)
 
         job = store.get(job_id)
         assert (job.state, job.ended_at) == (JobState.SUCCEEDED, ended_at)
@@ -1055,7 +1053,7 @@ class FinalizingContract:
         job_id = job_in(store, state)
 
         with pytest.raises(InvalidTransition):
-            store.finish(job_id, JobState.PARTIAL)
+            store.finish(FinalizeClaim(job_id=job_id, number=0), JobState.PARTIAL)
         assert store.get(job_id).state is state
 
     def test_a_canceled_job_with_a_lease_out_is_not_finished(self, store: JobStore) -> None:
@@ -1064,11 +1062,66 @@ class FinalizingContract:
         store.cancel(job_id)
 
         with pytest.raises(InvalidTransition):
-            store.finish(job_id, JobState.CANCELED)
+            store.finish(FinalizeClaim(job_id=job_id, number=0), JobState.CANCELED)
 
     def test_a_job_does_not_end_in_a_state_that_is_no_end(self, store: JobStore) -> None:
+        job_in(store, JobState.FINALIZING)
         with pytest.raises(ValueError, match="queued"):
-            store.finish(job_in(store, JobState.FINALIZING), JobState.QUEUED)
+            store.finish(claim(store), JobState.QUEUED)
+
+    @pytest.mark.parametrize("state", [JobState.PARTIAL, JobState.SUCCEEDED])
+    def test_who_was_overtaken_does_not_set_the_end_after_a_retry(
+        self, store: JobStore, advance: Advance, state: JobState
+    ) -> None:
+        job_id = a_created(store, 2)
+        work_off_all(store, failing=frozenset({0}))
+        slow = claim(store, job_id)
+        advance(65)
+        finish_as(store, job_id, JobState.PARTIAL)
+        store.retry(job_id)
+
+        for step in (lambda: None, lambda: work_off_all(store), lambda: finish_as(store, job_id, state)):
+            step()
+            before = store.get(job_id)
+            with pytest.raises(InvalidTransition):
+                store.finish(slow, state)
+            assert store.get(job_id).state is before.state
+        assert before.state is state
+
+    def test_two_that_claimed_the_same_end_may_both_set_it(self, store: JobStore, advance: Advance) -> None:
+        job_id = job_in(store, JobState.FINALIZING)
+        slow = claim(store)
+        advance(65)
+        fast = claim(store)
+
+        store.finish(slow, JobState.SUCCEEDED)
+        store.finish(fast, JobState.SUCCEEDED)
+
+        assert store.get(job_id).state is JobState.SUCCEEDED
+
+    def test_a_later_end_has_a_greater_number(self, store: JobStore) -> None:
+        job_id = a_created(store, 1)
+        numbers = []
+        for _ in range(3):
+            work_off_all(store, failing=frozenset({0}))
+            ending = claim(store, job_id)
+            numbers.append(ending.number)
+            store.finish(ending, JobState.FAILED)
+            store.retry(job_id)
+
+        assert numbers == sorted(set(numbers))
+
+    def test_an_end_that_was_claimed_before_a_restore_is_claimed_anew(self, store: JobStore) -> None:
+        job = a_job(3)
+        store.create(job)
+        store.cancel(job.id)
+        before = claim(store, job.id)
+        store.restore(job, succeeded=[0])
+
+        with pytest.raises(InvalidTransition):
+            store.finish(before, JobState.CANCELED)
+        finish_as(store, job.id, JobState.CANCELED)
+        assert store.get(job.id).counts == Counts(total=3, succeeded=1)
 
     def test_an_ended_job_keeps_its_outcomes(self, store: JobStore) -> None:
         job_id = job_in(store, JobState.PARTIAL)

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from shared.errors import ObjectExists, ObjectNotFound
+from shared.keys import KeyStore, make_key, rotate_key
 from shared.ports import ObjectStore
 
 #: Past the thousand objects that one page of an S3 listing holds.
@@ -55,6 +56,27 @@ class ObjectStoreContract:
         store.delete(f"keys/{key}")
 
         assert [entry.key for entry in store.list("keys/")] == ["keys/another"]
+
+    @pytest.mark.parametrize("keys", [["p/a/1", "p/a/2", "p/a1", "p/b"], ["p/a!b", "p/a/b", "p/ab", "p/b"]])
+    def test_a_listing_goes_on_behind_any_of_its_keys(self, store: ObjectStore, keys: list[str]) -> None:
+        put_all(store, [*keys, "other", "q/1"])
+        listed = [entry.key for entry in store.list("p/")]
+        assert sorted(listed) == sorted(keys)
+
+        for place, key in enumerate(listed):
+            assert [entry.key for entry in store.list("p/", after=key)] == listed[place + 1 :]
+
+    def test_an_api_key_stays_revoked_though_its_record_is_written_again(self, store: ObjectStore) -> None:
+        keys = KeyStore(store)
+        key, _ = make_key("me", ["read"])
+        keys.save(key)
+        keys.revoke(key.id)
+
+        # As a rotation does that read the record before.
+        keys.save(rotate_key(key, keep=0.0)[0])
+
+        assert keys.read(key.id).is_revoked
+        assert [each.is_revoked for each in keys.list()] == [True]
 
     def test_unicode_forms_of_one_letter_are_two_keys(self, store: ObjectStore) -> None:
         store.put("forms/\u00e9", b"composed")

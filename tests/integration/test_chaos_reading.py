@@ -22,6 +22,7 @@ from shared.jobs import ImageFailure, JobState, new_job_id
 from shared.object_store import S3ObjectStore
 from shared.options import Options
 from tests.conftest import ACCESS_KEY, BUCKET, SECRET_KEY
+from tests.finalizing import finish_as
 
 TOTAL = 20
 
@@ -110,7 +111,7 @@ def test_what_is_in_hand_is_found_and_gone_when_all_is_done(
     for index in range(TOTAL):
         jobs.done(lease, index)
     waiting = findings.unfinished(valkey, [job])
-    jobs.finish(job.id, JobState.SUCCEEDED)
+    finish_as(jobs, job.id, JobState.SUCCEEDED)
 
     assert (in_hand["keys of leases"], in_hand["expiry"], in_hand["images held"]) == (2, 1, TOTAL)
     assert (waiting["keys of leases"], waiting["images held"], waiting["finalize"]) == (0, 0, 1)

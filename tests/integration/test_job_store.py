@@ -14,7 +14,8 @@ from client.servers import ServerMissing, ValkeyServer, free_ports
 from shared.connections import connect_redis
 from shared.errors import JobStoreUnavailable
 from shared.job_store import RedisJobStore
-from shared.jobs import Counts, ImageState, JobState, Quota, Range
+from shared.jobs import Counts, ImageState, JobState, Lease, Quota, Range
+from shared.redis_facts import look_at_redis
 from tests.conftest import start_or_skip
 from tests.contracts.job_lives import EventsContract, ExpiryContract, JobLivesContract, RestoreContract
 from tests.contracts.job_owners import JobOwnersContract, QuotaContract
@@ -29,11 +30,11 @@ from tests.contracts.job_store import (
     TwoPassesContract,
     a_created,
     a_job,
-    finish_as,
     take,
     work_off,
     work_off_all,
 )
+from tests.finalizing import claim, claimed, finish_as
 from tests.rewind import Rewind
 from tests.servers import OldestRedis
 from tests.store_invariants import StoredJobs
@@ -89,7 +90,7 @@ class TestRedisJobStore(JobStoreContract, JobOwnersContract, JobLivesContract):
 
 
 class ClusterNode(ValkeyServer):
-    """A Redis Cluster of one node, which has all the slots and still refuses to mix them."""
+    """A node that has all the slots of a Redis Cluster, and refuses to mix them all the same."""
 
     def _configuration(self) -> str:
         # By default the nodes talk to each other 10,000 ports higher, which may be past the last one.
@@ -107,7 +108,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[redis.Redis]:
     server.stop()
 
 
-class TestRedisJobStoreInACluster(
+class TestRedisJobStoreInOneSlot(
     EndsContract, AttemptsContract, TwoPassesContract, ImagesContract,
     EventsContract, QuotaContract, ExpiryContract, RestoreContract,
 ):  # fmt: skip
@@ -117,6 +118,13 @@ class TestRedisJobStoreInACluster(
     def client(self, cluster: redis.Redis) -> redis.Redis:
         cluster.flushall()
         return cluster
+
+
+def test_a_node_of_a_cluster_says_so(cluster: redis.Redis, valkey_url: str):
+    at = cluster.connection_pool.connection_kwargs
+
+    assert look_at_redis(f"redis://{at['host']}:{at['port']}/0").in_cluster
+    assert not look_at_redis(valkey_url).in_cluster
 
 
 @pytest.fixture(scope="module")
@@ -162,8 +170,8 @@ def test_a_claim_on_finalising_ends_by_the_servers_clock(client: redis.Redis):
     job_id = a_created(store, 1)
     work_off(store, take(store))
 
-    assert store.claim_finalize() == job_id
-    until(lambda: store.claim_finalize() == job_id)
+    assert claimed(store) == job_id
+    until(lambda: claimed(store) == job_id)
 
 
 def test_every_key_lies_in_one_slot_of_a_cluster(store: RedisJobStore, client: redis.Redis, advance: Advance):
@@ -320,7 +328,9 @@ def repeating(valkey_url: str) -> Iterator[RedisJobStore]:
         yield RedisJobStore(client)
 
 
-def test_a_job_of_repeated_commands_is_the_same_job(repeating: RedisJobStore, advance: Advance):
+def test_a_job_of_repeated_commands_is_the_same_job(
+    repeating: RedisJobStore, store: RedisJobStore, advance: Advance
+):
     job_id = a_created(repeating, 20, state=JobState.UPLOADING, options=ONE_RANGE)
     assert repeating.start(job_id).state is JobState.QUEUED
     assert repeating.pause(job_id).state is JobState.PAUSED
@@ -335,7 +345,7 @@ def test_a_job_of_repeated_commands_is_the_same_job(repeating: RedisJobStore, ad
     assert repeating.measured(again, 0, Range(low=-1, high=2)) is None
     work_off_all(repeating, failing=frozenset({7}))
     assert repeating.get(job_id).counts == Counts(total=20, succeeded=19, failed=1, measured=20)
-    repeating.finish(job_id, JobState.PARTIAL)
+    repeating.finish(claim(store, job_id), JobState.PARTIAL)
     assert repeating.retry(job_id).state is JobState.QUEUED
     assert take(repeating).indices == (7,)
     assert repeating.cancel(job_id).state is JobState.CANCELING
@@ -344,16 +354,18 @@ def test_a_job_of_repeated_commands_is_the_same_job(repeating: RedisJobStore, ad
     repeating.delete(job_id)
 
 
-def test_what_begins_and_ends_a_job_may_be_repeated_too(repeating: RedisJobStore, client: redis.Redis):
+def test_what_begins_and_ends_a_job_may_be_repeated_too(
+    repeating: RedisJobStore, store: RedisJobStore, client: redis.Redis
+):
     uncounted = a_job(0, state=JobState.UPLOADING, bytes=5)
     repeating.create(uncounted, quota=Quota(images=10, owner_bytes=5))
     assert repeating.start(uncounted.id, total=10).counts == Counts(total=10)
     assert repeating.cancel(uncounted.id).state is JobState.CANCELING
-    repeating.finish(uncounted.id, JobState.CANCELED)
+    repeating.finish(claim(store, uncounted.id), JobState.CANCELED)
     repeating.expire(uncounted.id)
     aborted = a_created(repeating, 0, state=JobState.UPLOADING)
     assert repeating.abort(aborted, CORRUPT).error == CORRUPT
-    repeating.finish(aborted, JobState.FAILED)
+    repeating.finish(claim(store, aborted), JobState.FAILED)
     restored = a_job(10)
     repeating.restore(restored, succeeded=range(5), failures={5: CORRUPT})
     assert repeating.get(restored.id).counts == Counts(total=10, succeeded=5, failed=1)
@@ -429,7 +441,7 @@ def test_many_workers_at_once_end_every_image_once(valkey_url: str, client: redi
     store = RedisJobStore(client)
     for job_id in ids:
         assert store.get(job_id).counts == bits(client, job_id) == Counts(total=300, succeeded=270, failed=30)
-    assert {store.claim_finalize() for _ in range(4)} == {*ids, None}
+    assert {claimed(store) for _ in range(4)} == {*ids, None}
 
 
 def test_a_stray_entry_in_the_sets_stops_nobody(store: RedisJobStore, client: redis.Redis):
@@ -469,3 +481,39 @@ def test_a_workers_own_clock_changes_nothing(
     assert job.started_at == pytest.approx(now, abs=60)
     assert job.ended_at == pytest.approx(now, abs=60)
     assert store.expirable(before=now - 60) == ()
+
+
+#: What is asked of a job, by its id and a lease of it.
+CALLS: dict[str, Callable[[RedisJobStore, str, Lease], object]] = {
+    "give_back": lambda store, id, lease: store.give_back(lease),
+    "renew": lambda store, id, lease: store.renew(lease, in_hand=0),
+    "done": lambda store, id, lease: store.done(lease, 0),
+    "charge": lambda store, id, lease: store.charge(lease, 0, CORRUPT),
+    "lease": lambda store, id, lease: store._call("lease", lease.id, "worker", 8, 15_000),
+    "reap": lambda store, id, lease: store.reap(),
+    "claim_finalize": lambda store, id, lease: store.claim_finalize(),
+    "unwritten": lambda store, id, lease: store.unwritten_failures(),
+    "pending_chunks": lambda store, id, lease: store.pending_chunks(8, at_most=9),
+    "list": lambda store, id, lease: store.list(),
+    "delete": lambda store, id, lease: store.delete(id),
+    "expire": lambda store, id, lease: store.expire(id),
+    "restore": lambda store, id, lease: store.restore(a_job(10, id=id), succeeded=[0]),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_of_a_job_whose_record_is_gone_no_script_makes_an_error(
+    store: RedisJobStore, client: redis.Redis, name: str
+):
+    """As on a server that evicts keys, or one whose data were damaged: what is left of it harms nobody."""
+    job_id, other = a_created(store), a_created(store)
+    lease = take(store)
+    client.zadd("{fathom}:finalize", {lease.job_id: 0})
+    client.zadd("{fathom}:expiry", {lease.id: 0})
+    client.zadd("{fathom}:unwritten", {f"{lease.job_id}:0": 0})
+    client.delete(f"{{fathom}}:job:{lease.job_id}")
+
+    CALLS[name](store, lease.job_id, lease)
+
+    (left,) = {job_id, other} - {lease.job_id}
+    assert take(store).job_id == left or name == "restore"

@@ -182,8 +182,8 @@ def test_a_full_server_refuses_new_jobs_and_finishes_those_it_has(small_server: 
     assert [image.index for image in store.failures(running)] == [3]
     assert store.images(waiting, state=ImageState.SUCCEEDED, limit=3).next_cursor == "4"
     assert store.events(running).events[-1].state == "finalizing"
-    while job_id := store.claim_finalize():
-        store.finish(job_id, JobState.CANCELED if job_id == other else JobState.PARTIAL)
+    while claim := store.claim_finalize():
+        store.finish(claim, JobState.CANCELED if claim.job_id == other else JobState.PARTIAL)
 
     assert {job.id: job.counts for job in store.list().items} == {
         running: Counts(total=100, succeeded=99, failed=1),

@@ -29,6 +29,7 @@ from shared.errors import FathomError
 from shared.job_store import RedisJobStore
 from shared.jobs import (
     Counts,
+    FinalizeClaim,
     ImageFailure,
     Job,
     JobEvents,
@@ -64,6 +65,17 @@ class Pair:
 
     real: Lease
     model: Lease
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claims:
+    """The same claim, as each of the stores knows it."""
+
+    real: FinalizeClaim
+    model: FinalizeClaim
+
+    def of(self, store: JobStore) -> FinalizeClaim:
+        return self.real if isinstance(store, RedisJobStore) else self.model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,6 +204,8 @@ class JobStores(RuleBasedStateMachine):
         self.rewind = Rewind(client)
         self.ids = list(JOB_IDS)
         self.leases: list[Pair] = []
+        #: The last claim of each job.
+        self.claims: dict[str, Claims] = {}
 
     def tick(self) -> None:
         """Go on by a millisecond, for both: whatever happens next, nothing else happened in the same."""
@@ -289,7 +303,9 @@ class JobStores(RuleBasedStateMachine):
     @rule(job_id=jobs, verb=st.sampled_from(VERBS))
     def request(self, job_id: str, verb: str) -> None:
         if verb == "finish":
-            self.both(lambda store: store.finish(job_id, JobState.FAILED))
+            nobodys = FinalizeClaim(job_id=job_id, number=0)
+            late = self.claims.get(job_id, Claims(real=nobodys, model=nobodys))
+            self.both(lambda store: store.finish(late.of(store), JobState.FAILED))
         elif verb == "abort":
             self.both(lambda store: store.abort(job_id, NO_IMAGES))
         elif verb == "start":
@@ -341,13 +357,20 @@ class JobStores(RuleBasedStateMachine):
     @rule(dies=st.booleans())
     def finalize(self, dies: bool) -> None:
         """Finish a job as a worker would, or claim it and be heard of no more."""
-        if (job_id := self.both(lambda store: store.claim_finalize())) is None or dies:
+        self.tick()
+        real, model = self.real.claim_finalize(), self.model.claim_finalize()
+        assert real == model
+        if real is None or model is None:
             return
-        job = self.real.get(job_id)
+        claims = self.claims[real.job_id] = Claims(real=real, model=model)
+        if dies:
+            return
+        job = self.real.get(real.job_id)
         failed = JobState.PARTIAL if job.counts.succeeded else JobState.FAILED
         state = failed if job.counts.failed else JobState.SUCCEEDED
         canceled = job.state is JobState.CANCELING
-        self.both(lambda store: store.finish(job_id, JobState.CANCELED if canceled else state))
+        end = JobState.CANCELED if canceled else state
+        self.both(lambda store: store.finish(claims.of(store), end))
 
     @precondition(lambda self: self.leases)
     @rule(touch=touches)

@@ -17,7 +17,7 @@ from client.servers import ValkeyServer
 from shared.connections import connect_redis
 from shared.errors import InvalidTransition, JobNotFound, JobStoreUnavailable
 from shared.job_store import RESTORE_AT_ONCE, RedisJobStore
-from shared.jobs import Counts, Job, JobState, Phase, Range
+from shared.jobs import Counts, FinalizeClaim, Job, JobState, Phase, Range
 from tests.conftest import start_or_skip
 from tests.contracts.job_store import CORRUPT, ONE_RANGE, a_created, a_job, take, work_off
 from tests.integration.test_job_store import bits, until
@@ -181,8 +181,8 @@ class Hammer:
     def _ask(self, store: RedisJobStore) -> None:
         verb, job_id = self._chance.choice(VERBS), self._chance.choice(self._jobs).id
         if verb == "finish":
-            job_id = store.claim_finalize() or job_id
-            store.finish(job_id, JobState.CANCELED)
+            claim = store.claim_finalize() or FinalizeClaim(job_id=job_id, number=1)
+            store.finish(claim, JobState.CANCELED)
         else:
             getattr(store, verb)(job_id)
 

@@ -77,8 +77,8 @@ class Service:
         return index
 
     def finish(self) -> None:
-        while (job_id := self.jobs.claim_finalize()) is not None:
-            finalize(job_id, self.jobs, self.objects)
+        while (claim := self.jobs.claim_finalize()) is not None:
+            finalize(claim, self.jobs, self.objects)
 
     def recover(self) -> int | None:
         jobs = RedisJobStore(self.client)

@@ -2,8 +2,8 @@
 
 What an archive holds is known already: the API looked at its directory and wrote the manifest. An
 archive's object is named after the index of its first photo, so that every photo has its place,
-and what was stored before a death in the middle need not be stored again. A photo that cannot be read
-becomes an image that fails: in place of its input, the reason is stored.
+and what was stored before a death in the middle need not be stored again. A large archive takes many
+turns. A photo that cannot be read becomes an image that fails: in place of its input, the reason is stored.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ import io
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass
+from functools import partial
 from tempfile import SpooledTemporaryFile
 from typing import BinaryIO, cast
 
 from shared import layout
-from shared.archives import ArchivedPhoto, ArchiveLimits, expand
+from shared.archives import ArchivedPhoto, ArchiveLimits, SkippedEntry, expand
 from shared.chores import Chore
 from shared.errors import ImageError
 from shared.jobs import ImageFailure, Job
@@ -24,19 +26,26 @@ from shared.ports import ObjectStore
 from worker.chores.gathering import Gathering
 from worker.chores.object_file import open_object
 from worker.chores.runner import Check, Done, Later
+from worker.chores.turns import TURN as TURN
+from worker.chores.turns import Turn, read_cursor, write_cursor
 from worker.evidence import encode_failure
 
 #: Photos stored at once, and the bytes of each that wait in memory; what is more waits on disk.
 _PUTS_AT_ONCE = 4
 _IN_MEMORY = 2**20
-#: Seconds after which an archive makes way for others that wait, to be gone on with later.
-TURN = 20.0
 #: Stands for the size of a photo that cannot be read, whose reason is stored.
 _UNREADABLE = -1
 
 
-class _TurnOver(Exception):
-    """Others wait for their turn; what is left is done at the next."""
+@dataclass(frozen=True, kw_only=True)
+class _Cursor:
+    """How far the archives of a job are expanded: all that lies before is stored."""
+
+    #: The archive, by the index of its first photo.
+    archive: int = 0
+    #: What lies before in that archive, photos or not; and the index of the next photo.
+    entries: int = 0
+    photo: int = 0
 
 
 class ExpandArchives:
@@ -56,36 +65,43 @@ class ExpandArchives:
         self._clock = clock
 
     def do(self, chore: Chore, check: Check) -> Done | Later:
-        try:
-            return self._gathering.run(chore, check, self._expand_all)
-        except _TurnOver:
-            return Later(seconds=0)
+        return self._gathering.run(chore, check, self._expand_all)
 
     def give_up(self, chore: Chore) -> None:
         self._gathering.give_up(chore)
 
     def _expand_all(self, job: Job, check: Check) -> int:
-        until = self._clock() + TURN
-        stored = _stored_sizes(self._objects, job.id)
+        noted = read_cursor(self._objects, job.id)
+        # Listing them takes long where there are many: only what a turn left that came to no note.
+        stored = {} if noted else _stored_sizes(self._objects, job.id)
+        turn = Turn(self._clock)
         with ThreadPoolExecutor(_PUTS_AT_ONCE, thread_name_prefix="expand") as senders:
             puts = _Puts(self._objects, senders)
-            for index, photo in self._photos(job.id):
-                if stored.get(index) in (photo.size, _UNREADABLE):
-                    continue
+            for index, entry, after in self._entries(job.id, _Cursor(**(noted or {}))):
                 check()
-                puts.put(*self._to_store(job.id, index, photo, check))
-                if self._clock() > until:
-                    puts.finish()
-                    raise _TurnOver
+                if isinstance(entry, ArchivedPhoto) and stored.get(index) not in (entry.size, _UNREADABLE):
+                    puts.put(*self._to_store(job.id, index, entry, check))
+                turn.passed(partial(self._note, job.id, puts, after))
             puts.finish()
         return job.counts.total
 
-    def _photos(self, job_id: str) -> Iterator[tuple[int, ArchivedPhoto]]:
-        """Yield the photos of all archives of a job, each with its index."""
+    def _note(self, job_id: str, puts: _Puts, cursor: _Cursor) -> None:
+        puts.finish()
+        write_cursor(self._objects, job_id, asdict(cursor))
+
+    def _entries(
+        self, job_id: str, cursor: _Cursor
+    ) -> Iterator[tuple[int, ArchivedPhoto | SkippedEntry, _Cursor]]:
+        """Yield what comes after the cursor: for a photo its index, and the cursor behind each."""
         for first, key in sorted(_archives(self._objects, job_id)):
-            entries = expand(open_object(self._objects, key), self._limits)
-            photos = (entry for entry in entries if isinstance(entry, ArchivedPhoto))
-            yield from enumerate(photos, first)
+            if first < cursor.archive:
+                continue
+            resumed = first == cursor.archive and cursor.entries > 0
+            done, index = (cursor.entries, cursor.photo) if resumed else (0, first)
+            for entry in expand(open_object(self._objects, key), self._limits, skip=done):
+                done, after = done + 1, index + isinstance(entry, ArchivedPhoto)
+                yield index, entry, _Cursor(archive=first, entries=done, photo=after)
+                index = after
 
     def _to_store(self, job_id: str, index: int, photo: ArchivedPhoto, check: Check) -> tuple[str, BinaryIO]:
         """Return a photo as a file, or else the reason why it cannot be read, and the key it belongs to."""

@@ -17,6 +17,7 @@ from shared.errors import FathomError, InternalImageError, InvalidTransition, Jo
 from shared.jobs import ImageFailure, Job, JobState
 from shared.ports import JobStore, ObjectStore
 from worker.chores.runner import UNRECORDED, Check, Done, Later
+from worker.chores.turns import TurnOver
 from worker.infrastructure import INFRASTRUCTURE
 
 logger = logging.getLogger(__name__)
@@ -37,6 +38,8 @@ class Gathering:
     def run(self, chore: Chore, check: Check, gather: Callable[[Job, Check], int]) -> Done | Later:
         """Gather the images of a chore's job and start it; `gather` returns how many there are.
 
+        It may raise TurnOver, to be called again when others have had their turns.
+
         What `gather` refuses for good ends the job, with the code and the sentence of the error.
         """
         try:
@@ -44,6 +47,8 @@ class Gathering:
             if job.state is not JobState.UPLOADING:
                 return Done(note=f"the job is {job.state}")
             return self._gather(job, check, gather)
+        except TurnOver:
+            return Later(seconds=0)
         except JobNotFound:
             return self._miss(chore)
         except InvalidTransition:
@@ -100,13 +105,15 @@ class Gathering:
         return look
 
     def _sweep(self, job_id: str) -> None:
-        """Delete what is needed no more: the archives of a job that has gone on, all of one that was deleted.
+        """Delete what is needed no more: the archives of a job that has gone on, and how far they had come,
+        or all of one that was deleted.
 
         A job that the job store does not know need not have been deleted: the store may have lost it.
         """
         try:
             if self.jobs.get(job_id).state is not JobState.UPLOADING:
                 self.objects.delete_prefix(layout.archives_prefix(job_id))
+                self.objects.delete_prefix(layout.gathering_prefix(job_id))
         except JobNotFound:
             if not self.objects.exists(layout.job_record(job_id)):
                 self.objects.delete_prefix(layout.job_prefix(job_id))

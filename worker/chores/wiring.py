@@ -43,7 +43,7 @@ def chore_runners(
     tracer: Tracer = OFF,
 ) -> list[ChoreRunner]:
     """Return what does the chores in a worker's parent process, each to have a thread of its own."""
-    # A long listing cannot go on where it was cut short, so that single failures are made good below it.
+    # What fails once is tried again below, so that a chore need not be taken up again for it.
     patient = dataclasses.replace(stores, objects=S3ObjectStore.from_settings(settings))
     gatherers = trace_chores(_gatherers(settings, patient, wake_workers), stores.jobs, tracer)
     messengers = trace_chores(_messengers(settings, patient), stores.jobs, tracer)

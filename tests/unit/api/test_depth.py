@@ -27,11 +27,11 @@ def working(api: Api, *, failure: ImageFailure | None = None, ends: bool = True)
                 if job.urgent and job.counts.pending and job.state.runs:
                     done.append(job)
                     api.work(failing={0: failure} if failure else None)
-            job_id = api.jobs.claim_finalize() if ends else None
-            if job_id is not None:
-                state = api.jobs.get(job_id).state
+            claim = api.jobs.claim_finalize() if ends else None
+            if claim is not None:
+                state = api.jobs.get(claim.job_id).state
                 canceled = state is JobState.CANCELING
-                api.jobs.finish(job_id, JobState.CANCELED if canceled else JobState.SUCCEEDED)
+                api.jobs.finish(claim, JobState.CANCELED if canceled else JobState.SUCCEEDED)
 
     worker = threading.Thread(target=work)
     worker.start()

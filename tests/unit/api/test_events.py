@@ -11,6 +11,7 @@ from werkzeug.test import TestResponse
 
 from api.events import Stream
 from shared.jobs import JobState
+from tests.finalizing import finish_as
 from tests.unit.api.conftest import CORRUPT, Api, ApiFactory
 from tests.unit.api.test_submissions import problem
 
@@ -54,8 +55,7 @@ def follow(api: Api, job_id: str, after: str | None = None) -> list[Event]:
 
 
 def finish(api: Api, job_id: str, state: JobState = JobState.SUCCEEDED) -> None:
-    assert api.jobs.claim_finalize() == job_id
-    api.jobs.finish(job_id, state)
+    finish_as(api.jobs, job_id, state)
 
 
 def images(seen: list[Event]) -> list[tuple[int, str, str | None]]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from shared.jobs import ImageFailure, JobState
+from tests.finalizing import finish_as
 from tests.unit.api.conftest import CORRUPT, Api, ApiFactory
 from tests.unit.api.test_submissions import problem
 
@@ -147,8 +148,7 @@ def test_a_job_is_canceled(api: Api) -> None:
 def test_failed_images_are_tried_once_more(api: Api) -> None:
     job_id = api.submit("a.jpg", "b.jpg")
     api.work(failing={0: CORRUPT})
-    assert api.jobs.claim_finalize() == job_id
-    api.jobs.finish(job_id, JobState.PARTIAL)
+    finish_as(api.jobs, job_id, JobState.PARTIAL)
     api.tickets.waiting = 0
     response = api.client.post(f"/v1/jobs/{job_id}/retry")
 

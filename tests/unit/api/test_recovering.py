@@ -6,6 +6,7 @@ import pytest
 
 from shared import layout
 from shared.jobs import JobState, new_job_id
+from tests.finalizing import finish_as
 from tests.unit.api.conftest import Api
 
 
@@ -58,8 +59,7 @@ def test_the_object_store_is_asked_about_unknown_jobs_alone(api: Api):
 def test_an_expired_job_is_shown_and_its_results_are_gone(api: Api):
     job_id = api.submit("a.jpg")
     api.work()
-    assert api.jobs.claim_finalize() == job_id
-    api.jobs.finish(job_id, JobState.SUCCEEDED)
+    finish_as(api.jobs, job_id, JobState.SUCCEEDED)
     api.jobs.expire(job_id)
 
     assert api.get(f"/v1/jobs/{job_id}").json["state"] == "expired"

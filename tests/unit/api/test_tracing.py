@@ -10,6 +10,7 @@ from opentelemetry.trace import SpanKind
 from shared import layout
 from shared.job_record import decode_job
 from shared.jobs import JobState
+from tests.finalizing import finish_as
 from tests.traces import PARENT, SAMPLED, TRACE, UNSAMPLED, TraceMemory, facts, id_of, parent_of, trace_of
 from tests.unit.api.conftest import Api, ApiFactory
 
@@ -112,8 +113,7 @@ def test_an_answer_that_is_never_made_ends_its_span(api: Api, memory: TraceMemor
 def test_a_stream_of_events_ends_its_span_with_its_last_byte(api: Api, memory: TraceMemory):
     job_id = api.submit("a.jpg")
     api.jobs.cancel(job_id)
-    api.jobs.claim_finalize()
-    api.jobs.finish(job_id, JobState.CANCELED)
+    finish_as(api.jobs, job_id, JobState.CANCELED)
     response = api.get(f"/v1/jobs/{job_id}/events", headers={"Accept": "text/event-stream"})
     name = "GET /v1/jobs/<job_id>/events"
 

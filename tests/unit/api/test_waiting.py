@@ -9,6 +9,7 @@ import pytest
 
 from api.waiting import preferred_wait
 from shared.jobs import JobState
+from tests.finalizing import claim
 from tests.unit.api.conftest import Api, ApiFactory, encode_form
 
 FORM = "multipart/form-data; boundary=sep"
@@ -27,9 +28,7 @@ def meanwhile(work: Callable[[], object]) -> Iterator[None]:
 
 def finish(api: Api) -> None:
     api.work()
-    job_id = api.jobs.claim_finalize()
-    assert job_id is not None
-    api.jobs.finish(job_id, JobState.SUCCEEDED)
+    api.jobs.finish(claim(api.jobs), JobState.SUCCEEDED)
 
 
 # --- what a client prefers ------------------------------------------------------------

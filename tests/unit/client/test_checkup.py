@@ -40,6 +40,7 @@ def test_a_good_server_has_nothing_to_mend():
     [
         ({"version": (6, 0)}, "error", "Redis 6.0"),
         ({"appends": False}, "error", "not written to disk"),
+        ({"in_cluster": True}, "error", "Redis Cluster"),
         ({"policy": "allkeys-lru"}, "error", "allkeys-lru"),
         ({"policy": "volatile-ttl"}, "error", "volatile-ttl"),
         ({"most_bytes": 60 * 2**20}, "warning", "50 MB of 60 MB"),

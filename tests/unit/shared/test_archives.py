@@ -448,3 +448,11 @@ def test_entries_that_share_their_bytes_count_each() -> None:
     end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 50, 50, len(directory), len(start), 0)
     with pytest.raises(TooLarge):
         listed(start + directory + end)
+
+
+def test_what_is_skipped_is_not_looked_into() -> None:
+    data = mixed()
+    names = [entry.name for entry in expand(io.BytesIO(data), LIMITS)]
+
+    for skip in range(len(names) + 2):
+        assert [entry.name for entry in expand(io.BytesIO(data), LIMITS, skip=skip)] == names[skip:]

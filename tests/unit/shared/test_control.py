@@ -21,6 +21,7 @@ from shared.jobs import ImageFailure, Job, JobState, new_job_id
 from shared.options import Options
 from tests.fakes import FakeObjectStore
 from tests.fakes_job_store import FakeJobStore
+from tests.finalizing import finish_as
 
 VERBS = ("start", "pause", "resume", "cancel", "retry")
 BAD = ImageFailure(code="image_corrupt", message="Damaged.")
@@ -58,8 +59,7 @@ def end(jobs: FakeJobStore, objects: FakeObjectStore, job_id: str) -> None:
     assert lease is not None
     for index in lease.indices:
         jobs.done(lease, index, failure=None if index else BAD)
-    assert jobs.claim_finalize() == job_id
-    jobs.finish(job_id, JobState.PARTIAL)
+    finish_as(jobs, job_id, JobState.PARTIAL)
     for key in (layout.result(job_id), layout.failures(job_id), layout.failure(job_id, 0)):
         objects.put(key, b"{}")
 
@@ -137,8 +137,7 @@ def test_a_verb_that_the_state_refuses_leaves_no_trace(
     job_id = submit(JobState.UPLOADING)
     controls.cancel(job_id)
     if verb == "cancel":
-        jobs.claim_finalize()
-        jobs.finish(job_id, JobState.CANCELED)
+        finish_as(jobs, job_id, JobState.CANCELED)
         jobs.expire(job_id)
     before = dict(objects.objects)
 
@@ -191,7 +190,7 @@ def test_a_job_that_failed_as_a_whole_has_its_reason_in_the_result_and_keeps_it(
     job_id = submit(JobState.UPLOADING, total=0)
 
     controls.abort(job_id, BAD)
-    jobs.finish(job_id, JobState.FAILED)
+    finish_as(jobs, job_id, JobState.FAILED)
     with pytest.raises(InvalidTransition):
         controls.retry(job_id)
 

@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import pytest
 
@@ -201,6 +203,48 @@ def test_what_cannot_be_rotated_stays_as_it_is(store: KeyStore):
         store.rotate(key.id, keep=0.0)
 
     assert store.read(key.id) == revoked
+
+
+@pytest.mark.parametrize("first", ["rotate", "revoke"])
+def test_a_rotation_that_overlaps_a_revocation_brings_no_key_back(
+    objects: FakeObjectStore, store: KeyStore, first: str
+):
+    """Each reads the record before the other writes; then one of them writes first."""
+    key, _ = saved(store)
+    put = objects.put
+
+    def meanwhile(name: str, data: bytes, **kwargs: Any) -> None:
+        objects.put = put  # type: ignore[method-assign]
+        other()
+        put(name, data, **kwargs)
+
+    def rotate() -> str:
+        return store.rotate(key.id, keep=3600.0)[1]
+
+    asked, other = (rotate, partial(store.revoke, key.id))
+    if first == "rotate":
+        asked, other = other, asked  # type: ignore[assignment]
+    objects.put = meanwhile  # type: ignore[method-assign]
+    asked()
+
+    assert store.read(key.id).is_revoked
+    assert [each.is_revoked for each in store.list()] == [True]
+    with pytest.raises(KeyRevoked):
+        store.rotate(key.id, keep=0.0)
+
+
+def test_a_key_that_an_earlier_version_revoked_is_revoked(store: KeyStore):
+    key, _ = saved(store)
+    store.save(replace(key, revoked_at=5.0))
+
+    assert store.read(key.id).revoked_at == 5.0
+
+
+def test_a_revocation_counts_whatever_is_in_it(objects: FakeObjectStore, store: KeyStore):
+    key, _ = saved(store)
+    objects.put(layout.revoked_key(key.id), b"")
+
+    assert store.read(key.id).is_revoked
 
 
 def test_a_rotated_key_shows_neither_hash(store: KeyStore):

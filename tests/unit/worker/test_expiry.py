@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from shared import layout
@@ -81,6 +83,45 @@ def test_a_paused_job_that_nobody_touches_goes(farm: Farm):
 
     assert expirer(farm).expire() == 1
     assert keys(farm, job_id) == []
+
+
+def test_a_job_that_is_touched_while_others_are_expired_stays(farm: Farm):
+    first, second = submit(farm, b"one"), submit(farm, b"two")
+    controls = Controls(farm.jobs, farm.objects)
+    for job_id in (first, second):
+        controls.pause(job_id)
+        farm.clock.advance(60)
+    farm.clock.advance(8 * DAY)
+    delete = farm.objects.delete_prefix
+
+    def slow(prefix: str) -> int:
+        farm.objects.delete_prefix = delete  # type: ignore[method-assign]
+        controls.resume(second)
+        controls.pause(second)
+        return delete(prefix)
+
+    farm.objects.delete_prefix = slow  # type: ignore[method-assign]
+
+    assert expirer(farm).expire() == 1
+    assert farm.jobs.get(first).state is JobState.EXPIRED
+    assert farm.jobs.get(second).state is JobState.PAUSED
+    assert layout.input_image(second, 0) in keys(farm, second)
+
+
+def test_what_is_lost_during_a_sweep_is_not_swept(farm: Farm):
+    job_id = end(farm, b"one")
+    farm.clock.advance(7.5 * DAY)
+    expirer_, folders = expirer(farm), farm.objects.folders
+
+    def lose(prefix: str) -> Iterator[str]:
+        farm.jobs.delete(job_id)
+        farm.jobs.reconciled = False
+        return folders(prefix)
+
+    farm.objects.folders = lose  # type: ignore[method-assign]
+
+    assert expirer_.sweep() == 0
+    assert layout.result(job_id) in keys(farm, job_id)
 
 
 def test_a_round_expires_no_more_than_so_many(farm: Farm):

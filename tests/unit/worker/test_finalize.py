@@ -1,12 +1,19 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import BinaryIO
 
 import pytest
 
 from shared import layout
 from shared.errors import JobNotFound
-from shared.jobs import Counts, JobState
+from shared.jobs import Counts, ImageFailure, ImageState, ImageStatus, Job, JobState, new_job_id
+from shared.options import Options
+from tests.fakes import FakeJobStore, FakeObjectStore
+from tests.finalizing import claim
 from tests.unit.worker.conftest import Farm
 from worker.finalize import end_state, finalize
 
@@ -30,8 +37,7 @@ def test_the_end_of_a_job_follows_from_its_counts(
 
 def work_and_finalize(farm: Farm, job_id: str) -> JobState:
     farm.child().work(60)
-    assert farm.jobs.claim_finalize() == job_id
-    return finalize(job_id, farm.jobs, farm.objects)
+    return finalize(claim(farm.jobs, job_id), farm.jobs, farm.objects)
 
 
 def test_the_result_and_the_failures_are_written_before_the_end(farm: Farm):
@@ -50,11 +56,13 @@ def test_the_result_and_the_failures_are_written_before_the_end(farm: Farm):
 
 def test_finalising_twice_changes_nothing(farm: Farm):
     job_id = farm.submit(b"one", b"corrupt")
-    work_and_finalize(farm, job_id)
+    farm.child().work(60)
+    ending = claim(farm.jobs, job_id)
+    finalize(ending, farm.jobs, farm.objects)
     before = {info.key: farm.objects.get(info.key) for info in farm.objects.list(layout.job_prefix(job_id))}
     ended = farm.jobs.get(job_id)
 
-    finalize(job_id, farm.jobs, farm.objects)
+    finalize(ending, farm.jobs, farm.objects)
 
     after = {info.key: farm.objects.get(info.key) for info in farm.objects.list(layout.job_prefix(job_id))}
     assert after == before
@@ -74,7 +82,53 @@ def test_failures_that_a_retry_mended_are_forgotten(farm: Farm):
 def test_a_deleted_job_cannot_be_finalised(farm: Farm):
     job_id = farm.submit(b"one")
     farm.child().work(60)
+    ending = claim(farm.jobs, job_id)
     farm.jobs.delete(job_id)
 
     with pytest.raises(JobNotFound):
-        finalize(job_id, farm.jobs, farm.objects)
+        finalize(ending, farm.jobs, farm.objects)
+
+
+class _Failed(FakeJobStore):
+    """A job of so many images, all of which failed for long reasons; they are made one by one."""
+
+    def __init__(self, total: int) -> None:
+        super().__init__()
+        self.total = total
+
+    def get(self, job_id: str) -> Job:
+        return replace(super().get(job_id), counts=Counts(total=self.total, failed=self.total))
+
+    def failures(self, job_id: str) -> Iterator[ImageStatus]:
+        for index in range(self.total):
+            failure = ImageFailure(code="image_corrupt", message=f"{index} " * 100)
+            yield ImageStatus(index=index, state=ImageState.FAILED, failure=failure)
+
+
+class _Sink(FakeObjectStore):
+    """Counts the lines of what is streamed to it, and keeps none."""
+
+    lines = 0
+
+    def put_stream(self, key: str, stream: BinaryIO, *, content_type: str = "") -> None:
+        self.lines += sum(1 for _ in stream)
+
+
+def test_the_failures_of_a_large_job_are_never_in_memory_together():
+    jobs, objects = _Failed(10_000), _Sink()
+    job_id = new_job_id()
+    jobs.create(
+        Job(id=job_id, state=JobState.QUEUED, options=Options(), counts=Counts(total=1), created_at=0.0)
+    )
+    jobs.cancel(job_id)
+    ending = claim(jobs, job_id)
+
+    tracemalloc.start()
+    try:
+        finalize(ending, jobs, objects)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert objects.lines == 10_000
+    assert most < 3 * 2**20, "The lines take 5 MB."

@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
-from shared.jobs import ImageState, JobState, Lease
+import pytest
+
+from shared.jobs import ImageFailure, ImageState, JobState, Lease
 from tests.unit.worker.conftest import Farm
 from worker.keeper import LeaseKeeper
 from worker.station import Station
@@ -79,6 +82,42 @@ def test_an_image_that_hangs_is_charged_its_neighbours_go_back_and_the_process_e
     assert free is not None
     assert set(free.indices) <= {1, 2}
     assert farm.jobs.images(job_id).items[0].state is ImageState.PENDING
+
+
+class Limit(float):
+    """A time limit; when it is found to be exceeded, the main thread does something at that very moment."""
+
+    meanwhile: Callable[[], object]
+
+    def __le__(self, seconds: float) -> bool:
+        exceeded = float(self) <= seconds
+        if exceeded:
+            self.meanwhile()
+        return exceeded
+
+
+@pytest.mark.parametrize("next_image", [None, 1])
+def test_the_image_that_hung_is_charged_though_it_leaves_the_hand_at_that_moment(
+    farm: Farm, next_image: int | None
+):
+    _, lease = take_lease(farm)
+    ended, charged = threading.Event(), []
+    charge = farm.jobs.charge
+
+    def note(lease: Lease, index: int, failure: ImageFailure) -> JobState | None:
+        charged.append(index)
+        return charge(lease, index, failure)
+
+    farm.jobs.charge = note  # type: ignore[method-assign]
+    limit = Limit(0.05)
+    held = LeaseKeeper(farm.jobs, lease, lease_seconds=15, image_seconds=limit, end_process=ended.set)
+    limit.meanwhile = held.release if next_image is None else lambda: held.take(next_image)
+
+    with held:
+        held.take(0)
+        assert ended.wait(10)
+
+    assert charged[:1] == [0]
 
 
 def test_an_image_that_takes_too_much_memory_is_charged_and_its_neighbours_go_back(farm: Farm):

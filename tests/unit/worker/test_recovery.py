@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from shared import layout
 from shared.control import Controls
-from shared.errors import ObjectStoreUnavailable
+from shared.errors import InvalidTransition, ObjectStoreUnavailable
 from shared.job_record import encode_job, new_job
 from shared.jobs import ImageFailure, ImageState, Job, JobState, Range, Source, new_job_id
 from shared.manifest import encode_manifest
 from shared.options import Options
 from tests.fakes import FakeObjectStore, FakeTickets
 from tests.fakes_job_store import FakeJobStore
+from tests.finalizing import claim
 from tests.unit.worker.conftest import Farm
+from worker.evidence import encode_failure
+from worker.finalize import finalize
 from worker.recovery import Recoverer
 from worker.supervisor import Housekeeper
 
@@ -279,6 +284,104 @@ def test_a_retried_job_is_not_ended_and_its_failures_are_forgotten(service: Serv
     service.work()
     service.finish_up()
     assert service.jobs.get(job_id).state is JobState.SUCCEEDED
+
+
+#: What a finaliser writes, in its order, and the end in the job store.
+STEPS = ("failures", "result", "finish")
+
+
+def overtake(service: Service, step: str, others: Callable[[], object], *, dies: bool) -> None:
+    """Finalise the job that waits, but let others act just before one step; the worker may die after it."""
+    jobs, objects = service.jobs, service.objects
+    steps = {"failures": (objects, "put_stream"), "result": (objects, "put"), "finish": (jobs, "finish")}
+    owner, name = steps[step]
+    real = getattr(owner, name)
+
+    def slow(*args: Any, **kwargs: Any) -> None:
+        if step == "result" and not args[0].endswith("result.json"):
+            return real(*args, **kwargs)
+        setattr(owner, name, real)
+        others()
+        real(*args, **kwargs)
+        if dies:
+            raise ObjectStoreUnavailable
+        return None
+
+    ending = claim(jobs)
+    setattr(owner, name, slow)
+    with suppress(ObjectStoreUnavailable, InvalidTransition):
+        finalize(ending, jobs, objects)
+
+
+def end_and_retry(service: Service, job_id: str) -> None:
+    """Let another worker finalise the job, and its owner retry it with a mended photo."""
+    service.farm.clock.advance(65)
+    service.finish_up()
+    service.objects.put(layout.input_image(job_id, 1), b"mended")
+    service.controls.retry(job_id)
+
+
+@pytest.mark.parametrize("dies", [False, True])
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("goes_on", ["waits", "works", "ends"])
+def test_a_slow_finaliser_does_not_bring_back_an_end_that_was_taken_back(
+    service: Service, step: str, dies: bool, goes_on: str
+):
+    job_id = service.submit(b"one", b"corrupt", b"three", b"corrupt for good")
+    service.work()
+
+    def others() -> None:
+        end_and_retry(service, job_id)
+        if goes_on != "waits":
+            service.work()
+        if goes_on == "ends":
+            service.finish_up()
+
+    overtake(service, step, others, dies=dies)
+    before = service.job(job_id)
+    service.lose_everything()
+    service.recover()
+
+    assert service.states(job_id)[1] is (ImageState.PENDING if goes_on == "waits" else ImageState.SUCCEEDED)
+    if not dies or goes_on == "waits":
+        assert service.job(job_id) == before
+        assert service.codes(job_id) == ({} if goes_on == "waits" else {3: "image_corrupt"})
+    service.work()
+    service.finish_up()
+    end = service.jobs.get(job_id)
+    assert (end.state, end.counts.failed) == (JobState.PARTIAL, 1)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_who_finalises_the_same_end_later_changes_nothing(service: Service, step: str):
+    job_id = service.submit(b"one", b"corrupt", b"three")
+    service.work()
+
+    def others() -> None:
+        service.farm.clock.advance(65)
+        service.finish_up()
+
+    overtake(service, step, others, dies=False)
+    before = service.job(job_id)
+    service.lose_everything()
+    service.recover()
+
+    assert service.job(job_id) == before
+    assert service.codes(job_id) == {1: "image_corrupt"}
+
+
+def test_an_image_whose_outputs_are_there_did_not_fail_whatever_a_slow_worker_wrote(service: Service):
+    job_id = service.submit(b"one", b"corrupt", b"three")
+    service.work()
+    service.finish_up()
+    end_and_retry(service, job_id)
+    stop_after(service, 1, lambda: None)
+    service.objects.put(layout.failure(job_id, 1), encode_failure(ImageFailure(code="old", message="Old.")))
+    service.lose_everything()
+    service.recover()
+
+    assert service.states(job_id) == [ImageState.SUCCEEDED] * 3
+    assert service.codes(job_id) == {}
 
 
 def test_a_deleted_job_stays_deleted(service: Service):

@@ -4,11 +4,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
 from shared import layout
-from shared.errors import JobStoreFull, ObjectStoreUnavailable
+from shared.control import Controls
+from shared.errors import JobBusy, JobStoreFull, ObjectStoreUnavailable
 from shared.jobs import JobState
 from tests.fakes import FakeClock, FakeTickets
 from tests.unit.worker.conftest import Farm
@@ -161,6 +163,33 @@ def test_the_reason_of_an_image_that_was_given_up_reaches_the_object_store(farm:
     assert keeper.write_failures() == 1
     assert keeper.write_failures() == 0
     assert decode_failure(farm.objects.get(layout.failure(job_id, 0))).code == "worker_crashed"
+
+
+@pytest.mark.parametrize("moment", ["before", "during"])
+def test_a_reason_that_a_retry_took_back_is_not_written(farm: Farm, moment: str):
+    """Written after the retry it would make the image a failed one, should Redis be lost."""
+    job_id = farm.submit(b"one", b"bug")
+    keeper, controls = housekeeper(farm, FakeTickets()), Controls(farm.jobs, farm.objects, patience=0.0)
+    while farm.jobs.get(job_id).state is not JobState.FINALIZING:
+        farm.child().work(60)
+        farm.clock.advance(60)
+    keeper.finalize_all()
+    real = farm.jobs.unwritten_failures
+    asked: list[object] = []
+
+    def retry_meanwhile(*, limit: int = 100) -> object:
+        unwritten = real(limit=limit)
+        asked.append(unwritten)
+        if len(asked) == (1 if moment == "before" else 2):
+            with suppress(JobBusy):
+                controls.retry(job_id)
+        return unwritten
+
+    farm.jobs.unwritten_failures = retry_meanwhile  # type: ignore[method-assign, assignment]
+    keeper.write_failures()
+
+    assert farm.jobs.get(job_id).state is (JobState.QUEUED if moment == "before" else JobState.PARTIAL)
+    assert farm.objects.exists(layout.failure(job_id, 1)) is (moment == "during")
 
 
 def test_all_jobs_that_wait_are_finalised(farm: Farm):

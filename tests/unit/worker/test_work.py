@@ -7,6 +7,7 @@ from shared.errors import ObjectStoreDenied, ObjectStoreUnavailable
 from shared.jobs import ImageState, JobState
 from shared.options import Options
 from shared.ports import ObjectStore
+from tests.finalizing import claimed
 from tests.unit.worker.conftest import Farm
 
 
@@ -110,7 +111,7 @@ def test_a_cancel_acts_within_one_image_and_keeps_what_is_done(farm: Farm):
     assert len(seen) == 3
     assert farm.jobs.get(job_id).counts.succeeded == 3
     assert farm.jobs.get(job_id).state is JobState.CANCELING
-    assert farm.jobs.claim_finalize() == job_id
+    assert claimed(farm.jobs) == job_id
 
 
 def test_a_pause_gives_the_rest_back_and_a_resume_finishes_it(farm: Farm):

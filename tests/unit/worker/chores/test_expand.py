@@ -3,18 +3,24 @@ from __future__ import annotations
 import io
 import struct
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from shared import layout
 from shared.archives import ArchiveLimits
+from shared.chore_needs import add_chores
 from shared.chores import ChoreKind
 from shared.errors import ImageError, ObjectStoreUnavailable
 from shared.jobs import Job, JobState
-from tests.unit.worker.chores.conftest import House, go_on
+from shared.ports import ObjectInfo
+from tests.fakes import FakeJobStore
+from tests.fakes_chores import FakeChores
+from tests.unit.worker.chores.conftest import House, Ticking, go_on
 from worker.chores.expand import TURN, ExpandArchives
 from worker.chores.runner import ChoreInterrupted, ChoreRunner, Done, Later
+from worker.chores.turns import NOTE
 from worker.fetching import Fetcher
 
 LIMITS = ArchiveLimits(entries=100, entry_bytes=2**20, total_bytes=2**24)
@@ -148,6 +154,85 @@ def test_a_large_archive_makes_way_for_others_and_is_gone_on_with(house: House) 
 
     assert order == [small.id, large.id]
     assert inputs(house, large) == [b"photo %d" % n for n in range(20)]
+
+
+class SlowListings:
+    """A store that takes longer than a turn to list what was stored; it counts the photos it is given."""
+
+    def __init__(self, house: House) -> None:
+        self.stored: list[int] = []
+        self._list, self._put = house.objects.list, house.objects.put_stream
+        self._clock = house.clock
+        house.objects.list = self.list  # type: ignore[method-assign]
+        house.objects.put_stream = self.put  # type: ignore[method-assign]
+
+    def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
+        self._clock.advance(3 * TURN if "inputs" in prefix else TURN / 10)
+        yield from self._list(prefix, after=after)
+
+    def put(self, key: str, *args: Any, **kwargs: Any) -> None:
+        self.stored.append(int(key.rsplit("/", 1)[-1]))
+        self._put(key, *args, **kwargs)
+
+
+def take_turn(house: House) -> Done | Later:
+    """Go on with the chore for a turn, in which every look whether to go on takes a tenth of it."""
+    chore = house.claim(ChoreKind.EXPAND)
+    handler = ExpandArchives(house.gathering(), house.objects, LIMITS, clock=house.clock)
+    outcome = handler.do(chore, lambda: house.clock.advance(TURN / 10))
+    if isinstance(outcome, Later):
+        house.chores.postpone(chore, seconds=outcome.seconds)
+    return outcome
+
+
+def test_an_archive_is_expanded_in_a_few_turns_though_listing_takes_longer_than_one(house: House) -> None:
+    job = submit(house, {0: album(0, 20), 20: album(20, 10)}, 30)
+    slow, turns = SlowListings(house), 1
+    while take_turn(house) != Done():
+        turns += 1
+
+    assert inputs(house, job) == [b"photo %d" % n for n in range(30)]
+    assert 4 <= turns <= 8
+    assert sorted(slow.stored) == list(range(30)), "Nothing is stored twice."
+    assert not [key for key in house.keys(job) if not key.startswith("inputs/")]
+
+
+def test_after_a_loss_of_redis_an_archive_is_gone_on_with_where_it_was(house: House) -> None:
+    job = submit(house, {0: album(0, 20)}, 20)
+    slow = SlowListings(house)
+    take_turn(house)
+    before = set(slow.stored)
+    house.jobs, house.chores = FakeJobStore(Ticking(house.clock)), FakeChores(house.clock)
+    house.jobs.create(job)
+    add_chores(job, house.objects, house.chores)
+    while take_turn(house) != Done():
+        continue
+
+    assert 0 < len(before) < 20
+    assert sorted(slow.stored) == list(range(20))
+    assert inputs(house, job) == [b"photo %d" % n for n in range(20)]
+
+
+def test_a_death_in_the_middle_of_a_turn_costs_what_was_stored_since_the_last_note(house: House) -> None:
+    job = submit(house, {0: album(0, 20)}, 20)
+    slow, looks = SlowListings(house), iter(range(18))
+
+    def die() -> None:
+        house.clock.advance(NOTE / 4)
+        if next(looks, None) is None:
+            raise ChoreInterrupted
+
+    handler = ExpandArchives(house.gathering(), house.objects, LIMITS, clock=house.clock)
+    with pytest.raises(ChoreInterrupted):
+        handler.do(house.claim(ChoreKind.EXPAND), die)
+    died_at = len(slow.stored)
+    house.clock.advance(31)
+    while take_turn(house) != Done():
+        continue
+
+    assert died_at > 5
+    assert len(slow.stored) <= 20 + 3
+    assert inputs(house, job) == [b"photo %d" % n for n in range(20)]
 
 
 def damaged(first: int = 0) -> bytes:

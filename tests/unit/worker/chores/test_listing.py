@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,12 +13,15 @@ from shared.errors import ObjectStoreDenied, ObjectStoreUnavailable
 from shared.intent import read_intent
 from shared.jobs import Job, JobState, Quota
 from shared.manifest import decode_manifest, read_sources
+from shared.ports import ObjectInfo
 from shared.skipped import Skipped
 from shared.sources import Listing, encode_listings
-from tests.fakes import FakeObjectStore
-from tests.unit.worker.chores.conftest import House, go_on
+from tests.fakes import FakeClock, FakeJobStore, FakeObjectStore
+from tests.fakes_chores import FakeChores
+from tests.unit.worker.chores.conftest import House, Ticking, go_on
 from worker.chores.listing import ListSources
 from worker.chores.runner import ChoreInterrupted, Done, Later
+from worker.chores.turns import TURN
 
 BUCKET = "album"
 
@@ -212,6 +216,115 @@ def test_a_listing_that_is_cut_short_leaves_no_manifest(house: House, bucket: Fa
     house.clock.advance(31)
     run(house, max_images=10_000)
     assert house.job(job).counts.total == 2500
+
+
+class SlowBucket(FakeObjectStore):
+    """Takes three turns to begin a listing, and a quarter of one for each object in it."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__()
+        self._turns = clock
+
+    def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
+        self._turns.advance(3 * TURN)
+        for entry in super().list(prefix, after=after):
+            self._turns.advance(TURN / 4)
+            yield entry
+
+
+LISTINGS = (
+    Listing(url="https://example.org/first.jpg"),
+    below("a/"),
+    Listing(s3="s3://album/elsewhere/x.jpg"),
+    below("b/"),
+    Listing(url="https://example.org/last.jpg"),
+)
+
+
+@pytest.fixture
+def slow_bucket(house: House) -> SlowBucket:
+    bucket = SlowBucket(house.clock)
+    put(bucket, *(f"a/{n:02}.jpg" for n in range(15)), *(f"a/{n:02}.txt" for n in range(0, 15, 3)))
+    put(bucket, *(f"b/{n}.png" for n in range(9)))
+    house.objects.buckets[BUCKET] = bucket
+    return bucket
+
+
+def take_turn(house: House, *, max_images: int = 100) -> Done | Later:
+    handler = ListSources(
+        house.gathering(), house.objects, buckets=[BUCKET], max_images=max_images, clock=house.clock
+    )
+    chore = house.claim(ChoreKind.LIST)
+    outcome = handler.do(chore, go_on)
+    if isinstance(outcome, Later):
+        house.chores.postpone(chore, seconds=outcome.seconds)
+    return outcome
+
+
+def listed(house: House, job: Job) -> list[str]:
+    sources = decode_manifest(house.objects.get(layout.manifest(job.id)))
+    assert [source.index for source in sources] == list(range(len(sources)))
+    return [source.name for source in sources]
+
+
+PHOTOS = [
+    "first.jpg",
+    *(f"{n:02}.jpg" for n in range(15)),
+    "x.jpg",
+    *(f"{n}.png" for n in range(9)),
+    "last.jpg",
+]
+
+
+@pytest.mark.parametrize("lost_at", [None, 2])
+def test_a_listing_ends_in_a_few_turns_though_it_takes_longer_than_one_to_begin_it(
+    house: House, slow_bucket: SlowBucket, lost_at: int | None
+) -> None:
+    """Also if Redis is lost after some of them."""
+    job, turns = submit(house, *LISTINGS), 1
+    while take_turn(house) != Done():
+        turns += 1
+        if turns == lost_at:
+            house.jobs, house.chores = FakeJobStore(Ticking(house.clock)), FakeChores(house.clock)
+            house.jobs.create(job)
+            add_chores(job, house.objects, house.chores)
+
+    assert listed(house, job) == PHOTOS
+    assert 5 <= turns <= 10
+    assert Skipped.from_json(house.objects.get(layout.skipped(job.id))).count == 5
+    assert house.job(job).counts.total == len(PHOTOS)
+    assert not [key for key in house.keys(job) if key.startswith("gathering/")]
+
+
+def test_two_workers_at_one_listing_do_not_mix_what_they_found(house: House, slow_bucket: SlowBucket) -> None:
+    """As when one is held up, loses its claim, and goes on beside the other; the bucket changes meanwhile."""
+    job = submit(house, *LISTINGS)
+    take_turn(house)
+    bucket_list = slow_bucket.list
+
+    def overtaken(prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
+        slow_bucket.list = bucket_list  # type: ignore[method-assign]
+        house.clock.advance(31)
+        slow_bucket.put("a/00.JPEG", b"")
+        slow_bucket.put("a/141.jpg", b"")
+        take_turn(house)
+        return bucket_list(prefix, after=after)
+
+    slow_bucket.list = overtaken  # type: ignore[method-assign]
+    while take_turn(house) != Done():
+        house.clock.advance(31)
+
+    assert sorted({*listed(house, job)} - {"141.jpg"}) == sorted(PHOTOS)
+
+
+def test_too_many_images_are_found_out_at_a_later_turn_too(house: House, slow_bucket: SlowBucket) -> None:
+    job = submit(house, *LISTINGS)
+    while isinstance(outcome := take_turn(house, max_images=20), Later):
+        continue
+
+    assert outcome == Done(note="too_large", failed=True)
+    assert house.job(job).error is not None
+    assert house.keys(job) == ["sources.jsonl"]
 
 
 def test_a_key_that_says_nothing_of_its_folder_keeps_a_name(house: House, bucket: FakeObjectStore) -> None:

@@ -18,6 +18,7 @@ from shared.job_record import JobResult, encode_result
 from shared.jobs import Job, JobState, Webhook, WebhookEvent
 from shared.signing import owner_secret
 from tests.contracts.job_store import CORRUPT
+from tests.finalizing import claim
 from tests.unit.worker.chores.conftest import House
 from worker.chores.runner import ChoreRunner
 from worker.chores.webhooks import PROGRESS, RETRIES, DeliverMessage, Messenger, NotifyWebhook
@@ -78,9 +79,7 @@ def work(house: House, *, images: int = 10) -> None:
 
 
 def end(house: House) -> None:
-    job_id = house.jobs.claim_finalize()
-    assert job_id is not None
-    finalize(job_id, house.jobs, house.objects, house.chores)
+    finalize(claim(house.jobs), house.jobs, house.objects, house.chores)
 
 
 def run(house: House, receiver: Receiver) -> int:
@@ -276,9 +275,7 @@ def test_a_worker_that_dies_between_telling_and_the_end_loses_no_message(
 
 
 def end_without_telling(house: House) -> None:
-    job_id = house.jobs.claim_finalize()
-    assert job_id is not None
-    finalize(job_id, house.jobs, house.objects)
+    finalize(claim(house.jobs), house.jobs, house.objects)
 
 
 def test_progress_is_told_now_and_then_while_there_is_some(house: House, receiver: Receiver) -> None:

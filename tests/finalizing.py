@@ -1,0 +1,25 @@
+"""How tests bring jobs to their ends, as a worker does, on either job store."""
+
+from __future__ import annotations
+
+from shared.jobs import FinalizeClaim, JobState
+from shared.ports import JobStore
+
+
+def claim(store: JobStore, job_id: str | None = None) -> FinalizeClaim:
+    """Claim a job that waits to be finalised; it must be the one named, if one is."""
+    found = store.claim_finalize()
+    assert found is not None
+    assert job_id in (None, found.job_id)
+    return found
+
+
+def claimed(store: JobStore) -> str | None:
+    """Claim a job that waits to be finalised and return its id, None if there is none."""
+    found = store.claim_finalize()
+    return found.job_id if found else None
+
+
+def finish_as(store: JobStore, job_id: str, state: JobState) -> None:
+    """End a job that waits for it."""
+    store.finish(claim(store, job_id), state)
