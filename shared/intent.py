@@ -7,7 +7,7 @@ store loses its data: a canceled job stays canceled, a paused one paused.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shared import layout
 from shared.errors import ObjectNotFound
@@ -26,10 +26,21 @@ _LEADS_TO = {
 
 @dataclass(frozen=True, kw_only=True)
 class Intent:
-    """A verb, and the number of images where it became known only after the job was accepted."""
+    """A verb, and what became known only after the job was accepted: its images, and their bytes."""
 
     verb: str
     total: int | None = None
+    bytes: int | None = None
+
+    def after(self, before: Intent | None) -> Intent:
+        """Return it with what was known before, for that stays known whatever is asked later."""
+        if before is None:
+            return self
+        return replace(
+            self,
+            total=before.total if self.total is None else self.total,
+            bytes=before.bytes if self.bytes is None else self.bytes,
+        )
 
 
 def read_intent(objects: ObjectStore, job_id: str) -> Intent | None:
@@ -38,7 +49,7 @@ def read_intent(objects: ObjectStore, job_id: str) -> Intent | None:
         record = json.loads(objects.get(layout.intent(job_id)))
     except ObjectNotFound:
         return None
-    return Intent(verb=record["verb"], total=record["total"])
+    return Intent(verb=record["verb"], total=record["total"], bytes=record.get("bytes"))
 
 
 def write_intent(objects: ObjectStore, job_id: str, intent: Intent | None) -> None:
@@ -46,7 +57,7 @@ def write_intent(objects: ObjectStore, job_id: str, intent: Intent | None) -> No
     if intent is None:
         objects.delete(layout.intent(job_id))
         return
-    record = json.dumps({"verb": intent.verb, "total": intent.total}).encode()
+    record = json.dumps({"verb": intent.verb, "total": intent.total, "bytes": intent.bytes}).encode()
     objects.put(layout.intent(job_id), record, content_type="application/json")
 
 

@@ -126,8 +126,8 @@ class _Puts:
 
 def _stored_sizes(objects: ObjectStore, job_id: str) -> dict[int, int]:
     """Return what was stored at earlier turns, by index: an input is stored whole or not at all."""
-    prefix = layout.inputs_prefix(job_id)
-    return {int(entry.key.removeprefix(prefix)): entry.size for entry in objects.list(prefix)}
+    found = ((layout.input_index(job_id, e.key), e.size) for e in objects.list(layout.inputs_prefix(job_id)))
+    return {index: size for index, size in found if index is not None}
 
 
 def _archives(objects: ObjectStore, job_id: str) -> Iterator[tuple[int, str]]:

@@ -71,7 +71,7 @@ def test_a_prefix_is_listed_by_a_worker(api: Api) -> None:
 
 def test_a_job_that_gathers_is_worth_asking_for_soon(api: Api) -> None:
     gathers = post(api, {"s3_prefix": "s3://album/"})
-    waits = api.announce({"name": "a.jpg"})
+    waits = api.announce({"name": "a.jpg", "size": 1})
 
     assert int(gathers.headers["Retry-After"]) < int(waits.headers["Retry-After"])
 
