@@ -18,6 +18,18 @@ from shared.settings import Settings
 _SECONDS = 10.0
 
 
+#: What to do about a public address below a path.
+NO_PATH = (
+    "Give S3 a host name or a port of its own, such as https://s3.example.org, and set "
+    "FATHOM_S3_PUBLIC_URL to that; or unset it, and the API passes all files on itself."
+)
+
+
+def has_path(url: str | None) -> bool:
+    """Return whether an address is more than a server's."""
+    return url is not None and urlsplit(url).path not in ("", "/")
+
+
 def check_object_store(settings: Settings, api_url: str) -> Iterator[Finding]:
     """Write, read, list and delete an object, and fetch one as a client would."""
     store = S3ObjectStore.from_settings(settings, attempts=1)
@@ -46,7 +58,9 @@ def _check_round_trip(store: S3ObjectStore, where: str) -> Iterator[Finding]:
     key = f"doctor/{token_hex(8)}"
     store.put(key, b"hello")
     try:
-        if store.get(key) != b"hello" or [entry.key for entry in store.list(key)] != [key]:
+        listed = [(entry.key, entry.tag) for entry in store.list(key)]
+        content, tag = store.get_tagged(key)
+        if content != b"hello" or listed != [(key, tag)]:
             yield error("s3", f"{where}: what was written is not what is read.", "Look at the server.")
             return
     finally:
@@ -71,6 +85,8 @@ def _check_public(store: S3ObjectStore, settings: Settings, api_url: str) -> Ite
 
 def _check_presigned(url: str, public: str) -> Finding:
     remedy = "FATHOM_S3_PUBLIC_URL must be the address at which clients reach the same S3."
+    if has_path(public):
+        remedy = f"Its path is part of what is signed. {NO_PATH}"
     try:
         response = httpx.get(url, timeout=_SECONDS)
     except httpx.HTTPError as exc:

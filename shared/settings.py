@@ -279,4 +279,12 @@ class _Reader:
     def optional_url(self, name: str) -> str | None:
         if self.optional(name) is None:
             return None
-        return self.url(name, "", ("http", "https")).rstrip("/")
+        value = self.url(name, "", ("http", "https"))
+        if "@" in urlsplit(value).netloc:
+            raise SettingsError(
+                f"{name} must hold no credentials; set FATHOM_S3_ACCESS_KEY and FATHOM_S3_SECRET_KEY instead."
+            )
+        # Requests are made by appending to it.
+        if "?" in value or "#" in value:
+            raise SettingsError(f"{name} must end with its host or port: no query (?) or fragment (#).")
+        return value.rstrip("/")
