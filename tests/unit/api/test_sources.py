@@ -117,6 +117,19 @@ def test_without_an_allow_list_no_bucket_is_read(make_api: ApiFactory) -> None:
     problem(post(make_api(), {"s3": "s3://album/a.jpg"}), 403, "sources_off")
 
 
+@pytest.mark.parametrize(
+    "source", [{"url": URL}, {"url": "http://photos.internal/a.jpg"}, {"url": "file:///etc/passwd"}]
+)
+def test_where_urls_are_switched_off_none_is_read(make_api: ApiFactory, source: dict[str, str]) -> None:
+    api = make_api(url_sources=False, source_hosts=("photos.internal",), source_buckets=("album",))
+
+    response = post(api, {"s3": "s3://album/a.jpg"}, source)
+
+    assert "URLs" in problem(response, 403, "sources_off")["detail"]
+    assert nothing_is_left(api)
+    assert post(api, {"s3": "s3://album/a.jpg"}).status_code == 202
+
+
 def test_no_sources_are_no_images(api: Api) -> None:
     problem(post(api), 422, "no_images")
 

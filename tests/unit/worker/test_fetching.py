@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import pytest
@@ -20,8 +20,11 @@ from shared.errors import (
 )
 from shared.jobs import Job, JobState, Source, new_job_id
 from shared.manifest import ManifestWriter
+from shared.settings import Settings
 from tests.fakes import FakeObjectStore
 from tests.unit.worker.conftest import Farm
+from worker.breaker import Breakers
+from worker.chores.wiring import image_fetcher
 from worker.fetching import Fetcher
 from worker.outbound import Answer, Outbound, OutboundFailed
 from worker.work import Child, Pace
@@ -315,6 +318,14 @@ def test_a_fetch_is_broken_off_when_the_worker_stops(objects: FakeObjectStore, w
 
 
 # --- finding them -----------------------------------------------------------------
+
+
+def test_a_job_accepted_before_urls_were_switched_off_reads_none(objects: FakeObjectStore) -> None:
+    settings = replace(Settings.from_environ({}), url_sources=False, source_hosts=("photos.test",))
+    store(objects, {"url": "http://photos.test/a.jpg"})
+    loader = image_fetcher(settings, objects, Breakers().objects, lambda: False)
+
+    assert code_of(lambda: loader.fetch(JOB, 0)) == "source_refused"
 
 
 def test_the_lines_of_a_lease_are_read_once(objects: FakeObjectStore) -> None:
