@@ -27,6 +27,7 @@ from shared.errors import (
     ObjectStoreDenied,
     ObjectStoreUnavailable,
 )
+from shared.loopback import is_loopback
 from shared.ports import ObjectInfo
 from shared.settings import Settings
 
@@ -401,6 +402,8 @@ def _build_client(
         signature_version="s3v4",
         # Bucket names as host names need DNS entries that other servers than Amazon's rarely have.
         s3={"addressing_style": "path" if endpoint_url else "auto"},
+        # A proxy of the environment cannot reach a store on this machine; None lets boto3 ask for one.
+        proxies={} if endpoint_url and is_loopback(endpoint_url) else None,
         # Fathom's settings alone decide, not AWS_ENDPOINT_URL.
         ignore_configured_endpoint_urls=True,  # type: ignore[call-arg]  # missing in botocore-stubs
         connect_timeout=5,
