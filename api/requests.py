@@ -126,13 +126,20 @@ class Submission(_Request):
 
 
 # A model would take ten times the memory, which counts with a million of them.
-@dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid"))
+@dataclass(
+    frozen=True,
+    slots=True,
+    kw_only=True,
+    config=ConfigDict(extra="forbid", json_schema_extra={"required": ["name", "size"]}),
+)
 class AnnouncedUpload:
     """A photo that will be uploaded on its own."""
 
     name: Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(clean_name)]
+    #: Required, which is told with a code of its own.
     size: Annotated[
-        int | None, Field(ge=0, lt=2**63, description="Bytes; checked at the start if given.")
+        int | None,
+        Field(ge=0, lt=2**63, description="Bytes: so many are taken, no more and no fewer."),
     ] = None
     content_type: Annotated[str | None, Field(max_length=200)] = None
 

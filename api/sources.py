@@ -85,7 +85,9 @@ def check_sources(parts: Backend, sources: tuple[GivenSource, ...]) -> tuple[Lis
     if len(sources) > parts.settings.max_job_images:
         raise TooLarge(f"A job holds at most {parts.settings.max_job_images} images.")
     check = _Check(
-        allowed=AllowedHosts.of(parts.settings.source_hosts), buckets=frozenset(parts.settings.source_buckets)
+        allowed=AllowedHosts.of(parts.settings.source_hosts),
+        buckets=frozenset(parts.settings.source_buckets),
+        urls=parts.settings.url_sources,
     )
     return tuple(check.read(number, source) for number, source in enumerate(sources))
 
@@ -96,6 +98,7 @@ class _Check:
 
     allowed: AllowedHosts
     buckets: frozenset[str]
+    urls: bool
 
     def read(self, number: int, source: GivenSource) -> Listing:
         """Return a source in one spelling; the errors say which it is."""
@@ -109,6 +112,8 @@ class _Check:
 
     def _read(self, source: GivenSource) -> Listing:
         if source.url is not None:
+            if not self.urls:
+                raise SourcesOff("This server reads no photos from URLs.")
             return Listing(url=parse_url(source.url, self.allowed).url, name=source.name)
         is_prefix = source.s3_prefix is not None
         address = parse_s3(source.s3_prefix or source.s3 or "", prefix=is_prefix)

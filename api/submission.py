@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -19,12 +19,20 @@ from api.idempotency import Attempt
 from api.intake import Intake
 from api.multipart import FormPart
 from api.recovering import find
-from api.requests import Announcement, Submission
+from api.requests import AnnouncedUpload, Announcement, Submission
 from api.subscription import check_webhook
 from api.tracing import note_job, traceparent
 from shared import layout
 from shared.chore_needs import add_chores
-from shared.errors import JobNotFound, JobRecovering, NoImages, ObjectStoreDenied, TooLarge, Unavailable
+from shared.errors import (
+    JobNotFound,
+    JobRecovering,
+    NoImages,
+    ObjectStoreDenied,
+    SizeMissing,
+    TooLarge,
+    Unavailable,
+)
 from shared.job_record import encode_job, new_job
 from shared.jobs import Job, JobState, Quota, Source, new_job_id
 from shared.manifest import ManifestWriter
@@ -92,9 +100,10 @@ def submit_form(backend: Backend, parts: Iterable[FormPart], account: Account, a
 def announce(backend: Backend, announcement: Announcement, account: Account, attempt: Attempt) -> Accepted:
     """Record a job that waits for its uploads.
 
-    Raises NoImages, TooLarge, QuotaExceeded, IdempotencyKeyInUse, and what the stores raise.
+    Raises NoImages, SizeMissing, TooLarge, QuotaExceeded, IdempotencyKeyInUse, and what the stores raise.
     """
     uploads = announcement.uploads
+    _check_sizes(uploads)
     if len(uploads) > backend.settings.max_job_images:
         raise TooLarge(f"A job holds at most {backend.settings.max_job_images} images.")
     backend.jobs.admit(account.owner, len(uploads), quota=account.quota)
@@ -116,6 +125,16 @@ def announce(backend: Backend, announcement: Announcement, account: Account, att
         attempt.seal(job_id)
         record(backend, job, manifest, account.quota)
     return Accepted(job=job)
+
+
+def _check_sizes(uploads: Sequence[AnnouncedUpload]) -> None:
+    """Raise SizeMissing for the first upload without a size: without it nothing bounds what it may take."""
+    for number, upload in enumerate(uploads):
+        if upload.size is None:
+            raise SizeMissing(
+                f"uploads.{number} ({upload.name[:100]!r}): Its size in bytes is missing, and what may be "
+                "stored is bounded."
+            )
 
 
 def record(backend: Backend, job: Job, manifest: ManifestWriter | None, quota: Quota) -> None:

@@ -38,6 +38,8 @@ from shared.errors import (
     NoImages,
     NotFound,
     QuotaExceeded,
+    SizeMismatch,
+    SizeMissing,
     SourcesOff,
     TooLarge,
     UploadsMissing,
@@ -72,7 +74,7 @@ _MakeOut = Callable[[Job], JobOut]
     ),
     problems=(
         *(InvalidRequest, InvalidOptions, InvalidArchive, NoImages, TooLarge, QuotaExceeded, 413, 415),
-        *(InvalidSource, SourcesOff, InvalidWebhook, WebhooksOff),
+        *(SizeMissing, InvalidSource, SourcesOff, InvalidWebhook, WebhooksOff),
         *(IdempotencyKeyReused, IdempotencyKeyInUse, JobNotFound, JobRecovering),
     ),
     query=EmptyQuery,
@@ -130,12 +132,12 @@ def list_uploads(job_id: str) -> Response:
 @Operation(
     tag="Submitting",
     answers=(Answer(status=204, description="The photo is stored."),),
-    problems=(InvalidRequest, JobNotFound, NotFound, InvalidTransition, 413),
+    problems=(InvalidRequest, JobNotFound, NotFound, InvalidTransition, SizeMismatch, 413),
     bodies=(Body(media="application/octet-stream"),),
 )
 def put_upload(job_id: str, index: int) -> Response:
     """Store one announced photo; the body is the file, whatever its Content-Type says."""
-    uploads.store_upload(backend(), access.job(job_id), index, request.stream)
+    uploads.store_upload(backend(), access.job(job_id), index, request.stream, length=request.content_length)
     return Response(status=204)
 
 
@@ -150,7 +152,7 @@ def put_upload(job_id: str, index: int) -> Response:
             headers=(contract.LOCATION, contract.RETRY_AFTER, contract.PREFERENCE_APPLIED),
         ),
     ),
-    problems=(JobNotFound, InvalidTransition, UploadsMissing),
+    problems=(JobNotFound, InvalidTransition, UploadsMissing, QuotaExceeded),
     headers=(contract.PREFER,),
 )
 def start(job_id: str) -> Response:

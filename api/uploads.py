@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -14,13 +13,13 @@ from api.schemas import MISSING_NAMED
 from api.spool import Spool
 from api.submission import wake_workers
 from shared import layout
-from shared.errors import InvalidTransition, NotFound, ObjectNotFound, UploadsMissing
+from shared.accepted_uploads import NOT_STORED, AcceptedUploads
+from shared.errors import InvalidTransition, NotFound, ObjectNotFound, SizeMismatch, UploadsMissing
 from shared.jobs import Job, JobState, Page, Source
 from shared.manifest import read_sources
-from shared.ports import ObjectStore
+from shared.ports import ObjectInfo, ObjectStore
 
 _CHUNK = 256 * 2**10
-_NOT_STORED = -1
 #: Photos looked at together, and how many times that for one page.
 BLOCK = 1000
 _BLOCKS = 20
@@ -45,7 +44,7 @@ class SomeUploadsMissing(UploadsMissing):
 
 
 class Sizes(Protocol):
-    """Bytes stored of each photo, by its index; _NOT_STORED where nothing is."""
+    """Bytes stored of each photo, by its index; NOT_STORED where nothing is."""
 
     def __getitem__(self, index: int, /) -> int: ...
 
@@ -63,7 +62,7 @@ def first_uploads(backend: Backend, job: Job, *, limit: int, own_url: Callable[[
     if not _takes_uploads(job):
         return Page(items=())
     sources = read_sources(backend.objects, job.id, 0, limit)
-    uploads = tuple(_upload(backend.objects, job, source, own_url) for source in sources)
+    uploads = tuple(_upload(backend, job, source, own_url) for source in sources)
     return Page(items=uploads, next_cursor=str(limit) if job.counts.total > limit else None)
 
 
@@ -78,54 +77,83 @@ def list_missing(
     if not _takes_uploads(job):
         return Page(items=())
     missing, looked_at = _look_for_missing(backend, job, cursor, limit)
-    uploads = tuple(_upload(backend.objects, job, source, own_url) for source in missing[:limit])
+    uploads = tuple(_upload(backend, job, source, own_url) for source in missing[:limit])
     if len(missing) > limit:
         return Page(items=uploads, next_cursor=str(missing[limit].index))
     return Page(items=uploads, next_cursor=str(looked_at) if looked_at < job.counts.total else None)
 
 
-def store_upload(backend: Backend, job: Job, index: int, stream: IO[bytes]) -> None:
-    """Store an announced photo sent to the API itself.
+def store_upload(
+    backend: Backend, job: Job, index: int, stream: IO[bytes], *, length: int | None = None
+) -> None:
+    """Store an announced photo sent to the API itself; `length` is what the request says of its size.
 
-    Raises InvalidTransition once the job is started, and NotFound for an index not announced.
+    Raises InvalidTransition once the job is started, NotFound for an index not announced, and
+    SizeMismatch for a photo of another size than the one announced, of which nothing is stored.
     """
     if not _takes_uploads(job):
         raise InvalidTransition(f"The job is {job.state} and takes no uploads.")
     if index >= job.counts.total:
         raise NotFound(f"The job has no image {index}.")
+    (source,) = read_sources(backend.objects, job.id, index, index + 1)
+    if length is not None:
+        _check_size(source, length)
     spool = Spool(cap=image_cap(backend.settings))
     try:
         spool.fill(iter(lambda: stream.read(_CHUNK), b""))
+        _check_size(source, spool.size)
         backend.objects.put_stream(layout.input_image(job.id, index), spool.rewound())
     finally:
         spool.close()
 
 
+def _check_size(source: Source, size: int) -> None:
+    if source.size is not None and size != source.size:
+        raise SizeMismatch(f"{source.size} bytes were announced for image {source.index}, not {size}.")
+
+
 def start(backend: Backend, job: Job) -> Job:
     """Queue a job whose uploads are all there. May be repeated.
 
-    Raises UploadsMissing, which names the first that are missing, and InvalidTransition.
+    What is stored by then is what counts, in the job's bytes and in its photos.
+    Raises UploadsMissing, which names the first that are missing, QuotaExceeded, and InvalidTransition.
     """
     if job.state not in _NOT_STARTED:
         return job
     if job.gathered:
         raise InvalidTransition("The job starts by itself, as soon as its photos have been gathered.")
-    if job.state is JobState.UPLOADING:
-        missing, count = _name_missing(backend, job)
-        if count:
-            raise SomeUploadsMissing(missing, count)
-    started = backend.controls.start(job.id)
+    uploads = _find_all(backend, job) if job.state is JobState.UPLOADING else None
+    started = backend.controls.start(job.id, uploads=uploads)
     wake_workers(backend, started)
     return started
+
+
+def _find_all(backend: Backend, job: Job) -> AcceptedUploads:
+    """Return all uploads of a job as they are stored; raises UploadsMissing."""
+    uploads = AcceptedUploads(job.counts.total)
+    for index, info in _listed(backend.objects, job.id, ""):
+        if index < job.counts.total:
+            uploads.add(index, info)
+    missing, count = _name_missing(backend, job, uploads.sizes)
+    if count:
+        raise SomeUploadsMissing(missing, count)
+    return uploads
 
 
 def _takes_uploads(job: Job) -> bool:
     return job.state is JobState.UPLOADING and not job.gathered
 
 
-def _upload(objects: ObjectStore, job: Job, source: Source, own_url: Callable[[int], str]) -> Upload:
-    url = objects.presigned_put(layout.input_image(job.id, source.index))
+def _upload(backend: Backend, job: Job, source: Source, own_url: Callable[[int], str]) -> Upload:
+    url = _stores_url(backend, job, source)
     return Upload(source=source, url=url or own_url(source.index))
+
+
+def _stores_url(backend: Backend, job: Job, source: Source) -> str | None:
+    """Return where a photo goes without a way through the API, which alone cuts off what is too large."""
+    if source.size is None or source.size > backend.settings.max_image_bytes:
+        return None
+    return backend.objects.presigned_put(layout.input_image(job.id, source.index), size=source.size)
 
 
 def _look_for_missing(backend: Backend, job: Job, cursor: int, limit: int) -> tuple[list[Source], int]:
@@ -142,13 +170,8 @@ def _look_for_missing(backend: Backend, job: Job, cursor: int, limit: int) -> tu
     return missing, cursor
 
 
-def _name_missing(backend: Backend, job: Job) -> tuple[list[str], int]:
+def _name_missing(backend: Backend, job: Job, sizes: Sizes) -> tuple[list[str], int]:
     """Return the names of the first photos missing of all the job, and how many are."""
-    # As a dictionary, the sizes of a million photos would take a hundred megabytes.
-    sizes = array("q", [_NOT_STORED]) * job.counts.total
-    for index, size in _listed_sizes(backend.objects, job.id, ""):
-        if index < job.counts.total:
-            sizes[index] = size
     names: list[str] = []
     count = 0
     for start in range(0, job.counts.total, 10 * BLOCK):
@@ -164,7 +187,7 @@ def _missing_among(backend: Backend, sources: Iterable[Source], sizes: Sizes) ->
     largest = backend.settings.max_image_bytes
     for source in sources:
         size = sizes[source.index]
-        if size == _NOT_STORED or not _is_complete(source, size, largest):
+        if size == NOT_STORED or not _is_complete(source, size, largest):
             yield source
 
 
@@ -192,26 +215,26 @@ class _StoredSizes:
         objects, job = self._backend.objects, self._job
         if job.counts.total <= _LISTED_WHOLE:
             if self._all is None:
-                self._all = _or_not_stored(_listed_sizes(objects, job.id, ""))
+                self._all = _or_not_stored(_listed(objects, job.id, ""))
             return self._all
         if block == 0:
             return list(self._backend.senders.map(self._size, range(BLOCK)))
-        return _or_not_stored(_listed_sizes(objects, job.id, str(block)))
+        return _or_not_stored(_listed(objects, job.id, str(block)))
 
     def _size(self, index: int) -> int:
         try:
             return self._backend.objects.size(layout.input_image(self._job.id, index))
         except ObjectNotFound:
-            return _NOT_STORED
+            return NOT_STORED
 
 
-def _or_not_stored(sizes: Iterable[tuple[int, int]]) -> Sizes:
-    return defaultdict(lambda: _NOT_STORED, sizes)
+def _or_not_stored(stored: Iterable[tuple[int, ObjectInfo]]) -> Sizes:
+    return defaultdict(lambda: NOT_STORED, ((index, info.size) for index, info in stored))
 
 
-def _listed_sizes(objects: ObjectStore, job_id: str, digits: str) -> Iterator[tuple[int, int]]:
-    prefix = layout.inputs_prefix(job_id)
-    for info in objects.list(prefix + digits):
-        rest = info.key.removeprefix(prefix)
-        if rest.isascii() and rest.isdigit():
-            yield int(rest), info.size
+def _listed(objects: ObjectStore, job_id: str, digits: str) -> Iterator[tuple[int, ObjectInfo]]:
+    """Yield the inputs whose index begins with `digits`, each with its index."""
+    for info in objects.list(layout.inputs_prefix(job_id) + digits):
+        index = layout.input_index(job_id, info.key)
+        if index is not None:
+            yield index, info

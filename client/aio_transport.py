@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 
+from client.proxies import AsyncRoutes
 from client.transport import (
     BodyLost,
     Patience,
@@ -40,7 +41,9 @@ class AsyncTransport:
         self._patience = patience or Patience()
         #: Whether anything ever answered here.
         self._reached = False
-        self._http = httpx.AsyncClient(transport=transport, **client_settings(self.base_url, api_key))
+        self._http = httpx.AsyncClient(
+            transport=transport or AsyncRoutes(), **client_settings(self.base_url, api_key)
+        )
 
     async def close(self) -> None:
         await self._http.aclose()

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from client.checkup_redis import check_redis
-from client.checkup_s3 import check_object_store
+from client.checkup_s3 import NO_PATH, check_object_store, has_path
 from client.findings import Finding, error, ok, warning
 from shared.errors import ModelError, SettingsError
 from shared.settings import Settings
@@ -64,6 +64,12 @@ def _oddities(settings: Settings) -> Iterator[tuple[bool, str, str]]:
         settings.weights == "random" or settings.engine == "simulated",
         "The network is not a real one: what comes out are no depth maps.",
         "Unset FATHOM_WEIGHTS and FATHOM_ENGINE.",
+    )
+    yield (
+        has_path(settings.s3_public_url),
+        f"FATHOM_S3_PUBLIC_URL is {settings.s3_public_url}, below a path. Presigned URLs are signed with "
+        "their path, so S3 refuses them where the proxy in front cuts it off.",
+        NO_PATH,
     )
     yield (
         settings.s3_public_url is not None and settings.presign_seconds < 60,

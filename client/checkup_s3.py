@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from secrets import token_hex
 from urllib.parse import urlsplit
@@ -11,11 +11,24 @@ from urllib.parse import urlsplit
 import httpx
 
 from client.findings import Finding, error, judge_clock, ok, warning
+from client.proxies import Routes
 from shared.errors import BucketNotFound, ObjectStoreDenied, Unavailable
 from shared.object_store import S3ObjectStore
 from shared.settings import Settings
 
 _SECONDS = 10.0
+
+
+#: What to do about a public address below a path.
+NO_PATH = (
+    "Give S3 a host name or a port of its own, such as https://s3.example.org, and set "
+    "FATHOM_S3_PUBLIC_URL to that; or unset it, and the API passes all files on itself."
+)
+
+
+def has_path(url: str | None) -> bool:
+    """Return whether an address is more than a server's."""
+    return url is not None and urlsplit(url).path not in ("", "/")
 
 
 def check_object_store(settings: Settings, api_url: str) -> Iterator[Finding]:
@@ -46,7 +59,9 @@ def _check_round_trip(store: S3ObjectStore, where: str) -> Iterator[Finding]:
     key = f"doctor/{token_hex(8)}"
     store.put(key, b"hello")
     try:
-        if store.get(key) != b"hello" or [entry.key for entry in store.list(key)] != [key]:
+        listed = [(entry.key, entry.tag) for entry in store.list(key)]
+        content, tag = store.get_tagged(key)
+        if content != b"hello" or listed != [(key, tag)]:
             yield error("s3", f"{where}: what was written is not what is read.", "Look at the server.")
             return
     finally:
@@ -71,8 +86,10 @@ def _check_public(store: S3ObjectStore, settings: Settings, api_url: str) -> Ite
 
 def _check_presigned(url: str, public: str) -> Finding:
     remedy = "FATHOM_S3_PUBLIC_URL must be the address at which clients reach the same S3."
+    if has_path(public):
+        remedy = f"Its path is part of what is signed. {NO_PATH}"
     try:
-        response = httpx.get(url, timeout=_SECONDS)
+        response = _ask("GET", url)
     except httpx.HTTPError as exc:
         return error("s3", f"Its public address {public} does not answer ({type(exc).__name__}).", remedy)
     if response.status_code != 200 or response.content != b"hello":
@@ -88,9 +105,7 @@ def _check_cors(url: str, origin: str) -> Finding:
     """Ask as a browser does before a page of the API puts a photo straight to S3."""
     headers = {"Origin": origin, "Access-Control-Request-Method": "PUT"}
     try:
-        allowed = httpx.options(url, headers=headers, timeout=_SECONDS).headers.get(
-            "access-control-allow-origin"
-        )
+        allowed = _ask("OPTIONS", url, headers).headers.get("access-control-allow-origin")
     except httpx.HTTPError as exc:
         return warning("s3", f"Its public address did not answer a browser's question ({exc}).", "See above.")
     if allowed not in ("*", origin):
@@ -107,12 +122,18 @@ def _check_server_clock(settings: Settings) -> Iterator[Finding]:
     if settings.s3_endpoint_url is None:
         return
     try:
-        date = httpx.head(settings.s3_endpoint_url, timeout=_SECONDS).headers.get("date")
+        date = _ask("HEAD", settings.s3_endpoint_url).headers.get("date")
     except httpx.HTTPError:
         # That it cannot be reached is said already.
         return
     if date:
         yield judge_clock("s3", "S3", parsedate_to_datetime(date).timestamp() - time.time())
+
+
+def _ask(method: str, url: str, headers: Mapping[str, str] | None = None) -> httpx.Response:
+    """Ask as a client of Fathom does, through a proxy if there must be one."""
+    with httpx.Client(transport=Routes(), timeout=_SECONDS) as http:
+        return http.request(method, url, headers=headers)
 
 
 def _origin(url: str) -> str:

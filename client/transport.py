@@ -13,13 +13,14 @@ from typing import Any
 
 import httpx
 
+from client.proxies import Routes
+
 #: Answers that say "not now": the request was not carried out.
 _NOT_NOW = frozenset({429, 503})
 #: Answers of a proxy whose server is away: the request may have been carried out.
 _LOST = frozenset({502, 504})
 #: Seconds for a server to answer at all; long enough for one that is just being started again.
 _FIRST_CONTACT = 2.0
-_LOOPBACK = ("all://127.0.0.1", "all://localhost", "all://[::1]")
 
 
 class ClientError(Exception):
@@ -86,7 +87,7 @@ class Transport:
         #: Whether anything ever answered here.
         self._reached = False
         self._http = httpx.Client(
-            transport=transport, **client_settings(self.base_url, api_key, timeout=timeout)
+            transport=transport or Routes(), **client_settings(self.base_url, api_key, timeout=timeout)
         )
 
     def close(self) -> None:
@@ -190,8 +191,6 @@ def client_settings(base_url: httpx.URL, api_key: str | None, *, timeout: float 
         "headers": {"User-Agent": "fathom"},
         "follow_redirects": True,
         "auth": None if api_key is None else _ApiKey(api_key, base_url),
-        # A proxy of the environment cannot reach this machine's own services.
-        "mounts": dict.fromkeys(_LOOPBACK),
     }
 
 

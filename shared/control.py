@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from shared import layout
+from shared.accepted_uploads import AcceptedUploads
 from shared.errors import JobBusy, JobNotFound, RequestError, Unavailable
 from shared.intent import Intent, read_intent, write_intent
 from shared.job_record import JobResult, encode_result
@@ -35,9 +36,16 @@ class Controls:
         self._objects = objects
         self._patience = patience
 
-    def start(self, job_id: str, *, total: int | None = None) -> Job:
-        """Queue a job whose uploads are all there, as `JobStore.start` does."""
-        return self._carry_out("start", job_id, lambda: self._jobs.start(job_id, total=total), total=total)
+    def start(self, job_id: str, *, total: int | None = None, uploads: AcceptedUploads | None = None) -> Job:
+        """Queue a job whose uploads are all there, as `JobStore.start` does; their tags are kept."""
+        size = uploads.bytes if uploads else None
+        return self._carry_out(
+            "start",
+            job_id,
+            lambda: self._jobs.start(job_id, total=total, bytes=size),
+            Intent(verb="start", total=total, bytes=size),
+            uploads,
+        )
 
     def pause(self, job_id: str) -> Job:
         return self._carry_out("pause", job_id, lambda: self._jobs.pause(job_id))
@@ -110,7 +118,12 @@ class Controls:
                 self._jobs.acquire(name, owner, 0)
 
     def _carry_out(
-        self, verb: str, job_id: str, change: Callable[[], Job], *, total: int | None = None
+        self,
+        verb: str,
+        job_id: str,
+        change: Callable[[], Job],
+        intent: Intent | None = None,
+        uploads: AcceptedUploads | None = None,
     ) -> Job:
         with self.alone(job_id):
             job = self._jobs.get(job_id)
@@ -119,12 +132,14 @@ class Controls:
             # One that failed as a whole has no images to try again, and must keep its result.
             if job.state not in TRANSITIONS[verb] or (verb == "retry" and job.error):
                 raise refusal(verb, job.state)
+            if uploads is not None:
+                self._objects.put(layout.input_tags(job_id), uploads.tags)
             before = read_intent(self._objects, job_id)
-            write_intent(self._objects, job_id, _next_intent(before, verb, total))
+            write_intent(self._objects, job_id, (intent or Intent(verb=verb)).after(before))
             try:
                 return change()
             except RequestError:
-                # It was refused after all: the job ended in the meantime, or would have too many images.
+                # It was refused after all: the job ended in the meantime, or would be too large.
                 write_intent(self._objects, job_id, before)
                 raise
 
@@ -134,16 +149,6 @@ class Controls:
         except JobNotFound:
             return False
         return True
-
-
-def _next_intent(before: Intent | None, verb: str, total: int | None) -> Intent:
-    """Return what is asked now; the number of images and of retries stay known, whatever is asked later."""
-    before = before or Intent(verb=verb)
-    return Intent(
-        verb=verb,
-        total=before.total if total is None else total,
-        retries=before.retries + (verb == "retry"),
-    )
 
 
 def forget_end(objects: ObjectStore, job_id: str) -> None:

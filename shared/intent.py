@@ -7,7 +7,7 @@ store loses its data: a canceled job stays canceled, a paused one paused.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 
 from shared import layout
 from shared.errors import ObjectNotFound
@@ -26,12 +26,23 @@ _LEADS_TO = {
 
 @dataclass(frozen=True, kw_only=True)
 class Intent:
-    """A verb, and the number of images where it became known only after the job was accepted."""
+    """A verb, and what became known only after the job was accepted: its images, and their bytes."""
 
     verb: str
     total: int | None = None
     #: How often the job was retried. Each retry takes an end back, and a `result.json` of before it with it.
     retries: int = 0
+    bytes: int | None = None
+
+    def after(self, before: Intent | None) -> Intent:
+        """Return it with what was known before, for that stays known whatever is asked later."""
+        before = before or Intent(verb=self.verb)
+        return replace(
+            self,
+            total=before.total if self.total is None else self.total,
+            bytes=before.bytes if self.bytes is None else self.bytes,
+            retries=before.retries + (self.verb == "retry"),
+        )
 
 
 def read_intent(objects: ObjectStore, job_id: str) -> Intent | None:
@@ -40,8 +51,8 @@ def read_intent(objects: ObjectStore, job_id: str) -> Intent | None:
         record = json.loads(objects.get(layout.intent(job_id)))
     except ObjectNotFound:
         return None
-    # Those of earlier versions did not count.
-    return Intent(verb=record["verb"], total=record["total"], retries=record.get("retries", 0))
+    # Those of earlier versions counted neither bytes nor retries.
+    return Intent(**{"retries": 0, "bytes": None} | record)
 
 
 def write_intent(objects: ObjectStore, job_id: str, intent: Intent | None) -> None:
@@ -49,8 +60,7 @@ def write_intent(objects: ObjectStore, job_id: str, intent: Intent | None) -> No
     if intent is None:
         objects.delete(layout.intent(job_id))
         return
-    record = {"verb": intent.verb, "total": intent.total, "retries": intent.retries}
-    objects.put(layout.intent(job_id), json.dumps(record).encode(), content_type="application/json")
+    objects.put(layout.intent(job_id), json.dumps(asdict(intent)).encode(), content_type="application/json")
 
 
 def read_retries(objects: ObjectStore, job_id: str) -> int:

@@ -101,8 +101,8 @@ class RedisJobStore(JobReader, JobStore):
     def create(self, job: Job, *, quota: Quota = NO_QUOTA) -> None:
         check_new(job)
         fields = job_rows.to_fields(job)
-        if not job.counts.total:
-            # They are counted when the job starts, and held against the same bounds.
+        if job.state is JobState.UPLOADING:
+            # What is known only when the job starts is held against the same bounds.
             fields["quota"] = job_rows.quota_json(quota)
         wanted = (job.owner, job.counts.total, job.bytes, job_rows.quota_json(quota), self._full_above)
         _check_accepted(
@@ -113,8 +113,9 @@ class RedisJobStore(JobReader, JobStore):
         check_owner(owner)
         _check_accepted(self._grow("admit", owner, images, job_rows.quota_json(quota), self._full_above))
 
-    def start(self, job_id: str, *, total: int | None = None) -> Job:
-        answer, *rest = self._ask("start", "start", job_id, "" if total is None else total)
+    def start(self, job_id: str, *, total: int | None = None, bytes: int | None = None) -> Job:
+        known = ["" if number is None else number for number in (total, bytes)]
+        answer, *rest = self._ask("start", "start", job_id, *known)
         if answer == 2:
             raise job_rows.to_refusal(rest)
         if answer == 3:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from shared.options import HeatmapFormat, Options, Output
 
 SIDECAR = "depth.json"
@@ -10,6 +12,9 @@ KEYS = "keys/"
 REVOKED_KEYS = "keys/revoked/"
 #: What came under Idempotency-Keys, one object each.
 IDEMPOTENCY = "idempotency/"
+
+#: An index as `input_image` writes it.
+_INDEX = re.compile(r"0|[1-9][0-9]{0,9}")
 
 
 def api_key(key_id: str) -> str:
@@ -105,6 +110,17 @@ def unreadable_prefix(job_id: str) -> str:
 def unreadable(job_id: str, index: int) -> str:
     """Why there is no input: the photo could not be read out of its archive, and never will be."""
     return f"jobs/{job_id}/unreadable/{index}.json"
+
+
+def input_index(job_id: str, key: str) -> int | None:
+    """Return which photo of a job lies under a key; None for an object that is no input of it."""
+    rest = key.removeprefix(inputs_prefix(job_id))
+    return int(rest) if _INDEX.fullmatch(rest) else None
+
+
+def input_tags(job_id: str) -> str:
+    """Tags of the uploads that a start accepted, by index."""
+    return f"jobs/{job_id}/inputs.tags"
 
 
 def output(job_id: str, index: int, file_name: str) -> str:

@@ -7,7 +7,7 @@ says how. Importing boto3 takes 0.12 s, the first client 0.11 s, every further o
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from logging import getLogger
@@ -27,6 +27,7 @@ from shared.errors import (
     ObjectStoreDenied,
     ObjectStoreUnavailable,
 )
+from shared.loopback import is_loopback
 from shared.ports import ObjectInfo
 from shared.settings import Settings
 
@@ -174,6 +175,32 @@ class S3ObjectStore:
                 return b""
             raise
 
+    def get_tagged(self, key: str, *, stop: int | None = None) -> tuple[bytes, str]:
+        """Read an object, or its first bytes, and the tag that a listing has for what was read.
+
+        A server that gives no ETag is asked for the time of the last change after the read: if that is
+        the one of earlier, nothing was written in between.
+        """
+        span = _range_header(None, stop) or {}
+        try:
+            with _translated(key):
+                answer = self._client.get_object(Bucket=self._bucket, Key=key, **span)
+                data = answer["Body"].read()
+        except boto.ClientError as exc:
+            # An empty object has no first byte.
+            if _status(exc) != 416:
+                raise
+            return b"", self._listed_tag(key)
+        return data, _etag(answer) or self._listed_tag(key)
+
+    def _listed_tag(self, key: str) -> str:
+        with _translated(key):
+            page = self._client.list_objects_v2(Bucket=self._bucket, Prefix=key, MaxKeys=1)
+        for entry in page.get("Contents", ()):
+            if entry["Key"] == key:
+                return _tag(entry)
+        raise ObjectNotFound(f"There is no object under the key {key!r}.")
+
     def stream(self, key: str, *, chunk_size: int = CHUNK_BYTES) -> Iterator[bytes]:
         """Read an object in pieces. A missing key raises at the call, not at the first piece."""
         with _translated(key):
@@ -209,8 +236,12 @@ class S3ObjectStore:
         with _translated(prefix):
             for page in pages:
                 for entry in page.get("Contents", ()):
-                    modified_at = entry["LastModified"].timestamp()
-                    yield ObjectInfo(key=entry["Key"], size=entry["Size"], modified_at=modified_at)
+                    yield ObjectInfo(
+                        key=entry["Key"],
+                        size=entry["Size"],
+                        modified_at=entry["LastModified"].timestamp(),
+                        tag=_tag(entry),
+                    )
 
     def folders(self, prefix: str) -> Iterator[str]:
         """Yield the names of the folders directly below `prefix`, each once, without listing them.
@@ -265,13 +296,19 @@ class S3ObjectStore:
                 "get_object", Params=params, ExpiresIn=self._presign_seconds
             )
 
-    def presigned_put(self, key: str) -> str | None:
-        """Return a URL for a client to write an object; None if no public address is set."""
+    def presigned_put(self, key: str, *, size: int | None = None) -> str | None:
+        """Return a URL for a client to write an object; None if no public address is set.
+
+        With `size`, that Content-Length is part of the signature, so that S3 refuses any other.
+        """
         if self._public is None:
             return None
+        params: dict[str, Any] = {"Bucket": self._bucket, "Key": key}
+        if size is not None:
+            params["ContentLength"] = size
         with _translated(key):
             return self._public.generate_presigned_url(
-                "put_object", Params={"Bucket": self._bucket, "Key": key}, ExpiresIn=self._presign_seconds
+                "put_object", Params=params, ExpiresIn=self._presign_seconds
             )
 
     def ensure_bucket(self) -> None:
@@ -368,6 +405,8 @@ def _build_client(
         signature_version="s3v4",
         # Bucket names as host names need DNS entries that other servers than Amazon's rarely have.
         s3={"addressing_style": "path" if endpoint_url else "auto"},
+        # A proxy of the environment cannot reach a store on this machine; None lets boto3 ask for one.
+        proxies={} if endpoint_url and is_loopback(endpoint_url) else None,
         # Fathom's settings alone decide, not AWS_ENDPOINT_URL.
         ignore_configured_endpoint_urls=True,  # type: ignore[call-arg]  # missing in botocore-stubs
         connect_timeout=5,
@@ -432,6 +471,15 @@ def _code(exc: boto.ClientError) -> str:
 
 def _status(exc: boto.ClientError) -> int:
     return exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+
+
+def _etag(answer: Mapping[str, Any]) -> str:
+    return str(answer.get("ETag", "")).strip('"')
+
+
+def _tag(entry: Mapping[str, Any]) -> str:
+    """Return the ETag of a listed object; where there is none, when it changed last, to the millisecond."""
+    return _etag(entry) or f"{entry['LastModified'].isoformat()} {entry['Size']}"
 
 
 def _range_header(start: int | None, stop: int | None) -> dict[str, Any] | None:

@@ -53,11 +53,12 @@ class JobStore(Protocol):
         It saves a client from sending gigabytes that `create` would refuse.
         """
 
-    def start(self, job_id: str, *, total: int | None = None) -> Job:
+    def start(self, job_id: str, *, total: int | None = None, bytes: int | None = None) -> Job:
         """Queue a job whose uploads are all there; `total` where its images could not be counted before.
 
-        They are then held against the quota it was created with: raises QuotaExceeded, and the
-        job stays as it is. Raises ValueError for a number that is missing, or not the one known.
+        `bytes` is what they really take, where that is known only now. What is more than was known at
+        its creation is held against the quota of then: raises QuotaExceeded, and the job stays as
+        it is. Raises ValueError for a `total` that is missing, or not the one known.
         """
 
     def abort(self, job_id: str, failure: ImageFailure) -> Job:
@@ -239,6 +240,8 @@ class ObjectInfo:
     size: int
     #: Seconds since the epoch, by the object store's clock.
     modified_at: float
+    #: Another one for other content; opaque.
+    tag: str = ""
 
 
 class ObjectStore(Protocol):
@@ -258,6 +261,9 @@ class ObjectStore(Protocol):
 
     def get(self, key: str, *, start: int | None = None, stop: int | None = None) -> bytes:
         """Read an object, or its bytes [start, stop)."""
+
+    def get_tagged(self, key: str, *, stop: int | None = None) -> tuple[bytes, str]:
+        """Read an object, or its first bytes, and the tag that a listing has for what was read."""
 
     def stream(self, key: str, *, chunk_size: int = ...) -> Iterator[bytes]:
         """Read an object in pieces. A missing key raises at the call, not at the first piece."""
@@ -292,8 +298,11 @@ class ObjectStore(Protocol):
     ) -> str | None:
         """Return a URL for a client to read an object; None if no public address is set."""
 
-    def presigned_put(self, key: str) -> str | None:
-        """Return a URL for a client to write an object; None if no public address is set."""
+    def presigned_put(self, key: str, *, size: int | None = None) -> str | None:
+        """Return a URL for a client to write an object, of so many bytes where `size` is given.
+
+        None if no public address is set.
+        """
 
     def ensure_bucket(self) -> None:
         """Create the bucket if it is missing."""

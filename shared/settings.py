@@ -89,6 +89,8 @@ class Settings:
     retention_hours: float
     #: Buckets that photos may be read from where they lie, on the same object store; none by default.
     source_buckets: tuple[str, ...]
+    #: Photos may be read from URLs.
+    url_sources: bool
     #: Hosts, addresses and networks that sources and webhooks may lead to although they are private.
     source_hosts: tuple[str, ...]
     #: Fetching one photo from its URL may take so long in all.
@@ -152,6 +154,7 @@ class Settings:
             child_memory_mb=read.integer("FATHOM_CHILD_MEMORY_MB", 5120, low=0),
             retention_hours=read.number("FATHOM_RETENTION_HOURS", 168.0, low=0.0),
             source_buckets=read.words("FATHOM_SOURCE_BUCKETS"),
+            url_sources=read.flag("FATHOM_URL_SOURCES", default=True),
             source_hosts=read.hosts("FATHOM_SOURCE_HOSTS"),
             source_seconds=read.number("FATHOM_SOURCE_SECONDS", 30.0, low=1.0, high=60.0),
             webhook_secrets=read.secrets("FATHOM_WEBHOOK_SECRETS"),
@@ -218,8 +221,9 @@ class _Reader:
     def number(self, name: str, default: float, *, low: float, high: float | None = None) -> float:
         return self._number(name, default, float, "a number", low, high)
 
-    def flag(self, name: str) -> bool:
-        return self.choice(name, "0", ("0", "1", "false", "true")) in ("1", "true")
+    def flag(self, name: str, *, default: bool = False) -> bool:
+        value = self.choice(name, "on" if default else "off", ("0", "1", "false", "true", "off", "on"))
+        return value in ("1", "true", "on")
 
     def words(self, name: str) -> tuple[str, ...]:
         return tuple(word for word in self.text(name, "").replace(",", " ").split() if word)
@@ -279,4 +283,12 @@ class _Reader:
     def optional_url(self, name: str) -> str | None:
         if self.optional(name) is None:
             return None
-        return self.url(name, "", ("http", "https")).rstrip("/")
+        value = self.url(name, "", ("http", "https"))
+        if "@" in urlsplit(value).netloc:
+            raise SettingsError(
+                f"{name} must hold no credentials; set FATHOM_S3_ACCESS_KEY and FATHOM_S3_SECRET_KEY instead."
+            )
+        # Requests are made by appending to it.
+        if "?" in value or "#" in value:
+            raise SettingsError(f"{name} must end with its host or port: no query (?) or fragment (#).")
+        return value.rstrip("/")

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 #: What brings the packages that traces need.
 EXTRA = "fathom-depth[tracing]"
 
-_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 _SPOKEN = "http/protobuf"
 
@@ -184,7 +184,7 @@ def is_wanted(environ: Mapping[str, str]) -> bool:
         return False
     if environ.get("OTEL_TRACES_EXPORTER", "").strip().lower() == "none":
         return False
-    return any(environ.get(name, "").strip() for name in _ENDPOINTS)
+    return any(environ.get(name, "").strip() for name in ENDPOINTS)
 
 
 def find_obstacle(environ: Mapping[str, str]) -> str | None:

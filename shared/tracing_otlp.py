@@ -7,6 +7,7 @@ collector, sampling and sizes are set by OpenTelemetry's own variables.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Mapping
@@ -17,8 +18,10 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from requests import Session
 
-from shared.tracing import Attributes, Kind, NoSpan, Span, Tracer, read_traceparent
+from shared.loopback import is_loopback
+from shared.tracing import ENDPOINTS, Attributes, Kind, NoSpan, Span, Tracer, read_traceparent
 
 logger = logging.getLogger(__name__)
 
@@ -113,9 +116,19 @@ def connect_tracer(service: str) -> Tracer:
 
     Raises what OpenTelemetry raises for settings that it cannot use.
     """
-    tracer = OtlpTracer(service, BatchSpanProcessor(OTLPSpanExporter()))
+    tracer = OtlpTracer(service, BatchSpanProcessor(connect_exporter()))
     moderate(logging.getLogger("opentelemetry"))
     return tracer
+
+
+def connect_exporter(environ: Mapping[str, str] = os.environ) -> OTLPSpanExporter:
+    """Return what sends spans to the collector; no proxy reaches one on this machine."""
+    endpoint = next(filter(None, (environ.get(name, "").strip() for name in ENDPOINTS)), "")
+    if not is_loopback(endpoint):
+        return OTLPSpanExporter()
+    session = Session()
+    session.trust_env = False
+    return OTLPSpanExporter(session=session)
 
 
 class _Spokesman(logging.Handler):

@@ -10,6 +10,7 @@ import re
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import wraps
 from itertools import islice
 from threading import RLock
@@ -124,15 +125,17 @@ class FakeJobStore:
         self._check_room(owner, images, 1, quota)
 
     @_reachable
-    def start(self, job_id: str, *, total: int | None = None) -> Job:
+    def start(self, job_id: str, *, total: int | None = None, bytes: int | None = None) -> Job:
         record = self._find(job_id)
         if record.state in TRANSITIONS["start"]:
             wanted = record.total if total is None else total
             if wanted == 0 or record.total not in (0, wanted):
                 raise ValueError(f"The job has {record.total} images and is to start with {total}.")
-            if record.total == 0:
-                self._check_quota(record.job.owner, wanted, 0, self._quotas.get(job_id, NO_QUOTA))
+            size = record.job.bytes if bytes is None else bytes
+            quota = self._quotas.get(job_id, NO_QUOTA)
+            self._check_quota(record.job.owner, wanted - record.total, size - record.job.bytes, quota)
             record.total = wanted
+            record.job = replace(record.job, bytes=size)
         return self._request("start", job_id)
 
     @_reachable
@@ -475,7 +478,7 @@ class FakeJobStore:
             "owner_bytes": (sum(record.kept_bytes for record in own), size, quota.owner_bytes),
         }
         for name, (used, added, bound) in wanted.items():
-            if bound is not None and used + added > bound:
+            if bound is not None and added > 0 and used + added > bound:
                 raise quota_error(name, used, added, bound)
 
     def _request(self, verb: str, job_id: str) -> Job:

@@ -14,10 +14,12 @@ from threading import Lock
 from typing import Protocol, TypeVar
 
 from shared import layout
+from shared.accepted_uploads import AcceptedTags
 from shared.errors import (
     AddressRefused,
     BucketNotFound,
     ImageError,
+    InputChanged,
     InputMissing,
     InvalidSource,
     ObjectNotFound,
@@ -79,12 +81,14 @@ class Fetcher:
         self._call_store = call_store
         self._give_up = give_up
         self._references = _References(objects)
+        self._accepted = AcceptedTags(objects)
 
     def fetch(self, job_id: str, index: int) -> bytes:
         """Return the bytes of an image, or its first `most_bytes`.
 
-        Raises InputMissing, SourceMissing, SourceDenied, SourceRefused or SourceUnavailable, what
-        was wrong with a photo in its archive, and what the object store raises when it is away.
+        Raises InputMissing, InputChanged, SourceMissing, SourceDenied, SourceRefused or
+        SourceUnavailable, what was wrong with a photo in its archive, and what the object store
+        raises when it is away.
         """
         source = self._references.recall(job_id, index)
         if source is None:
@@ -105,7 +109,13 @@ class Fetcher:
         return image_error(failure.code, failure.message)
 
     def _read_input(self, job_id: str, index: int) -> bytes:
-        return self._objects.get(layout.input_image(job_id, index), stop=self._most_bytes)
+        key = layout.input_image(job_id, index)
+        if not self._accepted.are_kept(job_id, index):
+            return self._objects.get(key, stop=self._most_bytes)
+        data, tag = self._objects.get_tagged(key, stop=self._most_bytes)
+        if not self._accepted.fits(job_id, index, tag):
+            raise InputChanged
+        return data
 
     def _fetch_source(self, source: Source) -> bytes:
         if source.s3 is not None:

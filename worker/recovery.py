@@ -18,7 +18,7 @@ from shared.chore_needs import add_chores
 from shared.chores import Chores
 from shared.control import Controls
 from shared.errors import InvalidTransition, JobNotFound
-from shared.intent import intended_state, read_intent
+from shared.intent import Intent, intended_state, read_intent
 from shared.job_record import JobResult
 from shared.jobs import Job, JobState, is_job_id
 from shared.logs import log_context
@@ -140,15 +140,17 @@ class Recoverer:
         return result.ended_at < self._jobs.now() - self._retention_seconds
 
     def _restore(self, accepted: Job, result: JobResult | None, outcomes: Outcomes) -> None:
-        job = result.applied_to(accepted) if result else self._bring(accepted)
+        intent = read_intent(self._objects, accepted.id)
+        if intent is not None and intent.bytes is not None:
+            accepted = replace(accepted, bytes=intent.bytes)
+        job = result.applied_to(accepted) if result else self._bring(accepted, intent)
         self._jobs.restore(
             job, succeeded=outcomes.succeeded, failures=outcomes.failures, common=outcomes.common
         )
         logger.debug("A job is as the object store has it: %s.", job.state, extra=_ACTION)
 
-    def _bring(self, accepted: Job) -> Job:
+    def _bring(self, accepted: Job, intent: Intent | None) -> Job:
         """Carry out on a job that the job store knows what was asked of it; return it as it is to stand."""
-        intent = read_intent(self._objects, accepted.id)
         total = intent.total if intent and intent.total else accepted.counts.total
         job = replace(
             accepted,
@@ -164,7 +166,7 @@ class Recoverer:
 
     def _ask(self, verb: str, job: Job) -> None:
         asks: dict[str, Callable[[], object]] = {
-            "start": lambda: self._jobs.start(job.id, total=job.counts.total),
+            "start": lambda: self._jobs.start(job.id, total=job.counts.total, bytes=job.bytes),
             "pause": lambda: self._jobs.pause(job.id),
             "resume": lambda: self._jobs.resume(job.id),
             "cancel": lambda: self._jobs.cancel(job.id),

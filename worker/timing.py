@@ -79,6 +79,10 @@ class _TimedObjects:
         with self._timed(FETCH if layout.is_input(key) else None):
             return self._objects.get(key, start=start, stop=stop)
 
+    def get_tagged(self, key: str, *, stop: int | None = None) -> tuple[bytes, str]:
+        with self._timed(FETCH if layout.is_input(key) else None):
+            return self._objects.get_tagged(key, stop=stop)
+
     def put(self, key: str, data: bytes | memoryview, **how: Any) -> None:
         with self._timed(STORE if layout.is_output(key) else None):
             self._objects.put(key, data, **how)

@@ -72,12 +72,12 @@ end
 
 -- Why images and bytes of an owner may not be added: {name of the bound, what counts against it,
 -- what was to be added, the bound}; nil if they may. `quota` is JSON: {"images":, "owner_images":,
--- "owner_bytes":}, those without a bound left out.
+-- "owner_bytes":}, those without a bound left out. Where nothing is added, nothing is exceeded.
 local function exceeded(owner, images, bytes, quota)
   local bounds = cjson.decode(quota)
   local function beyond(name, key, field, added)
     local used = tonumber(redis.call('HGET', key, field) or 0)
-    return bounds[name] and used + added > bounds[name] and { name, used, added, bounds[name] } or nil
+    return bounds[name] and added > 0 and used + added > bounds[name] and { name, used, added, bounds[name] } or nil
   end
   return beyond('images', at('totals'), 'images', images)
     or beyond('owner_images', at('owner', owner), 'images', images)

@@ -1,5 +1,6 @@
 -- start: queue a job whose uploads are all there.
--- ARGV: job, rule (JSON, see request_move), token of this request, number of images ('' if it is known)
+-- ARGV: job, rule (JSON, see request_move), token of this request, number of images ('' if it is known),
+-- bytes of its photos ('' if they are known)
 -- Returns {1, snapshot}, {0, state} if that state does not allow it, {2, ...} with what `exceeded`
 -- returns, or {3, total} if the number is missing or not the one that is known; nil without such a job.
 local job = load_job(ARGV[1])
@@ -7,13 +8,14 @@ if not job then
   return nil
 end
 local rule, total = cjson.decode(ARGV[2]), tonumber(ARGV[4]) or job.total
+local bytes = tonumber(ARGV[5]) or job.bytes
 if rule.moves[job.state] then
   if total == 0 or (job.total ~= 0 and job.total ~= total) then
     return { 3, job.total }
   end
-  -- Images counted from the start are within the quota already.
+  -- What was known from the start is within the quota already.
   local quota = redis.call('HGET', job.key, 'quota') or '{}'
-  local refusal = job.total == 0 and exceeded(job.owner, total, 0, quota)
+  local refusal = exceeded(job.owner, total - job.total, bytes - job.bytes, quota)
   if refusal then
     return { 2, unpack(refusal) }
   end
@@ -26,6 +28,9 @@ if answer == 'moved' then
   if job.total == 0 then
     set(job, 'total', total)
     allocate(job)
+  end
+  if bytes ~= job.bytes then
+    set(job, 'bytes', bytes)
   end
   settle(job)
 end

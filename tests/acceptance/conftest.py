@@ -24,7 +24,10 @@ def environ(cache_dir: Path) -> dict[str, str]:
         except ServerMissing as exc:
             skip_or_fail(exc.message)
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("FATHOM_", "OTEL_"))}
-    return inherited | {"FATHOM_WEIGHTS": "random", "FATHOM_CACHE_DIR": str(cache_dir)}
+    # Nobody listens there: all that a stack and its clients do, they do without a proxy.
+    nowhere = {f"{kind}_PROXY": "http://127.0.0.1:1" for kind in ("HTTP", "HTTPS", "ALL")}
+    proxies = nowhere | {name.lower(): url for name, url in nowhere.items()}
+    return inherited | proxies | {"FATHOM_WEIGHTS": "random", "FATHOM_CACHE_DIR": str(cache_dir)}
 
 
 @pytest.fixture(scope="session")

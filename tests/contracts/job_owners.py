@@ -271,6 +271,36 @@ class QuotaContract:
         with pytest.raises(QuotaExceeded):
             store.admit("anyone", 3, quota=Quota(images=10))
 
+    @pytest.mark.parametrize("bytes", [0, 99, 100, 150])
+    def test_what_photos_really_take_counts_from_the_start_on(self, store: JobStore, bytes: int) -> None:
+        job = a_job(2, owner="me", bytes=100, state=JobState.UPLOADING)
+        store.create(job, quota=Quota(owner_bytes=150))
+
+        assert store.start(job.id, bytes=bytes).bytes == bytes
+        assert store.get(job.id).bytes == bytes
+
+        store.create(a_job(1, owner="me", bytes=50), quota=Quota(owner_bytes=bytes + 50))
+        with pytest.raises(QuotaExceeded):
+            store.create(a_job(1, owner="me", bytes=1), quota=Quota(owner_bytes=bytes + 50))
+
+    def test_photos_that_take_more_than_may_be_kept_do_not_start(self, store: JobStore) -> None:
+        job = a_job(2, owner="me", bytes=100, state=JobState.UPLOADING)
+        store.create(job, quota=Quota(owner_bytes=150))
+
+        with pytest.raises(QuotaExceeded, match="keep 150 bytes of photos at most"):
+            store.start(job.id, bytes=151)
+
+        assert store.get(job.id).state is JobState.UPLOADING
+        assert store.get(job.id).bytes == 100
+        assert store.start(job.id, bytes=150).state is JobState.QUEUED
+
+    def test_a_start_that_adds_nothing_is_held_against_no_bound(self, store: JobStore) -> None:
+        job = a_job(2, owner="me", bytes=100, state=JobState.UPLOADING)
+        store.create(job, quota=Quota(owner_images=2, owner_bytes=100))
+        a_created(store, 5, owner="me", bytes=500)
+
+        assert store.start(job.id, bytes=100).state is JobState.QUEUED
+
     @pytest.mark.parametrize(
         ("leave", "kept_bytes"),
         [

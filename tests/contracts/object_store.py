@@ -141,6 +141,33 @@ class ObjectStoreContract:
         assert list(store.stream("empty")) == []
         assert [(entry.key, entry.size) for entry in store.list("empty")] == [("empty", 0)]
 
+    @pytest.mark.parametrize("size", [0, 1, 5000, 9 * 2**20])
+    def test_a_read_has_the_tag_of_the_listing(self, store: ObjectStore, size: int) -> None:
+        data = bytes(size)
+        store.put_stream("tagged/1", io.BytesIO(data))
+        store.put("tagged/10", b"a neighbour")
+
+        tags = {entry.key: entry.tag for entry in store.list("tagged/")}
+
+        assert tags["tagged/1"]
+        assert store.get_tagged("tagged/1") == (data, tags["tagged/1"])
+        assert store.get_tagged("tagged/1", stop=3) == (data[:3], tags["tagged/1"])
+
+    def test_other_content_of_the_same_size_has_another_tag(self, store: ObjectStore) -> None:
+        store.put("tagged", b"one")
+        (before,) = store.list("tagged")
+        store.put("tagged", b"two")
+
+        data, tag = store.get_tagged("tagged")
+
+        assert data == b"two"
+        assert tag != before.tag
+        assert [entry.tag for entry in store.list("tagged")] == [tag]
+
+    def test_a_missing_key_has_no_tag(self, store: ObjectStore) -> None:
+        with pytest.raises(ObjectNotFound):
+            store.get_tagged("missing", stop=10)
+
     @pytest.mark.parametrize(
         ("start", "stop"), [(None, None), (0, 5), (100, None), (5, 5)], ids=["whole", "head", "tail", "none"]
     )

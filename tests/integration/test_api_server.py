@@ -21,11 +21,13 @@ import pytest
 from client.servers import HOST, SeaweedServer, free_ports
 from shared import layout
 from shared.connections import connect_redis
+from shared.errors import InputChanged
 from shared.job_store import RedisJobStore
 from shared.jobs import ImageFailure
 from shared.object_store import S3ObjectStore
 from shared.settings import Settings
 from tests.integration.api_servers import Server, Start, eventually
+from worker.fetching import Fetcher
 
 MIB = 2**20
 
@@ -258,6 +260,29 @@ def test_an_announced_album_goes_to_the_object_store_by_itself(
     assert lease is not None
     assert lease.indices == (0, 1, 2)
     assert object_store.get(layout.input_image(job["id"], 1)) == b"two!"
+
+
+def test_an_address_used_after_the_start_changes_nothing_that_was_accepted(
+    server: Server, object_store: S3ObjectStore
+) -> None:
+    uploads = [{"name": f"{index}.jpg", "size": 3} for index in range(3)]
+    job = server.http.post("/v1/jobs", json={"uploads": uploads}).json()
+    urls = [upload["url"] for upload in job["uploads"]]
+    for url in urls:
+        httpx.put(url, content=b"one").raise_for_status()
+    server.http.post(f"/v1/jobs/{job['id']}/start").raise_for_status()
+    again = [
+        httpx.put(url, content=body).status_code
+        for url, body in zip(urls, [b"one", b"two", b"more"], strict=True)
+    ]
+    fetcher = Fetcher(object_store, most_bytes=100)
+
+    # The store takes what has the size that was signed.
+    assert again == [200, 200, 403]
+    assert fetcher.fetch(job["id"], 0) == b"one"
+    with pytest.raises(InputChanged):
+        fetcher.fetch(job["id"], 1)
+    assert fetcher.fetch(job["id"], 2) == b"one"
 
 
 def test_an_output_comes_from_the_object_store_or_through_the_api(

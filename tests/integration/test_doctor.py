@@ -146,6 +146,16 @@ def test_an_s3_that_cannot_be_used_is_an_error(
     assert "another-secret" not in report.text
 
 
+def test_a_public_address_below_a_path_is_an_error_with_its_reason(environ: dict[str, str]) -> None:
+    report = Report({**environ, "FATHOM_S3_PUBLIC_URL": f"{environ['FATHOM_S3_PUBLIC_URL']}/s3/"})
+
+    assert report.code == 1
+    assert [level for level, _ in report.not_ok("settings")] == ["warning"]
+    (broken,) = (f for f in report.findings if f["part"] == "s3" and f["level"] == "error")
+    assert "/s3 is answered" in broken["message"]
+    assert "part of what is signed" in broken["remedy"]
+
+
 def test_a_public_address_that_is_another_server_is_an_error(
     environ: dict[str, str], valkey: ValkeyServer
 ) -> None:

@@ -316,7 +316,7 @@ def test_no_secret_reaches_the_log(
         _, header = make(object_store, "read", "submit", "admin")
         server = run(**valkey.environ(), FATHOM_LOG_LEVEL="DEBUG", FATHOM_METRICS_TOKEN="a-metrics-token")
         job = httpx.post(
-            f"{server.url}/v1/jobs", json={"uploads": [{"name": "a.jpg"}]}, headers=header
+            f"{server.url}/v1/jobs", json={"uploads": [{"name": "a.jpg", "size": 1}]}, headers=header
         ).json()
         session = httpx.post(f"{server.url}/v1/session", headers=header)
         server.get("/v1/jobs", Authorization=header["Authorization"] + "a")

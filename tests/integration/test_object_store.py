@@ -119,6 +119,26 @@ class S3Contract(ObjectStoreContract):
         assert answer.status_code == 200
         assert store.get(key) == b"uploaded"
 
+    @pytest.mark.parametrize("size", [0, 8])
+    def test_a_presigned_url_for_a_size_takes_that_size(self, store: S3ObjectStore, size: int) -> None:
+        answer = httpx.put(store.presigned_put("k", size=size) or "", content=b"u" * size)
+
+        assert answer.status_code == 200
+        assert store.size("k") == size
+
+    @pytest.mark.parametrize(
+        "content",
+        [b"", b"uploade", b"uploaded!", bytes(2**20), iter([b"uploaded"])],
+        ids=["none", "less", "more", "much more", "unsaid"],
+    )
+    def test_a_presigned_url_for_a_size_takes_no_other(
+        self, store: S3ObjectStore, content: bytes | Iterator[bytes]
+    ) -> None:
+        answer = httpx.put(store.presigned_put("k", size=8) or "", content=content)
+
+        assert answer.status_code in (403, 411)
+        assert not store.exists("k")
+
     def test_a_presigned_url_is_for_one_key_and_one_verb(self, store: S3ObjectStore) -> None:
         store.put("public", b"x")
         store.put("secret", b"x")

@@ -153,8 +153,9 @@ class _Puts:
 
 def _stored_sizes(objects: ObjectStore, job_id: str) -> dict[int, int]:
     """Return what was stored at earlier turns, by index: an input is stored whole or not at all."""
-    inputs, reasons = layout.inputs_prefix(job_id), layout.unreadable_prefix(job_id)
-    sizes = {int(entry.key.removeprefix(inputs)): entry.size for entry in objects.list(inputs)}
+    reasons = layout.unreadable_prefix(job_id)
+    inputs = ((layout.input_index(job_id, e.key), e.size) for e in objects.list(layout.inputs_prefix(job_id)))
+    sizes = {index: size for index, size in inputs if index is not None}
     unreadable = (entry.key.removeprefix(reasons) for entry in objects.list(reasons))
     return sizes | {int(name.removesuffix(".json")): _UNREADABLE for name in unreadable}
 

@@ -60,10 +60,11 @@ def image_fetcher(
     def call_store(call: Callable[[], T], /) -> T:
         return breaker.call(call, seconds=patience, give_up=stopping)
 
+    outbound = Outbound(allowed=AllowedHosts.of(settings.source_hosts), seconds=settings.source_seconds)
     return Fetcher(
         objects,
         most_bytes=settings.max_image_bytes + 1,
-        outbound=Outbound(allowed=AllowedHosts.of(settings.source_hosts), seconds=settings.source_seconds),
+        outbound=outbound if settings.url_sources else None,
         buckets=settings.source_buckets,
         call_store=call_store,
         give_up=stopping,

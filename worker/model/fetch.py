@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 
 from shared.errors import ModelError, WeightsUnavailable
+from shared.loopback import is_loopback
 from worker.model.weights import OFFICIAL_SHA256, Weights, official_path, sha256_of
 
 OFFICIAL_URL = "https://github.com/isl-org/MiDaS/releases/download/v2_1/midas_v21_small_256.pt"
@@ -68,7 +69,7 @@ def _part_of(path: Path) -> Iterator[Path]:
 
 def _download(url: str, part: Path, timeout: float, progress: Progress) -> None:
     try:
-        with httpx.Client(timeout=timeout, follow_redirects=True) as client:
+        with _client(url, timeout) as client:
             response = _answer(client, url, timeout)
             with contextlib.closing(response), part.open("wb") as file:
                 for piece in _pieces(response, progress):
@@ -77,6 +78,15 @@ def _download(url: str, part: Path, timeout: float, progress: Progress) -> None:
                 os.fsync(file.fileno())
     except httpx.HTTPError as exc:
         raise WeightsUnavailable(f"The download from {url} broke off: {_reason(exc)}. {_OFFLINE}") from exc
+
+
+def _client(url: str, timeout: float) -> httpx.Client:
+    try:
+        # No proxy of the environment reaches a server on this machine.
+        return httpx.Client(timeout=timeout, follow_redirects=True, trust_env=not is_loopback(url))
+    except (ImportError, ValueError, httpx.InvalidURL) as exc:
+        reason = "the proxy that the environment names is of a kind that cannot be used"
+        raise WeightsUnavailable(f"{url} cannot be reached: {reason}. {_OFFLINE}") from exc
 
 
 def _answer(client: httpx.Client, url: str, timeout: float) -> httpx.Response:

@@ -103,7 +103,7 @@ def test_the_first_key_is_heeded_by_a_process_that_knew_of_none(api: Api, keys: 
     clock.advance(FOR_UNKNOWN + 0.01)
 
     sent = api.client.post(
-        "/v1/jobs", json={"uploads": [{"name": "a"}]}, headers={"Authorization": f"Bearer {text}"}
+        "/v1/jobs", json={"uploads": [{"name": "a", "size": 1}]}, headers={"Authorization": f"Bearer {text}"}
     )
 
     assert sent.status_code == 202
@@ -214,7 +214,7 @@ def test_admin_without_submit_changes_nothing(api: Api, keys: Keyring):
 
 def test_a_job_belongs_to_the_key_that_made_it(api: Api, keys: Keyring):
     mine, header = keys.make()
-    response = api.client.post("/v1/jobs", json={"uploads": [{"name": "a.jpg"}]}, headers=header)
+    response = api.client.post("/v1/jobs", json={"uploads": [{"name": "a.jpg", "size": 1}]}, headers=header)
 
     assert response.status_code == 202
     assert api.jobs.get(response.json["id"]).owner == mine.id

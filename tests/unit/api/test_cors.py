@@ -49,7 +49,9 @@ def test_a_page_of_a_named_origin_reads_answers_and_errors(named: Api):
 
 def test_a_page_of_a_named_origin_makes_jobs(named: Api):
     headers = {"Origin": OURS, "Sec-Fetch-Site": "cross-site"}
-    response = named.client.post("/v1/jobs", json={"uploads": [{"name": "a.jpg"}]}, headers=headers)
+    response = named.client.post(
+        "/v1/jobs", json={"uploads": [{"name": "a.jpg", "size": 1}]}, headers=headers
+    )
 
     assert response.status_code == 202
 
@@ -97,7 +99,10 @@ def test_pages_of_other_origins_change_nothing(api: Api, headers: dict[str, str]
 )
 def test_the_own_page_and_programs_are_let_through(api: Api, headers: dict[str, str]):
     assert (
-        api.client.post("/v1/jobs", json={"uploads": [{"name": "a.jpg"}]}, headers=headers).status_code == 202
+        api.client.post(
+            "/v1/jobs", json={"uploads": [{"name": "a.jpg", "size": 1}]}, headers=headers
+        ).status_code
+        == 202
     )
 
 

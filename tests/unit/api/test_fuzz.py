@@ -53,7 +53,7 @@ BOUNDED = settings(
 def in_state(api: Api, state: JobState) -> str:
     """Make a job of two images that is in a state, one of them failed, and return its id."""
     if state is JobState.UPLOADING:
-        return str(api.announce({"name": "a.jpg", "size": 5}, {"name": "b.jpg"}).json["id"])
+        return str(api.announce({"name": "a.jpg", "size": 5}, {"name": "b.jpg", "size": 1}).json["id"])
     job_id = api.submit("a.jpg", "b.jpg", options={"outputs": ["heatmap", "depth16", "npy"]})
     job = dataclasses.replace(api.jobs.get(job_id), state=state)
     for file in layout.output_files(job.options).values():

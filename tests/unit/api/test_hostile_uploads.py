@@ -131,7 +131,7 @@ def test_bad_files_fail_one_by_one_with_their_codes(api: Api, packed: bool) -> N
 
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
 def test_a_hostile_name_is_data_and_never_a_path(api: Api, name: str) -> None:
-    response = api.announce({"name": name})
+    response = api.announce({"name": name, "size": 5})
     assert response.status_code == 202, response.text
     job_id = response.json["id"]
     assert api.client.put(f"/v1/jobs/{job_id}/uploads/0", data=b"photo").status_code == 204
@@ -145,6 +145,7 @@ def test_a_hostile_name_is_data_and_never_a_path(api: Api, name: str) -> None:
         "manifest.jsonl",
         "manifest.index",
         "inputs/0",
+        "inputs.tags",
         "outputs/0/heatmap.png",
         "outputs/0/depth.json",
     }

@@ -70,9 +70,11 @@ def test_the_answer_shows_the_job_as_it_is_now(api: Api) -> None:
 
 
 def test_the_same_announcement_gives_the_same_job(api: Api) -> None:
-    first = announce(api, {"uploads": [{"name": "a", "size": 1}, {"name": "b"}], "options": {"invert": True}})
+    first = announce(
+        api, {"uploads": [{"name": "a", "size": 1}, {"name": "b", "size": 1}], "options": {"invert": True}}
+    )
     second = announce(
-        api, {"options": {"invert": True}, "uploads": [{"size": 1, "name": "a"}, {"name": "b"}]}
+        api, {"options": {"invert": True}, "uploads": [{"size": 1, "name": "a"}, {"name": "b", "size": 1}]}
     )
 
     assert (first.status_code, second.status_code) == (202, 202)
@@ -108,7 +110,7 @@ def test_another_form_under_the_same_key_is_refused(
 def test_a_form_and_an_announcement_are_never_the_same(api: Api) -> None:
     send(api)
 
-    problem(announce(api, {"uploads": [{"name": "a/b.jpg"}]}), 422, "idempotency_key_reused")
+    problem(announce(api, {"uploads": [{"name": "a/b.jpg", "size": 1}]}), 422, "idempotency_key_reused")
 
 
 def test_other_keys_give_other_jobs(api: Api) -> None:
@@ -226,7 +228,7 @@ def keys(clock: FakeClock) -> FakeIdempotency:
     return FakeIdempotency(clock)
 
 
-@pytest.mark.parametrize("again", [send, lambda api: announce(api, {"uploads": [{"name": "a"}]})])
+@pytest.mark.parametrize("again", [send, lambda api: announce(api, {"uploads": [{"name": "a", "size": 1}]})])
 def test_a_redis_that_lost_everything_makes_no_second_job(
     api: Api, again: Callable[[Api], TestResponse]
 ) -> None:

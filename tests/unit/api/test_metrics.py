@@ -36,7 +36,7 @@ def value(api: Api, name: str, **labels: str) -> float:
 
 def worked_api(api: Api) -> Api:
     """An API that has seen a bit of everything."""
-    api.client.post("/v1/jobs", json={"uploads": [{"name": "a.jpg"}]})
+    api.client.post("/v1/jobs", json={"uploads": [{"name": "a.jpg", "size": 1}]})
     api.jobs.register_worker("host:1", 3)
     recorder = backend_of(api.client.application).recorder
     recorder.observe(Family.STAGE, "infer", seconds=0.03)
@@ -45,7 +45,9 @@ def worked_api(api: Api) -> Api:
 
 
 def test_jobs_and_images_are_counted(api: Api):
-    api.client.post("/v1/jobs", json={"uploads": [{"name": "a.jpg"}, {"name": "b.jpg"}]})
+    api.client.post(
+        "/v1/jobs", json={"uploads": [{"name": "a.jpg", "size": 1}, {"name": "b.jpg", "size": 1}]}
+    )
 
     assert value(api, "fathom_jobs", state="uploading") == 1
     assert value(api, "fathom_jobs", state="failed") == 0

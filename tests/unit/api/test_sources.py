@@ -71,7 +71,7 @@ def test_a_prefix_is_listed_by_a_worker(api: Api) -> None:
 
 def test_a_job_that_gathers_is_worth_asking_for_soon(api: Api) -> None:
     gathers = post(api, {"s3_prefix": "s3://album/"})
-    waits = api.announce({"name": "a.jpg"})
+    waits = api.announce({"name": "a.jpg", "size": 1})
 
     assert int(gathers.headers["Retry-After"]) < int(waits.headers["Retry-After"])
 
@@ -115,6 +115,19 @@ def test_a_source_that_is_not_read_from_is_refused_with_its_place(
 
 def test_without_an_allow_list_no_bucket_is_read(make_api: ApiFactory) -> None:
     problem(post(make_api(), {"s3": "s3://album/a.jpg"}), 403, "sources_off")
+
+
+@pytest.mark.parametrize(
+    "source", [{"url": URL}, {"url": "http://photos.internal/a.jpg"}, {"url": "file:///etc/passwd"}]
+)
+def test_where_urls_are_switched_off_none_is_read(make_api: ApiFactory, source: dict[str, str]) -> None:
+    api = make_api(url_sources=False, source_hosts=("photos.internal",), source_buckets=("album",))
+
+    response = post(api, {"s3": "s3://album/a.jpg"}, source)
+
+    assert "URLs" in problem(response, 403, "sources_off")["detail"]
+    assert nothing_is_left(api)
+    assert post(api, {"s3": "s3://album/a.jpg"}).status_code == 202
 
 
 def test_no_sources_are_no_images(api: Api) -> None:

@@ -134,7 +134,7 @@ def test_an_empty_file_is_an_image_that_will_fail(api: Api) -> None:
 
 
 def test_names_that_cannot_be_written_are_mended(api: Api) -> None:
-    response = api.announce({"name": "nul\x00.jpg"})
+    response = api.announce({"name": "nul\x00.jpg", "size": 1})
 
     assert response.json["uploads"][0]["name"] == "nul\ufffd.jpg"
 
@@ -208,7 +208,9 @@ def test_a_second_options_part_is_refused(api: Api) -> None:
 def test_more_images_than_a_job_may_hold_are_refused(make_api: ApiFactory, form: bool) -> None:
     api = make_api(max_job_images=2)
     files = [(f"{n}.jpg", b"x") for n in range(3)]
-    response = api.post_files(files) if form else api.announce(*({"name": name} for name, _ in files))
+    response = (
+        api.post_files(files) if form else api.announce(*({"name": name, "size": 1} for name, _ in files))
+    )
 
     assert "at most 2 images" in problem(response, 413, "too_large")["detail"]
     assert nothing_is_left(api)
@@ -319,16 +321,16 @@ def test_a_body_of_another_type_is_refused(api: Api, content_type: str, status: 
         ("{}", 400, "invalid_request"),
         ('{"uploads": []}', 422, "no_images"),
         ('{"uploads": [{}]}', 400, "invalid_request"),
-        ('{"uploads": [{"name": ""}]}', 400, "invalid_request"),
+        ('{"uploads": [{"name": "", "size": 1}]}', 400, "invalid_request"),
         ('{"uploads": [{"name": 7}]}', 400, "invalid_request"),
         ('{"uploads": [{"name": "a", "size": -1}]}', 400, "invalid_request"),
         ('{"uploads": [{"name": "a", "colour": 1}]}', 400, "invalid_request"),
-        ('{"uploads": [{"name": "a"}], "extra": 1}', 400, "invalid_request"),
+        ('{"uploads": [{"name": "a", "size": 1}], "extra": 1}', 400, "invalid_request"),
         ('{"sources": ["http://127.0.0.1/"]}', 400, "invalid_request"),
-        ('{"uploads": [{"name": "a"}], "options": {"x": 1}}', 422, "invalid_options"),
-        ('{"uploads": [{"name": "\\ud800"}]}', 400, "invalid_request"),
+        ('{"uploads": [{"name": "a", "size": 1}], "options": {"x": 1}}', 422, "invalid_options"),
+        ('{"uploads": [{"name": "\\ud800", "size": 1}]}', 400, "invalid_request"),
         ("[" * 100_000, 400, "invalid_request"),
-        (b'{"uploads": [{"name": "\xff"}]}', 400, "invalid_request"),
+        (b'{"uploads": [{"name": "\xff", "size": 1}]}', 400, "invalid_request"),
     ],
 )
 def test_json_that_announces_nothing_valid_is_refused(
@@ -407,7 +409,7 @@ def test_a_job_has_the_title_and_the_weight_it_was_given(api: Api) -> None:
     fields = [("title", "Walk on the cliffs, 2024 写真".encode()), ("weight", b"2.5")]
     form = api.post_body(encode_form([("images", "a.jpg", b"x")], fields)).json
     announced = api.client.post(
-        "/v1/jobs", json={"uploads": [{"name": "a"}], "title": "Cliffs", "weight": 0.5}
+        "/v1/jobs", json={"uploads": [{"name": "a", "size": 1}], "title": "Cliffs", "weight": 0.5}
     ).json
 
     assert (form["title"], form["weight"]) == ("Walk on the cliffs, 2024 写真", 2.5)
@@ -456,10 +458,10 @@ def test_a_field_given_twice_is_refused(api: Api, name: str) -> None:
 
 def test_a_job_knows_the_bytes_of_its_photos(api: Api) -> None:
     job_id = api.post_files([("a.jpg", b"12345"), ("b.jpg", b"678")]).json["id"]
-    announced = api.announce({"name": "a", "size": 10}, {"name": "b"}).json["id"]
+    announced = api.announce({"name": "a", "size": 10}, {"name": "b", "size": 1}).json["id"]
 
     assert api.jobs.get(job_id).bytes == 8
-    assert api.jobs.get(announced).bytes == 10
+    assert api.jobs.get(announced).bytes == 11
 
 
 # --- when there is too much work --------------------------------------------
@@ -471,7 +473,7 @@ def test_beyond_the_bound_a_job_is_refused_with_429_and_leaves_nothing(
 ) -> None:
     api = make_api(**{bound: 3})
     form = api.post_files([(f"{n}.jpg", b"x") for n in range(4)])
-    announced = api.announce(*({"name": str(n)} for n in range(4)))
+    announced = api.announce(*({"name": str(n), "size": 1} for n in range(4)))
 
     for response in (form, announced):
         problem(response, 429, "quota_exceeded")

@@ -5,11 +5,17 @@ from collections.abc import Iterable, Iterator, Sequence
 import pytest
 
 from shared import layout
-from shared.jobs import JobState
+from shared.errors import ImageError
+from shared.intent import read_intent
+from shared.job_record import new_job
+from shared.jobs import JobState, Quota, Source, new_job_id
+from shared.manifest import ManifestWriter
+from shared.options import Options
 from shared.ports import ObjectInfo
 from tests.fakes import FakeObjectStore
 from tests.unit.api.conftest import Api, ApiFactory, build_api
 from tests.unit.api.test_submissions import problem
+from worker.fetching import Fetcher
 
 
 def announced(api: Api, count: int = 3) -> str:
@@ -21,7 +27,9 @@ def put(api: Api, job_id: str, index: int, data: bytes) -> int:
 
 
 def test_an_announced_job_waits_for_its_uploads(api: Api) -> None:
-    response = api.announce({"name": "a/ü.jpg", "size": 3}, {"name": "b.jpg"}, options={"invert": True})
+    response = api.announce(
+        {"name": "a/ü.jpg", "size": 3}, {"name": "b.jpg", "size": 1}, options={"invert": True}
+    )
 
     assert response.status_code == 202
     job = response.json
@@ -30,7 +38,7 @@ def test_an_announced_job_waits_for_its_uploads(api: Api) -> None:
     assert (job["state"], job["options"]["invert"]) == ("uploading", True)
     assert job["uploads"] == [
         {"index": 0, "name": "a/ü.jpg", "size": 3, "url": f"/v1/jobs/{job_id}/uploads/0", "method": "PUT"},
-        {"index": 1, "name": "b.jpg", "size": None, "url": f"/v1/jobs/{job_id}/uploads/1", "method": "PUT"},
+        {"index": 1, "name": "b.jpg", "size": 1, "url": f"/v1/jobs/{job_id}/uploads/1", "method": "PUT"},
     ]
     assert job["next_cursor"] is None
     assert api.tickets.waiting == 0
@@ -38,9 +46,27 @@ def test_an_announced_job_waits_for_its_uploads(api: Api) -> None:
 
 
 def test_uploads_go_straight_to_the_object_store_where_clients_reach_it(make_api: ApiFactory) -> None:
-    job = make_api(public_url="https://s3.example").announce({"name": "a.jpg"}).json
+    job = make_api(public_url="https://s3.example").announce({"name": "a.jpg", "size": 1}).json
 
-    assert job["uploads"][0]["url"].startswith(f"https://s3.example/jobs/{job['id']}/inputs/0?")
+    assert job["uploads"][0]["url"].startswith(f"https://s3.example/jobs/{job['id']}/inputs/0?size=1&")
+
+
+def test_an_announcement_without_a_size_is_refused_and_says_which(api: Api) -> None:
+    response = api.announce({"name": "a.jpg", "size": 0}, {"name": "trip/ü.jpg"}, {"name": "c.jpg"})
+
+    assert "uploads.1 ('trip/ü.jpg')" in problem(response, 422, "size_missing")["detail"]
+    assert api.objects.objects == {}
+    assert api.get("/v1/jobs").json["jobs"] == []
+
+
+def test_a_photo_that_is_too_large_goes_through_the_api_which_cuts_it_off(make_api: ApiFactory) -> None:
+    api = make_api(public_url="https://s3.example", max_image_bytes=1000)
+    job = api.announce({"name": "fits.jpg", "size": 1000}, {"name": "big.jpg", "size": 1001}).json
+    missing = api.get(f"/v1/jobs/{job['id']}/uploads").json["uploads"]
+
+    for fits, big in (job["uploads"], missing):
+        assert fits["url"].startswith("https://s3.example/")
+        assert big["url"] == f"/v1/jobs/{job['id']}/uploads/1"
 
 
 def test_a_job_starts_once_all_uploads_are_there(api: Api) -> None:
@@ -57,7 +83,7 @@ def test_a_job_starts_once_all_uploads_are_there(api: Api) -> None:
 def test_a_start_names_what_is_missing_or_has_another_size(api: Api) -> None:
     job_id = announced(api, 4)
     put(api, job_id, 1, b"x")
-    put(api, job_id, 2, b"only half of it")
+    api.objects.put(layout.input_image(job_id, 2), b"more than announced")
 
     body = problem(api.client.post(f"/v1/jobs/{job_id}/start"), 409, "uploads_missing")
     assert body["missing"] == ["0.jpg", "2.jpg", "3.jpg"]
@@ -107,7 +133,7 @@ def test_a_started_job_lacks_nothing(api: Api) -> None:
 
 
 def test_an_announcement_answers_the_first_thousand_uploads(api: Api) -> None:
-    job = api.announce(*({"name": f"{n}.jpg"} for n in range(1001))).json
+    job = api.announce(*({"name": f"{n}.jpg", "size": 1} for n in range(1001))).json
 
     assert len(job["uploads"]) == 1000
     assert job["next_cursor"] == "1000"
@@ -115,10 +141,24 @@ def test_an_announcement_answers_the_first_thousand_uploads(api: Api) -> None:
 
 def test_an_upload_may_be_repeated(api: Api) -> None:
     job_id = announced(api)
-    put(api, job_id, 1, b"first")
-    put(api, job_id, 1, b"second")
+    put(api, job_id, 2, b"1.")
+    put(api, job_id, 2, b"2.")
 
-    assert api.objects.get(layout.input_image(job_id, 1)) == b"second"
+    assert api.objects.get(layout.input_image(job_id, 2)) == b"2."
+
+
+@pytest.mark.parametrize("data", [b"", b"x", b"xxx", bytes(2**20)], ids=["none", "less", "more", "much more"])
+@pytest.mark.parametrize("is_said", [True, False], ids=["said", "unsaid"])
+def test_an_upload_of_another_size_than_announced_is_not_stored(api: Api, data: bytes, is_said: bool) -> None:
+    job_id = announced(api)
+    path = f"/v1/jobs/{job_id}/uploads/2"
+    chunked = {"CONTENT_LENGTH": "", "HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True}
+
+    response = api.client.put(path, data=data, environ_overrides={} if is_said else chunked)
+
+    assert "2 bytes were announced for image 2" in problem(response, 422, "size_mismatch")["detail"]
+    assert not api.objects.exists(layout.input_image(job_id, 2))
+    assert put(api, job_id, 2, b"xx") == 204
 
 
 def test_a_started_job_takes_no_uploads(api: Api) -> None:
@@ -145,12 +185,85 @@ def test_of_an_upload_that_is_too_large_enough_is_kept_to_fail_it_alone(make_api
 
 
 def test_an_upload_that_breaks_off_is_not_stored(api: Api) -> None:
-    job_id = announced(api)
+    job_id = api.announce({"name": "a.jpg", "size": 8}).json["id"]
     path = f"/v1/jobs/{job_id}/uploads/0"
     response = api.client.put(path, data=b"half", environ_overrides={"CONTENT_LENGTH": "8"})
 
     problem(response, 400, "upload_interrupted")
     assert not api.objects.exists(layout.input_image(job_id, 0))
+
+
+# --- what counts is what is stored ----------------------------------------------------
+
+
+def test_a_job_is_charged_what_is_stored_and_not_what_was_announced(make_api: ApiFactory) -> None:
+    api = make_api(max_image_bytes=1000)
+    job_id = api.announce({"name": "a.jpg", "size": 7}, {"name": "big.tif", "size": 5000}).json["id"]
+    put(api, job_id, 0, bytes(7))
+    put(api, job_id, 1, bytes(5000))
+    before = api.jobs.get(job_id).bytes
+    api.client.post(f"/v1/jobs/{job_id}/start")
+
+    assert (before, api.jobs.get(job_id).bytes) == (5007, 1008)
+
+
+def test_a_job_announced_without_sizes_by_an_earlier_version_is_held_to_the_bounds(api: Api) -> None:
+    job_id = new_job_id()
+    job = new_job(job_id, total=1, options=Options(), state=JobState.UPLOADING, created_at=1.0)
+    with ManifestWriter() as manifest:
+        manifest.add(Source(index=0, name="a.jpg"))
+        manifest.store(api.objects, job_id)
+    api.jobs.create(job, quota=Quota(owner_bytes=10))
+    api.objects.put(layout.input_image(job_id, 0), bytes(11))
+
+    problem(api.client.post(f"/v1/jobs/{job_id}/start"), 429, "quota_exceeded")
+    assert read_intent(api.objects, job_id) is None
+    assert put(api, job_id, 0, bytes(10)) == 204
+    assert api.client.post(f"/v1/jobs/{job_id}/start").json["state"] == "queued"
+
+
+@pytest.mark.parametrize("name", ["00", "007", "x", "-1", "1.0", "1/2", "٣", "²", "9" * 30, ""])
+def test_an_object_that_is_no_input_is_overlooked(api: Api, name: str) -> None:
+    job_id = announced(api)
+    for index in range(3):
+        put(api, job_id, index, b"x" * index)
+    api.objects.put(layout.inputs_prefix(job_id) + name, bytes(77))
+
+    assert api.get(f"/v1/jobs/{job_id}/uploads").json["uploads"] == []
+    assert api.client.post(f"/v1/jobs/{job_id}/start").status_code == 202
+    assert api.jobs.get(job_id).bytes == 3
+
+
+def fetched(api: Api, job_id: str, index: int) -> bytes | str:
+    """Return the photo that a worker reads, or the code of its failure."""
+    try:
+        return Fetcher(api.objects, most_bytes=100).fetch(job_id, index)
+    except ImageError as exc:
+        return exc.code
+
+
+def test_a_photo_replaced_after_the_start_is_not_processed(api: Api) -> None:
+    job_id = announced(api)
+    for index in range(3):
+        put(api, job_id, index, b"x" * index)
+    api.client.post(f"/v1/jobs/{job_id}/start")
+    api.objects.put(layout.input_image(job_id, 1), b"y")
+    api.objects.put(layout.input_image(job_id, 2), b"xx")
+
+    assert [fetched(api, job_id, index) for index in range(3)] == [b"", "input_changed", b"xx"]
+
+
+def test_a_start_that_is_refused_accepts_nothing(api: Api) -> None:
+    job_id = announced(api, 2)
+    put(api, job_id, 0, b"")
+    api.client.post(f"/v1/jobs/{job_id}/start")
+    put(api, job_id, 1, b"x")
+    api.client.post(f"/v1/jobs/{job_id}/start")
+    # Only the first start that was carried out counts.
+    api.objects.put(layout.input_image(job_id, 1), b"y")
+    api.client.post(f"/v1/jobs/{job_id}/start")
+
+    assert fetched(api, job_id, 1) == "input_changed"
 
 
 # --- large albums ---------------------------------------------------------------------

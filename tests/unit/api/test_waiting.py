@@ -123,7 +123,7 @@ def test_a_submission_may_wait_for_its_end(api: Api) -> None:
 
 def test_an_announced_job_waits_for_its_client_and_not_the_other_way_round(api: Api) -> None:
     response = api.client.post(
-        "/v1/jobs", json={"uploads": [{"name": "a.jpg"}]}, headers={"Prefer": "wait=20"}
+        "/v1/jobs", json={"uploads": [{"name": "a.jpg", "size": 1}]}, headers={"Prefer": "wait=20"}
     )
 
     assert response.json["state"] == "uploading"
@@ -181,7 +181,7 @@ def test_any_tag_may_be_known(api: Api, known: str) -> None:
 
 
 def test_a_poll_says_when_to_come_again(api: Api) -> None:
-    uploading = api.announce({"name": "a.jpg"}).json["id"]
+    uploading = api.announce({"name": "a.jpg", "size": 1}).json["id"]
     queued = api.submit("a.jpg")
     paused = api.submit("a.jpg")
     api.jobs.pause(paused)

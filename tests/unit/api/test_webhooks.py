@@ -27,7 +27,7 @@ def api(make_api: ApiFactory) -> Api:
 
 
 def announce(api: Api, webhook: Any) -> Any:
-    return api.client.post("/v1/jobs", json={"uploads": [{"name": "a.jpg"}], "webhook": webhook})
+    return api.client.post("/v1/jobs", json={"uploads": [{"name": "a.jpg", "size": 1}], "webhook": webhook})
 
 
 def in_form(api: Api, webhook: bytes) -> Any:

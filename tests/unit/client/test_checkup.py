@@ -76,6 +76,9 @@ def test_a_wrong_setting_is_all_that_is_said():
         ({"FATHOM_LEASE_SECONDS": "2"}, "FATHOM_LEASE_SECONDS"),
         ({"FATHOM_RETENTION_HOURS": "0.5"}, "FATHOM_RETENTION_HOURS"),
         ({"FATHOM_WEIGHTS": "random"}, "FATHOM_WEIGHTS"),
+        ({"FATHOM_S3_PUBLIC_URL": "https://photos.example.org/s3"}, "FATHOM_S3_PUBLIC_URL"),
+        ({"FATHOM_S3_PUBLIC_URL": "https://photos.example.org/s3/"}, "https://s3.example.org"),
+        ({"FATHOM_S3_PUBLIC_URL": "http://photos.example.org:81/a/b//"}, "port of its own"),
         ({"FATHOM_PRESIGN_SECONDS": "5", "FATHOM_S3_PUBLIC_URL": "http://s3"}, "FATHOM_PRESIGN_SECONDS"),
     ],
 )
@@ -86,8 +89,31 @@ def test_settings_that_contradict_each_other_are_named_with_a_remedy(environ: di
     assert word in finding.remedy
 
 
-def test_the_defaults_agree_with_each_other():
-    assert [finding.level for finding in check_settings(Settings.from_environ({}))] == ["ok"]
+@pytest.mark.parametrize("public", ["", "https://s3.example.org", "https://s3.example.org:9000/"])
+def test_the_defaults_agree_with_each_other(public: str):
+    settings = Settings.from_environ({"FATHOM_S3_PUBLIC_URL": public})
+
+    assert [finding.level for finding in check_settings(settings)] == ["ok"]
+
+
+@pytest.mark.parametrize("tail", ["/s3?x=1", "/#top", "?"])
+def test_a_public_address_that_goes_on_behind_the_host_is_an_error(tail: str):
+    environ = {"FATHOM_S3_PUBLIC_URL": f"https://s3.example.org{tail}"}
+
+    (finding,) = examine(environ, "http://127.0.0.1:8080")
+
+    assert (finding.part, finding.level) == ("settings", "error")
+    assert "FATHOM_S3_PUBLIC_URL must end with its host or port" in finding.message
+
+
+def test_a_public_address_with_credentials_is_an_error_that_does_not_show_them():
+    environ = {"FATHOM_S3_PUBLIC_URL": "https://me:hunter2@s3.example.org"}
+
+    (finding,) = examine(environ, "http://127.0.0.1:8080")
+
+    assert (finding.part, finding.level) == ("settings", "error")
+    assert "FATHOM_S3_SECRET_KEY" in finding.message
+    assert "hunter2" not in finding.message + finding.remedy
 
 
 def test_missing_weights_are_an_error():

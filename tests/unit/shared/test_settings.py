@@ -47,11 +47,38 @@ def test_an_empty_environment_gives_the_defaults():
         ("FATHOM_WEBHOOK_SECRETS", "hunter2"),
         ("FATHOM_WEBHOOK_SECRETS", "whsec_" + "A" * 32 + ",whsec_short"),
         ("FATHOM_LOG_LEVEL", "loud"),
+        ("FATHOM_URL_SOURCES", "perhaps"),
     ],
 )
 def test_a_bad_value_is_refused_by_the_name_of_its_variable(name: str, value: str):
     with pytest.raises(SettingsError, match=name):
         Settings.from_environ({name: value})
+
+
+@pytest.mark.parametrize(
+    ("value", "is_on"),
+    [(None, True), ("", True), ("on", True), ("1", True), ("off", False), ("0", False), ("false", False)],
+)
+def test_sources_by_url_can_be_switched_off(value: str | None, is_on: bool):
+    environ = {} if value is None else {"FATHOM_URL_SOURCES": value}
+
+    assert Settings.from_environ(environ).url_sources is is_on
+
+
+@pytest.mark.parametrize("name", ["FATHOM_S3_ENDPOINT_URL", "FATHOM_S3_PUBLIC_URL"])
+@pytest.mark.parametrize("tail", ["?", "?x=1", "/?x=1", "#", "/#top", "/s3/?x#y"])
+def test_an_address_of_s3_with_a_query_or_a_fragment_is_refused(name: str, tail: str):
+    with pytest.raises(SettingsError, match=rf"{name}.*query"):
+        Settings.from_environ({name: f"https://s3.example.org{tail}"})
+
+
+@pytest.mark.parametrize("name", ["FATHOM_S3_ENDPOINT_URL", "FATHOM_S3_PUBLIC_URL"])
+@pytest.mark.parametrize("login", ["me@", "me:hunter2@", ":hunter2@", "@"])
+def test_an_address_of_s3_with_credentials_is_refused_and_not_repeated(name: str, login: str):
+    with pytest.raises(SettingsError, match=rf"{name}.*FATHOM_S3_ACCESS_KEY") as caught:
+        Settings.from_environ({name: f"https://{login}s3.example.org"})
+
+    assert "hunter2" not in caught.value.message
 
 
 @pytest.mark.parametrize(

@@ -1,24 +1,30 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import pytest
 
 from shared import layout
+from shared.accepted_uploads import AcceptedUploads
 from shared.addresses import AllowedHosts
 from shared.errors import (
     AddressRefused,
     ImageError,
+    InputChanged,
     ObjectStoreDenied,
     ObjectStoreUnavailable,
     SourceUnavailable,
 )
 from shared.jobs import Job, JobState, Source, new_job_id
 from shared.manifest import ManifestWriter
+from shared.settings import Settings
 from tests.fakes import FakeObjectStore
 from tests.unit.worker.conftest import Farm
+from worker.breaker import Breakers
+from worker.chores.wiring import image_fetcher
 from worker.fetching import Fetcher
 from worker.outbound import Answer, Outbound, OutboundFailed
 from worker.work import Child, Pace
@@ -79,10 +85,75 @@ def code(objects: FakeObjectStore, web: Web | None = None, **changes: tuple[str,
     return caught.value.code
 
 
+def code_of(call: Callable[[], object]) -> str:
+    with pytest.raises(ImageError) as caught:
+        call()
+    return caught.value.code
+
+
 # --- inputs -----------------------------------------------------------------------
 
 
-def test_an_input_is_read_and_nothing_else_is_looked_at(objects: FakeObjectStore) -> None:
+def accept(objects: FakeObjectStore, *photos: bytes) -> None:
+    """Store the uploads of a job, and note them as its start does."""
+    uploads = AcceptedUploads(len(photos))
+    for index, data in enumerate(photos):
+        objects.put(layout.input_image(JOB, index), data)
+        (info,) = objects.list(layout.input_image(JOB, index))
+        uploads.add(index, info)
+    objects.put(layout.input_tags(JOB), uploads.tags)
+
+
+def test_an_upload_that_was_replaced_fails_alone(objects: FakeObjectStore) -> None:
+    photos = [b"photo", b"", bytes(MOST), bytes(10 * MOST)]
+    accept(objects, *photos)
+    loader = fetcher(objects)
+    objects.put(layout.input_image(JOB, 0), b"other")
+
+    with pytest.raises(InputChanged):
+        loader.fetch(JOB, 0)
+    assert [loader.fetch(JOB, index) for index in (1, 2, 3)] == [data[:MOST] for data in photos[1:]]
+
+
+@pytest.mark.parametrize("index", [1, 2, 3])
+def test_an_upload_may_not_become_another_upload(objects: FakeObjectStore, index: int) -> None:
+    accept(objects, b"0", b"", b"22", bytes(10 * MOST))
+    objects.put(layout.input_image(JOB, index), objects.get(layout.input_image(JOB, 0)))
+
+    assert code_of(lambda: fetcher(objects).fetch(JOB, index)) == "input_changed"
+
+
+def test_an_upload_that_is_put_back_is_the_one_accepted(objects: FakeObjectStore) -> None:
+    accept(objects, b"photo")
+    loader = fetcher(objects)
+    objects.put(layout.input_image(JOB, 0), b"other")
+    assert code_of(lambda: loader.fetch(JOB, 0)) == "input_changed"
+
+    objects.put(layout.input_image(JOB, 0), b"photo")
+
+    assert loader.fetch(JOB, 0) == b"photo"
+
+
+def test_of_a_large_album_every_upload_is_compared(objects: FakeObjectStore) -> None:
+    accept(objects, *(b"%d" % index for index in range(4100)))
+    loader = fetcher(objects)
+    for index in (4095, 4096, 4099):
+        objects.put(layout.input_image(JOB, index), b"?" * 4)
+
+    assert loader.fetch(JOB, 4097) == b"4097"
+    assert [code_of(partial(loader.fetch, JOB, index)) for index in (4095, 4096, 4099)] == [
+        "input_changed"
+    ] * 3
+
+
+def test_an_upload_that_is_gone_is_missing(objects: FakeObjectStore) -> None:
+    accept(objects, b"photo")
+    objects.delete(layout.input_image(JOB, 0))
+
+    assert code(objects) == "input_missing"
+
+
+def test_an_input_needs_no_manifest(objects: FakeObjectStore) -> None:
     objects.put(layout.input_image(JOB, 3), b"photo")
 
     assert fetcher(objects).fetch(JOB, 3) == b"photo"
@@ -249,6 +320,14 @@ def test_a_fetch_is_broken_off_when_the_worker_stops(objects: FakeObjectStore, w
 # --- finding them -----------------------------------------------------------------
 
 
+def test_a_job_accepted_before_urls_were_switched_off_reads_none(objects: FakeObjectStore) -> None:
+    settings = replace(Settings.from_environ({}), url_sources=False, source_hosts=("photos.test",))
+    store(objects, {"url": "http://photos.test/a.jpg"})
+    loader = image_fetcher(settings, objects, Breakers().objects, lambda: False)
+
+    assert code_of(lambda: loader.fetch(JOB, 0)) == "source_refused"
+
+
 def test_the_lines_of_a_lease_are_read_once(objects: FakeObjectStore) -> None:
     for index in range(70):
         objects.in_bucket("album").put(f"{index}.jpg", b"photo %d" % index)
@@ -263,7 +342,8 @@ def test_the_lines_of_a_lease_are_read_once(objects: FakeObjectStore) -> None:
     objects.get = count  # type: ignore[method-assign]
     loader = fetcher(objects)
     assert [loader.fetch(JOB, index) for index in range(70)] == [b"photo %d" % n for n in range(70)]
-    assert asked == ["0", "manifest.index", "manifest.jsonl", "64", "manifest.index", "manifest.jsonl"]
+    manifest = ["manifest.index", "manifest.jsonl"]
+    assert asked == ["inputs.tags", "0", *manifest, "64", *manifest]
 
 
 def test_lines_of_many_jobs_do_not_add_up(objects: FakeObjectStore) -> None:

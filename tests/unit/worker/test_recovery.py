@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from shared import layout
+from shared.accepted_uploads import AcceptedUploads
 from shared.control import Controls
 from shared.errors import InvalidTransition, ObjectStoreUnavailable
 from shared.job_record import encode_job, new_job
@@ -436,6 +437,49 @@ def test_images_found_out_later_are_known_again(service: Service):
     assert service.jobs.get(job_id).counts.total == 3
     service.work()
     assert service.jobs.get(job_id).counts.succeeded == 3
+
+
+def accept(service: Service, *pictures: bytes) -> str:
+    """Start a job of uploads as the API does; 77 bytes were announced."""
+    job_id = service.submit(*pictures, state=JobState.UPLOADING)
+    uploads = AcceptedUploads(len(pictures))
+    for index, info in enumerate(service.objects.list(layout.inputs_prefix(job_id))):
+        uploads.add(index, info)
+    service.controls.start(job_id, uploads=uploads)
+    return job_id
+
+
+def test_an_upload_replaced_before_a_loss_is_told_after_it(service: Service):
+    job_id = accept(service, b"one", b"two")
+    service.objects.put(layout.input_image(job_id, 0), b"uno")
+    service.lose_everything()
+
+    service.recover()
+    service.work()
+    service.finish_up()
+
+    (failed,) = service.jobs.images(job_id, state=ImageState.FAILED).items
+    assert (failed.index, failed.failure and failed.failure.code) == (0, "input_changed")
+    assert service.jobs.get(job_id).bytes == 6
+
+
+def test_a_retry_processes_what_was_accepted_and_nothing_else(service: Service):
+    job_id = accept(service, b"one", b"two")
+    service.objects.put(layout.input_image(job_id, 0), b"uno")
+    for content in (b"uno", b"dos", b"one"):
+        service.work()
+        service.finish_up()
+        assert service.jobs.get(job_id).counts.failed == 1
+        service.objects.put(layout.input_image(job_id, 0), content)
+        service.controls.retry(job_id)
+    service.work()
+    service.finish_up()
+    service.lose_everything()
+    service.recover()
+
+    job = service.jobs.get(job_id)
+    assert (job.state, job.bytes) == (JobState.SUCCEEDED, 6)
+    assert [data for data, _ in service.farm.pipeline.rendered] == [b"two", b"one"]
 
 
 def test_a_job_normalised_as_a_whole_goes_on_over_the_same_range(service: Service):

@@ -101,6 +101,14 @@ def test_photos_read_and_results_written_are_recorded(recorder: Recorder, statis
     assert inner.content_types[output(job_id, 0, "heatmap.png")] == "image/png"
 
 
+def test_a_photo_read_with_its_tag_is_recorded_too(recorder: Recorder, statistics: FakeStatistics):
+    key, inner = input_image(new_job_id(), 0), FakeObjectStore()
+    inner.put(key, b"photo")
+
+    assert timed_objects(inner, recorder).get_tagged(key, stop=3) == (b"pho", next(inner.list(key)).tag)
+    assert set(told(recorder, statistics)[0]) == {"fetch"}
+
+
 def test_what_is_no_photo_and_no_result_is_passed_on_unmeasured(
     recorder: Recorder, statistics: FakeStatistics
 ):

@@ -119,6 +119,8 @@ def test_what_was_stored_before_a_death_is_not_stored_again(house: House) -> Non
     for index in (0, 7, 19):
         house.objects.put(layout.input_image(job.id, index), b"photo %d" % index)
     house.objects.put(layout.input_image(job.id, 8), b"of another size")
+    for foreign in ("x", "007", "1/2", "٣", ""):
+        house.objects.put(layout.inputs_prefix(job.id) + foreign, b"photo 7")
     stored: list[str] = []
     put = house.objects.put_stream
 

@@ -1,0 +1,204 @@
+"""Proxies in the environment: what lies on this machine is reached without them, all else through them."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from client.aio_transport import AsyncTransport
+from client.cli import main
+from client.servers import SeaweedServer, ValkeyServer
+from client.transport import ClientError, ConnectionLost, Patience, Transport
+from shared.connections import connect_redis
+from shared.errors import FathomError, WeightsUnavailable
+from shared.object_store import S3ObjectStore
+from shared.settings import Settings
+from shared.tracing_otlp import connect_exporter
+from tests.conftest import ACCESS_KEY, BUCKET, SECRET_KEY, start_or_skip
+from tests.origins import Origin, answer, origin
+from worker.model.fetch import fetch_official
+
+NAMES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+JSON = answer("200 OK", b"{}", Content_Type="application/json")
+
+
+@pytest.fixture
+def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Origin]:
+    """The proxy that the environment names, which answers for `storage.test` itself."""
+    with origin() as server:
+        for name in NAMES:
+            for spelling in (name, name.lower()):
+                monkeypatch.setenv(spelling, server.url(""))
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        yield server
+
+
+@pytest.fixture
+def here() -> Iterator[Origin]:
+    """A server on this machine."""
+    with origin() as server:
+        server.serve("/", JSON)
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def _names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `storage.test` be a name of this machine, as any name below `localhost` is."""
+    real = socket.getaddrinfo
+
+    def look_up(host: Any, *args: Any, **kwargs: Any) -> Any:
+        is_ours = host in ("storage.test", b"storage.test", "s3.localhost", b"s3.localhost")
+        return real("127.0.0.1" if is_ours else host, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+
+
+def ask(url: str) -> object:
+    with closing(Transport(url, patience=Patience(total=0.0))) as http:
+        return http.json("GET", "/")
+
+
+def ask_async(url: str) -> object:
+    async def get() -> object:
+        http = AsyncTransport(url, patience=Patience(total=0.0))
+        try:
+            return await http.json("GET", "/")
+        finally:
+            await http.close()
+
+    return asyncio.run(get())
+
+
+def read_object(url: str) -> object:
+    settings = Settings.from_environ(
+        {
+            "FATHOM_S3_ENDPOINT_URL": url,
+            "FATHOM_S3_BUCKET": "b",
+            "FATHOM_S3_ACCESS_KEY": "key",
+            "FATHOM_S3_SECRET_KEY": "secret",
+        }
+    )
+    with closing(S3ObjectStore.from_settings(settings, attempts=1)) as store:
+        return store.get("k")
+
+
+def fetch_weights(url: str) -> object:
+    with TemporaryDirectory() as folder:
+        return fetch_official(Path(folder), url=url, sha256="0000")
+
+
+def export_spans(url: str) -> object:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", url)
+        exporter = connect_exporter()
+    try:
+        return exporter.export([])
+    finally:
+        exporter.shutdown()
+
+
+calls = pytest.mark.parametrize("call", [ask, ask_async, read_object, fetch_weights, export_spans])
+
+
+def make(call: Callable[[str], object], url: str) -> None:
+    """Ask a server for what it may not have: only who was asked matters."""
+    with suppress(ClientError, FathomError):
+        call(url)
+
+
+@calls
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "s3.localhost"])
+def test_what_lies_on_this_machine_is_asked_without_a_proxy(
+    proxy: Origin, here: Origin, call: Callable[[str], object], host: str
+) -> None:
+    make(call, here.url("/", host=host))
+
+    assert here.requests
+    assert proxy.requests == []
+
+
+@calls
+def test_what_lies_elsewhere_is_asked_through_the_proxy(
+    proxy: Origin, here: Origin, call: Callable[[str], object]
+) -> None:
+    make(call, here.url("/", host="storage.test"))
+
+    assert proxy.requests[0].path.startswith(f"http://storage.test:{here.port}/")
+    assert here.requests == []
+
+
+@calls
+@pytest.mark.parametrize("direct", ["storage.test", ".test", "other.test,storage.test", "*"])
+@pytest.mark.parametrize("name", ["NO_PROXY", "no_proxy"])
+def test_what_is_to_be_asked_without_a_proxy_is(
+    proxy: Origin,
+    here: Origin,
+    monkeypatch: pytest.MonkeyPatch,
+    call: Callable[[str], object],
+    name: str,
+    direct: str,
+) -> None:
+    monkeypatch.setenv(name, direct)
+
+    make(call, here.url("/", host="storage.test"))
+
+    assert here.requests
+    assert proxy.requests == []
+
+
+@pytest.mark.parametrize(
+    "unusable", ["socks5://127.0.0.1:1", "gopher://127.0.0.1:1", "http://127.0.0.1:port"]
+)
+@pytest.mark.parametrize("call", [ask, ask_async, fetch_weights])
+def test_a_proxy_that_cannot_be_used_is_in_the_way_of_other_machines_alone(
+    proxy: Origin,
+    here: Origin,
+    monkeypatch: pytest.MonkeyPatch,
+    call: Callable[[str], object],
+    unusable: str,
+) -> None:
+    for name in NAMES:
+        monkeypatch.setenv(name, unusable)
+        monkeypatch.setenv(name.lower(), unusable)
+
+    with pytest.raises((ConnectionLost, WeightsUnavailable), match="of a kind that cannot be used"):
+        call(here.url("/", host="storage.test"))
+    make(call, here.url("/"))
+
+    assert here.requests
+
+
+def test_the_embedded_servers_start_and_work_beside_a_proxy(proxy: Origin, tmp_path: Path) -> None:
+    keys = {"bucket": BUCKET, "access_key": ACCESS_KEY, "secret_key": SECRET_KEY}
+    with (
+        start_or_skip(ValkeyServer(tmp_path / "valkey")) as valkey,
+        start_or_skip(SeaweedServer(tmp_path / "s3", **keys)) as s3,
+        connect_redis(valkey.url) as client,
+        closing(S3ObjectStore.from_settings(Settings.from_environ(s3.environ()))) as store,
+    ):
+        client.set("k", "v")
+        store.put("k", bytes(9 * 2**20))
+
+        assert client.get("k") == b"v"
+        assert store.size("k") == 9 * 2**20
+    assert proxy.requests == []
+
+
+def test_the_doctor_finds_whole_servers_healthy_beside_a_proxy(
+    proxy: Origin, fathom_environ: dict[str, str]
+) -> None:
+    result = CliRunner().invoke(
+        main, ["doctor", "--json"], env={**fathom_environ, "FATHOM_WEIGHTS": "starter"}
+    )
+
+    assert result.exit_code == 0, result.output
+    assert proxy.requests == []
