@@ -18,6 +18,7 @@ from api.replies import json_reply
 from api.requests import GivenSource, Sourcing
 from api.schemas import SkippedOut
 from api.submission import Accepted, Account, describe, record, undone_on_failure, wake_workers
+from photos.skipped import Skipped
 from shared import layout
 from shared.addresses import AllowedHosts, parse_url
 from shared.errors import (
@@ -31,7 +32,6 @@ from shared.errors import (
 )
 from shared.jobs import JobState, new_job_id
 from shared.manifest import ManifestWriter
-from shared.skipped import Skipped
 from shared.sources import Listing, encode_listings, parse_s3, to_source
 
 blueprint = Blueprint("sources", __name__)

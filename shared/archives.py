@@ -15,8 +15,8 @@ from pathlib import PurePosixPath
 from typing import IO, BinaryIO
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
+from photos.formats import HEAD_BYTES, SUFFIXES, sniff_format
 from shared.errors import InvalidArchive, TooLarge
-from shared.formats import HEAD_BYTES, SUFFIXES, sniff_format
 from shared.settings import Settings
 
 #: Bytes read from an entry at once.

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
+from photos.formats import SUFFIXES
 from shared.errors import InvalidSource
-from shared.formats import SUFFIXES
 from shared.jobs import Source
 
 #: Bucket names of S3 and of the servers that are laxer.

@@ -95,7 +95,7 @@ def bring(
 
 def find_files(paths: Sequence[Path], skip: Path | None) -> list[UploadFile]:
     """Return the photos below `paths`; what lies in `skip` are results, not photos."""
-    from shared.albums import find_photos
+    from photos.discovery import find_photos
 
     try:
         photos = find_photos(paths, skip=skip)

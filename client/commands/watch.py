@@ -147,7 +147,7 @@ class Watch:
 
 def find_marked(folder: Path, out: Path) -> dict[UploadFile, Mark]:
     """Return the photos of a folder, each with its mark. Raises NotNow if the folder cannot be read."""
-    from shared.albums import find_photos
+    from photos.discovery import find_photos
 
     found: dict[UploadFile, Mark] = {}
     try:

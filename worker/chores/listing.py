@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
+from photos.skipped import Skipped
 from shared import layout
 from shared.chores import Chore
 from shared.errors import (
@@ -17,7 +18,6 @@ from shared.errors import (
 from shared.jobs import Job, Source
 from shared.manifest import ManifestWriter
 from shared.ports import ObjectStore
-from shared.skipped import Skipped
 from shared.sources import (
     Listing,
     S3Address,

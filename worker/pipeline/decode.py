@@ -31,8 +31,8 @@ from PIL import (
 from pillow_heif import options as heif_options
 from pillow_heif.as_plugin import HeifImageFile
 
+from photos.formats import HEAD_BYTES, Format, sniff_format
 from shared.errors import ImageCorrupt, ImageEmpty, ImageTooLarge, UnsupportedFormat
-from shared.formats import HEAD_BYTES, Format, sniff_format
 from worker.pipeline.jpeg import decode_jpeg, reduction
 from worker.pipeline.photo import LeastSize, Limits, Photo, Pixels, full_size
 from worker.pipeline.pixels import to_rgb, turn_upright

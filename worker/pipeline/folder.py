@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from shared.albums import find_photos
+from photos.discovery import find_photos
 from shared.errors import RequestError
 from shared.jobs import ImageFailure, Phase, Range
 from shared.names import result_names

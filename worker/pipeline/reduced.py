@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 from PIL import ImageFile
 
+from photos.formats import Format
 from shared.errors import ImageCorrupt
-from shared.formats import Format
 from worker.pipeline.photo import Pixels
 
 #: Smaller pictures are left to Pillow: they take little memory either way.

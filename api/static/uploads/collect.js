@@ -1,6 +1,6 @@
 // Photos out of what a person drops or picks: files, folders in folders, ZIP archives.
 
-/** Suffixes of files that their owner takes for a photo Fathom reads (shared/formats.py has the same). */
+/** Suffixes of files that their owner takes for a photo Fathom reads (photos/formats.py has the same). */
 const PHOTO = /\.(jpe?g|jpe|jfif|mpo|a?png|webp|tiff?|bmp|dib|gif|hei[cf]|hif|avif)$/i;
 const ZIP = /\.zip$/i;
 /** Entries of a folder looked at together. */

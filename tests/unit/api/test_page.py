@@ -12,7 +12,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 from api.page import page_version, policy
-from shared.formats import SUFFIXES
+from photos.formats import SUFFIXES
 from shared.options import Colormap
 from tests.unit.api.conftest import Api, ApiFactory
 from worker.pipeline.colour import colour_table

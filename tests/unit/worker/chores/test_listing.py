@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from photos.skipped import Skipped
 from shared import layout
 from shared.chore_needs import add_chores
 from shared.chores import ChoreKind
@@ -12,7 +13,6 @@ from shared.errors import ObjectStoreDenied, ObjectStoreUnavailable
 from shared.intent import read_intent
 from shared.jobs import Job, JobState, Quota
 from shared.manifest import decode_manifest, read_sources
-from shared.skipped import Skipped
 from shared.sources import Listing, encode_listings
 from tests.fakes import FakeObjectStore
 from tests.unit.worker.chores.conftest import House, go_on

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from shared.formats import HEAD_BYTES, SUFFIXES, sniff_format
+from photos.formats import HEAD_BYTES, SUFFIXES, sniff_format
 
 
 def find_photos(paths: Iterable[Path], *, skip: Path | None = None) -> list[tuple[Path, str]]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.albums import find_photos
+from photos.discovery import find_photos
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
