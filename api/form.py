@@ -125,7 +125,7 @@ class Form:
         """
         for entry in survey(archive.rewound(), ArchiveLimits.from_settings(self.settings)):
             if isinstance(entry, SkippedEntry):
-                self.skipped.add(entry.name)
+                self.skipped.add(entry.name, entry.kind)
             else:
                 self.intake.reserve(entry.name, entry.size)
 

@@ -50,7 +50,13 @@ def skipped(job_id: str) -> Response:
         found = Skipped.from_json(backend().objects.get(layout.skipped(job.id)))
     except ObjectNotFound:
         found = Skipped()
-    return json_reply(SkippedOut(count=found.count, names=tuple(found.names)))
+    body = SkippedOut(
+        count=found.count,
+        videos=found.videos or None,
+        sidecars=found.sidecars or None,
+        names=tuple(found.names),
+    )
+    return json_reply(body, is_sparse=True)
 
 
 def submit_sources(parts: Backend, sourcing: Sourcing, account: Account, attempt: Attempt) -> Accepted:

@@ -11,11 +11,11 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import IO, BinaryIO
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
-from photos.formats import HEAD_BYTES, SUFFIXES, sniff_format
+from photos.formats import HEAD_BYTES
+from photos.kinds import Kind, is_hidden, kind_of, needs_head
 from shared.errors import InvalidArchive, TooLarge
 from shared.settings import Settings
 
@@ -26,6 +26,9 @@ _SMALL_DIRECTORY = 2**20
 #: Bytes of directory allowed for each entry, its name included.
 _DIRECTORY_ENTRY_BYTES = 512
 _DIRECTORY_SIGNATURE = b"PK\x01\x02"
+
+#: What becomes an image of the job.
+_TAKEN = (Kind.PHOTO, Kind.UNREAD)
 
 _ENCRYPTED = 0x1
 _UTF8_NAME = 0x800
@@ -86,6 +89,7 @@ class SkippedEntry:
     """A file in an archive that is no photo."""
 
     name: str
+    kind: Kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,19 +113,19 @@ def survey(stream: BinaryIO, limits: ArchiveLimits) -> Iterator[ListedPhoto | Sk
     with _translated(), ZipFile(_DirectoryGuard(stream, limits.entries)) as archive:
         meter = _Meter(limits, stream.seek(0, io.SEEK_END))
         for entry, name in _visible(archive, limits):
-            if _is_photo(archive, entry, name):
+            if (kind := _kind_of(archive, entry, name)) in _TAKEN:
                 meter.count(min(entry.file_size, limits.entry_bytes))
                 yield ListedPhoto(name=name, size=entry.file_size)
             else:
-                yield SkippedEntry(name=name)
+                yield SkippedEntry(name=name, kind=kind)
 
 
 def expand(stream: BinaryIO, limits: ArchiveLimits) -> Iterator[ArchivedPhoto | SkippedEntry]:
     """Yield the photos of a ZIP archive in its own order, and the files that are none.
 
-    As in a folder, a file is a photo if its suffix is that of a picture or its content
-    is one. Folders, hidden files and what macOS adds are passed over in silence. Names
-    are data: absolute ones, ones with `..` and repeated ones come as they are.
+    As in a folder, `photos.kinds` tells what a file is. Pictures that Fathom does not read are photos here:
+    they fail by themselves. Folders, hidden files and what systems add are passed over in silence.
+    Names are data: absolute ones, ones with `..` and repeated ones come as they are.
 
     Raises InvalidArchive for an archive that is damaged, encrypted or compressed by an
     uncommon method, and TooLarge beyond the limits, also while a photo's pieces are read.
@@ -129,11 +133,11 @@ def expand(stream: BinaryIO, limits: ArchiveLimits) -> Iterator[ArchivedPhoto | 
     with _translated(), ZipFile(_DirectoryGuard(stream, limits.entries)) as archive:
         meter = _Meter(limits, stream.seek(0, io.SEEK_END))
         for entry, name in _visible(archive, limits):
-            if _is_photo(archive, entry, name):
+            if (kind := _kind_of(archive, entry, name)) in _TAKEN:
                 pieces = _pieces(archive, entry, name, meter)
                 yield ArchivedPhoto(name=name, size=entry.file_size, pieces=pieces)
             else:
-                yield SkippedEntry(name=name)
+                yield SkippedEntry(name=name, kind=kind)
 
 
 def entry_name(entry: ZipInfo) -> str:
@@ -163,14 +167,6 @@ def _unicode_path(extra: bytes, raw: bytes) -> bytes | None:
     return None
 
 
-def _is_hidden(name: str) -> bool:
-    """True for a folder, and for what a person does not see when looking at the album."""
-    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
-    if name.endswith(("/", "\\")) or not parts:
-        return True
-    return parts[0] == "__MACOSX" or any(part.startswith(".") for part in parts)
-
-
 def _visible(archive: ZipFile, limits: ArchiveLimits) -> Iterator[tuple[ZipInfo, str]]:
     """Yield the entries that a person sees, with their names."""
     entries = archive.infolist()
@@ -178,20 +174,21 @@ def _visible(archive: ZipFile, limits: ArchiveLimits) -> Iterator[tuple[ZipInfo,
         raise TooLarge(f"The archive holds more than {limits.entries} entries.")
     for entry in entries:
         name = entry_name(entry)
-        if not _is_hidden(name):
+        is_folder = name.endswith(("/", "\\")) or not name.strip("./\\")
+        if not is_folder and not is_hidden(name):
             yield entry, name
 
 
-def _is_photo(archive: ZipFile, entry: ZipInfo, name: str) -> bool:
-    """Tell a photo by its suffix, or else by its content; raises InvalidArchive if it cannot be read."""
-    called_photo = PurePosixPath(name).suffix.lower() in SUFFIXES
-    if called_photo and not _is_readable(entry):
+def _kind_of(archive: ZipFile, entry: ZipInfo, name: str) -> Kind:
+    """Tell a file by its name or else its content; raises InvalidArchive for a photo that cannot be read."""
+    kind = kind_of(name)
+    if kind in _TAKEN and not _is_readable(entry):
         raise InvalidArchive(f"The archive's entry {name[:200]!r} is encrypted or uncommonly compressed.")
     # What is no photo by its name and cannot be looked into either is none.
-    if called_photo or not _is_readable(entry):
-        return called_photo
+    if not needs_head(name) or not _is_readable(entry):
+        return kind
     with archive.open(entry) as file:
-        return sniff_format(file.read(HEAD_BYTES)) is not None
+        return kind_of(name, file.read(HEAD_BYTES))
 
 
 def _is_readable(entry: ZipInfo) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
+from photos.kinds import Kind, is_hidden, kind_of
 from photos.skipped import Skipped
 from shared import layout
 from shared.chores import Chore
@@ -22,7 +23,6 @@ from shared.sources import (
     Listing,
     S3Address,
     decode_listings,
-    looks_like_photo,
     name_below,
     parse_s3,
     to_source,
@@ -61,7 +61,7 @@ class ListSources:
                     if manifest.count > self._max_images:
                         raise TooLarge(f"A job holds at most {self._max_images} images.")
             if manifest.count == 0:
-                raise NoImages(f"There is no photo below the sources; {skipped.count} other files are.")
+                raise NoImages(f"There is no photo below the sources. {skipped}".strip())
             manifest.store(self._objects, job.id)
             self._objects.put(layout.skipped(job.id), skipped.to_json(), content_type="application/json")
             return manifest.count
@@ -77,11 +77,14 @@ class ListSources:
             if number % _STEP == 0:
                 check()
             name = name_below(prefix.key, key)
-            if not key.endswith("/") and looks_like_photo(name):
+            if key.endswith("/") or is_hidden(name):
+                continue
+            # To look into each object would be a request for each: names must do.
+            if (kind := kind_of(name)) in (Kind.PHOTO, Kind.UNREAD):
                 address = str(S3Address(bucket=prefix.bucket, key=key))
                 yield Source(index=manifest.count, name=name, size=size, s3=address)
-            elif not key.endswith("/"):
-                skipped.add(name)
+            else:
+                skipped.add(name, kind)
 
     def _list(self, prefix: S3Address) -> Iterator[tuple[str, int]]:
         if prefix.bucket not in self._buckets:

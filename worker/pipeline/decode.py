@@ -32,6 +32,7 @@ from pillow_heif import options as heif_options
 from pillow_heif.as_plugin import HeifImageFile
 
 from photos.formats import HEAD_BYTES, Format, sniff_format
+from photos.kinds import why_unread
 from shared.errors import ImageCorrupt, ImageEmpty, ImageTooLarge, UnsupportedFormat
 from worker.pipeline.jpeg import decode_jpeg, reduction
 from worker.pipeline.photo import LeastSize, Limits, Photo, Pixels, full_size
@@ -108,9 +109,10 @@ def limit_decoder_threads() -> None:
 def _tell_format(data: bytes) -> Format:
     if not data:
         raise ImageEmpty
-    found = sniff_format(data[:HEAD_BYTES])
+    head = data[:HEAD_BYTES]
+    found = sniff_format(head)
     if found is None:
-        raise UnsupportedFormat
+        raise UnsupportedFormat(why_unread("", head))
     return found
 
 

@@ -99,9 +99,22 @@ def test_what_is_no_photo_is_named(house: House, bucket: FakeObjectStore) -> Non
     run(house)
 
     skipped = Skipped.from_json(house.objects.get(layout.skipped(job.id)))
-    assert skipped.count == 5
-    assert skipped.names == [".hidden.jpg", ".thumbs/b.jpg", "__MACOSX/._a.jpg", "notes.txt", "video.mov"]
+    assert skipped == Skipped(count=2, videos=1, names=["notes.txt", "video.mov"])
     assert house.job(job).counts.total == 1
+
+
+def test_a_picture_that_fathom_does_not_read_is_an_image_of_the_job(
+    house: House, bucket: FakeObjectStore
+) -> None:
+    put(bucket, "x/a.CR3", "x/a.jpg", "x/b.psd", "x/@eaDir/a.jpg")
+    job = submit(house, below("x/"))
+    run(house)
+
+    assert [source.name for source in read_sources(house.objects, job.id, 0, 9)] == [
+        "a.CR3",
+        "a.jpg",
+        "b.psd",
+    ]
 
 
 def test_a_prefix_need_not_end_at_a_folder(house: House, bucket: FakeObjectStore) -> None:
