@@ -118,7 +118,7 @@ def encode(rgb: NDArray[np.uint8], file_format: str) -> bytes:
 
 
 def _samples() -> list[NDArray[np.uint8]]:
-    return [_load(path) for path, _ in find_photos([SAMPLES])]
+    return [_load(path) for path, _ in find_photos([SAMPLES]).photos]
 
 
 def _load(path: Path) -> NDArray[np.uint8]:

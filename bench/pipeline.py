@@ -132,7 +132,7 @@ def _measure_class(
 
 def _read_album(folder: Path) -> Iterator[Picture]:
     """Yield the JPEGs of a folder, each in its class of size."""
-    for path, name in find_photos([folder]):
+    for path, name in find_photos([folder]).photos:
         with Image.open(path) as image:
             megapixels = image.width * image.height / 1e6
             if image.format == "JPEG":

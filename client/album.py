@@ -16,7 +16,7 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
-from client.album_account import Account, Tally, Watcher, photo_failure
+from client.album_account import Account, Tally, Watcher
 from client.album_plan import GONE, Order, Planner, Wish
 from client.api import WAIT_PATIENCE, Fathom, JobHandle
 from client.files import inside
@@ -78,7 +78,9 @@ class AlbumRun:
         self._index = index
         self._wish = wish
         self._watcher = watcher or Watcher()
-        self._account = Account(total=len(wish.files))
+        self._account = Account(
+            total=len(wish.files) + len(wish.refused), new_failures=list(wish.refused), skipped=wish.skipped
+        )
         self._planner = Planner(fathom, index, wish, self._account)
         self._bytes = Tally()
         self._images = Tally()
@@ -230,7 +232,7 @@ class AlbumRun:
             if photo is not None and image.index not in running.settled:
                 code, message = image.error_code or "", image.error_message or ""
                 self._index.keep_failure(photo, code=code, message=message)
-                failure = photo_failure(photo.file.name, code, message, index=image.index)
+                failure = ImageResult.failure(photo.file.name, code, message, index=image.index)
                 self._account.new_failures.append(failure)
                 self._settle_one()
         if status.state == "canceled":
