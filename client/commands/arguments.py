@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+import httpx
 from click.shell_completion import CompletionItem
 
 from client.api import Fathom, JobHandle
@@ -111,8 +112,12 @@ def out_option(command: F) -> F:
 
 
 def connect(api: str) -> Fathom:
-    """Return the API's client, with the key of FATHOM_API_KEY if there is one."""
-    return Fathom(api, api_key=_key())
+    """Return the API's client, with the key of FATHOM_API_KEY if there is one.
+
+    Who runs a command in this process may give it another transport, as the context's object.
+    """
+    transport = click.get_current_context().find_object(httpx.BaseTransport)
+    return Fathom(api, api_key=_key(), transport=transport)
 
 
 def _key() -> str | None:
