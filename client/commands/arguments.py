@@ -116,7 +116,8 @@ def connect(api: str) -> Fathom:
 
     Who runs a command in this process may give it another transport, as the context's object.
     """
-    transport = click.get_current_context().find_object(httpx.BaseTransport)
+    context = click.get_current_context(silent=True)
+    transport = context.find_object(httpx.BaseTransport) if context else None
     return Fathom(api, api_key=_key(), transport=transport)
 
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,6 @@ from click.testing import CliRunner, Result
 
 from client.cli import main
 from tests.unit.client.album_server import AlbumServer
-
-CR3 = b"\0\0\0\x18ftypcrx " + bytes(12)
 
 Fathom = Callable[..., Result]
 
@@ -32,24 +29,6 @@ def fathom(server: AlbumServer) -> Fathom:
         return CliRunner().invoke(main, [*map(str, arguments)], obj=transport, **given)
 
     return run
-
-
-@pytest.fixture
-def album(tmp_path: Path) -> Path:
-    """Two photos, two that give no depth map, what is no photo, and what nobody is to hear of."""
-    album = tmp_path / "album"
-    for name in ("a.jpg", "x/b.jpg", "clip.MOV", "x/IMG_1.AAE", "notes.txt", "@eaDir/a.jpg", "._a.jpg"):
-        (album / name).parent.mkdir(parents=True, exist_ok=True)
-        (album / name).write_bytes(f"photo {name}".encode())
-    (album / "IMG_1.CR3").write_bytes(CR3)
-    (album / "gone.jpg").symlink_to("nowhere")
-    os.mkfifo(album / "pipe")
-    return album
-
-
-#: What of `album` gives no depth map.
-REFUSED = {"IMG_1.CR3": "unsupported_format", "gone.jpg": "unreadable"}
-SKIPPED = "Skipped 4 files that are no photos: 1 video, 1 sidecar, 2 other files."
 
 
 def told(result: Result) -> dict[str, Any]:

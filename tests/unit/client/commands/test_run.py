@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.client.commands.conftest import CR3, REFUSED, SKIPPED, Fathom, codes, told
+from tests.unit.client.commands.conftest import Fathom, codes, told
+from tests.unit.client.conftest import CR3, REFUSED, SKIPPED
 from tests.unit.pipeline.pictures import save, texture
 
 #: The pipeline without the network.

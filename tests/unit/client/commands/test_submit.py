@@ -11,7 +11,8 @@ from click.testing import CliRunner
 from client.cli import main
 from client.commands.submit import tell_apart
 from tests.unit.client.album_server import AlbumServer
-from tests.unit.client.commands.conftest import CR3, REFUSED, SKIPPED, Fathom, codes, told
+from tests.unit.client.commands.conftest import Fathom, codes, told
+from tests.unit.client.conftest import CR3, REFUSED, SKIPPED
 
 
 def refused(*arguments: str | Path) -> str:

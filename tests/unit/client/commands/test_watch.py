@@ -1,15 +1,22 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from client.commands.watch import NotNow, Watch
+from client.album_account import Account
+from client.commands.watch import NotNow, Report, Watch
 from client.files import Album
+from client.models import ImageResult
+from client.progress import Display
+from tests.unit.client.commands.conftest import Fathom
 
 
 class Over(Exception):
@@ -189,3 +196,64 @@ def test_what_does_not_mend_itself_ends_the_watch(scene: Scene) -> None:
 
     with pytest.raises(PermissionError):
         watch.keep(once=False)
+
+
+# --- what is told ------------------------------------------------------------------
+
+
+def unread(name: str) -> ImageResult:
+    return ImageResult.failure(name, "unreadable", "It cannot be read.")
+
+
+def round_of(*failures: ImageResult, fetched: int = 0, kept: int = 0) -> Account:
+    total = fetched + kept + len(failures)
+    return Account(total=total, fetched=fetched, kept=kept, new_failures=list(failures))
+
+
+def tell(*accounts: Account, as_json: bool) -> tuple[list[str], str]:
+    """Return the lines told of rounds, and the state of all in the end."""
+    written = io.StringIO()
+    report = Report(Display(Console(file=written), quiet=False), as_json=as_json)
+    with contextlib.redirect_stdout(io.TextIOWrapper(raw := io.BytesIO(), write_through=True)):
+        for account in accounts:
+            report.tell(account)
+        lines = raw.getvalue().decode() if as_json else written.getvalue()
+    return lines.splitlines(), report.state
+
+
+def test_what_cannot_be_read_is_told_of_once() -> None:
+    again = round_of(unread("a.jpg"), kept=1)
+    lines, state = tell(round_of(unread("a.jpg"), fetched=1), again, again, as_json=False)
+
+    assert [line for line in lines if "a.jpg" in line] == ["failed: a.jpg  [unreadable] It cannot be read."]
+    assert len(lines) == 2
+    assert state == "partial"
+
+
+def test_programs_are_told_of_news_alone() -> None:
+    lines, state = tell(
+        round_of(unread("a.jpg")),
+        round_of(unread("a.jpg")),
+        round_of(unread("a.jpg"), unread("b.jpg")),
+        as_json=True,
+    )
+
+    assert [[failure["name"] for failure in json.loads(line)["failures"]] for line in lines] == [
+        ["a.jpg"],
+        ["b.jpg"],
+    ]
+    assert state == "failed"
+
+
+def test_a_photo_that_fails_again_after_it_was_changed_is_told_of_again() -> None:
+    bad = ImageResult.failure("a.jpg", "image_corrupt", "It is damaged.", index=0)
+    lines, _ = tell(round_of(bad), round_of(bad), as_json=True)
+
+    assert len(lines) == 2
+
+
+def test_once_ends_as_submit_does(fathom: Fathom, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    done = fathom("watch", tmp_path / "empty", "--out", tmp_path / "out", "--once")
+
+    assert done.exit_code == 0
