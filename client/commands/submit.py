@@ -100,12 +100,15 @@ def submit(
             job = send(fathom, files, addresses, options, display, as_json=as_json)
         except KeyboardInterrupt:
             abandon()
-        if detach:
-            announce(job, display, as_json=as_json)
         try:
+            if holds_archive(files):
+                job.skipped = job.ask_skipped()
+            if detach:
+                announce(job, display, as_json=as_json)
             follow(job, display)
             results = collect(job, out, display, sidecars=sidecars)
-            if addresses or holds_archive(files):
+            if addresses:
+                # What lies below a prefix is known only now.
                 job.skipped = job.ask_skipped()
         except KeyboardInterrupt:
             leave(job, api, out)

@@ -206,9 +206,11 @@ def test_an_archive_is_one_whatever_it_is_called(fathom: Fathom, server: AlbumSe
     (tmp_path / "album.bin").write_bytes(zipped())
     server.skipped = {"count": 3, "videos": 2, "names": ["a.mov", "b.mov", "c.txt"]}
     result = fathom("submit", tmp_path / "album.bin")
+    detached = fathom("submit", tmp_path / "album.bin", "--detach", "--json")
 
-    assert (result.exit_code, server.forms) == (0, ["archive"])
+    assert (result.exit_code, detached.exit_code, server.forms) == (0, 0, ["archive"] * 2)
     assert "Skipped 3 files that are no photos: 2 videos, 1 other file." in result.stderr
+    assert told(detached)["skipped"]["names"] == ["a.mov", "b.mov", "c.txt"]
 
 
 @pytest.mark.parametrize("command", ["submit", "run", "watch"])
