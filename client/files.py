@@ -11,7 +11,7 @@ from pathlib import Path
 
 from client.models import ImageResult, UploadFile
 from client.transport import ClientError
-from photos.discovery import UNREADABLE, Found, find_photos, to_path
+from photos.discovery import UNREADABLE, Found, check_path, find_photos, to_path
 from photos.skipped import Skipped
 
 #: How ZIP archives begin: with an entry, with their end if they are empty, or as one of several parts.
@@ -86,6 +86,7 @@ def find_readable(paths: Iterable[str | os.PathLike[str] | UploadFile]) -> Album
     files, album.files = album.files, []
     for file in files:
         try:
+            check_path(file.path)
             _read_start(file.path)
         except OSError as exc:
             message = f"It cannot be read: {exc.strerror or exc}."

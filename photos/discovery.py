@@ -87,9 +87,9 @@ class _Search:
             if path.is_dir():
                 self._walk(path)
             else:
-                self._look(_for_all(path), to_name(path.name), is_given=True)
+                self._look(_for_all(path), to_name(Path(path.name)), is_given=True)
         except OSError as exc:
-            self._refuse_unreadable(to_name(path.name), exc)
+            self._refuse_unreadable(to_name(Path(path.name)), exc)
 
     def _walk(self, root: Path) -> None:
         def refuse(exc: OSError) -> None:
@@ -97,9 +97,11 @@ class _Search:
 
         for here, folders, files in os.walk(root, onerror=refuse):
             folders[:] = sorted(folder for folder in folders if self._is_wanted(Path(here, folder)))
+            place = Path(here)
             for file in sorted(files):
                 if not is_hidden(file):
-                    self._look(Path(here, file), _name_below(root, Path(here, file)))
+                    path = place / file
+                    self._look(path, _name_below(root, path))
 
     def _is_wanted(self, folder: Path) -> bool:
         return not is_hidden(folder.name) and (self._skip is None or folder.resolve() != self._skip)
@@ -129,9 +131,9 @@ def _for_all(path: Path) -> Path:
     return Path(os.path.realpath(path)) if is_own else path
 
 
-def to_name(path: str | Path) -> str:
+def to_name(path: Path) -> str:
     """Return a path as valid Unicode with `/`: bytes that are not UTF-8 become the replacement character."""
-    return os.fsencode(Path(path).as_posix()).decode("utf-8", "replace")
+    return os.fsencode(path.as_posix()).decode("utf-8", "replace")
 
 
 def to_path(name: str) -> Path:
@@ -140,7 +142,7 @@ def to_path(name: str) -> Path:
 
 
 def _name_below(root: Path, path: Path) -> str:
-    return to_name(root.name if path == root else path.relative_to(root))
+    return to_name(Path(root.name) if path == root else path.relative_to(root))
 
 
 def _tell(path: Path, name: str) -> tuple[Kind, bytes]:
@@ -156,7 +158,9 @@ def _tell(path: Path, name: str) -> tuple[Kind, bytes]:
         # To open a pipe would be to wait for its writer.
         raise OSError(errno.EINVAL, f"it is {special}, not a file")
     with path.open("rb", buffering=0) as file:
-        head = file.read(HEAD_BYTES) if needs_head(name) else b""
+        if not needs_head(name):
+            return kind, b""
+        head = file.read(HEAD_BYTES)
     return kind_of(name, head), head
 
 

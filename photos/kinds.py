@@ -6,8 +6,8 @@ page has the same in `api/static/uploads/kinds.js`, and a test compares the two.
 
 from __future__ import annotations
 
+import posixpath
 from enum import StrEnum
-from pathlib import PurePosixPath
 
 from photos.formats import SUFFIXES, Format, sniff_format
 
@@ -149,6 +149,8 @@ _VIDEO_SIGNATURES = (b"\x1aE\xdf\xa3", b"\0\0\x01\xba", b"\0\0\x01\xb3", b"FLV\x
 _QUICKTIME_BOXES = frozenset({b"moov", b"mdat", b"wide", b"pnot"})
 
 _RAW_LABELS = frozenset(RAW.values())
+#: Suffixes that are believed.
+_TELLING = SUFFIXES | VIDEOS | SIDECARS | RAW.keys()
 
 
 def is_hidden(name: str) -> bool:
@@ -161,7 +163,7 @@ def is_hidden(name: str) -> bool:
 
 def needs_head(name: str) -> bool:
     """Return whether a file's name alone does not tell what it is."""
-    return _suffix(name) not in SUFFIXES | VIDEOS | SIDECARS | RAW.keys()
+    return _suffix(name) not in _TELLING
 
 
 def kind_of(name: str, head: bytes = b"") -> Kind:
@@ -202,7 +204,7 @@ def why_unread(name: str, head: bytes) -> str | None:
 
 
 def _suffix(name: str) -> str:
-    return PurePosixPath(name.replace("\\", "/")).suffix.lower()
+    return posixpath.splitext(name.replace("\\", "/"))[1].lower()
 
 
 def _label(head: bytes) -> str | None:

@@ -41,6 +41,8 @@ class Here(click.ParamType[Path | str]):
         path = Path(os.fsdecode(value))
         try:
             check_path(path)
+        except FileNotFoundError:
+            self.fail(f"{path} does not exist.", param, ctx)
         except OSError as exc:
             self.fail(f"{path}: {exc.strerror}.", param, ctx)
         if self._folder and not (path.is_dir() and os.access(path, os.R_OK | os.X_OK)):

@@ -53,12 +53,14 @@ def test_a_photo_that_cannot_be_read_stops_no_other(submit: Submit, server: Serv
     (tmp_path / "a.jpg").write_bytes(b"photo")
     gone = UploadFile(path=tmp_path / "gone.jpg", name="gone.jpg")
     broken = UploadFile(path=Path("/proc/self/mem"), name="broken.jpg")
-    job = submit(gone, broken, tmp_path / "a.jpg")
+    os.mkfifo(tmp_path / "pipe")
+    job = submit(gone, broken, UploadFile(path=tmp_path / "pipe", name="c.jpg"), tmp_path / "a.jpg")
 
     assert server.names == ["a.jpg"]
     assert [(photo.name, photo.error_code) for photo in job.refused] == [
         ("gone.jpg", "unreadable"),
         ("broken.jpg", "unreadable"),
+        ("c.jpg", "unreadable"),
     ]
 
 

@@ -224,7 +224,7 @@ def test_what_is_no_file_is_refused_in_a_sentence(
     out = (tmp_path / "out",) if command == "run" else ("--out", tmp_path / "out")
     result = fathom(command, path, *out)
 
-    said = {"pipe": "it is a pipe", "device": "it is a device", "nothing": "No such file"}[make]
+    said = {"pipe": "it is a pipe", "device": "it is a device", "nothing": "does not exist"}[make]
     assert (result.exit_code, said in " ".join(result.stderr.split())) == (2, True)
     assert not (tmp_path / "out").exists()
 
