@@ -32,12 +32,16 @@ export function anySending() {
  * `resume` tries again. Tells listeners of `change` (the state did) and `progress` (bytes or files did).
  */
 export class UploadSession extends EventTarget {
-  /** `files` maps the index of each photo to its File; `addresses` maps those known to where they go. */
-  constructor(jobId, files, addresses) {
+  /**
+   * `files` maps the index of each photo to its File; `addresses` maps those known to where they go; `skipped` counts
+   * by kind what came with them and is no photo.
+   */
+  constructor(jobId, files, addresses, skipped = null) {
     super();
     this.jobId = jobId;
     this.files = files;
     this.addresses = addresses;
+    this.skipped = skipped;
     this.waiting = [...files.keys()].reverse();
     this.sent = new Set();
     this.partial = new Map();
