@@ -242,7 +242,7 @@ class JobHandle:
 
     def ask_skipped(self) -> Skipped:
         """Ask the server what is no photo of the job's archives, and below its prefixes."""
-        return Skipped(**self._http.json("GET", f"{self._path}/skipped"))
+        return Skipped.from_row(self._http.json("GET", f"{self._path}/skipped"))
 
     def save(self, url: str, path: Path, *, replace: bool = False) -> bool:
         """Write an output to `path`, whole or not at all.

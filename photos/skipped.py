@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
 from photos.kinds import Kind
 
@@ -43,10 +44,13 @@ class Skipped:
 
     @classmethod
     def from_json(cls, data: bytes) -> Self:
-        row = json.loads(data)
-        # Jobs that were accepted by an earlier version have no kinds.
+        return cls.from_row(json.loads(data))
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """Read what the API answers, or what a job has; one of an earlier version has no kinds."""
         kinds = {name: row.get(name, 0) for name in ("videos", "sidecars")}
-        return cls(count=row["count"], names=row["names"], **kinds)
+        return cls(count=row["count"], names=list(row["names"]), **kinds)
 
 
 def _counted(count: int, noun: str) -> str:
