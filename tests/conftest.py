@@ -122,8 +122,11 @@ def s3_environ(seaweed_environ: dict[str, str], object_store: S3ObjectStore) -> 
 
 @pytest.fixture(scope="session")
 def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the model's exported graph is kept: one for the whole run, for exporting takes seconds."""
-    return tmp_path_factory.mktemp("cache")
+    """Where the model's exported graph is kept: one for all processes of the run, for exporting takes seconds."""
+    base = tmp_path_factory.getbasetemp()
+    cache = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
+    cache.mkdir(exist_ok=True)
+    return cache
 
 
 @pytest.fixture

@@ -15,9 +15,8 @@ import torch
 from torch import Tensor
 
 from shared.errors import ModelError, WeightsInvalid, WeightsUnavailable
-from worker.model.checkpoint import random_state
+from worker.model.checkpoint import random_network
 from worker.model.fetch import fetch_official
-from worker.model.network import MidasSmall
 from worker.model.weights import official_path, resolve_weights
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
@@ -53,7 +52,7 @@ def serve() -> Iterator[Serve]:
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     path = tmp_path_factory.mktemp("checkpoint") / "midas.pt"
-    state: dict[str, Tensor] = random_state(MidasSmall().state_dict())
+    state: dict[str, Tensor] = random_network().state_dict()
     torch.save(state, path)
     return path.read_bytes()
 
