@@ -9,6 +9,7 @@ the second picture of a stereo camera) is ignored.
 from __future__ import annotations
 
 import io
+import lzma
 import struct
 import warnings
 import zlib
@@ -25,7 +26,6 @@ from PIL import (
     ImageFile,
     JpegImagePlugin,
     PngImagePlugin,
-    TiffImagePlugin,
     WebPImagePlugin,
 )
 from pillow_heif import options as heif_options
@@ -37,13 +37,13 @@ from worker.pipeline.jpeg import decode_jpeg, reduction
 from worker.pipeline.photo import LeastSize, Limits, Photo, Pixels, full_size
 from worker.pipeline.pixels import to_rgb, turn_upright
 from worker.pipeline.reduced import decode_reduced
+from worker.pipeline.tiff.decode import decode_tiff
 
 #: The reader of each format, called directly: Image.open would try others as well.
 _READERS: dict[Format, type[ImageFile.ImageFile]] = {
     Format.JPEG: JpegImagePlugin.JpegImageFile,
     Format.PNG: PngImagePlugin.PngImageFile,
     Format.WEBP: WebPImagePlugin.WebPImageFile,
-    Format.TIFF: TiffImagePlugin.TiffImageFile,
     Format.BMP: BmpImagePlugin.BmpImageFile,
     Format.GIF: GifImagePlugin.GifImageFile,
     Format.HEIF: HeifImageFile,
@@ -63,6 +63,7 @@ _LIBRARY_ERRORS = (
     TypeError,
     ValueError,
     cv2.error,
+    lzma.LZMAError,
     struct.error,
     zlib.error,
 )
@@ -77,9 +78,6 @@ _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 #: nor with transparency, which counts for more than its share.
 _REDUCIBLE = ("RGB", "L", "CMYK", "YCbCr")
 
-_NEW_SUBFILE_TYPE = 254
-_DNG_VERSION = 50706
-
 
 def decode(data: bytes, limits: Limits, *, least_size: LeastSize = full_size) -> Photo:
     """Decode a photo and turn it upright.
@@ -91,6 +89,8 @@ def decode(data: bytes, limits: Limits, *, least_size: LeastSize = full_size) ->
     limits.check_bytes(len(data))
     found = _tell_format(data)
     with _guarded(limits):
+        if found is Format.TIFF:
+            return decode_tiff(data, limits, least_size)
         image = _open(data, found)
         limits.check_size(image.height, image.width)
         if found is Format.JPEG:
@@ -119,7 +119,7 @@ def _guarded(limits: Limits) -> Iterator[None]:
     """Translate what the libraries raise over a bad file, and silence what they warn of.
 
     Pillow's own cap on pixels becomes ours for the while: it looks at sizes that appear
-    only during decoding, such as that of a TIFF's tile.
+    only during decoding.
     """
     usual, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, limits.max_pixels
     try:
@@ -142,19 +142,9 @@ def _open(data: bytes, found: Format) -> ImageFile.ImageFile:
         if any(words in str(exc) for words in _NOT_READ):
             raise UnsupportedFormat(f"This kind of {found.upper()} is not one Fathom reads.") from exc
         raise
-    if found is Format.TIFF:
-        _refuse_camera_raw(data, image)
     if found is Format.PNG and _PNG_END not in data:
         raise ImageCorrupt
     return image
-
-
-def _refuse_camera_raw(data: bytes, image: ImageFile.ImageFile) -> None:
-    """Refuse raw files, which are TIFFs whose first page is a thumbnail or a preview."""
-    tags = getattr(image, "tag_v2", {})
-    is_reduced = isinstance(kind := tags.get(_NEW_SUBFILE_TYPE, 0), int) and kind & 1
-    if is_reduced or _DNG_VERSION in tags or data[8:10] == b"CR":
-        raise UnsupportedFormat("This is a camera's raw file; export it as JPEG, PNG or TIFF first.")
 
 
 def _decode_jpeg(data: bytes, image: ImageFile.ImageFile, least_size: LeastSize) -> Photo:
@@ -179,17 +169,16 @@ def _decode_other(
         image.info.pop("xmp", None)
     if (photo := _decode_large(data, image, found, least_size)) is not None:
         return photo
-    before = _orientation(image) if found is Format.TIFF else None
     image.load()
     # The size in a HEIF's header need not be that of the picture inside.
     limits.check_size(image.height, image.width)
-    # Pillow turns a TIFF upright by itself, and libheif a HEIF. PNG may have its EXIF
-    # after the pixels, so that it is read only now.
+    # libheif turns a HEIF upright by itself. PNG may have its EXIF after the pixels, so that
+    # it is read only now.
     left = _orientation(image)
     height, width = _upright(image.height, image.width, left)
     least = _upright(*least_size(height, width), left)
     rgb = turn_upright(_reduced_rgb(image, reduction(image.height, image.width, least)), left)
-    applied = before or image.info.get("original_orientation") or left
+    applied = image.info.get("original_orientation") or left
     return Photo(rgb=rgb, height=height, width=width, format=found, orientation=_valid(applied))
 
 

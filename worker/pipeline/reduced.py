@@ -81,15 +81,18 @@ def _reduce_all(strips: Iterable[Pixels], by: int) -> Pixels:
     return np.concatenate([_reduce(strip, by) for strip in strips])
 
 
-def _reduce(bgr: Pixels, by: int) -> Pixels:
-    """Average squares of `by` pixels, cut off at the edges, and turn BGR into RGB."""
-    height, width = bgr.shape[:2]
+def average(pixels: Pixels, by: int) -> Pixels:
+    """Average squares of `by` pixels, cut off at the edges."""
+    height, width = pixels.shape[:2]
     below, right = -height % by, -width % by
     if below or right:
-        bgr = np.asarray(cv2.copyMakeBorder(bgr, 0, below, 0, right, cv2.BORDER_REPLICATE), np.uint8)
-    size = bgr.shape[1] // by, bgr.shape[0] // by
-    small = cv2.resize(bgr, size, interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2RGB), np.uint8)
+        pixels = np.asarray(cv2.copyMakeBorder(pixels, 0, below, 0, right, cv2.BORDER_REPLICATE), np.uint8)
+    size = pixels.shape[1] // by, pixels.shape[0] // by
+    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _reduce(bgr: Pixels, by: int) -> Pixels:
+    return np.asarray(cv2.cvtColor(average(bgr, by), cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def _png_strips(data: bytes, height: int, width: int) -> Iterator[Pixels]:
