@@ -9,6 +9,7 @@ the second picture of a stereo camera) is ignored, and so is damage to what only
 from __future__ import annotations
 
 import io
+import lzma
 import struct
 import warnings
 import zlib
@@ -24,7 +25,6 @@ from PIL import (
     Image,
     ImageFile,
     JpegImagePlugin,
-    TiffImagePlugin,
     WebPImagePlugin,
 )
 from pillow_heif import options as heif_options
@@ -42,13 +42,13 @@ from worker.pipeline.pixels import to_rgb, turn_upright
 from worker.pipeline.png import read_png
 from worker.pipeline.png_rows import decode_png
 from worker.pipeline.reduced import decode_reduced
+from worker.pipeline.tiff.decode import decode_tiff
 from worker.pipeline.webp import strip_webp
 
-#: The reader of each format but PNG, called directly: Image.open would try others as well.
+#: The reader of each format but PNG and TIFF, called directly: Image.open would try others as well.
 _READERS: dict[Format, type[ImageFile.ImageFile]] = {
     Format.JPEG: JpegImagePlugin.JpegImageFile,
     Format.WEBP: WebPImagePlugin.WebPImageFile,
-    Format.TIFF: TiffImagePlugin.TiffImageFile,
     Format.BMP: BmpImagePlugin.BmpImageFile,
     Format.GIF: GifImagePlugin.GifImageFile,
     Format.HEIF: HeifImageFile,
@@ -68,6 +68,7 @@ _LIBRARY_ERRORS = (
     TypeError,
     ValueError,
     cv2.error,
+    lzma.LZMAError,
     struct.error,
     zlib.error,
 )
@@ -78,9 +79,6 @@ _NOT_READ = ("unknown pixel mode", "cannot handle", "Unsupported BMP")
 #: Modes whose pixels may be averaged: neither indices into a palette, nor of more than 8 bits,
 #: nor with transparency, which counts for more than its share.
 _REDUCIBLE = ("RGB", "L", "CMYK", "YCbCr")
-
-_NEW_SUBFILE_TYPE = 254
-_DNG_VERSION = 50706
 
 
 def decode(data: bytes, limits: Limits, *, least_size: LeastSize = full_size) -> Photo:
@@ -97,6 +95,8 @@ def decode(data: bytes, limits: Limits, *, least_size: LeastSize = full_size) ->
             return _decode_png(data, limits, least_size)
         if found is Format.BMP and (fields := read_bit_fields(data)):
             return _decode_bit_fields(fields, limits, least_size)
+        if found is Format.TIFF:
+            return decode_tiff(data, limits, least_size)
         data, described = _strip(data, found)
         image = _open(data, found)
         image.info.update(described)
@@ -128,7 +128,7 @@ def _guarded(limits: Limits) -> Iterator[None]:
     """Translate what the libraries raise over a bad file, and silence what they warn of.
 
     Pillow's own cap on pixels becomes ours for the while: it looks at sizes that appear
-    only during decoding, such as that of a TIFF's tile.
+    only during decoding.
     """
     usual, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, limits.max_pixels
     try:
@@ -166,17 +166,7 @@ def _open(data: bytes, found: Format) -> ImageFile.ImageFile:
         if any(words in str(exc) for words in _NOT_READ):
             raise UnsupportedFormat(f"This kind of {found.upper()} is not one Fathom reads.") from exc
         raise
-    if found is Format.TIFF:
-        _refuse_camera_raw(data, image)
     return image
-
-
-def _refuse_camera_raw(data: bytes, image: ImageFile.ImageFile) -> None:
-    """Refuse raw files, which are TIFFs whose first page is a thumbnail or a preview."""
-    tags = getattr(image, "tag_v2", {})
-    is_reduced = isinstance(kind := tags.get(_NEW_SUBFILE_TYPE, 0), int) and kind & 1
-    if is_reduced or _DNG_VERSION in tags or data[8:10] == b"CR":
-        raise UnsupportedFormat("This is a camera's raw file; export it as JPEG, PNG or TIFF first.")
 
 
 def _decode_png(data: bytes, limits: Limits, least_size: LeastSize) -> Photo:
@@ -218,16 +208,15 @@ def _decode_other(
 ) -> Photo:
     if found is Format.WEBP and (photo := _decode_large(data, image, least_size)) is not None:
         return photo
-    before = _orientation(image) if found is Format.TIFF else None
     image.load()
     # The size in a HEIF's header need not be that of the picture inside.
     limits.check_size(image.height, image.width)
-    # Pillow turns a TIFF upright by itself, and libheif a HEIF.
+    # libheif turns a HEIF upright by itself.
     left = _orientation(image)
     height, width = _upright(image.height, image.width, left)
     least = _upright(*least_size(height, width), left)
     rgb = turn_upright(_reduced_rgb(image, reduction(image.height, image.width, least)), left)
-    applied = before or image.info.get("original_orientation") or left
+    applied = image.info.get("original_orientation") or left
     return Photo(rgb=rgb, height=height, width=width, format=found, orientation=_valid(applied))
 
 

@@ -71,13 +71,13 @@ def reduce_strips(strips: Iterable[Pixels], height: int, width: int, by: int) ->
     whole = np.empty((-(-height // by), -(-width // by), 3), np.uint8)
     top = 0
     for strip in strips:
-        small = strip if by == 1 else _reduce(strip, by)
+        small = strip if by == 1 else average(strip, by)
         whole[top : top + len(small)] = small
         top += len(small)
     return whole
 
 
-def _reduce(strip: Pixels, by: int) -> Pixels:
+def average(strip: Pixels, by: int) -> Pixels:
     """Average squares of `by` pixels, cut off at the edges."""
     height, width = strip.shape[:2]
     below, right = -height % by, -width % by
