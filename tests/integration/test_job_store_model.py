@@ -359,9 +359,10 @@ class JobStores(RuleBasedStateMachine):
         """Finish a job as a worker would, or claim it and be heard of no more."""
         self.tick()
         real, model = self.real.claim_finalize(), self.model.claim_finalize()
-        assert real == model
+        assert (real is None) == (model is None)
         if real is None or model is None:
             return
+        assert real.job_id == model.job_id
         claims = self.claims[real.job_id] = Claims(real=real, model=model)
         if dies:
             return
