@@ -2,8 +2,9 @@
 
 Nothing in a file is trusted. Its size is checked before a pixel is decoded, and a file
 that stops before its end or is damaged is refused as a whole: no depth map is ever made
-from part of a picture. What follows the end of a picture (the video of a motion photo,
-the second picture of a stereo camera) is ignored.
+from part of a picture. What costs no pixel is no damage: what is odd beside the pixels of a JPEG
+(`jpeg_file`), and what follows the end of a picture (the video of a motion photo, the second
+picture of a stereo camera).
 """
 
 from __future__ import annotations
@@ -19,11 +20,9 @@ import cv2
 from PIL import (
     AvifImagePlugin,
     BmpImagePlugin,
-    ExifTags,
     GifImagePlugin,
     Image,
     ImageFile,
-    JpegImagePlugin,
     PngImagePlugin,
     TiffImagePlugin,
     WebPImagePlugin,
@@ -34,13 +33,14 @@ from pillow_heif.as_plugin import HeifImageFile
 from shared.errors import ImageCorrupt, ImageEmpty, ImageTooLarge, UnsupportedFormat
 from shared.formats import HEAD_BYTES, Format, sniff_format
 from worker.pipeline.jpeg import decode_jpeg, reduction
+from worker.pipeline.jpeg_file import read_jpeg
+from worker.pipeline.orientation import orientation_in, orientation_of, upright_size, valid_orientation
 from worker.pipeline.photo import LeastSize, Limits, Photo, Pixels, full_size
 from worker.pipeline.pixels import to_rgb, turn_upright
 from worker.pipeline.reduced import decode_reduced
 
-#: The reader of each format, called directly: Image.open would try others as well.
+#: Pillow's reader of each format but JPEG, called directly: Image.open would try others as well.
 _READERS: dict[Format, type[ImageFile.ImageFile]] = {
-    Format.JPEG: JpegImagePlugin.JpegImageFile,
     Format.PNG: PngImagePlugin.PngImageFile,
     Format.WEBP: WebPImagePlugin.WebPImageFile,
     Format.TIFF: TiffImagePlugin.TiffImageFile,
@@ -91,10 +91,10 @@ def decode(data: bytes, limits: Limits, *, least_size: LeastSize = full_size) ->
     limits.check_bytes(len(data))
     found = _tell_format(data)
     with _guarded(limits):
+        if found is Format.JPEG:
+            return _decode_jpeg(data, limits, least_size)
         image = _open(data, found)
         limits.check_size(image.height, image.width)
-        if found is Format.JPEG:
-            return _decode_jpeg(data, image, least_size)
         return _decode_other(data, image, found, limits, least_size)
 
 
@@ -157,11 +157,14 @@ def _refuse_camera_raw(data: bytes, image: ImageFile.ImageFile) -> None:
         raise UnsupportedFormat("This is a camera's raw file; export it as JPEG, PNG or TIFF first.")
 
 
-def _decode_jpeg(data: bytes, image: ImageFile.ImageFile, least_size: LeastSize) -> Photo:
-    orientation = _orientation(image)
-    height, width = _upright(image.height, image.width, orientation)
-    least = _upright(*least_size(height, width), orientation)
-    pixels = decode_jpeg(data, image, by=reduction(image.height, image.width, least))
+def _decode_jpeg(data: bytes, limits: Limits, least_size: LeastSize) -> Photo:
+    file = read_jpeg(data)
+    stored = file.frame.height, file.frame.width
+    limits.check_size(*stored)
+    orientation = orientation_in(file.exif)
+    height, width = upright_size(*stored, orientation)
+    least = upright_size(*least_size(height, width), orientation)
+    pixels = decode_jpeg(data, file, by=reduction(*stored, least))
     return Photo(
         rgb=turn_upright(pixels, orientation),
         height=height,
@@ -174,23 +177,20 @@ def _decode_jpeg(data: bytes, image: ImageFile.ImageFile, least_size: LeastSize)
 def _decode_other(
     data: bytes, image: ImageFile.ImageFile, found: Format, limits: Limits, least_size: LeastSize
 ) -> Photo:
-    if found is Format.AVIF:
-        # Only the container's own rotation counts, which Pillow hands on as EXIF.
-        image.info.pop("xmp", None)
     if (photo := _decode_large(data, image, found, least_size)) is not None:
         return photo
-    before = _orientation(image) if found is Format.TIFF else None
+    before = orientation_of(image) if found is Format.TIFF else None
     image.load()
     # The size in a HEIF's header need not be that of the picture inside.
     limits.check_size(image.height, image.width)
     # Pillow turns a TIFF upright by itself, and libheif a HEIF. PNG may have its EXIF
     # after the pixels, so that it is read only now.
-    left = _orientation(image)
-    height, width = _upright(image.height, image.width, left)
-    least = _upright(*least_size(height, width), left)
+    left = orientation_of(image)
+    height, width = upright_size(image.height, image.width, left)
+    least = upright_size(*least_size(height, width), left)
     rgb = turn_upright(_reduced_rgb(image, reduction(image.height, image.width, least)), left)
     applied = before or image.info.get("original_orientation") or left
-    return Photo(rgb=rgb, height=height, width=width, format=found, orientation=_valid(applied))
+    return Photo(rgb=rgb, height=height, width=width, format=found, orientation=valid_orientation(applied))
 
 
 def _decode_large(
@@ -200,9 +200,9 @@ def _decode_large(
     if found not in (Format.PNG, Format.WEBP):
         return None
     # Asked for the EXIF of a PNG, Pillow would decode it; with EXIF it is left to Pillow anyway.
-    orientation = 1 if found is Format.PNG else _orientation(image)
-    height, width = _upright(image.height, image.width, orientation)
-    least = _upright(*least_size(height, width), orientation)
+    orientation = 1 if found is Format.PNG else orientation_of(image)
+    height, width = upright_size(image.height, image.width, orientation)
+    least = upright_size(*least_size(height, width), orientation)
     pixels = decode_reduced(data, image, found, by=reduction(image.height, image.width, least))
     if pixels is None:
         return None
@@ -221,20 +221,3 @@ def _reduced_rgb(image: ImageFile.ImageFile, by: int) -> Pixels:
     reduced = image.reduce(by)
     image.close()
     return to_rgb(reduced)
-
-
-def _upright(height: int, width: int, orientation: int) -> tuple[int, int]:
-    return (width, height) if orientation >= 5 else (height, width)
-
-
-def _orientation(image: ImageFile.ImageFile) -> int:
-    """Return the EXIF orientation that is yet to be applied; 1 where it cannot be read."""
-    try:
-        return _valid(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except _LIBRARY_ERRORS:
-        # Damaged metadata costs a picture its metadata, not its depth map.
-        return 1
-
-
-def _valid(orientation: object) -> int:
-    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
