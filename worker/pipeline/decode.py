@@ -34,7 +34,7 @@ from shared.errors import ImageCorrupt, ImageEmpty, ImageTooLarge, UnsupportedFo
 from shared.formats import HEAD_BYTES, Format, sniff_format
 from worker.pipeline.jpeg import decode_jpeg, reduction
 from worker.pipeline.jpeg_file import read_jpeg
-from worker.pipeline.orientation import orientation_in, orientation_of, upright_size, valid_orientation
+from worker.pipeline.orientation import orientation_in, orientation_of, orientation_of_heif, upright_size
 from worker.pipeline.photo import LeastSize, Limits, Photo, Pixels, full_size
 from worker.pipeline.pixels import to_rgb, turn_upright
 from worker.pipeline.reduced import decode_reduced
@@ -179,18 +179,24 @@ def _decode_other(
 ) -> Photo:
     if (photo := _decode_large(data, image, found, least_size)) is not None:
         return photo
-    before = orientation_of(image) if found is Format.TIFF else None
+    # Pillow turns a TIFF upright by itself, and libheif a HEIF.
+    before = _orientation_before(image)
     image.load()
     # The size in a HEIF's header need not be that of the picture inside.
     limits.check_size(image.height, image.width)
-    # Pillow turns a TIFF upright by itself, and libheif a HEIF. PNG may have its EXIF
-    # after the pixels, so that it is read only now.
-    left = orientation_of(image)
+    # PNG may have its EXIF after the pixels, so that it is read only now.
+    left = 1 if found is Format.HEIF else orientation_of(image)
     height, width = upright_size(image.height, image.width, left)
     least = upright_size(*least_size(height, width), left)
     rgb = turn_upright(_reduced_rgb(image, reduction(image.height, image.width, least)), left)
-    applied = before or image.info.get("original_orientation") or left
-    return Photo(rgb=rgb, height=height, width=width, format=found, orientation=valid_orientation(applied))
+    return Photo(rgb=rgb, height=height, width=width, format=found, orientation=before or left)
+
+
+def _orientation_before(image: ImageFile.ImageFile) -> int | None:
+    """Return the orientation that is applied while the pixels are decoded; None if none is."""
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        return orientation_of(image)
+    return orientation_of_heif(image) if isinstance(image, HeifImageFile) else None
 
 
 def _decode_large(

@@ -183,7 +183,8 @@ class _Segment:
 
 def read_jpeg(data: bytes) -> JpegFile:
     """Read a JPEG's header. Raises ImageCorrupt or UnsupportedFormat."""
-    frame, exif, transform = None, b"", None
+    frame, transform = None, None
+    exif: list[bytes] = []
     kept = [b"\xff\xd8"]
     for segment in _segments(data, 2):
         body = data[segment.body : segment.end]
@@ -191,16 +192,17 @@ def read_jpeg(data: bytes) -> JpegFile:
             if frame is None:
                 break
             kept.append(_adobe(transform, frame))
-            return _opened(frame, exif, b"".join(kept), segment.start, body)
+            return _opened(frame, b"".join(exif), b"".join(kept), segment.start, body)
         if segment.marker in (_SOI, _EOI):
             break
         if segment.marker in _FRAMES:
             frame = Frame.parse(segment.marker, body)
         if segment.marker == _APP1 and body.startswith(b"Exif\0\0"):
-            exif += body[6:] if exif else body
+            exif.append(body[6:] if exif else body)
         if segment.marker == _APP14 and body.startswith(b"Adobe") and len(body) >= 12:
             transform = body[11]
-        kept.append(_cleaned(segment, data))
+        if cleaned := _cleaned(segment, data):
+            kept.append(cleaned)
     raise ImageCorrupt
 
 
@@ -208,20 +210,21 @@ def read_picture(data: bytes, file: JpegFile) -> Picture:
     """Read a JPEG's scans. Raises ImageCorrupt if one is missing, or if there are too many."""
     missing = _Missing(file.frame)
     scans: list[Scan] = []
-    tables, count, ended = b"", 0, False
+    tables: list[bytes] = []
+    count, ended = 0, False
     for segment, body_end in _scan_segments(data, file.scans_at):
         if segment.marker == _EOI or not _belongs(segment, data, file.frame):
             break
         if segment.marker in _TABLES:
-            tables += data[segment.start : segment.end]
+            tables.append(data[segment.start : segment.end])
         if segment.marker != _SOS:
             continue
         if (count := count + 1) > MAX_SCANS:
             raise ImageCorrupt(f"The JPEG has more than {MAX_SCANS} scans, as no camera writes it.")
         if missing:
-            head = tables + missing.take(data[segment.start : segment.end])
+            head = b"".join((*tables, missing.take(data[segment.start : segment.end])))
             scans.append(Scan(head=head, body=memoryview(data)[segment.end : body_end]))
-            tables = b""
+            tables.clear()
             ended = data[body_end : body_end + 2] == b"\xff\xd9"
     if missing:
         raise ImageCorrupt("The file is damaged: parts of the picture are missing.")

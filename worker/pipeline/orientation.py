@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import struct
 
+import numpy as np
 from PIL import ExifTags, Image
+from pillow_heif.as_plugin import HeifImageFile
+
+from worker.pipeline.pixels import turn_upright
 
 #: Where Pillow keeps XMP, from which it fills an orientation in that EXIF does not have.
 _XMP = ("xmp", "XML:com.adobe.xmp")
@@ -48,6 +52,23 @@ def orientation_in(exif: bytes) -> int:
     image = Image.Image()
     image.info["exif"] = exif
     return orientation_of(image)
+
+
+def orientation_of_heif(image: HeifImageFile) -> int:
+    """Return the orientation that a HEIF's own boxes (irot and imir) ask for, and libheif applies.
+
+    Read it before the pixels are decoded.
+    """
+    file = image._heif_file
+    boxes = file[image.tell()]._c_image.transformations if file is not None else ()
+    probe = np.arange(18, dtype=np.uint8).reshape(2, 3, 3)
+    turned = probe
+    for kind, *values in boxes:
+        if kind == "irot":
+            turned = np.rot90(turned, values[0] // 90)
+        if kind == "imir":
+            turned = np.flip(turned, axis=values[0])
+    return next(number for number in range(1, 9) if np.array_equal(turn_upright(probe, number), turned))
 
 
 def valid_orientation(orientation: object) -> int:
