@@ -164,9 +164,10 @@ def _decode_jpeg(data: bytes, limits: Limits, least_size: LeastSize) -> Photo:
     orientation = orientation_in(file.exif)
     height, width = upright_size(*stored, orientation)
     least = upright_size(*least_size(height, width), orientation)
-    pixels = decode_jpeg(data, file, by=reduction(*stored, least))
+    # Handed on unnamed: of 200 megapixels the lying picture has 600 MB, which nothing else may hold.
+    rgb = turn_upright(decode_jpeg(data, file, by=reduction(*stored, least)), orientation)
     return Photo(
-        rgb=turn_upright(pixels, orientation),
+        rgb=rgb,
         height=height,
         width=width,
         format=Format.JPEG,
@@ -202,18 +203,19 @@ def _orientation_before(image: ImageFile.ImageFile) -> int | None:
 def _decode_large(
     data: bytes, image: ImageFile.ImageFile, found: Format, least_size: LeastSize
 ) -> Photo | None:
-    """Decode a large PNG or WebP at a reduced size; None if it is left to Pillow."""
-    if found not in (Format.PNG, Format.WEBP):
+    """Decode a large PNG, WebP or HEIF at a reduced size; None if it is left to Pillow."""
+    if found not in (Format.PNG, Format.WEBP, Format.HEIF):
         return None
+    before = _orientation_before(image)
     # Asked for the EXIF of a PNG, Pillow would decode it; with EXIF it is left to Pillow anyway.
-    orientation = 1 if found is Format.PNG else orientation_of(image)
+    orientation = orientation_of(image) if found is Format.WEBP else 1
     height, width = upright_size(image.height, image.width, orientation)
     least = upright_size(*least_size(height, width), orientation)
     pixels = decode_reduced(data, image, found, by=reduction(image.height, image.width, least))
     if pixels is None:
         return None
     rgb = turn_upright(pixels, orientation)
-    return Photo(rgb=rgb, height=height, width=width, format=found, orientation=orientation)
+    return Photo(rgb=rgb, height=height, width=width, format=found, orientation=before or orientation)
 
 
 def _reduced_rgb(image: ImageFile.ImageFile, by: int) -> Pixels:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -14,6 +15,10 @@ from worker.pipeline.photo import Pixels
 #: Alpha is composited on this. White is what a picture cut out for a page is made for, and
 #: what most viewers show behind one.
 BACKGROUND = (255, 255, 255)
+
+_ROTATIONS = {3: cv2.ROTATE_180, 6: cv2.ROTATE_90_CLOCKWISE, 8: cv2.ROTATE_90_COUNTERCLOCKWISE}
+
+_BAND_ROWS = 128
 
 _TIFF_BITS = 258
 _TIFF_PHOTOMETRIC = 262
@@ -35,16 +40,18 @@ def to_rgb(image: Image.Image) -> Pixels:
     if mode == "LAB":
         return _from_lab(image)
     if image.has_transparency_data:
-        return np.asarray(_flatten(image))
-    return np.asarray(image if mode == "RGB" else image.convert("RGB"))
+        return _in_bands(image, _flatten)
+    return _in_bands(image, lambda band: band.convert("RGB"))
 
 
 def turn_upright(pixels: Pixels, orientation: int) -> Pixels:
     """Apply an EXIF orientation, 1 to 8 (CIPA DC-008, tag 274), to H x W x 3 pixels."""
-    if orientation in (5, 6, 7, 8):
+    if orientation in _ROTATIONS:
+        return _array(cv2.rotate(pixels, _ROTATIONS[orientation]))
+    if orientation in (5, 7):
         pixels = _array(cv2.transpose(pixels))
     # cv2.flip: 1 mirrors left and right, 0 top and bottom, -1 both.
-    flip = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}.get(orientation)
+    flip = {2: 1, 4: 0, 7: -1}.get(orientation)
     return pixels if flip is None else _array(cv2.flip(pixels, flip))
 
 
@@ -102,6 +109,20 @@ def _from_lab(image: Image.Image) -> Pixels:
     """Convert CIE L*a*b*, of which Pillow holds a and b as signed bytes, OpenCV plus 128."""
     lab = np.bitwise_xor(np.asarray(image, np.uint8), np.array([0, 128, 128], np.uint8))
     return _array(cv2.cvtColor(lab, cv2.COLOR_Lab2RGB))
+
+
+def _in_bands(image: Image.Image, convert: Callable[[Image.Image], Image.Image]) -> Pixels:
+    """Convert a picture to RGB band by band.
+
+    Pillow has four bytes for a pixel of RGB, and copies a picture twice on its way to NumPy: of 200
+    megapixels that would be 2 GB, and a picture with transparency would be there a few times more.
+    """
+    width, height = image.size
+    rgb = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, _BAND_ROWS):
+        bottom = min(top + _BAND_ROWS, height)
+        rgb[top:bottom] = np.asarray(convert(image.crop((0, top, width, bottom))))
+    return rgb
 
 
 def _flatten(image: Image.Image) -> Image.Image:

@@ -1,7 +1,7 @@
-"""Large PNG and WebP pictures decoded straight to a half, a quarter or an eighth of their size.
+"""Large PNG, WebP and HEIF pictures decoded straight to a half, a quarter or an eighth of their size.
 
 Pillow would hold such a picture two to four times over: 600 MB for a PNG of 50 megapixels. Here a
-WebP is held once, and of a PNG no more than a strip of rows. Both are as strict as Pillow: a
+WebP or a HEIF is held once, and of a PNG no more than a strip of rows. All are as strict as Pillow: a
 file that stops before its end or is damaged is refused.
 """
 
@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 import cv2
 import numpy as np
 from PIL import ImageFile
+from pillow_heif.as_plugin import HeifImageFile
 
 from shared.errors import ImageCorrupt
 from shared.formats import Format
@@ -37,16 +38,30 @@ _BGR_HALF = cv2.IMREAD_REDUCED_COLOR_2 | cv2.IMREAD_IGNORE_ORIENTATION
 def decode_reduced(data: bytes, image: ImageFile.ImageFile, found: Format, *, by: int) -> Pixels | None:
     """Return the picture reduced `by` 2, 4 or 8, as RGB, not yet upright; None if Pillow is to do it.
 
-    `image` is the same file, its header read by Pillow. Raises ImageCorrupt, and what zlib and
-    OpenCV raise over damaged files.
+    A HEIF is upright, and may be wanted at its full size too. `image` is the same file, its header read
+    by Pillow. Raises ImageCorrupt, and what zlib, OpenCV and libheif raise over damaged files.
     """
-    if by == 1 or image.width * image.height < _LARGE_PIXELS or image.mode != "RGB":
+    if image.width * image.height < _LARGE_PIXELS or image.mode != "RGB":
         return None
-    if found is Format.WEBP and not getattr(image, "is_animated", False):
+    if isinstance(image, HeifImageFile):
+        return _reduce_heif(image, by)
+    if by > 1 and found is Format.WEBP and not getattr(image, "is_animated", False):
         return _reduce_webp(data, image.height, image.width, by)
-    if found is Format.PNG and _is_plain(data, image):
-        return _reduce_all(_png_strips(data, image.height, image.width), by)
+    if by > 1 and found is Format.PNG and _is_plain(data, image):
+        return _to_rgb(_reduce_all(_png_strips(data, image.height, image.width), by))
     return None
+
+
+def _reduce_heif(image: HeifImageFile, by: int) -> Pixels | None:
+    assert image._heif_file is not None, "Its pixels were asked for before."
+    frame = image._heif_file[image.tell()]
+    data = frame.data
+    if frame.size != image.size or frame.mode != "RGB":
+        # The size in a HEIF's header need not be that of the picture inside.
+        return None
+    shape = image.height, image.width, 3
+    pixels: Pixels = np.ndarray(shape, np.uint8, buffer=data, strides=(frame.stride, 3, 1))
+    return np.ascontiguousarray(pixels) if by == 1 else _reduce_all(_in_strips(pixels), by)
 
 
 def _is_plain(data: bytes, image: ImageFile.ImageFile) -> bool:
@@ -58,11 +73,11 @@ def _is_plain(data: bytes, image: ImageFile.ImageFile) -> bool:
 
 def _reduce_webp(data: bytes, height: int, width: int, by: int) -> Pixels:
     if height % 2 or width % 2:
-        return _reduce_all(_in_strips(_decode_bgr(data, height, width)), by)
+        return _to_rgb(_reduce_all(_in_strips(_decode_bgr(data, height, width)), by))
     # OpenCV copies a picture it has decoded, but not if it is to halve it: of 24 megapixels that is
     # 70 MB and half of the time. It halves by the means of squares of two pixels.
     half = _decode_bgr(data, height // 2, width // 2, _BGR_HALF)
-    return _reduce_all(_in_strips(half), by // 2)
+    return _to_rgb(_reduce_all(_in_strips(half), by // 2))
 
 
 def _decode_bgr(data: bytes, height: int, width: int, how: int = _BGR) -> Pixels:
@@ -81,15 +96,18 @@ def _reduce_all(strips: Iterable[Pixels], by: int) -> Pixels:
     return np.concatenate([_reduce(strip, by) for strip in strips])
 
 
-def _reduce(bgr: Pixels, by: int) -> Pixels:
-    """Average squares of `by` pixels, cut off at the edges, and turn BGR into RGB."""
-    height, width = bgr.shape[:2]
+def _reduce(strip: Pixels, by: int) -> Pixels:
+    """Average squares of `by` pixels, cut off at the edges."""
+    height, width = strip.shape[:2]
     below, right = -height % by, -width % by
     if below or right:
-        bgr = np.asarray(cv2.copyMakeBorder(bgr, 0, below, 0, right, cv2.BORDER_REPLICATE), np.uint8)
-    size = bgr.shape[1] // by, bgr.shape[0] // by
-    small = cv2.resize(bgr, size, interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2RGB), np.uint8)
+        strip = np.asarray(cv2.copyMakeBorder(strip, 0, below, 0, right, cv2.BORDER_REPLICATE), np.uint8)
+    size = strip.shape[1] // by, strip.shape[0] // by
+    return np.asarray(cv2.resize(strip, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _to_rgb(bgr: Pixels) -> Pixels:
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=bgr), np.uint8)
 
 
 def _png_strips(data: bytes, height: int, width: int) -> Iterator[Pixels]:
