@@ -297,6 +297,18 @@ def test_a_photo_that_browsers_cannot_show_comes_from_its_thumbnail(page: Page, 
     assert np.mean(np.abs(found - np.asarray(photo(), int))) < 12
 
 
+def test_a_webp_on_its_head_is_shown_upright(page: Page, stack: Stack):
+    data, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = 3
+    photo().transpose(Image.Transpose.ROTATE_180).save(data, "WEBP", quality=95, exif=exif)
+    job = submit(stack, [("a.webp", data.getvalue())], outputs=["heatmap", "thumbnail"])
+    open_photo(page, job, 0)
+
+    found = pixels(page.locator("canvas.stage-layer:not(.stage-depth)")).astype(int)
+
+    assert np.mean(np.abs(found - np.asarray(photo(), int))) < 12
+
+
 def test_each_result_can_be_downloaded_under_its_own_name(shown: Page):
     with shown.expect_download() as started:
         shown.get_by_role("link", name="Fine depth (16-bit PNG)").click()
