@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -14,6 +15,10 @@ from worker.pipeline.photo import Pixels
 #: what most viewers show behind one.
 BACKGROUND = (255, 255, 255)
 
+_ROTATIONS = {3: cv2.ROTATE_180, 6: cv2.ROTATE_90_CLOCKWISE, 8: cv2.ROTATE_90_COUNTERCLOCKWISE}
+
+_BAND_ROWS = 128
+
 
 def to_rgb(image: Image.Image) -> Pixels:
     """Return a loaded picture as uint8 RGB, H x W x 3.
@@ -25,16 +30,18 @@ def to_rgb(image: Image.Image) -> Pixels:
     if mode.startswith("I;16"):
         return _stack(_from_16_bits(image))
     if image.has_transparency_data:
-        return _flatten(image)
-    return np.asarray(image if mode == "RGB" else image.convert("RGB"))
+        return _in_bands(image, _flatten)
+    return _in_bands(image, lambda band: np.asarray(band.convert("RGB")))
 
 
 def turn_upright(pixels: Pixels, orientation: int) -> Pixels:
     """Apply an EXIF orientation, 1 to 8 (CIPA DC-008, tag 274), to H x W x 3 pixels."""
-    if orientation in (5, 6, 7, 8):
+    if orientation in _ROTATIONS:
+        return _array(cv2.rotate(pixels, _ROTATIONS[orientation]))
+    if orientation in (5, 7):
         pixels = _array(cv2.transpose(pixels))
     # cv2.flip: 1 mirrors left and right, 0 top and bottom, -1 both.
-    flip = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}.get(orientation)
+    flip = {2: 1, 4: 0, 7: -1}.get(orientation)
     return pixels if flip is None else _array(cv2.flip(pixels, flip))
 
 
@@ -62,3 +69,17 @@ def on_white(colours: Pixels, alpha: Pixels) -> Pixels:
         return colours
     ink = cv2.multiply(cv2.bitwise_not(colours), cv2.cvtColor(alpha, cv2.COLOR_GRAY2RGB), scale=1 / 255)
     return _array(cv2.bitwise_not(ink))
+
+
+def _in_bands(image: Image.Image, convert: Callable[[Image.Image], Pixels]) -> Pixels:
+    """Convert a picture to RGB band by band.
+
+    Pillow has four bytes for a pixel of RGB, and copies a picture twice on its way to NumPy: of 200
+    megapixels that would be 2 GB, and a picture with transparency would be there a few times more.
+    """
+    width, height = image.size
+    rgb = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, _BAND_ROWS):
+        bottom = min(top + _BAND_ROWS, height)
+        rgb[top:bottom] = convert(image.crop((0, top, width, bottom)))
+    return rgb

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import lzma
 import zlib
@@ -15,10 +14,10 @@ import numpy as np
 # It ships stubs but no py.typed marker.
 import simplejpeg  # type: ignore[import-untyped]
 from numpy.typing import NDArray
-from PIL import JpegImagePlugin
 
 from shared.errors import ImageCorrupt
 from worker.pipeline.jpeg import decode_jpeg
+from worker.pipeline.jpeg_file import read_jpeg
 from worker.pipeline.photo import Pixels
 from worker.pipeline.tiff.directory import Directory, Tag
 from worker.pipeline.tiff.layout import (
@@ -225,19 +224,20 @@ def _jpeg_head(page: Directory, layout: Layout) -> bytes:
 
 def _unpack_jpeg(jpeg: bytes, layout: Layout, index: int) -> NDArray[Any]:
     """Decode a strip or tile that is a JPEG, as strictly as a JPEG alone."""
-    header = JpegImagePlugin.JpegImageFile(io.BytesIO(jpeg))
+    file = read_jpeg(jpeg)
+    frame = file.frame
     # Some writers cut tiles off at the picture's edge.
     down, across = divmod(index % layout.in_plane, layout.across)
     least = min(layout.rows, layout.height - down * layout.rows)
     narrowest = min(layout.columns, layout.width - across * layout.columns)
-    if not (least <= header.height <= layout.rows and narrowest <= header.width <= layout.columns):
+    if not (least <= frame.height <= layout.rows and narrowest <= frame.width <= layout.columns):
         raise ImageCorrupt
-    count = {"L": _GRAY, "RGB": _COLOR}.get(header.mode, _INK)
+    count = len(frame.components)
     if count != layout.samples.in_segment:
         raise ImageCorrupt
     if count == _INK:
         return np.asarray(simplejpeg.decode_jpeg(jpeg, "CMYK"))
-    return decode_jpeg(jpeg, header, by=1)[..., :count]
+    return decode_jpeg(jpeg, file, by=1)[..., :count]
 
 
 def _without_marks(jpeg: bytes) -> bytes:
