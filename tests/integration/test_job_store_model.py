@@ -184,7 +184,7 @@ class JobStores(RuleBasedStateMachine):
 
     def __init__(self, client: redis.Redis) -> None:
         super().__init__()
-        client.flushall()
+        client.flushdb()
         self.client = client
         self.clock = FakeClock()
         self.real = RedisJobStore(client, **TIMES)

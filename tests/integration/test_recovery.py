@@ -19,8 +19,8 @@ from shared.jobs import ImageFailure, ImageState, JobState, Lease, Source, new_j
 from shared.manifest import encode_manifest
 from shared.object_store import S3ObjectStore
 from shared.options import Options
-from tests.acceptance.stacks import poll
 from tests.conftest import start_or_skip
+from tests.waiting import eventually
 from worker.evidence import encode_failure
 from worker.expiry import Expirer
 from worker.finalize import finalize
@@ -203,11 +203,11 @@ def test_an_ended_job_expires_and_its_record_goes_later(service: Service) -> Non
         retention_seconds=0.5,
     )
 
-    expired = poll("expiry", expirer.expire)
+    expired = eventually(expirer.expire)
 
     assert expired == 1
     assert service.jobs.get(job_id).state is JobState.EXPIRED
     assert list(service.objects.list(layout.job_prefix(job_id))) == []
-    poll("the record's end", expirer.sweep)
+    eventually(expirer.sweep)
     assert [job.id for job in service.jobs.list().items] == [running]
     assert service.objects.exists(layout.job_record(running))
