@@ -12,8 +12,9 @@ import pytest
 from shared.errors import JobStoreFull
 from shared.jobs import ImageState, JobState
 from tests.acceptance.fleet import LEASE_SECONDS, Fleet, Worker
-from tests.acceptance.stacks import is_alive, poll
+from tests.processes import is_alive
 from tests.proxy import Mode
+from tests.waiting import eventually
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +71,7 @@ def test_poison_fails_alone_wherever_it_is_and_its_neighbours_are_not_charged(fl
 
 def holder(fleet: Fleet, job_id: str) -> Worker:
     """Return the worker that holds all images of a job."""
-    lease = poll("a lease", lambda: fleet.redis.hvals(f"{{fathom}}:job:{job_id}:held"))[0]
+    lease = eventually(lambda: fleet.redis.hvals(f"{{fathom}}:job:{job_id}:held"))[0]
     name = fleet.redis.hget(f"{{fathom}}:lease:{lease.decode()}", "worker").decode()
     child = int(name.rpartition(":")[2])
     return next(worker for worker in fleet.workers.values() if child in worker.children)
@@ -91,13 +92,13 @@ def test_a_worker_that_is_told_to_stop_hands_over_at_once(
     """The image in hand takes longer than anybody waits: it is handed over too, and charged to nobody."""
     job_id = fleet.submit(b"sleep 1.8 first", *slow(5, 0.01))
     first = holder(fleet, job_id)
-    poll("work", lambda: _in_hand(fleet, job_id) == 0)
+    eventually(lambda: _in_hand(fleet, job_id) == 0)
 
     for number in signals:
         first.signal(number)
         time.sleep(0.1)
     began = time.monotonic()
-    poll("the others", lambda: fleet.jobs.get(job_id).counts.succeeded >= 5)
+    eventually(lambda: fleet.jobs.get(job_id).counts.succeeded >= 5)
 
     # About two seconds on a machine that has nothing else to do.
     assert time.monotonic() - began < 15
@@ -121,7 +122,7 @@ def test_a_ticket_lost_in_the_pop_window_costs_time_and_no_job(fleet: Fleet) -> 
     (one,) = fleet.man("one")
     one.signal_all(signal.SIGSTOP)
     job_id = fleet.submit(*slow(10, 0.01))
-    poll("the pop", lambda: fleet.tickets.depth() < 2)
+    eventually(lambda: fleet.tickets.depth() < 2)
     one.end()
 
     fleet.launch("two")
@@ -176,7 +177,7 @@ def test_lost_answers_and_slow_ones_cost_nothing_but_time(fleet: Fleet) -> None:
     job_id = fleet.submit(*slow(16, 0.1))
     fleet.wait_for(job_id, 2)
     fleet.s3_proxy.set(Mode.SWALLOW_ANSWER, methods={"PUT"}, times=5)
-    poll("lost answers", lambda: sum(e.status == 200 and not e.answered for e in fleet.exchanges) >= 5)
+    eventually(lambda: sum(e.status == 200 and not e.answered for e in fleet.exchanges) >= 5)
     fleet.s3_proxy.set(Mode.SLOW, latency=0.2, bytes_per_second=20_000)
 
     job = fleet.wait_for_end(job_id)
@@ -210,7 +211,7 @@ def test_a_valkey_that_is_killed_again_and_again_costs_no_image(fleet: Fleet) ->
     for round in range(2):
         fleet.wait_for(job_id, 4 + 10 * round)
         os.kill(fleet.valkey.pid, signal.SIGKILL)
-        poll("its death", lambda: not fleet.valkey.is_running())
+        eventually(lambda: not fleet.valkey.is_running())
         fleet.valkey.start()
 
     job = fleet.wait_for_end(job_id)

@@ -16,8 +16,9 @@ import standardwebhooks
 
 from shared.object_store import S3ObjectStore
 from tests.acceptance.albums import plain_album
-from tests.acceptance.stacks import Stack, check_exactly_once, poll
+from tests.acceptance.stacks import Stack, check_exactly_once
 from tests.origins import Origin, answer, origin
+from tests.waiting import eventually
 
 SECRETS = tuple("whsec_" + base64.b64encode(bytes([n]) * 32).decode() for n in (1, 2))
 SETTINGS = {
@@ -27,7 +28,7 @@ SETTINGS = {
     "FATHOM_LEASE_SECONDS": "2",
 }
 #: Files in the archive whose expansion is disturbed: they take time to be stored, and none to be refused.
-MANY = 500
+MANY = 300
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +40,8 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
 @pytest.fixture(scope="module")
 def gathering(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     data = tmp_path_factory.mktemp("gathering") / "data"
-    stack = Stack(data, environ | SETTINGS, "--concurrency", "2").start()
-    yield stack
-    stack.close()
+    with Stack(data, environ | SETTINGS, "--concurrency", "2").running() as stack:
+        yield stack
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ def test_photos_are_read_from_where_they_lie_and_the_end_is_told(
 
 def check_webhook(stack: Stack, receiver: Origin, job_id: str) -> None:
     path = f"{stack.api}/v1/jobs/{job_id}/deliveries"
-    (delivery,) = poll("the webhook", lambda: delivered(httpx.get(path).json()["deliveries"]))
+    (delivery,) = eventually(lambda: delivered(httpx.get(path).json()["deliveries"]))
     (request,) = [request for request in receiver.requests if request.path == "/hook"]
     assert request.headers["webhook-id"] == delivery["id"]
     for secret in httpx.get(f"{stack.api}/v1/webhook-secrets").json()["secrets"]:
@@ -160,7 +160,7 @@ def killed_in_the_middle(stack: Stack, path: Path, photos: list[bytes]) -> bool:
     worker = stack.workers[0]
     with stack.objects() as objects:
         prefix = f"jobs/{job['id']}/inputs/"
-        poll("the first photos", lambda: any(True for _ in objects.list(prefix)))
+        eventually(lambda: any(True for _ in objects.list(prefix)))
         os.kill(worker, signal.SIGKILL)
         stored = sum(1 for _ in objects.list(prefix))
 

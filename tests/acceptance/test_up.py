@@ -15,14 +15,9 @@ import pytest
 from shared.signing import is_secret
 from tests.acceptance.albums import plain_album, tree
 from tests.acceptance.conftest import StackFactory
-from tests.acceptance.stacks import (
-    Stack,
-    check_exactly_once,
-    descendants,
-    is_alive,
-    poll,
-    run_fathom,
-)
+from tests.acceptance.stacks import Stack, check_exactly_once, run_fathom
+from tests.processes import descendants, is_alive
+from tests.waiting import eventually
 
 
 def gone(pids: set[int]) -> bool:
@@ -117,7 +112,7 @@ def test_ctrl_c_ends_all_it_started(start_stack: StackFactory) -> None:
 
 def test_a_signal_during_the_start_ends_all_it_started(start_stack: StackFactory) -> None:
     mine = start_stack("mine").launch()
-    poll("the first server", lambda: (mine.data / "logs" / "valkey.log").exists())
+    eventually(lambda: (mine.data / "logs" / "valkey.log").exists())
     pids = descendants(mine.process.pid)
 
     assert mine.terminate() == 0
@@ -133,7 +128,7 @@ def test_killed_hard_it_leaves_no_process_and_its_jobs_go_on_later(
     first = start_stack("data", FATHOM_LEASE_SECONDS="2").start()
     with first.client() as fathom:
         job = fathom.submit([album])
-        poll("the first images", lambda: job.refresh().succeeded >= 3)
+        eventually(lambda: job.refresh().succeeded >= 3)
     pids = descendants(first.process.pid)
 
     first.kill()
@@ -155,7 +150,7 @@ def test_stopped_in_order_its_jobs_go_on_later(start_stack: StackFactory, tmp_pa
     first = start_stack("data").start()
     with first.client() as fathom:
         job = fathom.submit([album])
-        poll("the first images", lambda: job.refresh().succeeded >= 3)
+        eventually(lambda: job.refresh().succeeded >= 3)
         done = job.status.succeeded
     pids = descendants(first.process.pid)
 
