@@ -175,13 +175,19 @@ class Stack:
             return
         below = descendants(self._process.pid)
         try:
-            if self._process.poll() is None:
-                self.terminate()
-        except subprocess.TimeoutExpired:
-            self.kill()
-            raise
+            eventually(self._is_hurried_to_its_end)
         finally:
+            self.kill()
             eventually(lambda: {pid for pid in below if is_alive(pid)}, lambda left: not left)
+
+    def _is_hurried_to_its_end(self) -> bool:
+        """Ask it to end; who is asked again makes haste."""
+        self.process.terminate()
+        try:
+            self.process.wait(0.3)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
 
 
 def check_exactly_once(stack: Stack, job_id: str, total: int, *, failed: int = 0) -> None:
