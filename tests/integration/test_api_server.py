@@ -86,7 +86,7 @@ def test_an_album_passes_through_without_filling_the_memory(
     object_store: S3ObjectStore,
     announced: bool,
 ) -> None:
-    sizes = [2 * MIB] * 100 + [30 * MIB] * 3 + [0, 1]
+    sizes = [2 * MIB] * 40 + [30 * MIB] * 2 + [0, 1]
     headers = {**FORM, "Content-Length": length_of(sizes)} if announced else FORM
     before = server.rss_mb()
     peak, response = peak_during(
@@ -98,7 +98,7 @@ def test_an_album_passes_through_without_filling_the_memory(
     job_id = response.json()["id"]
     stored = {int(i.key.rsplit("/")[-1]): i.size for i in object_store.list(layout.inputs_prefix(job_id))}
     assert stored == dict(enumerate(sizes))
-    assert object_store.get(layout.input_image(job_id, 57)) == photo(57, MIB) * 2
+    assert object_store.get(layout.input_image(job_id, 37)) == photo(37, MIB) * 2
 
 
 def test_an_archive_passes_through_without_filling_the_memory(
@@ -123,7 +123,7 @@ def test_results_leave_without_filling_the_memory(
     server: Server, object_store: S3ObjectStore, jobs: RedisJobStore
 ) -> None:
     job_id = server.http.post("/v1/jobs", content=form_of([1] * 40), headers=FORM).json()["id"]
-    data = os.urandom(5 * MIB)
+    data = os.urandom(3 * MIB)
     while lease := jobs.lease("w", limit=40):
         for index in lease.indices:
             object_store.put(layout.output(job_id, index, "heatmap.png"), data, content_type="image/png")
@@ -280,8 +280,8 @@ def test_an_object_store_that_dies_meanwhile_breaks_the_download(
     with SeaweedServer(tmp_path / "s3", bucket="mortal", access_key="key", secret_key="secret-key") as mortal:
         server = start_server(**mortal.environ())
         store = S3ObjectStore.from_settings(Settings.from_environ(mortal.environ()))
-        job_id = server.http.post("/v1/jobs", content=form_of([1] * 40), headers=FORM).json()["id"]
-        lease = jobs.lease("w", limit=40)
+        job_id = server.http.post("/v1/jobs", content=form_of([1] * 16), headers=FORM).json()["id"]
+        lease = jobs.lease("w", limit=16)
         assert lease is not None
         for index in lease.indices:
             store.put(layout.output(job_id, index, "heatmap.png"), bytes(5 * MIB))
