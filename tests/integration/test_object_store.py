@@ -144,7 +144,8 @@ class S3Contract(ObjectStoreContract):
         params=[{"s3_secret_key": "wrong-secret-key"}, {"s3_access_key": "unknown-access-key"}],
         ids=["secret", "access"],
     )
-    def stranger(self, request: pytest.FixtureRequest, environ: dict[str, str]) -> Iterator[S3ObjectStore]:
+    @classmethod
+    def stranger(cls, request: pytest.FixtureRequest, environ: dict[str, str]) -> Iterator[S3ObjectStore]:
         """Somebody with a wrong key."""
         with built(replace(Settings.from_environ(environ), **request.param)) as stranger:
             yield stranger
@@ -191,7 +192,8 @@ class S3Contract(ObjectStoreContract):
 
 class TestSeaweed(S3Contract, ConditionalPutContract):
     @pytest.fixture(scope="class")
-    def environ(self, seaweed_environ: dict[str, str]) -> dict[str, str]:
+    @classmethod
+    def environ(cls, seaweed_environ: dict[str, str]) -> dict[str, str]:
         return seaweed_environ
 
     @pytest.fixture
@@ -210,7 +212,8 @@ class TestSeaweed(S3Contract, ConditionalPutContract):
 
 class TestMinio(S3Contract):
     @pytest.fixture(scope="class")
-    def environ(self, juicefs_environ: dict[str, str]) -> dict[str, str]:
+    @classmethod
+    def environ(cls, juicefs_environ: dict[str, str]) -> dict[str, str]:
         return juicefs_environ
 
     @pytest.fixture
@@ -241,7 +244,8 @@ class TestMinio(S3Contract):
 
 class TestServerAway:
     @pytest.fixture(scope="class")
-    def nowhere(self) -> Iterator[S3ObjectStore]:
+    @classmethod
+    def nowhere(cls) -> Iterator[S3ObjectStore]:
         with built(settings_for(free_ports(1)[0])) as store:
             yield store
 

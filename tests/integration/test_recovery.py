@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from shared.connections import connect_redis
 from shared.control import Controls
 from shared.job_record import encode_job, new_job
 from shared.job_store import RedisJobStore
-from shared.jobs import ImageFailure, ImageState, JobState, Lease, Source, new_job_id
+from shared.jobs import ImageFailure, ImageState, Job, JobState, Lease, Source, new_job_id
 from shared.manifest import encode_manifest
 from shared.object_store import S3ObjectStore
 from shared.options import Options
@@ -169,18 +170,18 @@ def test_data_lost_while_jobs_are_compared_are_compared_again(service: Service) 
     """Otherwise what was brought back before the loss would stay lost."""
     job_ids = {service.submit(2) for _ in range(3)}
     service.client.flushall()
-    jobs = RedisJobStore(service.client)
+
+    class LosingAllOnce(RedisJobStore):
+        lost = False
+
+        def restore(self, job: Job, **outcomes: Any) -> None:
+            super().restore(job, **outcomes)
+            if not self.lost:
+                self.lost = True
+                service.client.flushall()
+
+    jobs = LosingAllOnce(service.client)
     recoverer = Recoverer(name="worker", jobs=jobs, objects=service.objects, retention_seconds=None)
-    real, flushed = jobs.restore, 0
-
-    def restore(*args: object, **outcomes: object) -> None:
-        nonlocal flushed
-        real(*args, **outcomes)  # type: ignore[arg-type]
-        if not flushed:
-            flushed = 1
-            service.client.flushall()
-
-    jobs.restore = restore  # type: ignore[method-assign]
     recoverer.recover()
     assert not service.jobs.is_reconciled()
 
