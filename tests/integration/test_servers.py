@@ -282,7 +282,7 @@ def test_a_server_that_cannot_start_shows_the_end_of_its_log(
     server = build(tmp_path)
 
     with pytest.raises(ServerFailed, match=rf"(?s){server.name} ended while starting.*log:.*{complaint}"):
-        server.start(timeout=10)
+        server.start(timeout=60)
     assert not server.is_running()
 
 
@@ -331,7 +331,9 @@ class StubbornServer(EmbeddedServer):
         return Launch(command=["/bin/sh", "-c", script], environ=os.environ)
 
     def _is_ready(self) -> bool:
-        return self.ready and (self.data_dir / "up").exists()
+        # It has said its word before anybody's patience is at an end.
+        eventually((self.data_dir / "up").exists)
+        return self.ready
 
 
 def test_a_server_that_ignores_sigterm_is_killed_with_its_children(tmp_path: Path) -> None:
