@@ -21,17 +21,19 @@ from shared.errors import (
 )
 from shared.ports import Claim, ObjectInfo, Standing
 from shared.statistics import BOUNDS, Batch, Histogram, Series, Summary
+from tests.fakes_hooks import Hooked
 from tests.fakes_job_store import FakeJobStore as FakeJobStore
 from tests.fakes_jobs import FakeClock as FakeClock
 
 
-class FakeObjectStore:
+class FakeObjectStore(Hooked):
     """Objects in a dictionary.
 
     With `away` set every call raises ObjectStoreUnavailable, as if S3 were down.
     """
 
     def __init__(self, *, public_url: str | None = None, clock: Callable[[], float] = time) -> None:
+        super().__init__()
         self.objects: dict[str, bytes] = {}
         self.modified_at: dict[str, float] = {}
         self.content_types: dict[str, str] = {}

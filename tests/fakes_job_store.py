@@ -49,6 +49,7 @@ from shared.jobs import (
     refusal,
 )
 from shared.options import Normalize
+from tests.fakes_hooks import Hooked
 from tests.fakes_jobs import JobRecord, LeaseRecord, Turns
 
 P = ParamSpec("P")
@@ -71,7 +72,7 @@ def _reachable(
     return call
 
 
-class FakeJobStore:
+class FakeJobStore(Hooked):
     """Jobs in dictionaries, by a clock that tests may set.
 
     With `away` set every call raises JobStoreUnavailable, as if Redis were down; with `full` set
@@ -88,6 +89,7 @@ class FakeJobStore:
         claim_seconds: float = 60.0,
         worker_seconds: float = 15.0,
     ) -> None:
+        super().__init__()
         self.away = False
         #: Calls that found it away.
         self.refused = 0

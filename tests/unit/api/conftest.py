@@ -87,7 +87,7 @@ class Api:
         """Submit photos that hold their own names, and return the job's id."""
         response = self.post_files([(name, name.encode()) for name in names], options)
         assert response.status_code == 202, response.text
-        return str(response.json["id"])
+        return str(response.get_json()["id"])
 
     def announce(self, *uploads: Mapping[str, Any], options: Mapping[str, Any] | None = None) -> TestResponse:
         return self.client.post("/v1/jobs", json={"uploads": uploads, "options": options or {}})

@@ -69,7 +69,7 @@ def add_job(api: Api, owner: str, *, state: JobState = JobState.UPLOADING) -> Jo
 
 def check(response: TestResponse, status: int, code: str) -> None:
     assert response.status_code == status, response.text
-    assert response.json["code"] == code
+    assert response.get_json()["code"] == code
     assert response.mimetype == "application/problem+json"
 
 
@@ -78,7 +78,7 @@ def check(response: TestResponse, status: int, code: str) -> None:
 
 def test_while_no_key_was_made_all_are_let_in(api: Api):
     assert api.get("/v1/jobs").status_code == 200
-    assert api.get("/v1/session").json == {
+    assert api.get("/v1/session").get_json() == {
         "anonymous": True,
         "key_id": None,
         "name": None,
@@ -107,7 +107,7 @@ def test_the_first_key_is_heeded_by_a_process_that_knew_of_none(api: Api, keys: 
     )
 
     assert sent.status_code == 202
-    assert api.jobs.get(sent.json["id"]).owner == key.id
+    assert api.jobs.get(sent.get_json()["id"]).owner == key.id
 
 
 def test_once_there_is_a_key_it_is_asked_for(api: Api, keys: Keyring):
@@ -197,7 +197,7 @@ def test_admin_sees_and_controls_the_jobs_of_all(api: Api, keys: Keyring):
     for job in jobs:
         assert api.get(f"/v1/jobs/{job.id}", headers=header).status_code == 200
         assert api.client.post(f"/v1/jobs/{job.id}/cancel", headers=header).status_code == 202
-    listed = api.get("/v1/jobs", headers=header).json["jobs"]
+    listed = api.get("/v1/jobs", headers=header).get_json()["jobs"]
     assert {job["id"] for job in listed} == {job.id for job in jobs}
 
 
@@ -217,7 +217,7 @@ def test_a_job_belongs_to_the_key_that_made_it(api: Api, keys: Keyring):
     response = api.client.post("/v1/jobs", json={"uploads": [{"name": "a.jpg", "size": 1}]}, headers=header)
 
     assert response.status_code == 202
-    assert api.jobs.get(response.json["id"]).owner == mine.id
+    assert api.jobs.get(response.get_json()["id"]).owner == mine.id
 
 
 def test_only_ones_own_jobs_are_listed(api: Api, keys: Keyring):
@@ -226,7 +226,7 @@ def test_only_ones_own_jobs_are_listed(api: Api, keys: Keyring):
     add_job(api, keys.make()[0].id)
     add_job(api, ANYONE)
 
-    assert [job["id"] for job in api.get("/v1/jobs", headers=header).json["jobs"]] == [own.id]
+    assert [job["id"] for job in api.get("/v1/jobs", headers=header).get_json()["jobs"]] == [own.id]
 
 
 def rules_of(app: Flask) -> list[tuple[Rule, str]]:
@@ -360,7 +360,7 @@ def cookie_of(browser: FlaskClient) -> str:
 
 def test_a_session_lets_one_read(session: Callable[..., TestResponse]):
     assert session("/v1/jobs").status_code == 200
-    assert session("/v1/session").json["anonymous"] is False
+    assert session("/v1/session").get_json()["anonymous"] is False
 
 
 def test_the_cookie_is_of_no_use_to_scripts_and_other_sites(api: Api, keys: Keyring):
@@ -381,7 +381,7 @@ def test_a_rotated_key_goes_on_seeing_its_jobs(api: Api, keys: Keyring):
     gate_of(api.client.application).ring.forget()
 
     check(api.client.get("/v1/jobs", headers=header), 401, "invalid_key")
-    listed = api.client.get("/v1/jobs", headers={"Authorization": f"Bearer {text}"}).json
+    listed = api.client.get("/v1/jobs", headers={"Authorization": f"Bearer {text}"}).get_json()
     assert [each["id"] for each in listed["jobs"]] == [job.id]
 
 
@@ -463,7 +463,7 @@ def test_a_forged_session_is_refused(api: Api, keys: Keyring, forge: Callable[[s
 def test_a_key_goes_before_a_session(api: Api, keys: Keyring, session: Callable[..., TestResponse]):
     other, header = keys.make("read")
 
-    assert session("/v1/session", **header).json["key_id"] == other.id
+    assert session("/v1/session", **header).get_json()["key_id"] == other.id
 
 
 # --- revocation --------------------------------------------------------------

@@ -42,7 +42,7 @@ def test_errors_have_them_too(api: Api, method: str, path: str, status: int):
 
     assert response.status_code == status
     assert {name for name in ALWAYS if name not in response.headers} == set()
-    assert response.headers["X-Request-Id"] == response.json["request_id"] == "mine"
+    assert response.headers["X-Request-Id"] == response.get_json()["request_id"] == "mine"
     assert "sandbox" in response.headers["Content-Security-Policy"]
 
 

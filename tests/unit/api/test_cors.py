@@ -84,7 +84,7 @@ def test_pages_of_other_origins_change_nothing(api: Api, headers: dict[str, str]
     response = api.client.open("/v1/jobs/unknown", method=method, headers=headers)
 
     assert response.status_code == 403
-    assert response.json["code"] == "forbidden"
+    assert response.get_json()["code"] == "forbidden"
 
 
 @pytest.mark.parametrize(

@@ -250,7 +250,7 @@ def test_the_list_of_jobs_does_not_show_them(api: Api) -> None:
         send(api)
 
         assert any(job.urgent for job in api.jobs.list().items)
-        assert [job["id"] for job in api.get("/v1/jobs").json["jobs"]] == [job_id]
+        assert [job["id"] for job in api.get("/v1/jobs").get_json()["jobs"]] == [job_id]
 
 
 def test_it_goes_before_batch_work(api: Api) -> None:

@@ -73,7 +73,7 @@ def test_a_stream_begins_with_the_job_as_it_is(api: Api) -> None:
     assert response.headers["X-Accel-Buffering"] == "no"
     assert response.headers["Cache-Control"] == "no-store"
     assert retry == b"retry: 2000\n\n"
-    assert (event.name, event.data) == ("job", api.get(f"/v1/jobs/{job_id}").json)
+    assert (event.name, event.data) == ("job", api.get(f"/v1/jobs/{job_id}").get_json())
 
 
 def test_every_image_is_told_once_with_its_name_and_then_the_end(api: Api) -> None:

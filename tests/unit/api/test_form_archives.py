@@ -33,7 +33,7 @@ def gather(api: Api) -> None:
 def post(api: Api, *parts: tuple[str, str, bytes]) -> dict[str, Any]:
     response = api.post_parts(list(parts))
     assert response.status_code == 202, response.text
-    return dict(response.json)
+    return dict(response.get_json())
 
 
 def test_the_answer_knows_all_that_the_archive_holds_before_it_is_expanded(api: Api) -> None:
@@ -42,7 +42,7 @@ def test_the_answer_knows_all_that_the_archive_holds_before_it_is_expanded(api: 
     assert job["state"] == "uploading"
     assert job["counts"] == {"total": 2, "succeeded": 0, "failed": 0, "pending": 2}
     assert job["skipped"] == ["notes.txt"]
-    assert [image["name"] for image in api.get(job["links"]["images"]).json["images"]] == [
+    assert [image["name"] for image in api.get(job["links"]["images"]).get_json()["images"]] == [
         "in/a.jpg",
         "in/写真.png",
     ]
@@ -90,12 +90,12 @@ def test_what_was_skipped_can_be_asked_for_later(api: Api) -> None:
     job = post(api, ("archive", "a.zip", zip_of(("a.jpg", b"A"), *notes)))
 
     assert len(job["skipped"]) == 100
-    skipped = api.get(f"/v1/jobs/{job['id']}/skipped").json
+    skipped = api.get(f"/v1/jobs/{job['id']}/skipped").get_json()
     assert (skipped["count"], skipped["names"]) == (150, job["skipped"])
 
 
 def test_a_job_without_archives_skipped_nothing(api: Api) -> None:
-    assert api.get(f"/v1/jobs/{api.submit('a.jpg')}/skipped").json == {"count": 0, "names": []}
+    assert api.get(f"/v1/jobs/{api.submit('a.jpg')}/skipped").get_json() == {"count": 0, "names": []}
 
 
 def test_an_archive_without_photos_changes_nothing(api: Api) -> None:
@@ -146,7 +146,9 @@ def test_names_in_gbk_are_read_as_such(api: Api) -> None:
     data = data.replace(b"XXXX", "相册".encode("gbk")).replace(b"YYYY", "照片".encode("gbk"))
     job = post(api, ("archive", "a.zip", data))
 
-    assert [image["name"] for image in api.get(job["links"]["images"]).json["images"]] == ["相册/照片.jpg"]
+    assert [image["name"] for image in api.get(job["links"]["images"]).get_json()["images"]] == [
+        "相册/照片.jpg"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ BOUNDED = settings(
 def in_state(api: Api, state: JobState) -> str:
     """Make a job of two images that is in a state, one of them failed, and return its id."""
     if state is JobState.UPLOADING:
-        return str(api.announce({"name": "a.jpg", "size": 5}, {"name": "b.jpg", "size": 1}).json["id"])
+        return str(api.announce({"name": "a.jpg", "size": 5}, {"name": "b.jpg", "size": 1}).get_json()["id"])
     job_id = api.submit("a.jpg", "b.jpg", options={"outputs": ["heatmap", "depth16", "npy"]})
     job = dataclasses.replace(api.jobs.get(job_id), state=state)
     for file in layout.output_files(job.options).values():
@@ -66,15 +66,13 @@ def in_state(api: Api, state: JobState) -> str:
 def fuzzed(make_api: ApiFactory) -> tuple[Api, Any]:
     """Return an API that waits for nothing and whose urgent jobs are done at once, and its description."""
     api = make_api(max_wait_seconds=0.0, max_image_bytes=2**20, rate_limit="1000000/second")
-    record = api.jobs.create
 
-    def create_and_work(job: Job, **kwargs: Any) -> None:
-        record(job, **kwargs)
+    def work(job: Job, **kwargs: Any) -> None:
         if job.urgent:
             api.work()
             api.jobs.restore(dataclasses.replace(job, state=JobState.SUCCEEDED))
 
-    api.jobs.create = create_and_work  # type: ignore[method-assign]
+    api.jobs.after(api.jobs.create, work)
     return api, schemathesis.openapi.from_wsgi("/openapi.json", api.client.application)
 
 

@@ -99,7 +99,7 @@ def gather(api: Api) -> None:
 
 
 def outcomes(api: Api, job_id: str) -> list[str]:
-    images = api.get(f"/v1/jobs/{job_id}/images?limit=1000").json["images"]
+    images = api.get(f"/v1/jobs/{job_id}/images?limit=1000").get_json()["images"]
     return [image["error"]["code"] if image["error"] else image["state"] for image in images]
 
 
@@ -124,7 +124,7 @@ def test_bad_files_fail_one_by_one_with_their_codes(api: Api, packed: bool) -> N
     work(api)
 
     expected = [upload.expected for upload in files.values()]
-    assert outcomes(api, response.json["id"]) == expected
+    assert outcomes(api, response.get_json()["id"]) == expected
     assert FINE in expected
     assert len(set(expected)) >= 4
 
@@ -133,7 +133,7 @@ def test_bad_files_fail_one_by_one_with_their_codes(api: Api, packed: bool) -> N
 def test_a_hostile_name_is_data_and_never_a_path(api: Api, name: str) -> None:
     response = api.announce({"name": name, "size": 5})
     assert response.status_code == 202, response.text
-    job_id = response.json["id"]
+    job_id = response.get_json()["id"]
     assert api.client.put(f"/v1/jobs/{job_id}/uploads/0", data=b"photo").status_code == 204
     assert api.client.post(f"/v1/jobs/{job_id}/start").status_code == 202
     api.work()
@@ -149,7 +149,7 @@ def test_a_hostile_name_is_data_and_never_a_path(api: Api, name: str) -> None:
         "outputs/0/heatmap.png",
         "outputs/0/depth.json",
     }
-    (image,) = api.get(f"/v1/jobs/{job_id}/images").json["images"]
+    (image,) = api.get(f"/v1/jobs/{job_id}/images").get_json()["images"]
     assert image["name"] == name
     output = api.get(f"{image['outputs']['heatmap']}?stream=1")
     disposition = output.headers.get("Content-Disposition", "")
@@ -170,11 +170,11 @@ def test_a_hostile_name_in_an_archive_is_data_too(api: Api, name: str) -> None:
         archive.writestr(name + ".png", b"photo")
     response = api.post_parts([("archive", "a.zip", buffer.getvalue())])
     if response.status_code != 202:
-        assert response.json["code"] in ("no_images", "invalid_archive"), "It counts as hidden."
+        assert response.get_json()["code"] in ("no_images", "invalid_archive"), "It counts as hidden."
         return
     gather(api)
 
-    job_id = response.json["id"]
+    job_id = response.get_json()["id"]
     assert {key for key in api.objects.objects if "/inputs/" in key} == {layout.input_image(job_id, 0)}
 
 

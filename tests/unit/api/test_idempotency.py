@@ -47,7 +47,7 @@ def test_the_same_form_under_the_same_key_gives_the_same_job(api: Api) -> None:
 
     assert (first.status_code, second.status_code) == (202, 202)
     assert first.headers["Location"] == second.headers["Location"]
-    assert first.json == second.json
+    assert first.get_json() == second.get_json()
     assert "Idempotent-Replayed" not in first.headers
     assert second.headers["Idempotent-Replayed"] == "true"
     assert len(api.jobs.list().items) == 1
@@ -66,7 +66,7 @@ def test_the_answer_shows_the_job_as_it_is_now(api: Api) -> None:
     send(api)
     api.work()
 
-    assert send(api).json["counts"]["succeeded"] == 2
+    assert send(api).get_json()["counts"]["succeeded"] == 2
 
 
 def test_the_same_announcement_gives_the_same_job(api: Api) -> None:
@@ -78,8 +78,8 @@ def test_the_same_announcement_gives_the_same_job(api: Api) -> None:
     )
 
     assert (first.status_code, second.status_code) == (202, 202)
-    assert first.json == second.json
-    assert len(second.json["uploads"]) == 2
+    assert first.get_json() == second.get_json()
+    assert len(second.get_json()["uploads"]) == 2
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_a_form_and_an_announcement_are_never_the_same(api: Api) -> None:
 
 
 def test_other_keys_give_other_jobs(api: Api) -> None:
-    assert send(api, key="k1").json["id"] != send(api, key="k2").json["id"]
+    assert send(api, key="k1").get_json()["id"] != send(api, key="k2").get_json()["id"]
 
 
 def test_without_a_key_the_same_form_gives_another_job(api: Api) -> None:
@@ -244,7 +244,7 @@ def test_a_redis_that_lost_everything_makes_no_second_job(
 
 def test_while_the_job_is_not_known_again_the_client_is_asked_to_wait(api: Api) -> None:
     first = send(api)
-    job = api.jobs.get(first.json["id"])
+    job = api.jobs.get(first.get_json()["id"])
     api.idempotency.entries.clear()
     api.jobs.delete(job.id)
     api.jobs.reconciled = False

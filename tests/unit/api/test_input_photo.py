@@ -23,7 +23,7 @@ def encode(kind: str) -> bytes:
 def submit(api: Api, name: str, data: bytes) -> str:
     response = api.post_files([(name, data)])
     assert response.status_code == 202, response.text
-    return f"/v1/jobs/{response.json['id']}/images/0/input"
+    return f"/v1/jobs/{response.get_json()['id']}/images/0/input"
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "HEIF"])
@@ -64,19 +64,19 @@ def test_an_image_the_job_does_not_have_has_no_photo(api: Api) -> None:
 
     response = api.get(path.replace("/0/", "/1/"))
 
-    assert (response.status_code, response.json["code"]) == (404, "not_found")
+    assert (response.status_code, response.get_json()["code"]) == (404, "not_found")
 
 
 def test_a_photo_that_has_not_arrived_or_is_gone_is_not_found(api: Api) -> None:
-    job = api.announce({"name": "a.jpg", "size": 10}).json["id"]
+    job = api.announce({"name": "a.jpg", "size": 10}).get_json()["id"]
 
     response = api.get(f"/v1/jobs/{job}/images/0/input")
 
-    assert (response.status_code, response.json["code"]) == (404, "output_not_found")
+    assert (response.status_code, response.get_json()["code"]) == (404, "output_not_found")
 
 
 def test_uploads_are_listed_with_the_sizes_that_were_announced(api: Api) -> None:
     """By name and size a page that was reloaded finds the files again."""
-    answer = api.announce({"name": "a.jpg", "size": 10}, {"name": "b.jpg", "size": 1}).json
+    answer = api.announce({"name": "a.jpg", "size": 10}, {"name": "b.jpg", "size": 1}).get_json()
 
     assert [upload["size"] for upload in answer["uploads"]] == [10, 1]

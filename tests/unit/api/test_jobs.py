@@ -11,7 +11,7 @@ from tests.unit.api.test_submissions import problem
 def test_a_job_counts_what_is_done(api: Api) -> None:
     job_id = api.submit("a.jpg", "b.jpg", "c.jpg", "d.jpg")
     api.work(limit=2, failing={0: CORRUPT})
-    job = api.get(f"/v1/jobs/{job_id}").json
+    job = api.get(f"/v1/jobs/{job_id}").get_json()
 
     assert job["state"] == "processing"
     assert job["counts"] == {"total": 4, "succeeded": 1, "failed": 1, "pending": 2}
@@ -20,7 +20,7 @@ def test_a_job_counts_what_is_done(api: Api) -> None:
 
 
 def test_the_links_of_a_job_lead_somewhere(api: Api) -> None:
-    links = api.get(f"/v1/jobs/{api.submit('a.jpg')}").json["links"]
+    links = api.get(f"/v1/jobs/{api.submit('a.jpg')}").get_json()["links"]
 
     verbs = {"images", "events", "archive", "cancel", "pause", "resume", "retry"}
     assert links == {"self": links["self"]} | {verb: f"{links['self']}/{verb}" for verb in verbs}
@@ -31,7 +31,9 @@ def test_jobs_are_listed_page_by_page_each_once(api: Api) -> None:
     ids = {api.submit(f"{n}.jpg") for n in range(5)}
     seen, cursor = [], ""
     while cursor is not None:
-        page = api.get("/v1/jobs", query_string={"limit": 2} | ({"cursor": cursor} if cursor else {})).json
+        page = api.get(
+            "/v1/jobs", query_string={"limit": 2} | ({"cursor": cursor} if cursor else {})
+        ).get_json()
         seen += [job["id"] for job in page["jobs"]]
         cursor = page["next_cursor"]
 
@@ -42,7 +44,7 @@ def test_jobs_are_listed_page_by_page_each_once(api: Api) -> None:
 def test_an_image_has_its_name_its_state_and_its_outputs(api: Api) -> None:
     job_id = api.submit("a/ü.jpg", "b.jpg", "c.jpg", options={"outputs": ["heatmap", "npy"]})
     api.work(limit=2, failing={1: CORRUPT})
-    images = api.get(f"/v1/jobs/{job_id}/images").json["images"]
+    images = api.get(f"/v1/jobs/{job_id}/images").get_json()["images"]
 
     assert images == [
         {
@@ -68,7 +70,7 @@ def test_images_are_listed_by_state_page_by_page(api: Api) -> None:
     api.work(failing={n: ImageFailure(code="x", message="y") for n in (1, 4, 5, 9)})
     seen, cursor = [], "0"
     while cursor is not None:
-        page = api.get(f"/v1/jobs/{job_id}/images?state=failed&limit=3&cursor={cursor}").json
+        page = api.get(f"/v1/jobs/{job_id}/images?state=failed&limit=3&cursor={cursor}").get_json()
         seen.append([image["name"] for image in page["images"]])
         cursor = page["next_cursor"]
 
@@ -134,15 +136,15 @@ def test_a_job_is_held_and_let_go(api: Api) -> None:
     api.tickets.waiting = 0
     resumed = api.client.post(f"/v1/jobs/{job_id}/resume")
 
-    assert (paused.status_code, paused.json["state"]) == (202, "paused")
-    assert (resumed.status_code, resumed.json["state"]) == (202, "queued")
+    assert (paused.status_code, paused.get_json()["state"]) == (202, "paused")
+    assert (resumed.status_code, resumed.get_json()["state"]) == (202, "queued")
     assert api.tickets.waiting == 1
 
 
 def test_a_job_is_canceled(api: Api) -> None:
     response = api.client.post(f"/v1/jobs/{api.submit('a.jpg')}/cancel")
 
-    assert (response.status_code, response.json["state"]) == (202, "canceling")
+    assert (response.status_code, response.get_json()["state"]) == (202, "canceling")
 
 
 def test_failed_images_are_tried_once_more(api: Api) -> None:
@@ -152,8 +154,8 @@ def test_failed_images_are_tried_once_more(api: Api) -> None:
     api.tickets.waiting = 0
     response = api.client.post(f"/v1/jobs/{job_id}/retry")
 
-    assert (response.status_code, response.json["state"]) == (202, "queued")
-    assert response.json["counts"]["pending"] == 1
+    assert (response.status_code, response.get_json()["state"]) == (202, "queued")
+    assert response.get_json()["counts"]["pending"] == 1
     assert api.tickets.waiting == 1
 
 
@@ -191,4 +193,4 @@ def test_names_are_read_once(make_api: ApiFactory) -> None:
     api.get(f"/v1/jobs/{job_id}/images")
     api.objects.away = True
 
-    assert api.get(f"/v1/jobs/{job_id}/images").json["images"][0]["name"] == "a.jpg"
+    assert api.get(f"/v1/jobs/{job_id}/images").get_json()["images"][0]["name"] == "a.jpg"

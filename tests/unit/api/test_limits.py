@@ -29,7 +29,7 @@ def test_a_refusal_is_a_problem_that_says_when_to_come_back(strict: Api):
     response = strict.get("/v1/jobs")
 
     assert response.mimetype == "application/problem+json"
-    assert response.json["code"] == "rate_limited"
+    assert response.get_json()["code"] == "rate_limited"
     assert 1 <= int(response.headers["Retry-After"]) <= 61
     assert response.headers["X-Content-Type-Options"] == "nosniff"
 

@@ -16,7 +16,7 @@ REFERENCE = re.compile(r'"\$ref": "([^"]+)"')
 
 @pytest.fixture
 def document(api: Api) -> dict[str, Any]:
-    return dict(api.get("/openapi.json").json)
+    return dict(api.get("/openapi.json").get_json())
 
 
 def operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -188,5 +188,5 @@ def test_the_document_of_an_app_is_the_same_every_time(api: Api) -> None:
     with app.app_context():
         first, second = build_document(app), build_document(app)
 
-    assert first == second == api.get("/openapi.json").json
+    assert first == second == api.get("/openapi.json").get_json()
     assert Settings.from_environ({}).max_job_images > 0

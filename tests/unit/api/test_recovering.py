@@ -30,7 +30,7 @@ def test_a_lost_job_is_being_recovered_and_not_unknown(api: Api, method: str, pa
     response = api.client.open(f"/v1/jobs/{job_id}{path}", method=method)
 
     assert response.status_code == 503, response.text
-    assert response.json["code"] == "job_recovering"
+    assert response.get_json()["code"] == "job_recovering"
     assert int(response.headers["Retry-After"]) > 0
     assert api.objects.exists(layout.job_record(job_id))
 
@@ -62,10 +62,10 @@ def test_an_expired_job_is_shown_and_its_results_are_gone(api: Api):
     finish_as(api.jobs, job_id, JobState.SUCCEEDED)
     api.jobs.expire(job_id)
 
-    assert api.get(f"/v1/jobs/{job_id}").json["state"] == "expired"
+    assert api.get(f"/v1/jobs/{job_id}").get_json()["state"] == "expired"
     for path in ("/images", "/images/0/heatmap", "/archive"):
         response = api.get(f"/v1/jobs/{job_id}{path}")
-        assert (response.status_code, response.json["code"]) == (410, "job_expired"), response.text
+        assert (response.status_code, response.get_json()["code"]) == (410, "job_expired"), response.text
     assert api.client.post(f"/v1/jobs/{job_id}/retry").status_code == 409
     assert api.client.delete(f"/v1/jobs/{job_id}").status_code == 204
 

@@ -39,7 +39,7 @@ def test_photos_named_one_by_one_are_queued_at_once_where_they_lie(api: Api) -> 
     )
 
     assert response.status_code == 202, response.text
-    job = response.json
+    job = response.get_json()
     assert (job["state"], job["counts"]["total"], job["title"]) == ("queued", 3, "Walk")
     assert response.headers["Location"] == job["links"]["self"]
     sources = decode_manifest(api.objects.get(layout.manifest(job["id"])))
@@ -53,7 +53,7 @@ def test_photos_named_one_by_one_are_queued_at_once_where_they_lie(api: Api) -> 
 
 
 def test_a_prefix_is_listed_by_a_worker(api: Api) -> None:
-    job = post(api, {"url": URL}, {"s3_prefix": "s3://album/2024/"}, {"s3_prefix": "s3://other"}).json
+    job = post(api, {"url": URL}, {"s3_prefix": "s3://album/2024/"}, {"s3_prefix": "s3://other"}).get_json()
 
     assert (job["state"], job["counts"]["total"], job["progress"]) == ("uploading", 0, 0.0)
     assert {"uploads", "start"}.isdisjoint(job["links"])
@@ -65,8 +65,8 @@ def test_a_prefix_is_listed_by_a_worker(api: Api) -> None:
     assert api.chores.get(list_id(job["id"])) is not None
     record = decode_job(api.objects.get(layout.job_record(job["id"])))
     assert (record.state, record.gathered) == (JobState.UPLOADING, True)
-    assert api.get(job["links"]["images"]).json == {"images": [], "next_cursor": None}
-    assert api.get(f"/v1/jobs/{job['id']}/uploads").json["uploads"] == []
+    assert api.get(job["links"]["images"]).get_json() == {"images": [], "next_cursor": None}
+    assert api.get(f"/v1/jobs/{job['id']}/uploads").get_json()["uploads"] == []
 
 
 def test_a_job_that_gathers_is_worth_asking_for_soon(api: Api) -> None:
@@ -157,8 +157,8 @@ def test_a_host_that_the_operator_allows_is_read_from(make_api: ApiFactory) -> N
 def test_the_same_sources_under_the_same_key_are_the_same_job(api: Api) -> None:
     headers = {"Idempotency-Key": "k1"}
     body = {"sources": [{"url": URL}]}
-    first = api.client.post("/v1/jobs", json=body, headers=headers).json
-    again = api.client.post("/v1/jobs", json=body, headers=headers).json
+    first = api.client.post("/v1/jobs", json=body, headers=headers).get_json()
+    again = api.client.post("/v1/jobs", json=body, headers=headers).get_json()
 
     assert first["id"] == again["id"]
     other = api.client.post("/v1/jobs", json={"sources": [{"url": URL + "x"}]}, headers=headers)

@@ -68,7 +68,7 @@ def test_an_answer_comes_when_the_job_has_ended(api: Api) -> None:
     with meanwhile(lambda: finish(api)):
         response = api.get(f"/v1/jobs/{job_id}", headers={"Prefer": "wait=20"})
 
-    assert response.json["state"] == "succeeded"
+    assert response.get_json()["state"] == "succeeded"
     assert response.headers["Preference-Applied"] == "wait=20"
     assert "Retry-After" not in response.headers
 
@@ -77,7 +77,7 @@ def test_an_answer_comes_in_time_though_the_job_has_not_ended(make_api: ApiFacto
     api = make_api(max_wait_seconds=0.3)
     response = api.get(f"/v1/jobs/{api.submit('a.jpg')}", headers={"Prefer": "wait=20"})
 
-    assert response.json["state"] == "queued"
+    assert response.get_json()["state"] == "queued"
     assert response.headers["Preference-Applied"] == "wait=0"
 
 
@@ -85,7 +85,7 @@ def test_the_answer_to_a_job_that_has_ended_comes_at_once(api: Api) -> None:
     job_id = api.submit("a.jpg")
     finish(api)
 
-    assert api.get(f"/v1/jobs/{job_id}", headers={"Prefer": "wait=20"}).json["state"] == "succeeded"
+    assert api.get(f"/v1/jobs/{job_id}", headers={"Prefer": "wait=20"}).get_json()["state"] == "succeeded"
 
 
 def test_who_says_what_they_know_waits_for_a_change(api: Api) -> None:
@@ -95,7 +95,7 @@ def test_who_says_what_they_know_waits_for_a_change(api: Api) -> None:
         response = api.get(f"/v1/jobs/{job_id}", headers={"Prefer": "wait=20", "If-None-Match": tag})
 
     assert response.status_code == 200
-    assert response.json["counts"]["succeeded"] == 1
+    assert response.get_json()["counts"]["succeeded"] == 1
 
 
 def test_who_knows_less_than_there_is_waits_for_nothing(api: Api) -> None:
@@ -104,7 +104,7 @@ def test_who_knows_less_than_there_is_waits_for_nothing(api: Api) -> None:
     api.work(limit=1)
     response = api.get(f"/v1/jobs/{job_id}", headers={"Prefer": "wait=20", "If-None-Match": tag})
 
-    assert response.json["counts"]["succeeded"] == 1
+    assert response.get_json()["counts"]["succeeded"] == 1
 
 
 def test_a_submission_may_wait_for_its_end(api: Api) -> None:
@@ -113,9 +113,9 @@ def test_a_submission_may_wait_for_its_end(api: Api) -> None:
         response = api.client.post("/v1/jobs", data=body, content_type=FORM, headers={"Prefer": "wait=20"})
 
     assert response.status_code == 202
-    assert response.json["state"] == "succeeded"
+    assert response.get_json()["state"] == "succeeded"
     assert response.headers["Preference-Applied"] == "wait=20"
-    assert response.headers["Location"] == response.json["links"]["self"]
+    assert response.headers["Location"] == response.get_json()["links"]["self"]
 
 
 def test_an_announced_job_waits_for_its_client_and_not_the_other_way_round(api: Api) -> None:
@@ -123,7 +123,7 @@ def test_an_announced_job_waits_for_its_client_and_not_the_other_way_round(api: 
         "/v1/jobs", json={"uploads": [{"name": "a.jpg", "size": 1}]}, headers={"Prefer": "wait=20"}
     )
 
-    assert response.json["state"] == "uploading"
+    assert response.get_json()["state"] == "uploading"
     assert "Preference-Applied" not in response.headers
 
 
@@ -133,7 +133,7 @@ def test_where_too_many_wait_already_the_answer_comes_at_once(make_api: ApiFacto
     with api.backend.watches.watch(job_id):
         response = api.get(f"/v1/jobs/{job_id}", headers={"Prefer": "wait=20"})
 
-    assert response.json["state"] == "queued"
+    assert response.get_json()["state"] == "queued"
 
 
 def test_a_process_that_is_about_to_end_lets_nobody_wait(api: Api) -> None:
@@ -164,7 +164,7 @@ def test_a_job_that_has_not_changed_is_not_sent_again(api: Api) -> None:
     assert (again.status_code, again.data) == (304, b"")
     assert again.headers["ETag"] == first.headers["ETag"]
     assert int(again.headers["Retry-After"]) >= 1
-    assert (changed.status_code, changed.json["counts"]["succeeded"]) == (200, 1)
+    assert (changed.status_code, changed.get_json()["counts"]["succeeded"]) == (200, 1)
     assert changed.headers["ETag"] != first.headers["ETag"]
     assert first.headers["Cache-Control"] == "private, no-cache"
 
@@ -178,7 +178,7 @@ def test_any_tag_may_be_known(api: Api, known: str) -> None:
 
 
 def test_a_poll_says_when_to_come_again(api: Api) -> None:
-    uploading = api.announce({"name": "a.jpg", "size": 1}).json["id"]
+    uploading = api.announce({"name": "a.jpg", "size": 1}).get_json()["id"]
     queued = api.submit("a.jpg")
     paused = api.submit("a.jpg")
     api.jobs.pause(paused)
@@ -197,5 +197,5 @@ def test_a_job_that_runs_is_looked_at_by_its_remaining_time(
     api.work(limit=done)
     response = api.get(f"/v1/jobs/{job_id}")
 
-    assert response.json["eta_seconds"] is not None
+    assert response.get_json()["eta_seconds"] is not None
     assert response.headers["Retry-After"] == seconds

@@ -46,7 +46,7 @@ def test_a_webhook_is_remembered_however_the_photos_come(api: Api, way: str) -> 
     }[way]()
     assert response.status_code == 202, response.text
 
-    job_id = response.json["id"]
+    job_id = response.get_json()["id"]
     expected = Webhook(url=URL, events=(WebhookEvent.ENDED, WebhookEvent.PROGRESS))
     assert api.jobs.get(job_id).webhook == expected
     assert decode_job(api.objects.get(layout.job_record(job_id))).webhook == expected
@@ -54,7 +54,7 @@ def test_a_webhook_is_remembered_however_the_photos_come(api: Api, way: str) -> 
 
 
 def test_by_default_the_end_is_told(api: Api) -> None:
-    webhook = api.jobs.get(announce(api, {"url": URL}).json["id"]).webhook
+    webhook = api.jobs.get(announce(api, {"url": URL}).get_json()["id"]).webhook
 
     assert webhook == Webhook(url=URL, events=(WebhookEvent.ENDED,))
 
@@ -64,7 +64,7 @@ def test_a_job_without_a_webhook_tells_nobody(api: Api) -> None:
 
     assert api.jobs.get(job_id).webhook is None
     assert api.chores.list(job_id) == ()
-    assert api.get(f"/v1/jobs/{job_id}/deliveries").json == {"deliveries": []}
+    assert api.get(f"/v1/jobs/{job_id}/deliveries").get_json() == {"deliveries": []}
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_a_server_without_secrets_takes_no_webhooks(make_api: ApiFactory) -> Non
 
 
 def test_the_callers_own_secrets_are_told_the_one_that_stays_first(api: Api) -> None:
-    secrets = api.get("/v1/webhook-secrets").json["secrets"]
+    secrets = api.get("/v1/webhook-secrets").get_json()["secrets"]
 
     assert secrets == [owner_secret(secret, ANYONE) for secret in SECRETS]
     assert set(secrets).isdisjoint(SECRETS)
@@ -116,10 +116,10 @@ def test_the_callers_own_secrets_are_told_the_one_that_stays_first(api: Api) -> 
 
 
 def test_deliveries_are_listed_with_their_tries(api: Api) -> None:
-    job_id = announce(api, {"url": URL}).json["id"]
+    job_id = announce(api, {"url": URL}).get_json()["id"]
     message = ended_message(api.jobs.get(job_id))
     api.chores.add(message.id, ChoreKind.DELIVER, job_id, payload=message.to_json())
-    (waiting,) = api.get(f"/v1/jobs/{job_id}/deliveries").json["deliveries"]
+    (waiting,) = api.get(f"/v1/jobs/{job_id}/deliveries").get_json()["deliveries"]
     assert (waiting["id"], waiting["event"], waiting["state"]) == (message.id, "job.ended", "pending")
     assert (waiting["attempts"], waiting["tries"]) == (0, [])
     assert waiting["next_at"].endswith("Z")
@@ -129,18 +129,18 @@ def test_deliveries_are_listed_with_their_tries(api: Api) -> None:
     delivery = Delivery(id=message.id, event=message.event, state=DeliveryState.PENDING)
     tried = delivery.tried(Try(at=1_700_000_000.5, status=503), DeliveryState.PENDING)
     api.chores.postpone(chore, seconds=300, note=tried.to_json())
-    (waiting,) = api.get(f"/v1/jobs/{job_id}/deliveries").json["deliveries"]
+    (waiting,) = api.get(f"/v1/jobs/{job_id}/deliveries").get_json()["deliveries"]
     assert waiting["attempts"] == 1
     assert waiting["tries"] == [{"at": "2023-11-14T22:13:20.500000Z", "status": 503, "error": None}]
 
 
 def test_deliveries_settled_before_a_loss_of_the_job_store_are_listed_still(api: Api) -> None:
-    job_id = announce(api, {"url": URL}).json["id"]
+    job_id = announce(api, {"url": URL}).get_json()["id"]
     delivery = Delivery(id="msg_1", event=WebhookEvent.ENDED, state=DeliveryState.DELIVERED, attempts=2)
     api.objects.put(layout.delivery(job_id, "msg_1"), delivery.to_json().encode())
     api.chores.forget(job_id)
 
-    (listed,) = api.get(f"/v1/jobs/{job_id}/deliveries").json["deliveries"]
+    (listed,) = api.get(f"/v1/jobs/{job_id}/deliveries").get_json()["deliveries"]
     assert (listed["id"], listed["state"], listed["attempts"], listed["next_at"]) == (
         "msg_1",
         "delivered",

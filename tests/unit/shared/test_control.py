@@ -17,7 +17,7 @@ from shared.errors import (
 )
 from shared.intent import Intent, intended_state, read_intent
 from shared.job_record import decode_job, decode_result, encode_job, new_job
-from shared.jobs import ImageFailure, Job, JobState, new_job_id
+from shared.jobs import ImageFailure, JobState, new_job_id
 from shared.options import Options
 from tests.fakes import FakeObjectStore
 from tests.fakes_job_store import FakeJobStore
@@ -114,15 +114,15 @@ def test_a_crash_between_the_stores_leaves_what_asking_again_completes(
     controls: Controls, jobs: FakeJobStore, objects: FakeObjectStore, submit: Callable[..., str], verb: str
 ):
     job_id = submit()
-    real = getattr(jobs, verb)
+    method = getattr(jobs, verb)
 
-    def crash(job_id: str) -> Job:
+    def crash(job_id: str) -> None:
         raise JobStoreUnavailable
 
-    setattr(jobs, verb, crash)
+    jobs.before(method, crash)
     with pytest.raises(JobStoreUnavailable):
         getattr(controls, verb)(job_id)
-    setattr(jobs, verb, real)
+    jobs.before(method, None)
     assert read_intent(objects, job_id) == Intent(verb=verb)
 
     done = getattr(controls, verb)(job_id)
@@ -153,16 +153,14 @@ def test_a_verb_that_came_too_late_is_taken_back(
     job_id = submit()
     controls.pause(job_id)
     controls.resume(job_id)
-    real = jobs.cancel
 
-    def cancel_too_late(job_id: str) -> Job:
+    def end_first(job_id: str) -> None:
         lease = jobs.lease("worker", limit=10)
         assert lease is not None
         for index in lease.indices:
             jobs.done(lease, index)
-        return real(job_id)
 
-    jobs.cancel = cancel_too_late  # type: ignore[method-assign]
+    jobs.before(jobs.cancel, end_first)
     with pytest.raises(InvalidTransition):
         controls.cancel(job_id)
 
@@ -221,7 +219,7 @@ def test_a_deletion_cut_short_has_removed_what_would_bring_the_job_back(
     def crash(job_id: str) -> None:
         raise JobStoreUnavailable
 
-    jobs.delete = crash  # type: ignore[method-assign]
+    jobs.before(jobs.delete, crash)
     with pytest.raises(JobStoreUnavailable):
         controls.delete(job_id)
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -211,21 +212,19 @@ def test_a_rotation_that_overlaps_a_revocation_brings_no_key_back(
 ):
     """Each reads the record before the other writes; then one of them writes first."""
     key, _ = saved(store)
-    put = objects.put
+    verbs: dict[str, Callable[[], object]] = {
+        "rotate": partial(store.rotate, key.id, keep=3600.0),
+        "revoke": partial(store.revoke, key.id),
+    }
+    overtaking = verbs.pop(first)
+    (overtaken,) = verbs.values()
 
-    def meanwhile(name: str, data: bytes, **kwargs: Any) -> None:
-        objects.put = put  # type: ignore[method-assign]
-        other()
-        put(name, data, **kwargs)
+    def overtake(name: str, data: bytes, **kwargs: Any) -> None:
+        objects.before(objects.put, None)
+        overtaking()
 
-    def rotate() -> str:
-        return store.rotate(key.id, keep=3600.0)[1]
-
-    asked, other = (rotate, partial(store.revoke, key.id))
-    if first == "rotate":
-        asked, other = other, asked  # type: ignore[assignment]
-    objects.put = meanwhile  # type: ignore[method-assign]
-    asked()
+    objects.before(objects.put, overtake)
+    overtaken()
 
     assert store.read(key.id).is_revoked
     assert [each.is_revoked for each in store.list()] == [True]

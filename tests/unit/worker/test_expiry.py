@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
 
 import pytest
 
@@ -92,15 +92,13 @@ def test_a_job_that_is_touched_while_others_are_expired_stays(farm: Farm):
         controls.pause(job_id)
         farm.clock.advance(60)
     farm.clock.advance(8 * DAY)
-    delete = farm.objects.delete_prefix
 
-    def slow(prefix: str) -> int:
-        farm.objects.delete_prefix = delete  # type: ignore[method-assign]
+    def touch(prefix: str) -> None:
+        farm.objects.before(farm.objects.delete_prefix, None)
         controls.resume(second)
         controls.pause(second)
-        return delete(prefix)
 
-    farm.objects.delete_prefix = slow  # type: ignore[method-assign]
+    farm.objects.before(farm.objects.delete_prefix, touch)
 
     assert expirer(farm).expire() == 1
     assert farm.jobs.get(first).state is JobState.EXPIRED
@@ -111,14 +109,13 @@ def test_a_job_that_is_touched_while_others_are_expired_stays(farm: Farm):
 def test_what_is_lost_during_a_sweep_is_not_swept(farm: Farm):
     job_id = end(farm, b"one")
     farm.clock.advance(7.5 * DAY)
-    expirer_, folders = expirer(farm), farm.objects.folders
+    expirer_ = expirer(farm)
 
-    def lose(prefix: str) -> Iterator[str]:
+    def lose(prefix: str) -> None:
         farm.jobs.delete(job_id)
         farm.jobs.reconciled = False
-        return folders(prefix)
 
-    farm.objects.folders = lose  # type: ignore[method-assign]
+    farm.objects.before(farm.objects.folders, lose)
 
     assert expirer_.sweep() == 0
     assert layout.result(job_id) in keys(farm, job_id)
@@ -147,20 +144,17 @@ def test_one_worker_at_a_time_is_at_it(farm: Farm):
 def test_a_worker_that_dies_in_between_leaves_what_others_finish(farm: Farm, reached: int):
     job_id = end(farm, b"one")
     farm.clock.advance(8 * DAY)
-    real, calls = farm.objects.delete, 0
+    calls = itertools.count(1)
 
-    def delete(key: str) -> None:
-        nonlocal calls
-        calls += 1
-        if calls > reached:
+    def die(key: str) -> None:
+        if next(calls) > reached:
             raise ObjectStoreUnavailable
-        real(key)
 
-    farm.objects.delete = delete  # type: ignore[method-assign]
+    farm.objects.before(farm.objects.delete, die)
     with pytest.raises(ObjectStoreUnavailable):
         expirer(farm).expire()
     assert keys(farm, job_id) != []
-    farm.objects.delete = real  # type: ignore[method-assign]
+    farm.objects.before(farm.objects.delete, None)
 
     expirer(farm).expire()
     expirer(farm).sweep()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from shared.jobs import ImageFailure, ImageState, JobState, Lease
+from shared.jobs import ImageFailure, ImageState, Lease
 from tests.unit.worker.conftest import Farm
 from tests.waiting import eventually
 from worker.keeper import LeaseKeeper
@@ -56,14 +56,12 @@ def test_a_lease_that_was_taken_back_is_dropped(farm: Farm):
 def test_a_lease_is_renewed_while_an_image_is_in_work(farm: Farm):
     _, lease = take_lease(farm)
     renewed = threading.Event()
-    real = farm.jobs.renew
 
-    def renew(lease: Lease, *, in_hand: int | None) -> JobState | None:
+    def note(lease: Lease, *, in_hand: int | None) -> None:
         if in_hand == 2 and held.in_hand == 2:
             renewed.set()
-        return real(lease, in_hand=in_hand)
 
-    farm.jobs.renew = renew  # type: ignore[method-assign]
+    farm.jobs.before(farm.jobs.renew, note)
     with keeper(farm, lease, seconds=0.03) as held:
         held.take(2)
 
@@ -102,14 +100,12 @@ def test_the_image_that_hung_is_charged_though_it_leaves_the_hand_at_that_moment
     farm: Farm, next_image: int | None
 ):
     _, lease = take_lease(farm)
-    ended, charged = threading.Event(), []
-    charge = farm.jobs.charge
+    ended, charged = threading.Event(), list[int]()
 
-    def note(lease: Lease, index: int, failure: ImageFailure) -> JobState | None:
+    def note(lease: Lease, index: int, failure: ImageFailure) -> None:
         charged.append(index)
-        return charge(lease, index, failure)
 
-    farm.jobs.charge = note  # type: ignore[method-assign]
+    farm.jobs.before(farm.jobs.charge, note)
     limit = Limit(0.05)
     held = LeaseKeeper(farm.jobs, lease, lease_seconds=15, image_seconds=limit, end_process=ended.set)
     limit.meanwhile = held.release if next_image is None else lambda: held.take(next_image)

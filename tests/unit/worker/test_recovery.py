@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -19,6 +19,7 @@ from shared.jobs import ImageFailure, ImageState, Job, JobState, Range, Source, 
 from shared.manifest import encode_manifest
 from shared.options import Options
 from tests.fakes import FakeObjectStore, FakeTickets
+from tests.fakes_hooks import Hooked
 from tests.fakes_job_store import FakeJobStore
 from tests.finalizing import claim
 from tests.unit.worker.conftest import Farm
@@ -211,13 +212,11 @@ def test_the_outputs_of_ended_jobs_are_not_listed(service: Service):
     service.finish_up()
     service.lose_everything()
     listed: list[str] = []
-    real = service.objects.list
 
-    def list_(prefix: str):  # type: ignore[no-untyped-def]
+    def note(prefix: str, *, after: str = "") -> None:
         listed.append(prefix)
-        return real(prefix)
 
-    service.objects.list = list_  # type: ignore[method-assign]
+    service.objects.before(service.objects.list, note)
     service.recover()
 
     assert not [prefix for prefix in listed if "outputs" in prefix]
@@ -294,24 +293,28 @@ STEPS = ("failures", "result", "finish")
 def overtake(service: Service, step: str, others: Callable[[], object], *, dies: bool) -> None:
     """Finalise the job that waits, but let others act just before one step; the worker may die after it."""
     jobs, objects = service.jobs, service.objects
-    steps = {"failures": (objects, "put_stream"), "result": (objects, "put"), "finish": (jobs, "finish")}
-    owner, name = steps[step]
-    real = getattr(owner, name)
+    steps: dict[str, tuple[Hooked, Callable[..., object]]] = {
+        "failures": (objects, objects.put_stream),
+        "result": (objects, objects.put),
+        "finish": (jobs, jobs.finish),
+    }
+    store, method = steps[step]
 
-    def slow(*args: Any, **kwargs: Any) -> None:
-        if step == "result" and not args[0].endswith("result.json"):
-            return real(*args, **kwargs)
-        setattr(owner, name, real)
+    def die(*args: object, **kwargs: object) -> None:
+        raise ObjectStoreUnavailable
+
+    def overtake(first: object, *args: object, **kwargs: object) -> None:
+        if step == "result" and not str(first).endswith("result.json"):
+            return
+        store.before(method, None)
         others()
-        real(*args, **kwargs)
-        if dies:
-            raise ObjectStoreUnavailable
-        return None
+        store.after(method, die if dies else None)
 
     ending = claim(jobs)
-    setattr(owner, name, slow)
+    store.before(method, overtake)
     with suppress(ObjectStoreUnavailable, InvalidTransition):
         finalize(ending, jobs, objects)
+    store.after(method, None)
 
 
 def end_and_retry(service: Service, job_id: str) -> None:
@@ -426,13 +429,11 @@ def test_a_deleted_job_stays_deleted(service: Service):
 def test_a_job_deleted_while_it_is_brought_back_is_gone(service: Service):
     job_id = service.submit(b"one")
     service.lose_everything()
-    real = service.jobs.restore
 
-    def restore(job: Job, **outcomes: object) -> None:
+    def delete(job: Job, **outcomes: object) -> None:
         service.objects.delete_prefix(layout.job_prefix(job_id))
-        real(job, **outcomes)  # type: ignore[arg-type]
 
-    service.jobs.restore = restore  # type: ignore[method-assign,assignment]
+    service.jobs.before(service.jobs.restore, delete)
     service.recover()
 
     assert service.jobs.list().items == ()
@@ -636,16 +637,13 @@ def test_one_worker_at_a_time_is_at_it(service: Service):
 def test_one_that_was_broken_off_is_begun_anew(service: Service):
     job_ids = [service.submit(b"picture") for _ in range(5)]
     service.lose_everything()
-    real, calls = service.objects.get, 0
+    calls = itertools.count(1)
 
-    def get(key: str, **span: int | None) -> bytes:
-        nonlocal calls
-        calls += 1
-        if calls == 7:
+    def fail_once(key: str, **span: int | None) -> None:
+        if next(calls) == 7:
             raise ObjectStoreUnavailable
-        return real(key, **span)
 
-    service.objects.get = get  # type: ignore[method-assign,assignment]
+    service.objects.before(service.objects.get, fail_once)
     with pytest.raises(ObjectStoreUnavailable):
         service.recover()
     assert not service.jobs.is_reconciled()

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from shared import layout
 from shared.errors import ObjectStoreDenied, ObjectStoreUnavailable
 from shared.jobs import ImageState, JobState
 from shared.options import Options
-from shared.ports import ObjectStore
 from tests.finalizing import claimed
 from tests.unit.worker.conftest import Farm
 from worker.work import LARGE_BYTES
@@ -157,27 +158,22 @@ def test_a_worker_that_is_leaving_finishes_the_image_in_hand_and_charges_none(fa
     assert farm.jobs.get(job_id).counts.succeeded == 6
 
 
-class Away:
-    """An object store that is away for so many calls of one kind."""
+def fail(farm: Farm, method: str, error: Exception, *, calls: int | None = None) -> None:
+    """Let so many calls of a method of the object store fail, by default all."""
+    numbers = itertools.count()
 
-    def __init__(self, store: ObjectStore, method: str, error: Exception, calls: int) -> None:
-        self._store = store
-        self._method = method
-        self._error = error
-        self.left = calls
+    def happens(*args: object, **kwargs: object) -> None:
+        if calls is None or next(numbers) < calls:
+            raise error
 
-    def __getattr__(self, name: str) -> object:
-        if name == self._method and self.left > 0:
-            self.left -= 1
-            raise self._error
-        return getattr(self._store, name)
+    farm.objects.before(getattr(farm.objects, method), happens)
 
 
 @pytest.mark.parametrize("method", ["get", "put"])
 @pytest.mark.parametrize("error", [ObjectStoreUnavailable(), ObjectStoreDenied()])
 def test_a_store_that_was_away_for_a_moment_costs_no_image(farm: Farm, method: str, error: Exception):
     job_id = farm.submit(b"one", b"two", b"three")
-    farm.objects = Away(farm.objects, method, error, calls=2)  # type: ignore[assignment]
+    fail(farm, method, error, calls=2)
 
     farm.child().work(60)
 
@@ -187,14 +183,13 @@ def test_a_store_that_was_away_for_a_moment_costs_no_image(farm: Farm, method: s
 @pytest.mark.parametrize("method", ["get", "put"])
 def test_a_store_that_stays_away_stops_the_work_and_charges_no_image(farm: Farm, method: str):
     job_id = farm.submit(b"one", b"two", b"three")
-    good = farm.objects
-    farm.objects = Away(good, method, ObjectStoreUnavailable(), calls=10**9)  # type: ignore[assignment]
+    fail(farm, method, ObjectStoreUnavailable())
     for _ in range(5):
         with pytest.raises(ObjectStoreUnavailable):
             farm.child(patience=0.01).work(60)
     assert farm.jobs.get(job_id).counts.pending == 3
 
-    farm.objects = good
+    farm.objects.before(getattr(farm.objects, method), None)
     farm.child().work(60)
 
     assert farm.jobs.get(job_id).counts.succeeded == 3

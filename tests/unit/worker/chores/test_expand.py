@@ -3,8 +3,8 @@ from __future__ import annotations
 import io
 import struct
 import zipfile
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
+from typing import BinaryIO
 
 import pytest
 
@@ -14,7 +14,6 @@ from shared.chore_needs import add_chores
 from shared.chores import ChoreKind
 from shared.errors import ImageError, ObjectStoreUnavailable
 from shared.jobs import Job, JobState
-from shared.ports import ObjectInfo
 from tests.fakes import FakeJobStore
 from tests.fakes_chores import FakeChores
 from tests.unit.worker.chores.conftest import House, Ticking, go_on
@@ -96,19 +95,17 @@ def test_what_was_cut_short_is_done_again_with_the_same_result(house: House) -> 
 
 def test_a_store_that_goes_away_leaves_the_job_waiting(house: House) -> None:
     job = submit(house, {0: album(0, 20)}, 20)
-    put = house.objects.put_stream
 
-    def tired(key: str, *args: object, **kwargs: object) -> None:
+    def tire(key: str, stream: BinaryIO, **kwargs: str) -> None:
         if key.endswith("/7"):
             raise ObjectStoreUnavailable
-        put(key, *args, **kwargs)  # type: ignore[arg-type]
 
-    house.objects.put_stream = tired  # type: ignore[method-assign]
+    house.objects.before(house.objects.put_stream, tire)
     with pytest.raises(ObjectStoreUnavailable):
         expand(house)
     assert house.job(job).state is JobState.UPLOADING
 
-    house.objects.put_stream = put  # type: ignore[method-assign]
+    house.objects.before(house.objects.put_stream, None)
     house.clock.advance(31)
     expand(house)
     assert house.job(job).state is JobState.QUEUED
@@ -122,13 +119,11 @@ def test_what_was_stored_before_a_death_is_not_stored_again(house: House) -> Non
     for foreign in ("x", "007", "1/2", "٣", ""):
         house.objects.put(layout.inputs_prefix(job.id) + foreign, b"photo 7")
     stored: list[str] = []
-    put = house.objects.put_stream
 
-    def count(key: str, *args: object, **kwargs: object) -> None:
+    def note(key: str, stream: BinaryIO, **kwargs: str) -> None:
         stored.append(key.rsplit("/", 1)[-1])
-        put(key, *args, **kwargs)  # type: ignore[arg-type]
 
-    house.objects.put_stream = count  # type: ignore[method-assign]
+    house.objects.before(house.objects.put_stream, note)
     expand(house)
 
     assert sorted(map(int, stored)) == [n for n in range(20) if n not in (0, 7, 19)]
@@ -145,13 +140,11 @@ def test_a_large_archive_makes_way_for_others_and_is_gone_on_with(house: House) 
     handler = ExpandArchives(house.gathering(), house.objects, LIMITS, clock=tick)
     runner = ChoreRunner(house.chores, {ChoreKind.EXPAND: handler})
     order: list[str] = []
-    start = house.jobs.start
 
-    def note(job_id: str, **kwargs: int) -> Job:
+    def note(job_id: str, **kwargs: int) -> None:
         order.append(job_id)
-        return start(job_id, **kwargs)
 
-    house.jobs.start = note  # type: ignore[method-assign, assignment]
+    house.jobs.before(house.jobs.start, note)
     runner.run_due()
 
     assert order == [small.id, large.id]
@@ -163,18 +156,15 @@ class SlowListings:
 
     def __init__(self, house: House) -> None:
         self.stored: list[int] = []
-        self._list, self._put = house.objects.list, house.objects.put_stream
         self._clock = house.clock
-        house.objects.list = self.list  # type: ignore[method-assign]
-        house.objects.put_stream = self.put  # type: ignore[method-assign]
+        house.objects.before(house.objects.list, self._take_time)
+        house.objects.before(house.objects.put_stream, self._note)
 
-    def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
+    def _take_time(self, prefix: str, *, after: str = "") -> None:
         self._clock.advance(3 * TURN if "inputs" in prefix else TURN / 10)
-        yield from self._list(prefix, after=after)
 
-    def put(self, key: str, *args: Any, **kwargs: Any) -> None:
+    def _note(self, key: str, stream: BinaryIO, **kwargs: str) -> None:
         self.stored.append(int(key.rsplit("/", 1)[-1]))
-        self._put(key, *args, **kwargs)
 
 
 def take_turn(house: House) -> Done | Later:
