@@ -49,7 +49,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
     """Where tests run in several processes, keep those of a file together, for they share fixtures."""
     from xdist.scheduler import LoadScopeScheduling
 
-    class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
+    class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist ships no types.
         def _split_scope(self, nodeid: str) -> str:
             return nodeid.partition("::")[0]
 

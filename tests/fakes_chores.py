@@ -92,7 +92,7 @@ class FakeChores:
     def get(self, chore_id: str) -> Chore | None:
         with self._reached():
             found = self._chores.get(chore_id)
-            return found and found.chore
+            return found.chore if found else None
 
     def list(self, job_id: str) -> tuple[Chore, ...]:
         with self._reached():

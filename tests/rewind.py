@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import redis
 
 from shared.chores import ChoreKind
@@ -31,7 +33,8 @@ class Rewind:
                 self._client.hincrby(key, "started_at", -ms)
 
     def _shift_scores(self, key: str | bytes, ms: int) -> None:
-        for member in self._client.zrange(key, 0, -1):
+        members: list[Any] = self._client.zrange(key, 0, -1)
+        for member in members:
             self._client.zincrby(key, -ms, member)
 
     def _shorten_life(self, key: bytes, ms: int) -> None:
@@ -55,5 +58,6 @@ class RewindChores:
     def __call__(self, seconds: float) -> None:
         keys = [f"{ROOT}:chores:{kind}" for kind in ChoreKind]
         for key in (*keys, *self._client.scan_iter(f"{ROOT}:chores-of:*")):
-            for chore in self._client.zrange(key, 0, -1):
+            chores: list[Any] = self._client.zrange(key, 0, -1)
+            for chore in chores:
                 self._client.zincrby(key, -seconds * 1000, chore)

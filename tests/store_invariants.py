@@ -63,7 +63,7 @@ class StoredJobs:
         self.keys = {key.decode() for key in client.scan_iter()}
         seconds, microseconds = client.time()
         self._now = int(seconds) * 1000 + int(microseconds) / 1000
-        entries = [entry.decode() for entry in client.zrange(f"{ROOT}:jobs", 0, -1)]
+        entries = self._in_order("jobs")
         self.entries = {entry.partition(":")[2]: entry for entry in entries}
         self.jobs = [self._read(job_id) for job_id in self.entries]
 
@@ -99,11 +99,9 @@ class StoredJobs:
 
     def _check_leases(self) -> None:
         held = Counter((lease, image) for job in self.jobs for image, lease in job.held.items())
-        leases = [lease.decode() for lease in self._client.zrange(f"{ROOT}:expiry", 0, -1)]
+        leases = self._in_order("expiry")
         leased = Counter(
-            (lease, int(image))
-            for lease in leases
-            for image in self._client.zrange(f"{ROOT}:lease:{lease}:images", 0, -1)
+            (lease, int(image)) for lease in leases for image in self._in_order(f"lease:{lease}:images")
         )
         assert held == leased
         named = {key.split(":")[2] for key in self.keys if key.startswith(f"{ROOT}:lease:")}
@@ -181,7 +179,11 @@ class StoredJobs:
         return owners
 
     def _members(self, name: str) -> set[str]:
-        return {member.decode() for member in self._client.zrange(f"{ROOT}:{name}", 0, -1)}
+        return set(self._in_order(name))
+
+    def _in_order(self, name: str) -> list[str]:
+        members: list[Any] = self._client.zrange(f"{ROOT}:{name}", 0, -1)
+        return [member.decode() for member in members]
 
     def _counters(self, name: str) -> dict[str, float]:
         fields: dict[Any, Any] = self._client.hgetall(f"{ROOT}:{name}")

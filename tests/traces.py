@@ -8,6 +8,7 @@ from typing import Any
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanContext
 
 from shared.tracing_otlp import OtlpTracer
 
@@ -42,11 +43,17 @@ class TraceMemory:
 
 
 def trace_of(span: ReadableSpan) -> str:
-    return f"{span.get_span_context().trace_id:032x}"
+    return f"{_context(span).trace_id:032x}"
 
 
 def id_of(span: ReadableSpan) -> str:
-    return f"{span.get_span_context().span_id:016x}"
+    return f"{_context(span).span_id:016x}"
+
+
+def _context(span: ReadableSpan) -> SpanContext:
+    context = span.get_span_context()
+    assert context is not None
+    return context
 
 
 def parent_of(span: ReadableSpan) -> str | None:

@@ -14,7 +14,6 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from multiprocessing.sharedctypes import RawValue
 from typing import TypeVar
 
@@ -62,9 +61,17 @@ class _Circuit(ctypes.Structure):
 class Breaker:
     """The breaker of one store. Made before the fork, it is one for all children."""
 
-    def __init__(self, store: str, away: type[Unavailable], denied: type[FathomError] | None = None) -> None:
+    def __init__(
+        self,
+        store: str,
+        away: type[Unavailable],
+        denied: type[FathomError] | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Take the store's name, and the errors that say that it is away or refuses everything."""
         self._store = store
+        self._clock = clock
         self._away = away
         self._trips = (away, denied) if denied else (away,)
         self._circuit = RawValue(_Circuit)
@@ -85,7 +92,7 @@ class Breaker:
 
         Raises what the store's absence raised once `seconds` have passed or `give_up` says so.
         """
-        deadline = time.monotonic() + seconds
+        deadline = self._clock() + seconds
         error: FathomError = self._away()
         while True:
             if self._may_try():
@@ -95,7 +102,7 @@ class Breaker:
                     if isinstance(exc, JobStoreFull):
                         raise
                     error = exc
-            if give_up() or time.monotonic() >= deadline:
+            if give_up() or self._clock() >= deadline:
                 raise error
             wait(_LOOK * random.uniform(0.5, 1.5))
 
@@ -111,7 +118,7 @@ class Breaker:
             self._fail(error, began)
 
     def _try(self, call: Callable[[], T]) -> T:
-        began = time.monotonic()
+        began = self._clock()
         try:
             result = call()
         except JobStoreFull:
@@ -130,7 +137,7 @@ class Breaker:
 
     def _may_try(self) -> bool:
         """Return whether to call the store now; while it is away, that is True for one caller at a time."""
-        circuit, now = self._circuit, time.monotonic()
+        circuit, now = self._circuit, self._clock()
         if not self.is_open:
             return True
         if now < circuit.next_try:
@@ -139,7 +146,7 @@ class Breaker:
         return True
 
     def _fail(self, error: FathomError, began: float) -> None:
-        circuit, now = self._circuit, time.monotonic()
+        circuit, now = self._circuit, self._clock()
         if not self.is_open:
             circuit.pause, circuit.told, circuit.opened_at = FIRST, False, now
         elif began >= circuit.opened_at:
@@ -154,23 +161,21 @@ class Breaker:
         circuit = self._circuit
         if not self.is_open:
             return
-        seconds, told = time.monotonic() - circuit.opened_at, circuit.told
+        seconds, told = self._clock() - circuit.opened_at, circuit.told
         circuit.opened_at, circuit.told = 0.0, False
         if told:
             extra = {"action": "go_on", "seconds": round(seconds, 1)}
             logger.warning("%s is back after %.1f s.", self._store, seconds, extra=extra)
 
 
-@dataclass(frozen=True, kw_only=True)
 class Breakers:
     """The breakers of a worker's two stores."""
 
-    jobs: Breaker = field(default_factory=lambda: Breaker("The job store (Redis)", JobStoreUnavailable))
-    objects: Breaker = field(
-        default_factory=lambda: Breaker(
-            "The object store (S3)", ObjectStoreUnavailable, denied=ObjectStoreDenied
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.jobs = Breaker("The job store (Redis)", JobStoreUnavailable, clock=clock)
+        self.objects = Breaker(
+            "The object store (S3)", ObjectStoreUnavailable, denied=ObjectStoreDenied, clock=clock
         )
-    )
 
     def note(self, error: FathomError, *, began: float) -> None:
         """Open the breaker of the store that an error means."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -16,7 +15,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Self
+from signal import Signals
+from typing import Any, Self
 
 from redis import Redis
 
@@ -64,11 +64,11 @@ class Worker:
     def children(self) -> list[int]:
         return children(self.process.pid)
 
-    def signal(self, number: signal.Signals) -> None:
+    def signal(self, number: Signals) -> None:
         """Send a signal to the parent alone, as a container gets it."""
         self.process.send_signal(number)
 
-    def signal_all(self, number: signal.Signals) -> None:
+    def signal_all(self, number: Signals) -> None:
         """Send a signal to the parent and its children, as to a machine that fails."""
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, number)
@@ -96,8 +96,10 @@ class Fleet:
         enter = self._stack.enter_context
         self.valkey = ValkeyServer(self.folder / "valkey").start()
         self._stack.callback(lambda: self.valkey.stop())
-        keys = {"access_key": "fleet-access", "secret_key": "fleet-secret"}
-        self.s3 = SeaweedServer(self.folder / "s3", bucket="fleet", **keys).start()
+        s3 = SeaweedServer(
+            self.folder / "s3", bucket="fleet", access_key="fleet-access", secret_key="fleet-secret"
+        )
+        self.s3 = s3.start()
         self._stack.callback(self.s3.stop)
         self.redis_proxy = enter(Proxy(("127.0.0.1", self.valkey.port), http=False))
         self.s3_proxy = enter(Proxy(("127.0.0.1", self.s3.port), observe=self.exchanges.append))
@@ -149,7 +151,8 @@ class Fleet:
         return [self.workers[name] for name in names]
 
     def _registered(self) -> set[str]:
-        pids = {name.decode().rpartition(":")[2] for name in self.redis.hkeys("{fathom}:slots")}
+        names: list[Any] = self.redis.hkeys("{fathom}:slots")
+        pids = {name.decode().rpartition(":")[2] for name in names}
         return {name for name, worker in self.workers.items() if str(worker.process.pid) in pids}
 
     # --- jobs ---

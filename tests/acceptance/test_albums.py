@@ -189,7 +189,7 @@ def test_a_canceled_job_exits_4_and_can_be_deleted(stack: Stack, tmp_path: Path)
     job_id = stack.run("submit", folder, "--detach").out.strip()
 
     assert stack.run("cancel", job_id).code in (0, 4)
-    ended = eventually(lambda: (e := stack.run("status", job_id)).code == 4 and e)
+    ended = eventually(lambda: stack.run("status", job_id), lambda status: status.code == 4)
     assert "canceled" in ended.out
 
     assert stack.run("delete", job_id).code == 0

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -85,9 +86,9 @@ def test_poison_fails_alone_wherever_it_is_and_its_neighbours_are_not_charged(
 
 def holder(fleet: Fleet, job_id: str) -> Worker:
     """Return the worker that holds all images of a job."""
-    lease = eventually(lambda: fleet.redis.hvals(f"{{fathom}}:job:{job_id}:held"))[0]
-    name = fleet.redis.hget(f"{{fathom}}:lease:{lease.decode()}", "worker").decode()
-    child = int(name.rpartition(":")[2])
+    leases: list[Any] = eventually(lambda: fleet.redis.hvals(f"{{fathom}}:job:{job_id}:held"))
+    name: Any = fleet.redis.hget(f"{{fathom}}:lease:{leases[0].decode()}", "worker")
+    child = int(name.decode().rpartition(":")[2])
     return next(worker for worker in fleet.workers.values() if child in worker.children)
 
 
@@ -123,7 +124,7 @@ def test_a_worker_that_is_told_to_stop_hands_over_at_once(
 
 
 def _in_hand(fleet: Fleet, job_id: str) -> int | None:
-    leases = fleet.redis.hvals(f"{{fathom}}:job:{job_id}:held")
+    leases: list[Any] = fleet.redis.hvals(f"{{fathom}}:job:{job_id}:held")
     hands = [fleet.redis.hget(f"{{fathom}}:lease:{lease.decode()}", "hand") for lease in set(leases)]
     return next((int(hand) for hand in hands if hand), None)
 

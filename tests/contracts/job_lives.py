@@ -5,6 +5,8 @@ The fixtures are those of `tests.contracts.job_store`.
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from shared.errors import InvalidTransition, JobNotFound
@@ -29,14 +31,13 @@ from tests.contracts.job_store import (
     Advance,
     a_created,
     a_job,
-    finish_as,
     job_in,
     states_of,
     take,
     work_off,
     work_off_all,
 )
-from tests.finalizing import claimed
+from tests.finalizing import claimed, finish_as
 
 NO_IMAGES = ImageFailure(code="no_images", message="The archive holds no image: «写真.zip».")
 
@@ -467,10 +468,10 @@ class RestoreContract:
 
     @pytest.mark.parametrize("outcomes", [{"succeeded": [10]}, {"succeeded": [-1]}, {"failures": {10: SLOW}}])
     def test_an_image_that_the_job_has_not_is_refused(
-        self, store: JobStore, outcomes: dict[str, object]
+        self, store: JobStore, outcomes: dict[str, Any]
     ) -> None:
         with pytest.raises(ValueError, match="no"):
-            store.restore(a_job(10), **outcomes)  # type: ignore[arg-type]
+            store.restore(a_job(10), **outcomes)
         assert store.list().items == ()
 
     def test_readers_are_told_to_look_anew(self, store: JobStore, advance: Advance) -> None:

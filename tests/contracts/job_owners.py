@@ -20,11 +20,11 @@ from tests.contracts.job_store import (
     Advance,
     a_created,
     a_job,
-    finish_as,
     take,
     work_off,
     work_off_all,
 )
+from tests.finalizing import finish_as
 
 #: Not one of them may become part of a key.
 NO_OWNERS = ["", "a b", "a:jobs", "{a}", "a" * 129, "käte", "a\n"]

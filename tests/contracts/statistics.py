@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from shared.ports import Statistics
@@ -12,13 +14,13 @@ INFER = Series(family=Family.STAGE, labels=("infer",))
 LIST = Series(family=Family.REQUEST, labels=("/v1/jobs", "GET", "200"))
 
 
-def batch(id: str, **changes: object) -> Batch:
-    fields: dict[str, object] = {
+def batch(id: str, **changes: Any) -> Batch:
+    fields: dict[str, Any] = {
         "counts": {(INFER, 2): 3},
         "microseconds": {INFER: 60_000},
         "images": {"host:1": 3},
     }
-    return Batch(id=id, **(fields | changes))  # type: ignore[arg-type]
+    return Batch(id=id, **(fields | changes))
 
 
 class StatisticsContract:

@@ -97,7 +97,7 @@ def test_a_job_is_found_as_the_job_store_and_the_object_store_wrote_it(
     found = findings.find_job(valkey, s3, job)
 
     assert (found.state, found.succeeded, found.failed, found.bitcounts) == ("processing", 1, 1, (1, 1))
-    assert (found.succeeded_bits, found.failed_bits) == ({0}, {3})
+    assert (found.succeeded_bits, found.failed_bits) == (frozenset({0}), frozenset({3}))
     assert found.outputs == {0: {"heatmap.png", "depth.json"}}
     assert found.sources == {0: "abc"}
     assert found.result == {"id": "y"}

@@ -26,7 +26,7 @@ def jobs(valkey_url: str) -> Iterator[RedisJobStore]:
 
 def create(jobs: RedisJobStore, images: int, **facts: Any) -> str:
     job_id = new_job_id()
-    record = {"options": Options(), "state": JobState.QUEUED, "created_at": time.time()}
+    record: dict[str, Any] = {"options": Options(), "state": JobState.QUEUED, "created_at": time.time()}
     jobs.create(new_job(job_id, total=images, **record | facts))
     return job_id
 

@@ -67,7 +67,7 @@ class TestLastingIdempotency(LastingIdempotencyContract):
         return move
 
     @pytest.fixture
-    def lose(self, client: redis.Redis) -> Callable[[], None]:
+    def lose(self, client: redis.Redis) -> Callable[[], object]:
         return client.flushdb
 
 

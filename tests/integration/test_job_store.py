@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -298,9 +299,9 @@ def test_a_refused_password_is_not_mistaken_for_an_outage(own_server: ValkeyServ
 class Repeating(redis.Redis):
     """A client that sends every script twice and drops the first answer, as after a lost connection."""
 
-    def evalsha(self, sha: str, numkeys: int, *keys_and_args: object) -> object:  # type: ignore[override]
-        super().evalsha(sha, numkeys, *keys_and_args)  # type: ignore[arg-type]
-        return super().evalsha(sha, numkeys, *keys_and_args)  # type: ignore[arg-type]
+    def evalsha(self, sha: str, numkeys: int, *keys_and_args: Any) -> Any:
+        super().evalsha(sha, numkeys, *keys_and_args)
+        return super().evalsha(sha, numkeys, *keys_and_args)
 
 
 @pytest.fixture(params=["client", "cluster", "oldest"])
@@ -380,11 +381,11 @@ def test_a_repeated_request_is_carried_out_once_wherever_the_job_is_by_then(clie
     between: list[Callable[[], object]] = []
 
     class Slow(redis.Redis):
-        def evalsha(self, sha: str, numkeys: int, *args: object) -> object:  # type: ignore[override]
-            super().evalsha(sha, numkeys, *args)  # type: ignore[arg-type]
+        def evalsha(self, sha: str, numkeys: int, *args: Any) -> Any:
+            super().evalsha(sha, numkeys, *args)
             while between:
                 between.pop()()
-            return super().evalsha(sha, numkeys, *args)  # type: ignore[arg-type]
+            return super().evalsha(sha, numkeys, *args)
 
     store = RedisJobStore(client)
     slow = RedisJobStore(Slow(connection_pool=client.connection_pool))

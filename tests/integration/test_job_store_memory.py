@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -101,7 +102,7 @@ def test_a_poll_costs_the_same_for_ten_images_and_for_a_hundred_thousand(
         job = a_job(total)
         store.restore(job, succeeded=range(total - 3), failures={total - 2: CORRUPT})
         take(store, 1)
-        costs.append(counted(lambda job_id=job.id: store.get(job_id)))
+        costs.append(counted(partial(store.get, job.id)))
 
     (few_commands, few_bytes), (many_commands, many_bytes) = costs
     assert few_commands == many_commands <= 8

@@ -438,8 +438,12 @@ def client(valkey_url: str) -> Iterator[redis.Redis]:
     ("examples", "steps"), [(8, 30), pytest.param(30, 50, marks=pytest.mark.slow)], ids=["few", "many"]
 )
 def test_the_real_store_and_the_model_agree_whatever_happens(client: redis.Redis, examples: int, steps: int):
+    class Stores(JobStores):
+        def __init__(self) -> None:
+            super().__init__(client)
+
     run_state_machine_as_test(
-        lambda: JobStores(client),
+        Stores,
         settings=settings(
             max_examples=examples,
             stateful_step_count=steps,

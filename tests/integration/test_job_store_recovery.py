@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -80,10 +81,10 @@ def test_a_job_deleted_while_it_is_restored_stays_deleted(client: redis.Redis):
 
         scripts = 0
 
-        def evalsha(self, sha: str, numkeys: int, *args: object) -> object:  # type: ignore[override]
+        def evalsha(self, sha: str, numkeys: int, *args: Any) -> Any:
             if self.scripts == 3:
                 RedisJobStore(client).delete(deleted.id)
-            answer = super().evalsha(sha, numkeys, *args)  # type: ignore[arg-type]
+            answer = super().evalsha(sha, numkeys, *args)
             self.scripts += 1
             return answer
 
@@ -102,10 +103,10 @@ def test_a_restore_that_was_cut_short_is_carried_on_by_the_next(client: redis.Re
     class Dying(redis.Redis):
         scripts = 0
 
-        def evalsha(self, sha: str, numkeys: int, *args: object) -> object:  # type: ignore[override]
+        def evalsha(self, sha: str, numkeys: int, *args: Any) -> Any:
             if self.scripts == 3:
                 raise redis.ConnectionError
-            answer = super().evalsha(sha, numkeys, *args)  # type: ignore[arg-type]
+            answer = super().evalsha(sha, numkeys, *args)
             self.scripts += 1
             return answer
 
@@ -127,9 +128,9 @@ def test_a_restore_goes_in_steps_that_hold_up_nobody(client: redis.Redis):
     steps: list[int] = []
 
     class Watching(redis.Redis):
-        def evalsha(self, sha: str, numkeys: int, *args: object) -> object:  # type: ignore[override]
+        def evalsha(self, sha: str, numkeys: int, *args: Any) -> Any:
             steps.append(len(args))
-            return super().evalsha(sha, numkeys, *args)  # type: ignore[arg-type]
+            return super().evalsha(sha, numkeys, *args)
 
     watching = RedisJobStore(Watching(connection_pool=client.connection_pool))
 
@@ -192,7 +193,12 @@ class Hammer:
 def test_whatever_is_asked_beside_restores_leaves_all_that_is_kept_twice_in_agreement(
     valkey_url: str, client: redis.Redis, seed: int
 ):
-    kinds = [{}, {"options": ONE_RANGE, "owner": "me"}, {"owner": "me", "urgent": True}, {"bytes": 5}]
+    kinds: list[dict[str, Any]] = [
+        {},
+        {"options": ONE_RANGE, "owner": "me"},
+        {"owner": "me", "urgent": True},
+        {"bytes": 5},
+    ]
     jobs = [a_job(600, **kind) for kind in kinds]
 
     with ThreadPoolExecutor(6) as pool:

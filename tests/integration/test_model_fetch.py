@@ -17,7 +17,7 @@ from worker.model.checkpoint import random_network
 from worker.model.fetch import fetch_official
 from worker.model.weights import official_path, resolve_weights
 
-Answer = Callable[[BaseHTTPRequestHandler], None]
+Answer = Callable[[BaseHTTPRequestHandler], object]
 Serve = Callable[[Answer], str]
 
 TIMEOUT = 0.5
@@ -195,7 +195,7 @@ def test_an_error_of_the_server_is_told_by_its_number(serve: Serve, tmp_path: Pa
 def test_a_server_that_accepts_and_never_answers_is_given_up(
     serve: Serve, tmp_path: Path, released: threading.Event
 ):
-    url = serve(lambda handler: released.wait() and None)
+    url = serve(lambda handler: released.wait())
 
     with pytest.raises(WeightsUnavailable, match=r"No answer|stopped answering"):
         fetch_official(tmp_path, url=url, timeout=TIMEOUT)

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 from urllib.parse import unquote
 
 import httpx
@@ -63,8 +63,8 @@ class S3Contract(ObjectStoreContract):
         """Build another store on the same server: `build(s3_bucket="other")`."""
         stores = []
 
-        def build(**changes: object) -> S3ObjectStore:
-            settings = replace(Settings.from_environ(environ), **changes)  # type: ignore[arg-type]
+        def build(**changes: Any) -> S3ObjectStore:
+            settings = replace(Settings.from_environ(environ), **changes)
             stores.append(S3ObjectStore.from_settings(settings))
             return stores[-1]
 

@@ -11,7 +11,7 @@ import trustme
 
 from shared.addresses import AllowedHosts, Resolver
 from shared.errors import AddressRefused
-from tests.origins import Origin, answer, drip, origin
+from tests.origins import Origin, Reply, answer, drip, origin
 from worker.outbound import MAX_REDIRECTS, Outbound, OutboundFailed
 
 LOCAL = AllowedHosts.of(["127.0.0.1"])
@@ -186,8 +186,8 @@ def test_a_redirect_without_a_location_is_an_answer(server: Origin) -> None:
     ],
     ids=["head and body", "body", "endless head", "endless interim answers", "redirects"],
 )
-def test_a_server_that_drips_is_left_at_the_deadline(server: Origin, reply: object) -> None:
-    url = server.reply("/", reply)  # type: ignore[arg-type]
+def test_a_server_that_drips_is_left_at_the_deadline(server: Origin, reply: Reply) -> None:
+    url = server.reply("/", reply)
     with pytest.raises(OutboundFailed):
         get(outbound(seconds=0.5), url)
 

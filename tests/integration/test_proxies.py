@@ -178,10 +178,10 @@ def test_a_proxy_that_cannot_be_used_is_in_the_way_of_other_machines_alone(
 
 
 def test_the_embedded_servers_start_and_work_beside_a_proxy(proxy: Origin, tmp_path: Path) -> None:
-    keys = {"bucket": BUCKET, "access_key": ACCESS_KEY, "secret_key": SECRET_KEY}
+    seaweed = SeaweedServer(tmp_path / "s3", bucket=BUCKET, access_key=ACCESS_KEY, secret_key=SECRET_KEY)
     with (
         start_or_skip(ValkeyServer(tmp_path / "valkey")) as valkey,
-        start_or_skip(SeaweedServer(tmp_path / "s3", **keys)) as s3,
+        start_or_skip(seaweed) as s3,
         connect_redis(valkey.url) as client,
         closing(S3ObjectStore.from_settings(Settings.from_environ(s3.environ()))) as store,
     ):

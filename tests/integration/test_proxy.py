@@ -13,6 +13,7 @@ from typing import ClassVar
 
 import pytest
 
+from bench.proxy import Selection
 from shared.errors import ObjectStoreUnavailable
 from shared.object_store import S3ObjectStore
 from shared.settings import Settings
@@ -64,7 +65,7 @@ def log() -> list[Exchange]:
 @pytest.fixture
 def proxy(server: ThreadingHTTPServer, log: list[Exchange]) -> Iterator[Proxy]:
     Echo.seen.clear()
-    with Proxy(server.server_address, observe=log.append) as proxy:
+    with Proxy(("127.0.0.1", server.server_port), observe=log.append) as proxy:
         yield proxy
     assert not [thread for thread in threading.enumerate() if thread.name == f"proxy-{proxy.port}"]
 
@@ -226,9 +227,9 @@ def test_a_fault_can_be_limited_to_some_requests(proxy: Proxy) -> None:
     ("http", "mode", "selection"),
     [(True, Mode.REFUSE, {"path": "/a"}), (False, Mode.ANSWER_503, {}), (False, Mode.SLOW, {"path": "/a"})],
 )
-def test_what_no_proxy_can_do_is_an_error(http: bool, mode: Mode, selection: dict[str, str]) -> None:
+def test_what_no_proxy_can_do_is_an_error(http: bool, mode: Mode, selection: Selection) -> None:
     with Proxy(("127.0.0.1", 1), http=http) as proxy, pytest.raises(ValueError, match="HTTP"):
-        proxy.set(mode, **selection)  # type: ignore[arg-type]
+        proxy.set(mode, **selection)
 
 
 def test_a_server_that_is_gone_resets_its_clients(free_port: int) -> None:
@@ -242,7 +243,7 @@ def test_a_server_that_is_gone_resets_its_clients(free_port: int) -> None:
 
 @pytest.mark.parametrize("mode", [Mode.PASS, Mode.HANG, Mode.SLOW])
 def test_a_proxy_ends_at_once_whatever_hangs_in_it(server: ThreadingHTTPServer, mode: Mode) -> None:
-    proxy = Proxy(server.server_address)
+    proxy = Proxy(("127.0.0.1", server.server_port))
     with connection(proxy) as client:
         with proxy:
             proxy.set(mode, latency=60.0 if mode is Mode.SLOW else 0.0)

@@ -159,7 +159,7 @@ class Service:
     def _is_ready(self) -> bool:
         assert self.worker.poll() is None
         try:
-            return self.api.http.get("/readyz").json()["slots"] == CHILDREN
+            return bool(self.api.http.get("/readyz").json()["slots"] == CHILDREN)
         except httpx.TransportError:
             return False
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -244,7 +244,9 @@ def address(app: Flask, rule: Rule, job_id: str) -> str:
         name: 0 if type(converter).__name__ == "IntegerConverter" else "heatmap"
         for name, converter in rule._converters.items()
     }
-    return rule.build(values | ({"job_id": job_id} if "job_id" in values else {}))[1]  # type: ignore[index]
+    built = rule.build(values | ({"job_id": job_id} if "job_id" in values else {}))
+    assert built is not None
+    return built[1]
 
 
 def test_no_route_shows_or_changes_the_job_of_another_key(api: Api, keys: Keyring):
@@ -337,19 +339,24 @@ def test_a_job_that_is_being_recovered_is_nobody_elses_business(api: Api, keys: 
 # --- sessions ----------------------------------------------------------------
 
 
+@dataclass
+class Session:
+    """A browser with a session; a call sends a request with its cookie and no key."""
+
+    key: ApiKey
+    browser: FlaskClient
+
+    def __call__(self, path: str, method: str = "GET", **headers: str) -> TestResponse:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.browser.open(path, method=method, headers=named)
+
+
 @pytest.fixture
-def session(api: Api, keys: Keyring) -> Callable[..., TestResponse]:
-    """A browser with a session; the call sends a request with its cookie and no key."""
+def session(api: Api, keys: Keyring) -> Session:
     key, header = keys.make("read", "submit")
     browser = api.client.application.test_client()
     assert browser.post("/v1/session", headers=header).status_code == 200
-
-    def send(path: str, method: str = "GET", **headers: str) -> TestResponse:
-        return browser.open(path, method=method, headers={k.replace("_", "-"): v for k, v in headers.items()})
-
-    send.key = key  # type: ignore[attr-defined]
-    send.browser = browser  # type: ignore[attr-defined]
-    return send
+    return Session(key=key, browser=browser)
 
 
 def cookie_of(browser: FlaskClient) -> str:
@@ -358,7 +365,7 @@ def cookie_of(browser: FlaskClient) -> str:
     return cookie.value
 
 
-def test_a_session_lets_one_read(session: Callable[..., TestResponse]):
+def test_a_session_lets_one_read(session: Session):
     assert session("/v1/jobs").status_code == 200
     assert session("/v1/session").get_json()["anonymous"] is False
 
@@ -386,29 +393,29 @@ def test_a_rotated_key_goes_on_seeing_its_jobs(api: Api, keys: Keyring):
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
-def test_a_session_changes_nothing(api: Api, session: Callable[..., TestResponse], method: str):
-    job = add_job(api, session.key.id)  # type: ignore[attr-defined]
+def test_a_session_changes_nothing(api: Api, session: Session, method: str):
+    job = add_job(api, session.key.id)
     path = {"POST": "/cancel", "PUT": "/uploads/0", "DELETE": ""}[method]
 
     check(session(f"/v1/jobs/{job.id}{path}", method), 401, "unauthenticated")
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
-def test_a_session_is_not_looked_at_for_pages_of_other_sites(session: Callable[..., TestResponse], site: str):
+def test_a_session_is_not_looked_at_for_pages_of_other_sites(session: Session, site: str):
     check(session("/v1/jobs", Sec_Fetch_Site=site), 401, "unauthenticated")
 
 
 @pytest.mark.parametrize("site", ["same-origin", "none"])
-def test_a_session_serves_the_own_page_and_the_user(session: Callable[..., TestResponse], site: str):
+def test_a_session_serves_the_own_page_and_the_user(session: Session, site: str):
     assert session("/v1/jobs", Sec_Fetch_Site=site).status_code == 200
 
 
-def test_a_session_begins_with_a_key_and_not_with_a_session(session: Callable[..., TestResponse]):
+def test_a_session_begins_with_a_key_and_not_with_a_session(session: Session):
     assert session("/v1/session", "POST").status_code == 401
 
 
-def test_a_session_ends_with_its_key(api: Api, session: Callable[..., TestResponse]):
-    KeyStore(api.objects).revoke(session.key.id)  # type: ignore[attr-defined]
+def test_a_session_ends_with_its_key(api: Api, session: Session):
+    KeyStore(api.objects).revoke(session.key.id)
     gate_of(api.client.application).ring.forget()
 
     check(session("/v1/jobs"), 401, "invalid_key")
@@ -416,15 +423,15 @@ def test_a_session_ends_with_its_key(api: Api, session: Callable[..., TestRespon
 
 @pytest.mark.parametrize(("keep", "status"), [(3600.0, 200), (0.0, 401)])
 def test_a_session_outlives_the_rotation_of_its_key_as_its_secret_does(
-    api: Api, session: Callable[..., TestResponse], keep: float, status: int
+    api: Api, session: Session, keep: float, status: int
 ):
-    KeyStore(api.objects).rotate(session.key.id, keep=keep)  # type: ignore[attr-defined]
+    KeyStore(api.objects).rotate(session.key.id, keep=keep)
     gate_of(api.client.application).ring.forget()
 
     assert session("/v1/jobs").status_code == status
 
 
-def test_a_session_ends_when_asked(session: Callable[..., TestResponse]):
+def test_a_session_ends_when_asked(session: Session):
     assert session("/v1/session", "DELETE").status_code == 204
     assert session("/v1/jobs").status_code == 401
 
@@ -460,7 +467,7 @@ def test_a_forged_session_is_refused(api: Api, keys: Keyring, forge: Callable[[s
     check(browser.get("/v1/jobs"), 401, "invalid_key")
 
 
-def test_a_key_goes_before_a_session(api: Api, keys: Keyring, session: Callable[..., TestResponse]):
+def test_a_key_goes_before_a_session(api: Api, keys: Keyring, session: Session):
     other, header = keys.make("read")
 
     assert session("/v1/session", **header).get_json()["key_id"] == other.id

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ from api.access_ring import FOR_UNKNOWN, FRESH, LONGEST, PAUSE, SOON, KeyRing
 from shared import layout
 from shared.errors import ObjectStoreUnavailable
 from shared.keys import ApiKey, KeyStore, make_key
+from shared.ports import ObjectInfo
 from tests.fakes import FakeClock, FakeObjectStore
 
 
@@ -19,9 +21,9 @@ class CountingStore(FakeObjectStore):
         super().__init__()
         self.listings = 0
 
-    def list(self, prefix: str):  # type: ignore[no-untyped-def]
+    def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
         self.listings += 1
-        return super().list(prefix)
+        return super().list(prefix, after=after)
 
 
 @pytest.fixture

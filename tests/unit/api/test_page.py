@@ -15,6 +15,7 @@ from werkzeug.test import TestResponse
 from api.page import page_version, policy
 from photos import kinds
 from photos.formats import SUFFIXES
+from shared.errors import FathomError
 from shared.options import Colormap
 from tests.unit.api.conftest import Api, ApiFactory
 from worker.pipeline.colour import colour_table
@@ -252,7 +253,7 @@ def test_every_reason_of_a_failed_photo_has_words() -> None:
     assert {f"reason.{code}" for code in codes} - texts("en").keys() <= {"reason.image_error"}
 
 
-def _below(kind: type) -> set[type]:
+def _below(kind: type[FathomError]) -> set[type[FathomError]]:
     return {kind}.union(*map(_below, kind.__subclasses__()))
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -224,6 +225,7 @@ def test_an_archive_given_up_opens_nothing_more(api: Api) -> None:
     api.objects.before(api.objects.stream, note)
     pieces = stream_archive(backend_of(api), api.jobs.get(job_id), ("heatmap",))
     next(pieces)
-    pieces.close()  # type: ignore[attr-defined]
+    assert isinstance(pieces, Generator)
+    pieces.close()
 
     assert 1 <= len(opened) <= 5

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 from flask import Response
 from opentelemetry.trace import SpanKind
+from werkzeug.test import TestResponse
 
 from shared import layout
 from shared.job_record import decode_job
@@ -126,24 +127,24 @@ def test_a_stream_of_events_ends_its_span_with_its_last_byte(api: Api, memory: T
 # --- the job's trace ------------------------------------------------------------------
 
 
-def by_form(api: Api) -> Response:
+def by_form(api: Api) -> TestResponse:
     return api.client.post(
         "/v1/jobs", data={"images": (io.BytesIO(b"x"), "holiday.jpg")}, headers={"traceparent": SAMPLED}
     )
 
 
-def by_announcement(api: Api) -> Response:
+def by_announcement(api: Api) -> TestResponse:
     return api.client.post("/v1/jobs", json=ANNOUNCED, headers={"traceparent": SAMPLED})
 
 
-def by_sources(api: Api) -> Response:
+def by_sources(api: Api) -> TestResponse:
     sources = [{"url": "https://example.org/holiday.jpg"}]
     return api.client.post("/v1/jobs", json={"sources": sources}, headers={"traceparent": SAMPLED})
 
 
 @pytest.mark.parametrize("submit", [by_form, by_announcement, by_sources])
 def test_a_job_remembers_the_request_that_submitted_it(
-    api: Api, memory: TraceMemory, submit: Callable[[Api], Response]
+    api: Api, memory: TraceMemory, submit: Callable[[Api], TestResponse]
 ):
     response = submit(api)
     response.close()

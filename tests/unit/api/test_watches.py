@@ -8,7 +8,7 @@ import pytest
 from api.watches import Watch, Watches, job_tag
 from shared.errors import JobNotFound, TooManyStreams
 from shared.job_record import new_job
-from shared.jobs import Job, JobState, new_job_id
+from shared.jobs import Job, JobEvents, JobState, new_job_id
 from shared.options import Options
 from tests.fakes_job_store import FakeJobStore
 from tests.waiting import eventually
@@ -21,7 +21,7 @@ class CountingJobs(FakeJobStore):
         super().__init__()
         self.asked = 0
 
-    def events(self, job_id, *, after=None, limit=1000):  # type: ignore[no-untyped-def]
+    def events(self, job_id: str, *, after: str | None = None, limit: int = 1000) -> JobEvents:
         self.asked += 1
         return super().events(job_id, after=after, limit=limit)
 

@@ -88,7 +88,7 @@ def test_nothing_else_counts_as_stored(changes: dict[str, Any]) -> None:
     witness = Witness()
     witness.see(exchange(**changes))
 
-    assert witness.stored == witness.fetched == []
+    assert (witness.stored, witness.fetched) == ([], [])
 
 
 def test_requests_turned_away_are_seen() -> None:

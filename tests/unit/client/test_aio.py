@@ -142,9 +142,12 @@ def test_a_submission_that_is_called_off_leaves_no_job(play: Play, server: Serve
 
 def test_sources_go_by_their_kind(play: Play, server: Server) -> None:
     bodies: list[bytes] = []
-    server.faults.append(
-        on("POST", "/v1/jobs", lambda r: bodies.append(r.content) or httpx.Response(202, json=server.job()))
-    )
+
+    def accept(request: httpx.Request) -> httpx.Response:
+        bodies.append(request.content)
+        return httpx.Response(202, json=server.job())
+
+    server.faults.append(on("POST", "/v1/jobs", accept))
 
     play(lambda f: f.submit_sources(["https://a.test/x.jpg", "s3://b/k.jpg", "s3://b/p/", "s3://b"]))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from typing import Any
 
 import pytest
 
@@ -25,9 +26,9 @@ GOOD = RedisFacts(
 )
 
 
-def levels(**changes: object) -> dict[str, str]:
+def levels(**changes: Any) -> dict[str, str]:
     """Return messages and levels of a server like the good one, but for the changes."""
-    facts = dataclasses.replace(GOOD, **changes)  # type: ignore[arg-type]
+    facts = dataclasses.replace(GOOD, **changes)
     return {finding.message: finding.level for finding in judge_redis(facts, "redis://here")}
 
 

@@ -8,6 +8,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -75,7 +76,7 @@ def test_a_folder_that_may_not_be_written_says_so(tmp_path: Path) -> None:
 def test_a_full_disk_has_a_code_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make = tempfile.mkstemp
 
-    def make_full(**given: str) -> tuple[int, str]:
+    def make_full(**given: Any) -> tuple[int, str]:
         handle, name = make(**given)
         os.close(handle)
         return os.open("/dev/full", os.O_WRONLY), name

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -115,7 +116,8 @@ def test_what_is_forgotten_is_that_of_the_same_options(tmp_path: Path, out: Path
 def test_a_change_that_breaks_off_leaves_nothing(tmp_path: Path, out: Path) -> None:
     with open_index(out, OPTIONS) as index:
         good = photo(tmp_path, "a.jpg", b"1", index)
-        bad = Photo(file=good.file, key=object(), size=1, modified=1, sha256="")  # type: ignore[arg-type]
+        no_text: Any = object()
+        bad = Photo(file=good.file, key=no_text, size=1, modified=1, sha256="")
 
         with pytest.raises((IndexBroken, TypeError)):
             index.open_batch("http://api", [good, bad])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -185,9 +186,9 @@ def test_a_small_album_is_sent_again_under_the_same_key_when_the_answer_is_lost(
 
 @pytest.mark.parametrize("busy", [refuse_connection, lambda _: problem(503, "unavailable", "Not now.")])
 def test_a_small_album_refused_for_now_is_sent_again_whole(
-    fathom: Fathom, server: Server, tmp_path: Path, busy: object
+    fathom: Fathom, server: Server, tmp_path: Path, busy: Callable[[httpx.Request], httpx.Response]
 ) -> None:
-    server.faults.append(times(2, on("POST", "/v1/jobs", busy)))  # type: ignore[arg-type]
+    server.faults.append(times(2, on("POST", "/v1/jobs", busy)))
 
     fathom.submit(album(tmp_path, 2))
 

@@ -122,6 +122,8 @@ def _guess(row: NDArray[Any], above: NDArray[Any], step: int, kind: int) -> NDAr
     """Return what a filter (PNG, third edition, 9.2) takes the bytes of a row to be."""
     left, corner = (np.concatenate([np.zeros(step, int), line[:-step]]) for line in (row, above))
     if kind < 4:
-        return [np.zeros_like(row), left, above, (left + above) // 2][kind]
+        guesses: list[NDArray[Any]] = [np.zeros_like(row), left, above, (left + above) // 2]
+        return guesses[kind]
     near = np.abs(np.stack([above - corner, left - corner, left + above - 2 * corner]))
-    return np.stack([left, above, corner])[near.argmin(axis=0), np.arange(len(row))]
+    nearest: NDArray[Any] = np.stack([left, above, corner])[near.argmin(axis=0), np.arange(len(row))]
+    return nearest

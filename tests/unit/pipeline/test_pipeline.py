@@ -51,14 +51,16 @@ def pixels(file: ResultFile, mode: str = "RGB") -> NDArray[np.uint8]:
 
 
 def npy(file: ResultFile) -> NDArray[np.float32]:
-    return np.load(io.BytesIO(file.data), allow_pickle=False)
+    values: NDArray[np.float32] = np.load(io.BytesIO(file.data), allow_pickle=False)
+    return values
 
 
 def sidecar(files: dict[str, ResultFile]) -> dict[str, Any]:
     def refuse(constant: str) -> None:
         raise AssertionError(f"{constant} is not JSON")
 
-    return json.loads(files["depth"].data, parse_constant=refuse)
+    fields: dict[str, Any] = json.loads(files["depth"].data, parse_constant=refuse)
+    return fields
 
 
 # --- what comes out ---------------------------------------------------------------

@@ -41,9 +41,10 @@ def decoded(data: bytes, by: int = 1) -> NDArray[np.uint8]:
 def colours(values: NDArray[Any], colour: int, depth: int) -> NDArray[np.float64]:
     """Return what samples mean as RGB, 0 to 255, and nothing of their alpha."""
     if colour == PALETTE:
-        return np.frombuffer(palette(2**depth), np.uint8).reshape(-1, 3)[values[..., 0]].astype(float)
+        table = np.frombuffer(palette(2**depth), np.uint8).reshape(-1, 3).astype(np.float64)
+        return np.asarray(table[values[..., 0]])
     shown = values[..., :3] if colour in (RGB, RGB_ALPHA) else np.repeat(values[..., :1], 3, axis=2)
-    return shown * (255 / (2**depth - 1))
+    return np.asarray(shown * (255 / (2**depth - 1)))
 
 
 def on_white(values: NDArray[Any], colour: int, depth: int) -> NDArray[np.float64]:
@@ -51,14 +52,15 @@ def on_white(values: NDArray[Any], colour: int, depth: int) -> NDArray[np.float6
     if colour not in (GREY_ALPHA, RGB_ALPHA):
         return colours(values, colour, depth)
     alpha = values[..., -1:] / (2**depth - 1)
-    return colours(values, colour, depth) * alpha + 255 * (1 - alpha)
+    return np.asarray(colours(values, colour, depth) * alpha + 255 * (1 - alpha))
 
 
 def averaged(picture: NDArray[np.float64], by: int) -> NDArray[np.float64]:
     """Return the means of squares of `by` pixels; at the edges the last row and column count on."""
     height, width = picture.shape[:2]
     padded = np.pad(picture, ((0, -height % by), (0, -width % by), (0, 0)), mode="edge")
-    return padded.reshape(padded.shape[0] // by, by, padded.shape[1] // by, by, 3).mean(axis=(1, 3))
+    squares = padded.reshape(padded.shape[0] // by, by, padded.shape[1] // by, by, 3)
+    return np.asarray(squares.mean(axis=(1, 3)))
 
 
 @pytest.mark.parametrize("by", [1, 2, 8])

@@ -455,7 +455,7 @@ def with_number(data: bytes, tag: int, value: int) -> bytes:
     """Return a TIFF one of whose fields, which holds one number, is another."""
     changed = bytearray(data)
     with tifffile.TiffFile(io.BytesIO(data)) as file:
-        field = file.pages[0].tags[tag]
+        field = file.pages.first.tags[tag]
         struct.pack_into(file.byteorder + {3: "H", 4: "I"}[field.dtype], changed, field.valueoffset, value)
     return bytes(changed)
 

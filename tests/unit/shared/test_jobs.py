@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from shared.errors import QuotaExceeded
@@ -19,15 +21,15 @@ from shared.jobs import (
 from shared.options import Options
 
 
-def job(**changes: object) -> Job:
-    fields: dict[str, object] = {
+def job(**changes: Any) -> Job:
+    fields: dict[str, Any] = {
         "id": new_job_id(),
         "state": JobState.PROCESSING,
         "options": Options(),
         "counts": Counts(total=10),
         "created_at": 0.0,
     }
-    return Job(**(fields | changes))  # type: ignore[arg-type]
+    return Job(**(fields | changes))
 
 
 def test_job_ids_are_many_and_recognised():

@@ -122,9 +122,9 @@ def test_what_is_no_key_is_not_looked_for(text: str):
         ("me", ["read"], {"max_bytes": -1}),
     ],
 )
-def test_keys_that_make_no_sense_are_not_made(name: str, scopes: list[str], bounds: dict[str, object]):
+def test_keys_that_make_no_sense_are_not_made(name: str, scopes: list[str], bounds: dict[str, Any]):
     with pytest.raises(InvalidKeySettings):
-        make_key(name, scopes, **bounds)  # type: ignore[arg-type]
+        make_key(name, scopes, **bounds)
 
 
 def test_keys_are_listed_the_oldest_first(store: KeyStore):

@@ -29,17 +29,15 @@ def test_line_n_is_image_n_even_with_line_breaks_in_names():
     assert b'"index": 1' in data.split(b"\n")[1]
 
 
-references = st.none() | st.tuples(st.sampled_from(["url", "s3"]), names)
+#: URLs and places in S3, of which a photo has one or none.
+references = st.tuples(st.none(), st.none()) | st.tuples(names, st.none()) | st.tuples(st.none(), names)
 
 
 @given(st.lists(st.tuples(names, references), max_size=30), st.integers(0, 40), st.integers(0, 40))
 def test_lines_are_found_by_their_index_alone(
-    rows: list[tuple[str, tuple[str, str] | None]], start: int, stop: int
+    rows: list[tuple[str, tuple[str | None, str | None]]], start: int, stop: int
 ):
-    sources = tuple(
-        Source(index=i, name=name, **({reference[0]: reference[1]} if reference else {}))
-        for i, (name, reference) in enumerate(rows)
-    )
+    sources = tuple(Source(index=i, name=name, url=url, s3=s3) for i, (name, (url, s3)) in enumerate(rows))
     objects = FakeObjectStore()
     with ManifestWriter() as manifest:
         for source in sources:

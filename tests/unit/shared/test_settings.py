@@ -126,7 +126,7 @@ def test_an_empty_variable_counts_as_not_set():
 
 def test_settings_cannot_be_changed():
     with pytest.raises(dataclasses.FrozenInstanceError):
-        Settings.from_environ({}).weights = "random"  # type: ignore[misc]
+        Settings.from_environ({}).weights = "random"  # type: ignore[misc]  # So mypy says.
 
 
 def test_every_setting_is_listed_in_the_readme():

@@ -27,7 +27,7 @@ def test_a_cut_moves_picture_and_depth_alike(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(8))
 def test_spoiling_keeps_the_range_of_a_picture(seed: int) -> None:
-    image = make_sample().image.astype(np.float32) / 255
+    image = make_sample().image.astype(np.float32) / np.float32(255)
     spoiled = spoil(np.random.default_rng(seed), image)
 
     assert spoiled.shape == image.shape

@@ -1,26 +1,33 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from training import photographs
 from training.metrics import centre_is_nearer, lower_is_nearer, pair_error
 from training.photographs import load_labelled, load_measured, read_picture
 
+#: Labelled photographs by their names, as the file has them.
+Entries = dict[str, dict[str, Any]]
+
 
 @pytest.fixture
-def entries() -> dict[str, dict]:
-    return json.loads(Path(photographs.__file__).with_name("labels.json").read_text())
+def entries() -> Entries:
+    entries: Entries = json.loads(Path(photographs.__file__).with_name("labels.json").read_text())
+    return entries
 
 
-def judged(entries: dict[str, dict]) -> list[dict]:
+def judged(entries: Entries) -> list[dict[str, Any]]:
     return [entry for entry in entries.values() if entry["use"] == "judge"]
 
 
-def test_at_least_twenty_photographs_judge_with_six_pairs_each(entries: dict[str, dict]) -> None:
+def test_at_least_twenty_photographs_judge_with_six_pairs_each(entries: Entries) -> None:
     assert len(judged(entries)) >= 20
     assert min(len(entry["pairs"]) for entry in judged(entries)) >= 6
 
@@ -28,20 +35,22 @@ def test_at_least_twenty_photographs_judge_with_six_pairs_each(entries: dict[str
 @pytest.mark.parametrize(
     ("baseline", "low", "high"), [(lower_is_nearer, 0.45, 0.55), (centre_is_nearer, 0.35, 1.0)]
 )
-def test_simple_rules_fail_on_the_labels(entries: dict[str, dict], baseline, low: float, high: float) -> None:
-    pairs = [tuple(map(tuple, pair)) for entry in judged(entries) for pair in entry["pairs"]]
+def test_simple_rules_fail_on_the_labels(
+    entries: Entries, baseline: Callable[[int, int], NDArray[np.float32]], low: float, high: float
+) -> None:
+    pairs = [(tuple(near), tuple(far)) for entry in judged(entries) for near, far in entry["pairs"]]
 
     assert low <= pair_error(baseline(500, 500), pairs) <= high
 
 
-def test_all_points_lie_inside_the_picture(entries: dict[str, dict]) -> None:
+def test_all_points_lie_inside_the_picture(entries: Entries) -> None:
     points = np.array([point for entry in entries.values() for pair in entry["pairs"] for point in pair])
 
     assert points.min() >= 0
     assert points.max() < 1
 
 
-def test_no_photograph_is_used_twice(entries: dict[str, dict]) -> None:
+def test_no_photograph_is_used_twice(entries: Entries) -> None:
     places = [(entry["package"], entry["path"]) for entry in entries.values()]
 
     assert len(set(places)) == len(places)

@@ -11,7 +11,7 @@ from training.stereo import match, match_calibration_pairs
 
 def test_a_shifted_texture_has_the_disparity_of_its_shift() -> None:
     noise = np.random.default_rng(0).integers(0, 255, (120, 400, 3)).astype(np.uint8)
-    left = cv2.GaussianBlur(noise, (0, 0), 1.5)
+    left = cv2.GaussianBlur(noise, (0, 0), 1.5).astype(np.uint8)
     disparity = match(left, np.roll(left, -12, 1))
     known = disparity[:, 20:380]
 

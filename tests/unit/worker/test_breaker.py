@@ -15,19 +15,42 @@ from shared.errors import (
     ObjectStoreDenied,
     ObjectStoreUnavailable,
 )
-from tests.waiting import eventually
+from tests.fakes import FakeClock
+from tests.waiting import DEADLINE
 from worker.breaker import FIRST, LONGEST, Breakers
 
 
+class Clock(FakeClock):
+    """The time of a breaker, which passes while somebody waits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: list[float] = []
+
+    def sleep(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        self.advance(seconds)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def breakers(clock: Clock) -> Breakers:
+    return Breakers(clock=clock)
+
+
 class Store:
-    """Raises its error as long as it has one; says when it was called."""
+    """Raises its error as long as it has one; counts how often it was called."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
-        self.calls: list[float] = []
+        self.calls = 0
 
     def __call__(self) -> str:
-        self.calls.append(time.monotonic())
+        self.calls += 1
         if self.error is not None:
             raise self.error
         return "answer"
@@ -35,88 +58,66 @@ class Store:
 
 def comes_back(store: Store, after: int) -> Callable[[], str]:
     def call() -> str:
-        if len(store.calls) == after:
+        if store.calls == after:
             store.error = None
         return store()
 
     return call
 
 
-def test_an_answer_is_passed_on_and_a_store_that_is_there_is_never_waited_for():
-    breaker, store = Breakers().objects, Store()
+def test_an_answer_is_passed_on_and_a_store_that_is_there_is_never_waited_for(breakers: Breakers):
+    breaker, store = breakers.objects, Store()
 
     assert [breaker.call(store) for _ in range(100)] == ["answer"] * 100
     assert not breaker.is_open
 
 
 @pytest.mark.parametrize("error", [ObjectStoreUnavailable(), ObjectStoreDenied()])
-def test_a_store_that_comes_back_in_time_is_waited_for(error: Exception):
-    breaker, store = Breakers().objects, Store(error)
+def test_a_store_that_comes_back_in_time_is_waited_for(breakers: Breakers, clock: Clock, error: Exception):
+    breaker, store = breakers.objects, Store(error)
 
-    assert breaker.call(comes_back(store, after=3), seconds=60) == "answer"
-    assert len(store.calls) == 4
+    assert breaker.call(comes_back(store, after=3), seconds=60, wait=clock.sleep) == "answer"
+    assert store.calls == 4
     assert not breaker.is_open
 
 
-def test_one_that_stays_away_raises_once_the_time_is_over():
+def test_one_that_stays_away_raises_once_the_time_is_over(breakers: Breakers, clock: Clock):
     store = Store(ObjectStoreUnavailable("gone"))
 
     with pytest.raises(ObjectStoreUnavailable, match="gone"):
-        Breakers().objects.call(store, seconds=0.3)
-    assert 1 <= len(store.calls) <= 6
+        breakers.objects.call(store, seconds=0.3, wait=clock.sleep)
+    assert 0.3 <= sum(clock.waits) < 0.4
+    assert 2 <= store.calls <= 4
 
 
-@pytest.mark.timeout(60)
-def test_who_leaves_does_not_wait():
+def test_who_leaves_does_not_wait(breakers: Breakers, clock: Clock):
     store = Store(ObjectStoreUnavailable())
 
     with pytest.raises(ObjectStoreUnavailable):
-        Breakers().objects.call(store, seconds=1000, give_up=lambda: True)
-    assert len(store.calls) == 1
+        breakers.objects.call(store, seconds=1000, give_up=lambda: True, wait=clock.sleep)
+    assert (store.calls, clock.waits) == (1, [])
 
 
-def test_while_it_is_open_others_do_not_call_at_all():
-    breaker, away, other = Breakers().jobs, Store(JobStoreUnavailable()), Store()
+def test_while_it_is_open_others_do_not_call_at_all(breakers: Breakers):
+    breaker, away, other = breakers.jobs, Store(JobStoreUnavailable()), Store()
     with pytest.raises(JobStoreUnavailable):
         breaker.call(away)
 
     with pytest.raises(JobStoreUnavailable):
         breaker.call(other)
 
-    assert (len(away.calls), len(other.calls)) == (1, 0)
+    assert (away.calls, other.calls) == (1, 0)
 
 
-class Clock:
-    """The time of a breaker, which passes while somebody waits."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-        self.waits: list[float] = []
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.waits.append(seconds)
-        self.now += seconds
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr("worker.breaker.time", clock)
-    return clock
-
-
-def test_pauses_grow_and_stay_bounded(clock: Clock):
+def test_pauses_grow_and_stay_bounded(breakers: Breakers, clock: Clock):
     calls: list[float] = []
 
     def call() -> None:
-        calls.append(clock.now)
+        calls.append(clock())
         raise ObjectStoreUnavailable
 
     with pytest.raises(ObjectStoreUnavailable):
-        Breakers().objects.call(call, seconds=60, wait=clock.sleep)
+        breakers.objects.call(call, seconds=60, wait=clock.sleep)
 
     pauses = [after - before for before, after in itertools.pairwise(calls)]
     # Whoever waits may look a moment late.
@@ -126,53 +127,54 @@ def test_pauses_grow_and_stay_bounded(clock: Clock):
     assert min(clock.waits) >= 0.02
 
 
-def test_the_stores_have_breakers_of_their_own():
-    breakers = Breakers()
-
+def test_the_stores_have_breakers_of_their_own(breakers: Breakers, clock: Clock):
     with pytest.raises(JobStoreUnavailable):
         breakers.objects.call(Store(JobStoreUnavailable()))
 
     assert not breakers.objects.is_open
-    breakers.note(JobStoreUnavailable(), began=time.monotonic())
+    breakers.note(JobStoreUnavailable(), began=clock())
     assert (breakers.jobs.is_open, breakers.objects.is_open) == (True, False)
 
 
-def test_a_store_that_is_full_is_not_away():
-    breakers, store = Breakers(), Store(JobStoreFull())
+def test_a_store_that_is_full_is_not_away(breakers: Breakers, clock: Clock):
+    store = Store(JobStoreFull())
 
     with pytest.raises(JobStoreFull):
-        breakers.jobs.call(store, seconds=60)
+        breakers.jobs.call(store, seconds=60, wait=clock.sleep)
 
-    assert len(store.calls) == 1
+    assert store.calls == 1
     assert not breakers.jobs.is_open
 
 
-def test_an_answer_that_something_is_missing_closes_it():
-    breaker = Breakers().objects
+def test_an_answer_that_something_is_missing_closes_it(breakers: Breakers, clock: Clock):
+    breaker = breakers.objects
     with pytest.raises(ObjectStoreUnavailable):
         breaker.call(Store(ObjectStoreUnavailable()))
 
     with pytest.raises(ObjectNotFound):
-        breaker.call(Store(ObjectNotFound()), seconds=10)
+        breaker.call(Store(ObjectNotFound()), seconds=10, wait=clock.sleep)
 
     assert not breaker.is_open
 
 
-def test_a_probe_calls_only_while_it_is_open_and_closes_it():
-    breaker, ping = Breakers().objects, Store()
+def test_a_probe_calls_only_while_it_is_open_and_closes_it(breakers: Breakers, clock: Clock):
+    breaker, ping = breakers.objects, Store()
     breaker.probe(ping)
-    assert ping.calls == []
+    assert ping.calls == 0
 
-    breaker.note(ObjectStoreUnavailable(), began=time.monotonic())
-    eventually(lambda: breaker.probe(ping) or not breaker.is_open)
+    breaker.note(ObjectStoreUnavailable(), began=clock())
+    breaker.probe(ping)
+    assert (ping.calls, breaker.is_open) == (0, True)
+    clock.advance(FIRST)
+    breaker.probe(ping)
 
-    assert len(ping.calls) == 1
+    assert (ping.calls, breaker.is_open) == (1, False)
 
 
 def test_a_long_absence_is_told_in_two_lines_and_a_short_one_in_none(
-    caplog: pytest.LogCaptureFixture, clock: Clock
+    caplog: pytest.LogCaptureFixture, breakers: Breakers, clock: Clock
 ):
-    breaker = Breakers().objects
+    breaker = breakers.objects
     with caplog.at_level(logging.INFO):
         breaker.call(comes_back(Store(ObjectStoreUnavailable()), after=1), seconds=10, wait=clock.sleep)
         assert caplog.records == []
@@ -198,7 +200,7 @@ def test_what_a_child_finds_out_all_know():
     child = multiprocessing.get_context("fork").Process(target=_fail_once, args=(breakers,))
 
     child.start()
-    child.join(30)
+    child.join(DEADLINE)
 
     assert breakers.objects.is_open
     assert not breakers.jobs.is_open

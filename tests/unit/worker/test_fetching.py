@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -67,10 +68,10 @@ def web() -> Web:
     return Web()
 
 
-def store(objects: FakeObjectStore, *sources: dict[str, str], job_id: str = JOB) -> None:
+def store(objects: FakeObjectStore, *sources: dict[str, Any], job_id: str = JOB) -> None:
     with ManifestWriter() as manifest:
         for index, source in enumerate(sources):
-            manifest.add(Source(**{"index": index, "name": "a.jpg", **source}))  # type: ignore[arg-type]
+            manifest.add(Source(**{"index": index, "name": "a.jpg", **source}))
         manifest.store(objects, job_id)
 
 

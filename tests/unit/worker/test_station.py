@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from multiprocessing.context import ForkProcess
 
 import pytest
 
@@ -25,13 +26,13 @@ def stations() -> Stations:
     return Stations()
 
 
-def start_child(stations: Stations, *, beats: bool) -> multiprocessing.Process:
+def start_child(stations: Stations, *, beats: bool) -> ForkProcess:
     child = multiprocessing.get_context("fork").Process(
         target=_hold_a_lease, args=(stations, beats), daemon=True
     )
-    child.start()  # type: ignore[attr-defined]
+    child.start()
     eventually(lambda: stations.leases() == ["a-lease"])
-    return child  # type: ignore[return-value]
+    return child
 
 
 def test_the_parent_sees_the_leases_its_children_hold(stations: Stations):

@@ -194,10 +194,13 @@ def test_the_end_of_a_job_is_told(farm: Farm, memory: TraceMemory):
 def test_a_line_about_an_image_names_its_span(
     farm: Farm, memory: TraceMemory, traces: Traces, caplog: pytest.LogCaptureFixture
 ):
-    lines = []
-    logging.getLogger("worker.work").addFilter(
-        lambda record: lines.append(JsonFormatter().format(record)) or True
-    )
+    lines: list[str] = []
+
+    def note(record: logging.LogRecord) -> bool:
+        lines.append(JsonFormatter().format(record))
+        return True
+
+    logging.getLogger("worker.work").addFilter(note)
     farm.submit(b"bug", traceparent=SAMPLED)
 
     farm.child(traces=traces).work(60)

@@ -29,7 +29,7 @@ class House:
 
     def accept(self, *, record: bool = True, **changes: Any) -> Job:
         """Accept a job whose images are to be gathered, or as the changes have it."""
-        fields = {
+        fields: dict[str, Any] = {
             "total": 0,
             "options": Options(),
             "state": JobState.UPLOADING,

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import pytest
 import standardwebhooks
@@ -20,7 +21,7 @@ from shared.signing import owner_secret
 from tests.contracts.job_store import CORRUPT
 from tests.finalizing import claim
 from tests.unit.worker.chores.conftest import House
-from worker.chores.runner import ChoreRunner
+from worker.chores.runner import ChoreHandler, ChoreRunner
 from worker.chores.webhooks import PROGRESS, RETRIES, DeliverMessage, Messenger, NotifyWebhook
 from worker.finalize import finalize
 from worker.outbound import Outbound, OutboundFailed
@@ -37,8 +38,8 @@ class Sent:
     headers: Mapping[str, str]
 
     @property
-    def json(self) -> dict[str, object]:
-        body: dict[str, object] = json.loads(self.body)
+    def json(self) -> dict[str, Any]:
+        body: dict[str, Any] = json.loads(self.body)
         return body
 
 
@@ -63,12 +64,10 @@ def receiver() -> Receiver:
     return Receiver()
 
 
-def submit(
-    house: House, *, events: tuple[WebhookEvent, ...] = (WebhookEvent.ENDED,), **changes: object
-) -> Job:
+def submit(house: House, *, events: tuple[WebhookEvent, ...] = (WebhookEvent.ENDED,), **changes: Any) -> Job:
     webhook = Webhook(url=URL, events=events)
-    fields = {"total": 2, "state": JobState.QUEUED, "gathered": False, "webhook": webhook} | changes
-    return house.accept(**fields)
+    fields: dict[str, Any] = {"total": 2, "state": JobState.QUEUED, "gathered": False, "webhook": webhook}
+    return house.accept(**fields | changes)
 
 
 def work(house: House, *, images: int = 10) -> None:
@@ -84,7 +83,7 @@ def end(house: House) -> None:
 
 def run(house: House, receiver: Receiver) -> int:
     messenger = Messenger(outbound=receiver, secrets=SECRETS, clock=house.clock)
-    handlers = {
+    handlers: dict[ChoreKind, ChoreHandler] = {
         ChoreKind.NOTIFY: NotifyWebhook(house.jobs, house.objects, house.chores, messenger),
         ChoreKind.DELIVER: DeliverMessage(house.jobs, house.objects, house.chores, messenger),
     }
@@ -293,7 +292,7 @@ def test_progress_is_told_now_and_then_while_there_is_some(house: House, receive
 
     bodies = [sent.json for sent in receiver.sent]
     assert [body["type"] for body in bodies] == ["job.progress"] * 3 + ["job.ended"]
-    counts = [body["data"]["counts"]["succeeded"] for body in bodies]  # type: ignore[index]
+    counts = [body["data"]["counts"]["succeeded"] for body in bodies]
     assert counts == [0, 1, 2, 3]
     assert len({sent.headers["webhook-id"] for sent in receiver.sent}) == 4
     progress, ended = deliveries(house, job)

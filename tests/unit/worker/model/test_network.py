@@ -31,7 +31,9 @@ def test_the_output_is_one_map_for_each_picture_of_its_size():
 def test_the_output_is_the_raw_prediction_cut_off_at_zero():
     network = random_network()
     # Without its bias the last layer's output lies on both sides of zero.
-    nn.init.normal_(network.scratch.output_conv[4].weight, generator=torch.Generator().manual_seed(1))
+    last = network.scratch.output_conv[4]
+    assert isinstance(last, nn.Conv2d)
+    nn.init.normal_(last.weight, generator=torch.Generator().manual_seed(1))
     picture = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
     with torch.inference_mode():

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from shared.errors import ModelError
+from shared.settings import Settings
 from tests.unit.worker.model.conftest import SettingsFactory
 from worker.model.description import describe
 from worker.model.engines import load_engine, prepare_engine
@@ -19,7 +21,8 @@ def test_its_depth_is_the_mean_of_the_colours() -> None:
     batch = np.random.default_rng(0).standard_normal((1, 3, 64, 96)).astype(np.float32)
     depth = SimulatedEngine().predict(batch)
 
-    assert (depth.shape, depth.dtype) == ((64, 96), np.float32)
+    assert depth.shape == (64, 96)
+    assert depth.dtype == np.float32
     np.testing.assert_allclose(depth, batch[0].mean(axis=0), rtol=1e-6)
     np.testing.assert_array_equal(SimulatedEngine().predict(batch), depth)
 
@@ -31,9 +34,9 @@ def test_it_takes_what_the_network_takes_and_nothing_else() -> None:
 
 @pytest.mark.parametrize("call", [load_engine, prepare_engine])
 def test_it_is_announced_loudly(
-    settings_factory: SettingsFactory, caplog: pytest.LogCaptureFixture, call: object
+    settings_factory: SettingsFactory, caplog: pytest.LogCaptureFixture, call: Callable[[Settings], object]
 ) -> None:
-    call(settings_factory(engine="simulated", simulate="network"))  # type: ignore[operator]
+    call(settings_factory(engine="simulated", simulate="network"))
 
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
