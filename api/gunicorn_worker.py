@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -35,8 +36,17 @@ class PacedSocket:
     received, and `silence` seconds at a time. Time that the server takes does not count.
     """
 
-    def __init__(self, sock: socket.socket, *, grace: float, pace: float, silence: float) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        *,
+        grace: float,
+        pace: float,
+        silence: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._sock = sock
+        self._clock = clock
         self._grace = grace
         self._pace = pace
         self._silence = silence
@@ -54,7 +64,7 @@ class PacedSocket:
         if self._left <= 0:
             raise NoMoreData
         # Gunicorn sets a limit of its own while it throws away what nobody read of a body.
-        own, began = self._sock.gettimeout(), time.monotonic()
+        own, began = self._sock.gettimeout(), self._clock()
         self._sock.settimeout(min(self._left, self._silence, self._silence if own is None else own))
         try:
             data = self._sock.recv(size)
@@ -64,7 +74,7 @@ class PacedSocket:
         finally:
             # How long an answer may take to be sent is bounded by the listener's own setting.
             self._sock.settimeout(own)
-        self._left += len(data) / self._pace - (time.monotonic() - began)
+        self._left += len(data) / self._pace - (self._clock() - began)
         return data
 
 

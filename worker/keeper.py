@@ -54,8 +54,10 @@ class LeaseKeeper:
         station: Station | None = None,
         draining: Callable[[], bool] = lambda: False,
         end_process: Callable[[], None] = end_this_process,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._jobs = jobs
+        self._clock = clock
         self._lease = lease
         self._interval = lease_seconds / 3
         self._image_seconds = image_seconds
@@ -68,7 +70,7 @@ class LeaseKeeper:
         self._renewal = threading.Lock()
         self._lock = threading.Lock()
         self._in_hand: int | None = None
-        self._since = self._renewed_at = time.monotonic()
+        self._since = self._renewed_at = self._clock()
         self._stop = threading.Event()
         self._dropped = False
         self._thread = threading.Thread(target=self._run, name="lease-keeper", daemon=True)
@@ -103,7 +105,7 @@ class LeaseKeeper:
         with self._renewal:
             self._set(None)
             state = self._jobs.renew(self._lease, in_hand=index)
-            self._renewed_at = time.monotonic()
+            self._renewed_at = self._clock()
             self._set(index)
         self.heed(state)
 
@@ -118,7 +120,7 @@ class LeaseKeeper:
 
     def _set(self, index: int | None) -> None:
         with self._lock:
-            self._in_hand, self._since = index, time.monotonic()
+            self._in_hand, self._since = index, self._clock()
 
     def _look(self) -> tuple[int | None, float]:
         """Return the image in hand and since when it is, both of the same moment."""
@@ -136,7 +138,7 @@ class LeaseKeeper:
                     continue
 
     def _look_after(self) -> None:
-        now = time.monotonic()
+        now = self._clock()
         if now - self._renewed_at >= self._interval:
             with self._renewal:
                 state = self._jobs.renew(self._lease, in_hand=self.in_hand)

@@ -12,6 +12,7 @@ from shared.errors import ObjectStoreUnavailable
 from shared.keys import ApiKey, KeyStore, make_key
 from shared.ports import ObjectInfo
 from tests.fakes import FakeClock, FakeObjectStore
+from tests.waiting import DEADLINE
 
 
 class CountingStore(FakeObjectStore):
@@ -51,7 +52,7 @@ def settle() -> None:
     """Wait until no keys are being read."""
     for thread in threading.enumerate():
         if thread.name == "keys":
-            thread.join(10)
+            thread.join(DEADLINE)
 
 
 def test_a_key_is_found(ring: KeyRing, objects: CountingStore):

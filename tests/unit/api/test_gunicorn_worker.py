@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import socket
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -10,6 +8,7 @@ import pytest
 from gunicorn.http.errors import NoMoreData
 
 from api.gunicorn_worker import PacedSocket
+from tests.fakes import FakeClock
 
 
 @pytest.fixture
@@ -44,45 +43,51 @@ def test_a_client_that_falls_silent_is_given_up(ends: tuple[socket.socket, socke
         paced.recv(100)
 
 
-def test_a_client_that_drips_is_given_up_though_it_never_falls_silent(
-    ends: tuple[socket.socket, socket.socket],
-):
-    client, server = ends
-    paced, stop = PacedSocket(server, grace=0.3, pace=500, silence=60), threading.Event()
+class Sender(socket.socket):
+    """A connection whose client sends a byte every so many seconds of a clock."""
 
-    def drip() -> None:
-        while not stop.wait(0.02):
-            client.sendall(b"a")
+    def __init__(self, clock: FakeClock, *, pause: float) -> None:
+        super().__init__(socket.AF_UNIX)
+        self.pause = pause
+        self._clock = clock
 
-    dripping = threading.Thread(target=drip)
-    dripping.start()
-    try:
+    def recv(self, size: int, flags: int = 0, /) -> bytes:
+        limit = self.gettimeout()
+        if limit is not None and limit < self.pause:
+            self._clock.advance(limit)
+            raise TimeoutError
+        self._clock.advance(self.pause)
+        return b"a" * size
+
+
+def test_a_client_that_drips_is_given_up_though_it_never_falls_silent():
+    clock = FakeClock()
+    with Sender(clock, pause=20) as sender:
+        paced = PacedSocket(sender, grace=300, pace=0.5, silence=60, clock=clock)
         received = b"".join(until_given_up(paced))
-    finally:
-        stop.set()
-        dripping.join()
 
-    assert 0 < len(received) < 100
+    # Each byte takes twenty seconds and earns two; of the grace, twelve are left then.
+    assert len(received) == 16
 
 
-def test_what_comes_at_a_pace_may_take_its_time(ends: tuple[socket.socket, socket.socket]):
-    client, server = ends
-    paced = PacedSocket(server, grace=0.2, pace=1000, silence=60)
-    client.sendall(b"a" * 5000)
-    assert len(paced.recv(5000)) == 5000
-    threading.Timer(0.5, client.sendall, [b"b"]).start()
+def test_what_comes_at_a_pace_may_take_its_time():
+    clock = FakeClock()
+    with Sender(clock, pause=0) as sender:
+        paced = PacedSocket(sender, grace=2, pace=1000, silence=60, clock=clock)
+        assert len(paced.recv(5000)) == 5000
+        sender.pause = 4
 
-    # Five seconds were earned, of which half a one is used.
-    assert paced.recv(1) == b"b"
+        # Five seconds were earned beside the two of grace.
+        assert len(list(until_given_up(paced))) == 1
 
 
-def test_time_that_the_server_takes_costs_the_client_nothing(ends: tuple[socket.socket, socket.socket]):
-    client, server = ends
-    paced = PacedSocket(server, grace=0.1, pace=10**9, silence=60)
-    for _ in range(3):
-        client.sendall(b"a")
-        time.sleep(0.05)
-        assert paced.recv(1) == b"a"
+def test_time_that_the_server_takes_costs_the_client_nothing():
+    clock = FakeClock()
+    with Sender(clock, pause=0) as sender:
+        paced = PacedSocket(sender, grace=1, pace=10**9, silence=60, clock=clock)
+        for _ in range(3):
+            clock.advance(1000)
+            assert paced.recv(1) == b"a"
 
 
 def test_every_request_begins_anew(ends: tuple[socket.socket, socket.socket]):

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import pytest
 
@@ -14,15 +12,14 @@ from tests.unit.api.conftest import Api, ApiFactory, encode_form
 FORM = "multipart/form-data; boundary=sep"
 
 
-@contextmanager
-def meanwhile(work: Callable[[], object]) -> Iterator[None]:
-    """Do something a moment after the block began."""
-    timer = threading.Timer(0.1, work)
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.join()
+def once_watched(api: Api, work: Callable[[], object]) -> None:
+    """Do something as soon as somebody waits for a job: then its events are looked at."""
+
+    def happens(*args: object, **kwargs: object) -> None:
+        api.jobs.before(api.jobs.events, None)
+        work()
+
+    api.jobs.before(api.jobs.events, happens)
 
 
 def finish(api: Api) -> None:
@@ -65,8 +62,8 @@ def test_a_preference_is_read_as_rfc_7240_has_it(api: Api, header: str, seconds:
 
 def test_an_answer_comes_when_the_job_has_ended(api: Api) -> None:
     job_id = api.submit("a.jpg")
-    with meanwhile(lambda: finish(api)):
-        response = api.get(f"/v1/jobs/{job_id}", headers={"Prefer": "wait=20"})
+    once_watched(api, lambda: finish(api))
+    response = api.get(f"/v1/jobs/{job_id}", headers={"Prefer": "wait=20"})
 
     assert response.get_json()["state"] == "succeeded"
     assert response.headers["Preference-Applied"] == "wait=20"
@@ -91,8 +88,8 @@ def test_the_answer_to_a_job_that_has_ended_comes_at_once(api: Api) -> None:
 def test_who_says_what_they_know_waits_for_a_change(api: Api) -> None:
     job_id = api.submit("a.jpg", "b.jpg")
     tag = api.get(f"/v1/jobs/{job_id}").headers["ETag"]
-    with meanwhile(lambda: api.work(limit=1)):
-        response = api.get(f"/v1/jobs/{job_id}", headers={"Prefer": "wait=20", "If-None-Match": tag})
+    once_watched(api, lambda: api.work(limit=1))
+    response = api.get(f"/v1/jobs/{job_id}", headers={"Prefer": "wait=20", "If-None-Match": tag})
 
     assert response.status_code == 200
     assert response.get_json()["counts"]["succeeded"] == 1
@@ -109,8 +106,8 @@ def test_who_knows_less_than_there_is_waits_for_nothing(api: Api) -> None:
 
 def test_a_submission_may_wait_for_its_end(api: Api) -> None:
     body = encode_form([("images", "a.jpg", b"x")], [])
-    with meanwhile(lambda: finish(api)):
-        response = api.client.post("/v1/jobs", data=body, content_type=FORM, headers={"Prefer": "wait=20"})
+    once_watched(api, lambda: finish(api))
+    response = api.client.post("/v1/jobs", data=body, content_type=FORM, headers={"Prefer": "wait=20"})
 
     assert response.status_code == 202
     assert response.get_json()["state"] == "succeeded"
@@ -144,8 +141,8 @@ def test_a_process_that_is_about_to_end_lets_nobody_wait(api: Api) -> None:
 
 def test_a_job_deleted_while_somebody_waits_is_not_found(api: Api) -> None:
     job_id = api.submit("a.jpg")
-    with meanwhile(lambda: api.jobs.delete(job_id)):
-        response = api.get(f"/v1/jobs/{job_id}", headers={"Prefer": "wait=20"})
+    once_watched(api, lambda: api.jobs.delete(job_id))
+    response = api.get(f"/v1/jobs/{job_id}", headers={"Prefer": "wait=20"})
 
     assert response.status_code == 404
 

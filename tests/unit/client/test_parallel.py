@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterator
 import pytest
 
 from client.parallel import map_unordered
+from tests.waiting import DEADLINE
 
 
 def test_every_item_is_worked_on_once() -> None:
@@ -14,7 +15,7 @@ def test_every_item_is_worked_on_once() -> None:
 
 def test_no_more_threads_run_than_allowed() -> None:
     running, most, lock = 0, 0, threading.Lock()
-    barrier = threading.Barrier(4, timeout=10)
+    barrier = threading.Barrier(4, timeout=DEADLINE)
 
     def work(_: int) -> None:
         nonlocal running, most

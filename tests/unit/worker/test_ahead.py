@@ -9,6 +9,7 @@ import pytest
 
 from shared.jobs import Lease
 from shared.options import Options
+from tests.waiting import DEADLINE
 from worker.ahead import LARGE_BYTES, Lookahead
 
 T = TypeVar("T")
@@ -70,7 +71,7 @@ def test_the_next_image_is_fetched_while_one_is_in_hand_by_another_thread():
     index, future = next(turns)
 
     assert (index, future.result()) == (0, SMALL)
-    assert second_asked.wait(10)
+    assert second_asked.wait(DEADLINE)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +95,7 @@ def test_while_a_size_is_not_known_nothing_is_fetched_beside_it():
 
     def fetch(job_id: str, index: int) -> bytes:
         found = images.fetch(job_id, index)
-        assert index > 0 or arrives.wait(10)
+        assert index > 0 or arrives.wait(DEADLINE)
         return found
 
     turns = Lookahead(fetch).images(images.lease())

@@ -15,6 +15,7 @@ from shared.errors import JobBusy, JobStoreFull, ObjectStoreUnavailable
 from shared.jobs import JobState
 from tests.fakes import FakeClock, FakeTickets
 from tests.unit.worker.conftest import Farm
+from tests.waiting import DEADLINE
 from worker.breaker import Breakers
 from worker.evidence import decode_failure
 from worker.supervisor import Housekeeper, Rounds
@@ -224,7 +225,7 @@ def test_after_a_round_that_fails_the_next_one_comes(
     rounds = Rounds("test", call, seconds=0.001)
     with caplog.at_level(logging.WARNING):
         rounds.start()
-        assert came_again.wait(10)
+        assert came_again.wait(DEADLINE)
         rounds.stop()
 
     # What the stores' absence has to say is said by the breaker.
@@ -240,11 +241,11 @@ def test_no_round_begins_while_a_store_it_needs_is_away():
 
     rounds.start()
     others.start()
-    assert beside.wait(10)
+    assert beside.wait(DEADLINE)
     assert not came.is_set()
-    breakers.objects.call(lambda: None, seconds=10)
+    breakers.objects.call(lambda: None, seconds=DEADLINE)
 
-    assert came.wait(10)
+    assert came.wait(DEADLINE)
     rounds.stop()
     others.stop()
 
@@ -258,7 +259,7 @@ def test_a_failure_opens_the_breaker_of_the_store_it_means():
 
     rounds = Rounds("test", call, seconds=0.001, breakers=breakers, needs=(breakers.objects,))
     rounds.start()
-    assert came.wait(10)
+    assert came.wait(DEADLINE)
     rounds.stop()
 
     assert (breakers.jobs.is_open, breakers.objects.is_open) == (False, True)
