@@ -54,14 +54,14 @@ def print_jobs(console: Console, jobs: Sequence[JobStatus]) -> None:
         done = Text(f"{job.succeeded + job.failed}/{job.total}") + failed
         bar = ProgressBar(total=1.0, completed=job.progress, width=20)
         state = Text(job.state, style=_STYLES.get(job.state, "cyan"))
-        table.add_row(job.id[:8], age(job.created_at), state, done, bar, rate, left)
+        table.add_row(job.id[:8], age(job.created_at, now=datetime.now(UTC)), state, done, bar, rate, left)
     console.print(table)
 
 
-def age(moment: str) -> str:
+def age(moment: str, *, now: datetime) -> str:
     """Return how long ago an RFC 3339 time was, in its largest unit: `12 s`, `5 min`, `3 h`, `2 d`."""
     try:
-        seconds = (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
+        seconds = (now - datetime.fromisoformat(moment)).total_seconds()
     except (ValueError, TypeError):
         return ""
     for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):

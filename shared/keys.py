@@ -19,7 +19,7 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
@@ -191,8 +191,9 @@ def parse_rate(text: str) -> str:
 class KeyStore:
     """Keys in the object store. Every method may raise what the object store raises."""
 
-    def __init__(self, objects: ObjectStore) -> None:
+    def __init__(self, objects: ObjectStore, *, clock: Callable[[], float] = time.time) -> None:
         self._objects = objects
+        self._clock = clock
 
     def save(self, key: ApiKey) -> None:
         self._objects.put(layout.api_key(key.id), encode_key(key), content_type="application/json")
@@ -212,7 +213,7 @@ class KeyStore:
         The mark is None while the record is so young that it may change once more without a trace:
         S3 tells whole seconds.
         """
-        now, revoked, records = time.time(), set[str](), list[ObjectInfo]()
+        now, revoked, records = self._clock(), set[str](), list[ObjectInfo]()
         for info in self._objects.list(layout.KEYS):
             if info.key.startswith(layout.REVOKED_KEYS):
                 revoked.add(info.key.removeprefix(layout.REVOKED_KEYS))
@@ -244,7 +245,7 @@ class KeyStore:
         """
         key = self.read(key_id)
         if not key.is_revoked:
-            key = replace(key, revoked_at=time.time())
+            key = replace(key, revoked_at=self._clock())
             self._objects.put(layout.revoked_key(key_id), repr(key.revoked_at).encode())
         return key
 

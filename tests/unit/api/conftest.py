@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -112,10 +113,16 @@ class Api:
 ApiFactory = Callable[..., Api]
 
 
-def build_api(*, public_url: str | None = None, tracer: Tracer = OFF, **changes: Any) -> Api:
-    """Return an API over fakes, with changed settings."""
+def build_api(
+    *,
+    public_url: str | None = None,
+    tracer: Tracer = OFF,
+    clock: Callable[[], float] = time.time,
+    **changes: Any,
+) -> Api:
+    """Return an API over fakes, with changed settings; the job store goes by the clock."""
     settings = dataclasses.replace(Settings.from_environ({}), **changes)
-    jobs, objects, tickets = FakeJobStore(), FakeObjectStore(public_url=public_url), FakeTickets()
+    jobs, objects, tickets = FakeJobStore(clock), FakeObjectStore(public_url=public_url), FakeTickets()
     idempotency, chores = FakeIdempotency(), FakeChores()
     app = create_app(
         settings,
@@ -143,8 +150,8 @@ def make_api() -> Iterator[ApiFactory]:
     """An API with changed settings: `make_api(max_job_images=2, public_url="http://s3")`."""
     made: list[Api] = []
 
-    def make(*, public_url: str | None = None, tracer: Tracer = OFF, **changes: Any) -> Api:
-        made.append(build_api(public_url=public_url, tracer=tracer, **changes))
+    def make(**changes: Any) -> Api:
+        made.append(build_api(**changes))
         return made[-1]
 
     yield make

@@ -114,7 +114,8 @@ def is_documented(kind: type[FathomError]) -> bool:
 
 
 def test_the_document_names_every_code_at_its_status():
-    kinds = {kind for kind in kinds_of(FathomError) if not kind.__module__.startswith("tests.")}
+    # Which others there are depends on what other tests have imported.
+    kinds = {kind for kind in kinds_of(FathomError) if kind.__module__.startswith(("api.", "shared."))}
 
     assert len(kinds) > 50
     assert {kind.code for kind in kinds if not is_documented(kind)} == INTERNAL

@@ -6,6 +6,7 @@ import pytest
 
 from api.waiting import preferred_wait
 from shared.jobs import JobState
+from tests.fakes import FakeClock
 from tests.finalizing import claim
 from tests.unit.api.conftest import Api, ApiFactory, encode_form
 
@@ -188,8 +189,9 @@ def test_a_poll_says_when_to_come_again(api: Api) -> None:
 
 @pytest.mark.parametrize(("done", "total", "seconds"), [(10, 14, "1"), (1, 1000, "10")])
 def test_a_job_that_runs_is_looked_at_by_its_remaining_time(
-    api: Api, done: int, total: int, seconds: str
+    make_api: ApiFactory, done: int, total: int, seconds: str
 ) -> None:
+    api = make_api(clock=FakeClock())
     job_id = api.submit(*(f"{n}.jpg" for n in range(total)))
     api.work(limit=done)
     response = api.get(f"/v1/jobs/{job_id}")

@@ -37,12 +37,14 @@ def shown(*jobs: JobStatus, terminal: bool = True) -> str:
     ],
 )
 def test_an_age_is_told_in_its_largest_unit(seconds: float, text: str) -> None:
-    assert age((datetime.now(UTC) - timedelta(seconds=seconds)).isoformat()) == text
+    now = datetime(2026, 1, 2, tzinfo=UTC)
+
+    assert age((now - timedelta(seconds=seconds)).isoformat(), now=now) == text
 
 
 @pytest.mark.parametrize("moment", ["", "yesterday", "2026-01-02T03:04:05"])
 def test_a_moment_that_cannot_be_read_has_no_age(moment: str) -> None:
-    assert age(moment) == ""
+    assert age(moment, now=datetime(2026, 1, 2, tzinfo=UTC)) == ""
 
 
 def test_a_job_is_a_line_with_its_age_progress_and_rate() -> None:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -401,11 +402,13 @@ def test_a_heatmap_too_long_for_a_jpeg_is_refused_and_as_a_png_made() -> None:
 
 
 def test_the_seconds_of_every_stage_can_be_read() -> None:
-    used = pipeline()
+    used, began = pipeline(), perf_counter()
     used.render(save(texture(), "JPEG"), options(heatmap_format="jpeg"))
+    all_of_it = perf_counter() - began
 
     assert list(used.seconds) == list(Stage)
-    assert all(0 < seconds < 5 for seconds in used.seconds.values())
+    assert min(used.seconds.values()) > 0
+    assert sum(used.seconds.values()) <= all_of_it
 
 
 def test_settings_decide_over_limits_and_decoding() -> None:

@@ -25,7 +25,7 @@ from shared.keys import (
     split_key,
 )
 from shared.settings import Settings
-from tests.fakes import FakeObjectStore
+from tests.fakes import FakeClock, FakeObjectStore
 
 
 @pytest.fixture
@@ -142,14 +142,14 @@ def test_a_revoked_key_keeps_its_record(store: KeyStore):
     assert store.revoke(key.id) == revoked
 
 
-def test_a_young_record_has_no_mark_for_it_may_change_without_a_trace(
-    objects: FakeObjectStore, store: KeyStore
-):
+def test_a_young_record_has_no_mark_for_it_may_change_without_a_trace(objects: FakeObjectStore):
+    clock = FakeClock()
+    store = KeyStore(objects, clock=clock)
     key, _ = saved(store)
     record = layout.api_key(key.id)
 
     for age, marked in ((0.0, False), (9.0, False), (-9.0, False), (11.0, True), (-11.0, True)):
-        objects.modified_at[record] = time.time() - age
+        objects.modified_at[record] = clock() - age
         assert [mark is not None for _, mark in store.versions()] == [marked]
 
 

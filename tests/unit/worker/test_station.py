@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import multiprocessing
+import operator
 import os
 import signal
 import threading
 import time
+from functools import partial
 from multiprocessing.context import ForkProcess
 
 import pytest
@@ -82,8 +84,7 @@ def test_a_number_that_is_not_a_childs_any_more_is_left_alone(stations: Stations
 def wait_for_a_beat(place: Place) -> None:
     """Wait until the memory has been looked at: each look comes after a beat, and before the next one."""
     for _ in range(2):
-        beat = place.beat
-        eventually(lambda: place.beat, lambda now, beat=beat: now != beat)
+        eventually(lambda: place.beat, partial(operator.ne, place.beat))
 
 
 def test_memory_beyond_the_bound_is_told_while_a_lease_is_held():
