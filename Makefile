@@ -67,6 +67,9 @@ lint: $(VENV)/.ready-dev node_modules/.ready ## Check format, lint, types and im
 	$(BIN)/lint-imports
 	$(BIN)/node node_modules/.bin/biome lint --error-on-warnings
 	$(BIN)/node node_modules/.bin/tsc
+	@if command -v luacheck > /dev/null; then $(BIN)/python .ci/lint_lua.py; \
+		elif [ -z "$$CI" ]; then echo "Lua was not linted: there is no luacheck here (Debian: apt-get install lua-check)."; \
+		else echo "Lua cannot be linted: there is no luacheck here." >&2; exit 1; fi
 
 .PHONY: format
 format: $(VENV)/.ready-dev ## Format the code
