@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import PurePosixPath
 from typing import BinaryIO, cast
 from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_LZMA, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
@@ -151,7 +151,7 @@ def expand(
     with _translated(), ZipFile(cast(BinaryIO, guard)) as archive:
         guard.is_open = True
         meter = _Meter(limits, stream.seek(0, io.SEEK_END))
-        reader = _Reader(archive, stream, limits)
+        reader = _Reader(archive, stream)
         for entry, name in islice(_visible(archive, limits), skip, None):
             if not _is_photo(archive, entry, name):
                 yield SkippedEntry(name=name)
@@ -207,13 +207,12 @@ def _refusal(entry: ZipInfo, limits: ArchiveLimits) -> ImageError | None:
 class _Reader:
     """Reads entries whose headers bear out what the directory says, and whose data is nobody else's."""
 
-    def __init__(self, archive: ZipFile, stream: BinaryIO, limits: ArchiveLimits) -> None:
+    def __init__(self, archive: ZipFile, stream: BinaryIO) -> None:
         self._archive = archive
         self._stream = stream
         # Of entries at the same place, the first has it.
         self._owners = {entry.header_offset: entry for entry in reversed(archive.infolist())}
-        starts = sorted(self._owners)
-        self._ends = dict(zip(starts, [*starts[1:], archive.start_dir], strict=True))
+        self._ends = dict(pairwise([*sorted(self._owners), archive.start_dir]))
 
     def pieces(self, entry: ZipInfo, error: ImageError | None) -> Iterator[bytes]:
         """Yield an entry's content, nothing of which is read before the first piece is asked for.

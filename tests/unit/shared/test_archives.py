@@ -119,6 +119,11 @@ def zip64() -> bytes:
     return buffer.getvalue()
 
 
+def test_an_empty_archive_holds_nothing() -> None:
+    assert photos(make_zip()) == []
+    assert listed(make_zip()) == []
+
+
 def test_zip64_entries_are_read() -> None:
     assert photos(zip64()) == [("a.jpg", JPEG)]
 

@@ -164,7 +164,9 @@ def test_a_job_that_is_not_sampled_leaves_no_span(
     job_id = farm.submit(b"one", b"corrupt", traceparent=traceparent)
 
     farm.child(traces=traces).work(60)
-    finalize(job_id, farm.jobs, farm.objects, tracer=memory.tracer)
+    claim = farm.jobs.claim_finalize()
+    assert claim
+    finalize(claim, farm.jobs, farm.objects, tracer=memory.tracer)
 
     assert memory.spans() == ()
     assert farm.jobs.get(job_id).state is JobState.PARTIAL
@@ -183,7 +185,9 @@ def test_the_end_of_a_job_is_told(farm: Farm, memory: TraceMemory):
     job_id = farm.submit(b"one", traceparent=SAMPLED)
     farm.child().work(60)
 
-    finalize(job_id, farm.jobs, farm.objects, tracer=memory.tracer)
+    claim = farm.jobs.claim_finalize()
+    assert claim
+    finalize(claim, farm.jobs, farm.objects, tracer=memory.tracer)
 
     span = memory.one("finalize job")
     assert (trace_of(span), parent_of(span)) == (TRACE, PARENT)
