@@ -15,10 +15,10 @@ from api.multipart import FormField, FormFile, FormPart, FormShape
 from api.requests import Submission
 from api.spool import Spool
 from api.subscription import check_webhook
+from photos.skipped import Skipped
 from shared.archives import ArchiveLimits, SkippedEntry, survey
 from shared.errors import InvalidOptions, NoImages, TooLarge
 from shared.settings import Settings
-from shared.skipped import Skipped
 
 #: Archives in one form.
 MAX_ARCHIVES = 16
@@ -125,7 +125,7 @@ class Form:
         """
         for entry in survey(archive.rewound(), ArchiveLimits.from_settings(self.settings)):
             if isinstance(entry, SkippedEntry):
-                self.skipped.add(entry.name)
+                self.skipped.add(entry.name, entry.kind)
             else:
                 self.intake.reserve(entry.name, entry.size)
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from api.backend import Backend
 from api.recovering import check_kept
+from photos.formats import HEAD_BYTES, media_type, sniff_format
 from shared import layout
 from shared.errors import NotFound, ObjectNotFound, OutputNotFound
-from shared.formats import HEAD_BYTES, media_type, sniff_format
 from shared.jobs import ImageState, ImageStatus, Job, Page
 from shared.names import result_names, safe_path
 

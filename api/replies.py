@@ -36,9 +36,10 @@ def read_query(model: type[Query]) -> Query:
         raise InvalidRequest.from_validation(exc) from exc
 
 
-def json_reply(body: BaseModel, status: int = 200) -> Response:
-    """Answer a model as JSON."""
-    return Response(body.model_dump_json(), status=status, content_type="application/json")
+def json_reply(body: BaseModel, status: int = 200, *, is_sparse: bool = False) -> Response:
+    """Answer a model as JSON; `is_sparse` leaves out what is None."""
+    data = body.model_dump_json(exclude_none=is_sparse)
+    return Response(data, status=status, content_type="application/json")
 
 
 def accepted_reply(body: JobOut) -> Response:

@@ -18,8 +18,8 @@ from api.images import OutputFile, find_input, find_output
 from api.recovering import check_kept
 from api.replies import read_query
 from api.requests import ArchiveQuery, OutputQuery
+from photos.formats import Format, media_type
 from shared.errors import InvalidOptions, JobExpired, JobNotFound, NotFound, ObjectNotFound, OutputNotFound
-from shared.formats import Format, media_type
 
 blueprint = Blueprint("results", __name__)
 

@@ -117,9 +117,11 @@ class AcceptedJobOut(JobOut):
 
 
 class SkippedOut(_Response):
-    """Files that came with a job's photos and are none."""
+    """Files that came with a job's photos and are none; `videos` and `sidecars` are there if any are."""
 
     count: int
+    videos: int | None = None
+    sidecars: int | None = None
     #: The first hundred.
     names: tuple[str, ...]
 

@@ -18,6 +18,7 @@ from api.replies import json_reply
 from api.requests import GivenSource, Sourcing
 from api.schemas import SkippedOut
 from api.submission import Accepted, Account, describe, record, undone_on_failure, wake_workers
+from photos.skipped import Skipped
 from shared import layout
 from shared.addresses import AllowedHosts, parse_url
 from shared.errors import (
@@ -31,7 +32,6 @@ from shared.errors import (
 )
 from shared.jobs import JobState, new_job_id
 from shared.manifest import ManifestWriter
-from shared.skipped import Skipped
 from shared.sources import Listing, encode_listings, parse_s3, to_source
 
 blueprint = Blueprint("sources", __name__)
@@ -50,7 +50,13 @@ def skipped(job_id: str) -> Response:
         found = Skipped.from_json(backend().objects.get(layout.skipped(job.id)))
     except ObjectNotFound:
         found = Skipped()
-    return json_reply(SkippedOut(count=found.count, names=tuple(found.names)))
+    body = SkippedOut(
+        count=found.count,
+        videos=found.videos or None,
+        sidecars=found.sidecars or None,
+        names=tuple(found.names),
+    )
+    return json_reply(body, is_sparse=True)
 
 
 def submit_sources(parts: Backend, sourcing: Sourcing, account: Account, attempt: Attempt) -> Accepted:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from pillow_heif import register_heif_opener
 
-from shared.albums import find_photos
+from photos.discovery import find_photos
 
 SAMPLES = Path(__file__).resolve().parent.parent / "samples"
 
@@ -118,7 +118,7 @@ def encode(rgb: NDArray[np.uint8], file_format: str) -> bytes:
 
 
 def _samples() -> list[NDArray[np.uint8]]:
-    return [_load(path) for path, _ in find_photos([SAMPLES])]
+    return [_load(path) for path, _ in find_photos([SAMPLES]).photos]
 
 
 def _load(path: Path) -> NDArray[np.uint8]:

@@ -31,7 +31,7 @@ from PIL import Image
 from bench.album import Picture, make_album
 from bench.baseline import Baseline, Stages
 from bench.engine import warm_engine
-from shared.albums import find_photos
+from photos.discovery import find_photos
 from shared.options import Options
 from shared.settings import Settings
 from worker.model.weights import resolve_weights
@@ -132,7 +132,7 @@ def _measure_class(
 
 def _read_album(folder: Path) -> Iterator[Picture]:
     """Yield the JPEGs of a folder, each in its class of size."""
-    for path, name in find_photos([folder]):
+    for path, name in find_photos([folder]).photos:
         with Image.open(path) as image:
             megapixels = image.width * image.height / 1e6
             if image.format == "JPEG":

@@ -21,11 +21,12 @@ import httpx
 
 from client.aio_transport import AsyncTransport
 from client.api import BODY_TRIES, WAIT_PATIENCE, OnLost, OnProgress, ignore
-from client.files import extract_all, find_files, writing
+from client.files import extract_all, find_readable, refuse_empty, writing
 from client.models import ImageResult, JobStatus, UploadFile
 from client.progress import show_progress
 from client.transport import ApiError, BodyLost, ClientError, ConnectionLost, Patience
 from client.uploads import THREADS, announcement, new_key, sourcing
+from photos.skipped import Skipped
 
 _CHUNK = 2**16
 _FIRST_POLL, _LONGEST_POLL = 0.1, 1.0
@@ -73,12 +74,14 @@ class AsyncFathom:
     ) -> AsyncJob:
         """Create a job from photos and folders, upload them a few at once, and start it.
 
-        Raises ClientError if there is no file or one cannot be read; nothing is left on the server then.
+        What is sent of a folder, and what the job has in `refused` and `skipped`, is as in `Fathom.submit`.
+        Raises ClientError if there is no photo to send; nothing is left on the server then.
         """
-        files = await asyncio.to_thread(find_files, paths)
-        job = await self._create(announcement(files, options or {}))
+        album = refuse_empty(await asyncio.to_thread(find_readable, paths))
+        job = await self._create(announcement(album.files, options or {}))
+        job.refused, job.skipped = tuple(album.refused), album.skipped
         try:
-            await job._upload(files)
+            await job._upload(album.files)
         except BaseException:
             # What was announced will never be complete: do not leave it behind.
             await asyncio.shield(job._discard())
@@ -112,6 +115,9 @@ class AsyncJob:
     def __init__(self, http: AsyncTransport, status: JobStatus) -> None:
         self._http = http
         self.status = status
+        #: As in `JobHandle`: photos that were not sent, and files that are none.
+        self.refused: tuple[ImageResult, ...] = ()
+        self.skipped = Skipped()
 
     @property
     def id(self) -> str:

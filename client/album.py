@@ -16,7 +16,7 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
-from client.album_account import Account, Tally, Watcher, photo_failure
+from client.album_account import Account, Tally, Watcher
 from client.album_plan import GONE, Order, Planner, Wish
 from client.api import WAIT_PATIENCE, Fathom, JobHandle
 from client.files import NotWritten, inside
@@ -80,7 +80,9 @@ class AlbumRun:
         self._index = index
         self._wish = wish
         self._watcher = watcher or Watcher()
-        self._account = Account(total=len(wish.files))
+        self._account = Account(
+            total=len(wish.files) + len(wish.refused), new_failures=list(wish.refused), skipped=wish.skipped
+        )
         self._planner = Planner(fathom, index, wish, self._account)
         self._bytes = Tally()
         self._images = Tally()
@@ -226,7 +228,7 @@ class AlbumRun:
             self._index.keep(photo, files=files)
         except (NotWritten, IndexFull) as exc:
             running.is_written = False
-            failure = photo_failure(photo.file.name, exc.code, str(exc), index=index)
+            failure = ImageResult.failure(photo.file.name, exc.code, str(exc), index=index)
             self._account.new_failures.append(failure)
         else:
             self._account.fetched += 1
@@ -253,7 +255,7 @@ class AlbumRun:
                 # Without a note of it, it is learnt again by the next run.
                 with suppress(IndexFull):
                     self._index.keep_failure(photo, code=code, message=message)
-                failure = photo_failure(photo.file.name, code, message, index=image.index)
+                failure = ImageResult.failure(photo.file.name, code, message, index=image.index)
                 self._account.new_failures.append(failure)
                 self._settle_one()
         if status.state == "canceled":

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from client.models import ImageResult, JobStatus
 from client.transport import ClientError
+from photos.skipped import Skipped
 
 
 class Watcher:
@@ -40,6 +41,8 @@ class Account:
     #: Failures known from earlier runs, and those this run learnt of.
     known_failures: list[ImageResult] = field(default_factory=list)
     new_failures: list[ImageResult] = field(default_factory=list)
+    #: Files of the album that are no photos.
+    skipped: Skipped = field(default_factory=Skipped)
     #: The jobs as they ended.
     jobs: list[JobStatus] = field(default_factory=list)
 
@@ -81,10 +84,3 @@ class Tally:
 
     def complete(self) -> None:
         self.whole, self.part, self.size = self.whole + self.size, 0, 0
-
-
-def photo_failure(name: str, code: str, message: str, *, index: int = -1) -> ImageResult:
-    """Return a photo's failure; it has no index where no job of this run's told of it."""
-    return ImageResult(
-        index=index, name=name, state="failed", error_code=code, error_message=message, outputs={}
-    )

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from client.album_account import Account, photo_failure
+from client.album_account import Account
 from client.api import Fathom, JobHandle
 from client.files import NotWritten, inside, write_atomically, writing
 from client.index import AlbumIndex, Batch, IndexFull, Photo, Unreadable
-from client.models import UploadFile
+from client.models import ImageResult, UploadFile
 from client.transport import ApiError
+from photos.discovery import UNREADABLE
+from photos.skipped import Skipped
 
 #: Photos of one job, unless all must be normalised together.
 BATCH = 250
@@ -35,6 +37,9 @@ class Wish:
     paths: Sequence[Mapping[str, str]]
     options: Mapping[str, Any]
     out: Path
+    #: Photos that are not sent, each with its reason, and files that are no photos.
+    refused: Sequence[ImageResult] = ()
+    skipped: Skipped = field(default_factory=Skipped)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +121,7 @@ class Planner:
 
     def _fail(self, photos: Iterable[Photo], error: NotWritten | IndexFull) -> None:
         self._account.new_failures += [
-            photo_failure(photo.file.name, error.code, str(error)) for photo in photos
+            ImageResult.failure(photo.file.name, error.code, str(error)) for photo in photos
         ]
 
     def find_job(self, batch: Batch) -> JobHandle | None:
@@ -146,7 +151,7 @@ class Planner:
             try:
                 yield self._index.identify(file, key)
             except Unreadable as exc:
-                self._account.new_failures.append(photo_failure(file.name, "unreadable", str(exc)))
+                self._account.new_failures.append(ImageResult.failure(file.name, UNREADABLE, str(exc)))
 
     def _is_here(self, photo: Photo) -> bool:
         """Return whether a photo needs nothing more: its results are there, or it is known to have none."""
@@ -155,7 +160,7 @@ class Planner:
         if record is None or (record.code is not None and record.code not in LASTING):
             return False
         if record.files is None:
-            failure = photo_failure(photo.file.name, record.code or "", record.message or "")
+            failure = ImageResult.failure(photo.file.name, record.code or "", record.message or "")
             self._account.known_failures.append(failure)
             return True
         try:

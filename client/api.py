@@ -9,7 +9,7 @@ import os
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +18,15 @@ from urllib.parse import quote
 
 import httpx
 
-from client.files import extract_all, file_size, find_files, write_atomically, writing
+from client.files import (
+    Album,
+    extract_all,
+    file_size,
+    find_readable,
+    refuse_empty,
+    write_atomically,
+    writing,
+)
 from client.models import ImageResult, JobStatus, UploadFile
 from client.progress import show_progress
 from client.transport import BodyLost, ClientError, ConnectionLost, Patience, Transport
@@ -31,6 +39,7 @@ from client.uploads import (
     sourcing,
     upload_missing,
 )
+from photos.skipped import Skipped
 
 #: How long a wait outlives a server that is away, in seconds.
 WAIT_PATIENCE = 600.0
@@ -103,17 +112,33 @@ class Fathom:
     ) -> JobHandle:
         """Create a job from photos and folders, and upload them.
 
-        An UploadFile is sent under its own name; of a folder all files are sent,
-        under their paths in it. A small album goes in one request, a larger one
-        file by file. `on_bytes` is told of bytes as they leave, from several
-        threads; bytes sent again count again.
+        An UploadFile is sent under its own name; of a folder all photos are sent, under their paths in
+        it. What could give no depth map is not sent: the job has it in `refused`, and counts in `skipped`
+        what is no photo. A small album goes in one request, a larger one file by file. `on_bytes` is
+        told of bytes as they leave, from several threads; bytes sent again count again.
 
-        Raises ClientError if there is no file or one cannot be read.
+        Raises ClientError if there is no photo to send.
         """
-        files = find_files(paths)
+        return self.submit_album(refuse_empty(find_readable(paths)), options, on_bytes=on_bytes)
+
+    def submit_album(
+        self,
+        album: Album,
+        options: Mapping[str, Any] | None = None,
+        *,
+        on_bytes: Callable[[int], None] = ignore,
+    ) -> JobHandle:
+        """Create a job from what was found by `client.files`; as `submit` does."""
+        job = self._send(album.files, options or {}, on_bytes)
+        job.refused, job.skipped = tuple(album.refused), album.skipped
+        return job
+
+    def _send(
+        self, files: Sequence[UploadFile], options: Mapping[str, Any], on_bytes: Callable[[int], None]
+    ) -> JobHandle:
         if fits_one_request(files):
-            return self.handle(post_files(self._http, files, options or {}, on_bytes))
-        created = create_upload_job(self._http, files, options or {})
+            return self.handle(post_files(self._http, files, options, on_bytes))
+        created = create_upload_job(self._http, files, options)
         job = self.handle(created)
         try:
             upload_missing(self._http, job.id, created, files, on_bytes)
@@ -165,6 +190,10 @@ class JobHandle:
         self._fathom = fathom
         self._http = fathom._http
         self.status = status
+        #: Photos that were not sent with this job because they can give no depth map, each with its reason.
+        self.refused: tuple[ImageResult, ...] = ()
+        #: Files that were not sent because they are no photos.
+        self.skipped = Skipped()
 
     @property
     def id(self) -> str:
@@ -210,6 +239,10 @@ class JobHandle:
         """Yield the job's images by index; with `state`, only those in it."""
         params = {"limit": _PAGE} | ({"state": state} if state else {})
         yield from map(ImageResult.from_json, self._fathom._pages(f"{self._path}/images", "images", params))
+
+    def ask_skipped(self) -> Skipped:
+        """Ask the server what is no photo of the job's archives, and below its prefixes."""
+        return Skipped.from_row(self._http.json("GET", f"{self._path}/skipped"))
 
     def save(self, url: str, path: Path, *, replace: bool = False) -> bool:
         """Write an output to `path`, whole or not at all.

@@ -6,6 +6,8 @@ A thin composition root: each group of subcommands has a file of its own in
 
 from __future__ import annotations
 
+import io
+import sys
 from typing import Any
 
 import click
@@ -57,6 +59,9 @@ class _Commands(click.Group):
 @click.version_option(package_name="fathom-depth", prog_name="fathom")
 def main() -> None:
     """Turn whole photo albums into depth maps."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A photo's name may hold what the locale cannot show; standard error does so by itself.
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 for command in (

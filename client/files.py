@@ -6,12 +6,28 @@ import errno
 import os
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass, field
+from pathlib import Path
 
-from client.models import UploadFile
+from client.models import ImageResult, UploadFile
 from client.transport import ClientError
+from photos.discovery import UNREADABLE, Found, check_path, find_photos, to_path
+from photos.skipped import Skipped
+
+#: How ZIP archives begin: with an entry, with their end if they are empty, or as one of several parts.
+_ZIP_SIGNATURES = (b"PK\3\4", b"PK\5\6", b"PK\7\x08")
+
+
+@dataclass(kw_only=True)
+class Album:
+    """Files to send, photos that cannot give a depth map and are not sent, and files that are no photos."""
+
+    files: list[UploadFile] = field(default_factory=list)
+    refused: list[ImageResult] = field(default_factory=list)
+    skipped: Skipped = field(default_factory=Skipped)
+
 
 #: What a file system says that has no room, or none for this user.
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -27,7 +43,7 @@ class NotWritten(ClientError):
 
 def below(root: Path, relative: str) -> Path:
     """Return `root / relative`. Raises ClientError if that leaves `root` by `..` or as an absolute path."""
-    path = root / PurePosixPath(relative)
+    path = root / to_path(relative)
     if not Path(os.path.abspath(path)).is_relative_to(os.path.abspath(root)):
         raise ClientError(f"{relative!r} would be written outside {root}.")
     return path
@@ -87,12 +103,68 @@ def _write_beside(path: Path, chunks: Iterable[bytes]) -> None:
         raise
 
 
-def find_files(paths: Iterable[str | os.PathLike[str] | UploadFile]) -> list[UploadFile]:
-    """Return the files to send for paths; raises ClientError if there is none."""
-    files = [file for path in paths for file in _files(path)]
-    if not files:
-        raise ClientError("There is no file to submit.")
-    return files
+def find_album(paths: Iterable[str | os.PathLike[str] | UploadFile], *, skip: Path | None = None) -> Album:
+    """Return what there is to send of files and folders, by the rule of `photos.discovery`.
+
+    An UploadFile is sent as it is. What lies in `skip` are results. Raises ClientError for what does not
+    exist.
+    """
+    paths = list(paths)
+    album = Album(files=[path for path in paths if isinstance(path, UploadFile)])
+    found = _find((Path(path) for path in paths if not isinstance(path, UploadFile)), skip)
+    album.files += [UploadFile(path=path, name=name) for path, name in found.photos]
+    album.refused += [ImageResult.failure(**vars(refused)) for refused in found.refused]
+    album.skipped = found.skipped
+    return album
+
+
+def find_readable(paths: Iterable[str | os.PathLike[str] | UploadFile]) -> Album:
+    """Return what `find_album` finds, of which all files can be read; raises ClientError if there is none."""
+    album = find_album(paths)
+    files, album.files = album.files, []
+    for file in files:
+        try:
+            check_path(file.path)
+            _read_start(file.path)
+        except OSError as exc:
+            message = f"It cannot be read: {exc.strerror or exc}."
+            album.refused.append(ImageResult.failure(file.name, UNREADABLE, message))
+        else:
+            album.files.append(file)
+    return album
+
+
+def refuse_empty(album: Album) -> Album:
+    """Return an album, unless there is nothing in it to send: then raise ClientError, which says why."""
+    if album.files:
+        return album
+    if album.refused:
+        first, others = album.refused[0], len(album.refused) - 1
+        rest = f" The same or the like holds for {others} more." if others else ""
+        raise ClientError(f"There is no file to submit. {first.name}: {first.error_message}{rest}")
+    raise ClientError(f"There is no file to submit. {album.skipped}".strip())
+
+
+def is_archive(path: Path) -> bool:
+    """Return whether a file is a ZIP archive, by its first bytes: a photo with one behind it is a photo."""
+    try:
+        return path.is_file() and _read_start(path).startswith(_ZIP_SIGNATURES)
+    except OSError:
+        return False
+
+
+def _find(paths: Iterable[Path], skip: Path | None = None) -> Found:
+    try:
+        return find_photos(paths, skip=skip)
+    except FileNotFoundError as exc:
+        raise ClientError(f"There is no file or folder {exc.filename}.") from exc
+    except OSError as exc:
+        raise ClientError(f"Cannot read {exc.filename}: {exc.strerror or exc}.") from exc
+
+
+def _read_start(path: Path) -> bytes:
+    with path.open("rb", buffering=0) as file:
+        return file.read(4)
 
 
 def extract_all(archive: zipfile.ZipFile, root: Path) -> list[Path]:
@@ -117,15 +189,3 @@ def _extract(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, root: Path) -> Pa
     with archive.open(entry) as source:
         write_atomically(path, iter(lambda: source.read(2**16), b""))
     return path
-
-
-def _files(path: str | os.PathLike[str] | UploadFile) -> Sequence[UploadFile]:
-    if isinstance(path, UploadFile):
-        return [path]
-    place = Path(path)
-    if place.is_dir():
-        found = sorted(file for file in place.rglob("*") if file.is_file())
-        return [UploadFile(path=file, name=file.relative_to(place).as_posix()) for file in found]
-    if place.is_file():
-        return [UploadFile(path=place, name=place.name)]
-    raise ClientError(f"There is no file or folder {place}.")

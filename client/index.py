@@ -21,6 +21,7 @@ from typing import Any
 from client.files import file_size
 from client.models import UploadFile
 from client.transport import ClientError
+from photos.discovery import to_path
 
 FILE_NAME = ".fathom-index.sqlite3"
 
@@ -143,11 +144,13 @@ class AlbumIndex:
         rows = self._rows(
             "select output, path, size from files where key = ? and variant = ?", key, self._variant
         )
-        return {output: path for output, path, size in rows if file_size(self._folder / path) == size}
+        return {
+            output: path for output, path, size in rows if file_size(self._folder / to_path(path)) == size
+        }
 
     def keep(self, photo: Photo, *, files: Mapping[str, str]) -> None:
         """Note where a photo's results lie by output, all of them complete; nobody else's lie there now."""
-        sizes = {path: file_size(self._folder / path) for path in files.values()}
+        sizes = {path: file_size(self._folder / to_path(path)) for path in files.values()}
         with self._change() as execute:
             self._write(execute, photo)
             for output, path in files.items():

@@ -89,6 +89,11 @@ class ImageResult:
             outputs=data.get("outputs") or {},
         )
 
+    @classmethod
+    def failure(cls, name: str, code: str, message: str, *, index: int = -1) -> ImageResult:
+        """Return a photo's failure; it has no index where no job told of it."""
+        return cls(index=index, name=name, state="failed", error_code=code, error_message=message, outputs={})
+
     def to_json(self) -> dict[str, Any]:
         """Return the image in the shape the API gave it."""
         error = {"code": self.error_code, "message": self.error_message} if self.error_code else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from rich.console import Console
 from rich.progress_bar import ProgressBar
@@ -11,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from client.models import ImageResult, JobStatus
+from photos.skipped import Skipped
 
 #: Failures listed one by one; of a large album that failed as a whole, these suffice.
 _LISTED = 50
@@ -86,6 +88,20 @@ def print_failures(console: Console, failures: Sequence[ImageResult]) -> None:
     if len(failures) > _LISTED:
         rest = len(failures) - _LISTED
         console.print(Text(f"... and {rest} more; `fathom images JOB --state failed` lists all."))
+
+
+def print_skipped(console: Console, skipped: Skipped) -> None:
+    """Say how many files are no photos, if any are."""
+    if text := str(skipped):
+        console.print(Text(text), soft_wrap=True)
+
+
+def failure_json(image: ImageResult) -> dict[str, Any]:
+    """Return a failure as programs read it; it has no index where no job told of it."""
+    data = image.to_json()
+    if image.index < 0:
+        del data["index"]
+    return data
 
 
 def _print_plain(console: Console, failures: Sequence[ImageResult]) -> None:

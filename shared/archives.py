@@ -13,10 +13,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice, pairwise
-from pathlib import PurePosixPath
 from typing import BinaryIO, cast
 from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_LZMA, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
+from photos.formats import HEAD_BYTES
+from photos.kinds import Kind, is_hidden, kind_of, needs_head
 from shared.entry_names import entry_names
 from shared.errors import (
     ImageCorrupt,
@@ -27,7 +28,6 @@ from shared.errors import (
     TooLarge,
     UnsupportedCompression,
 )
-from shared.formats import HEAD_BYTES, SUFFIXES, sniff_format
 from shared.settings import Settings
 
 #: Bytes read from an entry at once.
@@ -39,6 +39,9 @@ _SMALL_DIRECTORY = 2**20
 #: Bytes of directory allowed for each entry, its name included.
 _DIRECTORY_ENTRY_BYTES = 512
 _DIRECTORY_SIGNATURE = b"PK\x01\x02"
+
+#: What becomes an image of the job.
+_TAKEN = (Kind.PHOTO, Kind.UNREAD)
 
 #: Encrypted, patched (compressed as the difference to another file) and with a masked header (4.4.4).
 _ENCRYPTED, _PATCHED, _MASKED = 0x1, 0x20, 0x2000
@@ -110,6 +113,7 @@ class SkippedEntry:
     """A file in an archive that is no photo."""
 
     name: str
+    kind: Kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,10 +143,10 @@ def expand(
 ) -> Iterator[ArchivedPhoto | SkippedEntry]:
     """Yield the photos of a ZIP archive in its own order, and the files that are none.
 
-    As in a folder, a file is a photo if its suffix is that of a picture or its content
-    is one. Folders, hidden files and what macOS adds are passed over in silence. Names
-    are data: absolute ones, ones with `..` and repeated ones come as they are. The first `skip` of what
-    would be yielded is not even looked into.
+    As in a folder, `photos.kinds` tells what a file is. Pictures that Fathom does not read are photos here:
+    they fail by themselves. Folders, hidden files and what systems add are passed over in silence.
+    Names are data: absolute ones, ones with `..` and repeated ones come as they are. The first `skip`
+    of what would be yielded is not even looked into.
 
     A photo that is damaged, encrypted, too large or compressed by an unknown method fails alone.
     Raises InvalidArchive for an archive whose directory cannot be read, and TooLarge beyond the limits.
@@ -153,20 +157,12 @@ def expand(
         meter = _Meter(limits, stream.seek(0, io.SEEK_END))
         reader = _Reader(archive, stream)
         for entry, name in islice(_visible(archive, limits), skip, None):
-            if not _is_photo(archive, entry, name):
-                yield SkippedEntry(name=name)
+            if (kind := _kind_of(archive, entry, name)) not in _TAKEN:
+                yield SkippedEntry(name=name, kind=kind)
                 continue
             error = _refusal(entry, limits) or meter.count(entry)
             size = min(entry.file_size, limits.entry_bytes + 1)
             yield ArchivedPhoto(name=name, size=size, pieces=reader.pieces(entry, error))
-
-
-def _is_hidden(name: str) -> bool:
-    """True for a folder, and for what a person does not see when looking at the album."""
-    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
-    if name.endswith(("/", "\\")) or not parts:
-        return True
-    return parts[0] == "__MACOSX" or any(part.startswith(".") for part in parts)
 
 
 def _visible(archive: ZipFile, limits: ArchiveLimits) -> Iterator[tuple[ZipInfo, str]]:
@@ -175,22 +171,21 @@ def _visible(archive: ZipFile, limits: ArchiveLimits) -> Iterator[tuple[ZipInfo,
     if len(entries) > limits.entries:
         raise TooLarge(f"The archive holds more than {limits.entries} entries.")
     for entry, name in zip(entries, entry_names(entries), strict=True):
-        if not _is_hidden(name):
+        is_folder = name.endswith(("/", "\\")) or not name.strip("./\\")
+        if not is_folder and not is_hidden(name):
             yield entry, name
 
 
-def _is_photo(archive: ZipFile, entry: ZipInfo, name: str) -> bool:
-    """Tell a photo by its suffix, or else by its content."""
-    if PurePosixPath(name).suffix.lower() in SUFFIXES:
-        return True
+def _kind_of(archive: ZipFile, entry: ZipInfo, name: str) -> Kind:
+    """Tell a file by its name or else its content."""
     # What is no photo by its name and cannot be looked into either is none.
-    if entry.compress_type not in _BOUNDED or entry.flag_bits & _ENCRYPTED:
-        return False
+    if not needs_head(name) or entry.compress_type not in _BOUNDED or entry.flag_bits & _ENCRYPTED:
+        return kind_of(name)
     try:
         with archive.open(entry) as file:
-            return sniff_format(file.read(HEAD_BYTES)) is not None
+            return kind_of(name, file.read(HEAD_BYTES))
     except _DAMAGE:
-        return False
+        return kind_of(name)
 
 
 def _refusal(entry: ZipInfo, limits: ArchiveLimits) -> ImageError | None:

@@ -6,11 +6,9 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from shared.errors import InvalidSource
-from shared.formats import SUFFIXES
 from shared.jobs import Source
 
 #: Bucket names of S3 and of the servers that are laxer.
@@ -57,13 +55,6 @@ def parse_s3(text: str, *, prefix: bool = False) -> S3Address:
     if _UNFIT.search(key) or len(key.encode()) > _MAX_KEY or {".", ".."} & set(key.split("/")):
         raise InvalidSource("The key of an S3 source is not one that can be read.")
     return S3Address(bucket=bucket, key=key)
-
-
-def looks_like_photo(key: str) -> bool:
-    """Return whether a listed object is taken for a photo: by its suffix, as in a folder, hidden ones not."""
-    parts = [part for part in key.split("/") if part]
-    hidden = any(part.startswith(".") for part in parts) or (bool(parts) and parts[0] == "__MACOSX")
-    return PurePosixPath(key).suffix.lower() in SUFFIXES and not hidden
 
 
 def url_name(url: str) -> str:

@@ -13,6 +13,8 @@ from contextlib import suppress
 from threading import Lock
 from typing import Protocol, TypeVar
 
+from photos.formats import HEAD_BYTES, Format, sniff_format
+from photos.kinds import is_raw_tiff, why_unread
 from shared import layout
 from shared.accepted_uploads import AcceptedTags
 from shared.errors import (
@@ -28,6 +30,7 @@ from shared.errors import (
     SourceMissing,
     SourceRefused,
     SourceUnavailable,
+    UnsupportedFormat,
     image_error,
 )
 from shared.jobs import Source
@@ -87,9 +90,19 @@ class Fetcher:
         """Return the bytes of an image, or its first `most_bytes`.
 
         Raises InputMissing, InputChanged, SourceMissing, SourceDenied, SourceRefused or
-        SourceUnavailable, what was wrong with a photo in its archive, and what the object store
-        raises when it is away.
+        SourceUnavailable, what was wrong with a photo in its archive, UnsupportedFormat for a raw file
+        that looks like a TIFF, and what the object store raises when it is away.
         """
+        data = self._fetch(job_id, index)
+        head = data[:HEAD_BYTES]
+        # Of all formats, TIFF alone needs the name: most raw files are TIFFs with a thumbnail for a picture.
+        if sniff_format(head) is Format.TIFF:
+            name = self._call_store(lambda: self._references.name(job_id, index))
+            if is_raw_tiff(name, head):
+                raise UnsupportedFormat(why_unread(name, head))
+        return data
+
+    def _fetch(self, job_id: str, index: int) -> bytes:
         source = self._references.recall(job_id, index)
         if source is None:
             # Most images are inputs: those are not kept waiting for a look at the manifest.
@@ -196,6 +209,14 @@ class _References:
             return _elsewhere(self._block(job_id, number), offset)
         except ObjectNotFound:
             return None
+
+    def name(self, job_id: str, index: int) -> str:
+        """Return what an image is called; nothing if that is not known."""
+        number, offset = divmod(index, _BLOCK)
+        try:
+            return self._block(job_id, number)[offset].name
+        except (IndexError, ObjectNotFound):
+            return ""
 
     def _block(self, job_id: str, number: int) -> tuple[Source, ...]:
         key = (job_id, number)

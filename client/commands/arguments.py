@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+import httpx
+from click.shell_completion import CompletionItem
 
 from client.api import Fathom, JobHandle
 from client.failure import CommandFailed, one_sentence
 from client.transport import ClientError, Patience
+from photos.discovery import check_path
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -23,6 +26,43 @@ _SHORT_ID = re.compile(r"[a-z2-7]{4,25}")
 _SEARCHED = 1000
 
 DEFAULT_API = "http://127.0.0.1:8080"
+
+
+class Here(click.ParamType[Path | str]):
+    """A file or a folder of this machine, which exists; or a folder alone."""
+
+    name = "path"
+
+    def __init__(self, *, folder: bool = False) -> None:
+        self._folder = folder
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path | str:
+        """Return a path; wrong usage is what does not exist, or is neither a file nor a folder."""
+        path = Path(os.fsdecode(value))
+        try:
+            check_path(path)
+        except FileNotFoundError:
+            self.fail(f"{path} does not exist.", param, ctx)
+        except OSError as exc:
+            self.fail(f"{path}: {exc.strerror}.", param, ctx)
+        if self._folder and not (path.is_dir() and os.access(path, os.R_OK | os.X_OK)):
+            self.fail(f"{path} is no folder that can be read.", param, ctx)
+        return path
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Let the shell complete files and folders."""
+        return [CompletionItem(incomplete, type="dir" if self._folder else "file")]
+
+
+def refuse_inside_out(paths: Sequence[Path], out: Path, *, called: str = "--out") -> None:
+    """Refuse a folder of photos that is also the results', which would be taken for photos the next time."""
+    for path in paths:
+        if os.path.realpath(path) == os.path.realpath(out):
+            raise click.UsageError(
+                f"{called} must be another folder than {path}; it may lie inside, such as {path / 'depth'}."
+            )
 
 
 def api_option(command: F) -> F:
@@ -74,8 +114,13 @@ def out_option(command: F) -> F:
 
 
 def connect(api: str) -> Fathom:
-    """Return the API's client, with the key of FATHOM_API_KEY if there is one."""
-    return Fathom(api, api_key=_key())
+    """Return the API's client, with the key of FATHOM_API_KEY if there is one.
+
+    Who runs a command in this process may give it another transport, as the context's object.
+    """
+    context = click.get_current_context(silent=True)
+    transport = context.find_object(httpx.BaseTransport) if context else None
+    return Fathom(api, api_key=_key(), transport=transport)
 
 
 def _key() -> str | None:
@@ -120,5 +165,7 @@ def parse_options(pairs: Iterable[str]) -> dict[str, Any]:
         return Options.from_pairs(pairs).to_json()
 
 
-def print_json(data: Any) -> None:
-    click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+def print_json(data: Any, *, indent: int | None = 2) -> None:
+    """Print JSON in UTF-8 whatever the locale says, as RFC 8259 has it."""
+    text = json.dumps(data, indent=indent, ensure_ascii=False)
+    click.echo(text.encode(errors="replace"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -13,12 +14,14 @@ from client.album_account import Account, Watcher
 from client.album_plan import Wish
 from client.api import Fathom
 from client.commands.arguments import print_json
-from client.failure import EXIT_CODES, INTERRUPTED, CommandFailed, leave_at_once
+from client.failure import EXIT_CODES, INTERRUPTED, leave_at_once
+from client.files import Album, find_album, find_readable
 from client.index import open_index
-from client.models import ImageResult, UploadFile
+from client.models import UploadFile
 from client.progress import Display, Line
-from client.report import print_failures
+from client.report import failure_json, print_failures, print_skipped
 from client.transport import ClientError
+from photos.discovery import to_name, to_path
 
 
 class _Lines(Watcher):
@@ -65,10 +68,9 @@ def bring_album(
     as_json: bool,
 ) -> NoReturn:
     """Bring the results of all photos below `paths` into `out`, and leave with the album's exit code."""
-    refuse_inside_out(paths, out)
     try:
-        files = find_files(paths, out)
-        account = bring(fathom, files, options, out, display, sidecars=sidecars, fresh=fresh)
+        album = find_some(paths, skip=out)
+        account = bring(fathom, album, options, out, display, sidecars=sidecars, fresh=fresh)
     except KeyboardInterrupt:
         click.echo("\nStopped. The same command goes on where this one was.", err=True)
         leave_at_once(INTERRUPTED)
@@ -77,7 +79,7 @@ def bring_album(
 
 def bring(
     fathom: Fathom,
-    files: Sequence[UploadFile],
+    album: Album,
     options: Mapping[str, Any],
     out: Path,
     display: Display,
@@ -86,53 +88,43 @@ def bring(
     fresh: bool = False,
 ) -> Account:
     """Bring the results of photos into `out`, behind two lines of progress."""
-    paths = _result_paths(files, options, sidecars=sidecars)
-    wish = Wish(files=files, paths=paths, options=options, out=out)
+    paths = _result_paths(album.files, options, sidecars=sidecars)
+    _refuse_over_photos(album.files, paths, out)
+    wish = Wish(paths=paths, options=options, out=out, **vars(album))
     variant = {"options": dict(options), "sidecars": sidecars}
     with open_index(out, variant, fresh=fresh) as index, display.board() as add:
         return AlbumRun(fathom, index, wish, watcher=_Lines(display, add)).run()
 
 
-def find_files(paths: Sequence[Path], skip: Path | None) -> list[UploadFile]:
-    """Return the photos below `paths`; what lies in `skip` are results, not photos."""
-    from shared.albums import find_photos
+def find_some(paths: Sequence[Path], *, skip: Path | None = None, readable: bool = False) -> Album:
+    """Return what is below `paths`; that there is no photo, be it to send or to refuse, is wrong usage.
 
-    try:
-        photos = find_photos(paths, skip=skip)
-    except OSError as exc:
-        raise CommandFailed(f"Cannot read {exc.filename or paths[0]}: {exc.strerror or exc}.") from exc
-    if not photos:
-        raise click.UsageError(f"There is no photo in {', '.join(map(str, paths))}.")
-    return [UploadFile(path=path, name=name) for path, name in photos]
+    `readable` has all files opened once, for those who send them at once.
+    """
+    album = find_readable(paths) if readable else find_album(paths, skip=skip)
+    if not album.files and not album.refused:
+        raise click.UsageError(f"There is no photo in {', '.join(map(str, paths))}. {album.skipped}".strip())
+    return album
 
 
-def refuse_inside_out(paths: Sequence[Path], out: Path) -> None:
-    """Refuse a folder of photos that is also the results', which would be taken for photos the next time."""
-    for path in paths:
-        if path.resolve() == out.resolve():
-            raise click.UsageError(
-                f"--out must be another folder than {path}; it may lie inside, such as {path / 'depth'}."
-            )
-
-
-def finish_album(account: Account, out: Path, display: Display, *, as_json: bool) -> NoReturn:
+def finish_album(account: Account, out: Path | None, display: Display, *, as_json: bool) -> NoReturn:
     """Report what came of an album, name what failed, and leave with the exit code of a job that ended so."""
     if as_json:
         print_json(album_json(account, out))
     else:
+        print_skipped(display.console, account.skipped)
         print_failures(display.console, account.failures)
         kept = f", {account.kept} of them from before" if account.kept else ""
         # Of several jobs none stands for the album.
         job = f"{account.jobs[0].id} " if len(account.jobs) == 1 else ""
+        place = "" if out is None else f"; {account.files} files in {out}"
         click.echo(
-            f"{job}{account.state}: {account.succeeded} of {account.total} images{kept}; "
-            f"{account.files} files in {out}",
-            err=True,
+            f"{job}{account.state}: {account.succeeded} of {account.total} images{kept}{place}", err=True
         )
     raise SystemExit(EXIT_CODES[account.state])
 
 
-def album_json(account: Account, out: Path) -> dict[str, Any]:
+def album_json(account: Account, out: Path | None) -> dict[str, Any]:
     """Return an account as programs read it; an album that went as one job has all of that job's fields."""
     job = account.jobs[0].raw if len(account.jobs) == 1 and not account.kept else {}
     counts = {"total": account.total, "succeeded": account.succeeded, "failed": len(account.failures)}
@@ -143,17 +135,22 @@ def album_json(account: Account, out: Path) -> dict[str, Any]:
         "counts": {**counts, "pending": account.canceled},
         "jobs": [status.id for status in account.jobs],
         "kept": account.kept,
-        "failures": [_failure_json(image) for image in account.failures],
-        "out": str(out),
+        "failures": [failure_json(image) for image in account.failures],
+        "skipped": vars(account.skipped),
+        "out": None if out is None else to_name(out),
         "files": account.files,
     }
 
 
-def _failure_json(image: ImageResult) -> dict[str, Any]:
-    data = image.to_json()
-    if image.index < 0:
-        del data["index"]
-    return data
+def _refuse_over_photos(files: Sequence[UploadFile], paths: Sequence[Mapping[str, str]], out: Path) -> None:
+    """Refuse to write a result over a photo: one that was given by itself may lie in the results' folder."""
+    root = os.path.realpath(out)
+    photos = {path for file in files if (path := os.path.realpath(file.path)).startswith(root)}
+    if not photos:
+        return
+    for relative in (path for by_output in paths for path in by_output.values()):
+        if os.path.realpath(out / to_path(relative)) in photos:
+            raise click.UsageError(f"{out / relative} is a photo; choose another folder for the results.")
 
 
 def _result_paths(

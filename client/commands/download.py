@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -25,7 +26,8 @@ from client.failure import EXIT_CODES
 from client.files import NotWritten, writing
 from client.models import ImageResult
 from client.progress import Display, show_progress
-from client.report import print_failures
+from client.report import failure_json, print_failures, print_skipped
+from photos.discovery import to_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,20 +94,29 @@ def _with_error(image: ImageResult, error: NotWritten | None) -> ImageResult:
 def finish(job: JobHandle, results: Results, display: Display, *, as_json: bool) -> None:
     """Report how a job ended, name what failed, and leave with the job's exit code."""
     status = job.status
+    failures = [*job.refused, *results.failures]
+    state = status.state
+    if state == "succeeded" and (job.refused or results.unwritten):
+        state = "partial" if results.files or not results.unwritten else "failed"
     if as_json:
-        failures = [image.to_json() for image in results.failures]
-        out = None if results.out is None else str(results.out)
-        print_json({**status.raw, "failures": failures, "out": out, "files": results.files})
+        out = None if results.out is None else to_name(results.out)
+        named = [failure_json(image) for image in failures]
+        print_json({**job_json(job), "state": state, "failures": named, "out": out, "files": results.files})
     else:
-        print_failures(display.console, results.failures)
+        print_skipped(display.console, job.skipped)
+        print_failures(display.console, failures)
         if (error := status.raw.get("error")) is not None:
             click.echo(f"failed: {error['message']} [{error['code']}]", err=True)
         place = "" if results.out is None else f"; {results.files} files in {results.out}"
-        click.echo(
-            f"{status.id} {status.state}: {status.succeeded} of {status.total} images{place}", err=True
-        )
-    state = status.state
-    if state == "succeeded" and results.unwritten:
-        state = "partial" if results.files else "failed"
+        total = status.total + len(job.refused)
+        click.echo(f"{status.id} {state}: {status.succeeded} of {total} images{place}", err=True)
     # Of a job that has not ended, not every image has succeeded yet.
     raise SystemExit(EXIT_CODES.get(state, EXIT_CODES["partial"]))
+
+
+def job_json(job: JobHandle) -> dict[str, Any]:
+    """Return a job as programs read it, with the photos counted that were not sent with it."""
+    raw, refused = job.status.raw, len(job.refused)
+    counts = {**raw["counts"], "total": job.status.total + refused, "failed": job.status.failed + refused}
+    named = [failure_json(image) for image in job.refused]
+    return {**raw, "counts": counts, "failures": named, "skipped": vars(job.skipped)}

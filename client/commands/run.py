@@ -7,18 +7,27 @@ from typing import TYPE_CHECKING
 
 import click
 
-from client.commands.arguments import json_option, option_option, print_json, quiet_option, sidecars_option
+from client.commands.arguments import (
+    Here,
+    json_option,
+    option_option,
+    print_json,
+    quiet_option,
+    refuse_inside_out,
+    sidecars_option,
+)
 from client.failure import EXIT_CODES, CommandFailed, one_sentence
 from client.models import ImageResult
 from client.progress import Display, show_progress
-from client.report import print_failures
+from client.report import print_failures, print_skipped
+from photos.discovery import to_name
 
 if TYPE_CHECKING:
     from worker.pipeline.folder import FolderSummary
 
 
 @click.command()
-@click.argument("source", metavar="IN", type=click.Path(exists=True, path_type=Path))
+@click.argument("source", metavar="IN", type=Here())
 @click.argument("out", metavar="OUT", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes.  [default: one for each core]")
 @option_option
@@ -36,15 +45,16 @@ def run(
 ) -> None:
     """Process the photos of IN into OUT here and now, with no server.
 
-    Exits as `submit` does.
+    OUT may be inside IN. Exits as `submit` does.
     """
+    refuse_inside_out([source], out, called="OUT")
     display = show_progress(quiet=quiet or as_json)
     try:
         summary = process(source, out, pairs, display, jobs=jobs, sidecars=sidecars)
     except OSError as exc:
         raise CommandFailed(f"{exc.filename or source}: {exc.strerror or exc}.") from exc
     if not summary.total:
-        raise click.UsageError(f"There is no photo in {source}.")
+        raise click.UsageError(f"There is no photo in {source}. {summary.skipped}".strip())
     finish(summary, out, display, as_json=as_json)
 
 
@@ -88,8 +98,12 @@ def finish(summary: FolderSummary, out: Path, display: Display, *, as_json: bool
     if as_json:
         named = [vars(failure) for failure in summary.failures]
         counts = {"total": summary.total, "succeeded": summary.succeeded, "failed": len(failures)}
-        print_json({"state": state, "counts": counts, "failures": named, "out": str(out)})
+        skipped = vars(summary.skipped)
+        print_json(
+            {"state": state, "counts": counts, "failures": named, "skipped": skipped, "out": to_name(out)}
+        )
     else:
+        print_skipped(display.console, summary.skipped)
         print_failures(display.console, failures)
         click.echo(f"{state}: {summary.succeeded} of {summary.total} images in {out}", err=True)
     raise SystemExit(EXIT_CODES[state])

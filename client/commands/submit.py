@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
-from click.shell_completion import CompletionItem
 
+from client.album_account import Account
 from client.api import Fathom, JobHandle
 from client.commands.arguments import (
     DEFAULT_API,
+    Here,
     api_option,
     connect,
     json_option,
@@ -23,31 +22,26 @@ from client.commands.arguments import (
     parse_options,
     print_json,
     quiet_option,
+    refuse_inside_out,
     sidecars_option,
 )
-from client.commands.bring import bring_album, find_files
-from client.commands.download import Results, fetch_results, finish
-from client.failure import INTERRUPTED
+from client.commands.bring import bring_album, find_some, finish_album
+from client.commands.download import Results, fetch_results, finish, job_json
+from client.failure import EXIT_CODES, INTERRUPTED
+from client.files import is_archive
 from client.progress import Display, show_progress
+from client.report import print_failures, print_skipped
 from client.transport import ConnectionLost
 
 
-class Place(click.ParamType[Path | str]):
+class Place(Here):
     """A file or folder that exists, or the address of photos that lie elsewhere."""
-
-    name = "path"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path | str:
         """Return an address as it is, all else as a Path."""
         if re.match(r"(s3|https?)://", str(value)):
             return str(value)
-        return Path(os.fsdecode(click.Path(exists=True).convert(value, param, ctx)))
-
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[CompletionItem]:
-        """Let the shell complete files and folders."""
-        return [CompletionItem(incomplete, type="file")]
+        return super().convert(value, param, ctx)
 
 
 @click.command()
@@ -95,24 +89,27 @@ def submit(
     if detach and out is not None:
         raise click.UsageError("--detach does not wait for results; fetch them later with `fathom download`.")
     options = parse_options(pairs)
+    files, addresses = tell_apart(paths)
+    if out is not None:
+        refuse_inside_out(files, out)
     display = show_progress(quiet=quiet or as_json)
     with connect(api) as fathom:
-        files, addresses = tell_apart(paths)
-        if out is not None and files and not is_archive(files):
+        if out is not None and files and not holds_archive(files):
             bring_album(fathom, files, options, out, display, sidecars=sidecars, fresh=fresh, as_json=as_json)
         try:
-            if addresses:
-                job = fathom.submit_sources(addresses, options)
-            else:
-                job = send(fathom, files, options, display)
+            job = send(fathom, files, addresses, options, display, as_json=as_json)
         except KeyboardInterrupt:
             abandon()
-        if detach:
-            announce(job, as_json=as_json)
-            return
         try:
+            if holds_archive(files):
+                job.skipped = job.ask_skipped()
+            if detach:
+                announce(job, display, as_json=as_json)
             follow(job, display)
             results = collect(job, out, display, sidecars=sidecars)
+            if addresses:
+                # What lies below a prefix is known only now.
+                job.skipped = job.ask_skipped()
         except KeyboardInterrupt:
             leave(job, api, out)
     finish(job, results, display, as_json=as_json)
@@ -127,18 +124,34 @@ def tell_apart(places: Sequence[Path | str]) -> tuple[list[Path], list[str]]:
     return files, addresses
 
 
-def send(fathom: Fathom, paths: Sequence[Path], options: Mapping[str, Any], display: Display) -> JobHandle:
-    """Upload an album with a progress bar."""
-    if is_archive(paths):
+def send(
+    fathom: Fathom,
+    paths: Sequence[Path],
+    addresses: Sequence[str],
+    options: Mapping[str, Any],
+    display: Display,
+    *,
+    as_json: bool,
+) -> JobHandle:
+    """Make a job of photos of this machine, uploaded behind a progress bar, or of addresses.
+
+    Leaves with the exit code of an album that failed if there are only photos that cannot be sent.
+    """
+    if addresses:
+        return fathom.submit_sources(addresses, options)
+    if holds_archive(paths):
         with display.line("uploading", paths[0].stat().st_size, "bytes") as line:
             return fathom.submit_archive(paths[0], options, on_bytes=line.advance)
-    files = find_files(paths, None)
-    with display.line("uploading", sum(file.size for file in files), "bytes") as line:
-        return fathom.submit(files, options, on_bytes=line.advance)
+    album = find_some(paths, readable=True)
+    if not album.files:
+        nothing = Account(total=len(album.refused), new_failures=album.refused, skipped=album.skipped)
+        finish_album(nothing, None, display, as_json=as_json)
+    with display.line("uploading", sum(file.size for file in album.files), "bytes") as line:
+        return fathom.submit_album(album, options, on_bytes=line.advance)
 
 
-def is_archive(paths: Sequence[Path]) -> bool:
-    return len(paths) == 1 and paths[0].is_file() and zipfile.is_zipfile(paths[0])
+def holds_archive(paths: Sequence[Path]) -> bool:
+    return len(paths) == 1 and is_archive(paths[0])
 
 
 def follow(job: JobHandle, display: Display) -> None:
@@ -158,11 +171,15 @@ def collect(job: JobHandle, out: Path | None, display: Display, *, sidecars: boo
     return Results(failures=list(job.images("failed")) if job.status.failed else [])
 
 
-def announce(job: JobHandle, *, as_json: bool) -> None:
+def announce(job: JobHandle, display: Display, *, as_json: bool) -> NoReturn:
+    """Say which job it is and what was not sent with it, and leave; the job goes on."""
     if as_json:
-        print_json(job.status.raw)
+        print_json(job_json(job))
     else:
+        print_skipped(display.console, job.skipped)
+        print_failures(display.console, job.refused)
         click.echo(job.id)
+    raise SystemExit(EXIT_CODES["partial" if job.refused else "succeeded"])
 
 
 def abandon() -> NoReturn:

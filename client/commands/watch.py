@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,30 +16,34 @@ from client.album import JobGone
 from client.album_account import Account
 from client.api import Fathom
 from client.commands.arguments import (
+    Here,
     api_option,
     connect,
     json_option,
     option_option,
     out_option,
     parse_options,
+    print_json,
     quiet_option,
+    refuse_inside_out,
     sidecars_option,
 )
-from client.commands.bring import bring, refuse_inside_out
+from client.commands.bring import bring
 from client.failure import EXIT_CODES, leave_at_once
+from client.files import Album, find_album
 from client.index import IndexFull, IndexInUse
-from client.models import UploadFile
+from client.models import ImageResult
 from client.progress import Display, show_progress
 from client.report import print_failures
-from client.transport import ApiError, ConnectionLost
+from client.transport import ApiError, ClientError, ConnectionLost
 
-#: Seconds between two looks at the folder, and how long a file must have kept still.
-_LOOK, _STILL = 2.0, 2.0
+#: Seconds between two looks at the folder, which is also how long a file must have kept still.
+_LOOK = 2.0
 #: Seconds before what did not go is tried again.
 _AWAY = 10.0
 
-#: A file's size in bytes, and the time of its last change in ns.
-Mark = tuple[int, int]
+#: A file's size in bytes and the time of its last change in ns, or why it is refused.
+Mark = tuple[object, object]
 
 
 class NotNow(Exception):
@@ -47,7 +51,7 @@ class NotNow(Exception):
 
 
 @click.command()
-@click.argument("folder", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("folder", metavar="DIR", type=Here(folder=True))
 @out_option
 @click.option("--once", is_flag=True, help="Leave when all that is there now is done.")
 @option_option
@@ -69,8 +73,8 @@ def watch(
 
     A file that is still being written is left until it keeps still. What was done before is not done
     again, and results stay when their photo goes; --out may be inside DIR. A server that is away is
-    waited for. With --json, each round that did something is a line of JSON. With --once, it exits as
-    `submit` does.
+    waited for. With --json, each round that did something is a line of JSON. With --once, the exit code
+    is that of `submit`.
 
     \b
     Example:
@@ -79,15 +83,11 @@ def watch(
     options = parse_options(pairs)
     refuse_inside_out([folder], out)
     display = show_progress(quiet=quiet or as_json)
-    tell = _tell_json if as_json else partial(_tell, display)
-    state = "succeeded"
+    report = Report(display, as_json=as_json)
     with connect(api) as fathom:
 
-        def take(files: Sequence[UploadFile]) -> None:
-            nonlocal state
-            account = _bring(fathom, files, options, out, display, sidecars=sidecars)
-            state = account.state
-            tell(account)
+        def take(album: Album) -> None:
+            report.tell(_bring(fathom, album, options, out, display, sidecars=sidecars))
 
         try:
             display.say(f"Watching {folder}; Ctrl-C ends.")
@@ -95,31 +95,32 @@ def watch(
         except KeyboardInterrupt:
             display.say("Stopped watching.")
             leave_at_once(0)
-    raise SystemExit(EXIT_CODES[state])
+    raise SystemExit(EXIT_CODES[report.state])
 
 
 @dataclass(kw_only=True)
 class Watch:
     """Hands the photos of a folder to `take` whenever some are new or have changed, and keep still.
 
-    `take` may raise NotNow: the same photos are handed over again later. `sleep` and `now`, in ns since
-    the epoch, are what time is made of.
+    A file keeps still that is at two looks the same. `take` may raise NotNow: the same photos are handed
+    over again later. `sleep` is what time is made of.
     """
 
     folder: Path
     out: Path
-    take: Callable[[Sequence[UploadFile]], None]
+    take: Callable[[Album], None]
     say: Callable[[str], None]
     sleep: Callable[[float], object] = time.sleep
-    now: Callable[[], int] = time.time_ns
+    _seen: dict[str, Mark] = field(default_factory=dict)
     _done: dict[str, Mark] = field(default_factory=dict)
     _complaint: str = ""
+    _skipped: str = ""
 
     def keep(self, *, once: bool) -> None:
         """Watch for ever; `once`, until all that is there is done."""
         while True:
             try:
-                is_done = self.look(patient=not once)
+                is_done = self.look()
             except NotNow as exc:
                 self._complain(str(exc))
                 self.sleep(_AWAY)
@@ -129,20 +130,23 @@ class Watch:
                 return
             self.sleep(_LOOK)
 
-    def look(self, *, patient: bool) -> bool:
-        """Look once, and hand over what is new; returns whether nothing is left.
+    def look(self) -> bool:
+        """Look once, and hand over what is new; returns whether nothing is left. Raises NotNow."""
+        album, marks = find_marked(self.folder, self.out)
+        still = {name: mark for name, mark in marks.items() if self._seen.get(name) == mark}
+        self._seen = marks
+        self._tell_skipped(str(album.skipped))
+        if any(self._done.get(name) != mark for name, mark in still.items()):
+            files = [file for file in album.files if file.name in still]
+            refused = [photo for photo in album.refused if photo.name in still]
+            self.take(Album(files=files, refused=refused, skipped=album.skipped))
+            self._done |= still
+        return len(still) == len(marks)
 
-        `patient` leaves files that do not keep still yet. Raises NotNow.
-        """
-        seen = find_marked(self.folder, self.out)
-        still = {file: mark for file, mark in seen.items() if not patient or self._keeps_still(mark)}
-        if any(self._done.get(file.name) != mark for file, mark in still.items()):
-            self.take(list(still))
-            self._done |= {file.name: mark for file, mark in still.items()}
-        return len(still) == len(seen)
-
-    def _keeps_still(self, mark: Mark) -> bool:
-        return abs(self.now() - mark[1]) > _STILL * 1e9
+    def _tell_skipped(self, text: str) -> None:
+        if text and text != self._skipped:
+            self.say(text)
+        self._skipped = text
 
     def _complain(self, text: str) -> None:
         # Once, and not at every try.
@@ -151,28 +155,30 @@ class Watch:
         self._complaint = text
 
 
-def find_marked(folder: Path, out: Path) -> dict[UploadFile, Mark]:
-    """Return the photos of a folder, each with its mark. Raises NotNow if the folder cannot be read."""
-    from shared.albums import find_photos
+def find_marked(folder: Path, out: Path) -> tuple[Album, dict[str, Mark]]:
+    """Return what is in a folder, and by name what shows whether it has changed.
 
-    found: dict[UploadFile, Mark] = {}
+    Raises NotNow if the folder cannot be read.
+    """
     try:
-        photos = find_photos([folder], skip=out)
-    except OSError as exc:
-        raise NotNow(f"Cannot read {exc.filename or folder}: {exc.strerror or exc}.") from exc
-    for path, name in photos:
-        try:
-            stat = path.stat()
-        except FileNotFoundError:
-            # It went between the listing and the look.
-            continue
-        found[UploadFile(path=path, name=name)] = (stat.st_size, stat.st_mtime_ns)
-    return found
+        # What is refused below the folder is named; without the folder itself there is nothing to name.
+        with os.scandir(folder):
+            album = find_album([folder], skip=out)
+    except (OSError, ClientError) as exc:
+        reason = f"Cannot read {folder}: {exc.strerror or exc}." if isinstance(exc, OSError) else str(exc)
+        raise NotNow(reason) from exc
+    marks: dict[str, Mark] = {photo.name: (photo.error_code, photo.error_message) for photo in album.refused}
+    for file in album.files:
+        # What went between the listing and this look will be missing at the next.
+        with suppress(OSError):
+            stat = file.path.stat()
+            marks[file.name] = (stat.st_size, stat.st_mtime_ns)
+    return album, marks
 
 
 def _bring(
     fathom: Fathom,
-    files: Sequence[UploadFile],
+    album: Album,
     options: Mapping[str, Any],
     out: Path,
     display: Display,
@@ -183,7 +189,7 @@ def _bring(
     # Bars come and go on a terminal; in a file they would bury the line that tells of the round.
     bars = display if display.console.is_terminal else show_progress(quiet=True)
     try:
-        return bring(fathom, files, options, out, bars, sidecars=sidecars)
+        return bring(fathom, album, options, out, bars, sidecars=sidecars)
     except (ConnectionLost, IndexFull, IndexInUse, JobGone) as exc:
         raise NotNow(str(exc)) from exc
     except ApiError as exc:
@@ -192,28 +198,50 @@ def _bring(
         raise NotNow(str(exc)) from exc
 
 
-def _tell(display: Display, account: Account) -> None:
-    """Say in a line what a round did, unless it did nothing."""
-    print_failures(display.console, account.new_failures)
-    if _did_something(account):
-        parts = [f"{account.fetched} new", f"{len(account.new_failures)} failed"]
+class Report:
+    """Tells of rounds, in lines for a person or in lines of JSON."""
+
+    def __init__(self, display: Display, *, as_json: bool) -> None:
+        #: What all that is there has come to.
+        self.state = "succeeded"
+        self._display = display
+        self._as_json = as_json
+        #: Photos that were never sent, of which every round tells anew.
+        self._refused: set[tuple[str, str | None]] = set()
+
+    def tell(self, account: Account) -> None:
+        """Say in a line what a round did, unless it did nothing."""
+        self.state = account.state
+        failures = [image for image in account.new_failures if self._is_news(image)]
+        self._refused |= {_what(image) for image in failures if image.index < 0}
+        if not (account.fetched or failures or account.canceled):
+            return
+        if self._as_json:
+            print_json(_line(account, failures), indent=None)
+        else:
+            self._say(account, failures)
+
+    def _is_news(self, image: ImageResult) -> bool:
+        return image.index >= 0 or _what(image) not in self._refused
+
+    def _say(self, account: Account, failures: Sequence[ImageResult]) -> None:
+        print_failures(self._display.console, failures)
+        parts = [f"{account.fetched} new", f"{len(failures)} failed"]
         parts += [f"{account.canceled} canceled"] if account.canceled else []
-        display.say(f"{time.strftime('%H:%M:%S')}  {', '.join(parts)}, {account.total} in all")
+        self._display.say(f"{time.strftime('%H:%M:%S')}  {', '.join(parts)}, {account.total} in all")
 
 
-def _tell_json(account: Account) -> None:
-    if _did_something(account):
-        line = {
-            "new": account.fetched,
-            "failures": [
-                {"name": image.name, "code": image.error_code, "message": image.error_message}
-                for image in account.new_failures
-            ],
-            "canceled": account.canceled,
-            "total": account.total,
-        }
-        click.echo(json.dumps(line, ensure_ascii=False))
+def _what(image: ImageResult) -> tuple[str, str | None]:
+    return image.name, image.error_code
 
 
-def _did_something(account: Account) -> bool:
-    return bool(account.fetched or account.new_failures or account.canceled)
+def _line(account: Account, failures: Sequence[ImageResult]) -> dict[str, Any]:
+    return {
+        "new": account.fetched,
+        "failures": [
+            {"name": image.name, "code": image.error_code, "message": image.error_message}
+            for image in failures
+        ],
+        "canceled": account.canceled,
+        "total": account.total,
+    }

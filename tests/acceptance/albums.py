@@ -58,7 +58,14 @@ REAL = {
     "🏔️/mañana.png": (320, 240),
 }
 #: The bad ones, by the code of their failure.
-BAD = {"notes.jpg": "unsupported_format", "cut.jpg": "image_corrupt", "empty.jpg": "image_empty"}
+BAD = {
+    "notes.jpg": "unsupported_format",
+    "cut.jpg": "image_corrupt",
+    "empty.jpg": "image_empty",
+    "IMG_2.CR3": "unsupported_format",
+    "trip/IMG_3.NEF": "unsupported_format",
+}
+SKIPPED = "Skipped 3 files that are no photos: 1 video, 1 sidecar, 1 other file."
 
 
 def nasty_album(folder: Path) -> Path:
@@ -80,8 +87,15 @@ def nasty_album(folder: Path) -> Path:
         "notes.jpg": b"Dear diary, this is no picture.",
         "cut.jpg": plain[: len(plain) // 2],
         "empty.jpg": b"",
+        # Beginnings of raw files: in a container of its own, and in that of TIFF.
+        "IMG_2.CR3": b"\0\0\0\x18ftypcrx " + bytes(100),
+        "trip/IMG_3.NEF": b"MM\0*\0\0\0\x08" + bytes(100),
+        "IMG_1.MOV": b"\0\0\0\x14ftypqt  " + bytes(100),
+        "IMG_1.AAE": b"<?xml version='1.0'?>",
         "readme.txt": b"Not a photo, and not named like one.",
         ".hidden.jpg": b"",
+        "@eaDir/IMG_1.JPG/SYNOPHOTO_THUMB_M.jpg": plain,
+        "Thumbs.db": b"",
     }
     return write_album(folder, files)
 

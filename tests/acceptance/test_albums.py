@@ -13,7 +13,7 @@ from PIL import Image
 
 from client.models import UploadFile
 from client.uploads import ONE_REQUEST_FILES, create_upload_job, upload_missing
-from tests.acceptance.albums import BAD, REAL, nasty_album, plain_album, tree
+from tests.acceptance.albums import BAD, REAL, SKIPPED, nasty_album, plain_album, tree
 from tests.acceptance.stacks import ROOT, Ended, Stack, check_exactly_once, fathom_command, poll, run_fathom
 
 
@@ -47,6 +47,7 @@ def test_a_heatmap_has_the_size_of_its_photo(submitted: Ended, results: Path, na
 def test_some_bad_photos_make_the_job_partial(submitted: Ended) -> None:
     assert submitted.code == 3
     assert f"partial: {len(REAL)} of {len(REAL) + len(BAD)} images" in submitted.err
+    assert SKIPPED in submitted.err
 
 
 @pytest.mark.parametrize("name", sorted(BAD))
@@ -83,7 +84,8 @@ def test_a_zip_gives_the_same_results_as_its_folder_whatever_is_damaged_in_it(
     ended = stack.run("submit", archive, "--out", tmp_path / "out")
 
     assert ended.code == 3
-    assert "failed: damaged.jpg  [image_corrupt]" in ended.err
+    assert all(f"failed: {name}  [{code}]" in ended.err for name, code in BAD.items())
+    assert SKIPPED in ended.err
     assert tree(tmp_path / "out") >= set(REAL) - {"same.png", "same.png.png"}
     name = "假期/猫.png"
     assert (tmp_path / "out" / name).read_bytes() == (results / name).read_bytes()

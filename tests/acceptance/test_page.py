@@ -74,6 +74,30 @@ def test_a_folder_keeps_its_names_and_what_is_no_photo_stays_out(page: Page, sta
     assert {image["name"] for image in images} >= {"Summer/0000.jpg", "Summer/deep/deeper/0003.jpg"}
 
 
+def test_videos_and_system_files_stay_out_and_raw_files_are_named(page: Page, stack: Stack, tmp_path: Path):
+    folder = plain_album(tmp_path / "Trip", 1, size=(96, 64))
+    for name in (
+        "IMG_1.CR3",
+        "clip.MOV",
+        "IMG_1.AAE",
+        "x/clip.mp4",
+        "@eaDir/0000.jpg",
+        "Thumbs.db",
+        "notes.txt",
+    ):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"\0\0\0\x18ftypcrx ")
+    stop_uploads(page, after=0)
+    pick_folder(page, folder)
+    job = wait_for_job(page)
+
+    expect(page.locator(".upload-skipped")).to_have_text(
+        "4 files that are no photos were skipped: 2 videos, 1 sidecar, and 1 other file."
+    )
+    uploads = httpx.get(f"{stack.api}/v1/jobs/{job}/uploads").json()["uploads"]
+    assert [upload["name"] for upload in uploads] == ["Trip/0000.jpg", "Trip/IMG_1.CR3"]
+
+
 def test_photos_are_shown_before_they_are_sent(page: Page, album: Path):
     stop_uploads(page, after=0)
     pick_folder(page, album)

@@ -11,6 +11,8 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from photos.kinds import Kind, is_hidden, kind_of
+from photos.skipped import Skipped
 from shared import layout
 from shared.chores import Chore
 from shared.errors import (
@@ -24,12 +26,10 @@ from shared.errors import (
 from shared.jobs import Job, Source
 from shared.manifest import ManifestWriter, decode_manifest, encode_manifest
 from shared.ports import ObjectStore
-from shared.skipped import Skipped
 from shared.sources import (
     Listing,
     S3Address,
     decode_listings,
-    looks_like_photo,
     name_below,
     parse_s3,
     to_source,
@@ -144,7 +144,7 @@ class ListSources:
                     raise TooLarge(f"A job holds at most {self._max_images} images.")
                 turn.passed(found.note)
         if found.count == 0:
-            raise NoImages(f"There is no photo below the sources; {found.skipped.count} other files are.")
+            raise NoImages(f"There is no photo below the sources. {found.skipped}".strip())
         found.store_manifest(check)
         self._objects.put(layout.skipped(job.id), found.skipped.to_json(), content_type="application/json")
         return found.count
@@ -165,10 +165,11 @@ class ListSources:
 
     def _source(self, prefix: S3Address, key: str, size: int, found: _Found) -> Source | None:
         name = name_below(prefix.key, key)
-        if key.endswith("/"):
+        if key.endswith("/") or is_hidden(name):
             return None
-        if not looks_like_photo(name):
-            found.skipped.add(name)
+        # To look into each object would be a request for each: names must do.
+        if (kind := kind_of(name)) not in (Kind.PHOTO, Kind.UNREAD):
+            found.skipped.add(name, kind)
             return None
         address = str(S3Address(bucket=prefix.bucket, key=key))
         return Source(index=found.count, name=name, size=size, s3=address)

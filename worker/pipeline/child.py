@@ -14,7 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from shared.errors import CannotWrite, FathomError, ImageError, InternalImageError, StorageFull
+from shared.errors import (
+    CannotWrite,
+    FathomError,
+    ImageError,
+    ImageUnreadable,
+    InternalImageError,
+    StorageFull,
+)
 from shared.jobs import ImageFailure, Phase, Range
 from shared.logs import configure_logging
 from shared.options import Options
@@ -143,7 +150,7 @@ def _read(path: Path, max_bytes: int) -> bytes:
         with path.open("rb") as file:
             return file.read(max_bytes + 1)
     except OSError as exc:
-        raise ImageError(f"The file cannot be read: {exc.strerror}.") from exc
+        raise ImageUnreadable(f"It cannot be read: {exc.strerror or exc}.") from exc
 
 
 def _write(files: Iterable[ResultFile], targets: Mapping[str, Path]) -> None:

@@ -30,8 +30,9 @@ from PIL import (
 from pillow_heif import options as heif_options
 from pillow_heif.as_plugin import HeifImageFile
 
+from photos.formats import HEAD_BYTES, Format, sniff_format
+from photos.kinds import why_unread
 from shared.errors import ImageCorrupt, ImageEmpty, ImageTooLarge, UnsupportedFormat
-from shared.formats import HEAD_BYTES, Format, sniff_format
 from worker.pipeline.bmp import BitFields, decode_bit_fields, mend_offset, read_bit_fields
 from worker.pipeline.gif import strip_gif
 from worker.pipeline.heif import hide_metadata
@@ -115,9 +116,10 @@ def limit_decoder_threads() -> None:
 def _tell_format(data: bytes) -> Format:
     if not data:
         raise ImageEmpty
-    found = sniff_format(data[:HEAD_BYTES])
+    head = data[:HEAD_BYTES]
+    found = sniff_format(head)
     if found is None:
-        raise UnsupportedFormat
+        raise UnsupportedFormat(why_unread("", head))
     return found
 
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from shared.albums import find_photos
+from photos.discovery import find_photos, to_path
+from photos.skipped import Skipped
 from shared.errors import RequestError
 from shared.jobs import ImageFailure, Phase, Range
 from shared.names import result_names
@@ -45,10 +46,11 @@ class FolderSummary:
     """What became of the photos of a folder."""
 
     total: int
-    #: In the order of the photos.
+    #: Those that were not tried, then the others, in the order of the photos.
     failures: tuple[PhotoFailure, ...]
     #: The name of the network's weights; None if no photo came as far as the network.
     weights: str | None
+    skipped: Skipped
 
     @property
     def succeeded(self) -> int:
@@ -71,24 +73,31 @@ def run_folder(
     Results keep the photos' relative names, as `shared.names` makes them safe and unique,
     and appear only when complete. `jobs` processes share the work, by default one a core.
     A photo that fails, or whose results cannot be written, is in the summary and stops no other, not
-    even if it kills a process.
-    What lies in `out` is not taken for a photo.
+    even if it kills a process; so is what Fathom does not read and what it cannot. What lies in `out`
+    is not taken for a photo.
 
-    Raises RequestError if a result would be written over a photo, OSError if `source`
-    cannot be listed or `out` not created, and ModelError or SettingsError if there is no network.
+    Raises RequestError if a result would be written over a photo, OSError if there is no
+    `source` or `out` cannot be created, and ModelError or SettingsError if there is no network.
     """
-    photos = find_photos([source] if isinstance(source, Path) else source, skip=out)
+    found = find_photos([source] if isinstance(source, Path) else source, skip=out)
+    photos = found.photos
     orders = _plan(photos, out, options, sidecars=sidecars)
     out.mkdir(parents=True, exist_ok=True)
     processes = max(1, min(jobs or _cores(), len(orders)))
     crew = Crew(Brief(options=options, settings=settings, load=load), processes=processes)
     tally = _Tally(len(orders), on_progress)
     _run_passes(orders, crew, tally, options)
-    failures = tuple(
+    failures = [PhotoFailure(**vars(refused)) for refused in found.refused]
+    failures += [
         PhotoFailure(name=photos[index][1], code=failure.code, message=failure.message)
         for index, failure in sorted(tally.failures.items())
+    ]
+    return FolderSummary(
+        total=len(photos) + len(found.refused),
+        failures=tuple(failures),
+        weights=tally.weights,
+        skipped=found.skipped,
     )
-    return FolderSummary(total=len(photos), failures=failures, weights=tally.weights)
 
 
 class _Tally:
@@ -137,7 +146,9 @@ def _plan(photos: Sequence[tuple[Path, str]], out: Path, options: Options, *, si
     taken = {os.path.realpath(path) for path, _ in photos}
     orders = []
     for index, files in enumerate(result_names((name for _, name in photos), options)):
-        targets = {output: out / file for output, file in files.items() if sidecars or output != _SIDECAR}
+        targets = {
+            output: out / to_path(file) for output, file in files.items() if sidecars or output != _SIDECAR
+        }
         for target in targets.values():
             if os.path.realpath(target) in taken:
                 raise RequestError(f"{target} is a photo; choose another folder for the results.")

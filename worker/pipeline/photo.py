@@ -9,8 +9,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from photos.formats import Format
 from shared.errors import ImageCorrupt, ImageTooLarge, ImageTooSmall
-from shared.formats import Format
 from shared.settings import Settings
 
 Pixels: TypeAlias = NDArray[np.uint8]

@@ -91,6 +91,10 @@ export default {
   "colormap.spectral": "Spectral",
   "colormap.gray": "Gray",
 
+  "skipped.line": { one: "1 file that is no photo was skipped: {why}.", other: "{count} files that are no photos were skipped: {why}." },
+  "skipped.video": { one: "1 video", other: "{count} videos" },
+  "skipped.sidecar": { one: "1 sidecar", other: "{count} sidecars" },
+  "skipped.other": { one: "1 other file", other: "{count} other files" },
   "upload.sending": "Sending photos",
   "upload.paused": "Sending is paused",
   "upload.starting": "Everything is sent; work begins",
@@ -234,6 +238,7 @@ export default {
   "missing.text": "The address may be mistyped.",
 
   "reason.image_empty": "The file is empty.",
+  "reason.unreadable": "The file cannot be read.",
   "reason.unsupported_format": "This is not a picture in a format that can be read.",
   "reason.image_corrupt": "The file is damaged or incomplete.",
   "reason.image_encrypted": "The file is encrypted in its archive.",

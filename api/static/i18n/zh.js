@@ -91,6 +91,10 @@ export default {
   "colormap.spectral": "光谱",
   "colormap.gray": "灰度",
 
+  "skipped.line": { other: "已跳过 {count} 个不是照片的文件：{why}。" },
+  "skipped.video": { other: "{count} 个视频" },
+  "skipped.sidecar": { other: "{count} 个附属文件" },
+  "skipped.other": { other: "{count} 个其他文件" },
   "upload.sending": "正在发送照片",
   "upload.paused": "发送已暂停",
   "upload.starting": "已全部发送，处理即将开始",
@@ -234,6 +238,7 @@ export default {
   "missing.text": "地址可能有误。",
 
   "reason.image_empty": "文件是空的。",
+  "reason.unreadable": "文件无法读取。",
   "reason.unsupported_format": "这不是可读取格式的图片。",
   "reason.image_corrupt": "文件已损坏或不完整。",
   "reason.image_encrypted": "文件在压缩包中已加密。",

@@ -7,6 +7,7 @@ import { listMissing } from "../uploads/missing.js";
 import { resumeUploads } from "../uploads/submit.js";
 import { makeDropzone } from "./dropzone.js";
 import { textOf } from "./errors.js";
+import { skippedText } from "./skipped.js";
 
 /**
  * Make the panel for the uploads of a job; `session` sends them from this page, or is null after a reload.
@@ -44,7 +45,9 @@ function makeControls(session) {
   const retry = el("button", { type: "button", class: "button primary", onclick: () => session.resume() }, icon(ICONS.retry), t("upload.retry"));
   const note = el("p", { class: "hint" });
   const problem = el("p", { class: "problem", role: "alert", hidden: true });
-  const element = el("div", { class: "card upload-controls" }, el("div", {}, note, problem), el("div", { class: "choices" }, pause, resume, retry));
+  const skipped = skippedText(session.skipped);
+  const left = el("p", { class: "hint upload-skipped", hidden: skipped === "" }, skipped);
+  const element = el("div", { class: "card upload-controls" }, el("div", {}, note, left, problem), el("div", { class: "choices" }, pause, resume, retry));
   const show = () => {
     toggle(pause, session.state === "sending");
     toggle(resume, session.state === "paused");

@@ -1,7 +1,7 @@
 // Photos out of what a person drops or picks: files, folders in folders, ZIP archives.
 
-/** Suffixes of files that their owner takes for a photo Fathom reads (shared/formats.py has the same). */
-const PHOTO = /\.(jpe?g|jpe|jfif|mpo|a?png|webp|tiff?|bmp|dib|gif|hei[cf]|hif|avif)$/i;
+import { isHidden, kindOf } from "./kinds.js";
+
 const ZIP = /\.zip$/i;
 /** Entries of a folder looked at together. */
 const TOGETHER = 64;
@@ -9,21 +9,30 @@ const ORDER = new Intl.Collator(undefined, { numeric: true });
 
 /** @typedef {{file: File, name: string}} Photo */
 
-/** What was found: `photos` are `{file, name}`, the name with its folders; `archives` are ZIP files. */
+/**
+ * What was found: `photos` are `{file, name}`, the name with its folders; `archives` are ZIP files; `skipped`
+ * counts by kind what is no photo.
+ */
 export class Harvest {
   constructor() {
     /** @type {Photo[]} */
     this.photos = [];
     /** @type {File[]} */
     this.archives = [];
+    this.skipped = { video: 0, sidecar: 0, other: 0 };
   }
 
-  /** Take a file if it is a photo; one chosen by itself always, for its owner wants to hear of it. */
+  /**
+   * Take a file if it is a photo, or one that Fathom does not read: the job says so. What was chosen by itself and is
+   * not known to be something else is taken too, for its owner wants to hear of it.
+   */
   add(file, name) {
-    const hidden = name.split("/").some((part) => part.startsWith(".") || part === "__MACOSX");
+    const kind = kindOf(name, file.type);
     const alone = !name.includes("/");
-    if (alone && ZIP.test(name)) this.archives.push(file);
-    else if (!hidden && (alone || PHOTO.test(name) || file.type.startsWith("image/"))) this.photos.push({ file, name });
+    if (alone && ZIP.test(name)) return this.archives.push(file);
+    if (isHidden(name)) return undefined;
+    if (kind === "photo" || kind === "unread" || (alone && kind === "other")) return this.photos.push({ file, name });
+    return ++this.skipped[kind];
   }
 
   /** Put the photos in the order in which people count: 9 comes before 10. */

@@ -36,16 +36,20 @@ export function anySending() {
  */
 export class UploadSession extends EventTarget {
   /**
-   * `files` maps the index of each photo to its File; `addresses` maps those known to where they go.
+   * `files` maps the index of each photo to its File; `addresses` maps those known to where they go; `skipped` counts
+   * by kind what came with them and is no photo.
+   *
    * @param {string} jobId
    * @param {Map<number, File>} files
    * @param {Map<number, string>} addresses
+   * @param {Record<string, number> | null} skipped
    */
-  constructor(jobId, files, addresses) {
+  constructor(jobId, files, addresses, skipped = null) {
     super();
     this.jobId = jobId;
     this.files = files;
     this.addresses = addresses;
+    this.skipped = skipped;
     this.waiting = [...files.keys()].reverse();
     /** @type {Set<number>} */
     this.sent = new Set();

@@ -6,20 +6,20 @@ import { commonFolder } from "./collect.js";
 import { listMissing } from "./missing.js";
 import { UploadSession } from "./session.js";
 
-/** @import { Photo } from "./collect.js" */
+/** @import { Harvest, Photo } from "./collect.js" */
 /** @import { Upload } from "../api.js" */
 
 /** Characters that the API takes in a title. */
 const LONGEST_TITLE = 200;
 
-/** Announce photos and begin to send them; returns the job at once. */
-export async function submitPhotos(/** @type {Photo[]} */ photos, options) {
+/** Announce photos and begin to send them; returns the job at once. `skipped` counts what came with them and is none. */
+export async function submitPhotos(/** @type {Harvest} */ { photos, skipped }, options) {
   const job = await ask(paths.jobs, {
     method: "POST",
     json: { uploads: photos.map(({ file, name }) => ({ name, size: file.size })), options, title: titleOf(photos) },
   });
   const files = new Map(photos.map(({ file }, index) => [index, file]));
-  new UploadSession(job.id, files, addressesOf(job.uploads));
+  new UploadSession(job.id, files, addressesOf(job.uploads), skipped);
   return job;
 }
 

@@ -6,6 +6,7 @@ import { t } from "../i18n/index.js";
 import { makeDropzone } from "../ui/dropzone.js";
 import { textOf } from "../ui/errors.js";
 import { makeHero } from "../ui/hero.js";
+import { skippedText } from "../ui/skipped.js";
 import { chosenOptions, optionsPanel } from "../ui/options.js";
 import { Harvest } from "../uploads/collect.js";
 import { submitArchives, submitPhotos } from "../uploads/submit.js";
@@ -43,11 +44,11 @@ class HomeView {
   /** Make a job of what was found, and go to it. */
   async #take(harvest) {
     if (this.busy) return;
-    if (harvest.photos.length + harvest.archives.length === 0) return this.dropzone.say(t("home.nothing"));
+    if (harvest.photos.length + harvest.archives.length === 0) return this.dropzone.say([t("home.nothing"), skippedText(harvest.skipped)].join(" ").trim());
     this.busy = true;
     this.dropzone.busy(0);
     try {
-      const job = harvest.archives.length > 0 ? await this.#sendArchives(harvest) : await this.#announce(harvest.photos);
+      const job = harvest.archives.length > 0 ? await this.#sendArchives(harvest) : await this.#announce(harvest);
       this.go(`/jobs/${job.id}`);
     } catch (error) {
       if (!this.leaving.signal.aborted) this.dropzone.say(textOf(error));
@@ -57,9 +58,9 @@ class HomeView {
     }
   }
 
-  #announce(photos) {
-    this.dropzone.say(t("home.announcing", { count: photos.length }));
-    return submitPhotos(photos, chosenOptions());
+  #announce(harvest) {
+    this.dropzone.say(t("home.announcing", { count: harvest.photos.length }));
+    return submitPhotos(harvest, chosenOptions());
   }
 
   #sendArchives(harvest) {

@@ -4,6 +4,7 @@ import base64
 import gzip
 import json
 import re
+from collections.abc import Set
 from functools import cache
 from pathlib import Path
 
@@ -12,7 +13,8 @@ import pytest
 from werkzeug.test import TestResponse
 
 from api.page import page_version, policy
-from shared.formats import SUFFIXES
+from photos import kinds
+from photos.formats import SUFFIXES
 from shared.options import Colormap
 from tests.unit.api.conftest import Api, ApiFactory
 from worker.pipeline.colour import colour_table
@@ -257,13 +259,29 @@ def _below(kind: type) -> set[type]:
 # --- what it shares with the other rooms ------------------------------------
 
 
-def test_the_page_takes_for_photos_what_the_album_reader_does() -> None:
-    found = re.search(r"const PHOTO = /(.+)/i;", source("uploads/collect.js"))
+@pytest.mark.parametrize(
+    ("name", "ours"),
+    [
+        ("PHOTOS", SUFFIXES),
+        ("UNREAD", kinds.RAW.keys() | kinds.PICTURES.keys()),
+        ("VIDEOS", kinds.VIDEOS),
+        ("SIDECARS", kinds.SIDECARS),
+    ],
+)
+def test_the_page_tells_files_apart_as_all_others_do(name: str, ours: Set[str]) -> None:
+    found = re.search(rf"const {name} = suffixes\((.+?)\);", source("uploads/kinds.js"), re.DOTALL)
     assert found is not None
-    pattern = re.compile(found[1], re.IGNORECASE)
+    words = "".join(re.findall(r'"(.*?)"', found[1])).split(" ")
 
-    assert all(pattern.search(f"a{suffix}") for suffix in SUFFIXES)
-    assert not any(pattern.search(name) for name in ("a.txt", "a.zip", "a.jpgx", "jpg"))
+    assert len(words) == len(set(words))
+    assert {f".{word}" for word in words} == ours
+
+
+def test_the_page_passes_over_what_systems_keep_for_themselves() -> None:
+    found = re.search(r"const SYSTEM = new Set\((\[.+?\])\);", source("uploads/kinds.js"))
+    assert found is not None
+
+    assert set(json.loads(found[1])) == kinds.SYSTEM_NAMES
 
 
 @pytest.mark.parametrize("name", ["inferno", "magma", "viridis", "turbo"])

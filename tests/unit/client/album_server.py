@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import threading
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
+from werkzeug.formparser import parse_form_data
 
 from tests.unit.client.conftest import S3, Fault, problem
 
@@ -41,6 +43,10 @@ class AlbumServer:
     bad: dict[bytes, str] = field(default_factory=dict)
     #: How many photos of a job are done at once; None means all.
     speed: int | None = None
+    #: The fields of every form with files.
+    forms: list[str] = field(default_factory=list)
+    #: What every job's archives hold that is no photo.
+    skipped: dict[str, Any] = field(default_factory=lambda: {"count": 0, "names": []})
     #: Bytes of every photo put, in order; and every result fetched.
     puts: list[bytes] = field(default_factory=list)
     gets: list[str] = field(default_factory=list)
@@ -74,6 +80,8 @@ class AlbumServer:
             return httpx.Response(200, json=self._missing(job))
         if rest == ["start"]:
             return self._start(job)
+        if rest == ["skipped"]:
+            return httpx.Response(200, json=self.skipped)
         if rest == ["images"]:
             return httpx.Response(200, json=self._images(job, state))
         if rest:
@@ -82,6 +90,8 @@ class AlbumServer:
         return httpx.Response(200, json=self._answer(job))
 
     def _create(self, request: httpx.Request) -> httpx.Response:
+        if "json" not in request.headers["Content-Type"]:
+            return self._take_form(request)
         token, body = request.headers["Idempotency-Key"], json.loads(request.content)
         if token in self.tokens:
             job = self.jobs.get(self.tokens[token])
@@ -92,6 +102,30 @@ class AlbumServer:
             sizes = [upload["size"] for upload in body["uploads"]]
             job = FakeJob(id=_job_id(len(self.tokens)), names=names, sizes=sizes, options=body["options"])
             self.jobs[job.id], self.tokens[token] = job, job.id
+        return httpx.Response(202, json=self._answer(job))
+
+    def _take_form(self, request: httpx.Request) -> httpx.Response:
+        """Take photos, or a ZIP archive as if it were one photo, in one request."""
+        environ = {
+            "wsgi.input": io.BytesIO(request.content),
+            "CONTENT_TYPE": request.headers["Content-Type"],
+            "CONTENT_LENGTH": str(len(request.content)),
+        }
+        _, form, files = parse_form_data(environ)
+        parts = []
+        for _, file in files.items(multi=True):
+            parts.append((str(file.filename), file.read()))
+            file.close()
+        job = FakeJob(
+            id=_job_id(len(self.jobs)),
+            names=[name for name, _ in parts],
+            sizes=[len(data) for _, data in parts],
+            options=json.loads(form["options"]),
+            stored=dict(enumerate(data for _, data in parts)),
+            is_started=True,
+        )
+        self.jobs[job.id] = job
+        self.forms += files.keys()
         return httpx.Response(202, json=self._answer(job))
 
     def _list(self) -> httpx.Response:
@@ -136,7 +170,10 @@ class AlbumServer:
     def _state(self, job: FakeJob, pending: int) -> str:
         if not job.is_started:
             return "uploading"
-        return "processing" if pending else "succeeded"
+        if pending:
+            return "processing"
+        failed = sum(self.bad.get(data) is not None for data in job.stored.values())
+        return "succeeded" if not failed else "partial" if failed < len(job.names) else "failed"
 
     def _images(self, job: FakeJob, state: str | None = None) -> dict[str, Any]:
         images = [self._image(job, index) for index in range(len(job.names))]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -21,6 +23,8 @@ JOB_ID = "a" * 26
 S3 = "http://s3.test"
 #: Uploads listed on one page by this server.
 PAGE = 3
+
+CR3 = b"\0\0\0\x18ftypcrx " + bytes(12)
 
 Fault = Callable[[httpx.Request], httpx.Response | None]
 
@@ -164,6 +168,24 @@ class Server:
             for index, files in self.outputs.items():
                 archive.writestr(self.names[index], files["heatmap"])
         return data.getvalue()
+
+
+@pytest.fixture
+def album(tmp_path: Path) -> Path:
+    """Two photos, two that give no depth map, what is no photo, and what nobody is to hear of."""
+    album = tmp_path / "album"
+    for name in ("a.jpg", "x/b.jpg", "clip.MOV", "x/IMG_1.AAE", "notes.txt", "@eaDir/a.jpg", "._a.jpg"):
+        (album / name).parent.mkdir(parents=True, exist_ok=True)
+        (album / name).write_bytes(f"photo {name}".encode())
+    (album / "IMG_1.CR3").write_bytes(CR3)
+    (album / "gone.jpg").symlink_to("nowhere")
+    os.mkfifo(album / "pipe")
+    return album
+
+
+#: What of `album` gives no depth map.
+REFUSED = {"IMG_1.CR3": "unsupported_format", "gone.jpg": "unreadable"}
+SKIPPED = "Skipped 4 files that are no photos: 1 video, 1 sidecar, 2 other files."
 
 
 @pytest.fixture

@@ -328,6 +328,21 @@ def test_a_raw_file_is_unsupported_rather_than_its_thumbnail_taken(info: dict[in
         decode(save(picture, "TIFF", tiffinfo=info), LIMITS)
 
 
+@pytest.mark.parametrize(
+    ("head", "kind"),
+    [
+        (b"\0\0\0\x18ftypcrx ", "Canon CR3"),
+        (b"FUJIFILMCCD-RAW 0201", "Fujifilm RAF"),
+        (b"\xff\x0a", "JPEG XL"),
+        (b"8BPS\0\x01", "Photoshop"),
+        (b"\0\0\0\x18ftypisom", "video"),
+    ],
+)
+def test_what_is_not_read_is_called_by_its_kind_where_that_is_known(head: bytes, kind: str) -> None:
+    with pytest.raises(UnsupportedFormat, match=kind):
+        decode(head + bytes(100), LIMITS)
+
+
 def test_a_tiff_of_unknown_samples_is_unsupported() -> None:
     with pytest.raises(UnsupportedFormat):
         decode(tiff(np.zeros((32, 32), np.float64), 64, 3), LIMITS)

@@ -87,10 +87,20 @@ def test_a_name_is_data(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["__MACOSX/._a.jpg", "a/.DS_Store", ".hidden.jpg", "album/.thumbs/a.jpg", "folder.jpg/", "./", "/"],
+    [
+        *("__MACOSX/._a.jpg", "a/.DS_Store", ".hidden.jpg", "album/.thumbs/a.jpg", "folder.jpg/", "./", "/"),
+        *(
+            "@eaDir/a.jpg/thumb.jpg",
+            "album/#recycle/a.jpg",
+            "album\\@eaDir\\a.jpg",
+            "Thumbs.db",
+            "..",
+            "folder\\",
+        ),
+    ],
 )
 def test_what_a_person_does_not_see_is_passed_over_in_silence(name: str) -> None:
-    data = make_zip((name, b"" if name.endswith("/") else JPEG), ("seen.jpg", JPEG))
+    data = make_zip((name, b"" if name.endswith(("/", "\\", "..")) else JPEG), ("seen.jpg", JPEG))
 
     assert photos(data) == [("seen.jpg", JPEG)]
     assert skipped(data) == []
@@ -106,6 +116,17 @@ def test_a_file_that_is_no_photo_is_named_as_skipped(name: str) -> None:
 
 def test_a_photo_without_a_suffix_is_told_by_its_content() -> None:
     assert photos(make_zip(("IMG_0001", JPEG))) == [("IMG_0001", JPEG)]
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [("b.CR3", b"\0\0\0\x18ftypcrx "), ("b.NEF", b"MM\0*"), ("b.psd", b"8BPS"), ("b", b"FUJIFILMCCD-RAW ")],
+)
+def test_a_picture_that_is_not_read_is_taken_so_that_it_fails_by_name(name: str, data: bytes) -> None:
+    archive = make_zip((name, data), ("c.MOV", b"\0\0\0\x14ftypqt  "), ("a.xmp", b"<"))
+
+    assert photos(archive) == [(name, data)]
+    assert skipped(archive) == ["c.MOV", "a.xmp"]
 
 
 def test_a_text_called_photo_is_taken_so_that_its_owner_hears_of_it() -> None:

@@ -11,7 +11,6 @@ from shared.sources import (
     decode_listings,
     encode_listings,
     key_name,
-    looks_like_photo,
     name_below,
     parse_s3,
     to_source,
@@ -104,24 +103,6 @@ def test_a_photo_is_called_after_its_key_below_the_prefix(prefix: str, key: str,
 def test_a_photo_named_by_itself_is_called_after_the_last_part_of_its_key() -> None:
     assert key_name("2024/walk/a.jpg") == "a.jpg"
     assert key_name("a/b/") == "b"
-
-
-@pytest.mark.parametrize(
-    ("key", "is_photo"),
-    [
-        ("a.jpg", True),
-        ("a/B.HEIC", True),
-        ("a.jpg.txt", False),
-        ("README", False),
-        ("a.jpg/b", False),
-        (".a.jpg", False),
-        ("a/.b/c.jpg", False),
-        ("__MACOSX/a.jpg", False),
-        ("a/__MACOSX/b.jpg", True),
-    ],
-)
-def test_photos_are_told_as_in_a_folder(key: str, is_photo: bool) -> None:
-    assert looks_like_photo(key) is is_photo
 
 
 def test_a_name_that_is_given_counts() -> None:

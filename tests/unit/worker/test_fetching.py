@@ -17,6 +17,7 @@ from shared.errors import (
     ObjectStoreDenied,
     ObjectStoreUnavailable,
     SourceUnavailable,
+    UnsupportedFormat,
 )
 from shared.jobs import Job, JobState, Source, new_job_id
 from shared.manifest import ManifestWriter
@@ -69,7 +70,7 @@ def web() -> Web:
 def store(objects: FakeObjectStore, *sources: dict[str, str], job_id: str = JOB) -> None:
     with ManifestWriter() as manifest:
         for index, source in enumerate(sources):
-            manifest.add(Source(index=index, name="a.jpg", **source))  # type: ignore[arg-type]
+            manifest.add(Source(**{"index": index, "name": "a.jpg", **source}))  # type: ignore[arg-type]
         manifest.store(objects, job_id)
 
 
@@ -163,6 +164,35 @@ def test_of_an_input_that_is_too_large_no_more_is_read_than_shows_it(objects: Fa
     objects.put(layout.input_image(JOB, 0), bytes(1000))
 
     assert len(fetcher(objects).fetch(JOB, 0)) == MOST
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "is_raw"),
+    [
+        ("a.NEF", b"MM\0*\0\0\0\x08", True),
+        ("x/a.dng", b"II*\0\x08\0\0\0", True),
+        ("a", b"II*\0\x10\0\0\0CR\x02\0", True),
+        ("a.tif", b"II*\0\x08\0\0\0", False),
+        ("a.nef", b"\xff\xd8\xff\xe0", False),
+    ],
+)
+def test_a_tiff_called_a_raw_file_is_one(
+    objects: FakeObjectStore, name: str, data: bytes, is_raw: bool
+) -> None:
+    store(objects, {}, {"name": name})
+    objects.put(layout.input_image(JOB, 1), data)
+    if not is_raw:
+        assert fetcher(objects).fetch(JOB, 1) == data
+        return
+
+    with pytest.raises(UnsupportedFormat, match="camera's raw file"):
+        fetcher(objects).fetch(JOB, 1)
+
+
+def test_a_tiff_of_a_job_without_a_manifest_is_one(objects: FakeObjectStore) -> None:
+    objects.put(layout.input_image(JOB, 0), b"II*\0")
+
+    assert fetcher(objects).fetch(JOB, 0) == b"II*\0"
 
 
 @pytest.mark.parametrize("manifest", [True, False])

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from client.api import Fathom
@@ -20,6 +22,17 @@ def download(fathom: Fathom, out: Path) -> tuple[Results, int]:
     with pytest.raises(SystemExit) as caught:
         finish(job, results, QUIET, as_json=True)
     return results, int(caught.value.code or 0)
+
+
+@pytest.fixture
+def server() -> Server:
+    return Server()
+
+
+@pytest.fixture
+def fathom(server: Server) -> Iterator[Fathom]:
+    with Fathom("http://fathom.test", transport=httpx.MockTransport(server)) as client:
+        yield client
 
 
 @pytest.fixture

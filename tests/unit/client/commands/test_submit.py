@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import io
+import os
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -7,6 +10,9 @@ from click.testing import CliRunner
 
 from client.cli import main
 from client.commands.submit import tell_apart
+from tests.unit.client.album_server import AlbumServer
+from tests.unit.client.commands.conftest import Fathom, codes, told
+from tests.unit.client.conftest import CR3, REFUSED, SKIPPED
 
 
 def refused(*arguments: str | Path) -> str:
@@ -68,3 +74,178 @@ def test_a_job_is_completed_with_nothing_where_no_server_is() -> None:
     result = CliRunner().invoke(main, prog_name="fathom", env=words)
 
     assert (result.exit_code, result.output.strip()) == (0, "")
+
+
+# --- what is sent, and what is not -------------------------------------------------
+
+
+def zipped(name: str = "a.jpg") -> bytes:
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as archive:
+        archive.writestr(name, b"photo")
+    return data.getvalue()
+
+
+def sent(server: AlbumServer) -> list[str]:
+    return sorted(name for job in server.jobs.values() for name in job.names)
+
+
+def test_an_album_is_sent_but_for_what_gives_no_depth_map(
+    fathom: Fathom, server: AlbumServer, album: Path, tmp_path: Path
+) -> None:
+    result = fathom("submit", album, "--out", tmp_path / "out", "--json")
+    answer = told(result)
+
+    assert sent(server) == ["a.jpg", "x/b.jpg"]
+    assert (result.exit_code, answer["state"], codes(answer)) == (3, "partial", REFUSED)
+    assert answer["counts"] == {"total": 4, "succeeded": 2, "failed": 2, "pending": 0}
+    assert {name: answer["skipped"][name] for name in ("count", "videos", "sidecars")} == {
+        "count": 4,
+        "videos": 1,
+        "sidecars": 1,
+    }
+    assert sorted(path.name for path in (tmp_path / "out").rglob("*.png")) == ["a.png", "b.png"]
+
+
+def test_a_second_run_names_the_same_and_sends_nothing(
+    fathom: Fathom, server: AlbumServer, album: Path
+) -> None:
+    fathom("submit", album, "--out", album / "depth")
+    again = fathom("submit", album, "--out", album / "depth", "--json")
+
+    assert (again.exit_code, codes(told(again)), told(again)["kept"]) == (3, REFUSED, 2)
+    assert len(server.jobs) == 1
+
+
+def test_a_job_without_results_counts_what_was_not_sent(
+    fathom: Fathom, server: AlbumServer, album: Path
+) -> None:
+    server.bad[b"photo x/b.jpg"] = "image_corrupt"
+    result = fathom("submit", album, "--json")
+    answer = told(result)
+
+    assert sent(server) == ["a.jpg", "x/b.jpg"]
+    assert (result.exit_code, answer["state"]) == (3, "partial")
+    assert codes(answer) == {**REFUSED, "x/b.jpg": "image_corrupt"}
+    assert answer["counts"] == {"total": 4, "succeeded": 1, "failed": 3, "pending": 0}
+
+
+def test_a_job_that_is_left_running_says_what_was_not_sent(fathom: Fathom, album: Path) -> None:
+    told_programs, told_people = (
+        fathom("submit", album, "--detach", "--json"),
+        fathom("submit", album, "--detach"),
+    )
+
+    assert (told_programs.exit_code, codes(told(told_programs))) == (3, REFUSED)
+    assert told(told_programs)["counts"]["total"] == 4
+    assert told_people.exit_code == 3
+    assert told_people.stdout == "b" * 26 + "\n"
+    assert SKIPPED in told_people.stderr
+    assert all(f"failed: {name}" in told_people.stderr for name in REFUSED)
+
+
+@pytest.mark.parametrize("out", [True, False])
+def test_people_are_told_in_lines(fathom: Fathom, album: Path, tmp_path: Path, out: bool) -> None:
+    result = fathom("submit", album, *(("--out", tmp_path / "out") if out else ()))
+
+    assert result.exit_code == 3
+    assert SKIPPED in result.stderr
+    assert "failed: IMG_1.CR3  [unsupported_format] This is a camera's raw file (Canon CR3)" in result.stderr
+    assert "partial: 2 of 4 images" in result.stderr.replace("a" * 26 + " ", "")
+
+
+@pytest.mark.parametrize("out", [True, False])
+def test_an_album_of_raw_files_fails_and_sends_nothing(
+    fathom: Fathom, server: AlbumServer, tmp_path: Path, out: bool
+) -> None:
+    (tmp_path / "album").mkdir()
+    (tmp_path / "album" / "a.CR3").write_bytes(CR3)
+    (tmp_path / "album" / "b.dng").write_bytes(b"II*\0")
+    result = fathom("submit", tmp_path / "album", "--json", *(("--out", tmp_path / "out") if out else ()))
+
+    assert (result.exit_code, told(result)["state"], server.jobs) == (1, "failed", {})
+    assert codes(told(result)) == {"a.CR3": "unsupported_format", "b.dng": "unsupported_format"}
+
+
+@pytest.mark.parametrize("out", [True, False])
+def test_an_album_without_photos_is_wrong_usage_that_says_what_there_is(
+    fathom: Fathom, tmp_path: Path, out: bool
+) -> None:
+    (tmp_path / "album").mkdir()
+    (tmp_path / "album" / "clip.mov").touch()
+    result = fathom("submit", tmp_path / "album", *(("--out", tmp_path / "out") if out else ()))
+
+    assert result.exit_code == 2
+    assert "There is no photo in" in result.stderr
+    assert "1 video." in result.stderr
+
+
+def test_a_photo_that_cannot_be_read_after_all_is_named(
+    fathom: Fathom, server: AlbumServer, tmp_path: Path
+) -> None:
+    """It can be opened, but to read it is an I/O error."""
+    (tmp_path / "a.jpg").write_bytes(b"photo")
+    (tmp_path / "b.jpg").symlink_to("/proc/self/mem")
+    result = fathom("submit", tmp_path, "--json")
+
+    assert (result.exit_code, codes(told(result)), sent(server)) == (3, {"b.jpg": "unreadable"}, ["a.jpg"])
+
+
+def test_a_photo_with_an_archive_behind_it_is_a_photo(
+    fathom: Fathom, server: AlbumServer, tmp_path: Path
+) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"\xff\xd8\xff\xe0" + zipped())
+    assert zipfile.is_zipfile(tmp_path / "a.jpg")
+
+    assert fathom("submit", tmp_path / "a.jpg", "--out", tmp_path / "out").exit_code == 0
+    assert fathom("submit", tmp_path / "a.jpg").exit_code == 0
+    assert (sent(server), server.forms) == (["a.jpg", "a.jpg"], ["images"])
+
+
+def test_an_archive_is_one_whatever_it_is_called(fathom: Fathom, server: AlbumServer, tmp_path: Path) -> None:
+    (tmp_path / "album.bin").write_bytes(zipped())
+    server.skipped = {"count": 3, "videos": 2, "names": ["a.mov", "b.mov", "c.txt"]}
+    result = fathom("submit", tmp_path / "album.bin")
+    detached = fathom("submit", tmp_path / "album.bin", "--detach", "--json")
+
+    assert (result.exit_code, detached.exit_code, server.forms) == (0, 0, ["archive"] * 2)
+    assert "Skipped 3 files that are no photos: 2 videos, 1 other file." in result.stderr
+    assert told(detached)["skipped"]["names"] == ["a.mov", "b.mov", "c.txt"]
+
+
+@pytest.mark.parametrize("command", ["submit", "run", "watch"])
+@pytest.mark.parametrize("make", ["pipe", "device", "nothing"])
+def test_what_is_no_file_is_refused_in_a_sentence(
+    fathom: Fathom, tmp_path: Path, command: str, make: str
+) -> None:
+    path = {"pipe": tmp_path / "pipe", "device": Path("/dev/null"), "nothing": tmp_path / "nothing"}[make]
+    if make == "pipe":
+        os.mkfifo(path)
+    out = (tmp_path / "out",) if command == "run" else ("--out", tmp_path / "out")
+    result = fathom(command, path, *out)
+
+    said = {"pipe": "it is a pipe", "device": "it is a device", "nothing": "does not exist"}[make]
+    assert (result.exit_code, said in " ".join(result.stderr.split())) == (2, True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_at_standard_input_is_sent(fathom: Fathom, server: AlbumServer, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"\xff\xd8\xff\xe0 photo")
+    with (tmp_path / "a.jpg").open("rb") as file:
+        result = fathom("submit", f"/dev/fd/{file.fileno()}", "--json")
+
+    assert (result.exit_code, [job.stored[0] for job in server.jobs.values()]) == (
+        0,
+        [b"\xff\xd8\xff\xe0 photo"],
+    )
+
+
+def test_no_result_is_written_over_a_photo_that_lies_among_them(
+    fathom: Fathom, server: AlbumServer, tmp_path: Path
+) -> None:
+    photo = tmp_path / "a.png"
+    photo.write_bytes(b"photo")
+    result = fathom("submit", photo, "--out", tmp_path)
+
+    assert (result.exit_code, photo.read_bytes(), server.jobs) == (2, b"photo", {})
+    assert fathom("submit", photo, "--out", tmp_path, "--option", "heatmap_format=jpeg").exit_code == 0

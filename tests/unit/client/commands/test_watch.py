@@ -1,16 +1,22 @@
 from __future__ import annotations
 
+import contextlib
+import io
+import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from client.commands.watch import NotNow, Watch
-from client.models import UploadFile
-
-SECOND = 10**9
+from client.album_account import Account
+from client.commands.watch import NotNow, Report, Watch
+from client.files import Album
+from client.models import ImageResult
+from client.progress import Display
+from tests.unit.client.commands.conftest import Fathom
 
 
 class Over(Exception):
@@ -19,28 +25,27 @@ class Over(Exception):
 
 @dataclass
 class Scene:
-    """A watched folder, and a clock that moves while the watch sleeps; then the next thing happens."""
+    """A watched folder; while the watch sleeps, the next thing happens."""
 
     folder: Path
-    clock: int = 1000 * SECOND
+    #: When files were last changed, in seconds since the epoch.
+    clock: int = 1000
     events: list[Callable[[], None]] = field(default_factory=list)
     taken: list[list[str]] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
 
-    def add(self, name: str, data: bytes = b"photo", *, age: float = 100.0) -> None:
+    def add(self, name: str, data: bytes = b"photo") -> None:
         path = self.folder / name
         path.write_bytes(data)
-        moment = self.clock - round(age * SECOND)
-        os.utime(path, ns=(moment, moment))
+        os.utime(path, (self.clock, self.clock))
 
-    def take(self, files: Sequence[UploadFile]) -> None:
+    def take(self, album: Album) -> None:
         if self.refusals:
             raise NotNow(self.refusals.pop(0))
-        self.taken.append([file.name for file in files])
+        self.taken.append([file.name for file in album.files] + [photo.name for photo in album.refused])
 
     def sleep(self, seconds: float) -> None:
-        self.clock += round(seconds * SECOND)
         if not self.events:
             raise Over
         self.events.pop(0)()
@@ -52,7 +57,6 @@ class Scene:
             take=self.take,
             say=self.said.append,
             sleep=self.sleep,
-            now=lambda: self.clock,
         ).keep(once=once)
 
 
@@ -75,24 +79,48 @@ def test_what_is_there_and_what_comes_is_taken(scene: Scene) -> None:
     assert scene.taken == [["a.jpg"], ["a.jpg", "b.jpg"]]
 
 
-def test_a_file_that_is_being_written_is_left_until_it_keeps_still(scene: Scene) -> None:
-    scene.events = [
-        lambda: scene.add("a.jpg", b"p", age=0),
-        lambda: scene.add("a.jpg", b"ph", age=0),
-        lambda: scene.add("a.jpg", b"pho", age=0),
-        nothing,
-        nothing,
-    ]
+@pytest.mark.parametrize("once", [True, False])
+def test_a_file_that_grows_is_left_until_it_keeps_still_whatever_its_clock_says(
+    scene: Scene, once: bool
+) -> None:
+    scene.add("a.jpg", b"p")
+    scene.events = [lambda: scene.add("a.jpg", b"ph"), lambda: scene.add("a.jpg", b"pho"), nothing]
+    scene.events += [] if once else [nothing]
+    with contextlib.suppress(Over):
+        scene.watch(once=once)
 
+    assert scene.taken == [["a.jpg"]]
+    assert scene.events == []
+
+
+def test_a_file_that_is_written_anew_at_the_same_size_is_left_too(scene: Scene) -> None:
+    def rewrite() -> None:
+        scene.clock += 1
+        scene.add("a.jpg")
+
+    scene.events = [rewrite, rewrite, rewrite]
     with pytest.raises(Over):
         scene.watch()
 
-    assert scene.taken == [["a.jpg"]]
+    assert scene.taken == []
+
+
+def test_what_cannot_be_read_is_handed_over_with_the_rest(scene: Scene) -> None:
+    scene.add("a.jpg")
+    scene.add("b.CR3")
+    (scene.folder / "c.jpg").symlink_to("nowhere")
+    scene.add("d.mov")
+    scene.events = [nothing]
+
+    scene.watch(once=True)
+
+    assert scene.taken == [["a.jpg", "b.CR3", "c.jpg"]]
+    assert scene.said == ["Skipped 1 file that is no photo: 1 video."]
 
 
 def test_a_photo_that_changed_is_taken_again(scene: Scene) -> None:
     scene.add("a.jpg")
-    scene.events = [lambda: scene.add("a.jpg", b"another"), nothing]
+    scene.events = [nothing, lambda: scene.add("a.jpg", b"another"), nothing]
 
     with pytest.raises(Over):
         scene.watch()
@@ -104,7 +132,7 @@ def test_results_and_photos_that_went_make_no_work(scene: Scene) -> None:
     scene.add("a.jpg")
     scene.add("b.jpg")
     (scene.folder / "depth").mkdir()
-    scene.events = [lambda: scene.add("depth/a.png"), (scene.folder / "b.jpg").unlink, nothing]
+    scene.events = [nothing, lambda: scene.add("depth/a.png"), (scene.folder / "b.jpg").unlink, nothing]
 
     with pytest.raises(Over):
         scene.watch()
@@ -115,7 +143,7 @@ def test_results_and_photos_that_went_make_no_work(scene: Scene) -> None:
 def test_a_server_that_is_away_is_told_of_once_and_waited_for(scene: Scene) -> None:
     scene.add("a.jpg")
     scene.refusals = ["Cannot reach it."] * 3
-    scene.events = [nothing] * 4
+    scene.events = [nothing] * 5
 
     with pytest.raises(Over):
         scene.watch()
@@ -126,19 +154,20 @@ def test_a_server_that_is_away_is_told_of_once_and_waited_for(scene: Scene) -> N
 
 def test_a_folder_that_is_away_for_a_while_is_waited_for(tmp_path: Path) -> None:
     scene = Scene(folder=tmp_path / "mount")
-    scene.events = [nothing, scene.folder.mkdir, lambda: scene.add("a.jpg"), nothing]
+    scene.events = [nothing, scene.folder.mkdir, lambda: scene.add("a.jpg"), nothing, nothing]
 
     with pytest.raises(Over):
         scene.watch()
 
     assert len(scene.said) == 1
-    assert "No such file" in scene.said[0]
+    assert scene.said[0].startswith(f"Cannot read {scene.folder}: No such file")
     assert scene.taken == [["a.jpg"]]
 
 
 def test_once_takes_all_that_is_there_and_ends(scene: Scene) -> None:
     scene.add("a.jpg")
-    scene.add("b.jpg", age=0)
+    scene.add("b.jpg")
+    scene.events = [nothing]
 
     scene.watch(once=True)
 
@@ -154,10 +183,77 @@ def test_once_over_an_empty_folder_ends(scene: Scene) -> None:
 def test_what_does_not_mend_itself_ends_the_watch(scene: Scene) -> None:
     scene.add("a.jpg")
 
-    def refuse(files: Sequence[UploadFile]) -> None:
+    def refuse(album: Album) -> None:
         raise PermissionError
 
-    watch = Watch(folder=scene.folder, out=scene.folder / "depth", take=refuse, say=scene.said.append)
+    watch = Watch(
+        folder=scene.folder,
+        out=scene.folder / "depth",
+        take=refuse,
+        say=scene.said.append,
+        sleep=lambda seconds: None,
+    )
 
     with pytest.raises(PermissionError):
         watch.keep(once=False)
+
+
+# --- what is told ------------------------------------------------------------------
+
+
+def unread(name: str) -> ImageResult:
+    return ImageResult.failure(name, "unreadable", "It cannot be read.")
+
+
+def round_of(*failures: ImageResult, fetched: int = 0, kept: int = 0) -> Account:
+    total = fetched + kept + len(failures)
+    return Account(total=total, fetched=fetched, kept=kept, new_failures=list(failures))
+
+
+def tell(*accounts: Account, as_json: bool) -> tuple[list[str], str]:
+    """Return the lines told of rounds, and the state of all in the end."""
+    written = io.StringIO()
+    report = Report(Display(Console(file=written), quiet=False), as_json=as_json)
+    with contextlib.redirect_stdout(io.TextIOWrapper(raw := io.BytesIO(), write_through=True)):
+        for account in accounts:
+            report.tell(account)
+        lines = raw.getvalue().decode() if as_json else written.getvalue()
+    return lines.splitlines(), report.state
+
+
+def test_what_cannot_be_read_is_told_of_once() -> None:
+    again = round_of(unread("a.jpg"), kept=1)
+    lines, state = tell(round_of(unread("a.jpg"), fetched=1), again, again, as_json=False)
+
+    assert [line for line in lines if "a.jpg" in line] == ["failed: a.jpg  [unreadable] It cannot be read."]
+    assert len(lines) == 2
+    assert state == "partial"
+
+
+def test_programs_are_told_of_news_alone() -> None:
+    lines, state = tell(
+        round_of(unread("a.jpg")),
+        round_of(unread("a.jpg")),
+        round_of(unread("a.jpg"), unread("b.jpg")),
+        as_json=True,
+    )
+
+    assert [[failure["name"] for failure in json.loads(line)["failures"]] for line in lines] == [
+        ["a.jpg"],
+        ["b.jpg"],
+    ]
+    assert state == "failed"
+
+
+def test_a_photo_that_fails_again_after_it_was_changed_is_told_of_again() -> None:
+    bad = ImageResult.failure("a.jpg", "image_corrupt", "It is damaged.", index=0)
+    lines, _ = tell(round_of(bad), round_of(bad), as_json=True)
+
+    assert len(lines) == 2
+
+
+def test_once_ends_as_submit_does(fathom: Fathom, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    done = fathom("watch", tmp_path / "empty", "--out", tmp_path / "out", "--once")
+
+    assert done.exit_code == 0

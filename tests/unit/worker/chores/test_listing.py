@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from photos.skipped import Skipped
 from shared import layout
 from shared.chore_needs import add_chores
 from shared.chores import ChoreKind
@@ -14,7 +15,6 @@ from shared.intent import read_intent
 from shared.jobs import Job, JobState, Quota
 from shared.manifest import decode_manifest, read_sources
 from shared.ports import ObjectInfo
-from shared.skipped import Skipped
 from shared.sources import Listing, encode_listings
 from tests.fakes import FakeClock, FakeJobStore, FakeObjectStore
 from tests.fakes_chores import FakeChores
@@ -103,9 +103,22 @@ def test_what_is_no_photo_is_named(house: House, bucket: FakeObjectStore) -> Non
     run(house)
 
     skipped = Skipped.from_json(house.objects.get(layout.skipped(job.id)))
-    assert skipped.count == 5
-    assert skipped.names == [".hidden.jpg", ".thumbs/b.jpg", "__MACOSX/._a.jpg", "notes.txt", "video.mov"]
+    assert skipped == Skipped(count=2, videos=1, names=["notes.txt", "video.mov"])
     assert house.job(job).counts.total == 1
+
+
+def test_a_picture_that_fathom_does_not_read_is_an_image_of_the_job(
+    house: House, bucket: FakeObjectStore
+) -> None:
+    put(bucket, "x/a.CR3", "x/a.jpg", "x/b.psd", "x/@eaDir/a.jpg")
+    job = submit(house, below("x/"))
+    run(house)
+
+    assert [source.name for source in read_sources(house.objects, job.id, 0, 9)] == [
+        "a.CR3",
+        "a.jpg",
+        "b.psd",
+    ]
 
 
 def test_a_prefix_need_not_end_at_a_folder(house: House, bucket: FakeObjectStore) -> None:

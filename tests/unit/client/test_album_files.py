@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from client.aio import AsyncFathom, AsyncJob
+from client.api import Fathom, JobHandle
+from client.files import find_album, inside, is_archive
+from client.models import UploadFile
+from client.transport import ClientError
+from tests.unit.client.conftest import CR3, REFUSED, SKIPPED, Server
+
+Submit = Callable[..., JobHandle | AsyncJob]
+
+
+@pytest.fixture(params=["sync", "async"])
+def submit(request: pytest.FixtureRequest, server: Server) -> Submit:
+    """Submit paths with either client."""
+    transport = httpx.MockTransport(server)
+
+    def submit_sync(*paths: Path | UploadFile) -> JobHandle:
+        with Fathom("http://fathom.test", transport=transport) as fathom:
+            return fathom.submit(paths)
+
+    async def submit_async(*paths: Path | UploadFile) -> AsyncJob:
+        async with AsyncFathom("http://fathom.test", transport=transport) as fathom:
+            return await fathom.submit(paths)
+
+    return submit_sync if request.param == "sync" else lambda *paths: asyncio.run(submit_async(*paths))
+
+
+def test_of_a_folder_photos_alone_are_sent(submit: Submit, server: Server, album: Path) -> None:
+    job = submit(album)
+
+    assert server.names == ["a.jpg", "x/b.jpg"]
+    assert {photo.name: photo.error_code for photo in job.refused} == REFUSED
+    assert all(photo.state == "failed" and photo.error_message for photo in job.refused)
+    assert str(job.skipped) == SKIPPED
+
+
+def test_what_the_client_sends_is_what_the_command_sends(submit: Submit, server: Server, album: Path) -> None:
+    submit(album)
+
+    assert server.names == [file.name for file in find_album([album]).files]
+
+
+def test_a_photo_that_cannot_be_read_stops_no_other(submit: Submit, server: Server, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"photo")
+    gone = UploadFile(path=tmp_path / "gone.jpg", name="gone.jpg")
+    broken = UploadFile(path=Path("/proc/self/mem"), name="broken.jpg")
+    os.mkfifo(tmp_path / "pipe")
+    job = submit(gone, broken, UploadFile(path=tmp_path / "pipe", name="c.jpg"), tmp_path / "a.jpg")
+
+    assert server.names == ["a.jpg"]
+    assert [(photo.name, photo.error_code) for photo in job.refused] == [
+        ("gone.jpg", "unreadable"),
+        ("broken.jpg", "unreadable"),
+        ("c.jpg", "unreadable"),
+    ]
+
+
+def test_an_album_of_raw_files_makes_no_job(submit: Submit, server: Server, tmp_path: Path) -> None:
+    for name in ("a.CR3", "b.CR3"):
+        (tmp_path / name).write_bytes(CR3)
+
+    with pytest.raises(ClientError, match=r"a\.CR3: This is a camera's raw file .* 1 more"):
+        submit(tmp_path)
+    assert server.requests == []
+
+
+def test_a_pipe_is_refused(submit: Submit, server: Server, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+
+    with pytest.raises(ClientError, match=r"pipe\.jpg: it is a pipe, not a file"):
+        submit(tmp_path / "pipe.jpg")
+    assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    ("data", "is_one"),
+    [(b"PK\3\4rest", True), (b"PK\5\6", True), (b"PK", False), (b"", False), (b"\xff\xd8\xffPK\3\4", False)],
+)
+def test_an_archive_is_told_by_its_first_bytes(tmp_path: Path, data: bytes, is_one: bool) -> None:
+    (tmp_path / "album.zip").write_bytes(data)
+
+    assert is_archive(tmp_path / "album.zip") is is_one
+
+
+def test_what_is_no_file_is_no_archive(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+
+    assert [is_archive(path) for path in (tmp_path, tmp_path / "pipe", tmp_path / "nowhere")] == [False] * 3
+
+
+def test_results_keep_names_of_any_script(tmp_path: Path) -> None:
+    assert inside(tmp_path, "写真/海 🌊.png") == tmp_path / "写真" / "海 🌊.png"

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import pytest
+
+from photos.kinds import Kind, is_hidden, kind_of, needs_head, why_unread
+
+JPEG = b"\xff\xd8\xff\xe0"
+TIFF = b"II*\0\x08\0\0\0"
+BIG_TIFF = b"MM\0*\0\0\0\x08"
+
+
+def boxed(brand: bytes) -> bytes:
+    return b"\0\0\0\x18ftyp" + brand + bytes(12)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("@eaDir/a.jpg", "x/@eaDir/a.jpg/SYNOFILE_THUMB_M.jpg", ".thumbnails/a.jpg", "#recycle/a.jpg"),
+        *(".Trash-1000/files/a.jpg", ".Trashes/a.jpg", "$RECYCLE.BIN/a.jpg", "$Recycle.Bin/S-1-5/a.jpg"),
+        *("System Volume Information/a.jpg", "__MACOSX/a.jpg", "x/__MACOSX/a.jpg", "._a.jpg", "x/._a.jpg"),
+        *("Thumbs.db", "x/thumbs.DB", ".DS_Store", "desktop.ini", ".hidden/x/a.jpg", "x\\@eaDir\\a.jpg"),
+    ],
+)
+def test_what_systems_keep_for_themselves_is_hidden(name: str) -> None:
+    assert is_hidden(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["a.jpg", "./a.jpg", "x/../a.jpg", "eaDir/a.jpg", "Thumbs.db.jpg", "recycle/a.jpg"]
+)
+def test_everything_else_is_seen(name: str) -> None:
+    assert not is_hidden(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "kind"),
+    [
+        ("a.jpg", b"anything", Kind.PHOTO),
+        ("IMG_1", JPEG, Kind.PHOTO),
+        ("scan.dat", TIFF, Kind.PHOTO),
+        ("a.HEIC", boxed(b"heic"), Kind.PHOTO),
+        ("burst.heics", boxed(b"hevc"), Kind.PHOTO),
+        # A picture that Fathom reads may bear the name of one that it does not.
+        ("favicon.ico", b"\x89PNG\r\n\x1a\n", Kind.PHOTO),
+        ("IMG_1.CR3", JPEG, Kind.UNREAD),
+        ("IMG_1.CR3", b"", Kind.UNREAD),
+        ("IMG_1.cr3", b"anything", Kind.UNREAD),
+        ("IMG_1", boxed(b"crx "), Kind.UNREAD),
+        ("DSC_1.NEF", BIG_TIFF, Kind.UNREAD),
+        ("DSC_1.ARW", TIFF, Kind.UNREAD),
+        ("IMG_1", b"II*\0\x10\0\0\0CR\x02\0", Kind.UNREAD),
+        ("DSCF1.RAF", b"FUJIFILMCCD-RAW 0201", Kind.UNREAD),
+        ("DSCF1", b"FUJIFILMCCD-RAW 0201", Kind.UNREAD),
+        ("P1.ORF", b"IIRO\x08\0\0\0", Kind.UNREAD),
+        ("P1.RW2", b"IIU\0\x08\0\0\0", Kind.UNREAD),
+        ("a.jxl", b"\xff\x0a", Kind.UNREAD),
+        ("a.jp2", b"\0\0\0\x0cjP  \r\n\x87\n", Kind.UNREAD),
+        ("a.psd", b"8BPS\0\x01", Kind.UNREAD),
+        ("a.svg", b"<?xml version=", Kind.UNREAD),
+        ("sky.hdr", b"#?RADIANCE\n", Kind.UNREAD),
+        ("a.TGA", b"", Kind.UNREAD),
+        ("clip.MOV", boxed(b"qt  "), Kind.VIDEO),
+        ("clip.MOV", b"", Kind.VIDEO),
+        ("clip", boxed(b"isom"), Kind.VIDEO),
+        ("clip", b"\0\0\0\x08wide\0\0\0\0mdat", Kind.VIDEO),
+        ("clip", b"RIFF\0\0\0\0AVI LIST", Kind.VIDEO),
+        ("MVI_1.THM", JPEG, Kind.SIDECAR),
+        ("IMG_1.AAE", b"<?xml", Kind.SIDECAR),
+        ("IMG_1.jpg.json", b"{", Kind.SIDECAR),
+        ("IMG_1.CR3.xmp", b"<x:xmpmeta", Kind.SIDECAR),
+        ("notes.txt", b"text", Kind.OTHER),
+        ("empty", b"", Kind.OTHER),
+        ("album.zip", b"PK\x03\x04", Kind.OTHER),
+    ],
+)
+def test_a_file_is_told_by_content_and_name(name: str, head: bytes, kind: Kind) -> None:
+    assert kind_of(name, head) is kind
+
+
+@pytest.mark.parametrize(
+    "suffix",
+    [
+        "cr2",
+        "cr3",
+        "crw",
+        "raf",
+        "rw2",
+        "orf",
+        "nef",
+        "nrw",
+        "arw",
+        "sr2",
+        "dng",
+        "pef",
+        "srw",
+        "3fr",
+        "iiq",
+        "x3f",
+        "mrw",
+        "erf",
+        "mef",
+        "mos",
+        "dcr",
+        "kdc",
+        "gpr",
+        "raw",
+        "rwl",
+    ],
+)
+def test_every_makers_raw_file_is_one_whatever_container_it_uses(suffix: str) -> None:
+    for head in (b"", TIFF, BIG_TIFF, b"no header that anybody knows"):
+        assert kind_of(f"IMG_1.{suffix.upper()}", head) is Kind.UNREAD
+    assert "camera's raw file (" in str(why_unread(f"IMG_1.{suffix}", TIFF))
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "said"),
+    [
+        ("a.cr3", b"", "This is a camera's raw file (Canon CR3); export it as JPEG, PNG or TIFF first."),
+        (
+            "a.jpg",
+            boxed(b"crx "),
+            "This is a camera's raw file (Canon CR3); export it as JPEG, PNG or TIFF first.",
+        ),
+        (
+            "a.jxl",
+            b"",
+            "Fathom does not read this kind of picture (JPEG XL); export it as JPEG, PNG or TIFF first.",
+        ),
+        ("a.jpg", boxed(b"mp42"), "This is a video; Fathom makes depth maps of photos."),
+        ("a.mov", b"", "This is a video; Fathom makes depth maps of photos."),
+        ("notes.txt", b"text", None),
+    ],
+)
+def test_a_file_that_is_not_read_is_called_by_its_kind(name: str, head: bytes, said: str | None) -> None:
+    assert why_unread(name, head) == said
+
+
+@pytest.mark.parametrize(
+    ("name", "needs"),
+    [("a.jpg", False), ("a.mov", False), ("a.xmp", False), ("a.cr3", False), ("a.psd", True), ("a", True)],
+)
+def test_a_name_that_tells_saves_a_look_into_the_file(name: str, needs: bool) -> None:
+    assert needs_head(name) is needs
