@@ -105,6 +105,19 @@ test("who leaves waits for nothing more", async () => {
   await assert.rejects(load({ heatmap: writePng([[1]]) }, { signal: leaving.signal }), { name: "AbortError" });
 });
 
+test("who leaves while an output is fetched is not sent the next one", async () => {
+  const leaving = new AbortController();
+  const job = makeJob({ options: { outputs: ["depth16", "heatmap"] } });
+  const requests = serve(({ path }) => {
+    if (!path.includes("depth16")) return answer(SIDECAR);
+    leaving.abort();
+    throw leaving.signal.reason;
+  });
+
+  await assert.rejects(loadDepth(job, 4, leaving.signal), { name: "AbortError" });
+  assert.equal(requests.length, 2);
+});
+
 test("of a photo larger than a screen the averages of squares are kept", async () => {
   // 2049 pixels are kept as 1025: pairs, and the last one alone.
   const row = Array.from({ length: 2049 }, (_, x) => (x % 2 === 0 ? 0 : 100));

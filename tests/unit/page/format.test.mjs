@@ -12,7 +12,7 @@ choose("en");
 afterEach(() => choose("en"));
 
 for (const [count, text] of [
-  [0, "0 byte"], [999, "999 byte"], [1000, "1 kB"], [1540, "1.5 kB"], [12_345_678, "12 MB"],
+  [0, "0 byte"], [999, "999 byte"], [1000, "1 kB"], [1540, "1.5 kB"], [9_500, "9.5 kB"], [12_345_678, "12 MB"],
   [4_200_000_000, "4.2 GB"], [5e15, "5,000 TB"],
 ]) {
   test(`${count} bytes are ${text}`, () => assert.equal(bytes(count), text));

@@ -34,6 +34,14 @@ for (const [bits, most] of [[8, 255], [16, 65535]]) {
   }
 }
 
+test("of neighbours that are as good as each other the right one is taken", async () => {
+  const rows = noise(30, 30, 6);
+
+  const found = await readAll(writePng(rows, { filters: [4] }));
+
+  assert.deepEqual(found.rows, rows.map((row) => row.map((value) => Math.fround(value / 255))));
+});
+
 test("data may come in any number of pieces", async () => {
   const rows = noise(40, 30, 255);
 

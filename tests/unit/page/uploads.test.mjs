@@ -90,7 +90,7 @@ test("a pause takes back what was on its way, and it is sent again afterwards", 
   session.pause();
   await settle();
   assert.equal(page.sent.filter(({ aborted }) => aborted).length, 5);
-  assert.deepEqual([session.state, session.bytes], ["paused", 10]);
+  assert.deepEqual([session.state, session.bytes, session.givenUp.size], ["paused", 10, 0]);
 
   page.onSend((request) => request.answer(200));
   session.resume();
