@@ -48,12 +48,16 @@ demo: setup ## Turn the sample album (or ALBUM=dir) into heatmaps in demo-output
 run: setup ## Run the whole service at PORT (8080) until Ctrl-C
 	$(BIN)/fathom up --port $(PORT)
 
-# Two processes: one for the tests that need servers, which would disturb each other, one for the rest.
+# Two processes, each with servers of its own; the tests of a file stay together.
 SIDE_BY_SIDE := -n 2 --dist loadscope --no-loadscope-reorder
 
 .PHONY: test
-test: $(VENV)/.ready-dev ## Run all tests; the servers they need are started by them
+test: $(VENV)/.ready-dev ## Run the tests; the servers they need are started by them
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
+
+.PHONY: test-all
+test-all: $(VENV)/.ready-dev ## Run the slow tests too
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m ""
 
 .PHONY: test-unit
 test-unit: $(VENV)/.ready-dev ## Run the fast tests alone, which need no server

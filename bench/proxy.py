@@ -21,6 +21,7 @@ from typing import Any, Self, TypedDict, Unpack
 
 from bench.faults import PASS, Fault, Mode
 from bench.http_exchange import Exchange, HttpConnection, reset_when_closed
+from client.servers import free_ports
 
 HOST = "127.0.0.1"
 _PIECE = 65536
@@ -236,9 +237,7 @@ class Proxy:
 
 def _bind() -> tuple[socket.socket, int]:
     """Return a socket on a port that stays its own while it does not listen, as one Linux chose would not."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
+    (port,) = free_ports(1)
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((HOST, port))

@@ -25,12 +25,14 @@ class Resp:
     """One connection to a server, for one thread; a context manager."""
 
     def __init__(self, url: str, *, timeout: float | None = 10.0) -> None:
-        """Connect to `redis://[:password@]host:port/0`. Raises OSError and RespError, as every call does."""
+        """Connect to `redis://[:password@]host:port/db`. Raises OSError and RespError, as every call does."""
         parts = urlsplit(url)
         self._socket = socket.create_connection((parts.hostname, parts.port or 6379), timeout=timeout)
         self._stream = self._socket.makefile("rb")
         if parts.password:
             self.call("AUTH", unquote(parts.password))
+        if (database := parts.path.strip("/")) not in ("", "0"):
+            self.call("SELECT", database)
 
     def __enter__(self) -> Self:
         return self
@@ -58,10 +60,9 @@ class Resp:
         return [self._read() for _ in encoded]
 
     def monitor(self) -> Iterator[bytes]:
-        """Yield every command that the server carries out from now on, those inside scripts too."""
+        """Return every command that the server carries out from now on, those inside scripts too."""
         self.call("MONITOR")
-        while line := self._stream.readline():
-            yield line
+        return iter(self._stream.readline, b"")
 
     def _read(self) -> Any:
         line = self._stream.readline()

@@ -19,8 +19,9 @@ import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -39,6 +40,9 @@ _TAIL_BYTES = 4000
 #: `weed mini` connects its maintenance worker to the admin server's HTTP port plus this,
 #: whatever `-admin.port.grpc` says (seen with 4.48).
 _WEED_GRPC_OFFSET = 10_000
+#: Descriptors of sockets that are bound to ports which were given out, oldest first, and how many are kept.
+_reservations: deque[int] = deque()
+_MOST_RESERVATIONS = 200
 #: Settings of other S3 servers and clients in the caller's environment that `weed` would take for its own.
 _WEED_ENVIRONMENT = ("AWS_", "S3_", "WEED_")
 #: What `weed` collects garbage to stay below; while it stores photos of 50 megapixels it takes 1.1 GB else.
@@ -87,15 +91,36 @@ def packaged_binary(package: str, name: str) -> Path:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return `count` different TCP ports of 127.0.0.1 that are free at this moment."""
-    sockets = [socket.socket() for _ in range(count)]
+    """Return `count` different TCP ports of 127.0.0.1 that are free, and reserve them.
+
+    On Linux the kernel gives them to nobody else meanwhile: this process keeps them bound, which
+    does not hinder a server that sets SO_REUSEADDR, as servers do. Once there are many
+    reservations, the oldest are given up.
+    """
+    return _reserve([_bind(0) for _ in range(count)])
+
+
+def _bind(port: int) -> socket.socket:
+    """Bind a port, 0 being any that is free. Raises OSError."""
+    bound = socket.socket()
     try:
-        for each in sockets:
-            each.bind((HOST, 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((HOST, port))
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+def _reserve(bound: Sequence[socket.socket]) -> list[int]:
+    """Keep ports from being given to others where that is possible; return them."""
+    ports = [each.getsockname()[1] for each in bound]
+    _reservations.extend(each.detach() for each in bound)
+    # Elsewhere than on Linux nobody else could listen there, SO_REUSEADDR or not.
+    most = _MOST_RESERVATIONS if sys.platform == "linux" else 0
+    while len(_reservations) > most:
+        os.close(_reservations.popleft())
+    return ports
 
 
 def tied_to_parent(command: Sequence[str], farewell: signal.Signals = signal.SIGTERM) -> list[str]:
@@ -405,22 +430,22 @@ def _weed_ports() -> dict[str, int]:
 
 
 def _port_with_offset(offset: int) -> int:
-    """Return a free port for which `port + offset` is free too."""
-    for port in free_ports(50):
-        if port + offset < 2**16 and _can_bind(port + offset):
-            return port
+    """Return a free port for which `port + offset` is free too; both are reserved."""
+    for _ in range(50):
+        lower = _bind(0)
+        with suppress(OSError, OverflowError):
+            return _reserve([lower, _bind(lower.getsockname()[1] + offset)])[0]
+        lower.close()
     raise ServerFailed(f"No pair of free ports {offset} apart was found.")
 
 
 def _can_bind(port: int) -> bool:
-    with socket.socket() as probe:
+    try:
         # As servers do it: connections of an earlier one that linger do not matter.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-        return True
+        _bind(port).close()
+    except OSError:
+        return False
+    return True
 
 
 def _remove_weed_sockets(port: int) -> None:

@@ -306,7 +306,7 @@ class FinalizeClaim:
 
     job_id: str
     #: Names the end that the job came to; one that it comes to later, after a retry, has a greater number.
-    number: int = field(compare=False)
+    number: int
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,6 @@
 """Fixtures of every test: real servers, started when the first test asks for them.
 
+Each process that runs tests has servers of its own, so that several may run side by side.
 `fathom_environ` holds the `FATHOM_*` of the live servers, for child processes;
 `settings` is the same, read. Each test finds both stores empty.
 """
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -18,11 +20,10 @@ import redis
 from client.servers import EmbeddedServer, SeaweedServer, ServerMissing, ValkeyServer
 from shared.object_store import S3ObjectStore
 from shared.settings import Settings
+from tests.servers import SharedValkey
 
 # Asserts of the contract tests explain themselves like those in test modules.
 pytest.register_assert_rewrite("tests.contracts")
-
-UNIT = "tests/unit/"
 
 BUCKET = "fathom-test"
 ACCESS_KEY = "test-access-key"
@@ -32,19 +33,34 @@ Server = TypeVar("Server", bound=EmbeddedServer)
 SettingsFactory = Callable[..., Settings]
 
 
+def pytest_configure() -> None:
+    """Let the processes that tests start react to signals, whatever this one inherited.
+
+    A shell ignores SIGINT and SIGQUIT for what it runs in the background, as `nohup` does SIGHUP,
+    and children inherit what is ignored.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
-    """Where tests run in several processes, keep those that need servers together, and else every file.
-
-    Many of them wait for what happens in real time, and would only disturb each other.
-    """
+    """Where tests run in several processes, keep those of a file together, for they share fixtures."""
     from xdist.scheduler import LoadScopeScheduling
 
     class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
-            return nodeid.partition("::")[0] if nodeid.startswith(UNIT) else "tests with servers"
+            return nodeid.partition("::")[0]
 
     return Scheduling(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where tests run in several processes, begin with what takes long: so all end at about the same time."""
+    if hasattr(config, "workerinput"):
+        folders = ("tests/acceptance/", "tests/integration/", "")
+        items.sort(key=lambda item: next(n for n, each in enumerate(folders) if item.nodeid.startswith(each)))
 
 
 def skip_or_fail(reason: str) -> NoReturn:
@@ -65,17 +81,29 @@ def start_or_skip(server: Server) -> Server:
 @pytest.fixture(scope="session")
 def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
     """One Valkey for the whole run. A test that stops it starts a server of its own instead."""
-    server = start_or_skip(ValkeyServer(tmp_path_factory.mktemp("valkey")))
+    server = start_or_skip(SharedValkey(tmp_path_factory.mktemp("valkey")))
     yield server
     server.stop()
 
 
+@pytest.fixture(scope="session")
+def valkey_databases() -> Iterator[int]:
+    """The numbers of databases that nobody has used yet."""
+    return iter(range(SharedValkey.databases))
+
+
+@pytest.fixture(scope="module")
+def valkey_database(valkey_server: ValkeyServer, valkey_databases: Iterator[int]) -> str:
+    """The URL of a module's own database on the run's own Valkey, as it stands after other tests of it."""
+    return f"{valkey_server.url.removesuffix('/0')}/{next(valkey_databases)}"
+
+
 @pytest.fixture
-def valkey_url(valkey_server: ValkeyServer) -> str:
-    """The URL of the run's own Valkey, emptied."""
-    with redis.Redis.from_url(valkey_server.url) as client:
-        client.flushall()
-    return valkey_server.url
+def valkey_url(valkey_database: str) -> str:
+    """The URL of the module's own database, emptied."""
+    with redis.Redis.from_url(valkey_database) as client:
+        client.flushdb()
+    return valkey_database
 
 
 @pytest.fixture(scope="session")
@@ -86,6 +114,8 @@ def seaweed_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seaweed
             tmp_path_factory.mktemp("s3"), bucket=BUCKET, access_key=ACCESS_KEY, secret_key=SECRET_KEY
         )
     )
+    # Nobody reads its data again.
+    server.stop_grace = 0.0
     yield server
     server.stop()
 
@@ -122,20 +152,29 @@ def s3_environ(seaweed_environ: dict[str, str], object_store: S3ObjectStore) -> 
 
 @pytest.fixture(scope="session")
 def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the model's exported graph is kept: one for the whole run, for exporting takes seconds."""
-    return tmp_path_factory.mktemp("cache")
+    """Where the model's exported graph is kept: one for all processes of the run, for exporting takes seconds."""
+    base = tmp_path_factory.getbasetemp()
+    cache = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
+    cache.mkdir(exist_ok=True)
+    return cache
 
 
-@pytest.fixture
-def fathom_environ(valkey_url: str, s3_environ: dict[str, str], cache_dir: Path) -> dict[str, str]:
+@pytest.fixture(scope="module")
+def module_environ(valkey_database: str, seaweed_environ: dict[str, str], cache_dir: Path) -> dict[str, str]:
     """All `FATHOM_*` that a process needs to work with the live servers, on random weights."""
     return {
-        "FATHOM_REDIS_URL": valkey_url,
-        **s3_environ,
+        "FATHOM_REDIS_URL": valkey_database,
+        **seaweed_environ,
         "FATHOM_WEIGHTS": "random",
         "FATHOM_CACHE_DIR": str(cache_dir),
         "FATHOM_LOG_FORMAT": "json",
     }
+
+
+@pytest.fixture
+def fathom_environ(module_environ: dict[str, str], valkey_url: str, s3_environ: object) -> dict[str, str]:
+    """The same, both stores emptied."""
+    return dict(module_environ)
 
 
 @pytest.fixture

@@ -63,6 +63,7 @@ def _reachable(
     @wraps(method)
     def call(self: FakeJobStore, /, *args: P.args, **kwargs: P.kwargs) -> T:
         if self.away:
+            self.refused += 1
             raise JobStoreUnavailable
         with self._lock:
             return method(self, *args, **kwargs)
@@ -88,6 +89,8 @@ class FakeJobStore:
         worker_seconds: float = 15.0,
     ) -> None:
         self.away = False
+        #: Calls that found it away.
+        self.refused = 0
         self.full = False
         self.reconciled = False
         self._clock = clock

@@ -6,7 +6,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -60,6 +60,33 @@ class Origin:
 
     def url(self, path: str = "/", *, host: str = "127.0.0.1") -> str:
         return f"{self.scheme}://{host}:{self.port}{path}"
+
+
+@dataclass
+class Gated:
+    """Photos at URLs, the first few of which come at once and all others when the gate is opened.
+
+    A job of them is in the middle of its work until then, on a slow machine and on a fast one.
+    """
+
+    server: Origin
+    photos: Sequence[bytes]
+    free: int
+    gate: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self.urls = [self.server.reply(f"/{n}.jpg", self._send(n)) for n in range(len(self.photos))]
+
+    def open(self) -> None:
+        self.gate.set()
+
+    def _send(self, number: int) -> Reply:
+        def send(_: Request) -> Iterator[bytes]:
+            if number >= self.free:
+                self.gate.wait()
+            yield answer("200 OK", self.photos[number])
+
+        return send
 
 
 @contextmanager

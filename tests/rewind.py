@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import redis
 
+from shared.chores import ChoreKind
+
 ROOT = "{fathom}"
 
 
@@ -42,3 +44,16 @@ class Rewind:
         self._client.delete(key)
         for bucket, count in counts.items():
             self._client.hset(key, str(int(bucket) - buckets), count)
+
+
+class RewindChores:
+    """The same for chores: `RewindChores(client)(60)` moves their times into the past."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+
+    def __call__(self, seconds: float) -> None:
+        keys = [f"{ROOT}:chores:{kind}" for kind in ChoreKind]
+        for key in (*keys, *self._client.scan_iter(f"{ROOT}:chores-of:*")):
+            for chore in self._client.zrange(key, 0, -1):
+                self._client.zincrby(key, -seconds * 1000, chore)

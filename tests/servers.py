@@ -1,6 +1,7 @@
-"""Servers that Fathom does not bring along: the oldest Redis there may be, and a second kind of S3.
+"""Servers as only tests need them.
 
-The latter is MinIO's own front end, as JuiceFS ships it.
+A Valkey for all tests, the oldest Redis there may be, and a second kind of S3: MinIO's own
+front end, as JuiceFS ships it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,17 @@ from client.servers import (
     free_ports,
     packaged_binary,
 )
+
+
+class SharedValkey(ValkeyServer):
+    """A Valkey with a database for each module of tests."""
+
+    databases = 500
+    # Nobody reads its data again.
+    stop_grace = 0.0
+
+    def _configuration(self) -> str:
+        return super()._configuration() + f"databases {self.databases}\n"
 
 
 class OldestRedis(ValkeyServer):

@@ -20,7 +20,7 @@ from typing import BinaryIO, cast
 from shared import layout
 from shared.chores import Chores, notify_id
 from shared.control import Controls
-from shared.errors import InvalidTransition, JobBusy, ObjectNotFound
+from shared.errors import InvalidTransition, JobBusy, JobNotFound, ObjectNotFound
 from shared.intent import read_retries
 from shared.job_record import JobResult, encode_result
 from shared.jobs import Counts, FinalizeClaim, Job, JobState, Source
@@ -29,6 +29,8 @@ from shared.ports import JobStore, ObjectStore
 from shared.tracing import OFF, Tracer, traced
 
 logger = logging.getLogger(__name__)
+
+_ACTION = {"action": "finalize_job"}
 
 #: Lines of a manifest read at once.
 _BLOCK = 1000
@@ -73,10 +75,10 @@ def finalize(
         except InvalidTransition as exc:
             logger.warning("The job was finalised without this worker: %s", exc.message, extra=_ACTION)
             return _leave(job.id, jobs, objects)
+        except JobNotFound:
+            _sweep(job.id, objects)
+            raise
     return state
-
-
-_ACTION = {"action": "finalize_job"}
 
 
 def _end(
@@ -112,6 +114,12 @@ def _leave(job_id: str, jobs: JobStore, objects: ObjectStore) -> JobState:
     return jobs.get(job_id).state
 
 
+def _sweep(job_id: str, objects: ObjectStore) -> None:
+    """Delete what was just written of a job that was deleted; one that Redis lost has its record still."""
+    if not objects.exists(layout.job_record(job_id)):
+        objects.delete_prefix(layout.job_prefix(job_id))
+
+
 def _put_end(
     job: Job, state: JobState, retries: int, ended_at: float, jobs: JobStore, objects: ObjectStore
 ) -> None:
@@ -137,6 +145,9 @@ def _failure_lines(job_id: str, jobs: JobStore, objects: ObjectStore) -> Iterato
     names = _Names(job_id, objects)
     for image in jobs.failures(job_id):
         failure = image.failure
+        if failure is None:
+            # The job store may just have lost it all: then this is not the job's end.
+            jobs.get(job_id)
         yield json.dumps(
             {
                 "index": image.index,

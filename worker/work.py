@@ -71,6 +71,10 @@ class Pace:
     overtime: float = 5.0
 
 
+#: Results of one image that are not held beside the next: the floats of 200 megapixels have 800 MB.
+LARGE_BYTES = 128 * 2**20
+
+
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """What became of one image: files, a range, a failure, or an attempt to be charged."""
@@ -80,6 +84,10 @@ class Outcome:
     failure: ImageFailure | None = None
     #: The failure may not be the image's own: charge an attempt and try again.
     try_again: bool = False
+
+    @property
+    def is_large(self) -> bool:
+        return sum(len(file.data) for file in self.files) > LARGE_BYTES
 
 
 class Child:
@@ -173,6 +181,10 @@ class Child:
                 if outcome is None:
                     break
                 storing = self._storer.submit(self._commit, lease, keeper, trace, index, outcome)
+                if outcome.is_large:
+                    storing.result()
+                # While the next image is in work, this one's results must not be held as well.
+                del outcome
         finally:
             # Whatever happened to this image, the one before it is committed if it can be.
             keeper.release()

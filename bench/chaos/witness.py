@@ -89,8 +89,9 @@ class Witness:
             with suppress(OSError, RespError), Resp(url, timeout=None) as self._resp:
                 # The times that Valkey gives are of the clock that can be set.
                 offset = time.monotonic() - time.time()
-                for line in self._resp.monitor():
-                    watched.set()
+                lines = self._resp.monitor()
+                watched.set()
+                for line in lines:
                     self._note(line, offset)
             time.sleep(_PAUSE)
 

@@ -12,7 +12,8 @@ import axe_playwright_python
 import httpx
 from playwright.sync_api import Page, expect
 
-from tests.acceptance.stacks import Stack, poll
+from tests.acceptance.stacks import Stack
+from tests.waiting import eventually
 
 #: Without a graphics card, WebGL is drawn by the processor.
 FLAGS = [
@@ -60,7 +61,7 @@ def submit(stack: Stack, files: Sequence[tuple[str, bytes]], *, title: str = "",
         )
         assert answer.status_code == 202, answer.text
         job = answer.json()["id"]
-        poll("The job's end", lambda: http.get(f"/v1/jobs/{job}").json()["ended_at"])
+        eventually(lambda: http.get(f"/v1/jobs/{job}").json()["ended_at"])
     return str(job)
 
 

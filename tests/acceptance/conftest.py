@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from client.servers import ServerMissing, packaged_binary
-from tests.acceptance.stacks import Stack
+from client.servers import ServerMissing, packaged_binary, tied_to_parent
+from tests.acceptance.stacks import ROOT, Stack, fathom_command
 from tests.conftest import skip_or_fail
 
 StackFactory = Callable[..., Stack]
+CommandStarter = Callable[..., subprocess.Popen[str]]
+#: The environment of stacks on which no photo has to be looked at: one takes a moment, asleep.
+SIMULATED = {
+    "FATHOM_ENGINE": "simulated",
+    "FATHOM_SIMULATE": "pipeline",
+    "FATHOM_SIMULATE_SECONDS": "0.15",
+}
 
 
 @pytest.fixture(scope="session")
@@ -33,20 +42,42 @@ def environ(cache_dir: Path) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def stack(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """One stack for all tests that leave it whole."""
-    shared = Stack(tmp_path_factory.mktemp("shared") / "data", environ).start()
-    yield shared
-    shared.close()
+    with Stack(tmp_path_factory.mktemp("shared") / "data", environ).running() as shared:
+        yield shared
+
+
+@pytest.fixture
+def start_command(environ: dict[str, str]) -> Iterator[CommandStarter]:
+    """Start `fathom` commands as processes; those that still run at the end of the test are killed."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: str | Path) -> subprocess.Popen[str]:
+        started.append(
+            subprocess.Popen(
+                tied_to_parent(fathom_command(*arguments)),
+                cwd=ROOT,
+                env=environ,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
 @pytest.fixture
 def start_stack(environ: dict[str, str], tmp_path: Path) -> Iterator[StackFactory]:
     """Make stacks of a test's own: `start_stack("a", "--workers", "2", FATHOM_LEASE_SECONDS="2")`."""
-    made: list[Stack] = []
+    with ExitStack() as stacks:
 
-    def make(name: str, *options: str, **settings: str) -> Stack:
-        made.append(Stack(tmp_path / name, {**environ, **settings}, *options))
-        return made[-1]
+        def make(name: str, *options: str, **settings: str) -> Stack:
+            stack = Stack(tmp_path / name, {**environ, **settings}, *options)
+            stacks.callback(stack.close)
+            return stack
 
-    yield make
-    for each in made:
-        each.close()
+        yield make

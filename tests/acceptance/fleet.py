@@ -33,8 +33,10 @@ from shared.object_store import S3ObjectStore
 from shared.options import Options
 from shared.settings import Settings
 from shared.tickets import connect_tickets
-from tests.acceptance.stacks import ROOT, children, is_alive, poll
+from tests.acceptance.stacks import ROOT
+from tests.processes import children, end_group, is_alive
 from tests.proxy import Exchange, Proxy
+from tests.waiting import eventually
 
 LEASE_SECONDS = 2.0
 IMAGE_SECONDS = 3.0
@@ -77,8 +79,7 @@ class Worker:
         return [record["message"] for record in map(json.loads, records) if record.get("action") == action]
 
     def end(self) -> None:
-        self.signal_all(signal.SIGKILL)
-        self.process.wait()
+        end_group(self.process)
 
 
 class Fleet:
@@ -144,7 +145,7 @@ class Fleet:
         for name in names:
             if name not in self.workers or not is_alive(self.workers[name].process.pid):
                 self.launch(name)
-        poll("workers", lambda: set(names) == self._registered(), seconds=60)
+        eventually(lambda: set(names) == self._registered(), seconds=90)
         return [self.workers[name] for name in names]
 
     def _registered(self) -> set[str]:
@@ -173,11 +174,11 @@ class Fleet:
         return job.id
 
     def wait_for_end(self, job_id: str, *, seconds: float = 60.0) -> Job:
-        return poll("the job's end", lambda: self._ended(job_id), seconds=seconds)
+        return eventually(lambda: self._ended(job_id), seconds=seconds)
 
-    def wait_for(self, job_id: str, images: int, *, seconds: float = 30.0) -> None:
+    def wait_for(self, job_id: str, images: int) -> None:
         """Wait until so many images have succeeded."""
-        poll(f"{images} images", lambda: self.jobs.get(job_id).counts.succeeded >= images, seconds=seconds)
+        eventually(lambda: self.jobs.get(job_id).counts.succeeded, lambda succeeded: succeeded >= images)
 
     def failures(self, job_id: str) -> dict[int, str]:
         """Return the codes of the images that failed."""

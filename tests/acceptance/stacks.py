@@ -3,38 +3,31 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
+
+from click.testing import CliRunner
 
 from client.api import Fathom
+from client.cli import main
 from client.servers import tied_to_parent
 from shared.connections import connect_redis
 from shared.job_store import RedisJobStore
 from shared.jobs import ImageState
 from shared.object_store import S3ObjectStore
 from shared.settings import Settings
+from tests.processes import descendants, is_alive
+from tests.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_WITHIN = 120.0
-T = TypeVar("T")
-
-
-def poll(what: str, check: Callable[[], T | None], *, seconds: float = 60.0) -> T:
-    """Return what `check` returns once that is something; fail after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while True:
-        found = check()
-        if found:
-            return found
-        assert time.monotonic() < deadline, f"{what} did not happen within {seconds:g} s"
-        time.sleep(0.05)
 
 
 def fathom_command(*arguments: str | Path) -> list[str]:
@@ -54,7 +47,17 @@ class Ended:
         return json.loads(self.out)
 
 
+def invoke_fathom(*arguments: str | Path, environ: Mapping[str, str]) -> Ended:
+    """Run a `fathom` command in this process, which takes no time to start."""
+    absent = dict.fromkeys(name for name in os.environ if name not in environ)
+    result = CliRunner().invoke(main, list(map(str, arguments)), env={**absent, **environ})
+    if not isinstance(result.exception, SystemExit | None):
+        raise result.exception
+    return Ended(code=result.exit_code, out=result.stdout, err=result.stderr)
+
+
 def run_fathom(*arguments: str | Path, environ: Mapping[str, str], seconds: float = 120.0) -> Ended:
+    """Run a `fathom` command as a process of its own."""
     ended = subprocess.run(
         fathom_command(*arguments),
         cwd=ROOT,
@@ -97,8 +100,15 @@ class Stack:
 
     def start(self) -> Stack:
         self.launch()
-        poll("stack.json", self._ready, seconds=READY_WITHIN)
+        eventually(self._ready, seconds=READY_WITHIN)
         return self
+
+    @contextmanager
+    def running(self) -> Iterator[Stack]:
+        try:
+            yield self.start()
+        finally:
+            self.close()
 
     def _ready(self) -> bool:
         assert self.process.poll() is None, (self.data / "up.log").read_text()
@@ -122,9 +132,9 @@ class Stack:
     def workers(self) -> list[int]:
         return list(self.info["pids"]["workers"])
 
-    def run(self, command: str, *arguments: str | Path, seconds: float = 120.0) -> Ended:
+    def run(self, command: str, *arguments: str | Path) -> Ended:
         """Run a `fathom` command against this stack."""
-        return run_fathom(command, *arguments, "--api", self.api, environ=self.environ, seconds=seconds)
+        return invoke_fathom(command, *arguments, "--api", self.api, environ=self.environ)
 
     def client(self) -> Fathom:
         return Fathom(self.api)
@@ -160,45 +170,24 @@ class Stack:
         self.process.wait()
 
     def close(self) -> None:
-        if self._process is not None and self._process.poll() is None:
-            self.terminate()
+        """End it and all that it started, by force if it does not go."""
+        if self._process is None:
+            return
+        below = descendants(self._process.pid)
+        try:
+            eventually(self._is_hurried_to_its_end)
+        finally:
+            self.kill()
+            eventually(lambda: {pid for pid in below if is_alive(pid)}, lambda left: not left)
 
-
-def descendants(pid: int) -> set[int]:
-    """Return the processes below `pid`, however deep."""
-    parents = {child: parent for child, parent in map(_child_and_parent, _all_pids()) if parent}
-    found, frontier = set[int](), {pid}
-    while frontier:
-        frontier = {child for child, parent in parents.items() if parent in frontier}
-        found |= frontier
-    return found
-
-
-def children(pid: int) -> list[int]:
-    return [child for child, parent in map(_child_and_parent, _all_pids()) if parent == pid]
-
-
-def is_alive(pid: int) -> bool:
-    """Tell whether a process runs; a zombie does not."""
-    return _stat(pid)[0] not in ("Z", "X", "")
-
-
-def _all_pids() -> list[int]:
-    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
-
-
-def _child_and_parent(pid: int) -> tuple[int, int]:
-    return pid, int(_stat(pid)[1] or 0)
-
-
-def _stat(pid: int) -> tuple[str, str]:
-    """Return the state and the parent of a process; empty strings if there is none."""
-    try:
-        # The name, in parentheses, may hold anything; the state comes after the last one.
-        state, parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
-    except (FileNotFoundError, ProcessLookupError):
-        return "", ""
-    return state, parent
+    def _is_hurried_to_its_end(self) -> bool:
+        """Ask it to end; who is asked again makes haste."""
+        self.process.terminate()
+        try:
+            self.process.wait(0.3)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
 
 
 def check_exactly_once(stack: Stack, job_id: str, total: int, *, failed: int = 0) -> None:

@@ -6,83 +6,102 @@ import os
 import signal
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
+import httpx
 import pytest
 
 from client.api import JobHandle
 from tests.acceptance.albums import plain_album
-from tests.acceptance.stacks import Stack, check_exactly_once, children, is_alive, poll
+from tests.acceptance.stacks import Stack, check_exactly_once
+from tests.origins import Gated, origin
+from tests.processes import children, is_alive
+from tests.waiting import eventually
 
-#: Photos of the job that is disturbed, and their size: long enough to be hit in the middle.
-COUNT, SIZE = 40, (2400, 1600)
-#: Seconds until a dead worker's images are taken back: shorter than by default, to wait less.
-LEASE = 2.0
+#: Photos of the job that is disturbed, and how many of them are done before.
+COUNT, FIRST = 16, 4
+SETTINGS = {
+    "FATHOM_SOURCE_HOSTS": "127.0.0.1",
+    # Until a dead worker's images are taken back: shorter than by default, to wait less.
+    "FATHOM_LEASE_SECONDS": "2",
+}
 
 
 @pytest.fixture(scope="module")
-def album(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return plain_album(tmp_path_factory.mktemp("crashes"), COUNT, size=SIZE)
+def photos(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
+    folder = plain_album(tmp_path_factory.mktemp("crashes"), COUNT)
+    return [path.read_bytes() for path in sorted(folder.iterdir())]
 
 
 @pytest.fixture(scope="module")
 def crashing(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """One stack that has to live through all of this."""
-    settings = {**environ, "FATHOM_LEASE_SECONDS": str(LEASE)}
-    stack = Stack(tmp_path_factory.mktemp("crashing") / "data", settings, "--concurrency", "2").start()
-    yield stack
-    stack.close()
+    data = tmp_path_factory.mktemp("crashing") / "data"
+    with Stack(data, environ | SETTINGS, "--concurrency", "2").running() as stack:
+        yield stack
 
 
 @pytest.fixture
-def job(crashing: Stack, album: Path) -> Iterator[JobHandle]:
-    """A job that a few images of are done, and most are not."""
+def gated(photos: list[bytes]) -> Iterator[Gated]:
+    with origin() as server:
+        gated = Gated(server, photos, FIRST)
+        yield gated
+        gated.open()
+
+
+@pytest.fixture
+def job(crashing: Stack, gated: Gated) -> Iterator[JobHandle]:
+    """A job of which the first images are done, and all others in hand or waiting."""
+    body = {"sources": [{"url": url} for url in gated.urls]}
+    created = httpx.post(f"{crashing.api}/v1/jobs", json=body)
+    assert created.status_code == 202, created.text
     with crashing.client() as fathom:
-        job = fathom.submit([album])
-        poll("the first images", lambda: job.refresh().succeeded >= 4)
-        assert not job.status.ended, "The job was over before it could be disturbed."
+        job = fathom.job(created.json()["id"])
+        eventually(lambda: job.refresh().succeeded, lambda succeeded: succeeded == FIRST)
         yield job
 
 
-def busy_child(stack: Stack) -> int:
-    return max(children(stack.workers[0]))
+def end(job: JobHandle, gated: Gated) -> None:
+    gated.open()
+    job.wait()
+    assert job.status.state == "succeeded"
 
 
-def test_a_worker_child_killed_in_the_middle_costs_no_image(crashing: Stack, job: JobHandle) -> None:
-    victim = busy_child(crashing)
+def test_a_worker_child_killed_in_the_middle_costs_no_image(
+    crashing: Stack, job: JobHandle, gated: Gated
+) -> None:
+    victim = max(children(crashing.workers[0]))
 
     os.kill(victim, signal.SIGKILL)
-    job.wait()
+    end(job, gated)
 
-    assert not is_alive(victim)
-    assert job.status.state == "succeeded"
+    eventually(lambda: not is_alive(victim))
     check_exactly_once(crashing, job.id, COUNT)
 
 
-def test_a_whole_worker_killed_in_the_middle_costs_no_image(crashing: Stack, job: JobHandle) -> None:
+def test_a_whole_worker_killed_in_the_middle_costs_no_image(
+    crashing: Stack, job: JobHandle, gated: Gated
+) -> None:
     victims = [crashing.workers[0], *children(crashing.workers[0])]
 
     os.kill(victims[0], signal.SIGKILL)
-    job.wait()
+    end(job, gated)
 
-    assert job.status.state == "succeeded"
     check_exactly_once(crashing, job.id, COUNT)
     # Its children went with it, and another worker took its place.
-    assert not any(is_alive(pid) for pid in victims)
-    assert crashing.workers != victims[:1]
+    eventually(lambda: not any(is_alive(pid) for pid in victims))
+    eventually(lambda: crashing.workers, lambda workers: workers != victims[:1])
 
 
 def test_servers_killed_one_after_another_in_the_middle_cost_no_image(
-    crashing: Stack, job: JobHandle
+    crashing: Stack, job: JobHandle, gated: Gated
 ) -> None:
     for part in ("redis", "s3", "api"):
         victim = crashing.info["pids"][part]
         os.kill(victim, signal.SIGKILL)
-        replaced = poll(f"another {part}", partial(_replacement, crashing, part, victim))
+        replaced = eventually(partial(_replacement, crashing, part, victim))
         assert is_alive(replaced)
-    job.wait()
+    end(job, gated)
 
-    assert job.status.state == "succeeded"
     check_exactly_once(crashing, job.id, COUNT)
 
 

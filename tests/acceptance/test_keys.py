@@ -12,15 +12,15 @@ from prometheus_client.parser import text_string_to_metric_families
 from client.api import Fathom
 from client.transport import ApiError
 from tests.acceptance.albums import jpeg, photo
-from tests.acceptance.stacks import Ended, Stack, poll, run_fathom
+from tests.acceptance.stacks import Ended, Stack, invoke_fathom
+from tests.waiting import eventually
 
 
 @pytest.fixture(scope="module")
 def guarded(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack with a job from before the first key; the tests make keys."""
-    stack = Stack(tmp_path_factory.mktemp("guarded") / "data", environ).start()
-    yield stack
-    stack.close()
+    with Stack(tmp_path_factory.mktemp("guarded") / "data", environ).running() as stack:
+        yield stack
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def album(tmp_path: Path) -> Path:
 
 def make_key(stack: Stack, *options: str) -> dict[str, str]:
     """Return a new key's id and text, by `fathom keys create`."""
-    ended = run_fathom(
+    ended = invoke_fathom(
         "keys", "--data", stack.data, "create", "--name", "test", "--json", *options, environ=stack.environ
     )
     assert ended.code == 0, ended.err
@@ -42,7 +42,7 @@ def make_key(stack: Stack, *options: str) -> dict[str, str]:
 
 
 def submit(stack: Stack, album: Path, out: Path, **environ: str) -> Ended:
-    return run_fathom(
+    return invoke_fathom(
         "submit", album, "--out", out, "--quiet", "--api", stack.api, environ={**stack.environ, **environ}
     )
 
@@ -50,7 +50,7 @@ def submit(stack: Stack, album: Path, out: Path, **environ: str) -> Ended:
 def test_from_open_to_guarded(guarded: Stack, album: Path, tmp_path: Path):
     assert submit(guarded, album, tmp_path / "before").code == 0
     mine, other = make_key(guarded), make_key(guarded)
-    poll("the gate", lambda: httpx.get(f"{guarded.api}/v1/jobs").status_code == 401)
+    eventually(lambda: httpx.get(f"{guarded.api}/v1/jobs").status_code == 401)
     refused = submit(guarded, album, tmp_path / "refused")
     done = submit(guarded, album, tmp_path / "mine", FATHOM_API_KEY=mine["key"])
 
@@ -66,27 +66,25 @@ def test_from_open_to_guarded(guarded: Stack, album: Path, tmp_path: Path):
         assert error.value.code == "job_not_found"
 
 
-def test_a_revoked_key_is_refused_within_five_seconds(guarded: Stack):
+def test_a_revoked_key_is_refused_soon(guarded: Stack):
     key = make_key(guarded)
     header = {"Authorization": f"Bearer {key['key']}"}
     assert httpx.get(f"{guarded.api}/v1/jobs", headers=header).status_code == 200
-    ended = run_fathom("keys", "--data", guarded.data, "revoke", key["id"], environ=guarded.environ)
-    listed = run_fathom("keys", "--data", guarded.data, "list", "--json", environ=guarded.environ)
+    ended = invoke_fathom("keys", "--data", guarded.data, "revoke", key["id"], environ=guarded.environ)
+    listed = invoke_fathom("keys", "--data", guarded.data, "list", "--json", environ=guarded.environ)
 
     assert ended.code == 0
     assert "revoked" in ended.out
     assert [k["revoked_at"] is not None for k in listed.json["keys"] if k["id"] == key["id"]] == [True]
     assert key["key"].rpartition("_")[2] not in listed.out
-    poll(
-        "refusal", lambda: httpx.get(f"{guarded.api}/v1/jobs", headers=header).status_code == 401, seconds=10
-    )
+    eventually(lambda: httpx.get(f"{guarded.api}/v1/jobs", headers=header).status_code == 401)
 
 
 def test_a_rotated_key_keeps_its_jobs_and_not_its_secret(guarded: Stack, album: Path, tmp_path: Path):
     key = make_key(guarded)
     assert submit(guarded, album, tmp_path / "out", FATHOM_API_KEY=key["key"]).code == 0
     rotate = ("keys", "--data", guarded.data, "rotate", key["id"], "--keep", "0", "--json")
-    ended = run_fathom(*rotate, environ=guarded.environ)
+    ended = invoke_fathom(*rotate, environ=guarded.environ)
 
     def status(text: str) -> int:
         header = {"Authorization": f"Bearer {text}"}
@@ -95,7 +93,7 @@ def test_a_rotated_key_keeps_its_jobs_and_not_its_secret(guarded: Stack, album: 
     assert ended.code == 0, ended.err
     # Every process of the API takes the new secret at once, and refuses the old one in the end.
     assert [status(ended.json["key"]) for _ in range(20)] == [200] * 20
-    poll("refusal", lambda: {status(key["key"]) for _ in range(20)} == {401}, seconds=10)
+    eventually(lambda: {status(key["key"]) for _ in range(20)} == {401})
     with Fathom(guarded.api, api_key=ended.json["key"]) as client:
         assert [job.total for job in client.jobs()] == [3]
 
@@ -113,6 +111,6 @@ def test_the_metrics_tell_of_the_work(guarded: Stack, album: Path, tmp_path: Pat
         done = [s.value for s in samples if s.name == "fathom_images_total"]
         return counts if stages <= set(counts) and sum(images) == sum(done) > 0 else None
 
-    counts = poll("the numbers of the workers", told)
+    counts = eventually(told)
     assert counts["infer"] >= 3
     assert counts["store"] >= counts["infer"]

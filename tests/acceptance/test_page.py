@@ -113,13 +113,13 @@ def test_photos_are_shown_before_they_are_sent(page: Page, album: Path):
 
 
 def test_a_reload_in_the_middle_of_the_work_finds_it_again(page: Page, tmp_path: Path):
-    pick_folder(page, plain_album(tmp_path / "many", 60, size=(320, 240)))
+    pick_folder(page, plain_album(tmp_path / "many", 30, size=(320, 240)))
     expect(cells(page, "succeeded").first).to_be_attached(timeout=DONE_WITHIN)
 
     page.reload()
 
     expect_state(page, "Done")
-    expect(page.locator(".fact-done dd")).to_have_text("60 of 60")
+    expect(page.locator(".fact-done dd")).to_have_text("30 of 30")
 
 
 def test_uploads_cut_off_by_a_reload_go_on_with_the_same_folder(page: Page, album: Path):

@@ -263,10 +263,45 @@ def test_a_photo_that_lies_on_its_side_is_shown_upright(page: Page, done_job: st
     assert np.mean(np.abs(found - np.asarray(photo(), int))) < 6
 
 
+def test_photo_and_depth_agree_that_xmp_turns_nothing_and_exif_does(page: Page, stack: Stack):
+    lying = photo().transpose(Image.Transpose.ROTATE_90)
+    plain, turned = jpeg(photo()), jpeg(lying, orientation=6)
+    job = submit(
+        stack, [("xmp.jpg", with_xmp_orientation(plain)), ("exif.jpg", with_xmp_orientation(turned))]
+    )
+
+    for index in (0, 1):
+        open_photo(page, job, index)
+        found = pixels(page.locator("canvas.stage-layer:not(.stage-depth)"))
+        assert found.shape == pixels(page.locator(".stage-depth")).shape == (240, 320, 3)
+        assert stored(stack, job, index, "heatmap").size == (320, 240)
+        assert np.mean(np.abs(found.astype(int) - np.asarray(photo(), int))) < 6
+
+
+def with_xmp_orientation(data: bytes) -> bytes:
+    """Say in a JPEG's XMP that it is to be turned by a quarter: browsers take no notice."""
+    xmp = b'http://ns.adobe.com/xap/1.0/\0<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf='
+    xmp += b'"http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description xmlns:tiff='
+    xmp += b'"http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/></rdf:RDF></x:xmpmeta>'
+    return data[:2] + b"\xff\xe1" + (len(xmp) + 2).to_bytes(2) + xmp + data[2:]
+
+
 def test_a_photo_that_browsers_cannot_show_comes_from_its_thumbnail(page: Page, stack: Stack):
     data = io.BytesIO()
     pillow_heif.from_pillow(photo()).save(data)
     job = submit(stack, [("a.heic", data.getvalue())], outputs=["heatmap", "thumbnail"])
+    open_photo(page, job, 0)
+
+    found = pixels(page.locator("canvas.stage-layer:not(.stage-depth)")).astype(int)
+
+    assert np.mean(np.abs(found - np.asarray(photo(), int))) < 12
+
+
+def test_a_webp_on_its_head_is_shown_upright(page: Page, stack: Stack):
+    data, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = 3
+    photo().transpose(Image.Transpose.ROTATE_180).save(data, "WEBP", quality=95, exif=exif)
+    job = submit(stack, [("a.webp", data.getvalue())], outputs=["heatmap", "thumbnail"])
     open_photo(page, job, 0)
 
     found = pixels(page.locator("canvas.stage-layer:not(.stage-depth)")).astype(int)

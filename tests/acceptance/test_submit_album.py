@@ -6,35 +6,45 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.acceptance.albums import plain_album, tree
-from tests.acceptance.stacks import ROOT, Stack, descendants, fathom_command, poll, run_fathom
+from tests.acceptance.conftest import CommandStarter
+from tests.acceptance.stacks import Stack, invoke_fathom
+from tests.processes import descendants
 from tests.proxy import Exchange, Mode, Proxy
+from tests.waiting import eventually
 
-COUNT = 60
+COUNT = 30
+#: Photos that arrive before a run is disturbed.
+FIRST = 10
 _HOST = "127.0.0.2"
 
 
 @pytest.fixture(scope="module")
 def serving(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack whose clients are taken for distant: all their bytes go through the API."""
-    stack = Stack(tmp_path_factory.mktemp("serving") / "data", environ, "--host", _HOST).start()
-    yield stack
-    stack.close()
+    with Stack(tmp_path_factory.mktemp("serving") / "data", environ, "--host", _HOST).running() as stack:
+        yield stack
 
 
 class Gate:
-    """A proxy before the API that has seen every request."""
+    """A proxy before the API that has seen every request, and may hold photos back after the first."""
 
     def __init__(self, stack: Stack) -> None:
         self.exchanges: list[Exchange] = []
+        self.holds_after: int | None = None
         port = int(stack.api.rsplit(":", 1)[1])
-        self.proxy = Proxy((_HOST, port), observe=self.exchanges.append)
+        self.proxy = Proxy((_HOST, port), observe=self._see)
+
+    def _see(self, exchange: Exchange) -> None:
+        self.exchanges.append(exchange)
+        if self.holds_after is not None and len(self.uploads()) >= self.holds_after:
+            self.proxy.set(Mode.HANG, methods={"PUT"})
+            self.holds_after = None
 
     def uploads(self) -> list[str]:
         """Return the paths of the photos that arrived, in order."""
@@ -57,31 +67,20 @@ def submit(serving: Stack, gate: Gate, album: Path, out: Path) -> tuple[str, ...
     return ("submit", str(album), "--out", str(out), "--api", gate.proxy.url)
 
 
-def start(serving: Stack, *arguments: str | Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        fathom_command(*arguments),
-        cwd=ROOT,
-        env=dict(serving.environ),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 def test_killed_while_uploading_it_goes_on_and_sends_nothing_twice(
-    serving: Stack, gate: Gate, album: Path, tmp_path: Path
+    serving: Stack, start_command: CommandStarter, gate: Gate, album: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     command = submit(serving, gate, album, out)
-    gate.proxy.set(Mode.SLOW, methods={"PUT"}, latency=0.1)
-    first = start(serving, *command)
-    poll("some uploads", lambda: len(gate.uploads()) >= 10)
+    gate.holds_after = FIRST
+    first = start_command(*command)
+    eventually(lambda: len(gate.uploads()), lambda sent: sent >= FIRST)
     first.kill()
     first.communicate()
     before = len(gate.uploads())
     gate.proxy.set(Mode.PASS)
 
-    ended = run_fathom(*command, "--json", environ=serving.environ)
+    ended = invoke_fathom(*command, "--json", environ=serving.environ)
 
     assert before < COUNT
     assert ended.code == 0
@@ -98,27 +97,27 @@ def test_killed_while_uploading_it_goes_on_and_sends_nothing_twice(
 def check_later_runs(serving: Stack, gate: Gate, album: Path, out: Path, command: tuple[str, ...]) -> None:
     """Run again over an album that is done; then with one photo renamed and one new."""
     asked = len(gate.exchanges)
-    again = run_fathom(*command, "--json", environ=serving.environ).json
+    again = invoke_fathom(*command, "--json", environ=serving.environ).json
     assert (again["kept"], again["counts"]["succeeded"], again["jobs"]) == (COUNT, COUNT, [])
     assert len(gate.exchanges) == asked
 
     (album / "0000.jpg").rename(album / "renamed.jpg")
     plain_album(album.with_name("more"), 1, size=(72, 48)).joinpath("0000.jpg").rename(album / "new.jpg")
-    changed = run_fathom(*command, "--json", environ=serving.environ).json
+    changed = invoke_fathom(*command, "--json", environ=serving.environ).json
     assert (changed["kept"], changed["counts"]["total"]) == (COUNT, COUNT + 1)
     assert (out / "renamed.png").read_bytes() == (out / "0000.png").read_bytes()
 
 
 def test_ctrl_c_while_uploading_ends_at_once_in_a_sentence(
-    serving: Stack, gate: Gate, album: Path, tmp_path: Path
+    serving: Stack, start_command: CommandStarter, gate: Gate, album: Path, tmp_path: Path
 ) -> None:
     command = submit(serving, gate, album, tmp_path / "out")
     # Nothing that is in flight ever comes back.
     gate.proxy.set(Mode.HANG, methods={"PUT"})
-    process = start(serving, *command)
-    poll("the announcement", lambda: any(e.path.endswith("/uploads") for e in gate.exchanges))
+    process = start_command(*command)
+    eventually(lambda: any(e.path.endswith("/uploads") for e in gate.exchanges))
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=60)
 
     assert process.returncode == 130
     assert "goes on where this one was" in err
@@ -126,15 +125,16 @@ def test_ctrl_c_while_uploading_ends_at_once_in_a_sentence(
 
 
 def test_the_api_killed_in_the_middle_costs_the_run_nothing(
-    serving: Stack, gate: Gate, album: Path, tmp_path: Path
+    serving: Stack, start_command: CommandStarter, gate: Gate, album: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    gate.proxy.set(Mode.SLOW, methods={"PUT"}, latency=0.05)
-    process = start(serving, *submit(serving, gate, album, out))
-    poll("some uploads", lambda: len(gate.uploads()) >= 10)
+    gate.holds_after = FIRST
+    process = start_command(*submit(serving, gate, album, out))
+    eventually(lambda: len(gate.uploads()), lambda sent: sent >= FIRST)
     api = serving.info["pids"]["api"]
     for pid in (api, *descendants(api)):
         os.kill(pid, signal.SIGKILL)
+    gate.proxy.set(Mode.PASS)
     _, err = process.communicate(timeout=100)
 
     assert process.returncode == 0, err
@@ -142,14 +142,14 @@ def test_the_api_killed_in_the_middle_costs_the_run_nothing(
 
 
 def test_two_runs_into_one_folder_do_not_meet(
-    serving: Stack, gate: Gate, album: Path, tmp_path: Path
+    serving: Stack, start_command: CommandStarter, gate: Gate, album: Path, tmp_path: Path
 ) -> None:
     command = submit(serving, gate, album, tmp_path / "out")
     gate.proxy.set(Mode.HANG, methods={"PUT"})
-    first = start(serving, *command)
-    poll("the first run", lambda: any(e.path.endswith("/uploads") for e in gate.exchanges))
+    first = start_command(*command)
+    eventually(lambda: any(e.path.endswith("/uploads") for e in gate.exchanges))
 
-    second = run_fathom(*command, environ=serving.environ)
+    second = invoke_fathom(*command, environ=serving.environ)
     first.kill()
     first.communicate()
 
@@ -157,18 +157,20 @@ def test_two_runs_into_one_folder_do_not_meet(
     assert second.err == f"fathom: Another `fathom` writes into {tmp_path / 'out'}; wait for its end.\n"
 
 
-def test_a_watch_takes_new_photos_until_ctrl_c(serving: Stack, album: Path, tmp_path: Path) -> None:
+def test_a_watch_takes_new_photos_until_ctrl_c(
+    serving: Stack, start_command: CommandStarter, album: Path, tmp_path: Path
+) -> None:
     folder, out = tmp_path / "camera", tmp_path / "camera" / "depth"
     folder.mkdir()
     shutil.copy(album / "0000.jpg", folder / "a.jpg")
-    process = start(serving, "watch", folder, "--out", out, "--json", "--api", serving.api)
+    process = start_command("watch", folder, "--out", out, "--json", "--api", serving.api)
     assert process.stdout is not None
     rounds = [json.loads(process.stdout.readline())]
     shutil.copy(album / "0001.jpg", folder / "b.jpg")
     (folder / "a.jpg").unlink()
     rounds.append(json.loads(process.stdout.readline()))
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=60)
 
     assert (process.returncode, err) == (0, "")
     assert [(each["new"], each["failures"]) for each in rounds] == [(1, []), (1, [])]
@@ -176,7 +178,7 @@ def test_a_watch_takes_new_photos_until_ctrl_c(serving: Stack, album: Path, tmp_
 
 
 def test_a_watch_with_a_wrong_option_ends(serving: Stack, tmp_path: Path) -> None:
-    ended = run_fathom(
+    ended = invoke_fathom(
         *("watch", tmp_path, "--out", tmp_path / "out", "-o", "colormap=pink", "--api", serving.api),
         environ=serving.environ,
     )
@@ -193,12 +195,12 @@ def test_a_result_that_cannot_be_written_costs_no_other(serving: Stack, album: P
     for path in sorted(album.iterdir())[3:]:
         path.unlink()
     for verb in (("submit",), ("watch", "--once")):
-        ended = run_fathom(*verb, album, "--out", out, *options, environ=serving.environ)
+        ended = invoke_fathom(*verb, album, "--out", out, *options, environ=serving.environ)
 
         assert ended.code == 3
         assert [f["name"] for f in ended.json["failures"]] == ["0001.jpg"]
-    (job,) = run_fathom("jobs", *options, environ=serving.environ).json["jobs"][:1]
-    fetched = run_fathom("download", job["id"], "--out", other, *options, environ=serving.environ)
+    (job,) = invoke_fathom("jobs", *options, environ=serving.environ).json["jobs"][:1]
+    fetched = invoke_fathom("download", job["id"], "--out", other, *options, environ=serving.environ)
 
     assert (fetched.code, fetched.json["files"]) == (3, 2)
     assert fetched.json["failures"][0]["error"]["code"] == "cannot_write"

@@ -14,15 +14,13 @@ import pytest
 
 from shared.signing import is_secret
 from tests.acceptance.albums import plain_album, tree
-from tests.acceptance.conftest import StackFactory
-from tests.acceptance.stacks import (
-    Stack,
-    check_exactly_once,
-    descendants,
-    is_alive,
-    poll,
-    run_fathom,
-)
+from tests.acceptance.conftest import SIMULATED, StackFactory
+from tests.acceptance.stacks import Stack, check_exactly_once, run_fathom
+from tests.processes import descendants, is_alive
+from tests.waiting import eventually
+
+#: Photos of a job that is interrupted.
+COUNT = 40
 
 
 def gone(pids: set[int]) -> bool:
@@ -103,21 +101,9 @@ def test_weights_and_cache_may_be_given_as_relative_paths(environ: dict[str, str
     assert f"{Path.cwd()}/weights/none.safetensors" in ended.err
 
 
-def test_ctrl_c_ends_all_it_started(start_stack: StackFactory) -> None:
-    mine = start_stack("mine").start()
-    pids = descendants(mine.process.pid)
-    assert len(pids) >= 7
-
-    mine.process.send_signal(signal.SIGINT)
-
-    assert mine.process.wait(60) == 0
-    assert gone(pids)
-    assert not (mine.data / "stack.json").exists()
-
-
 def test_a_signal_during_the_start_ends_all_it_started(start_stack: StackFactory) -> None:
-    mine = start_stack("mine").launch()
-    poll("the first server", lambda: (mine.data / "logs" / "valkey.log").exists())
+    mine = start_stack("mine", **SIMULATED).launch()
+    eventually((mine.data / "logs" / "valkey.log").exists)
     pids = descendants(mine.process.pid)
 
     assert mine.terminate() == 0
@@ -125,61 +111,67 @@ def test_a_signal_during_the_start_ends_all_it_started(start_stack: StackFactory
     assert not (mine.data / "stack.json").exists()
 
 
-def test_killed_hard_it_leaves_no_process_and_its_jobs_go_on_later(
+def test_whether_killed_hard_or_stopped_in_order_it_leaves_no_process_and_its_jobs_go_on_later(
     start_stack: StackFactory, tmp_path: Path
 ) -> None:
-    count = 24
-    album = plain_album(tmp_path / "album", count, size=(2400, 1600))
-    first = start_stack("data", FATHOM_LEASE_SECONDS="2").start()
-    with first.client() as fathom:
-        job = fathom.submit([album])
-        poll("the first images", lambda: job.refresh().succeeded >= 3)
-    pids = descendants(first.process.pid)
+    def start() -> Stack:
+        return start_stack("data", **SIMULATED, FATHOM_LEASE_SECONDS="2").start()
 
+    album = plain_album(tmp_path / "album", COUNT)
+    first = start()
+    killed, below = begin(first, album), descendants(first.process.pid)
     first.kill()
     # At once, while the parts of the first one are still ending.
-    second = start_stack("data", FATHOM_LEASE_SECONDS="2").start()
+    second = start()
+    assert gone(below)
+    end(second, killed)
+    stopped, below = begin(second, album), descendants(second.process.pid)
+    assert second.terminate() == 0
+    assert gone(below)
+    third = start()
+    end(third, stopped)
 
-    assert gone(pids)
-    assert second.run("status", job.id).code == 0
-    with second.client() as fathom:
-        fathom.job(job.id).wait()
-    check_exactly_once(second, job.id, count)
-    assert second.run("download", job.id, "--out", tmp_path / "out").code == 0
-    assert len(tree(tmp_path / "out")) == count
+    assert third.run("download", killed, "--out", tmp_path / "out").code == 0
+    assert len(tree(tmp_path / "out")) == COUNT
 
 
-def test_stopped_in_order_its_jobs_go_on_later(start_stack: StackFactory, tmp_path: Path) -> None:
-    count = 24
-    album = plain_album(tmp_path / "album", count, size=(2400, 1600))
-    first = start_stack("data").start()
-    with first.client() as fathom:
+def begin(stack: Stack, album: Path) -> str:
+    """Submit an album and wait until some of it is done, and most of it is not."""
+    with stack.client() as fathom:
         job = fathom.submit([album])
-        poll("the first images", lambda: job.refresh().succeeded >= 3)
-        done = job.status.succeeded
-    pids = descendants(first.process.pid)
-
-    assert first.terminate() == 0
-    assert gone(pids)
-    second = start_stack("data").start()
-
-    with second.client() as fathom:
-        again = fathom.job(job.id)
-        assert again.status.succeeded >= done
-        again.wait()
-    check_exactly_once(second, job.id, count)
+        eventually(lambda: job.refresh().succeeded, lambda succeeded: succeeded >= 3)
+    return job.id
 
 
-def test_two_stacks_run_side_by_side(stack: Stack, start_stack: StackFactory, tmp_path: Path) -> None:
-    other = start_stack("other", "--workers", "2", "--concurrency", "1").start()
+def end(stack: Stack, job_id: str) -> None:
+    """Wait for the end of a job that another stack began; what was done is not lost."""
+    assert stack.run("status", job_id).code == 0
+    with stack.client() as fathom:
+        job = fathom.job(job_id)
+        assert job.status.succeeded >= 3
+        job.wait()
+    check_exactly_once(stack, job_id, COUNT)
+
+
+def test_two_stacks_run_side_by_side_and_ctrl_c_ends_all_that_one_started(
+    stack: Stack, start_stack: StackFactory, tmp_path: Path
+) -> None:
+    other = start_stack("other", "--workers", "2", "--concurrency", "1", **SIMULATED).start()
     album = plain_album(tmp_path / "album", 4)
-
     ours, theirs = stack.run("submit", album, "--json"), other.run("submit", album, "--json")
 
     assert (ours.code, theirs.code) == (0, 0)
     assert len(other.workers) == 2
     assert other.run("status", ours.json["id"]).code == 1
     assert stack.run("status", theirs.json["id"]).code == 1
+
+    below = descendants(other.process.pid)
+    assert len(below) >= 7
+    other.process.send_signal(signal.SIGINT)
+
+    assert other.process.wait(60) == 0
+    assert gone(below)
+    assert not (other.data / "stack.json").exists()
 
 
 def test_nothing_listens_beyond_this_machine(stack: Stack) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.corpus.damage import damaged, truncated
 from tests.corpus.disguises import disguised
 from tests.corpus.entry import FINE, Upload
-from tests.corpus.excess import bombs, oversized
+from tests.corpus.excess import bombs, hostile_tiffs, oversized
 from tests.corpus.oddities import odd
 
 __all__ = ["FINE", "Upload", "bad_uploads"]
@@ -13,7 +13,7 @@ __all__ = ["FINE", "Upload", "bad_uploads"]
 
 def bad_uploads() -> tuple[Upload, ...]:
     """Return the whole corpus; every name is there once."""
-    uploads = (*oversized(), *bombs(), *truncated(), *damaged(), *disguised(), *odd())
+    uploads = (*oversized(), *bombs(), *hostile_tiffs(), *truncated(), *damaged(), *disguised(), *odd())
     if len({upload.name for upload in uploads}) != len(uploads):
         raise AssertionError("Two uploads of the corpus have the same name.")
     return uploads

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import lzma
 import struct
 import zipfile
 import zlib
@@ -66,9 +67,65 @@ def bombs() -> Iterator[Upload]:
     yield upload("gif 5000 frames.gif", _animation("GIF", 5000), FINE)
     yield upload("webp 300 frames.webp", _animation("WEBP", 300), FINE)
     yield upload("tiff more data than pixels.tif", _tiff_bomb(zeros), FINE)
+    for compression, packed in (
+        (5, _lzw_of_zeros()),
+        (32773, b"\x81\0" * 2**15),
+        (34925, lzma.compress(bytes(2**24))),
+    ):
+        bomb = _tiff_of({256: 64, 257: 64, 278: 64, 259: compression}, body=packed)
+        yield upload(f"tiff more data than pixels {compression}.tif", bomb, FINE)
     yield upload("zip bomb.jpg", _zip_bomb(), UNSUPPORTED)
     yield upload("gzip bomb.jpg", zlib.compress(bytes(2**24), 9), UNSUPPORTED)
     yield upload("svg bomb.jpg", _laughs(), UNSUPPORTED)
+
+
+def hostile_tiffs() -> Iterator[Upload]:
+    """TIFFs whose directories claim, repeat or point to more than there is."""
+    wide = {256: 4000, 257: 4000, 278: 4000}
+    zeros = zlib.compress(bytes(2**20), 9)
+    yield upload("tiff one strip of 4 GB.tif", _tiff_of(wide | {258: 64, 277: 32, 259: 8}, zeros), TOO_LARGE)
+    huge = {256: 64, 257: 64, 322: 2**15, 323: 2**15, 324: 8, 325: len(zeros), 259: 8}
+    yield upload("tiff packed tile of 1 GB.tif", _tiff_of(huge, zeros), TOO_LARGE)
+    # 4 megapixels of 64 bits, all in one strip.
+    long = {256: 2000, 257: 2000, 278: 2000, 258: 64}
+    lzma_zeros = lzma.compress(bytes(2**25), preset=0)
+    yield upload("tiff strip of 32 MB.tif", _tiff_of(long | {259: 8}, zlib.compress(bytes(2**25), 1)), FINE)
+    yield upload("tiff strip of 32 MB by lzma.tif", _tiff_of(long | {259: 34925}, lzma_zeros), FINE)
+    yield upload("tiff 65535 samples.tif", _tiff_of({256: 64, 257: 64, 277: 65535}), UNSUPPORTED)
+    yield upload("tiff 2^32 bits.tif", _tiff_of({256: 64, 257: 64, 258: 2**32 - 1}), UNSUPPORTED)
+    yield upload("tiff half a million strips.tif", _tiff_of({256: 16, 257: 2**19, 278: 1}), UNSUPPORTED)
+    for name, fields in _POINTERS.items():
+        yield upload(
+            f"tiff with {name}.tif", _tiff_of({256: 64, 257: 64, 278: 64} | fields, bytes(4096)), CORRUPT
+        )
+    yield upload("tiff of fields without end.tif", _tiff_of_claims(4000, kind=4), FINE)
+    yield upload("tiff of texts without end.tif", _tiff_of_claims(4000, kind=2), FINE)
+    yield upload("tiff of sub-directories that loop.tif", _looping(330), UNSUPPORTED)
+    yield upload("tiff of previews without end.tif", _looping(254), UNSUPPORTED)
+    yield upload("tiff of overlapping strips.tif", _tiff_of_shared_strips(), CORRUPT)
+    yield upload("tiff of a jpeg 65500.tif", _tiff_of_jpeg(65500), CORRUPT)
+    yield upload(
+        "tiff of jpeg tables without end.tif", _tiff_of_claims(1, kind=7, first=347, compression=7), CORRUPT
+    )
+    yield upload("tiff of lzma with a dictionary of 4 GB.tif", _tiff_of_lzma(), CORRUPT)
+    yield upload("bigtiff of 2^63 fields.tif", _bigtiff(2**63), CORRUPT)
+    yield upload("bigtiff of no fields.tif", _bigtiff(0), CORRUPT)
+    yield upload("bigtiff whose strip ends at 2^63.tif", _bigtiff_of_a_strip(2**63 - 64), CORRUPT)
+
+
+#: Fields of a TIFF that point beyond its end, or nowhere.
+_POINTERS = {
+    "a strip beyond the end": {273: 2**31},
+    "a strip at 2^32": {273: 2**32 - 1},
+    "a strip nowhere": {273: 0},
+    "a strip of no size": {279: 0, 259: 5},
+    "a strip of 4 GB": {279: 2**32 - 1, 259: 5},
+    "a strip too short": {279: 100},
+    "a tile of no width": {322: 0, 323: 16},
+    "strips of no rows": {278: 0},
+    "no palette": {262: 3},
+    "two colours": {262: 2, 277: 2},
+}
 
 
 def _patched(data: bytes, mark: bytes, offset: int, form: str, *values: int) -> bytes:
@@ -124,6 +181,70 @@ def _tiff_of(tags: dict[int, int], body: bytes = bytes(64)) -> bytes:
 
 def _tiff_bomb(zeros: bytes) -> bytes:
     return _tiff_of({256: 64, 257: 64, 278: 64, 259: 8}, body=zeros)
+
+
+def _lzw_of_zeros() -> bytes:
+    """Return 4096 zeros and more by LZW: the code to clear the table, then each code that it has just got."""
+    codes, width = ["100000000", "000000000"], 9
+    for code in range(258, 4094):
+        width = (code - 1).bit_length()
+        codes.append(f"{code:0{max(9, width)}b}")
+    bits = "".join(codes)
+    return int(bits + "0" * (-len(bits) % 8), 2).to_bytes(-(-len(bits) // 8), "big")
+
+
+def _tiff_of_claims(count: int, *, kind: int, first: int = 40_000, compression: int = 1) -> bytes:
+    """Return a sound TIFF with more fields, each of which claims a billion values."""
+    data = _tiff_of({256: 64, 257: 64, 278: 64, 259: compression}, bytes(4096))
+    at = int.from_bytes(data[4:8], "little")
+    (fields,) = struct.unpack_from("<H", data, at)
+    claims = b"".join(struct.pack("<HHII", first + tag, kind, 2**30, 8) for tag in range(count))
+    entries = data[at + 2 : at + 2 + 12 * fields]
+    return data[:at] + struct.pack("<H", fields + count) + entries + claims + bytes(4)
+
+
+def _looping(tag: int) -> bytes:
+    """Return a TIFF of previews, each of which leads back to the first: as its sub-directory, or as the next."""
+    data = bytearray(_tiff_of({254: 1, 330: 0}))
+    first = int.from_bytes(data[4:8], "little")
+    data[-4:] = struct.pack("<I", first)
+    struct.pack_into("<I", data, data.index(struct.pack("<HHI", 330, 4, 1)) + 8, first if tag == 330 else 0)
+    return bytes(data)
+
+
+def _tiff_of_shared_strips() -> bytes:
+    """Return a TIFF each of whose 1000 strips is all of the file."""
+    body = zlib.compress(bytes(range(256)) * 4096)
+    places = struct.pack("<1000I", *[8] * 1000) + struct.pack("<1000I", *[len(body)] * 1000)
+    data = _tiff_of({256: 64, 257: 1000, 278: 1, 259: 8, 273: 0, 279: 0}, body + places)
+    for tag, at in ((273, 8 + len(body)), (279, 8 + len(body) + 4000)):
+        data = data.replace(struct.pack("<HHII", tag, 4, 1, 0), struct.pack("<HHII", tag, 4, 1000, at))
+    return data
+
+
+def _tiff_of_jpeg(side: int) -> bytes:
+    jpeg = _patched(save(Image.new("L", (64, 64)), "JPEG"), b"\xff\xc0", 5, ">HH", side, side)
+    return _tiff_of({256: 64, 257: 64, 278: 64, 259: 7}, jpeg)
+
+
+def _tiff_of_lzma() -> bytes:
+    """Return a TIFF whose strip asks for a dictionary of 4 GB."""
+    filters = [{"id": lzma.FILTER_LZMA2, "dict_size": 2**20}]
+    packed = bytearray(lzma.compress(bytes(4096), filters=filters))
+    # The block's header: its size, flags, the filter's number, the size of its properties, and these.
+    packed[16] = 40
+    packed[20:24] = struct.pack("<I", zlib.crc32(packed[12:20]))
+    return _tiff_of({256: 64, 257: 64, 278: 64, 259: 34925}, bytes(packed))
+
+
+def _bigtiff(fields: int) -> bytes:
+    return b"II+\0\x08\0\0\0" + struct.pack("<QQ", 16, fields) + bytes(64)
+
+
+def _bigtiff_of_a_strip(size: int) -> bytes:
+    numbers = {256: 64, 257: 64, 258: 8, 259: 5, 262: 1, 273: 2**62, 277: 1, 278: 64, 279: size}
+    entries = b"".join(struct.pack("<HHQQ", tag, 16, 1, value) for tag, value in numbers.items())
+    return _bigtiff(len(numbers))[:24] + entries + bytes(64)
 
 
 def _many_scans(count: int) -> bytes:

@@ -42,6 +42,10 @@ def odd() -> Iterator[Upload]:
     yield upload("one pixel.png", save(Image.new("RGB", (1, 1)), "PNG"), TOO_SMALL)
     yield upload("a line.jpg", save(Image.new("RGB", (60_000, 1)), "JPEG"), TOO_SMALL)
     yield upload("progressive.jpg", save(texture(), "JPEG", progressive=True), FINE)
+    yield upload("no end.jpg", save(texture(), "JPEG")[:-2], FINE)
+    yield upload("no end, then zeros.jpg", save(texture(), "JPEG", progressive=True)[:-2] + bytes(9000), FINE)
+    yield upload("a scan of zeros.jpg", _with_scan_of_zeros(), FINE)
+    yield upload("a profile in wrong pieces.jpg", _with_wrong_profile(), FINE)
     yield upload("lossless jpeg.jpg", _of_kind(0xC3), CORRUPT)
     yield upload("twelve bits.jpg", _of_precision(12), UNSUPPORTED)
 
@@ -90,6 +94,15 @@ def _beside(chunk: bytes) -> bytes:
 
 def _moving(file_format: str) -> bytes:
     return save(scene(), file_format, save_all=True, append_images=[Image.fromarray(texture())] * 3)
+
+
+def _with_scan_of_zeros() -> bytes:
+    return save(texture(), "JPEG").replace(b"\0\x3f\0", bytes(3), 1)
+
+
+def _with_wrong_profile() -> bytes:
+    data, piece = save(texture(), "JPEG"), b"\xff\xe2\0\x64ICC_PROFILE\0\x07\x03" + bytes(84)
+    return data[:2] + piece + piece + data[2:]
 
 
 def _of_kind(marker: int) -> bytes:

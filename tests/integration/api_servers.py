@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from client.servers import HOST
+from bench.processes import resident_mb
+from client.servers import HOST, tied_to_parent
+from tests.processes import children, end_group
+from tests.waiting import eventually
 
 CONFIG = "python:api.gunicorn_conf"
 
@@ -29,50 +32,55 @@ class Server:
     port: int
     process: subprocess.Popen[bytes]
     http: httpx.Client
+    log: Path
 
-    def rss(self) -> int:
-        """Return the resident bytes of all its processes."""
-        return sum(_rss(pid) for pid in [self.process.pid, *_children(self.process.pid)])
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.port}"
+
+    def get(self, path: str, **headers: str) -> httpx.Response:
+        """Ask over a connection of its own."""
+        return httpx.get(self.url + path, headers=headers, timeout=60)
+
+    def rss_mb(self) -> float:
+        """Return the resident memory of all its processes."""
+        return sum(resident_mb(pid) for pid in [self.process.pid, *children(self.process.pid)])
 
     def connect(self) -> socket.socket:
-        return socket.create_connection((HOST, self.port), timeout=30)
+        return socket.create_connection((HOST, self.port), timeout=60)
+
+    def wait_until_ready(self, path: str) -> None:
+        eventually(lambda: self._answers(path))
+
+    def stop(self) -> str:
+        """End it as an operator does; return its log."""
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(60)
+        return self.log.read_text()
+
+    def end(self) -> None:
+        """End it and all its processes, whatever they are doing."""
+        self.http.close()
+        end_group(self.process)
+
+    def _answers(self, path: str) -> bool:
+        if self.process.poll() is not None:
+            pytest.fail(f"gunicorn did not start: {self.log.read_text()}")
+        try:
+            return self.http.get(path).status_code == 200
+        except httpx.TransportError:
+            return False
 
 
-def _children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def _rss(pid: int) -> int:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * 1024
-    return 0
-
-
-def eventually(holds: Callable[[], bool], *, seconds: float = 20.0) -> None:
-    """Wait until something holds; fail after a deadline."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "It did not come true in time."
-        time.sleep(0.05)
-
-
-def launch(config: str, port: int, environ: Mapping[str, str], log: Path) -> Server:
+def launch(config: str, port: int, environ: Mapping[str, str], log: Path, *options: str) -> Server:
     """Start gunicorn with one process; what it says is appended to a file."""
+    command = [sys.executable, "-m", "gunicorn", "-c", config, "-b", f"{HOST}:{port}", *options]
     with log.open("ab") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", "-c", config, "-b", f"{HOST}:{port}"],
+            tied_to_parent(command),
             env={**os.environ, "WEB_CONCURRENCY": "1", **environ},
             stdout=file,
             stderr=file,
+            start_new_session=True,
         )
-    return Server(port, process, httpx.Client(base_url=f"http://{HOST}:{port}", timeout=60))
-
-
-def is_ready(server: Server, path: str) -> bool:
-    if server.process.poll() is not None:
-        pytest.fail("gunicorn did not start.")
-    try:
-        return server.http.get(path).status_code == 200
-    except httpx.TransportError:
-        return False
+    return Server(port, process, httpx.Client(base_url=f"http://{HOST}:{port}", timeout=60), log)

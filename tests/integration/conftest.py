@@ -11,7 +11,7 @@ from client.servers import free_ports
 from shared.object_store import S3ObjectStore
 from shared.settings import Settings
 from tests.conftest import ACCESS_KEY, BUCKET, SECRET_KEY, start_or_skip
-from tests.integration.api_servers import CONFIG, Server, Start, eventually, is_ready, launch
+from tests.integration.api_servers import CONFIG, Server, Start, launch
 from tests.servers import JuicefsGateway
 
 
@@ -42,42 +42,47 @@ def juicefs_store(juicefs_environ: dict[str, str]) -> Iterator[S3ObjectStore]:
 
 
 @pytest.fixture
-def start_server(fathom_environ: dict[str, str], servers: list[Server], tmp_path: Path) -> Start:
-    """Start the API as it is started in production, with one process and changed settings."""
+def start_server(fathom_environ: dict[str, str], tmp_path: Path) -> Iterator[Start]:
+    """Start the API as it is started in production, with one process and changed settings.
+
+    `start_server("-b", "unix:/x", FATHOM_RATE_LIMIT="5/minute")`; `ready_at=None` waits for nothing.
+    """
+    started: list[Server] = []
 
     def start(
-        config: str = CONFIG, *, ready_at: str = "/readyz", port: int | None = None, **environ: str
+        *options: str,
+        config: str = CONFIG,
+        ready_at: str | None = "/readyz",
+        port: int | None = None,
+        **environ: str,
     ) -> Server:
         port = port or free_ports(1)[0]
-        server = launch(config, port, {**fathom_environ, **environ}, tmp_path / f"api-{port}.log")
-        servers.append(server)
-        eventually(lambda: is_ready(server, ready_at))
+        server = launch(config, port, {**fathom_environ, **environ}, tmp_path / f"api-{port}.log", *options)
+        started.append(server)
+        if ready_at is not None:
+            server.wait_until_ready(ready_at)
         return server
 
-    return start
+    yield start
+    for server in started:
+        server.end()
 
 
 @pytest.fixture(scope="module")
-def servers() -> Iterator[list[Server]]:
-    """The servers started by a module's tests; they end after its last test."""
-    started: list[Server] = []
-    yield started
-    for server in started:
-        server.http.close()
-        server.process.terminate()
-    for server in started:
-        server.process.wait(30)
-
-
-@pytest.fixture(scope="module")
-def shared_server() -> list[Server]:
-    """Where the server that most tests of a module share is kept, once a test has started it."""
-    return []
+def module_server(
+    module_environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """One server for all tests of a module that leave it as it is."""
+    log = tmp_path_factory.mktemp("api") / "api.log"
+    server = launch(CONFIG, free_ports(1)[0], module_environ, log)
+    try:
+        server.wait_until_ready("/readyz")
+        yield server
+    finally:
+        server.end()
 
 
 @pytest.fixture
-def server(start_server: Start, shared_server: list[Server]) -> Server:
-    """One server for all tests that leave it as it was; its stores are emptied before each."""
-    if not shared_server:
-        shared_server.append(start_server())
-    return shared_server[0]
+def server(module_server: Server, fathom_environ: dict[str, str]) -> Server:
+    """The module's server, its stores emptied."""
+    return module_server

@@ -23,6 +23,7 @@ from shared.object_store import S3ObjectStore
 from shared.options import Options
 from tests.conftest import ACCESS_KEY, BUCKET, SECRET_KEY
 from tests.finalizing import finish_as
+from tests.waiting import eventually
 
 TOTAL = 20
 
@@ -139,10 +140,7 @@ def test_every_outcome_is_witnessed_once(
         for index in (0, 1, 1, 0):
             jobs.done(lease, index)
         jobs.done(lease, 2, failure=ImageFailure(code="x", message="X."))
-        deadline = time.monotonic() + 10
-        while len(witness.recorded) < 3:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        eventually(lambda: witness.recorded, lambda recorded: len(recorded) >= 3)
 
     assert [(record.image, record.outcome) for record in witness.recorded] == [
         ((job.id, 0), "ok"),

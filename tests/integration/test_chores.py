@@ -13,6 +13,7 @@ from shared.chores import ChoreKind, ChoreState
 from shared.connections import connect_redis
 from shared.errors import JobStoreUnavailable
 from tests.contracts.chores import JOB, Advance, ChoresContract
+from tests.rewind import RewindChores
 
 
 @pytest.fixture
@@ -28,17 +29,7 @@ def chores(client: redis.Redis) -> RedisChores:
 
 @pytest.fixture
 def advance(client: redis.Redis) -> Advance:
-    """Let seconds pass by moving every time that the server wrote down into the past."""
-
-    def rewind(seconds: float) -> None:
-        for kind in ChoreKind:
-            for chore in client.zrange(f"{{fathom}}:chores:{kind}", 0, -1):
-                client.zincrby(f"{{fathom}}:chores:{kind}", -seconds * 1000, chore)
-        for key in client.scan_iter("{fathom}:chores-of:*"):
-            for chore in client.zrange(key, 0, -1):
-                client.zincrby(key, -seconds * 1000, chore)
-
-    return rewind
+    return RewindChores(client)
 
 
 class TestRedisChores(ChoresContract):

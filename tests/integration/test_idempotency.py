@@ -68,7 +68,7 @@ class TestLastingIdempotency(LastingIdempotencyContract):
 
     @pytest.fixture
     def lose(self, client: redis.Redis) -> Callable[[], None]:
-        return client.flushall
+        return client.flushdb
 
 
 def test_of_many_at_once_one_gets_the_key(keys: Idempotency) -> None:

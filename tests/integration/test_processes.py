@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +12,10 @@ import pytest
 
 from client import guard as guard_program
 from client.processes import Guard, Program, log_tail
+from tests.processes import end_group, is_alive
+from tests.waiting import eventually
+
+StartGroup = Callable[[str], subprocess.Popen[bytes]]
 
 #: Starts a child, writes both ids to a file, and waits.
 _PARENT = """
@@ -25,20 +28,6 @@ time.sleep(600)
 """
 #: The same, deaf to SIGTERM.
 _STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)" + _PARENT
-
-
-def poll(check: Callable[[], bool], seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 @pytest.fixture
@@ -72,7 +61,7 @@ def make_program(tmp_path: Path, guard: Guard) -> Iterator[Callable[[str], Progr
 
 
 def wait_for_pids(folder: Path) -> list[int]:
-    poll((folder / "pids").exists)
+    eventually((folder / "pids").exists)
     pids = [int(pid) for pid in (folder / "pids").read_text().split()]
     (folder / "pids").unlink()
     return pids
@@ -88,7 +77,7 @@ def test_stopping_a_program_ends_its_children_too(
 
     program.stop()
 
-    poll(lambda: not any(map(alive, pids)))
+    eventually(lambda: not any(map(is_alive, pids)))
     assert not program.is_running()
 
 
@@ -99,12 +88,12 @@ def test_starting_a_killed_program_again_ends_the_children_it_left(
     program.start()
     parent, child = wait_for_pids(tmp_path)
     os.kill(parent, 9)
-    poll(lambda: not program.is_running())
-    assert alive(child)
+    eventually(lambda: not program.is_running())
+    assert is_alive(child)
 
     program.start()
 
-    poll(lambda: not alive(child))
+    eventually(lambda: not is_alive(child))
     assert program.is_running()
     assert wait_for_pids(tmp_path)[0] == program.pid != parent
 
@@ -115,7 +104,7 @@ def test_a_program_that_ended_tells_its_exit_code_and_its_last_words(
     program = make_program("import sys; print('why'); sys.exit(7)")
     program.start()
 
-    poll(lambda: program.exit_code() is not None)
+    eventually(lambda: program.exit_code() is not None)
 
     assert program.exit_code() == 7
     assert not program.is_running()
@@ -133,13 +122,26 @@ def test_a_program_may_be_stopped_twice_and_before_its_start(make_program: Calla
     assert not program.is_running()
 
 
-def start_group(code: str, folder: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-c", code], cwd=folder, start_new_session=True)
+@pytest.fixture
+def start_group(tmp_path: Path) -> Iterator[StartGroup]:
+    """Start a program that leads a group of its own; whatever is left of it at the end is killed."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(code: str) -> subprocess.Popen[bytes]:
+        started.append(subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, start_new_session=True))
+        return started[-1]
+
+    yield start
+    for leader in started:
+        end_group(leader)
 
 
-def start_guard() -> subprocess.Popen[str]:
+@pytest.fixture
+def guard_process() -> Iterator[subprocess.Popen[str]]:
+    """A guard by itself."""
     command = [sys.executable, "-I", "-S", guard_program.__file__]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, text=True)
+    with subprocess.Popen(command, stdin=subprocess.PIPE, text=True) as process:
+        yield process
 
 
 def tell(guard: subprocess.Popen[str], line: str) -> None:
@@ -148,22 +150,26 @@ def tell(guard: subprocess.Popen[str], line: str) -> None:
     guard.stdin.flush()
 
 
-@pytest.mark.parametrize("code", [_PARENT, _STUBBORN], ids=["willing", "stubborn"])
-def test_a_guard_left_alone_ends_whole_groups(tmp_path: Path, code: str) -> None:
-    group, guard = start_group(code, tmp_path), start_guard()
-    pids = wait_for_pids(tmp_path)
-    tell(guard, f"+{group.pid}\n")
+def test_a_guard_left_alone_ends_whole_groups(
+    start_group: StartGroup, guard_process: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    pids = []
+    for code in (_PARENT, _STUBBORN):
+        group = start_group(code)
+        pids += wait_for_pids(tmp_path)
+        tell(guard_process, f"+{group.pid}\n")
 
-    assert guard.stdin is not None
-    guard.stdin.close()
-    poll(lambda: group.poll() is not None)
-    guard.wait(20)
+    assert guard_process.stdin is not None
+    guard_process.stdin.close()
+    guard_process.wait(60)
 
-    poll(lambda: not any(map(alive, pids)))
+    eventually(lambda: not any(map(is_alive, pids)))
 
 
-def test_a_guard_ends_the_children_of_a_leader_that_is_gone_already(tmp_path: Path) -> None:
-    group, guard = start_group(_PARENT, tmp_path), start_guard()
+def test_a_guard_ends_the_children_of_a_leader_that_is_gone_already(
+    start_group: StartGroup, guard_process: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    group, guard = start_group(_PARENT), guard_process
     _, child = wait_for_pids(tmp_path)
     tell(guard, f"+{group.pid}\n")
     group.kill()
@@ -171,20 +177,20 @@ def test_a_guard_ends_the_children_of_a_leader_that_is_gone_already(tmp_path: Pa
 
     assert guard.stdin is not None
     guard.stdin.close()
-    guard.wait(20)
+    guard.wait(60)
 
-    poll(lambda: not alive(child))
+    eventually(lambda: not is_alive(child))
 
 
-def test_a_guard_leaves_groups_alone_that_were_taken_off_its_list(tmp_path: Path) -> None:
-    group, guard = start_group(_PARENT, tmp_path), start_guard()
+def test_a_guard_leaves_groups_alone_that_were_taken_off_its_list(
+    start_group: StartGroup, guard_process: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    group, guard = start_group(_PARENT), guard_process
     pids = wait_for_pids(tmp_path)
     tell(guard, f"+{group.pid}\n-{group.pid}\n")
 
     assert guard.stdin is not None
     guard.stdin.close()
-    guard.wait(20)
+    guard.wait(60)
 
-    assert all(map(alive, pids))
-    os.killpg(group.pid, 9)
-    group.wait()
+    assert all(map(is_alive, pids))

@@ -6,7 +6,7 @@ import http.client
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
@@ -17,6 +17,7 @@ from shared.errors import ObjectStoreUnavailable
 from shared.object_store import S3ObjectStore
 from shared.settings import Settings
 from tests.proxy import Exchange, Mode, Proxy
+from tests.waiting import eventually
 
 
 class Echo(BaseHTTPRequestHandler):
@@ -69,7 +70,7 @@ def proxy(server: ThreadingHTTPServer, log: list[Exchange]) -> Iterator[Proxy]:
 
 
 @contextmanager
-def connection(proxy: Proxy, *, seconds: float = 10.0) -> Iterator[http.client.HTTPConnection]:
+def connection(proxy: Proxy, *, seconds: float = 60.0) -> Iterator[http.client.HTTPConnection]:
     client = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=seconds)
     try:
         yield client
@@ -81,13 +82,6 @@ def put(client: http.client.HTTPConnection, path: str = "/a", body: bytes = b"he
     client.request("PUT", path, body)
     answer = client.getresponse()
     return answer.status, answer.read()
-
-
-def until(condition: Callable[[], bool], *, seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("body", [b"", b"hello", bytes(range(256)) * 1000])
@@ -131,7 +125,7 @@ def test_exchanges_are_told_with_method_path_status_and_the_clients_port(
         put(client, "/x")
         port = client.sock.getsockname()[1]
 
-    until(lambda: len(log) == 1)
+    eventually(lambda: len(log), lambda length: length == 1)
     assert (log[0].method, log[0].path, log[0].status, log[0].answered) == ("PUT", "/x", 200, True)
     assert log[0].client == port
     assert log[0].began_at <= log[0].ended_at
@@ -170,7 +164,7 @@ def test_a_hanging_proxy_forwards_nothing_and_then_goes_on(proxy: Proxy) -> None
         with pytest.raises(TimeoutError):
             client.sock.recv(1, socket.MSG_PEEK)
         assert [path for path, _ in Echo.seen] == ["/a"]
-        client.sock.settimeout(10)
+        client.sock.settimeout(60)
         proxy.set(Mode.PASS)
 
         assert client.getresponse().read() == b"held"
@@ -184,7 +178,7 @@ def test_a_request_is_answered_503_without_reaching_the_server(proxy: Proxy, log
     assert status == 503
     assert b"<Code>SlowDown</Code>" in body
     assert Echo.seen == []
-    until(lambda: len(log) == 1)
+    eventually(lambda: len(log), lambda length: length == 1)
     assert (log[0].status, log[0].answered) == (None, True)
 
 
@@ -194,7 +188,7 @@ def test_a_swallowed_answer_leaves_the_servers_work_done(proxy: Proxy, log: list
         put(client, "/kept")
 
     assert Echo.seen == [("/kept", b"hello")]
-    until(lambda: len(log) == 1)
+    eventually(lambda: len(log), lambda length: length == 1)
     assert (log[0].status, log[0].answered) == (200, False)
 
 

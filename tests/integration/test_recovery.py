@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,12 +16,12 @@ from shared.connections import connect_redis
 from shared.control import Controls
 from shared.job_record import encode_job, new_job
 from shared.job_store import RedisJobStore
-from shared.jobs import ImageFailure, ImageState, JobState, Lease, Source, new_job_id
+from shared.jobs import ImageFailure, ImageState, Job, JobState, Lease, Source, new_job_id
 from shared.manifest import encode_manifest
 from shared.object_store import S3ObjectStore
 from shared.options import Options
-from tests.acceptance.stacks import poll
 from tests.conftest import start_or_skip
+from tests.waiting import eventually
 from worker.evidence import encode_failure
 from worker.expiry import Expirer
 from worker.finalize import finalize
@@ -169,18 +170,18 @@ def test_data_lost_while_jobs_are_compared_are_compared_again(service: Service) 
     """Otherwise what was brought back before the loss would stay lost."""
     job_ids = {service.submit(2) for _ in range(3)}
     service.client.flushall()
-    jobs = RedisJobStore(service.client)
+
+    class LosingAllOnce(RedisJobStore):
+        lost = False
+
+        def restore(self, job: Job, **outcomes: Any) -> None:
+            super().restore(job, **outcomes)
+            if not self.lost:
+                self.lost = True
+                service.client.flushall()
+
+    jobs = LosingAllOnce(service.client)
     recoverer = Recoverer(name="worker", jobs=jobs, objects=service.objects, retention_seconds=None)
-    real, flushed = jobs.restore, 0
-
-    def restore(*args: object, **outcomes: object) -> None:
-        nonlocal flushed
-        real(*args, **outcomes)  # type: ignore[arg-type]
-        if not flushed:
-            flushed = 1
-            service.client.flushall()
-
-    jobs.restore = restore  # type: ignore[method-assign]
     recoverer.recover()
     assert not service.jobs.is_reconciled()
 
@@ -203,11 +204,11 @@ def test_an_ended_job_expires_and_its_record_goes_later(service: Service) -> Non
         retention_seconds=0.5,
     )
 
-    expired = poll("expiry", expirer.expire)
+    expired = eventually(expirer.expire)
 
     assert expired == 1
     assert service.jobs.get(job_id).state is JobState.EXPIRED
     assert list(service.objects.list(layout.job_prefix(job_id))) == []
-    poll("the record's end", expirer.sweep)
+    eventually(expirer.sweep)
     assert [job.id for job in service.jobs.list().items] == [running]
     assert service.objects.exists(layout.job_record(running))

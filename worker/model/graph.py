@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,6 +32,9 @@ EXPORT_REFUSED = 3
 #: What the export imports; the worker's image does without them.
 _NEEDED_TO_EXPORT = ("torch", "timm", "onnx", "safetensors")
 
+#: Writes the graph of weights to a path, and its constants beside it.
+Export = Callable[[Weights, Path], None]
+
 _EXPORT_SECONDS = 300
 _EXPORT_FOLDER = "export-"
 _ROOT = Path(__file__).parents[2]
@@ -47,12 +50,13 @@ def constants_path(graph: Path) -> Path:
     return graph.with_suffix(".bin")
 
 
-def ensure_graph(weights: Weights, cache_dir: Path) -> Path:
+def ensure_graph(weights: Weights, cache_dir: Path, export: Export | None = None) -> Path:
     """Return the path of the graph of `weights`, exporting it first if it is not cached.
 
     Of several processes that ask at once, one exports and the others wait for it. The graph
     takes float32 N x 3 x H x W, normalised RGB with H and W multiples of 32, and gives
-    N x H x W. Raises ModelError if it cannot be made.
+    N x H x W. `export` writes it; by default a process of its own does. Raises ModelError if it
+    cannot be made.
     """
     path = graph_path(weights, cache_dir)
     if path.exists():
@@ -60,7 +64,7 @@ def ensure_graph(weights: Weights, cache_dir: Path) -> Path:
     try:
         with _locked(path.parent):
             if not path.exists():
-                _export(weights, path)
+                _export(weights, path, export or _run_export)
     except OSError as exc:
         raise ModelError(f"The depth network cannot be cached in {path.parent}: {exc.strerror}.") from exc
     return path
@@ -107,14 +111,14 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def _export(weights: Weights, path: Path) -> None:
+def _export(weights: Weights, path: Path, export: Export) -> None:
     """Export the graph of `weights` to `path`, which appears last, when all is complete."""
     for left_behind in path.parent.glob(f"{_EXPORT_FOLDER}*"):
         # Only the holder of the lock writes here: this is from an export that was killed.
         shutil.rmtree(left_behind, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=_EXPORT_FOLDER) as folder:
         written = Path(folder) / path.name
-        _run_export(weights, written)
+        export(weights, written)
         os.replace(constants_path(written), constants_path(path))
         os.replace(written, path)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 # It ships stubs but no py.typed marker.
 import simplejpeg  # type: ignore[import-untyped]
 
-from worker.pipeline.encode import JPEG_QUALITY, check_jpeg_size
+from worker.pipeline.encode import JPEG_QUALITY, check_jpeg_size, encode_jpeg
 from worker.pipeline.photo import Pixels
 
 #: Pixels of the side of a unit of blocks where Cb and Cr have half the resolution.
@@ -41,7 +41,13 @@ class BandedJpeg:
         Height and width of Y are even: libjpeg-turbo reads a row and a column more of an odd one,
         whether they are there or not. What is more than the picture has is cut off by readers.
         """
-        data = simplejpeg.encode_jpeg_yuv_planes(luma, blue, red, quality=JPEG_QUALITY)
+        self._add(simplejpeg.encode_jpeg_yuv_planes(luma, blue, red, quality=JPEG_QUALITY))
+
+    def add_rgb(self, band: Pixels) -> None:
+        """Add the next band in RGB, H x W x 3."""
+        self._add(encode_jpeg(band))
+
+    def _add(self, data: bytes) -> None:
         scan = _find(data, _START_OF_SCAN)
         body = scan + 2 + int.from_bytes(data[scan + 2 : scan + 4])
         if not self._parts:

@@ -77,7 +77,7 @@ def colour_bands(
     luma = scratch.take("luma", (BAND_ROWS, 2 * half[1]), np.uint8)
     blue, red = scratch.take("blue", half, np.uint8), scratch.take("red", half, np.uint8)
     filled = 0
-    for indices in map(_make_even, _cut(strips)):
+    for indices in map(_make_even, cut_at_bands(strips)):
         rows = slice(filled, filled + indices.shape[0])
         half_rows = slice(rows.start // 2, rows.stop // 2)
         cv2.LUT(indices, tables[0], dst=luma[rows])
@@ -91,7 +91,7 @@ def colour_bands(
         yield luma[:filled], blue[: filled // 2], red[: filled // 2]
 
 
-def _cut(strips: Iterable[tuple[int, Pixels]]) -> Iterator[Pixels]:
+def cut_at_bands(strips: Iterable[tuple[int, Pixels]]) -> Iterator[Pixels]:
     """Yield strips, cut where a band ends."""
     for top, indices in strips:
         first = BAND_ROWS - top % BAND_ROWS

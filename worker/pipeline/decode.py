@@ -2,13 +2,15 @@
 
 Nothing in a file is trusted. Its size is checked before a pixel is decoded, and a file
 that stops before its end or is damaged is refused as a whole: no depth map is ever made
-from part of a picture. What follows the end of a picture (the video of a motion photo,
-the second picture of a stereo camera) is ignored, and so is damage to what only describes it.
+from part of a picture. What costs no pixel is no damage: what is odd beside the pixels of a JPEG
+(`jpeg_file`), what only describes a picture, and what follows its end (the video of a motion photo,
+the second picture of a stereo camera).
 """
 
 from __future__ import annotations
 
 import io
+import lzma
 import struct
 import warnings
 import zlib
@@ -19,12 +21,9 @@ import cv2
 from PIL import (
     AvifImagePlugin,
     BmpImagePlugin,
-    ExifTags,
     GifImagePlugin,
     Image,
     ImageFile,
-    JpegImagePlugin,
-    TiffImagePlugin,
     WebPImagePlugin,
 )
 from pillow_heif import options as heif_options
@@ -37,18 +36,19 @@ from worker.pipeline.bmp import BitFields, decode_bit_fields, mend_offset, read_
 from worker.pipeline.gif import strip_gif
 from worker.pipeline.heif import hide_metadata
 from worker.pipeline.jpeg import decode_jpeg, reduction
+from worker.pipeline.jpeg_file import read_jpeg
+from worker.pipeline.orientation import orientation_in, orientation_of, orientation_of_heif, upright_size
 from worker.pipeline.photo import LeastSize, Limits, Photo, Pixels, full_size
 from worker.pipeline.pixels import to_rgb, turn_upright
 from worker.pipeline.png import read_png
 from worker.pipeline.png_rows import decode_png
 from worker.pipeline.reduced import decode_reduced
+from worker.pipeline.tiff.decode import decode_tiff
 from worker.pipeline.webp import strip_webp
 
-#: The reader of each format but PNG, called directly: Image.open would try others as well.
+#: Pillow's reader of each format that is left to it, called directly: Image.open would try others as well.
 _READERS: dict[Format, type[ImageFile.ImageFile]] = {
-    Format.JPEG: JpegImagePlugin.JpegImageFile,
     Format.WEBP: WebPImagePlugin.WebPImageFile,
-    Format.TIFF: TiffImagePlugin.TiffImageFile,
     Format.BMP: BmpImagePlugin.BmpImageFile,
     Format.GIF: GifImagePlugin.GifImageFile,
     Format.HEIF: HeifImageFile,
@@ -68,6 +68,7 @@ _LIBRARY_ERRORS = (
     TypeError,
     ValueError,
     cv2.error,
+    lzma.LZMAError,
     struct.error,
     zlib.error,
 )
@@ -78,9 +79,6 @@ _NOT_READ = ("unknown pixel mode", "cannot handle", "Unsupported BMP")
 #: Modes whose pixels may be averaged: neither indices into a palette, nor of more than 8 bits,
 #: nor with transparency, which counts for more than its share.
 _REDUCIBLE = ("RGB", "L", "CMYK", "YCbCr")
-
-_NEW_SUBFILE_TYPE = 254
-_DNG_VERSION = 50706
 
 
 def decode(data: bytes, limits: Limits, *, least_size: LeastSize = full_size) -> Photo:
@@ -93,16 +91,18 @@ def decode(data: bytes, limits: Limits, *, least_size: LeastSize = full_size) ->
     limits.check_bytes(len(data))
     found = _tell_format(data)
     with _guarded(limits):
+        if found is Format.JPEG:
+            return _decode_jpeg(data, limits, least_size)
         if found is Format.PNG:
             return _decode_png(data, limits, least_size)
         if found is Format.BMP and (fields := read_bit_fields(data)):
             return _decode_bit_fields(fields, limits, least_size)
+        if found is Format.TIFF:
+            return decode_tiff(data, limits, least_size)
         data, described = _strip(data, found)
         image = _open(data, found)
         image.info.update(described)
         limits.check_size(image.height, image.width)
-        if found is Format.JPEG:
-            return _decode_jpeg(data, image, least_size)
         return _decode_other(data, image, found, limits, least_size)
 
 
@@ -128,7 +128,7 @@ def _guarded(limits: Limits) -> Iterator[None]:
     """Translate what the libraries raise over a bad file, and silence what they warn of.
 
     Pillow's own cap on pixels becomes ours for the while: it looks at sizes that appear
-    only during decoding, such as that of a TIFF's tile.
+    only during decoding.
     """
     usual, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, limits.max_pixels
     try:
@@ -166,17 +166,7 @@ def _open(data: bytes, found: Format) -> ImageFile.ImageFile:
         if any(words in str(exc) for words in _NOT_READ):
             raise UnsupportedFormat(f"This kind of {found.upper()} is not one Fathom reads.") from exc
         raise
-    if found is Format.TIFF:
-        _refuse_camera_raw(data, image)
     return image
-
-
-def _refuse_camera_raw(data: bytes, image: ImageFile.ImageFile) -> None:
-    """Refuse raw files, which are TIFFs whose first page is a thumbnail or a preview."""
-    tags = getattr(image, "tag_v2", {})
-    is_reduced = isinstance(kind := tags.get(_NEW_SUBFILE_TYPE, 0), int) and kind & 1
-    if is_reduced or _DNG_VERSION in tags or data[8:10] == b"CR":
-        raise UnsupportedFormat("This is a camera's raw file; export it as JPEG, PNG or TIFF first.")
 
 
 def _decode_png(data: bytes, limits: Limits, least_size: LeastSize) -> Photo:
@@ -184,9 +174,9 @@ def _decode_png(data: bytes, limits: Limits, least_size: LeastSize) -> Photo:
     limits.check_size(png.height, png.width)
     described = Image.Image()
     described.info.update(png.info)
-    orientation = _orientation(described)
-    height, width = _upright(png.height, png.width, orientation)
-    least = _upright(*least_size(height, width), orientation)
+    orientation = orientation_of(described)
+    height, width = upright_size(png.height, png.width, orientation)
+    least = upright_size(*least_size(height, width), orientation)
     pixels = decode_png(png, by=reduction(png.height, png.width, least))
     rgb = turn_upright(pixels, orientation)
     return Photo(rgb=rgb, height=height, width=width, format=Format.PNG, orientation=orientation)
@@ -199,13 +189,17 @@ def _decode_bit_fields(fields: BitFields, limits: Limits, least_size: LeastSize)
     return Photo(rgb=rgb, height=height, width=width, format=Format.BMP, orientation=1)
 
 
-def _decode_jpeg(data: bytes, image: ImageFile.ImageFile, least_size: LeastSize) -> Photo:
-    orientation = _orientation(image)
-    height, width = _upright(image.height, image.width, orientation)
-    least = _upright(*least_size(height, width), orientation)
-    pixels = decode_jpeg(data, image, by=reduction(image.height, image.width, least))
+def _decode_jpeg(data: bytes, limits: Limits, least_size: LeastSize) -> Photo:
+    file = read_jpeg(data)
+    stored = file.frame.height, file.frame.width
+    limits.check_size(*stored)
+    orientation = orientation_in(file.exif)
+    height, width = upright_size(*stored, orientation)
+    least = upright_size(*least_size(height, width), orientation)
+    # Handed on unnamed: of 200 megapixels the lying picture has 600 MB, which nothing else may hold.
+    rgb = turn_upright(decode_jpeg(data, file, by=reduction(*stored, least)), orientation)
     return Photo(
-        rgb=turn_upright(pixels, orientation),
+        rgb=rgb,
         height=height,
         width=width,
         format=Format.JPEG,
@@ -216,31 +210,40 @@ def _decode_jpeg(data: bytes, image: ImageFile.ImageFile, least_size: LeastSize)
 def _decode_other(
     data: bytes, image: ImageFile.ImageFile, found: Format, limits: Limits, least_size: LeastSize
 ) -> Photo:
-    if found is Format.WEBP and (photo := _decode_large(data, image, least_size)) is not None:
+    if (photo := _decode_large(data, image, found, least_size)) is not None:
         return photo
-    before = _orientation(image) if found is Format.TIFF else None
+    # libheif turns a HEIF upright by itself.
+    before = _orientation_before(image)
     image.load()
     # The size in a HEIF's header need not be that of the picture inside.
     limits.check_size(image.height, image.width)
-    # Pillow turns a TIFF upright by itself, and libheif a HEIF.
-    left = _orientation(image)
-    height, width = _upright(image.height, image.width, left)
-    least = _upright(*least_size(height, width), left)
+    left = 1 if found is Format.HEIF else orientation_of(image)
+    height, width = upright_size(image.height, image.width, left)
+    least = upright_size(*least_size(height, width), left)
     rgb = turn_upright(_reduced_rgb(image, reduction(image.height, image.width, least)), left)
-    applied = before or image.info.get("original_orientation") or left
-    return Photo(rgb=rgb, height=height, width=width, format=found, orientation=_valid(applied))
+    return Photo(rgb=rgb, height=height, width=width, format=found, orientation=before or left)
 
 
-def _decode_large(data: bytes, image: ImageFile.ImageFile, least_size: LeastSize) -> Photo | None:
-    """Decode a large WebP at a reduced size; None if it is left to Pillow."""
-    orientation = _orientation(image)
-    height, width = _upright(image.height, image.width, orientation)
-    least = _upright(*least_size(height, width), orientation)
+def _orientation_before(image: ImageFile.ImageFile) -> int | None:
+    """Return the orientation that is applied while the pixels are decoded; None if none is."""
+    return orientation_of_heif(image) if isinstance(image, HeifImageFile) else None
+
+
+def _decode_large(
+    data: bytes, image: ImageFile.ImageFile, found: Format, least_size: LeastSize
+) -> Photo | None:
+    """Decode a large WebP or HEIF at a reduced size; None if it is left to Pillow."""
+    if found not in (Format.WEBP, Format.HEIF):
+        return None
+    before = _orientation_before(image)
+    orientation = orientation_of(image) if found is Format.WEBP else 1
+    height, width = upright_size(image.height, image.width, orientation)
+    least = upright_size(*least_size(height, width), orientation)
     pixels = decode_reduced(data, image, by=reduction(image.height, image.width, least))
     if pixels is None:
         return None
     rgb = turn_upright(pixels, orientation)
-    return Photo(rgb=rgb, height=height, width=width, format=Format.WEBP, orientation=orientation)
+    return Photo(rgb=rgb, height=height, width=width, format=found, orientation=before or orientation)
 
 
 def _reduced_rgb(image: ImageFile.ImageFile, by: int) -> Pixels:
@@ -254,20 +257,3 @@ def _reduced_rgb(image: ImageFile.ImageFile, by: int) -> Pixels:
     reduced = image.reduce(by)
     image.close()
     return to_rgb(reduced)
-
-
-def _upright(height: int, width: int, orientation: int) -> tuple[int, int]:
-    return (width, height) if orientation >= 5 else (height, width)
-
-
-def _orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation that is yet to be applied; 1 where it cannot be read."""
-    try:
-        return _valid(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except _LIBRARY_ERRORS:
-        # Damaged metadata costs a picture its metadata, not its depth map.
-        return 1
-
-
-def _valid(orientation: object) -> int:
-    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1

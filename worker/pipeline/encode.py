@@ -71,19 +71,31 @@ def check_jpeg_size(height: int, width: int) -> None:
         )
 
 
-def encode_pfm(values: Floats) -> bytes:
-    """Write H x W as a portable float map: `Pf`, little-endian (scale -1), rows bottom to top.
+def encode_pfm(upward: Iterable[Floats], shape: tuple[int, int]) -> bytes:
+    """Write strips of H x W, the lowest first, as a portable float map: `Pf`, little-endian (scale -1).
 
-    Format: Paul Debevec's, netpbm.sourceforge.net/doc/pfm.html.
+    Its rows go from bottom to top. Format: Paul Debevec's, netpbm.sourceforge.net/doc/pfm.html.
     """
-    height, width = values.shape
-    return b"Pf\n%d %d\n-1\n" % (width, height) + values[::-1].astype("<f4").tobytes()
-
-
-def encode_npy(values: Floats) -> bytes:
-    """Write H x W float32 in NumPy's own format, version 1.0, without pickles."""
+    height, width = shape
     file = io.BytesIO()
-    np.lib.format.write_array(file, values.astype("<f4", copy=False), version=(1, 0), allow_pickle=False)
+    file.write(b"Pf\n%d %d\n-1\n" % (width, height))
+    return _write_floats(file, (strip[::-1] for strip in upward))
+
+
+def encode_npy(strips: Iterable[Floats], shape: tuple[int, int]) -> bytes:
+    """Write strips of H x W float32 in NumPy's own format, version 1.0, without pickles."""
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    return _write_floats(file, strips)
+
+
+def _write_floats(file: io.BytesIO, strips: Iterable[Floats]) -> bytes:
+    """Write strips behind what the file has, and return all of it.
+
+    Of 200 megapixels a map has 800 MB: it exists once, in the file, which is not copied either.
+    """
+    for strip in strips:
+        file.write(np.ascontiguousarray(strip, "<f4").data)
     return file.getvalue()
 
 

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
+import io
+import re
+from contextlib import suppress
+
 import numpy as np
 
 # It ships stubs but no py.typed marker.
 import simplejpeg  # type: ignore[import-untyped]
-from PIL import ImageFile
+from PIL import JpegImagePlugin
 
 from shared.errors import ImageCorrupt
+from worker.pipeline.jpeg_file import JpegFile, Picture, read_picture
 from worker.pipeline.photo import Pixels
 from worker.pipeline.pixels import to_rgb
 
-#: Scans of one progressive JPEG. Encoders write about ten; thousands of empty scans over a
-#: large picture would keep a decoder busy for minutes.
-MAX_SCANS = 200
+#: libjpeg's complaint about bytes that nothing needed: it says how many, and what follows them.
+_SURPLUS = re.compile(r"(\d+) extraneous bytes before marker 0x([0-9a-f]{2})")
 
-_START_OF_SCAN = b"\xff\xda"
+#: How turbojpeg refuses chroma subsampling that it has no name for.
+_UNUSUAL = "Could not determine subsampling"
 
-#: Warnings of libjpeg that do not mean missing pixels; and turbojpeg's refusal of unusual
-#: chroma subsampling. With these Pillow decides, which refuses a file that ends too early.
-_HARMLESS = (
-    "extraneous bytes before marker",
-    "Unknown Adobe color transform",
-    "unknown JFIF revision",
-    "Could not determine subsampling",
-)
+#: libjpeg stops at its first complaint, so that a picture is begun anew for every scan with surplus bytes.
+_TRIES = 24
 
 
 def reduction(height: int, width: int, least: tuple[int, int]) -> int:
@@ -36,28 +35,73 @@ def reduction(height: int, width: int, least: tuple[int, int]) -> int:
     return 1
 
 
-def decode_jpeg(data: bytes, header: ImageFile.ImageFile, *, by: int) -> Pixels:
+def decode_jpeg(data: bytes, file: JpegFile, *, by: int) -> Pixels:
     """Decode a JPEG, reduced `by` 1, 2, 4 or 8, as RGB; not yet upright.
 
-    Grayscale, CMYK and YCCK are converted. `header` is the same file, opened with Pillow.
+    Grayscale, CMYK and YCCK are converted. `file` is what `read_jpeg` read of the same data.
 
-    Raises ImageCorrupt for any damage libjpeg notices, an early end above all.
+    Raises ImageCorrupt for any damage that costs pixels, an early end above all.
     """
-    _check_scans(data, header)
-    height, width = _divide(header.height, by), _divide(header.width, by)
-    try:
-        pixels = simplejpeg.decode_jpeg(data, "RGB", min_height=height, min_width=width)
-    except ValueError as exc:
-        if not any(words in str(exc) for words in _HARMLESS):
-            raise ImageCorrupt from exc
-        header.load()
-        return to_rgb(header)
-    return np.asarray(pixels)
+    if file.one_scan:
+        # Nearly all JPEGs are decoded here; the others are looked at more closely.
+        with suppress(ValueError):
+            return _decode(data, file, by)
+    return _decode_picture(read_picture(data, file).mended(), file, by)
 
 
-def _check_scans(data: bytes, header: ImageFile.ImageFile) -> None:
-    if header.info.get("progressive") and data.count(_START_OF_SCAN) > MAX_SCANS:
-        raise ImageCorrupt(f"The JPEG has more than {MAX_SCANS} scans, as no camera or program writes it.")
+def _decode(data: bytes, file: JpegFile, by: int) -> Pixels:
+    """Raises ValueError for whatever libjpeg complains about first."""
+    height, width = _divide(file.frame.height, by), _divide(file.frame.width, by)
+    return np.asarray(simplejpeg.decode_jpeg(data, "RGB", min_height=height, min_width=width))
+
+
+def _decode_picture(picture: Picture, file: JpegFile, by: int) -> Pixels:
+    for _ in range(_TRIES):
+        try:
+            return _decode(picture.join(), file, by)
+        except ValueError as exc:
+            if _UNUSUAL in str(exc):
+                return _decode_unusual(picture, file, by)
+            if (surplus := _SURPLUS.search(str(exc))) is None:
+                if picture.filled_up:
+                    return _decode_filled_up(picture, file, by)
+                raise ImageCorrupt from exc
+        picture = picture.without_surplus(int(surplus[1]), int(surplus[2], 16))
+    raise ImageCorrupt
+
+
+def _decode_filled_up(picture: Picture, file: JpegFile, by: int) -> Pixels:
+    """Decode a picture whose last byte may be the first of the zeros behind it.
+
+    Encoders fill their last byte up with ones. So if its last bit may as well be a one, the byte is
+    none of the picture's, and others are missing.
+    """
+    pixels = _decode(picture.lengthened(b"\0").join(), file, by)
+    with suppress(ValueError):
+        if np.array_equal(pixels, _decode(picture.lengthened(b"\1").join(), file, by)):
+            raise ImageCorrupt
+    return pixels
+
+
+def _decode_unusual(picture: Picture, file: JpegFile, by: int) -> Pixels:
+    """Decode with Pillow, which is not strict: where data are missing it makes them up.
+
+    So the picture is decoded a second time with other bytes behind its data: if they have a say in the
+    pixels, some of its own are missing.
+    """
+    if picture.filled_up:
+        picture = picture.lengthened(b"\0")
+    pixels = _decode_with_pillow(picture.join(), file, by)
+    if not np.array_equal(pixels, _decode_with_pillow(picture.lengthened(b"\x5a" * 64).join(), file, by)):
+        raise ImageCorrupt
+    return pixels
+
+
+def _decode_with_pillow(data: bytes, file: JpegFile, by: int) -> Pixels:
+    with JpegImagePlugin.JpegImageFile(io.BytesIO(data)) as image:
+        image.draft(image.mode, (max(1, file.frame.width // by), max(1, file.frame.height // by)))
+        image.load()
+        return to_rgb(image)
 
 
 def _divide(size: int, by: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cached_property
 
@@ -12,7 +12,7 @@ import numpy as np
 from shared.jobs import Range
 from shared.options import HeatmapFormat, Options, Output, Size
 from worker.pipeline.banded_jpeg import BandedJpeg
-from worker.pipeline.colour import BAND_ROWS, colour_bands, colour_table, colourise, ycc_tables
+from worker.pipeline.colour import BAND_ROWS, colour_bands, colour_table, colourise, cut_at_bands, ycc_tables
 from worker.pipeline.depth import DepthMap, byte_strips, to_bytes, upsample, word_strips
 from worker.pipeline.encode import (
     JPEG_MAX_SIDE,
@@ -133,20 +133,49 @@ def _depth16(r: Rendering) -> bytes:
 
 def _pfm(r: Rendering) -> bytes:
     with r.watch.time(Stage.ENCODE):
-        return encode_pfm(r.depth.values)
+        return encode_pfm(r.depth.upsampler.strips_upward(), r.depth.shape)
 
 
 def _npy(r: Rendering) -> bytes:
     with r.watch.time(Stage.ENCODE):
-        return encode_npy(r.depth.values)
+        return encode_npy((strip for _, strip in r.depth.upsampler.strips()), r.depth.shape)
 
 
 def _side_by_side(r: Rendering) -> bytes:
+    # Two pictures beside each other must still fit into one JPEG.
+    height, width = _fit(*r.depth.shape, JPEG_MAX_SIDE // 2)
+    if (height, width) == r.depth.shape == r.photo.rgb.shape[:2]:
+        return _side_by_side_in_bands(r)
     colours = r.colours
     with r.watch.time(Stage.ENCODE):
-        # Two pictures beside each other must still fit into one JPEG.
-        height, width = _fit(colours.shape[0], colours.shape[1], JPEG_MAX_SIDE // 2)
         return encode_jpeg(_pair(r, _resize(colours, height, width)))
+
+
+def _side_by_side_in_bands(r: Rendering) -> bytes:
+    height, width = r.depth.shape
+    jpeg = BandedJpeg(height, 2 * width, BAND_ROWS)
+    for band in r.watch.time_each(Stage.COLOUR, _paired_bands(r)):
+        with r.watch.time(Stage.ENCODE):
+            jpeg.add_rgb(band)
+    return jpeg.finish()
+
+
+def _paired_bands(r: Rendering) -> Iterator[Pixels]:
+    """Yield bands of photo and heatmap, valid until the next: of 200 megapixels all would have 1.2 GB."""
+    width = r.depth.shape[1]
+    pair: Pixels = r.scratch.take("pair", (BAND_ROWS, 2 * width, 3), np.uint8)
+    top = filled = 0
+    for indices in cut_at_bands(byte_strips(r.depth, r.span, r.scratch)):
+        count = indices.shape[0]
+        rows = slice(filled, filled + count)
+        pair[rows, :width] = r.photo.rgb[top : top + count]
+        colours = r.scratch.take("rgb", (count, width, 3), np.uint8)
+        pair[rows, width:] = colourise(indices, r.table, colours)
+        top, filled = top + count, rows.stop % BAND_ROWS
+        if filled == 0:
+            yield pair
+    if filled:
+        yield pair[:filled]
 
 
 def _thumbnail(r: Rendering) -> bytes:

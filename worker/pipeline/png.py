@@ -31,9 +31,9 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _KNOWN = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 _HEADER = struct.Struct(">II5B")
 
-#: Texts that may hold an orientation, and what Pillow calls them. ImageMagick writes the first.
-_TEXTS = {b"Raw profile type exif": "Raw profile type exif", b"XML:com.adobe.xmp": "xmp"}
-_TEXT_KINDS = (b"tEXt", b"zTXt", b"iTXt")
+#: The text in which ImageMagick keeps EXIF.
+_PROFILE = b"Raw profile type exif"
+_TEXT_KINDS = (b"tEXt", b"zTXt")
 
 #: Bytes of metadata that are looked at: an orientation is near the start of whatever holds it.
 _MOST_METADATA = 2**20
@@ -132,7 +132,9 @@ def _checked(chunks: Iterator[_Chunk]) -> Iterator[_Chunk]:
 
 
 def _is_used(chunk: _Chunk) -> bool:
-    return chunk.kind in (b"tRNS", b"eXIf") or (chunk.kind in _TEXT_KINDS and _keyword(chunk.body) in _TEXTS)
+    return chunk.kind in (b"tRNS", b"eXIf") or (
+        chunk.kind in _TEXT_KINDS and _keyword(chunk.body) == _PROFILE
+    )
 
 
 def _read_header(chunk: _Chunk, data: bytes) -> Png:
@@ -156,16 +158,11 @@ def _keyword(text: memoryview) -> bytes:
 
 
 def _note_text(kind: bytes, body: memoryview, info: dict[str, str | bytes]) -> None:
-    """Put the first text of its keyword into `info`, cut off where it is too long."""
+    """Put the first profile of EXIF into `info`, cut off where it is too long."""
     keyword, _, text = bytes(body[:_MOST_METADATA]).partition(b"\0")
-    is_compressed = kind == b"zTXt"
-    if kind == b"iTXt":
-        # Whether and how it is compressed, the language, and the keyword in that language.
-        is_compressed, text = text[:1] == b"\1", text[1:2] + text[2:].split(b"\0", 2)[-1]
-    if is_compressed:
+    if kind == b"zTXt":
         try:
             text = zlib.decompressobj().decompress(text[1:], _MOST_METADATA)
         except zlib.error:
             return
-    name = _TEXTS[keyword]
-    info.setdefault(name, text if name == "xmp" else text.decode("latin-1"))
+    info.setdefault(keyword.decode("latin-1"), text.decode("latin-1"))

@@ -1,6 +1,6 @@
-"""Pictures reduced to a half, a quarter or an eighth strip by strip, and large WebP decoded straight to that.
+"""Pictures reduced to a half, a quarter or an eighth strip by strip, and large WebP and HEIF decoded so.
 
-Pillow would hold a large WebP two to four times over; here it is held once. This is as strict as
+Pillow would hold a large WebP or HEIF two to four times over; here it is held once. This is as strict as
 Pillow: a file that stops before its end or is damaged is refused.
 """
 
@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 import cv2
 import numpy as np
 from PIL import ImageFile
+from pillow_heif.as_plugin import HeifImageFile
 
 from shared.errors import ImageCorrupt
 from worker.pipeline.photo import Pixels
@@ -26,17 +27,34 @@ _BGR_HALF = cv2.IMREAD_REDUCED_COLOR_2 | cv2.IMREAD_IGNORE_ORIENTATION
 
 
 def decode_reduced(data: bytes, image: ImageFile.ImageFile, *, by: int) -> Pixels | None:
-    """Return a WebP reduced `by` 2, 4 or 8, as RGB, not yet upright; None if Pillow is to do it.
+    """Return a WebP or HEIF reduced `by` 2, 4 or 8, as RGB; None if Pillow is to do it.
 
-    `image` is the same file, its header read by Pillow. Raises ImageCorrupt, and what OpenCV raises
-    over damaged files.
+    A WebP is not upright yet, and a HEIF is, which may be wanted at its full size too. `image` is the
+    same file, its header read by Pillow. Raises ImageCorrupt, and what OpenCV and libheif raise over
+    damaged files.
     """
-    if by == 1 or image.width * image.height < _LARGE_PIXELS or image.mode != "RGB":
+    if image.width * image.height < _LARGE_PIXELS or image.mode != "RGB":
         return None
-    if getattr(image, "is_animated", False):
+    if isinstance(image, HeifImageFile):
+        return _reduce_heif(image, by)
+    if by == 1 or getattr(image, "is_animated", False):
         return None
     bgr = _reduce_webp(data, image.height, image.width, by)
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=bgr), np.uint8)
+
+
+def _reduce_heif(image: HeifImageFile, by: int) -> Pixels | None:
+    assert image._heif_file is not None, "Its pixels were asked for before."
+    frame = image._heif_file[image.tell()]
+    data = frame.data
+    if frame.size != image.size or frame.mode != "RGB":
+        # The size in a HEIF's header need not be that of the picture inside.
+        return None
+    shape = image.height, image.width, 3
+    pixels: Pixels = np.ndarray(shape, np.uint8, buffer=data, strides=(frame.stride, 3, 1))
+    if by == 1:
+        return np.ascontiguousarray(pixels)
+    return reduce_strips(in_strips(pixels), image.height, image.width, by)
 
 
 def _reduce_webp(data: bytes, height: int, width: int, by: int) -> Pixels:
@@ -71,13 +89,13 @@ def reduce_strips(strips: Iterable[Pixels], height: int, width: int, by: int) ->
     whole = np.empty((-(-height // by), -(-width // by), 3), np.uint8)
     top = 0
     for strip in strips:
-        small = strip if by == 1 else _reduce(strip, by)
+        small = strip if by == 1 else average(strip, by)
         whole[top : top + len(small)] = small
         top += len(small)
     return whole
 
 
-def _reduce(strip: Pixels, by: int) -> Pixels:
+def average(strip: Pixels, by: int) -> Pixels:
     """Average squares of `by` pixels, cut off at the edges."""
     height, width = strip.shape[:2]
     below, right = -height % by, -width % by

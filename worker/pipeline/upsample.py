@@ -73,6 +73,11 @@ class Upsampler:
         for strip in self._strips:
             yield strip.top, self._compute(strip)
 
+    def strips_upward(self) -> Iterator[Floats]:
+        """Yield all strips from bottom to top, each valid until the next."""
+        for strip in reversed(self._strips):
+            yield self._compute(strip)
+
     def whole(self) -> Floats:
         """Return the whole map, height x width, in a scratch buffer."""
         values: Floats = self._scratch.take("depth", self.shape, np.float32)

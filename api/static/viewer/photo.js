@@ -15,12 +15,18 @@ export async function loadPhoto(job, index, sidecar, signal) {
   const { width, height } = sidecar.original_size;
   try {
     const bitmap = await shrink(await askBlob(paths.output(job.id, index, "input"), { signal }), width, height);
-    // A browser that does not know about a file's orientation shows it lying on its side.
-    if (Math.abs(bitmap.width / bitmap.height / (width / height) - 1) < TOLERANCE) return bitmap;
+    // A browser that does not know about a file's orientation shows it lying on its side, or on its head.
+    const ratio = bitmap.width / bitmap.height / (width / height);
+    if (Math.abs(ratio - 1) < TOLERANCE && !mayStandOnItsHead(sidecar)) return bitmap;
   } catch (error) {
     if (signal.aborted) throw error;
   }
   return job.options.outputs.includes("thumbnail") ? leftHalf(job, index, signal) : null;
+}
+
+/** Chromium takes no notice of the EXIF of a WebP, and of half a turn its shape tells nothing. */
+function mayStandOnItsHead(sidecar) {
+  return sidecar.source.format === "webp" && sidecar.orientation_applied !== 1;
 }
 
 function shrink(blob, width, height) {

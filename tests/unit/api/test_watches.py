@@ -11,6 +11,7 @@ from shared.job_record import new_job
 from shared.jobs import Job, JobState, new_job_id
 from shared.options import Options
 from tests.fakes_job_store import FakeJobStore
+from tests.waiting import eventually
 
 
 class CountingJobs(FakeJobStore):
@@ -185,10 +186,7 @@ def test_once_nobody_watches_the_store_is_left_alone(jobs: CountingJobs) -> None
     watches = Watches(jobs, limit=1)
     with watches.watch(a_job(jobs).id) as watch:
         watch.wait(watch.version, 0.3)
-    deadline = time.monotonic() + 20
-    while any(thread.name == "watch" for thread in threading.enumerate()):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    eventually(lambda: not any(thread.name == "watch" for thread in threading.enumerate()))
 
     assert jobs.asked >= 1
 

@@ -10,8 +10,7 @@ from click.testing import CliRunner, Result
 from safetensors.torch import save_file
 
 from client.cli import main
-from worker.model.checkpoint import random_state
-from worker.model.network import MidasSmall
+from worker.model.checkpoint import random_network
 
 
 @pytest.fixture
@@ -29,7 +28,7 @@ def pairs(tmp_path: Path) -> Path:
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
     path = tmp_path / "start.safetensors"
-    save_file(random_state(MidasSmall().state_dict()), path)
+    save_file(random_network().state_dict(), path)
     return path
 
 

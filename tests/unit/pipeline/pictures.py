@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from pillow_heif import register_heif_opener
 
+from worker.pipeline.banded_jpeg import BandedJpeg
 from worker.pipeline.photo import Limits
 
 register_heif_opener()
 
-LIMITS = Limits(max_pixels=100_000_000, min_side=16, max_bytes=256 * 2**20)
+LIMITS = Limits(max_pixels=250_000_000, min_side=16, max_bytes=512 * 2**20)
 
 #: The corners of `scene`: top left, top right, bottom left, bottom right.
 RED, GREEN, BLUE, WHITE = (220, 20, 30), (30, 200, 40), (20, 40, 210), (250, 250, 250)
@@ -48,6 +49,15 @@ def scene(height: int = 96, width: int = 128) -> NDArray[np.uint8]:
     picture[height // 2 :, : width // 2] = BLUE
     picture[height // 2 :, width // 2 :] = WHITE
     return picture
+
+
+def gray_jpeg(height: int, width: int) -> bytes:
+    """Return a JPEG of one gray, which may be far larger than the memory it takes to make it."""
+    jpeg = BandedJpeg(height, width, 16)
+    luma, chroma = np.full((16, width), 90, np.uint8), np.full((8, width // 2), 128, np.uint8)
+    for _ in range(0, height, 16):
+        jpeg.add(luma, chroma, chroma)
+    return jpeg.finish()
 
 
 def corners(picture: NDArray[np.uint8]) -> list[tuple[int, ...]]:

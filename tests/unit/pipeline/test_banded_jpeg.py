@@ -12,6 +12,7 @@ from PIL import Image
 
 from shared.errors import ImageTooLarge
 from worker.pipeline.banded_jpeg import BandedJpeg
+from worker.pipeline.encode import encode_jpeg
 from worker.pipeline.photo import Pixels
 
 #: Heights for one band, for an odd end, and for more bands than there are numbers of restart markers.
@@ -64,6 +65,16 @@ def test_a_strict_reader_finds_nothing_to_warn_of(size: tuple[int, int]) -> None
     pixels = simplejpeg.decode_jpeg(encode_in_bands(size, 128), strict=True)
 
     assert pixels.shape == (*size, 3)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_bands_of_rgb_have_the_pixels_of_a_jpeg_encoded_at_once(size: tuple[int, int]) -> None:
+    picture = np.random.default_rng(3).integers(0, 256, (*size, 3), np.uint8)
+    jpeg = BandedJpeg(*size, 32)
+    for top in range(0, size[0], 32):
+        jpeg.add_rgb(picture[top : top + 32])
+
+    assert np.array_equal(open_with_pillow(jpeg.finish()), open_with_pillow(encode_jpeg(picture)))
 
 
 def test_it_is_hardly_larger_than_a_jpeg_encoded_at_once() -> None:

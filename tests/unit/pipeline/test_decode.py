@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import struct
 import zlib
+from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, PngImagePlugin
 
 from shared.errors import (
     ImageCorrupt,
@@ -77,7 +78,47 @@ def test_where_the_container_can_turn_a_picture_exif_alone_does_not(file_format:
     photo = decode(data, LIMITS)
 
     assert photo.rgb.shape[:2] == (96, 128)
+    assert photo.orientation == 1
     assert_scene(photo.rgb)
+
+
+XMP = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    b'<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/></rdf:RDF></x:xmpmeta>'
+)
+
+
+def save_with_xmp(file_format: str, **options: Any) -> bytes:
+    """Return a file that is upright, and turned according to its XMP alone."""
+    if file_format == "PNG":
+        text = PngImagePlugin.PngInfo()
+        text.add_itxt("XML:com.adobe.xmp", XMP.decode())
+        return save(scene(), "PNG", pnginfo=text, **options)
+    if file_format == "TIFF":
+        return save(scene(), "TIFF", tiffinfo={700: XMP}, **options)
+    # The writers of HEIF and AVIF would turn the picture itself: so the name is made right afterwards.
+    data = save(scene(), file_format, xmp=XMP.replace(b"Orientation", b"Prientation"), **options)
+    return data.replace(b"Prientation", b"Orientation")
+
+
+@pytest.mark.parametrize("file_format", WITH_EXIF)
+def test_xmp_turns_no_picture(file_format: str) -> None:
+    data = save_with_xmp(file_format)
+    photo = decode(data, LIMITS)
+
+    assert XMP in data
+    assert (photo.rgb.shape[:2], photo.orientation) == ((96, 128), 1)
+    assert_scene(photo.rgb)
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP"])
+def test_exif_has_its_say_beside_xmp(file_format: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    photo = decode(save_with_xmp(file_format, exif=exif.tobytes()), LIMITS)
+
+    assert photo.orientation == 3
+    assert_scene(photo.rgb[::-1, ::-1])
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 255, 65535])
@@ -198,7 +239,7 @@ def tiff(
         (np.linspace(0, 255, 256, dtype=np.float32), 32, 3),
         (np.linspace(-5, 9000, 256, dtype=np.float32), 32, 3),
         (np.linspace(0, 1e9, 256).astype(np.int32), 32, 2),
-        (np.linspace(-30000, 30000, 256).astype(np.int16), 16, 2),
+        (np.linspace(-32768, 32767, 256).astype(np.int16), 16, 2),
         (np.linspace(0, 65535, 256).astype(np.uint16), 16, 1),
     ],
     ids=["unit float", "byte float", "any float", "32-bit int", "signed 16-bit", "16-bit"],
@@ -321,13 +362,6 @@ def test_what_is_no_picture_is_unsupported(data: bytes) -> None:
         decode(data, LIMITS)
 
 
-@pytest.mark.parametrize("info", [{254: 1}, {50706: b"\1\4\0\0"}], ids=["thumbnail first", "DNG"])
-def test_a_raw_file_is_unsupported_rather_than_its_thumbnail_taken(info: dict[int, object]) -> None:
-    picture = Image.new("L", (64, 64))
-    with pytest.raises(UnsupportedFormat, match="raw"):
-        decode(save(picture, "TIFF", tiffinfo=info), LIMITS)
-
-
 @pytest.mark.parametrize(
     ("head", "kind"),
     [
@@ -341,11 +375,6 @@ def test_a_raw_file_is_unsupported_rather_than_its_thumbnail_taken(info: dict[in
 def test_what_is_not_read_is_called_by_its_kind_where_that_is_known(head: bytes, kind: str) -> None:
     with pytest.raises(UnsupportedFormat, match=kind):
         decode(head + bytes(100), LIMITS)
-
-
-def test_a_tiff_of_unknown_samples_is_unsupported() -> None:
-    with pytest.raises(UnsupportedFormat):
-        decode(tiff(np.zeros((32, 32), np.float64), 64, 3), LIMITS)
 
 
 # --- sizes ------------------------------------------------------------------------
@@ -474,8 +503,6 @@ def test_no_part_of_a_jpeg_is_taken_for_the_whole(options: dict[str, int], by: i
     data = save(texture(640, 800), "JPEG", **options)
     for length in range(400, len(data) - 1, len(data) // 41):
         for end in (b"", b"\xff\xd9"):
-            if end and options.get("progressive"):
-                continue  # Fewer scans make a coarser picture, but a whole one.
             with pytest.raises(ImageCorrupt):
                 decode(data[:length] + end, LIMITS, least_size=lambda h, w: (h // by, w // by))
 

@@ -68,24 +68,26 @@ def test_a_jpeg_larger_than_jpegs_can_be_is_refused_with_a_way_out() -> None:
 
 
 def test_pfm_is_little_endian_and_bottom_to_top() -> None:
-    values = np.arange(6, dtype=np.float32).reshape(2, 3)
-    data = encode_pfm(values)
+    values = np.arange(12, dtype=np.float32).reshape(4, 3)
+    data = encode_pfm([values[3:], values[:3]], values.shape)
     kind, size, scale, body = data.split(b"\n", 3)
 
-    assert (kind, size, float(scale)) == (b"Pf", b"3 2", -1.0)
-    assert np.frombuffer(body, "<f4").tolist() == [3, 4, 5, 0, 1, 2]
+    assert (kind, size, float(scale)) == (b"Pf", b"3 4", -1.0)
+    assert np.frombuffer(body, "<f4").tolist() == [9, 10, 11, 6, 7, 8, 3, 4, 5, 0, 1, 2]
 
 
 def test_pfm_is_read_by_opencv() -> None:
     values = np.random.default_rng(1).random((20, 30), np.float32)
-    decoded = cv2.imdecode(np.frombuffer(encode_pfm(values), np.uint8), cv2.IMREAD_UNCHANGED)
+    data = encode_pfm([values[15:], values[:15]], values.shape)
+    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
 
     assert np.array_equal(np.squeeze(decoded), values)
 
 
 def test_npy_is_float32_and_needs_no_pickle() -> None:
     values = np.random.default_rng(1).random((20, 30), np.float32)
-    loaded = np.load(io.BytesIO(encode_npy(values)), allow_pickle=False)
+    data = encode_npy([values[:15], values[15:]], values.shape)
+    loaded = np.load(io.BytesIO(data), allow_pickle=False)
 
     assert loaded.dtype == np.float32
     assert np.array_equal(loaded, values)

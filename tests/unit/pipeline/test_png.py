@@ -204,20 +204,12 @@ def _raw_profile(orientation: int) -> bytes:
     return f"\nexif\n{len(_exif(orientation)):8}\n{_exif(orientation).hex()}\n".encode()
 
 
-def _xmp(orientation: int) -> bytes:
-    return f'<x:xmpmeta><rdf:Description tiff:Orientation="{orientation}"/></x:xmpmeta>'.encode()
-
-
 TURNED: dict[str, Callable[[int], Chunk]] = {
     "eXIf": lambda o: chunk(b"eXIf", _exif(o)[6:]),
     "eXIf with a JPEG's prefix": lambda o: chunk(b"eXIf", _exif(o)),
     "profile": lambda o: chunk(b"tEXt", b"Raw profile type exif\0" + _raw_profile(o)),
     "compressed profile": lambda o: chunk(
         b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(_raw_profile(o))
-    ),
-    "XMP": lambda o: chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + _xmp(o)),
-    "compressed XMP": lambda o: chunk(
-        b"iTXt", b"XML:com.adobe.xmp\0\1\0en\0XMP\0" + zlib.compress(_xmp(o) * 90_000)
     ),
 }
 

@@ -1,4 +1,4 @@
-"""Large PNG and WebP, decoded at a reduced size: the same picture as Pillow's, and as strict."""
+"""Large PNG, WebP and HEIF, decoded at a reduced size: the same picture as Pillow's, and as strict."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from shared.errors import ImageCorrupt
-from tests.unit.pipeline.pictures import LIMITS, texture
+from tests.unit.pipeline.pictures import LIMITS, lay, save, texture
+from tests.unit.pipeline.pictures import scene as four_colours
 from worker.model.preprocess import network_size
 from worker.pipeline.decode import decode
 from worker.pipeline.photo import Photo
@@ -52,6 +53,20 @@ def test_it_is_the_picture_averaged_over_squares(size: tuple[int, int], file_for
     assert (photo.height, photo.width) == size
     assert by in (2, 4, 8)
     assert np.abs(photo.rgb - expected).mean() < 1
+
+
+def test_a_heif_is_upright_and_averaged_at_once() -> None:
+    picture = four_colours(2000, 2048)
+    exif = Image.Exif()
+    exif[274] = 6
+    data = save(lay(picture, 6), "HEIF", exif=exif.tobytes(), enc_params={"preset": "ultrafast"})
+
+    reduced, whole = decoded(data), decode(data, LIMITS)
+
+    assert (reduced.height, reduced.width, reduced.orientation) == (2000, 2048, 6)
+    assert reduced.rgb.shape == (1000, 1024, 3)
+    assert np.abs(whole.rgb.astype(int) - picture).mean() < 2
+    assert np.abs(reduced.rgb - np.asarray(Image.fromarray(whole.rgb).reduce(2)).astype(int)).max() <= 1
 
 
 @pytest.mark.parametrize("file_format", ["PNG", "WEBP"])

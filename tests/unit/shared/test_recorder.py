@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
 
@@ -9,6 +8,7 @@ from shared.recorder import Recorder
 from shared.statistics import BOUNDS, Batch, Family, Histogram, Series, bucket_of
 from tests.contracts.statistics import StatisticsContract
 from tests.fakes import FakeStatistics
+from tests.waiting import eventually
 
 INFER = Series(family=Family.STAGE, labels=("infer",))
 
@@ -93,10 +93,7 @@ def test_it_tells_by_itself_and_once_more_at_the_end(statistics: FakeStatistics)
     recorder = Recorder(statistics, every=0.01)
     recorder.start()
     recorder.observe(Family.STAGE, "infer", seconds=0.1)
-    deadline = time.monotonic() + 10
-    while not statistics.batches:
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+    eventually(lambda: statistics.batches)
     recorder.observe(Family.STAGE, "infer", seconds=0.1)
     recorder.stop()
 
@@ -115,10 +112,7 @@ def test_a_fault_does_not_end_the_telling(statistics: FakeStatistics, caplog: py
     recorder = Recorder(faulty, every=0.01)
     recorder.observe(Family.STAGE, "infer", seconds=0.1)
     recorder.start()
-    deadline = time.monotonic() + 10
-    while len(faulty.batches) < 2:
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+    eventually(lambda: faulty.batches, lambda batches: len(batches) >= 2)
     recorder.stop()
 
     assert "Statistics were not told." in caplog.text

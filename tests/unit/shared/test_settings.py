@@ -18,7 +18,9 @@ def test_an_empty_environment_gives_the_defaults():
     assert settings.redis_url == "redis://127.0.0.1:6379/0"
     assert settings.s3_endpoint_url is None
     assert (settings.weights, settings.engine, settings.precision) == ("auto", "openvino", "auto")
-    assert settings.max_pixels == 100_000_000
+    # The largest pictures of phones, 16,320 x 12,240, and their PNGs.
+    assert settings.max_pixels == 250_000_000
+    assert settings.max_image_bytes == 2**29
 
 
 @pytest.mark.parametrize(

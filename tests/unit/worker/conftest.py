@@ -29,6 +29,8 @@ class WordPipeline:
     rendered: list[tuple[bytes, Range | None]] = field(default_factory=list)
     #: Called with each picture before it is processed.
     before: Callable[[bytes], object] = lambda data: None
+    #: What heatmaps begin with.
+    heat: bytes = b"heat of "
 
     def measure(self, data: bytes, options: Options) -> Range:
         self._check(data)
@@ -38,7 +40,7 @@ class WordPipeline:
         self._check(data)
         self.rendered.append((data, common))
         return (
-            File(file_name="heatmap.png", content_type="image/png", data=b"heat of " + data),
+            File(file_name="heatmap.png", content_type="image/png", data=self.heat + data),
             File(file_name="depth.json", content_type="application/json", data=b"{}"),
         )
 

@@ -89,6 +89,24 @@ def test_a_deleted_job_cannot_be_finalised(farm: Farm):
         finalize(ending, farm.jobs, farm.objects)
 
 
+def test_a_job_whose_reasons_are_lost_while_they_are_written_down_has_not_ended(farm: Farm):
+    job_id = farm.submit(b"one", b"corrupt")
+    farm.objects.put(layout.job_record(job_id), b"{}")
+    farm.child().work(60)
+    ending = claim(farm.jobs, job_id)
+
+    def lose(job_id: str) -> Iterator[ImageStatus]:
+        farm.jobs.delete(job_id)
+        yield ImageStatus(index=1, state=ImageState.FAILED)
+
+    farm.jobs.failures = lose  # type: ignore[method-assign]
+
+    with pytest.raises(JobNotFound):
+        finalize(ending, farm.jobs, farm.objects)
+    assert not farm.objects.exists(layout.result(job_id))
+    assert farm.objects.exists(layout.failure(job_id, 1))
+
+
 class _Failed(FakeJobStore):
     """A job of so many images, all of which failed for long reasons; they are made one by one."""
 

@@ -13,7 +13,7 @@ import pytest
 from shared import layout
 from shared.accepted_uploads import AcceptedUploads
 from shared.control import Controls
-from shared.errors import InvalidTransition, ObjectStoreUnavailable
+from shared.errors import InvalidTransition, JobNotFound, ObjectStoreUnavailable
 from shared.job_record import encode_job, new_job
 from shared.jobs import ImageFailure, ImageState, Job, JobState, Range, Source, new_job_id
 from shared.manifest import encode_manifest
@@ -368,6 +368,32 @@ def test_who_finalises_the_same_end_later_changes_nothing(service: Service, step
     service.recover()
 
     assert service.job(job_id) == before
+    assert service.codes(job_id) == {1: "image_corrupt"}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_finaliser_leaves_nothing_of_a_job_that_is_deleted_meanwhile(service: Service, step: str):
+    job_id = service.submit(b"one", b"corrupt")
+    service.work()
+
+    with pytest.raises(JobNotFound):
+        overtake(service, step, lambda: service.controls.delete(job_id), dies=False)
+
+    assert list(service.objects.list(layout.job_prefix(job_id))) == []
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_finaliser_keeps_all_of_a_job_that_redis_loses_meanwhile(service: Service, step: str):
+    job_id = service.submit(b"one", b"corrupt")
+    service.work()
+    before = service.farm.jobs
+
+    with pytest.raises(JobNotFound):
+        overtake(service, step, lambda: before.delete(job_id), dies=False)
+    service.lose_everything()
+    service.recover()
+
+    assert service.states(job_id) == [ImageState.SUCCEEDED, ImageState.FAILED]
     assert service.codes(job_id) == {1: "image_corrupt"}
 
 

@@ -12,6 +12,7 @@ from shared.errors import ObjectStoreUnavailable
 from shared.jobs import JobState
 from shared.logs import JsonFormatter
 from shared.options import Options
+from tests.finalizing import claim
 from tests.traces import (
     PARENT,
     SAMPLED,
@@ -164,9 +165,7 @@ def test_a_job_that_is_not_sampled_leaves_no_span(
     job_id = farm.submit(b"one", b"corrupt", traceparent=traceparent)
 
     farm.child(traces=traces).work(60)
-    claim = farm.jobs.claim_finalize()
-    assert claim
-    finalize(claim, farm.jobs, farm.objects, tracer=memory.tracer)
+    finalize(claim(farm.jobs, job_id), farm.jobs, farm.objects, tracer=memory.tracer)
 
     assert memory.spans() == ()
     assert farm.jobs.get(job_id).state is JobState.PARTIAL
@@ -185,9 +184,7 @@ def test_the_end_of_a_job_is_told(farm: Farm, memory: TraceMemory):
     job_id = farm.submit(b"one", traceparent=SAMPLED)
     farm.child().work(60)
 
-    claim = farm.jobs.claim_finalize()
-    assert claim
-    finalize(claim, farm.jobs, farm.objects, tracer=memory.tracer)
+    finalize(claim(farm.jobs, job_id), farm.jobs, farm.objects, tracer=memory.tracer)
 
     span = memory.one("finalize job")
     assert (trace_of(span), parent_of(span)) == (TRACE, PARENT)

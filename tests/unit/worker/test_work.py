@@ -9,6 +9,7 @@ from shared.options import Options
 from shared.ports import ObjectStore
 from tests.finalizing import claimed
 from tests.unit.worker.conftest import Farm
+from worker.work import LARGE_BYTES
 
 
 def states(farm: Farm, job_id: str) -> list[ImageState]:
@@ -28,6 +29,18 @@ def test_every_image_of_a_job_is_stored_and_counted(farm: Farm):
     assert (job.counts.succeeded, job.counts.failed) == (10, 0)
     assert job.state is JobState.FINALIZING
     assert [farm.output(job_id, n) for n in range(10)] == [b"heat of picture %d" % n for n in range(10)]
+
+
+def test_large_results_are_stored_before_the_next_image_is_begun(farm: Farm):
+    stored: list[int] = []
+    farm.pipeline.before = lambda data: stored.append(sum("/outputs/" in key for key in farm.objects.objects))
+    farm.pipeline.heat = bytes(LARGE_BYTES + 1)
+    job_id = farm.submit(b"one", b"two", b"three")
+
+    farm.child().work(60)
+
+    assert stored == [0, 2, 4]
+    assert farm.jobs.get(job_id).counts.succeeded == 3
 
 
 def test_a_bad_image_fails_alone_with_its_code(farm: Farm):

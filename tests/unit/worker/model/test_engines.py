@@ -205,6 +205,7 @@ def test_the_weights_in_use_are_logged_by_name_and_hash(
     assert vars(record)["weights_sha256"] == resolve_weights(str(half_file), Path()).sha256
 
 
+@pytest.mark.slow
 def test_weights_from_a_file_reach_both_engines_alike(
     settings_factory: SettingsFactory, half_file: Path, tmp_path: Path, batch_factory: BatchFactory
 ):

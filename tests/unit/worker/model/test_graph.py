@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import numpy as np
@@ -15,7 +18,8 @@ from torch import Tensor
 
 from shared.errors import ModelError, WeightsInvalid, WeightsUnavailable
 from worker.model.checkpoint import load_network
-from worker.model.graph import constants_path, ensure_graph, export_model, graph_path
+from worker.model.export import main as export
+from worker.model.graph import EXPORT_REFUSED, constants_path, ensure_graph, export_model, graph_path
 from worker.model.openvino_import import import_openvino
 from worker.model.weights import Weights, resolve_weights
 
@@ -106,6 +110,29 @@ print(ensure_graph(resolve_weights("random", cache), cache).stat().st_ino, "torc
 """
 
 
+def test_of_callers_that_ask_at_once_one_exports_and_all_get_its_graph(
+    tmp_path: Path, random_weights: Weights
+):
+    exported: list[Path] = []
+    all_ask = Barrier(3)
+
+    def write(_weights: Weights, out: Path) -> None:
+        exported.append(out)
+        out.write_text("graph")
+        constants_path(out).write_text("constants")
+
+    def ask(_caller: int) -> Path:
+        all_ask.wait()
+        return ensure_graph(random_weights, tmp_path, write)
+
+    with ThreadPoolExecutor(3) as pool:
+        graphs = set(pool.map(ask, range(3)))
+
+    assert graphs == {graph_path(random_weights, tmp_path)}
+    assert len(exported) == 1
+
+
+@pytest.mark.slow
 def test_of_many_processes_that_ask_at_once_one_exports_and_none_loads_torch(tmp_path: Path):
     left_behind = tmp_path / "graphs" / "export-killed"
     left_behind.mkdir(parents=True)
@@ -138,24 +165,28 @@ def test_weights_that_are_refused_are_refused_to_the_caller_and_leave_no_graph(
     assert [path.name for path in (tmp_path / "graphs").iterdir()] == ["export.lock"]
 
 
-def test_a_file_that_changed_since_it_was_hashed_is_not_exported_under_the_old_hash(tmp_path: Path):
-    path = tmp_path / "mine.pt"
-    path.write_bytes(b"before")
-    weights = resolve_weights(str(path), tmp_path)
-    path.write_bytes(b"after")
-
-    with pytest.raises(WeightsInvalid, match="changed while it was read"):
-        ensure_graph(weights, tmp_path)
-
-
-def test_a_file_that_vanished_since_it_was_hashed_is_unavailable(tmp_path: Path):
+@pytest.mark.parametrize(
+    ("content", "code", "message"),
+    [
+        (b"after", WeightsInvalid.code, "changed while it was read"),
+        (None, WeightsUnavailable.code, "mine.pt"),
+    ],
+)
+def test_a_file_that_is_not_the_one_that_was_hashed_is_not_exported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes | None, code: str, message: str
+):
     path = tmp_path / "mine.pt"
     path.write_bytes(b"before")
     weights = resolve_weights(str(path), tmp_path)
     path.unlink()
+    if content is not None:
+        path.write_bytes(content)
 
-    with pytest.raises(WeightsUnavailable, match=r"mine\.pt"):
-        ensure_graph(weights, tmp_path)
+    status = export(weights.spec, weights.sha256, str(tmp_path / "out.xml"))
+
+    said = json.loads(capsys.readouterr().out)
+    assert (status, said["code"]) == (EXPORT_REFUSED, code)
+    assert message in said["message"]
 
 
 def test_a_cache_that_cannot_be_written_is_named_in_the_error(tmp_path: Path, random_weights: Weights):

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from worker.model.checkpoint import random_network, unfilled_network
 from worker.model.description import PARAMETERS
-from worker.model.network import MidasSmall
 
 
 def test_the_state_dict_is_the_official_one_in_names_shapes_and_order(expected, official_entries):
@@ -15,12 +15,11 @@ def test_the_state_dict_is_the_official_one_in_names_shapes_and_order(expected, 
 
 
 def test_the_number_of_parameters_is_the_one_told_to_users():
-    assert sum(parameter.numel() for parameter in MidasSmall().parameters()) == PARAMETERS
+    assert sum(parameter.numel() for parameter in unfilled_network().parameters()) == PARAMETERS
 
 
-def test_the_output_is_one_map_for_each_picture_of_its_size(random_tensors: dict[str, Tensor]):
-    network = MidasSmall().eval()
-    network.load_state_dict(random_tensors)
+def test_the_output_is_one_map_for_each_picture_of_its_size():
+    network = random_network()
 
     with torch.inference_mode():
         depth = network(torch.zeros(2, 3, 64, 96))
@@ -29,9 +28,8 @@ def test_the_output_is_one_map_for_each_picture_of_its_size(random_tensors: dict
     assert depth.dtype == torch.float32
 
 
-def test_the_output_is_the_raw_prediction_cut_off_at_zero(random_tensors: dict[str, Tensor]):
-    network = MidasSmall().eval()
-    network.load_state_dict(random_tensors)
+def test_the_output_is_the_raw_prediction_cut_off_at_zero():
+    network = random_network()
     # Without its bias the last layer's output lies on both sides of zero.
     nn.init.normal_(network.scratch.output_conv[4].weight, generator=torch.Generator().manual_seed(1))
     picture = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
@@ -44,7 +42,7 @@ def test_the_output_is_the_raw_prediction_cut_off_at_zero(random_tensors: dict[s
 
 
 def test_every_parameter_but_those_of_the_unused_unit_learns():
-    network = MidasSmall()
+    network = random_network().train()
     picture = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
     network.forward_raw(picture).square().mean().backward()
@@ -67,6 +65,6 @@ def test_the_constant_padding_is_what_tensorflow_computes_for_every_even_side():
 
 
 def test_no_convolution_computes_its_padding_from_the_size_of_its_input():
-    names = {type(module).__name__ for module in MidasSmall().modules()}
+    names = {type(module).__name__ for module in unfilled_network().modules()}
 
     assert "Conv2dSame" not in names

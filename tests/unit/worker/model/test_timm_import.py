@@ -1,8 +1,8 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import pytest
@@ -10,22 +10,67 @@ import pytest
 ROOT = Path(__file__).parents[4]
 
 
-def run_python(code: str, *, folder: Path = ROOT) -> str:
-    """Run code in an interpreter of its own; `folder` comes first on its path."""
-    command = [sys.executable, "-c", f"import sys; sys.path[:0] = [{str(folder)!r}, {str(ROOT)!r}]\n" + code]
-    ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+NEEDS_OPERATORS = """
+import torch
+try:
+    torch._C._dispatch_has_kernel_for_dispatch_key("torchvision::nms", "Meta")
+except RuntimeError:
+    raise RuntimeError("operator torchvision::nms does not exist")
+"""
+
+#: What torchvision may do when it is imported.
+TORCHVISIONS = {
+    "whole": "",
+    "needs more memory": "raise RuntimeError('out of memory')",
+    "needs a library": "raise ImportError('libpng is missing')",
+    # Last, because what it makes us declare stays declared.
+    "needs operators": NEEDS_OPERATORS,
+}
+
+#: Imports timm beside one torchvision after another, and prints what each brought about.
+IMPORTS = """
+import json, sys
+sys.path[:0] = [sys.argv[1]]
+from worker.model import timm_import
+outcomes = {}
+for folder in sys.argv[2:]:
+    sys.path[:0] = [folder]
+    for name in ("timm", "torchvision"):
+        sys.modules.pop(name, None)
+    try:
+        timm_import.import_timm()
+        outcomes[folder] = len(timm_import._declared)
+    except Exception as exc:
+        outcomes[folder] = repr(exc)
+    sys.path.pop(0)
+print(json.dumps(outcomes))
+"""
+
+
+def run_python(code: str, *arguments: str) -> str:
+    """Run code in an interpreter of its own, and return what it prints."""
+    ended = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
     assert ended.returncode == 0, ended.stderr
     return ended.stdout.strip()
 
 
-def write_torchvision(folder: Path, body: str) -> None:
-    (folder / "torchvision").mkdir()
-    (folder / "torchvision" / "__init__.py").write_text(textwrap.dedent(body))
-
-
-def write_timm(folder: Path) -> None:
-    (folder / "timm").mkdir()
-    (folder / "timm" / "__init__.py").write_text("import torchvision\n")
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int | str]:
+    """For every kind of torchvision, how many operators were declared, or the error that reached the caller."""
+    root = tmp_path_factory.mktemp("torchvisions")
+    for kind, body in TORCHVISIONS.items():
+        for package, content in (("torchvision", body), ("timm", "import torchvision")):
+            (root / kind / package).mkdir(parents=True)
+            (root / kind / package / "__init__.py").write_text(content)
+    found = json.loads(run_python(IMPORTS, str(ROOT), *(str(root / kind) for kind in TORCHVISIONS)))
+    return {kind: found[str(root / kind)] for kind in TORCHVISIONS}
 
 
 def test_timm_makes_the_encoder_whatever_build_torchvision_is():
@@ -34,42 +79,14 @@ def test_timm_makes_the_encoder_whatever_build_torchvision_is():
     assert run_python(code) == "True"
 
 
-def test_operators_are_declared_where_torchvision_lacks_them(tmp_path: Path):
-    write_timm(tmp_path)
-    write_torchvision(
-        tmp_path,
-        """
-        import torch
-        registered = torch._C._dispatch_has_kernel_for_dispatch_key
-        try:
-            registered("torchvision::nms", "Meta")
-        except RuntimeError:
-            raise RuntimeError("operator torchvision::nms does not exist")
-        """,
-    )
-    code = "from worker.model.timm_import import import_timm, _declared\nimport_timm(); print(len(_declared))"
-
-    assert run_python(code, folder=tmp_path) == "1"
+def test_operators_are_declared_where_torchvision_lacks_them(outcomes: dict[str, int | str]):
+    assert outcomes["needs operators"] == 1
 
 
-def test_nothing_is_declared_where_torchvision_imports_as_it_is(tmp_path: Path):
-    write_timm(tmp_path)
-    write_torchvision(tmp_path, "")
-    code = "from worker.model.timm_import import import_timm, _declared\nimport_timm(); print(len(_declared))"
-
-    assert run_python(code, folder=tmp_path) == "0"
+def test_nothing_is_declared_where_torchvision_imports_as_it_is(outcomes: dict[str, int | str]):
+    assert outcomes["whole"] == 0
 
 
-@pytest.mark.parametrize("error", ["RuntimeError('out of memory')", "ImportError('libpng is missing')"])
-def test_another_failure_of_the_import_is_not_hidden(tmp_path: Path, error: str):
-    write_timm(tmp_path)
-    write_torchvision(tmp_path, f"raise {error}")
-    code = f"""
-from worker.model.timm_import import import_timm
-try:
-    import_timm()
-except Exception as exc:
-    print(repr(exc) == {error!r}.replace('"', "'"))
-"""
-
-    assert run_python(code, folder=tmp_path) == "True"
+def test_another_failure_of_the_import_is_not_hidden(outcomes: dict[str, int | str]):
+    assert outcomes["needs more memory"] == "RuntimeError('out of memory')"
+    assert outcomes["needs a library"] == "ImportError('libpng is missing')"

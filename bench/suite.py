@@ -1,0 +1,163 @@
+"""Runs the tests again and again beside busy processes, and tells which of them cannot be relied on.
+
+    python -m bench.suite --runs 10 --load 4
+    python -m bench.suite --runs 20 --load 4 -- tests/integration -k job_store
+
+What follows `--` is given to pytest in place of what `make test` gives it. The exit code is 0 if
+every test passed in every run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from client.servers import tied_to_parent
+
+ROOT = Path(__file__).resolve().parents[1]
+#: The options of pytest in the Makefile's `test`.
+MAKE_TEST = ("-n", "2", "--dist", "loadscope", "--no-loadscope-reorder")
+#: How many of the slowest tests are told.
+SLOWEST = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of a test in one run."""
+
+    test: str
+    #: Of its setup, its call and its teardown.
+    seconds: float
+    #: The first line of what went wrong; None if nothing did.
+    complaint: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run of the tests."""
+
+    seconds: float
+    exit_code: int
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """The complaints of this run, by test."""
+        return {each.test: each.complaint for each in self.outcomes if each.complaint is not None}
+
+
+def parse(xml: str) -> tuple[Outcome, ...]:
+    """Read what pytest's `--junitxml` wrote; a test with two complaints is there twice."""
+    return tuple(map(_outcome, ElementTree.fromstring(xml).iter("testcase")))
+
+
+def _outcome(case: ElementTree.Element) -> Outcome:
+    troubles = [child for child in case if child.tag in ("failure", "error")]
+    return Outcome(
+        test=f"{case.get('classname')}::{case.get('name')}",
+        seconds=float(case.get("time", 0)),
+        complaint=_complaint(troubles[0]) if troubles else None,
+    )
+
+
+def _complaint(trouble: ElementTree.Element) -> str:
+    words = trouble.get("message") or trouble.text or trouble.tag
+    return words.strip().partition("\n")[0]
+
+
+def measure(runs: int, load: int, arguments: Sequence[str]) -> dict[str, Any]:
+    """Run the tests so often, beside so many busy processes; return the report."""
+    with tempfile.TemporaryDirectory(prefix="fathom-suite-") as folder, _busy(load):
+        done = [_run(arguments, Path(folder) / f"{number}.xml") for number in range(runs)]
+    return {"load": load, "arguments": list(arguments), **summarise(done)}
+
+
+@contextmanager
+def _busy(count: int) -> Iterator[None]:
+    """Keep processors busy with so many processes while the block runs."""
+    with ExitStack() as stack:
+        for _ in range(count):
+            process = subprocess.Popen(tied_to_parent([sys.executable, "-c", "while True: pass"]))
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+        yield
+
+
+def _run(arguments: Sequence[str], report: Path) -> Run:
+    command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", *arguments]
+    began = time.monotonic()
+    code = subprocess.run(command, cwd=ROOT, stdout=sys.stderr, check=False).returncode
+    outcomes = parse(report.read_text()) if report.exists() else ()
+    return Run(seconds=time.monotonic() - began, exit_code=code, outcomes=outcomes)
+
+
+def summarise(runs: Sequence[Run]) -> dict[str, Any]:
+    """Return how long the runs took, which tests failed in how many of them, and which are slow."""
+    failed, seconds = defaultdict(list), defaultdict(list)
+    for run in runs:
+        for test, complaint in run.failures.items():
+            failed[test].append(complaint)
+        for each in run.outcomes:
+            seconds[each.test].append(each.seconds)
+    medians = {test: round(statistics.median(times), 2) for test, times in seconds.items()}
+    return {
+        "runs": [
+            {
+                "seconds": round(run.seconds, 1),
+                "exit_code": run.exit_code,
+                "tests": len({each.test for each in run.outcomes}),
+                "failures": len(run.failures),
+            }
+            for run in runs
+        ],
+        "failures": [
+            {"test": test, "times": len(complaints), "complaints": sorted(set(complaints))}
+            for test, complaints in sorted(failed.items(), key=lambda item: (-len(item[1]), item[0]))
+        ],
+        "slowest": dict(sorted(medians.items(), key=lambda item: -item[1])[:SLOWEST]),
+    }
+
+
+def to_text(report: dict[str, Any]) -> str:
+    """Return a report as tables for a person."""
+    lines = ["    seconds  exit  tests  failures"]
+    for number, run in enumerate(report["runs"], start=1):
+        lines.append(
+            f"{number:3} {run['seconds']:7.1f} {run['exit_code']:5} {run['tests']:6} {run['failures']:9}"
+        )
+    lines += ["", "seconds  the slowest tests"]
+    lines += [f"{seconds:7.2f}  {test}" for test, seconds in report["slowest"].items()]
+    lines += ["", "times  failed" if report["failures"] else "No test failed."]
+    for failure in report["failures"]:
+        lines.append(f"{failure['times']:5}  {failure['test']}")
+        lines += [f"       {complaint}" for complaint in failure["complaints"]]
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.suite", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--runs", type=int, default=10, help="how often the tests are run (10)")
+    parser.add_argument("--load", type=int, default=4, help="busy processes beside them (4)")
+    parser.add_argument("--json", action="store_true", help="print JSON on one line")
+    parser.add_argument("arguments", nargs="*", default=list(MAKE_TEST), metavar="-- ARGUMENT")
+    args = parser.parse_args(argv)
+    report = measure(args.runs, args.load, args.arguments)
+    print(json.dumps(report) if args.json else to_text(report))
+    return int(any(run["exit_code"] for run in report["runs"]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,22 @@
+"""Which signals the processes that tests start react to."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+#: Does what a run of tests does first; then tells which signals a child ignores.
+RUN = """
+import subprocess, sys
+from tests.conftest import pytest_configure
+pytest_configure()
+child = "from signal import *; print([n.name for n in (SIGINT, SIGQUIT, SIGHUP, SIGTERM) if getsignal(n) == SIG_IGN])"
+subprocess.run([sys.executable, "-c", child], check=True)
+"""
+
+
+def test_what_the_shell_of_a_run_ignores_is_not_ignored_by_children():
+    shell = ["/bin/sh", "-c", 'trap "" INT QUIT HUP TERM; exec "$0" "$@"']
+    ran = subprocess.run([*shell, sys.executable, "-c", RUN], capture_output=True, text=True, check=True)
+
+    assert ran.stdout.strip() == "[]"

@@ -1,0 +1,81 @@
+"""Which way up a photo is: by its EXIF alone, or by its container where that can turn it.
+
+XMP may name an orientation as well (tiff:Orientation). Browsers take no notice of it, and a
+photo that is upright in an album must not lie on its side in its depth map.
+"""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+from PIL import ExifTags, Image
+from pillow_heif.as_plugin import HeifImageFile
+
+from worker.pipeline.pixels import turn_upright
+
+#: Where Pillow keeps XMP, from which it fills an orientation in that EXIF does not have.
+_XMP = ("xmp", "XML:com.adobe.xmp")
+
+#: All that Pillow was seen to raise over damaged EXIF.
+_PILLOW_ERRORS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+
+
+def orientation_of(image: Image.Image) -> int:
+    """Return the EXIF orientation, 1 to 8, that is yet to be applied; 1 where it cannot be read.
+
+    Forgets the picture's XMP.
+    """
+    for name in _XMP:
+        image.info.pop(name, None)
+    try:
+        return valid_orientation(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except _PILLOW_ERRORS:
+        # Damaged metadata costs a picture its metadata, not its depth map.
+        return 1
+
+
+def orientation_in(exif: bytes) -> int:
+    """Return the orientation, 1 to 8, in a block of EXIF; 1 where it cannot be read."""
+    image = Image.Image()
+    image.info["exif"] = exif
+    return orientation_of(image)
+
+
+def orientation_of_heif(image: HeifImageFile) -> int:
+    """Return the orientation that a HEIF's own boxes (irot and imir) ask for, and libheif applies.
+
+    Read it before the pixels are decoded.
+    """
+    file = image._heif_file
+    boxes = file[image.tell()]._c_image.transformations if file is not None else ()
+    probe = np.arange(18, dtype=np.uint8).reshape(2, 3, 3)
+    turned = probe
+    for kind, *values in boxes:
+        if kind == "irot":
+            turned = np.rot90(turned, values[0] // 90)
+        if kind == "imir":
+            turned = np.flip(turned, axis=values[0])
+    return next(number for number in range(1, 9) if np.array_equal(turn_upright(probe, number), turned))
+
+
+def valid_orientation(orientation: object) -> int:
+    """Return an orientation if it is one of the eight, and otherwise 1."""
+    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
+
+
+def upright_size(height: int, width: int, orientation: int) -> tuple[int, int]:
+    """Return the height and width that a stored picture has when it is upright, or the other way round."""
+    return (width, height) if orientation >= 5 else (height, width)
