@@ -94,6 +94,26 @@ test("an image is shown as it changes, and why it ended is asked for, of many to
   assert.deepEqual(pages(), [0, 0]);
 });
 
+test("what changes while its page is on its way is asked about once more", async () => {
+  const model = makeModel();
+  watch(model);
+  model.want(0, 20);
+  await settle();
+  const held = [];
+  requests = serve((request) => new Promise((resolve) => held.push(() => resolve(respond(request)))));
+  page.streams[0].tell("image", { index: 3, state: "succeeded" });
+  await pass(400);
+  assert.equal(held.length, 1);
+  page.streams[0].tell("image", { index: 4, state: "succeeded" });
+  await pass(400);
+  assert.equal(held.length, 1);
+  held[0]();
+  await settle();
+  await pass(400);
+
+  assert.equal(held.length, 2);
+});
+
 test("an image that is tried again, or is as it was, is not asked about", async () => {
   const model = makeModel();
   watch(model);

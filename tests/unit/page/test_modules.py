@@ -14,7 +14,11 @@ NODE = Path(sys.executable).with_name("node")
 def test_the_modules_of_the_page_do_what_their_tests_say() -> None:
     files = sorted(map(str, FOLDER.glob("*.test.mjs")))
     done = subprocess.run(
-        [NODE, "--test", "--test-reporter=tap", *files], capture_output=True, text=True, timeout=120, check=False
+        [NODE, "--test", "--test-reporter=tap", *files],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
 
     failed = re.findall(r"^ *not ok \d+ - (.*)$", done.stdout, re.MULTILINE)

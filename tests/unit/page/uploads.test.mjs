@@ -111,6 +111,20 @@ test("photos go through the API once the store could not be reached three times"
   );
 });
 
+test("a store that answers is a store that can be reached, however often it is busy", async () => {
+  const session = send(5);
+  const busy = new Set();
+  page.onSend((request) => {
+    request.answer(busy.has(request.url) ? 200 : 503);
+    busy.add(request.url);
+  });
+  await pass(1);
+  await reached(session, "done");
+
+  assert.equal(page.sent.length, 10);
+  assert.equal(page.sent.every(({ url }) => url.startsWith(STORE)), true);
+});
+
 test("a server that is busy is left alone for a while, twice as long each time", async () => {
   const session = send(1);
   const left = [2, 1];
