@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import io
 import lzma
-import struct
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -37,7 +36,13 @@ from worker.pipeline.gif import strip_gif
 from worker.pipeline.heif import hide_metadata
 from worker.pipeline.jpeg import decode_jpeg, reduction
 from worker.pipeline.jpeg_file import read_jpeg
-from worker.pipeline.orientation import orientation_in, orientation_of, orientation_of_heif, upright_size
+from worker.pipeline.orientation import (
+    PILLOW_ERRORS,
+    orientation_in,
+    orientation_of,
+    orientation_of_heif,
+    upright_size,
+)
 from worker.pipeline.photo import LeastSize, Limits, Photo, Pixels, full_size
 from worker.pipeline.pixels import to_rgb, turn_upright
 from worker.pipeline.png import read_png
@@ -56,22 +61,7 @@ _READERS: dict[Format, type[ImageFile.ImageFile]] = {
 }
 
 #: All that Pillow, its plugins, simplejpeg and OpenCV were seen to raise over a damaged file.
-_LIBRARY_ERRORS = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    cv2.error,
-    lzma.LZMAError,
-    struct.error,
-    zlib.error,
-)
+_LIBRARY_ERRORS = (*PILLOW_ERRORS, cv2.error, lzma.LZMAError, zlib.error)
 
 #: How Pillow says that a file may be sound but is of a kind it does not read.
 _NOT_READ = ("unknown pixel mode", "cannot handle", "Unsupported BMP")

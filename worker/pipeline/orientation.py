@@ -17,8 +17,8 @@ from worker.pipeline.pixels import turn_upright
 #: Where Pillow keeps XMP, from which it fills an orientation in that EXIF does not have.
 _XMP = ("xmp", "XML:com.adobe.xmp")
 
-#: All that Pillow was seen to raise over damaged EXIF.
-_PILLOW_ERRORS = (
+#: All that Pillow and its plugins were seen to raise over a damaged file.
+PILLOW_ERRORS = (
     ArithmeticError,
     AssertionError,
     AttributeError,
@@ -42,7 +42,7 @@ def orientation_of(image: Image.Image) -> int:
         image.info.pop(name, None)
     try:
         return valid_orientation(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except _PILLOW_ERRORS:
+    except PILLOW_ERRORS:
         # Damaged metadata costs a picture its metadata, not its depth map.
         return 1
 

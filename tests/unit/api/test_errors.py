@@ -1,9 +1,14 @@
 from __future__ import annotations
 
 import logging
+import re
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from api.errors import code_of, status_of
+from shared.errors import FathomError, ImageError
 from tests.unit.api.conftest import Api
 from tests.unit.api.test_submissions import problem
 
@@ -78,3 +83,43 @@ def test_pages_of_other_sites_change_nothing(api: Api, site: str, status: int) -
 
 def test_pages_of_other_sites_may_link_here(api: Api) -> None:
     assert api.get("/v1/jobs", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 200
+
+
+# --- what docs/api.md says of them ----------------------------------------------------
+
+DOCUMENT = (Path(__file__).parents[3] / "docs" / "api.md").read_text()
+
+#: Raised and caught inside, or a base that is never raised.
+INTERNAL = {"address_refused", "image_error", "object_exists", "object_not_found"}
+
+
+def kinds_of(base: type[FathomError]) -> Iterator[type[FathomError]]:
+    for kind in base.__subclasses__():
+        yield kind
+        yield from kinds_of(kind)
+
+
+def codes_of_rows(*statuses: int) -> set[str]:
+    """Return the codes in the rows of the table of errors that speak of any of `statuses`."""
+    rows = re.findall(r"^\| ([\d, ]+) \| (.*) \|$", DOCUMENT, re.MULTILINE)
+    told = [codes for numbers, codes in rows if set(map(int, numbers.split(","))) & set(statuses)]
+    return set(re.findall(r"`([a-z_]+)`", "\n".join(told)))
+
+
+def is_documented(kind: type[FathomError]) -> bool:
+    status = status_of(kind)
+    if issubclass(kind, ImageError) or status == 500:
+        return f"`{kind.code}`" in DOCUMENT
+    return kind.code in codes_of_rows(status)
+
+
+def test_the_document_names_every_code_at_its_status():
+    kinds = {kind for kind in kinds_of(FathomError) if not kind.__module__.startswith("tests.")}
+
+    assert len(kinds) > 50
+    assert {kind.code for kind in kinds if not is_documented(kind)} == INTERNAL
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 405, 408, 411, 413, 414, 415, 416, 429])
+def test_the_document_names_the_codes_of_the_framework_too(status: int):
+    assert code_of(status) in codes_of_rows(status)
