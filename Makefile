@@ -31,6 +31,11 @@ $(VENV)/.ready-dev: $(VENV)/.ready
 	$(BIN)/python -m pip install -q -e '.[model,embedded,training,dev]'
 	@touch $@
 
+# The page's linters, which bring no code into the page; node itself comes with the venv.
+node_modules/.ready: package.json $(VENV)/.ready-dev
+	PATH="$(abspath $(BIN)):$$PATH" npm install --loglevel=error
+	@touch $@
+
 .PHONY: setup
 setup: $(VENV)/.ready ## Make .venv and install everything in it
 
@@ -59,11 +64,16 @@ test-unit: $(VENV)/.ready-dev ## Run the fast tests alone, which need no server
 	$(BIN)/python -m pytest tests/unit
 
 .PHONY: lint
-lint: $(VENV)/.ready-dev ## Check format, lint, types and import rules
+lint: $(VENV)/.ready-dev node_modules/.ready ## Check format, lint, types and import rules
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/node node_modules/.bin/biome lint --error-on-warnings
+	$(BIN)/node node_modules/.bin/tsc
+	@if command -v luacheck > /dev/null; then $(BIN)/python .ci/lint_lua.py; \
+		elif [ -z "$$CI" ]; then echo "Lua was not linted: there is no luacheck here (Debian: apt-get install lua-check)."; \
+		else echo "Lua cannot be linted: there is no luacheck here." >&2; exit 1; fi
 
 .PHONY: format
 format: $(VENV)/.ready-dev ## Format the code

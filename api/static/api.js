@@ -2,33 +2,89 @@
 
 import { forgetKey, keyHeader, signIn } from "./session.js";
 
+/**
+ * What the API answers about a job, its images and its uploads, as far as the page uses it (docs/api.md).
+ * @typedef {object} Failure
+ * @property {string} code
+ * @property {string} message
+ *
+ * @typedef {object} Options
+ * @property {string[]} outputs
+ * @property {string} colormap
+ * @property {boolean} invert
+ * @property {string} normalize
+ *
+ * @typedef {object} Job
+ * @property {string} id
+ * @property {string} state
+ * @property {string} created_at
+ * @property {string | null} started_at
+ * @property {string | null} ended_at
+ * @property {string} title
+ * @property {Options} options
+ * @property {{total: number, succeeded: number, failed: number, pending: number}} counts
+ * @property {number} progress
+ * @property {number | null} images_per_second
+ * @property {number | null} eta_seconds
+ * @property {Failure | null} error
+ * @property {Record<string, string>} links
+ *
+ * @typedef {object} Image
+ * @property {number} index
+ * @property {string} name
+ * @property {string} state
+ * @property {Failure | null} error
+ * @property {Record<string, string>} outputs
+ *
+ * @typedef {object} Upload
+ * @property {number} index
+ * @property {string} name
+ * @property {number | null} [size]
+ * @property {string} url
+ */
+
 /** Seconds waited where the server asks for a while but does not say how long. */
 const PATIENCE = 2;
 const LONGEST = 15;
 const TRIES = 4;
+/** Answers after which the same request may succeed in a while. */
+const PASSING = new Set([429, 502, 503, 504]);
 
-/** An answer of the API that is an error; `code` is stable, `message` is for a person. */
-export class Problem extends Error {
-  constructor(status, body, retryAfter) {
-    super(body?.detail ?? `HTTP ${status}`);
+/**
+ * A request that failed. `code` is stable, `message` is for a person; `passing` is true if the same request may
+ * succeed in a while: after `retryAfter` seconds, if the server named a number. `status` is null without an answer.
+ */
+export class RequestError extends Error {
+  /**
+   * @param {string} message
+   * @param {string} code
+   * @param {{passing: boolean, status?: number | null, retryAfter?: number | null}} more
+   */
+  constructor(message, code, { passing, status = null, retryAfter = null }) {
+    super(message);
+    this.code = code;
+    this.passing = passing;
     this.status = status;
-    this.code = body?.code ?? "unknown";
     this.retryAfter = retryAfter;
-    this.members = body ?? {};
   }
+}
 
-  /** True if the same request may succeed in a while. */
-  get passing() {
-    return this.status === 429 || this.status === 502 || this.status === 503 || this.status === 504;
+/** An answer of the API that is an error. */
+export class Problem extends RequestError {
+  /**
+   * @param {number} status
+   * @param {{code?: string, detail?: string} | null} body
+   * @param {number | null} retryAfter
+   */
+  constructor(status, body, retryAfter = null) {
+    super(body?.detail ?? `HTTP ${status}`, body?.code ?? "unknown", { passing: PASSING.has(status), status, retryAfter });
   }
 }
 
 /** No answer came at all. */
-export class Offline extends Error {
+export class Offline extends RequestError {
   constructor() {
-    super("offline");
-    this.code = "offline";
-    this.passing = true;
+    super("offline", "offline", { passing: true });
   }
 }
 
@@ -36,18 +92,25 @@ export class Offline extends Error {
  * Ask the API and return its JSON; null for an answer without a body.
  *
  * Asks again in a while where the server says so. Throws Problem, or Offline.
+ *
+ * @param {string} path
+ * @param {{method?: string, json?: unknown, signal?: AbortSignal | null}} options
  */
 export async function ask(path, { method = "GET", json = null, signal = null } = {}) {
-  const headers = json === null ? {} : { "Content-Type": "application/json" };
   // What is sent again must not be done twice.
-  if (json !== null) headers["Idempotency-Key"] = randomName();
+  const headers = json === null ? {} : { "Content-Type": "application/json", "Idempotency-Key": randomName() };
   const response = await persistently(() => send(path, {
     method, signal, headers, body: json === null ? null : JSON.stringify(json),
   }));
   return response.status === 204 ? null : response.json();
 }
 
-/** Fetch a file of the API as a Blob; from the API itself, so that its pixels may be read. */
+/**
+ * Fetch a file of the API as a Blob; from the API itself, so that its pixels may be read.
+ *
+ * @param {string} path
+ * @param {{signal?: AbortSignal | null}} options
+ */
 export async function askBlob(path, { signal = null } = {}) {
   const response = await persistently(() => send(`${path}?stream=1`, { signal, cache: "default" }));
   return response.blob();
@@ -55,14 +118,17 @@ export async function askBlob(path, { signal = null } = {}) {
 
 /** A resource that is asked for again and again: only what changed is sent. */
 export class Polled {
+  /** @param {string} path */
   constructor(path) {
     this.path = path;
+    /** @type {string | null} */
     this.etag = null;
+    /** @type {any} */
     this.value = null;
   }
 
   /** Return `{value, changed, retryAfter}`; `retryAfter`, in seconds, only if the server named one. */
-  async ask(signal = null) {
+  async ask(/** @type {AbortSignal | null} */ signal = null) {
     const headers = this.etag === null ? {} : { "If-None-Match": this.etag };
     const response = await send(this.path, { headers, signal });
     const retryAfter = secondsOf(response);
@@ -75,16 +141,21 @@ export class Polled {
 
 export const paths = {
   jobs: "/v1/jobs",
+  jobsPage: (query) => `/v1/jobs?${inQuery(query)}`,
   job: (id) => `/v1/jobs/${id}`,
   verb: (id, verb) => `/v1/jobs/${id}/${verb}`,
   events: (id) => `/v1/jobs/${id}/events`,
-  images: (id, query) => `/v1/jobs/${id}/images?${new URLSearchParams(query)}`,
+  images: (id, query) => `/v1/jobs/${id}/images?${inQuery(query)}`,
   uploads: (id, cursor) => `/v1/jobs/${id}/uploads?cursor=${cursor}`,
   upload: (id, index) => `/v1/jobs/${id}/uploads/${index}`,
   output: (id, index, output) => `/v1/jobs/${id}/images/${index}/${output}`,
   shown: (id, index, output) => `/v1/jobs/${id}/images/${index}/${output}?stream=1`,
   archive: (id) => `/v1/jobs/${id}/archive`,
 };
+
+function inQuery(/** @type {Record<string, string | number>} */ query) {
+  return new URLSearchParams(Object.entries(query).map(([name, value]) => [name, String(value)]));
+}
 
 /** Return 128 random bits; `crypto.randomUUID` is missing where a page came over plain HTTP. */
 function randomName() {
@@ -100,7 +171,7 @@ async function persistently(attempt) {
     try {
       return await attempt();
     } catch (error) {
-      if (!error.passing || tries === TRIES) throw error;
+      if (!(error instanceof RequestError) || !error.passing || tries === TRIES) throw error;
       await wait(Math.min(LONGEST, error.retryAfter ?? PATIENCE * tries));
     }
   }
@@ -125,7 +196,7 @@ async function reach(path, options) {
   try {
     return await fetch(path, { cache: "no-store", ...options });
   } catch (error) {
-    if (error.name === "AbortError") throw error;
+    if (error instanceof DOMException && error.name === "AbortError") throw error;
     throw new Offline();
   }
 }

@@ -11,6 +11,21 @@ import * as jobs from "./views/jobs.js";
 import * as missing from "./views/missing.js";
 import * as photo from "./views/photo.js";
 
+/**
+ * What a view gets of the page: `go(path)` shows another one, `title(text)` names this one, `scrolled()` goes back to
+ * where its reader was, `redraw()` shows it anew.
+ * @typedef {object} PageFrame
+ * @property {(path: string, options?: {replace?: boolean}) => void} go
+ * @property {(text: string) => void} title
+ * @property {() => void} scrolled
+ * @property {() => void} redraw
+ */
+/**
+ * Shows itself in `main`; returns the function that ends it, if there is anything to end.
+ * @typedef {{open: (main: HTMLElement, parameters: any, page: PageFrame) => (() => void) | void}} View
+ */
+
+/** @type {[RegExp, View][]} */
 const ROUTES = [
   [/^\/$/, home],
   [/^\/jobs$/, jobs],
@@ -19,7 +34,7 @@ const ROUTES = [
 ];
 const THEME = "fathom.theme";
 
-const app = document.getElementById("app");
+const app = /** @type {HTMLElement} */ (document.getElementById("app"));
 let close = () => {};
 
 /** Show what the address says; `moved` is true if the reader went there on this page. */
@@ -31,7 +46,7 @@ function draw({ moved = false } = {}) {
   const [pattern, view] = ROUTES.find(([pattern]) => pattern.test(location.pathname)) ?? [/^/, missing];
   const scroll = history.state?.scroll ?? 0;
   const scrolled = () => window.scrollTo(0, scroll);
-  close = view.open(main, pattern.exec(location.pathname).groups ?? {}, { go, title, scrolled, redraw: draw }) ?? (() => {});
+  close = view.open(main, pattern.exec(location.pathname)?.groups ?? {}, { go, title, scrolled, redraw: draw }) ?? (() => {});
   scrolled();
   if (moved) main.querySelector("h1")?.focus({ preventScroll: true });
 }
@@ -58,7 +73,7 @@ function skipLink() {
     class: "skip", href: "#main",
     onclick: (event) => {
       event.preventDefault();
-      const heading = document.querySelector("main h1");
+      const heading = document.querySelector("main")?.querySelector("h1");
       heading?.focus();
       heading?.scrollIntoView();
     },

@@ -1,5 +1,4 @@
 // Runs before anything is painted, so that a chosen appearance does not flash.
-"use strict";
 (() => {
   try {
     const theme = localStorage.getItem("fathom.theme");

@@ -5,6 +5,12 @@ const SVG = "http://www.w3.org/2000/svg";
 /**
  * Make an element. Properties named `on...` are listeners, `data` and `style` are objects, `class` is
  * the class, everything else an attribute: `true` sets it empty, `false` and `null` leave it out.
+ *
+ * @template {keyof HTMLElementTagNameMap} Tag
+ * @param {Tag} tag
+ * @param {Record<string, any>} properties
+ * @param {(Node | string | null | undefined | false)[]} children
+ * @returns {HTMLElementTagNameMap[Tag]}
  */
 export function el(tag, properties = {}, ...children) {
   const element = document.createElement(tag);

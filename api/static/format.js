@@ -18,8 +18,9 @@ export function bytes(count) {
   const power = Math.min(BYTES.length - 1, count < 1 ? 0 : Math.floor(Math.log10(count) / 3));
   const value = count / 1000 ** power;
   const digits = power > 0 && value < 10 ? 1 : 0;
-  const style = { style: "unit", unit: BYTES[power], unitDisplay: "short", maximumFractionDigits: digits };
-  return new Intl.NumberFormat(language(), style).format(value);
+  return new Intl.NumberFormat(language(), {
+    style: "unit", unit: BYTES[power], unitDisplay: "short", maximumFractionDigits: digits,
+  }).format(value);
 }
 
 /** Seconds, rounded to what matters: 42 seconds, 3 minutes, 1 hour 20 minutes. */

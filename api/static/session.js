@@ -16,8 +16,10 @@ class NoKey extends Error {
 }
 
 let key = recall();
+/** @type {Promise<void> | null} */
 let asking = null;
-let renewal = null;
+/** @type {number | undefined} */
+let renewal;
 const listeners = new Set();
 
 export function hasKey() {
@@ -29,7 +31,10 @@ export function onKeyChange(listener) {
   listeners.add(listener);
 }
 
-/** Return the headers that say who asks. */
+/**
+ * Return the headers that say who asks.
+ * @returns {Record<string, string>}
+ */
 export function keyHeader() {
   return key === null ? {} : { Authorization: `Bearer ${key}` };
 }

@@ -182,19 +182,6 @@ def test_the_language_can_be_switched_and_stays(page: Page):
     expect(page.get_by_role("heading", level=1)).to_have_text("See the depth in your photos")
 
 
-def test_the_first_language_that_the_page_knows_is_taken(page: Page):
-    module = page.locator("script[type=module]").get_attribute("src")
-    assert module is not None
-    preferred = [["zh-TW", "en"], ["de", "zh-CN", "en"], ["en-GB", "zh"], ["fr"], []]
-
-    chosen = page.evaluate(
-        "async ([path, lists]) => { const { preferred } = await import(path); return lists.map(preferred); }",
-        [module.replace("app.js", "i18n/index.js"), preferred],
-    )
-
-    assert chosen == ["zh-CN", "zh-CN", "en", "en", "en"]
-
-
 def test_the_dark_is_dark_and_can_be_switched(open_page: OpenPage):
     page = open_page(color_scheme="dark")
 

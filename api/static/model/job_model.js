@@ -4,12 +4,15 @@ import { Problem, ask, paths } from "../api.js";
 import { Live } from "./live.js";
 import { isSettled } from "./states.js";
 
+/** @import { Image, Job } from "../api.js" */
+
 /** Images asked for at a time. */
 const PAGE = 200;
 /** Milliseconds in which changes are gathered before they are asked about. */
 const GATHER = 400;
 const KEPT = 4;
 
+/** @type {Map<string, JobModel>} */
 const models = new Map();
 
 /** Return the model of a job; the last few are kept, so that going back shows everything at once. */
@@ -28,19 +31,30 @@ export function jobModel(id) {
  * Tells listeners of `job` (the job changed), `images` (some images did) and `error` (see `error`).
  */
 class JobModel extends EventTarget {
+  /** @param {string} id */
   constructor(id) {
     super();
     this.id = id;
+    /** @type {Job | null} */
     this.job = null;
+    /** @type {unknown} */
     this.error = null;
+    /** @type {Live | null} */
     this.live = null;
     this.watchers = 0;
+    /** @type {Map<number, Image[]>} */
     this.pages = new Map();
+    /** @type {[number, number]} */
     this.wanted = [0, 0];
+    /** @type {Set<number | "failures">} */
     this.asking = new Set();
+    /** @type {Set<number>} */
     this.stale = new Set();
+    /** @type {number | null} */
     this.gathering = null;
+    /** @type {Image[]} */
     this.failures = [];
+    /** @type {string | null} */
     this.failuresCursor = "0";
   }
 
@@ -64,13 +78,13 @@ class JobModel extends EventTarget {
     return () => {
       this.watchers -= 1;
       if (this.watchers > 0) return;
-      this.live.close();
+      this.live?.close();
       this.live = null;
     };
   }
 
   /** Return an image, or undefined if it was not fetched yet. */
-  image(index) {
+  image(/** @type {number} */ index) {
     return this.pages.get(Math.floor(index / PAGE))?.[index % PAGE];
   }
 
@@ -83,7 +97,7 @@ class JobModel extends EventTarget {
   }
 
   /** Return image `index` as soon as it is known. */
-  async imageAt(index) {
+  async imageAt(/** @type {number} */ index) {
     if (!this.image(index)) await this.#fetchPage(Math.floor(index / PAGE));
     return this.image(index);
   }
@@ -120,13 +134,13 @@ class JobModel extends EventTarget {
     models.delete(this.id);
   }
 
-  #takeJob(job) {
+  #takeJob(/** @type {Job} */ job) {
     if (this.job?.counts.failed !== job.counts.failed) this.#forgetFailures();
     this.job = job;
     this.#tell("job");
   }
 
-  #takeImage({ index, state }) {
+  #takeImage(/** @type {{index: number, state: string}} */ { index, state }) {
     const image = this.image(index);
     if (!image || image.state === state) return;
     image.state = state;

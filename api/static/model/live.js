@@ -1,8 +1,10 @@
 // What happens to a job, as it happens: server-sent events where there are any, else asking again.
 
-import { Offline, Polled, paths } from "../api.js";
+import { Offline, Polled, RequestError, paths } from "../api.js";
 import { renewSession } from "../session.js";
 import { ENDS } from "./states.js";
+
+/** @import { Job } from "../api.js" */
 
 /** Seconds between two questions, unless the server names another number. */
 const PACE = 1.5;
@@ -19,12 +21,24 @@ const PATIENCE = 5;
  * While the page is hidden nothing is followed; afterwards everything is looked at anew.
  */
 export class Live {
+  /**
+   * @param {string} id
+   * @param {object} listeners
+   * @param {(job: Job) => void} listeners.onJob
+   * @param {(change: {index: number, state: string}) => void} listeners.onImage
+   * @param {() => void} listeners.onReset
+   * @param {(error: unknown) => void} listeners.onError
+   */
   constructor(id, { onJob, onImage, onReset, onError }) {
     this.id = id;
     this.on = { onJob, onImage, onReset, onError };
+    /** @type {EventSource | null} */
     this.source = null;
+    // What ends the pause before the next question; 0 while one is on its way, null while none will be asked.
+    /** @type {number | null} */
     this.timer = null;
-    this.doubt = null;
+    /** @type {number | undefined} */
+    this.doubt = undefined;
     this.polled = new Polled(paths.job(id));
     this.closed = false;
     this.ended = false;
@@ -48,7 +62,7 @@ export class Live {
   }
 
   #rest() {
-    clearTimeout(this.timer);
+    clearTimeout(this.timer ?? undefined);
     clearTimeout(this.doubt);
     this.timer = null;
     // An answer on its way will not be heard: what it says must be asked for again.
@@ -78,7 +92,7 @@ export class Live {
     } catch (error) {
       if (this.timer === null || this.closed) return;
       this.on.onError(error);
-      if (!error.passing) return;
+      if (!(error instanceof RequestError) || !error.passing) return;
       pause = error.retryAfter ?? 2 * PACE;
     }
     this.timer = setTimeout(() => this.#poll(), 1000 * pause);

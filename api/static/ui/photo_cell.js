@@ -74,7 +74,7 @@ export class PhotoCell {
     // Meanwhile it may have been turned into depth.
     if (!picture || this.closing.signal.aborted || this.box.querySelector(".pair-half")) return;
     const canvas = el("canvas", { class: "thumb-preview", width: picture.width, height: picture.height });
-    canvas.getContext("2d").drawImage(picture, 0, 0);
+    canvas.getContext("2d")?.drawImage(picture, 0, 0);
     this.box.replaceChildren(canvas);
   }
 

@@ -7,7 +7,12 @@ import { has, t } from "../i18n/index.js";
 import { ICONS } from "../icons.js";
 import { COLORMAPS, gradientOf } from "../viewer/colormaps.js";
 
-/** What the next photo is shown as: as the last one. */
+/** @import { Image, Job } from "../api.js" */
+
+/**
+ * What the next photo is shown as: as the last one.
+ * @type {{mode: string, colormap: string | null}}
+ */
 const kept = { mode: "compare", colormap: null };
 /** Milliseconds after which a file that was saved may be forgotten. */
 const SAVED = 10_000;
@@ -17,15 +22,24 @@ export class PhotoPanel {
   constructor({ onMode, onColormap }) {
     this.onMode = onMode;
     this.onColormap = onColormap;
+    /** @type {Job | null} */
     this.job = null;
+    /** @type {HTMLCanvasElement | null} */
     this.picture = null;
     this.modes = el("div", { class: "tabs", role: "group", "aria-label": t("photo.view") });
-    this.modes.append(this.#makeMode("compare", ICONS.compare), this.#makeMode("scene", ICONS.cube));
+    this.tabs = [this.#makeMode("compare", ICONS.compare), this.#makeMode("scene", ICONS.cube)];
+    this.modes.append(...this.tabs);
     this.maps = el("div", { class: "swatches small", role: "radiogroup", "aria-label": t("photo.colours") });
     this.maps.append(...COLORMAPS.map((name) => this.#makeSwatch(name)));
     this.tools = el("div", { class: "panel-tools", hidden: true });
     this.files = el("ul", { class: "files", role: "list" });
+    this.name = "";
+    this.view = el("li", {}, el("button", { type: "button", class: "file", onclick: () => this.#save() },
+      ...fileTexts(t("photo.save_view"), t("photo.save_view_hint"))));
     this.facts = el("dl", { class: "photo-facts" });
+    this.marker = el("span", { class: "legend-marker", hidden: true });
+    this.colours = el("div", { class: "legend-colours" }, this.marker);
+    this.reading = el("p", { class: "legend-reading" });
     this.weights = el("p", { class: "hint weights", hidden: true });
     this.element = el("aside", { class: "photo-panel", "aria-label": t("photo.panel"), hidden: true }, this.modes, this.tools,
       el("section", {}, el("h2", {}, t("photo.colours")), this.maps, this.#makeLegend()),
@@ -39,15 +53,14 @@ export class PhotoPanel {
 
   /** The colours chosen by hand, else those the job was made with. */
   get colormap() {
-    return kept.colormap ?? this.job.options.colormap;
+    return kept.colormap ?? this.job?.options.colormap ?? COLORMAPS[0];
   }
 
-  show({ job, index, image, sidecar }) {
+  show(/** @type {{job: Job, index: number, image: Image, sidecar: any}} */ { job, index, image, sidecar }) {
     this.job = job;
-    const choice = this.maps.querySelector(`input[value="${this.colormap}"]`);
-    if (choice) choice.checked = true;
+    for (const input of this.maps.querySelectorAll("input")) input.checked = input.value === this.colormap;
     this.#paint();
-    this.#showFiles(index, image);
+    this.#showFiles(job, index, image);
     this.#showFacts(sidecar);
     this.#showWeights(sidecar.weights.name);
     this.point(null);
@@ -76,7 +89,7 @@ export class PhotoPanel {
   #makeMode(mode, drawing) {
     const choose = () => {
       kept.mode = mode;
-      for (const tab of this.modes.children) tab.setAttribute("aria-pressed", String(tab.dataset.mode === mode));
+      for (const tab of this.tabs) tab.setAttribute("aria-pressed", String(tab.dataset.mode === mode));
       this.onMode(mode);
     };
     const pressed = String(kept.mode === mode);
@@ -95,30 +108,30 @@ export class PhotoPanel {
   }
 
   #makeLegend() {
-    this.marker = el("span", { class: "legend-marker", hidden: true });
-    this.colours = el("div", { class: "legend-colours" }, this.marker);
-    this.reading = el("p", { class: "legend-reading" });
     const ends = el("div", { class: "legend-ends" }, el("span", {}, t("photo.far")), el("span", {}, t("photo.nearest")));
     return el("div", { class: "legend" }, this.colours, ends, this.reading);
   }
 
   #paint() {
-    this.colours.style.setProperty("background", gradientOf(this.colormap, "to right", this.job.options.invert));
+    this.colours.style.setProperty("background", gradientOf(this.colormap, "to right", this.job?.options.invert));
   }
 
-  #showFiles(index, image) {
+  #showFiles(/** @type {Job} */ job, /** @type {number} */ index, /** @type {Image} */ image) {
     const links = Object.keys(image.outputs).map((output) => {
       const [name, kind] = [`output.${output}`, `output.${output}_kind`];
       const texts = [t(has(name) ? name : "output.other", { name: output }), t(has(kind) ? kind : "output.other_kind")];
-      return el("li", {}, el("a", { class: "file", href: paths.output(this.job.id, index, output), download: true }, ...fileTexts(...texts)));
+      return el("li", {}, el("a", { class: "file", href: paths.output(job.id, index, output), download: true }, ...fileTexts(...texts)));
     });
-    this.view = el("li", {}, el("button", { type: "button", class: "file", onclick: () => this.#save(image.name) },
-      ...fileTexts(t("photo.save_view"), t("photo.save_view_hint"))));
+    this.name = image.name;
     this.files.replaceChildren(...links, this.view);
   }
 
-  async #save(name) {
-    const blob = await new Promise((resolve) => this.picture.toBlob(resolve, "image/png"));
+  async #save() {
+    const { picture, name } = this;
+    if (!picture) return;
+    /** @type {Blob | null} */
+    const blob = await new Promise((resolve) => picture.toBlob(resolve, "image/png"));
+    if (!blob) return;
     const url = URL.createObjectURL(blob);
     el("a", { href: url, download: `${baseName(name).replace(/\.[^.]*$/, "")}.depth-view.png` }).click();
     setTimeout(() => URL.revokeObjectURL(url), SAVED);

@@ -4,6 +4,9 @@ import { el, say, toggle } from "../dom.js";
 import { bytes, duration, number, percent } from "../format.js";
 import { t } from "../i18n/index.js";
 
+/** @import { Job } from "../api.js" */
+/** @import { UploadSession } from "../uploads/session.js" */
+
 /** Screen readers hear of every tenth. */
 const STEPS = 10;
 
@@ -22,7 +25,7 @@ export class Progress {
   }
 
   /** Bring it up to date; `session` is what sends the job's photos from this page, or null. */
-  show(job, session) {
+  show(/** @type {Job} */ job, /** @type {UploadSession | null} */ session) {
     const sending = job.state === "uploading" ? session : null;
     const share = shareOf(job, sending);
     say(this.line, sending ? t(`upload.${sending.state}`) : t(`state.${isGathering(job) ? "gathering" : job.state}_line`));
@@ -56,7 +59,7 @@ export class Progress {
     done.show(counts.total > 0 ? t("facts.of", { count: counts.succeeded, total: counts.total }) : null, t("facts.done"));
     failed.show(counts.failed > 0 ? number(counts.failed) : null, t("facts.failed"));
     rate.show(speed && !ended ? t("facts.per_second", { rate: number(speed, speed < 10 ? 1 : 0) }) : null, t("facts.rate"));
-    if (ended && began) left.show(duration((new Date(ended) - new Date(began)) / 1000), t("facts.took"));
+    if (ended && began) left.show(duration((Date.parse(ended) - Date.parse(began)) / 1000), t("facts.took"));
     else left.show(seconds ? duration(seconds) : null, t("facts.left"));
   }
 }

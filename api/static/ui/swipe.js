@@ -5,7 +5,8 @@ const LEAST = 50;
 const SLANT = 1.5;
 
 /** Call `move(-1)` or `move(1)` for a swipe to the right or left over `element`, until `signal` is aborted. */
-export function listenForSwipes(element, move, signal) {
+export function listenForSwipes(/** @type {HTMLElement} */ element, move, signal) {
+  /** @type {{x: number, y: number} | null} */
   let start = null;
   element.addEventListener("pointerdown", (event) => {
     // What takes the finger for itself, as the line between photo and depth does, is no swipe.

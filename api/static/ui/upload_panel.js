@@ -16,6 +16,7 @@ import { skippedText } from "./skipped.js";
 export function makeUploadPanel(model, session, onResumed) {
   const element = el("div", { class: "upload-panel", hidden: true });
   const panel = session ? makeControls(session) : null;
+  /** @type {ReturnType<typeof makeResumption> | null} */
   let dropzone = null;
   if (panel) element.append(panel.element);
 

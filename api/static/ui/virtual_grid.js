@@ -2,6 +2,8 @@
 
 import { el } from "../dom.js";
 
+/** @typedef {{element: HTMLElement, update: () => void, close: () => void}} Cell */
+
 /** Rows kept above and below the screen. */
 const MARGIN = 2;
 
@@ -11,13 +13,31 @@ const MARGIN = 2;
  * `onRange(first, last)` hears which cells exist.
  */
 export class VirtualGrid {
+  /**
+   * @param {object} options
+   * @param {string} options.label
+   * @param {string} options.hint the id of an element that describes it
+   * @param {(count: number) => number} options.minWidth
+   * @param {number} options.ratio
+   * @param {number} options.extra
+   * @param {number} options.gap
+   * @param {(index: number) => Cell} options.make
+   * @param {(first: number, last: number) => void} options.onRange
+   */
   constructor({ label, hint, minWidth, ratio, extra, gap, make, onRange }) {
     this.shape = { minWidth, ratio, extra, gap };
     this.make = make;
     this.onRange = onRange;
     this.count = 0;
     this.current = 0;
+    // Of the layout, which is known once the grid is on the page.
+    this.columns = 2;
+    this.cellWidth = 0;
+    this.rowHeight = 1;
+    /** @type {Map<number, Cell>} */
     this.cells = new Map();
+    /** @type {number | null} */
+    this.frame = null;
     this.element = el("ul", { class: "grid", role: "list", "aria-label": label, "aria-describedby": hint });
     this.element.addEventListener("keydown", (event) => this.#move(event));
     this.element.addEventListener("focusin", (event) => this.#remember(event.target));
@@ -42,7 +62,7 @@ export class VirtualGrid {
   }
 
   close() {
-    cancelAnimationFrame(this.frame);
+    cancelAnimationFrame(this.frame ?? 0);
     window.removeEventListener("scroll", this.soon);
     this.resizing.disconnect();
     for (const index of [...this.cells.keys()]) this.#drop(index);
@@ -78,29 +98,34 @@ export class VirtualGrid {
     this.onRange(first, last);
   }
 
-  #place(index) {
-    if (!this.cells.has(index)) {
-      const cell = this.make(index);
-      cell.element.dataset.index = index;
-      cell.element.setAttribute("aria-posinset", String(index + 1));
-      this.cells.set(index, cell);
-      // In the order of the numbers, which is the order in which they are read.
-      const next = [...this.element.children].find((other) => Number(other.dataset.index) > index);
-      this.element.insertBefore(cell.element, next ?? null);
-    }
-    const { element } = this.cells.get(index);
+  /** Return the cell of photo `index`, made if there is none, in its place. */
+  #place(/** @type {number} */ index) {
+    const cell = this.cells.get(index) ?? this.#insert(index);
+    const { element } = cell;
     const [column, row] = [index % this.columns, Math.floor(index / this.columns)];
     element.setAttribute("aria-setsize", String(this.count));
     element.style.setProperty("width", `${this.cellWidth}px`);
     element.style.setProperty("height", `${this.rowHeight - this.shape.gap}px`);
     element.style.setProperty("transform", `translate(${column * (this.cellWidth + this.shape.gap)}px, ${row * this.rowHeight}px)`);
+    return cell;
   }
 
-  #drop(index) {
+  #insert(/** @type {number} */ index) {
+    const cell = this.make(index);
+    cell.element.dataset.index = String(index);
+    cell.element.setAttribute("aria-posinset", String(index + 1));
+    // In the order of the numbers, which is the order in which they are read.
+    const after = [...this.cells].filter(([other]) => other > index).sort(([a], [b]) => a - b)[0];
+    this.element.insertBefore(cell.element, after?.[1].element ?? null);
+    this.cells.set(index, cell);
+    return cell;
+  }
+
+  #drop(/** @type {number} */ index) {
     const cell = this.cells.get(index);
     this.cells.delete(index);
-    cell.close();
-    cell.element.remove();
+    cell?.close();
+    cell?.element.remove();
   }
 
   /** The Tab key stops at one cell, that which had the focus last, and goes on behind the grid. */
@@ -110,12 +135,13 @@ export class VirtualGrid {
   }
 
   #focused() {
-    const cell = document.activeElement?.closest?.("[data-index]");
-    return cell && this.element.contains(cell) ? Number(cell.dataset.index) : null;
+    const cell = document.activeElement?.closest("[data-index]");
+    return cell instanceof HTMLElement && this.element.contains(cell) ? Number(cell.dataset.index) : null;
   }
 
-  #remember(target) {
-    const index = Number(target.closest("[data-index]")?.dataset.index);
+  #remember(/** @type {EventTarget | null} */ target) {
+    const cell = target instanceof Element ? target.closest("[data-index]") : null;
+    const index = cell instanceof HTMLElement ? Number(cell.dataset.index) : Number.NaN;
     if (Number.isNaN(index) || index === this.current) return;
     this.current = index;
     this.#fill();
@@ -127,8 +153,7 @@ export class VirtualGrid {
     event.preventDefault();
     this.current = Math.max(0, Math.min(this.count - 1, target));
     this.#scrollTo(this.current);
-    this.#place(this.current);
-    this.cells.get(this.current).element.querySelector("a").focus({ preventScroll: true });
+    this.#place(this.current).element.querySelector("a")?.focus({ preventScroll: true });
   }
 
   #target({ key }) {

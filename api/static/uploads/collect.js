@@ -7,13 +7,17 @@ const ZIP = /\.zip$/i;
 const TOGETHER = 64;
 const ORDER = new Intl.Collator(undefined, { numeric: true });
 
+/** @typedef {{file: File, name: string}} Photo */
+
 /**
  * What was found: `photos` are `{file, name}`, the name with its folders; `archives` are ZIP files; `skipped`
  * counts by kind what is no photo.
  */
 export class Harvest {
   constructor() {
+    /** @type {Photo[]} */
     this.photos = [];
+    /** @type {File[]} */
     this.archives = [];
     this.skipped = { video: 0, sidecar: 0, other: 0 };
   }
@@ -47,7 +51,7 @@ export function fromInput(input) {
 }
 
 /** Return what was dropped; `onProgress` gets the number of photos found so far. */
-export async function fromDrop(transfer, onProgress = () => {}) {
+export async function fromDrop(/** @type {DataTransfer} */ transfer, onProgress = (/** @type {number} */ _) => {}) {
   const harvest = new Harvest();
   // Both must be taken before the first await: the list is emptied when the event ends.
   const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
@@ -61,7 +65,7 @@ export async function fromDrop(transfer, onProgress = () => {}) {
 }
 
 /** Return the folder that all photos lie in, or null. */
-export function commonFolder(photos) {
+export function commonFolder(/** @type {Photo[]} */ photos) {
   const first = photos[0]?.name.split("/") ?? [];
   const folder = first.length > 1 ? first[0] : null;
   return folder !== null && photos.every(({ name }) => name.startsWith(`${folder}/`)) ? folder : null;

@@ -2,10 +2,13 @@
 
 import { ask, paths } from "../api.js";
 
-/** Return the announced photos that are not stored, as `{index, name, size, url}`. */
-export async function listMissing(jobId) {
+/** Return the announced photos that are not stored. */
+export async function listMissing(/** @type {string} */ jobId) {
+  /** @type {import("../api.js").Upload[]} */
   const missing = [];
-  for (let cursor = "0"; cursor !== null; ) {
+  /** @type {string | null} */
+  let cursor = "0";
+  while (cursor !== null) {
     const page = await ask(paths.uploads(jobId, cursor));
     missing.push(...page.uploads);
     cursor = page.next_cursor;

@@ -1,5 +1,6 @@
 // One file on its way. Only XMLHttpRequest tells how much of a body has left.
 
+import { RequestError } from "../api.js";
 import { keyHeader } from "../session.js";
 
 /** Milliseconds without a byte sent after which a connection is given up. */
@@ -8,13 +9,14 @@ const SILENCE = 60_000;
 const ANSWER = 600_000;
 
 /** Why a file did not arrive; `status` is 0 if there was no answer at all. */
-class NotStored extends Error {
+class NotStored extends RequestError {
+  /**
+   * @param {number} status
+   * @param {{code?: string, detail?: string} | null} body
+   */
   constructor(status, body) {
-    super(body?.detail ?? `HTTP ${status}`);
-    this.status = status;
-    this.code = body?.code ?? "not_stored";
-    // Trying the same again may help.
-    this.passing = status === 0 || status === 429 || status >= 500;
+    const passing = status === 0 || status === 429 || status >= 500;
+    super(body?.detail ?? `HTTP ${status}`, body?.code ?? "not_stored", { passing, status });
   }
 }
 
@@ -27,12 +29,18 @@ export function isOwn(url) {
  * Send `body` and return the JSON of the answer, if it has any. `onBytes` gets the bytes sent so far.
  *
  * Throws NotStored, or an AbortError once `signal` is aborted.
+ *
+ * @param {string} method
+ * @param {string} url
+ * @param {Blob | FormData} body
+ * @param {{signal: AbortSignal, onBytes: (bytes: number) => void}} options
  */
 export function put(method, url, body, { signal, onBytes }) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
-    let silence = null;
-    const listen = (patience) => {
+    /** @type {number | undefined} */
+    let silence;
+    const listen = (/** @type {number} */ patience) => {
       clearTimeout(silence);
       silence = setTimeout(() => request.abort(), patience);
     };

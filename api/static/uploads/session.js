@@ -1,8 +1,10 @@
 // The photos of one job on their way to storage: several at once, again where it failed, paused on demand.
 
-import { Problem, ask, paths, wait } from "../api.js";
+import { Problem, RequestError, ask, paths, wait } from "../api.js";
 import { listMissing } from "./missing.js";
 import { isOwn, put } from "./put.js";
+
+/** @import { Upload } from "../api.js" */
 
 /** Photos sent at a time. */
 const PARALLEL = 5;
@@ -16,6 +18,7 @@ const RECOUNTS = 2;
 /** Seconds over which the speed is measured. */
 const WINDOW = 5;
 
+/** @type {Map<string, UploadSession>} */
 const sessions = new Map();
 
 /** Return the uploads of a job that this page is doing, or null. */
@@ -35,6 +38,11 @@ export class UploadSession extends EventTarget {
   /**
    * `files` maps the index of each photo to its File; `addresses` maps those known to where they go; `skipped` counts
    * by kind what came with them and is no photo.
+   *
+   * @param {string} jobId
+   * @param {Map<number, File>} files
+   * @param {Map<number, string>} addresses
+   * @param {Record<string, number> | null} skipped
    */
   constructor(jobId, files, addresses, skipped = null) {
     super();
@@ -43,16 +51,24 @@ export class UploadSession extends EventTarget {
     this.addresses = addresses;
     this.skipped = skipped;
     this.waiting = [...files.keys()].reverse();
+    /** @type {Set<number>} */
     this.sent = new Set();
+    /** @type {Map<number, number>} */
     this.partial = new Map();
     this.totalBytes = [...files.values()].reduce((sum, file) => sum + file.size, 0);
     this.sentBytes = 0;
+    /** @type {{at: number, bytes: number}[]} */
     this.samples = [];
+    /** @type {Map<number, unknown>} */
     this.givenUp = new Map();
+    /** @type {unknown} */
     this.problem = null;
     this.state = "sending";
-    this.round = null;
+    this.round = new AbortController();
+    /** @type {Promise<void> | null} */
     this.running = null;
+    /** @type {Promise<{uploads: Upload[]}> | null} */
+    this.asked = null;
     this.storeFailures = 0;
     this.recounts = 0;
     sessions.set(jobId, this);
@@ -67,14 +83,14 @@ export class UploadSession extends EventTarget {
   /** Bytes a second over the last seconds; null while nothing is known. */
   get speed() {
     const [first, last] = [this.samples[0], this.samples.at(-1)];
-    if (!first || last.at - first.at < 1) return null;
+    if (!first || !last || last.at - first.at < 1) return null;
     return Math.max(0, last.bytes - first.bytes) / (last.at - first.at);
   }
 
   /** The share of photo `index` that has left, 0 to 1. */
   shareOf(index) {
     if (this.sent.has(index)) return 1;
-    return (this.partial.get(index) ?? 0) / Math.max(1, this.files.get(index).size);
+    return (this.partial.get(index) ?? 0) / Math.max(1, this.#fileOf(index).size);
   }
 
   pause() {
@@ -118,9 +134,10 @@ export class UploadSession extends EventTarget {
     else await this.#start();
   }
 
-  async #sendAll(signal) {
-    while (!signal.aborted && this.waiting.length > 0) {
+  async #sendAll(/** @type {AbortSignal} */ signal) {
+    while (!signal.aborted) {
       const index = this.waiting.pop();
+      if (index === undefined) return;
       try {
         await this.#sendOne(index, signal);
       } catch (error) {
@@ -133,8 +150,8 @@ export class UploadSession extends EventTarget {
     }
   }
 
-  async #sendOne(index, signal) {
-    const file = this.files.get(index);
+  async #sendOne(/** @type {number} */ index, /** @type {AbortSignal} */ signal) {
+    const file = this.#fileOf(index);
     for (let losses = 0, refusals = 0; ; ) {
       try {
         const url = await this.#address(index);
@@ -146,7 +163,7 @@ export class UploadSession extends EventTarget {
         if (signal.aborted) throw error;
         this.#move(index, 0);
         await checkReadable(file);
-        if (error.passing) {
+        if (error instanceof RequestError && error.passing) {
           if (error.status === 0 && !isOwn(await this.#address(index))) this.storeFailures += 1;
           losses += 1;
           await pauseFor(Math.min(LONGEST_WAIT, 0.5 * 2 ** losses), signal);
@@ -161,13 +178,13 @@ export class UploadSession extends EventTarget {
   }
 
   /** Return where a photo goes: to the store, unless that cannot be reached from here, then to the API. */
-  async #address(index) {
+  async #address(/** @type {number} */ index) {
     if (this.storeFailures >= STORE_FAILURES) return paths.upload(this.jobId, index);
     return this.addresses.get(index) ?? this.#askAddress(index);
   }
 
   /** Ask for the addresses of the photos from `index` on, which come a thousand at a time. */
-  async #askAddress(index) {
+  async #askAddress(/** @type {number} */ index) {
     this.asked ??= ask(paths.uploads(this.jobId, index)).finally(() => { this.asked = null; });
     for (const { index: at, url } of (await this.asked).uploads) this.addresses.set(at, url);
     // One that is not missing has arrived already; sending it again changes nothing.
@@ -181,7 +198,8 @@ export class UploadSession extends EventTarget {
       sessions.delete(this.jobId);
       this.#enter("done");
     } catch (error) {
-      if (error.code !== "uploads_missing" || this.recounts++ === RECOUNTS) return this.#getStuck(error);
+      const missing = error instanceof Problem && error.code === "uploads_missing";
+      if (!missing || this.recounts++ === RECOUNTS) return this.#getStuck(error);
       await this.#sendMissing().catch((again) => this.#getStuck(again));
     }
   }
@@ -189,7 +207,7 @@ export class UploadSession extends EventTarget {
   /** Send once more what the server says it has not got. */
   async #sendMissing() {
     for (const { index, url } of await listMissing(this.jobId)) {
-      if (this.sent.delete(index)) this.sentBytes -= this.files.get(index).size;
+      if (this.sent.delete(index)) this.sentBytes -= this.#fileOf(index).size;
       this.addresses.set(index, url);
       if (this.files.has(index)) this.waiting.push(index);
       else this.givenUp.set(index, new Unreadable(`${index}`));
@@ -204,8 +222,14 @@ export class UploadSession extends EventTarget {
     this.#enter("stuck");
   }
 
-  #move(index, bytes) {
-    this.partial.set(index, Math.min(bytes, this.files.get(index).size));
+  #fileOf(/** @type {number} */ index) {
+    const file = this.files.get(index);
+    if (!file) throw new Unreadable(`${index}`);
+    return file;
+  }
+
+  #move(/** @type {number} */ index, /** @type {number} */ bytes) {
+    this.partial.set(index, Math.min(bytes, this.#fileOf(index).size));
     this.#tellProgress();
   }
 

@@ -6,11 +6,14 @@ import { commonFolder } from "./collect.js";
 import { listMissing } from "./missing.js";
 import { UploadSession } from "./session.js";
 
+/** @import { Harvest, Photo } from "./collect.js" */
+/** @import { Upload } from "../api.js" */
+
 /** Characters that the API takes in a title. */
 const LONGEST_TITLE = 200;
 
 /** Announce photos and begin to send them; returns the job at once. `skipped` counts what came with them and is none. */
-export async function submitPhotos({ photos, skipped }, options) {
+export async function submitPhotos(/** @type {Harvest} */ { photos, skipped }, options) {
   const job = await ask(paths.jobs, {
     method: "POST",
     json: { uploads: photos.map(({ file, name }) => ({ name, size: file.size })), options, title: titleOf(photos) },
@@ -43,16 +46,18 @@ export async function resumeUploads(jobId, photos) {
 }
 
 /** Find for each announced photo the file with its name and size; its folder may have been left out. */
-function matchFiles(missing, photos) {
+function matchFiles(/** @type {Upload[]} */ missing, /** @type {Photo[]} */ photos) {
+  /** @type {Map<string, File[]>} */
   const byName = new Map();
   for (const photo of photos) {
     for (const name of new Set([photo.name, lastPart(photo.name)])) {
       byName.set(name, [...(byName.get(name) ?? []), photo.file]);
     }
   }
+  /** @type {Map<number, File>} */
   const files = new Map();
   for (const { index, name, size } of missing) {
-    const fits = (file) => size === null || size === undefined || file.size === size;
+    const fits = (/** @type {File} */ file) => size === null || size === undefined || file.size === size;
     const file = byName.get(name)?.find(fits) ?? byName.get(lastPart(name))?.find(fits);
     if (file) files.set(index, file);
   }

@@ -2,7 +2,7 @@
 
 import { ask, askBlob, paths } from "../api.js";
 import { pixelsOf } from "./colormaps.js";
-import { readPng } from "./png.js";
+import { openPng } from "./png.js";
 import { readNpy, readPfm } from "./raw.js";
 
 /** The longer side that depth is kept at: more than a screen shows, and bounded for any photo. */
@@ -10,7 +10,15 @@ const SIDE = 2048;
 /** Sides of pictures whose colours are looked up: slower, and not exact anyway. */
 const LOOKED_UP_SIDE = 1024;
 
-/** What depth can be read from, the best first: exact and small before exact and big before estimated. */
+/** @import { Job } from "../api.js" */
+/** @typedef {{min: number, max: number, range: {low: number, high: number}}} Range */
+/** @typedef {{job: Job, sidecar: any, output: string}} Context */
+/** @typedef {(blob: Blob, context: Context) => Promise<Depth>} Read */
+
+/**
+ * What depth can be read from, the best first: exact and small before exact and big before estimated.
+ * @type {[string, Read][]}
+ */
 const WAYS = [
   ["depth16", fromGray],
   ["heatmap", fromHeatmap],
@@ -24,6 +32,12 @@ const WAYS = [
  * and the size it was made at.
  */
 export class Depth {
+  /**
+   * @param {number} width
+   * @param {number} height
+   * @param {Float32Array} values
+   * @param {string} source the output that it was read from
+   */
   constructor(width, height, values, source) {
     this.width = width;
     this.height = height;
@@ -40,8 +54,9 @@ export class Depth {
 }
 
 /** Return the depth of image `index` of a job, and its sidecar; `signal` ends the waiting. */
-export async function loadDepth(job, index, signal) {
+export async function loadDepth(/** @type {Job} */ job, /** @type {number} */ index, /** @type {AbortSignal} */ signal) {
   const sidecar = await ask(paths.shown(job.id, index, "depth"), { signal });
+  /** @type {unknown} */
   let reason = null;
   for (const [output, read] of WAYS.filter(([output]) => job.options.outputs.includes(output))) {
     try {
@@ -61,12 +76,10 @@ export async function depthOfHeatmap(url) {
   return fromPng(await response.blob(), { output: "heatmap" });
 }
 
-async function fromPng(blob, { output }, { gain = 1, offset = 0 } = {}) {
-  let reduced = null;
-  await readPng(await blob.arrayBuffer(), {
-    onSize: (width, height) => { reduced = new Reduction(width, height, SIDE); },
-    onRow: (y, values) => reduced.add(y, values),
-  });
+async function fromPng(/** @type {Blob} */ blob, { output }, { gain = 1, offset = 0 } = {}) {
+  const { width, height, read } = openPng(await blob.arrayBuffer());
+  const reduced = new Reduction(width, height, SIDE);
+  await read((y, values) => reduced.add(y, values));
   return reduced.finish(output, gain, offset);
 }
 
@@ -146,6 +159,7 @@ function lookUp(picture, from, { job, output }) {
   const scale = Math.min(1, LOOKED_UP_SIDE / Math.max(sourceWidth, picture.height));
   const [width, height] = [Math.round(sourceWidth * scale), Math.round(picture.height * scale)];
   const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+  if (!context) throw new Error("There is no canvas to read colours with.");
   context.drawImage(picture, picture.width * from, 0, sourceWidth, picture.height, 0, 0, width, height);
   const nearest = new NearestColour(pixelsOf(job.options.colormap, job.options.invert));
   const { data } = context.getImageData(0, 0, width, height);

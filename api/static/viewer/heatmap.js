@@ -2,11 +2,19 @@
 
 import { pixelsOf } from "./colormaps.js";
 
-/** Draw depth into a canvas, which takes its size; the colours are those that the workers would give it. */
+/**
+ * Draw depth into a canvas, which takes its size; the colours are those that the workers would give it.
+ *
+ * @param {HTMLCanvasElement} canvas
+ * @param {import("./depth.js").Depth} depth
+ * @param {string} colormap
+ * @param {boolean} inverted
+ */
 export function drawHeatmap(canvas, depth, colormap, inverted) {
   const { width, height, values } = depth;
   if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
   const context = canvas.getContext("2d");
+  if (!context) throw new Error("There is no canvas to draw depth in.");
   const picture = context.createImageData(width, height);
   const pixels = new Uint32Array(picture.data.buffer);
   const colours = pixelsOf(colormap, inverted);

@@ -15,12 +15,13 @@ export function prefersStillness() {
  * Call `look(x, y)`, -1 to 1 each, as the phone turns from how it is held now; returns the function that
  * ends it, or null if the phone's owner did not allow it.
  */
-export async function followDevice(look) {
+export async function followDevice(/** @type {(x: number, y: number) => void} */ look) {
   // iOS asks its owner, and only on a tap.
-  const { requestPermission } = DeviceOrientationEvent;
+  const { requestPermission } = /** @type {{requestPermission?: () => Promise<string>}} */ (DeviceOrientationEvent);
   if (requestPermission && (await requestPermission.call(DeviceOrientationEvent)) !== "granted") return null;
+  /** @type {{beta: number, gamma: number} | null} */
   let rest = null;
-  const turn = ({ beta, gamma }) => {
+  const turn = (/** @type {DeviceOrientationEvent} */ { beta, gamma }) => {
     if (beta === null || gamma === null) return;
     rest ??= { beta, gamma };
     look((gamma - rest.gamma) / RANGE, (beta - rest.beta) / RANGE);

@@ -5,18 +5,26 @@ const SIGNATURE = [137, 80, 78, 71, 13, 10, 26, 10];
 const GRAYSCALE = 0;
 const INDEXED = 3;
 
+/** @typedef {{width: number, height: number, bytesPerPixel: number}} Header */
+
 /** Any file that is not a PNG of the kinds read here. */
 class NotOurPng extends Error {}
 
+/** @typedef {(y: number, values: Float32Array) => void} OnRow */
+
 /**
- * Read an 8-bit indexed or a 16-bit grayscale PNG that is not interlaced (PNG 1.2, W3C 2003).
+ * Open an 8-bit indexed or a 16-bit grayscale PNG that is not interlaced (PNG 1.2, W3C 2003).
  *
- * Calls `onRow(y, values)` for every row, top to bottom; the values, 0 to 1, are valid until the next.
- * Calls `onSize(width, height)` before. Holds two rows at a time, whatever the size. Throws NotOurPng.
+ * `read(onRow)` calls `onRow(y, values)` for every row, top to bottom; the values, 0 to 1, are valid until the next.
+ * It holds two rows at a time, whatever the size. Both throw NotOurPng.
  */
-export async function readPng(buffer, { onSize, onRow }) {
+export function openPng(/** @type {ArrayBuffer} */ buffer) {
   const { header, data } = readChunks(buffer);
-  onSize(header.width, header.height);
+  const { width, height } = header;
+  return { width, height, read: (/** @type {OnRow} */ onRow) => readRows(header, data, onRow) };
+}
+
+async function readRows(/** @type {Header} */ header, /** @type {BlobPart[]} */ data, /** @type {OnRow} */ onRow) {
   const rows = new Rows(header, onRow);
   const inflated = new Blob(data).stream().pipeThrough(new DecompressionStream("deflate"));
   // Safari has no iteration over streams.
@@ -28,11 +36,12 @@ export async function readPng(buffer, { onSize, onRow }) {
   if (rows.y !== header.height) throw new NotOurPng("The PNG ends too early.");
 }
 
-function readChunks(buffer) {
+function readChunks(/** @type {ArrayBuffer} */ buffer) {
   const bytes = new Uint8Array(buffer);
   const view = new DataView(buffer);
   if (SIGNATURE.some((byte, at) => bytes[at] !== byte)) throw new NotOurPng("This is no PNG.");
   const data = [];
+  /** @type {Header | null} */
   let header = null;
   for (let at = 8; at + 12 <= bytes.length; ) {
     const size = view.getUint32(at);
@@ -45,7 +54,7 @@ function readChunks(buffer) {
   return { header, data };
 }
 
-function readHeader(view, at) {
+function readHeader(/** @type {DataView} */ view, /** @type {number} */ at) {
   const [bits, colour, interlaced] = [view.getUint8(at + 8), view.getUint8(at + 9), view.getUint8(at + 12)];
   const known = (bits === 8 && colour === INDEXED) || (bits === 16 && colour === GRAYSCALE);
   if (!known || interlaced !== 0) throw new NotOurPng("The PNG is of another kind.");

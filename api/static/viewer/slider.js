@@ -9,11 +9,18 @@ const LEAP = 10;
 /** Pixels from the line within which a finger takes it; elsewhere a finger swipes. */
 const REACH = 36;
 
+/** @typedef {{u: number, v: number, x: number, y: number}} Place */
+
 /**
  * A slider of two elements of the same size, `before` on the left. `onPoint({u, v, x, y})` gets the place under the
  * pointer, 0 to 1 and in pixels of the window, or null once it has left; `onMove` the line's place, in per cent.
  */
 export class Slider {
+  /**
+   * @param {HTMLElement} before
+   * @param {HTMLElement} after
+   * @param {{onPoint?: (at: Place | null) => void, onMove?: (place: number) => void, start?: number}} options
+   */
   constructor(before, after, { onPoint = () => {}, onMove = () => {}, start = 50 } = {}) {
     this.after = after;
     this.onPoint = onPoint;

@@ -10,12 +10,29 @@ import { Slider } from "./slider.js";
 let place = 50;
 
 /**
+ * What a stage shows, and how.
+ * @typedef {object} StageOptions
+ * @property {ImageBitmap | null} photo
+ * @property {import("./depth.js").Depth} depth
+ * @property {import("../api.js").Job} job
+ * @property {string} name
+ * @property {string} colormap
+ * @property {(nearness: number | null) => void} onNearness
+ * @property {(canvas: HTMLCanvasElement | null) => void} onPicture
+ */
+
+/**
  * The stage of a photo and its depth. `onNearness(share)` gets the nearness under the pointer, 0 to 1, or null;
  * `onPicture(canvas)` the heatmap as it is shown.
  */
 export class CompareStage {
+  /** @param {StageOptions} options */
   constructor({ photo, depth, job, name, colormap, onNearness, onPicture }) {
-    Object.assign(this, { depth, job, onNearness, onPicture });
+    this.depth = depth;
+    this.job = job;
+    this.onNearness = onNearness;
+    this.onPicture = onPicture;
+    /** @type {HTMLElement[]} */
     this.tools = [];
     this.heatmap = el("canvas", { class: "stage-layer stage-depth", role: "img", "aria-label": t("photo.depth_of", { name }) });
     this.chip = el("div", { class: "nearness", hidden: true, "aria-hidden": "true" });
@@ -29,7 +46,7 @@ export class CompareStage {
   }
 
   /** Show the depth in other colours. */
-  colour(colormap) {
+  colour(/** @type {string} */ colormap) {
     drawHeatmap(this.heatmap, this.depth, colormap, this.job.options.invert);
     this.onPicture(this.heatmap);
   }
@@ -38,11 +55,11 @@ export class CompareStage {
     this.onNearness(null);
   }
 
-  #point(at) {
-    const nearness = at && this.depth.at(at.u, at.v);
+  #point(/** @type {import("./slider.js").Place | null} */ at) {
     this.chip.hidden = at === null;
+    if (at === null) return this.onNearness(null);
+    const nearness = this.depth.at(at.u, at.v);
     this.onNearness(nearness);
-    if (at === null) return;
     const box = this.element.getBoundingClientRect();
     this.chip.textContent = t("photo.near", { share: percent(Math.round(100 * nearness) / 100) });
     this.chip.style.setProperty("left", `${at.x - box.left}px`);
@@ -51,11 +68,11 @@ export class CompareStage {
   }
 }
 
-function pictureOf(photo, name) {
+function pictureOf(/** @type {ImageBitmap} */ photo, /** @type {string} */ name) {
   const canvas = el("canvas", {
     class: "stage-layer", width: photo.width, height: photo.height, role: "img", "aria-label": t("photo.photo_of", { name }),
   });
-  canvas.getContext("2d").drawImage(photo, 0, 0);
+  canvas.getContext("2d")?.drawImage(photo, 0, 0);
   return canvas;
 }
 

@@ -15,21 +15,27 @@ const WHEEL = 900;
 
 /** The stage of a photo in 3D; where it is missing, the heatmap takes the photo's place. */
 export class SceneStage {
+  /** @param {import("./stage_compare.js").StageOptions} options */
   constructor({ photo, depth, job, name, colormap, onNearness, onPicture }) {
-    Object.assign(this, { photo, depth, job });
+    this.photo = photo;
+    this.depth = depth;
+    this.job = job;
     onNearness(null);
     onPicture(null);
     this.heatmap = document.createElement("canvas");
     this.coloured = photo === null;
+    /** @type {HTMLElement[]} */
     this.tools = [];
+    /** @type {(() => void) | null} */
+    this.stopDevice = null;
     this.#drawHeatmap(colormap);
     this.canvas = el("canvas", { class: "scene", tabindex: "0", role: "img", data: { arrows: "" }, "aria-label": t("scene.label", { name }) });
     this.scene = this.#build();
-    this.element = this.scene ? this.#makeBox() : el("p", { class: "stage-note" }, t("scene.no_webgl"));
+    this.element = this.scene ? this.#makeBox(this.scene) : el("p", { class: "stage-note" }, t("scene.no_webgl"));
   }
 
   /** Show the heatmap in other colours, if it is the heatmap that is shown. */
-  colour(colormap) {
+  colour(/** @type {string} */ colormap) {
     this.#drawHeatmap(colormap);
     if (this.coloured) this.scene?.paint(this.heatmap);
   }
@@ -52,16 +58,19 @@ export class SceneStage {
     }
   }
 
-  #makeBox() {
-    this.#listen();
-    this.#makeTools();
+  #makeBox(/** @type {Scene3d} */ scene) {
+    this.#listen(scene);
+    this.#makeTools(scene);
     const hint = el("p", { class: "scene-hint" }, t(mayMove() ? "scene.hint_touch" : "scene.hint"));
     return el("div", { class: "scene-box" }, this.canvas, hint);
   }
 
-  #listen() {
-    const { canvas, scene } = this;
-    canvas.addEventListener("pointermove", (event) => this.#look(event));
+  #listen(/** @type {Scene3d} */ scene) {
+    const { canvas } = this;
+    canvas.addEventListener("pointermove", (event) => {
+      const box = canvas.getBoundingClientRect();
+      scene.look((2 * (event.clientX - box.left)) / box.width - 1, (2 * (event.clientY - box.top)) / box.height - 1);
+    });
     canvas.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && scene.look(0, 0));
     canvas.addEventListener("keydown", (event) => {
       if (!(event.key in KEYS)) return;
@@ -74,26 +83,21 @@ export class SceneStage {
     }, { passive: false });
   }
 
-  #look({ clientX, clientY }) {
-    const box = this.canvas.getBoundingClientRect();
-    this.scene.look((2 * (clientX - box.left)) / box.width - 1, (2 * (clientY - box.top)) / box.height - 1);
-  }
-
-  #makeTools() {
-    const { scene, tools } = this;
+  #makeTools(/** @type {Scene3d} */ scene) {
+    const { photo, tools } = this;
     tools.push(range("scene-strength", t("scene.strength"), scene.strength, (value) => scene.set({ strength: value })));
     tools.push(range("scene-zoom", t("scene.zoom"), scene.zoom, (value) => scene.set({ zoom: value })));
-    if (this.photo) tools.push(this.#makeColourSwitch());
+    if (photo) tools.push(this.#makeColourSwitch(scene, photo));
     if (mayMove()) {
       const follow = async () => { this.stopDevice = await followDevice((x, y) => scene.look(x, y)); };
       tools.push(el("button", { type: "button", class: "button", onclick: follow }, icon(ICONS.device), t("scene.device")));
     }
   }
 
-  #makeColourSwitch() {
+  #makeColourSwitch(/** @type {Scene3d} */ scene, /** @type {ImageBitmap} */ photo) {
     const change = (event) => {
       this.coloured = event.target.checked;
-      this.scene.paint(this.coloured ? this.heatmap : this.photo);
+      scene.paint(this.coloured ? this.heatmap : photo);
     };
     return el("label", { class: "check" }, el("input", { type: "checkbox", id: "scene-colours", onchange: change }), t("scene.colours"));
   }

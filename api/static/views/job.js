@@ -17,6 +17,8 @@ import { makeUploadPanel } from "../ui/upload_panel.js";
 import { VirtualGrid } from "../ui/virtual_grid.js";
 import { sessionOf } from "../uploads/session.js";
 
+/** @import { Job } from "../api.js" */
+
 const CELL = { ratio: 1 / ASPECT, extra: 30, gap: 12 };
 /** Least width of a cell, in pixels: a few photos are shown larger than many. */
 const [FEW, LARGE, SMALL] = [30, 220, 168];
@@ -36,10 +38,22 @@ class JobView {
     this.model = jobModel(id);
     this.session = sessionOf(id);
     this.failedOnly = new URLSearchParams(location.search).get("show") === "failed";
+    /** @type {string | null} */
     this.cells = null;
     this.leaving = new AbortController();
-    this.#makeHead();
-    this.#makeBody();
+    this.unwatch = () => {};
+    this.heading = el("h1", { tabindex: "-1", class: "job-title skeleton" }, "\u00a0");
+    this.pill = el("span", { class: "pill", hidden: true });
+    this.about = el("p", { class: "hint job-about" }, "\u00a0");
+    this.alert = el("p", { class: "problem", role: "alert", hidden: true });
+    this.failure = el("p", { class: "problem", hidden: true });
+    this.progress = new Progress();
+    this.toolbar = makeToolbar(id, (what) => this.#act(what));
+    this.uploads = makeUploadPanel(this.model, this.session, page.redraw);
+    this.filter = new JobFilter((only) => this.#choose(only));
+    this.empty = el("p", { class: "hint empty", hidden: true });
+    this.grid = this.#makeGrid();
+    this.body = this.#makeBody();
     this.element = el("div", { class: "job" },
       el("header", { class: "job-head" }, el("div", { class: "job-line" }, this.heading, this.pill), this.about),
       this.alert, this.failure, this.body);
@@ -48,7 +62,7 @@ class JobView {
   begin() {
     this.#listen();
     this.unwatch = this.model.watch();
-    if (this.model.job) this.#show();
+    this.#show();
   }
 
   close() {
@@ -58,27 +72,17 @@ class JobView {
     this.grid.close();
   }
 
-  #makeHead() {
-    this.heading = el("h1", { tabindex: "-1", class: "job-title skeleton" }, "\u00a0");
-    this.pill = el("span", { class: "pill", hidden: true });
-    this.about = el("p", { class: "hint job-about" }, "\u00a0");
-    this.alert = el("p", { class: "problem", role: "alert", hidden: true });
-    this.failure = el("p", { class: "problem", hidden: true });
-  }
-
-  #makeBody() {
-    this.progress = new Progress();
-    this.toolbar = makeToolbar(this.id, (what) => this.#act(what));
-    this.uploads = makeUploadPanel(this.model, this.session, this.page.redraw);
-    this.filter = new JobFilter((only) => this.#choose(only));
-    this.empty = el("p", { class: "hint empty", hidden: true });
-    this.grid = new VirtualGrid({
+  #makeGrid() {
+    return new VirtualGrid({
       label: t("job.photos"), hint: "grid-hint", ...CELL,
       minWidth: (count) => (count <= FEW ? LARGE : SMALL),
       make: (index) => this.#makeCell(index),
       onRange: (first, last) => this.#want(first, last),
     });
-    this.body = el("div", { class: "job-body", hidden: true },
+  }
+
+  #makeBody() {
+    return el("div", { class: "job-body", hidden: true },
       el("div", { class: "card job-card" }, this.progress.element, this.toolbar.element),
       this.uploads.element, this.filter.element,
       el("p", { id: "grid-hint", class: "visually-hidden" }, t("job.grid_hint")), this.grid.element, this.empty);
@@ -108,6 +112,7 @@ class JobView {
 
   #show() {
     const { job } = this.model;
+    if (!job) return;
     // Whoever ended it elsewhere wants no more photos sent.
     if (this.session?.state === "sending" && (job.state === "canceling" || ENDS.has(job.state))) this.session.drop();
     this.#showHead(job);
@@ -115,10 +120,10 @@ class JobView {
     for (const part of [this.toolbar, this.uploads]) part.show(job);
     this.progress.show(job, this.session);
     this.filter.show(job, this.failedOnly);
-    this.#showCount();
+    this.#showCount(job);
   }
 
-  #showHead(job) {
+  #showHead(/** @type {Job} */ job) {
     const { name, dated } = nameOfJob(job);
     this.heading.classList.remove("skeleton");
     this.heading.replaceChildren(dated ? name : el("bdi", {}, name));
@@ -148,22 +153,22 @@ class JobView {
   }
 
   #showSent() {
-    if (this.session.state === "done") this.model.live?.refresh();
-    if (this.model.job) this.#show();
+    if (this.session?.state === "done") this.model.live?.refresh();
+    this.#show();
   }
 
   // --- its photos ---
 
   #choose(only) {
-    if (only === this.failedOnly) return;
+    const { job } = this.model;
+    if (!job || only === this.failedOnly) return;
     this.failedOnly = only;
     history.replaceState(history.state, "", only ? "?show=failed" : location.pathname);
-    this.filter.show(this.model.job, only);
-    this.#showCount();
+    this.filter.show(job, only);
+    this.#showCount(job);
   }
 
-  #showCount() {
-    const { counts } = this.model.job;
+  #showCount(/** @type {Job} */ { counts }) {
     const count = this.failedOnly ? counts.failed : counts.total;
     toggle(this.empty, count === 0);
     say(this.empty, t(this.failedOnly ? "job.none_failed" : "job.no_photos"));
@@ -184,7 +189,7 @@ class JobView {
   #want(first, last) {
     const { model } = this;
     if (!this.failedOnly) model.want(first, last);
-    else if (last >= model.failures.length && model.failures.length < model.job.counts.failed) model.moreFailures();
+    else if (last >= model.failures.length && model.failures.length < (model.job?.counts.failed ?? 0)) model.moreFailures();
   }
 }
 

@@ -1,6 +1,6 @@
 // All jobs, the newest first.
 
-import { ask, paths } from "../api.js";
+import { RequestError, ask, paths } from "../api.js";
 import { el, toggle } from "../dom.js";
 import { t } from "../i18n/index.js";
 import { textOf } from "../ui/errors.js";
@@ -21,9 +21,12 @@ export function open(main, _, { title, scrolled }) {
 
 class JobsView {
   constructor() {
+    /** @type {Map<string, JobCard>} */
     this.cards = new Map();
+    /** @type {string | null} */
     this.cursor = null;
-    this.timer = null;
+    /** @type {number | undefined} */
+    this.timer = undefined;
     this.closed = false;
     this.list = el("ul", { class: "jobs", role: "list" });
     this.more = el("button", { type: "button", class: "button", hidden: true, onclick: () => this.load() }, t("jobs.more"));
@@ -37,7 +40,7 @@ class JobsView {
   /** Show the next page of jobs. */
   async load() {
     this.more.disabled = true;
-    const query = new URLSearchParams({ limit: PAGE, ...(this.cursor === null ? {} : { cursor: this.cursor }) });
+    const query = this.cursor === null ? { limit: PAGE } : { limit: PAGE, cursor: this.cursor };
     await this.#look(query, (next) => {
       this.cursor = next;
       toggle(this.more, next !== null);
@@ -50,18 +53,18 @@ class JobsView {
     clearTimeout(this.timer);
   }
 
-  async #look(query, onCursor = () => {}) {
+  async #look(query, onCursor = (/** @type {string | null} */ _) => {}) {
     try {
-      const page = await ask(`${paths.jobs}?${query}`);
+      const page = await ask(paths.jobsPage(query));
       if (this.closed) return;
-      page.jobs.forEach((job) => this.#add(job));
+      for (const job of page.jobs) this.#add(job);
       onCursor(page.next_cursor);
       toggle(this.empty, this.cards.size === 0);
       this.#showProblem(null);
       this.#plan();
     } catch (error) {
       this.#showProblem(error);
-      if (error.passing) this.#plan();
+      if (error instanceof RequestError && error.passing) this.#plan();
     }
   }
 
@@ -69,7 +72,7 @@ class JobsView {
   #plan() {
     clearTimeout(this.timer);
     if (this.closed) return;
-    this.timer = setTimeout(() => (document.hidden ? this.#plan() : this.#look(new URLSearchParams({ limit: PAGE }))), PACE);
+    this.timer = setTimeout(() => (document.hidden ? this.#plan() : this.#look({ limit: PAGE })), PACE);
   }
 
   #add(job) {
@@ -82,7 +85,7 @@ class JobsView {
     this.cards.set(job.id, card);
   }
 
-  #showProblem(error) {
+  #showProblem(/** @type {unknown} */ error) {
     toggle(this.alert, error !== null);
     if (error !== null) this.alert.textContent = textOf(error);
   }

@@ -14,6 +14,9 @@ import { loadPhoto } from "../viewer/photo.js";
 import { CompareStage } from "../viewer/stage_compare.js";
 import { SceneStage } from "../viewer/stage_scene.js";
 
+/** @import { Job } from "../api.js" */
+/** @import { Depth } from "../viewer/depth.js" */
+
 /** Show image `index` of a job in `main`; returns the function that ends it. */
 export function open(main, { id, index }, page) {
   const view = new PhotoView(id, Number(index), page);
@@ -29,14 +32,21 @@ class PhotoView {
     this.page = page;
     this.model = jobModel(id);
     this.leaving = new AbortController();
+    /** @type {string | null} */
     this.known = null;
+    /** @type {{photo: ImageBitmap | null, depth: Depth, job: Job, name: string} | null} */
     this.loaded = null;
+    /** @type {CompareStage | SceneStage | null} */
     this.shown = null;
-    this.#makeHead();
+    this.unwatch = () => {};
+    this.heading = el("h1", { class: "photo-name", tabindex: "-1" }, t("photo.untitled", { number: index + 1 }));
+    this.place = el("p", { class: "hint photo-place" }, "\u00a0");
+    this.previous = this.#makeStep(-1, ICONS.back, t("photo.previous"));
+    this.next = this.#makeStep(1, ICONS.next, t("photo.next"));
     this.stage = el("div", { class: "stage skeleton" });
     this.note = el("div", { class: "stage-note", hidden: true });
     this.panel = new PhotoPanel({ onMode: () => this.#showStage(), onColormap: (name) => this.shown?.colour(name) });
-    this.element = el("div", { class: "photo" }, this.head,
+    this.element = el("div", { class: "photo" }, this.#makeHead(),
       el("div", { class: "photo-body" }, el("div", { class: "stage-box" }, this.stage, this.note), this.panel.element));
   }
 
@@ -61,12 +71,8 @@ class PhotoView {
   // --- going from photo to photo ---
 
   #makeHead() {
-    this.heading = el("h1", { class: "photo-name", tabindex: "-1" }, t("photo.untitled", { number: this.index + 1 }));
-    this.place = el("p", { class: "hint photo-place" }, "\u00a0");
-    this.previous = this.#makeStep(-1, ICONS.back, t("photo.previous"));
-    this.next = this.#makeStep(1, ICONS.next, t("photo.next"));
     const back = { class: "button quiet", href: `/jobs/${this.id}`, onclick: (event) => this.#leave(event) };
-    this.head = el("header", { class: "photo-head" },
+    return el("header", { class: "photo-head" },
       el("a", back, icon(ICONS.back), t("photo.back")),
       el("div", { class: "photo-title" }, this.heading, this.place),
       el("div", { class: "photo-steps" }, this.previous, this.next));
@@ -138,6 +144,7 @@ class PhotoView {
 
   async #load(image) {
     const { model: { job }, index, leaving: { signal } } = this;
+    if (!job) return;
     toggle(this.note, false);
     this.stage.classList.add("skeleton");
     const { depth, sidecar } = await loadDepth(job, index, signal);

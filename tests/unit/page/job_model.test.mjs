@@ -1,0 +1,234 @@
+import assert from "node:assert/strict";
+import { afterEach, beforeEach, mock, test } from "node:test";
+
+import { jobModel } from "../../../api/static/model/job_model.js";
+import { answer, makeImage, makeJob, openPage, problem, serve, settle } from "./browser.mjs";
+
+const TOTAL = 450;
+
+let page;
+let requests;
+let told;
+let number = 0;
+const stops = [];
+/** What the API says of the images that were touched; all others are queued. */
+let states;
+
+beforeEach(() => {
+  page = openPage();
+  mock.timers.reset();
+  mock.timers.enable({ apis: ["setTimeout", "Date"] });
+  states = new Map();
+  requests = serve(respond);
+});
+
+afterEach(() => {
+  for (const stop of stops.splice(0)) stop();
+});
+
+/** Watch a model until the test ends. */
+function watch(model) {
+  stops.push(model.watch());
+}
+
+function respond({ path, method }) {
+  const url = new URL(path, "http://fathom.test");
+  if (!url.pathname.endsWith("/images")) return answer(makeJob({ total: TOTAL, state: method === "POST" ? "paused" : "processing" }));
+  const [cursor, limit] = [Number(url.searchParams.get("cursor")), Number(url.searchParams.get("limit"))];
+  const indices = Array.from({ length: Math.min(limit, TOTAL - cursor) }, (_, at) => cursor + at);
+  return answer({ images: indices.map((index) => makeImage(index, states.get(index))), next_cursor: null });
+}
+
+/** A model that nothing is known of, and the pages of images that are asked for. */
+function makeModel() {
+  number += 1;
+  const model = jobModel(`job${number}`);
+  told = [];
+  for (const kind of ["job", "images", "error"]) model.addEventListener(kind, () => told.push(kind));
+  return model;
+}
+
+const pages = () => requests.filter(({ path }) => path.includes("/images?")).map(({ path }) => Number(/cursor=(\d+)/.exec(path)[1]));
+
+async function pass(milliseconds) {
+  mock.timers.tick(milliseconds);
+  await settle();
+}
+
+test("images are fetched by the page, those in sight alone, and each page once", async () => {
+  const model = makeModel();
+  model.want(190, 210);
+  model.want(195, 215);
+  await settle();
+  model.want(0, 10);
+  await settle();
+
+  assert.deepEqual(pages(), [0, 200]);
+  assert.equal(model.image(201).name, "201.jpg");
+  assert.equal(model.image(400), undefined);
+});
+
+test("nothing in sight is nothing to fetch", async () => {
+  makeModel().want(0, 0);
+  await settle();
+
+  assert.deepEqual(pages(), []);
+});
+
+test("an image is shown as it changes, and why it ended is asked for, of many together", async () => {
+  const model = makeModel();
+  watch(model);
+  model.want(0, 20);
+  await settle();
+  told.length = 0;
+  for (const index of [3, 4, 5]) {
+    states.set(index, "succeeded");
+    page.streams[0].tell("image", { index, state: "succeeded" });
+  }
+  assert.equal(model.image(4).state, "succeeded");
+  assert.deepEqual(told, ["images", "images", "images"]);
+  await pass(399);
+  assert.deepEqual(pages(), [0]);
+  await pass(1);
+
+  assert.deepEqual(pages(), [0, 0]);
+});
+
+test("what changes while its page is on its way is asked about once more", async () => {
+  const model = makeModel();
+  watch(model);
+  model.want(0, 20);
+  await settle();
+  const held = [];
+  requests = serve((request) => new Promise((resolve) => held.push(() => resolve(respond(request)))));
+  page.streams[0].tell("image", { index: 3, state: "succeeded" });
+  await pass(400);
+  assert.equal(held.length, 1);
+  page.streams[0].tell("image", { index: 4, state: "succeeded" });
+  await pass(400);
+  assert.equal(held.length, 1);
+  held[0]();
+  await settle();
+  await pass(400);
+
+  assert.equal(held.length, 2);
+});
+
+test("an image that is tried again, or is as it was, is not asked about", async () => {
+  const model = makeModel();
+  watch(model);
+  model.want(0, 20);
+  await settle();
+  page.streams[0].tell("image", { index: 3, state: "pending" });
+  page.streams[0].tell("image", { index: 4, state: "queued" });
+  page.streams[0].tell("image", { index: 300, state: "succeeded" });
+  await pass(1000);
+
+  assert.equal(model.image(3).state, "pending");
+  assert.deepEqual(pages(), [0]);
+});
+
+test("after a gap all images are asked about that may have changed, where they are in sight", async () => {
+  for (let index = 0; index < 200; index += 1) states.set(index, "succeeded");
+  const model = makeModel();
+  watch(model);
+  model.want(0, TOTAL);
+  await settle();
+  model.want(150, 250);
+  page.streams[0].tell("reset", null);
+  await pass(400);
+  assert.deepEqual(pages(), [0, 200, 400, 200]);
+  model.want(400, 410);
+  await settle();
+
+  assert.deepEqual(pages(), [0, 200, 400, 200, 400]);
+});
+
+test("an image is waited for until it is known", async () => {
+  const model = makeModel();
+
+  assert.equal((await model.imageAt(42)).name, "42.jpg");
+  assert.equal((await model.imageAt(43)).name, "43.jpg");
+  assert.deepEqual(pages(), [0]);
+});
+
+test("pages that the job does not have are not asked for again, and others are", async () => {
+  for (const [code, status, again] of [["not_found", 404, 1], ["store_broken", 500, 2]]) {
+    const model = makeModel();
+    requests = serve(() => problem(status, code));
+    model.want(0, 1);
+    await settle();
+    model.pages.set(0, []);
+    model.want(0, 1);
+    await settle();
+
+    assert.equal(model.error.code, code);
+    assert.equal(requests.length, again);
+  }
+});
+
+test("failed images are fetched one page after the other, and anew once more have failed", async () => {
+  const model = makeModel();
+  requests = serve(({ path }) => {
+    const last = path.includes("cursor=7");
+    return answer({ images: [makeImage(last ? 9 : 5, "failed")], next_cursor: last ? null : "7" });
+  });
+  const first = model.moreFailures();
+  await model.moreFailures();
+  await first;
+  assert.equal(requests.length, 1);
+  await model.moreFailures();
+  await model.moreFailures();
+
+  assert.deepEqual(model.failures.map(({ index }) => index), [5, 9]);
+  assert.equal(requests.length, 2);
+  assert.match(requests[0].path, /state=failed&cursor=0&limit=200$/);
+
+  serve(() => answer(makeJob({ total: TOTAL, failed: 3 })));
+  await model.control("resume");
+  assert.deepEqual([model.failures, model.failuresCursor], [[], "0"]);
+});
+
+test("what is asked of a job changes it at once, and failed photos that are tried again are fetched anew", async () => {
+  const model = makeModel();
+  model.want(0, 10);
+  await settle();
+  await model.control("pause");
+  assert.equal(model.job.state, "paused");
+  assert.equal(model.image(0).index, 0);
+  await model.control("retry");
+
+  assert.equal(model.image(0), undefined);
+  assert.deepEqual(requests.slice(1).map(({ method, path }) => [method, path.split("/").at(-1)]), [["POST", "pause"], ["POST", "retry"]]);
+});
+
+test("a job is followed as long as anybody watches", async () => {
+  const model = makeModel();
+  const [first, second] = [model.watch(), model.watch()];
+  await settle();
+  first();
+  assert.equal(page.streams[0].readyState, 1);
+  second();
+
+  assert.equal(page.streams[0].readyState, EventSource.CLOSED);
+  assert.equal(page.streams.length, 1);
+});
+
+test("the last four models are kept, and those that are watched", async () => {
+  const watched = jobModel("watched");
+  watch(watched);
+  const others = ["a", "b", "c", "d", "e"].map(jobModel);
+
+  assert.equal(jobModel("e"), others[4]);
+  assert.equal(jobModel("watched"), watched);
+  assert.notEqual(jobModel("a"), others[0]);
+});
+
+test("a job that was deleted is known no more", async () => {
+  const model = makeModel();
+  requests = serve(() => answer(null, { status: 204 }));
+  await model.remove();
+
+  assert.deepEqual(requests.map(({ method, path }) => `${method} ${path}`), [`DELETE /v1/jobs/${model.id}`]);
+  assert.notEqual(jobModel(model.id), model);
+});

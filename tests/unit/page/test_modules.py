@@ -1,0 +1,28 @@
+"""The page's modules that need no document, tested in node."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+FOLDER = Path(__file__).parent
+NODE = Path(sys.executable).with_name("node")
+
+
+def test_the_modules_of_the_page_do_what_their_tests_say() -> None:
+    files = sorted(map(str, FOLDER.glob("*.test.mjs")))
+    done = subprocess.run(
+        [NODE, "--test", "--test-reporter=tap", *files],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    failed = re.findall(r"^ *not ok \d+ - (.*)$", done.stdout, re.MULTILINE)
+    passed = re.search(r"^# pass (\d+)$", done.stdout, re.MULTILINE)
+    assert (failed, done.returncode) == ([], 0), done.stdout + done.stderr
+    assert passed is not None
+    assert int(passed[1]) >= len(files) > 0
