@@ -10,7 +10,7 @@ COPY pyproject.toml README.md ./
 COPY photos photos
 COPY shared shared
 COPY api api
-COPY client client
+COPY fathom fathom
 COPY training training
 COPY worker worker
 RUN pip install '.[tracing]' \
@@ -25,7 +25,7 @@ RUN pip install --index-url https://download.pytorch.org/whl/cpu torch==2.13.0 t
     && pip install '.[model]'
 USER fathom
 RUN fathom model fetch || true
-RUN FATHOM_WEIGHTS=${FATHOM_WEIGHTS} python -m client.prepare
+RUN FATHOM_WEIGHTS=${FATHOM_WEIGHTS} python -m fathom.stack.prepare
 
 FROM base AS worker
 ARG FATHOM_WEIGHTS=auto
@@ -43,4 +43,4 @@ USER fathom
 EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10s --retries=3 \
     CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8080/readyz', timeout=4)"]
-CMD ["gunicorn", "--config", "python:api.gunicorn_conf", "--bind", "0.0.0.0:8080", "api.wsgi:app"]
+CMD ["gunicorn", "--config", "python:api.server.gunicorn_conf", "--bind", "0.0.0.0:8080", "api.wsgi:app"]

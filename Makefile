@@ -42,7 +42,7 @@ setup: $(VENV)/.ready ## Make .venv and install everything in it
 .PHONY: demo
 demo: setup ## Turn the sample album (or ALBUM=dir) into heatmaps in demo-output/
 	@rm -rf demo-output
-	$(BIN)/python -m client.demo --album '$(ALBUM)' --out demo-output
+	$(BIN)/python -m fathom.demo --album '$(ALBUM)' --out demo-output
 
 .PHONY: run
 run: setup ## Run the whole service at PORT (8080) until Ctrl-C

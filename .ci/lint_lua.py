@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 
 from redis import Redis
 
-from shared.chore_store import RedisChores
-from shared.idempotency import RedisIdempotency
-from shared.job_store import RedisJobStore
-from shared.statistics_store import RedisStatistics
+from shared.chores.redis_store import RedisChores
+from shared.idempotency.redis_store import RedisIdempotency
+from shared.jobstore.redis_store import RedisJobStore
+from shared.metrics.redis_store import RedisStatistics
 
 STORES = (RedisJobStore, RedisChores, RedisIdempotency, RedisStatistics)
 _FINDING = re.compile(r".*/(?P<script>\d+)\.lua:(?P<line>\d+):(?P<column>\d+): (?P<text>.*)")

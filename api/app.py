@@ -8,34 +8,27 @@ from threading import BoundedSemaphore
 from flask import Flask
 from flask_limiter import Limiter
 
-from api import (
-    access_session,
-    depth,
-    health,
-    jobs,
-    metrics,
-    page,
-    reference,
-    results,
-    sources,
-    submissions,
-    webhooks,
-)
-from api.access import admit, end_streams_with_key, identify
-from api.access_gate import Gate, attach_gate
-from api.backend import Backend, attach
-from api.context import register_context
-from api.cors import register_cors
-from api.errors import register_error_handlers
-from api.limits import make_limiter, register_limits
-from api.manifests import Manifests
-from api.tracing import register_tracing
-from api.watches import Watches
-from shared.chores import Chores
-from shared.ports import Idempotency, JobStore, ObjectStore, Statistics, TicketQueue
-from shared.recorder import Recorder
+from api.auth.authenticate import Gate, attach_gate
+from api.auth.authorize import admit, end_streams_with_key, identify
+from api.middleware.cors import register_cors
+from api.middleware.errors import register_error_handlers
+from api.middleware.rate_limits import make_limiter, register_limits
+from api.middleware.request_log import register_context
+from api.middleware.tracing import register_tracing
+from api.openapi import routes as openapi
+from api.routes import depth, health, jobs, metrics, page, results, session, skipped, submissions, webhooks
+from api.services.backend import Backend, attach
+from api.services.job_watcher import Watches
+from api.services.manifest_cache import Manifests
+from shared.chores.port import Chores
+from shared.idempotency.port import Idempotency
+from shared.jobstore.port import JobStore
+from shared.metrics.buffer import Recorder
+from shared.metrics.port import Statistics
+from shared.objectstore.port import ObjectStore
+from shared.observability.tracing import OFF, Tracer
 from shared.settings import Settings
-from shared.tracing import OFF, Tracer
+from shared.tickets import TicketQueue
 
 #: Threads that write photos to the object store, for all requests of a process.
 _SENDERS = 8
@@ -101,6 +94,6 @@ def _register_gate(app: Flask, limiter: Limiter) -> None:
 
 
 def _register_blueprints(app: Flask) -> None:
-    work = (submissions, sources, webhooks, jobs, results, depth)
-    for area in (*work, reference, access_session, health, metrics, page):
+    work = (submissions, skipped, webhooks, jobs, results, depth)
+    for area in (*work, openapi, session, health, metrics, page):
         app.register_blueprint(area.blueprint)

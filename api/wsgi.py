@@ -1,4 +1,4 @@
-"""Entry point of the web server: `gunicorn -c python:api.gunicorn_conf api.wsgi:app`.
+"""Entry point of the web server: `gunicorn -c python:api.server.gunicorn_conf api.wsgi:app`.
 
 Every server process imports this module for itself, after the fork: connections and
 threads do not survive one.
@@ -11,23 +11,23 @@ import logging
 from flask import Flask
 from gunicorn.http.errors import ParseException
 
-from api.access_exposure import believe_proxies
 from api.app import create_app
-from api.errors import answer_broken_body
-from api.limits import make_limiter
-from shared.chore_store import RedisChores
-from shared.connections import connect_redis, impatient_options
+from api.auth.exposure import believe_proxies
+from api.middleware.errors import answer_broken_body
+from api.middleware.rate_limits import make_limiter
+from shared.chores.redis_store import RedisChores
 from shared.errors import ObjectStoreDenied, Unavailable
-from shared.idempotency import RedisIdempotency
-from shared.job_store import RedisJobStore
-from shared.lasting_idempotency import LastingIdempotency
-from shared.logs import configure_logging
-from shared.object_store import S3ObjectStore
-from shared.redaction import secrets_of
+from shared.idempotency.durable_store import LastingIdempotency
+from shared.idempotency.redis_store import RedisIdempotency
+from shared.jobstore.redis_store import RedisJobStore
+from shared.metrics.redis_store import RedisStatistics
+from shared.objectstore.s3 import S3ObjectStore
+from shared.observability.logs import configure_logging
+from shared.observability.redaction import secrets_of
+from shared.observability.tracing import make_tracer
+from shared.redis.client import connect_redis, impatient_options
 from shared.settings import Settings
-from shared.statistics_store import RedisStatistics
 from shared.tickets import connect_tickets
-from shared.tracing import make_tracer
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ def build_app(settings: Settings) -> Flask:
         chores=RedisChores(client),
         limiter=make_limiter(settings.redis_url, impatient_options()),
         tracer=make_tracer("fathom-api"),
-        # What serves the app knows where it listens, and opens it if that is safe (`api.gunicorn_conf`).
+        # What serves the app knows where it listens, and opens it if that is safe (`gunicorn_conf`).
         exposed=True,
     )
     believe_proxies(app, settings.trusted_proxies)

@@ -191,7 +191,7 @@ def _stack(*, concurrency: int) -> Iterator[str]:
     """Run `fathom up` while the block runs, and yield where it answers."""
     with tempfile.TemporaryDirectory(prefix="fathom-load-") as name:
         ready, log = Path(name) / "stack.json", Path(name) / "up.log"
-        command = [sys.executable, "-m", "client.cli", "up", "--port", "0", "--data", name]
+        command = [sys.executable, "-m", "fathom.cli", "up", "--port", "0", "--data", name]
         with log.open("wb") as file:
             process = subprocess.Popen(
                 [*command, "--concurrency", str(concurrency)], stdout=file, stderr=file

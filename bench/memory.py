@@ -24,7 +24,7 @@ import numpy as np
 from bench import processes
 from bench.album import make_mixed
 from bench.whole import Stack, run_stack, work_off, write_pictures
-from client.api import Fathom
+from fathom.sync_client import Fathom
 
 PRECISIONS = ("f32", "bf16")
 

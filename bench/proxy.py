@@ -21,7 +21,7 @@ from typing import Any, Self, TypedDict, Unpack
 
 from bench.faults import PASS, Fault, Mode
 from bench.http_exchange import Exchange, HttpConnection, reset_when_closed
-from client.servers import free_ports
+from fathom.stack.servers import free_ports
 
 HOST = "127.0.0.1"
 _PIECE = 65536

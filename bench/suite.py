@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from client.servers import tied_to_parent
+from fathom.stack.servers import tied_to_parent
 
 ROOT = Path(__file__).resolve().parents[1]
 #: The options of pytest in the Makefile's `test`.

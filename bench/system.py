@@ -29,7 +29,7 @@ from bench import processes
 from bench.album import make_album
 from bench.engine import warm_engine
 from bench.whole import OPTIONS, Stack, name_files, poll, run_stack, work_off, write_pictures
-from client.api import Fathom, JobHandle
+from fathom.sync_client import Fathom, JobHandle
 from shared.options import Options
 from shared.settings import Settings
 from worker.model.openvino_engine import BRANCH_AFTER

@@ -16,8 +16,8 @@ from typing import Any
 
 from bench import processes
 from bench.album import Picture
-from client.api import Fathom
-from client.models import UploadFile
+from fathom.models import UploadFile
+from fathom.sync_client import Fathom
 
 OPTIONS = {"heatmap_format": "jpeg"}
 _POLL = 0.02
@@ -103,7 +103,7 @@ def write_pictures(folder: Path, pictures: Iterator[Picture]) -> list[Path]:
 def run_stack(folder: Path, *, concurrency: int, environ: Mapping[str, str] | None = None) -> Iterator[Stack]:
     """Run `fathom up` while the block runs, with additions to its environment."""
     folder.mkdir(parents=True)
-    command = [sys.executable, "-m", "client.cli", "up", "--port", "0", "--data", str(folder)]
+    command = [sys.executable, "-m", "fathom.cli", "up", "--port", "0", "--data", str(folder)]
     command += ["--workers", "1", "--concurrency", str(concurrency)]
     with (folder / "up.log").open("wb") as log:
         everything = {**os.environ, **(environ or {})}

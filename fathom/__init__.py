@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from client.aio import AsyncFathom, AsyncJob
-from client.api import Fathom, JobHandle
-from client.models import ImageResult, JobStatus, UploadFile
-from client.transport import ApiError, ClientError, ConnectionLost
+from fathom.async_client import AsyncFathom, AsyncJob
+from fathom.models import ImageResult, JobStatus, UploadFile
+from fathom.sync_client import Fathom, JobHandle
+from fathom.transport import ApiError, ClientError, ConnectionLost
 
 __all__ = [
     "ApiError",

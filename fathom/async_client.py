@@ -1,6 +1,6 @@
 """The Python client for programs on asyncio: `async with AsyncFathom() as fathom: ...`.
 
-The same names as in `client.api`, with `await` before what speaks to the server.
+The same names as in `fathom.sync_client`, with `await` before what speaks to the server.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from urllib.parse import quote
 
 import httpx
 
-from client.aio_transport import AsyncTransport
-from client.api import BODY_TRIES, WAIT_PATIENCE, OnLost, OnProgress, ignore
-from client.files import extract_all, find_readable, refuse_empty, writing
-from client.models import ImageResult, JobStatus, UploadFile
-from client.progress import show_progress
-from client.transport import ApiError, BodyLost, ClientError, ConnectionLost, Patience
-from client.uploads import THREADS, announcement, new_key, sourcing
+from fathom.async_transport import AsyncTransport
+from fathom.files import extract_all, find_readable, refuse_empty, writing
+from fathom.models import ImageResult, JobStatus, UploadFile
+from fathom.progress import show_progress
+from fathom.sync_client import BODY_TRIES, WAIT_PATIENCE, OnLost, OnProgress, ignore
+from fathom.transport import ApiError, BodyLost, ClientError, ConnectionLost, Patience
+from fathom.uploads import THREADS, announcement, new_key, sourcing
 from photos.skipped import Skipped
 
 _CHUNK = 2**16

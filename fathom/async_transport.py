@@ -1,4 +1,4 @@
-"""HTTP with patience for asyncio: the same tries as in `client.transport`, with `await`."""
+"""HTTP with patience for asyncio: the same tries as in `fathom.transport`, with `await`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 
 import httpx
 
-from client.proxies import AsyncRoutes
-from client.transport import (
+from fathom.proxies import AsyncRoutes
+from fathom.transport import (
     BodyLost,
     Patience,
     RequestFactory,

@@ -1,7 +1,7 @@
 """The `fathom` command: whole photo albums into depth maps.
 
 A thin composition root: each group of subcommands has a file of its own in
-`client.commands`, and imports other rooms only inside the subcommand that needs them.
+`fathom.commands`, and imports other rooms only inside the subcommand that needs them.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from typing import Any
 
 import click
 
-from client.commands.completion import completion
-from client.commands.control import cancel, delete, pause, resume, retry
-from client.commands.doctor import doctor
-from client.commands.download import download
-from client.commands.keys import keys
-from client.commands.look import images, jobs, open_page, status
-from client.commands.model import model
-from client.commands.run import run
-from client.commands.submit import submit
-from client.commands.up import up
-from client.commands.watch import watch
-from client.failure import CommandFailed
-from client.transport import ClientError
+from fathom.commands.completion import completion
+from fathom.commands.control import cancel, delete, pause, resume, retry
+from fathom.commands.doctor import doctor
+from fathom.commands.download import download
+from fathom.commands.exit import CommandFailed
+from fathom.commands.keys import keys
+from fathom.commands.model import model
+from fathom.commands.run import run
+from fathom.commands.status import images, jobs, open_page, status
+from fathom.commands.submit import submit
+from fathom.commands.up import up
+from fathom.commands.watch import watch
+from fathom.transport import ClientError
 
 _EXAMPLES = """\b
 Examples:

@@ -1,4 +1,4 @@
-"""`make demo`: the whole road once, on this machine: `python -m client.demo [--album DIR] [--out DIR]`.
+"""`make demo`: the whole road once, on this machine: `python -m fathom.demo [--album DIR] [--out DIR]`.
 
 Starts a stack of its own in a temporary folder, sends an album through it with the
 `fathom` command's own code, leaves the heatmaps in a folder, and stops the stack.
@@ -20,9 +20,9 @@ from pathlib import Path
 
 import click
 
-from client.cli import main as fathom
-from client.failure import CommandFailed, one_sentence
-from client.servers import tied_to_parent
+from fathom.cli import main as fathom
+from fathom.commands.exit import CommandFailed, one_sentence
+from fathom.stack.servers import tied_to_parent
 
 SAMPLES = Path(__file__).resolve().parent.parent / "samples"
 #: Seconds for the stack to get ready and to end; the first export of the network takes the longest.
@@ -74,7 +74,7 @@ def _has_weights() -> bool:
 @contextmanager
 def _stack(data: Path, environ: Mapping[str, str]) -> Iterator[str]:
     """Run `fathom up` on free ports; yields the address of its API."""
-    command = [sys.executable, "-m", "client.cli", "up", "--port", "0", "--data", str(data)]
+    command = [sys.executable, "-m", "fathom.cli", "up", "--port", "0", "--data", str(data)]
     # In a session of its own: Ctrl-C ends the demo, which then ends the stack in order.
     process = subprocess.Popen(tied_to_parent(command), env=dict(environ), start_new_session=True)
     try:

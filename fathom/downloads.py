@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from client.api import JobHandle
-from client.files import NotWritten, below, inside
-from client.models import ImageResult
-from client.parallel import map_unordered
+from fathom.files import NotWritten, below, inside
+from fathom.models import ImageResult
+from fathom.parallel import map_unordered
+from fathom.sync_client import JobHandle
 
 THREADS = 8
 

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from client.models import ImageResult, UploadFile
-from client.transport import ClientError
+from fathom.models import ImageResult, UploadFile
+from fathom.transport import ClientError
 from photos.discovery import UNREADABLE, Found, check_path, find_photos, to_path
 from photos.skipped import Skipped
 

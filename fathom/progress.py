@@ -11,8 +11,7 @@ from functools import partial
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from client.models import JobStatus
-from client.report import duration
+from fathom.models import JobStatus
 
 #: Seconds until the first plain line, and between them.
 _FIRST_PLAIN, _PLAIN_EVERY = 0.5, 2.0
@@ -180,3 +179,12 @@ def _pace(status: JobStatus) -> str:
 def show_progress(*, quiet: bool) -> Display:
     """Return a display on standard error."""
     return Display(Console(stderr=True), quiet=quiet)
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as `7 s`, `3:05` or `2:03:05`."""
+    whole = round(seconds)
+    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
+    if hours:
+        return f"{hours}:{minutes:02}:{rest:02}"
+    return f"{minutes}:{rest:02}" if minutes else f"{rest} s"

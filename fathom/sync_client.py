@@ -18,19 +18,11 @@ from urllib.parse import quote
 
 import httpx
 
-from client.files import (
-    Album,
-    extract_all,
-    file_size,
-    find_readable,
-    refuse_empty,
-    write_atomically,
-    writing,
-)
-from client.models import ImageResult, JobStatus, UploadFile
-from client.progress import show_progress
-from client.transport import BodyLost, ClientError, ConnectionLost, Patience, Transport
-from client.uploads import (
+from fathom.files import Album, extract_all, file_size, find_readable, refuse_empty, write_atomically, writing
+from fathom.models import ImageResult, JobStatus, UploadFile
+from fathom.progress import show_progress
+from fathom.transport import BodyLost, ClientError, ConnectionLost, Patience, Transport
+from fathom.uploads import (
     create_upload_job,
     fits_one_request,
     new_key,
@@ -128,7 +120,7 @@ class Fathom:
         *,
         on_bytes: Callable[[int], None] = ignore,
     ) -> JobHandle:
-        """Create a job from what was found by `client.files`; as `submit` does."""
+        """Create a job from what was found by `fathom.files`; as `submit` does."""
         job = self._send(album.files, options or {}, on_bytes)
         job.refused, job.skipped = tuple(album.refused), album.skipped
         return job

@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from client.proxies import Routes
+from fathom.proxies import Routes
 
 #: Answers that say "not now": the request was not carried out.
 _NOT_NOW = frozenset({429, 503})

@@ -11,9 +11,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from client.models import UploadFile
-from client.parallel import map_unordered
-from client.transport import ApiError, ClientError, ConnectionLost, Transport
+from fathom.models import UploadFile
+from fathom.parallel import map_unordered
+from fathom.transport import ApiError, ClientError, ConnectionLost, Transport
 
 #: The largest album sent as one multipart request: files, and bytes.
 ONE_REQUEST_FILES = 64

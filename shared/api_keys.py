@@ -24,9 +24,9 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from shared import layout
 from shared.errors import FathomError, ObjectNotFound, RequestError
-from shared.ports import ObjectInfo, ObjectStore
+from shared.jobs import object_keys
+from shared.objectstore.port import ObjectInfo, ObjectStore
 from shared.settings import is_rate
 
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
@@ -196,12 +196,12 @@ class KeyStore:
         self._clock = clock
 
     def save(self, key: ApiKey) -> None:
-        self._objects.put(layout.api_key(key.id), encode_key(key), content_type="application/json")
+        self._objects.put(object_keys.api_key(key.id), encode_key(key), content_type="application/json")
 
     def read(self, key_id: str) -> ApiKey:
         """Raises KeyNotFound, and KeyUnreadable for a damaged record."""
         try:
-            key = decode_key(self._objects.get(layout.api_key(key_id)))
+            key = decode_key(self._objects.get(object_keys.api_key(key_id)))
         except ObjectNotFound as exc:
             raise KeyNotFound(f"There is no API key {key_id}.") from exc
         # Keys of earlier versions were revoked in their records.
@@ -214,13 +214,13 @@ class KeyStore:
         S3 tells whole seconds.
         """
         now, revoked, records = self._clock(), set[str](), list[ObjectInfo]()
-        for info in self._objects.list(layout.KEYS):
-            if info.key.startswith(layout.REVOKED_KEYS):
-                revoked.add(info.key.removeprefix(layout.REVOKED_KEYS))
+        for info in self._objects.list(object_keys.KEYS):
+            if info.key.startswith(object_keys.REVOKED_KEYS):
+                revoked.add(info.key.removeprefix(object_keys.REVOKED_KEYS))
             else:
                 records.append(info)
         for info in records:
-            key_id = info.key.removeprefix(layout.KEYS).removesuffix(".json")
+            key_id = info.key.removeprefix(object_keys.KEYS).removesuffix(".json")
             is_young = abs(now - info.modified_at) < _YOUNG
             yield key_id, None if is_young else f"{info.size}:{info.modified_at}:{key_id in revoked}"
 
@@ -246,12 +246,12 @@ class KeyStore:
         key = self.read(key_id)
         if not key.is_revoked:
             key = replace(key, revoked_at=self._clock())
-            self._objects.put(layout.revoked_key(key_id), repr(key.revoked_at).encode())
+            self._objects.put(object_keys.revoked_key(key_id), repr(key.revoked_at).encode())
         return key
 
     def _revoked_at(self, key_id: str) -> float | None:
         try:
-            since = self._objects.get(layout.revoked_key(key_id))
+            since = self._objects.get(object_keys.revoked_key(key_id))
         except ObjectNotFound:
             return None
         try:

@@ -13,13 +13,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from shared import layout
-from shared.accepted_uploads import AcceptedUploads
 from shared.errors import JobBusy, JobNotFound, RequestError, Unavailable
-from shared.intent import Intent, read_intent, write_intent
-from shared.job_record import JobResult, encode_result
-from shared.jobs import ALREADY, TRANSITIONS, ImageFailure, Job, JobState, is_job_id, refusal
-from shared.ports import JobStore, ObjectStore
+from shared.jobs import object_keys
+from shared.jobs.accepted_uploads import AcceptedUploads
+from shared.jobs.intent import Intent, read_intent, write_intent
+from shared.jobs.job import ALREADY, TRANSITIONS, ImageFailure, Job, JobState, is_job_id, refusal
+from shared.jobs.record import JobResult, encode_result
+from shared.jobstore.port import JobStore
+from shared.objectstore.port import ObjectStore
 
 #: Seconds to wait while another request is carried out on the same job.
 PATIENCE = 5.0
@@ -72,7 +73,7 @@ class Controls:
             if job.state is JobState.UPLOADING:
                 result = JobResult.of(job, JobState.FAILED, ended_at=self._jobs.now(), error=failure)
                 data = encode_result(result)
-                self._objects.put(layout.result(job_id), data, content_type="application/json")
+                self._objects.put(object_keys.result(job_id), data, content_type="application/json")
             return self._jobs.abort(job_id, failure)
 
     def delete(self, job_id: str) -> bool:
@@ -82,9 +83,9 @@ class Controls:
         """
         with self.alone(job_id):
             known = self._knows(job_id)
-            self._objects.delete(layout.job_record(job_id))
+            self._objects.delete(object_keys.job_record(job_id))
             self._jobs.delete(job_id)
-        return self._objects.delete_prefix(layout.job_prefix(job_id)) > 0 or known
+        return self._objects.delete_prefix(object_keys.job_prefix(job_id)) > 0 or known
 
     def discard(self, job_id: str) -> int:
         """Delete what there is of a job whose id nobody was told; return how many objects.
@@ -92,9 +93,9 @@ class Controls:
         While the job store is away only its `job.json` goes, so that nothing brings it back: the
         store may have recorded it, and then needs what it speaks of.
         """
-        self._objects.delete(layout.job_record(job_id))
+        self._objects.delete(object_keys.job_record(job_id))
         self._jobs.delete(job_id)
-        return self._objects.delete_prefix(layout.job_prefix(job_id))
+        return self._objects.delete_prefix(object_keys.job_prefix(job_id))
 
     @contextmanager
     def alone(self, job_id: str) -> Iterator[None]:
@@ -133,7 +134,7 @@ class Controls:
             if job.state not in TRANSITIONS[verb] or (verb == "retry" and job.error):
                 raise refusal(verb, job.state)
             if uploads is not None:
-                self._objects.put(layout.input_tags(job_id), uploads.tags)
+                self._objects.put(object_keys.input_tags(job_id), uploads.tags)
             before = read_intent(self._objects, job_id)
             write_intent(self._objects, job_id, (intent or Intent(verb=verb)).after(before))
             try:
@@ -153,6 +154,6 @@ class Controls:
 
 def forget_end(objects: ObjectStore, job_id: str) -> None:
     """Delete what the object store holds of a job's end."""
-    objects.delete(layout.result(job_id))
-    objects.delete_prefix(layout.all_failures_prefix(job_id))
-    objects.delete_prefix(layout.failures_prefix(job_id))
+    objects.delete(object_keys.result(job_id))
+    objects.delete_prefix(object_keys.all_failures_prefix(job_id))
+    objects.delete_prefix(object_keys.failures_prefix(job_id))

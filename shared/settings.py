@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from shared.addresses import AllowedHosts
 from shared.errors import AddressRefused, SettingsError
-from shared.signing import is_secret
+from shared.net.url_policy import AllowedHosts
+from shared.net.webhook_signing import is_secret
 
 T = TypeVar("T")
 

@@ -6,11 +6,13 @@ the next top-up) or delivered twice (the second finds nothing to lease).
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from celery import Celery
 from kombu.exceptions import OperationalError
 
-from shared.connections import is_out_of_memory, redis_errors
 from shared.errors import JobStoreFull, JobStoreUnavailable
+from shared.redis.client import is_out_of_memory, redis_errors
 from shared.settings import Settings
 
 WORK = "worker.tasks.work"
@@ -96,3 +98,13 @@ class CeleryTickets:
 def connect_tickets(settings: Settings) -> CeleryTickets:
     """Return the ticket queue for a process that is not a worker itself."""
     return CeleryTickets(create_celery_app(settings))
+
+
+class TicketQueue(Protocol):
+    """Wakes workers. A ticket carries nothing; a lost one costs latency, one too many is a no-op."""
+
+    def publish(self, count: int) -> None:
+        """Publish `count` tickets. Raises JobStoreUnavailable if the broker is away."""
+
+    def depth(self) -> int:
+        """Return how many tickets wait."""

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from shared.chores import Chore, ChoreKind, ChoreState
-from shared.jobs import Job, WebhookEvent
+from shared.chores.port import Chore, ChoreKind, ChoreState
+from shared.jobs.job import Job, WebhookEvent
 
 #: Tries of one message that are remembered, the last ones.
 REMEMBERED = 20

@@ -17,8 +17,8 @@ from typing import Any, NoReturn, TypeVar
 import pytest
 import redis
 
-from client.servers import EmbeddedServer, SeaweedServer, ServerMissing, ValkeyServer
-from shared.object_store import S3ObjectStore
+from fathom.stack.servers import EmbeddedServer, SeaweedServer, ServerMissing, ValkeyServer
+from shared.objectstore.s3 import S3ObjectStore
 from shared.settings import Settings
 from tests.servers import SharedValkey
 

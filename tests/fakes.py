@@ -19,8 +19,9 @@ from shared.errors import (
     ObjectStoreDenied,
     ObjectStoreUnavailable,
 )
-from shared.ports import Claim, ObjectInfo, Standing
-from shared.statistics import BOUNDS, Batch, Histogram, Series, Summary
+from shared.idempotency.port import Claim, Standing
+from shared.metrics.model import BOUNDS, Batch, Histogram, Series, Summary
+from shared.objectstore.port import ObjectInfo
 from tests.fakes_hooks import Hooked
 from tests.fakes_job_store import FakeJobStore as FakeJobStore
 from tests.fakes_jobs import FakeClock as FakeClock

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from threading import Lock
 from time import time
 
-from shared.chores import Chore, ChoreKind, ChoreState
+from shared.chores.port import Chore, ChoreKind, ChoreState
 from shared.errors import JobStoreUnavailable
 
 

@@ -25,8 +25,7 @@ from shared.errors import (
     RequestError,
     WorkerCrashed,
 )
-from shared.job_checks import check_index, check_kept, check_new, check_owner, check_range
-from shared.jobs import (
+from shared.jobs.job import (
     ALREADY,
     NO_QUOTA,
     TRANSITIONS,
@@ -48,6 +47,7 @@ from shared.jobs import (
     quota_error,
     refusal,
 )
+from shared.jobstore.checks import check_index, check_kept, check_new, check_owner, check_range
 from shared.options import Normalize
 from tests.fakes_hooks import Hooked
 from tests.fakes_jobs import JobRecord, LeaseRecord, Turns

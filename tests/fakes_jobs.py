@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from shared.jobs import Counts, ImageFailure, ImageState, ImageStatus, Job, JobEvent, JobState, Phase, Range
+from shared.jobs.job import (
+    Counts,
+    ImageFailure,
+    ImageState,
+    ImageStatus,
+    Job,
+    JobEvent,
+    JobState,
+    Phase,
+    Range,
+)
 
 #: Events of a job that are kept, and for how many seconds after its end.
 EVENTS_KEPT, EVENTS_SECONDS = 1000, 3600.0

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from shared.jobs import FinalizeClaim, JobState
-from shared.ports import JobStore
+from shared.jobs.job import FinalizeClaim, JobState
+from shared.jobstore.port import JobStore
 
 
 def claim(store: JobStore, job_id: str | None = None) -> FinalizeClaim:

@@ -6,7 +6,7 @@ from typing import Any
 
 import redis
 
-from shared.chores import ChoreKind
+from shared.chores.port import ChoreKind
 
 ROOT = "{fathom}"
 

@@ -10,7 +10,7 @@ import os
 import subprocess
 from dataclasses import replace
 
-from client.servers import (
+from fathom.stack.servers import (
     HOST,
     Launch,
     S3Server,

@@ -8,7 +8,7 @@ from typing import Any
 
 import redis
 
-from shared.jobs import ENDS, JobState
+from shared.jobs.job import ENDS, JobState
 from tests.rewind import ROOT
 
 LANES = ("urgent", "batch")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shared.settings import Settings
 from shared.tickets import create_celery_app
-from worker.lifecycle import connect_signals
+from worker.parent.lifecycle import connect_signals
 
 settings = Settings.from_environ()
 app = create_celery_app(settings)

@@ -1,4 +1,4 @@
-"""HTTP requests to addresses that users hand in: only where `shared.addresses` lets them go, and bounded.
+"""HTTP requests to addresses that users hand in: where `shared.net.url_policy` lets them go, and bounded.
 
 Every connection is made here, to an address that was resolved and checked a moment before; the name
 still goes into the Host header and into TLS. One request has one deadline for all of it, so that
@@ -18,8 +18,8 @@ from urllib.parse import urljoin
 
 import httpcore
 
-from shared.addresses import AllowedHosts, Resolver, Target, look_up, parse_url, resolve
 from shared.errors import AddressRefused
+from shared.net.url_policy import AllowedHosts, Resolver, Target, look_up, parse_url, resolve
 
 #: Redirects followed from one URL.
 MAX_REDIRECTS = 5

@@ -6,14 +6,16 @@ import os
 import socket
 from dataclasses import dataclass
 
-from shared.chore_store import RedisChores
-from shared.chores import Chores
-from shared.connections import connect_redis
-from shared.job_store import RedisJobStore
-from shared.object_store import S3ObjectStore
-from shared.ports import JobStore, ObjectStore, Statistics
+from shared.chores.port import Chores
+from shared.chores.redis_store import RedisChores
+from shared.jobstore.port import JobStore
+from shared.jobstore.redis_store import RedisJobStore
+from shared.metrics.port import Statistics
+from shared.metrics.redis_store import RedisStatistics
+from shared.objectstore.port import ObjectStore
+from shared.objectstore.s3 import S3ObjectStore
+from shared.redis.client import connect_redis
 from shared.settings import Settings
-from shared.statistics_store import RedisStatistics
 
 #: What workers are called in traces.
 SERVICE = "fathom-worker"

@@ -8,8 +8,8 @@ from celery import shared_task
 
 from shared.settings import Settings
 from shared.tickets import WORK
-from worker.shift import make_child, use_ticket
-from worker.work import Child
+from worker.child.lease_loop import Child
+from worker.child.run_ticket import make_child, use_ticket
 
 
 @shared_task(name=WORK, max_retries=2, default_retry_delay=5)  # type: ignore[untyped-decorator]  # Celery ships no types.

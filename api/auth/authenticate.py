@@ -10,12 +10,12 @@ from urllib.parse import urlsplit
 
 from flask import Flask, request
 
-from api import access_cookie
-from api.access_ring import FOR_UNKNOWN, KeyRing
+from api.auth import cookie
+from api.auth.key_cache import FOR_UNKNOWN, KeyRing
+from shared.api_keys import ApiKey, Scope, split_key
 from shared.errors import InvalidKey, RequestError, Unauthenticated
-from shared.jobs import ANYONE
-from shared.keys import ApiKey, Scope, split_key
-from shared.ports import ObjectStore
+from shared.jobs.job import ANYONE
+from shared.objectstore.port import ObjectStore
 from shared.settings import Settings
 
 _GATE = "fathom-gate"
@@ -72,9 +72,9 @@ class Gate:
             return ANYBODY
         if text is not None:
             return self._caller_of(self._find_by_text(text))
-        cookie = request.cookies.get(access_cookie.NAME)
-        if cookie is not None and _may_use_cookie():
-            return self._caller_of(self._find_by_cookie(cookie))
+        sent = request.cookies.get(cookie.NAME)
+        if sent is not None and _may_use_cookie():
+            return self._caller_of(self._find_by_cookie(sent))
         raise Unauthenticated
 
     def is_in_force(self, key: ApiKey) -> bool:
@@ -95,12 +95,12 @@ class Gate:
         key_id, secret = parts
         return self.ring.find(key_id, accept=lambda key: key.is_proved_by(secret))
 
-    def _find_by_cookie(self, cookie: str) -> ApiKey | None:
-        parts = access_cookie.split(cookie)
+    def _find_by_cookie(self, text: str) -> ApiKey | None:
+        parts = cookie.split(text)
         if parts is None or parts[1] < time.time():
             return None
         key = self.ring.find(parts[0])
-        return key if key is not None and access_cookie.is_signed_by(key, cookie, parts[1]) else None
+        return key if key is not None and cookie.is_signed_by(key, text, parts[1]) else None
 
     def _caller_of(self, key: ApiKey | None) -> Caller:
         if key is None or key.is_revoked:

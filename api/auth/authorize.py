@@ -33,10 +33,10 @@ from typing import TypeVar, cast
 
 from flask import Response, current_app, g, request
 
-from api.access_gate import READING, Caller, Gate, gate_of
-from api.backend import backend
-from api.recovering import find
-from shared import layout
+from api.auth.authenticate import READING, Caller, Gate, gate_of
+from api.services.backend import backend
+from api.services.job_lookup import find
+from shared.api_keys import ApiKey, Scope
 from shared.errors import (
     FathomError,
     InvalidKey,
@@ -46,9 +46,9 @@ from shared.errors import (
     MissingScope,
     ObjectNotFound,
 )
-from shared.job_record import decode_job
-from shared.jobs import Job, Quota, is_job_id
-from shared.keys import ApiKey, Scope
+from shared.jobs import object_keys
+from shared.jobs.job import Job, Quota, is_job_id
+from shared.jobs.record import decode_job
 
 View = TypeVar("View", bound=Callable[..., object])
 
@@ -204,7 +204,7 @@ def _owned_what_is_left(job_id: str) -> bool:
     if Scope.ADMIN in caller().scopes:
         return True
     try:
-        left = decode_job(backend().objects.get(layout.job_record(job_id)))
+        left = decode_job(backend().objects.get(object_keys.job_record(job_id)))
     except (ObjectNotFound, InvalidOptions, KeyError, TypeError, ValueError):
         return False
     return _may_see(left.owner)

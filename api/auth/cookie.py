@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import re
 
-from shared.keys import ApiKey
+from shared.api_keys import ApiKey
 
 NAME = "fathom_session"
 #: Seconds that a session lasts.

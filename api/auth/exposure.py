@@ -11,9 +11,9 @@ from typing import TypeAlias
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from api.access_gate import gate_of
-from api.access_ring import KeyRing
-from api.backend import backend_of
+from api.auth.authenticate import gate_of
+from api.auth.key_cache import KeyRing
+from api.services.backend import backend_of
 from shared.errors import ObjectStoreUnavailable
 
 logger = logging.getLogger(__name__)

@@ -13,9 +13,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from shared.api_keys import ApiKey, KeyNotFound, KeyStore, KeyUnreadable
 from shared.errors import FathomError, ObjectStoreUnavailable
-from shared.keys import ApiKey, KeyNotFound, KeyStore, KeyUnreadable
-from shared.ports import ObjectStore
+from shared.objectstore.port import ObjectStore
 
 logger = logging.getLogger(__name__)
 

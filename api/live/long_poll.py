@@ -8,11 +8,11 @@ from collections.abc import Callable
 from flask import request
 from werkzeug.http import parse_list_header
 
-from api.backend import Backend
-from api.presence import has_left
-from api.watches import signature
+from api.live.disconnect import has_left
+from api.services.backend import Backend
+from api.services.job_watcher import signature
 from shared.errors import TooManyStreams
-from shared.jobs import Job
+from shared.jobs.job import Job
 
 #: Seconds after which a waiting request looks whether the process is about to end.
 _GLANCE = 1.0

@@ -14,13 +14,13 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel
 
-from api.backend import Backend
-from api.presence import has_left
-from api.replies import job_out
-from api.schemas import ImageEventOut
-from api.watches import Watch, signature
+from api.live.disconnect import has_left
+from api.schema.job_view import job_out
+from api.schema.response_models import ImageEventOut
+from api.services.backend import Backend
+from api.services.job_watcher import Watch, signature
 from shared.errors import JobNotFound, ObjectNotFound, ObjectStoreDenied, Unavailable
-from shared.jobs import ImageState, Job, JobEvent, JobEvents
+from shared.jobs.job import ImageState, Job, JobEvent, JobEvents
 
 #: Seconds of silence after which a comment says that the stream is alive.
 KEEP_ALIVE = 15.0

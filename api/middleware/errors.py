@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from werkzeug.exceptions import ClientDisconnected, HTTPException
 from werkzeug.http import HTTP_STATUS_CODES
 
-from api.context import request_id
-from api.schemas import FieldError, Problem
+from api.middleware.request_log import request_id
+from api.schema.response_models import FieldError, Problem
 from shared.errors import (
     FathomError,
     IdempotencyKeyInUse,

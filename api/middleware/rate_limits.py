@@ -16,8 +16,8 @@ from flask import Flask, Response, g, request
 from flask_limiter import Limiter
 from limits.errors import StorageError
 
-from api import access
-from api.backend import backend
+from api.auth import authorize
+from api.services.backend import backend
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ def make_limiter(uri: str | None, options: Mapping[str, Any]) -> Limiter:
         # Without a count a request is better served than refused.
         swallow_errors=True,
     )
-    limiter.request_filter(access.is_open_route)
+    limiter.request_filter(authorize.is_open_route)
     return limiter
 
 

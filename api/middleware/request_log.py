@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 
 from flask import Flask, Response, g, request
 
-from shared.logs import log_context
+from shared.observability.logs import log_context
 
 logger = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ from functools import partial
 
 from flask import Flask, Response, g, request
 
-from api.context import request_id
-from shared.jobs import Job, is_job_id
-from shared.logs import log_context
-from shared.tracing import Attributes, Kind, Span, Tracer, Value
+from api.middleware.request_log import request_id
+from shared.jobs.job import Job, is_job_id
+from shared.observability.logs import log_context
+from shared.observability.tracing import Attributes, Kind, Span, Tracer, Value
 
 _TRACED = "/v1/"
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})

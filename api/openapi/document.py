@@ -17,12 +17,12 @@ from typing import Any
 from flask import Flask
 from werkzeug.routing import Rule
 
-from api.access_cookie import NAME as COOKIE
-from api.access_gate import WrongHost
-from api.contract import RETRY_AFTER, Answer, Body, Header, Operation, operation_of
-from api.errors import UploadInterrupted, code_of, status_of
-from api.openapi_models import Models, Schema, of_media
-from api.schemas import JobOut, Problem
+from api.auth.authenticate import WrongHost
+from api.auth.cookie import NAME as COOKIE
+from api.middleware.errors import UploadInterrupted, code_of, status_of
+from api.openapi.json_schema import Models, Schema, of_media
+from api.schema.operation import RETRY_AFTER, Answer, Body, Header, Operation, operation_of
+from api.schema.response_models import JobOut, Problem
 from shared.errors import (
     FathomError,
     InvalidKey,
@@ -36,7 +36,7 @@ from shared.errors import (
     ObjectStoreUnavailable,
     Unauthenticated,
 )
-from shared.layout import SIDECAR
+from shared.jobs.object_keys import SIDECAR
 from shared.options import Output
 
 _METHODS = ("GET", "POST", "PUT", "DELETE")

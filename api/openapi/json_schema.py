@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from api.contract import Operation
-from api.schemas import Problem
+from api.schema.operation import Operation
+from api.schema.response_models import Problem
 
 Schema = dict[str, Any]
 

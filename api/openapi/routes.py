@@ -9,9 +9,9 @@ from typing import Any, cast
 
 from flask import Blueprint, Response, current_app, render_template
 
-from api.access import public
-from api.contract import Answer, Operation
-from api.openapi import build_document
+from api.auth.authorize import public
+from api.openapi.document import build_document
+from api.schema.operation import Answer, Operation
 
 blueprint = Blueprint("reference", __name__, template_folder="reference_page")
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from api.backend import Backend
-from api.recovering import check_kept
+from api.services.backend import Backend
+from api.services.job_lookup import check_kept
 from photos.formats import HEAD_BYTES, media_type, sniff_format
-from shared import layout
 from shared.errors import NotFound, ObjectNotFound, OutputNotFound
-from shared.jobs import ImageState, ImageStatus, Job, Page
-from shared.names import result_names, safe_path
+from shared.jobs import object_keys
+from shared.jobs.job import ImageState, ImageStatus, Job, Page
+from shared.jobs.result_names import result_names, safe_path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,16 +54,16 @@ def find_output(backend: Backend, job: Job, index: int, output: str) -> OutputFi
     check_kept(job)
     if index >= job.counts.total:
         raise NotFound(f"The job has no image {index}; it has {job.counts.total}, counted from 0.")
-    files = layout.output_files(job.options)
+    files = object_keys.output_files(job.options)
     if output not in files:
         raise OutputNotFound(f"The job has no output {output[:50]!r}; it has {', '.join(files)}.")
     status = backend.jobs.images(job.id, cursor=index, limit=1).items[0]
     if status.state is not ImageState.SUCCEEDED:
         raise OutputNotFound(_reason(status))
     return OutputFile(
-        key=layout.output(job.id, index, files[output]),
+        key=object_keys.output(job.id, index, files[output]),
         file_name=_file_name(backend.manifests.names(job.id)[index], job, output),
-        content_type=layout.content_type(files[output]),
+        content_type=object_keys.content_type(files[output]),
     )
 
 
@@ -75,7 +75,7 @@ def find_input(backend: Backend, job: Job, index: int) -> OutputFile:
     """
     if index >= job.counts.total:
         raise NotFound(f"The job has no image {index}; it has {job.counts.total}, counted from 0.")
-    key = layout.input_image(job.id, index)
+    key = object_keys.input_image(job.id, index)
     try:
         found = sniff_format(backend.objects.get(key, start=0, stop=HEAD_BYTES))
     except ObjectNotFound as exc:

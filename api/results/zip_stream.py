@@ -17,12 +17,13 @@ from itertools import chain, count
 
 from zipstream import ZIP_STORED, ZipStream
 
-from api.backend import Backend
-from shared import layout
+from api.services.backend import Backend
 from shared.errors import InvalidOptions, ObjectNotFound, OutputNotFound
-from shared.jobs import ImageState, Job
-from shared.names import result_names
-from shared.ports import JobStore, ObjectStore
+from shared.jobs import object_keys
+from shared.jobs.job import ImageState, Job
+from shared.jobs.result_names import result_names
+from shared.jobstore.port import JobStore
+from shared.objectstore.port import ObjectStore
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ def choose_outputs(job: Job, names: str | None) -> tuple[str, ...]:
 
     Raises InvalidOptions for a name the job has not.
     """
-    files = layout.output_files(job.options)
+    files = object_keys.output_files(job.options)
     if names is None:
         return tuple(files)
     chosen = tuple(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
@@ -59,13 +60,13 @@ def choose_outputs(job: Job, names: str | None) -> tuple[str, ...]:
 
 def members(backend: Backend, job: Job, outputs: tuple[str, ...]) -> Iterator[Member]:
     """Yield what is done by now, by index, under the names that the whole job's results have."""
-    files = layout.output_files(job.options)
+    files = object_keys.output_files(job.options)
     paths = enumerate(result_names(backend.manifests.names(job.id), job.options))
     for index in _succeeded(backend.jobs, job.id):
         # The paths go along with the images, which come by index, and never back.
         mine = next(paths_of for at, paths_of in paths if at == index)
         for output in outputs:
-            yield Member(path=mine[output], key=layout.output(job.id, index, files[output]))
+            yield Member(path=mine[output], key=object_keys.output(job.id, index, files[output]))
 
 
 def stream_archive(backend: Backend, job: Job, outputs: tuple[str, ...]) -> Iterator[bytes]:

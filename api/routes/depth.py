@@ -16,21 +16,21 @@ from contextlib import contextmanager, suppress
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import UnsupportedMediaType
 
-from api import access, contract
-from api.backend import Backend, backend
-from api.contract import Answer, Body, Operation
-from api.errors import InvalidRequest
-from api.form import image_cap
-from api.multipart import CHUNK, FormFile, FormShape, boundary_of, read_form
-from api.presence import has_left
-from api.replies import read_query
-from api.requests import DepthForm, DepthQuery
-from api.results import MEDIA
-from api.spool import Spool
-from api.submission import Account, discard, record, undone_on_failure, wake_workers
-from api.tracing import traceparent
-from api.waiting import preferred_wait
-from shared import layout
+from api.auth import authorize
+from api.live.disconnect import has_left
+from api.live.long_poll import preferred_wait
+from api.middleware.errors import InvalidRequest
+from api.middleware.tracing import traceparent
+from api.routes.responses import read_query
+from api.routes.results import MEDIA
+from api.schema import operation
+from api.schema.operation import Answer, Body, Operation
+from api.schema.request_models import DepthForm, DepthQuery
+from api.services.backend import Backend, backend
+from api.submit.accept import Account, discard, record, undone_on_failure, wake_workers
+from api.submit.form import image_cap
+from api.submit.multipart import CHUNK, FormFile, FormShape, boundary_of, read_form
+from api.submit.spool import Spool
 from shared.errors import (
     DepthTimedOut,
     ImageEmpty,
@@ -46,9 +46,10 @@ from shared.errors import (
     TooManyDepthRequests,
     Unavailable,
 )
-from shared.job_record import new_job
-from shared.jobs import Job, JobState, Source, new_job_id
-from shared.manifest import ManifestWriter
+from shared.jobs import object_keys
+from shared.jobs.job import Job, JobState, Source, new_job_id
+from shared.jobs.manifest import ManifestWriter
+from shared.jobs.record import new_job
 from shared.options import HeatmapFormat, Options, Output
 
 logger = logging.getLogger(__name__)
@@ -74,10 +75,10 @@ _FAILURES = {kind.code: kind for kind in ImageError.__subclasses__()}
             description="The output asked for.",
             media=MEDIA,
             headers=(
-                contract.DISPOSITION,
-                contract.PREFERENCE_APPLIED,
-                contract.DEPTH_MIN,
-                contract.DEPTH_MAX,
+                operation.DISPOSITION,
+                operation.PREFERENCE_APPLIED,
+                operation.DEPTH_MIN,
+                operation.DEPTH_MAX,
             ),
         ),
     ),
@@ -86,7 +87,7 @@ _FAILURES = {kind.code: kind for kind in ImageError.__subclasses__()}
         *(ImageError, 413, 415),
     ),
     query=DepthQuery,
-    headers=(contract.PREFER, contract.ACCEPT),
+    headers=(operation.PREFER, operation.ACCEPT),
     bodies=(
         Body(media="image/*"),
         Body(media="application/octet-stream"),
@@ -174,7 +175,7 @@ def _receive_form(parts: Backend) -> Spool:
 
 
 def _submit(parts: Backend, photo: Spool, options: Options) -> Job:
-    account = Account(owner=access.owner(), quota=access.quota())
+    account = Account(owner=authorize.owner(), quota=authorize.quota())
     job = new_job(
         new_job_id(),
         total=1,
@@ -187,7 +188,7 @@ def _submit(parts: Backend, photo: Spool, options: Options) -> Job:
         traceparent=traceparent(),
     )
     with undone_on_failure(parts, job.id), ManifestWriter() as manifest:
-        parts.objects.put_stream(layout.input_image(job.id, 0), photo.rewound())
+        parts.objects.put_stream(object_keys.input_image(job.id, 0), photo.rewound())
         manifest.add(Source(index=0, name="photo", size=photo.size))
         record(parts, job, manifest, account.quota)
     wake_workers(parts, job)
@@ -223,11 +224,11 @@ def _wait(parts: Backend, job_id: str, seconds: float) -> None:
 
 
 def _send(parts: Backend, job: Job, output: Output) -> Response:
-    file = layout.output_file(output, job.options)
-    data = parts.objects.get(layout.output(job.id, 0, file))
-    response = Response(data, content_type=layout.content_type(file))
+    file = object_keys.output_file(output, job.options)
+    data = parts.objects.get(object_keys.output(job.id, 0, file))
+    response = Response(data, content_type=object_keys.content_type(file))
     response.headers["Content-Disposition"] = f'inline; filename="{file}"'
-    sidecar = json.loads(parts.objects.get(layout.output(job.id, 0, layout.SIDECAR)))
+    sidecar = json.loads(parts.objects.get(object_keys.output(job.id, 0, object_keys.SIDECAR)))
     response.headers["Depth-Min"], response.headers["Depth-Max"] = str(sidecar["min"]), str(sidecar["max"])
     return response
 

@@ -9,13 +9,13 @@ from contextlib import suppress
 
 from flask import Blueprint, Response, url_for
 
-from api import contract
-from api.access import public
-from api.backend import Backend, backend
-from api.contract import Answer, Operation
-from api.errors import RETRY_AFTER
-from api.replies import json_reply
-from api.schemas import IndexOut, PartOut, ReadinessOut
+from api.auth.authorize import public
+from api.middleware.errors import RETRY_AFTER
+from api.routes.responses import json_reply
+from api.schema import operation
+from api.schema.operation import Answer, Operation
+from api.schema.response_models import IndexOut, PartOut, ReadinessOut
+from api.services.backend import Backend, backend
 from shared.errors import FathomError, Unavailable
 
 blueprint = Blueprint("health", __name__)
@@ -45,7 +45,7 @@ def live() -> Response:
             status=503,
             description="Something is away.",
             models=(ReadinessOut,),
-            headers=(contract.RETRY_AFTER,),
+            headers=(operation.RETRY_AFTER,),
         ),
     ),
     needs_stores=False,

@@ -6,20 +6,22 @@ from contextlib import ExitStack
 
 from flask import Blueprint, Response, request, stream_with_context
 
-from api import access, contract
-from api.backend import backend
-from api.contract import Answer, Operation
-from api.errors import InvalidRequest
-from api.events import Stream, has_ended_by
-from api.images import list_images
-from api.replies import accepted_reply, image_out, job_out, json_reply, poll_reply, read_query
-from api.requests import EventsQuery, ImagesQuery, JobsQuery
-from api.schemas import ImageEventOut, ImagesOut, JobOut, JobsOut
-from api.submission import wake_workers
-from api.waiting import preferred_wait, wait_for_change, wait_for_end
-from api.watches import job_tag
+from api.auth import authorize
+from api.live.long_poll import preferred_wait, wait_for_change, wait_for_end
+from api.live.sse import Stream, has_ended_by
+from api.middleware.errors import InvalidRequest
+from api.results.images import list_images
+from api.routes.responses import accepted_reply, image_out, json_reply, poll_reply, read_query
+from api.schema import operation
+from api.schema.job_view import job_out
+from api.schema.operation import Answer, Operation
+from api.schema.request_models import EventsQuery, ImagesQuery, JobsQuery
+from api.schema.response_models import ImageEventOut, ImagesOut, JobOut, JobsOut
+from api.services.backend import backend
+from api.services.job_watcher import job_tag
+from api.submit.accept import wake_workers
 from shared.errors import InvalidTransition, JobExpired, JobNotFound, TooManyStreams
-from shared.jobs import Job, is_job_id
+from shared.jobs.job import Job, is_job_id
 
 blueprint = Blueprint("jobs", __name__)
 
@@ -30,7 +32,7 @@ _CONTROLLED = Operation(
             status=202,
             description="The job as it is now.",
             models=(JobOut,),
-            headers=(contract.LOCATION, contract.RETRY_AFTER),
+            headers=(operation.LOCATION, operation.RETRY_AFTER),
         ),
     ),
     problems=(JobNotFound, InvalidTransition),
@@ -47,7 +49,7 @@ _CONTROLLED = Operation(
 def index() -> Response:
     """List jobs, the newest first."""
     query = read_query(JobsQuery)
-    page = backend().jobs.list(owner=access.listed_owner(), cursor=query.cursor, limit=query.limit)
+    page = backend().jobs.list(owner=authorize.listed_owner(), cursor=query.cursor, limit=query.limit)
     # Urgent ones are there for as long as somebody waits for an answer, and go with it.
     jobs = tuple(job_out(job) for job in page.items if not job.urgent)
     return json_reply(JobsOut(jobs=jobs, next_cursor=page.next_cursor))
@@ -61,23 +63,23 @@ def index() -> Response:
             status=200,
             description="The job.",
             models=(JobOut,),
-            headers=(contract.ETAG, contract.RETRY_AFTER, contract.PREFERENCE_APPLIED),
+            headers=(operation.ETAG, operation.RETRY_AFTER, operation.PREFERENCE_APPLIED),
         ),
         Answer(
             status=304,
             description="The job has not changed.",
-            headers=(contract.ETAG, contract.RETRY_AFTER, contract.PREFERENCE_APPLIED),
+            headers=(operation.ETAG, operation.RETRY_AFTER, operation.PREFERENCE_APPLIED),
         ),
     ),
     problems=(JobNotFound,),
-    headers=(contract.PREFER, contract.IF_NONE_MATCH),
+    headers=(operation.PREFER, operation.IF_NONE_MATCH),
 )
 def show(job_id: str) -> Response:
     """Show a job, with counts, rate and remaining time.
 
     `Retry-After` says when to ask again; it is missing once the job has ended.
     """
-    job = access.job(job_id)
+    job = authorize.job(job_id)
     seconds = preferred_wait(backend().settings.max_wait_seconds)
     if seconds is None:
         return poll_reply(job)
@@ -100,7 +102,7 @@ def show(job_id: str) -> Response:
     ),
     problems=(InvalidRequest, JobNotFound, TooManyStreams),
     query=EventsQuery,
-    headers=(contract.LAST_EVENT_ID,),
+    headers=(operation.LAST_EVENT_ID,),
 )
 def events(job_id: str) -> Response:
     """Follow a job by server-sent events, until it has ended.
@@ -109,7 +111,7 @@ def events(job_id: str) -> Response:
     or a restart of the server, misses nothing.
     """
     query = read_query(EventsQuery)
-    parts, job = backend(), access.job(job_id)
+    parts, job = backend(), authorize.job(job_id)
     after = request.headers.get("Last-Event-ID") or query.after
     if after is not None and has_ended_by(parts, job, after):
         return Response(status=204)
@@ -133,7 +135,7 @@ def events(job_id: str) -> Response:
 def images(job_id: str) -> Response:
     """List a job's images, or those in one state."""
     query = read_query(ImagesQuery)
-    job = access.job(job_id)
+    job = authorize.job(job_id)
     page = list_images(backend(), job, state=query.state, cursor=query.cursor, limit=query.limit)
     return json_reply(
         ImagesOut(images=tuple(image_out(job, item) for item in page.items), next_cursor=page.next_cursor)
@@ -180,7 +182,7 @@ def retry(job_id: str) -> Response:
     answers=(Answer(status=204, description="The job is gone, with its photos and results."),),
     problems=(JobNotFound,),
 )
-@access.may_find_remains
+@authorize.may_find_remains
 def delete(job_id: str) -> Response:
     """Delete a job with all its files; one that was cut short may be repeated."""
     if not is_job_id(job_id):

@@ -15,20 +15,20 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from api import access
-from api.access import public
-from api.access_gate import gate_of, presented_key
-from api.backend import Backend, backend
-from api.contract import Answer, Operation
-from api.errors import InvalidRequest
-from api.health import check_parts
-from api.replies import read_query
-from api.requests import EmptyQuery
-from api.schemas import PartOut
+from api.auth import authorize
+from api.auth.authenticate import gate_of, presented_key
+from api.auth.authorize import public
+from api.middleware.errors import InvalidRequest
+from api.routes.health import check_parts
+from api.routes.responses import read_query
+from api.schema.operation import Answer, Operation
+from api.schema.request_models import EmptyQuery
+from api.schema.response_models import PartOut
+from api.services.backend import Backend, backend
+from shared.api_keys import Scope
 from shared.errors import MissingScope, Unauthenticated
-from shared.jobs import JobState, Totals
-from shared.keys import Scope
-from shared.statistics import BOUNDS, Family, Histogram, Summary
+from shared.jobs.job import JobState, Totals
+from shared.metrics.model import BOUNDS, Family, Histogram, Summary
 
 blueprint = Blueprint("metrics", __name__)
 
@@ -96,7 +96,7 @@ def _admit() -> None:
     if token is not None and presented is not None and _are_equal(token, presented):
         return
     g.caller = gate_of(current_app).find_caller()
-    access.require(Scope.ADMIN)
+    authorize.require(Scope.ADMIN)
 
 
 def _are_equal(token: str, presented: str) -> bool:

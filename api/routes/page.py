@@ -17,14 +17,14 @@ from urllib.parse import urlsplit
 
 from flask import Blueprint, Response, abort, request
 
-from api import access
-from api.backend import backend
-from api.contract import Answer, Operation
-from shared.ports import ObjectStore
+from api.auth import authorize
+from api.schema.operation import Answer, Operation
+from api.services.backend import backend
+from shared.objectstore.port import ObjectStore
 
 blueprint = Blueprint("page", __name__)
 
-_FOLDER = Path(__file__).with_name("static")
+_FOLDER = Path(__file__).parents[1] / "static"
 _DOCUMENT = "index.html"
 _TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -66,7 +66,7 @@ class Asset:
     problems=(404,),
     needs_stores=False,
 )
-@access.public
+@authorize.public
 def document(**_: object) -> Response:
     """Send the page; what it shows, its own script decides by the address."""
     response = _send(assets()[_DOCUMENT], _CHECKED)
@@ -89,7 +89,7 @@ def document(**_: object) -> Response:
     problems=(404,),
     needs_stores=False,
 )
-@access.public
+@authorize.public
 def asset(version: str, name: str) -> Response:
     """Send a file of the page. One asked for by another version's name is not kept."""
     found = assets().get(name)

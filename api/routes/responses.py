@@ -8,13 +8,14 @@ from typing import TypeVar
 from flask import Response, request, url_for
 from pydantic import BaseModel, ValidationError
 
-from api.errors import InvalidRequest
-from api.images import NamedImage
-from api.schemas import FailureOut, ImageOut, JobOut, UploadOut
-from api.uploads import Upload
-from api.watches import job_tag
-from shared.jobs import ImageState, Job, JobState
-from shared.layout import output_files
+from api.middleware.errors import InvalidRequest
+from api.results.images import NamedImage
+from api.schema.job_view import job_out
+from api.schema.response_models import FailureOut, ImageOut, JobOut, UploadOut
+from api.services.job_watcher import job_tag
+from api.submit.uploads import Upload
+from shared.jobs.job import ImageState, Job, JobState
+from shared.jobs.object_keys import output_files
 
 Query = TypeVar("Query", bound=BaseModel)
 
@@ -67,20 +68,6 @@ def _paced(response: Response, state: JobState, eta_seconds: float | None, *, is
         seconds = _SELDOM if rests else _SOON if eta_seconds is None else math.ceil(eta_seconds)
         response.headers["Retry-After"] = str(min(max(seconds, 1), _SELDOM))
     return response
-
-
-def job_links(job: Job) -> dict[str, str]:
-    """Return the addresses of a job and of what can be had of it; paths, without a host."""
-    path = url_for("jobs.show", job_id=job.id)
-    verbs = ("images", "events", "archive", "cancel", "pause", "resume", "retry")
-    links = {"self": path} | {verb: f"{path}/{verb}" for verb in verbs}
-    if job.state is JobState.UPLOADING and not job.gathered:
-        links |= {verb: f"{path}/{verb}" for verb in ("uploads", "start")}
-    return links
-
-
-def job_out(job: Job) -> JobOut:
-    return JobOut.of(job, job_links(job))
 
 
 def image_out(job: Job, image: NamedImage) -> ImageOut:

@@ -9,15 +9,16 @@ from flask import Blueprint, Response, redirect
 from werkzeug.http import dump_options_header
 from werkzeug.wrappers import Response as AnyResponse
 
-from api import access, contract
-from api.archive import choose_outputs, stream_archive
-from api.backend import backend
-from api.contract import Answer, Operation
-from api.errors import InvalidRequest
-from api.images import OutputFile, find_input, find_output
-from api.recovering import check_kept
-from api.replies import read_query
-from api.requests import ArchiveQuery, OutputQuery
+from api.auth import authorize
+from api.middleware.errors import InvalidRequest
+from api.results.images import OutputFile, find_input, find_output
+from api.results.zip_stream import choose_outputs, stream_archive
+from api.routes.responses import read_query
+from api.schema import operation
+from api.schema.operation import Answer, Operation
+from api.schema.request_models import ArchiveQuery, OutputQuery
+from api.services.backend import backend
+from api.services.job_lookup import check_kept
 from photos.formats import Format, media_type
 from shared.errors import InvalidOptions, JobExpired, JobNotFound, NotFound, ObjectNotFound, OutputNotFound
 
@@ -33,8 +34,10 @@ PHOTO_MEDIA = (*(media_type(each) for each in Format), "application/octet-stream
 @Operation(
     tag="Fetching",
     answers=(
-        Answer(status=200, description="The file.", media=MEDIA, headers=(contract.DISPOSITION,)),
-        Answer(status=307, description="The file is in the object store.", headers=(contract.FILE_LOCATION,)),
+        Answer(status=200, description="The file.", media=MEDIA, headers=(operation.DISPOSITION,)),
+        Answer(
+            status=307, description="The file is in the object store.", headers=(operation.FILE_LOCATION,)
+        ),
     ),
     problems=(InvalidRequest, JobNotFound, NotFound, OutputNotFound, JobExpired),
     query=OutputQuery,
@@ -42,15 +45,15 @@ PHOTO_MEDIA = (*(media_type(each) for each in Format), "application/octet-stream
 def output(job_id: str, index: int, output: str) -> AnyResponse:
     """Send an output, or the way to it."""
     query = read_query(OutputQuery)
-    return _hand_out(find_output(backend(), access.job(job_id), index, output), stream=query.stream)
+    return _hand_out(find_output(backend(), authorize.job(job_id), index, output), stream=query.stream)
 
 
 @blueprint.get("/v1/jobs/<job_id>/images/<int:index>/input")
 @Operation(
     tag="Fetching",
     answers=(
-        Answer(status=200, description="The photo.", media=PHOTO_MEDIA, headers=(contract.DISPOSITION,)),
-        Answer(status=307, description="It is in the object store.", headers=(contract.FILE_LOCATION,)),
+        Answer(status=200, description="The photo.", media=PHOTO_MEDIA, headers=(operation.DISPOSITION,)),
+        Answer(status=307, description="It is in the object store.", headers=(operation.FILE_LOCATION,)),
     ),
     problems=(InvalidRequest, JobNotFound, NotFound, OutputNotFound, JobExpired),
     query=OutputQuery,
@@ -58,7 +61,7 @@ def output(job_id: str, index: int, output: str) -> AnyResponse:
 def input_photo(job_id: str, index: int) -> AnyResponse:
     """Send a photo as it was sent in, or the way to it."""
     query = read_query(OutputQuery)
-    return _hand_out(find_input(backend(), access.job(job_id), index), stream=query.stream)
+    return _hand_out(find_input(backend(), authorize.job(job_id), index), stream=query.stream)
 
 
 @blueprint.get("/v1/jobs/<job_id>/archive")
@@ -69,7 +72,7 @@ def input_photo(job_id: str, index: int) -> AnyResponse:
             status=200,
             description="A ZIP, not compressed; `failures.txt` in it names the photos without results.",
             media=("application/zip",),
-            headers=(contract.DISPOSITION,),
+            headers=(operation.DISPOSITION,),
         ),
     ),
     problems=(InvalidRequest, InvalidOptions, JobNotFound, JobExpired),
@@ -79,7 +82,7 @@ def archive(job_id: str) -> Response:
     """Send all outputs there are by now, under the photos' own names."""
     query = read_query(ArchiveQuery)
     parts = backend()
-    job = access.job(job_id)
+    job = authorize.job(job_id)
     check_kept(job)
     pieces = stream_archive(parts, job, choose_outputs(job, query.outputs))
     response = Response(pieces, content_type="application/zip")

@@ -6,13 +6,14 @@ import time
 
 from flask import Blueprint, Response, request
 
-from api import access, access_cookie, contract
-from api.contract import Answer, Operation
-from api.errors import InvalidRequest
-from api.replies import json_reply, read_query
-from api.requests import EmptyQuery
-from api.schemas import SessionOut
-from shared.keys import Scope
+from api.auth import authorize, cookie
+from api.middleware.errors import InvalidRequest
+from api.routes.responses import json_reply, read_query
+from api.schema import operation
+from api.schema.operation import Answer, Operation
+from api.schema.request_models import EmptyQuery
+from api.schema.response_models import SessionOut
+from shared.api_keys import Scope
 
 blueprint = Blueprint("session", __name__)
 
@@ -27,7 +28,7 @@ _PATH = "/v1"
     problems=(InvalidRequest,),
     query=EmptyQuery,
 )
-@access.needs(Scope.READ)
+@authorize.needs(Scope.READ)
 def show() -> Response:
     """Say who asks."""
     read_query(EmptyQuery)
@@ -42,23 +43,23 @@ def show() -> Response:
             status=200,
             description="The caller; with a key, also a cookie.",
             models=(SessionOut,),
-            headers=(contract.SET_COOKIE,),
+            headers=(operation.SET_COOKIE,),
         ),
     ),
     problems=(InvalidRequest,),
     query=EmptyQuery,
 )
-@access.needs(Scope.READ)
+@authorize.needs(Scope.READ)
 def begin() -> Response:
     """Begin a session for the key that is sent along; without keys in force there is nothing to begin."""
     read_query(EmptyQuery)
     response = json_reply(_session_out())
-    key = access.caller().key
+    key = authorize.caller().key
     if key is not None:
         response.set_cookie(
-            access_cookie.NAME,
-            access_cookie.sign(key, int(time.time()) + access_cookie.LIFETIME),
-            max_age=access_cookie.LIFETIME,
+            cookie.NAME,
+            cookie.sign(key, int(time.time()) + cookie.LIFETIME),
+            max_age=cookie.LIFETIME,
             path=_PATH,
             secure=request.is_secure,
             httponly=True,
@@ -70,24 +71,24 @@ def begin() -> Response:
 @blueprint.delete("/v1/session")
 @Operation(
     tag="Access",
-    answers=(Answer(status=204, description="There is no session.", headers=(contract.SET_COOKIE,)),),
+    answers=(Answer(status=204, description="There is no session.", headers=(operation.SET_COOKIE,)),),
     problems=(InvalidRequest,),
     query=EmptyQuery,
     needs_stores=False,
 )
-@access.public
+@authorize.public
 def end() -> Response:
     """Take the cookie back; whoever has none loses nothing."""
     read_query(EmptyQuery)
     response = Response(status=204)
     response.delete_cookie(
-        access_cookie.NAME, path=_PATH, secure=request.is_secure, httponly=True, samesite="Strict"
+        cookie.NAME, path=_PATH, secure=request.is_secure, httponly=True, samesite="Strict"
     )
     return response
 
 
 def _session_out() -> SessionOut:
-    caller = access.caller()
+    caller = authorize.caller()
     return SessionOut(
         anonymous=caller.key is None,
         key_id=caller.key and caller.key.id,

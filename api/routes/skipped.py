@@ -1,40 +1,22 @@
-"""Jobs whose photos lie elsewhere: named one by one, or by the prefix below which they lie.
-
-Photos named one by one need no listing: such a job is queued at once. Below a prefix a worker looks,
-and the job is `uploading` until it has.
-"""
+"""The files of a job that are no photos."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from flask import Blueprint, Response
 
-from api import access
-from api.backend import Backend, backend
-from api.contract import Answer, Operation
-from api.idempotency import Attempt
-from api.replies import json_reply
-from api.requests import GivenSource, Sourcing
-from api.schemas import SkippedOut
-from api.submission import Accepted, Account, describe, record, undone_on_failure, wake_workers
+from api.auth import authorize
+from api.routes.responses import json_reply
+from api.schema.operation import Answer, Operation
+from api.schema.response_models import SkippedOut
+from api.services.backend import backend
 from photos.skipped import Skipped
-from shared import layout
-from shared.addresses import AllowedHosts, parse_url
 from shared.errors import (
-    AddressRefused,
-    InvalidSource,
     JobNotFound,
-    NoImages,
     ObjectNotFound,
-    SourcesOff,
-    TooLarge,
 )
-from shared.jobs import JobState, new_job_id
-from shared.manifest import ManifestWriter
-from shared.sources import Listing, encode_listings, parse_s3, to_source
+from shared.jobs import object_keys
 
-blueprint = Blueprint("sources", __name__)
+blueprint = Blueprint("skipped", __name__)
 
 
 @blueprint.get("/v1/jobs/<job_id>/skipped")
@@ -45,9 +27,9 @@ blueprint = Blueprint("sources", __name__)
 )
 def skipped(job_id: str) -> Response:
     """Name the files in a job's archives and below its prefixes that are no photos."""
-    job = access.job(job_id)
+    job = authorize.job(job_id)
     try:
-        found = Skipped.from_json(backend().objects.get(layout.skipped(job.id)))
+        found = Skipped.from_json(backend().objects.get(object_keys.skipped(job.id)))
     except ObjectNotFound:
         found = Skipped()
     body = SkippedOut(
@@ -57,76 +39,3 @@ def skipped(job_id: str) -> Response:
         names=tuple(found.names),
     )
     return json_reply(body, is_sparse=True)
-
-
-def submit_sources(parts: Backend, sourcing: Sourcing, account: Account, attempt: Attempt) -> Accepted:
-    """Record a job whose photos lie elsewhere.
-
-    Raises InvalidSource, SourcesOff, NoImages, TooLarge, QuotaExceeded, IdempotencyKeyInUse, and what
-    the stores raise; then nothing of the job is left.
-    """
-    listings = check_sources(parts, sourcing.sources)
-    is_listed = any(listing.s3_prefix is not None for listing in listings)
-    total = 0 if is_listed else len(listings)
-    parts.jobs.admit(account.owner, max(total, 1), quota=account.quota)
-    state = JobState.UPLOADING if is_listed else JobState.QUEUED
-    job = describe(parts, new_job_id(), account, sourcing, state=state, total=total, gathered=is_listed)
-    with undone_on_failure(parts, job.id), ManifestWriter() as manifest:
-        if is_listed:
-            parts.objects.put(layout.sources(job.id), encode_listings(listings))
-        else:
-            for index, listing in enumerate(listings):
-                manifest.add(to_source(listing, index))
-        attempt.seal(job.id)
-        record(parts, job, None if is_listed else manifest, account.quota)
-    if not is_listed:
-        wake_workers(parts, job)
-    return Accepted(job=job)
-
-
-def check_sources(parts: Backend, sources: tuple[GivenSource, ...]) -> tuple[Listing, ...]:
-    """Return sources that this server reads from; raises as `submit_sources` does for the first of others."""
-    if not sources:
-        raise NoImages
-    if len(sources) > parts.settings.max_job_images:
-        raise TooLarge(f"A job holds at most {parts.settings.max_job_images} images.")
-    check = _Check(
-        allowed=AllowedHosts.of(parts.settings.source_hosts),
-        buckets=frozenset(parts.settings.source_buckets),
-        urls=parts.settings.url_sources,
-    )
-    return tuple(check.read(number, source) for number, source in enumerate(sources))
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Check:
-    """What sources may be."""
-
-    allowed: AllowedHosts
-    buckets: frozenset[str]
-    urls: bool
-
-    def read(self, number: int, source: GivenSource) -> Listing:
-        """Return a source in one spelling; the errors say which it is."""
-        given = [text for text in (source.url, source.s3, source.s3_prefix) if text is not None]
-        if len(given) != 1:
-            raise InvalidSource(f"sources.{number}: A source has one of url, s3 and s3_prefix.")
-        try:
-            return self._read(source)
-        except (AddressRefused, InvalidSource) as exc:
-            raise InvalidSource(f"sources.{number}: {exc.message}") from exc
-
-    def _read(self, source: GivenSource) -> Listing:
-        if source.url is not None:
-            if not self.urls:
-                raise SourcesOff("This server reads no photos from URLs.")
-            return Listing(url=parse_url(source.url, self.allowed).url, name=source.name)
-        is_prefix = source.s3_prefix is not None
-        address = parse_s3(source.s3_prefix or source.s3 or "", prefix=is_prefix)
-        if address.bucket not in self.buckets:
-            raise SourcesOff(f"This server reads no photos from the bucket {address.bucket!r}.")
-        if not is_prefix:
-            return Listing(s3=str(address), name=source.name)
-        if source.name is not None:
-            raise InvalidSource("Photos below a prefix are called after their keys.")
-        return Listing(s3_prefix=str(address))

@@ -11,20 +11,30 @@ from flask import Blueprint, Response, request, url_for
 from pydantic import ValidationError
 from werkzeug.exceptions import UnsupportedMediaType
 
-from api import access, contract, sources, submission, uploads
-from api.backend import backend
-from api.contract import Answer, Body, Operation
-from api.errors import InvalidRequest
-from api.form import form_shape
-from api.idempotency import Attempt, given_key
-from api.multipart import CHUNK, FormFile, FormPart, Read, boundary_of, read_form
-from api.recovering import find
-from api.replies import accepted_reply, job_out, json_reply, read_query, upload_out
-from api.requests import UPLOADS_PAGE, Announcement, EmptyQuery, Sourcing, Submission, UploadsQuery
-from api.schemas import AcceptedJobOut, AnnouncedJobOut, JobOut, UploadsOut
-from api.spool import Spool
-from api.submission import Accepted, Account
-from api.waiting import preferred_wait, wait_for_end
+from api.auth import authorize
+from api.live.long_poll import preferred_wait, wait_for_end
+from api.middleware.errors import InvalidRequest
+from api.routes.responses import accepted_reply, json_reply, read_query, upload_out
+from api.schema import operation
+from api.schema.job_view import job_out
+from api.schema.operation import Answer, Body, Operation
+from api.schema.request_models import (
+    UPLOADS_PAGE,
+    Announcement,
+    EmptyQuery,
+    Sourcing,
+    Submission,
+    UploadsQuery,
+)
+from api.schema.response_models import AcceptedJobOut, AnnouncedJobOut, JobOut, UploadsOut
+from api.services.backend import backend
+from api.services.job_lookup import find
+from api.submit import accept, sources, uploads
+from api.submit.accept import Accepted, Account
+from api.submit.form import form_shape
+from api.submit.idempotency import Attempt, given_key
+from api.submit.multipart import CHUNK, FormFile, FormPart, Read, boundary_of, read_form
+from api.submit.spool import Spool
 from shared.errors import (
     IdempotencyKeyInUse,
     IdempotencyKeyReused,
@@ -45,7 +55,7 @@ from shared.errors import (
     UploadsMissing,
     WebhooksOff,
 )
-from shared.jobs import Job, JobState
+from shared.jobs.job import Job, JobState
 
 blueprint = Blueprint("submissions", __name__)
 
@@ -69,7 +79,12 @@ _MakeOut = Callable[[Job], JobOut]
             status=202,
             description="The job is accepted: from now on nothing of it can be lost.",
             models=(AnnouncedJobOut, AcceptedJobOut),
-            headers=(contract.LOCATION, contract.RETRY_AFTER, contract.PREFERENCE_APPLIED, contract.REPLAYED),
+            headers=(
+                operation.LOCATION,
+                operation.RETRY_AFTER,
+                operation.PREFERENCE_APPLIED,
+                operation.REPLAYED,
+            ),
         ),
     ),
     problems=(
@@ -78,7 +93,7 @@ _MakeOut = Callable[[Job], JobOut]
         *(IdempotencyKeyReused, IdempotencyKeyInUse, JobNotFound, JobRecovering),
     ),
     query=EmptyQuery,
-    headers=(contract.IDEMPOTENCY_KEY, contract.PREFER),
+    headers=(operation.IDEMPOTENCY_KEY, operation.PREFER),
     bodies=(
         Body(
             media="multipart/form-data",
@@ -103,8 +118,8 @@ def create() -> Response:
     take = {"multipart/form-data": _take_form, "application/json": _take_announcement}.get(request.mimetype)
     if take is None:
         raise UnsupportedMediaType("A job is posted as multipart/form-data or as application/json.")
-    attempt = Attempt(parts.idempotency, access.owner(), given_key())
-    with attempt.begun(partial(submission.is_recorded, parts)):
+    attempt = Attempt(parts.idempotency, authorize.owner(), given_key())
+    with attempt.begun(partial(accept.is_recorded, parts)):
         accepted, make_out = take(attempt)
     response = _wait_and_reply(accepted.job, make_out)
     if attempt.is_repeated:
@@ -123,7 +138,7 @@ def list_uploads(job_id: str) -> Response:
     """List announced photos not yet stored, with fresh addresses."""
     query = read_query(UploadsQuery)
     page = uploads.list_missing(
-        backend(), access.job(job_id), cursor=query.cursor, limit=query.limit, own_url=_own_url(job_id)
+        backend(), authorize.job(job_id), cursor=query.cursor, limit=query.limit, own_url=_own_url(job_id)
     )
     return json_reply(UploadsOut(uploads=tuple(map(upload_out, page.items)), next_cursor=page.next_cursor))
 
@@ -137,7 +152,9 @@ def list_uploads(job_id: str) -> Response:
 )
 def put_upload(job_id: str, index: int) -> Response:
     """Store one announced photo; the body is the file, whatever its Content-Type says."""
-    uploads.store_upload(backend(), access.job(job_id), index, request.stream, length=request.content_length)
+    uploads.store_upload(
+        backend(), authorize.job(job_id), index, request.stream, length=request.content_length
+    )
     return Response(status=204)
 
 
@@ -149,11 +166,11 @@ def put_upload(job_id: str, index: int) -> Response:
             status=202,
             description="The job is queued.",
             models=(JobOut,),
-            headers=(contract.LOCATION, contract.RETRY_AFTER, contract.PREFERENCE_APPLIED),
+            headers=(operation.LOCATION, operation.RETRY_AFTER, operation.PREFERENCE_APPLIED),
         ),
     ),
     problems=(JobNotFound, InvalidTransition, UploadsMissing, QuotaExceeded),
-    headers=(contract.PREFER,),
+    headers=(operation.PREFER,),
 )
 def start(job_id: str) -> Response:
     """Queue an announced job once all its photos are stored.
@@ -161,7 +178,7 @@ def start(job_id: str) -> Response:
     The problem `uploads_missing` names the first hundred that are not, in `missing`, and counts
     them in `missing_count`.
     """
-    return _wait_and_reply(uploads.start(backend(), access.job(job_id)), job_out)
+    return _wait_and_reply(uploads.start(backend(), authorize.job(job_id)), job_out)
 
 
 def _wait_and_reply(job: Job, make_out: _MakeOut) -> Response:
@@ -175,7 +192,7 @@ def _wait_and_reply(job: Job, make_out: _MakeOut) -> Response:
 
 
 def _account() -> Account:
-    return Account(owner=access.owner(), quota=access.quota())
+    return Account(owner=authorize.owner(), quota=authorize.quota())
 
 
 # --- forms ----------------------------------------------------------------------------
@@ -192,7 +209,7 @@ def _take_form(attempt: Attempt) -> tuple[Accepted, _MakeOut]:
         _read_only(form)
         accepted = Accepted(job=attempt.job_before(partial(find, parts)))
     else:
-        accepted = submission.submit_form(parts, form, _account(), attempt)
+        accepted = accept.submit_form(parts, form, _account(), attempt)
     return accepted, lambda job: _accepted_out(job, accepted.skipped)
 
 
@@ -238,7 +255,7 @@ def _take_json(body: bytes, attempt: Attempt) -> tuple[Accepted, _MakeOut]:
     if attempt.is_repeated:
         return Accepted(job=attempt.job_before(partial(find, backend()))), make_out
     if isinstance(given, Announcement):
-        return submission.announce(backend(), given, _account(), attempt), make_out
+        return accept.announce(backend(), given, _account(), attempt), make_out
     return sources.submit_sources(backend(), given, _account(), attempt), make_out
 
 

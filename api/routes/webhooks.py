@@ -6,16 +6,16 @@ from collections.abc import Iterator
 
 from flask import Blueprint, Response
 
-from api import access
-from api.backend import Backend, backend
-from api.contract import Answer, Operation
-from api.replies import json_reply
-from api.schemas import DeliveriesOut, DeliveryOut, WebhookSecretsOut
-from shared import layout
-from shared.deliveries import Delivery, delivery_of
+from api.auth import authorize
+from api.routes.responses import json_reply
+from api.schema.operation import Answer, Operation
+from api.schema.response_models import DeliveriesOut, DeliveryOut, WebhookSecretsOut
+from api.services.backend import Backend, backend
+from shared.api_keys import Scope
 from shared.errors import JobNotFound, WebhooksOff
-from shared.keys import Scope
-from shared.signing import owner_secret
+from shared.jobs import object_keys
+from shared.net.webhook_signing import owner_secret
+from shared.webhook_messages import Delivery, delivery_of
 
 blueprint = Blueprint("webhooks", __name__)
 
@@ -31,12 +31,12 @@ def deliveries(job_id: str) -> Response:
 
     Of progress only the last message is listed, with the tries of those before.
     """
-    found = _deliveries(backend(), access.job(job_id).id)
+    found = _deliveries(backend(), authorize.job(job_id).id)
     return json_reply(DeliveriesOut(deliveries=tuple(map(DeliveryOut.of, found))))
 
 
 @blueprint.get("/v1/webhook-secrets")
-@access.needs(Scope.SUBMIT)
+@authorize.needs(Scope.SUBMIT)
 @Operation(
     tag="Webhooks",
     answers=(Answer(status=200, description="The one that stays comes first.", models=(WebhookSecretsOut,)),),
@@ -51,14 +51,14 @@ def secrets() -> Response:
     server = backend().settings.webhook_secrets
     if not server:
         raise WebhooksOff
-    return json_reply(WebhookSecretsOut(secrets=tuple(owner_secret(s, access.owner()) for s in server)))
+    return json_reply(WebhookSecretsOut(secrets=tuple(owner_secret(s, authorize.owner()) for s in server)))
 
 
 def _deliveries(parts: Backend, job_id: str) -> Iterator[Delivery]:
     """Yield the deliveries that are known, and those that were settled before the job store was lost."""
     known = [delivery for chore in parts.chores.list(job_id) if (delivery := delivery_of(chore))]
     ids = {delivery.id for delivery in known}
-    prefix = layout.deliveries_prefix(job_id)
+    prefix = object_keys.deliveries_prefix(job_id)
     for entry in parts.objects.list(prefix):
         if entry.key.removeprefix(prefix).removesuffix(".json") not in ids:
             yield Delivery.from_json(parts.objects.get(entry.key).decode())

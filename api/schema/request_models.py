@@ -7,8 +7,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from api.text import clean_name
-from shared.jobs import ImageState, WebhookEvent
+from api.schema.clean_name import clean_name
+from shared.jobs.job import ImageState, WebhookEvent
 from shared.options import Colormap, HeatmapFormat, Options, Output, Size
 
 #: Uploads listed at once.

@@ -7,9 +7,9 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict
 
-from shared.deliveries import Delivery, DeliveryState
-from shared.jobs import ImageFailure, ImageState, Job, JobState, WebhookEvent
+from shared.jobs.job import ImageFailure, ImageState, Job, JobState, WebhookEvent
 from shared.options import Options
+from shared.webhook_messages import Delivery, DeliveryState
 
 #: Missing uploads named at once.
 MISSING_NAMED = 100

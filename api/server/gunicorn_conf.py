@@ -13,7 +13,7 @@ import struct
 from typing import Any
 
 wsgi_app = "api.wsgi:app"
-worker_class = "api.gunicorn_worker.PacedThreadWorker"
+worker_class = "api.server.paced_worker.PacedThreadWorker"
 #: WEB_CONCURRENCY is gunicorn's own variable for the number of processes.
 workers = int(os.environ.get("WEB_CONCURRENCY") or 2)
 #: A stream of events holds one for as long as it lasts; what is not in use costs nothing.
@@ -49,8 +49,8 @@ PACE = 500
 
 def post_worker_init(worker: Any) -> None:
     """Open a server on loopback to all; end one that others can reach and that no API key guards."""
-    from api.access_exposure import settle_exposure
-    from api.backend import backend_of
+    from api.auth.exposure import settle_exposure
+    from api.services.backend import backend_of
 
     settle_exposure(worker.wsgi, worker.cfg.address)
     # Who waits for a job is sent to the process that comes next, instead of keeping this one.
@@ -60,7 +60,7 @@ def post_worker_init(worker: Any) -> None:
 
 def worker_exit(server: Any, worker: Any) -> None:
     """Tell what this process measured last, and send its last traces."""
-    from api.backend import backend_of
+    from api.services.backend import backend_of
 
     if worker.booted:
         backend_of(worker.wsgi).recorder.stop()

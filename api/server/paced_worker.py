@@ -21,7 +21,7 @@ from gunicorn import http
 from gunicorn.http.errors import NoMoreData
 from gunicorn.workers.gthread import _DEFER, ThreadWorker
 
-from api import gunicorn_conf
+from api.server import gunicorn_conf
 
 #: Seconds that a thread waits for the first byte of a connection; after that the poller does.
 _FIRST_BYTE = 0.02

@@ -9,14 +9,18 @@ from typing import cast
 
 from flask import Flask, current_app
 
-from api.manifests import Manifests
-from api.watches import Watches
-from shared.chores import Chores
+from api.services.job_watcher import Watches
+from api.services.manifest_cache import Manifests
+from shared.chores.port import Chores
 from shared.control import Controls
-from shared.ports import Idempotency, JobStore, ObjectStore, Statistics, TicketQueue
-from shared.recorder import Recorder
+from shared.idempotency.port import Idempotency
+from shared.jobstore.port import JobStore
+from shared.metrics.buffer import Recorder
+from shared.metrics.port import Statistics
+from shared.objectstore.port import ObjectStore
+from shared.observability.tracing import Tracer
 from shared.settings import Settings
-from shared.tracing import Tracer
+from shared.tickets import TicketQueue
 
 _NAME = "fathom"
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from api.backend import Backend
-from shared import layout
+from api.services.backend import Backend
 from shared.errors import JobExpired, JobNotFound, JobRecovering
-from shared.jobs import Job, JobState, is_job_id
+from shared.jobs import object_keys
+from shared.jobs.job import Job, JobState, is_job_id
 
 
 def find(backend: Backend, job_id: str) -> Job:
@@ -25,7 +25,7 @@ def find(backend: Backend, job_id: str) -> Job:
 def _will_be_known(backend: Backend, job_id: str) -> bool:
     if not is_job_id(job_id) or backend.jobs.is_reconciled():
         return False
-    return backend.objects.exists(layout.job_record(job_id))
+    return backend.objects.exists(object_keys.job_record(job_id))
 
 
 def check_kept(job: Job) -> None:

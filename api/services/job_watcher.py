@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from shared.errors import JobNotFound, TooManyStreams, Unavailable
-from shared.jobs import Job, JobEvent
-from shared.ports import JobStore
+from shared.jobs.job import Job, JobEvent
+from shared.jobstore.port import JobStore
 
 logger = logging.getLogger(__name__)
 

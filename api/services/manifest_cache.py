@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from threading import Lock
 
-from shared import layout
-from shared.ports import ObjectStore
+from shared.jobs import object_keys
+from shared.objectstore.port import ObjectStore
 
 #: Lines of a manifest compressed together: the names of a million images then take about 10 MB.
 _BLOCK = 1000
@@ -80,7 +80,7 @@ class Manifests:
             if job_id in self._kept:
                 self._kept.move_to_end(job_id)
                 return self._kept[job_id]
-        names = Names(_lines(self._objects.stream(layout.manifest(job_id))))
+        names = Names(_lines(self._objects.stream(object_keys.manifest(job_id))))
         self._keep(job_id, names)
         return names
 

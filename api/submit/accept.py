@@ -13,17 +13,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from api.backend import Backend
-from api.form import Form
-from api.idempotency import Attempt
-from api.intake import Intake
-from api.multipart import FormPart
-from api.recovering import find
-from api.requests import AnnouncedUpload, Announcement, Submission
-from api.subscription import check_webhook
-from api.tracing import note_job, traceparent
-from shared import layout
-from shared.chore_needs import add_chores
+from api.middleware.tracing import note_job, traceparent
+from api.schema.request_models import AnnouncedUpload, Announcement, Submission
+from api.services.backend import Backend
+from api.services.job_lookup import find
+from api.submit.form import Form
+from api.submit.idempotency import Attempt
+from api.submit.input_writer import Intake
+from api.submit.multipart import FormPart
+from api.submit.webhook_check import check_webhook
+from shared.chores.enqueue import add_chores
 from shared.errors import (
     JobNotFound,
     JobRecovering,
@@ -33,9 +32,10 @@ from shared.errors import (
     TooLarge,
     Unavailable,
 )
-from shared.job_record import encode_job, new_job
-from shared.jobs import Job, JobState, Quota, Source, new_job_id
-from shared.manifest import ManifestWriter
+from shared.jobs import object_keys
+from shared.jobs.job import Job, JobState, Quota, Source, new_job_id
+from shared.jobs.manifest import ManifestWriter
+from shared.jobs.record import encode_job, new_job
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ def submit_form(backend: Backend, parts: Iterable[FormPart], account: Account, a
             for source in sources:
                 manifest.add(source)
             if form.skipped.count:
-                backend.objects.put(layout.skipped(job_id), form.skipped.to_json())
+                backend.objects.put(object_keys.skipped(job_id), form.skipped.to_json())
             attempt.seal(job_id)
             record(backend, job, manifest, account.quota)
     if not job.gathered:
@@ -145,7 +145,7 @@ def record(backend: Backend, job: Job, manifest: ManifestWriter | None, quota: Q
     """
     if manifest is not None:
         manifest.store(backend.objects, job.id)
-    backend.objects.put(layout.job_record(job.id), encode_job(job), content_type="application/json")
+    backend.objects.put(object_keys.job_record(job.id), encode_job(job), content_type="application/json")
     add_chores(job, backend.objects, backend.chores)
     backend.jobs.create(job, quota=quota)
     note_job(job)
@@ -165,7 +165,7 @@ def is_recorded(backend: Backend, job_id: str) -> bool:
         return True
     except JobNotFound:
         return False
-    return backend.objects.exists(layout.job_record(job_id))
+    return backend.objects.exists(object_keys.job_record(job_id))
 
 
 def wake_workers(backend: Backend, job: Job) -> None:

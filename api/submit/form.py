@@ -8,15 +8,15 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from api.errors import InvalidRequest
-from api.idempotency import Attempt
-from api.intake import Intake
-from api.multipart import FormField, FormFile, FormPart, FormShape
-from api.requests import Submission
-from api.spool import Spool
-from api.subscription import check_webhook
+from api.middleware.errors import InvalidRequest
+from api.schema.request_models import Submission
+from api.submit.idempotency import Attempt
+from api.submit.input_writer import Intake
+from api.submit.multipart import FormField, FormFile, FormPart, FormShape
+from api.submit.spool import Spool
+from api.submit.webhook_check import check_webhook
 from photos.skipped import Skipped
-from shared.archives import ArchiveLimits, SkippedEntry, survey
+from shared.archive.zip_reader import ArchiveLimits, SkippedEntry, survey
 from shared.errors import InvalidOptions, NoImages, TooLarge
 from shared.settings import Settings
 

@@ -18,11 +18,11 @@ from typing import IO
 from flask import request
 from werkzeug.http import unquote_header_value
 
-from api.errors import InvalidRequest
-from api.multipart import FormField, FormPart, Read
+from api.middleware.errors import InvalidRequest
+from api.submit.multipart import FormField, FormPart, Read
 from shared.errors import IdempotencyKeyInUse, IdempotencyKeyReused, Unavailable
-from shared.jobs import Job
-from shared.ports import Claim, Idempotency, Standing
+from shared.idempotency.port import Claim, Idempotency, Standing
+from shared.jobs.job import Job
 
 logger = logging.getLogger(__name__)
 

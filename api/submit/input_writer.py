@@ -5,12 +5,12 @@ from __future__ import annotations
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from typing import BinaryIO
 
-from api.spool import Spool
-from api.text import clean_name
-from shared import layout
+from api.schema.clean_name import clean_name
+from api.submit.spool import Spool
 from shared.errors import TooLarge
-from shared.jobs import Source
-from shared.ports import ObjectStore
+from shared.jobs import object_keys
+from shared.jobs.job import Source
+from shared.objectstore.port import ObjectStore
 
 #: Photos of one request written to the object store at once.
 PUTS_AT_ONCE = 4
@@ -53,7 +53,7 @@ class Intake:
             raise
         index = len(self._sources)
         self._sources.append(Source(index=index, name=clean_name(name), size=spool.size))
-        key = layout.input_image(self._job_id, index)
+        key = object_keys.input_image(self._job_id, index)
         self._putting[self._senders.submit(self._put, key, spool.rewound())] = spool
 
     @property
@@ -74,7 +74,7 @@ class Intake:
         except BaseException:
             spool.close()
             raise
-        key = layout.archive(self._job_id, first)
+        key = object_keys.archive(self._job_id, first)
         self._putting[self._senders.submit(self._put, key, spool.rewound())] = spool
 
     def finish(self) -> tuple[Source, ...]:

@@ -14,8 +14,8 @@ from typing import TypeAlias
 from multipart import MultipartError, MultipartSegment, PushMultipartParser
 from werkzeug.http import parse_options_header
 
-from api.errors import InvalidRequest
-from api.spool import Spool
+from api.middleware.errors import InvalidRequest
+from api.submit.spool import Spool
 from shared.errors import TooLarge
 
 #: Bytes read from the client at once.

@@ -7,17 +7,17 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import IO, Any, Protocol
 
-from api.backend import Backend
-from api.form import image_cap
-from api.schemas import MISSING_NAMED
-from api.spool import Spool
-from api.submission import wake_workers
-from shared import layout
-from shared.accepted_uploads import NOT_STORED, AcceptedUploads
+from api.schema.response_models import MISSING_NAMED
+from api.services.backend import Backend
+from api.submit.accept import wake_workers
+from api.submit.form import image_cap
+from api.submit.spool import Spool
 from shared.errors import InvalidTransition, NotFound, ObjectNotFound, SizeMismatch, UploadsMissing
-from shared.jobs import Job, JobState, Page, Source
-from shared.manifest import read_sources
-from shared.ports import ObjectInfo, ObjectStore
+from shared.jobs import object_keys
+from shared.jobs.accepted_uploads import NOT_STORED, AcceptedUploads
+from shared.jobs.job import Job, JobState, Page, Source
+from shared.jobs.manifest import read_sources
+from shared.objectstore.port import ObjectInfo, ObjectStore
 
 _CHUNK = 256 * 2**10
 #: Photos looked at together, and how many times that for one page.
@@ -102,7 +102,7 @@ def store_upload(
     try:
         spool.fill(iter(lambda: stream.read(_CHUNK), b""))
         _check_size(source, spool.size)
-        backend.objects.put_stream(layout.input_image(job.id, index), spool.rewound())
+        backend.objects.put_stream(object_keys.input_image(job.id, index), spool.rewound())
     finally:
         spool.close()
 
@@ -153,7 +153,7 @@ def _stores_url(backend: Backend, job: Job, source: Source) -> str | None:
     """Return where a photo goes without a way through the API, which alone cuts off what is too large."""
     if source.size is None or source.size > backend.settings.max_image_bytes:
         return None
-    return backend.objects.presigned_put(layout.input_image(job.id, source.index), size=source.size)
+    return backend.objects.presigned_put(object_keys.input_image(job.id, source.index), size=source.size)
 
 
 def _look_for_missing(backend: Backend, job: Job, cursor: int, limit: int) -> tuple[list[Source], int]:
@@ -223,7 +223,7 @@ class _StoredSizes:
 
     def _size(self, index: int) -> int:
         try:
-            return self._backend.objects.size(layout.input_image(self._job.id, index))
+            return self._backend.objects.size(object_keys.input_image(self._job.id, index))
         except ObjectNotFound:
             return NOT_STORED
 
@@ -234,7 +234,7 @@ def _or_not_stored(stored: Iterable[tuple[int, ObjectInfo]]) -> Sizes:
 
 def _listed(objects: ObjectStore, job_id: str, digits: str) -> Iterator[tuple[int, ObjectInfo]]:
     """Yield the inputs whose index begins with `digits`, each with its index."""
-    for info in objects.list(layout.inputs_prefix(job_id) + digits):
-        index = layout.input_index(job_id, info.key)
+    for info in objects.list(object_keys.inputs_prefix(job_id) + digits):
+        index = object_keys.input_index(job_id, info.key)
         if index is not None:
             yield index, info

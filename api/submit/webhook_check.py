@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from api.requests import GivenWebhook
-from shared.addresses import AllowedHosts, parse_url
+from api.schema.request_models import GivenWebhook
 from shared.errors import AddressRefused, InvalidWebhook, WebhooksOff
-from shared.jobs import Webhook
+from shared.jobs.job import Webhook
+from shared.net.url_policy import AllowedHosts, parse_url
 from shared.settings import Settings
 
 

@@ -18,9 +18,9 @@ from bench.bare_s3 import BareS3
 from bench.chaos.evidence import Cause
 from bench.chaos.witness import Witness
 from bench.proxy import Proxy
-from client.processes import Guard, Program, log_tail
-from client.servers import HOST, SeaweedServer, ValkeyServer, free_ports
-from client.stack import api_command, worker_command
+from fathom.stack.processes import Guard, Program, log_tail
+from fathom.stack.servers import HOST, SeaweedServer, ValkeyServer, free_ports
+from fathom.stack.stack import api_command, worker_command
 from shared.errors import FathomError
 
 BUCKET = "fathom"

@@ -27,7 +27,7 @@ from bench.fairness.album import measure_album
 from bench.fairness.cost import measure_cost
 from bench.fairness.crowd import CrowdSize
 from bench.fairness.turns import measure_owners, measure_small
-from client.servers import ValkeyServer
+from fathom.stack.servers import ValkeyServer
 
 PARTS = ("small", "owners", "cost", "album")
 

@@ -1,6 +1,6 @@
 """Sixty-four workers' children on a machine that could not run them.
 
-Each is the real `worker.work.Child`, with its lease keeper, on the real job store, so that
+Each is the real `worker.child.lease_loop.Child`, with its lease keeper, on the real job store, so that
 Valkey sees what it would see of 64 processes. What is not real: a photo takes its time
 asleep, nothing is fetched or stored, and a few processes hold them all as threads. A child
 without work looks for some now and then, where a real one waits for a ticket.
@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from multiprocessing.synchronize import Barrier, Event
 from typing import cast
 
-from shared.connections import connect_redis
-from shared.job_store import RedisJobStore
-from shared.jobs import Range
+from shared.jobs.job import Range
+from shared.jobstore.redis_store import RedisJobStore
+from shared.objectstore.port import ObjectStore
 from shared.options import Options
-from shared.ports import ObjectStore
-from worker.work import Child, Pace, ResultFile
+from shared.redis.client import connect_redis
+from worker.child.lease_loop import Child, Pace, ResultFile
 
 LEASE_IMAGES = 8
 #: Seconds between a child's looks for work while there is none, on average; 64 children look every 8 ms.

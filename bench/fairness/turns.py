@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from bench.fairness.crowd import CrowdSize, crowd
-from shared.connections import connect_redis
-from shared.job_record import new_job
-from shared.job_store import RedisJobStore
-from shared.jobs import ANYONE, JobState, new_job_id
+from shared.jobs.job import ANYONE, JobState, new_job_id
+from shared.jobs.record import new_job
+from shared.jobstore.redis_store import RedisJobStore
 from shared.options import Options
+from shared.redis.client import connect_redis
 
 SMALL, BIG = 10, 100_000
 #: A small job beside a big one may take so many times what it takes alone.

@@ -14,9 +14,9 @@ import click
 import httpx
 from click.shell_completion import CompletionItem
 
-from client.api import Fathom, JobHandle
-from client.failure import CommandFailed, one_sentence
-from client.transport import ClientError, Patience
+from fathom.commands.exit import CommandFailed, one_sentence
+from fathom.sync_client import Fathom, JobHandle
+from fathom.transport import ClientError, Patience
 from photos.discovery import check_path
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -6,8 +6,7 @@ from collections.abc import Callable
 
 import click
 
-from client.api import JobHandle
-from client.commands.arguments import (
+from fathom.commands.arguments import (
     api_option,
     connect,
     find_job,
@@ -16,8 +15,9 @@ from client.commands.arguments import (
     print_json,
     quiet_option,
 )
-from client.models import JobStatus
-from client.report import describe
+from fathom.commands.report import describe
+from fathom.models import JobStatus
+from fathom.sync_client import JobHandle
 
 
 def _steering(name: str, help_text: str, act: Callable[[JobHandle], JobStatus]) -> click.Command:

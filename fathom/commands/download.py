@@ -9,8 +9,7 @@ from typing import Any
 
 import click
 
-from client.api import JobHandle
-from client.commands.arguments import (
+from fathom.commands.arguments import (
     api_option,
     connect,
     find_job,
@@ -21,12 +20,13 @@ from client.commands.arguments import (
     quiet_option,
     sidecars_option,
 )
-from client.downloads import Wanted, fetch_all, plan_downloads
-from client.failure import EXIT_CODES
-from client.files import NotWritten, writing
-from client.models import ImageResult
-from client.progress import Display, show_progress
-from client.report import failure_json, print_failures, print_skipped
+from fathom.commands.exit import EXIT_CODES
+from fathom.commands.report import failure_json, print_failures, print_skipped
+from fathom.downloads import Wanted, fetch_all, plan_downloads
+from fathom.files import NotWritten, writing
+from fathom.models import ImageResult
+from fathom.progress import Display, show_progress
+from fathom.sync_client import JobHandle
 from photos.discovery import to_name
 
 
@@ -65,7 +65,7 @@ def download(job: str, out: Path, sidecars: bool, api: str, as_json: bool, quiet
 
 def fetch_results(job: JobHandle, out: Path, display: Display, *, sidecars: bool) -> Results:
     """Write what is done of a job below `out`, behind a progress bar."""
-    from shared.names import result_names
+    from shared.jobs.result_names import result_names
     from shared.options import Options
 
     images = list(job.images())

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from client.commands.arguments import json_option, print_json
-from client.failure import CommandFailed, one_sentence
+from fathom.commands.arguments import json_option, print_json
+from fathom.commands.exit import CommandFailed, one_sentence
 
 if TYPE_CHECKING:
-    from shared.keys import ApiKey, KeyStore
+    from shared.api_keys import ApiKey, KeyStore
 
 _DEFAULT_FOLDER = Path(".fathom")
 
@@ -61,7 +61,7 @@ def create(
 ) -> None:
     """Make a key and print it: this once, for only a hash of it is kept."""
     with _key_store(data) as store:
-        from shared.keys import make_key
+        from shared.api_keys import make_key
 
         names = [scope.strip() for scope in scopes.split(",") if scope.strip()]
         key, text = make_key(name, names, rate=rate, max_images=max_images, max_bytes=max_bytes)
@@ -130,8 +130,8 @@ def revoke(data: Path | None, key_id: str, as_json: bool) -> None:
 def _key_store(data: Path | None) -> Iterator[KeyStore]:
     """Open the keys of the service that is meant; errors become one sentence."""
     with one_sentence():
-        from shared.keys import KeyStore
-        from shared.object_store import S3ObjectStore
+        from shared.api_keys import KeyStore
+        from shared.objectstore.s3 import S3ObjectStore
         from shared.settings import Settings
 
         objects = S3ObjectStore.from_settings(Settings.from_environ(_environ(data)))

@@ -9,18 +9,18 @@ from typing import Any, NoReturn
 
 import click
 
-from client.album import AlbumRun
-from client.album_account import Account, Watcher
-from client.album_plan import Wish
-from client.api import Fathom
-from client.commands.arguments import print_json
-from client.failure import EXIT_CODES, INTERRUPTED, leave_at_once
-from client.files import Album, find_album, find_readable
-from client.index import open_index
-from client.models import UploadFile
-from client.progress import Display, Line
-from client.report import failure_json, print_failures, print_skipped
-from client.transport import ClientError
+from fathom.commands.arguments import print_json
+from fathom.commands.exit import EXIT_CODES, INTERRUPTED, leave_at_once
+from fathom.commands.report import failure_json, print_failures, print_skipped
+from fathom.files import Album, find_album, find_readable
+from fathom.mirror.index import open_index
+from fathom.mirror.plan import Wish
+from fathom.mirror.report import Account, Watcher
+from fathom.mirror.run import AlbumRun
+from fathom.models import UploadFile
+from fathom.progress import Display, Line
+from fathom.sync_client import Fathom
+from fathom.transport import ClientError
 from photos.discovery import to_name, to_path
 
 
@@ -156,7 +156,7 @@ def _refuse_over_photos(files: Sequence[UploadFile], paths: Sequence[Mapping[str
 def _result_paths(
     files: Sequence[UploadFile], options: Mapping[str, Any], *, sidecars: bool
 ) -> list[dict[str, str]]:
-    from shared.names import result_names
+    from shared.jobs.result_names import result_names
     from shared.options import Options
 
     named = result_names((file.name for file in files), Options.parse(dict(options)))

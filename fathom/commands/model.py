@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from client.commands.arguments import json_option, print_json, quiet_option
-from client.commands.train import train
-from client.failure import one_sentence
-from client.progress import show_progress
+from fathom.commands.arguments import json_option, print_json, quiet_option
+from fathom.commands.exit import one_sentence
+from fathom.commands.train import train
+from fathom.progress import show_progress
 
 FORMATS = ("onnx", "openvino")
 

@@ -11,7 +11,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from client.models import ImageResult, JobStatus
+from fathom.models import ImageResult, JobStatus
+from fathom.progress import duration
 from photos.skipped import Skipped
 
 #: Failures listed one by one; of a large album that failed as a whole, these suffice.
@@ -31,15 +32,6 @@ def describe(status: JobStatus) -> str:
     if status.eta_seconds is not None and not status.ended:
         parts.append(f"{duration(status.eta_seconds)} left")
     return ", ".join(parts)
-
-
-def duration(seconds: float) -> str:
-    """Return seconds as `7 s`, `3:05` or `2:03:05`."""
-    whole = round(seconds)
-    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
-    if hours:
-        return f"{hours}:{minutes:02}:{rest:02}"
-    return f"{minutes}:{rest:02}" if minutes else f"{rest} s"
 
 
 def print_jobs(console: Console, jobs: Sequence[JobStatus]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from client.commands.arguments import (
+from fathom.commands.arguments import (
     Here,
     json_option,
     option_option,
@@ -16,14 +16,14 @@ from client.commands.arguments import (
     refuse_inside_out,
     sidecars_option,
 )
-from client.failure import EXIT_CODES, CommandFailed, one_sentence
-from client.models import ImageResult
-from client.progress import Display, show_progress
-from client.report import print_failures, print_skipped
+from fathom.commands.exit import EXIT_CODES, CommandFailed, one_sentence
+from fathom.commands.report import print_failures, print_skipped
+from fathom.models import ImageResult
+from fathom.progress import Display, show_progress
 from photos.discovery import to_name
 
 if TYPE_CHECKING:
-    from worker.pipeline.folder import FolderSummary
+    from worker.local.run_folder import FolderSummary
 
 
 @click.command()
@@ -71,7 +71,7 @@ def process(
     with one_sentence():
         from shared.options import Options
         from shared.settings import Settings
-        from worker.pipeline.folder import run_folder
+        from worker.local.run_folder import run_folder
 
         options, settings = Options.from_pairs(pairs), Settings.from_environ()
         with display.line("processing", 0, "images") as line:

@@ -9,18 +9,11 @@ from urllib.parse import urljoin
 import click
 from rich.console import Console
 
-from client.api import JobHandle
-from client.commands.arguments import (
-    api_option,
-    connect,
-    find_job,
-    job_argument,
-    json_option,
-    print_json,
-)
-from client.failure import EXIT_CODES, INTERRUPTED
-from client.progress import show_progress
-from client.report import describe, print_jobs, printable
+from fathom.commands.arguments import api_option, connect, find_job, job_argument, json_option, print_json
+from fathom.commands.exit import EXIT_CODES, INTERRUPTED
+from fathom.commands.report import describe, print_jobs, printable
+from fathom.progress import show_progress
+from fathom.sync_client import JobHandle
 
 IMAGE_STATES = ("pending", "processing", "succeeded", "failed", "canceled")
 

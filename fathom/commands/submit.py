@@ -10,9 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
-from client.album_account import Account
-from client.api import Fathom, JobHandle
-from client.commands.arguments import (
+from fathom.commands.arguments import (
     DEFAULT_API,
     Here,
     api_option,
@@ -25,13 +23,15 @@ from client.commands.arguments import (
     refuse_inside_out,
     sidecars_option,
 )
-from client.commands.bring import bring_album, find_some, finish_album
-from client.commands.download import Results, fetch_results, finish, job_json
-from client.failure import EXIT_CODES, INTERRUPTED
-from client.files import is_archive
-from client.progress import Display, show_progress
-from client.report import print_failures, print_skipped
-from client.transport import ConnectionLost
+from fathom.commands.download import Results, fetch_results, finish, job_json
+from fathom.commands.exit import EXIT_CODES, INTERRUPTED
+from fathom.commands.mirror import bring_album, find_some, finish_album
+from fathom.commands.report import print_failures, print_skipped
+from fathom.files import is_archive
+from fathom.mirror.report import Account
+from fathom.progress import Display, show_progress
+from fathom.sync_client import Fathom, JobHandle
+from fathom.transport import ConnectionLost
 
 
 class Place(Here):

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import click
 
-from client.commands.arguments import json_option, print_json, quiet_option
-from client.failure import CommandFailed, one_sentence
-from client.progress import Line, show_progress
+from fathom.commands.arguments import json_option, print_json, quiet_option
+from fathom.commands.exit import CommandFailed, one_sentence
+from fathom.progress import Line, show_progress
 
 if TYPE_CHECKING:
     from training.finetune import Epoch

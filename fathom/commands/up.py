@@ -9,8 +9,8 @@ from pathlib import Path
 
 import click
 
-from client.commands.arguments import json_option, print_json, quiet_option
-from client.failure import one_sentence
+from fathom.commands.arguments import json_option, print_json, quiet_option
+from fathom.commands.exit import one_sentence
 
 
 @click.command()
@@ -41,7 +41,7 @@ def up(
     """
     say = _be_silent if quiet or as_json else _say
     with one_sentence():
-        from client.stack import Stack, StackPlan, Stopped, StopSignal
+        from fathom.stack.stack import Stack, StackPlan, Stopped, StopSignal
 
         each = concurrency or max(1, cores() // workers)
         plan = StackPlan(data_dir=data, host=host, port=port, workers=workers, concurrency=each)

@@ -12,10 +12,7 @@ from typing import Any
 
 import click
 
-from client.album import JobGone
-from client.album_account import Account
-from client.api import Fathom
-from client.commands.arguments import (
+from fathom.commands.arguments import (
     Here,
     api_option,
     connect,
@@ -28,14 +25,17 @@ from client.commands.arguments import (
     refuse_inside_out,
     sidecars_option,
 )
-from client.commands.bring import bring
-from client.failure import EXIT_CODES, leave_at_once
-from client.files import Album, find_album
-from client.index import IndexFull, IndexInUse
-from client.models import ImageResult
-from client.progress import Display, show_progress
-from client.report import print_failures
-from client.transport import ApiError, ClientError, ConnectionLost
+from fathom.commands.exit import EXIT_CODES, leave_at_once
+from fathom.commands.mirror import bring
+from fathom.commands.report import print_failures
+from fathom.files import Album, find_album
+from fathom.mirror.index import IndexFull, IndexInUse
+from fathom.mirror.report import Account
+from fathom.mirror.run import JobGone
+from fathom.models import ImageResult
+from fathom.progress import Display, show_progress
+from fathom.sync_client import Fathom
+from fathom.transport import ApiError, ClientError, ConnectionLost
 
 #: Seconds between two looks at the folder, which is also how long a file must have kept still.
 _LOOK = 2.0

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from client.findings import Finding, error, judge_clock, ok, warning
-from shared.connections import connect_redis
+from fathom.doctor.findings import Finding, error, judge_clock, ok, warning
 from shared.errors import FathomError, JobStoreDenied, Unavailable
-from shared.job_store import RedisJobStore
-from shared.redis_facts import RedisFacts, look_at_redis
+from shared.jobstore.redis_store import RedisJobStore
+from shared.redis.client import connect_redis
+from shared.redis.info import RedisFacts, look_at_redis
 from shared.settings import Settings
 
 #: The oldest Redis whose commands and scripts suffice.

@@ -7,12 +7,12 @@ import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from client.checkup_redis import check_redis
-from client.checkup_s3 import NO_PATH, check_object_store, has_path
-from client.findings import Finding, error, ok, warning
+from fathom.doctor.findings import Finding, error, ok, warning
+from fathom.doctor.redis import check_redis
+from fathom.doctor.s3 import NO_PATH, check_object_store, has_path
 from shared.errors import ModelError, SettingsError
+from shared.observability.tracing import find_obstacle, is_wanted
 from shared.settings import Settings
-from shared.tracing import find_obstacle, is_wanted
 
 #: Free bytes of a disk below which weights and graphs may not find room.
 DISK = 500 * 2**20

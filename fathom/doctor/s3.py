@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from client.findings import Finding, error, judge_clock, ok, warning
-from client.proxies import Routes
+from fathom.doctor.findings import Finding, error, judge_clock, ok, warning
+from fathom.proxies import Routes
 from shared.errors import BucketNotFound, ObjectStoreDenied, Unavailable
-from shared.object_store import S3ObjectStore
+from shared.objectstore.s3 import S3ObjectStore
 from shared.settings import Settings
 
 _SECONDS = 10.0

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from client.files import file_size
-from client.models import UploadFile
-from client.transport import ClientError
+from fathom.files import file_size
+from fathom.models import UploadFile
+from fathom.transport import ClientError
 from photos.discovery import to_path
 
 FILE_NAME = ".fathom-index.sqlite3"

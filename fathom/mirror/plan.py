@@ -9,12 +9,12 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from client.album_account import Account
-from client.api import Fathom, JobHandle
-from client.files import NotWritten, inside, write_atomically, writing
-from client.index import AlbumIndex, Batch, IndexFull, Photo, Unreadable
-from client.models import ImageResult, UploadFile
-from client.transport import ApiError
+from fathom.files import NotWritten, inside, write_atomically, writing
+from fathom.mirror.index import AlbumIndex, Batch, IndexFull, Photo, Unreadable
+from fathom.mirror.report import Account
+from fathom.models import ImageResult, UploadFile
+from fathom.sync_client import Fathom, JobHandle
+from fathom.transport import ApiError
 from photos.discovery import UNREADABLE
 from photos.skipped import Skipped
 

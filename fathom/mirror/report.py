@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from client.models import ImageResult, JobStatus
-from client.transport import ClientError
+from fathom.models import ImageResult, JobStatus
+from fathom.transport import ClientError
 from photos.skipped import Skipped
 
 

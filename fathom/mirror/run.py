@@ -2,7 +2,7 @@
 
 A large album goes as several jobs of bounded size: the first of them is worked on, and its results
 are fetched, while the others are still being uploaded. What was done is in the index beside the
-results (`client.index`), so a run that was interrupted, however hard, is gone on with by the next.
+results (`fathom.mirror.index`), so a run that was interrupted, however hard, is gone on with by the next.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
-from client.album_account import Account, Tally, Watcher
-from client.album_plan import GONE, Order, Planner, Wish
-from client.api import WAIT_PATIENCE, Fathom, JobHandle
-from client.files import NotWritten, inside
-from client.index import AlbumIndex, IndexFull, Photo
-from client.models import ImageResult, JobStatus
-from client.parallel import map_unordered
-from client.transport import ApiError, ClientError, ConnectionLost
-from client.uploads import create_upload_job, upload_missing
+from fathom.files import NotWritten, inside
+from fathom.mirror.index import AlbumIndex, IndexFull, Photo
+from fathom.mirror.plan import GONE, Order, Planner, Wish
+from fathom.mirror.report import Account, Tally, Watcher
+from fathom.models import ImageResult, JobStatus
+from fathom.parallel import map_unordered
+from fathom.sync_client import WAIT_PATIENCE, Fathom, JobHandle
+from fathom.transport import ApiError, ClientError, ConnectionLost
+from fathom.uploads import create_upload_job, upload_missing
 
 T = TypeVar("T")
 

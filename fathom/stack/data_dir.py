@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from shared.errors import FathomError
-from shared.signing import make_secret
+from shared.net.webhook_signing import make_secret
 
 #: Seconds that the parts of a stack that was killed hard get to end, before a new one gives up.
 LOCK_PATIENCE = 40.0

@@ -1,4 +1,4 @@
-"""Prepare the depth network once, before the workers start: `python -m client.prepare`.
+"""Prepare the depth network once, before the workers start: `python -m fathom.stack.prepare`.
 
 A process of its own, so that `fathom up` never carries the memory of torch.
 Prints one sentence and exits 1 if there are no weights.

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from client import guard as guard_program
+from fathom.stack import orphan_guard as guard_program
 
 _POLL = 0.05
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from client.processes import Part
+from fathom.stack.processes import Part
 from shared.errors import FathomError
 
 #: Pauses before a part is started again, in seconds: the first, and the longest.

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 from shared.errors import FathomError, ObjectStoreDenied, ObjectStoreUnavailable
-from shared.ports import ObjectStore
+from shared.objectstore.port import ObjectStore
 from shared.settings import Settings
 
 HOST = "127.0.0.1"
@@ -353,7 +353,7 @@ class S3Server(EmbeddedServer):
 
     def _wait_until_ready(self, deadline: float) -> None:
         # Imported here because it brings boto3, which loads while the server starts.
-        from shared.object_store import S3ObjectStore
+        from shared.objectstore.s3 import S3ObjectStore
 
         with closing(S3ObjectStore.from_settings(Settings.from_environ(self.environ()))) as self._store:
             super()._wait_until_ready(deadline)

@@ -16,10 +16,10 @@ from typing import Any
 
 import httpx
 
-from client.folder import DataFolder, write_private
-from client.processes import Guard, Part, Program, log_tail
-from client.servers import SeaweedServer, ValkeyServer, free_ports
-from client.supervision import Supervisor
+from fathom.stack.data_dir import DataFolder, write_private
+from fathom.stack.processes import Guard, Part, Program, log_tail
+from fathom.stack.restart import Supervisor
+from fathom.stack.servers import SeaweedServer, ValkeyServer, free_ports
 from shared.errors import FathomError
 from shared.settings import Settings
 
@@ -93,8 +93,8 @@ class StopSignal:
 class Stack:
     """All parts of Fathom on this machine. Start, supervise, and stop it from one thread.
 
-    The servers are tied to the thread that starts them (see `client.servers`), our
-    own programs to this process (see `client.guard`).
+    The servers are tied to the thread that starts them (see `fathom.stack.servers`), our
+    own programs to this process (see `fathom.stack.orphan_guard`).
     """
 
     def __init__(self, plan: StackPlan, *, stop_signal: StopSignal, say: Callable[[str], None]) -> None:
@@ -177,7 +177,7 @@ class Stack:
         self._say("preparing the depth network (the first time, this takes up to a minute)")
         if Settings.from_environ(self._plan.environ).engine == "simulated":
             self._say("WARNING: the engine is SIMULATED, for benchmarks only: no depth maps will be made")
-        program = self._program("prepare", _python("client.prepare"))
+        program = self._program("prepare", _python("fathom.stack.prepare"))
         # What an earlier run logged is not this one's reason.
         program.log_path.unlink(missing_ok=True)
         program.start()
@@ -312,5 +312,5 @@ def worker_command(number: int, concurrency: int) -> list[str]:
 def api_command(host: str, port: int) -> list[str]:
     """Return how to run the API at an address."""
     return _python(
-        "gunicorn", "-c", "python:api.gunicorn_conf", "--bind", _authority(host, port), "api.wsgi:app"
+        "gunicorn", "-c", "python:api.server.gunicorn_conf", "--bind", _authority(host, port), "api.wsgi:app"
     )

@@ -18,7 +18,7 @@ from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_LZMA, ZIP_STORED, BadZipFile, Z
 
 from photos.formats import HEAD_BYTES
 from photos.kinds import Kind, is_hidden, kind_of, needs_head
-from shared.entry_names import entry_names
+from shared.archive.zip_names import entry_names
 from shared.errors import (
     ImageCorrupt,
     ImageEncrypted,

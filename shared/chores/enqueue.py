@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from shared import layout
-from shared.chores import ChoreKind, Chores, expand_id, list_id, notify_id
-from shared.jobs import Job, JobState
-from shared.ports import ObjectStore
+from shared.chores.port import ChoreKind, Chores, expand_id, list_id, notify_id
+from shared.jobs import object_keys
+from shared.jobs.job import Job, JobState
+from shared.objectstore.port import ObjectStore
 
 
 def add_chores(job: Job, objects: ObjectStore, chores: Chores) -> None:
@@ -16,7 +16,7 @@ def add_chores(job: Job, objects: ObjectStore, chores: Chores) -> None:
     May be repeated. An end that its webhook was told of already is not told again.
     """
     if job.gathered and job.state is JobState.UPLOADING:
-        if objects.exists(layout.sources(job.id)):
+        if objects.exists(object_keys.sources(job.id)):
             chores.add(list_id(job.id), ChoreKind.LIST, job.id)
         else:
             chores.add(expand_id(job.id), ChoreKind.EXPAND, job.id)
@@ -27,6 +27,6 @@ def add_chores(job: Job, objects: ObjectStore, chores: Chores) -> None:
 
 def _was_told(job_id: str, objects: ObjectStore) -> bool:
     """Return whether a delivery was settled after the job's last end."""
-    results = list(objects.list(layout.result(job_id)))
-    told = [entry.modified_at for entry in objects.list(layout.deliveries_prefix(job_id))]
+    results = list(objects.list(object_keys.result(job_id)))
+    told = [entry.modified_at for entry in objects.list(object_keys.deliveries_prefix(job_id))]
     return bool(results and told) and max(told) >= max(entry.modified_at for entry in results)

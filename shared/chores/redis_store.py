@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from redis import Redis
 
-from shared.chores import Chore, ChoreKind, Chores, ChoreState
-from shared.scripts import Scripts
+from shared.chores.port import Chore, ChoreKind, Chores, ChoreState
+from shared.redis.scripts import Scripts
 
 _SCRIPTS = ("chore_add", "chore_wake", "chore_claim", "chore_settle", "chore_list", "chore_forget")
 #: Seconds that a chore is kept once it is done.
@@ -22,7 +22,9 @@ class RedisChores(Chores):
     """Chores in Redis. The client must answer in bytes, as that of `connect_redis` does."""
 
     def __init__(self, client: Redis) -> None:
-        self._call = Scripts(client, _SCRIPTS, preludes=("chores",), constants=_CONSTANTS).call
+        self._call = Scripts(
+            client, _SCRIPTS, package=__package__, preludes=("chores",), constants=_CONSTANTS
+        ).call
 
     def add(
         self, chore_id: str, kind: ChoreKind, job_id: str, *, payload: str = "", delay: float = 0.0

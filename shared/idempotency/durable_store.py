@@ -11,10 +11,11 @@ import logging
 import time
 from collections.abc import Callable
 
-from shared import layout
 from shared.errors import ObjectNotFound
-from shared.idempotency import KEEP, entry_name
-from shared.ports import Claim, Idempotency, ObjectStore, Standing
+from shared.idempotency.port import Claim, Idempotency, Standing
+from shared.idempotency.redis_store import KEEP, entry_name
+from shared.jobs import object_keys
+from shared.objectstore.port import ObjectStore
 
 logger = logging.getLogger(__name__)
 
@@ -75,4 +76,4 @@ class LastingIdempotency(Idempotency):
 
 
 def _where(owner: str, key: str) -> str:
-    return layout.idempotency_record(entry_name(owner, key))
+    return object_keys.idempotency_record(entry_name(owner, key))

@@ -12,8 +12,8 @@ import hashlib
 
 from redis import Redis
 
-from shared.ports import Claim, Idempotency, Standing
-from shared.scripts import Scripts
+from shared.idempotency.port import Claim, Idempotency, Standing
+from shared.redis.scripts import Scripts
 
 #: Seconds that a holder is believed to be alive without renewing.
 HOLD = 90.0
@@ -26,7 +26,7 @@ class RedisIdempotency(Idempotency):
 
     def __init__(self, client: Redis, *, hold: float = HOLD, keep: float = KEEP) -> None:
         """Take a client, and times in seconds; nothing is sent."""
-        self._scripts = Scripts(client, ("idempotency",))
+        self._scripts = Scripts(client, ("idempotency",), package=__package__)
         self._times = (round(hold * 1000), round(keep * 1000))
 
     def claim(self, owner: str, key: str, token: str) -> Claim:

@@ -12,9 +12,9 @@ from array import array
 from collections import OrderedDict
 from threading import Lock
 
-from shared import layout
 from shared.errors import ObjectNotFound
-from shared.ports import ObjectInfo, ObjectStore
+from shared.jobs import object_keys
+from shared.objectstore.port import ObjectInfo, ObjectStore
 
 #: Bytes that are kept of one tag.
 _WIDTH = 16
@@ -84,7 +84,9 @@ class AcceptedTags:
     def _read(self, job_id: str, number: int) -> bytes:
         size = _BLOCK * _WIDTH
         try:
-            return self._objects.get(layout.input_tags(job_id), start=number * size, stop=(number + 1) * size)
+            return self._objects.get(
+                object_keys.input_tags(job_id), start=number * size, stop=(number + 1) * size
+            )
         except ObjectNotFound:
             return b""
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, replace
 
-from shared import layout
 from shared.errors import ObjectNotFound
-from shared.jobs import Job, JobState
-from shared.ports import ObjectStore
+from shared.jobs import object_keys
+from shared.jobs.job import Job, JobState
+from shared.objectstore.port import ObjectStore
 
 #: The state that each verb leads to.
 _LEADS_TO = {
@@ -48,7 +48,7 @@ class Intent:
 def read_intent(objects: ObjectStore, job_id: str) -> Intent | None:
     """Return what was asked of a job last; None if nothing was since it was accepted."""
     try:
-        record = json.loads(objects.get(layout.intent(job_id)))
+        record = json.loads(objects.get(object_keys.intent(job_id)))
     except ObjectNotFound:
         return None
     # Those of earlier versions counted neither bytes nor retries.
@@ -58,9 +58,11 @@ def read_intent(objects: ObjectStore, job_id: str) -> Intent | None:
 def write_intent(objects: ObjectStore, job_id: str, intent: Intent | None) -> None:
     """Write what was asked of a job last; None takes back the first thing that was."""
     if intent is None:
-        objects.delete(layout.intent(job_id))
+        objects.delete(object_keys.intent(job_id))
         return
-    objects.put(layout.intent(job_id), json.dumps(asdict(intent)).encode(), content_type="application/json")
+    objects.put(
+        object_keys.intent(job_id), json.dumps(asdict(intent)).encode(), content_type="application/json"
+    )
 
 
 def read_retries(objects: ObjectStore, job_id: str) -> int:

@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from tempfile import SpooledTemporaryFile
 from typing import Any, BinaryIO, Self, cast
 
-from shared import layout
 from shared.errors import ObjectNotFound
-from shared.jobs import Source
-from shared.ports import ObjectStore
+from shared.jobs import object_keys
+from shared.jobs.job import Source
+from shared.objectstore.port import ObjectStore
 
 #: Bytes of a manifest or an index in the making kept in memory; more goes to disk.
 _IN_MEMORY = 2**20
@@ -57,14 +57,14 @@ def read_sources(objects: ObjectStore, job_id: str, start: int, stop: int) -> tu
     A manifest without an index, as earlier versions wrote it, is read as a whole. Raises
     ObjectNotFound if there is no manifest.
     """
-    key = layout.manifest_index(job_id)
+    key = object_keys.manifest_index(job_id)
     try:
         offsets = _offsets(objects.get(key, start=start * _OFFSET, stop=(stop + 1) * _OFFSET))
     except ObjectNotFound:
-        return decode_manifest(objects.get(layout.manifest(job_id)))[start:stop]
+        return decode_manifest(objects.get(object_keys.manifest(job_id)))[start:stop]
     if len(offsets) < 2:
         return ()
-    return decode_manifest(objects.get(layout.manifest(job_id), start=offsets[0], stop=offsets[-1]))
+    return decode_manifest(objects.get(object_keys.manifest(job_id), start=offsets[0], stop=offsets[-1]))
 
 
 def _offsets(data: bytes) -> list[int]:
@@ -103,7 +103,7 @@ class ManifestWriter:
 
     def store(self, objects: ObjectStore, job_id: str) -> None:
         """Put the index, then the manifest: where there is a manifest, it is complete."""
-        files = {layout.manifest_index(job_id): self._index, layout.manifest(job_id): self._lines}
+        files = {object_keys.manifest_index(job_id): self._index, object_keys.manifest(job_id): self._lines}
         for key, file in files.items():
             file.seek(0)
             objects.put_stream(key, cast(BinaryIO, file))

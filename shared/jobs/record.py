@@ -9,9 +9,9 @@ import json
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from shared.jobs import ANYONE, Counts, ImageFailure, Job, JobState, Phase, Webhook
+from shared.jobs.job import ANYONE, Counts, ImageFailure, Job, JobState, Phase, Webhook
+from shared.observability.tracing import read_traceparent
 from shared.options import Options
-from shared.tracing import read_traceparent
 
 
 def encode_job(job: Job) -> bytes:

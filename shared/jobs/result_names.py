@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 
-from shared.layout import output_files
+from shared.jobs.object_keys import output_files
 from shared.options import Options
 
 #: Characters no common file system takes, and control characters.

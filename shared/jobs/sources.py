@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
 from shared.errors import InvalidSource
-from shared.jobs import Source
+from shared.jobs.job import Source
 
 #: Bucket names of S3 and of the servers that are laxer.
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]\Z")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from shared.jobs import ImageState
+from shared.jobs.job import ImageState
 
 _SET_BYTE = re.compile(rb"[^\0]", re.DOTALL)
 

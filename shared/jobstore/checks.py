@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-from shared.jobs import Job, JobState, Lease, Range, is_job_id
+from shared.jobs.job import Job, JobState, Lease, Range, is_job_id
 
 #: What an owner may be called, being made part of keys.
 _OWNER = re.compile(r"[A-Za-z0-9_.@-]{1,128}")

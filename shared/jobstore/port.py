@@ -1,6 +1,6 @@
 """The ports: what the front end and the workers need of the world outside, and no more.
 
-`shared.job_store.RedisJobStore`, `shared.object_store.S3ObjectStore` and
+`shared.jobstore.redis_store.RedisJobStore`, `shared.objectstore.s3.S3ObjectStore` and
 `shared.tickets.CeleryTickets` are the real ones; `tests/fakes.py` holds the
 in-memory ones, and one contract test runs over both.
 """
@@ -8,11 +8,9 @@ in-memory ones, and one contract test runs over both.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
-from shared.jobs import (
+from shared.jobs.job import (
     NO_QUOTA,
     FinalizeClaim,
     ImageFailure,
@@ -27,7 +25,6 @@ from shared.jobs import (
     Range,
     Totals,
 )
-from shared.statistics import Batch, Summary
 
 
 class JobStore(Protocol):
@@ -230,149 +227,3 @@ class JobStore(Protocol):
 
     def ping(self) -> None:
         """Raise JobStoreUnavailable if the store does not answer."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ObjectInfo:
-    """An object in a listing; `size` is in bytes."""
-
-    key: str
-    size: int
-    #: Seconds since the epoch, by the object store's clock.
-    modified_at: float
-    #: Another one for other content; opaque.
-    tag: str = ""
-
-
-class ObjectStore(Protocol):
-    """Objects under keys in one bucket.
-
-    Every method may raise ObjectStoreUnavailable (transient) and
-    ObjectStoreDenied; reading a missing key raises ObjectNotFound.
-    """
-
-    def put(
-        self, key: str, data: bytes | memoryview, *, content_type: str = ..., only_if_new: bool = False
-    ) -> None:
-        """Write an object. With `only_if_new`, raise ObjectExists if there is one (where S3 can)."""
-
-    def put_stream(self, key: str, stream: BinaryIO, *, content_type: str = ...) -> None:
-        """Write an object from a seekable stream, in constant memory."""
-
-    def get(self, key: str, *, start: int | None = None, stop: int | None = None) -> bytes:
-        """Read an object, or its bytes [start, stop)."""
-
-    def get_tagged(self, key: str, *, stop: int | None = None) -> tuple[bytes, str]:
-        """Read an object, or its first bytes, and the tag that a listing has for what was read."""
-
-    def stream(self, key: str, *, chunk_size: int = ...) -> Iterator[bytes]:
-        """Read an object in pieces. A missing key raises at the call, not at the first piece."""
-
-    def size(self, key: str) -> int: ...
-
-    def exists(self, key: str) -> bool: ...
-
-    def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
-        """Yield all objects whose key starts with `prefix`, however many; only those behind the key `after`.
-
-        By key, except that a server over a file system may sort `a/` before `a!`.
-        """
-
-    def folders(self, prefix: str) -> Iterator[str]:
-        """Yield the names of the folders directly below `prefix`, each once, without listing them.
-
-        Objects directly below it are left out; a folder may be empty by now.
-        """
-
-    def delete(self, key: str) -> None:
-        """Delete an object; a missing one is no error."""
-
-    def delete_prefix(self, prefix: str) -> int:
-        """Delete all objects below `prefix`; returns how many. An empty prefix is refused."""
-
-    def in_bucket(self, bucket: str) -> ObjectStore:
-        """Return another bucket of the same server; reading raises BucketNotFound if there is none."""
-
-    def presigned_get(
-        self, key: str, *, file_name: str | None = None, content_type: str | None = None
-    ) -> str | None:
-        """Return a URL for a client to read an object; None if no public address is set."""
-
-    def presigned_put(self, key: str, *, size: int | None = None) -> str | None:
-        """Return a URL for a client to write an object, of so many bytes where `size` is given.
-
-        None if no public address is set.
-        """
-
-    def ensure_bucket(self) -> None:
-        """Create the bucket if it is missing."""
-
-    def ping(self) -> None:
-        """Raise if the bucket cannot be reached."""
-
-
-class TicketQueue(Protocol):
-    """Wakes workers. A ticket carries nothing; a lost one costs latency, one too many is a no-op."""
-
-    def publish(self, count: int) -> None:
-        """Publish `count` tickets. Raises JobStoreUnavailable if the broker is away."""
-
-    def depth(self) -> int:
-        """Return how many tickets wait."""
-
-
-class Standing(StrEnum):
-    """How an Idempotency-Key stands when a submission comes under it."""
-
-    #: Nobody worked under it; now the caller does.
-    NEW = "new"
-    #: Somebody else works under it, and was heard of lately.
-    RUNNING = "running"
-    #: Somebody died who knew the payload and may have recorded the job; now the caller holds it.
-    SEALED = "sealed"
-    #: A submission under it was carried out.
-    DONE = "done"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Claim:
-    """An Idempotency-Key as it stands; payload and job are known where it is sealed or done."""
-
-    standing: Standing
-    fingerprint: str = ""
-    job_id: str = ""
-    #: Seconds until a holder that is not heard of again loses its hold.
-    seconds_left: float = 0.0
-
-
-class Idempotency(Protocol):
-    """Submissions by owner and Idempotency-Key; whoever works under a key holds it by a token.
-
-    Every method may raise JobStoreUnavailable, and may be repeated. Those that return
-    a bool return False if the caller does not hold the key any more, and then change nothing.
-    """
-
-    def claim(self, owner: str, key: str, token: str) -> Claim:
-        """Take a key that nobody holds, or tell how it stands."""
-
-    def renew(self, owner: str, key: str, token: str) -> bool:
-        """Say that the holder is alive."""
-
-    def seal(self, owner: str, key: str, token: str, *, fingerprint: str, job_id: str) -> bool:
-        """Record the payload and the id of the job that is about to be recorded."""
-
-    def finish(self, owner: str, key: str, token: str) -> bool:
-        """Keep the answer for a day."""
-
-    def release(self, owner: str, key: str, token: str) -> bool:
-        """Forget a submission that came to nothing."""
-
-
-class Statistics(Protocol):
-    """How long things took, over all processes. Every method may raise JobStoreUnavailable."""
-
-    def add(self, batch: Batch) -> None:
-        """Add what a process measured. May be repeated: a batch counts once."""
-
-    def read(self, workers: Iterable[str]) -> Summary:
-        """Return all that was added, and of the workers named how many images each has ended."""

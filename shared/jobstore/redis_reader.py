@@ -13,11 +13,8 @@ from typing import Any, TypeVar
 
 from redis import Redis
 
-from shared import job_rows
-from shared.connections import redis_errors
 from shared.errors import JobNotFound
-from shared.image_bits import ImageBits
-from shared.jobs import (
+from shared.jobs.job import (
     ImageFailure,
     ImageState,
     ImageStatus,
@@ -28,7 +25,10 @@ from shared.jobs import (
     Totals,
     is_job_id,
 )
-from shared.scripts import ROOT, Scripts
+from shared.jobstore import rows
+from shared.jobstore.bitmaps import ImageBits
+from shared.redis.client import redis_errors
+from shared.redis.scripts import ROOT, Scripts
 
 T = TypeVar("T")
 
@@ -36,9 +36,9 @@ T = TypeVar("T")
 FAILURES_AT_ONCE = 1000
 
 #: What is put before scripts: the first before all, the others before those that change jobs.
-PRELUDES = ("prelude", "ledger", "turns", "images")
+PRELUDES = ("prelude", "accounting", "fair_queue", "leases")
 #: Scripts that know what this side knows of jobs.
-job_scripts = partial(Scripts, constants=job_rows.CONSTANTS)
+job_scripts = partial(Scripts, package=__package__, constants=rows.CONSTANTS)
 
 
 class JobReader:
@@ -50,13 +50,14 @@ class JobReader:
         self._read = job_scripts(client, names, preludes=PRELUDES[:1]).call
 
     def get(self, job_id: str) -> Job:
-        return job_rows.to_job(found(self._read("get", checked(job_id))))
+        return rows.to_job(found(self._read("get", checked(job_id))))
 
     def list(self, *, owner: str | None = None, cursor: str | None = None, limit: int = 50) -> Page[Job]:
-        end = "+" if cursor is None else f"({job_rows.checked_entry(cursor)}"
-        rows = self._read("list", end, limit + 1, owner or "")
-        jobs = tuple(job_rows.to_job(snapshot) for _, snapshot in rows[:limit] if snapshot)
-        return Page(items=jobs, next_cursor=rows[limit - 1][0].decode() if len(rows) > limit else None)
+        end = "+" if cursor is None else f"({rows.checked_entry(cursor)}"
+        found_rows = self._read("list", end, limit + 1, owner or "")
+        jobs = tuple(rows.to_job(snapshot) for _, snapshot in found_rows[:limit] if snapshot)
+        next_cursor = found_rows[limit - 1][0].decode() if len(found_rows) > limit else None
+        return Page(items=jobs, next_cursor=next_cursor)
 
     def images(
         self, job_id: str, *, state: ImageState | None = None, cursor: int = 0, limit: int = 100
@@ -80,8 +81,8 @@ class JobReader:
 
     def events(self, job_id: str, *, after: str | None = None, limit: int = 1000) -> JobEvents:
         # An id that nobody gave out may be from before the data were lost: all that is left is told.
-        number = job_rows.event_number(after or "0") or 0
-        return job_rows.to_events(found(self._read("events", checked(job_id), number, limit)), after)
+        number = rows.event_number(after or "0") or 0
+        return rows.to_events(found(self._read("events", checked(job_id), number, limit)), after)
 
     def last_event(self, job_id: str) -> str:
         with redis_errors():
@@ -96,7 +97,7 @@ class JobReader:
         return tuple(job_id.decode() for job_id in ids)
 
     def totals(self) -> Totals:
-        return job_rows.to_totals(self._read("totals"))
+        return rows.to_totals(self._read("totals"))
 
     def now(self) -> float:
         with redis_errors():
@@ -133,15 +134,15 @@ class JobReader:
 
     def _read_failures(self, job_id: str, indices: Sequence[int]) -> dict[int, ImageFailure | None]:
         """Read why images failed: each says for which reason, and every reason is written down once."""
-        chunks = sorted({index // job_rows.CHUNK for index in indices})
+        chunks = sorted({index // rows.CHUNK for index in indices})
         reasons: dict[int, bytes] = {}
         for chunk in self._fields(job_id, "errors", [str(chunk) for chunk in chunks]):
-            reasons |= job_rows.to_reasons(chunk)
+            reasons |= rows.to_reasons(chunk)
         named = sorted({reasons[index] for index in indices if index in reasons})
         texts: dict[bytes, bytes | None] = dict(
             zip(named, self._fields(job_id, "reasons", named), strict=True)
         )
-        return {index: job_rows.to_failure(texts.get(reasons.get(index, b""))) for index in indices}
+        return {index: rows.to_failure(texts.get(reasons.get(index, b""))) for index in indices}
 
     def _fields(self, job_id: str, name: str, fields: Sequence[str | bytes]) -> tuple[bytes | None, ...]:
         if not fields:

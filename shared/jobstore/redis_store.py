@@ -2,7 +2,7 @@
 
 Every change of more than one key is one Lua script, so it is atomic (`lua/*.lua`; they share
 `lua/prelude.lua`, which lists the keys, and the three that follow it). This module calls them,
-`shared.job_reader` reads, and `shared.job_rows` maps their answers. All keys begin with the hash tag
+`redis_reader` reads, and `rows` maps their answers. All keys begin with the hash tag
 `{fathom}`, so they lie in one slot.
 
 Every time in the store is the server's. The one that a client gives is `Job.created_at`, which
@@ -19,12 +19,8 @@ from typing import Any
 
 from redis import Redis
 
-from shared import job_rows
-from shared.connections import redis_errors
 from shared.errors import InvalidTransition, WorkerCrashed
-from shared.job_checks import check_index, check_kept, check_new, check_owner, check_range
-from shared.job_reader import PRELUDES, JobReader, checked, found, job_scripts
-from shared.jobs import (
+from shared.jobs.job import (
     ALREADY,
     NO_QUOTA,
     TRANSITIONS,
@@ -40,8 +36,12 @@ from shared.jobs import (
     is_job_id,
     refusal,
 )
-from shared.ports import JobStore
-from shared.scripts import ROOT
+from shared.jobstore import rows
+from shared.jobstore.checks import check_index, check_kept, check_new, check_owner, check_range
+from shared.jobstore.port import JobStore
+from shared.jobstore.redis_reader import PRELUDES, JobReader, checked, found, job_scripts
+from shared.redis.client import redis_errors
+from shared.redis.scripts import ROOT
 
 #: Most leases one script takes back, and outcomes one restores, so that no call blocks the server
 #: for more than a few milliseconds.
@@ -86,8 +86,8 @@ class RedisJobStore(JobReader, JobStore):
         """
         super().__init__(client)
         self._grow = job_scripts(client, _GROWING, preludes=PRELUDES).call
-        self._call = job_scripts(client, _CARRYING_ON, preludes=("carry_on", *PRELUDES)).call
-        self._keep = job_scripts(client, _KEEPING, preludes=("carry_on", PRELUDES[0])).call
+        self._call = job_scripts(client, _CARRYING_ON, preludes=("oom_safe", *PRELUDES)).call
+        self._keep = job_scripts(client, _KEEPING, preludes=("oom_safe", PRELUDES[0])).call
         self._lease_ms = _milliseconds(lease_seconds)
         self._claim_ms = _milliseconds(claim_seconds)
         self._worker_ms = _milliseconds(worker_seconds)
@@ -100,30 +100,28 @@ class RedisJobStore(JobReader, JobStore):
 
     def create(self, job: Job, *, quota: Quota = NO_QUOTA) -> None:
         check_new(job)
-        fields = job_rows.to_fields(job)
+        fields = rows.to_fields(job)
         if job.state is JobState.UPLOADING:
             # What is known only when the job starts is held against the same bounds.
-            fields["quota"] = job_rows.quota_json(quota)
-        wanted = (job.owner, job.counts.total, job.bytes, job_rows.quota_json(quota), self._full_above)
-        _check_accepted(
-            self._grow("create", job.id, job_rows.to_entry(job), *wanted, *job_rows.flatten(fields))
-        )
+            fields["quota"] = rows.quota_json(quota)
+        wanted = (job.owner, job.counts.total, job.bytes, rows.quota_json(quota), self._full_above)
+        _check_accepted(self._grow("create", job.id, rows.to_entry(job), *wanted, *rows.flatten(fields)))
 
     def admit(self, owner: str, images: int, *, quota: Quota) -> None:
         check_owner(owner)
-        _check_accepted(self._grow("admit", owner, images, job_rows.quota_json(quota), self._full_above))
+        _check_accepted(self._grow("admit", owner, images, rows.quota_json(quota), self._full_above))
 
     def start(self, job_id: str, *, total: int | None = None, bytes: int | None = None) -> Job:
         known = ["" if number is None else number for number in (total, bytes)]
         answer, *rest = self._ask("start", "start", job_id, *known)
         if answer == 2:
-            raise job_rows.to_refusal(rest)
+            raise rows.to_refusal(rest)
         if answer == 3:
             raise ValueError(f"The job has {rest[0]} images and is to start with {total}.")
-        return job_rows.to_job(rest[0])
+        return rows.to_job(rest[0])
 
     def abort(self, job_id: str, failure: ImageFailure) -> Job:
-        return job_rows.to_job(self._ask("abort", "abort", job_id, job_rows.failure_json(failure))[1])
+        return rows.to_job(self._ask("abort", "abort", job_id, rows.failure_json(failure))[1])
 
     def cancel(self, job_id: str) -> Job:
         return self._request("cancel", job_id)
@@ -148,27 +146,27 @@ class RedisJobStore(JobReader, JobStore):
             raise ValueError("A lease has at least one image.")
         # The id is made here, so that a repeated command finds the lease it made before.
         row = self._call("lease", secrets.token_hex(12), worker, limit, self._lease_ms)
-        return job_rows.to_lease(row) if row else None
+        return rows.to_lease(row) if row else None
 
     def renew(self, lease: Lease, *, in_hand: int | None) -> JobState | None:
         hand = "" if in_hand is None else in_hand
-        return job_rows.to_state(self._keep("renew", lease.id, hand, self._lease_ms))
+        return rows.to_state(self._keep("renew", lease.id, hand, self._lease_ms))
 
     def measured(self, lease: Lease, index: int, measured: Range) -> JobState | None:
         check_index(lease, index)
         check_range(measured)
-        return self._end("measured", lease, index, *job_rows.range_ends(measured))
+        return self._end("measured", lease, index, *rows.range_ends(measured))
 
     def done(self, lease: Lease, index: int, *, failure: ImageFailure | None = None) -> JobState | None:
         check_index(lease, index)
         if lease.phase is Phase.MEASURE and failure is None:
             raise ValueError("An image that was only measured is not done.")
-        text = job_rows.failure_json(failure) if failure else ""
+        text = rows.failure_json(failure) if failure else ""
         return self._end("done", lease, index, lease.phase, text)
 
     def charge(self, lease: Lease, index: int, failure: ImageFailure) -> JobState | None:
         check_index(lease, index)
-        return self._end("charge", lease, index, job_rows.failure_json(failure), self._policy)
+        return self._end("charge", lease, index, rows.failure_json(failure), self._policy)
 
     def give_back(self, lease: Lease) -> None:
         self._call("give_back", lease.id)
@@ -177,7 +175,7 @@ class RedisJobStore(JobReader, JobStore):
 
     def reap(self) -> int:
         error = WorkerCrashed()
-        crashed = job_rows.failure_json(ImageFailure(code=error.code, message=error.message))
+        crashed = rows.failure_json(ImageFailure(code=error.code, message=error.message))
         reaped = 0
         while some := int(self._call("reap", crashed, self._policy, REAP_AT_ONCE)):
             reaped += some
@@ -235,12 +233,12 @@ class RedisJobStore(JobReader, JobStore):
         ended_ms = _milliseconds(job.ended_at) if job.ended_at is not None and job.state.ended else ""
         if common is not None:
             check_range(common)
-        ends = job_rows.range_ends(common)
-        fields = job_rows.flatten(job_rows.to_restored_fields(job))
+        ends = rows.range_ends(common)
+        fields = rows.flatten(rows.to_restored_fields(job))
         expired = job.state is JobState.EXPIRED
         outcomes = [] if expired else list(_outcomes(job, succeeded, failures or {}))
         # Once it says 0, somebody deleted or ended the job, and nothing is left to learn.
-        if not self._call("restore", job.id, job_rows.to_entry(job), ended_ms, *ends, *fields):
+        if not self._call("restore", job.id, rows.to_entry(job), ended_ms, *ends, *fields):
             return
         for start in range(0, len(outcomes), RESTORE_AT_ONCE):
             some = [item for pair in outcomes[start : start + RESTORE_AT_ONCE] for item in pair]
@@ -269,10 +267,10 @@ class RedisJobStore(JobReader, JobStore):
 
     def _end(self, script: str, lease: Lease, index: int, *args: str) -> JobState | None:
         answer = self._call(script, lease.id, lease.job_id, index, *args, self._lease_ms)
-        return job_rows.to_state(answer)
+        return rows.to_state(answer)
 
     def _request(self, verb: str, job_id: str, *, script: str = "transition") -> Job:
-        return job_rows.to_job(self._ask(verb, script, job_id)[1])
+        return rows.to_job(self._ask(verb, script, job_id)[1])
 
     def _ask(self, verb: str, script: str, job_id: str, *args: str | int) -> Any:
         """Send a client's request; raises InvalidTransition where the job's state refuses it."""
@@ -290,7 +288,7 @@ def _milliseconds(seconds: float) -> int:
 
 def _check_accepted(refused: Sequence[Any] | None) -> None:
     if refused is not None:
-        raise job_rows.to_refusal(refused)
+        raise rows.to_refusal(refused)
 
 
 def _outcomes(
@@ -298,7 +296,7 @@ def _outcomes(
 ) -> Iterator[tuple[int, str]]:
     """Yield images and their failures as the scripts take them; '' is a success."""
     ended = ((index, "") for index in succeeded)
-    failed = ((index, job_rows.failure_json(failure)) for index, failure in failures.items())
+    failed = ((index, rows.failure_json(failure)) for index, failure in failures.items())
     for index, text in chain(ended, failed):
         if not 0 <= index < job.counts.total:
             raise ValueError(f"The job has no image {index}.")

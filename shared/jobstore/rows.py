@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from shared.errors import FathomError, JobStoreFull, RequestError
-from shared.jobs import (
+from shared.jobs.job import (
     ENDS,
     RUNNING,
     TRANSITIONS,
@@ -30,7 +30,7 @@ from shared.jobs import (
     quota_error,
 )
 from shared.options import Normalize, Options
-from shared.scripts import Constants
+from shared.redis.scripts import Constants
 
 #: Ended images are counted into buckets of so many seconds, and the rate is that of the last
 #: `WINDOW` seconds.

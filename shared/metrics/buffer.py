@@ -9,8 +9,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from shared.errors import Unavailable
-from shared.ports import Statistics
-from shared.statistics import Batch, Family, Series, bucket_of
+from shared.metrics.model import Batch, Family, Series, bucket_of
+from shared.metrics.port import Statistics
 
 logger = logging.getLogger(__name__)
 

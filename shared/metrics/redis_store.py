@@ -8,10 +8,10 @@ from typing import cast
 
 from redis import Redis
 
-from shared.connections import redis_errors
-from shared.ports import Statistics
-from shared.scripts import ROOT, Scripts
-from shared.statistics import BOUNDS, Batch, Family, Histogram, Series, Summary
+from shared.metrics.model import BOUNDS, Batch, Family, Histogram, Series, Summary
+from shared.metrics.port import Statistics
+from shared.redis.client import redis_errors
+from shared.redis.scripts import ROOT, Scripts
 
 _HASH = f"{ROOT}:statistics"
 _WORKER = f"{_HASH}:images:"
@@ -27,7 +27,7 @@ class RedisStatistics(Statistics):
 
     def __init__(self, client: Redis) -> None:
         self._client = client
-        self._call = Scripts(client, ("add_statistics",)).call
+        self._call = Scripts(client, ("add_statistics",), package=__package__).call
 
     def add(self, batch: Batch) -> None:
         fields = [(_field(series, str(bucket)), count) for (series, bucket), count in batch.counts.items()]

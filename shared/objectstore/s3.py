@@ -27,8 +27,8 @@ from shared.errors import (
     ObjectStoreDenied,
     ObjectStoreUnavailable,
 )
-from shared.loopback import is_loopback
-from shared.ports import ObjectInfo
+from shared.net.loopback import is_loopback
+from shared.objectstore.port import ObjectInfo
 from shared.settings import Settings
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ _NO_BATCH_DELETE_CODES = {"InvalidRequest", "MethodNotAllowed", "MissingContentM
 
 
 class S3ObjectStore:
-    """Objects in one bucket of an S3 server. Implements `shared.ports.ObjectStore`.
+    """Objects in one bucket of an S3 server. Implements `shared.jobstore.port.ObjectStore`.
 
     May be used by many threads; build it after a fork, not before.
     """

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
-from shared.redaction import Redactor
+from shared.observability.redaction import Redactor
 
 #: At their level DEBUG they write down every request to S3, signature and all.
 _TALKATIVE = ("boto3", "botocore", "s3transfer", "urllib3")

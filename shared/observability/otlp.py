@@ -20,8 +20,8 @@ from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from requests import Session
 
-from shared.loopback import is_loopback
-from shared.tracing import ENDPOINTS, Attributes, Kind, NoSpan, Span, Tracer, read_traceparent
+from shared.net.loopback import is_loopback
+from shared.observability.tracing import ENDPOINTS, Attributes, Kind, NoSpan, Span, Tracer, read_traceparent
 
 logger = logging.getLogger(__name__)
 

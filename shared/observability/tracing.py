@@ -1,4 +1,4 @@
-"""Traces: what the code knows of them. Only `shared.tracing_otlp` knows OpenTelemetry.
+"""Traces: what the code knows of them. Only `shared.observability.otlp` knows OpenTelemetry.
 
 They are off unless OpenTelemetry's own variables name a collector, and nothing of it is imported then.
 A trace crosses processes as a `traceparent` (W3C Trace Context), a short text.
@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 from shared.errors import FathomError
-from shared.logs import log_context
+from shared.observability.logs import log_context
 
 logger = logging.getLogger(__name__)
 
@@ -196,7 +196,7 @@ def find_obstacle(environ: Mapping[str, str]) -> str | None:
     if protocol != _SPOKEN:
         return f"Traces are sent by {_SPOKEN} alone, and OTEL_EXPORTER_OTLP_PROTOCOL asks for {protocol}."
     try:
-        import shared.tracing_otlp  # noqa: F401  # Its packages are not everywhere.
+        import shared.observability.otlp  # noqa: F401 (to see whether it can be)
     except ImportError:
         return f"Traces are wanted, and OpenTelemetry is not installed: pip install '{EXTRA}'."
     return None
@@ -222,7 +222,7 @@ def make_tracer(service: str, environ: Mapping[str, str] = os.environ) -> Tracer
     """
     if not prepare_tracing(environ):
         return OFF
-    from shared.tracing_otlp import connect_tracer
+    from shared.observability.otlp import connect_tracer
 
     try:
         return connect_tracer(service)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError
 
-from shared.connections import connect_redis, redis_errors
 from shared.errors import JobStoreDenied
+from shared.redis.client import connect_redis, redis_errors
 
 #: Round trips of which the middle one is told.
 _TRIPS = 7

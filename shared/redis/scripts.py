@@ -8,7 +8,7 @@ from typing import Any
 
 from redis import Redis
 
-from shared.connections import redis_errors
+from shared.redis.client import redis_errors
 
 #: The hash tag all keys of Fathom's own begin with, so that all lie in one slot.
 ROOT = "{fathom}"
@@ -19,7 +19,7 @@ Constants = Mapping[str, int | Collection[str]]
 
 
 class Scripts:
-    """Scripts `lua/<name>.lua`, each behind the constants and the preludes given.
+    """Scripts `lua/<name>.lua` of a package, each behind the constants and the preludes given.
 
     They are called by their hash, and loaded again where the server has lost them.
     """
@@ -29,11 +29,14 @@ class Scripts:
         client: Redis,
         names: Iterable[str],
         *,
+        package: str,
         preludes: tuple[str, ...] = (),
         constants: Constants | None = None,
     ) -> None:
         head = to_lua(constants or {})
-        self._scripts = {name: client.register_script(head + _source((*preludes, name))) for name in names}
+        self._scripts = {
+            name: client.register_script(head + _source(package, (*preludes, name))) for name in names
+        }
 
     def call(self, name: str, *args: str | int | bytes) -> Any:
         """Run a script with the root of all keys as its only key.
@@ -55,6 +58,6 @@ def _literal(value: int | Collection[str]) -> str:
     return "{ " + ", ".join(f'["{word}"] = true' for word in sorted(value)) + " }"
 
 
-def _source(parts: tuple[str, ...]) -> str:
-    folder = resources.files("shared") / "lua"
+def _source(package: str, parts: tuple[str, ...]) -> str:
+    folder = resources.files(package) / "lua"
     return "\n".join((folder / f"{part}.lua").read_text("utf-8") for part in parts)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from client.servers import ServerMissing, packaged_binary, tied_to_parent
+from fathom.stack.servers import ServerMissing, packaged_binary, tied_to_parent
 from tests.acceptance.stacks import ROOT, Stack, fathom_command
 from tests.conftest import skip_or_fail
 

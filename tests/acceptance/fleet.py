@@ -20,17 +20,17 @@ from typing import Any, Self
 
 from redis import Redis
 
-from client.servers import SeaweedServer, ValkeyServer, tied_to_parent
-from shared import layout
-from shared.connections import connect_redis
+from fathom.stack.servers import SeaweedServer, ValkeyServer, tied_to_parent
 from shared.control import Controls
 from shared.errors import JobNotFound
-from shared.job_record import encode_job, new_job
-from shared.job_store import RedisJobStore
-from shared.jobs import ImageState, Job, JobState, Source, new_job_id
-from shared.manifest import encode_manifest
-from shared.object_store import S3ObjectStore
+from shared.jobs import object_keys
+from shared.jobs.job import ImageState, Job, JobState, Source, new_job_id
+from shared.jobs.manifest import encode_manifest
+from shared.jobs.record import encode_job, new_job
+from shared.jobstore.redis_store import RedisJobStore
+from shared.objectstore.s3 import S3ObjectStore
 from shared.options import Options
+from shared.redis.client import connect_redis
 from shared.settings import Settings
 from shared.tickets import connect_tickets
 from tests.acceptance.stacks import ROOT
@@ -168,10 +168,10 @@ class Fleet:
             created_at=time.time(),
         )
         for index, data in enumerate(pictures):
-            self.objects.put(layout.input_image(job.id, index), data)
+            self.objects.put(object_keys.input_image(job.id, index), data)
         sources = [Source(index=i, name=f"{i}.jpg") for i in range(len(pictures))]
-        self.objects.put(layout.manifest(job.id), encode_manifest(sources))
-        self.objects.put(layout.job_record(job.id), encode_job(job))
+        self.objects.put(object_keys.manifest(job.id), encode_manifest(sources))
+        self.objects.put(object_keys.job_record(job.id), encode_job(job))
         self.jobs.create(job)
         self.tickets.publish(2)
         return job.id
@@ -194,15 +194,15 @@ class Fleet:
 
     def times_rendered(self, job_id: str) -> Counter[int]:
         """Return how often the sidecar of each image was written, as the proxy saw it."""
-        prefix = f"/{layout.outputs_prefix(job_id)}"
+        prefix = f"/{object_keys.outputs_prefix(job_id)}"
         paths = (e.path.partition(prefix)[2] for e in list(self.exchanges) if e.method == "PUT")
-        return Counter(int(path.partition("/")[0]) for path in paths if path.endswith(layout.SIDECAR))
+        return Counter(int(path.partition("/")[0]) for path in paths if path.endswith(object_keys.SIDECAR))
 
     def check_whole(self, job_id: str, total: int, *, failed: Sequence[int] = ()) -> None:
         """Assert that all that is told about an ended job is the same: each image ended once."""
         job = self.jobs.get(job_id)
-        result = json.loads(self.objects.get(layout.result(job_id)))
-        stored = {entry.key.split("/")[3] for entry in self.objects.list(layout.outputs_prefix(job_id))}
+        result = json.loads(self.objects.get(object_keys.result(job_id)))
+        stored = {entry.key.split("/")[3] for entry in self.objects.list(object_keys.outputs_prefix(job_id))}
         states = [image.state for image in self.jobs.images(job_id, limit=total + 1).items]
 
         assert (job.counts.succeeded, job.counts.failed) == (total - len(failed), len(failed))

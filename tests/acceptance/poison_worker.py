@@ -14,16 +14,16 @@ from collections.abc import Mapping
 from functools import cache
 
 from shared.errors import ImageCorrupt
-from shared.jobs import Range
+from shared.jobs.job import Range
 from shared.options import Options
 from shared.settings import Settings
 from shared.tickets import WORK, create_celery_app
-from worker.lifecycle import connect_signals
+from worker.child.lease_loop import Child
+from worker.child.run_ticket import make_child, use_ticket
+from worker.child.timing import StagedPipeline
+from worker.parent.lifecycle import connect_signals
 from worker.pipeline.pipeline import ResultFile
 from worker.pipeline.stages import Stage
-from worker.shift import make_child, use_ticket
-from worker.timing import StagedPipeline
-from worker.work import Child
 
 #: Of `eat`: what is eaten at once, and in all; it is more than a child of these tests may have.
 _BITE, _ENOUGH = 64 * 2**20, 1280 * 2**20

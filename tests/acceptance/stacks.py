@@ -15,13 +15,13 @@ from typing import Any
 
 from click.testing import CliRunner
 
-from client.api import Fathom
-from client.cli import main
-from client.servers import tied_to_parent
-from shared.connections import connect_redis
-from shared.job_store import RedisJobStore
-from shared.jobs import ImageState
-from shared.object_store import S3ObjectStore
+from fathom.cli import main
+from fathom.stack.servers import tied_to_parent
+from fathom.sync_client import Fathom
+from shared.jobs.job import ImageState
+from shared.jobstore.redis_store import RedisJobStore
+from shared.objectstore.s3 import S3ObjectStore
+from shared.redis.client import connect_redis
 from shared.settings import Settings
 from tests.processes import descendants, is_alive
 from tests.waiting import eventually
@@ -31,7 +31,7 @@ READY_WITHIN = 120.0
 
 
 def fathom_command(*arguments: str | Path) -> list[str]:
-    return [sys.executable, "-m", "client.cli", *map(str, arguments)]
+    return [sys.executable, "-m", "fathom.cli", *map(str, arguments)]
 
 
 @dataclass(frozen=True, kw_only=True)

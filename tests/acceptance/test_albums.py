@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from client.models import UploadFile
-from client.uploads import ONE_REQUEST_FILES, create_upload_job, upload_missing
+from fathom.models import UploadFile
+from fathom.uploads import ONE_REQUEST_FILES, create_upload_job, upload_missing
 from tests.acceptance.albums import BAD, REAL, SKIPPED, nasty_album, plain_album, tree
 from tests.acceptance.conftest import CommandStarter
 from tests.acceptance.stacks import Ended, Stack, check_exactly_once, run_fathom

@@ -10,7 +10,7 @@ from functools import partial
 import httpx
 import pytest
 
-from client.api import JobHandle
+from fathom.sync_client import JobHandle
 from tests.acceptance.albums import plain_album
 from tests.acceptance.stacks import Stack, check_exactly_once
 from tests.origins import Gated, origin

@@ -16,7 +16,7 @@ def test_the_demo_turns_any_album_into_heatmaps_and_leaves_nothing_running(
     album, out = nasty_album(tmp_path / "album"), tmp_path / "out"
     data = tmp_path / "data"
     data.mkdir()
-    command = [sys.executable, "-m", "client.demo", "--album", str(album), "--out", str(out)]
+    command = [sys.executable, "-m", "fathom.demo", "--album", str(album), "--out", str(out)]
 
     ended = subprocess.run(
         command,

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from shared.errors import JobStoreFull
-from shared.jobs import ImageState, JobState
+from shared.jobs.job import ImageState, JobState
 from tests.acceptance.fleet import LEASE_SECONDS, Fleet, Worker
 from tests.processes import is_alive
 from tests.proxy import Mode

@@ -14,8 +14,8 @@ import httpx
 import pytest
 import standardwebhooks
 
-from shared.connections import connect_redis
-from shared.object_store import S3ObjectStore
+from shared.objectstore.s3 import S3ObjectStore
+from shared.redis.client import connect_redis
 from tests.acceptance.albums import plain_album
 from tests.acceptance.stacks import Stack, check_exactly_once
 from tests.origins import Origin, answer, origin

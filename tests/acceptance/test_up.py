@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from shared.signing import is_secret
+from shared.net.webhook_signing import is_secret
 from tests.acceptance.albums import plain_album, tree
 from tests.acceptance.conftest import SIMULATED, StackFactory
 from tests.acceptance.stacks import Stack, check_exactly_once, run_fathom

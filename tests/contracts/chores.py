@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import pytest
 
-from shared.chores import Chore, ChoreKind, Chores, ChoreState
-from shared.jobs import new_job_id
+from shared.chores.port import Chore, ChoreKind, Chores, ChoreState
+from shared.jobs.job import new_job_id
 
 Advance = Callable[[float], None]
 

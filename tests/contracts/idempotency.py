@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from shared.ports import Claim, Idempotency, Standing
+from shared.idempotency.port import Claim, Idempotency, Standing
 
 HOLD, KEEP = 90.0, 86400.0
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from shared.errors import InvalidTransition, JobNotFound
-from shared.jobs import (
+from shared.jobs.job import (
     TRANSITIONS,
     Counts,
     ImageFailure,
@@ -21,7 +21,7 @@ from shared.jobs import (
     Webhook,
     WebhookEvent,
 )
-from shared.ports import JobStore
+from shared.jobstore.port import JobStore
 from tests.contracts.job_store import (
     CORRUPT,
     NO_IDS,

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from shared.errors import QuotaExceeded
-from shared.jobs import Counts, JobState, Quota
-from shared.ports import JobStore
+from shared.jobs.job import Counts, JobState, Quota
+from shared.jobstore.port import JobStore
 from tests.contracts.job_store import (
     CORRUPT,
     SLOW,

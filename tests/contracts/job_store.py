@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from shared.errors import InvalidTransition, JobNotFound, RequestError
-from shared.jobs import (
+from shared.jobs.job import (
     ALREADY,
     TRANSITIONS,
     Counts,
@@ -27,8 +27,8 @@ from shared.jobs import (
     Range,
     new_job_id,
 )
+from shared.jobstore.port import JobStore
 from shared.options import Options
-from shared.ports import JobStore
 from tests.finalizing import claim, claimed, finish_as
 
 Advance = Callable[[float], None]

@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from shared.api_keys import KeyStore, make_key, rotate_key
 from shared.errors import ObjectExists, ObjectNotFound
-from shared.keys import KeyStore, make_key, rotate_key
-from shared.ports import ObjectStore
+from shared.objectstore.port import ObjectStore
 
 #: Past the thousand objects that one page of an S3 listing holds.
 MANY = 1050

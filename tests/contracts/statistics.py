@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from shared.ports import Statistics
-from shared.recorder import Recorder
-from shared.statistics import BOUNDS, Batch, Family, Series
+from shared.metrics.buffer import Recorder
+from shared.metrics.model import BOUNDS, Batch, Family, Series
+from shared.metrics.port import Statistics
 
 INFER = Series(family=Family.STAGE, labels=("infer",))
 LIST = Series(family=Family.REQUEST, labels=("/v1/jobs", "GET", "200"))

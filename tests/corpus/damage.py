@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from PIL import Image
 
 from tests.corpus.entry import FINE, Upload, upload
-from tests.unit.pipeline.pictures import png, png_chunk, save, scene, texture
+from tests.unit.worker.pipeline.pictures import png, png_chunk, save, scene, texture
 
 CORRUPT, UNSUPPORTED = "image_corrupt", "unsupported_format"
 

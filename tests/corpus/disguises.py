@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Iterator
 
 from tests.corpus.entry import FINE, Upload, upload
-from tests.unit.pipeline.pictures import save, scene
+from tests.unit.worker.pipeline.pictures import save, scene
 
 UNSUPPORTED, CORRUPT = "unsupported_format", "image_corrupt"
 

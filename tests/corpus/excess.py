@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from tests.corpus.entry import FINE, Upload, upload
-from tests.unit.pipeline.pictures import png, png_chunk, save, scene, texture
+from tests.unit.worker.pipeline.pictures import png, png_chunk, save, scene, texture
 
 TOO_LARGE, CORRUPT, UNSUPPORTED = "image_too_large", "image_corrupt", "unsupported_format"
 _HUGE = 2**31 - 1

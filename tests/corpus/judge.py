@@ -18,8 +18,8 @@ from shared.options import Options
 from tests.corpus import FINE, bad_uploads
 from tests.corpus.entry import Upload
 from tests.fakes_engine import LuminanceEngine
-from tests.unit.pipeline.pictures import save, scene
-from worker.pipeline.decode import limit_decoder_threads
+from tests.unit.worker.pipeline.pictures import save, scene
+from worker.pipeline.decode.decode import limit_decoder_threads
 from worker.pipeline.photo import Limits
 from worker.pipeline.pipeline import Pipeline
 

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from tests.corpus.entry import FINE, Upload, upload
-from tests.unit.pipeline.pictures import png, png_chunk, save, scene, texture
+from tests.unit.worker.pipeline.pictures import png, png_chunk, save, scene, texture
 
 CORRUPT, TOO_SMALL, UNSUPPORTED = "image_corrupt", "image_too_small", "unsupported_format"
 

@@ -15,11 +15,11 @@ import httpx
 import pytest
 
 from bench.processes import resident_mb
-from client.servers import HOST, tied_to_parent
+from fathom.stack.servers import HOST, tied_to_parent
 from tests.processes import children, end_group
 from tests.waiting import eventually
 
-CONFIG = "python:api.gunicorn_conf"
+CONFIG = "python:api.server.gunicorn_conf"
 
 #: Starts a server with changed settings.
 Start = Callable[..., "Server"]

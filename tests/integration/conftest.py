@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from client.servers import free_ports
-from shared.object_store import S3ObjectStore
+from fathom.stack.servers import free_ports
+from shared.objectstore.s3 import S3ObjectStore
 from shared.settings import Settings
 from tests.conftest import ACCESS_KEY, BUCKET, SECRET_KEY, start_or_skip
 from tests.integration.api_servers import CONFIG, Server, Start, launch

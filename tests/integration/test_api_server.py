@@ -18,17 +18,17 @@ from typing import Any
 import httpx
 import pytest
 
-from client.servers import HOST, SeaweedServer, free_ports
-from shared import layout
-from shared.connections import connect_redis
+from fathom.stack.servers import HOST, SeaweedServer, free_ports
 from shared.errors import InputChanged
-from shared.job_store import RedisJobStore
-from shared.jobs import ImageFailure
-from shared.object_store import S3ObjectStore
+from shared.jobs import object_keys
+from shared.jobs.job import ImageFailure
+from shared.jobstore.redis_store import RedisJobStore
+from shared.objectstore.s3 import S3ObjectStore
+from shared.redis.client import connect_redis
 from shared.settings import Settings
 from tests.integration.api_servers import Server, Start
 from tests.waiting import eventually
-from worker.fetching import Fetcher
+from worker.child.fetch import Fetcher
 
 MIB = 2**20
 #: What a server may grow by: far less than what passes through it.
@@ -98,9 +98,11 @@ def test_an_album_passes_through_without_filling_the_memory(
     assert response.status_code == 202, response.text
     assert peak - before < MOST_MB
     job_id = response.json()["id"]
-    stored = {int(i.key.rsplit("/")[-1]): i.size for i in object_store.list(layout.inputs_prefix(job_id))}
+    stored = {
+        int(i.key.rsplit("/")[-1]): i.size for i in object_store.list(object_keys.inputs_prefix(job_id))
+    }
     assert stored == dict(enumerate(sizes))
-    assert object_store.get(layout.input_image(job_id, 37)) == photo(37, MIB) * 2
+    assert object_store.get(object_keys.input_image(job_id, 37)) == photo(37, MIB) * 2
 
 
 def test_an_archive_passes_through_without_filling_the_memory(
@@ -128,7 +130,7 @@ def test_results_leave_without_filling_the_memory(
     data = os.urandom(3 * MIB)
     while lease := jobs.lease("w", limit=40):
         for index in lease.indices:
-            object_store.put(layout.output(job_id, index, "heatmap.png"), data, content_type="image/png")
+            object_store.put(object_keys.output(job_id, index, "heatmap.png"), data, content_type="image/png")
             failure = ImageFailure(code="image_empty", message="The file is empty.") if index == 7 else None
             jobs.done(lease, index, failure=failure)
     before = server.rss_mb()
@@ -227,7 +229,7 @@ def test_an_announced_album_goes_to_the_object_store_by_itself(
     lease = jobs.lease("w", limit=10)
     assert lease is not None
     assert lease.indices == (0, 1, 2)
-    assert object_store.get(layout.input_image(job["id"], 1)) == b"two!"
+    assert object_store.get(object_keys.input_image(job["id"], 1)) == b"two!"
 
 
 def test_an_address_used_after_the_start_changes_nothing_that_was_accepted(
@@ -259,7 +261,7 @@ def test_an_output_comes_from_the_object_store_or_through_the_api(
     job = server.http.post("/v1/jobs", content=form_of([1]), headers=FORM).json()
     lease = jobs.lease("w", limit=1)
     assert lease is not None
-    object_store.put(layout.output(job["id"], 0, "heatmap.png"), b"PNG", content_type="image/png")
+    object_store.put(object_keys.output(job["id"], 0, "heatmap.png"), b"PNG", content_type="image/png")
     jobs.done(lease, 0)
     (image,) = server.http.get(job["links"]["images"]).json()["images"]
     redirected = server.http.get(image["outputs"]["heatmap"])
@@ -309,7 +311,7 @@ def test_an_object_store_that_dies_meanwhile_breaks_the_download(
         lease = jobs.lease("w", limit=16)
         assert lease is not None
         for index in lease.indices:
-            store.put(layout.output(job_id, index, "heatmap.png"), bytes(5 * MIB))
+            store.put(object_keys.output(job_id, index, "heatmap.png"), bytes(5 * MIB))
             jobs.done(lease, index)
         store.close()
         with server.http.stream("GET", f"/v1/jobs/{job_id}/archive?outputs=heatmap") as response:

@@ -13,11 +13,11 @@ from typing import Any
 import httpx
 import pytest
 
-from client.servers import HOST
-from shared.connections import connect_redis
-from shared.job_store import RedisJobStore
-from shared.jobs import ImageFailure, JobState
-from shared.object_store import S3ObjectStore
+from fathom.stack.servers import HOST
+from shared.jobs.job import ImageFailure, JobState
+from shared.jobstore.redis_store import RedisJobStore
+from shared.objectstore.s3 import S3ObjectStore
+from shared.redis.client import connect_redis
 from tests.finalizing import finish_as
 from tests.integration.api_servers import Server, Start
 from tests.waiting import eventually
@@ -120,7 +120,7 @@ def test_a_restart_in_the_middle_costs_no_event(
 ) -> None:
     """A stream does not keep its process from ending, however long that would wait for it."""
     patient = tmp_path / "patient.py"
-    patient.write_text("from api.gunicorn_conf import *\ngraceful_timeout = 600\n")
+    patient.write_text("from api.server.gunicorn_conf import *\ngraceful_timeout = 600\n")
     server = start_server(config=str(patient))
     job_id = submit(server, 30).json()["id"]
     with listening(server, job_id) as (listener,):

@@ -13,14 +13,14 @@ from bench.chaos import findings
 from bench.chaos.photos import Submitted
 from bench.chaos.witness import Witness
 from bench.resp import Resp, RespError
-from client.servers import SeaweedServer, ValkeyServer
-from shared import layout
-from shared.connections import connect_redis
-from shared.job_record import new_job
-from shared.job_store import RedisJobStore
-from shared.jobs import ImageFailure, JobState, new_job_id
-from shared.object_store import S3ObjectStore
+from fathom.stack.servers import SeaweedServer, ValkeyServer
+from shared.jobs import object_keys
+from shared.jobs.job import ImageFailure, JobState, new_job_id
+from shared.jobs.record import new_job
+from shared.jobstore.redis_store import RedisJobStore
+from shared.objectstore.s3 import S3ObjectStore
 from shared.options import Options
+from shared.redis.client import connect_redis
 from tests.conftest import ACCESS_KEY, BUCKET, SECRET_KEY
 from tests.finalizing import finish_as
 from tests.waiting import eventually
@@ -91,9 +91,9 @@ def test_a_job_is_found_as_the_job_store_and_the_object_store_wrote_it(
     assert lease is not None
     jobs.done(lease, 0)
     jobs.done(lease, 3, failure=ImageFailure(code="x", message="X."))
-    object_store.put(layout.output(job.id, 0, "heatmap.png"), b"data")
-    object_store.put(layout.output(job.id, 0, "depth.json"), b'{"source": {"sha256": "abc"}}')
-    object_store.put(layout.result(job.id), b'{"id": "y"}')
+    object_store.put(object_keys.output(job.id, 0, "heatmap.png"), b"data")
+    object_store.put(object_keys.output(job.id, 0, "depth.json"), b'{"source": {"sha256": "abc"}}')
+    object_store.put(object_keys.result(job.id), b'{"id": "y"}')
     found = findings.find_job(valkey, s3, job)
 
     assert (found.state, found.succeeded, found.failed, found.bitcounts) == ("processing", 1, 1, (1, 1))

@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import redis
 
-from shared.chore_store import RedisChores
-from shared.chores import ChoreKind, ChoreState
-from shared.connections import connect_redis
+from shared.chores.port import ChoreKind, ChoreState
+from shared.chores.redis_store import RedisChores
 from shared.errors import JobStoreUnavailable
+from shared.redis.client import connect_redis
 from tests.contracts.chores import JOB, Advance, ChoresContract
 from tests.rewind import RewindChores
 

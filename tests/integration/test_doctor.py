@@ -10,11 +10,11 @@ import pytest
 import redis
 from click.testing import CliRunner
 
-from client.cli import main
-from client.servers import ValkeyServer, free_ports
-from shared.connections import connect_redis
-from shared.job_store import RedisJobStore
-from shared.object_store import S3ObjectStore
+from fathom.cli import main
+from fathom.stack.servers import ValkeyServer, free_ports
+from shared.jobstore.redis_store import RedisJobStore
+from shared.objectstore.s3 import S3ObjectStore
+from shared.redis.client import connect_redis
 from tests.conftest import start_or_skip
 
 

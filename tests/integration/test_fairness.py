@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from shared.connections import connect_redis
-from shared.job_record import new_job
-from shared.job_store import RedisJobStore
-from shared.jobs import JobState, Lease, new_job_id
+from shared.jobs.job import JobState, Lease, new_job_id
+from shared.jobs.record import new_job
+from shared.jobstore.redis_store import RedisJobStore
 from shared.options import Options
+from shared.redis.client import connect_redis
 
 BIG, SMALL, LEASE = 100_000, 10, 8
 

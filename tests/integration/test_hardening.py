@@ -11,16 +11,16 @@ from pathlib import Path
 import httpx
 import pytest
 
-from client.servers import HOST, ValkeyServer, free_ports
-from shared.keys import KeyStore, make_key
-from shared.object_store import S3ObjectStore
+from fathom.stack.servers import HOST, ValkeyServer, free_ports
+from shared.api_keys import KeyStore, make_key
+from shared.objectstore.s3 import S3ObjectStore
 from tests.integration.api_servers import Server, Start, launch
 from tests.waiting import eventually
 
 REDIS_PASSWORD = "a-redis-password"
 #: A server whose patience is short, with few threads to hold on to.
 IMPATIENT = """
-from api.gunicorn_conf import *
+from api.server.gunicorn_conf import *
 from api import gunicorn_conf
 gunicorn_conf.SILENCE, gunicorn_conf.GRACE = 2, 0.5
 threads = 2

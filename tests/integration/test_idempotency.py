@@ -9,13 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import redis
 
-from client.servers import HOST, free_ports
-from shared.connections import connect_redis
+from fathom.stack.servers import HOST, free_ports
 from shared.errors import JobStoreUnavailable
-from shared.idempotency import RedisIdempotency
-from shared.lasting_idempotency import LastingIdempotency
-from shared.object_store import S3ObjectStore
-from shared.ports import Idempotency, Standing
+from shared.idempotency.durable_store import LastingIdempotency
+from shared.idempotency.port import Idempotency, Standing
+from shared.idempotency.redis_store import RedisIdempotency
+from shared.objectstore.s3 import S3ObjectStore
+from shared.redis.client import connect_redis
 from tests.contracts.idempotency import Advance, IdempotencyContract, LastingIdempotencyContract
 
 

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import redis
 
-from client.servers import ServerMissing, ValkeyServer, free_ports
-from shared.connections import connect_redis
+from fathom.stack.servers import ServerMissing, ValkeyServer, free_ports
 from shared.errors import JobStoreUnavailable
-from shared.job_store import RedisJobStore
-from shared.jobs import Counts, JobState, Lease, Quota, Range
-from shared.redis_facts import look_at_redis
+from shared.jobs.job import Counts, JobState, Lease, Quota, Range
+from shared.jobstore.redis_store import RedisJobStore
+from shared.redis.client import connect_redis
+from shared.redis.info import look_at_redis
 from tests.conftest import start_or_skip
 from tests.contracts.job_lives import EventsContract, ExpiryContract, JobLivesContract, RestoreContract
 from tests.contracts.job_owners import JobOwnersContract, QuotaContract

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import redis
 
-from client.servers import ServerMissing, ValkeyServer
-from shared.connections import connect_redis
+from fathom.stack.servers import ServerMissing, ValkeyServer
 from shared.errors import JobStoreFull
-from shared.job_store import RedisJobStore
-from shared.jobs import Counts, ImageFailure, ImageState, ImageStatus, JobState, Page, Phase, Quota, Range
+from shared.jobs.job import Counts, ImageFailure, ImageState, ImageStatus, JobState, Page, Phase, Quota, Range
+from shared.jobstore.redis_store import RedisJobStore
+from shared.redis.client import connect_redis
 from tests.conftest import start_or_skip
 from tests.contracts.job_store import CORRUPT, ONE_RANGE, SLOW, a_created, a_job, take, work_off, work_off_all
 from tests.servers import OldestRedis, SharedValkey

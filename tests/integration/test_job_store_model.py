@@ -24,10 +24,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from shared.connections import connect_redis
 from shared.errors import FathomError
-from shared.job_store import RedisJobStore
-from shared.jobs import (
+from shared.jobs.job import (
     Counts,
     FinalizeClaim,
     ImageFailure,
@@ -40,8 +38,10 @@ from shared.jobs import (
     Range,
     Totals,
 )
+from shared.jobstore.port import JobStore
+from shared.jobstore.redis_store import RedisJobStore
 from shared.options import Options
-from shared.ports import JobStore
+from shared.redis.client import connect_redis
 from tests.fakes import FakeClock, FakeJobStore
 from tests.rewind import Rewind
 from tests.store_invariants import StoredJobs

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 import redis
 
-from client.servers import ValkeyServer
-from shared.connections import connect_redis
+from fathom.stack.servers import ValkeyServer
 from shared.errors import InvalidTransition, JobNotFound, JobStoreUnavailable
-from shared.job_store import RESTORE_AT_ONCE, RedisJobStore
-from shared.jobs import Counts, FinalizeClaim, Job, JobState, Phase, Range
+from shared.jobs.job import Counts, FinalizeClaim, Job, JobState, Phase, Range
+from shared.jobstore.redis_store import RESTORE_AT_ONCE, RedisJobStore
+from shared.redis.client import connect_redis
 from tests.conftest import start_or_skip
 from tests.contracts.job_store import CORRUPT, ONE_RANGE, a_created, a_job, take, work_off
 from tests.integration.test_job_store import bits

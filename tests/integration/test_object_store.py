@@ -17,10 +17,10 @@ from urllib.parse import unquote
 import httpx
 import pytest
 
-from client.servers import free_ports
+from fathom.stack.servers import free_ports
 from shared.errors import FathomError, ObjectStoreDenied, ObjectStoreUnavailable
-from shared.object_store import S3ObjectStore
-from shared.ports import ObjectStore
+from shared.objectstore.port import ObjectStore
+from shared.objectstore.s3 import S3ObjectStore
 from shared.settings import Settings
 from tests.conftest import ACCESS_KEY, BUCKET, SECRET_KEY, empty, start_or_skip
 from tests.contracts.object_store import KEYS, ConditionalPutContract, ObjectStoreContract

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 import pytest
 import trustme
 
-from shared.addresses import AllowedHosts, Resolver
 from shared.errors import AddressRefused
+from shared.net.url_policy import AllowedHosts, Resolver
 from tests.origins import Origin, Reply, answer, drip, origin
-from worker.outbound import MAX_REDIRECTS, Outbound, OutboundFailed
+from worker.outbound_http import MAX_REDIRECTS, Outbound, OutboundFailed
 
 LOCAL = AllowedHosts.of(["127.0.0.1"])
 NOBODY = AllowedHosts()

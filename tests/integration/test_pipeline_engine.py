@@ -12,10 +12,10 @@ from PIL import Image
 
 from shared.options import Options
 from shared.settings import Settings
-from tests.unit.pipeline.pictures import save, save_turned, texture
+from tests.unit.worker.pipeline.pictures import save, save_turned, texture
+from worker.local.run_folder import run_folder
 from worker.model.engine import InferenceEngine
 from worker.model.engines import load_engine
-from worker.pipeline.folder import run_folder
 from worker.pipeline.pipeline import Pipeline
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from client import guard as guard_program
-from client.processes import Guard, Program, log_tail
+from fathom.stack import orphan_guard as guard_program
+from fathom.stack.processes import Guard, Program, log_tail
 from tests.processes import end_group, is_alive
 from tests.waiting import eventually
 

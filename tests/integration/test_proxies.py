@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from client.aio_transport import AsyncTransport
-from client.cli import main
-from client.servers import SeaweedServer, ValkeyServer
-from client.transport import ClientError, ConnectionLost, Patience, Transport
-from shared.connections import connect_redis
+from fathom.async_transport import AsyncTransport
+from fathom.cli import main
+from fathom.stack.servers import SeaweedServer, ValkeyServer
+from fathom.transport import ClientError, ConnectionLost, Patience, Transport
 from shared.errors import FathomError, WeightsUnavailable
-from shared.object_store import S3ObjectStore
+from shared.objectstore.s3 import S3ObjectStore
+from shared.observability.otlp import connect_exporter
+from shared.redis.client import connect_redis
 from shared.settings import Settings
-from shared.tracing_otlp import connect_exporter
 from tests.conftest import ACCESS_KEY, BUCKET, SECRET_KEY, start_or_skip
 from tests.origins import Origin, answer, origin
 from worker.model.fetch import fetch_official

@@ -15,7 +15,7 @@ import pytest
 
 from bench.proxy import Selection
 from shared.errors import ObjectStoreUnavailable
-from shared.object_store import S3ObjectStore
+from shared.objectstore.s3 import S3ObjectStore
 from shared.settings import Settings
 from tests.proxy import Exchange, Mode, Proxy
 from tests.waiting import eventually

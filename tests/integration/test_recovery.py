@@ -10,22 +10,22 @@ from typing import Any
 
 import pytest
 
-from client.servers import ValkeyServer
-from shared import layout
-from shared.connections import connect_redis
+from fathom.stack.servers import ValkeyServer
 from shared.control import Controls
-from shared.job_record import encode_job, new_job
-from shared.job_store import RedisJobStore
-from shared.jobs import ImageFailure, ImageState, Job, JobState, Lease, Source, new_job_id
-from shared.manifest import encode_manifest
-from shared.object_store import S3ObjectStore
+from shared.jobs import object_keys
+from shared.jobs.failure import encode_failure
+from shared.jobs.job import ImageFailure, ImageState, Job, JobState, Lease, Source, new_job_id
+from shared.jobs.manifest import encode_manifest
+from shared.jobs.record import encode_job, new_job
+from shared.jobstore.redis_store import RedisJobStore
+from shared.objectstore.s3 import S3ObjectStore
 from shared.options import Options
+from shared.redis.client import connect_redis
 from tests.conftest import start_or_skip
 from tests.waiting import eventually
-from worker.evidence import encode_failure
-from worker.expiry import Expirer
-from worker.finalize import finalize
-from worker.recovery import Recoverer
+from worker.parent.expiry import Expirer
+from worker.parent.finalize import finalize
+from worker.parent.recovery import Recoverer
 
 BAD = ImageFailure(code="image_corrupt", message="Damaged. \u5199\u771f")
 
@@ -53,8 +53,8 @@ class Service:
             bytes=99,
         )
         sources = [Source(index=index, name=f"{index}.jpg") for index in range(total)]
-        self.objects.put(layout.manifest(job.id), encode_manifest(sources))
-        self.objects.put(layout.job_record(job.id), encode_job(job))
+        self.objects.put(object_keys.manifest(job.id), encode_manifest(sources))
+        self.objects.put(object_keys.job_record(job.id), encode_job(job))
         self.jobs.create(job)
         return job.id
 
@@ -69,11 +69,11 @@ class Service:
 
     def _end(self, lease: Lease, index: int) -> int:
         if index % 5 == 0:
-            self.objects.put(layout.failure(lease.job_id, index), encode_failure(BAD))
+            self.objects.put(object_keys.failure(lease.job_id, index), encode_failure(BAD))
             self.jobs.done(lease, index, failure=BAD)
         else:
-            self.objects.put(layout.output(lease.job_id, index, "heatmap.png"), b"png")
-            self.objects.put(layout.output(lease.job_id, index, layout.SIDECAR), b"{}")
+            self.objects.put(object_keys.output(lease.job_id, index, "heatmap.png"), b"png")
+            self.objects.put(object_keys.output(lease.job_id, index, object_keys.SIDECAR), b"{}")
             self.jobs.done(lease, index)
         return index
 
@@ -208,7 +208,7 @@ def test_an_ended_job_expires_and_its_record_goes_later(service: Service) -> Non
 
     assert expired == 1
     assert service.jobs.get(job_id).state is JobState.EXPIRED
-    assert list(service.objects.list(layout.job_prefix(job_id))) == []
+    assert list(service.objects.list(object_keys.job_prefix(job_id))) == []
     eventually(expirer.sweep)
     assert [job.id for job in service.jobs.list().items] == [running]
-    assert service.objects.exists(layout.job_record(running))
+    assert service.objects.exists(object_keys.job_record(running))

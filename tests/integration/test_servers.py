@@ -17,7 +17,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from client.servers import (
+from fathom.stack.servers import (
     EmbeddedServer,
     Launch,
     SeaweedServer,
@@ -28,7 +28,7 @@ from client.servers import (
     packaged_binary,
     tied_to_parent,
 )
-from shared.object_store import S3ObjectStore
+from shared.objectstore.s3 import S3ObjectStore
 from shared.settings import Settings
 from tests.conftest import skip_or_fail
 from tests.processes import is_alive
@@ -377,9 +377,7 @@ def test_a_tied_command_may_say_farewell(tmp_path: Path) -> None:
     script = (
         f"cd '{tmp_path}'; trap 'echo x > farewell; exit' TERM; echo x > up; while :; do sleep 0.05; done"
     )
-    program = (
-        "import subprocess, sys; from client.servers import *; subprocess.run(tied_to_parent(sys.argv[1:]))"
-    )
+    program = "import subprocess, sys; from fathom.stack.servers import *; subprocess.run(tied_to_parent(sys.argv[1:]))"
     parent = subprocess.Popen([sys.executable, "-c", program, "/bin/sh", "-c", script])
     eventually((tmp_path / "up").exists)
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from shared.errors import BucketNotFound, ObjectNotFound, SourceMissing
-from shared.jobs import Source, new_job_id
-from shared.manifest import ManifestWriter
-from shared.object_store import S3ObjectStore
-from worker.fetching import Fetcher
+from shared.jobs.job import Source, new_job_id
+from shared.jobs.manifest import ManifestWriter
+from shared.objectstore.s3 import S3ObjectStore
+from worker.child.fetch import Fetcher
 
 BUCKET = "someone-elses-album"
 

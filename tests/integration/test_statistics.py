@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from client.servers import free_ports
-from shared.connections import connect_redis
+from fathom.stack.servers import free_ports
 from shared.errors import JobStoreUnavailable
-from shared.statistics_store import RedisStatistics
+from shared.metrics.redis_store import RedisStatistics
+from shared.redis.client import connect_redis
 from tests.contracts.statistics import StatisticsContract, batch
 
 

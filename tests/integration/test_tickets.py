@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from client.servers import ValkeyServer, free_ports
-from shared.connections import connect_redis
+from fathom.stack.servers import ValkeyServer, free_ports
 from shared.errors import JobStoreFull, JobStoreUnavailable
+from shared.redis.client import connect_redis
 from shared.settings import Settings
 from shared.tickets import CeleryTickets, connect_tickets
 

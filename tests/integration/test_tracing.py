@@ -18,8 +18,8 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from client.servers import free_ports, tied_to_parent
-from shared.object_store import S3ObjectStore
+from fathom.stack.servers import free_ports, tied_to_parent
+from shared.objectstore.s3 import S3ObjectStore
 from tests.conftest import empty
 from tests.integration.api_servers import CONFIG, Server, launch
 from tests.origins import Origin, Request, answer, origin

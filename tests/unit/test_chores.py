@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.chores import Chores
+from shared.chores.port import Chores
 from tests.contracts.chores import Advance, ChoresContract
 from tests.fakes import FakeClock
 from tests.fakes_chores import FakeChores

@@ -138,13 +138,13 @@ def test_the_modules_that_the_dockerfile_starts_exist(dockerfile: str):
     )
     named = {name for match in modules for name in match if name}
 
-    assert {"api.gunicorn_conf", "api.wsgi", "worker.app", "client.prepare"} <= named
+    assert {"api.server.gunicorn_conf", "api.wsgi", "worker.app", "fathom.stack.prepare"} <= named
     assert {name for name in named if not (ROOT / f"{name.replace('.', '/')}.py").exists()} == set()
 
 
 def test_every_package_of_the_project_is_copied(dockerfile: str):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    packages = {name.split(".")[0] for name in project["tool"]["setuptools"]["packages"]}
+    packages = {name.rstrip("*") for name in project["tool"]["setuptools"]["packages"]["find"]["include"]}
 
     assert {name for name in packages if f"COPY {name} {name}\n" not in stages(dockerfile)["base"]} == set()
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.ports import Idempotency
+from shared.idempotency.port import Idempotency
 from tests.contracts.idempotency import Advance, IdempotencyContract
 from tests.fakes import FakeClock, FakeIdempotency
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.ports import JobStore
+from shared.jobstore.port import JobStore
 from tests.contracts.job_lives import JobLivesContract
 from tests.contracts.job_owners import JobOwnersContract
 from tests.contracts.job_store import Advance, JobStoreContract

@@ -15,8 +15,6 @@ from typing import Protocol, TypeVar
 
 from photos.formats import HEAD_BYTES, Format, sniff_format
 from photos.kinds import is_raw_tiff, why_unread
-from shared import layout
-from shared.accepted_uploads import AcceptedTags
 from shared.errors import (
     AddressRefused,
     BucketNotFound,
@@ -33,12 +31,14 @@ from shared.errors import (
     UnsupportedFormat,
     image_error,
 )
-from shared.jobs import Source
-from shared.manifest import read_sources
-from shared.ports import ObjectStore
-from shared.sources import S3Address, parse_s3
-from worker.evidence import decode_failure
-from worker.outbound import Outbound, OutboundFailed
+from shared.jobs import object_keys
+from shared.jobs.accepted_uploads import AcceptedTags
+from shared.jobs.failure import decode_failure
+from shared.jobs.job import Source
+from shared.jobs.manifest import read_sources
+from shared.jobs.sources import S3Address, parse_s3
+from shared.objectstore.port import ObjectStore
+from worker.outbound_http import Outbound, OutboundFailed
 
 T = TypeVar("T")
 
@@ -116,13 +116,13 @@ class Fetcher:
     def _missing(self, job_id: str, index: int) -> ImageError:
         """Return why there is no input."""
         try:
-            failure = decode_failure(self._objects.get(layout.unreadable(job_id, index)))
+            failure = decode_failure(self._objects.get(object_keys.unreadable(job_id, index)))
         except ObjectNotFound:
             return InputMissing()
         return image_error(failure.code, failure.message)
 
     def _read_input(self, job_id: str, index: int) -> bytes:
-        key = layout.input_image(job_id, index)
+        key = object_keys.input_image(job_id, index)
         if not self._accepted.are_kept(job_id, index):
             return self._objects.get(key, stop=self._most_bytes)
         data, tag = self._objects.get_tagged(key, stop=self._most_bytes)

@@ -17,20 +17,20 @@ from typing import Protocol, TypeVar
 
 from celery.exceptions import SoftTimeLimitExceeded
 
-from shared import layout
 from shared.errors import ImageError, InternalImageError, OutOfMemory, TimedOut
-from shared.jobs import ImageFailure, JobState, Lease, Phase, Range
-from shared.logs import log_context
+from shared.jobs import object_keys
+from shared.jobs.failure import encode_failure
+from shared.jobs.job import ImageFailure, JobState, Lease, Phase, Range
+from shared.jobstore.port import JobStore
+from shared.objectstore.port import ObjectStore
+from shared.observability.logs import log_context
 from shared.options import Options
-from shared.ports import JobStore, ObjectStore
-from worker.ahead import Lookahead
-from worker.breaker import Breaker, Breakers
-from worker.evidence import encode_failure
-from worker.fetching import Fetcher
-from worker.infrastructure import INFRASTRUCTURE
-from worker.keeper import LeaseKeeper
-from worker.station import Station
-from worker.tracing import LeaseTrace, Traces
+from worker.child.fetch import Fetcher
+from worker.child.lease_renewer import LeaseKeeper
+from worker.child.prefetch import Lookahead
+from worker.child.tracing import LeaseTrace, Traces
+from worker.supervision.breaker import INFRASTRUCTURE, Breaker, Breakers
+from worker.supervision.heartbeat import Station
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -243,7 +243,7 @@ class Child:
 
     def _store(self, job_id: str, index: int, outcome: Outcome) -> None:
         for file in outcome.files:
-            key = layout.output(job_id, index, file.file_name)
+            key = object_keys.output(job_id, index, file.file_name)
             self._patiently(self._breakers.objects, partial(self._put, key, file))
         if outcome.failure is not None and not outcome.try_again:
             self._patiently(self._breakers.objects, partial(self._put_reason, job_id, index, outcome.failure))
@@ -252,7 +252,7 @@ class Child:
         self._objects.put(key, file.data, content_type=file.content_type)
 
     def _put_reason(self, job_id: str, index: int, failure: ImageFailure) -> None:
-        key = layout.failure(job_id, index)
+        key = object_keys.failure(job_id, index)
         self._objects.put(key, encode_failure(failure), content_type="application/json")
 
     def _record(self, lease: Lease, index: int, outcome: Outcome) -> JobState | None:

@@ -12,12 +12,11 @@ from types import TracebackType
 from typing import Self
 
 from shared.errors import ImageError, OutOfMemory, TimedOut
-from shared.jobs import ImageFailure, JobState, Lease
-from shared.logs import log_context
-from shared.ports import JobStore
-from worker.breaker import Breakers
-from worker.infrastructure import INFRASTRUCTURE
-from worker.station import Station
+from shared.jobs.job import ImageFailure, JobState, Lease
+from shared.jobstore.port import JobStore
+from shared.observability.logs import log_context
+from worker.supervision.breaker import INFRASTRUCTURE, Breakers
+from worker.supervision.heartbeat import Station
 
 logger = logging.getLogger(__name__)
 

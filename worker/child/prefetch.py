@@ -8,7 +8,7 @@ from functools import partial
 from itertools import zip_longest
 from typing import cast
 
-from shared.jobs import Lease
+from shared.jobs.job import Lease
 
 #: The image in hand, and the next.
 _AT_ONCE = 2

@@ -12,21 +12,21 @@ from celery.exceptions import SoftTimeLimitExceeded
 from celery.signals import worker_process_shutdown
 
 from shared.errors import JobStoreFull
-from shared.recorder import Recorder
+from shared.metrics.buffer import Recorder
+from shared.observability.tracing import make_tracer
 from shared.settings import Settings
 from shared.tickets import LONGEST, CeleryTickets
-from shared.tracing import make_tracer
-from worker.chores.wiring import image_fetcher
-from worker.infrastructure import INFRASTRUCTURE
-from worker.inherited import breakers, draining, stations
+from worker.child.image_sources import image_fetcher
+from worker.child.lease_loop import Child, Pace
+from worker.child.timing import StagedPipeline, TimedPipeline, timed_objects
+from worker.child.tracing import Traces
 from worker.model.engine import EngineInfo
 from worker.model.engines import load_engine
 from worker.pipeline.memory import bound_malloc
 from worker.pipeline.simulated import pipeline_for
-from worker.timing import StagedPipeline, TimedPipeline, timed_objects
-from worker.tracing import Traces
-from worker.wiring import SERVICE, connect_stores, process_name, worker_name
-from worker.work import Child, Pace
+from worker.stores import SERVICE, connect_stores, process_name, worker_name
+from worker.supervision.breaker import INFRASTRUCTURE
+from worker.supervision.shared_memory import breakers, draining, stations
 
 logger = logging.getLogger(__name__)
 

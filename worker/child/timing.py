@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol, cast
 
-from shared import layout
 from shared.errors import ImageError
-from shared.jobs import Range
+from shared.jobs import object_keys
+from shared.jobs.job import Range
+from shared.metrics.buffer import Recorder
+from shared.metrics.model import Family
+from shared.objectstore.port import ObjectStore
 from shared.options import Options
-from shared.ports import ObjectStore
-from shared.recorder import Recorder
-from shared.statistics import Family
 from worker.pipeline.pipeline import ResultFile
 from worker.pipeline.stages import Stage
 
@@ -76,15 +76,15 @@ class _TimedObjects:
         return getattr(self._objects, name)
 
     def get(self, key: str, *, start: int | None = None, stop: int | None = None) -> bytes:
-        with self._timed(FETCH if layout.is_input(key) else None):
+        with self._timed(FETCH if object_keys.is_input(key) else None):
             return self._objects.get(key, start=start, stop=stop)
 
     def get_tagged(self, key: str, *, stop: int | None = None) -> tuple[bytes, str]:
-        with self._timed(FETCH if layout.is_input(key) else None):
+        with self._timed(FETCH if object_keys.is_input(key) else None):
             return self._objects.get_tagged(key, stop=stop)
 
     def put(self, key: str, data: bytes | memoryview, **how: Any) -> None:
-        with self._timed(STORE if layout.is_output(key) else None):
+        with self._timed(STORE if object_keys.is_output(key) else None):
             self._objects.put(key, data, **how)
 
     @contextmanager

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol, Self
 
-from shared.jobs import ImageFailure, Lease
-from shared.logs import log_context
-from shared.tracing import OFF, Attributes, Kind, Span, Tracer, traced
+from shared.jobs.job import ImageFailure, Lease
+from shared.observability.logs import log_context
+from shared.observability.tracing import OFF, Attributes, Kind, Span, Tracer, traced
+from worker.child.timing import FETCH, STORE
 from worker.pipeline.stages import Stage
-from worker.timing import FETCH, STORE
 
 #: Fetches an image, by job and index.
 Fetch = Callable[[str, int], bytes]

@@ -17,18 +17,18 @@ from functools import partial
 from tempfile import SpooledTemporaryFile
 from typing import BinaryIO, cast
 
-from shared import layout
-from shared.archives import ArchivedPhoto, ArchiveLimits, SkippedEntry, expand
-from shared.chores import Chore
+from shared.archive.zip_reader import ArchivedPhoto, ArchiveLimits, SkippedEntry, expand
+from shared.chores.port import Chore
 from shared.errors import ImageError
-from shared.jobs import ImageFailure, Job
-from shared.ports import ObjectStore
+from shared.jobs import object_keys
+from shared.jobs.failure import encode_failure
+from shared.jobs.job import ImageFailure, Job
+from shared.objectstore.port import ObjectStore
 from worker.chores.gathering import Gathering
 from worker.chores.object_file import open_object
 from worker.chores.runner import Check, Done, Later
 from worker.chores.turns import TURN as TURN
 from worker.chores.turns import Turn, read_cursor, write_cursor
-from worker.evidence import encode_failure
 
 #: Photos stored at once, and the bytes of each that wait in memory; what is more waits on disk.
 _PUTS_AT_ONCE = 4
@@ -106,10 +106,10 @@ class ExpandArchives:
     def _to_store(self, job_id: str, index: int, photo: ArchivedPhoto, check: Check) -> tuple[str, BinaryIO]:
         """Return a photo as a file, or else the reason why it cannot be read, and the key it belongs to."""
         try:
-            return layout.input_image(job_id, index), self._spool(photo, check)
+            return object_keys.input_image(job_id, index), self._spool(photo, check)
         except ImageError as exc:
             reason = encode_failure(ImageFailure(code=exc.code, message=exc.message))
-            return layout.unreadable(job_id, index), io.BytesIO(reason)
+            return object_keys.unreadable(job_id, index), io.BytesIO(reason)
 
     def _spool(self, photo: ArchivedPhoto, check: Check) -> BinaryIO:
         """Return a photo as a file. Raises the ImageError of one that cannot be read."""
@@ -153,14 +153,17 @@ class _Puts:
 
 def _stored_sizes(objects: ObjectStore, job_id: str) -> dict[int, int]:
     """Return what was stored at earlier turns, by index: an input is stored whole or not at all."""
-    reasons = layout.unreadable_prefix(job_id)
-    inputs = ((layout.input_index(job_id, e.key), e.size) for e in objects.list(layout.inputs_prefix(job_id)))
+    reasons = object_keys.unreadable_prefix(job_id)
+    inputs = (
+        (object_keys.input_index(job_id, e.key), e.size)
+        for e in objects.list(object_keys.inputs_prefix(job_id))
+    )
     sizes = {index: size for index, size in inputs if index is not None}
     unreadable = (entry.key.removeprefix(reasons) for entry in objects.list(reasons))
     return sizes | {int(name.removesuffix(".json")): _UNREADABLE for name in unreadable}
 
 
 def _archives(objects: ObjectStore, job_id: str) -> Iterator[tuple[int, str]]:
-    prefix = layout.archives_prefix(job_id)
+    prefix = object_keys.archives_prefix(job_id)
     for entry in objects.list(prefix):
         yield int(entry.key.removeprefix(prefix).removesuffix(".zip")), entry.key

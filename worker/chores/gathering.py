@@ -10,15 +10,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from shared import layout
-from shared.chores import Chore
+from shared.chores.port import Chore
 from shared.control import Controls
 from shared.errors import FathomError, InternalImageError, InvalidTransition, JobNotFound
-from shared.jobs import ImageFailure, Job, JobState
-from shared.ports import JobStore, ObjectStore
+from shared.jobs import object_keys
+from shared.jobs.job import ImageFailure, Job, JobState
+from shared.jobstore.port import JobStore
+from shared.objectstore.port import ObjectStore
 from worker.chores.runner import UNRECORDED, Check, Done, Later
 from worker.chores.turns import TurnOver
-from worker.infrastructure import INFRASTRUCTURE
+from worker.supervision.breaker import INFRASTRUCTURE
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ class Gathering:
 
     def _miss(self, chore: Chore) -> Done | Later:
         """Tell a job that was deleted from one that is not recorded yet, or is lost for the moment."""
-        if self.objects.exists(layout.job_record(chore.job_id)):
+        if self.objects.exists(object_keys.job_record(chore.job_id)):
             return Later(seconds=UNRECORDED)
         return Done(note="the job was deleted")
 
@@ -112,8 +113,8 @@ class Gathering:
         """
         try:
             if self.jobs.get(job_id).state is not JobState.UPLOADING:
-                self.objects.delete_prefix(layout.archives_prefix(job_id))
-                self.objects.delete_prefix(layout.gathering_prefix(job_id))
+                self.objects.delete_prefix(object_keys.archives_prefix(job_id))
+                self.objects.delete_prefix(object_keys.gathering_prefix(job_id))
         except JobNotFound:
-            if not self.objects.exists(layout.job_record(job_id)):
-                self.objects.delete_prefix(layout.job_prefix(job_id))
+            if not self.objects.exists(object_keys.job_record(job_id)):
+                self.objects.delete_prefix(object_keys.job_prefix(job_id))

@@ -13,8 +13,7 @@ from typing import Any
 
 from photos.kinds import Kind, is_hidden, kind_of
 from photos.skipped import Skipped
-from shared import layout
-from shared.chores import Chore
+from shared.chores.port import Chore
 from shared.errors import (
     BucketNotFound,
     InvalidSource,
@@ -23,17 +22,11 @@ from shared.errors import (
     SourcesOff,
     TooLarge,
 )
-from shared.jobs import Job, Source
-from shared.manifest import ManifestWriter, decode_manifest, encode_manifest
-from shared.ports import ObjectStore
-from shared.sources import (
-    Listing,
-    S3Address,
-    decode_listings,
-    name_below,
-    parse_s3,
-    to_source,
-)
+from shared.jobs import object_keys
+from shared.jobs.job import Job, Source
+from shared.jobs.manifest import ManifestWriter, decode_manifest, encode_manifest
+from shared.jobs.sources import Listing, S3Address, decode_listings, name_below, parse_s3, to_source
+from shared.objectstore.port import ObjectStore
 from worker.chores.gathering import Gathering
 from worker.chores.runner import Check, Done, Later
 from worker.chores.turns import Turn, read_cursor, write_cursor
@@ -95,7 +88,9 @@ class _Found:
         with ManifestWriter() as manifest:
             for part in self._parts:
                 check()
-                for source in decode_manifest(self._objects.get(layout.gathered_part(self._job_id, part))):
+                for source in decode_manifest(
+                    self._objects.get(object_keys.gathered_part(self._job_id, part))
+                ):
                     manifest.add(source)
             for source in self._rest:
                 manifest.add(source)
@@ -104,7 +99,7 @@ class _Found:
     def _keep_rest(self) -> None:
         if self._rest:
             part = f"{self.count - len(self._rest)}-{secrets.token_hex(4)}"
-            self._objects.put(layout.gathered_part(self._job_id, part), encode_manifest(self._rest))
+            self._objects.put(object_keys.gathered_part(self._job_id, part), encode_manifest(self._rest))
             self._parts.append(part)
             self._rest = []
 
@@ -134,7 +129,7 @@ class ListSources:
         self._gathering.give_up(chore)
 
     def _list_all(self, job: Job, check: Check) -> int:
-        listings = decode_listings(self._objects.get(layout.sources(job.id)))
+        listings = decode_listings(self._objects.get(object_keys.sources(job.id)))
         found, turn = _Found(self._objects, job.id), Turn(self._clock)
         while found.source < len(listings):
             for source in self._sources(listings[found.source], found, check):
@@ -146,7 +141,9 @@ class ListSources:
         if found.count == 0:
             raise NoImages(f"There is no photo below the sources. {found.skipped}".strip())
         found.store_manifest(check)
-        self._objects.put(layout.skipped(job.id), found.skipped.to_json(), content_type="application/json")
+        self._objects.put(
+            object_keys.skipped(job.id), found.skipped.to_json(), content_type="application/json"
+        )
         return found.count
 
     def _sources(self, listing: Listing, found: _Found, check: Check) -> Iterator[Source | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import BinaryIO, cast
 
-from shared.ports import ObjectStore
+from shared.objectstore.port import ObjectStore
 
 #: Bytes asked for at once.
 _BLOCK = 4 * 2**20

@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from shared.chores import Chore, ChoreKind, Chores
+from shared.chores.port import Chore, ChoreKind, Chores
 from shared.errors import FathomError
-from shared.logs import log_context
-from worker.infrastructure import INFRASTRUCTURE
-from worker.supervisor import Rounds
+from shared.observability.logs import log_context
+from worker.supervision.breaker import INFRASTRUCTURE
+from worker.supervision.periodic import Rounds
 
 logger = logging.getLogger(__name__)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from shared.chores import Chore, ChoreKind
+from shared.chores.port import Chore, ChoreKind
 from shared.errors import JobNotFound
-from shared.ports import JobStore
-from shared.tracing import Tracer, Value, traced
+from shared.jobstore.port import JobStore
+from shared.observability.tracing import Tracer, Value, traced
 from worker.chores.runner import Check, ChoreHandler, Done, Later
 
 #: Whoever watches a job for a webhook looks at it again and again; what is delivered has spans of its own.

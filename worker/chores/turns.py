@@ -10,9 +10,9 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from shared import layout
 from shared.errors import ObjectNotFound
-from shared.ports import ObjectStore
+from shared.jobs import object_keys
+from shared.objectstore.port import ObjectStore
 
 #: Seconds that a turn lasts, and between two notes of how far it came.
 TURN, NOTE = 20.0, 5.0
@@ -49,7 +49,7 @@ class Turn:
 def read_cursor(objects: ObjectStore, job_id: str) -> dict[str, Any] | None:
     """Return how far the gathering of a job's images came; None if that was not noted yet."""
     try:
-        cursor: dict[str, Any] = json.loads(objects.get(layout.gathering_cursor(job_id)))
+        cursor: dict[str, Any] = json.loads(objects.get(object_keys.gathering_cursor(job_id)))
     except ObjectNotFound:
         return None
     return cursor
@@ -58,4 +58,4 @@ def read_cursor(objects: ObjectStore, job_id: str) -> dict[str, Any] | None:
 def write_cursor(objects: ObjectStore, job_id: str, cursor: dict[str, Any]) -> None:
     """Note how far it came: all that lies before is stored."""
     data = json.dumps(cursor, ensure_ascii=False).encode()
-    objects.put(layout.gathering_cursor(job_id), data, content_type="application/json")
+    objects.put(object_keys.gathering_cursor(job_id), data, content_type="application/json")

@@ -12,9 +12,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from shared import layout
-from shared.chores import Chore, ChoreKind, Chores
-from shared.deliveries import (
+from shared.chores.port import Chore, ChoreKind, Chores
+from shared.errors import AddressRefused, JobNotFound
+from shared.jobs import object_keys
+from shared.jobs.job import Job, JobState, WebhookEvent
+from shared.jobstore.port import JobStore
+from shared.net.webhook_signing import owner_secret, sign
+from shared.objectstore.port import ObjectStore
+from shared.webhook_messages import (
     Delivery,
     DeliveryState,
     Message,
@@ -24,12 +29,8 @@ from shared.deliveries import (
     new_delivery,
     progress_message,
 )
-from shared.errors import AddressRefused, JobNotFound
-from shared.jobs import Job, JobState, WebhookEvent
-from shared.ports import JobStore, ObjectStore
-from shared.signing import owner_secret, sign
 from worker.chores.runner import UNRECORDED, Check, Done, Later
-from worker.outbound import Outbound, OutboundFailed
+from worker.outbound_http import Outbound, OutboundFailed
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +91,7 @@ class NotifyWebhook:
             job = self._jobs.get(chore.job_id)
         except JobNotFound:
             # It may have been deleted, or not be recorded yet.
-            is_there = self._objects.exists(layout.job_record(chore.job_id))
+            is_there = self._objects.exists(object_keys.job_record(chore.job_id))
             return Later(seconds=UNRECORDED, note=chore.note) if is_there else Done(note=chore.note)
         if job.webhook is None or _is_gone(self._chores, job.id):
             return Later(note=chore.note)
@@ -155,7 +156,7 @@ class DeliverMessage:
     def _end(self, job: Job, delivery: Delivery) -> Done:
         """Write down how a delivery ended, so that it is not begun again after a loss of Redis."""
         data = delivery.to_json()
-        key = layout.delivery(job.id, delivery.id)
+        key = object_keys.delivery(job.id, delivery.id)
         self._objects.put(key, data.encode(), content_type="application/json")
         logger.info("A webhook was told, or not: %s.", delivery.state, extra={"action": "deliver_webhook"})
         return Done(note=data, failed=delivery.state is DeliveryState.FAILED)

@@ -6,24 +6,20 @@ import dataclasses
 from collections.abc import Callable
 from typing import TypeVar
 
-from shared.addresses import AllowedHosts
-from shared.archives import ArchiveLimits
-from shared.chores import ChoreKind
-from shared.object_store import S3ObjectStore
-from shared.ports import ObjectStore
+from shared.archive.zip_reader import ArchiveLimits
+from shared.chores.port import ChoreKind
+from shared.net.url_policy import AllowedHosts
+from shared.objectstore.s3 import S3ObjectStore
+from shared.observability.tracing import OFF, Tracer
 from shared.settings import Settings
-from shared.tracing import OFF, Tracer
-from worker.breaker import Breaker
 from worker.chores.expand import ExpandArchives
 from worker.chores.gathering import Gathering
 from worker.chores.listing import ListSources
 from worker.chores.runner import ChoreHandler, ChoreRunner
 from worker.chores.tracing import trace_chores
 from worker.chores.webhooks import ANSWER, DeliverMessage, Messenger, NotifyWebhook
-from worker.fetching import Fetcher
-from worker.outbound import Outbound
-from worker.wiring import Stores
-from worker.work import Pace
+from worker.outbound_http import Outbound
+from worker.stores import Stores
 
 T = TypeVar("T")
 
@@ -49,26 +45,6 @@ def chore_runners(
     messengers = trace_chores(_messengers(settings, patient), stores.jobs, tracer)
     handlers = [gatherers] * _GATHERERS + [messengers] * _MESSENGERS
     return [ChoreRunner(stores.chores, each, stopping=stopping) for each in handlers]
-
-
-def image_fetcher(
-    settings: Settings, objects: ObjectStore, breaker: Breaker, stopping: Callable[[], bool]
-) -> Fetcher:
-    """Return what fetches the images of jobs in a child, from wherever the settings allow."""
-    patience = Pace(lease=settings.lease_seconds, image=settings.image_seconds).patience
-
-    def call_store(call: Callable[[], T], /) -> T:
-        return breaker.call(call, seconds=patience, give_up=stopping)
-
-    outbound = Outbound(allowed=AllowedHosts.of(settings.source_hosts), seconds=settings.source_seconds)
-    return Fetcher(
-        objects,
-        most_bytes=settings.max_image_bytes + 1,
-        outbound=outbound if settings.url_sources else None,
-        buckets=settings.source_buckets,
-        call_store=call_store,
-        give_up=stopping,
-    )
 
 
 def _gatherers(

@@ -22,8 +22,8 @@ from shared.errors import (
     InternalImageError,
     StorageFull,
 )
-from shared.jobs import ImageFailure, Phase, Range
-from shared.logs import configure_logging
+from shared.jobs.job import ImageFailure, Phase, Range
+from shared.observability.logs import configure_logging
 from shared.options import Options
 from shared.settings import Settings
 from worker.pipeline.memory import bound_malloc

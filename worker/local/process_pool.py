@@ -11,7 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TypeAlias
 
 from shared.errors import WorkerCrashed
-from worker.pipeline.child import Brief, Order, Report, failed, process_order, start_child
+from worker.local.process import Brief, Order, Report, failed, process_order, start_child
 
 #: Orders handed out for each child: one in work and one to go on with. When a child dies, no
 #: more than these have to be tried again.

@@ -19,10 +19,10 @@ import torch
 from shared.errors import FathomError, WeightsInvalid
 from worker.model.checkpoint import load_network
 from worker.model.graph import EXPORT_REFUSED
-from worker.model.hasten import hasten
 from worker.model.network import MidasSmall
 from worker.model.openvino_import import import_openvino
 from worker.model.weights import resolve_weights
+from worker.model.winograd import hasten
 
 #: The newest version that the exporter, OpenVINO and ONNX Runtime of the last years all know.
 OPSET = 17

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 
 from shared.errors import ModelError, WeightsUnavailable
-from shared.loopback import is_loopback
+from shared.net.loopback import is_loopback
 from worker.model.weights import OFFICIAL_SHA256, Weights, official_path, sha256_of
 
 OFFICIAL_URL = "https://github.com/isl-org/MiDaS/releases/download/v2_1/midas_v21_small_256.pt"

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.model.graph import constants_path
-from worker.model.mapped import release_mapped
+from worker.model.mmap_release import release_mapped
 from worker.model.openvino_import import import_openvino
 from worker.model.preprocess import MULTIPLE
 

@@ -10,13 +10,14 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
-from shared import layout
-from shared.chores import Chores
+from shared.chores.port import Chores
 from shared.errors import InvalidTransition, JobNotFound
-from shared.idempotency import KEEP
-from shared.jobs import Job, JobState, is_job_id
-from shared.logs import log_context
-from shared.ports import JobStore, ObjectStore
+from shared.idempotency.redis_store import KEEP
+from shared.jobs import object_keys
+from shared.jobs.job import Job, JobState, is_job_id
+from shared.jobstore.port import JobStore
+from shared.objectstore.port import ObjectStore
+from shared.observability.logs import log_context
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +93,7 @@ class Expirer:
     def _sweep_idempotency(self) -> None:
         """Delete what was remembered of Idempotency-Keys that are forgotten by now."""
         before = self._jobs.now() - KEEP
-        for entry in self._objects.list(layout.IDEMPOTENCY):
+        for entry in self._objects.list(object_keys.IDEMPOTENCY):
             if entry.modified_at < before:
                 self._objects.delete(entry.key)
 
@@ -109,8 +110,8 @@ class Expirer:
 
     def _delete_objects(self, job_id: str) -> int:
         # Without its `job.json` nothing brings a job back, so that goes first.
-        self._objects.delete(layout.job_record(job_id))
-        return self._objects.delete_prefix(layout.job_prefix(job_id))
+        self._objects.delete(object_keys.job_record(job_id))
+        return self._objects.delete_prefix(object_keys.job_prefix(job_id))
 
     def _old_records(self) -> Iterator[str]:
         before = self._jobs.now() - 2 * self._retention
@@ -138,7 +139,7 @@ class Expirer:
 
     def _is_old(self, job_id: str) -> bool:
         before = self._jobs.now() - self._retention
-        return all(entry.modified_at < before for entry in self._objects.list(layout.job_prefix(job_id)))
+        return all(entry.modified_at < before for entry in self._objects.list(object_keys.job_prefix(job_id)))
 
 
 def _expired_before(job: Job, before: float, retention: float) -> bool:

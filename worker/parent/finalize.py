@@ -17,16 +17,17 @@ from contextlib import suppress
 from tempfile import SpooledTemporaryFile
 from typing import BinaryIO, cast
 
-from shared import layout
-from shared.chores import Chores, notify_id
+from shared.chores.port import Chores, notify_id
 from shared.control import Controls
 from shared.errors import InvalidTransition, JobBusy, JobNotFound, ObjectNotFound
-from shared.intent import read_retries
-from shared.job_record import JobResult, encode_result
-from shared.jobs import Counts, FinalizeClaim, Job, JobState, Source
-from shared.manifest import read_sources
-from shared.ports import JobStore, ObjectStore
-from shared.tracing import OFF, Tracer, traced
+from shared.jobs import object_keys
+from shared.jobs.intent import read_retries
+from shared.jobs.job import Counts, FinalizeClaim, Job, JobState, Source
+from shared.jobs.manifest import read_sources
+from shared.jobs.record import JobResult, encode_result
+from shared.jobstore.port import JobStore
+from shared.objectstore.port import ObjectStore
+from shared.observability.tracing import OFF, Tracer, traced
 
 logger = logging.getLogger(__name__)
 
@@ -99,7 +100,7 @@ def _end(
     with suppress(JobBusy), Controls(jobs, objects, patience=0.0).alone(job.id):
         if jobs.get(job.id).state.ended:
             # All of them are in `failures.jsonl` now; those of a retry come later than this.
-            objects.delete_prefix(layout.failures_prefix(job.id))
+            objects.delete_prefix(object_keys.failures_prefix(job.id))
 
 
 def _leave(job_id: str, jobs: JobStore, objects: ObjectStore) -> JobState:
@@ -116,8 +117,8 @@ def _leave(job_id: str, jobs: JobStore, objects: ObjectStore) -> JobState:
 
 def _sweep(job_id: str, objects: ObjectStore) -> None:
     """Delete what was just written of a job that was deleted; one that Redis lost has its record still."""
-    if not objects.exists(layout.job_record(job_id)):
-        objects.delete_prefix(layout.job_prefix(job_id))
+    if not objects.exists(object_keys.job_record(job_id)):
+        objects.delete_prefix(object_keys.job_prefix(job_id))
 
 
 def _put_end(
@@ -125,19 +126,19 @@ def _put_end(
 ) -> None:
     _put_failures(job, retries, jobs, objects)
     result = JobResult.of(job, state, ended_at=ended_at, error=job.error, retries=retries)
-    objects.put(layout.result(job.id), encode_result(result), content_type="application/json")
+    objects.put(object_keys.result(job.id), encode_result(result), content_type="application/json")
 
 
 def _put_failures(job: Job, retries: int, jobs: JobStore, objects: ObjectStore) -> None:
     if job.counts.failed == 0:
         # A retry may have mended all that an earlier end had written down.
-        objects.delete(layout.failures(job.id, retries))
+        objects.delete(object_keys.failures(job.id, retries))
         return
     with SpooledTemporaryFile(max_size=_IN_MEMORY) as file:
         for line in _failure_lines(job.id, jobs, objects):
             file.write(line.encode() + b"\n")
         file.seek(0)
-        key = layout.failures(job.id, retries)
+        key = object_keys.failures(job.id, retries)
         objects.put_stream(key, cast(BinaryIO, file), content_type="application/x-ndjson")
 
 

@@ -8,27 +8,27 @@ jobs whose last image has ended are finalised.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 
-from shared import layout
-from shared.chores import Chores
+from shared.chores.port import Chores
 from shared.control import Controls
 from shared.errors import JobBusy, JobNotFound, JobStoreFull
-from shared.jobs import FinalizeClaim, ImageStatus
-from shared.logs import log_context
-from shared.ports import JobStore, ObjectStore, TicketQueue
-from shared.tracing import OFF, Tracer
-from worker.breaker import Breaker, Breakers
-from worker.evidence import encode_failure
-from worker.finalize import finalize
-from worker.infrastructure import INFRASTRUCTURE
+from shared.jobs import object_keys
+from shared.jobs.failure import encode_failure
+from shared.jobs.job import FinalizeClaim, ImageStatus
+from shared.jobstore.port import JobStore
+from shared.objectstore.port import ObjectStore
+from shared.observability.logs import log_context
+from shared.observability.tracing import OFF, Tracer
+from shared.tickets import TicketQueue
+from worker.parent.finalize import finalize
+from worker.supervision.periodic import ROUND
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between rounds, and how long a silent housekeeper keeps the others waiting.
-ROUND, LOCK = 1.0, 5.0
+#: Seconds for which a silent housekeeper keeps the others waiting.
+LOCK = 5.0
 #: Seconds that a worker may need to hear that the job store is back, beside the time between renewals.
 HEARING = 5.0
 
@@ -145,7 +145,7 @@ class Housekeeper:
 
     def _write_failure(self, job_id: str, image: ImageStatus) -> int:
         if image.failure is not None:
-            key = layout.failure(job_id, image.index)
+            key = object_keys.failure(job_id, image.index)
             self._objects.put(key, encode_failure(image.failure), content_type="application/json")
         return image.index
 
@@ -157,53 +157,3 @@ class Housekeeper:
             return 0
         logger.info("The job ended: %s.", state, extra={"action": "finalize_job", "state": state})
         return 1
-
-
-class Rounds:
-    """A thread that calls a function every second until it is stopped.
-
-    `breakers` are the worker's. No round begins while a store that it `needs` is away.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        call: Callable[[], object],
-        seconds: float = ROUND,
-        *,
-        breakers: Breakers | None = None,
-        needs: tuple[Breaker, ...] = (),
-    ) -> None:
-        self._call = call
-        self._seconds = seconds
-        self._breakers = breakers or Breakers()
-        self._needs = needs
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def ask_to_stop(self) -> None:
-        self._stop.set()
-
-    def stop(self, timeout: float = 5.0) -> None:
-        """Ask the thread to stop and wait for the round it is in."""
-        self.ask_to_stop()
-        self._thread.join(timeout)
-
-    def _run(self) -> None:
-        while not self._stop.wait(self._seconds):
-            if not any(breaker.is_open for breaker in self._needs):
-                self._round()
-
-    def _round(self) -> None:
-        began = time.monotonic()
-        try:
-            self._call()
-        except INFRASTRUCTURE as exc:
-            # The breaker tells it, once for all.
-            self._breakers.note(exc, began=began)
-        except Exception:
-            # A fault in one round must not end all rounds to come: others depend on them.
-            logger.exception("Housekeeping failed unexpectedly.", extra={"action": "keep_house"})

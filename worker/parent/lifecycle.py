@@ -18,13 +18,13 @@ from celery import Celery
 from celery.signals import setup_logging, worker_init, worker_ready, worker_shutdown, worker_shutting_down
 
 from shared.errors import FathomError
-from shared.logs import configure_logging
-from shared.redaction import secrets_of
+from shared.observability.logs import configure_logging
+from shared.observability.redaction import secrets_of
+from shared.observability.tracing import prepare_tracing
 from shared.settings import Settings
-from shared.tracing import prepare_tracing
-from worker.household import Household
-from worker.inherited import drain
 from worker.model.engines import prepare_engine
+from worker.parent.threads import Household
+from worker.supervision.shared_memory import drain
 
 logger = logging.getLogger(__name__)
 

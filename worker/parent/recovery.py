@@ -13,17 +13,18 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import replace
 
-from shared import layout
-from shared.chore_needs import add_chores
-from shared.chores import Chores
+from shared.chores.enqueue import add_chores
+from shared.chores.port import Chores
 from shared.control import Controls
 from shared.errors import InvalidTransition, JobNotFound
-from shared.intent import Intent, intended_state, read_intent
-from shared.job_record import JobResult
-from shared.jobs import Job, JobState, is_job_id
-from shared.logs import log_context
-from shared.ports import JobStore, ObjectStore
-from worker.evidence import Outcomes, read_accepted, read_ended, read_result, read_running
+from shared.jobs import object_keys
+from shared.jobs.intent import Intent, intended_state, read_intent
+from shared.jobs.job import Job, JobState, is_job_id
+from shared.jobs.record import JobResult
+from shared.jobstore.port import JobStore
+from shared.objectstore.port import ObjectStore
+from shared.observability.logs import log_context
+from worker.parent.s3_scan import Outcomes, read_accepted, read_ended, read_result, read_running
 
 logger = logging.getLogger(__name__)
 
@@ -121,7 +122,7 @@ class Recoverer:
                 return None
             self._restore(accepted, result, outcomes)
         self._add_chores(self._find(job_id))
-        if not self._objects.exists(layout.job_record(job_id)):
+        if not self._objects.exists(object_keys.job_record(job_id)):
             # It was deleted meanwhile, when the job store did not know it yet.
             self._jobs.delete(job_id)
         return 1

@@ -8,13 +8,14 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from shared import layout
 from shared.errors import InvalidOptions, ObjectNotFound
-from shared.intent import read_retries
-from shared.job_record import JobResult, decode_job, decode_result
-from shared.jobs import ImageFailure, Job, JobState, Range
+from shared.jobs import object_keys
+from shared.jobs.failure import decode_failure
+from shared.jobs.intent import read_retries
+from shared.jobs.job import ImageFailure, Job, JobState, Range
+from shared.jobs.record import JobResult, decode_job, decode_result
+from shared.objectstore.port import ObjectStore
 from shared.options import Normalize
-from shared.ports import ObjectStore
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ class Outcomes:
 def read_accepted(objects: ObjectStore, job_id: str) -> Job | None:
     """Return a job as it was accepted; None if it never was, or was deleted, or its record is damaged."""
     try:
-        return decode_job(objects.get(layout.job_record(job_id)))
+        return decode_job(objects.get(object_keys.job_record(job_id)))
     except ObjectNotFound:
         return None
     except (InvalidOptions, KeyError, TypeError, ValueError):
@@ -49,7 +50,7 @@ def read_result(objects: ObjectStore, job_id: str) -> JobResult | None:
     What a slow worker wrote of an end that was taken back by a retry since is no end.
     """
     try:
-        result = decode_result(objects.get(layout.result(job_id)))
+        result = decode_result(objects.get(object_keys.result(job_id)))
     except ObjectNotFound:
         return None
     # Read after the result: a retry writes its intent first, and deletes the result then.
@@ -88,23 +89,23 @@ def read_ended(objects: ObjectStore, result: JobResult) -> Outcomes:
 
 def _committed(objects: ObjectStore, job_id: str) -> Iterator[int]:
     """Yield the images whose outputs are all there: the sidecar is written last."""
-    prefix = layout.outputs_prefix(job_id)
+    prefix = object_keys.outputs_prefix(job_id)
     for entry in objects.list(prefix):
         index, _, file = entry.key.removeprefix(prefix).partition("/")
-        if file == layout.SIDECAR and _is_index(index):
+        if file == object_keys.SIDECAR and _is_index(index):
             yield int(index)
 
 
 def _read_common_range(objects: ObjectStore, job: Job, succeeded: list[int]) -> Range | None:
     if job.options.normalize is not Normalize.JOB or not succeeded:
         return None
-    sidecar = json.loads(objects.get(layout.output(job.id, succeeded[0], layout.SIDECAR)))
+    sidecar = json.loads(objects.get(object_keys.output(job.id, succeeded[0], object_keys.SIDECAR)))
     span = sidecar["range"]
     return Range(low=span["low"], high=span["high"]) if span["of"] == Normalize.JOB else None
 
 
 def _read_single_failures(objects: ObjectStore, job_id: str) -> dict[int, ImageFailure]:
-    prefix = layout.failures_prefix(job_id)
+    prefix = object_keys.failures_prefix(job_id)
     names = (entry.key.removeprefix(prefix).removesuffix(".json") for entry in objects.list(prefix))
     indices = [int(name) for name in names if _is_index(name)]
     if not indices:
@@ -116,7 +117,7 @@ def _read_single_failures(objects: ObjectStore, job_id: str) -> dict[int, ImageF
 
 def _read_single_failure(objects: ObjectStore, job_id: str, index: int) -> ImageFailure | None:
     try:
-        return decode_failure(objects.get(layout.failure(job_id, index)))
+        return decode_failure(objects.get(object_keys.failure(job_id, index)))
     except ObjectNotFound:
         # The job ended in the meantime.
         return None
@@ -124,21 +125,12 @@ def _read_single_failure(objects: ObjectStore, job_id: str, index: int) -> Image
 
 def _read_failures(objects: ObjectStore, result: JobResult) -> Iterator[tuple[int, ImageFailure]]:
     try:
-        lines = objects.get(layout.failures(result.job_id, result.retries)).splitlines()
+        lines = objects.get(object_keys.failures(result.job_id, result.retries)).splitlines()
     except ObjectNotFound:
         return
     for line in lines:
         record = json.loads(line)
         yield record["index"], ImageFailure(code=record["code"], message=record["message"])
-
-
-def encode_failure(failure: ImageFailure) -> bytes:
-    """Return the object that says why one image failed."""
-    return json.dumps({"code": failure.code, "message": failure.message}, ensure_ascii=False).encode()
-
-
-def decode_failure(data: bytes) -> ImageFailure:
-    return ImageFailure(**json.loads(data))
 
 
 def _is_index(text: str) -> bool:

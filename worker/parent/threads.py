@@ -6,18 +6,19 @@ import logging
 
 from celery import Celery
 
-from shared.jobs import Lease
+from shared.jobs.job import Lease
+from shared.observability.tracing import Tracer, make_tracer
 from shared.options import Options
 from shared.settings import Settings
 from shared.tickets import CeleryTickets
-from shared.tracing import Tracer, make_tracer
 from worker.chores.wiring import LOOK, chore_runners
-from worker.expiry import Expirer
-from worker.infrastructure import INFRASTRUCTURE
-from worker.inherited import breakers, draining, stations
-from worker.recovery import Recoverer
-from worker.supervisor import Housekeeper, Rounds
-from worker.wiring import SERVICE, Stores, connect_stores, process_name
+from worker.parent.expiry import Expirer
+from worker.parent.housekeeper import Housekeeper
+from worker.parent.recovery import Recoverer
+from worker.stores import SERVICE, Stores, connect_stores, process_name
+from worker.supervision.breaker import INFRASTRUCTURE
+from worker.supervision.periodic import Rounds
+from worker.supervision.shared_memory import breakers, draining, stations
 
 logger = logging.getLogger(__name__)
 

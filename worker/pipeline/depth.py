@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.jobs import Range
+from shared.jobs.job import Range
 from worker.pipeline.photo import Floats, Pixels
 from worker.pipeline.scratch import Scratch
 from worker.pipeline.upsample import Upsampler

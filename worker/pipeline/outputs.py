@@ -9,12 +9,12 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from shared.jobs import Range
+from shared.jobs.job import Range
 from shared.options import HeatmapFormat, Options, Output, Size
-from worker.pipeline.banded_jpeg import BandedJpeg
 from worker.pipeline.colour import BAND_ROWS, colour_bands, colour_table, colourise, cut_at_bands, ycc_tables
 from worker.pipeline.depth import DepthMap, byte_strips, to_bytes, upsample, word_strips
-from worker.pipeline.encode import (
+from worker.pipeline.encode.banded_jpeg import BandedJpeg
+from worker.pipeline.encode.files import (
     JPEG_MAX_SIDE,
     encode_gray16_png,
     encode_indexed_png,

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from shared.jobs import Range
-from shared.layout import SIDECAR, content_type, output_file
+from shared.jobs.job import Range
+from shared.jobs.object_keys import SIDECAR, content_type, output_file
 from shared.options import Options, Size
 from shared.settings import Settings
 from worker.model.preprocess import network_size, prepare
-from worker.pipeline.decode import decode, limit_decoder_threads
+from worker.pipeline.decode.decode import decode, limit_decoder_threads
 from worker.pipeline.depth import DepthMap, own_range, upsample
 from worker.pipeline.memory import trim_heap
 from worker.pipeline.outputs import Rendering, least_size_for, release_pixels

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from shared.jobs import Range
-from shared.layout import SIDECAR
+from shared.jobs.job import Range
+from shared.jobs.object_keys import SIDECAR
 from shared.options import Options
 from shared.settings import Settings
 from worker.pipeline.pipeline import Pipeline, ResultFile

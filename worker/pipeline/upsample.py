@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from shared.jobs import Range
+from shared.jobs.job import Range
 from worker.model.preprocess import cubic_taps
 from worker.pipeline.photo import Floats
 from worker.pipeline.scratch import Scratch

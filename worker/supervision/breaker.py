@@ -28,7 +28,6 @@ from shared.errors import (
     RequestError,
     Unavailable,
 )
-from worker.infrastructure import INFRASTRUCTURE
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -181,3 +180,7 @@ class Breakers:
         """Open the breaker of the store that an error means."""
         for breaker in (self.jobs, self.objects):
             breaker.note(error, began=began)
+
+
+#: Refused credentials count too: an operator can mend them while the job waits.
+INFRASTRUCTURE = (Unavailable, ObjectStoreDenied)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ctypes
 from multiprocessing.sharedctypes import RawValue
 
-from worker.breaker import Breakers
-from worker.station import Stations
+from worker.supervision.breaker import Breakers
+from worker.supervision.heartbeat import Stations
 
 _draining = RawValue(ctypes.c_bool, False)
 

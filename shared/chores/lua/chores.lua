@@ -6,7 +6,7 @@
 --                        seen (the version at the claim)
 --   root:chores-of:<j>   zset: the chores of a job, by creation
 --
--- For how long the list of a job's chores is kept, OF_JOB_MS, is set by `shared.chore_store`.
+-- For how long the list of a job's chores is kept, OF_JOB_MS, is set by `shared.chores.redis_store`.
 --
 -- Times are milliseconds since the epoch by the server's clock; `inf` is for chores that sleep.
 

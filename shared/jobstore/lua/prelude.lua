@@ -34,7 +34,7 @@
 --   root:workers, root:slots   zset and hash: living workers, by expiry; their children
 --   root:lock:<name>       string: the owner of a short lock
 --
--- Constants that Python knows as well come before this, from `shared.job_rows`: BUCKET_MS, WINDOW_MS,
+-- Constants that Python knows as well come before this, from `shared.jobstore.rows`: BUCKET_MS, WINDOW_MS,
 -- CHUNK, and the sets of states RUNNING, UNFINISHED, ENDS and IDLE.
 --
 -- Times are milliseconds since the epoch by the server's clock. An image with nothing behind it

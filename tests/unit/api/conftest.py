@@ -14,12 +14,12 @@ from typing_extensions import Buffer
 from werkzeug.test import TestResponse
 
 from api.app import create_app
-from api.backend import Backend, backend_of
-from shared import layout
-from shared.jobs import ImageFailure
-from shared.lasting_idempotency import LastingIdempotency
+from api.services.backend import Backend, backend_of
+from shared.idempotency.durable_store import LastingIdempotency
+from shared.jobs import object_keys
+from shared.jobs.job import ImageFailure
+from shared.observability.tracing import OFF, Tracer
 from shared.settings import Settings
-from shared.tracing import OFF, Tracer
 from tests.fakes import FakeIdempotency, FakeJobStore, FakeObjectStore, FakeStatistics, FakeTickets
 from tests.fakes_chores import FakeChores
 
@@ -100,10 +100,10 @@ class Api:
         for index in lease.indices:
             failure = (failing or {}).get(index)
             if failure is None:
-                for output, file in layout.output_files(lease.options).items():
-                    key = layout.output(lease.job_id, index, file)
-                    data = sidecar(index) if file == layout.SIDECAR else f"{output} of {index}".encode()
-                    self.objects.put(key, data, content_type=layout.content_type(file))
+                for output, file in object_keys.output_files(lease.options).items():
+                    key = object_keys.output(lease.job_id, index, file)
+                    data = sidecar(index) if file == object_keys.SIDECAR else f"{output} of {index}".encode()
+                    self.objects.put(key, data, content_type=object_keys.content_type(file))
             self.jobs.done(lease, index, failure=failure)
 
     def get(self, path: str, **kwargs: Any) -> TestResponse:

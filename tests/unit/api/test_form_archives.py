@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from shared import layout
-from shared.archives import ArchiveLimits
-from shared.chores import ChoreKind, expand_id
+from shared.archive.zip_reader import ArchiveLimits
+from shared.chores.port import ChoreKind, expand_id
 from shared.errors import JobStoreUnavailable
-from shared.job_record import decode_job
-from shared.jobs import JobState
-from shared.manifest import decode_manifest
+from shared.jobs import object_keys
+from shared.jobs.job import JobState
+from shared.jobs.manifest import decode_manifest
+from shared.jobs.record import decode_job
 from tests.unit.api.conftest import Api, ApiFactory
-from tests.unit.api.test_submissions import nothing_is_left, problem, zip_of
+from tests.unit.api.routes.test_submissions import nothing_is_left, problem, zip_of
 from worker.chores.expand import ExpandArchives
 from worker.chores.gathering import Gathering
 from worker.chores.runner import ChoreRunner
@@ -53,11 +53,11 @@ def test_the_archive_is_stored_and_its_expansion_noted(api: Api) -> None:
     data = zip_of(*ALBUM)
     job_id = post(api, ("archive", "a.zip", data))["id"]
 
-    assert api.objects.get(layout.archive(job_id, 0)) == data
+    assert api.objects.get(object_keys.archive(job_id, 0)) == data
     assert api.chores.get(expand_id(job_id)) is not None
-    sources = decode_manifest(api.objects.get(layout.manifest(job_id)))
+    sources = decode_manifest(api.objects.get(object_keys.manifest(job_id)))
     assert [(s.index, s.name, s.size) for s in sources] == [(0, "in/a.jpg", 1), (1, "in/写真.png", 2)]
-    record = decode_job(api.objects.get(layout.job_record(job_id)))
+    record = decode_job(api.objects.get(object_keys.job_record(job_id)))
     assert (record.state, record.gathered, record.bytes) == (JobState.UPLOADING, True, 3)
     assert api.tickets.waiting == 0
 
@@ -74,8 +74,8 @@ def test_a_worker_expands_it_and_the_job_starts(api: Api) -> None:
     gather(api)
 
     assert api.jobs.get(job_id).state is JobState.QUEUED
-    names = [s.name for s in decode_manifest(api.objects.get(layout.manifest(job_id)))]
-    inputs = [api.objects.get(layout.input_image(job_id, index)) for index in range(len(names))]
+    names = [s.name for s in decode_manifest(api.objects.get(object_keys.manifest(job_id)))]
+    inputs = [api.objects.get(object_keys.input_image(job_id, index)) for index in range(len(names))]
     assert dict(zip(names, inputs, strict=True)) == {
         "first.jpg": b"F",
         "in/a.jpg": b"A",
@@ -102,7 +102,7 @@ def test_an_archive_without_photos_changes_nothing(api: Api) -> None:
     job = post(api, ("images", "a.jpg", b"A"), ("archive", "a.zip", zip_of(("a.txt", b"x"))))
 
     assert (job["state"], job["skipped"]) == ("queued", ["a.txt"])
-    assert list(api.objects.list(layout.archives_prefix(job["id"]))) == []
+    assert list(api.objects.list(object_keys.archives_prefix(job["id"]))) == []
 
 
 @pytest.mark.parametrize("verb", ["start", "uploads/0"])
@@ -137,8 +137,11 @@ def test_one_bad_photo_does_not_keep_an_archive_from_being_accepted(api: Api, ar
     gather(api)
 
     assert api.jobs.get(job_id).state is JobState.QUEUED
-    assert [s.name for s in decode_manifest(api.objects.get(layout.manifest(job_id)))] == ["a.jpg", "b.jpg"]
-    assert api.objects.get(layout.input_image(job_id, 1)) == b"y"
+    assert [s.name for s in decode_manifest(api.objects.get(object_keys.manifest(job_id)))] == [
+        "a.jpg",
+        "b.jpg",
+    ]
+    assert api.objects.get(object_keys.input_image(job_id, 1)) == b"y"
 
 
 def test_names_in_gbk_are_read_as_such(api: Api) -> None:

@@ -27,9 +27,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from api.openapi import build_document
-from shared import layout
-from shared.jobs import Job, JobState
+from api.openapi.document import build_document
+from shared.jobs import object_keys
+from shared.jobs.job import Job, JobState
 from tests.unit.api.conftest import CORRUPT, Api, ApiFactory, build_api
 
 CHECKS = [
@@ -56,8 +56,10 @@ def in_state(api: Api, state: JobState) -> str:
         return str(api.announce({"name": "a.jpg", "size": 5}, {"name": "b.jpg", "size": 1}).get_json()["id"])
     job_id = api.submit("a.jpg", "b.jpg", options={"outputs": ["heatmap", "depth16", "npy"]})
     job = dataclasses.replace(api.jobs.get(job_id), state=state)
-    for file in layout.output_files(job.options).values():
-        api.objects.put(layout.output(job_id, 0, file), b"data", content_type=layout.content_type(file))
+    for file in object_keys.output_files(job.options).values():
+        api.objects.put(
+            object_keys.output(job_id, 0, file), b"data", content_type=object_keys.content_type(file)
+        )
     api.jobs.delete(job_id)
     api.jobs.restore(job, succeeded=[0], failures={1: CORRUPT})
     return job_id

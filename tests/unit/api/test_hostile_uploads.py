@@ -10,11 +10,11 @@ from urllib.parse import quote
 
 import pytest
 
-from shared import layout
-from shared.archives import ArchiveLimits
-from shared.chores import ChoreKind
+from shared.archive.zip_reader import ArchiveLimits
+from shared.chores.port import ChoreKind
 from shared.errors import ImageError
-from shared.jobs import ImageFailure
+from shared.jobs import object_keys
+from shared.jobs.job import ImageFailure
 from shared.options import Options
 from tests.corpus import FINE, Upload, bad_uploads
 from tests.fakes_engine import LuminanceEngine
@@ -83,12 +83,14 @@ def work(api: Api) -> None:
         for index in lease.indices:
             failure = None
             try:
-                files = pipeline.render(api.objects.get(layout.input_image(lease.job_id, index)), Options())
+                files = pipeline.render(
+                    api.objects.get(object_keys.input_image(lease.job_id, index)), Options()
+                )
             except ImageError as exc:
                 failure = ImageFailure(code=exc.code, message=exc.message)
             else:
                 for file in files:
-                    api.objects.put(layout.output(lease.job_id, index, file.file_name), file.data)
+                    api.objects.put(object_keys.output(lease.job_id, index, file.file_name), file.data)
             api.jobs.done(lease, index, failure=failure)
 
 
@@ -175,7 +177,7 @@ def test_a_hostile_name_in_an_archive_is_data_too(api: Api, name: str) -> None:
     gather(api)
 
     job_id = response.get_json()["id"]
-    assert {key for key in api.objects.objects if "/inputs/" in key} == {layout.input_image(job_id, 0)}
+    assert {key for key in api.objects.objects if "/inputs/" in key} == {object_keys.input_image(job_id, 0)}
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "../a.jpg", '<b>"x"</b>.jpg', "a\u202egpj.jpg"])

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 from werkzeug.formparser import parse_form_data
 
-from tests.unit.client.conftest import S3, Fault, problem
+from tests.unit.fathom.conftest import S3, Fault, problem
 
 
 @dataclass

@@ -16,8 +16,8 @@ from typing import Any
 import httpx
 import pytest
 
-from client.api import Fathom
-from client.transport import Patience
+from fathom.sync_client import Fathom
+from fathom.transport import Patience
 
 JOB_ID = "a" * 26
 S3 = "http://s3.test"

@@ -8,12 +8,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from client.aio import AsyncFathom, AsyncJob
-from client.api import Fathom, JobHandle
-from client.files import find_album, inside, is_archive
-from client.models import UploadFile
-from client.transport import ClientError
-from tests.unit.client.conftest import CR3, REFUSED, SKIPPED, Server
+from fathom.async_client import AsyncFathom, AsyncJob
+from fathom.files import find_album, inside, is_archive
+from fathom.models import UploadFile
+from fathom.sync_client import Fathom, JobHandle
+from fathom.transport import ClientError
+from tests.unit.fathom.conftest import CR3, REFUSED, SKIPPED, Server
 
 Submit = Callable[..., JobHandle | AsyncJob]
 

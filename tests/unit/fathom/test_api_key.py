@@ -7,11 +7,11 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
-from client.api import Fathom
-from client.cli import main
-from client.commands.arguments import connect
-from client.transport import Transport
-from tests.unit.client.conftest import JOB_ID, S3, Server, on
+from fathom.cli import main
+from fathom.commands.arguments import connect
+from fathom.sync_client import Fathom
+from fathom.transport import Transport
+from tests.unit.fathom.conftest import JOB_ID, S3, Server, on
 
 KEY = "fathom_aaaaaaaaaaaa_bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
 

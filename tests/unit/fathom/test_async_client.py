@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 import httpx
 import pytest
 
-from client.aio import AsyncFathom, AsyncJob
-from client.models import JobStatus
-from client.transport import ApiError, ClientError, ConnectionLost, Patience
-from tests.unit.client.conftest import JOB_ID, Server, lose, on, problem, refuse_connection, times
+from fathom.async_client import AsyncFathom, AsyncJob
+from fathom.models import JobStatus
+from fathom.transport import ApiError, ClientError, ConnectionLost, Patience
+from tests.unit.fathom.conftest import JOB_ID, Server, lose, on, problem, refuse_connection, times
 
 T = TypeVar("T")
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from client.api import Fathom
-from client.downloads import Wanted, fetch_all, plan_downloads
-from client.models import ImageResult
-from client.transport import ClientError
-from tests.unit.client.conftest import JOB_ID, Server, lose, on, times
+from fathom.downloads import Wanted, fetch_all, plan_downloads
+from fathom.models import ImageResult
+from fathom.sync_client import Fathom
+from fathom.transport import ClientError
+from tests.unit.fathom.conftest import JOB_ID, Server, lose, on, times
 
 
 def image(index: int, *outputs: str) -> ImageResult:

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from client.files import NotWritten, below, extract_all, file_size, inside, write_atomically
-from client.transport import ClientError
+from fathom.files import NotWritten, below, extract_all, file_size, inside, write_atomically
+from fathom.transport import ClientError
 
 #: Makes a place that cannot be written, below a folder, and returns it.
 Obstacle = Callable[[Path], Path]

@@ -5,7 +5,7 @@ from collections.abc import Generator, Iterator
 
 import pytest
 
-from client.parallel import map_unordered
+from fathom.parallel import map_unordered
 from tests.waiting import DEADLINE
 
 

@@ -5,9 +5,9 @@ import io
 import pytest
 from rich.console import Console
 
-from client.models import ImageResult, JobStatus
-from client.progress import Display, rate_note
-from client.report import describe, duration, print_failures, printable
+from fathom.commands.report import describe, print_failures, printable
+from fathom.models import ImageResult, JobStatus
+from fathom.progress import Display, duration, rate_note
 
 
 def job_status(**changes: object) -> JobStatus:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from client.proxies import proxy_for
+from fathom.proxies import proxy_for
 
 PROXY = "http://proxy.example:3128"
 

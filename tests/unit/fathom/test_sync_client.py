@@ -6,11 +6,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from client.api import Fathom
-from client.files import inside, write_atomically
-from client.models import JobStatus
-from client.transport import ClientError, ConnectionLost
-from tests.unit.client.conftest import JOB_ID, Server, lose, on, problem, times
+from fathom.files import inside, write_atomically
+from fathom.models import JobStatus
+from fathom.sync_client import Fathom
+from fathom.transport import ClientError, ConnectionLost
+from tests.unit.fathom.conftest import JOB_ID, Server, lose, on, problem, times
 
 
 @pytest.mark.parametrize("end", ["succeeded", "partial", "failed", "canceled", "expired"])

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 from safetensors.torch import save_file
 
-from client.cli import main
+from fathom.cli import main
 from worker.model.checkpoint import random_network
 
 

@@ -7,9 +7,9 @@ from email.utils import format_datetime
 import httpx
 import pytest
 
-from client.api import Fathom
-from client.transport import ApiError, ConnectionLost, Patience
-from tests.unit.client.conftest import JOB_ID, Server, lose, on, problem, refuse_connection, times
+from fathom.sync_client import Fathom
+from fathom.transport import ApiError, ConnectionLost, Patience
+from tests.unit.fathom.conftest import JOB_ID, Server, lose, on, problem, refuse_connection, times
 
 
 def test_a_refusal_is_one_exception_with_code_and_sentence(fathom: Fathom) -> None:

@@ -7,11 +7,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from client.api import Fathom
-from client.models import UploadFile
-from client.transport import ApiError, ClientError
-from client.uploads import ONE_REQUEST_BYTES, ONE_REQUEST_FILES, fits_one_request
-from tests.unit.client.conftest import JOB_ID, Server, lose, on, problem, refuse_connection, times
+from fathom.models import UploadFile
+from fathom.sync_client import Fathom
+from fathom.transport import ApiError, ClientError
+from fathom.uploads import ONE_REQUEST_BYTES, ONE_REQUEST_FILES, fits_one_request
+from tests.unit.fathom.conftest import JOB_ID, Server, lose, on, problem, refuse_connection, times
 
 
 def album(folder: Path, count: int, *, prefix: str = "photo") -> list[UploadFile]:

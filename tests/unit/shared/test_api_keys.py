@@ -9,9 +9,7 @@ from typing import Any
 
 import pytest
 
-from shared import layout
-from shared.errors import SettingsError
-from shared.keys import (
+from shared.api_keys import (
     ApiKey,
     InvalidKeySettings,
     KeyNotFound,
@@ -24,6 +22,8 @@ from shared.keys import (
     make_key,
     split_key,
 )
+from shared.errors import SettingsError
+from shared.jobs import object_keys
 from shared.settings import Settings
 from tests.fakes import FakeClock, FakeObjectStore
 
@@ -146,7 +146,7 @@ def test_a_young_record_has_no_mark_for_it_may_change_without_a_trace(objects: F
     clock = FakeClock()
     store = KeyStore(objects, clock=clock)
     key, _ = saved(store)
-    record = layout.api_key(key.id)
+    record = object_keys.api_key(key.id)
 
     for age, marked in ((0.0, False), (9.0, False), (-9.0, False), (11.0, True), (-11.0, True)):
         objects.modified_at[record] = clock() - age
@@ -158,7 +158,7 @@ def test_the_mark_of_a_changed_record_is_another(objects: FakeObjectStore, store
     marks = []
     for change in (lambda: None, lambda: store.rotate(key.id, keep=0.0), lambda: store.revoke(key.id)):
         change()
-        objects.modified_at[layout.api_key(key.id)] = 1_700_000_000.0
+        objects.modified_at[object_keys.api_key(key.id)] = 1_700_000_000.0
         marks += [mark for _, mark in store.versions()]
 
     assert len(set(marks)) == 3
@@ -241,7 +241,7 @@ def test_a_key_that_an_earlier_version_revoked_is_revoked(store: KeyStore):
 
 def test_a_revocation_counts_whatever_is_in_it(objects: FakeObjectStore, store: KeyStore):
     key, _ = saved(store)
-    objects.put(layout.revoked_key(key.id), b"")
+    objects.put(object_keys.revoked_key(key.id), b"")
 
     assert store.read(key.id).is_revoked
 

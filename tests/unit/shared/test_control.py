@@ -5,7 +5,6 @@ from threading import Barrier, Thread
 
 import pytest
 
-from shared import layout
 from shared.control import Controls
 from shared.errors import (
     FathomError,
@@ -15,9 +14,10 @@ from shared.errors import (
     JobStoreUnavailable,
     ObjectStoreUnavailable,
 )
-from shared.intent import Intent, intended_state, read_intent
-from shared.job_record import decode_job, decode_result, encode_job, new_job
-from shared.jobs import ImageFailure, JobState, new_job_id
+from shared.jobs import object_keys
+from shared.jobs.intent import Intent, intended_state, read_intent
+from shared.jobs.job import ImageFailure, JobState, new_job_id
+from shared.jobs.record import decode_job, decode_result, encode_job, new_job
 from shared.options import Options
 from tests.fakes import FakeObjectStore
 from tests.fakes_job_store import FakeJobStore
@@ -46,7 +46,7 @@ def controls(jobs: FakeJobStore, objects: FakeObjectStore) -> Controls:
 def submit(jobs: FakeJobStore, objects: FakeObjectStore) -> Callable[..., str]:
     def submit(state: JobState = JobState.QUEUED, total: int = 3) -> str:
         job = new_job(new_job_id(), total=total, options=Options(), state=state, created_at=1.0)
-        objects.put(layout.job_record(job.id), encode_job(job))
+        objects.put(object_keys.job_record(job.id), encode_job(job))
         jobs.create(job)
         return job.id
 
@@ -60,7 +60,7 @@ def end(jobs: FakeJobStore, objects: FakeObjectStore, job_id: str) -> None:
     for index in lease.indices:
         jobs.done(lease, index, failure=None if index else BAD)
     finish_as(jobs, job_id, JobState.PARTIAL)
-    for key in (layout.result(job_id), layout.failures(job_id), layout.failure(job_id, 0)):
+    for key in (object_keys.result(job_id), object_keys.failures(job_id), object_keys.failure(job_id, 0)):
         objects.put(key, b"{}")
 
 
@@ -68,7 +68,7 @@ def test_what_was_asked_last_is_what_is_intended(
     controls: Controls, objects: FakeObjectStore, submit: Callable[..., str]
 ):
     job_id = submit(JobState.UPLOADING)
-    accepted = decode_job(objects.get(layout.job_record(job_id)))
+    accepted = decode_job(objects.get(object_keys.job_record(job_id)))
     seen = [intended_state(accepted, read_intent(objects, job_id))]
 
     for verb in ("start", "pause", "resume", "cancel"):
@@ -174,12 +174,12 @@ def test_a_retry_forgets_the_end_and_a_repeated_one_forgets_nothing_new(
     end(jobs, objects, job_id)
 
     assert controls.retry(job_id).state is JobState.QUEUED
-    left = {key.removeprefix(layout.job_prefix(job_id)) for key in objects.objects}
+    left = {key.removeprefix(object_keys.job_prefix(job_id)) for key in objects.objects}
     assert left == {"job.json", "intent.json"}
 
-    objects.put(layout.failure(job_id, 0), b"{}")
+    objects.put(object_keys.failure(job_id, 0), b"{}")
     controls.retry(job_id)
-    assert objects.exists(layout.failure(job_id, 0))
+    assert objects.exists(object_keys.failure(job_id, 0))
 
 
 def test_a_job_that_failed_as_a_whole_has_its_reason_in_the_result_and_keeps_it(
@@ -192,7 +192,7 @@ def test_a_job_that_failed_as_a_whole_has_its_reason_in_the_result_and_keeps_it(
     with pytest.raises(InvalidTransition):
         controls.retry(job_id)
 
-    result = decode_result(objects.get(layout.result(job_id)))
+    result = decode_result(objects.get(object_keys.result(job_id)))
     assert (result.state, result.error) == (JobState.FAILED, BAD)
 
 
@@ -200,21 +200,21 @@ def test_deleting_removes_all_and_a_repeat_finds_nothing(
     controls: Controls, jobs: FakeJobStore, objects: FakeObjectStore, submit: Callable[..., str]
 ):
     kept, job_id = submit(), submit()
-    objects.put(layout.input_image(job_id, 0), b"x")
+    objects.put(object_keys.input_image(job_id, 0), b"x")
 
     assert controls.delete(job_id) is True
     assert controls.delete(job_id) is False
 
     with pytest.raises(JobNotFound):
         jobs.get(job_id)
-    assert list(objects.objects) == [layout.job_record(kept)]
+    assert list(objects.objects) == [object_keys.job_record(kept)]
 
 
 def test_a_deletion_cut_short_has_removed_what_would_bring_the_job_back(
     controls: Controls, jobs: FakeJobStore, objects: FakeObjectStore, submit: Callable[..., str]
 ):
     job_id = submit()
-    objects.put(layout.input_image(job_id, 0), b"x")
+    objects.put(object_keys.input_image(job_id, 0), b"x")
 
     def crash(job_id: str) -> None:
         raise JobStoreUnavailable
@@ -223,7 +223,7 @@ def test_a_deletion_cut_short_has_removed_what_would_bring_the_job_back(
     with pytest.raises(JobStoreUnavailable):
         controls.delete(job_id)
 
-    assert list(objects.objects) == [layout.input_image(job_id, 0)]
+    assert list(objects.objects) == [object_keys.input_image(job_id, 0)]
     # What the job store still knows of it, its workers may still need.
     assert jobs.get(job_id).state is JobState.QUEUED
 

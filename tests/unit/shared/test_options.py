@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from shared.errors import InvalidOptions
-from shared.layout import output_files
+from shared.jobs.object_keys import output_files
 from shared.options import Normalize, Options, Output
 
 

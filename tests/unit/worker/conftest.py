@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from shared import layout
 from shared.errors import ImageCorrupt
-from shared.jobs import Counts, Job, JobState, Phase, Range, Source, new_job_id
-from shared.manifest import encode_manifest
+from shared.jobs import object_keys
+from shared.jobs.job import Counts, Job, JobState, Phase, Range, Source, new_job_id
+from shared.jobs.manifest import encode_manifest
 from shared.options import Options
 from tests.fakes import FakeClock, FakeJobStore, FakeObjectStore
-from worker.tracing import Traces
-from worker.work import Child, Pace
+from worker.child.lease_loop import Child, Pace
+from worker.child.tracing import Traces
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +66,9 @@ class Farm:
         options = options or Options()
         job_id = new_job_id()
         for index, data in enumerate(pictures):
-            self.objects.put(layout.input_image(job_id, index), data)
+            self.objects.put(object_keys.input_image(job_id, index), data)
         sources = [Source(index=i, name=f"{i}.jpg") for i in range(len(pictures))]
-        self.objects.put(layout.manifest(job_id), encode_manifest(sources))
+        self.objects.put(object_keys.manifest(job_id), encode_manifest(sources))
         phase = Phase.MEASURE if options.normalize == "job" else Phase.RENDER
         self.jobs.create(
             Job(
@@ -104,7 +104,7 @@ class Farm:
         )
 
     def output(self, job_id: str, index: int, file_name: str = "heatmap.png") -> bytes:
-        return self.objects.get(layout.output(job_id, index, file_name))
+        return self.objects.get(object_keys.output(job_id, index, file_name))
 
 
 @pytest.fixture

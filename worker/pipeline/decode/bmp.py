@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import ImageCorrupt
+from worker.pipeline.decode.pixels import on_white
+from worker.pipeline.decode.reduced import in_strips, reduce_strips
 from worker.pipeline.photo import Pixels
-from worker.pipeline.pixels import on_white
-from worker.pipeline.reduced import in_strips, reduce_strips
 
 #: Compression of bit fields, and of bit fields with alpha behind a header that has no place for them.
 _BIT_FIELDS, _ALPHA_BIT_FIELDS = 3, 6

@@ -31,25 +31,25 @@ from pillow_heif.as_plugin import HeifImageFile
 from photos.formats import HEAD_BYTES, Format, sniff_format
 from photos.kinds import why_unread
 from shared.errors import ImageCorrupt, ImageEmpty, ImageTooLarge, UnsupportedFormat
-from worker.pipeline.bmp import BitFields, decode_bit_fields, mend_offset, read_bit_fields
-from worker.pipeline.gif import strip_gif
-from worker.pipeline.heif import hide_metadata
-from worker.pipeline.jpeg import decode_jpeg, reduction
-from worker.pipeline.jpeg_file import read_jpeg
-from worker.pipeline.orientation import (
+from worker.pipeline.decode.bmp import BitFields, decode_bit_fields, mend_offset, read_bit_fields
+from worker.pipeline.decode.gif import strip_gif
+from worker.pipeline.decode.heif import hide_metadata
+from worker.pipeline.decode.jpeg import decode_jpeg, reduction
+from worker.pipeline.decode.jpeg_file import read_jpeg
+from worker.pipeline.decode.orientation import (
     PILLOW_ERRORS,
     orientation_in,
     orientation_of,
     orientation_of_heif,
     upright_size,
 )
+from worker.pipeline.decode.pixels import to_rgb, turn_upright
+from worker.pipeline.decode.png import read_png
+from worker.pipeline.decode.png_rows import decode_png
+from worker.pipeline.decode.reduced import decode_reduced
+from worker.pipeline.decode.tiff.decode import decode_tiff
+from worker.pipeline.decode.webp import strip_webp
 from worker.pipeline.photo import LeastSize, Limits, Photo, Pixels, full_size
-from worker.pipeline.pixels import to_rgb, turn_upright
-from worker.pipeline.png import read_png
-from worker.pipeline.png_rows import decode_png
-from worker.pipeline.reduced import decode_reduced
-from worker.pipeline.tiff.decode import decode_tiff
-from worker.pipeline.webp import strip_webp
 
 #: Pillow's reader of each format that is left to it, called directly: Image.open would try others as well.
 _READERS: dict[Format, type[ImageFile.ImageFile]] = {

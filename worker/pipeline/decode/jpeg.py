@@ -13,9 +13,9 @@ import simplejpeg  # type: ignore[import-untyped]
 from PIL import JpegImagePlugin
 
 from shared.errors import ImageCorrupt
-from worker.pipeline.jpeg_file import JpegFile, Picture, read_picture
+from worker.pipeline.decode.jpeg_file import JpegFile, Picture, read_picture
+from worker.pipeline.decode.pixels import to_rgb
 from worker.pipeline.photo import Pixels
-from worker.pipeline.pixels import to_rgb
 
 #: libjpeg's complaint about bytes that nothing needed: it says how many, and what follows them.
 _SURPLUS = re.compile(r"(\d+) extraneous bytes before marker 0x([0-9a-f]{2})")

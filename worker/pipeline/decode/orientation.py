@@ -12,7 +12,7 @@ import numpy as np
 from PIL import ExifTags, Image
 from pillow_heif.as_plugin import HeifImageFile
 
-from worker.pipeline.pixels import turn_upright
+from worker.pipeline.decode.pixels import turn_upright
 
 #: Where Pillow keeps XMP, from which it fills an orientation in that EXIF does not have.
 _XMP = ("xmp", "XML:com.adobe.xmp")

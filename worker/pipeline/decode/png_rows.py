@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from shared.errors import ImageCorrupt, ImageTooLarge
 from worker.pipeline.colour import colourise
+from worker.pipeline.decode.pixels import BACKGROUND, on_white
+from worker.pipeline.decode.png import GREY, GREY_ALPHA, PALETTE, RGB, RGB_ALPHA, Png
+from worker.pipeline.decode.reduced import in_strips, reduce_strips
 from worker.pipeline.photo import Pixels
-from worker.pipeline.pixels import BACKGROUND, on_white
-from worker.pipeline.png import GREY, GREY_ALPHA, PALETTE, RGB, RGB_ALPHA, Png
-from worker.pipeline.reduced import in_strips, reduce_strips
 
 #: uint8 or uint16, H x W or H x W x channels.
 Samples: TypeAlias = NDArray[Any]

@@ -11,7 +11,7 @@ from __future__ import annotations
 # It ships stubs but no py.typed marker.
 import simplejpeg  # type: ignore[import-untyped]
 
-from worker.pipeline.encode import JPEG_QUALITY, check_jpeg_size, encode_jpeg
+from worker.pipeline.encode.files import JPEG_QUALITY, check_jpeg_size, encode_jpeg
 from worker.pipeline.photo import Pixels
 
 #: Pixels of the side of a unit of blocks where Cb and Cr have half the resolution.

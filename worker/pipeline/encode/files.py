@@ -14,7 +14,7 @@ import simplejpeg  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from shared.errors import ImageTooLarge
-from worker.pipeline.deflate import make_deflater
+from worker.pipeline.encode.deflate import make_deflater
 from worker.pipeline.photo import Floats, Pixels
 
 JPEG_QUALITY = 95

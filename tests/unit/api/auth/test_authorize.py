@@ -11,15 +11,15 @@ from flask.testing import FlaskClient
 from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
-from api import access, access_cookie
-from api.access_exposure import is_loopback, settle_exposure
-from api.access_gate import gate_of
-from api.access_ring import FOR_UNKNOWN, KeyRing
-from shared import layout
+from api.auth import authorize, cookie
+from api.auth.authenticate import gate_of
+from api.auth.exposure import is_loopback, settle_exposure
+from api.auth.key_cache import FOR_UNKNOWN, KeyRing
+from shared.api_keys import ApiKey, KeyStore, make_key
 from shared.errors import InvalidKey
-from shared.job_record import encode_job, new_job
-from shared.jobs import ANYONE, Job, JobState, new_job_id
-from shared.keys import ApiKey, KeyStore, make_key
+from shared.jobs import object_keys
+from shared.jobs.job import ANYONE, Job, JobState, new_job_id
+from shared.jobs.record import encode_job, new_job
 from shared.options import Options
 from tests.fakes import FakeClock
 from tests.unit.api.conftest import Api, ApiFactory
@@ -63,7 +63,7 @@ def add_job(api: Api, owner: str, *, state: JobState = JobState.UPLOADING) -> Jo
         new_job(new_job_id(), total=3, options=Options(), state=state, created_at=time.time()), owner=owner
     )
     api.jobs.create(job)
-    api.objects.put(layout.job_record(job.id), encode_job(job))
+    api.objects.put(object_keys.job_record(job.id), encode_job(job))
     return job
 
 
@@ -298,7 +298,7 @@ def test_a_new_route_is_closed_and_its_job_looked_up(make_api: ApiFactory):
     reached = []
 
     def handler(job_id: str) -> Response:
-        reached.append(access.job(job_id).id)
+        reached.append(authorize.job(job_id).id)
         return Response("ok")
 
     api.client.application.add_url_rule("/v1/jobs/<job_id>/new", "new", handler)
@@ -316,14 +316,14 @@ def test_what_is_left_of_a_job_may_be_deleted_by_its_owner_alone(api: Api, keys:
     mine, header = keys.make()
     _, other = keys.make()
     job = add_job(api, mine.id)
-    api.objects.put(layout.input_image(job.id, 0), b"photo")
+    api.objects.put(object_keys.input_image(job.id, 0), b"photo")
     api.jobs.mark_reconciled()
     api.jobs.delete(job.id)
 
     assert api.client.delete(f"/v1/jobs/{job.id}", headers=other).status_code == 404
-    assert api.objects.exists(layout.input_image(job.id, 0))
+    assert api.objects.exists(object_keys.input_image(job.id, 0))
     assert api.client.delete(f"/v1/jobs/{job.id}", headers=header).status_code == 204
-    assert not api.objects.exists(layout.input_image(job.id, 0))
+    assert not api.objects.exists(object_keys.input_image(job.id, 0))
 
 
 def test_a_job_that_is_being_recovered_is_nobody_elses_business(api: Api, keys: Keyring):
@@ -360,9 +360,9 @@ def session(api: Api, keys: Keyring) -> Session:
 
 
 def cookie_of(browser: FlaskClient) -> str:
-    cookie = browser.get_cookie(access_cookie.NAME, path="/v1")
-    assert cookie is not None
-    return cookie.value
+    found = browser.get_cookie(cookie.NAME, path="/v1")
+    assert found is not None
+    return found.value
 
 
 def test_a_session_lets_one_read(session: Session):
@@ -438,8 +438,8 @@ def test_a_session_ends_when_asked(session: Session):
 
 def test_a_session_ends_by_itself(api: Api, keys: Keyring):
     key, _ = keys.make()
-    past = access_cookie.sign(key, int(time.time()) - 1)
-    api.client.set_cookie(access_cookie.NAME, past, path="/v1")
+    past = cookie.sign(key, int(time.time()) - 1)
+    api.client.set_cookie(cookie.NAME, past, path="/v1")
 
     check(api.get("/v1/jobs"), 401, "invalid_key")
 
@@ -462,7 +462,7 @@ def test_a_forged_session_is_refused(api: Api, keys: Keyring, forge: Callable[[s
     browser = api.client.application.test_client()
     browser.post("/v1/session", headers=header)
     forged = forge(cookie_of(browser), other.id)
-    browser.set_cookie(access_cookie.NAME, forged, path="/v1")
+    browser.set_cookie(cookie.NAME, forged, path="/v1")
 
     check(browser.get("/v1/jobs"), 401, "invalid_key")
 
@@ -564,7 +564,7 @@ def test_it_starts_anywhere_with_a_key(api: Api, keys: Keyring):
 def test_an_exposed_api_that_lost_its_keys_stays_closed(api: Api, keys: Keyring):
     key, _ = keys.make()
     boot(api, ("0.0.0.0", 8080))
-    api.objects.delete(layout.api_key(key.id))
+    api.objects.delete(object_keys.api_key(key.id))
     gate_of(api.client.application).ring.forget()
 
     check(api.get("/v1/jobs"), 401, "unauthenticated")

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from api.access_ring import FOR_UNKNOWN, FRESH, LONGEST, PAUSE, SOON, KeyRing
-from shared import layout
+from api.auth.key_cache import FOR_UNKNOWN, FRESH, LONGEST, PAUSE, SOON, KeyRing
+from shared.api_keys import ApiKey, KeyStore, make_key
 from shared.errors import ObjectStoreUnavailable
-from shared.keys import ApiKey, KeyStore, make_key
-from shared.ports import ObjectInfo
+from shared.jobs import object_keys
+from shared.objectstore.port import ObjectInfo
 from tests.fakes import FakeClock, FakeObjectStore
 from tests.waiting import DEADLINE
 
@@ -90,11 +90,11 @@ def test_a_revoked_key_is_known_as_such_within_five_seconds(
 def test_two_changes_within_one_second_are_both_seen(ring: KeyRing, objects: CountingStore, clock: FakeClock):
     key = add(objects)
     rotated, _ = KeyStore(objects).rotate(key.id, keep=0.0)
-    written = objects.modified_at[layout.api_key(key.id)]
+    written = objects.modified_at[object_keys.api_key(key.id)]
     assert ring.find(key.id) == rotated
     # As long as the one before, and by the whole seconds of S3 as old.
     again, _ = KeyStore(objects).rotate(key.id, keep=0.0)
-    objects.modified_at[layout.api_key(key.id)] = written
+    objects.modified_at[object_keys.api_key(key.id)] = written
     clock.advance(FRESH + 0.01)
 
     assert ring.find(key.id) == again
@@ -102,10 +102,10 @@ def test_two_changes_within_one_second_are_both_seen(ring: KeyRing, objects: Cou
 
 def test_a_record_that_has_settled_is_read_once(ring: KeyRing, objects: CountingStore, clock: FakeClock):
     key = add(objects)
-    objects.modified_at[layout.api_key(key.id)] = 1_700_000_000.0
+    objects.modified_at[object_keys.api_key(key.id)] = 1_700_000_000.0
     assert ring.find(key.id) == key
     # Were it read again, it would be found to be damaged.
-    objects.objects[layout.api_key(key.id)] = b"?" * len(objects.objects[layout.api_key(key.id)])
+    objects.objects[object_keys.api_key(key.id)] = b"?" * len(objects.objects[object_keys.api_key(key.id)])
     clock.advance(FRESH + 0.01)
 
     assert ring.find(key.id) == key
@@ -229,7 +229,7 @@ def test_a_damaged_record_costs_nobody_else_the_key(
     ring: KeyRing, objects: CountingStore, caplog: pytest.LogCaptureFixture
 ):
     key = add(objects)
-    objects.put(layout.api_key("aaaaaaaaaaaa"), b"{")
+    objects.put(object_keys.api_key("aaaaaaaaaaaa"), b"{")
 
     assert ring.find(key.id) == key
     assert ring.find("aaaaaaaaaaaa") is None
@@ -237,7 +237,7 @@ def test_a_damaged_record_costs_nobody_else_the_key(
 
 
 def test_a_damaged_record_alone_does_not_open_the_gate(ring: KeyRing, objects: CountingStore):
-    objects.put(layout.api_key("aaaaaaaaaaaa"), b"{")
+    objects.put(object_keys.api_key("aaaaaaaaaaaa"), b"{")
 
     assert not ring.is_empty()
 

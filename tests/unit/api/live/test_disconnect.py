@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from flask import Flask
 
-from api.presence import has_left
+from api.live.disconnect import has_left
 
 
 @pytest.fixture

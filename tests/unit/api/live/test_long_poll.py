@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from api.waiting import preferred_wait
-from shared.jobs import JobState
+from api.live.long_poll import preferred_wait
+from shared.jobs.job import JobState
 from tests.fakes import FakeClock
 from tests.finalizing import claim
 from tests.unit.api.conftest import Api, ApiFactory, encode_form

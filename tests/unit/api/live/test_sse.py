@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from api.events import Stream
-from shared.jobs import JobState
+from api.live.sse import Stream
+from shared.jobs.job import JobState
 from tests.finalizing import finish_as
 from tests.unit.api.conftest import CORRUPT, Api, ApiFactory
-from tests.unit.api.test_submissions import problem
+from tests.unit.api.routes.test_submissions import problem
 from tests.waiting import eventually
 
 

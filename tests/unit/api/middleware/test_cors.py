@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from api.access_exposure import believe_proxies
+from api.auth.exposure import believe_proxies
 from tests.unit.api.conftest import Api, ApiFactory
 
 OURS = "https://app.example"

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from api.errors import code_of, status_of
+from api.middleware.errors import code_of, status_of
 from shared.errors import FathomError, ImageError
 from tests.unit.api.conftest import Api
-from tests.unit.api.test_submissions import problem
+from tests.unit.api.routes.test_submissions import problem
 
 
 def test_an_unknown_address_is_a_problem(api: Api) -> None:
@@ -87,7 +87,7 @@ def test_pages_of_other_sites_may_link_here(api: Api) -> None:
 
 # --- what docs/api.md says of them ----------------------------------------------------
 
-DOCUMENT = (Path(__file__).parents[3] / "docs" / "api.md").read_text()
+DOCUMENT = (Path(__file__).parents[4] / "docs" / "api.md").read_text()
 
 #: Raised and caught inside, or a base that is never raised.
 INTERNAL = {"address_refused", "image_error", "object_exists", "object_not_found"}

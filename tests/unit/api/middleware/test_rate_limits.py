@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from api.limits import _network
+from api.middleware.rate_limits import _network
+from tests.unit.api.auth.test_authorize import Keyring
 from tests.unit.api.conftest import Api, ApiFactory
-from tests.unit.api.test_access import Keyring
 
 
 @pytest.fixture

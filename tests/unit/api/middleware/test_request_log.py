@@ -5,8 +5,8 @@ import logging
 
 import pytest
 
+from tests.unit.api.auth.test_authorize import Keyring, address, rules_of
 from tests.unit.api.conftest import Api
-from tests.unit.api.test_access import Keyring, address, rules_of
 
 ALWAYS = (
     "X-Request-Id",

@@ -8,9 +8,9 @@ from flask import Response
 from opentelemetry.trace import SpanKind
 from werkzeug.test import TestResponse
 
-from shared import layout
-from shared.job_record import decode_job
-from shared.jobs import JobState
+from shared.jobs import object_keys
+from shared.jobs.job import JobState
+from shared.jobs.record import decode_job
 from tests.finalizing import finish_as
 from tests.traces import PARENT, SAMPLED, TRACE, UNSAMPLED, TraceMemory, facts, id_of, parent_of, trace_of
 from tests.unit.api.conftest import Api, ApiFactory
@@ -153,7 +153,7 @@ def test_a_job_remembers_the_request_that_submitted_it(
     span = memory.one("POST /v1/jobs")
     expected = f"00-{TRACE}-{id_of(span)}-01"
     assert api.jobs.get(job_id).traceparent == expected
-    assert decode_job(api.objects.get(layout.job_record(job_id))).traceparent == expected
+    assert decode_job(api.objects.get(object_keys.job_record(job_id))).traceparent == expected
     assert (facts(span)["fathom.job.id"], facts(span)["fathom.job.images"]) == (job_id, 1)
     assert "holiday" not in span.to_json()
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from api.openapi import Undocumented, build_document, routes
+from api.openapi.document import Undocumented, build_document, routes
 from shared.settings import Settings
 from tests.unit.api.conftest import Api
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import threading
 
-from api.health import check_parts
+from api.routes.health import check_parts
 from tests.unit.api.conftest import Api
 
 

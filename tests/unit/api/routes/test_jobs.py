@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from shared.jobs import ImageFailure, JobState
+from shared.jobs.job import ImageFailure, JobState
 from tests.finalizing import finish_as
 from tests.unit.api.conftest import CORRUPT, Api, ApiFactory
-from tests.unit.api.test_submissions import problem
+from tests.unit.api.routes.test_submissions import problem
 
 
 def test_a_job_counts_what_is_done(api: Api) -> None:

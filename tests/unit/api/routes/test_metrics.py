@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from api.backend import backend_of
-from shared.statistics import Family
+from api.services.backend import backend_of
+from shared.metrics.model import Family
+from tests.unit.api.auth.test_authorize import Keyring
 from tests.unit.api.conftest import Api, ApiFactory
-from tests.unit.api.test_access import Keyring
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 DASHBOARD = ROOT / "deploy" / "grafana" / "fathom.json"
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from werkzeug.test import TestResponse
 
-from api.page import page_version, policy
+from api.routes.page import page_version, policy
 from photos import kinds
 from photos.formats import SUFFIXES
 from shared.errors import FathomError
@@ -20,7 +20,7 @@ from shared.options import Colormap
 from tests.unit.api.conftest import Api, ApiFactory
 from worker.pipeline.colour import colour_table
 
-STATIC = Path(__file__).parents[3] / "api" / "static"
+STATIC = Path(__file__).parents[4] / "api" / "static"
 MODULES = sorted(path.relative_to(STATIC).as_posix() for path in STATIC.rglob("*.js"))
 TEXTS = sorted(path for path in STATIC.rglob("*") if path.suffix in (".js", ".css", ".html", ".svg"))
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from api.archive import stream_archive
-from api.backend import Backend
-from shared import layout
+from api.results.zip_stream import stream_archive
+from api.services.backend import Backend
 from shared.errors import ObjectStoreUnavailable
-from shared.jobs import ImageFailure
+from shared.jobs import object_keys
+from shared.jobs.job import ImageFailure
 from tests.unit.api.conftest import CORRUPT, Api, ApiFactory, sidecar
-from tests.unit.api.test_submissions import problem
+from tests.unit.api.routes.test_submissions import problem
 
 
 def test_an_output_is_sent_with_its_type_and_its_owners_name(api: Api) -> None:
@@ -90,7 +90,7 @@ def test_an_output_that_is_not_there_is_explained(api: Api, path: str, code: str
 def test_an_output_that_is_gone_is_not_found(api: Api) -> None:
     job_id = api.submit("a.jpg")
     api.work()
-    api.objects.delete(layout.output(job_id, 0, "heatmap.png"))
+    api.objects.delete(object_keys.output(job_id, 0, "heatmap.png"))
 
     problem(api.get(f"/v1/jobs/{job_id}/images/0/heatmap"), 404, "output_not_found")
 
@@ -183,7 +183,7 @@ def test_a_failure_is_one_line_whatever_the_name_holds(api: Api) -> None:
 def test_the_archive_names_outputs_that_somebody_deleted(api: Api) -> None:
     job_id = api.submit("a.jpg", "b.jpg", "c.jpg")
     api.work()
-    api.objects.delete(layout.output(job_id, 1, "heatmap.png"))
+    api.objects.delete(object_keys.output(job_id, 1, "heatmap.png"))
     archive = open_zip(api.get(f"/v1/jobs/{job_id}/archive?outputs=heatmap").data)
 
     assert archive.namelist() == ["a.png", "c.png", "failures.txt"]

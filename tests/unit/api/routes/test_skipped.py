@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from shared import layout
-from shared.chores import list_id
-from shared.job_record import decode_job
-from shared.jobs import JobState
-from shared.manifest import decode_manifest
-from shared.sources import Listing, decode_listings
+from shared.chores.port import list_id
+from shared.jobs import object_keys
+from shared.jobs.job import JobState
+from shared.jobs.manifest import decode_manifest
+from shared.jobs.record import decode_job
+from shared.jobs.sources import Listing, decode_listings
 from tests.unit.api.conftest import Api, ApiFactory
-from tests.unit.api.test_submissions import nothing_is_left, problem
+from tests.unit.api.routes.test_submissions import nothing_is_left, problem
 
 URL = "https://example.org/walk/a.jpg"
 
@@ -42,7 +42,7 @@ def test_photos_named_one_by_one_are_queued_at_once_where_they_lie(api: Api) -> 
     job = response.get_json()
     assert (job["state"], job["counts"]["total"], job["title"]) == ("queued", 3, "Walk")
     assert response.headers["Location"] == job["links"]["self"]
-    sources = decode_manifest(api.objects.get(layout.manifest(job["id"])))
+    sources = decode_manifest(api.objects.get(object_keys.manifest(job["id"])))
     assert [(s.index, s.name, s.url or s.s3) for s in sources] == [
         (0, "a.jpg", URL),
         (1, "写真.jpg", "s3://album/2024/写真.jpg"),
@@ -57,13 +57,13 @@ def test_a_prefix_is_listed_by_a_worker(api: Api) -> None:
 
     assert (job["state"], job["counts"]["total"], job["progress"]) == ("uploading", 0, 0.0)
     assert {"uploads", "start"}.isdisjoint(job["links"])
-    assert decode_listings(api.objects.get(layout.sources(job["id"]))) == (
+    assert decode_listings(api.objects.get(object_keys.sources(job["id"]))) == (
         Listing(url=URL),
         Listing(s3_prefix="s3://album/2024/"),
         Listing(s3_prefix="s3://other/"),
     )
     assert api.chores.get(list_id(job["id"])) is not None
-    record = decode_job(api.objects.get(layout.job_record(job["id"])))
+    record = decode_job(api.objects.get(object_keys.job_record(job["id"])))
     assert (record.state, record.gathered) == (JobState.UPLOADING, True)
     assert api.get(job["links"]["images"]).get_json() == {"images": [], "next_cursor": None}
     assert api.get(f"/v1/jobs/{job['id']}/uploads").get_json()["uploads"] == []

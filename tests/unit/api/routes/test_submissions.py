@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from shared import layout
 from shared.errors import ObjectStoreUnavailable
-from shared.job_record import decode_job
-from shared.jobs import JobState
-from shared.manifest import decode_manifest
+from shared.jobs import object_keys
+from shared.jobs.job import JobState
+from shared.jobs.manifest import decode_manifest
+from shared.jobs.record import decode_job
 from shared.options import Options
 from tests.unit.api.conftest import Api, ApiFactory, Eventful, encode_form
 
@@ -61,11 +61,11 @@ def test_a_form_becomes_a_queued_job(api: Api) -> None:
 def test_an_accepted_job_is_durable(api: Api) -> None:
     job_id = api.submit("a/b.jpg", "写真.png", options={"normalize": "job"})
 
-    assert api.objects.get(layout.input_image(job_id, 0)) == b"a/b.jpg"
-    assert api.objects.get(layout.input_image(job_id, 1)) == "写真.png".encode()
-    sources = decode_manifest(api.objects.get(layout.manifest(job_id)))
+    assert api.objects.get(object_keys.input_image(job_id, 0)) == b"a/b.jpg"
+    assert api.objects.get(object_keys.input_image(job_id, 1)) == "写真.png".encode()
+    sources = decode_manifest(api.objects.get(object_keys.manifest(job_id)))
     assert [(s.index, s.name, s.size) for s in sources] == [(0, "a/b.jpg", 7), (1, "写真.png", 10)]
-    assert decode_job(api.objects.get(layout.job_record(job_id))) == api.jobs.get(job_id)
+    assert decode_job(api.objects.get(object_keys.job_record(job_id))) == api.jobs.get(job_id)
     assert api.jobs.get(job_id).options == Options(normalize="job")
     assert api.tickets.waiting == 1
 
@@ -93,7 +93,7 @@ def test_many_photos_keep_their_order(api: Api) -> None:
     names = [f"{n}.jpg" for n in range(300)]
     job_id = api.submit(*names)
 
-    assert [api.objects.get(layout.input_image(job_id, n)).decode() for n in range(300)] == names
+    assert [api.objects.get(object_keys.input_image(job_id, n)).decode() for n in range(300)] == names
 
 
 def test_options_may_come_before_the_photos(api: Api) -> None:
@@ -133,7 +133,7 @@ def test_an_empty_file_is_an_image_that_will_fail(api: Api) -> None:
     response = api.post_files([("empty.jpg", b"")])
 
     assert response.get_json()["counts"]["total"] == 1
-    assert api.objects.size(layout.input_image(response.get_json()["id"], 0)) == 0
+    assert api.objects.size(object_keys.input_image(response.get_json()["id"], 0)) == 0
 
 
 def test_names_that_cannot_be_written_are_mended(api: Api) -> None:
@@ -146,7 +146,7 @@ def test_of_a_photo_that_is_too_large_enough_is_kept_to_fail_it_alone(make_api: 
     api = make_api(max_image_bytes=1000)
     job_id = api.post_files([("big.jpg", bytes(5000))]).get_json()["id"]
 
-    assert api.objects.size(layout.input_image(job_id, 0)) == 1001
+    assert api.objects.size(object_keys.input_image(job_id, 0)) == 1001
 
 
 # --- what is refused --------------------------------------------------------
@@ -415,7 +415,7 @@ def test_a_job_has_the_title_and_the_weight_it_was_given(api: Api) -> None:
     assert (announced["title"], announced["weight"]) == ("Cliffs", 0.5)
     assert api.jobs.get(form["id"]).weight == 2.5
     assert api.get(f"/v1/jobs/{announced['id']}").get_json()["title"] == "Cliffs"
-    assert decode_job(api.objects.get(layout.job_record(form["id"]))).title == form["title"]
+    assert decode_job(api.objects.get(object_keys.job_record(form["id"]))).title == form["title"]
 
 
 def test_without_a_word_a_job_has_no_title_and_weighs_one(api: Api) -> None:

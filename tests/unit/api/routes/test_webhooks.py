@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from shared import layout
-from shared.chores import ChoreKind, notify_id
-from shared.deliveries import Delivery, DeliveryState, Try, ended_message
-from shared.job_record import decode_job
-from shared.jobs import ANYONE, Webhook, WebhookEvent
-from shared.signing import owner_secret
+from shared.chores.port import ChoreKind, notify_id
+from shared.jobs import object_keys
+from shared.jobs.job import ANYONE, Webhook, WebhookEvent
+from shared.jobs.record import decode_job
+from shared.net.webhook_signing import owner_secret
+from shared.webhook_messages import Delivery, DeliveryState, Try, ended_message
 from tests.unit.api.conftest import Api, ApiFactory, encode_form
-from tests.unit.api.test_submissions import nothing_is_left, problem
+from tests.unit.api.routes.test_submissions import nothing_is_left, problem
 
 SECRETS = tuple("whsec_" + base64.b64encode(bytes([n]) * 32).decode() for n in (1, 2))
 URL = "https://example.org/hook?token=1"
@@ -49,7 +49,7 @@ def test_a_webhook_is_remembered_however_the_photos_come(api: Api, way: str) -> 
     job_id = response.get_json()["id"]
     expected = Webhook(url=URL, events=(WebhookEvent.ENDED, WebhookEvent.PROGRESS))
     assert api.jobs.get(job_id).webhook == expected
-    assert decode_job(api.objects.get(layout.job_record(job_id))).webhook == expected
+    assert decode_job(api.objects.get(object_keys.job_record(job_id))).webhook == expected
     assert api.chores.get(notify_id(job_id)) is not None
 
 
@@ -137,7 +137,7 @@ def test_deliveries_are_listed_with_their_tries(api: Api) -> None:
 def test_deliveries_settled_before_a_loss_of_the_job_store_are_listed_still(api: Api) -> None:
     job_id = announce(api, {"url": URL}).get_json()["id"]
     delivery = Delivery(id="msg_1", event=WebhookEvent.ENDED, state=DeliveryState.DELIVERED, attempts=2)
-    api.objects.put(layout.delivery(job_id, "msg_1"), delivery.to_json().encode())
+    api.objects.put(object_keys.delivery(job_id, "msg_1"), delivery.to_json().encode())
     api.chores.forget(job_id)
 
     (listed,) = api.get(f"/v1/jobs/{job_id}/deliveries").get_json()["deliveries"]

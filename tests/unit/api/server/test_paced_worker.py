@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 from gunicorn.http.errors import NoMoreData
 
-from api.gunicorn_worker import PacedSocket
+from api.server.paced_worker import PacedSocket
 from tests.fakes import FakeClock
 
 

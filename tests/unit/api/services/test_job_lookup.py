@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from shared import layout
-from shared.jobs import JobState, new_job_id
+from shared.jobs import object_keys
+from shared.jobs.job import JobState, new_job_id
 from tests.finalizing import finish_as
 from tests.unit.api.conftest import Api
 
@@ -32,7 +32,7 @@ def test_a_lost_job_is_being_recovered_and_not_unknown(api: Api, method: str, pa
     assert response.status_code == 503, response.text
     assert response.get_json()["code"] == "job_recovering"
     assert int(response.headers["Retry-After"]) > 0
-    assert api.objects.exists(layout.job_record(job_id))
+    assert api.objects.exists(object_keys.job_record(job_id))
 
 
 def test_once_all_were_compared_what_is_unknown_is_unknown(api: Api):
@@ -75,4 +75,4 @@ def test_what_was_asked_outlives_the_job_store(api: Api):
 
     api.client.post(f"/v1/jobs/{job_id}/pause")
 
-    assert b'"pause"' in api.objects.get(layout.intent(job_id))
+    assert b'"pause"' in api.objects.get(object_keys.intent(job_id))

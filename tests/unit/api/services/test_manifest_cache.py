@@ -2,17 +2,17 @@ from __future__ import annotations
 
 import pytest
 
-from api.manifests import Manifests
-from shared import layout
+from api.services.manifest_cache import Manifests
 from shared.errors import ObjectNotFound, ObjectStoreUnavailable
-from shared.jobs import Source
-from shared.manifest import encode_manifest
+from shared.jobs import object_keys
+from shared.jobs.job import Source
+from shared.jobs.manifest import encode_manifest
 from tests.fakes import FakeObjectStore
 
 
 def store_names(objects: FakeObjectStore, job_id: str, names: list[str]) -> None:
     sources = (Source(index=index, name=name) for index, name in enumerate(names))
-    objects.put(layout.manifest(job_id), encode_manifest(sources))
+    objects.put(object_keys.manifest(job_id), encode_manifest(sources))
 
 
 @pytest.fixture
@@ -76,4 +76,4 @@ def test_there_is_no_name_beyond_the_last(objects: FakeObjectStore, index: int) 
 def test_names_take_a_fraction_of_their_manifest(objects: FakeObjectStore) -> None:
     store_names(objects, "long", [f"holiday/2024-06-01/IMG_{n:06d}.JPG" for n in range(20_000)])
 
-    assert Manifests(objects).names("long").size < objects.size(layout.manifest("long")) / 4
+    assert Manifests(objects).names("long").size < objects.size(object_keys.manifest("long")) / 4

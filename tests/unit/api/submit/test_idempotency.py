@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from api.idempotency import Attempt, Fingerprint
-from api.submission import is_recorded
-from shared import layout
+from api.submit.accept import is_recorded
+from api.submit.idempotency import Attempt, Fingerprint
 from shared.errors import IdempotencyKeyInUse, JobStoreUnavailable
-from shared.ports import Standing
+from shared.idempotency.port import Standing
+from shared.jobs import object_keys
 from tests.fakes import FakeIdempotency
 from tests.fakes_jobs import FakeClock
 from tests.unit.api.conftest import Api, Eventful, encode_form
-from tests.unit.api.test_submissions import problem
+from tests.unit.api.routes.test_submissions import problem
 
 PHOTOS = [("images", "a/b.jpg", b"one"), ("images", "写真.png", b"two")]
 
@@ -338,7 +338,7 @@ def test_keys_that_are_away_from_the_start_are_said_to_be(keys: FakeIdempotency)
 
 def test_a_record_without_its_objects_is_no_job(api: Api) -> None:
     job_id = api.submit("a.jpg")
-    api.objects.delete(layout.job_record(job_id))
+    api.objects.delete(object_keys.job_record(job_id))
 
     assert not is_recorded(api.client.application.extensions["fathom"], job_id)
 

@@ -5,8 +5,8 @@ import tracemalloc
 
 import pytest
 
-from api.errors import InvalidRequest
-from api.multipart import FormField, FormFile, FormShape, MalformedForm, boundary_of, read_form
+from api.middleware.errors import InvalidRequest
+from api.submit.multipart import FormField, FormFile, FormShape, MalformedForm, boundary_of, read_form
 from shared.errors import TooLarge
 
 SHAPE = FormShape(files={"images": 10_000, "archive": 10**9}, fields={"options": 100})

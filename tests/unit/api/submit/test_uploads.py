@@ -4,16 +4,16 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import pytest
 
-from shared import layout
 from shared.errors import ImageError
-from shared.intent import read_intent
-from shared.job_record import new_job
-from shared.jobs import JobState, Quota, Source, new_job_id
-from shared.manifest import ManifestWriter
+from shared.jobs import object_keys
+from shared.jobs.intent import read_intent
+from shared.jobs.job import JobState, Quota, Source, new_job_id
+from shared.jobs.manifest import ManifestWriter
+from shared.jobs.record import new_job
 from shared.options import Options
 from tests.unit.api.conftest import Api, ApiFactory, build_api
-from tests.unit.api.test_submissions import problem
-from worker.fetching import Fetcher
+from tests.unit.api.routes.test_submissions import problem
+from worker.child.fetch import Fetcher
 
 
 def announced(api: Api, count: int = 3) -> str:
@@ -40,7 +40,7 @@ def test_an_announced_job_waits_for_its_uploads(api: Api) -> None:
     ]
     assert job["next_cursor"] is None
     assert api.tickets.waiting == 0
-    assert api.objects.exists(layout.manifest(job_id))
+    assert api.objects.exists(object_keys.manifest(job_id))
 
 
 def test_uploads_go_straight_to_the_object_store_where_clients_reach_it(make_api: ApiFactory) -> None:
@@ -75,13 +75,13 @@ def test_a_job_starts_once_all_uploads_are_there(api: Api) -> None:
 
     assert (response.status_code, response.get_json()["state"]) == (202, "queued")
     assert api.tickets.waiting == 1
-    assert api.objects.get(layout.input_image(job_id, 2)) == b"xx"
+    assert api.objects.get(object_keys.input_image(job_id, 2)) == b"xx"
 
 
 def test_a_start_names_what_is_missing_or_has_another_size(api: Api) -> None:
     job_id = announced(api, 4)
     put(api, job_id, 1, b"x")
-    api.objects.put(layout.input_image(job_id, 2), b"more than announced")
+    api.objects.put(object_keys.input_image(job_id, 2), b"more than announced")
 
     body = problem(api.client.post(f"/v1/jobs/{job_id}/start"), 409, "uploads_missing")
     assert body["missing"] == ["0.jpg", "2.jpg", "3.jpg"]
@@ -147,7 +147,7 @@ def test_an_upload_may_be_repeated(api: Api) -> None:
     put(api, job_id, 2, b"1.")
     put(api, job_id, 2, b"2.")
 
-    assert api.objects.get(layout.input_image(job_id, 2)) == b"2."
+    assert api.objects.get(object_keys.input_image(job_id, 2)) == b"2."
 
 
 @pytest.mark.parametrize("data", [b"", b"x", b"xxx", bytes(2**20)], ids=["none", "less", "more", "much more"])
@@ -160,7 +160,7 @@ def test_an_upload_of_another_size_than_announced_is_not_stored(api: Api, data: 
     response = api.client.put(path, data=data, environ_overrides={} if is_said else chunked)
 
     assert "2 bytes were announced for image 2" in problem(response, 422, "size_mismatch")["detail"]
-    assert not api.objects.exists(layout.input_image(job_id, 2))
+    assert not api.objects.exists(object_keys.input_image(job_id, 2))
     assert put(api, job_id, 2, b"xx") == 204
 
 
@@ -168,7 +168,7 @@ def test_a_started_job_takes_no_uploads(api: Api) -> None:
     job_id = api.submit("a.jpg")
 
     problem(api.client.put(f"/v1/jobs/{job_id}/uploads/0", data=b"x"), 409, "invalid_transition")
-    assert api.objects.get(layout.input_image(job_id, 0)) == b"a.jpg"
+    assert api.objects.get(object_keys.input_image(job_id, 0)) == b"a.jpg"
 
 
 @pytest.mark.parametrize("index", ["3", "99999999999999999999", "-1", "x", "1.0"])
@@ -183,7 +183,7 @@ def test_of_an_upload_that_is_too_large_enough_is_kept_to_fail_it_alone(make_api
     job_id = api.announce({"name": "big.tif", "size": 5000}).get_json()["id"]
 
     assert put(api, job_id, 0, bytes(5000)) == 204
-    assert api.objects.size(layout.input_image(job_id, 0)) == 1001
+    assert api.objects.size(object_keys.input_image(job_id, 0)) == 1001
     assert api.client.post(f"/v1/jobs/{job_id}/start").status_code == 202
 
 
@@ -193,7 +193,7 @@ def test_an_upload_that_breaks_off_is_not_stored(api: Api) -> None:
     response = api.client.put(path, data=b"half", environ_overrides={"CONTENT_LENGTH": "8"})
 
     problem(response, 400, "upload_interrupted")
-    assert not api.objects.exists(layout.input_image(job_id, 0))
+    assert not api.objects.exists(object_keys.input_image(job_id, 0))
 
 
 # --- what counts is what is stored ----------------------------------------------------
@@ -217,7 +217,7 @@ def test_a_job_announced_without_sizes_by_an_earlier_version_is_held_to_the_boun
         manifest.add(Source(index=0, name="a.jpg"))
         manifest.store(api.objects, job_id)
     api.jobs.create(job, quota=Quota(owner_bytes=10))
-    api.objects.put(layout.input_image(job_id, 0), bytes(11))
+    api.objects.put(object_keys.input_image(job_id, 0), bytes(11))
 
     problem(api.client.post(f"/v1/jobs/{job_id}/start"), 429, "quota_exceeded")
     assert read_intent(api.objects, job_id) is None
@@ -230,7 +230,7 @@ def test_an_object_that_is_no_input_is_overlooked(api: Api, name: str) -> None:
     job_id = announced(api)
     for index in range(3):
         put(api, job_id, index, b"x" * index)
-    api.objects.put(layout.inputs_prefix(job_id) + name, bytes(77))
+    api.objects.put(object_keys.inputs_prefix(job_id) + name, bytes(77))
 
     assert api.get(f"/v1/jobs/{job_id}/uploads").get_json()["uploads"] == []
     assert api.client.post(f"/v1/jobs/{job_id}/start").status_code == 202
@@ -250,8 +250,8 @@ def test_a_photo_replaced_after_the_start_is_not_processed(api: Api) -> None:
     for index in range(3):
         put(api, job_id, index, b"x" * index)
     api.client.post(f"/v1/jobs/{job_id}/start")
-    api.objects.put(layout.input_image(job_id, 1), b"y")
-    api.objects.put(layout.input_image(job_id, 2), b"xx")
+    api.objects.put(object_keys.input_image(job_id, 1), b"y")
+    api.objects.put(object_keys.input_image(job_id, 2), b"xx")
 
     assert [fetched(api, job_id, index) for index in range(3)] == [b"", "input_changed", b"xx"]
 
@@ -263,7 +263,7 @@ def test_a_start_that_is_refused_accepts_nothing(api: Api) -> None:
     put(api, job_id, 1, b"x")
     api.client.post(f"/v1/jobs/{job_id}/start")
     # Only the first start that was carried out counts.
-    api.objects.put(layout.input_image(job_id, 1), b"y")
+    api.objects.put(object_keys.input_image(job_id, 1), b"y")
     api.client.post(f"/v1/jobs/{job_id}/start")
 
     assert fetched(api, job_id, 1) == "input_changed"
@@ -274,7 +274,7 @@ def test_a_start_that_is_refused_accepts_nothing(api: Api) -> None:
 
 def store(api: Api, job_id: str, indices: Iterable[int]) -> None:
     for index in indices:
-        api.objects.put(layout.input_image(job_id, index), b"x")
+        api.objects.put(object_keys.input_image(job_id, index), b"x")
 
 
 def list_all(api: Api, job_id: str, limit: int = 1000) -> tuple[list[int], int]:
@@ -312,7 +312,7 @@ def test_of_a_large_album_what_is_missing_is_found(large: tuple[Api, str], missi
     lacking = set(missing)
     store(api, job_id, (index for index in range(25_000) if index not in lacking))
     for index in lacking:
-        api.objects.delete(layout.input_image(job_id, index))
+        api.objects.delete(object_keys.input_image(job_id, index))
 
     found, pages = list_all(api, job_id)
 

@@ -9,8 +9,8 @@ import httpx
 import pytest
 from click.testing import CliRunner, Result
 
-from client.cli import main
-from tests.unit.client.album_server import AlbumServer
+from fathom.cli import main
+from tests.unit.fathom.album_server import AlbumServer
 
 Fathom = Callable[..., Result]
 

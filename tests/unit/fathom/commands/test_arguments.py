@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from client.api import Fathom
-from client.commands.arguments import find_job
-from client.failure import CommandFailed
-from client.transport import ApiError
-from tests.unit.client.album_server import AlbumServer, FakeJob
+from fathom.commands.arguments import find_job
+from fathom.commands.exit import CommandFailed
+from fathom.sync_client import Fathom
+from fathom.transport import ApiError
+from tests.unit.fathom.album_server import AlbumServer, FakeJob
 
 IDS = ("abcd" + "2" * 22, "abcd" + "3" * 22, "wxyz" + "4" * 22)
 

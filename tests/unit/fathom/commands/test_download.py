@@ -7,10 +7,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from client.api import Fathom
-from client.commands.download import Results, fetch_results, finish
-from client.progress import show_progress
-from tests.unit.client.conftest import JOB_ID, Server
+from fathom.commands.download import Results, fetch_results, finish
+from fathom.progress import show_progress
+from fathom.sync_client import Fathom
+from tests.unit.fathom.conftest import JOB_ID, Server
 
 QUIET = show_progress(quiet=True)
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from client.models import ImageResult, JobStatus
-from client.report import age, print_failures, print_jobs
+from fathom.commands.report import age, print_failures, print_jobs
+from fathom.models import ImageResult, JobStatus
 
 
 def job(**fields: Any) -> JobStatus:

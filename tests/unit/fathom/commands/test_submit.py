@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from client.cli import main
-from client.commands.submit import tell_apart
-from tests.unit.client.album_server import AlbumServer
-from tests.unit.client.commands.conftest import Fathom, codes, told
-from tests.unit.client.conftest import CR3, REFUSED, SKIPPED
+from fathom.cli import main
+from fathom.commands.submit import tell_apart
+from tests.unit.fathom.album_server import AlbumServer
+from tests.unit.fathom.commands.conftest import Fathom, codes, told
+from tests.unit.fathom.conftest import CR3, REFUSED, SKIPPED
 
 
 def refused(*arguments: str | Path) -> str:

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from client.album_account import Account
-from client.commands.watch import NotNow, Report, Watch
-from client.files import Album
-from client.models import ImageResult
-from client.progress import Display
-from tests.unit.client.commands.conftest import Fathom
+from fathom.commands.watch import NotNow, Report, Watch
+from fathom.files import Album
+from fathom.mirror.report import Account
+from fathom.models import ImageResult
+from fathom.progress import Display
+from tests.unit.fathom.commands.conftest import Fathom
 
 
 class Over(Exception):

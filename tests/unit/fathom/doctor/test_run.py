@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from client.checkup import check_machine, check_model, check_settings, check_tracing, examine
-from client.checkup_redis import judge_redis
-from client.findings import judge_clock
-from shared.redis_facts import RedisFacts
+from fathom.doctor.findings import judge_clock
+from fathom.doctor.redis import judge_redis
+from fathom.doctor.run import check_machine, check_model, check_settings, check_tracing, examine
+from shared.redis.info import RedisFacts
 from shared.settings import Settings
 
 GOOD = RedisFacts(
@@ -164,7 +164,7 @@ def test_traces_are_looked_at_where_they_are_wanted(changes: dict[str, str], exp
 
 def test_packages_that_traces_lack_are_named(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
-    monkeypatch.delitem(sys.modules, "shared.tracing_otlp", raising=False)
+    monkeypatch.delitem(sys.modules, "shared.observability.otlp", raising=False)
 
     (finding,) = check_tracing({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"})
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from client.index import (
+from fathom.mirror.index import (
     FILE_NAME,
     AlbumIndex,
     IndexBroken,
@@ -17,7 +17,7 @@ from client.index import (
     hash_file,
     open_index,
 )
-from client.models import UploadFile
+from fathom.models import UploadFile
 
 OPTIONS = {"colormap": "gray"}
 

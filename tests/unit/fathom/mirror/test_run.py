@@ -8,15 +8,15 @@ from typing import Any
 import httpx
 import pytest
 
-from client.album import AlbumRun, JobGone
-from client.album_account import Account, Watcher
-from client.album_plan import BATCH, Wish
-from client.api import Fathom
-from client.index import AlbumIndex, open_index
-from client.models import UploadFile
-from client.transport import ApiError, ClientError, ConnectionLost, Patience
-from tests.unit.client.album_server import AlbumServer, during
-from tests.unit.client.conftest import lose, on, problem, times
+from fathom.mirror.index import AlbumIndex, open_index
+from fathom.mirror.plan import BATCH, Wish
+from fathom.mirror.report import Account, Watcher
+from fathom.mirror.run import AlbumRun, JobGone
+from fathom.models import UploadFile
+from fathom.sync_client import Fathom
+from fathom.transport import ApiError, ClientError, ConnectionLost, Patience
+from tests.unit.fathom.album_server import AlbumServer, during
+from tests.unit.fathom.conftest import lose, on, problem, times
 
 Bring = Callable[..., Account]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from client.folder import DataFolder, StackRunning, write_private
-from shared.signing import is_secret
+from fathom.stack.data_dir import DataFolder, StackRunning, write_private
+from shared.net.webhook_signing import is_secret
 
 
 class GaveUp(Exception):

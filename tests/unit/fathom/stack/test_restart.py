@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from client.supervision import FIRST_PAUSE, LONGEST_PAUSE, RECOVERED, Supervisor
+from fathom.stack.restart import FIRST_PAUSE, LONGEST_PAUSE, RECOVERED, Supervisor
 from shared.errors import FathomError
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from client.servers import SeaweedServer, ServerFailed, ServerMissing, ValkeyServer, packaged_binary
+from fathom.stack.servers import SeaweedServer, ServerFailed, ServerMissing, ValkeyServer, packaged_binary
 from shared.settings import Settings
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from client.stack import StackPlan, Stopped, StopSignal
+from fathom.stack.stack import StackPlan, Stopped, StopSignal
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import zlib
 
 import pytest
 
-from shared.entry_names import entry_names
+from shared.archive.zip_names import entry_names
 
 #: What albums are called in each encoding; of the shortest names every character counts.
 ALBUMS = {

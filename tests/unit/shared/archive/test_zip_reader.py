@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from shared.archives import ArchivedPhoto, ArchiveLimits, ListedPhoto, SkippedEntry, expand, survey
+from shared.archive.zip_reader import ArchivedPhoto, ArchiveLimits, ListedPhoto, SkippedEntry, expand, survey
 from shared.errors import ImageError, InvalidArchive, TooLarge
 
 JPEG = b"\xff\xd8\xff\xe0" + b"photo" * 40

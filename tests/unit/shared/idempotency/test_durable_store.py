@@ -6,15 +6,15 @@ from collections.abc import Callable
 
 import pytest
 
-from shared import layout
 from shared.errors import ObjectStoreUnavailable
-from shared.idempotency import KEEP, entry_name
-from shared.lasting_idempotency import LastingIdempotency
-from shared.ports import Claim, Idempotency, Standing
+from shared.idempotency.durable_store import LastingIdempotency
+from shared.idempotency.port import Claim, Idempotency, Standing
+from shared.idempotency.redis_store import KEEP, entry_name
+from shared.jobs import object_keys
 from tests.contracts.idempotency import Advance, LastingIdempotencyContract
 from tests.fakes import FakeClock, FakeIdempotency, FakeObjectStore
 
-RECORD = layout.idempotency_record(entry_name("me", "k"))
+RECORD = object_keys.idempotency_record(entry_name("me", "k"))
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def test_neither_owner_nor_key_can_be_read_off_the_record(
     keys.seal("somebody", "secret-order-17", "t", fingerprint="f", job_id="j")
     ((where, data),) = objects.objects.items()
 
-    assert where.startswith(layout.IDEMPOTENCY)
+    assert where.startswith(object_keys.IDEMPOTENCY)
     assert set(json.loads(data)) == {"fingerprint", "job_id", "sealed_at"}
     for word in ("somebody", "secret-order-17"):
         assert word not in where

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from shared.errors import QuotaExceeded
-from shared.jobs import (
+from shared.jobs.job import (
     ALREADY,
     ENDS,
     TRANSITIONS,

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared import layout
 from shared.errors import ObjectNotFound
-from shared.jobs import Source, new_job_id
-from shared.manifest import ManifestWriter, decode_manifest, encode_manifest, read_sources
+from shared.jobs import object_keys
+from shared.jobs.job import Source, new_job_id
+from shared.jobs.manifest import ManifestWriter, decode_manifest, encode_manifest, read_sources
 from tests.fakes import FakeObjectStore
 
 JOB = new_job_id()
@@ -44,14 +44,14 @@ def test_lines_are_found_by_their_index_alone(
             manifest.add(source)
         manifest.store(objects, JOB)
 
-    assert decode_manifest(objects.get(layout.manifest(JOB))) == sources
+    assert decode_manifest(objects.get(object_keys.manifest(JOB))) == sources
     assert read_sources(objects, JOB, start, stop) == sources[start:stop]
 
 
 def test_a_manifest_without_an_index_is_read_as_a_whole():
     objects = FakeObjectStore()
     sources = tuple(Source(index=index, name=f"{index}.jpg") for index in range(5))
-    objects.put(layout.manifest(JOB), encode_manifest(sources))
+    objects.put(object_keys.manifest(JOB), encode_manifest(sources))
 
     assert read_sources(objects, JOB, 1, 3) == sources[1:3]
     assert read_sources(objects, JOB, 4, 9) == sources[4:]

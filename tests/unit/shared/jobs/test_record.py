@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from shared.job_record import decode_job, encode_job, new_job
-from shared.jobs import Job, JobState, new_job_id
+from shared.jobs.job import Job, JobState, new_job_id
+from shared.jobs.record import decode_job, encode_job, new_job
 from shared.options import Options
 from tests.traces import SAMPLED
 

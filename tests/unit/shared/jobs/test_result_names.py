@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.names import result_names, safe_path
+from shared.jobs.result_names import result_names, safe_path
 from shared.options import Options
 
 HEATMAP = Options()

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import InvalidSource
-from shared.sources import (
+from shared.jobs.sources import (
     Listing,
     S3Address,
     decode_listings,

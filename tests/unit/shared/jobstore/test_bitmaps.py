@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from shared.image_bits import ImageBits
-from shared.jobs import ImageState
+from shared.jobs.job import ImageState
+from shared.jobstore.bitmaps import ImageBits
 
 
 def bits(states: str, *, first: int = 0, job_ended: bool = False) -> ImageBits:

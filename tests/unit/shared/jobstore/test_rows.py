@@ -6,7 +6,18 @@ from typing import Any
 import pytest
 
 from shared.errors import JobStoreFull, QuotaExceeded
-from shared.job_rows import (
+from shared.jobs.job import (
+    Counts,
+    ImageFailure,
+    Job,
+    JobState,
+    Phase,
+    Quota,
+    Webhook,
+    WebhookEvent,
+    new_job_id,
+)
+from shared.jobstore.rows import (
     event_number,
     flatten,
     quota_json,
@@ -18,17 +29,6 @@ from shared.job_rows import (
     to_refusal,
     to_restored_fields,
     to_totals,
-)
-from shared.jobs import (
-    Counts,
-    ImageFailure,
-    Job,
-    JobState,
-    Phase,
-    Quota,
-    Webhook,
-    WebhookEvent,
-    new_job_id,
 )
 from shared.options import Options
 from tests.traces import SAMPLED

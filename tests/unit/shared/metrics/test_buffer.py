@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from shared.recorder import Recorder
-from shared.statistics import BOUNDS, Batch, Family, Histogram, Series, bucket_of
+from shared.metrics.buffer import Recorder
+from shared.metrics.model import BOUNDS, Batch, Family, Histogram, Series, bucket_of
 from tests.contracts.statistics import StatisticsContract
 from tests.fakes import FakeStatistics
 from tests.waiting import eventually

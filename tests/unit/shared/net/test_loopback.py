@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.loopback import is_loopback
+from shared.net.loopback import is_loopback
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.addresses import AllowedHosts, is_public, parse_url, resolve
 from shared.errors import AddressRefused
+from shared.net.url_policy import AllowedHosts, is_public, parse_url, resolve
 
 NOBODY = AllowedHosts()
 

@@ -6,7 +6,7 @@ import os
 import pytest
 import standardwebhooks
 
-from shared.signing import is_secret, make_secret, owner_secret, sign
+from shared.net.webhook_signing import is_secret, make_secret, owner_secret, sign
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 

@@ -17,8 +17,8 @@ from shared.errors import (
     ObjectStoreDenied,
     ObjectStoreUnavailable,
 )
-from shared.object_store import S3ObjectStore, attachment
-from shared.ports import ObjectStore
+from shared.objectstore.port import ObjectStore
+from shared.objectstore.s3 import S3ObjectStore, attachment
 from shared.settings import Settings
 from tests.contracts.object_store import ConditionalPutContract, ObjectStoreContract
 from tests.fakes import FakeObjectStore

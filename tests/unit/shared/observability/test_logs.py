@@ -4,7 +4,7 @@ import json
 import logging
 import sys
 
-from shared.logs import JsonFormatter, TextFormatter, log_context
+from shared.observability.logs import JsonFormatter, TextFormatter, log_context
 
 
 def record(message: str, *args: object, **extra: object) -> logging.LogRecord:

@@ -5,10 +5,10 @@ import logging
 
 import pytest
 
-from api.access_cookie import sign
-from shared.keys import make_key
-from shared.logs import configure_logging
-from shared.redaction import Redactor, secrets_of
+from api.auth.cookie import sign
+from shared.api_keys import make_key
+from shared.observability.logs import configure_logging
+from shared.observability.redaction import Redactor, secrets_of
 from shared.settings import Settings
 
 SIGNED = (

@@ -15,8 +15,9 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
 from shared.errors import ImageCorrupt
-from shared.logs import JsonFormatter
-from shared.tracing import (
+from shared.observability.logs import JsonFormatter
+from shared.observability.otlp import OtlpTracer, moderate
+from shared.observability.tracing import (
     EXTRA,
     NO_SPAN,
     OFF,
@@ -27,10 +28,9 @@ from shared.tracing import (
     read_traceparent,
     traced,
 )
-from shared.tracing_otlp import OtlpTracer, moderate
 from tests.traces import PARENT, SAMPLED, TRACE, UNSAMPLED, TraceMemory, facts, id_of, parent_of, trace_of
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}
 
 
@@ -90,20 +90,20 @@ def test_traces_are_wanted_where_a_collector_is_named(environ: dict[str, str], e
 
 
 def test_no_process_imports_opentelemetry_while_traces_are_off():
-    modules = "api.app, api.gunicorn_conf, worker.app, worker.tasks, worker.household, client.checkup"
+    modules = "api.app, api.server.gunicorn_conf, worker.app, worker.tasks, worker.parent.threads, fathom.doctor.run"
     program = f"""
 import sys
 # Where OpenTelemetry is installed, the Redis client imports what its own metrics would need.
 import redis
 before = set(sys.modules)
 import {modules}
-from shared.tracing import OFF, make_tracer, prepare_tracing
+from shared.observability.tracing import OFF, make_tracer, prepare_tracing
 endpoint = {{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}}
 assert make_tracer("fathom-api") is OFF
 assert make_tracer("fathom-api", endpoint | {{"OTEL_SDK_DISABLED": "true"}}) is OFF
 assert not prepare_tracing()
 new = sorted(set(sys.modules) - before)
-assert "shared.tracing" in new and "shared.tracing_otlp" not in new
+assert "shared.observability.tracing" in new and "shared.observability.otlp" not in new
 found = [name for name in new if name.startswith(("opentelemetry", "google.protobuf", "requests"))]
 assert not found, found
 """
@@ -118,7 +118,7 @@ def test_packages_that_are_missing_are_named_once_and_the_service_goes_on(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
-    monkeypatch.delitem(sys.modules, "shared.tracing_otlp", raising=False)
+    monkeypatch.delitem(sys.modules, "shared.observability.otlp", raising=False)
 
     assert make_tracer("fathom-api", ENDPOINT) is OFF
     assert make_tracer("fathom-api", ENDPOINT) is OFF

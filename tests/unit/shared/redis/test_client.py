@@ -4,8 +4,8 @@ import pytest
 import redis
 from redis import exceptions
 
-from shared.connections import connect_redis, redis_errors
 from shared.errors import JobStoreFull, JobStoreUnavailable
+from shared.redis.client import connect_redis, redis_errors
 
 #: How Redis 6.2 wraps an error from inside a script.
 NESTED = "Error running script (call to f_1): @user_script:5: @user_script: 5: -"

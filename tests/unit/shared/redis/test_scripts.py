@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from shared.scripts import to_lua
+from shared.redis.scripts import to_lua
 
 
 def test_constants_are_declared_before_a_script_as_lua_writes_them() -> None:

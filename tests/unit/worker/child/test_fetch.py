@@ -8,9 +8,6 @@ from typing import Any
 
 import pytest
 
-from shared import layout
-from shared.accepted_uploads import AcceptedUploads
-from shared.addresses import AllowedHosts
 from shared.errors import (
     AddressRefused,
     ImageError,
@@ -20,16 +17,19 @@ from shared.errors import (
     SourceUnavailable,
     UnsupportedFormat,
 )
-from shared.jobs import Job, JobState, Source, new_job_id
-from shared.manifest import ManifestWriter
+from shared.jobs import object_keys
+from shared.jobs.accepted_uploads import AcceptedUploads
+from shared.jobs.job import Job, JobState, Source, new_job_id
+from shared.jobs.manifest import ManifestWriter
+from shared.net.url_policy import AllowedHosts
 from shared.settings import Settings
 from tests.fakes import FakeObjectStore
 from tests.unit.worker.conftest import Farm
-from worker.breaker import Breakers
-from worker.chores.wiring import image_fetcher
-from worker.fetching import Fetcher
-from worker.outbound import Answer, Outbound, OutboundFailed
-from worker.work import Child, Pace
+from worker.child.fetch import Fetcher
+from worker.child.image_sources import image_fetcher
+from worker.child.lease_loop import Child, Pace
+from worker.outbound_http import Answer, Outbound, OutboundFailed
+from worker.supervision.breaker import Breakers
 
 MOST = 100
 JOB = new_job_id()
@@ -100,17 +100,17 @@ def accept(objects: FakeObjectStore, *photos: bytes) -> None:
     """Store the uploads of a job, and note them as its start does."""
     uploads = AcceptedUploads(len(photos))
     for index, data in enumerate(photos):
-        objects.put(layout.input_image(JOB, index), data)
-        (info,) = objects.list(layout.input_image(JOB, index))
+        objects.put(object_keys.input_image(JOB, index), data)
+        (info,) = objects.list(object_keys.input_image(JOB, index))
         uploads.add(index, info)
-    objects.put(layout.input_tags(JOB), uploads.tags)
+    objects.put(object_keys.input_tags(JOB), uploads.tags)
 
 
 def test_an_upload_that_was_replaced_fails_alone(objects: FakeObjectStore) -> None:
     photos = [b"photo", b"", bytes(MOST), bytes(10 * MOST)]
     accept(objects, *photos)
     loader = fetcher(objects)
-    objects.put(layout.input_image(JOB, 0), b"other")
+    objects.put(object_keys.input_image(JOB, 0), b"other")
 
     with pytest.raises(InputChanged):
         loader.fetch(JOB, 0)
@@ -120,7 +120,7 @@ def test_an_upload_that_was_replaced_fails_alone(objects: FakeObjectStore) -> No
 @pytest.mark.parametrize("index", [1, 2, 3])
 def test_an_upload_may_not_become_another_upload(objects: FakeObjectStore, index: int) -> None:
     accept(objects, b"0", b"", b"22", bytes(10 * MOST))
-    objects.put(layout.input_image(JOB, index), objects.get(layout.input_image(JOB, 0)))
+    objects.put(object_keys.input_image(JOB, index), objects.get(object_keys.input_image(JOB, 0)))
 
     assert code_of(lambda: fetcher(objects).fetch(JOB, index)) == "input_changed"
 
@@ -128,10 +128,10 @@ def test_an_upload_may_not_become_another_upload(objects: FakeObjectStore, index
 def test_an_upload_that_is_put_back_is_the_one_accepted(objects: FakeObjectStore) -> None:
     accept(objects, b"photo")
     loader = fetcher(objects)
-    objects.put(layout.input_image(JOB, 0), b"other")
+    objects.put(object_keys.input_image(JOB, 0), b"other")
     assert code_of(lambda: loader.fetch(JOB, 0)) == "input_changed"
 
-    objects.put(layout.input_image(JOB, 0), b"photo")
+    objects.put(object_keys.input_image(JOB, 0), b"photo")
 
     assert loader.fetch(JOB, 0) == b"photo"
 
@@ -140,7 +140,7 @@ def test_of_a_large_album_every_upload_is_compared(objects: FakeObjectStore) -> 
     accept(objects, *(b"%d" % index for index in range(4100)))
     loader = fetcher(objects)
     for index in (4095, 4096, 4099):
-        objects.put(layout.input_image(JOB, index), b"?" * 4)
+        objects.put(object_keys.input_image(JOB, index), b"?" * 4)
 
     assert loader.fetch(JOB, 4097) == b"4097"
     assert [code_of(partial(loader.fetch, JOB, index)) for index in (4095, 4096, 4099)] == [
@@ -150,19 +150,19 @@ def test_of_a_large_album_every_upload_is_compared(objects: FakeObjectStore) -> 
 
 def test_an_upload_that_is_gone_is_missing(objects: FakeObjectStore) -> None:
     accept(objects, b"photo")
-    objects.delete(layout.input_image(JOB, 0))
+    objects.delete(object_keys.input_image(JOB, 0))
 
     assert code(objects) == "input_missing"
 
 
 def test_an_input_needs_no_manifest(objects: FakeObjectStore) -> None:
-    objects.put(layout.input_image(JOB, 3), b"photo")
+    objects.put(object_keys.input_image(JOB, 3), b"photo")
 
     assert fetcher(objects).fetch(JOB, 3) == b"photo"
 
 
 def test_of_an_input_that_is_too_large_no_more_is_read_than_shows_it(objects: FakeObjectStore) -> None:
-    objects.put(layout.input_image(JOB, 0), bytes(1000))
+    objects.put(object_keys.input_image(JOB, 0), bytes(1000))
 
     assert len(fetcher(objects).fetch(JOB, 0)) == MOST
 
@@ -181,7 +181,7 @@ def test_a_tiff_called_a_raw_file_is_one(
     objects: FakeObjectStore, name: str, data: bytes, is_raw: bool
 ) -> None:
     store(objects, {}, {"name": name})
-    objects.put(layout.input_image(JOB, 1), data)
+    objects.put(object_keys.input_image(JOB, 1), data)
     if not is_raw:
         assert fetcher(objects).fetch(JOB, 1) == data
         return
@@ -191,7 +191,7 @@ def test_a_tiff_called_a_raw_file_is_one(
 
 
 def test_a_tiff_of_a_job_without_a_manifest_is_one(objects: FakeObjectStore) -> None:
-    objects.put(layout.input_image(JOB, 0), b"II*\0")
+    objects.put(object_keys.input_image(JOB, 0), b"II*\0")
 
     assert fetcher(objects).fetch(JOB, 0) == b"II*\0"
 
@@ -206,8 +206,8 @@ def test_an_input_that_is_gone_is_missing(objects: FakeObjectStore, manifest: bo
 
 def test_an_input_that_is_gone_says_nothing_about_its_neighbours(objects: FakeObjectStore) -> None:
     store(objects, {}, {}, {})
-    objects.put(layout.input_image(JOB, 0), b"first")
-    objects.put(layout.input_image(JOB, 2), b"third")
+    objects.put(object_keys.input_image(JOB, 0), b"first")
+    objects.put(object_keys.input_image(JOB, 2), b"third")
     loader = fetcher(objects)
     with pytest.raises(ImageError):
         loader.fetch(JOB, 1)
@@ -223,7 +223,7 @@ def test_an_object_is_read_from_where_it_lies(objects: FakeObjectStore) -> None:
     store(objects, {"s3": "s3://album/walk/写真.jpg"})
 
     assert fetcher(objects).fetch(JOB, 0) == b"photo"
-    assert not objects.exists(layout.input_image(JOB, 0))
+    assert not objects.exists(object_keys.input_image(JOB, 0))
 
 
 def test_of_an_object_that_is_too_large_no_more_is_read_than_shows_it(objects: FakeObjectStore) -> None:
@@ -391,7 +391,7 @@ def test_lines_of_many_jobs_do_not_add_up(objects: FakeObjectStore) -> None:
 
 def submit(farm: Farm, *sources: dict[str, str]) -> Job:
     job_id = farm.submit(*(b"" for _ in sources))
-    farm.objects.delete_prefix(layout.inputs_prefix(job_id))
+    farm.objects.delete_prefix(object_keys.inputs_prefix(job_id))
     store(farm.objects, *sources, job_id=job_id)
     return farm.jobs.get(job_id)
 

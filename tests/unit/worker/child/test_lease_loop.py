@@ -4,13 +4,13 @@ import itertools
 
 import pytest
 
-from shared import layout
 from shared.errors import ObjectStoreDenied, ObjectStoreUnavailable
-from shared.jobs import ImageState, JobState
+from shared.jobs import object_keys
+from shared.jobs.job import ImageState, JobState
 from shared.options import Options
 from tests.finalizing import claimed
 from tests.unit.worker.conftest import Farm
-from worker.work import LARGE_BYTES
+from worker.child.lease_loop import LARGE_BYTES
 
 
 def states(farm: Farm, job_id: str) -> list[ImageState]:
@@ -55,7 +55,7 @@ def test_a_bad_image_fails_alone_with_its_code(farm: Farm):
 
 def test_an_image_whose_file_is_gone_fails_alone(farm: Farm):
     job_id = farm.submit(b"one", b"two")
-    farm.objects.delete(layout.input_image(job_id, 0))
+    farm.objects.delete(object_keys.input_image(job_id, 0))
 
     farm.child().work(60)
 

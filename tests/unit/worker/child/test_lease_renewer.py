@@ -5,12 +5,12 @@ from collections.abc import Callable
 
 import pytest
 
-from shared.jobs import ImageFailure, ImageState, Lease
+from shared.jobs.job import ImageFailure, ImageState, Lease
 from tests.fakes import FakeClock
 from tests.unit.worker.conftest import Farm
 from tests.waiting import DEADLINE, eventually
-from worker.keeper import LeaseKeeper
-from worker.station import Station
+from worker.child.lease_renewer import LeaseKeeper
+from worker.supervision.heartbeat import Station
 
 
 def keeper(farm: Farm, lease: Lease, *, seconds: float = 15.0, image_seconds: float = 60.0) -> LeaseKeeper:

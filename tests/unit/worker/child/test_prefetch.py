@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 
 import pytest
 
-from shared.jobs import Lease
+from shared.jobs.job import Lease
 from shared.options import Options
 from tests.waiting import DEADLINE
-from worker.ahead import LARGE_BYTES, Lookahead
+from worker.child.prefetch import LARGE_BYTES, Lookahead
 
 T = TypeVar("T")
 

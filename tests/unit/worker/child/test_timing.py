@@ -5,15 +5,15 @@ from collections.abc import Mapping
 import pytest
 
 from shared.errors import ImageCorrupt, ObjectNotFound
-from shared.jobs import Range, new_job_id
-from shared.layout import input_image, manifest, output
+from shared.jobs.job import Range, new_job_id
+from shared.jobs.object_keys import input_image, manifest, output
+from shared.metrics.buffer import Recorder
+from shared.metrics.model import Summary
 from shared.options import Options
-from shared.recorder import Recorder
-from shared.statistics import Summary
 from tests.fakes import FakeObjectStore, FakeStatistics
+from worker.child.timing import TimedPipeline, timed_objects
 from worker.pipeline.pipeline import ResultFile
 from worker.pipeline.stages import Stage
-from worker.timing import TimedPipeline, timed_objects
 
 WORKER = "host:1"
 

@@ -7,10 +7,10 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind
 
-from shared import layout
 from shared.errors import ObjectStoreUnavailable
-from shared.jobs import JobState
-from shared.logs import JsonFormatter
+from shared.jobs import object_keys
+from shared.jobs.job import JobState
+from shared.observability.logs import JsonFormatter
 from shared.options import Options
 from tests.finalizing import claim
 from tests.traces import (
@@ -26,9 +26,9 @@ from tests.traces import (
     trace_of,
 )
 from tests.unit.worker.conftest import Farm
-from worker.finalize import finalize
+from worker.child.tracing import Traces
+from worker.parent.finalize import finalize
 from worker.pipeline.stages import Stage
-from worker.tracing import Traces
 
 SECONDS = {Stage.DECODE: 0.02, Stage.INFER: 0.03, Stage.ENCODE: 0.01}
 
@@ -97,7 +97,7 @@ def test_a_bad_image_is_told_with_its_code(farm: Farm, memory: TraceMemory, trac
 
 def test_an_image_whose_file_is_gone_is_told_too(farm: Farm, memory: TraceMemory, traces: Traces):
     job_id = farm.submit(b"one", traceparent=SAMPLED)
-    farm.objects.delete(layout.input_image(job_id, 0))
+    farm.objects.delete(object_keys.input_image(job_id, 0))
 
     farm.child(traces=traces).work(60)
 
@@ -200,7 +200,7 @@ def test_a_line_about_an_image_names_its_span(
         lines.append(JsonFormatter().format(record))
         return True
 
-    logging.getLogger("worker.work").addFilter(note)
+    logging.getLogger("worker.child.lease_loop").addFilter(note)
     farm.submit(b"bug", traceparent=SAMPLED)
 
     farm.child(traces=traces).work(60)

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from shared import layout
-from shared.chore_needs import add_chores
-from shared.chores import Chore, ChoreKind
-from shared.job_record import encode_job, new_job
-from shared.jobs import Job, JobState, new_job_id
+from shared.chores.enqueue import add_chores
+from shared.chores.port import Chore, ChoreKind
+from shared.jobs import object_keys
+from shared.jobs.job import Job, JobState, new_job_id
+from shared.jobs.record import encode_job, new_job
 from shared.options import Options
 from tests.fakes import FakeClock, FakeJobStore, FakeObjectStore
 from tests.fakes_chores import FakeChores
@@ -37,7 +37,7 @@ class House:
             "gathered": True,
         }
         job = new_job(new_job_id(), **(fields | changes))
-        self.objects.put(layout.job_record(job.id), encode_job(job))
+        self.objects.put(object_keys.job_record(job.id), encode_job(job))
         add_chores(job, self.objects, self.chores)
         if record:
             self.jobs.create(job)
@@ -56,7 +56,7 @@ class House:
 
     def keys(self, job: Job) -> list[str]:
         """The keys of a job's objects, without what the job itself is written in."""
-        prefix = layout.job_prefix(job.id)
+        prefix = object_keys.job_prefix(job.id)
         rest = (entry.key.removeprefix(prefix) for entry in self.objects.list(prefix))
         return [key for key in rest if key not in ("job.json", "intent.json", "result.json")]
 

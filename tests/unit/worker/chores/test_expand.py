@@ -8,19 +8,19 @@ from typing import BinaryIO
 
 import pytest
 
-from shared import layout
-from shared.archives import ArchiveLimits
-from shared.chore_needs import add_chores
-from shared.chores import ChoreKind
+from shared.archive.zip_reader import ArchiveLimits
+from shared.chores.enqueue import add_chores
+from shared.chores.port import ChoreKind
 from shared.errors import ImageError, ObjectStoreUnavailable
-from shared.jobs import Job, JobState
+from shared.jobs import object_keys
+from shared.jobs.job import Job, JobState
 from tests.fakes import FakeJobStore
 from tests.fakes_chores import FakeChores
 from tests.unit.worker.chores.conftest import House, Ticking, go_on
+from worker.child.fetch import Fetcher
 from worker.chores.expand import TURN, ExpandArchives
 from worker.chores.runner import ChoreInterrupted, ChoreRunner, Done, Later
 from worker.chores.turns import NOTE
-from worker.fetching import Fetcher
 
 LIMITS = ArchiveLimits(entries=100, entry_bytes=2**20, total_bytes=2**24)
 
@@ -42,7 +42,7 @@ def album(first: int, count: int) -> bytes:
 def submit(house: House, archives: dict[int, bytes], total: int) -> Job:
     job = house.accept(total=total)
     for first, data in archives.items():
-        house.objects.put(layout.archive(job.id, first), data)
+        house.objects.put(object_keys.archive(job.id, first), data)
     return job
 
 
@@ -52,7 +52,7 @@ def expand(house: House, check: Callable[[], None] = go_on, limits: ArchiveLimit
 
 
 def inputs(house: House, job: Job) -> list[bytes]:
-    return [house.objects.get(layout.input_image(job.id, n)) for n in range(job.counts.total)]
+    return [house.objects.get(object_keys.input_image(job.id, n)) for n in range(job.counts.total)]
 
 
 def test_the_photos_of_an_archive_become_inputs_and_the_job_starts(house: House) -> None:
@@ -69,7 +69,7 @@ def test_the_photos_of_an_archive_become_inputs_and_the_job_starts(house: House)
 def test_photos_and_archives_keep_the_places_they_came_in(house: House) -> None:
     job = submit(house, {1: album(1, 3), 4: album(4, 2), 10: album(10, 2)}, 13)
     for index in (0, 6, 7, 8, 9, 12):
-        house.objects.put(layout.input_image(job.id, index), b"photo %d" % index)
+        house.objects.put(object_keys.input_image(job.id, index), b"photo %d" % index)
     expand(house)
 
     assert inputs(house, job) == [b"photo %d" % n for n in range(13)]
@@ -114,10 +114,10 @@ def test_a_store_that_goes_away_leaves_the_job_waiting(house: House) -> None:
 def test_what_was_stored_before_a_death_is_not_stored_again(house: House) -> None:
     job = submit(house, {0: album(0, 20)}, 20)
     for index in (0, 7, 19):
-        house.objects.put(layout.input_image(job.id, index), b"photo %d" % index)
-    house.objects.put(layout.input_image(job.id, 8), b"of another size")
+        house.objects.put(object_keys.input_image(job.id, index), b"photo %d" % index)
+    house.objects.put(object_keys.input_image(job.id, 8), b"of another size")
     for foreign in ("x", "007", "1/2", "٣", ""):
-        house.objects.put(layout.inputs_prefix(job.id) + foreign, b"photo 7")
+        house.objects.put(object_keys.inputs_prefix(job.id) + foreign, b"photo 7")
     stored: list[str] = []
 
     def note(key: str, stream: BinaryIO, **kwargs: str) -> None:
@@ -271,7 +271,7 @@ def test_a_photo_that_is_damaged_in_its_archive_becomes_an_image_that_fails(hous
     assert expand(house) == Done()
     assert house.job(job).state is JobState.QUEUED
     assert reason(house, job, 3) == "image_corrupt"
-    assert [house.objects.get(layout.input_image(job.id, n)) for n in (0, 1, 2, 4, 5)] == [
+    assert [house.objects.get(object_keys.input_image(job.id, n)) for n in (0, 1, 2, 4, 5)] == [
         b"photo %d" % n for n in (0, 1, 2, 4, 5)
     ]
 
@@ -295,7 +295,7 @@ def test_a_photo_whose_entry_says_what_is_not_read_fails_alone(
 
     assert expand(house) == Done()
     assert reason(house, job, 0) == code
-    assert house.objects.get(layout.input_image(job.id, 1)) == b"photo 1"
+    assert house.objects.get(object_keys.input_image(job.id, 1)) == b"photo 1"
 
 
 def test_a_photo_that_is_too_large_fails_alone(house: House) -> None:
@@ -303,23 +303,25 @@ def test_a_photo_that_is_too_large_fails_alone(house: House) -> None:
     expand(house, limits=ArchiveLimits(entries=9, entry_bytes=1000, total_bytes=2**24))
 
     assert reason(house, job, 0) == "image_too_large"
-    assert house.objects.get(layout.input_image(job.id, 1)) == b"x"
+    assert house.objects.get(object_keys.input_image(job.id, 1)) == b"x"
 
 
 def test_a_photo_that_cannot_be_read_is_not_read_again_at_the_next_turn(house: House) -> None:
     job = submit(house, {0: damaged()}, 3)
-    house.objects.put(layout.unreadable(job.id, 0), b'{"code": "image_empty", "message": "Told before."}')
+    house.objects.put(
+        object_keys.unreadable(job.id, 0), b'{"code": "image_empty", "message": "Told before."}'
+    )
     expand(house)
 
     assert [reason(house, job, n) for n in (0, 1)] == ["image_empty", "image_corrupt"]
-    assert house.objects.get(layout.input_image(job.id, 2)) == b"photo 2"
+    assert house.objects.get(object_keys.input_image(job.id, 2)) == b"photo 2"
 
 
 @pytest.mark.parametrize("verb", ["cancel", "delete"])
 def test_a_job_that_is_gone_before_is_not_expanded(house: House, verb: str) -> None:
     job = submit(house, {0: album(0, 3)}, 3)
     if verb == "delete":
-        house.objects.delete(layout.job_record(job.id))
+        house.objects.delete(object_keys.job_record(job.id))
     getattr(house.jobs, verb)(job.id)
 
     assert isinstance(expand(house), Done)
@@ -341,16 +343,16 @@ def test_a_job_that_is_deleted_meanwhile_leaves_nothing(house: House) -> None:
 
     def delete() -> None:
         house.jobs.delete(job.id)
-        house.objects.delete(layout.job_record(job.id))
+        house.objects.delete(object_keys.job_record(job.id))
 
     assert isinstance(expand(house, delete), Done)
-    assert list(house.objects.list(layout.job_prefix(job.id))) == []
+    assert list(house.objects.list(object_keys.job_prefix(job.id))) == []
 
 
 def test_a_job_that_is_not_recorded_yet_is_waited_for(house: House) -> None:
     """As a job is noted before it is recorded, and also while the job store is being restored."""
     job = house.accept(record=False, total=3)
-    house.objects.put(layout.archive(job.id, 0), album(0, 3))
+    house.objects.put(object_keys.archive(job.id, 0), album(0, 3))
     later = expand(house)
 
     assert isinstance(later, Later)

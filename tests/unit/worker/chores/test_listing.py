@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 
 from photos.skipped import Skipped
-from shared import layout
-from shared.chore_needs import add_chores
-from shared.chores import ChoreKind
+from shared.chores.enqueue import add_chores
+from shared.chores.port import ChoreKind
 from shared.errors import ObjectStoreDenied, ObjectStoreUnavailable
-from shared.intent import read_intent
-from shared.jobs import Job, JobState, Quota
-from shared.manifest import decode_manifest, read_sources
-from shared.ports import ObjectInfo
-from shared.sources import Listing, encode_listings
+from shared.jobs import object_keys
+from shared.jobs.intent import read_intent
+from shared.jobs.job import Job, JobState, Quota
+from shared.jobs.manifest import decode_manifest, read_sources
+from shared.jobs.sources import Listing, encode_listings
+from shared.objectstore.port import ObjectInfo
 from tests.fakes import FakeClock, FakeJobStore, FakeObjectStore
 from tests.fakes_chores import FakeChores
 from tests.unit.worker.chores.conftest import House, Ticking, go_on
@@ -35,7 +35,7 @@ def bucket(house: House) -> FakeObjectStore:
 def submit(house: House, *listings: Listing, **changes: Any) -> Job:
     job = house.accept(**changes)
     house.chores.forget(job.id)
-    house.objects.put(layout.sources(job.id), encode_listings(listings))
+    house.objects.put(object_keys.sources(job.id), encode_listings(listings))
     add_chores(job, house.objects, house.chores)
     return job
 
@@ -63,7 +63,7 @@ def test_photos_below_a_prefix_become_the_jobs_images_where_they_lie(
     job = submit(house, below("2024/"))
 
     assert run(house) == Done()
-    sources = decode_manifest(house.objects.get(layout.manifest(job.id)))
+    sources = decode_manifest(house.objects.get(object_keys.manifest(job.id)))
     assert [(s.index, s.name, s.s3, s.size) for s in sources] == [
         (0, "a.jpg", "s3://album/2024/a.jpg", 10),
         (1, "b.HEIC", "s3://album/2024/b.HEIC", 11),
@@ -102,7 +102,7 @@ def test_what_is_no_photo_is_named(house: House, bucket: FakeObjectStore) -> Non
     job = submit(house, below("x/"))
     run(house)
 
-    skipped = Skipped.from_json(house.objects.get(layout.skipped(job.id)))
+    skipped = Skipped.from_json(house.objects.get(object_keys.skipped(job.id)))
     assert skipped == Skipped(count=2, videos=1, names=["notes.txt", "video.mov"])
     assert house.job(job).counts.total == 1
 
@@ -126,7 +126,7 @@ def test_a_prefix_need_not_end_at_a_folder(house: House, bucket: FakeObjectStore
     job = submit(house, below("x/img"))
     run(house)
 
-    assert [s.name for s in decode_manifest(house.objects.get(layout.manifest(job.id)))] == [
+    assert [s.name for s in decode_manifest(house.objects.get(object_keys.manifest(job.id)))] == [
         "img1.jpg",
         "img2.jpg",
     ]
@@ -143,7 +143,7 @@ def test_prefixes_and_single_photos_keep_their_order(house: House, bucket: FakeO
     )
     run(house)
 
-    sources = decode_manifest(house.objects.get(layout.manifest(job.id)))
+    sources = decode_manifest(house.objects.get(object_keys.manifest(job.id)))
     assert [(s.name, s.url or s.s3) for s in sources] == [
         ("c.jpg", "https://example.org/p/c.jpg"),
         ("b.jpg", "s3://album/y/b.jpg"),
@@ -182,7 +182,7 @@ def test_more_than_the_owner_may_have_unfinished_ends_the_job(house: House, buck
     put(bucket, "a.jpg", "b.jpg", "c.jpg")
     job = house.accept(record=False)
     house.chores.forget(job.id)
-    house.objects.put(layout.sources(job.id), encode_listings([below()]))
+    house.objects.put(object_keys.sources(job.id), encode_listings([below()]))
     add_chores(job, house.objects, house.chores)
     house.jobs.create(job, quota=Quota(owner_images=2))
 
@@ -275,7 +275,7 @@ def take_turn(house: House, *, max_images: int = 100) -> Done | Later:
 
 
 def listed(house: House, job: Job) -> list[str]:
-    sources = decode_manifest(house.objects.get(layout.manifest(job.id)))
+    sources = decode_manifest(house.objects.get(object_keys.manifest(job.id)))
     assert [source.index for source in sources] == list(range(len(sources)))
     return [source.name for source in sources]
 
@@ -304,7 +304,7 @@ def test_a_listing_ends_in_a_few_turns_though_it_takes_longer_than_one_to_begin_
 
     assert listed(house, job) == PHOTOS
     assert 5 <= turns <= 10
-    assert Skipped.from_json(house.objects.get(layout.skipped(job.id))).count == 5
+    assert Skipped.from_json(house.objects.get(object_keys.skipped(job.id))).count == 5
     assert house.job(job).counts.total == len(PHOTOS)
     assert not [key for key in house.keys(job) if key.startswith("gathering/")]
 
@@ -343,5 +343,5 @@ def test_a_key_that_says_nothing_of_its_folder_keeps_a_name(house: House, bucket
     job = submit(house, below("a/"))
     run(house)
 
-    (line,) = house.objects.get(layout.manifest(job.id)).splitlines()
+    (line,) = house.objects.get(object_keys.manifest(job.id)).splitlines()
     assert json.loads(line)["name"] == "b.jpg"

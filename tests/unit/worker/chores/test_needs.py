@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from shared import layout
-from shared.chore_needs import add_chores
-from shared.chores import ChoreKind
-from shared.jobs import JobState, Webhook
-from shared.sources import Listing, encode_listings
+from shared.chores.enqueue import add_chores
+from shared.chores.port import ChoreKind
+from shared.jobs import object_keys
+from shared.jobs.job import JobState, Webhook
+from shared.jobs.sources import Listing, encode_listings
 from tests.fakes import FakeJobStore
 from tests.fakes_chores import FakeChores
 from tests.unit.worker.chores.conftest import House
-from worker.recovery import Recoverer
+from worker.parent.recovery import Recoverer
 
 HOOK = Webhook(url="https://example.org/hook")
 
@@ -43,7 +43,7 @@ def test_a_job_needs_what_it_came_with(
 def test_a_job_whose_sources_are_unknown_is_listed(house: House) -> None:
     job = house.accept()
     house.chores.forget(job.id)
-    house.objects.put(layout.sources(job.id), encode_listings([Listing(s3_prefix="s3://a/")]))
+    house.objects.put(object_keys.sources(job.id), encode_listings([Listing(s3_prefix="s3://a/")]))
     add_chores(job, house.objects, house.chores)
 
     assert kinds(house, job.id) == [ChoreKind.LIST]

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
-from shared.chores import Chore, ChoreKind, ChoreState
+from shared.chores.port import Chore, ChoreKind, ChoreState
 from shared.errors import JobNotFound, ObjectStoreUnavailable
-from shared.jobs import new_job_id
+from shared.jobs.job import new_job_id
 from tests.unit.worker.chores.conftest import House
 from worker.chores.runner import AWAY, FAULT, MAX_CLAIMS, Check, ChoreRunner, Done, Later
 

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from shared.chores import Chore, ChoreKind, ChoreState
+from shared.chores.port import Chore, ChoreKind, ChoreState
 from shared.errors import ObjectStoreUnavailable
-from shared.jobs import new_job_id
+from shared.jobs.job import new_job_id
 from tests.traces import PARENT, SAMPLED, TRACE, TraceMemory, facts, parent_of, trace_of
 from tests.unit.worker.chores.conftest import House
 from tests.unit.worker.chores.test_runner import Handler

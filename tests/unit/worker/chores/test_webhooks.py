@@ -9,22 +9,22 @@ from typing import Any
 import pytest
 import standardwebhooks
 
-from shared import layout
-from shared.addresses import AllowedHosts
-from shared.chore_needs import add_chores
-from shared.chores import ChoreKind, ChoreState, notify_id
-from shared.deliveries import Delivery, DeliveryState, delivery_of
+from shared.chores.enqueue import add_chores
+from shared.chores.port import ChoreKind, ChoreState, notify_id
 from shared.errors import AddressRefused
-from shared.job_record import JobResult, encode_result
-from shared.jobs import Job, JobState, Webhook, WebhookEvent
-from shared.signing import owner_secret
+from shared.jobs import object_keys
+from shared.jobs.job import Job, JobState, Webhook, WebhookEvent
+from shared.jobs.record import JobResult, encode_result
+from shared.net.url_policy import AllowedHosts
+from shared.net.webhook_signing import owner_secret
+from shared.webhook_messages import Delivery, DeliveryState, delivery_of
 from tests.contracts.job_store import CORRUPT
 from tests.finalizing import claim
 from tests.unit.worker.chores.conftest import House
 from worker.chores.runner import ChoreHandler, ChoreRunner
 from worker.chores.webhooks import PROGRESS, RETRIES, DeliverMessage, Messenger, NotifyWebhook
-from worker.finalize import finalize
-from worker.outbound import Outbound, OutboundFailed
+from worker.outbound_http import Outbound, OutboundFailed
+from worker.parent.finalize import finalize
 
 SECRETS = ("whsec_" + "A" * 32, "whsec_" + "B" * 32)
 URL = "https://example.org/hook"
@@ -331,7 +331,7 @@ def test_a_deleted_job_tells_nothing_more(house: House, receiver: Receiver) -> N
     receiver.answers.append(500)
     run(house, receiver)
     house.jobs.delete(job.id)
-    house.objects.delete(layout.job_record(job.id))
+    house.objects.delete(object_keys.job_record(job.id))
     house.clock.advance(60)
     run(house, receiver)
 
@@ -382,7 +382,7 @@ def test_an_end_after_a_retry_is_told_though_an_earlier_one_was(house: House, re
     house.clock.advance(60)
     # It was retried and ended anew, and then the job store was lost before that was told.
     result = JobResult.of(house.job(job), JobState.SUCCEEDED, ended_at=house.clock.now)
-    house.objects.put(layout.result(job.id), encode_result(result))
+    house.objects.put(object_keys.result(job.id), encode_result(result))
     house.chores.forget(job.id)
     add_chores(house.job(job), house.objects, house.chores)
 

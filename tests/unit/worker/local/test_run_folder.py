@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from shared.errors import RequestError, WeightsUnavailable
-from shared.jobs import Phase
+from shared.jobs.job import Phase
 from shared.options import Options
 from shared.settings import Settings
 from tests.fakes_engine import (
@@ -21,8 +21,8 @@ from tests.fakes_engine import (
     load_luminance_engine,
     load_nothing,
 )
-from tests.unit.pipeline.pictures import save, save_turned, scene, texture
-from worker.pipeline.folder import FolderProgress, FolderSummary, run_folder
+from tests.unit.worker.pipeline.pictures import save, save_turned, scene, texture
+from worker.local.run_folder import FolderProgress, FolderSummary, run_folder
 
 SETTINGS = Settings.from_environ({})
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.worker.model.residency import resident
-from worker.model.mapped import release_mapped
+from worker.model.mmap_release import release_mapped
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc is needed")
 

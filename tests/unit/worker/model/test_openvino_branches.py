@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.unit.worker.model.residency import resident
-from worker.model.branches import USUAL_SIZES, Branches, branch_by_size
 from worker.model.graph import constants_path
+from worker.model.openvino_branches import USUAL_SIZES, Branches, branch_by_size
 from worker.model.openvino_import import import_openvino
 from worker.model.preprocess import network_size
 

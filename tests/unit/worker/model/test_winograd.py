@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from worker.model.checkpoint import load_network
-from worker.model.hasten import FOUR, TWO, Winograd, WinogradConv, hasten
 from worker.model.network import MidasSmall
 from worker.model.preprocess import LONG_SIDE, MULTIPLE
 from worker.model.weights import Weights
+from worker.model.winograd import FOUR, TWO, Winograd, WinogradConv, hasten
 
 
 @pytest.fixture(scope="module")

@@ -4,16 +4,16 @@ import itertools
 
 import pytest
 
-from shared import layout
 from shared.control import Controls
 from shared.errors import JobNotFound, ObjectStoreUnavailable
-from shared.job_record import encode_job
-from shared.jobs import JobState, new_job_id
+from shared.jobs import object_keys
+from shared.jobs.job import JobState, new_job_id
+from shared.jobs.record import encode_job
 from shared.options import Options
 from tests.fakes import FakeObjectStore, FakeTickets
 from tests.unit.worker.conftest import Farm
-from worker.expiry import Expirer
-from worker.supervisor import Housekeeper
+from worker.parent.expiry import Expirer
+from worker.parent.housekeeper import Housekeeper
 
 DAY = 86_400.0
 
@@ -32,7 +32,7 @@ def expirer(farm: Farm, *, name: str = "worker") -> Expirer:
 
 def submit(farm: Farm, *pictures: bytes, options: Options | None = None) -> str:
     job_id = farm.submit(*pictures, options=options)
-    farm.objects.put(layout.job_record(job_id), encode_job(farm.jobs.get(job_id)))
+    farm.objects.put(object_keys.job_record(job_id), encode_job(farm.jobs.get(job_id)))
     return job_id
 
 
@@ -47,7 +47,7 @@ def end(farm: Farm, *pictures: bytes) -> str:
 
 
 def keys(farm: Farm, job_id: str) -> list[str]:
-    return [entry.key for entry in farm.objects.list(layout.job_prefix(job_id))]
+    return [entry.key for entry in farm.objects.list(object_keys.job_prefix(job_id))]
 
 
 def test_an_ended_job_goes_after_its_time_and_not_before(farm: Farm):
@@ -103,7 +103,7 @@ def test_a_job_that_is_touched_while_others_are_expired_stays(farm: Farm):
     assert expirer(farm).expire() == 1
     assert farm.jobs.get(first).state is JobState.EXPIRED
     assert farm.jobs.get(second).state is JobState.PAUSED
-    assert layout.input_image(second, 0) in keys(farm, second)
+    assert object_keys.input_image(second, 0) in keys(farm, second)
 
 
 def test_what_is_lost_during_a_sweep_is_not_swept(farm: Farm):
@@ -118,7 +118,7 @@ def test_what_is_lost_during_a_sweep_is_not_swept(farm: Farm):
     farm.objects.before(farm.objects.folders, lose)
 
     assert expirer_.sweep() == 0
-    assert layout.result(job_id) in keys(farm, job_id)
+    assert object_keys.result(job_id) in keys(farm, job_id)
 
 
 def test_a_round_expires_no_more_than_so_many(farm: Farm):
@@ -182,9 +182,9 @@ def test_the_record_goes_after_as_long_again(farm: Farm):
 
 def test_uploads_that_no_job_came_of_go_when_the_last_of_them_is_old(farm: Farm):
     job_id = new_job_id()
-    farm.objects.put(layout.input_image(job_id, 0), b"x")
+    farm.objects.put(object_keys.input_image(job_id, 0), b"x")
     farm.clock.advance(5 * DAY)
-    farm.objects.put(layout.input_image(job_id, 1), b"x")
+    farm.objects.put(object_keys.input_image(job_id, 1), b"x")
     farm.clock.advance(5 * DAY)
 
     assert expirer(farm).sweep() == 0
@@ -205,7 +205,7 @@ def test_nothing_is_swept_while_the_job_store_may_have_lost_something(farm: Farm
 
 
 def test_what_came_under_an_idempotency_key_goes_after_a_day(farm: Farm):
-    record = layout.idempotency_record("a" * 64)
+    record = object_keys.idempotency_record("a" * 64)
     farm.objects.put(record, b"{}")
     farm.clock.advance(DAY - 1)
     expirer(farm).sweep()

@@ -8,14 +8,14 @@ from typing import BinaryIO
 
 import pytest
 
-from shared import layout
 from shared.errors import JobNotFound
-from shared.jobs import Counts, ImageFailure, ImageState, ImageStatus, Job, JobState, new_job_id
+from shared.jobs import object_keys
+from shared.jobs.job import Counts, ImageFailure, ImageState, ImageStatus, Job, JobState, new_job_id
 from shared.options import Options
 from tests.fakes import FakeJobStore, FakeObjectStore
 from tests.finalizing import claim
 from tests.unit.worker.conftest import Farm
-from worker.finalize import end_state, finalize
+from worker.parent.finalize import end_state, finalize
 
 
 @pytest.mark.parametrize(
@@ -45,8 +45,8 @@ def test_the_result_and_the_failures_are_written_before_the_end(farm: Farm):
 
     assert work_and_finalize(farm, job_id) is JobState.PARTIAL
 
-    result = json.loads(farm.objects.get(layout.result(job_id)))
-    (failure,) = farm.objects.get(layout.failures(job_id)).splitlines()
+    result = json.loads(farm.objects.get(object_keys.result(job_id)))
+    (failure,) = farm.objects.get(object_keys.failures(job_id)).splitlines()
     assert result["state"] == "partial"
     assert result["counts"] == {"total": 3, "succeeded": 2, "failed": 1}
     assert json.loads(failure)["name"] == "1.jpg"
@@ -59,12 +59,16 @@ def test_finalising_twice_changes_nothing(farm: Farm):
     farm.child().work(60)
     ending = claim(farm.jobs, job_id)
     finalize(ending, farm.jobs, farm.objects)
-    before = {info.key: farm.objects.get(info.key) for info in farm.objects.list(layout.job_prefix(job_id))}
+    before = {
+        info.key: farm.objects.get(info.key) for info in farm.objects.list(object_keys.job_prefix(job_id))
+    }
     ended = farm.jobs.get(job_id)
 
     finalize(ending, farm.jobs, farm.objects)
 
-    after = {info.key: farm.objects.get(info.key) for info in farm.objects.list(layout.job_prefix(job_id))}
+    after = {
+        info.key: farm.objects.get(info.key) for info in farm.objects.list(object_keys.job_prefix(job_id))
+    }
     assert after == before
     assert farm.jobs.get(job_id) == ended
 
@@ -72,11 +76,11 @@ def test_finalising_twice_changes_nothing(farm: Farm):
 def test_failures_that_a_retry_mended_are_forgotten(farm: Farm):
     job_id = farm.submit(b"one", b"corrupt")
     work_and_finalize(farm, job_id)
-    farm.objects.put(layout.input_image(job_id, 1), b"mended")
+    farm.objects.put(object_keys.input_image(job_id, 1), b"mended")
     farm.jobs.retry(job_id)
 
     assert work_and_finalize(farm, job_id) is JobState.SUCCEEDED
-    assert not farm.objects.exists(layout.failures(job_id))
+    assert not farm.objects.exists(object_keys.failures(job_id))
 
 
 def test_a_deleted_job_cannot_be_finalised(farm: Farm):
@@ -102,14 +106,14 @@ class _Losing(FakeJobStore):
 def test_a_job_whose_reasons_are_lost_while_they_are_written_down_has_not_ended(farm: Farm):
     farm.jobs = _Losing(clock=farm.clock)
     job_id = farm.submit(b"one", b"corrupt")
-    farm.objects.put(layout.job_record(job_id), b"{}")
+    farm.objects.put(object_keys.job_record(job_id), b"{}")
     farm.child().work(60)
     ending = claim(farm.jobs, job_id)
 
     with pytest.raises(JobNotFound):
         finalize(ending, farm.jobs, farm.objects)
-    assert not farm.objects.exists(layout.result(job_id))
-    assert farm.objects.exists(layout.failure(job_id, 1))
+    assert not farm.objects.exists(object_keys.result(job_id))
+    assert farm.objects.exists(object_keys.failure(job_id, 1))
 
 
 class _Failed(FakeJobStore):

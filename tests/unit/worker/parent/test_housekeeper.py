@@ -9,16 +9,17 @@ from contextlib import suppress
 
 import pytest
 
-from shared import layout
 from shared.control import Controls
 from shared.errors import JobBusy, JobStoreFull, ObjectStoreUnavailable
-from shared.jobs import JobState
+from shared.jobs import object_keys
+from shared.jobs.failure import decode_failure
+from shared.jobs.job import JobState
 from tests.fakes import FakeClock, FakeTickets
 from tests.unit.worker.conftest import Farm
 from tests.waiting import DEADLINE
-from worker.breaker import Breakers
-from worker.evidence import decode_failure
-from worker.supervisor import Housekeeper, Rounds
+from worker.parent.housekeeper import Housekeeper
+from worker.supervision.breaker import Breakers
+from worker.supervision.periodic import Rounds
 
 
 def housekeeper(
@@ -165,7 +166,7 @@ def test_the_reason_of_an_image_that_was_given_up_reaches_the_object_store(farm:
 
     assert keeper.write_failures() == 1
     assert keeper.write_failures() == 0
-    assert decode_failure(farm.objects.get(layout.failure(job_id, 0))).code == "worker_crashed"
+    assert decode_failure(farm.objects.get(object_keys.failure(job_id, 0))).code == "worker_crashed"
 
 
 @pytest.mark.parametrize("moment", ["before", "during"])
@@ -188,7 +189,7 @@ def test_a_reason_that_a_retry_took_back_is_not_written(farm: Farm, moment: str)
     keeper.write_failures()
 
     assert farm.jobs.get(job_id).state is (JobState.QUEUED if moment == "before" else JobState.PARTIAL)
-    assert farm.objects.exists(layout.failure(job_id, 1)) is (moment == "during")
+    assert farm.objects.exists(object_keys.failure(job_id, 1)) is (moment == "during")
 
 
 def test_all_jobs_that_wait_are_finalised(farm: Farm):

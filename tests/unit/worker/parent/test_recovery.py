@@ -10,23 +10,23 @@ from dataclasses import replace
 
 import pytest
 
-from shared import layout
-from shared.accepted_uploads import AcceptedUploads
 from shared.control import Controls
 from shared.errors import InvalidTransition, JobNotFound, ObjectStoreUnavailable
-from shared.job_record import encode_job, new_job
-from shared.jobs import ImageFailure, ImageState, Job, JobState, Range, Source, new_job_id
-from shared.manifest import encode_manifest
+from shared.jobs import object_keys
+from shared.jobs.accepted_uploads import AcceptedUploads
+from shared.jobs.failure import encode_failure
+from shared.jobs.job import ImageFailure, ImageState, Job, JobState, Range, Source, new_job_id
+from shared.jobs.manifest import encode_manifest
+from shared.jobs.record import encode_job, new_job
 from shared.options import Options
 from tests.fakes import FakeObjectStore, FakeTickets
 from tests.fakes_hooks import Hooked
 from tests.fakes_job_store import FakeJobStore
 from tests.finalizing import claim
 from tests.unit.worker.conftest import Farm
-from worker.evidence import encode_failure
-from worker.finalize import finalize
-from worker.recovery import Recoverer
-from worker.supervisor import Housekeeper
+from worker.parent.finalize import finalize
+from worker.parent.housekeeper import Housekeeper
+from worker.parent.recovery import Recoverer
 
 DAY = 86_400.0
 
@@ -57,10 +57,10 @@ class Service:
         )
         job = replace(job, owner="an-owner", weight=2.5, bytes=77, title="A walk")
         for index, data in enumerate(pictures):
-            self.objects.put(layout.input_image(job.id, index), data)
+            self.objects.put(object_keys.input_image(job.id, index), data)
         sources = [Source(index=index, name=f"{index}.jpg") for index in range(len(pictures))]
-        self.objects.put(layout.manifest(job.id), encode_manifest(sources))
-        self.objects.put(layout.job_record(job.id), encode_job(job))
+        self.objects.put(object_keys.manifest(job.id), encode_manifest(sources))
+        self.objects.put(object_keys.job_record(job.id), encode_job(job))
         self.jobs.create(job)
         return job.id
 
@@ -169,8 +169,8 @@ def test_an_image_given_up_by_the_reaper_stays_failed(service: Service):
 
 def test_outputs_without_their_sidecar_prove_nothing(service: Service):
     job_id = service.submit(b"one", b"two")
-    service.objects.put(layout.output(job_id, 0, "heatmap.png"), b"half done")
-    service.objects.put(layout.output(job_id, 1, "depth.json"), b"{}")
+    service.objects.put(object_keys.output(job_id, 0, "heatmap.png"), b"half done")
+    service.objects.put(object_keys.output(job_id, 1, "depth.json"), b"{}")
     service.lose_everything()
 
     service.recover()
@@ -271,10 +271,10 @@ def test_what_was_asked_last_holds(service: Service, verbs: list[str], state: Jo
 
 def test_a_retried_job_is_not_ended_and_its_failures_are_forgotten(service: Service):
     job_id = service.submit(b"one", b"bad luck", b"three")
-    service.objects.delete(layout.input_image(job_id, 1))
+    service.objects.delete(object_keys.input_image(job_id, 1))
     service.work()
     service.finish_up()
-    service.objects.put(layout.input_image(job_id, 1), b"better luck")
+    service.objects.put(object_keys.input_image(job_id, 1), b"better luck")
     service.controls.retry(job_id)
     service.lose_everything()
 
@@ -321,7 +321,7 @@ def end_and_retry(service: Service, job_id: str) -> None:
     """Let another worker finalise the job, and its owner retry it with a mended photo."""
     service.farm.clock.advance(65)
     service.finish_up()
-    service.objects.put(layout.input_image(job_id, 1), b"mended")
+    service.objects.put(object_keys.input_image(job_id, 1), b"mended")
     service.controls.retry(job_id)
 
 
@@ -382,7 +382,7 @@ def test_a_finaliser_leaves_nothing_of_a_job_that_is_deleted_meanwhile(service: 
     with pytest.raises(JobNotFound):
         overtake(service, step, lambda: service.controls.delete(job_id), dies=False)
 
-    assert list(service.objects.list(layout.job_prefix(job_id))) == []
+    assert list(service.objects.list(object_keys.job_prefix(job_id))) == []
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -406,7 +406,9 @@ def test_an_image_whose_outputs_are_there_did_not_fail_whatever_a_slow_worker_wr
     service.finish_up()
     end_and_retry(service, job_id)
     stop_after(service, 1, lambda: None)
-    service.objects.put(layout.failure(job_id, 1), encode_failure(ImageFailure(code="old", message="Old.")))
+    service.objects.put(
+        object_keys.failure(job_id, 1), encode_failure(ImageFailure(code="old", message="Old."))
+    )
     service.lose_everything()
     service.recover()
 
@@ -418,7 +420,7 @@ def test_a_deleted_job_stays_deleted(service: Service):
     job_id = service.submit(b"one")
     service.controls.delete(job_id)
     # A worker that was at it may store its outputs a moment later.
-    service.objects.put(layout.output(job_id, 0, "depth.json"), b"{}")
+    service.objects.put(object_keys.output(job_id, 0, "depth.json"), b"{}")
     service.lose_everything()
 
     service.recover()
@@ -431,7 +433,7 @@ def test_a_job_deleted_while_it_is_brought_back_is_gone(service: Service):
     service.lose_everything()
 
     def delete(job: Job, **outcomes: object) -> None:
-        service.objects.delete_prefix(layout.job_prefix(job_id))
+        service.objects.delete_prefix(object_keys.job_prefix(job_id))
 
     service.jobs.before(service.jobs.restore, delete)
     service.recover()
@@ -455,7 +457,7 @@ def test_a_job_that_failed_as_a_whole_keeps_its_reason(service: Service):
 def test_images_found_out_later_are_known_again(service: Service):
     job_id = service.submit(state=JobState.UPLOADING)
     for index in range(3):
-        service.objects.put(layout.input_image(job_id, index), b"x%d" % index)
+        service.objects.put(object_keys.input_image(job_id, index), b"x%d" % index)
     service.controls.start(job_id, total=3)
     service.lose_everything()
 
@@ -470,7 +472,7 @@ def accept(service: Service, *pictures: bytes) -> str:
     """Start a job of uploads as the API does; 77 bytes were announced."""
     job_id = service.submit(*pictures, state=JobState.UPLOADING)
     uploads = AcceptedUploads(len(pictures))
-    for index, info in enumerate(service.objects.list(layout.inputs_prefix(job_id))):
+    for index, info in enumerate(service.objects.list(object_keys.inputs_prefix(job_id))):
         uploads.add(index, info)
     service.controls.start(job_id, uploads=uploads)
     return job_id
@@ -478,7 +480,7 @@ def accept(service: Service, *pictures: bytes) -> str:
 
 def test_an_upload_replaced_before_a_loss_is_told_after_it(service: Service):
     job_id = accept(service, b"one", b"two")
-    service.objects.put(layout.input_image(job_id, 0), b"uno")
+    service.objects.put(object_keys.input_image(job_id, 0), b"uno")
     service.lose_everything()
 
     service.recover()
@@ -492,12 +494,12 @@ def test_an_upload_replaced_before_a_loss_is_told_after_it(service: Service):
 
 def test_a_retry_processes_what_was_accepted_and_nothing_else(service: Service):
     job_id = accept(service, b"one", b"two")
-    service.objects.put(layout.input_image(job_id, 0), b"uno")
+    service.objects.put(object_keys.input_image(job_id, 0), b"uno")
     for content in (b"uno", b"dos", b"one"):
         service.work()
         service.finish_up()
         assert service.jobs.get(job_id).counts.failed == 1
-        service.objects.put(layout.input_image(job_id, 0), content)
+        service.objects.put(object_keys.input_image(job_id, 0), content)
         service.controls.retry(job_id)
     service.work()
     service.finish_up()
@@ -519,7 +521,7 @@ def test_a_job_normalised_as_a_whole_goes_on_over_the_same_range(service: Servic
     assert common is not None
     span = {"range": {"low": common.low, "high": common.high, "of": "job"}}
     for index in range(2):
-        service.objects.put(layout.output(job_id, index, "depth.json"), json.dumps(span).encode())
+        service.objects.put(object_keys.output(job_id, index, "depth.json"), json.dumps(span).encode())
     service.lose_everything()
 
     service.recover()
@@ -613,7 +615,7 @@ def test_what_has_expired_is_left_to_expiry(service: Service):
     service.recover(retention=2 * DAY)
 
     assert [job.id for job in service.jobs.list().items] == [young]
-    assert service.objects.exists(layout.job_record(old))
+    assert service.objects.exists(object_keys.job_record(old))
 
 
 def test_it_is_done_once_after_every_start(service: Service):
@@ -655,7 +657,7 @@ def test_one_that_was_broken_off_is_begun_anew(service: Service):
 @pytest.mark.parametrize("record", [b"", b"no json", b"{}", b"[]", b'{"id": 1, "total": "x"}'])
 def test_a_damaged_record_does_not_keep_the_others_away(service: Service, record: bytes):
     broken, whole = service.submit(b"one"), service.submit(b"two")
-    service.objects.put(layout.job_record(broken), record)
+    service.objects.put(object_keys.job_record(broken), record)
     service.lose_everything()
 
     service.recover()
@@ -676,10 +678,10 @@ def test_what_else_lies_in_the_bucket_is_left_alone(service: Service):
 
 def test_a_record_of_an_earlier_version_is_read(service: Service):
     job_id = service.submit(b"one")
-    record = json.loads(service.objects.get(layout.job_record(job_id)))
+    record = json.loads(service.objects.get(object_keys.job_record(job_id)))
     for newer in ("state", "owner", "bytes", "urgent", "title"):
         del record[newer]
-    service.objects.put(layout.job_record(job_id), json.dumps(record).encode())
+    service.objects.put(object_keys.job_record(job_id), json.dumps(record).encode())
     service.lose_everything()
 
     service.recover()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pillow_heif import register_heif_opener
 
-from worker.pipeline.banded_jpeg import BandedJpeg
+from worker.pipeline.encode.banded_jpeg import BandedJpeg
 from worker.pipeline.photo import Limits
 
 register_heif_opener()

@@ -13,7 +13,7 @@ import pytest
 
 from tests.corpus import FINE, bad_uploads
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 #: Megabytes that a bad file may take beyond a small harmless one. The largest picture among them that is
 #: valid has 4 megapixels: 12 MB as RGB, a few times over.
 MOST = 32

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from shared.errors import ImageCorrupt
-from tests.unit.pipeline.pictures import LIMITS, save, texture
-from worker.pipeline.decode import decode
+from tests.unit.worker.pipeline.pictures import LIMITS, save, texture
+from worker.pipeline.decode.decode import decode
 
 PICTURE = texture(160, 208)
 END = b"\xff\xd9"

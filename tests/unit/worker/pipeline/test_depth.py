@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import DTypeLike, NDArray
 
-from shared.jobs import Range
+from shared.jobs.job import Range
 from worker.pipeline.depth import DepthMap, is_flat, own_range, to_bytes, upsample, word_strips
 from worker.pipeline.scratch import Scratch
 

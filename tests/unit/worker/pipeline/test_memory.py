@@ -13,7 +13,7 @@ from pathlib import Path
 from shared.options import Options
 from shared.settings import Settings
 from tests.fakes_engine import LuminanceEngine
-from tests.unit.pipeline.pictures import gray_jpeg, save, texture
+from tests.unit.worker.pipeline.pictures import gray_jpeg, save, texture
 from worker.pipeline.pipeline import Pipeline
 
 def peak():

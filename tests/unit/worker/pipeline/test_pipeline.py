@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from shared.errors import ImageCorrupt, ImageError, ImageTooLarge
-from shared.jobs import Range
+from shared.jobs.job import Range
 from shared.options import Options, Output
 from shared.settings import Settings
 from tests.fakes_engine import LuminanceEngine
-from tests.unit.pipeline.pictures import LIMITS, lay, save, save_turned, texture
+from tests.unit.worker.pipeline.pictures import LIMITS, lay, save, save_turned, texture
 from worker.pipeline.colour import colour_table
 from worker.pipeline.pipeline import Pipeline, ResultFile
 from worker.pipeline.stages import Stage

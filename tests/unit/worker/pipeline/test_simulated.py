@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from shared.jobs import Range
+from shared.jobs.job import Range
 from shared.options import Options
 from shared.settings import Settings
-from tests.unit.pipeline.pictures import save, scene
+from tests.unit.worker.pipeline.pictures import save, scene
 from worker.model.simulated import SimulatedEngine
 from worker.pipeline.pipeline import Pipeline, ResultFile
 from worker.pipeline.simulated import SimulatedPipeline, pipeline_for

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from shared.errors import ImageCorrupt, ImageError, UnsupportedFormat
-from tests.unit.pipeline.pictures import LIMITS, lay, save, texture
-from worker.pipeline.decode import decode
+from tests.unit.worker.pipeline.pictures import LIMITS, lay, save, texture
+from worker.pipeline.decode.decode import decode
 
 HEIGHT, WIDTH = 37, 53
 #: As the page reads it, gray is one number for each pixel.

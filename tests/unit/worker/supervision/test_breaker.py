@@ -17,7 +17,7 @@ from shared.errors import (
 )
 from tests.fakes import FakeClock
 from tests.waiting import DEADLINE
-from worker.breaker import FIRST, LONGEST, Breakers
+from worker.supervision.breaker import FIRST, LONGEST, Breakers
 
 
 class Clock(FakeClock):

@@ -12,7 +12,7 @@ from multiprocessing.context import ForkProcess
 import pytest
 
 from tests.waiting import DEADLINE, eventually
-from worker.station import Place, Station, Stations, resident_bytes
+from worker.supervision.heartbeat import Place, Station, Stations, resident_bytes
 
 
 def _hold_a_lease(stations: Stations, beats: bool) -> None:

@@ -11,9 +11,9 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from shared.errors import ImageCorrupt
+from worker.pipeline.decode.tiff.directory import Directory, Tag
+from worker.pipeline.decode.tiff.layout import COLORS, Alpha, Photometric, Samples
 from worker.pipeline.photo import Pixels
-from worker.pipeline.tiff.directory import Directory, Tag
-from worker.pipeline.tiff.layout import COLORS, Alpha, Photometric, Samples
 
 #: Alpha is composited on white, as in every other format.
 _WHITE = 255

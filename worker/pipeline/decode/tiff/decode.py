@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from photos.formats import Format
-from worker.pipeline.jpeg import reduction
+from worker.pipeline.decode.jpeg import reduction
+from worker.pipeline.decode.pixels import turn_upright
+from worker.pipeline.decode.reduced import average
+from worker.pipeline.decode.tiff.colour import to_rgb
+from worker.pipeline.decode.tiff.directory import Directory, Tag, find_picture
+from worker.pipeline.decode.tiff.layout import Layout, read_layout
+from worker.pipeline.decode.tiff.scale import Range, find_ranges, fixed_range, groups, overlap, to_bytes
+from worker.pipeline.decode.tiff.segments import read_blocks
 from worker.pipeline.photo import LeastSize, Limits, Photo, Pixels
-from worker.pipeline.pixels import turn_upright
-from worker.pipeline.reduced import average
-from worker.pipeline.tiff.colour import to_rgb
-from worker.pipeline.tiff.directory import Directory, Tag, find_picture
-from worker.pipeline.tiff.layout import Layout, read_layout
-from worker.pipeline.tiff.scale import Range, find_ranges, fixed_range, groups, overlap, to_bytes
-from worker.pipeline.tiff.segments import read_blocks
 
 
 def decode_tiff(data: bytes, limits: Limits, least_size: LeastSize) -> Photo:

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import ImageCorrupt, ImageTooLarge, UnsupportedFormat
+from worker.pipeline.decode.tiff.directory import Directory, Tag
 from worker.pipeline.photo import Limits
-from worker.pipeline.tiff.directory import Directory, Tag
 
 #: Strips or tiles of one picture. Each costs up to thirty microseconds, however small.
 MAX_SEGMENTS = 200_000

@@ -18,8 +18,8 @@ import PIL
 from PIL import TiffImagePlugin
 
 from shared.errors import ImageCorrupt
+from worker.pipeline.decode.tiff.directory import Tag
 from worker.pipeline.photo import Pixels
-from worker.pipeline.tiff.directory import Tag
 
 #: What is unpacked at a time, from as many strips or tiles as make it up, or in parts of one.
 PART_BYTES = 2**20

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from worker.pipeline.decode.tiff.layout import COLORS, FIXED, Kind, Photometric, Samples
+from worker.pipeline.decode.tiff.segments import Block
 from worker.pipeline.photo import Pixels
-from worker.pipeline.tiff.layout import COLORS, FIXED, Kind, Photometric, Samples
-from worker.pipeline.tiff.segments import Block
 
 #: From the value that becomes 0 to the one that becomes 255.
 Range = tuple[float, float]

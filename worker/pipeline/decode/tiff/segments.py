@@ -16,11 +16,10 @@ import simplejpeg  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from shared.errors import ImageCorrupt
-from worker.pipeline.jpeg import decode_jpeg
-from worker.pipeline.jpeg_file import read_jpeg
-from worker.pipeline.photo import Pixels
-from worker.pipeline.tiff.directory import Directory, Tag
-from worker.pipeline.tiff.layout import (
+from worker.pipeline.decode.jpeg import decode_jpeg
+from worker.pipeline.decode.jpeg_file import read_jpeg
+from worker.pipeline.decode.tiff.directory import Directory, Tag
+from worker.pipeline.decode.tiff.layout import (
     CCITT,
     FIXED,
     LIBTIFF,
@@ -31,7 +30,8 @@ from worker.pipeline.tiff.layout import (
     Predictor,
     Samples,
 )
-from worker.pipeline.tiff.libtiff import PART_BYTES, decompress
+from worker.pipeline.decode.tiff.libtiff import PART_BYTES, decompress
+from worker.pipeline.photo import Pixels
 
 #: The most memory that LZMA may take beside its output: its largest preset takes 65 MiB.
 _LZMA_MEMORY = 100 * 2**20

@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from shared.errors import ImageCorrupt, ImageTooLarge, ImageTooSmall
-from tests.unit.pipeline.pictures import LIMITS
-from worker.pipeline.decode import decode
+from tests.unit.worker.pipeline.pictures import LIMITS
+from worker.pipeline.decode.decode import decode
 
 HEIGHT, WIDTH = 37, 51
 #: Headers of 40 bytes and more that have the same beginning.

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from shared.errors import ImageCorrupt
-from tests.unit.pipeline.pictures import LIMITS, save, texture
-from worker.pipeline.decode import decode
+from tests.unit.worker.pipeline.pictures import LIMITS, save, texture
+from worker.pipeline.decode.decode import decode
 
 JUNK = b"\xff" * 600
 

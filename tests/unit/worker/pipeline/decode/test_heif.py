@@ -8,8 +8,8 @@ import pytest
 from PIL import Image, ImageCms
 
 from shared.errors import ImageCorrupt
-from tests.unit.pipeline.pictures import LIMITS, save, save_turned, scene, texture
-from worker.pipeline.decode import decode
+from tests.unit.worker.pipeline.pictures import LIMITS, save, save_turned, scene, texture
+from worker.pipeline.decode.decode import decode
 
 TEXT = b"A long description, so that there is something to damage. "
 XMP = b"<x:xmpmeta>" + b"nothing " * 20 + b"</x:xmpmeta>"

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from shared.errors import ImageCorrupt, ImageError, UnsupportedFormat
-from tests.unit.pipeline.pictures import LIMITS, lay
-from tests.unit.pipeline.png_writer import (
+from tests.unit.worker.pipeline.pictures import LIMITS, lay
+from tests.unit.worker.pipeline.png_writer import (
     GREY,
     KINDS,
     PALETTE,
@@ -27,7 +27,7 @@ from tests.unit.pipeline.png_writer import (
     split,
     write,
 )
-from worker.pipeline.decode import decode
+from worker.pipeline.decode.decode import decode
 from worker.pipeline.photo import Photo
 
 #: A picture of each kind, and all kinds of chunk that a picture can be had without: those of the

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from shared.errors import ImageTooLarge
-from tests.unit.pipeline.pictures import LIMITS
-from tests.unit.pipeline.png_writer import (
+from tests.unit.worker.pipeline.pictures import LIMITS
+from tests.unit.worker.pipeline.png_writer import (
     GREY,
     GREY_ALPHA,
     KINDS,
@@ -28,7 +28,7 @@ from tests.unit.pipeline.png_writer import (
     split,
     write,
 )
-from worker.pipeline.decode import decode
+from worker.pipeline.decode.decode import decode
 
 #: Neither a multiple of 8, nor enough rows for whole strips.
 HEIGHT, WIDTH = 61, 83

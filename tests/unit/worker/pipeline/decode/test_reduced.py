@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from shared.errors import ImageCorrupt
-from tests.unit.pipeline.pictures import LIMITS, lay, save, texture
-from tests.unit.pipeline.pictures import scene as four_colours
+from tests.unit.worker.pipeline.pictures import LIMITS, lay, save, texture
+from tests.unit.worker.pipeline.pictures import scene as four_colours
 from worker.model.preprocess import network_size
-from worker.pipeline.decode import decode
+from worker.pipeline.decode.decode import decode
 from worker.pipeline.photo import Photo
 
 SIZES = [(2003, 3001), (2048, 2048), (4096, 1000), (2050, 2006), (2002, 2999)]

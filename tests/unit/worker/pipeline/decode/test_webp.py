@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from shared.errors import ImageCorrupt
-from tests.unit.pipeline.pictures import LIMITS, lay, save, texture
-from worker.pipeline.decode import decode
+from tests.unit.worker.pipeline.pictures import LIMITS, lay, save, texture
+from worker.pipeline.decode.decode import decode
 from worker.pipeline.photo import Photo
 
 HEIGHT, WIDTH = 48, 64

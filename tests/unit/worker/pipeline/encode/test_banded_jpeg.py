@@ -11,8 +11,8 @@ import simplejpeg  # type: ignore[import-untyped]  # It ships stubs but no py.ty
 from PIL import Image
 
 from shared.errors import ImageTooLarge
-from worker.pipeline.banded_jpeg import BandedJpeg
-from worker.pipeline.encode import encode_jpeg
+from worker.pipeline.encode.banded_jpeg import BandedJpeg
+from worker.pipeline.encode.files import encode_jpeg
 from worker.pipeline.photo import Pixels
 
 #: Heights for one band, for an odd end, and for more bands than there are numbers of restart markers.

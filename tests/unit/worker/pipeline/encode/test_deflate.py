@@ -7,7 +7,7 @@ import zlib
 import numpy as np
 import pytest
 
-from worker.pipeline.deflate import HAS_ISAL, make_deflater
+from worker.pipeline.encode.deflate import HAS_ISAL, make_deflater
 
 
 @pytest.mark.parametrize(

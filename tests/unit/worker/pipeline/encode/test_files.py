@@ -14,9 +14,9 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from shared.errors import ImageTooLarge
 from shared.options import Colormap
-from tests.unit.pipeline.pictures import scene
+from tests.unit.worker.pipeline.pictures import scene
 from worker.pipeline.colour import colour_table
-from worker.pipeline.encode import (
+from worker.pipeline.encode.files import (
     encode_gray16_png,
     encode_indexed_png,
     encode_jpeg,

@@ -18,7 +18,7 @@ from shared.errors import (
     ImageTooSmall,
     UnsupportedFormat,
 )
-from tests.unit.pipeline.pictures import (
+from tests.unit.worker.pipeline.pictures import (
     BLUE,
     GREEN,
     LIMITS,
@@ -34,7 +34,7 @@ from tests.unit.pipeline.pictures import (
     scene,
     texture,
 )
-from worker.pipeline.decode import decode
+from worker.pipeline.decode.decode import decode
 from worker.pipeline.photo import Limits
 
 

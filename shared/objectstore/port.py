@@ -1,0 +1,86 @@
+"""The port of the object store: what Fathom needs of S3, and no more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO, Protocol
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectInfo:
+    """An object in a listing; `size` is in bytes."""
+
+    key: str
+    size: int
+    #: Seconds since the epoch, by the object store's clock.
+    modified_at: float
+    #: Another one for other content; opaque.
+    tag: str = ""
+
+
+class ObjectStore(Protocol):
+    """Objects under keys in one bucket.
+
+    Every method may raise ObjectStoreUnavailable (transient) and
+    ObjectStoreDenied; reading a missing key raises ObjectNotFound.
+    """
+
+    def put(
+        self, key: str, data: bytes | memoryview, *, content_type: str = ..., only_if_new: bool = False
+    ) -> None:
+        """Write an object. With `only_if_new`, raise ObjectExists if there is one (where S3 can)."""
+
+    def put_stream(self, key: str, stream: BinaryIO, *, content_type: str = ...) -> None:
+        """Write an object from a seekable stream, in constant memory."""
+
+    def get(self, key: str, *, start: int | None = None, stop: int | None = None) -> bytes:
+        """Read an object, or its bytes [start, stop)."""
+
+    def get_tagged(self, key: str, *, stop: int | None = None) -> tuple[bytes, str]:
+        """Read an object, or its first bytes, and the tag that a listing has for what was read."""
+
+    def stream(self, key: str, *, chunk_size: int = ...) -> Iterator[bytes]:
+        """Read an object in pieces. A missing key raises at the call, not at the first piece."""
+
+    def size(self, key: str) -> int: ...
+
+    def exists(self, key: str) -> bool: ...
+
+    def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
+        """Yield all objects whose key starts with `prefix`, however many; only those behind the key `after`.
+
+        By key, except that a server over a file system may sort `a/` before `a!`.
+        """
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        """Yield the names of the folders directly below `prefix`, each once, without listing them.
+
+        Objects directly below it are left out; a folder may be empty by now.
+        """
+
+    def delete(self, key: str) -> None:
+        """Delete an object; a missing one is no error."""
+
+    def delete_prefix(self, prefix: str) -> int:
+        """Delete all objects below `prefix`; returns how many. An empty prefix is refused."""
+
+    def in_bucket(self, bucket: str) -> ObjectStore:
+        """Return another bucket of the same server; reading raises BucketNotFound if there is none."""
+
+    def presigned_get(
+        self, key: str, *, file_name: str | None = None, content_type: str | None = None
+    ) -> str | None:
+        """Return a URL for a client to read an object; None if no public address is set."""
+
+    def presigned_put(self, key: str, *, size: int | None = None) -> str | None:
+        """Return a URL for a client to write an object, of so many bytes where `size` is given.
+
+        None if no public address is set.
+        """
+
+    def ensure_bucket(self) -> None:
+        """Create the bucket if it is missing."""
+
+    def ping(self) -> None:
+        """Raise if the bucket cannot be reached."""
