@@ -25,6 +25,9 @@ SOON, FRESH = 2.0, 4.0
 #: A key or a secret that is not known may have been made just now: keys older than this are read anew
 #: for its sake, so that guessing costs the object store four listings a second and no more.
 FOR_UNKNOWN = 0.25
+#: Requests of a process that may wait for the next reading at once, for the sake of a key that is not
+#: known: those of a person with a new key do, and a flood of guesses does not hold the threads.
+WAITING = 2
 #: Seconds that keys serve while they cannot be read.
 LONGEST = 600.0
 #: Seconds that a request waits for keys being read: while others are known, and while none are.
@@ -58,9 +61,17 @@ def _accept_any(key: ApiKey) -> bool:
 class KeyRing:
     """All keys of the object store, for many threads."""
 
-    def __init__(self, objects: ObjectStore, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        objects: ObjectStore,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        pause: Callable[[float], object] = time.sleep,
+    ) -> None:
         self._store = KeyStore(objects)
         self._clock = clock
+        self._pause = pause
+        self._waiting = threading.BoundedSemaphore(WAITING)
         self._lock = threading.Lock()
         self._snapshot: _Snapshot | None = None
         self._reading: _Reading | None = None
@@ -78,10 +89,11 @@ class KeyRing:
         One that was not may have been made, or given another secret, just now. Raises
         ObjectStoreUnavailable if it cannot be known.
         """
+        asked = self._clock()
         key = self._at_most(FRESH).keys.get(key_id)
         if key is not None and accept(key):
             return key
-        snapshot = self._at_most(FOR_UNKNOWN)
+        snapshot = self._read_since(asked)
         key = snapshot.keys.get(key_id)
         if key is None and self._age(snapshot) > FRESH:
             raise ObjectStoreUnavailable("The API keys cannot be read: the object store (S3) is away.")
@@ -108,6 +120,20 @@ class KeyRing:
         if snapshot is None or self._age(snapshot) > LONGEST:
             raise ObjectStoreUnavailable("The API keys cannot be read: the object store (S3) is away.")
         return snapshot
+
+    def _read_since(self, moment: float) -> _Snapshot:
+        """Return the keys as they were at a moment just past or later, if they can be read in time.
+
+        Where too many wait for that already, they are as they were at most FOR_UNKNOWN seconds ago.
+        """
+        snapshot = self._at_most(FOR_UNKNOWN)
+        if snapshot.read_at >= moment or not self._waiting.acquire(blocking=False):
+            return snapshot
+        try:
+            self._pause(max(0.0, snapshot.read_at + FOR_UNKNOWN - self._clock()) + 0.01)
+            return self._at_most(FOR_UNKNOWN)
+        finally:
+            self._waiting.release()
 
     def _age(self, snapshot: _Snapshot) -> float:
         return self._clock() - snapshot.read_at

@@ -132,6 +132,18 @@ class Stack:
     def workers(self) -> list[int]:
         return list(self.info["pids"]["workers"])
 
+    @contextmanager
+    def at_rest(self) -> Iterator[None]:
+        """Let its workers stand still for a while: no image ends meanwhile, on a fast machine as on a slow one."""
+        held = {pid for worker in self.workers for pid in (worker, *descendants(worker))}
+        try:
+            for pid in held:
+                os.kill(pid, signal.SIGSTOP)
+            yield
+        finally:
+            for pid in held:
+                os.kill(pid, signal.SIGCONT)
+
     def run(self, command: str, *arguments: str | Path) -> Ended:
         """Run a `fathom` command against this stack."""
         return invoke_fathom(command, *arguments, "--api", self.api, environ=self.environ)

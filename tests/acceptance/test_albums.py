@@ -15,7 +15,7 @@ from fathom.uploads import ONE_REQUEST_FILES, create_upload_job, upload_missing
 from tests.acceptance.albums import BAD, REAL, SKIPPED, nasty_album, plain_album, tree
 from tests.acceptance.conftest import CommandStarter
 from tests.acceptance.stacks import Ended, Stack, check_exactly_once, run_fathom
-from tests.waiting import eventually
+from tests.waiting import DEADLINE, eventually
 
 
 @pytest.fixture(scope="module")
@@ -185,10 +185,9 @@ def test_options_reach_the_pipeline(stack: Stack, tmp_path: Path) -> None:
 
 
 def test_a_canceled_job_exits_4_and_can_be_deleted(stack: Stack, tmp_path: Path) -> None:
-    folder = plain_album(tmp_path / "album", 12, size=(2400, 1600))
-    job_id = stack.run("submit", folder, "--detach").out.strip()
-
-    assert stack.run("cancel", job_id).code in (0, 4)
+    with stack.at_rest():
+        job_id = stack.run("submit", plain_album(tmp_path / "album", 2), "--detach").out.strip()
+        assert stack.run("cancel", job_id).code in (0, 4)
     ended = eventually(lambda: stack.run("status", job_id), lambda status: status.code == 4)
     assert "canceled" in ended.out
 
@@ -199,10 +198,10 @@ def test_a_canceled_job_exits_4_and_can_be_deleted(stack: Stack, tmp_path: Path)
 
 
 def test_a_paused_job_waits_until_it_is_resumed(stack: Stack, tmp_path: Path) -> None:
-    folder = plain_album(tmp_path / "album", 12, size=(2400, 1600))
     with stack.client() as fathom:
-        job = fathom.submit([folder])
-        assert job.pause().state == "paused"
+        with stack.at_rest():
+            job = fathom.submit([plain_album(tmp_path / "album", 12)])
+            assert job.pause().state == "paused"
         job.resume()
         job.wait()
 
@@ -213,19 +212,16 @@ def test_a_paused_job_waits_until_it_is_resumed(stack: Stack, tmp_path: Path) ->
 def test_an_interrupted_submit_leaves_the_job_running(
     stack: Stack, start_command: CommandStarter, tmp_path: Path
 ) -> None:
-    folder = plain_album(tmp_path / "album", 12, size=(2400, 1600))
-    process = start_command("submit", folder, "--api", stack.api)
-    assert process.stderr is not None
-    said = ""
-    while "processing" not in said:
-        said += process.stderr.readline()
     with stack.client() as fathom:
-        # It cannot end before its command is interrupted.
-        job = fathom.job(next(iter(fathom.jobs())).id)
-        job.pause()
-        process.send_signal(signal.SIGINT)
-        rest = process.communicate(timeout=60)[1]
-        job.resume()
+        with stack.at_rest():
+            process = start_command("submit", plain_album(tmp_path / "album", 12), "--api", stack.api)
+            assert process.stderr is not None
+            said = ""
+            while "processing" not in said:
+                said += process.stderr.readline()
+            process.send_signal(signal.SIGINT)
+            rest = process.communicate(timeout=DEADLINE)[1]
+            job = fathom.job(next(iter(fathom.jobs())).id)
         job.wait()
 
     assert process.returncode == 130

@@ -247,15 +247,17 @@ def test_failed_photos_can_be_shown_alone_and_tried_again(page: Page, done_job: 
     expect_state(page, "Done, some failed")
 
 
-def test_a_job_can_be_held_and_let_go(page: Page, tmp_path: Path):
-    pick_folder(page, plain_album(tmp_path / "held", 150, size=(480, 360)))
+def test_a_job_can_be_held_and_let_go(page: Page, stack: Stack, tmp_path: Path):
+    with stack.at_rest():
+        pick_folder(page, plain_album(tmp_path / "held", 3))
 
-    page.get_by_role("button", name="Pause", exact=True).click(timeout=DONE_WITHIN)
-    expect_state(page, "Paused")
-    page.get_by_role("button", name="Go on", exact=True).click()
-    expect(page.locator(".pill")).not_to_have_text("Paused")
-    page.get_by_role("button", name="Cancel", exact=True).click()
-    page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
+        page.get_by_role("button", name="Pause", exact=True).click(timeout=DONE_WITHIN)
+        expect_state(page, "Paused")
+        page.get_by_role("button", name="Go on", exact=True).click()
+        expect(page.locator(".pill")).not_to_have_text("Paused")
+        page.get_by_role("button", name="Cancel", exact=True).click()
+        page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
+        expect_state(page, "Stopping")
 
     expect_state(page, "Cancelled")
 

@@ -21,7 +21,7 @@ REDIS_PASSWORD = "a-redis-password"
 #: A server whose patience is short, with few threads to hold on to.
 IMPATIENT = """
 from api.server.gunicorn_conf import *
-from api import gunicorn_conf
+from api.server import gunicorn_conf
 gunicorn_conf.SILENCE, gunicorn_conf.GRACE = 2, 0.5
 threads = 2
 """
