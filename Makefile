@@ -48,8 +48,8 @@ demo: setup ## Turn the sample album (or ALBUM=dir) into heatmaps in demo-output
 run: setup ## Run the whole service at PORT (8080) until Ctrl-C
 	$(BIN)/fathom up --port $(PORT)
 
-# Two processes, each with servers of its own; the tests of a file stay together.
-SIDE_BY_SIDE := -n 2 --dist loadscope --no-loadscope-reorder
+# Three processes for two cores, since many tests wait; each with servers of its own; the tests of a file stay together.
+SIDE_BY_SIDE := -n 3 --dist loadscope --no-loadscope-reorder
 
 .PHONY: test
 test: $(VENV)/.ready-dev ## Run the tests; the servers they need are started by them

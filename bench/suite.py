@@ -28,7 +28,7 @@ from fathom.stack.servers import tied_to_parent
 
 ROOT = Path(__file__).resolve().parents[1]
 #: The options of pytest in the Makefile's `test`.
-MAKE_TEST = ("-n", "2", "--dist", "loadscope", "--no-loadscope-reorder")
+MAKE_TEST = ("-n", "3", "--dist", "loadscope", "--no-loadscope-reorder")
 #: How many of the slowest tests are told.
 SLOWEST = 20
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -147,6 +148,8 @@ class Fleet:
         for name in names:
             if name not in self.workers or not is_alive(self.workers[name].process.pid):
                 self.launch(name)
+            # A test that failed may have left it standing still.
+            self.workers[name].signal_all(signal.SIGCONT)
         eventually(lambda: set(names) == self._registered(), seconds=90)
         return [self.workers[name] for name in names]
 
