@@ -41,7 +41,7 @@ def create_celery_app(settings: Settings) -> Celery:
         worker_prefetch_multiplier=1,
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
-        # Told twice to stop, a worker waits so long for its children, who have handed over by then.
+        # On a second stop signal, wait this long for children; they have released their leases by then.
         worker_soft_shutdown_timeout=3,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,

@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 FIRST, LONGEST = 0.1, 1.5
 #: Trouble that passes within so many seconds is not worth a line in the log.
 TOLD_AFTER = 1.0
-#: Who tries a store and does not come back with an answer keeps the others waiting so long.
+#: A probe that hangs blocks other callers for at most this long.
 TRYING = 3.0
 #: Seconds between looks at a breaker that is open.
 _LOOK = 0.05
