@@ -61,7 +61,7 @@ test-all: $(VENV)/.ready-dev ## Run the slow tests too
 
 .PHONY: test-unit
 test-unit: $(VENV)/.ready-dev ## Run the fast tests alone, which need no server
-	$(BIN)/python -m pytest tests/unit
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) tests/unit
 
 .PHONY: lint
 lint: $(VENV)/.ready-dev node_modules/.ready ## Check format, lint, types and import rules

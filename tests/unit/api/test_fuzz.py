@@ -84,17 +84,18 @@ def labels() -> list[str]:
     return [f"{method.upper()} {path}" for path, methods in document["paths"].items() for method in methods]
 
 
+@pytest.mark.parametrize("examples", [8, pytest.param(60, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("mode", list(schemathesis.GenerationMode), ids=str)
 @pytest.mark.parametrize("label", labels())
 def test_every_answer_is_one_that_is_described(
-    make_api: ApiFactory, label: str, mode: schemathesis.GenerationMode
+    make_api: ApiFactory, label: str, mode: schemathesis.GenerationMode, examples: int
 ) -> None:
     api, schema = fuzzed(make_api)
     states = [JobState.SUCCEEDED] if label == ENDLESS else list(JobState)
     number = itertools.count()
 
     @given(case=schema.find_operation_by_label(label).as_strategy(mode))
-    @settings(BOUNDED, max_examples=20)
+    @settings(BOUNDED, max_examples=examples)
     def send(case: Any) -> None:
         turn = next(number)
         if turn % 4 and "job_id" in (case.path_parameters or {}):
