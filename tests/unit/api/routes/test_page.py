@@ -113,7 +113,8 @@ def test_pictures_are_sent_as_they_are(api: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["../app.py", "%2e%2e/app.py", "..%2fapp.py", "none.js", "", "index.html", "../../shared/keys.py"]
+    "name",
+    ["../app.py", "%2e%2e/app.py", "..%2fapp.py", "none.js", "", "index.html", "../../shared/api_keys.py"],
 )
 def test_no_other_file_is_served(api: Api, name: str) -> None:
     assert api.get(f"/static/{page_version()}/{name}").status_code == 404

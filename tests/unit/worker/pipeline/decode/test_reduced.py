@@ -128,7 +128,7 @@ def test_an_orientation_is_applied(file_format: str, orientation: int) -> None:
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "L", "P", "1", "LA"])
-def test_other_kinds_of_png_are_left_to_pillow(mode: str) -> None:
+def test_other_kinds_of_png_are_read_too(mode: str) -> None:
     file = io.BytesIO()
     Image.fromarray(scene()).convert(mode).save(file, "PNG")
     photo = decoded(file.getvalue())
