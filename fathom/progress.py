@@ -33,23 +33,23 @@ class Display:
             self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     @contextmanager
-    def line(self, title: str, total: int, unit: str) -> Iterator[Line]:
+    def line(self, title: str, total: int, unit: str) -> Iterator[ProgressLine]:
         """Show one line of work of `total` units until the block is left."""
         with self.board() as add:
             yield add(title, total, unit)
 
     @contextmanager
-    def board(self) -> Iterator[Callable[[str, int, str], Line]]:
+    def board(self) -> Iterator[Callable[[str, int, str], ProgressLine]]:
         """Show lines of work that go on at the same time; yields what adds one, as `line` has it."""
         if self._quiet:
-            yield Line
+            yield ProgressLine
         elif self._console.is_terminal:
             with _bars(self._console) as bars:
                 yield partial(_Bar, bars)
         else:
             lines: list[_PlainLine] = []
 
-            def add(title: str, total: int, unit: str) -> Line:
+            def add(title: str, total: int, unit: str) -> ProgressLine:
                 lines.append(_PlainLine(self._console, title, total, unit))
                 return lines[-1]
 
@@ -58,7 +58,7 @@ class Display:
                 line.print()
 
 
-class Line:
+class ProgressLine:
     """One line of work that shows nothing; may be told of progress from any thread."""
 
     def __init__(self, title: str, total: int, unit: str) -> None:
@@ -117,7 +117,7 @@ class Line:
         """Bring what is seen up to date; called under the lock."""
 
 
-class _Bar(Line):
+class _Bar(ProgressLine):
     def __init__(self, bars: Progress, title: str, total: int, unit: str) -> None:
         super().__init__(title, total, unit)
         self._bars = bars
@@ -127,7 +127,7 @@ class _Bar(Line):
         self._bars.update(self._task, completed=self.share, amount=self.amount, note=self.note)
 
 
-class _PlainLine(Line):
+class _PlainLine(ProgressLine):
     def __init__(self, console: Console, title: str, total: int, unit: str) -> None:
         super().__init__(title, total, unit)
         self._console = console

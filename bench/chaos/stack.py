@@ -18,7 +18,7 @@ from bench.bare_s3 import BareS3
 from bench.chaos.evidence import Cause
 from bench.chaos.witness import Witness
 from bench.proxy import Proxy
-from fathom.stack.processes import Guard, Program, log_tail
+from fathom.stack.processes import OrphanGuard, Program, log_tail
 from fathom.stack.servers import HOST, SeaweedServer, ValkeyServer, free_ports
 from fathom.stack.stack import api_command, worker_command
 from shared.errors import FathomError
@@ -81,7 +81,7 @@ class Stack:
         with ExitStack() as stack:
             lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
             stack.callback(os.close, lock)
-            guard = Guard(lock)
+            guard = OrphanGuard(lock)
             stack.callback(guard.close)
             stack.enter_context(self.valkey)
             stack.enter_context(self.s3)
@@ -92,7 +92,7 @@ class Stack:
             self.wait_until_ready()
             yield
 
-    def _start_programs(self, guard: Guard, stack: ExitStack) -> None:
+    def _start_programs(self, guard: OrphanGuard, stack: ExitStack) -> None:
         def start(name: str, command: list[str], endpoint: str) -> Program:
             environ = self._environ() | {"FATHOM_S3_ENDPOINT_URL": endpoint}
             log = self._folder / f"{name}.log"

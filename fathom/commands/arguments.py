@@ -28,7 +28,7 @@ _SEARCHED = 1000
 DEFAULT_API = "http://127.0.0.1:8080"
 
 
-class Here(click.ParamType[Path | str]):
+class ExistingPath(click.ParamType[Path | str]):
     """A file or a folder of this machine, which exists; or a folder alone."""
 
     name = "path"

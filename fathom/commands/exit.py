@@ -24,7 +24,7 @@ class CommandFailed(click.ClickException):
         click.echo(f"fathom: {self.format_message()}", file=file, err=file is None)
 
 
-def leave_at_once(code: int) -> NoReturn:
+def exit_at_once(code: int) -> NoReturn:
     """End the process without waiting for its threads: one that waits for a server cannot be ended.
 
     For commands whose work is safe on disk at any moment.

@@ -1,4 +1,4 @@
-"""An album's results, brought into a folder: what `fathom submit --out` and `fathom watch` do."""
+"""Mirror the results of an album into a folder: what `fathom submit --out` and `fathom watch` do."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from typing import Any, NoReturn
 import click
 
 from fathom.commands.arguments import print_json
-from fathom.commands.exit import EXIT_CODES, INTERRUPTED, leave_at_once
+from fathom.commands.exit import EXIT_CODES, INTERRUPTED, exit_at_once
 from fathom.commands.report import failure_json, print_failures, print_skipped
 from fathom.files import Album, find_album, find_readable
 from fathom.mirror.index import open_index
-from fathom.mirror.plan import Wish
-from fathom.mirror.report import Account, Watcher
-from fathom.mirror.run import AlbumRun
+from fathom.mirror.plan import MirrorRequest
+from fathom.mirror.report import MirrorProgress, MirrorReport
+from fathom.mirror.run import MirrorRun
 from fathom.models import UploadFile
-from fathom.progress import Display, Line
+from fathom.progress import Display, ProgressLine
 from fathom.sync_client import Fathom
 from fathom.transport import ClientError
 from photos.discovery import to_name, to_path
 
 
-class _Lines(Watcher):
+class _Lines(MirrorProgress):
     """Shows a run as two lines of work: what is sent, and what is done."""
 
-    def __init__(self, display: Display, add: Callable[[str, int, str], Line]) -> None:
+    def __init__(self, display: Display, add: Callable[[str, int, str], ProgressLine]) -> None:
         self._display = display
         self._add = add
-        self._lines: tuple[Line, Line] | None = None
+        self._lines: tuple[ProgressLine, ProgressLine] | None = None
         self._is_away = False
 
     def planned(self, size: int, images: int) -> None:
@@ -56,7 +56,7 @@ class _Lines(Watcher):
         self._is_away = True
 
 
-def bring_album(
+def mirror_and_exit(
     fathom: Fathom,
     paths: Sequence[Path],
     options: Mapping[str, Any],
@@ -67,17 +67,17 @@ def bring_album(
     fresh: bool,
     as_json: bool,
 ) -> NoReturn:
-    """Bring the results of all photos below `paths` into `out`, and leave with the album's exit code."""
+    """Mirror the results of all photos below `paths` into `out`, and leave with the album's exit code."""
     try:
-        album = find_some(paths, skip=out)
-        account = bring(fathom, album, options, out, display, sidecars=sidecars, fresh=fresh)
+        album = require_photos(paths, skip=out)
+        report = mirror(fathom, album, options, out, display, sidecars=sidecars, fresh=fresh)
     except KeyboardInterrupt:
         click.echo("\nStopped. The same command goes on where this one was.", err=True)
-        leave_at_once(INTERRUPTED)
-    finish_album(account, out, display, as_json=as_json)
+        exit_at_once(INTERRUPTED)
+    report_and_exit(report, out, display, as_json=as_json)
 
 
-def bring(
+def mirror(
     fathom: Fathom,
     album: Album,
     options: Mapping[str, Any],
@@ -86,17 +86,17 @@ def bring(
     *,
     sidecars: bool,
     fresh: bool = False,
-) -> Account:
-    """Bring the results of photos into `out`, behind two lines of progress."""
+) -> MirrorReport:
+    """Mirror the results of photos into `out`, behind two lines of progress."""
     paths = _result_paths(album.files, options, sidecars=sidecars)
     _refuse_over_photos(album.files, paths, out)
-    wish = Wish(paths=paths, options=options, out=out, **vars(album))
+    request = MirrorRequest(paths=paths, options=options, out=out, **vars(album))
     variant = {"options": dict(options), "sidecars": sidecars}
     with open_index(out, variant, fresh=fresh) as index, display.board() as add:
-        return AlbumRun(fathom, index, wish, watcher=_Lines(display, add)).run()
+        return MirrorRun(fathom, index, request, progress=_Lines(display, add)).run()
 
 
-def find_some(paths: Sequence[Path], *, skip: Path | None = None, readable: bool = False) -> Album:
+def require_photos(paths: Sequence[Path], *, skip: Path | None = None, readable: bool = False) -> Album:
     """Return what is below `paths`; that there is no photo, be it to send or to refuse, is wrong usage.
 
     `readable` has all files opened once, for those who send them at once.
@@ -107,38 +107,36 @@ def find_some(paths: Sequence[Path], *, skip: Path | None = None, readable: bool
     return album
 
 
-def finish_album(account: Account, out: Path | None, display: Display, *, as_json: bool) -> NoReturn:
+def report_and_exit(report: MirrorReport, out: Path | None, display: Display, *, as_json: bool) -> NoReturn:
     """Report what came of an album, name what failed, and leave with the exit code of a job that ended so."""
     if as_json:
-        print_json(album_json(account, out))
+        print_json(report_json(report, out))
     else:
-        print_skipped(display.console, account.skipped)
-        print_failures(display.console, account.failures)
-        kept = f", {account.kept} of them from before" if account.kept else ""
+        print_skipped(display.console, report.skipped)
+        print_failures(display.console, report.failures)
+        kept = f", {report.kept} of them from before" if report.kept else ""
         # Of several jobs none stands for the album.
-        job = f"{account.jobs[0].id} " if len(account.jobs) == 1 else ""
-        place = "" if out is None else f"; {account.files} files in {out}"
-        click.echo(
-            f"{job}{account.state}: {account.succeeded} of {account.total} images{kept}{place}", err=True
-        )
-    raise SystemExit(EXIT_CODES[account.state])
+        job = f"{report.jobs[0].id} " if len(report.jobs) == 1 else ""
+        place = "" if out is None else f"; {report.files} files in {out}"
+        click.echo(f"{job}{report.state}: {report.succeeded} of {report.total} images{kept}{place}", err=True)
+    raise SystemExit(EXIT_CODES[report.state])
 
 
-def album_json(account: Account, out: Path | None) -> dict[str, Any]:
-    """Return an account as programs read it; an album that went as one job has all of that job's fields."""
-    job = account.jobs[0].raw if len(account.jobs) == 1 and not account.kept else {}
-    counts = {"total": account.total, "succeeded": account.succeeded, "failed": len(account.failures)}
+def report_json(report: MirrorReport, out: Path | None) -> dict[str, Any]:
+    """Return a report as programs read it; an album that went as one job has all of that job's fields."""
+    job = report.jobs[0].raw if len(report.jobs) == 1 and not report.kept else {}
+    counts = {"total": report.total, "succeeded": report.succeeded, "failed": len(report.failures)}
     return {
         "id": None,
         **job,
-        "state": account.state,
-        "counts": {**counts, "pending": account.canceled},
-        "jobs": [status.id for status in account.jobs],
-        "kept": account.kept,
-        "failures": [failure_json(image) for image in account.failures],
-        "skipped": vars(account.skipped),
+        "state": report.state,
+        "counts": {**counts, "pending": report.canceled},
+        "jobs": [status.id for status in report.jobs],
+        "kept": report.kept,
+        "failures": [failure_json(image) for image in report.failures],
+        "skipped": vars(report.skipped),
         "out": None if out is None else to_name(out),
-        "files": account.files,
+        "files": report.files,
     }
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fathom.commands.arguments import (
-    Here,
+    ExistingPath,
     json_option,
     option_option,
     print_json,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("source", metavar="IN", type=Here())
+@click.argument("source", metavar="IN", type=ExistingPath())
 @click.argument("out", metavar="OUT", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes.  [default: one for each core]")
 @option_option

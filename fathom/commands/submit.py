@@ -12,7 +12,7 @@ import click
 
 from fathom.commands.arguments import (
     DEFAULT_API,
-    Here,
+    ExistingPath,
     api_option,
     connect,
     json_option,
@@ -25,16 +25,16 @@ from fathom.commands.arguments import (
 )
 from fathom.commands.download import Results, fetch_results, finish, job_json
 from fathom.commands.exit import EXIT_CODES, INTERRUPTED
-from fathom.commands.mirror import bring_album, find_some, finish_album
+from fathom.commands.mirror import mirror_and_exit, report_and_exit, require_photos
 from fathom.commands.report import print_failures, print_skipped
 from fathom.files import is_archive
-from fathom.mirror.report import Account
+from fathom.mirror.report import MirrorReport
 from fathom.progress import Display, show_progress
 from fathom.sync_client import Fathom, JobHandle
 from fathom.transport import ConnectionLost
 
 
-class Place(Here):
+class PathOrUrl(ExistingPath):
     """A file or folder that exists, or the address of photos that lie elsewhere."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path | str:
@@ -45,14 +45,12 @@ class Place(Here):
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, type=Place())
+@click.argument("paths", nargs=-1, required=True, type=PathOrUrl())
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), help="Fetch the results into this folder."
 )
 @click.option("--detach", is_flag=True, help="Print the job's id and leave; it goes on without you.")
-@click.option(
-    "--fresh", is_flag=True, help="Send every photo, whatever earlier runs into the same folder brought."
-)
+@click.option("--fresh", is_flag=True, help="Send every photo, even if the folder has its results already.")
 @option_option
 @sidecars_option
 @api_option
@@ -74,7 +72,7 @@ def submit(
     PATHS may instead all be addresses that the server reads from: https://..., s3://bucket/key, or
     s3://bucket/prefix/ for all photos below it.
 
-    With --out, what earlier runs brought is neither sent nor made again, and a run that was
+    With --out, photos whose results are there already are neither sent nor made again, and a run that was
     interrupted, even killed, is gone on with by the next. Results are fetched while the rest is
     still under way. Without --out, Ctrl-C leaves the job running on the server.
 
@@ -95,7 +93,9 @@ def submit(
     display = show_progress(quiet=quiet or as_json)
     with connect(api) as fathom:
         if out is not None and files and not holds_archive(files):
-            bring_album(fathom, files, options, out, display, sidecars=sidecars, fresh=fresh, as_json=as_json)
+            mirror_and_exit(
+                fathom, files, options, out, display, sidecars=sidecars, fresh=fresh, as_json=as_json
+            )
         try:
             job = send(fathom, files, addresses, options, display, as_json=as_json)
         except KeyboardInterrupt:
@@ -142,10 +142,10 @@ def send(
     if holds_archive(paths):
         with display.line("uploading", paths[0].stat().st_size, "bytes") as line:
             return fathom.submit_archive(paths[0], options, on_bytes=line.advance)
-    album = find_some(paths, readable=True)
+    album = require_photos(paths, readable=True)
     if not album.files:
-        nothing = Account(total=len(album.refused), new_failures=album.refused, skipped=album.skipped)
-        finish_album(nothing, None, display, as_json=as_json)
+        nothing = MirrorReport(total=len(album.refused), new_failures=album.refused, skipped=album.skipped)
+        report_and_exit(nothing, None, display, as_json=as_json)
     with display.line("uploading", sum(file.size for file in album.files), "bytes") as line:
         return fathom.submit_album(album, options, on_bytes=line.advance)
 

@@ -9,7 +9,7 @@ import click
 
 from fathom.commands.arguments import json_option, print_json, quiet_option
 from fathom.commands.exit import CommandFailed, one_sentence
-from fathom.progress import Line, show_progress
+from fathom.progress import ProgressLine, show_progress
 
 if TYPE_CHECKING:
     from training.finetune import Epoch
@@ -98,7 +98,7 @@ def _require_torch() -> None:
         ) from exc
 
 
-def _show(line: Line, state: Epoch) -> None:
+def _show(line: ProgressLine, state: Epoch) -> None:
     line.note = f"validation error {state.validation_error:.4f}{' (best)' if state.best else ''}"
     line.reach(state.epoch, state.epochs)
 

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from fathom.commands.arguments import (
-    Here,
+    ExistingPath,
     api_option,
     connect,
     json_option,
@@ -25,12 +25,12 @@ from fathom.commands.arguments import (
     refuse_inside_out,
     sidecars_option,
 )
-from fathom.commands.exit import EXIT_CODES, leave_at_once
-from fathom.commands.mirror import bring
+from fathom.commands.exit import EXIT_CODES, exit_at_once
+from fathom.commands.mirror import mirror
 from fathom.commands.report import print_failures
 from fathom.files import Album, find_album
 from fathom.mirror.index import IndexFull, IndexInUse
-from fathom.mirror.report import Account
+from fathom.mirror.report import MirrorReport
 from fathom.mirror.run import JobGone
 from fathom.models import ImageResult
 from fathom.progress import Display, show_progress
@@ -51,7 +51,7 @@ class NotNow(Exception):
 
 
 @click.command()
-@click.argument("folder", metavar="DIR", type=Here(folder=True))
+@click.argument("folder", metavar="DIR", type=ExistingPath(folder=True))
 @out_option
 @click.option("--once", is_flag=True, help="Leave when all that is there now is done.")
 @option_option
@@ -83,23 +83,23 @@ def watch(
     options = parse_options(pairs)
     refuse_inside_out([folder], out)
     display = show_progress(quiet=quiet or as_json)
-    report = Report(display, as_json=as_json)
+    printer = RoundPrinter(display, as_json=as_json)
     with connect(api) as fathom:
 
         def take(album: Album) -> None:
-            report.tell(_bring(fathom, album, options, out, display, sidecars=sidecars))
+            printer.print(_mirror_round(fathom, album, options, out, display, sidecars=sidecars))
 
         try:
             display.say(f"Watching {folder}; Ctrl-C ends.")
-            Watch(folder=folder, out=out, take=take, say=display.say).keep(once=once)
+            FolderWatch(folder=folder, out=out, take=take, say=display.say).keep(once=once)
         except KeyboardInterrupt:
             display.say("Stopped watching.")
-            leave_at_once(0)
-    raise SystemExit(EXIT_CODES[report.state])
+            exit_at_once(0)
+    raise SystemExit(EXIT_CODES[printer.state])
 
 
 @dataclass(kw_only=True)
-class Watch:
+class FolderWatch:
     """Hands the photos of a folder to `take` whenever some are new or have changed, and keep still.
 
     A file keeps still that is at two looks the same. `take` may raise NotNow: the same photos are handed
@@ -117,7 +117,7 @@ class Watch:
     _skipped: str = ""
 
     def keep(self, *, once: bool) -> None:
-        """Watch for ever; `once`, until all that is there is done."""
+        """FolderWatch for ever; `once`, until all that is there is done."""
         while True:
             try:
                 is_done = self.look()
@@ -176,7 +176,7 @@ def find_marked(folder: Path, out: Path) -> tuple[Album, dict[str, Mark]]:
     return album, marks
 
 
-def _bring(
+def _mirror_round(
     fathom: Fathom,
     album: Album,
     options: Mapping[str, Any],
@@ -184,12 +184,12 @@ def _bring(
     display: Display,
     *,
     sidecars: bool,
-) -> Account:
-    """Bring the results of photos. Raises NotNow for what may go later, and ClientError for the rest."""
+) -> MirrorReport:
+    """Mirror the results of photos. Raises NotNow for what may go later, and ClientError for the rest."""
     # Bars come and go on a terminal; in a file they would bury the line that tells of the round.
     bars = display if display.console.is_terminal else show_progress(quiet=True)
     try:
-        return bring(fathom, album, options, out, bars, sidecars=sidecars)
+        return mirror(fathom, album, options, out, bars, sidecars=sidecars)
     except (ConnectionLost, IndexFull, IndexInUse, JobGone) as exc:
         raise NotNow(str(exc)) from exc
     except ApiError as exc:
@@ -198,7 +198,7 @@ def _bring(
         raise NotNow(str(exc)) from exc
 
 
-class Report:
+class RoundPrinter:
     """Tells of rounds, in lines for a person or in lines of JSON."""
 
     def __init__(self, display: Display, *, as_json: bool) -> None:
@@ -209,39 +209,39 @@ class Report:
         #: Photos that were never sent, of which every round tells anew.
         self._refused: set[tuple[str, str | None]] = set()
 
-    def tell(self, account: Account) -> None:
+    def print(self, report: MirrorReport) -> None:
         """Say in a line what a round did, unless it did nothing."""
-        self.state = account.state
-        failures = [image for image in account.new_failures if self._is_news(image)]
+        self.state = report.state
+        failures = [image for image in report.new_failures if self._is_news(image)]
         self._refused |= {_what(image) for image in failures if image.index < 0}
-        if not (account.fetched or failures or account.canceled):
+        if not (report.fetched or failures or report.canceled):
             return
         if self._as_json:
-            print_json(_line(account, failures), indent=None)
+            print_json(_line(report, failures), indent=None)
         else:
-            self._say(account, failures)
+            self._say(report, failures)
 
     def _is_news(self, image: ImageResult) -> bool:
         return image.index >= 0 or _what(image) not in self._refused
 
-    def _say(self, account: Account, failures: Sequence[ImageResult]) -> None:
+    def _say(self, report: MirrorReport, failures: Sequence[ImageResult]) -> None:
         print_failures(self._display.console, failures)
-        parts = [f"{account.fetched} new", f"{len(failures)} failed"]
-        parts += [f"{account.canceled} canceled"] if account.canceled else []
-        self._display.say(f"{time.strftime('%H:%M:%S')}  {', '.join(parts)}, {account.total} in all")
+        parts = [f"{report.fetched} new", f"{len(failures)} failed"]
+        parts += [f"{report.canceled} canceled"] if report.canceled else []
+        self._display.say(f"{time.strftime('%H:%M:%S')}  {', '.join(parts)}, {report.total} in all")
 
 
 def _what(image: ImageResult) -> tuple[str, str | None]:
     return image.name, image.error_code
 
 
-def _line(account: Account, failures: Sequence[ImageResult]) -> dict[str, Any]:
+def _line(report: MirrorReport, failures: Sequence[ImageResult]) -> dict[str, Any]:
     return {
-        "new": account.fetched,
+        "new": report.fetched,
         "failures": [
             {"name": image.name, "code": image.error_code, "message": image.error_message}
             for image in failures
         ],
-        "canceled": account.canceled,
-        "total": account.total,
+        "canceled": report.canceled,
+        "total": report.total,
     }

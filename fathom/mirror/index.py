@@ -61,7 +61,7 @@ class Unreadable(ClientError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Photo:
+class LocalPhoto:
     """A photo of the album as it is on disk now."""
 
     file: UploadFile
@@ -74,7 +74,7 @@ class Photo:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Record:
+class PhotoRecord:
     """What is known of a photo: its results, by output and relative to the folder, or why there are none."""
 
     files: Mapping[str, str] | None
@@ -83,7 +83,7 @@ class Record:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Batch:
+class UploadBatch:
     """Photos that went, or are about to go, to the server as one job."""
 
     #: Sent as the Idempotency-Key: asked again, the server answers with the same job.
@@ -94,7 +94,7 @@ class Batch:
     job: str | None = None
 
 
-class AlbumIndex:
+class MirrorIndex:
     """The index of one folder of results, for one variant of them; open it with `open_index`.
 
     Every method may raise IndexBroken.
@@ -106,7 +106,7 @@ class AlbumIndex:
         self._variant = variant
         self._turn = threading.Lock()
 
-    def identify(self, file: UploadFile, key: str) -> Photo:
+    def identify(self, file: UploadFile, key: str) -> LocalPhoto:
         """Return a photo with its content's hash, which is read only where the file is new or has changed.
 
         Raises Unreadable.
@@ -120,9 +120,9 @@ class AlbumIndex:
             sha256 = known[0][0] if known else hash_file(file.path)
         except OSError as exc:
             raise Unreadable(f"Cannot read {file.path}: {exc.strerror or exc}.") from exc
-        return Photo(file=file, key=key, size=stat.st_size, modified=stat.st_mtime_ns, sha256=sha256)
+        return LocalPhoto(file=file, key=key, size=stat.st_size, modified=stat.st_mtime_ns, sha256=sha256)
 
-    def find(self, photo: Photo, outputs: Collection[str]) -> Record | None:
+    def find(self, photo: LocalPhoto, outputs: Collection[str]) -> PhotoRecord | None:
         """Return what is known of a photo's content, under its own name or else under another.
 
         That is why it has no results, or files that are still as they were written, one for each of
@@ -134,10 +134,10 @@ class AlbumIndex:
         )
         for key, code, message in rows:
             if code is not None:
-                return Record(files=None, code=code, message=message)
+                return PhotoRecord(files=None, code=code, message=message)
             files = self._intact_files(key)
             if files.keys() >= set(outputs):
-                return Record(files=files, code=None, message=None)
+                return PhotoRecord(files=files, code=None, message=None)
         return None
 
     def _intact_files(self, key: str) -> dict[str, str]:
@@ -148,7 +148,7 @@ class AlbumIndex:
             output: path for output, path, size in rows if file_size(self._folder / to_path(path)) == size
         }
 
-    def keep(self, photo: Photo, *, files: Mapping[str, str]) -> None:
+    def keep(self, photo: LocalPhoto, *, files: Mapping[str, str]) -> None:
         """Note where a photo's results lie by output, all of them complete; nobody else's lie there now."""
         sizes = {path: file_size(self._folder / to_path(path)) for path in files.values()}
         with self._change() as execute:
@@ -159,7 +159,7 @@ class AlbumIndex:
                     (path, sizes[path], photo.key, self._variant, output),
                 )
 
-    def keep_failure(self, photo: Photo, *, code: str, message: str) -> None:
+    def keep_failure(self, photo: LocalPhoto, *, code: str, message: str) -> None:
         """Note why a photo has no results."""
         with self._change() as execute:
             self._write(execute, photo, code, message)
@@ -176,17 +176,19 @@ class AlbumIndex:
             for table in ("photos", "files", "batches"):
                 execute(f"delete from {table} where variant = ?", (self._variant,))
 
-    def batches(self, api: str) -> tuple[Batch, ...]:
+    def batches(self, api: str) -> tuple[UploadBatch, ...]:
         """Return the batches of an earlier run that were not finished."""
         rows = self._rows(
             "select token, keys, job from batches where variant = ? and api = ? order by rowid",
             *(self._variant, api),
         )
-        return tuple(Batch(token=token, keys=tuple(json.loads(keys)), job=job) for token, keys, job in rows)
+        return tuple(
+            UploadBatch(token=token, keys=tuple(json.loads(keys)), job=job) for token, keys, job in rows
+        )
 
-    def open_batch(self, api: str, photos: Sequence[Photo]) -> Batch:
+    def open_batch(self, api: str, photos: Sequence[LocalPhoto]) -> UploadBatch:
         """Note that photos are about to be sent together."""
-        batch = Batch(token=str(uuid.uuid4()), keys=tuple(photo.key for photo in photos))
+        batch = UploadBatch(token=str(uuid.uuid4()), keys=tuple(photo.key for photo in photos))
         with self._change() as execute:
             execute(
                 "insert into batches (token, variant, api, keys) values (?, ?, ?, ?)",
@@ -196,22 +198,22 @@ class AlbumIndex:
                 self._write(execute, photo)
         return batch
 
-    def accept(self, batch: Batch, job: str) -> None:
+    def accept(self, batch: UploadBatch, job: str) -> None:
         """Note the job that a batch became."""
         self._rows("update batches set job = ? where token = ?", job, batch.token)
 
-    def close_batch(self, batch: Batch) -> None:
+    def close_batch(self, batch: UploadBatch) -> None:
         """Forget a batch of which everything is here, or will never be; without room, a later run does."""
         with suppress(IndexFull):
             self._rows("delete from batches where token = ?", batch.token)
 
-    def is_unchanged(self, photo: Photo) -> bool:
+    def is_unchanged(self, photo: LocalPhoto) -> bool:
         """Return whether the photo is still as it was when it was put into a batch."""
         rows = self._rows("select sha256 from photos where key = ? and variant = ?", photo.key, self._variant)
         return rows == [(photo.sha256,)]
 
     def _write(
-        self, execute: Execute, photo: Photo, code: str | None = None, message: str | None = None
+        self, execute: Execute, photo: LocalPhoto, code: str | None = None, message: str | None = None
     ) -> None:
         """Note a photo as it is now; files of what it was before are no results of it."""
         execute("delete from files where key = ? and variant = ?", (photo.key, self._variant))
@@ -240,7 +242,7 @@ class AlbumIndex:
 
 
 @contextmanager
-def open_index(folder: Path, options: Mapping[str, Any], *, fresh: bool = False) -> Iterator[AlbumIndex]:
+def open_index(folder: Path, options: Mapping[str, Any], *, fresh: bool = False) -> Iterator[MirrorIndex]:
     """Open the index of a folder of results for this run alone; `fresh` forgets what was known.
 
     `options` are all that decides what the results are. Raises IndexInUse while another run has it
@@ -248,7 +250,7 @@ def open_index(folder: Path, options: Mapping[str, Any], *, fresh: bool = False)
     """
     variant = fingerprint(options)
     with closing(_connect(folder)) as connection:
-        index = AlbumIndex(connection, folder, variant)
+        index = MirrorIndex(connection, folder, variant)
         if fresh:
             index.forget()
         yield index

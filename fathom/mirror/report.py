@@ -9,7 +9,7 @@ from fathom.transport import ClientError
 from photos.skipped import Skipped
 
 
-class Watcher:
+class MirrorProgress:
     """Hears how a run goes, each time with how much is done and how much there is; from several threads."""
 
     def planned(self, size: int, images: int) -> None:
@@ -26,13 +26,13 @@ class Watcher:
 
 
 @dataclass(kw_only=True)
-class Account:
+class MirrorReport:
     """What came of a run, and of those before it."""
 
     total: int
     #: Photos whose results were there before.
     kept: int = 0
-    #: Photos whose results this run brought.
+    #: Photos whose results this run fetched.
     fetched: int = 0
     #: Result files of all photos.
     files: int = 0

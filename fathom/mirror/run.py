@@ -17,9 +17,9 @@ from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 from fathom.files import NotWritten, inside
-from fathom.mirror.index import AlbumIndex, IndexFull, Photo
-from fathom.mirror.plan import GONE, Order, Planner, Wish
-from fathom.mirror.report import Account, Tally, Watcher
+from fathom.mirror.index import IndexFull, LocalPhoto, MirrorIndex
+from fathom.mirror.plan import GONE, MirrorRequest, PlannedBatch, Planner
+from fathom.mirror.report import MirrorProgress, MirrorReport, Tally
 from fathom.models import ImageResult, JobStatus
 from fathom.parallel import map_unordered
 from fathom.sync_client import WAIT_PATIENCE, Fathom, JobHandle
@@ -55,7 +55,7 @@ class _Running:
     """A job under way, and which of its images have been dealt with."""
 
     job: JobHandle
-    order: Order
+    planned: PlannedBatch
     settled: set[int]
     #: Images known to have succeeded; there is nothing to list until there are more.
     seen: int = 0
@@ -63,27 +63,29 @@ class _Running:
     is_written: bool = True
 
 
-class AlbumRun:
+class MirrorRun:
     """One run over an album."""
 
     def __init__(
         self,
         fathom: Fathom,
-        index: AlbumIndex,
-        wish: Wish,
+        index: MirrorIndex,
+        request: MirrorRequest,
         *,
-        watcher: Watcher | None = None,
+        progress: MirrorProgress | None = None,
         poll: float = POLL,
     ) -> None:
         self._poll = poll
         self._fathom = fathom
         self._index = index
-        self._wish = wish
-        self._watcher = watcher or Watcher()
-        self._account = Account(
-            total=len(wish.files) + len(wish.refused), new_failures=list(wish.refused), skipped=wish.skipped
+        self._request = request
+        self._progress = progress or MirrorProgress()
+        self._report = MirrorReport(
+            total=len(request.files) + len(request.refused),
+            new_failures=list(request.refused),
+            skipped=request.skipped,
         )
-        self._planner = Planner(fathom, index, wish, self._account)
+        self._planner = Planner(fathom, index, request, self._report)
         self._bytes = Tally()
         self._images = Tally()
         self._started: SimpleQueue[_Running] = SimpleQueue()
@@ -91,16 +93,16 @@ class AlbumRun:
         self._turn = threading.Lock()
         self._trouble: BaseException | None = None
 
-    def run(self) -> Account:
-        """Bring the results of all photos, and return what came of it.
+    def run(self) -> MirrorReport:
+        """Mirror the results of all photos, and return what came of it.
 
         Raises ClientError; what was done until then stays, and the next run goes on from there.
         """
-        orders = self._planner.plan()
-        self._bytes.total = sum(order.size for order in orders)
-        self._images.total = sum(len(order.waiting) for order in orders)
-        self._watcher.planned(self._bytes.total, self._images.total)
-        sender = threading.Thread(target=self._send_all, args=(orders,), name="album-sender", daemon=True)
+        batches = self._planner.plan()
+        self._bytes.total = sum(planned.size for planned in batches)
+        self._images.total = sum(len(planned.waiting) for planned in batches)
+        self._progress.planned(self._bytes.total, self._images.total)
+        sender = threading.Thread(target=self._send_all, args=(batches,), name="mirror-sender", daemon=True)
         sender.start()
         try:
             self._fetch_all(sender)
@@ -110,67 +112,69 @@ class AlbumRun:
             sender.join(_GRACE)
         if self._trouble is not None:
             raise self._trouble
-        return self._account
+        return self._report
 
     # --- sending, in a thread of its own ---
 
-    def _send_all(self, orders: Iterable[Order]) -> None:
+    def _send_all(self, batches: Iterable[PlannedBatch]) -> None:
         try:
-            for order in orders:
-                self._bytes.begin(order.size)
-                running = self._start_job(order)
+            for planned in batches:
+                self._bytes.begin(planned.size)
+                running = self._start_job(planned)
                 self._patiently(partial(self._upload, running))
                 self._started.put(running)
                 self._bytes.complete()
-                self._watcher.sent(self._bytes.done, self._bytes.total)
+                self._progress.sent(self._bytes.done, self._bytes.total)
         except _Stopped:
             return
         except BaseException as exc:
             self._trouble = exc
 
-    def _start_job(self, order: Order) -> _Running:
+    def _start_job(self, planned: PlannedBatch) -> _Running:
         try:
-            return self._patiently(partial(self._begin, order))
+            return self._patiently(partial(self._begin, planned))
         except _Forgotten:
-            self._index.close_batch(order.batch)
-        again = self._planner.open([photo for photo in order.photos if photo])
+            self._index.close_batch(planned.batch)
+        again = self._planner.open([photo for photo in planned.photos if photo])
         return self._patiently(partial(self._begin, again))
 
-    def _begin(self, order: Order) -> _Running:
+    def _begin(self, planned: PlannedBatch) -> _Running:
         """Return a batch's job, made now unless an earlier try made it. Raises _Forgotten."""
-        job = self._planner.find_job(order.batch)
-        if job is None and not order.is_whole:
+        job = self._planner.find_job(planned.batch)
+        if job is None and not planned.is_whole:
             # The indexes of a new job would not be those of this batch.
             raise _Forgotten
         if job is None:
-            job = self._announce(order)
-            order = replace(order, batch=replace(order.batch, job=job.id))
-        return _Running(job=job, order=order, settled=set(order.settled))
+            job = self._announce(planned)
+            planned = replace(planned, batch=replace(planned.batch, job=job.id))
+        return _Running(job=job, planned=planned, settled=set(planned.settled))
 
-    def _announce(self, order: Order) -> JobHandle:
-        transport, options, token = self._fathom.transport, self._wish.options, order.batch.token
+    def _announce(self, planned: PlannedBatch) -> JobHandle:
+        transport, options, token = self._fathom.transport, self._request.options, planned.batch.token
         try:
-            answer = create_upload_job(transport, order.files, options, token=token)
+            answer = create_upload_job(transport, planned.files, options, token=token)
         except ApiError as exc:
             if exc.status in GONE or exc.code == "idempotency_key_reused":
                 raise _Forgotten from exc
             raise
         # Without a note of it, the batch's token leads to the same job.
         with suppress(IndexFull):
-            self._index.accept(order.batch, answer["id"])
+            self._index.accept(planned.batch, answer["id"])
         return self._fathom.handle(answer)
 
     def _upload(self, running: _Running) -> None:
         """Upload what the server does not have yet of a job."""
         if running.job.status.state == "uploading":
-            upload_missing(self._fathom.transport, running.job.id, None, running.order.files, self._on_bytes)
+            upload_missing(
+                self._fathom.transport, running.job.id, None, running.planned.files, self._on_bytes
+            )
 
     def _on_bytes(self, count: int) -> None:
         if self._stop.is_set():
             raise _Stopped
         with self._turn:
             self._bytes.part += count
-        self._watcher.sent(self._bytes.done, self._bytes.total)
+        self._progress.sent(self._bytes.done, self._bytes.total)
 
     # --- fetching ---
 
@@ -207,19 +211,19 @@ class AlbumRun:
         else:
             if status.state != "expired":
                 return status
-        self._index.close_batch(running.order.batch)
+        self._index.close_batch(running.planned.batch)
         raise JobGone(f"The server has forgotten job {running.job.id}; run again to send its photos anew.")
 
     def _fetch_new(self, running: _Running) -> None:
         ready = [image for image in running.job.images("succeeded") if image.index not in running.settled]
         for index, error in map_unordered(partial(self._fetch, running), ready, threads=THREADS):
             running.settled.add(index)
-            photo = running.order.photos[index]
+            photo = running.planned.photos[index]
             if photo is not None:
                 self._take(running, index, photo, error)
                 self._settle_one()
 
-    def _take(self, running: _Running, index: int, photo: Photo, error: NotWritten | None) -> None:
+    def _take(self, running: _Running, index: int, photo: LocalPhoto, error: NotWritten | None) -> None:
         """Note that a photo's results are here, or why they cannot be."""
         files = self._planner.paths[photo.key]
         try:
@@ -229,44 +233,44 @@ class AlbumRun:
         except (NotWritten, IndexFull) as exc:
             running.is_written = False
             failure = ImageResult.failure(photo.file.name, exc.code, str(exc), index=index)
-            self._account.new_failures.append(failure)
+            self._report.new_failures.append(failure)
         else:
-            self._account.fetched += 1
-            self._account.files += len(files)
+            self._report.fetched += 1
+            self._report.files += len(files)
 
     def _fetch(self, running: _Running, image: ImageResult) -> tuple[int, NotWritten | None]:
         """Fetch an image's results; returns its index, and why one of them cannot be written."""
-        photo = running.order.photos[image.index]
+        photo = running.planned.photos[image.index]
         wanted = self._planner.paths[photo.key] if photo else {}
         try:
             for output, path in wanted.items():
                 # What lies there, of the same size even, may be another photo's or of other options.
-                running.job.save(image.outputs[output], inside(self._wish.out, path), replace=True)
+                running.job.save(image.outputs[output], inside(self._request.out, path), replace=True)
         except NotWritten as exc:
             return image.index, exc
         return image.index, None
 
     def _settle_rest(self, running: _Running, status: JobStatus) -> None:
-        """Note what an ended job did not bring, and be done with it."""
+        """Note what an ended job did not mirror, and be done with it."""
         for image in running.job.images("failed"):
-            photo = running.order.photos[image.index]
+            photo = running.planned.photos[image.index]
             if photo is not None and image.index not in running.settled:
                 code, message = image.error_code or "", image.error_message or ""
                 # Without a note of it, it is learnt again by the next run.
                 with suppress(IndexFull):
                     self._index.keep_failure(photo, code=code, message=message)
                 failure = ImageResult.failure(photo.file.name, code, message, index=image.index)
-                self._account.new_failures.append(failure)
+                self._report.new_failures.append(failure)
                 self._settle_one()
         if status.state == "canceled":
-            self._account.canceled += status.pending
-        self._account.jobs.append(status)
+            self._report.canceled += status.pending
+        self._report.jobs.append(status)
         if running.is_written:
-            self._index.close_batch(running.order.batch)
+            self._index.close_batch(running.planned.batch)
 
     def _settle_one(self) -> None:
         self._images.whole += 1
-        self._watcher.settled(self._images.done, self._images.total)
+        self._progress.settled(self._images.done, self._images.total)
 
     def _patiently(self, call: Callable[[], T]) -> T:
         """Call again while the server is away or takes no more, for up to ten minutes."""
@@ -278,6 +282,6 @@ class AlbumRun:
                 lasting = isinstance(exc, ApiError) and exc.status not in _LATER
                 if lasting or time.monotonic() >= deadline:
                     raise
-                self._watcher.lost(exc)
+                self._progress.lost(exc)
             if self._stop.wait(self._poll):
                 raise _Stopped

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from fathom.stack import orphan_guard as guard_program
+from fathom.stack import orphan_guard
 
 _POLL = 0.05
 
@@ -39,7 +39,7 @@ class Part(Protocol):
         """End the part and all its children; after `stop_grace` seconds, by force."""
 
 
-class Guard:
+class OrphanGuard:
     """Sees to it that no group outlives this process, however this process ends.
 
     Inherits `lock`, so that the stack's folder stays locked until the last group is gone.
@@ -47,7 +47,7 @@ class Guard:
 
     def __init__(self, lock: int) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", guard_program.__file__],
+            [sys.executable, "-I", "-S", orphan_guard.__file__],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             pass_fds=[lock],
@@ -86,7 +86,7 @@ class Program:
         environ: Mapping[str, str],
         folder: Path,
         log_path: Path,
-        guard: Guard,
+        guard: OrphanGuard,
     ) -> None:
         self.name = name
         self.log_path = log_path

@@ -16,7 +16,7 @@ RECOVERED = 60.0
 
 
 @dataclass
-class _Life:
+class _RestartState:
     """How a part has fared: when it was started last, and when it may be started again."""
 
     started: float
@@ -37,32 +37,32 @@ class Supervisor:
         self._parts = parts
         self._say = say
         self._clock = clock
-        self._lives = {part.name: _Life(started=clock()) for part in parts}
+        self._states = {part.name: _RestartState(started=clock()) for part in parts}
 
     def check(self) -> bool:
         """Start what has died and is due; tell whether anything was started."""
-        return any([self._look_after(part) for part in self._parts])
+        return any([self._check_part(part) for part in self._parts])
 
-    def _look_after(self, part: Part) -> bool:
-        life, now = self._lives[part.name], self._clock()
+    def _check_part(self, part: Part) -> bool:
+        state, now = self._states[part.name], self._clock()
         if part.is_running():
-            life.due = None
+            state.due = None
             return False
-        if life.due is None:
-            self._mourn(part, life, now)
-        if life.due is not None and now < life.due:
+        if state.due is None:
+            self._schedule_restart(part, state, now)
+        if state.due is not None and now < state.due:
             return False
-        return self._revive(part, life)
+        return self._restart(part, state)
 
-    def _mourn(self, part: Part, life: _Life, now: float) -> None:
-        if now - life.started >= RECOVERED:
-            life.pause = FIRST_PAUSE
-        life.due = now + life.pause
-        life.pause = min(2 * life.pause, LONGEST_PAUSE)
+    def _schedule_restart(self, part: Part, state: _RestartState, now: float) -> None:
+        if now - state.started >= RECOVERED:
+            state.pause = FIRST_PAUSE
+        state.due = now + state.pause
+        state.pause = min(2 * state.pause, LONGEST_PAUSE)
         self._say(f"{part.name} has ended unexpectedly and is started again (log: {part.log_path})")
 
-    def _revive(self, part: Part, life: _Life) -> bool:
-        life.started, life.due = self._clock(), None
+    def _restart(self, part: Part, state: _RestartState) -> bool:
+        state.started, state.due = self._clock(), None
         try:
             part.start()
         except FathomError as exc:

@@ -123,15 +123,15 @@ def _reserve(bound: Sequence[socket.socket]) -> list[int]:
     return ports
 
 
-def tied_to_parent(command: Sequence[str], farewell: signal.Signals = signal.SIGTERM) -> list[str]:
-    """Return a command line that runs `command`, and sends it `farewell` when the calling thread ends.
+def tied_to_parent(command: Sequence[str], death_signal: signal.Signals = signal.SIGTERM) -> list[str]:
+    """Return a command line that runs `command`, and sends it `death_signal` when the calling thread ends.
 
     The process keeps its id; its own children are not reached. `command[0]` is an absolute
     path. Only Linux can do this; elsewhere the command is returned as it is.
     """
     if sys.platform != "linux":
         return list(command)
-    return [sys.executable, "-I", "-S", "-c", _TIE, str(int(farewell)), str(os.getpid()), *command]
+    return [sys.executable, "-I", "-S", "-c", _TIE, str(int(death_signal)), str(os.getpid()), *command]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 
 from fathom.stack.data_dir import DataFolder, write_private
-from fathom.stack.processes import Guard, Part, Program, log_tail
+from fathom.stack.processes import OrphanGuard, Part, Program, log_tail
 from fathom.stack.restart import Supervisor
 from fathom.stack.servers import SeaweedServer, ValkeyServer, free_ports
 from shared.errors import FathomError
@@ -126,7 +126,7 @@ class Stack:
         lock = self._folder.lock(self._stop_signal.pause)
         try:
             _check_port(self._plan.host, self._port)
-            self._guard = Guard(lock)
+            self._guard = OrphanGuard(lock)
             try:
                 self._start()
                 yield

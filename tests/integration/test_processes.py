@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from fathom.stack import orphan_guard as guard_program
-from fathom.stack.processes import Guard, Program, log_tail
+from fathom.stack import orphan_guard
+from fathom.stack.processes import OrphanGuard, Program, log_tail
 from tests.processes import end_group, is_alive
 from tests.waiting import eventually
 
@@ -31,16 +31,16 @@ _STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)" + _PA
 
 
 @pytest.fixture
-def guard(tmp_path: Path) -> Iterator[Guard]:
+def guard(tmp_path: Path) -> Iterator[OrphanGuard]:
     lock = os.open(tmp_path / "lock", os.O_RDWR | os.O_CREAT)
-    made = Guard(lock)
+    made = OrphanGuard(lock)
     yield made
     made.close()
     os.close(lock)
 
 
 @pytest.fixture
-def make_program(tmp_path: Path, guard: Guard) -> Iterator[Callable[[str], Program]]:
+def make_program(tmp_path: Path, guard: OrphanGuard) -> Iterator[Callable[[str], Program]]:
     made: list[Program] = []
 
     def make(code: str) -> Program:
@@ -139,7 +139,7 @@ def start_group(tmp_path: Path) -> Iterator[StartGroup]:
 @pytest.fixture
 def guard_process() -> Iterator[subprocess.Popen[str]]:
     """A guard by itself."""
-    command = [sys.executable, "-I", "-S", guard_program.__file__]
+    command = [sys.executable, "-I", "-S", orphan_guard.__file__]
     with subprocess.Popen(command, stdin=subprocess.PIPE, text=True) as process:
         yield process
 

@@ -10,18 +10,18 @@ import pytest
 from click.testing import CliRunner, Result
 
 from fathom.cli import main
-from tests.unit.fathom.album_server import AlbumServer
+from tests.unit.fathom.job_server import JobServer
 
 Fathom = Callable[..., Result]
 
 
 @pytest.fixture
-def server() -> AlbumServer:
-    return AlbumServer()
+def server() -> JobServer:
+    return JobServer()
 
 
 @pytest.fixture
-def fathom(server: AlbumServer) -> Fathom:
+def fathom(server: JobServer) -> Fathom:
     """Run a command in this process, against a server of dictionaries."""
 
     def run(*arguments: str | Path, **given: Any) -> Result:

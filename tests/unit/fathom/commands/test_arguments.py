@@ -9,7 +9,7 @@ from fathom.commands.arguments import find_job
 from fathom.commands.exit import CommandFailed
 from fathom.sync_client import Fathom
 from fathom.transport import ApiError
-from tests.unit.fathom.album_server import AlbumServer, FakeJob
+from tests.unit.fathom.job_server import FakeJob, JobServer
 
 IDS = ("abcd" + "2" * 22, "abcd" + "3" * 22, "wxyz" + "4" * 22)
 
@@ -17,7 +17,7 @@ IDS = ("abcd" + "2" * 22, "abcd" + "3" * 22, "wxyz" + "4" * 22)
 @pytest.fixture
 def fathom() -> Iterator[Fathom]:
     jobs = {id: FakeJob(id=id, names=["a.jpg"], sizes=[1], options={}) for id in IDS}
-    with Fathom("http://fathom.test", transport=httpx.MockTransport(AlbumServer(jobs=jobs))) as client:
+    with Fathom("http://fathom.test", transport=httpx.MockTransport(JobServer(jobs=jobs))) as client:
         yield client
 
 

@@ -10,9 +10,9 @@ from click.testing import CliRunner
 
 from fathom.cli import main
 from fathom.commands.submit import tell_apart
-from tests.unit.fathom.album_server import AlbumServer
 from tests.unit.fathom.commands.conftest import Fathom, codes, told
 from tests.unit.fathom.conftest import CR3, REFUSED, SKIPPED
+from tests.unit.fathom.job_server import JobServer
 
 
 def refused(*arguments: str | Path) -> str:
@@ -86,12 +86,12 @@ def zipped(name: str = "a.jpg") -> bytes:
     return data.getvalue()
 
 
-def sent(server: AlbumServer) -> list[str]:
+def sent(server: JobServer) -> list[str]:
     return sorted(name for job in server.jobs.values() for name in job.names)
 
 
 def test_an_album_is_sent_but_for_what_gives_no_depth_map(
-    fathom: Fathom, server: AlbumServer, album: Path, tmp_path: Path
+    fathom: Fathom, server: JobServer, album: Path, tmp_path: Path
 ) -> None:
     result = fathom("submit", album, "--out", tmp_path / "out", "--json")
     answer = told(result)
@@ -108,7 +108,7 @@ def test_an_album_is_sent_but_for_what_gives_no_depth_map(
 
 
 def test_a_second_run_names_the_same_and_sends_nothing(
-    fathom: Fathom, server: AlbumServer, album: Path
+    fathom: Fathom, server: JobServer, album: Path
 ) -> None:
     fathom("submit", album, "--out", album / "depth")
     again = fathom("submit", album, "--out", album / "depth", "--json")
@@ -118,7 +118,7 @@ def test_a_second_run_names_the_same_and_sends_nothing(
 
 
 def test_a_job_without_results_counts_what_was_not_sent(
-    fathom: Fathom, server: AlbumServer, album: Path
+    fathom: Fathom, server: JobServer, album: Path
 ) -> None:
     server.bad[b"photo x/b.jpg"] = "image_corrupt"
     result = fathom("submit", album, "--json")
@@ -156,7 +156,7 @@ def test_people_are_told_in_lines(fathom: Fathom, album: Path, tmp_path: Path, o
 
 @pytest.mark.parametrize("out", [True, False])
 def test_an_album_of_raw_files_fails_and_sends_nothing(
-    fathom: Fathom, server: AlbumServer, tmp_path: Path, out: bool
+    fathom: Fathom, server: JobServer, tmp_path: Path, out: bool
 ) -> None:
     (tmp_path / "album").mkdir()
     (tmp_path / "album" / "a.CR3").write_bytes(CR3)
@@ -181,7 +181,7 @@ def test_an_album_without_photos_is_wrong_usage_that_says_what_there_is(
 
 
 def test_a_photo_that_cannot_be_read_after_all_is_named(
-    fathom: Fathom, server: AlbumServer, tmp_path: Path
+    fathom: Fathom, server: JobServer, tmp_path: Path
 ) -> None:
     """It can be opened, but to read it is an I/O error."""
     (tmp_path / "a.jpg").write_bytes(b"photo")
@@ -192,7 +192,7 @@ def test_a_photo_that_cannot_be_read_after_all_is_named(
 
 
 def test_a_photo_with_an_archive_behind_it_is_a_photo(
-    fathom: Fathom, server: AlbumServer, tmp_path: Path
+    fathom: Fathom, server: JobServer, tmp_path: Path
 ) -> None:
     (tmp_path / "a.jpg").write_bytes(b"\xff\xd8\xff\xe0" + zipped())
     assert zipfile.is_zipfile(tmp_path / "a.jpg")
@@ -202,7 +202,7 @@ def test_a_photo_with_an_archive_behind_it_is_a_photo(
     assert (sent(server), server.forms) == (["a.jpg", "a.jpg"], ["images"])
 
 
-def test_an_archive_is_one_whatever_it_is_called(fathom: Fathom, server: AlbumServer, tmp_path: Path) -> None:
+def test_an_archive_is_one_whatever_it_is_called(fathom: Fathom, server: JobServer, tmp_path: Path) -> None:
     (tmp_path / "album.bin").write_bytes(zipped())
     server.skipped = {"count": 3, "videos": 2, "names": ["a.mov", "b.mov", "c.txt"]}
     result = fathom("submit", tmp_path / "album.bin")
@@ -229,7 +229,7 @@ def test_what_is_no_file_is_refused_in_a_sentence(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_file_at_standard_input_is_sent(fathom: Fathom, server: AlbumServer, tmp_path: Path) -> None:
+def test_a_file_at_standard_input_is_sent(fathom: Fathom, server: JobServer, tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"\xff\xd8\xff\xe0 photo")
     with (tmp_path / "a.jpg").open("rb") as file:
         result = fathom("submit", f"/dev/fd/{file.fileno()}", "--json")
@@ -241,7 +241,7 @@ def test_a_file_at_standard_input_is_sent(fathom: Fathom, server: AlbumServer, t
 
 
 def test_no_result_is_written_over_a_photo_that_lies_among_them(
-    fathom: Fathom, server: AlbumServer, tmp_path: Path
+    fathom: Fathom, server: JobServer, tmp_path: Path
 ) -> None:
     photo = tmp_path / "a.png"
     photo.write_bytes(b"photo")

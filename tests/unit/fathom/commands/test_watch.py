@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from fathom.commands.watch import NotNow, Report, Watch
+from fathom.commands.watch import FolderWatch, NotNow, RoundPrinter
 from fathom.files import Album
-from fathom.mirror.report import Account
+from fathom.mirror.report import MirrorReport
 from fathom.models import ImageResult
 from fathom.progress import Display
 from tests.unit.fathom.commands.conftest import Fathom
@@ -51,7 +51,7 @@ class Scene:
         self.events.pop(0)()
 
     def watch(self, *, once: bool = False) -> None:
-        Watch(
+        FolderWatch(
             folder=self.folder,
             out=self.folder / "depth",
             take=self.take,
@@ -186,7 +186,7 @@ def test_what_does_not_mend_itself_ends_the_watch(scene: Scene) -> None:
     def refuse(album: Album) -> None:
         raise PermissionError
 
-    watch = Watch(
+    watch = FolderWatch(
         folder=scene.folder,
         out=scene.folder / "depth",
         take=refuse,
@@ -205,20 +205,20 @@ def unread(name: str) -> ImageResult:
     return ImageResult.failure(name, "unreadable", "It cannot be read.")
 
 
-def round_of(*failures: ImageResult, fetched: int = 0, kept: int = 0) -> Account:
+def round_of(*failures: ImageResult, fetched: int = 0, kept: int = 0) -> MirrorReport:
     total = fetched + kept + len(failures)
-    return Account(total=total, fetched=fetched, kept=kept, new_failures=list(failures))
+    return MirrorReport(total=total, fetched=fetched, kept=kept, new_failures=list(failures))
 
 
-def tell(*accounts: Account, as_json: bool) -> tuple[list[str], str]:
+def tell(*reports: MirrorReport, as_json: bool) -> tuple[list[str], str]:
     """Return the lines told of rounds, and the state of all in the end."""
     written = io.StringIO()
-    report = Report(Display(Console(file=written), quiet=False), as_json=as_json)
+    printer = RoundPrinter(Display(Console(file=written), quiet=False), as_json=as_json)
     with contextlib.redirect_stdout(io.TextIOWrapper(raw := io.BytesIO(), write_through=True)):
-        for account in accounts:
-            report.tell(account)
+        for report in reports:
+            printer.print(report)
         lines = raw.getvalue().decode() if as_json else written.getvalue()
-    return lines.splitlines(), report.state
+    return lines.splitlines(), printer.state
 
 
 def test_what_cannot_be_read_is_told_of_once() -> None:

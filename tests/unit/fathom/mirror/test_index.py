@@ -9,10 +9,10 @@ import pytest
 
 from fathom.mirror.index import (
     FILE_NAME,
-    AlbumIndex,
     IndexBroken,
     IndexInUse,
-    Photo,
+    LocalPhoto,
+    MirrorIndex,
     Unreadable,
     hash_file,
     open_index,
@@ -27,7 +27,7 @@ def out(tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
-def photo(folder: Path, name: str, data: bytes, index: AlbumIndex) -> Photo:
+def photo(folder: Path, name: str, data: bytes, index: MirrorIndex) -> LocalPhoto:
     path = folder / name
     path.write_bytes(data)
     return index.identify(UploadFile(path=path, name=name), name)
@@ -117,7 +117,7 @@ def test_a_change_that_breaks_off_leaves_nothing(tmp_path: Path, out: Path) -> N
     with open_index(out, OPTIONS) as index:
         good = photo(tmp_path, "a.jpg", b"1", index)
         no_text: Any = object()
-        bad = Photo(file=good.file, key=no_text, size=1, modified=1, sha256="")
+        bad = LocalPhoto(file=good.file, key=no_text, size=1, modified=1, sha256="")
 
         with pytest.raises((IndexBroken, TypeError)):
             index.open_batch("http://api", [good, bad])

@@ -8,26 +8,26 @@ from typing import Any
 import httpx
 import pytest
 
-from fathom.mirror.index import AlbumIndex, open_index
-from fathom.mirror.plan import BATCH, Wish
-from fathom.mirror.report import Account, Watcher
-from fathom.mirror.run import AlbumRun, JobGone
+from fathom.mirror.index import MirrorIndex, open_index
+from fathom.mirror.plan import BATCH, MirrorRequest
+from fathom.mirror.report import MirrorProgress, MirrorReport
+from fathom.mirror.run import JobGone, MirrorRun
 from fathom.models import UploadFile
 from fathom.sync_client import Fathom
 from fathom.transport import ApiError, ClientError, ConnectionLost, Patience
-from tests.unit.fathom.album_server import AlbumServer, during
 from tests.unit.fathom.conftest import lose, on, problem, times
+from tests.unit.fathom.job_server import JobServer, during
 
-Bring = Callable[..., Account]
-
-
-@pytest.fixture
-def server() -> AlbumServer:
-    return AlbumServer()
+Mirror = Callable[..., MirrorReport]
 
 
 @pytest.fixture
-def fathom(server: AlbumServer) -> Iterator[Fathom]:
+def server() -> JobServer:
+    return JobServer()
+
+
+@pytest.fixture
+def fathom(server: JobServer) -> Iterator[Fathom]:
     transport, patience = httpx.MockTransport(server), Patience(first=0.01, total=0.05)
     with Fathom("http://fathom.test", patience=patience, transport=transport, sleep=lambda _: None) as client:
         yield client
@@ -45,17 +45,17 @@ def out(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def bring(fathom: Fathom, folder: Path, out: Path) -> Bring:
+def mirror(fathom: Fathom, folder: Path, out: Path) -> Mirror:
     """Run over all that is in the folder now."""
 
     def run(
-        *, watcher: Watcher | None = None, fresh: bool = False, ending: str = "png", **options: Any
-    ) -> Account:
+        *, progress: MirrorProgress | None = None, fresh: bool = False, ending: str = "png", **options: Any
+    ) -> MirrorReport:
         files = [UploadFile(path=path, name=path.name) for path in sorted(folder.iterdir())]
         paths: list[Mapping[str, str]] = [{"heatmap": f"{file.path.stem}.{ending}"} for file in files]
-        wish = Wish(files=files, paths=paths, options=options, out=out)
+        request = MirrorRequest(files=files, paths=paths, options=options, out=out)
         with open_index(out, options, fresh=fresh) as index:
-            return AlbumRun(fathom, index, wish, watcher=watcher, poll=0.01).run()
+            return MirrorRun(fathom, index, request, progress=progress, poll=0.01).run()
 
     return run
 
@@ -73,156 +73,156 @@ def made_of(*names: str) -> dict[str, bytes]:
     return {f"{name}.png": f"heatmap of photo {name}".encode() for name in names}
 
 
-def test_the_results_of_all_photos_are_brought(bring: Bring, folder: Path, out: Path) -> None:
+def test_the_results_of_all_photos_are_mirrored(mirror: Mirror, folder: Path, out: Path) -> None:
     fill(folder, "a", "b", "c")
 
-    account = bring()
+    report = mirror()
 
     assert results(out) == made_of("a", "b", "c")
-    assert (account.state, account.fetched, account.kept, account.files) == ("succeeded", 3, 0, 3)
+    assert (report.state, report.fetched, report.kept, report.files) == ("succeeded", 3, 0, 3)
 
 
 def test_a_second_run_asks_the_server_nothing(
-    bring: Bring, server: AlbumServer, folder: Path, out: Path
+    mirror: Mirror, server: JobServer, folder: Path, out: Path
 ) -> None:
     fill(folder, "a", "b")
-    bring()
+    mirror()
     server.faults.append(lambda request: pytest.fail(f"asked for {request.url}"))
 
-    account = bring()
+    report = mirror()
 
-    assert (account.kept, account.fetched, account.files) == (2, 0, 2)
+    assert (report.kept, report.fetched, report.files) == (2, 0, 2)
 
 
-def test_one_new_photo_is_sent_alone(bring: Bring, server: AlbumServer, folder: Path, out: Path) -> None:
+def test_one_new_photo_is_sent_alone(mirror: Mirror, server: JobServer, folder: Path, out: Path) -> None:
     fill(folder, "a", "b")
-    bring()
+    mirror()
     fill(folder, "new")
 
-    account = bring()
+    report = mirror()
 
     assert sorted(server.puts) == [b"photo a", b"photo b", b"photo new"]
-    assert (account.kept, account.fetched) == (2, 1)
+    assert (report.kept, report.fetched) == (2, 1)
 
 
-def test_a_renamed_photo_is_not_sent(bring: Bring, server: AlbumServer, folder: Path, out: Path) -> None:
+def test_a_renamed_photo_is_not_sent(mirror: Mirror, server: JobServer, folder: Path, out: Path) -> None:
     fill(folder, "a", "b")
-    bring()
+    mirror()
     (folder / "a.jpg").rename(folder / "z.jpg")
 
-    account = bring()
+    report = mirror()
 
     assert len(server.puts) == 2
     assert results(out)["z.png"] == b"heatmap of photo a"
-    assert account.kept == 2
+    assert report.kept == 2
 
 
 def test_two_photos_that_swap_their_names_get_each_their_own_result(
-    bring: Bring, folder: Path, out: Path
+    mirror: Mirror, folder: Path, out: Path
 ) -> None:
     fill(folder, "a", "b")
-    bring()
+    mirror()
     (folder / "a.jpg").rename(folder / "x")
     (folder / "b.jpg").rename(folder / "a.jpg")
     (folder / "x").rename(folder / "b.jpg")
 
-    bring()
+    mirror()
 
     assert results(out) == {"a.png": b"heatmap of photo b", "b.png": b"heatmap of photo a"}
 
 
 def test_a_changed_photo_of_the_same_size_gets_a_new_result(
-    bring: Bring, server: AlbumServer, folder: Path, out: Path
+    mirror: Mirror, server: JobServer, folder: Path, out: Path
 ) -> None:
     fill(folder, "a", "b")
-    bring()
+    mirror()
     (folder / "a.jpg").write_bytes(b"photo A")
 
-    account = bring()
+    report = mirror()
 
     assert results(out)["a.png"] == b"heatmap of photo A"
     assert server.puts.count(b"photo b") == 1
-    assert (account.kept, account.fetched) == (1, 1)
+    assert (report.kept, report.fetched) == (1, 1)
 
 
 @pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"cut")])
 def test_a_result_that_is_gone_or_cut_is_made_again(
-    bring: Bring, folder: Path, out: Path, damage: Callable[[Path], object]
+    mirror: Mirror, folder: Path, out: Path, damage: Callable[[Path], object]
 ) -> None:
     fill(folder, "a", "b")
-    bring()
+    mirror()
     damage(out / "b.png")
 
-    account = bring()
+    report = mirror()
 
     assert results(out) == made_of("a", "b")
-    assert (account.kept, account.fetched) == (1, 1)
+    assert (report.kept, report.fetched) == (1, 1)
 
 
 def test_other_options_make_results_anew_and_so_does_the_way_back(
-    bring: Bring, server: AlbumServer, folder: Path, out: Path
+    mirror: Mirror, server: JobServer, folder: Path, out: Path
 ) -> None:
     fill(folder, "a")
-    bring(colormap="gray")
+    mirror(colormap="gray")
     # Of the same size, as a heatmap of other colours is.
     (out / "a.png").write_bytes(b"HEATMAP OF PHOTO A")
 
-    assert bring(colormap="magma").fetched == 1
+    assert mirror(colormap="magma").fetched == 1
     assert results(out) == made_of("a")
-    assert bring(colormap="gray").fetched == 1
+    assert mirror(colormap="gray").fetched == 1
     assert len(server.puts) == 3
 
 
-def test_options_that_write_other_files_stand_side_by_side(bring: Bring, folder: Path, out: Path) -> None:
+def test_options_that_write_other_files_stand_side_by_side(mirror: Mirror, folder: Path, out: Path) -> None:
     fill(folder, "a")
-    bring(colormap="gray")
-    bring(ending="jpg", heatmap_format="jpeg")
+    mirror(colormap="gray")
+    mirror(ending="jpg", heatmap_format="jpeg")
 
-    assert bring(colormap="gray").kept == 1
-    assert bring(ending="jpg", heatmap_format="jpeg").kept == 1
+    assert mirror(colormap="gray").kept == 1
+    assert mirror(ending="jpg", heatmap_format="jpeg").kept == 1
 
 
-def test_a_fresh_run_sends_all_anew(bring: Bring, server: AlbumServer, folder: Path) -> None:
+def test_a_fresh_run_sends_all_anew(mirror: Mirror, server: JobServer, folder: Path) -> None:
     fill(folder, "a", "b")
-    bring()
+    mirror()
 
-    assert bring(fresh=True).fetched == 2
+    assert mirror(fresh=True).fetched == 2
     assert len(server.puts) == 4
 
 
-def test_a_large_album_goes_as_several_jobs(bring: Bring, server: AlbumServer, folder: Path) -> None:
+def test_a_large_album_goes_as_several_jobs(mirror: Mirror, server: JobServer, folder: Path) -> None:
     fill(folder, *(f"{number:04}" for number in range(BATCH + 3)))
 
-    account = bring()
+    report = mirror()
 
     assert [len(job.names) for job in server.jobs.values()] == [BATCH, 3]
-    assert account.fetched == BATCH + 3
+    assert report.fetched == BATCH + 3
 
 
 def test_an_album_normalised_together_goes_as_one_job(
-    bring: Bring, server: AlbumServer, folder: Path
+    mirror: Mirror, server: JobServer, folder: Path
 ) -> None:
     fill(folder, *(f"{number:04}" for number in range(BATCH + 3)))
 
-    bring(normalize="job")
+    mirror(normalize="job")
 
     assert [len(job.names) for job in server.jobs.values()] == [BATCH + 3]
 
 
 def test_results_come_while_the_rest_is_under_way(
-    bring: Bring, server: AlbumServer, folder: Path, out: Path
+    mirror: Mirror, server: JobServer, folder: Path, out: Path
 ) -> None:
     server.speed = 2
     fill(folder, "a", "b", "c", "d", "e")
     seen: list[int] = []
 
-    class Counting(Watcher):
+    class Counting(MirrorProgress):
         def settled(self, done: int, total: int) -> None:
             (job,) = server.jobs.values()
             assert job.done is not None
             seen.append(len(job.done))
 
-    bring(watcher=Counting())
+    mirror(progress=Counting())
 
     assert len(seen) == 5
     assert seen[0] < seen[-1] == 5
@@ -230,14 +230,14 @@ def test_results_come_while_the_rest_is_under_way(
 
 
 def test_failures_are_told_and_those_that_lie_in_the_photo_are_not_sent_again(
-    bring: Bring, server: AlbumServer, folder: Path
+    mirror: Mirror, server: JobServer, folder: Path
 ) -> None:
     fill(folder, "a", "cut", "slow")
     server.bad = {b"photo cut": "image_corrupt", b"photo slow": "timed_out"}
 
-    first = bring()
+    first = mirror()
     server.bad.popitem()
-    second = bring()
+    second = mirror()
 
     assert first.state == "partial"
     assert [(f.name, f.error_code, f.index) for f in first.new_failures] == [
@@ -249,14 +249,16 @@ def test_failures_are_told_and_those_that_lie_in_the_photo_are_not_sent_again(
     assert (second.kept, second.fetched, second.new_failures) == (1, 1, [])
 
 
-def test_a_photo_that_cannot_be_read_does_not_stop_the_others(bring: Bring, folder: Path, out: Path) -> None:
+def test_a_photo_that_cannot_be_read_does_not_stop_the_others(
+    mirror: Mirror, folder: Path, out: Path
+) -> None:
     fill(folder, "a")
     (folder / "b.jpg").symlink_to(folder / "nowhere")
 
-    account = bring()
+    report = mirror()
 
-    assert account.state == "partial"
-    assert [(f.name, f.error_code) for f in account.new_failures] == [("b.jpg", "unreadable")]
+    assert report.state == "partial"
+    assert [(f.name, f.error_code) for f in report.new_failures] == [("b.jpg", "unreadable")]
     assert results(out) == made_of("a")
 
 
@@ -264,16 +266,16 @@ def test_a_photo_that_cannot_be_read_does_not_stop_the_others(bring: Bring, fold
 
 
 def test_a_result_that_cannot_be_written_fails_alone_until_it_can(
-    bring: Bring, server: AlbumServer, folder: Path, out: Path
+    mirror: Mirror, server: JobServer, folder: Path, out: Path
 ) -> None:
     fill(folder, "a", "b", "c")
     obstacle = out / "b.png" / "in the way"
     obstacle.mkdir(parents=True)
 
-    first, second = bring(), bring()
+    first, second = mirror(), mirror()
     obstacle.rmdir()
     obstacle.parent.rmdir()
-    third, fourth = bring(), bring()
+    third, fourth = mirror(), mirror()
 
     assert [(each.state, each.kept, each.fetched) for each in (first, second, third, fourth)] == [
         ("partial", 0, 2),
@@ -281,87 +283,93 @@ def test_a_result_that_cannot_be_written_fails_alone_until_it_can(
         ("succeeded", 2, 1),
         ("succeeded", 3, 0),
     ]
-    for account in (first, second):
-        assert [(f.name, f.error_code) for f in account.failures] == [("b.jpg", "cannot_write")]
+    for report in (first, second):
+        assert [(f.name, f.error_code) for f in report.failures] == [("b.jpg", "cannot_write")]
     assert results(out) == made_of("a", "b", "c")
     assert len(server.puts) == 3, "The server has its result; the photo is not sent again."
 
 
 def test_a_result_made_before_that_cannot_be_written_where_it_is_wanted_fails_alone(
-    bring: Bring, folder: Path, out: Path
+    mirror: Mirror, folder: Path, out: Path
 ) -> None:
     fill(folder, "a", "b")
-    bring()
+    mirror()
     (folder / "a.jpg").rename(folder / "z.jpg")
     (out / "z.png" / "in the way").mkdir(parents=True)
 
-    account = bring()
+    report = mirror()
 
-    assert (account.state, account.kept) == ("partial", 1)
-    assert [(f.name, f.error_code) for f in account.failures] == [("z.jpg", "cannot_write")]
+    assert (report.state, report.kept) == ("partial", 1)
+    assert [(f.name, f.error_code) for f in report.failures] == [("z.jpg", "cannot_write")]
 
 
-def leave_no_room(index: AlbumIndex) -> None:
+def leave_no_room(index: MirrorIndex) -> None:
     """Let an index find the disk full as soon as it needs more of it."""
     (pages,) = index._db.execute("pragma page_count").fetchone()
     index._db.execute(f"pragma max_page_count = {pages}")
 
 
 def test_an_index_without_room_for_results_fails_photos_and_not_the_run(
-    fathom: Fathom, server: AlbumServer, folder: Path, out: Path, bring: Bring
+    fathom: Fathom, server: JobServer, folder: Path, out: Path, mirror: Mirror
 ) -> None:
     names = [f"{number:03}" for number in range(150)]
     fill(folder, *names)
     files = [UploadFile(path=path, name=path.name) for path in sorted(folder.iterdir())]
-    wish = Wish(files=files, paths=[{"heatmap": f"{name}.png"} for name in names], options={}, out=out)
+    request = MirrorRequest(
+        files=files, paths=[{"heatmap": f"{name}.png"} for name in names], options={}, out=out
+    )
 
     server.faults.append(during("POST", "/start", lambda: leave_no_room(index)))
     with open_index(out, {}) as index:
-        account = AlbumRun(fathom, index, wish, poll=0.01).run()
-    again = bring()
+        report = MirrorRun(fathom, index, request, poll=0.01).run()
+    again = mirror()
 
-    assert account.state == "partial"
-    assert {failure.error_code for failure in account.failures} == {"storage_full"}
-    assert account.fetched + len(account.failures) == 150
+    assert report.state == "partial"
+    assert {failure.error_code for failure in report.failures} == {"storage_full"}
+    assert report.fetched + len(report.failures) == 150
     assert (again.state, again.kept + again.fetched) == ("succeeded", 150)
     assert len(server.puts) == 150
 
 
 def test_an_index_without_room_for_new_photos_fails_these(
-    fathom: Fathom, server: AlbumServer, folder: Path, out: Path, bring: Bring
+    fathom: Fathom, server: JobServer, folder: Path, out: Path, mirror: Mirror
 ) -> None:
     fill(folder, "old")
-    bring()
+    mirror()
     names = ["old", *(f"{number:03}" for number in range(200))]
     fill(folder, *names)
     files = [UploadFile(path=folder / f"{name}.jpg", name=f"{name}.jpg") for name in names]
-    wish = Wish(files=files, paths=[{"heatmap": f"{name}.png"} for name in names], options={}, out=out)
+    request = MirrorRequest(
+        files=files, paths=[{"heatmap": f"{name}.png"} for name in names], options={}, out=out
+    )
 
     with open_index(out, {}) as index:
         leave_no_room(index)
-        account = AlbumRun(fathom, index, wish, poll=0.01).run()
+        report = MirrorRun(fathom, index, request, poll=0.01).run()
 
-    assert (account.state, account.kept) == ("partial", 1)
-    assert [failure.error_code for failure in account.failures] == ["storage_full"] * 200
+    assert (report.state, report.kept) == ("partial", 1)
+    assert [failure.error_code for failure in report.failures] == ["storage_full"] * 200
     assert server.puts == [b"photo old"]
-    assert bring().fetched == 200
+    assert mirror().fetched == 200
 
 
 def test_a_folder_of_results_takes_the_place_of_a_result_that_moves(
-    fathom: Fathom, server: AlbumServer, folder: Path, out: Path
+    fathom: Fathom, server: JobServer, folder: Path, out: Path
 ) -> None:
     fill(folder, "x", "y")
 
-    def bring_as(**paths: str) -> Account:
+    def mirror_as(**paths: str) -> MirrorReport:
         files = [UploadFile(path=folder / f"{name}.jpg", name=f"{name}.jpg") for name in paths]
-        wish = Wish(files=files, paths=[{"heatmap": path} for path in paths.values()], options={}, out=out)
+        request = MirrorRequest(
+            files=files, paths=[{"heatmap": path} for path in paths.values()], options={}, out=out
+        )
         with open_index(out, {}) as index:
-            return AlbumRun(fathom, index, wish, poll=0.01).run()
+            return MirrorRun(fathom, index, request, poll=0.01).run()
 
-    bring_as(x="x.png")
-    account = bring_as(x="x.jpg.png", y="x.png/y.png")
+    mirror_as(x="x.png")
+    report = mirror_as(x="x.jpg.png", y="x.png/y.png")
 
-    assert (account.state, account.failures) == ("succeeded", [])
+    assert (report.state, report.failures) == ("succeeded", [])
     assert (out / "x.jpg.png").read_bytes() == b"heatmap of photo x"
     assert (out / "x.png" / "y.png").read_bytes() == b"heatmap of photo y"
 
@@ -399,25 +407,25 @@ def kill_at(count: int, method: str, path: str) -> Callable[[httpx.Request], Non
     ],
 )
 def test_a_run_killed_anywhere_is_gone_on_with_and_nothing_is_sent_twice(
-    bring: Bring, server: AlbumServer, folder: Path, out: Path, count: int, method: str, path: str
+    mirror: Mirror, server: JobServer, folder: Path, out: Path, count: int, method: str, path: str
 ) -> None:
     names = [f"{number}" for number in range(9)]
     fill(folder, *names)
     server.faults.append(kill_at(count, method, path))
     with pytest.raises(Killed):
-        bring()
+        mirror()
     server.faults.clear()
 
-    account = bring()
+    report = mirror()
 
     assert results(out) == made_of(*names)
-    assert account.succeeded == 9
+    assert report.succeeded == 9
     assert len(server.jobs) == 1
     assert sorted(server.puts) == sorted(f"photo {name}".encode() for name in names)
 
 
 def test_a_job_whose_answer_was_lost_with_the_run_is_found_again(
-    bring: Bring, server: AlbumServer, folder: Path
+    mirror: Mirror, server: JobServer, folder: Path
 ) -> None:
     fill(folder, "a", "b")
 
@@ -427,49 +435,49 @@ def test_a_job_whose_answer_was_lost_with_the_run_is_found_again(
 
     server.faults.append(times(1, on("POST", "/v1/jobs", create_and_die)))
     with pytest.raises(Killed):
-        bring()
+        mirror()
 
-    bring()
+    mirror()
 
     assert len(server.jobs) == 1
     assert len(server.puts) == 2
 
 
-def interrupt_uploads(bring: Bring, server: AlbumServer, *, after: int) -> None:
+def interrupt_uploads(mirror: Mirror, server: JobServer, *, after: int) -> None:
     """Kill a run while it uploads."""
     server.faults.append(kill_at(after + 1, "PUT", "s3.test"))
     with pytest.raises(Killed):
-        bring()
+        mirror()
     server.faults.clear()
 
 
 @pytest.mark.parametrize("change", [Path.unlink, lambda path: path.write_bytes(b"photo X")])
 def test_a_photo_gone_or_changed_between_the_runs_leaves_no_job_half_uploaded(
-    bring: Bring, server: AlbumServer, folder: Path, out: Path, change: Callable[[Path], object]
+    mirror: Mirror, server: JobServer, folder: Path, out: Path, change: Callable[[Path], object]
 ) -> None:
     fill(folder, "a", "b", "c")
-    interrupt_uploads(bring, server, after=1)
+    interrupt_uploads(mirror, server, after=1)
     change(folder / "b.jpg")
 
-    account = bring()
+    report = mirror()
 
-    assert account.state == "succeeded"
+    assert report.state == "succeeded"
     assert len(results(out)) == len(list(folder.iterdir()))
     assert results(out).get("b.png") in (None, b"heatmap of photo X")
     assert [job.is_started for job in server.jobs.values()] == [True]
 
 
 def test_a_photo_changed_after_its_upload_gets_the_result_of_what_it_is_now(
-    bring: Bring, server: AlbumServer, folder: Path, out: Path
+    mirror: Mirror, server: JobServer, folder: Path, out: Path
 ) -> None:
     fill(folder, "a", "b")
     server.faults.append(kill_at(1, "GET", "/heatmap"))
     with pytest.raises(Killed):
-        bring()
+        mirror()
     server.faults.clear()
     (folder / "a.jpg").write_bytes(b"photo A")
 
-    bring()
+    mirror()
 
     assert results(out) == {"a.png": b"heatmap of photo A", "b.png": b"heatmap of photo b"}
     assert server.puts.count(b"photo b") == 1
@@ -478,10 +486,10 @@ def test_a_photo_changed_after_its_upload_gets_the_result_of_what_it_is_now(
 @pytest.mark.parametrize("forget_keys", [False, True])
 @pytest.mark.parametrize("expire", [False, True])
 def test_a_job_gone_between_the_runs_is_sent_anew(
-    bring: Bring, server: AlbumServer, folder: Path, out: Path, forget_keys: bool, expire: bool
+    mirror: Mirror, server: JobServer, folder: Path, out: Path, forget_keys: bool, expire: bool
 ) -> None:
     fill(folder, "a", "b")
-    interrupt_uploads(bring, server, after=1)
+    interrupt_uploads(mirror, server, after=1)
     for job in list(server.jobs.values()):
         job.state = "expired"
         if not expire:
@@ -489,13 +497,13 @@ def test_a_job_gone_between_the_runs_is_sent_anew(
     if forget_keys:
         server.tokens = {f"forgotten {token}": job for token, job in server.tokens.items()}
 
-    bring()
+    mirror()
 
     assert results(out) == made_of("a", "b")
 
 
 def test_a_job_deleted_before_its_answer_came_is_announced_under_another_key(
-    bring: Bring, server: AlbumServer, folder: Path, out: Path
+    mirror: Mirror, server: JobServer, folder: Path, out: Path
 ) -> None:
     fill(folder, "a", "b")
 
@@ -506,40 +514,40 @@ def test_a_job_deleted_before_its_answer_came_is_announced_under_another_key(
 
     server.faults.append(times(1, on("POST", "/v1/jobs", create_and_die)))
     with pytest.raises(Killed):
-        bring()
+        mirror()
 
-    bring()
+    mirror()
 
     assert results(out) == made_of("a", "b")
     assert len(server.tokens) == 2
 
 
 def test_a_key_that_another_album_used_is_not_insisted_on(
-    bring: Bring, server: AlbumServer, folder: Path, out: Path
+    mirror: Mirror, server: JobServer, folder: Path, out: Path
 ) -> None:
     fill(folder, "a")
     reused = problem(422, "idempotency_key_reused", "The key was used for something else.")
     server.faults.append(times(1, on("POST", "/v1/jobs", lambda _: reused)))
 
-    bring()
+    mirror()
 
     assert results(out) == made_of("a")
 
 
 def test_a_job_deleted_in_the_middle_is_said_and_the_next_run_sends_it(
-    bring: Bring, server: AlbumServer, folder: Path, out: Path
+    mirror: Mirror, server: JobServer, folder: Path, out: Path
 ) -> None:
     server.speed = 1
     fill(folder, "a", "b", "c")
     server.faults.append(during("GET", "/heatmap", server.jobs.clear))
     with pytest.raises((JobGone, ApiError)):
-        bring()
+        mirror()
 
-    assert bring().state == "succeeded"
+    assert mirror().state == "succeeded"
     assert results(out) == made_of("a", "b", "c")
 
 
-def test_a_job_expired_in_the_middle_is_said(bring: Bring, server: AlbumServer, folder: Path) -> None:
+def test_a_job_expired_in_the_middle_is_said(mirror: Mirror, server: JobServer, folder: Path) -> None:
     server.speed = 0
     fill(folder, "a")
 
@@ -550,10 +558,10 @@ def test_a_job_expired_in_the_middle_is_said(bring: Bring, server: AlbumServer, 
     server.faults.append(during("POST", "/start", expire))
 
     with pytest.raises(JobGone, match="run again to send its photos anew"):
-        bring()
+        mirror()
 
 
-def test_a_canceled_job_counts_what_it_left(bring: Bring, server: AlbumServer, folder: Path) -> None:
+def test_a_canceled_job_counts_what_it_left(mirror: Mirror, server: JobServer, folder: Path) -> None:
     fill(folder, "a", "b", "c")
 
     def cancel() -> None:
@@ -563,23 +571,23 @@ def test_a_canceled_job_counts_what_it_left(bring: Bring, server: AlbumServer, f
     server.speed = 0
     server.faults.append(lambda _: cancel() if any(job.is_started for job in server.jobs.values()) else None)
 
-    account = bring()
+    report = mirror()
 
-    assert (account.state, account.fetched, account.canceled) == ("canceled", 1, 2)
+    assert (report.state, report.fetched, report.canceled) == ("canceled", 1, 2)
 
 
 def test_a_server_away_for_longer_than_a_request_has_patience_is_waited_for(
-    bring: Bring, server: AlbumServer, folder: Path, out: Path
+    mirror: Mirror, server: JobServer, folder: Path, out: Path
 ) -> None:
     fill(folder, "a", "b")
     server.faults.append(times(30, on("PUT", "", lose)))
     lost: list[ClientError] = []
 
-    class Listening(Watcher):
+    class Listening(MirrorProgress):
         def lost(self, exc: ClientError) -> None:
             lost.append(exc)
 
-    bring(watcher=Listening())
+    mirror(progress=Listening())
 
     assert results(out) == made_of("a", "b")
     assert lost
@@ -587,30 +595,30 @@ def test_a_server_away_for_longer_than_a_request_has_patience_is_waited_for(
 
 
 def test_a_server_that_takes_no_more_for_now_is_waited_for(
-    bring: Bring, server: AlbumServer, folder: Path, out: Path
+    mirror: Mirror, server: JobServer, folder: Path, out: Path
 ) -> None:
     fill(folder, "a")
     full = problem(429, "quota_exceeded", "Too much work waits already.")
     server.faults.append(times(12, on("POST", "/v1/jobs", lambda _: full)))
 
-    bring()
+    mirror()
 
     assert results(out) == made_of("a")
 
 
-def test_a_refusal_ends_the_run_with_its_reason(bring: Bring, server: AlbumServer, folder: Path) -> None:
+def test_a_refusal_ends_the_run_with_its_reason(mirror: Mirror, server: JobServer, folder: Path) -> None:
     fill(folder, "a")
     server.faults.append(on("POST", "/v1/jobs", lambda _: problem(401, "unauthenticated", "No key.")))
 
     with pytest.raises(ApiError, match="No key"):
-        bring()
+        mirror()
 
 
-def test_what_is_sent_and_settled_adds_up(bring: Bring, server: AlbumServer, folder: Path) -> None:
+def test_what_is_sent_and_settled_adds_up(mirror: Mirror, server: JobServer, folder: Path) -> None:
     fill(folder, "a", "b", "c")
     told: list[tuple[str, int, int]] = []
 
-    class Writing(Watcher):
+    class Writing(MirrorProgress):
         def planned(self, size: int, images: int) -> None:
             told.append(("planned", size, images))
 
@@ -621,7 +629,7 @@ def test_what_is_sent_and_settled_adds_up(bring: Bring, server: AlbumServer, fol
             told.append(("settled", done, total))
 
     server.faults.append(times(2, on("PUT", "", lose)))
-    bring(watcher=Writing())
+    mirror(progress=Writing())
 
     assert told[0] == ("planned", 21, 3)
     assert [line for line in told if line[0] == "sent"][-1] == ("sent", 21, 21)

@@ -34,7 +34,7 @@ class FakeJob:
 
 
 @dataclass
-class AlbumServer:
+class JobServer:
     """Answers as the API does; a result is `heatmap of` and the photo's bytes. `faults` come first."""
 
     jobs: dict[str, FakeJob] = field(default_factory=dict)
