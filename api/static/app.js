@@ -4,7 +4,7 @@ import { el, icon } from "./dom.js";
 import { LANGUAGES, choose, language, t } from "./i18n/index.js";
 import { ICONS } from "./icons.js";
 import { hasKey, onKeyChange, renewSession, signOut } from "./session.js";
-import { anySending } from "./uploads/session.js";
+import { anySending } from "./uploads/job_upload.js";
 import * as home from "./views/home.js";
 import * as job from "./views/job.js";
 import * as jobs from "./views/jobs.js";

@@ -13,14 +13,14 @@ import { showPair, showWhole } from "./pair.js";
 export const ASPECT = 4 / 3;
 
 /**
- * The cell of a photo. `find()` returns the image, or undefined while it is not known; `session` is
+ * The cell of a photo. `find()` returns the image, or undefined while it is not known; `upload` is
  * what sends the job's photos from this page, or null.
  */
 export class PhotoCell {
-  constructor({ model, find, session }) {
+  constructor({ model, find, upload }) {
     this.model = model;
     this.find = find;
-    this.session = session;
+    this.upload = upload;
     this.index = null;
     this.shown = null;
     this.closing = new AbortController();
@@ -69,7 +69,7 @@ export class PhotoCell {
   }
 
   async #showPreview() {
-    const file = this.session?.files.get(this.index);
+    const file = this.upload?.files.get(this.index);
     const picture = file && (await preview(file, this.closing.signal));
     // Meanwhile it may have been turned into depth.
     if (!picture || this.closing.signal.aborted || this.box.querySelector(".pair-half")) return;
@@ -79,10 +79,10 @@ export class PhotoCell {
   }
 
   #showSent() {
-    const { session, model, index } = this;
-    const sending = session !== null && model.job?.state === "uploading" && session.files.has(index);
+    const { upload, model, index } = this;
+    const sending = upload !== null && model.job?.state === "uploading" && upload.files.has(index);
     toggle(this.sent, sending);
-    if (sending) this.sent.style.setProperty("--share", session.shareOf(index));
+    if (sending) this.sent.style.setProperty("--share", upload.shareOf(index));
   }
 
   #showResult(live) {

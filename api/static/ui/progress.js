@@ -5,7 +5,7 @@ import { bytes, duration, number, percent } from "../format.js";
 import { t } from "../i18n/index.js";
 
 /** @import { Job } from "../api.js" */
-/** @import { UploadSession } from "../uploads/session.js" */
+/** @import { JobUpload } from "../uploads/job_upload.js" */
 
 /** Screen readers hear of every tenth. */
 const STEPS = 10;
@@ -24,9 +24,9 @@ export class Progress {
       el("dl", { class: "facts" }, ...Object.values(this.facts).map(({ element }) => element)), this.spoken);
   }
 
-  /** Bring it up to date; `session` is what sends the job's photos from this page, or null. */
-  show(/** @type {Job} */ job, /** @type {UploadSession | null} */ session) {
-    const sending = job.state === "uploading" ? session : null;
+  /** Bring it up to date; `upload` is what sends the job's photos from this page, or null. */
+  show(/** @type {Job} */ job, /** @type {JobUpload | null} */ upload) {
+    const sending = job.state === "uploading" ? upload : null;
     const share = shareOf(job, sending);
     say(this.line, sending ? t(`upload.${sending.state}`) : t(`state.${isGathering(job) ? "gathering" : job.state}_line`));
     this.#fill(job, share, sending !== null);
@@ -44,12 +44,12 @@ export class Progress {
     this.bar.dataset.kind = sending ? "sending" : state;
   }
 
-  #showSending(session) {
+  #showSending(upload) {
     const { done, failed, rate, left } = this.facts;
-    const seconds = session.speed && session.state === "sending" ? (session.totalBytes - session.bytes) / session.speed : null;
-    done.show(t("facts.of", { count: session.sent.size, total: session.files.size }), t("facts.sent"));
-    failed.show(session.givenUp.size > 0 ? number(session.givenUp.size) : null, t("facts.not_sent"));
-    rate.show(t("facts.of_bytes", { sent: bytes(session.bytes), total: bytes(session.totalBytes) }), t("facts.data"));
+    const seconds = upload.speed && upload.state === "sending" ? (upload.totalBytes - upload.bytes) / upload.speed : null;
+    done.show(t("facts.of", { count: upload.sent.size, total: upload.files.size }), t("facts.sent"));
+    failed.show(upload.givenUp.size > 0 ? number(upload.givenUp.size) : null, t("facts.not_sent"));
+    rate.show(t("facts.of_bytes", { sent: bytes(upload.bytes), total: bytes(upload.totalBytes) }), t("facts.data"));
     left.show(seconds === null ? null : duration(seconds), t("facts.left"));
   }
 

@@ -10,12 +10,12 @@ import { textOf } from "./errors.js";
 import { skippedText } from "./skipped.js";
 
 /**
- * Make the panel for the uploads of a job; `session` sends them from this page, or is null after a reload.
+ * Make the panel for the uploads of a job; `upload` sends them from this page, or is null after a reload.
  * `onResumed` is called once they go on.
  */
-export function makeUploadPanel(model, session, onResumed) {
+export function makeUploadPanel(model, upload, onResumed) {
   const element = el("div", { class: "upload-panel", hidden: true });
-  const panel = session ? makeControls(session) : null;
+  const panel = upload ? makeControls(upload) : null;
   /** @type {ReturnType<typeof makeResumption> | null} */
   let dropzone = null;
   if (panel) element.append(panel.element);
@@ -39,22 +39,22 @@ export function makeUploadPanel(model, session, onResumed) {
   return { element, show, close };
 }
 
-function makeControls(session) {
-  const pause = el("button", { type: "button", class: "button", onclick: () => session.pause() }, icon(ICONS.pause), t("upload.pause"));
-  const resume = el("button", { type: "button", class: "button primary", onclick: () => session.resume() }, icon(ICONS.play), t("upload.resume"));
-  const retry = el("button", { type: "button", class: "button primary", onclick: () => session.resume() }, icon(ICONS.retry), t("upload.retry"));
+function makeControls(upload) {
+  const pause = el("button", { type: "button", class: "button", onclick: () => upload.pause() }, icon(ICONS.pause), t("upload.pause"));
+  const resume = el("button", { type: "button", class: "button primary", onclick: () => upload.resume() }, icon(ICONS.play), t("upload.resume"));
+  const retry = el("button", { type: "button", class: "button primary", onclick: () => upload.resume() }, icon(ICONS.retry), t("upload.retry"));
   const note = el("p", { class: "hint" });
   const problem = el("p", { class: "problem", role: "alert", hidden: true });
-  const skipped = skippedText(session.skipped);
+  const skipped = skippedText(upload.skipped);
   const left = el("p", { class: "hint upload-skipped", hidden: skipped === "" }, skipped);
   const element = el("div", { class: "card upload-controls" }, el("div", {}, note, left, problem), el("div", { class: "choices" }, pause, resume, retry));
   const show = () => {
-    toggle(pause, session.state === "sending");
-    toggle(resume, session.state === "paused");
-    toggle(retry, session.state === "stuck");
-    say(note, t(session.state === "stuck" ? "upload.stuck_hint" : "upload.keep_open"));
-    toggle(problem, session.state === "stuck");
-    if (session.problem) say(problem, textOf(session.problem));
+    toggle(pause, upload.state === "sending");
+    toggle(resume, upload.state === "paused");
+    toggle(retry, upload.state === "stuck");
+    say(note, t(upload.state === "stuck" ? "upload.stuck_hint" : "upload.keep_open"));
+    toggle(problem, upload.state === "stuck");
+    if (upload.problem) say(problem, textOf(upload.problem));
   };
   return { element, show };
 }

@@ -4,7 +4,7 @@ import { ask, paths } from "../api.js";
 import { put } from "./put.js";
 import { commonFolder } from "./collect.js";
 import { listMissing } from "./missing.js";
-import { UploadSession } from "./session.js";
+import { JobUpload } from "./job_upload.js";
 
 /** @import { Harvest, Photo } from "./collect.js" */
 /** @import { Upload } from "../api.js" */
@@ -19,7 +19,7 @@ export async function submitPhotos(/** @type {Harvest} */ { photos, skipped }, o
     json: { uploads: photos.map(({ file, name }) => ({ name, size: file.size })), options, title: titleOf(photos) },
   });
   const files = new Map(photos.map(({ file }, index) => [index, file]));
-  new UploadSession(job.id, files, addressesOf(job.uploads), skipped);
+  new JobUpload(job.id, files, addressesOf(job.uploads), skipped);
   return job;
 }
 
@@ -41,7 +41,7 @@ export async function submitArchives({ archives, photos }, options, onShare, sig
 export async function resumeUploads(jobId, photos) {
   const missing = await listMissing(jobId);
   const files = matchFiles(missing, photos);
-  if (files.size === missing.length) new UploadSession(jobId, files, addressesOf(missing));
+  if (files.size === missing.length) new JobUpload(jobId, files, addressesOf(missing));
   return { found: files.size, missing: missing.length - files.size };
 }
 

@@ -15,7 +15,7 @@ import { Progress } from "../ui/progress.js";
 import { makeToolbar } from "../ui/toolbar.js";
 import { makeUploadPanel } from "../ui/upload_panel.js";
 import { VirtualGrid } from "../ui/virtual_grid.js";
-import { sessionOf } from "../uploads/session.js";
+import { uploadOf } from "../uploads/job_upload.js";
 
 /** @import { Job } from "../api.js" */
 
@@ -36,7 +36,7 @@ class JobView {
     this.id = id;
     this.page = page;
     this.model = jobModel(id);
-    this.session = sessionOf(id);
+    this.upload = uploadOf(id);
     this.failedOnly = new URLSearchParams(location.search).get("show") === "failed";
     /** @type {string | null} */
     this.cells = null;
@@ -49,7 +49,7 @@ class JobView {
     this.failure = el("p", { class: "problem", hidden: true });
     this.progress = new Progress();
     this.toolbar = makeToolbar(id, (what) => this.#act(what));
-    this.uploads = makeUploadPanel(this.model, this.session, page.redraw);
+    this.uploadPanel = makeUploadPanel(this.model, this.upload, page.redraw);
     this.filter = new JobFilter((only) => this.#choose(only));
     this.empty = el("p", { class: "hint empty", hidden: true });
     this.grid = this.#makeGrid();
@@ -68,7 +68,7 @@ class JobView {
   close() {
     this.leaving.abort();
     this.unwatch();
-    this.uploads.close();
+    this.uploadPanel.close();
     this.grid.close();
   }
 
@@ -84,22 +84,22 @@ class JobView {
   #makeBody() {
     return el("div", { class: "job-body", hidden: true },
       el("div", { class: "card job-card" }, this.progress.element, this.toolbar.element),
-      this.uploads.element, this.filter.element,
+      this.uploadPanel.element, this.filter.element,
       el("p", { id: "grid-hint", class: "visually-hidden" }, t("job.grid_hint")), this.grid.element, this.empty);
   }
 
   #listen() {
-    const { model, session, leaving: { signal } } = this;
+    const { model, upload, leaving: { signal } } = this;
     model.addEventListener("job", () => this.#show(), { signal });
     model.addEventListener("images", () => this.grid.update(), { signal });
     model.addEventListener("error", () => this.#showProblem(model.error), { signal });
-    session?.addEventListener("progress", onceAFrame(() => this.#showSending()), { signal });
-    session?.addEventListener("change", () => this.#showSent(), { signal });
+    upload?.addEventListener("progress", onceAFrame(() => this.#showSending()), { signal });
+    upload?.addEventListener("change", () => this.#showSent(), { signal });
   }
 
   async #act(what) {
     try {
-      if (what === "delete" || what === "cancel") this.session?.drop();
+      if (what === "delete" || what === "cancel") this.upload?.drop();
       if (what !== "delete") return await this.model.control(what);
       await this.model.remove();
       this.page.go("/jobs");
@@ -114,11 +114,11 @@ class JobView {
     const { job } = this.model;
     if (!job) return;
     // Whoever ended it elsewhere wants no more photos sent.
-    if (this.session?.state === "sending" && (job.state === "canceling" || ENDS.has(job.state))) this.session.drop();
+    if (this.upload?.state === "sending" && (job.state === "canceling" || ENDS.has(job.state))) this.upload.drop();
     this.#showHead(job);
     toggle(this.body, true);
-    for (const part of [this.toolbar, this.uploads]) part.show(job);
-    this.progress.show(job, this.session);
+    for (const part of [this.toolbar, this.uploadPanel]) part.show(job);
+    this.progress.show(job, this.upload);
     this.filter.show(job, this.failedOnly);
     this.#showCount(job);
   }
@@ -148,12 +148,12 @@ class JobView {
 
   #showSending() {
     if (!this.model.job || this.leaving.signal.aborted) return;
-    this.progress.show(this.model.job, this.session);
+    this.progress.show(this.model.job, this.upload);
     this.grid.update();
   }
 
   #showSent() {
-    if (this.session?.state === "done") this.model.live?.refresh();
+    if (this.upload?.state === "done") this.model.live?.refresh();
     this.#show();
   }
 
@@ -181,9 +181,9 @@ class JobView {
   }
 
   #makeCell(index) {
-    const { model, session } = this;
+    const { model, upload } = this;
     const find = () => (this.failedOnly ? model.failures[index] : model.image(index));
-    return new PhotoCell({ model, find, session });
+    return new PhotoCell({ model, find, upload });
   }
 
   #want(first, last) {

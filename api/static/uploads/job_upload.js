@@ -18,23 +18,23 @@ const RECOUNTS = 2;
 /** Seconds over which the speed is measured. */
 const WINDOW = 5;
 
-/** @type {Map<string, UploadSession>} */
-const sessions = new Map();
+/** @type {Map<string, JobUpload>} */
+const uploads = new Map();
 
 /** Return the uploads of a job that this page is doing, or null. */
-export function sessionOf(jobId) {
-  return sessions.get(jobId) ?? null;
+export function uploadOf(jobId) {
+  return uploads.get(jobId) ?? null;
 }
 
 export function anySending() {
-  return [...sessions.values()].some((session) => session.state === "sending" || session.state === "paused");
+  return [...uploads.values()].some((upload) => upload.state === "sending" || upload.state === "paused");
 }
 
 /**
  * Uploads of one job. `state` is `sending`, `paused`, `starting`, `done`, or `stuck`: then `problem` says why, and
  * `resume` tries again. Tells listeners of `change` (the state did) and `progress` (bytes or files did).
  */
-export class UploadSession extends EventTarget {
+export class JobUpload extends EventTarget {
   /**
    * `files` maps the index of each photo to its File; `addresses` maps those known to where they go; `skipped` counts
    * by kind what came with them and is no photo.
@@ -71,7 +71,7 @@ export class UploadSession extends EventTarget {
     this.asked = null;
     this.storeFailures = 0;
     this.recounts = 0;
-    sessions.set(jobId, this);
+    uploads.set(jobId, this);
     this.#run();
   }
 
@@ -114,7 +114,7 @@ export class UploadSession extends EventTarget {
 
   /** Stop for good; what was sent stays with the job. */
   drop() {
-    sessions.delete(this.jobId);
+    uploads.delete(this.jobId);
     this.round.abort();
     this.#enter("done");
   }
@@ -195,7 +195,7 @@ export class UploadSession extends EventTarget {
     this.#enter("starting");
     try {
       await ask(paths.verb(this.jobId, "start"), { method: "POST" });
-      sessions.delete(this.jobId);
+      uploads.delete(this.jobId);
       this.#enter("done");
     } catch (error) {
       const missing = error instanceof Problem && error.code === "uploads_missing";
