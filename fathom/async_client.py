@@ -10,28 +10,35 @@ import os
 import tempfile
 import time
 import zipfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
 
-from fathom.async_transport import AsyncTransport
-from fathom.files import extract_all, find_readable, refuse_empty, writing
+from fathom.backends import AsyncioBackend
+from fathom.files import atomic_file, extract_all, file_size, find_readable, refuse_empty, writing
 from fathom.models import ImageResult, JobStatus, UploadFile
 from fathom.progress import show_progress
-from fathom.sync_client import BODY_TRIES, WAIT_PATIENCE, OnLost, OnProgress, ignore
-from fathom.transport import ApiError, BodyLost, ClientError, ConnectionLost, Patience
-from fathom.uploads import THREADS, announcement, new_key, sourcing
+from fathom.proxies import AsyncProxyTransport
+from fathom.transport import BodyLost, ConnectionLost, Patience, Transport
+from fathom.uploads import ignore, post_one_by_one, post_sources
 from photos.skipped import Skipped
 
-_CHUNK = 2**16
+#: How long a wait outlives a server that is away, in seconds.
+WAIT_PATIENCE = 600.0
+#: Times that a file is asked for when the connection breaks in the middle of it.
+BODY_TRIES = 5
 _FIRST_POLL, _LONGEST_POLL = 0.1, 1.0
 _PAGE = 1000
-_MAX_ROUNDS = 20
+_CHUNK = 2**16
+
+T = TypeVar("T")
+OnProgress = Callable[[JobStatus], None]
+OnLost = Callable[[ConnectionLost], None]
 
 
 class AsyncFathom:
@@ -50,10 +57,12 @@ class AsyncFathom:
         transport: httpx.AsyncBaseTransport | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        if httpx.URL(base_url).scheme not in ("http", "https"):
-            raise ClientError(f"The API's address must start with http:// or https://, not be {base_url!r}.")
-        self._http = AsyncTransport(
-            base_url, api_key=api_key, patience=patience, transport=transport, sleep=sleep
+        self._http = Transport(
+            base_url,
+            api_key=api_key,
+            patience=patience,
+            backend=AsyncioBackend(sleep),
+            transport=transport or AsyncProxyTransport(),
         )
 
     async def __aenter__(self) -> Self:
@@ -78,45 +87,38 @@ class AsyncFathom:
         Raises ClientError if there is no photo to send; nothing is left on the server then.
         """
         album = refuse_empty(await asyncio.to_thread(find_readable, paths))
-        job = await self._create(announcement(album.files, options or {}))
+        job = self._job(await post_one_by_one(self._http, album.files, options or {}))
         job.refused, job.skipped = tuple(album.refused), album.skipped
-        try:
-            await job._upload(album.files)
-        except BaseException:
-            # What was announced will never be complete: do not leave it behind.
-            await asyncio.shield(job._discard())
-            raise
         return job
 
     async def submit_sources(
         self, addresses: Iterable[str], options: Mapping[str, Any] | None = None
     ) -> AsyncJob:
-        """Create a job from photos that lie where the server reads them, as `Fathom.submit_sources` does."""
-        return await self._create(sourcing(addresses, options or {}))
-
-    async def _create(self, body: Mapping[str, Any]) -> AsyncJob:
-        answer = await self._http.json("POST", "/v1/jobs", repeatable=True, headers=new_key(), json=body)
-        return AsyncJob(self._http, JobStatus.from_json(answer))
+        """Create a job from photos that the server reads itself, as `Fathom.submit_sources` does."""
+        return self._job(await post_sources(self._http, addresses, options or {}))
 
     async def job(self, job_id: str) -> AsyncJob:
         """Return a job that exists on the server."""
-        answer = await self._http.json("GET", f"/v1/jobs/{quote(job_id, safe='')}")
-        return AsyncJob(self._http, JobStatus.from_json(answer))
+        return self._job(await self._http.json("GET", f"/v1/jobs/{quote(job_id, safe='')}"))
 
-    async def jobs(self) -> AsyncIterator[JobStatus]:
+    async def jobs(self) -> AsyncGenerator[JobStatus]:
         """Yield all jobs, the newest first."""
-        async for item in self._http.pages("/v1/jobs", "jobs", {"limit": 100}):
+        async for item in self._http.pages("/v1/jobs", "jobs", limit=100):
             yield JobStatus.from_json(item)
+
+    def _job(self, answer: Mapping[str, Any]) -> AsyncJob:
+        return AsyncJob(self._http, JobStatus.from_json(answer))
 
 
 class AsyncJob:
     """One job of a server, with its state as last heard of in `status`."""
 
-    def __init__(self, http: AsyncTransport, status: JobStatus) -> None:
+    def __init__(self, http: Transport, status: JobStatus) -> None:
         self._http = http
         self.status = status
-        #: As in `JobHandle`: photos that were not sent, and files that are none.
+        #: Photos that were not sent with this job because they can give no depth map, each with its reason.
         self.refused: tuple[ImageResult, ...] = ()
+        #: Files that were not sent because they are no photos.
         self.skipped = Skipped()
 
     @property
@@ -152,14 +154,31 @@ class AsyncJob:
                 on_progress(status)
                 if status.ended:
                     return self
-            await self._http.sleep(poll)
+            await self._http.backend.sleep(poll)
             poll = min(poll * 1.3, _LONGEST_POLL)
 
-    async def images(self, state: str | None = None) -> AsyncIterator[ImageResult]:
+    async def images(self, state: str | None = None) -> AsyncGenerator[ImageResult]:
         """Yield the job's images by index; with `state`, only those in it."""
         params = {"limit": _PAGE} | ({"state": state} if state else {})
-        async for item in self._http.pages(f"{self._path}/images", "images", params):
+        async for item in self._http.pages(f"{self._path}/images", "images", **params):
             yield ImageResult.from_json(item)
+
+    async def ask_skipped(self) -> Skipped:
+        """Ask the server which files in the job's archives and prefixes are no photos."""
+        return Skipped.from_row(await self._http.json("GET", f"{self._path}/skipped"))
+
+    async def save(self, url: str, path: Path, *, replace: bool = False) -> bool:
+        """Write an output to `path`, whole or not at all, as `JobHandle.save` does."""
+        return await _repeat_lost(lambda: self._save_once(url, path, replace=replace))
+
+    async def _save_once(self, url: str, path: Path, *, replace: bool) -> bool:
+        async with self._http.stream(url) as response:
+            size = response.headers.get("Content-Length")
+            if not replace and size is not None and file_size(path) == int(size):
+                return False
+            with atomic_file(path) as file:
+                await self._copy(response, file)
+        return True
 
     async def download(self, directory: str | os.PathLike[str]) -> list[Path]:
         """Write all outputs below `directory` under the photos' own names, and return their paths.
@@ -170,23 +189,19 @@ class AsyncJob:
         with writing(root):
             root.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=root) as spool:
-                await self._fetch_archive(spool)
+                await _repeat_lost(lambda: self._fetch_archive(spool))
                 with zipfile.ZipFile(spool) as archive:
-                    return await asyncio.to_thread(extract_all, archive, root)
+                    return await self._http.backend.call(extract_all, archive, root)
 
     async def _fetch_archive(self, spool: IO[bytes]) -> None:
-        for _ in range(BODY_TRIES - 1):
-            # The last try, below, may raise.
-            with suppress(BodyLost):
-                return await self._fetch_archive_once(spool)
-        return await self._fetch_archive_once(spool)
-
-    async def _fetch_archive_once(self, spool: IO[bytes]) -> None:
         spool.seek(0)
         spool.truncate()
         async with self._http.stream(f"{self._path}/archive") as response:
-            async for chunk in response.aiter_bytes(_CHUNK):
-                await asyncio.to_thread(spool.write, chunk)
+            await self._copy(response, spool)
+
+    async def _copy(self, response: httpx.Response, file: IO[bytes]) -> None:
+        async for chunk in response.aiter_bytes(_CHUNK):
+            await self._http.backend.call(file.write, chunk)
 
     async def cancel(self) -> JobStatus:
         """Stop the job within one image; what is done stays."""
@@ -210,53 +225,11 @@ class AsyncJob:
         self.status = JobStatus.from_json(await self._http.json("POST", f"{self._path}/{action}"))
         return self.status
 
-    async def _discard(self) -> None:
-        # If this fails, it expires by itself.
-        with suppress(ClientError):
-            await self.delete()
 
-    async def _upload(self, files: Sequence[UploadFile]) -> None:
-        """Upload what the server lacks, in rounds for as long as they gain anything, and start the job."""
-        lacking = len(files) + 1
-        for _ in range(_MAX_ROUNDS):
-            missing = [item async for item in self._http.pages(f"{self._path}/uploads", "uploads", {})]
-            if missing and len(missing) >= lacking:
-                break
-            lacking = len(missing)
-            await self._put_all(missing, files)
-            if await self._start():
-                return
-        raise ClientError(f"Job {self.id} still lacks uploads.")
-
-    async def _put_all(self, missing: Sequence[Mapping[str, Any]], files: Sequence[UploadFile]) -> None:
-        free = asyncio.Semaphore(THREADS)
-
-        async def put(item: Mapping[str, Any]) -> None:
-            async with free:
-                await self._http.put(item["url"], files[item["index"]].path)
-
-        try:
-            async with asyncio.TaskGroup() as group:
-                for item in missing:
-                    group.create_task(put(item))
-        except* (ClientError, OSError) as failed:
-            # The first reason is enough, and is what a caller can name in an `except`.
-            raise _first(failed) from None
-
-    async def _start(self) -> bool:
-        try:
-            await self._http.json("POST", f"{self._path}/start", repeatable=True)
-        except ApiError as exc:
-            if exc.code == "uploads_missing":
-                return False
-            raise
-        return True
-
-
-def _first(failed: BaseExceptionGroup[ClientError | OSError]) -> Exception:
-    reason = failed.exceptions[0]
-    while isinstance(reason, BaseExceptionGroup):
-        reason = reason.exceptions[0]
-    if isinstance(reason, OSError):
-        return ClientError(f"Cannot read {reason.filename}: {reason.strerror or reason}.")
-    return reason
+async def _repeat_lost(fetch: Callable[[], Awaitable[T]]) -> T:
+    """Fetch a body again if its connection breaks in the middle, a few times."""
+    for _ in range(BODY_TRIES - 1):
+        # The last try, below, may raise.
+        with suppress(BodyLost):
+            return await fetch()
+    return await fetch()

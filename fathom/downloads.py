@@ -12,8 +12,6 @@ from fathom.models import ImageResult
 from fathom.parallel import map_unordered
 from fathom.sync_client import JobHandle
 
-THREADS = 8
-
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
@@ -58,7 +56,7 @@ def fetch_all(
     A file that is there already with the same size is left as it is. One that cannot be written is
     given to `fail`, which raises by default.
     """
-    for file, outcome in map_unordered(partial(_fetch, job), wanted, threads=THREADS):
+    for file, outcome in map_unordered(partial(_fetch, job), wanted):
         if isinstance(outcome, NotWritten):
             fail(file, outcome)
         yield outcome is True

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 from fathom.models import ImageResult, UploadFile
 from fathom.transport import ClientError
@@ -70,12 +71,30 @@ def file_size(path: Path) -> int | None:
 
 
 def write_atomically(path: Path, chunks: Iterable[bytes]) -> None:
-    """Write a file that appears under its name only when it is complete.
+    """Write a file as `atomic_file` does."""
+    with atomic_file(path) as file:
+        for chunk in chunks:
+            file.write(chunk)
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file that appears under its name only when the block has ended without an error.
 
     Raises NotWritten if the file cannot be written; then nothing of it is left.
     """
     with writing(path):
-        _write_beside(path, chunks)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # The name is short whatever the file's own name is, and hidden while it grows.
+        handle, temporary = tempfile.mkstemp(prefix=".fathom-", suffix=".part", dir=path.parent)
+        try:
+            with open(handle, "wb") as file:
+                yield file
+            Path(temporary).chmod(0o644)
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
 
 
 @contextmanager
@@ -86,21 +105,6 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as exc:
         code = "storage_full" if exc.errno in _FULL else "cannot_write"
         raise NotWritten(f"Cannot write {path}: {exc.strerror or exc}.", code=code) from exc
-
-
-def _write_beside(path: Path, chunks: Iterable[bytes]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # The name is short whatever the file's own name is, and hidden while it grows.
-    handle, temporary = tempfile.mkstemp(prefix=".fathom-", suffix=".part", dir=path.parent)
-    try:
-        with open(handle, "wb") as file:
-            for chunk in chunks:
-                file.write(chunk)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def find_album(paths: Iterable[str | os.PathLike[str] | UploadFile], *, skip: Path | None = None) -> Album:

@@ -7,11 +7,14 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
 from typing import TypeVar
 
+#: Files sent or fetched at once.
+LIMIT = 8
+
 T = TypeVar("T")
 R = TypeVar("R")
 
 
-def map_unordered(work: Callable[[T], R], items: Iterable[T], *, threads: int) -> Iterator[R]:
+def map_unordered(work: Callable[[T], R], items: Iterable[T], *, threads: int = LIMIT) -> Iterator[R]:
     """Yield `work(item)` for each item as it gets done, in any order.
 
     Reads `items` only as fast as threads get free. The first error, or the

@@ -6,11 +6,15 @@ client, in either case. The way is chosen per request: the API may lie on this m
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from ipaddress import ip_address
 from threading import Lock
+from typing import Generic, TypeVar
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
+
+T = TypeVar("T")
 
 
 def proxy_for(url: httpx.URL) -> str | None:
@@ -22,49 +26,52 @@ def proxy_for(url: httpx.URL) -> str | None:
     return f"http://{proxy}" if proxy and "://" not in proxy else proxy
 
 
-class Routes(httpx.BaseTransport):
-    """Sends each request its own way; may be used by several threads."""
+class _ByProxy(Generic[T]):
+    """Transports by the proxy they go through, each made when first needed; several threads may ask."""
 
-    def __init__(self) -> None:
-        self._ways: dict[str | None, httpx.HTTPTransport] = {}
+    def __init__(self, make: Callable[[str | None], T]) -> None:
+        self.made: dict[str | None, T] = {}
+        self._make = make
         self._lock = Lock()
 
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        return self._way(request).handle_request(request)
-
-    def close(self) -> None:
-        for way in self._ways.values():
-            way.close()
-
-    def _way(self, request: httpx.Request) -> httpx.HTTPTransport:
+    def choose(self, request: httpx.Request) -> T:
+        """Return the transport for a request. Raises httpx.ConnectError if its proxy cannot be used."""
         proxy = proxy_for(request.url)
         with self._lock:
-            if proxy not in self._ways:
+            if proxy not in self.made:
                 try:
-                    self._ways[proxy] = httpx.HTTPTransport(proxy=proxy)
+                    self.made[proxy] = self._make(proxy)
                 except (ImportError, ValueError, httpx.InvalidURL) as exc:
                     raise _unusable(request) from exc
-            return self._ways[proxy]
+            return self.made[proxy]
 
 
-class AsyncRoutes(httpx.AsyncBaseTransport):
-    """Sends each request its own way."""
+class ProxyTransport(httpx.BaseTransport):
+    """Sends each request through its own proxy, if any; several threads may use it."""
 
     def __init__(self) -> None:
-        self._ways: dict[str | None, httpx.AsyncHTTPTransport] = {}
+        self._transports = _ByProxy(lambda proxy: httpx.HTTPTransport(proxy=proxy))
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        return self._transports.choose(request).handle_request(request)
+
+    def close(self) -> None:
+        for transport in self._transports.made.values():
+            transport.close()
+
+
+class AsyncProxyTransport(httpx.AsyncBaseTransport):
+    """Sends each request through its own proxy, if any."""
+
+    def __init__(self) -> None:
+        self._transports = _ByProxy(lambda proxy: httpx.AsyncHTTPTransport(proxy=proxy))
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        proxy = proxy_for(request.url)
-        if proxy not in self._ways:
-            try:
-                self._ways[proxy] = httpx.AsyncHTTPTransport(proxy=proxy)
-            except (ImportError, ValueError, httpx.InvalidURL) as exc:
-                raise _unusable(request) from exc
-        return await self._ways[proxy].handle_async_request(request)
+        return await self._transports.choose(request).handle_async_request(request)
 
     async def aclose(self) -> None:
-        for way in self._ways.values():
-            await way.aclose()
+        for transport in self._transports.made.values():
+            await transport.aclose()
 
 
 def _unusable(request: httpx.Request) -> httpx.ConnectError:

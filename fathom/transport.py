@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
 
-from fathom.proxies import Routes
+from fathom.backends import Backend
 
 #: Answers that say "not now": the request was not carried out.
 _NOT_NOW = frozenset({429, 503})
@@ -61,87 +61,108 @@ class Patience:
             pause = min(pause * 2, self.longest)
 
 
-#: How a request is built anew for every try, since a body can be read only once.
-RequestFactory = Callable[[], httpx.Request]
-
-
 class Transport:
-    """One API over one connection pool; safe to use from several threads.
+    """One API over one connection pool; over a blocking backend, several threads may use it at once.
 
-    `sleep` is what a pause is made of, so that tests need not wait.
+    `transport` sends, and waits in the same way as `backend`. Raises ClientError for an address that is
+    not HTTP.
     """
 
     def __init__(
         self,
         base_url: str,
         *,
+        backend: Backend,
+        transport: httpx.AsyncBaseTransport,
         api_key: str | None = None,
         patience: Patience | None = None,
-        timeout: float = 60.0,
-        transport: httpx.BaseTransport | None = None,
-        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.base_url = httpx.URL(base_url)
+        if self.base_url.scheme not in ("http", "https"):
+            raise ClientError(f"The API's address must start with http:// or https://, not be {base_url!r}.")
+        self.backend = backend
         self._patience = patience or Patience()
-        self._sleep = sleep
         #: Whether anything ever answered here.
         self._reached = False
-        self._http = httpx.Client(
-            transport=transport or Routes(), **client_settings(self.base_url, api_key, timeout=timeout)
+        self._http = httpx.AsyncClient(
+            transport=transport,
+            timeout=httpx.Timeout(60.0, connect=10.0),
+            headers={"User-Agent": "fathom"},
+            follow_redirects=True,
+            auth=None if api_key is None else _ApiKey(api_key, self.base_url),
         )
 
-    def close(self) -> None:
-        self._http.close()
+    async def close(self) -> None:
+        await self._http.aclose()
 
-    def url(self, reference: str) -> httpx.URL:
-        """Return an address the API gave, made absolute; a presigned URL is so already."""
-        return self.base_url.join(reference)
+    def build(self, method: str, url: str, **build: Any) -> httpx.Request:
+        """Build a request, as `httpx.Client.build_request` does; `url` may be relative to the API."""
+        return self._http.build_request(method, self.base_url.join(url), **build)
 
-    def json(self, method: str, path: str, *, repeatable: bool | None = None, **build: Any) -> Any:
+    async def json(self, method: str, url: str, *, repeatable: bool | None = None, **build: Any) -> Any:
         """Send a request and return the decoded answer, None if it is empty.
 
-        `build` goes to `httpx.Client.build_request`. `repeatable` says that a
-        second delivery does no harm, which GET, PUT and DELETE promise anyway.
+        `build` is as in `build`. `repeatable` says that a second delivery does no harm; None means
+        that the method decides: GET, PUT and DELETE are repeatable.
 
         Raises ApiError and ConnectionLost.
         """
         if repeatable is None:
             repeatable = method in ("GET", "PUT", "DELETE")
-        response = self.send(lambda: self._http.build_request(method, self.url(path), **build), repeatable)
+        response = await self.send(lambda: self.build(method, url, **build), repeatable=repeatable)
         return response.json() if response.content else None
 
-    def send(self, build: RequestFactory, repeatable: bool) -> httpx.Response:
-        """Send a request, again where that is safe and may help; the answer is read in full."""
-        response = self._open(build, repeatable, stream=False)
+    async def send(self, build: Callable[[], httpx.Request], *, repeatable: bool) -> httpx.Response:
+        """Send a request and read the whole answer; send it again where that is safe and may help.
+
+        `build` makes the request anew for every try, since a body can be read only once.
+        """
+        response = await self._open(build, repeatable=repeatable, stream=False)
         raise_for_problem(response)
         return response
 
-    def build(self, method: str, url: httpx.URL | str, **build: Any) -> httpx.Request:
-        return self._http.build_request(method, url, **build)
+    async def pages(self, url: str, field: str, **params: Any) -> AsyncGenerator[Mapping[str, Any]]:
+        """Yield the items of a list of the API, however many pages it has."""
+        page = await self.json("GET", url, params=params)
+        async for item in self.pages_from(page, url, field, **params):
+            yield item
 
-    @contextmanager
-    def stream(self, url: str) -> Iterator[httpx.Response]:
-        """Open a download; its body is read by the caller, piece by piece.
+    async def pages_from(
+        self, page: Mapping[str, Any], url: str, field: str, **params: Any
+    ) -> AsyncGenerator[Mapping[str, Any]]:
+        """Yield the items of a list from a page on that is here already."""
+        while True:
+            for item in page[field]:
+                yield item
+            if (cursor := page.get("next_cursor")) is None:
+                return
+            page = await self.json("GET", url, params={**params, "cursor": cursor})
+
+    @asynccontextmanager
+    async def stream(self, url: str) -> AsyncIterator[httpx.Response]:
+        """Open a download; the caller reads its body, piece by piece.
 
         Raises BodyLost, also inside the block, if the connection breaks there.
         """
-        response = self._open(lambda: self.build("GET", self.url(url)), True, stream=True)
+        response = await self._open(lambda: self.build("GET", url), repeatable=True, stream=True)
         try:
             if response.is_error:
-                response.read()
+                await response.aread()
             raise_for_problem(response)
             yield response
         except httpx.TransportError as exc:
             raise BodyLost(describe_loss(response.request, exc)) from exc
         finally:
-            response.close()
+            await response.aclose()
 
-    def _open(self, build: RequestFactory, repeatable: bool, *, stream: bool) -> httpx.Response:
+    async def _open(
+        self, build: Callable[[], httpx.Request], *, repeatable: bool, stream: bool
+    ) -> httpx.Response:
         tries = Tries(self._patience, repeatable=repeatable, reached=self._reached)
         while True:
             request = build()
             try:
-                response = self._http.send(request, stream=stream)
+                response = await self._http.send(request, stream=stream)
             except httpx.TransportError as exc:
                 pause = tries.after_error(request, exc)
             else:
@@ -149,9 +170,9 @@ class Transport:
                 again = tries.after_answer(response)
                 if again is None:
                     return response
-                response.close()
+                await response.aclose()
                 pause = again
-            self._sleep(pause)
+            await self.backend.sleep(pause)
 
 
 class Tries:
@@ -182,16 +203,6 @@ class Tries:
         again = _is_not_now(response) or (self._repeatable and response.status_code in _LOST)
         pause = next(self._pauses, None) if again else None
         return None if pause is None else max(pause, _retry_after(response, at_most=self._longest))
-
-
-def client_settings(base_url: httpx.URL, api_key: str | None, *, timeout: float = 60.0) -> dict[str, Any]:
-    """Return how a client of httpx is made to speak to the API, be it synchronous or not."""
-    return {
-        "timeout": httpx.Timeout(timeout, connect=10.0),
-        "headers": {"User-Agent": "fathom"},
-        "follow_redirects": True,
-        "auth": None if api_key is None else _ApiKey(api_key, base_url),
-    }
 
 
 class _ApiKey(httpx.Auth):

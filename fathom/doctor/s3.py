@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from fathom.doctor.findings import Finding, error, judge_clock, ok, warning
-from fathom.proxies import Routes
+from fathom.proxies import ProxyTransport
 from shared.errors import BucketNotFound, ObjectStoreDenied, Unavailable
 from shared.objectstore.s3 import S3ObjectStore
 from shared.settings import Settings
@@ -132,7 +132,7 @@ def _check_server_clock(settings: Settings) -> Iterator[Finding]:
 
 def _ask(method: str, url: str, headers: Mapping[str, str] | None = None) -> httpx.Response:
     """Ask as a client of Fathom does, through a proxy if there must be one."""
-    with httpx.Client(transport=Routes(), timeout=_SECONDS) as http:
+    with httpx.Client(transport=ProxyTransport(), timeout=_SECONDS) as http:
         return http.request(method, url, headers=headers)
 
 

@@ -16,20 +16,18 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
+from fathom.async_client import WAIT_PATIENCE
 from fathom.files import NotWritten, inside
 from fathom.mirror.index import IndexFull, LocalPhoto, MirrorIndex
 from fathom.mirror.plan import GONE, MirrorRequest, PlannedBatch, Planner
 from fathom.mirror.report import MirrorProgress, MirrorReport, Tally
 from fathom.models import ImageResult, JobStatus
 from fathom.parallel import map_unordered
-from fathom.sync_client import WAIT_PATIENCE, Fathom, JobHandle
+from fathom.sync_client import Fathom, JobHandle
 from fathom.transport import ApiError, ClientError, ConnectionLost
-from fathom.uploads import create_upload_job, upload_missing
 
 T = TypeVar("T")
 
-#: Results fetched at once.
-THREADS = 8
 #: Seconds between two looks at the jobs under way; of many, each takes its share more.
 POLL, _POLL_EACH = 0.5, 0.1
 #: Answers that say "not now", for longer than a single request has patience.
@@ -150,24 +148,21 @@ class MirrorRun:
         return _Running(job=job, planned=planned, settled=set(planned.settled))
 
     def _announce(self, planned: PlannedBatch) -> JobHandle:
-        transport, options, token = self._fathom.transport, self._request.options, planned.batch.token
         try:
-            answer = create_upload_job(transport, planned.files, options, token=token)
+            job = self._fathom.announce(planned.files, self._request.options, token=planned.batch.token)
         except ApiError as exc:
             if exc.status in GONE or exc.code == "idempotency_key_reused":
                 raise _Forgotten from exc
             raise
         # Without a note of it, the batch's token leads to the same job.
         with suppress(IndexFull):
-            self._index.accept(planned.batch, answer["id"])
-        return self._fathom.handle(answer)
+            self._index.accept(planned.batch, job.id)
+        return job
 
     def _upload(self, running: _Running) -> None:
         """Upload what the server does not have yet of a job."""
         if running.job.status.state == "uploading":
-            upload_missing(
-                self._fathom.transport, running.job.id, None, running.planned.files, self._on_bytes
-            )
+            running.job.upload(running.planned.files, self._on_bytes)
 
     def _on_bytes(self, count: int) -> None:
         if self._stop.is_set():
@@ -216,7 +211,7 @@ class MirrorRun:
 
     def _fetch_new(self, running: _Running) -> None:
         ready = [image for image in running.job.images("succeeded") if image.index not in running.settled]
-        for index, error in map_unordered(partial(self._fetch, running), ready, threads=THREADS):
+        for index, error in map_unordered(partial(self._fetch, running), ready):
             running.settled.add(index)
             photo = running.planned.photos[index]
             if photo is not None:

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from fathom.models import UploadFile
-from fathom.uploads import ONE_REQUEST_FILES, create_upload_job, upload_missing
+from fathom.uploads import ONE_REQUEST_FILES
 from tests.acceptance.albums import BAD, REAL, SKIPPED, nasty_album, plain_album, tree
 from tests.acceptance.conftest import CommandStarter
 from tests.acceptance.stacks import Ended, Stack, check_exactly_once, run_fathom
@@ -124,12 +124,12 @@ def test_photos_are_announced_to_be_put_straight_into_s3(stack: Stack, tmp_path:
     files = [UploadFile(path=path, name=path.name) for path in sorted(folder.iterdir())]
 
     with stack.client() as fathom:
-        created = create_upload_job(fathom._http, files, {})
+        job = fathom.announce(files, {})
         endpoint = stack.info["s3"]["endpoint"]
-        assert all(upload["url"].startswith(f"{endpoint}/") for upload in created["uploads"])
+        assert all(upload["url"].startswith(f"{endpoint}/") for upload in job.status.raw["uploads"])
 
-        upload_missing(fathom._http, created["id"], created, files, lambda _: None)
-        job = fathom.job(created["id"]).wait()
+        job.upload(files)
+        job.wait()
 
     assert job.status.state == "succeeded"
     check_exactly_once(stack, job.id, 3)

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from fathom.async_transport import AsyncTransport
+from fathom.async_client import AsyncFathom
 from fathom.cli import main
 from fathom.stack.servers import SeaweedServer, ValkeyServer
-from fathom.transport import ClientError, ConnectionLost, Patience, Transport
+from fathom.sync_client import Fathom
+from fathom.transport import ClientError, ConnectionLost, Patience
 from shared.errors import FathomError, WeightsUnavailable
 from shared.objectstore.s3 import S3ObjectStore
 from shared.observability.otlp import connect_exporter
@@ -63,17 +64,14 @@ def _names(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def ask(url: str) -> object:
-    with closing(Transport(url, patience=Patience(total=0.0))) as http:
-        return http.json("GET", "/")
+    with Fathom(url, patience=Patience(total=0.0)) as fathom:
+        return fathom.job("x")
 
 
 def ask_async(url: str) -> object:
     async def get() -> object:
-        http = AsyncTransport(url, patience=Patience(total=0.0))
-        try:
-            return await http.json("GET", "/")
-        finally:
-            await http.close()
+        async with AsyncFathom(url, patience=Patience(total=0.0)) as fathom:
+            return await fathom.job("x")
 
     return asyncio.run(get())
 

@@ -7,10 +7,10 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
+from fathom.backends import run
 from fathom.cli import main
 from fathom.commands.arguments import connect
 from fathom.sync_client import Fathom
-from fathom.transport import Transport
 from tests.unit.fathom.conftest import JOB_ID, S3, Server, on
 
 KEY = "fathom_aaaaaaaaaaaa_bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
@@ -45,8 +45,7 @@ def test_a_redirect_to_the_object_store_does_not_take_the_key_along(
         return httpx.Response(307, headers={"Location": f"{S3}/inputs/0"})
 
     server.faults.append(on("GET", "/heatmap", redirect))
-    with keyed._http.stream(f"/v1/jobs/{JOB_ID}/images/0/heatmap"):
-        pass
+    keyed.job(JOB_ID).save(f"/v1/jobs/{JOB_ID}/images/0/heatmap", tmp_path / "0.png")
 
     assert shown(server) == {"fathom.test": {f"Bearer {KEY}"}, "s3.test": {None}}
 
@@ -54,11 +53,9 @@ def test_a_redirect_to_the_object_store_does_not_take_the_key_along(
 @pytest.mark.parametrize(
     "url", ["http://fathom.test:81/x", "https://fathom.test/x", "http://fathom.test.evil/x"]
 )
-def test_the_key_is_for_one_origin(server: Server, url: str):
+def test_the_key_is_for_one_origin(server: Server, keyed: Fathom, url: str):
     server.faults.append(lambda request: httpx.Response(200))
-    transport = Transport("http://fathom.test", api_key=KEY, transport=httpx.MockTransport(server))
-    transport.json("GET", url)
-    transport.close()
+    run(keyed._http.json("GET", url))
 
     assert set().union(*shown(server).values()) == {None}
 

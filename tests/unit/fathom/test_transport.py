@@ -175,5 +175,5 @@ def test_a_presigned_address_keeps_its_host_and_query() -> None:
     with Fathom("http://fathom.test") as fathom:
         url = "https://s3.example/bucket/key?X-Amz-Signature=a%2Fb"
 
-        assert str(fathom._http.url(url)) == url
-        assert str(fathom._http.url("/v1/jobs")) == "http://fathom.test/v1/jobs"
+        assert str(fathom._http.build("GET", url).url) == url
+        assert str(fathom._http.build("GET", "/v1/jobs").url) == "http://fathom.test/v1/jobs"
