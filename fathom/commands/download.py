@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from fathom.commands.arguments import (
 )
 from fathom.commands.exit import EXIT_CODES
 from fathom.commands.report import failure_json, print_failures, print_skipped
-from fathom.downloads import Wanted, fetch_all, plan_downloads
+from fathom.downloads import fetch_all
 from fathom.files import NotWritten, writing
 from fathom.models import ImageResult
 from fathom.progress import Display, show_progress
@@ -64,31 +64,41 @@ def download(job: str, out: Path, sidecars: bool, api: str, as_json: bool, quiet
 
 
 def fetch_results(job: JobHandle, out: Path, display: Display, *, sidecars: bool) -> Results:
-    """Write what is done of a job below `out`, behind a progress bar."""
+    """Write the results that a job has by now below `out`, behind a progress bar."""
+    images = list(job.images())
+    named = result_paths((image.name for image in images), job.status.options, sidecars=sidecars)
+    wanted = [
+        (image, {output: path for output, path in paths.items() if output in image.outputs})
+        for image, paths in zip(images, named, strict=True)
+    ]
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+    count, lost = sum(len(paths) for _, paths in wanted), dict[int, list[NotWritten]]()
+    with display.line("downloading", count, "files") as line:
+        for (image, paths), errors in fetch_all(job, wanted, out):
+            lost[image.index] = errors
+            line.advance(len(paths))
+    unwritten = sum(map(len, lost.values()))
+    failed = (_with_error(image, lost[image.index]) for image in images)
+    failures = [image for image in failed if image.state == "failed"]
+    return Results(failures=failures, out=out, files=count - unwritten, unwritten=unwritten)
+
+
+def _with_error(image: ImageResult, errors: Sequence[NotWritten]) -> ImageResult:
+    """Return an image as failed if one of its results could not be written."""
+    if not errors:
+        return image
+    return replace(image, state="failed", error_code=errors[0].code, error_message=str(errors[0]))
+
+
+def result_paths(names: Iterable[str], options: Mapping[str, Any], *, sidecars: bool) -> list[dict[str, str]]:
+    """Return the relative paths of the results of photos, for each photo by output."""
     from shared.jobs.result_names import result_names
     from shared.options import Options
 
-    images = list(job.images())
-    paths = result_names((image.name for image in images), Options.parse(dict(job.status.options)))
+    named = result_names(names, Options.parse(dict(options)))
     left_out = frozenset() if sidecars else frozenset({"depth"})
-    wanted = plan_downloads(images, paths, out, left_out=left_out)
-    with writing(out):
-        out.mkdir(parents=True, exist_ok=True)
-    lost: list[tuple[Wanted, NotWritten]] = []
-    with display.line("downloading", len(wanted), "files") as line:
-        for _ in fetch_all(job, wanted, fail=lambda file, error: lost.append((file, error))):
-            line.advance()
-    errors = {file.index: error for file, error in reversed(lost)}
-    failed = (_with_error(image, errors.get(image.index)) for image in images)
-    failures = [image for image in failed if image.state == "failed"]
-    return Results(failures=failures, out=out, files=len(wanted) - len(lost), unwritten=len(lost))
-
-
-def _with_error(image: ImageResult, error: NotWritten | None) -> ImageResult:
-    """Return an image as failed if one of its results could not be written."""
-    if error is None:
-        return image
-    return replace(image, state="failed", error_code=error.code, error_message=str(error))
+    return [{output: path for output, path in paths.items() if output not in left_out} for paths in named]
 
 
 def finish(job: JobHandle, results: Results, display: Display, *, as_json: bool) -> None:

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import click
 
 from fathom.commands.arguments import print_json
+from fathom.commands.download import result_paths
 from fathom.commands.exit import EXIT_CODES, INTERRUPTED, exit_at_once
 from fathom.commands.report import failure_json, print_failures, print_skipped
 from fathom.files import Album, find_album, find_readable
@@ -88,7 +89,7 @@ def mirror(
     fresh: bool = False,
 ) -> MirrorReport:
     """Mirror the results of photos into `out`, behind two lines of progress."""
-    paths = _result_paths(album.files, options, sidecars=sidecars)
+    paths = result_paths((file.name for file in album.files), options, sidecars=sidecars)
     _refuse_over_photos(album.files, paths, out)
     request = MirrorRequest(paths=paths, options=options, out=out, **vars(album))
     variant = {"options": dict(options), "sidecars": sidecars}
@@ -149,14 +150,3 @@ def _refuse_over_photos(files: Sequence[UploadFile], paths: Sequence[Mapping[str
     for relative in (path for by_output in paths for path in by_output.values()):
         if os.path.realpath(out / to_path(relative)) in photos:
             raise click.UsageError(f"{out / relative} is a photo; choose another folder for the results.")
-
-
-def _result_paths(
-    files: Sequence[UploadFile], options: Mapping[str, Any], *, sidecars: bool
-) -> list[dict[str, str]]:
-    from shared.jobs.result_names import result_names
-    from shared.options import Options
-
-    named = result_names((file.name for file in files), Options.parse(dict(options)))
-    left_out = frozenset() if sidecars else frozenset({"depth"})
-    return [{output: path for output, path in paths.items() if output not in left_out} for paths in named]

@@ -89,9 +89,7 @@ def process(
 def finish(summary: FolderSummary, out: Path, display: Display, *, as_json: bool) -> None:
     """Report what became of the photos, and leave with the exit code a job would have."""
     failures = [
-        ImageResult(
-            index=index, name=f.name, state="failed", error_code=f.code, error_message=f.message, outputs={}
-        )
+        ImageResult.failure(f.name, f.code, f.message, index=index)
         for index, f in enumerate(summary.failures)
     ]
     state = _state(summary)

@@ -12,7 +12,7 @@ from rich.console import Console
 from fathom.commands.arguments import api_option, connect, find_job, job_argument, json_option, print_json
 from fathom.commands.exit import EXIT_CODES, INTERRUPTED
 from fathom.commands.report import describe, print_jobs, printable
-from fathom.progress import show_progress
+from fathom.progress import Display, show_progress
 from fathom.sync_client import JobHandle
 
 IMAGE_STATES = ("pending", "processing", "succeeded", "failed", "canceled")
@@ -36,7 +36,10 @@ def status(job: str, watch: bool, api: str, as_json: bool) -> None:
     with connect(api) as fathom:
         found = find_job(fathom, job)
         if watch:
-            _stay(found, quiet=as_json)
+            try:
+                follow(found, show_progress(quiet=as_json))
+            except KeyboardInterrupt:
+                raise SystemExit(INTERRUPTED) from None
         current = found.status
     if as_json:
         print_json(current.raw)
@@ -98,10 +101,7 @@ def open_page(job: str, only_print: bool, api: str, as_json: bool) -> None:
         click.launch(address)
 
 
-def _stay(job: JobHandle, *, quiet: bool) -> None:
-    display = show_progress(quiet=quiet)
-    try:
-        with display.line("processing", job.status.total, "images") as line:
-            job.wait(line.follow, on_lost=lambda lost: display.say(f"{lost} Trying again."))
-    except KeyboardInterrupt:
-        raise SystemExit(INTERRUPTED) from None
+def follow(job: JobHandle, display: Display) -> None:
+    """Wait for a job's end behind a progress bar, also while the server is away."""
+    with display.line("processing", job.status.total, "images") as line:
+        job.wait(line.follow, on_lost=lambda lost: display.say(f"{lost} The job goes on; trying again."))

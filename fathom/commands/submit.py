@@ -27,11 +27,11 @@ from fathom.commands.download import Results, fetch_results, finish, job_json
 from fathom.commands.exit import EXIT_CODES, INTERRUPTED
 from fathom.commands.mirror import mirror_and_exit, report_and_exit, require_photos
 from fathom.commands.report import print_failures, print_skipped
+from fathom.commands.status import follow
 from fathom.files import is_archive
 from fathom.mirror.report import MirrorReport
 from fathom.progress import Display, show_progress
 from fathom.sync_client import Fathom, JobHandle
-from fathom.transport import ConnectionLost
 
 
 class PathOrUrl(ExistingPath):
@@ -44,13 +44,23 @@ class PathOrUrl(ExistingPath):
         return super().convert(value, param, ctx)
 
 
-@click.command()
+_EXAMPLES = """\b
+Examples:
+  fathom submit holiday/ --out depth/
+  fathom submit a.jpg b.heic --option outputs=heatmap,depth16 --out depth/
+  fathom submit album.zip --out depth/
+  fathom submit holiday/ --detach
+  fathom submit s3://album/2024/ https://example.com/a.jpg --out depth/
+"""
+
+
+@click.command(epilog=_EXAMPLES)
 @click.argument("paths", nargs=-1, required=True, type=PathOrUrl())
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), help="Fetch the results into this folder."
 )
-@click.option("--detach", is_flag=True, help="Print the job's id and leave; it goes on without you.")
-@click.option("--fresh", is_flag=True, help="Send every photo, even if the folder has its results already.")
+@click.option("--detach", is_flag=True, help="Print the job's id and exit; the job goes on.")
+@click.option("--fresh", is_flag=True, help="Send every photo, even if its results are in --out already.")
 @option_option
 @sidecars_option
 @api_option
@@ -69,47 +79,30 @@ def submit(
 ) -> None:
     """Send photos, folders of photos, or one ZIP file; wait; fetch the results.
 
-    PATHS may instead all be addresses that the server reads from: https://..., s3://bucket/key, or
+    PATHS may instead all be addresses that the server reads: https://..., s3://bucket/key, or
     s3://bucket/prefix/ for all photos below it.
 
-    With --out, photos whose results are there already are neither sent nor made again, and a run that was
-    interrupted, even killed, is gone on with by the next. Results are fetched while the rest is
-    still under way. Without --out, Ctrl-C leaves the job running on the server.
-
-    \b
-    Examples:
-      fathom submit holiday/ --out depth/
-      fathom submit a.jpg b.heic --option outputs=heatmap,depth16 --out depth/
-      fathom submit album.zip --out depth/
-      fathom submit holiday/ --detach
-      fathom submit s3://album/2024/ https://example.com/a.jpg --out depth/
+    With --out, only photos whose results are missing there are sent, and results arrive while others are
+    still in work. If a run is interrupted, even killed, repeat the command to continue it.
+    Without --out, Ctrl-C leaves the job running on the server.
     """
     if detach and out is not None:
         raise click.UsageError("--detach does not wait for results; fetch them later with `fathom download`.")
-    options = parse_options(pairs)
-    files, addresses = tell_apart(paths)
-    if out is not None:
-        refuse_inside_out(files, out)
+    options, (files, addresses) = parse_options(pairs), tell_apart(paths)
     display = show_progress(quiet=quiet or as_json)
     with connect(api) as fathom:
-        if out is not None and files and not holds_archive(files):
-            mirror_and_exit(
-                fathom, files, options, out, display, sidecars=sidecars, fresh=fresh, as_json=as_json
-            )
-        try:
-            job = send(fathom, files, addresses, options, display, as_json=as_json)
-        except KeyboardInterrupt:
-            abandon()
+        if out is not None and files:
+            refuse_inside_out(files, out)
+            if not holds_archive(files):
+                switches = {"sidecars": sidecars, "fresh": fresh, "as_json": as_json}
+                mirror_and_exit(fathom, files, options, out, display, **switches)
+        job = send(fathom, files, addresses, options, display, as_json=as_json)
         try:
             if holds_archive(files):
                 job.skipped = job.ask_skipped()
             if detach:
                 announce(job, display, as_json=as_json)
-            follow(job, display)
-            results = collect(job, out, display, sidecars=sidecars)
-            if addresses:
-                # What lies below a prefix is known only now.
-                job.skipped = job.ask_skipped()
+            results = collect(job, out, display, sidecars=sidecars, addresses=addresses)
         except KeyboardInterrupt:
             leave(job, api, out)
     finish(job, results, display, as_json=as_json)
@@ -133,15 +126,29 @@ def send(
     *,
     as_json: bool,
 ) -> JobHandle:
-    """Make a job of photos of this machine, uploaded behind a progress bar, or of addresses.
+    """Make a job of addresses, of a ZIP file, or of photos, uploaded behind a progress bar.
 
-    Leaves with the exit code of an album that failed if there are only photos that cannot be sent.
+    If every photo is refused, exit as an album that failed.
     """
-    if addresses:
-        return fathom.submit_sources(addresses, options)
-    if holds_archive(paths):
-        with display.line("uploading", paths[0].stat().st_size, "bytes") as line:
-            return fathom.submit_archive(paths[0], options, on_bytes=line.advance)
+    try:
+        if addresses:
+            return fathom.submit_sources(addresses, options)
+        if holds_archive(paths):
+            return _send_archive(fathom, paths[0], options, display)
+        return _send_photos(fathom, paths, options, display, as_json=as_json)
+    except KeyboardInterrupt:
+        click.echo("\nStopped while uploading; no job was started.", err=True)
+        raise SystemExit(INTERRUPTED) from None
+
+
+def _send_archive(fathom: Fathom, path: Path, options: Mapping[str, Any], display: Display) -> JobHandle:
+    with display.line("uploading", path.stat().st_size, "bytes") as line:
+        return fathom.submit_archive(path, options, on_bytes=line.advance)
+
+
+def _send_photos(
+    fathom: Fathom, paths: Sequence[Path], options: Mapping[str, Any], display: Display, *, as_json: bool
+) -> JobHandle:
     album = require_photos(paths, readable=True)
     if not album.files:
         nothing = MirrorReport(total=len(album.refused), new_failures=album.refused, skipped=album.skipped)
@@ -154,18 +161,14 @@ def holds_archive(paths: Sequence[Path]) -> bool:
     return len(paths) == 1 and is_archive(paths[0])
 
 
-def follow(job: JobHandle, display: Display) -> None:
-    """Wait for a job's end behind a progress bar; a server that is away is waited for."""
-    with display.line("processing", job.status.total, "images") as line:
-
-        def report(lost: ConnectionLost) -> None:
-            display.say(f"{lost} The job goes on; trying again.")
-
-        job.wait(line.follow, on_lost=report)
-
-
-def collect(job: JobHandle, out: Path | None, display: Display, *, sidecars: bool) -> Results:
-    """Fetch the results into `out`, if given, and the images that failed."""
+def collect(
+    job: JobHandle, out: Path | None, display: Display, *, sidecars: bool, addresses: Sequence[str]
+) -> Results:
+    """Wait for the job; fetch its results into `out`, if given, and list the images that failed."""
+    follow(job, display)
+    if addresses:
+        # What lies below a prefix is known only now.
+        job.skipped = job.ask_skipped()
     if out is not None:
         return fetch_results(job, out, display, sidecars=sidecars)
     return Results(failures=list(job.images("failed")) if job.status.failed else [])
@@ -180,12 +183,6 @@ def announce(job: JobHandle, display: Display, *, as_json: bool) -> NoReturn:
         print_failures(display.console, job.refused)
         click.echo(job.id)
     raise SystemExit(EXIT_CODES["partial" if job.refused else "succeeded"])
-
-
-def abandon() -> NoReturn:
-    """Exit as interrupted, before there was a job."""
-    click.echo("\nStopped while uploading; no job was started.", err=True)
-    raise SystemExit(INTERRUPTED)
 
 
 def leave(job: JobHandle, api: str, out: Path | None) -> NoReturn:

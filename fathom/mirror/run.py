@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,12 +17,12 @@ from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 from fathom.async_client import WAIT_PATIENCE
-from fathom.files import NotWritten, inside
+from fathom.downloads import fetch_all
+from fathom.files import NotWritten
 from fathom.mirror.index import IndexFull, LocalPhoto, MirrorIndex
 from fathom.mirror.plan import GONE, MirrorRequest, PlannedBatch, Planner
 from fathom.mirror.report import MirrorProgress, MirrorReport, Tally
 from fathom.models import ImageResult, JobStatus
-from fathom.parallel import map_unordered
 from fathom.sync_client import Fathom, JobHandle
 from fathom.transport import ApiError, ClientError, ConnectionLost
 
@@ -210,20 +210,28 @@ class MirrorRun:
         raise JobGone(f"The server has forgotten job {running.job.id}; run again to send its photos anew.")
 
     def _fetch_new(self, running: _Running) -> None:
-        ready = [image for image in running.job.images("succeeded") if image.index not in running.settled]
-        for index, error in map_unordered(partial(self._fetch, running), ready):
-            running.settled.add(index)
-            photo = running.planned.photos[index]
+        ready = [
+            (image, self._paths(running.planned.photos[image.index]))
+            for image in running.job.images("succeeded")
+            if image.index not in running.settled
+        ]
+        # A file of the same size may be the result of another photo, or of other options.
+        for (image, _), errors in fetch_all(running.job, ready, self._request.out, replace=True):
+            running.settled.add(image.index)
+            photo = running.planned.photos[image.index]
             if photo is not None:
-                self._take(running, index, photo, error)
+                self._take(running, image.index, photo, errors)
                 self._settle_one()
 
-    def _take(self, running: _Running, index: int, photo: LocalPhoto, error: NotWritten | None) -> None:
+    def _paths(self, photo: LocalPhoto | None) -> Mapping[str, str]:
+        return self._planner.paths[photo.key] if photo else {}
+
+    def _take(self, running: _Running, index: int, photo: LocalPhoto, errors: Sequence[NotWritten]) -> None:
         """Note that a photo's results are here, or why they cannot be."""
-        files = self._planner.paths[photo.key]
+        files = self._paths(photo)
         try:
-            if error is not None:
-                raise error
+            if errors:
+                raise errors[0]
             self._index.keep(photo, files=files)
         except (NotWritten, IndexFull) as exc:
             running.is_written = False
@@ -232,18 +240,6 @@ class MirrorRun:
         else:
             self._report.fetched += 1
             self._report.files += len(files)
-
-    def _fetch(self, running: _Running, image: ImageResult) -> tuple[int, NotWritten | None]:
-        """Fetch an image's results; returns its index, and why one of them cannot be written."""
-        photo = running.planned.photos[image.index]
-        wanted = self._planner.paths[photo.key] if photo else {}
-        try:
-            for output, path in wanted.items():
-                # What lies there, of the same size even, may be another photo's or of other options.
-                running.job.save(image.outputs[output], inside(self._request.out, path), replace=True)
-        except NotWritten as exc:
-            return image.index, exc
-        return image.index, None
 
     def _settle_rest(self, running: _Running, status: JobStatus) -> None:
         """Note what an ended job did not mirror, and be done with it."""

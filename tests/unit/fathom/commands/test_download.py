@@ -15,10 +15,10 @@ from tests.unit.fathom.conftest import JOB_ID, Server
 QUIET = show_progress(quiet=True)
 
 
-def download(fathom: Fathom, out: Path) -> tuple[Results, int]:
+def download(fathom: Fathom, out: Path, *, sidecars: bool = False) -> tuple[Results, int]:
     """Return what came of a download, and the exit code of the command."""
     job = fathom.job(JOB_ID)
-    results = fetch_results(job, out, QUIET, sidecars=False)
+    results = fetch_results(job, out, QUIET, sidecars=sidecars)
     with pytest.raises(SystemExit) as caught:
         finish(job, results, QUIET, as_json=True)
     return results, int(caught.value.code or 0)
@@ -47,6 +47,24 @@ def test_all_results_are_fetched(fathom: Fathom, album: Server, tmp_path: Path) 
 
     assert (code, results.files, results.failures) == (0, 3, [])
     assert (tmp_path / "out" / "b.png").read_bytes() == b"heatmap of 1"
+
+
+@pytest.mark.parametrize("sidecars", [True, False])
+def test_outputs_are_fetched_of_images_that_have_them_and_sidecars_if_asked_for(
+    fathom: Fathom, album: Server, tmp_path: Path, sidecars: bool
+) -> None:
+    for index in range(3):
+        album.outputs[index] |= {"depth16": b"16 bits", "depth": b"{}"}
+    album.options = {"outputs": ["heatmap", "depth16"]}
+    album.outputs[1].clear()
+    album.failed = {1: ("image_empty", "The file is empty.")}
+
+    results, _ = download(fathom, tmp_path, sidecars=sidecars)
+
+    kinds = {"png", "depth16.png"} | ({"depth.json"} if sidecars else set())
+    assert {path.name for path in tmp_path.iterdir()} == {f"{name}.{kind}" for name in "ac" for kind in kinds}
+    assert results.files == 2 * len(kinds)
+    assert [image.name for image in results.failures] == ["b.jpg"]
 
 
 def test_a_result_that_cannot_be_written_is_a_failure_with_a_name_at_every_run(
