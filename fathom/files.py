@@ -1,4 +1,4 @@
-"""Files of this machine: those to be sent, and results written whole and never outside their folder."""
+"""Find the files to send, and write results whole and only below their folder."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _ZIP_SIGNATURES = (b"PK\3\4", b"PK\5\6", b"PK\7\x08")
 
 @dataclass(kw_only=True)
 class Album:
-    """Files to send, photos that cannot give a depth map and are not sent, and files that are no photos."""
+    """The files to send, the photos that can give no depth map, and the files that are no photos."""
 
     files: list[UploadFile] = field(default_factory=list)
     refused: list[ImageResult] = field(default_factory=list)
     skipped: Skipped = field(default_factory=Skipped)
 
 
-#: What a file system says that has no room, or none for this user.
+#: Errors of a file system that is full, or full for this user.
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -56,14 +56,14 @@ def inside(root: Path, relative: str) -> Path:
     Raises ClientError as `below` does, and NotWritten if it leaves `root` through a symbolic link.
     """
     path = below(root, relative)
-    # Unlike Path.resolve, this raises nothing for links in a circle; writing there does.
+    # Unlike Path.resolve, this does not raise for links in a circle; writing there will.
     if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):
         raise NotWritten(f"{path} leads outside {root}.")
     return path
 
 
 def file_size(path: Path) -> int | None:
-    """Return a file's size in bytes; None if there is none that can be looked at."""
+    """Return a file's size in bytes; None if there is no file that can be read."""
     try:
         return path.stat().st_size if path.is_file() else None
     except OSError:
@@ -99,7 +99,7 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Raise NotWritten for what the system says about writing to `path`."""
+    """Translate the errors of a block that writes to `path` into NotWritten."""
     try:
         yield
     except OSError as exc:
@@ -108,10 +108,10 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def find_album(paths: Iterable[str | os.PathLike[str] | UploadFile], *, skip: Path | None = None) -> Album:
-    """Return what there is to send of files and folders, by the rule of `photos.discovery`.
+    """Return what to send of files and folders, by the rule of `photos.discovery`.
 
-    An UploadFile is sent as it is. What lies in `skip` are results. Raises ClientError for what does not
-    exist.
+    An UploadFile is sent as it is. Files in `skip` are results, and are passed over. Raises ClientError for a
+    path that does not exist.
     """
     paths = list(paths)
     album = Album(files=[path for path in paths if isinstance(path, UploadFile)])
@@ -123,7 +123,7 @@ def find_album(paths: Iterable[str | os.PathLike[str] | UploadFile], *, skip: Pa
 
 
 def find_readable(paths: Iterable[str | os.PathLike[str] | UploadFile]) -> Album:
-    """Return what `find_album` finds, of which all files can be read; raises ClientError if there is none."""
+    """Return what `find_album` finds, with the files that cannot be read among the refused."""
     album = find_album(paths)
     files, album.files = album.files, []
     for file in files:
@@ -139,18 +139,18 @@ def find_readable(paths: Iterable[str | os.PathLike[str] | UploadFile]) -> Album
 
 
 def refuse_empty(album: Album) -> Album:
-    """Return an album, unless there is nothing in it to send: then raise ClientError, which says why."""
+    """Return the album. Raises ClientError, with the reason, if it has no file to send."""
     if album.files:
         return album
     if album.refused:
         first, others = album.refused[0], len(album.refused) - 1
-        rest = f" The same or the like holds for {others} more." if others else ""
+        rest = f" Nor can {others} more be sent." if others else ""
         raise ClientError(f"There is no file to submit. {first.name}: {first.error_message}{rest}")
     raise ClientError(f"There is no file to submit. {album.skipped}".strip())
 
 
 def is_archive(path: Path) -> bool:
-    """Return whether a file is a ZIP archive, by its first bytes: a photo with one behind it is a photo."""
+    """Return whether a file is a ZIP archive, by its first bytes: a photo with one appended is a photo."""
     try:
         return path.is_file() and _read_start(path).startswith(_ZIP_SIGNATURES)
     except OSError:

@@ -91,11 +91,11 @@ class ImageResult:
 
     @classmethod
     def failure(cls, name: str, code: str, message: str, *, index: int = -1) -> ImageResult:
-        """Return a photo's failure; it has no index where no job told of it."""
+        """Return a photo's failure; `index` is -1 if the photo belongs to no job."""
         return cls(index=index, name=name, state="failed", error_code=code, error_message=message, outputs={})
 
     def to_json(self) -> dict[str, Any]:
-        """Return the image in the shape the API gave it."""
+        """Return the image as the API describes it."""
         error = {"code": self.error_code, "message": self.error_message} if self.error_code else None
         return {
             "index": self.index,

@@ -1,4 +1,4 @@
-"""The same work on many items at once, with a bound on threads and on memory."""
+"""Do the same work on many items at once, in a bounded number of threads."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ R = TypeVar("R")
 
 
 def map_unordered(work: Callable[[T], R], items: Iterable[T], *, threads: int = LIMIT) -> Iterator[R]:
-    """Yield `work(item)` for each item as it gets done, in any order.
+    """Yield `work(item)` for each item as it completes, in any order.
 
-    Reads `items` only as fast as threads get free. The first error, or the
-    caller's leaving, cancels what has not begun, and waits for what has; Ctrl-C waits for nothing.
+    Reads `items` only as fast as threads become free. On the first error, or if the caller stops iterating,
+    cancel the items that have not begun and wait for those that have; on Ctrl-C wait for nothing.
     """
     source = iter(items)
     pool = ThreadPoolExecutor(threads, thread_name_prefix="fathom")

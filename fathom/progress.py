@@ -40,7 +40,7 @@ class Display:
 
     @contextmanager
     def board(self) -> Iterator[Callable[[str, int, str], ProgressLine]]:
-        """Show lines of work that go on at the same time; yields what adds one, as `line` has it."""
+        """Show several lines of work at once; yield a function that adds one, with `line`'s arguments."""
         if self._quiet:
             yield ProgressLine
         elif self._console.is_terminal:
@@ -59,7 +59,7 @@ class Display:
 
 
 class ProgressLine:
-    """One line of work that shows nothing; may be told of progress from any thread."""
+    """One line of work, which shows nothing by itself. Any thread may report progress to it."""
 
     def __init__(self, title: str, total: int, unit: str) -> None:
         self.title = title
@@ -70,7 +70,7 @@ class ProgressLine:
         self.note = ""
         self._unit = unit
         self._lock = threading.Lock()
-        #: How much was done, and when, as `track` was first told of any.
+        #: How much was done, and when, at the first progress that `track` heard of.
         self._first: tuple[int, float] | None = None
 
     @property
@@ -81,11 +81,11 @@ class ProgressLine:
         return f"{self.done} of {self.total} {self._unit}"
 
     def advance(self, amount: int = 1) -> None:
-        # Bytes sent a second time are told of again; the line must not run over.
+        # Bytes that are sent again are reported again; the line must not exceed its total.
         self.reach(min(self.done + amount, self.total), self.total)
 
     def reach(self, done: int, total: int | None) -> None:
-        """Show that `done` of `total` units are there; None while the total is not known."""
+        """Show `done` of `total` units; `total` is None while it is not known."""
         with self._lock:
             self.done, self.total = done, total or done
             self.share = done / self.total if self.total else 1.0
@@ -94,7 +94,7 @@ class ProgressLine:
     def track(self, done: int, total: int, *, now: float | None = None) -> None:
         """Show `done` of `total` with the rate since the first of them, and the time left.
 
-        `now` is by the clock of `time.monotonic`, which is asked if it is not given.
+        `now` is a reading of `time.monotonic`, by default the current one.
         """
         now = time.monotonic() if now is None else now
         if done and self._first is None:
@@ -102,7 +102,7 @@ class ProgressLine:
         if self._first is not None:
             earlier, began = self._first
             seconds = now - began
-            # Of a moment's work nothing follows.
+            # A rate measured over less than a second would mean nothing.
             self.note = rate_note(done - earlier, seconds, total - done, self._unit) if seconds > 1 else ""
         self.reach(done, total)
 
@@ -114,7 +114,7 @@ class ProgressLine:
             self.show()
 
     def show(self) -> None:
-        """Bring what is seen up to date; called under the lock."""
+        """Update the display; called under the lock."""
 
 
 class _Bar(ProgressLine):
@@ -157,7 +157,7 @@ def _bars(console: Console) -> Progress:
 
 
 def rate_note(done: int, seconds: float, left: int, unit: str) -> str:
-    """Return `12.5 images/s, 8 s left`; nothing while nothing follows from what was done."""
+    """Return `12.5 images/s, 8 s left`; an empty text while there is nothing to estimate from."""
     if done < 1 or seconds <= 0:
         return ""
     rate = done / seconds

@@ -1,7 +1,7 @@
-"""The way of a request: through the proxy that the environment names, but never to this machine itself.
+"""Send each request through the proxy that the environment names, but reach this machine without one.
 
-`HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` count as they do for the object store's
-client, in either case. The way is chosen per request: the API may lie on this machine and S3 elsewhere.
+`HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` are read as the object store's client reads them, in
+upper or lower case. The proxy is chosen per request: the API may be on this machine and S3 elsewhere.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 def proxy_for(url: httpx.URL) -> str | None:
-    """Return the proxy through which a URL is reached; None if that is no proxy."""
+    """Return the proxy for a URL; None if it is reached directly."""
     if _is_loopback(url.host) or proxy_bypass(url.netloc.decode("ascii")):
         return None
     proxies = getproxies()
@@ -75,7 +75,7 @@ class AsyncProxyTransport(httpx.AsyncBaseTransport):
 
 
 def _unusable(request: httpx.Request) -> httpx.ConnectError:
-    # The proxy's address may hold a password and is therefore not repeated.
+    # The proxy's address may hold a password, so the message does not repeat it.
     return httpx.ConnectError(
         "the proxy that the environment names is of a kind that cannot be used", request=request
     )

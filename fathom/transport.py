@@ -19,7 +19,7 @@ from fathom.backends import Backend
 _NOT_NOW = frozenset({429, 503})
 #: Answers of a proxy whose server is away: the request may have been carried out.
 _LOST = frozenset({502, 504})
-#: Seconds for a server to answer at all; long enough for one that is just being started again.
+#: Seconds to wait for the first answer ever; long enough for a server that is restarting.
 _FIRST_CONTACT = 2.0
 
 
@@ -82,7 +82,7 @@ class Transport:
             raise ClientError(f"The API's address must start with http:// or https://, not be {base_url!r}.")
         self.backend = backend
         self._patience = patience or Patience()
-        #: Whether anything ever answered here.
+        #: Whether the server ever answered.
         self._reached = False
         self._http = httpx.AsyncClient(
             transport=transport,
@@ -176,10 +176,10 @@ class Transport:
 
 
 class Tries:
-    """The tries of one request: after each, whether there is another, and after how many seconds."""
+    """The tries of one request: decide after each whether to try again, and after how many seconds."""
 
     def __init__(self, patience: Patience, *, repeatable: bool, reached: bool = False) -> None:
-        """Begin; `reached` says that the server answered something before."""
+        """Begin; `reached` says that the server answered before."""
         self._longest = patience.total
         self._pauses = patience.pauses()
         self._repeatable = repeatable
@@ -189,7 +189,7 @@ class Tries:
     def after_error(self, request: httpx.Request, exc: httpx.TransportError) -> float:
         """Return the pause after a connection that failed; raises ConnectionLost at the last try."""
         again = self._repeatable or _never_sent(exc)
-        # A server that never answered is most likely not there at all: say so soon.
+        # A server that never answered is probably not there: say so soon.
         patient = self._reached or self._waited < _FIRST_CONTACT
         pause = next(self._pauses, None) if again and patient else None
         if pause is None:
@@ -206,7 +206,7 @@ class Tries:
 
 
 class _ApiKey(httpx.Auth):
-    """Shows the API key to the API, and to nobody it sends us to: an object store would even refuse it."""
+    """Sends the API key to the API, and to no server it redirects to: an object store would refuse it."""
 
     def __init__(self, key: str, base_url: httpx.URL) -> None:
         self._header = f"Bearer {key}"
@@ -223,7 +223,7 @@ def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
 
 
 def _is_not_now(response: httpx.Response) -> bool:
-    # A conflict that passes by itself says when: an earlier try of this request is still under way.
+    # A conflict with `Retry-After` passes: the server is still handling an earlier try of this request.
     passing = response.status_code == 409 and "Retry-After" in response.headers
     return passing or response.status_code in _NOT_NOW
 

@@ -1,8 +1,8 @@
-"""What became of an album's photos, kept beside its results: so that nothing is sent or made twice.
+"""The index of a mirror: what became of each photo, so that no photo is sent or processed twice.
 
-One SQLite file in the results' folder. A photo is known by its content, and its results by the
-options they were made with. Every change is written before it is acted upon, so a run that
-was killed goes on where it was.
+It is one SQLite file in the folder of results. It knows a photo by its content, and results by the options
+they were made with. Every change is written before anything acts on it, so a run continues where a killed one
+stopped.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FILE_NAME = ".fathom-index.sqlite3"
 
 Execute = Callable[..., sqlite3.Cursor]
 
-#: Goes up with the schema; an index made by another version is not touched.
+#: Raised with every change of the schema; an index of another version is left alone.
 _VERSION = 1
 _SCHEMA = f"""
 create table photos (
@@ -43,15 +43,15 @@ pragma user_version = {_VERSION};
 
 
 class IndexInUse(ClientError):
-    """Another run works on the same results."""
+    """Another run is working on the same results."""
 
 
 class IndexBroken(ClientError):
-    """The index cannot be read or written, or is none."""
+    """The index cannot be read or written, or the file is not an index."""
 
 
 class IndexFull(IndexBroken):
-    """There is no room left for what is to be noted; the index is as it was."""
+    """There is no room to record a change; the index is as it was."""
 
     code = "storage_full"
 
@@ -65,7 +65,7 @@ class LocalPhoto:
     """A photo of the album as it is on disk now."""
 
     file: UploadFile
-    #: Its name, told apart from a namesake's.
+    #: Its name, with a number if another photo has the same name.
     key: str
     size: int
     #: Nanoseconds since the epoch.
@@ -75,7 +75,7 @@ class LocalPhoto:
 
 @dataclass(frozen=True, kw_only=True)
 class PhotoRecord:
-    """What is known of a photo: its results, by output and relative to the folder, or why there are none."""
+    """What the index knows of a photo: the relative paths of its results by output, or why it has none."""
 
     files: Mapping[str, str] | None
     code: str | None
@@ -86,7 +86,7 @@ class PhotoRecord:
 class UploadBatch:
     """Photos that went, or are about to go, to the server as one job."""
 
-    #: Sent as the Idempotency-Key: asked again, the server answers with the same job.
+    #: Sent as the Idempotency-Key: the server answers a repeated request with the same job.
     token: str
     #: Keys of its photos, in the order of the job's images.
     keys: tuple[str, ...]
@@ -107,7 +107,7 @@ class MirrorIndex:
         self._turn = threading.Lock()
 
     def identify(self, file: UploadFile, key: str) -> LocalPhoto:
-        """Return a photo with its content's hash, which is read only where the file is new or has changed.
+        """Return a photo with the hash of its content, read only if the file is new or has changed.
 
         Raises Unreadable.
         """
@@ -125,8 +125,7 @@ class MirrorIndex:
     def find(self, photo: LocalPhoto, outputs: Collection[str]) -> PhotoRecord | None:
         """Return what is known of a photo's content, under its own name or else under another.
 
-        That is why it has no results, or files that are still as they were written, one for each of
-        `outputs`.
+        The record says why there are no results, or names an unchanged file for each of `outputs`.
         """
         rows = self._rows(
             "select key, code, message from photos where sha256 = ? and variant = ? order by key = ? desc",
@@ -149,7 +148,7 @@ class MirrorIndex:
         }
 
     def keep(self, photo: LocalPhoto, *, files: Mapping[str, str]) -> None:
-        """Note where a photo's results lie by output, all of them complete; nobody else's lie there now."""
+        """Record where a photo's results are, by output; they are complete, and the paths are its own now."""
         sizes = {path: file_size(self._folder / to_path(path)) for path in files.values()}
         with self._change() as execute:
             self._write(execute, photo)
@@ -160,12 +159,12 @@ class MirrorIndex:
                 )
 
     def keep_failure(self, photo: LocalPhoto, *, code: str, message: str) -> None:
-        """Note why a photo has no results."""
+        """Record why a photo has no results."""
         with self._change() as execute:
             self._write(execute, photo, code, message)
 
     def release(self, paths: Iterable[str]) -> None:
-        """Note that files are about to be replaced: what is there is nobody's result any more."""
+        """Record that files are about to be replaced: they are no photo's result any more."""
         with self._change() as execute:
             for path in paths:
                 execute("delete from files where path = ?", (path,))
@@ -187,7 +186,7 @@ class MirrorIndex:
         )
 
     def open_batch(self, api: str, photos: Sequence[LocalPhoto]) -> UploadBatch:
-        """Note that photos are about to be sent together."""
+        """Record that photos are about to be sent together."""
         batch = UploadBatch(token=str(uuid.uuid4()), keys=tuple(photo.key for photo in photos))
         with self._change() as execute:
             execute(
@@ -199,11 +198,11 @@ class MirrorIndex:
         return batch
 
     def accept(self, batch: UploadBatch, job: str) -> None:
-        """Note the job that a batch became."""
+        """Record the job that a batch became."""
         self._rows("update batches set job = ? where token = ?", job, batch.token)
 
     def close_batch(self, batch: UploadBatch) -> None:
-        """Forget a batch of which everything is here, or will never be; without room, a later run does."""
+        """Forget a batch that needs nothing more. If there is no room to record that, a later run will."""
         with suppress(IndexFull):
             self._rows("delete from batches where token = ?", batch.token)
 
@@ -215,7 +214,7 @@ class MirrorIndex:
     def _write(
         self, execute: Execute, photo: LocalPhoto, code: str | None = None, message: str | None = None
     ) -> None:
-        """Note a photo as it is now; files of what it was before are no results of it."""
+        """Record a photo as it is now; files made of its earlier content are no longer its results."""
         execute("delete from files where key = ? and variant = ?", (photo.key, self._variant))
         execute(
             "insert or replace into photos values (?, ?, ?, ?, ?, ?, ?)",
@@ -228,10 +227,10 @@ class MirrorIndex:
 
     @contextmanager
     def _change(self) -> Iterator[Execute]:
-        """Make several statements one change; uploads and downloads write from threads of their own."""
+        """Make several statements one transaction, of one thread at a time."""
         with self._turn:
             try:
-                # Leaves the transaction complete, or as if it had never been.
+                # Commits, or rolls back if there is an error.
                 with self._db:
                     self._db.execute("begin")
                     yield self._db.execute
@@ -243,10 +242,10 @@ class MirrorIndex:
 
 @contextmanager
 def open_index(folder: Path, options: Mapping[str, Any], *, fresh: bool = False) -> Iterator[MirrorIndex]:
-    """Open the index of a folder of results for this run alone; `fresh` forgets what was known.
+    """Open the index of a folder of results, for this run alone; with `fresh`, forget what it knew.
 
-    `options` are all that decides what the results are. Raises IndexInUse while another run has it
-    open, and IndexBroken if the file is no index or nothing can be written.
+    `options` are everything that the results depend on. Raises IndexInUse while another run has it
+    open, and IndexBroken if the file is not an index or nothing can be written.
     """
     variant = fingerprint(options)
     with closing(_connect(folder)) as connection:
@@ -257,7 +256,7 @@ def open_index(folder: Path, options: Mapping[str, Any], *, fresh: bool = False)
 
 
 def fingerprint(options: Mapping[str, Any]) -> str:
-    """Return a short name for what results are made with."""
+    """Return a short hash of the options that results are made with."""
     return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -268,7 +267,7 @@ def hash_file(path: Path) -> str:
 
 
 def _connect(folder: Path) -> sqlite3.Connection:
-    """Open the index and keep every other process out until it is closed; a dead one's lock is gone."""
+    """Open the index, and lock out other processes until it is closed; a dead process holds no lock."""
     path = folder / FILE_NAME
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -287,10 +286,10 @@ def _connect(folder: Path) -> sqlite3.Connection:
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     try:
         connection.execute("pragma locking_mode = exclusive")
-        # A change costs one write of a few bytes, and is kept however the process ends.
+        # A change costs one write of a few bytes, and survives however the process ends.
         connection.execute("pragma journal_mode = wal")
         connection.execute("pragma synchronous = normal")
-        # The results need the room more than the log does: 400 KiB of it instead of 4 MiB.
+        # The results need the room: let the log grow to 400 KiB instead of 4 MiB.
         connection.execute("pragma wal_autocheckpoint = 100")
         connection.execute("begin exclusive")
         connection.execute("commit")
@@ -299,7 +298,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
             connection.executescript(_SCHEMA)
     except sqlite3.OperationalError as exc:
         if exc.sqlite_errorcode == sqlite3.SQLITE_BUSY:
-            raise IndexInUse(f"Another `fathom` writes into {path.parent}; wait for its end.") from exc
+            raise IndexInUse(f"Another `fathom` is writing into {path.parent}; wait until it ends.") from exc
         raise IndexBroken(f"Cannot write into {path.parent}: {exc}.") from exc
     except sqlite3.DatabaseError as exc:
         raise IndexBroken(f"{path} is not an index of Fathom's; move it away and run again.") from exc

@@ -1,4 +1,4 @@
-"""What there is to do for an album: what is here already, what is under way, and what is to be sent."""
+"""Plan a run of the mirror: which results are here already, which jobs are under way, and what to send."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from photos.skipped import Skipped
 
 #: Photos of one job, unless all must be normalised together.
 BATCH = 250
-#: Statuses of a job that the server has forgotten.
+#: HTTP statuses for a job that the server has forgotten.
 GONE = frozenset({404, 410})
-#: Failures that lie in the photo itself: sent again, it would fail again.
+#: Codes of failures that are due to the photo itself: sent again, it would fail again.
 LASTING = frozenset(
     {"image_empty", "unsupported_format", "image_corrupt", "image_too_large", "image_too_small"}
 )
@@ -31,7 +31,7 @@ _CHUNK = 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class MirrorRequest:
-    """An album to be turned into files below `out`: by photo, the results wanted and their relative paths."""
+    """What to mirror: an album and, for each photo by output, the paths of its results relative to `out`."""
 
     files: Sequence[UploadFile]
     paths: Sequence[Mapping[str, str]]
@@ -70,7 +70,7 @@ class PlannedBatch:
 
 
 class Planner:
-    """Plans one run; what is here already goes into `report` at once."""
+    """Plans one run, and counts in `report` what is here already."""
 
     def __init__(
         self, fathom: Fathom, index: MirrorIndex, request: MirrorRequest, report: MirrorReport
@@ -86,9 +86,9 @@ class Planner:
         self._folders = {folder.as_posix() for file in files for folder in file.parents}
 
     def plan(self) -> list[PlannedBatch]:
-        """Return what is to be done, first what an earlier run began.
+        """Return the batches to work on, first those that an earlier run began.
 
-        Raises ClientError if the server does not say how that stands.
+        Raises ClientError if the server does not say how those stand.
         """
         photos = {photo.key: photo for photo in self._identify()}
         here = {key for key, photo in photos.items() if self._is_here(photo)}
@@ -103,11 +103,11 @@ class Planner:
         return [planned for planned in batches if self._release(planned)]
 
     def open(self, photos: Sequence[LocalPhoto]) -> PlannedBatch:
-        """Return photos as a batch that no server has heard of."""
+        """Record photos as a new batch, which no server has heard of yet."""
         return PlannedBatch(batch=self._index.open_batch(self._api, photos), photos=tuple(photos))
 
     def _try_open(self, photos: Sequence[LocalPhoto]) -> PlannedBatch | None:
-        """Open a batch; None if there is no room to note it, which fails its photos."""
+        """Open a batch. If there is no room to record it, fail its photos and return None."""
         try:
             return self.open(photos)
         except IndexFull as exc:
@@ -115,7 +115,7 @@ class Planner:
             return None
 
     def _release(self, planned: PlannedBatch) -> bool:
-        """Note that the results of a batch are to be replaced; False if there is no room, as above."""
+        """Record that a batch's results are being replaced; False if there is no room, which fails its photos."""
         try:
             self._index.release(path for photo in planned.waiting for path in self.paths[photo.key].values())
         except IndexFull as exc:
@@ -129,7 +129,7 @@ class Planner:
         ]
 
     def find_job(self, batch: UploadBatch) -> JobHandle | None:
-        """Return the job a batch became; None if it became none, or if that is gone."""
+        """Return a batch's job; None if it has none, or if the server has forgotten it."""
         if batch.job is None:
             return None
         try:
@@ -142,7 +142,7 @@ class Planner:
 
     @property
     def _batch_size(self) -> int:
-        # One range for the whole job: then the whole album is one job.
+        # Photos that share one range must be in one job.
         together = self._request.options.get("normalize") == "job"
         return max(len(self._request.files), 1) if together else BATCH
 
@@ -177,7 +177,7 @@ class Planner:
         return True
 
     def _place(self, photo: LocalPhoto, files: Mapping[str, str]) -> None:
-        """Put results made before, under this name or another, where they are wanted now."""
+        """Copy earlier results, made under this name or another, to where they are wanted now."""
         moved = {
             path: files[output] for output, path in self.paths[photo.key].items() if files[output] != path
         }
@@ -188,13 +188,13 @@ class Planner:
             _copy(inside(self._request.out, source), inside(self._request.out, path))
         self._index.keep(photo, files=self.paths[photo.key])
         for source in self._folders.intersection(moved.values()):
-            # A folder of results is to be where this one was.
+            # A folder of results will take the place of this file.
             inside(self._request.out, source).unlink(missing_ok=True)
 
     def _resume(
         self, batch: UploadBatch, photos: Mapping[str, LocalPhoto], here: set[str]
     ) -> PlannedBatch | None:
-        """Return an earlier run's batch to go on with; None if its photos had better be sent anew."""
+        """Return an earlier run's batch to continue; None if its photos must be sent anew."""
         planned = self._recall(batch, photos, here)
         if not planned.waiting:
             self._index.close_batch(batch)

@@ -1,4 +1,4 @@
-"""What comes of an album, as it is told while it goes and at its end."""
+"""What a run of the mirror reports, while it runs and at its end."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from photos.skipped import Skipped
 
 
 class MirrorProgress:
-    """Hears how a run goes, each time with how much is done and how much there is; from several threads."""
+    """Hears of the progress of a run, from several threads; this one ignores it."""
 
     def planned(self, size: int, images: int) -> None:
-        """So many bytes of so many photos are to be dealt with."""
+        """The run will send `size` bytes and settle `images` photos."""
 
     def sent(self, done: int, total: int) -> None:
-        """So many bytes are with the server."""
+        """The server has `done` of `total` bytes."""
 
     def settled(self, done: int, total: int) -> None:
-        """So many photos have their results here, or never will."""
+        """`done` of `total` photos have their results here, or have failed."""
 
     def lost(self, exc: ClientError) -> None:
-        """The server is away, or takes no more for now; it is tried again."""
+        """The server is away, or takes no more for now; the run will try again."""
 
 
 @dataclass(kw_only=True)
 class MirrorReport:
-    """What came of a run, and of those before it."""
+    """The outcome of a run, together with that of earlier runs."""
 
     total: int
     #: Photos whose results were there before.
@@ -38,7 +38,7 @@ class MirrorReport:
     files: int = 0
     #: Photos whose job was canceled before their turn.
     canceled: int = 0
-    #: Failures known from earlier runs, and those this run learnt of.
+    #: Failures known from earlier runs, and new ones.
     known_failures: list[ImageResult] = field(default_factory=list)
     new_failures: list[ImageResult] = field(default_factory=list)
     #: Files of the album that are no photos.
@@ -56,7 +56,7 @@ class MirrorReport:
 
     @property
     def state(self) -> str:
-        """The album's end, in the words for a job's."""
+        """How the album ended, in the words for a job."""
         if self.canceled:
             return "canceled"
         if self.failures:
@@ -66,7 +66,7 @@ class MirrorReport:
 
 @dataclass(kw_only=True)
 class Tally:
-    """How much is done of how much; what is done twice does not count twice."""
+    """How much is done of a total; work that is done twice counts once."""
 
     total: int = 0
     #: Done in parts that are complete.

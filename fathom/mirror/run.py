@@ -1,8 +1,8 @@
-"""Sending an album so that nothing is sent twice, and fetching what is done while the rest is under way.
+"""Mirror an album: send each photo once, and fetch results while other photos are still being sent.
 
-A large album goes as several jobs of bounded size: the first of them is worked on, and its results
-are fetched, while the others are still being uploaded. What was done is in the index beside the
-results (`fathom.mirror.index`), so a run that was interrupted, however hard, is gone on with by the next.
+A large album becomes several jobs of bounded size. The first is processed, and its results are fetched, while
+the others are still uploading. The index beside the results (`fathom.mirror.index`) records what is done, so
+the next run continues one that was interrupted, even killed.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from fathom.transport import ApiError, ClientError, ConnectionLost
 
 T = TypeVar("T")
 
-#: Seconds between two looks at the jobs under way; of many, each takes its share more.
+#: Seconds between two looks at the jobs under way, and for each job more.
 POLL, _POLL_EACH = 0.5, 0.1
 #: Answers that say "not now", for longer than a single request has patience.
 _LATER = frozenset({429, 503})
-#: Seconds that the sender gets to end when the run does.
+#: Seconds to wait for the sending thread when the run ends.
 _GRACE = 2.0
 
 
 class JobGone(ClientError):
-    """The server has forgotten a job in the middle of it."""
+    """The server has forgotten a job before it ended."""
 
 
 class _Stopped(Exception):
@@ -45,7 +45,7 @@ class _Stopped(Exception):
 
 
 class _Forgotten(Exception):
-    """What a batch once became is gone from the server: it must become another job."""
+    """The server has forgotten the job of a batch, which needs a new one."""
 
 
 @dataclass(kw_only=True)
@@ -92,7 +92,7 @@ class MirrorRun:
         self._trouble: BaseException | None = None
 
     def run(self) -> MirrorReport:
-        """Mirror the results of all photos, and return what came of it.
+        """Fetch the results of all photos, and return the report.
 
         Raises ClientError; what was done until then stays, and the next run goes on from there.
         """
@@ -106,7 +106,7 @@ class MirrorRun:
             self._fetch_all(sender)
         finally:
             self._stop.set()
-            # It ends with the next bytes it would send; on a server that hangs it is not waited for.
+            # It stops before it sends more bytes. If the server hangs, do not wait for it.
             sender.join(_GRACE)
         if self._trouble is not None:
             raise self._trouble
@@ -140,7 +140,7 @@ class MirrorRun:
         """Return a batch's job, made now unless an earlier try made it. Raises _Forgotten."""
         job = self._planner.find_job(planned.batch)
         if job is None and not planned.is_whole:
-            # The indexes of a new job would not be those of this batch.
+            # The images of a new job would not have the indexes of this batch.
             raise _Forgotten
         if job is None:
             job = self._announce(planned)
@@ -154,7 +154,7 @@ class MirrorRun:
             if exc.status in GONE or exc.code == "idempotency_key_reused":
                 raise _Forgotten from exc
             raise
-        # Without a note of it, the batch's token leads to the same job.
+        # If this is not recorded, the batch's token still leads to the same job.
         with suppress(IndexFull):
             self._index.accept(planned.batch, job.id)
         return job
@@ -187,7 +187,7 @@ class MirrorRun:
                 yield self._started.get_nowait()
 
     def _advance(self, running: _Running) -> bool:
-        """Fetch what has become ready of a job; returns True once it has ended and all is here."""
+        """Fetch the new results of a job; return True once it has ended and all are here."""
         status = self._refresh(running)
         if status.succeeded > running.seen:
             self._fetch_new(running)
@@ -227,7 +227,7 @@ class MirrorRun:
         return self._planner.paths[photo.key] if photo else {}
 
     def _take(self, running: _Running, index: int, photo: LocalPhoto, errors: Sequence[NotWritten]) -> None:
-        """Note that a photo's results are here, or why they cannot be."""
+        """Record that a photo's results are here, or why they cannot be."""
         files = self._paths(photo)
         try:
             if errors:
@@ -242,12 +242,12 @@ class MirrorRun:
             self._report.files += len(files)
 
     def _settle_rest(self, running: _Running, status: JobStatus) -> None:
-        """Note what an ended job did not mirror, and be done with it."""
+        """Record the failures of a job that has ended, and close its batch."""
         for image in running.job.images("failed"):
             photo = running.planned.photos[image.index]
             if photo is not None and image.index not in running.settled:
                 code, message = image.error_code or "", image.error_message or ""
-                # Without a note of it, it is learnt again by the next run.
+                # If this is not recorded, the next run learns it again.
                 with suppress(IndexFull):
                     self._index.keep_failure(photo, code=code, message=message)
                 failure = ImageResult.failure(photo.file.name, code, message, index=image.index)
@@ -264,7 +264,7 @@ class MirrorRun:
         self._progress.settled(self._images.done, self._images.total)
 
     def _patiently(self, call: Callable[[], T]) -> T:
-        """Call again while the server is away or takes no more, for up to ten minutes."""
+        """Repeat a call while the server is away or takes no more, for up to ten minutes."""
         deadline = time.monotonic() + WAIT_PATIENCE
         while True:
             try:

@@ -120,7 +120,7 @@ def test_ctrl_c_while_uploading_ends_at_once_in_a_sentence(
     _, err = process.communicate(timeout=60)
 
     assert process.returncode == 130
-    assert "goes on where this one was" in err
+    assert "Repeat the command to continue" in err
     assert "Traceback" not in err
 
 
@@ -154,7 +154,7 @@ def test_two_runs_into_one_folder_do_not_meet(
     first.communicate()
 
     assert second.code == 1
-    assert second.err == f"fathom: Another `fathom` writes into {tmp_path / 'out'}; wait for its end.\n"
+    assert second.err == f"fathom: Another `fathom` is writing into {tmp_path / 'out'}; wait until it ends.\n"
 
 
 def test_a_watch_takes_new_photos_until_ctrl_c(
