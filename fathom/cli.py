@@ -60,7 +60,7 @@ class _Commands(click.Group):
 def main() -> None:
     """Turn whole photo albums into depth maps."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # A photo's name may hold what the locale cannot show; standard error does so by itself.
+        # The locale may lack characters of a photo's name; standard error escapes them by itself.
         sys.stdout.reconfigure(errors="backslashreplace")
 
 

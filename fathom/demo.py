@@ -1,4 +1,4 @@
-"""`make demo`: the whole road once, on this machine: `python -m fathom.demo [--album DIR] [--out DIR]`.
+"""`make demo`: the whole of Fathom once, on this machine: `python -m fathom.demo [--album DIR] [--out DIR]`.
 
 Starts a stack of its own in a temporary folder, sends an album through it with the
 `fathom` command's own code, leaves the heatmaps in a folder, and stops the stack.
@@ -47,7 +47,7 @@ def demo(album: Path, out: Path) -> None:
 
 
 def _environ_with_weights() -> Mapping[str, str]:
-    """Return the environment, with random weights where there are no others, and a loud word if so."""
+    """Return the environment; if there are no weights, choose random ones and warn loudly."""
     environ = os.environ if _has_weights() else {**os.environ, "FATHOM_WEIGHTS": "random"}
     if environ.get("FATHOM_WEIGHTS") == "random":
         click.secho(_LOUD, fg="red", bold=True, err=True)
@@ -55,7 +55,7 @@ def _environ_with_weights() -> Mapping[str, str]:
 
 
 def _has_weights() -> bool:
-    """Tell whether there are weights to run on; those asked for by name must be there."""
+    """Return whether there are weights; raise CommandFailed if weights asked for by name are missing."""
     with one_sentence():
         from shared.errors import WeightsUnavailable
         from shared.settings import Settings

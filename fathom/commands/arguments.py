@@ -29,7 +29,7 @@ DEFAULT_API = "http://127.0.0.1:8080"
 
 
 class ExistingPath(click.ParamType[Path | str]):
-    """A file or a folder of this machine, which exists; or a folder alone."""
+    """An existing file or folder of this machine; with `folder`, only a folder."""
 
     name = "path"
 
@@ -37,7 +37,7 @@ class ExistingPath(click.ParamType[Path | str]):
         self._folder = folder
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path | str:
-        """Return a path; wrong usage is what does not exist, or is neither a file nor a folder."""
+        """Return the path; one that does not exist, or is neither a file nor a folder, is wrong usage."""
         path = Path(os.fsdecode(value))
         try:
             check_path(path)
@@ -46,7 +46,7 @@ class ExistingPath(click.ParamType[Path | str]):
         except OSError as exc:
             self.fail(f"{path}: {exc.strerror}.", param, ctx)
         if self._folder and not (path.is_dir() and os.access(path, os.R_OK | os.X_OK)):
-            self.fail(f"{path} is no folder that can be read.", param, ctx)
+            self.fail(f"{path} is not a folder that can be read.", param, ctx)
         return path
 
     def shell_complete(
@@ -57,7 +57,7 @@ class ExistingPath(click.ParamType[Path | str]):
 
 
 def refuse_inside_out(paths: Sequence[Path], out: Path, *, called: str = "--out") -> None:
-    """Refuse a folder of photos that is also the results', which would be taken for photos the next time."""
+    """Refuse one folder for photos and results: the next run would take the results for photos."""
     for path in paths:
         if os.path.realpath(path) == os.path.realpath(out):
             raise click.UsageError(
@@ -73,14 +73,14 @@ def api_option(command: F) -> F:
         show_default=True,
         show_envvar=True,
         metavar="URL",
-        help="Where Fathom answers.",
+        help="Address of the API.",
     )(command)
 
 
 def json_option(command: F) -> F:
-    return click.option(
-        "--json", "as_json", is_flag=True, help="Print JSON on standard output, nothing else."
-    )(command)
+    return click.option("--json", "as_json", is_flag=True, help="Print only JSON on standard output.")(
+        command
+    )
 
 
 def quiet_option(command: F) -> F:
@@ -94,13 +94,15 @@ def option_option(command: F) -> F:
         "pairs",
         multiple=True,
         metavar="NAME=VALUE",
-        help="An option of the job, such as outputs=heatmap,depth16 or heatmap_format=jpeg; may be repeated.",
+        help="An option of the job, such as outputs=heatmap,depth16 or heatmap_format=jpeg; repeatable.",
     )(command)
 
 
 def sidecars_option(command: F) -> F:
     return click.option(
-        "--sidecars", is_flag=True, help="Write the JSON sidecar of every image too: what its numbers mean."
+        "--sidecars",
+        is_flag=True,
+        help="Also write every image's JSON sidecar, which explains its numbers.",
     )(command)
 
 
@@ -109,14 +111,14 @@ def out_option(command: F) -> F:
         "--out",
         required=True,
         type=click.Path(file_okay=False, path_type=Path),
-        help="Folder for the results; made if missing.",
+        help="Folder for the results; created if it is missing.",
     )(command)
 
 
 def connect(api: str) -> Fathom:
-    """Return the API's client, with the key of FATHOM_API_KEY if there is one.
+    """Return a client of the API, with the key of FATHOM_API_KEY if it is set.
 
-    Who runs a command in this process may give it another transport, as the context's object.
+    A program that runs a command in its own process may pass another transport, as the context's object.
     """
     context = click.get_current_context(silent=True)
     transport = context.find_object(httpx.BaseTransport) if context else None
@@ -124,12 +126,12 @@ def connect(api: str) -> Fathom:
 
 
 def _key() -> str | None:
-    # Not an option: others on the machine see what a command is called with.
+    # Not an option, because other users of the machine can see the arguments of a command.
     return os.environ.get("FATHOM_API_KEY") or None
 
 
 def complete_job(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """Return the ids of the newest jobs that begin so, for the shell; none if the server does not answer."""
+    """Return the ids of the newest jobs that begin with `incomplete`; none if the server does not answer."""
     impatient = Patience(total=0.0)
     try:
         with Fathom(ctx.params.get("api") or DEFAULT_API, api_key=_key(), patience=impatient) as fathom:
@@ -143,9 +145,9 @@ def job_argument(command: F) -> F:
 
 
 def find_job(fathom: Fathom, text: str) -> JobHandle:
-    """Return the job with an id, or the one whose id begins with the letters given, at least four.
+    """Return the job with an id, of which the first four letters or more suffice.
 
-    Raises CommandFailed if there are several.
+    Raises CommandFailed if they fit several jobs.
     """
     if not _SHORT_ID.fullmatch(text):
         return fathom.job(text)
@@ -158,7 +160,7 @@ def find_job(fathom: Fathom, text: str) -> JobHandle:
 
 
 def parse_options(pairs: Iterable[str]) -> dict[str, Any]:
-    """Return the job's options as JSON values; a wrong one is wrong usage."""
+    """Return the job's options as JSON values; an invalid one is wrong usage."""
     with one_sentence():
         from shared.options import Options
 
@@ -166,6 +168,6 @@ def parse_options(pairs: Iterable[str]) -> dict[str, Any]:
 
 
 def print_json(data: Any, *, indent: int | None = 2) -> None:
-    """Print JSON in UTF-8 whatever the locale says, as RFC 8259 has it."""
+    """Print JSON in UTF-8, whatever the locale is, as RFC 8259 requires."""
     text = json.dumps(data, indent=indent, ensure_ascii=False)
     click.echo(text.encode(errors="replace"))

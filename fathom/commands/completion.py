@@ -1,4 +1,4 @@
-"""`fathom completion`: what a shell needs to complete the command's words."""
+"""`fathom completion`: the script that lets a shell complete the command's words."""
 
 from __future__ import annotations
 

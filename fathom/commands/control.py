@@ -38,8 +38,8 @@ def _steering(name: str, help_text: str, act: Callable[[JobHandle], JobStatus]) 
 
 
 cancel = _steering("cancel", "Stop a job within one image; what is done stays.", JobHandle.cancel)
-pause = _steering("pause", "Hold a job; `resume` goes on with it.", JobHandle.pause)
-resume = _steering("resume", "Go on with a paused job.", JobHandle.resume)
+pause = _steering("pause", "Pause a job; `resume` continues it.", JobHandle.pause)
+resume = _steering("resume", "Continue a paused job.", JobHandle.resume)
 retry = _steering("retry", "Try the failed images of an ended job once more.", JobHandle.retry)
 
 

@@ -1,4 +1,4 @@
-"""`fathom doctor`: whether what Fathom stands on is as it must be."""
+"""`fathom doctor`: check everything that Fathom depends on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MARKS = {"ok": ("ok     ", "green"), "warning": ("warning", "yellow"), "error":
 @api_option
 @json_option
 def doctor(api: str, as_json: bool) -> None:
-    """Check Redis, S3, weights, workers and this machine; say what is wrong and how to mend it.
+    """Check Redis, S3, weights, workers and this machine; say what is wrong and how to fix it.
 
     Reads the same FATHOM_* settings as the API and the workers. Exit code 1 if there is an error.
     """

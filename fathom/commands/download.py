@@ -32,7 +32,7 @@ from photos.discovery import to_name
 
 @dataclass(frozen=True, kw_only=True)
 class Results:
-    """What came of a job: the images that failed, and how many files are in `out` now, if anywhere."""
+    """What became of a job: the images that failed, and how many files are in `out` now, if it is given."""
 
     failures: Sequence[ImageResult]
     out: Path | None = None
@@ -51,10 +51,9 @@ class Results:
 def download(job: str, out: Path, sidecars: bool, api: str, as_json: bool, quiet: bool) -> None:
     """Fetch a job's results under the photos' own names.
 
-    Files that are there already with the same size are kept, so an interrupted
-    download goes on where it was. Of a job that has not ended, what is done is
-    fetched, and the exit code is 3; else it is that of `submit`. A result that cannot be written fails
-    its image, and the rest is fetched.
+    A file that exists with the same size is kept, so repeat the command to continue an interrupted
+    download. If the job has not ended, the results so far are fetched and the exit code is 3; otherwise it
+    is that of `submit`. If a result cannot be written, its image counts as failed, and the rest is fetched.
     """
     display = show_progress(quiet=quiet or as_json)
     with connect(api) as fathom:
@@ -102,7 +101,7 @@ def result_paths(names: Iterable[str], options: Mapping[str, Any], *, sidecars: 
 
 
 def finish(job: JobHandle, results: Results, display: Display, *, as_json: bool) -> None:
-    """Report how a job ended, name what failed, and leave with the job's exit code."""
+    """Report how a job ended, list what failed, and exit with the job's code."""
     status = job.status
     failures = [*job.refused, *results.failures]
     state = status.state
@@ -120,12 +119,12 @@ def finish(job: JobHandle, results: Results, display: Display, *, as_json: bool)
         place = "" if results.out is None else f"; {results.files} files in {results.out}"
         total = status.total + len(job.refused)
         click.echo(f"{status.id} {state}: {status.succeeded} of {total} images{place}", err=True)
-    # Of a job that has not ended, not every image has succeeded yet.
+    # If the job has not ended, not every image has succeeded yet.
     raise SystemExit(EXIT_CODES.get(state, EXIT_CODES["partial"]))
 
 
 def job_json(job: JobHandle) -> dict[str, Any]:
-    """Return a job as programs read it, with the photos counted that were not sent with it."""
+    """Return a job as JSON, which also counts the photos that were not sent with it."""
     raw, refused = job.status.raw, len(job.refused)
     counts = {**raw["counts"], "total": job.status.total + refused, "failed": job.status.failed + refused}
     named = [failure_json(image) for image in job.refused]

@@ -25,9 +25,9 @@ class CommandFailed(click.ClickException):
 
 
 def exit_at_once(code: int) -> NoReturn:
-    """End the process without waiting for its threads: one that waits for a server cannot be ended.
+    """End the process without waiting for its threads, which may be blocked on a server.
 
-    For commands whose work is safe on disk at any moment.
+    Only for commands whose work is safe on disk at any moment.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -36,7 +36,7 @@ def exit_at_once(code: int) -> NoReturn:
 
 @contextmanager
 def one_sentence() -> Iterator[None]:
-    """Turn an error of the server's own rooms, raised in this process, into one sentence."""
+    """Turn an error of the server's own code, raised in this process, into one sentence."""
     from shared.errors import FathomError, InvalidOptions
 
     try:

@@ -31,8 +31,8 @@ _DEFAULT_FOLDER = Path(".fathom")
 def keys(ctx: click.Context, data: Path | None) -> None:
     """Make, list, rotate and revoke API keys.
 
-    As soon as there is one, the API asks everybody for a key. The keys lie in the service's
-    object store: FATHOM_S3_* say where that is, or --data names a running `fathom up`.
+    Once there is a key, the API requires one from everybody. The keys are in the service's object store,
+    which FATHOM_S3_* name; or --data names a running `fathom up`.
     """
     ctx.obj = data
 
@@ -59,7 +59,7 @@ def create(
     max_bytes: int | None,
     as_json: bool,
 ) -> None:
-    """Make a key and print it: this once, for only a hash of it is kept."""
+    """Make a key and print it. It is shown only once: the service keeps nothing but a hash."""
     with _key_store(data) as store:
         from shared.api_keys import make_key
 
@@ -80,7 +80,7 @@ def create(
 @json_option
 @click.pass_obj
 def list_keys(data: Path | None, as_json: bool) -> None:
-    """List the keys there are, revoked ones too; their secrets nobody knows."""
+    """List all keys, without their secrets; revoked ones too."""
     with _key_store(data) as store:
         found = store.list()
     if as_json:
@@ -98,18 +98,18 @@ def list_keys(data: Path | None, as_json: bool) -> None:
     default=24.0,
     show_default=True,
     metavar="HOURS",
-    help="How long the secret of now goes on working; 0 if somebody else may know it.",
+    help="How long the old secret keeps working; 0 if somebody else may know it.",
 )
 @json_option
 @click.pass_obj
 def rotate(data: Path | None, key_id: str, keep: float, as_json: bool) -> None:
-    """Give a key a new secret and print it: this once. Its jobs, scopes and bounds stay."""
+    """Give a key a new secret and print it, only once. Its jobs, scopes and limits stay."""
     with _key_store(data) as store:
         key, text = store.rotate(key_id, keep=keep * 3600)
     if as_json:
         print_json(key.to_json() | {"key": text})
         return
-    _show_once(text, f"key {key.id} has this secret now. The one before works for {keep:g} hours more.")
+    _show_once(text, f"key {key.id} has a new secret. The old one works for {keep:g} more hours.")
 
 
 @keys.command()
@@ -128,7 +128,7 @@ def revoke(data: Path | None, key_id: str, as_json: bool) -> None:
 
 @contextmanager
 def _key_store(data: Path | None) -> Iterator[KeyStore]:
-    """Open the keys of the service that is meant; errors become one sentence."""
+    """Open the key store of the chosen service; errors become one sentence."""
     with one_sentence():
         from shared.api_keys import KeyStore
         from shared.objectstore.s3 import S3ObjectStore
@@ -142,7 +142,7 @@ def _key_store(data: Path | None) -> Iterator[KeyStore]:
 
 
 def _environ(data: Path | None) -> Mapping[str, str]:
-    """Return the environment, with the object store of a running `fathom up` if that is the one."""
+    """Return the environment, with the object store of a running `fathom up` if that is chosen."""
     if data is None and any(name.startswith("FATHOM_S3_") for name in os.environ):
         return os.environ
     file = (data or _DEFAULT_FOLDER) / "stack.json"
@@ -164,7 +164,7 @@ def _environ(data: Path | None) -> Mapping[str, str]:
 
 def _show_once(text: str, about: str) -> None:
     click.echo(text)
-    click.echo(f"fathom: {about} It is shown this once.", err=True)
+    click.echo(f"fathom: {about} It is shown only once.", err=True)
 
 
 def _line(key: ApiKey) -> str:

@@ -35,7 +35,7 @@ class _Lines(MirrorProgress):
         self._is_away = False
 
     def planned(self, size: int, images: int) -> None:
-        # Of an album that is all here already, nothing is shown.
+        # If all results are here already, show nothing.
         if images:
             self._lines = (self._add("uploading", size, "bytes"), self._add("processing", images, "images"))
 
@@ -51,7 +51,7 @@ class _Lines(MirrorProgress):
             self._lines[line].track(done, total)
 
     def lost(self, exc: ClientError) -> None:
-        # Once, and not at every try.
+        # Say it once, not at every try.
         if not self._is_away:
             self._display.say(f"{exc} Trying again.")
         self._is_away = True
@@ -68,12 +68,12 @@ def mirror_and_exit(
     fresh: bool,
     as_json: bool,
 ) -> NoReturn:
-    """Mirror the results of all photos below `paths` into `out`, and leave with the album's exit code."""
+    """Mirror the results of all photos below `paths` into `out`, and exit with the album's code."""
     try:
         album = require_photos(paths, skip=out)
         report = mirror(fathom, album, options, out, display, sidecars=sidecars, fresh=fresh)
     except KeyboardInterrupt:
-        click.echo("\nStopped. The same command goes on where this one was.", err=True)
+        click.echo("\nStopped. Repeat the command to continue.", err=True)
         exit_at_once(INTERRUPTED)
     report_and_exit(report, out, display, as_json=as_json)
 
@@ -98,9 +98,9 @@ def mirror(
 
 
 def require_photos(paths: Sequence[Path], *, skip: Path | None = None, readable: bool = False) -> Album:
-    """Return what is below `paths`; that there is no photo, be it to send or to refuse, is wrong usage.
+    """Return the photos in `paths`; if there are none, not even refused ones, that is wrong usage.
 
-    `readable` has all files opened once, for those who send them at once.
+    With `readable`, open each file once, and refuse those that cannot be read.
     """
     album = find_readable(paths) if readable else find_album(paths, skip=skip)
     if not album.files and not album.refused:
@@ -109,14 +109,14 @@ def require_photos(paths: Sequence[Path], *, skip: Path | None = None, readable:
 
 
 def report_and_exit(report: MirrorReport, out: Path | None, display: Display, *, as_json: bool) -> NoReturn:
-    """Report what came of an album, name what failed, and leave with the exit code of a job that ended so."""
+    """Report what became of an album, list what failed, and exit with the code of a job that ended so."""
     if as_json:
         print_json(report_json(report, out))
     else:
         print_skipped(display.console, report.skipped)
         print_failures(display.console, report.failures)
         kept = f", {report.kept} of them from before" if report.kept else ""
-        # Of several jobs none stands for the album.
+        # One of several jobs does not stand for the album.
         job = f"{report.jobs[0].id} " if len(report.jobs) == 1 else ""
         place = "" if out is None else f"; {report.files} files in {out}"
         click.echo(f"{job}{report.state}: {report.succeeded} of {report.total} images{kept}{place}", err=True)
@@ -124,7 +124,7 @@ def report_and_exit(report: MirrorReport, out: Path | None, display: Display, *,
 
 
 def report_json(report: MirrorReport, out: Path | None) -> dict[str, Any]:
-    """Return a report as programs read it; an album that went as one job has all of that job's fields."""
+    """Return a report as JSON; if the album was sent as one job, with all fields of that job."""
     job = report.jobs[0].raw if len(report.jobs) == 1 and not report.kept else {}
     counts = {"total": report.total, "succeeded": report.succeeded, "failed": len(report.failures)}
     return {
@@ -142,7 +142,7 @@ def report_json(report: MirrorReport, out: Path | None) -> dict[str, Any]:
 
 
 def _refuse_over_photos(files: Sequence[UploadFile], paths: Sequence[Mapping[str, str]], out: Path) -> None:
-    """Refuse to write a result over a photo: one that was given by itself may lie in the results' folder."""
+    """Refuse to overwrite a photo with a result: a photo given by its own path may be in `out`."""
     root = os.path.realpath(out)
     photos = {path for file in files if (path := os.path.realpath(file.path)).startswith(root)}
     if not photos:

@@ -26,7 +26,7 @@ model.add_command(train)
 @json_option
 @quiet_option
 def fetch(as_json: bool, quiet: bool) -> None:
-    """Download the official checkpoint, verified; gives up soon without a connection."""
+    """Download and verify the official checkpoint; give up soon if there is no connection."""
     with one_sentence():
         from shared.settings import Settings
         from worker.model.fetch import fetch_official

@@ -15,10 +15,10 @@ from fathom.models import ImageResult, JobStatus
 from fathom.progress import duration
 from photos.skipped import Skipped
 
-#: Failures listed one by one; of a large album that failed as a whole, these suffice.
+#: How many failures are listed one by one; those of a large album would fill the terminal.
 _LISTED = 50
-#: Invisible, and part of many scripts and emoji.
 _STYLES = {"succeeded": "green", "partial": "yellow", "failed": "red", "canceled": "dim", "expired": "dim"}
+#: Invisible characters that many scripts and emoji need.
 _JOINERS = "\u200c\u200d"
 
 
@@ -70,7 +70,7 @@ def print_failures(console: Console, failures: Sequence[ImageResult]) -> None:
     for column in ("image", "code", "why"):
         table.add_column(column, overflow="fold")
     for image in failures[:_LISTED]:
-        # Names are a stranger's data: as Text they cannot carry markup, and control characters are cut.
+        # Names are untrusted: as Text they cannot carry markup, and control characters are replaced.
         row = (image.name, image.error_code or "", image.error_message or "")
         table.add_row(*(Text(printable(cell)) for cell in row))
     if console.is_terminal:
@@ -89,7 +89,7 @@ def print_skipped(console: Console, skipped: Skipped) -> None:
 
 
 def failure_json(image: ImageResult) -> dict[str, Any]:
-    """Return a failure as programs read it; it has no index where no job told of it."""
+    """Return a failure as JSON; it has no index if the photo belongs to no job."""
     data = image.to_json()
     if image.index < 0:
         del data["index"]
@@ -103,5 +103,5 @@ def _print_plain(console: Console, failures: Sequence[ImageResult]) -> None:
 
 
 def printable(text: str) -> str:
-    """Return `text` without characters that a terminal would obey: controls and changes of direction."""
+    """Return `text` with U+FFFD for what a terminal would obey: controls and changes of direction."""
     return "".join(char if char.isprintable() or char in _JOINERS else "\ufffd" for char in text)

@@ -43,9 +43,9 @@ def run(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Process the photos of IN into OUT here and now, with no server.
+    """Process the photos of IN into OUT on this machine, with no server.
 
-    OUT may be inside IN. Exits as `submit` does.
+    OUT may be inside IN. The exit code is that of `submit`.
     """
     refuse_inside_out([source], out, called="OUT")
     display = show_progress(quiet=quiet or as_json)
@@ -87,7 +87,7 @@ def process(
 
 
 def finish(summary: FolderSummary, out: Path, display: Display, *, as_json: bool) -> None:
-    """Report what became of the photos, and leave with the exit code a job would have."""
+    """Report what became of the photos, and exit with the code that a job would have."""
     failures = [
         ImageResult.failure(f.name, f.code, f.message, index=index)
         for index, f in enumerate(summary.failures)

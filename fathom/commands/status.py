@@ -20,13 +20,13 @@ IMAGE_STATES = ("pending", "processing", "succeeded", "failed", "canceled")
 
 @click.command()
 @job_argument
-@click.option("--watch", is_flag=True, help="Stay, behind a progress bar, until the job has ended.")
+@click.option("--watch", is_flag=True, help="Show a progress bar until the job has ended.")
 @api_option
 @json_option
 def status(job: str, watch: bool, api: str, as_json: bool) -> None:
     """Show how a job stands.
 
-    Exits 0 while it runs, then as `submit` does: 0 only if every image succeeded.
+    The exit code is 0 while it runs, then that of `submit`: 0 only if every image succeeded.
 
     \b
     Examples:
@@ -86,11 +86,11 @@ def jobs(limit: int, api: str, as_json: bool) -> None:
 
 @click.command("open")
 @job_argument
-@click.option("--print", "only_print", is_flag=True, help="Print the address, open nothing.")
+@click.option("--print", "only_print", is_flag=True, help="Only print the address.")
 @api_option
 @json_option
 def open_page(job: str, only_print: bool, api: str, as_json: bool) -> None:
-    """Open a job's page in the browser. With --json, say where it is and open nothing."""
+    """Open a job's page in the browser. With --json, only print its address."""
     with connect(api) as fathom:
         address = urljoin(api.rstrip("/") + "/", f"jobs/{find_job(fathom, job).id}")
     if as_json:

@@ -35,7 +35,7 @@ from fathom.sync_client import Fathom, JobHandle
 
 
 class PathOrUrl(ExistingPath):
-    """A file or folder that exists, or the address of photos that lie elsewhere."""
+    """An existing file or folder, or the address of photos that the server reads."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path | str:
         """Return an address as it is, all else as a Path."""
@@ -109,7 +109,7 @@ def submit(
 
 
 def tell_apart(places: Sequence[Path | str]) -> tuple[list[Path], list[str]]:
-    """Return the files and folders, or the addresses: one of both is empty."""
+    """Return the paths and the addresses; one of the two is empty."""
     files = [place for place in places if isinstance(place, Path)]
     addresses = [place for place in places if isinstance(place, str)]
     if files and addresses:
@@ -175,7 +175,7 @@ def collect(
 
 
 def announce(job: JobHandle, display: Display, *, as_json: bool) -> NoReturn:
-    """Say which job it is and what was not sent with it, and leave; the job goes on."""
+    """Print the job's id and what was not sent with it, and exit; the job goes on."""
     if as_json:
         print_json(job_json(job))
     else:
@@ -186,11 +186,9 @@ def announce(job: JobHandle, display: Display, *, as_json: bool) -> NoReturn:
 
 
 def leave(job: JobHandle, api: str, out: Path | None) -> NoReturn:
-    """Say how to go on with a job that is left running, and exit as interrupted."""
+    """Say how to fetch the results of the job, which goes on, and exit as interrupted."""
     again = ["fathom", "download", job.id, "--out", str(out or "DIR")]
     if api != DEFAULT_API:
         again += ["--api", api]
-    click.echo(
-        f"\nThe job goes on without you. Fetch its results later with:\n  {shlex.join(again)}", err=True
-    )
+    click.echo(f"\nThe job goes on. Fetch its results later with:\n  {shlex.join(again)}", err=True)
     raise SystemExit(INTERRUPTED)

@@ -1,4 +1,4 @@
-"""`fathom model train`: fine-tune the network on a person's own photographs with depth."""
+"""`fathom model train`: fine-tune the network on your own photographs with depth."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def _start(spec: str | None) -> Path:
 
 def _require_torch() -> None:
     try:
-        import training.finetune  # noqa: F401 - asked for early, for a clear answer without it
+        import training.finetune  # noqa: F401 - imported early, for a clear error if it is missing
     except ModuleNotFoundError as exc:
         raise CommandFailed(
             f"Training needs the package {exc.name}: pip install 'fathom-depth[model]'."

@@ -27,7 +27,7 @@ from fathom.commands.exit import one_sentence
     type=click.Path(file_okay=False, path_type=Path),
     default=Path(".fathom"),
     show_default=True,
-    help="Folder for jobs, logs and stack.json; started again on it, Fathom goes on with the jobs there.",
+    help="Folder for jobs, logs and stack.json; started again on it, Fathom continues its jobs.",
 )
 @json_option
 @quiet_option
@@ -36,8 +36,8 @@ def up(
 ) -> None:
     """Start Fathom: Valkey, an S3 server, the API and workers, until Ctrl-C.
 
-    Writes DATA/stack.json once everything is ready. With --json, its address, the place of that file
-    and the processes are then printed; the keys are in the file alone, for its owner to read.
+    Writes DATA/stack.json once everything is ready. With --json, then prints the API's address, the path of
+    that file and the process ids; the keys are only in the file, which only its owner can read.
     """
     say = _be_silent if quiet or as_json else _say
     with one_sentence():
@@ -63,7 +63,7 @@ def up(
 
 
 def cores() -> int:
-    """Return the cores this process may use."""
+    """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -37,9 +37,9 @@ from fathom.progress import Display, show_progress
 from fathom.sync_client import Fathom
 from fathom.transport import ApiError, ClientError, ConnectionLost
 
-#: Seconds between two looks at the folder, which is also how long a file must have kept still.
+#: Seconds between two looks at the folder; a file must stay the same from one look to the next.
 _LOOK = 2.0
-#: Seconds before what did not go is tried again.
+#: Seconds before the next try after NotNow.
 _AWAY = 10.0
 
 #: A file's size in bytes and the time of its last change in ns, or why it is refused.
@@ -47,7 +47,7 @@ Mark = tuple[object, object]
 
 
 class NotNow(Exception):
-    """The photos cannot be dealt with now; the text says why."""
+    """The photos cannot be processed now; the text says why."""
 
 
 @click.command()
@@ -69,12 +69,12 @@ def watch(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Keep turning the new photos of DIR into heatmaps, until Ctrl-C.
+    """Turn new photos in DIR into heatmaps as they arrive, until Ctrl-C.
 
-    A file that is still being written is left until it keeps still. What was done before is not done
-    again, and results stay when their photo goes; --out may be inside DIR. A server that is away is
-    waited for. With --json, each round that did something is a line of JSON. With --once, the exit code
-    is that of `submit`.
+    A file that is still being written waits until it stops changing. Photos that have results are not sent
+    again, and results stay when their photo is deleted. --out may be inside DIR. While the server is away,
+    the command waits for it. With --json, each round that did something is a line of JSON. With --once, the
+    exit code is that of `submit`.
 
     \b
     Example:
@@ -100,10 +100,10 @@ def watch(
 
 @dataclass(kw_only=True)
 class FolderWatch:
-    """Hands the photos of a folder to `take` whenever some are new or have changed, and keep still.
+    """Passes the photos of a folder to `take` whenever some are new or have changed, and are stable.
 
-    A file keeps still that is at two looks the same. `take` may raise NotNow: the same photos are handed
-    over again later. `sleep` is what time is made of.
+    A file is stable if two looks in a row find it the same. If `take` raises NotNow, it gets the same photos
+    again later.
     """
 
     folder: Path
@@ -117,7 +117,7 @@ class FolderWatch:
     _skipped: str = ""
 
     def keep(self, *, once: bool) -> None:
-        """FolderWatch for ever; `once`, until all that is there is done."""
+        """Watch for ever; with `once`, until everything that is there is done."""
         while True:
             try:
                 is_done = self.look()
@@ -131,7 +131,7 @@ class FolderWatch:
             self.sleep(_LOOK)
 
     def look(self) -> bool:
-        """Look once, and hand over what is new; returns whether nothing is left. Raises NotNow."""
+        """Look once, and pass on what is new; return whether nothing is left. Raises NotNow."""
         album, marks = find_marked(self.folder, self.out)
         still = {name: mark for name, mark in marks.items() if self._seen.get(name) == mark}
         self._seen = marks
@@ -149,19 +149,19 @@ class FolderWatch:
         self._skipped = text
 
     def _complain(self, text: str) -> None:
-        # Once, and not at every try.
+        # Say it once, not at every try.
         if text != self._complaint:
             self.say(f"{text} Trying again until it goes.")
         self._complaint = text
 
 
 def find_marked(folder: Path, out: Path) -> tuple[Album, dict[str, Mark]]:
-    """Return what is in a folder, and by name what shows whether it has changed.
+    """Return the album in a folder, and for each photo by name a mark that changes with it.
 
     Raises NotNow if the folder cannot be read.
     """
     try:
-        # What is refused below the folder is named; without the folder itself there is nothing to name.
+        # A photo that cannot be read is refused by name; a folder that cannot be read is an error.
         with os.scandir(folder):
             album = find_album([folder], skip=out)
     except (OSError, ClientError) as exc:
@@ -169,7 +169,7 @@ def find_marked(folder: Path, out: Path) -> tuple[Album, dict[str, Mark]]:
         raise NotNow(reason) from exc
     marks: dict[str, Mark] = {photo.name: (photo.error_code, photo.error_message) for photo in album.refused}
     for file in album.files:
-        # What went between the listing and this look will be missing at the next.
+        # A file that was deleted since the listing will be missing at the next look.
         with suppress(OSError):
             stat = file.path.stat()
             marks[file.name] = (stat.st_size, stat.st_mtime_ns)
@@ -185,8 +185,8 @@ def _mirror_round(
     *,
     sidecars: bool,
 ) -> MirrorReport:
-    """Mirror the results of photos. Raises NotNow for what may go later, and ClientError for the rest."""
-    # Bars come and go on a terminal; in a file they would bury the line that tells of the round.
+    """Mirror the results of photos. Raises NotNow for errors that may pass, and ClientError for others."""
+    # On a terminal, bars disappear; in a file they would bury the line about the round.
     bars = display if display.console.is_terminal else show_progress(quiet=True)
     try:
         return mirror(fathom, album, options, out, bars, sidecars=sidecars)
@@ -199,18 +199,18 @@ def _mirror_round(
 
 
 class RoundPrinter:
-    """Tells of rounds, in lines for a person or in lines of JSON."""
+    """Prints what rounds did, in lines for a person or in lines of JSON."""
 
     def __init__(self, display: Display, *, as_json: bool) -> None:
-        #: What all that is there has come to.
+        #: The state of everything in the folder.
         self.state = "succeeded"
         self._display = display
         self._as_json = as_json
-        #: Photos that were never sent, of which every round tells anew.
+        #: Photos that were refused before; every round reports them again.
         self._refused: set[tuple[str, str | None]] = set()
 
     def print(self, report: MirrorReport) -> None:
-        """Say in a line what a round did, unless it did nothing."""
+        """Print a line about a round, unless it did nothing."""
         self.state = report.state
         failures = [image for image in report.new_failures if self._is_news(image)]
         self._refused |= {_what(image) for image in failures if image.index < 0}

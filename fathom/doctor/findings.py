@@ -1,4 +1,4 @@
-"""What `fathom doctor` finds: how bad it is, in a sentence, and how to mend it."""
+"""What `fathom doctor` finds: how bad it is, a sentence about it, and how to fix it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 OK, WARNING, ERROR = "ok", "warning", "error"
 
-#: Seconds: clocks that differ by more make presigned URLs end early, or be refused.
+#: Seconds between two clocks above which presigned URLs expire early, and above which they are refused.
 CLOCKS, CLOCKS_BROKEN = 60.0, 900.0
 
 
@@ -17,7 +17,7 @@ class Finding:
     part: str
     level: str
     message: str
-    #: How to mend it; empty where nothing is to be mended.
+    #: How to fix it; empty if there is nothing to fix.
     remedy: str = ""
 
 

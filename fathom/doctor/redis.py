@@ -1,4 +1,4 @@
-"""What `fathom doctor` looks at in Redis: the server itself, and the workers registered there."""
+"""What `fathom doctor` checks in Redis: the server itself, and the workers registered there."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from shared.redis.client import connect_redis
 from shared.redis.info import RedisFacts, look_at_redis
 from shared.settings import Settings
 
-#: The oldest Redis whose commands and scripts suffice.
+#: The oldest Redis with all the commands that Fathom needs.
 OLDEST = (6, 2)
-#: Seconds of a round trip beyond which leases take noticeably long.
+#: Seconds of a round trip above which leases take noticeably long.
 FAR = 0.02
-#: The share of its memory beyond which no new job is taken soon.
+#: The share of its memory above which new jobs will soon be refused.
 FULL = 0.8
 
 
 def check_redis(settings: Settings) -> Iterator[Finding]:
-    """Look at the job store, and at the workers that are registered there."""
+    """Check the job store, and the workers that are registered there."""
     where = _without_password(settings.redis_url)
     try:
         facts = look_at_redis(settings.redis_url)
@@ -46,7 +46,7 @@ def judge_redis(facts: RedisFacts, where: str) -> Iterator[Finding]:
     if facts.in_cluster:
         yield error(
             "redis",
-            "It is a node of a Redis Cluster, which Celery and Fathom know nothing of.",
+            "It is a node of a Redis Cluster, which neither Celery nor Fathom supports.",
             "Give FATHOM_REDIS_URL a single server, or one that a Sentinel or a cloud service keeps alive.",
         )
     if facts.appends:
@@ -67,15 +67,17 @@ def _judge_memory(facts: RedisFacts) -> Finding:
     if facts.policy != "noeviction":
         return error(
             "redis",
-            f"When its memory is full it throws data out ({facts.policy}): jobs would vanish.",
+            f"When its memory is full it evicts data ({facts.policy}): jobs would vanish.",
             "Set `maxmemory-policy noeviction`.",
         )
     if facts.most_bytes is None:
-        return ok("redis", f"It uses {used} and is not bounded (maxmemory 0); nothing is thrown out.")
+        return ok("redis", f"It uses {used} and is not bounded (maxmemory 0); nothing is evicted.")
     share = facts.used_bytes / facts.most_bytes
-    text = f"It uses {used} of {facts.most_bytes / 2**20:.0f} MB; nothing is thrown out."
+    text = f"It uses {used} of {facts.most_bytes / 2**20:.0f} MB; nothing is evicted."
     if share > FULL:
-        return warning("redis", text, "Raise `maxmemory`, or delete ended jobs: soon no new job is taken.")
+        return warning(
+            "redis", text, "Raise `maxmemory` or delete ended jobs; new jobs will soon be refused."
+        )
     return ok("redis", text)
 
 

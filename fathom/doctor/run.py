@@ -14,12 +14,12 @@ from shared.errors import ModelError, SettingsError
 from shared.observability.tracing import find_obstacle, is_wanted
 from shared.settings import Settings
 
-#: Free bytes of a disk below which weights and graphs may not find room.
+#: Free bytes of a disk below which there may be no room for weights and graphs.
 DISK = 500 * 2**20
 
 
 def examine(environ: Mapping[str, str], api_url: str) -> Iterator[Finding]:
-    """Yield what every check finds, one after another; none of them changes anything that stays."""
+    """Yield what every check finds, one after another; no check leaves a change behind."""
     try:
         settings = Settings.from_environ(environ)
     except SettingsError as exc:
@@ -34,7 +34,7 @@ def examine(environ: Mapping[str, str], api_url: str) -> Iterator[Finding]:
 
 
 def check_settings(settings: Settings) -> Iterator[Finding]:
-    """Look for settings that contradict each other or are meant for something else."""
+    """Look for settings that contradict each other or are not meant for production."""
     found = False
     for is_odd, message, remedy in _oddities(settings):
         if is_odd:
@@ -47,12 +47,12 @@ def check_settings(settings: Settings) -> Iterator[Finding]:
 def _oddities(settings: Settings) -> Iterator[tuple[bool, str, str]]:
     yield (
         settings.max_image_bytes > settings.max_request_bytes,
-        "A picture may be larger than a whole request, so that the largest can only come by presigned URL.",
+        "A picture may be larger than a whole request, so the largest can only be sent by presigned URL.",
         "Raise FATHOM_MAX_REQUEST_BYTES above FATHOM_MAX_IMAGE_BYTES.",
     )
     yield (
         settings.lease_seconds < 5,
-        f"A lease of {settings.lease_seconds:g} s is lost at the smallest hiccup; that is meant for tests.",
+        f"A lease of {settings.lease_seconds:g} s is lost at the smallest delay; it is meant for tests.",
         "Leave FATHOM_LEASE_SECONDS at 15.",
     )
     yield (
@@ -62,18 +62,18 @@ def _oddities(settings: Settings) -> Iterator[tuple[bool, str, str]]:
     )
     yield (
         settings.weights == "random" or settings.engine == "simulated",
-        "The network is not a real one: what comes out are no depth maps.",
+        "The network is not a real one: its results are not depth maps.",
         "Unset FATHOM_WEIGHTS and FATHOM_ENGINE.",
     )
     yield (
         has_path(settings.s3_public_url),
         f"FATHOM_S3_PUBLIC_URL is {settings.s3_public_url}, below a path. Presigned URLs are signed with "
-        "their path, so S3 refuses them where the proxy in front cuts it off.",
+        "their path, so S3 refuses them if a proxy in front removes it.",
         NO_PATH,
     )
     yield (
         settings.s3_public_url is not None and settings.presign_seconds < 60,
-        f"Presigned URLs end after {settings.presign_seconds} s, before a large file is through.",
+        f"Presigned URLs expire after {settings.presign_seconds} s, before a large file is sent.",
         "Leave FATHOM_PRESIGN_SECONDS at 3600.",
     )
 
@@ -96,7 +96,7 @@ def check_model(settings: Settings) -> Iterator[Finding]:
 
 
 def check_machine(settings: Settings) -> Iterator[Finding]:
-    """Look at the disk of the cache, and at the memory that children may take."""
+    """Check the disk of the cache, and the memory that children may take."""
     yield _check_disk(settings.cache_dir)
     most = settings.child_memory_mb * 2**20
     cores, memory = os.cpu_count() or 1, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -117,7 +117,7 @@ def check_machine(settings: Settings) -> Iterator[Finding]:
 
 
 def check_tracing(environ: Mapping[str, str]) -> Iterator[Finding]:
-    """Say whether traces can be sent, if they are wanted."""
+    """Check whether traces can be sent, if they are wanted."""
     if not is_wanted(environ):
         return
     obstacle = find_obstacle(environ)

@@ -1,4 +1,4 @@
-"""What `fathom doctor` looks at in S3: a round trip, the public address, browsers, the clock."""
+"""What `fathom doctor` checks in S3: a round trip, the public address, browsers, the clock."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NO_PATH = (
 
 
 def has_path(url: str | None) -> bool:
-    """Return whether an address is more than a server's."""
+    """Return whether an address has a path."""
     return url is not None and urlsplit(url).path not in ("", "/")
 
 
@@ -102,7 +102,7 @@ def _check_presigned(url: str, public: str) -> Finding:
 
 
 def _check_cors(url: str, origin: str) -> Finding:
-    """Ask as a browser does before a page of the API puts a photo straight to S3."""
+    """Ask as a browser does before a page of the API puts a photo straight into S3."""
     headers = {"Origin": origin, "Access-Control-Request-Method": "PUT"}
     try:
         allowed = _ask("OPTIONS", url, headers).headers.get("access-control-allow-origin")
@@ -118,20 +118,20 @@ def _check_cors(url: str, origin: str) -> Finding:
 
 
 def _check_server_clock(settings: Settings) -> Iterator[Finding]:
-    """Compare clocks: S3 refuses what was signed by one that is fifteen minutes off."""
+    """Compare the clocks: S3 refuses what a clock signed that is fifteen minutes off."""
     if settings.s3_endpoint_url is None:
         return
     try:
         date = _ask("HEAD", settings.s3_endpoint_url).headers.get("date")
     except httpx.HTTPError:
-        # That it cannot be reached is said already.
+        # An earlier check has said that it cannot be reached.
         return
     if date:
         yield judge_clock("s3", "S3", parsedate_to_datetime(date).timestamp() - time.time())
 
 
 def _ask(method: str, url: str, headers: Mapping[str, str] | None = None) -> httpx.Response:
-    """Ask as a client of Fathom does, through a proxy if there must be one."""
+    """Send a request as Fathom's client does, through a proxy if one is set."""
     with httpx.Client(transport=ProxyTransport(), timeout=_SECONDS) as http:
         return http.request(method, url, headers=headers)
 

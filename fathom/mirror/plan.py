@@ -115,7 +115,7 @@ class Planner:
             return None
 
     def _release(self, planned: PlannedBatch) -> bool:
-        """Record that a batch's results are being replaced; False if there is no room, which fails its photos."""
+        """Record that a batch's results become invalid; False if there is no room, which fails its photos."""
         try:
             self._index.release(path for photo in planned.waiting for path in self.paths[photo.key].values())
         except IndexFull as exc:

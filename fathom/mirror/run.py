@@ -94,7 +94,7 @@ class MirrorRun:
     def run(self) -> MirrorReport:
         """Fetch the results of all photos, and return the report.
 
-        Raises ClientError; what was done until then stays, and the next run goes on from there.
+        Raises ClientError; what was done by then stays, and the next run continues from there.
         """
         batches = self._planner.plan()
         self._bytes.total = sum(planned.size for planned in batches)

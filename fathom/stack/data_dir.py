@@ -15,19 +15,19 @@ from pathlib import Path
 from shared.errors import FathomError
 from shared.net.webhook_signing import make_secret
 
-#: Seconds that the parts of a stack that was killed hard get to end, before a new one gives up.
+#: Seconds that a new stack waits for the parts of a killed one to end, before it gives up.
 LOCK_PATIENCE = 40.0
 
 
 class StackRunning(FathomError):
-    """A stack is running on this folder already."""
+    """Another stack is running on this folder."""
 
     code = "stack_running"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Keys:
-    """Keys of the embedded servers, and what webhooks are signed with: for the folder's owner alone."""
+    """The secrets of the embedded servers and of webhooks; only the folder's owner may read them."""
 
     access_key: str
     secret_key: str = field(repr=False)
@@ -63,7 +63,7 @@ class DataFolder:
         (self.path / "logs").mkdir(exist_ok=True)
 
     def keys(self) -> Keys:
-        """Return the folder's keys; those it does not have yet are made, and kept."""
+        """Return the folder's keys; make and store those that it does not have yet."""
         path = self.path / "keys.json"
         kept: dict[str, str] = {}
         with suppress(FileNotFoundError):
@@ -76,8 +76,8 @@ class DataFolder:
     def lock(self, pause: Callable[[], None]) -> int:
         """Lock the folder for this process and all that inherit the descriptor returned.
 
-        A lock whose owner is dead belongs to a guard that is still cleaning up: it is
-        waited for. `pause` waits a moment, or raises to give up. Raises StackRunning.
+        If the owner of the lock is dead, its orphan guard is still cleaning up: wait for that.
+        `pause` waits a moment, or raises to give up. Raises StackRunning.
         """
         descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         deadline = time.monotonic() + LOCK_PATIENCE
@@ -86,7 +86,7 @@ class DataFolder:
                 owner = os.pread(descriptor, 20, 0).decode().strip()
                 if (owner and _is_alive(int(owner))) or time.monotonic() > deadline:
                     raise StackRunning(f"Another `fathom up` (process {owner}) is running on {self.path}.")
-                # Whoever reads it would take the dead stack for a living one.
+                # A program that reads it would take the dead stack for a running one.
                 self.stack_file.unlink(missing_ok=True)
                 pause()
         except BaseException:
@@ -99,7 +99,7 @@ class DataFolder:
 
 
 def write_private(path: Path, data: Mapping[str, object]) -> None:
-    """Write JSON that appears whole or not at all, and that its owner alone may read."""
+    """Write JSON that appears whole or not at all, and that only its owner may read."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with open(descriptor, "w", encoding="utf-8") as file:

@@ -1,10 +1,10 @@
 """Ends the processes of a stack whose parent was killed hard. Run as a program, by its path.
 
 `fathom up` writes the ids of its process groups to this program's standard input,
-`+PID` as a group starts and `-PID` once it has ended. When the input ends while
-groups are left, their parent is gone: they are asked to end, then made to. The kernel's own
-tie (PR_SET_PDEATHSIG) would reach the leader of a group alone, never the children of
-a worker. Standard library only, for it is to start in a moment and weigh little.
+`+PID` when a group starts and `-PID` once it has ended. If the input ends while groups are left, their
+parent is gone: they get SIGTERM, then SIGKILL. The kernel's own mechanism (PR_SET_PDEATHSIG) would
+reach only the leader of a group, never the children of a worker. This program imports only the standard
+library, so that it starts fast and stays small.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 
-#: Seconds that orphans get to end by themselves.
+#: Seconds between SIGTERM and SIGKILL.
 GRACE = 5.0
 _POLL = 0.05
 
 
-def watch(lines: Iterable[str]) -> set[int]:
+def read_groups(lines: Iterable[str]) -> set[int]:
     """Read ids until the input ends; return the groups that are left."""
     groups: set[int] = set()
     for line in lines:
@@ -31,7 +31,7 @@ def watch(lines: Iterable[str]) -> set[int]:
 
 
 def end_groups(groups: Iterable[int], grace: float) -> None:
-    """Ask the leaders of groups to end, and after `grace` seconds kill whoever is left in them."""
+    """Send SIGTERM to the leaders of groups, and after `grace` seconds SIGKILL to what is left of them."""
     left = {group for group in groups if _signal_leader(group)}
     deadline = time.monotonic() + grace
     while left and time.monotonic() < deadline:
@@ -62,4 +62,4 @@ def _exists(group: int) -> bool:
 
 
 if __name__ == "__main__":
-    end_groups(watch(sys.stdin), GRACE)
+    end_groups(read_groups(sys.stdin), GRACE)

@@ -1,7 +1,7 @@
 """Prepare the depth network once, before the workers start: `python -m fathom.stack.prepare`.
 
-A process of its own, so that `fathom up` never carries the memory of torch.
-Prints one sentence and exits 1 if there are no weights.
+It is a process of its own, so that `fathom up` never holds torch in memory.
+It prints one sentence and exits 1 if there are no weights.
 """
 
 from __future__ import annotations

