@@ -45,7 +45,7 @@ class AsyncFathom:
     """A Fathom server, for asyncio. Close it, or use it in an `async with` block.
 
     Every method may raise ApiError (the server refused, with a stable `code`) and
-    ConnectionLost; both are ClientErrors. What may be repeated is, as long as `patience` lasts.
+    ConnectionLost; both are ClientErrors. Requests that may be repeated are, as long as `patience` lasts.
     """
 
     def __init__(
@@ -83,8 +83,9 @@ class AsyncFathom:
     ) -> AsyncJob:
         """Create a job from photos and folders, upload them a few at once, and start it.
 
-        What is sent of a folder, and what the job has in `refused` and `skipped`, is as in `Fathom.submit`.
-        Raises ClientError if there is no photo to send; nothing is left on the server then.
+        It takes from a folder, and reports in the job's `refused` and `skipped`, what `Fathom.submit` does.
+        If it fails or is cancelled, nothing is left on the server. Raises ClientError if there is no photo to
+        send.
         """
         album = refuse_empty(await asyncio.to_thread(find_readable, paths))
         job = self._job(await post_one_by_one(self._http, album.files, options or {}))
@@ -159,7 +160,7 @@ class AsyncJob:
 
     async def images(self, state: str | None = None) -> AsyncGenerator[ImageResult]:
         """Yield the job's images by index; with `state`, only those in it."""
-        params = {"limit": _PAGE} | ({"state": state} if state else {})
+        params: dict[str, Any] = {"limit": _PAGE} | ({"state": state} if state else {})
         async for item in self._http.pages(f"{self._path}/images", "images", **params):
             yield ImageResult.from_json(item)
 
@@ -183,7 +184,7 @@ class AsyncJob:
     async def download(self, directory: str | os.PathLike[str]) -> list[Path]:
         """Write all outputs below `directory` under the photos' own names, and return their paths.
 
-        Raises NotWritten for what cannot be written; all else is there then.
+        Raises NotWritten for the first file that cannot be written, once all others are.
         """
         root = Path(directory)
         with writing(root):

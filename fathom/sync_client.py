@@ -202,8 +202,8 @@ class JobHandle:
     def download(self, directory: str | os.PathLike[str]) -> list[Path]:
         """Write all outputs below `directory` under the photos' own names, and return their paths.
 
-        Fetches the job's ZIP, whose names the server has made safe and unique. Raises NotWritten
-        for what cannot be written; all else is there then.
+        Fetches the job's ZIP, whose names the server has made safe and unique. Raises NotWritten for the
+        first file that cannot be written, once all others are.
         """
         return run(self._job.download(directory))
 

@@ -121,16 +121,11 @@ class Transport:
         raise_for_problem(response)
         return response
 
-    async def pages(self, url: str, field: str, **params: Any) -> AsyncGenerator[Mapping[str, Any]]:
-        """Yield the items of a list of the API, however many pages it has."""
-        page = await self.json("GET", url, params=params)
-        async for item in self.pages_from(page, url, field, **params):
-            yield item
-
-    async def pages_from(
-        self, page: Mapping[str, Any], url: str, field: str, **params: Any
+    async def pages(
+        self, url: str, field: str, *, first: Mapping[str, Any] | None = None, **params: Any
     ) -> AsyncGenerator[Mapping[str, Any]]:
-        """Yield the items of a list from a page on that is here already."""
+        """Yield the items of a list of the API, however many pages it has; `first` is a page that is here."""
+        page = first or await self.json("GET", url, params=params)
         while True:
             for item in page[field]:
                 yield item

@@ -112,9 +112,8 @@ async def upload_missing(
 
     Raises ClientError with the reason of the first upload that failed for good.
     """
-    url = f"/v1/jobs/{job_id}/uploads"
     for _ in range(_MAX_ROUNDS):
-        missing = http.pages_from(first_page, url, "uploads") if first_page else http.pages(url, "uploads")
+        missing = http.pages(f"/v1/jobs/{job_id}/uploads", "uploads", first=first_page)
         uploaded, error = await _upload_round(http, missing, files, on_bytes)
         if error is None and await _start(http, job_id):
             return

@@ -91,7 +91,7 @@ def mirror(
     """Mirror the results of photos into `out`, behind two lines of progress."""
     paths = result_paths((file.name for file in album.files), options, sidecars=sidecars)
     _refuse_over_photos(album.files, paths, out)
-    request = MirrorRequest(paths=paths, options=options, out=out, **vars(album))
+    request = MirrorRequest(album=album, paths=paths, options=options, out=out)
     variant = {"options": dict(options), "sidecars": sidecars}
     with open_index(out, variant, fresh=fresh) as index, display.board() as add:
         return MirrorRun(fathom, index, request, progress=_Lines(display, add)).run()

@@ -101,10 +101,10 @@ def submit(
             if holds_archive(files):
                 job.skipped = job.ask_skipped()
             if detach:
-                announce(job, display, as_json=as_json)
+                print_id_and_exit(job, display, as_json=as_json)
             results = collect(job, out, display, sidecars=sidecars, addresses=addresses)
         except KeyboardInterrupt:
-            leave(job, api, out)
+            exit_interrupted(job, api, out)
     finish(job, results, display, as_json=as_json)
 
 
@@ -174,7 +174,7 @@ def collect(
     return Results(failures=list(job.images("failed")) if job.status.failed else [])
 
 
-def announce(job: JobHandle, display: Display, *, as_json: bool) -> NoReturn:
+def print_id_and_exit(job: JobHandle, display: Display, *, as_json: bool) -> NoReturn:
     """Print the job's id and what was not sent with it, and exit; the job goes on."""
     if as_json:
         print_json(job_json(job))
@@ -185,7 +185,7 @@ def announce(job: JobHandle, display: Display, *, as_json: bool) -> NoReturn:
     raise SystemExit(EXIT_CODES["partial" if job.refused else "succeeded"])
 
 
-def leave(job: JobHandle, api: str, out: Path | None) -> NoReturn:
+def exit_interrupted(job: JobHandle, api: str, out: Path | None) -> NoReturn:
     """Say how to fetch the results of the job, which goes on, and exit as interrupted."""
     again = ["fathom", "download", job.id, "--out", str(out or "DIR")]
     if api != DEFAULT_API:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from fathom.files import NotWritten, inside, write_atomically, writing
+from fathom.files import Album, NotWritten, inside, write_atomically, writing
 from fathom.mirror.index import IndexFull, LocalPhoto, MirrorIndex, Unreadable, UploadBatch
 from fathom.mirror.report import MirrorReport
 from fathom.models import ImageResult, UploadFile
 from fathom.sync_client import Fathom, JobHandle
 from fathom.transport import ApiError
 from photos.discovery import UNREADABLE
-from photos.skipped import Skipped
 
 #: Photos of one job, unless all must be normalised together.
 BATCH = 250
@@ -33,13 +32,11 @@ _CHUNK = 2**20
 class MirrorRequest:
     """What to mirror: an album and, for each photo by output, the paths of its results relative to `out`."""
 
-    files: Sequence[UploadFile]
+    album: Album
+    #: By photo of `album.files`.
     paths: Sequence[Mapping[str, str]]
     options: Mapping[str, Any]
     out: Path
-    #: Photos that are not sent, each with its reason, and files that are no photos.
-    refused: Sequence[ImageResult] = ()
-    skipped: Skipped = field(default_factory=Skipped)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,10 +141,10 @@ class Planner:
     def _batch_size(self) -> int:
         # Photos that share one range must be in one job.
         together = self._request.options.get("normalize") == "job"
-        return max(len(self._request.files), 1) if together else BATCH
+        return max(len(self._request.album.files), 1) if together else BATCH
 
     def _identify(self) -> Iterator[LocalPhoto]:
-        for file, paths in zip(self._request.files, self._request.paths, strict=True):
+        for file, paths in zip(self._request.album.files, self._request.paths, strict=True):
             key, number = file.name, 2
             while key in self.paths:
                 key, number = f"{file.name} ({number})", number + 1

@@ -79,9 +79,9 @@ class MirrorRun:
         self._request = request
         self._progress = progress or MirrorProgress()
         self._report = MirrorReport(
-            total=len(request.files) + len(request.refused),
-            new_failures=list(request.refused),
-            skipped=request.skipped,
+            total=len(request.album.files) + len(request.album.refused),
+            new_failures=list(request.album.refused),
+            skipped=request.album.skipped,
         )
         self._planner = Planner(fathom, index, request, self._report)
         self._bytes = Tally()

@@ -129,7 +129,7 @@ def test_a_change_that_breaks_off_leaves_nothing(tmp_path: Path, out: Path) -> N
 def test_a_second_run_at_once_is_kept_out(out: Path) -> None:
     with (
         open_index(out, OPTIONS),
-        pytest.raises(IndexInUse, match="Another `fathom` writes into"),
+        pytest.raises(IndexInUse, match="Another `fathom` is writing into"),
         open_index(out, {}),
     ):
         pass

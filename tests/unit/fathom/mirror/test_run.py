@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from fathom.files import Album
 from fathom.mirror.index import MirrorIndex, open_index
 from fathom.mirror.plan import BATCH, MirrorRequest
 from fathom.mirror.report import MirrorProgress, MirrorReport
@@ -53,7 +54,7 @@ def mirror(fathom: Fathom, folder: Path, out: Path) -> Mirror:
     ) -> MirrorReport:
         files = [UploadFile(path=path, name=path.name) for path in sorted(folder.iterdir())]
         paths: list[Mapping[str, str]] = [{"heatmap": f"{file.path.stem}.{ending}"} for file in files]
-        request = MirrorRequest(files=files, paths=paths, options=options, out=out)
+        request = MirrorRequest(album=Album(files=files), paths=paths, options=options, out=out)
         with open_index(out, options, fresh=fresh) as index:
             return MirrorRun(fathom, index, request, progress=progress, poll=0.01).run()
 
@@ -316,7 +317,7 @@ def test_an_index_without_room_for_results_fails_photos_and_not_the_run(
     fill(folder, *names)
     files = [UploadFile(path=path, name=path.name) for path in sorted(folder.iterdir())]
     request = MirrorRequest(
-        files=files, paths=[{"heatmap": f"{name}.png"} for name in names], options={}, out=out
+        album=Album(files=files), paths=[{"heatmap": f"{name}.png"} for name in names], options={}, out=out
     )
 
     server.faults.append(during("POST", "/start", lambda: leave_no_room(index)))
@@ -340,7 +341,7 @@ def test_an_index_without_room_for_new_photos_fails_these(
     fill(folder, *names)
     files = [UploadFile(path=folder / f"{name}.jpg", name=f"{name}.jpg") for name in names]
     request = MirrorRequest(
-        files=files, paths=[{"heatmap": f"{name}.png"} for name in names], options={}, out=out
+        album=Album(files=files), paths=[{"heatmap": f"{name}.png"} for name in names], options={}, out=out
     )
 
     with open_index(out, {}) as index:
@@ -361,7 +362,10 @@ def test_a_folder_of_results_takes_the_place_of_a_result_that_moves(
     def mirror_as(**paths: str) -> MirrorReport:
         files = [UploadFile(path=folder / f"{name}.jpg", name=f"{name}.jpg") for name in paths]
         request = MirrorRequest(
-            files=files, paths=[{"heatmap": path} for path in paths.values()], options={}, out=out
+            album=Album(files=files),
+            paths=[{"heatmap": path} for path in paths.values()],
+            options={},
+            out=out,
         )
         with open_index(out, {}) as index:
             return MirrorRun(fathom, index, request, poll=0.01).run()
