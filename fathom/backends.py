@@ -19,6 +19,7 @@ from fathom.parallel import map_unordered
 P = ParamSpec("P")
 T = TypeVar("T")
 R = TypeVar("R")
+Work = Callable[[T], Coroutine[Any, Any, R]]
 
 
 class Backend(Protocol):
@@ -30,9 +31,7 @@ class Backend(Protocol):
     async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return `function(...)`, which works on files and may take a while."""
 
-    async def gather(
-        self, work: Callable[[T], Coroutine[Any, Any, R]], items: AsyncGenerator[T], *, limit: int
-    ) -> list[R]:
+    async def gather(self, work: Work[T, R], items: AsyncGenerator[T], *, limit: int) -> list[R]:
         """Return the results of `work(item)` in any order, `limit` at once; raises the first error."""
 
     async def finish(self, work: Coroutine[Any, Any, None]) -> None:
@@ -51,9 +50,7 @@ class AsyncioBackend:
     async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await asyncio.to_thread(function, *args, **kwargs)
 
-    async def gather(
-        self, work: Callable[[T], Coroutine[Any, Any, R]], items: AsyncGenerator[T], *, limit: int
-    ) -> list[R]:
+    async def gather(self, work: Work[T, R], items: AsyncGenerator[T], *, limit: int) -> list[R]:
         free, results = asyncio.Semaphore(limit), list[R]()
 
         async def do(item: T) -> None:
@@ -88,9 +85,7 @@ class BlockingBackend:
     async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return function(*args, **kwargs)
 
-    async def gather(
-        self, work: Callable[[T], Coroutine[Any, Any, R]], items: AsyncGenerator[T], *, limit: int
-    ) -> list[R]:
+    async def gather(self, work: Work[T, R], items: AsyncGenerator[T], *, limit: int) -> list[R]:
         return list(map_unordered(lambda item: run(work(item)), iterate(items), threads=limit))
 
     async def finish(self, work: Coroutine[Any, Any, None]) -> None:

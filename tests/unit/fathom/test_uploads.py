@@ -160,6 +160,19 @@ def test_uploads_that_can_never_succeed_end_with_the_reason_and_leave_no_job(
     assert sum(request.method == "PUT" for request in server.requests) <= 2 * len(large)
 
 
+def test_ctrl_c_in_the_middle_of_an_upload_leaves_no_job(
+    fathom: Fathom, server: Server, large: list[UploadFile]
+) -> None:
+    def interrupt(_: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fathom.submit(large, on_bytes=interrupt)
+
+    assert server.deleted
+    assert server.started == 0
+
+
 def test_a_file_that_vanished_is_named(fathom: Fathom, server: Server, large: list[UploadFile]) -> None:
     def remove(_: httpx.Request) -> None:
         large[40].path.unlink(missing_ok=True)
