@@ -205,7 +205,7 @@ class AsyncJob:
             await self._http.backend.call(file.write, chunk)
 
     async def cancel(self) -> JobStatus:
-        """Stop the job within one image; what is done stays."""
+        """Stop the job within one image; finished results stay."""
         return await self._act("cancel")
 
     async def pause(self) -> JobStatus:

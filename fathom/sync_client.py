@@ -208,7 +208,7 @@ class JobHandle:
         return run(self._job.download(directory))
 
     def cancel(self) -> JobStatus:
-        """Stop the job within one image; what is done stays."""
+        """Stop the job within one image; finished results stay."""
         return run(self._job.cancel())
 
     def pause(self) -> JobStatus:

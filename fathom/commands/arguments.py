@@ -61,7 +61,7 @@ def refuse_inside_out(paths: Sequence[Path], out: Path, *, called: str = "--out"
     for path in paths:
         if os.path.realpath(path) == os.path.realpath(out):
             raise click.UsageError(
-                f"{called} must be another folder than {path}; it may lie inside, such as {path / 'depth'}."
+                f"{called} must be another folder than {path}; it may be inside, such as {path / 'depth'}."
             )
 
 

@@ -37,7 +37,7 @@ def _steering(name: str, help_text: str, act: Callable[[JobHandle], JobStatus]) 
     return command
 
 
-cancel = _steering("cancel", "Stop a job within one image; what is done stays.", JobHandle.cancel)
+cancel = _steering("cancel", "Stop a job within one image; finished results stay.", JobHandle.cancel)
 pause = _steering("pause", "Pause a job; `resume` continues it.", JobHandle.pause)
 resume = _steering("resume", "Continue a paused job.", JobHandle.resume)
 retry = _steering("retry", "Try the failed images of an ended job once more.", JobHandle.retry)

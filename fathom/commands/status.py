@@ -104,4 +104,4 @@ def open_page(job: str, only_print: bool, api: str, as_json: bool) -> None:
 def follow(job: JobHandle, display: Display) -> None:
     """Wait for a job's end behind a progress bar, also while the server is away."""
     with display.line("processing", job.status.total, "images") as line:
-        job.wait(line.follow, on_lost=lambda lost: display.say(f"{lost} The job goes on; trying again."))
+        job.wait(line.follow, on_lost=lambda lost: display.say(f"{lost} The job continues; trying again."))

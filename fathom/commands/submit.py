@@ -59,7 +59,7 @@ Examples:
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), help="Fetch the results into this folder."
 )
-@click.option("--detach", is_flag=True, help="Print the job's id and exit; the job goes on.")
+@click.option("--detach", is_flag=True, help="Print the job's id and exit; the job continues.")
 @click.option("--fresh", is_flag=True, help="Send every photo, even if its results are in --out already.")
 @option_option
 @sidecars_option
@@ -167,7 +167,7 @@ def collect(
     """Wait for the job; fetch its results into `out`, if given, and list the images that failed."""
     follow(job, display)
     if addresses:
-        # What lies below a prefix is known only now.
+        # The files below a prefix are known only now.
         job.skipped = job.ask_skipped()
     if out is not None:
         return fetch_results(job, out, display, sidecars=sidecars)
@@ -175,7 +175,7 @@ def collect(
 
 
 def print_id_and_exit(job: JobHandle, display: Display, *, as_json: bool) -> NoReturn:
-    """Print the job's id and what was not sent with it, and exit; the job goes on."""
+    """Print the job's id and what was not sent with it, and exit; the job continues."""
     if as_json:
         print_json(job_json(job))
     else:
@@ -186,9 +186,9 @@ def print_id_and_exit(job: JobHandle, display: Display, *, as_json: bool) -> NoR
 
 
 def exit_interrupted(job: JobHandle, api: str, out: Path | None) -> NoReturn:
-    """Say how to fetch the results of the job, which goes on, and exit as interrupted."""
+    """Say how to fetch the results of the job, which continues, and exit as interrupted."""
     again = ["fathom", "download", job.id, "--out", str(out or "DIR")]
     if api != DEFAULT_API:
         again += ["--api", api]
-    click.echo(f"\nThe job goes on. Fetch its results later with:\n  {shlex.join(again)}", err=True)
+    click.echo(f"\nThe job continues. Fetch its results later with:\n  {shlex.join(again)}", err=True)
     raise SystemExit(INTERRUPTED)

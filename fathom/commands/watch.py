@@ -91,7 +91,7 @@ def watch(
 
         try:
             display.say(f"Watching {folder}; Ctrl-C ends.")
-            FolderWatch(folder=folder, out=out, take=take, say=display.say).keep(once=once)
+            FolderWatch(folder=folder, out=out, take=take, say=display.say).run(once=once)
         except KeyboardInterrupt:
             display.say("Stopped watching.")
             exit_at_once(0)
@@ -116,7 +116,7 @@ class FolderWatch:
     _complaint: str = ""
     _skipped: str = ""
 
-    def keep(self, *, once: bool) -> None:
+    def run(self, *, once: bool) -> None:
         """Watch for ever; with `once`, until everything that is there is done."""
         while True:
             try:

@@ -57,7 +57,7 @@ class Scene:
             take=self.take,
             say=self.said.append,
             sleep=self.sleep,
-        ).keep(once=once)
+        ).run(once=once)
 
 
 @pytest.fixture
@@ -195,7 +195,7 @@ def test_what_does_not_mend_itself_ends_the_watch(scene: Scene) -> None:
     )
 
     with pytest.raises(PermissionError):
-        watch.keep(once=False)
+        watch.run(once=False)
 
 
 # --- what is told ------------------------------------------------------------------
