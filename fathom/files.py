@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -68,13 +69,6 @@ def file_size(path: Path) -> int | None:
         return path.stat().st_size if path.is_file() else None
     except OSError:
         return None
-
-
-def write_atomically(path: Path, chunks: Iterable[bytes]) -> None:
-    """Write a file as `atomic_file` does."""
-    with atomic_file(path) as file:
-        for chunk in chunks:
-            file.write(chunk)
 
 
 @contextmanager
@@ -190,6 +184,6 @@ def extract_all(archive: zipfile.ZipFile, root: Path) -> list[Path]:
 
 def _extract(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, root: Path) -> Path:
     path = inside(root, entry.filename)
-    with archive.open(entry) as source:
-        write_atomically(path, iter(lambda: source.read(2**16), b""))
+    with archive.open(entry) as source, atomic_file(path) as file:
+        shutil.copyfileobj(source, file)
     return path

@@ -21,16 +21,12 @@ class Display:
     """Shows long work as it goes; made by `show_progress`, one line of work at a time."""
 
     def __init__(self, console: Console, *, quiet: bool) -> None:
-        self._console = console
+        self.console = console
         self._quiet = quiet
-
-    @property
-    def console(self) -> Console:
-        return self._console
 
     def say(self, text: str) -> None:
         if not self._quiet:
-            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+            self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     @contextmanager
     def line(self, title: str, total: int, unit: str) -> Iterator[ProgressLine]:
@@ -43,14 +39,14 @@ class Display:
         """Show several lines of work at once; yield a function that adds one, with `line`'s arguments."""
         if self._quiet:
             yield ProgressLine
-        elif self._console.is_terminal:
-            with _bars(self._console) as bars:
+        elif self.console.is_terminal:
+            with _bars(self.console) as bars:
                 yield partial(_Bar, bars)
         else:
             lines: list[_PlainLine] = []
 
             def add(title: str, total: int, unit: str) -> ProgressLine:
-                lines.append(_PlainLine(self._console, title, total, unit))
+                lines.append(_PlainLine(self.console, title, total, unit))
                 return lines[-1]
 
             yield add

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from fathom.files import Album, NotWritten, inside, write_atomically, writing
+from fathom.files import Album, NotWritten, atomic_file, inside, writing
 from fathom.mirror.index import IndexFull, LocalPhoto, MirrorIndex, Unreadable, UploadBatch
 from fathom.mirror.report import MirrorReport
 from fathom.models import ImageResult, UploadFile
@@ -25,7 +26,6 @@ GONE = frozenset({404, 410})
 LASTING = frozenset(
     {"image_empty", "unsupported_format", "image_corrupt", "image_too_large", "image_too_small"}
 )
-_CHUNK = 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,5 +223,5 @@ def _parts(photos: Sequence[LocalPhoto], size: int) -> Iterator[list[LocalPhoto]
 
 
 def _copy(source: Path, target: Path) -> None:
-    with writing(target), source.open("rb") as file:
-        write_atomically(target, iter(lambda: file.read(_CHUNK), b""))
+    with writing(target), source.open("rb") as file, atomic_file(target) as copy:
+        shutil.copyfileobj(file, copy)

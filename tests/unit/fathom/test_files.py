@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from fathom.files import NotWritten, below, extract_all, file_size, inside, write_atomically
-from fathom.transport import ClientError
+from fathom.files import NotWritten, atomic_file, below, extract_all, file_size, inside
+from fathom.transport import ClientError, ConnectionLost
 
 #: Makes a place that cannot be written, below a folder, and returns it.
 Obstacle = Callable[[Path], Path]
@@ -45,6 +45,14 @@ def links_in_a_circle(root: Path) -> Path:
 OBSTACLES = [folder_in_the_way, file_in_the_way, too_long_a_name, too_long_a_path, links_in_a_circle]
 
 
+def write(path: Path, *, error: Exception | None = None) -> None:
+    """Write a file, in the middle of which an error may happen."""
+    with atomic_file(path) as file:
+        file.write(b"data")
+        if error is not None:
+            raise error
+
+
 def temporary_files(root: Path) -> list[Path]:
     return list(root.rglob("*.part"))
 
@@ -53,10 +61,17 @@ def temporary_files(root: Path) -> list[Path]:
 def test_what_cannot_be_written_says_so_and_leaves_nothing(obstacle: Obstacle, tmp_path: Path) -> None:
     path = obstacle(tmp_path)
     with pytest.raises(NotWritten, match="Cannot write") as caught:
-        write_atomically(path, [b"data"])
+        write(path)
 
     assert caught.value.code == "cannot_write"
     assert temporary_files(tmp_path) == []
+
+
+def test_a_write_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ConnectionLost):
+        write(tmp_path / "a" / "b.png", error=ConnectionLost("gone"))
+
+    assert list((tmp_path / "a").iterdir()) == []
 
 
 @pytest.mark.parametrize("obstacle", OBSTACLES)
@@ -69,7 +84,7 @@ def test_a_folder_that_may_not_be_written_says_so(tmp_path: Path) -> None:
     (tmp_path / "closed").mkdir(mode=0o500)
 
     with pytest.raises(NotWritten, match="Permission denied"):
-        write_atomically(tmp_path / "closed" / "a.png", [b"data"])
+        write(tmp_path / "closed" / "a.png")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="This system has no device that is always full.")
@@ -83,7 +98,7 @@ def test_a_full_disk_has_a_code_of_its_own(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(tempfile, "mkstemp", make_full)
     with pytest.raises(NotWritten, match="No space left") as caught:
-        write_atomically(tmp_path / "a.png", [b"data"])
+        write(tmp_path / "a.png")
 
     assert caught.value.code == "storage_full"
     assert list(tmp_path.iterdir()) == []

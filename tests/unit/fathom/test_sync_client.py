@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from fathom.files import inside, write_atomically
+from fathom.files import inside
 from fathom.models import JobStatus
 from fathom.sync_client import Fathom
 from fathom.transport import ClientError, ConnectionLost
@@ -108,17 +108,6 @@ def test_a_link_below_the_folder_leads_nowhere_else(tmp_path: Path) -> None:
 
     with pytest.raises(ClientError, match="outside"):
         inside(tmp_path / "out", "link/file.png")
-
-
-def test_a_write_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
-    def chunks() -> Iterator[bytes]:
-        yield b"half"
-        raise ConnectionLost("gone")
-
-    with pytest.raises(ConnectionLost):
-        write_atomically(tmp_path / "a" / "b.png", chunks())
-
-    assert list((tmp_path / "a").iterdir()) == []
 
 
 def test_a_file_of_the_same_size_is_kept(fathom: Fathom, server: Server, tmp_path: Path) -> None:
