@@ -116,6 +116,30 @@ def test_an_upload_refused_for_good_raises_its_reason_and_leaves_no_job(
     assert server.deleted
 
 
+def test_expired_addresses_are_replaced_by_fresh_ones(play: Play, server: Server, tmp_path: Path) -> None:
+    expired = httpx.Response(403, content="<Error><Code>AccessDenied</Code></Error>")
+    server.faults.append(times(4, on("PUT", "/inputs/", lambda _: expired)))
+
+    play(lambda fathom: fathom.submit([album(tmp_path)]))
+
+    assert len(server.stored) == 7
+    assert server.started == 1
+
+
+def test_a_result_is_saved_whole_and_kept_if_it_is_there(play: Play, server: Server, tmp_path: Path) -> None:
+    server.outputs = {0: {"heatmap": b"12345"}}
+    server.faults.append(times(2, on("GET", "/heatmap", lambda _: httpx.Response(200, stream=Breaking()))))
+
+    async def act(fathom: AsyncFathom) -> list[bool]:
+        job = await fathom.job(JOB_ID)
+        url = f"/v1/jobs/{JOB_ID}/images/0/heatmap"
+        return [await job.save(url, tmp_path / "a.png") for _ in range(2)]
+
+    assert play(act) == [True, False]
+    assert (tmp_path / "a.png").read_bytes() == b"12345"
+    assert list(tmp_path.iterdir()) == [tmp_path / "a.png"]
+
+
 def test_a_file_that_vanished_is_named(play: Play, server: Server, tmp_path: Path) -> None:
     album(tmp_path)
     server.faults.append(lambda _: (tmp_path / "3.jpg").unlink(missing_ok=True))
