@@ -53,7 +53,7 @@ class NotNow(Exception):
 @click.command()
 @click.argument("folder", metavar="DIR", type=ExistingPath(folder=True))
 @out_option
-@click.option("--once", is_flag=True, help="Leave when all that is there now is done.")
+@click.option("--once", is_flag=True, help="Exit once everything that is there now is done.")
 @option_option
 @sidecars_option
 @api_option
