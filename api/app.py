@@ -18,7 +18,7 @@ from api.middleware.tracing import register_tracing
 from api.openapi import routes as openapi
 from api.routes import depth, health, jobs, metrics, page, results, session, skipped, submissions, webhooks
 from api.services.backend import Backend, attach
-from api.services.job_watcher import Watches
+from api.services.job_watcher import JobWatcher
 from api.services.manifest_cache import Manifests
 from shared.chores.port import Chores
 from shared.idempotency.port import Idempotency
@@ -67,7 +67,7 @@ def create_app(
         statistics=statistics,
         recorder=Recorder(statistics),
         tracer=tracer,
-        watches=Watches(jobs, limit=settings.max_streams),
+        watcher=JobWatcher(jobs, limit=settings.max_streams),
         depth_slots=BoundedSemaphore(settings.max_depth_requests),
         senders=ThreadPoolExecutor(_SENDERS, thread_name_prefix="send"),
         probes=ThreadPoolExecutor(_PROBES, thread_name_prefix="probe"),

@@ -8,7 +8,7 @@ import socket
 from flask import request
 
 
-def has_left() -> bool:
+def client_disconnected() -> bool:
     """Return whether the client has closed its connection, as far as that can be told.
 
     Gunicorn hands the socket over. It is looked at and nothing is read: what a client

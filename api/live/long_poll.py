@@ -8,7 +8,7 @@ from collections.abc import Callable
 from flask import request
 from werkzeug.http import parse_list_header
 
-from api.live.disconnect import has_left
+from api.live.disconnect import client_disconnected
 from api.services.backend import Backend
 from api.services.job_watcher import signature
 from shared.errors import TooManyStreams
@@ -49,12 +49,12 @@ def _wait(backend: Backend, job: Job, seconds: float, is_enough: Callable[[Job],
         return job
     deadline = time.monotonic() + seconds
     try:
-        with backend.watches.watch(job.id) as watch:
+        with backend.watcher.watch(job.id) as watched:
             while True:
-                version, job = watch.version, watch.job
+                version, job = watched.version, watched.job
                 left = deadline - time.monotonic()
-                if is_enough(job) or left <= 0 or backend.watches.is_stopping or has_left():
+                if is_enough(job) or left <= 0 or backend.watcher.is_stopping or client_disconnected():
                     return job
-                watch.wait(version, min(left, _GLANCE))
+                watched.wait(version, min(left, _GLANCE))
     except TooManyStreams:
         return job

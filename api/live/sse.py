@@ -14,11 +14,11 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel
 
-from api.live.disconnect import has_left
+from api.live.disconnect import client_disconnected
 from api.schema.job_view import job_out
 from api.schema.response_models import ImageEventOut
 from api.services.backend import Backend
-from api.services.job_watcher import Watch, signature
+from api.services.job_watcher import WatchedJob, signature
 from shared.errors import JobNotFound, ObjectNotFound, ObjectStoreDenied, Unavailable
 from shared.jobs.job import ImageState, Job, JobEvent, JobEvents
 
@@ -37,13 +37,13 @@ class Stream:
     """One client's way through the events of a job."""
 
     def __init__(
-        self, backend: Backend, watch: Watch, after: str | None, *, keep_alive: float = KEEP_ALIVE
+        self, backend: Backend, watched: WatchedJob, after: str | None, *, keep_alive: float = KEEP_ALIVE
     ) -> None:
         """Take the event after which to go on; None begins with the present."""
         self._keep_alive = keep_alive
         self._backend = backend
-        self._watch = watch
-        self._after = watch.latest if after is None else after
+        self._watched = watched
+        self._after = watched.latest if after is None else after
         #: Whether more events are there than were sent, and whether no more will come.
         self._has_more = self._is_over = False
         self._shown: Job | None = None
@@ -52,19 +52,19 @@ class Stream:
     def run(self) -> Iterator[str]:
         """Yield the stream, piece by piece, until the job has ended or this process is about to."""
         yield f"retry: {_RETRY}\n\n"
-        while not (self._is_over or self._backend.watches.is_stopping or has_left()):
-            version = self._watch.version
+        while not (self._is_over or self._backend.watcher.is_stopping or client_disconnected()):
+            version = self._watched.version
             if pieces := "".join(self._go_on()):
                 yield self._spoken(pieces)
             elif time.monotonic() - self._spoke_at > self._keep_alive:
                 yield self._spoken(": keep-alive\n\n")
             if not (self._has_more or self._is_over):
-                self._watch.wait(version, self._patience())
+                self._watched.wait(version, self._patience())
 
     def _go_on(self) -> Iterator[str]:
         """Yield what is to be sent now."""
         try:
-            job = self._watch.job
+            job = self._watched.job
             seen = self._read(job)
         except JobNotFound:
             self._is_over = True
@@ -72,7 +72,7 @@ class Stream:
             return
         if not seen.complete:
             # Whoever lists the images now misses nothing that was told up to here.
-            self._after = self._watch.latest
+            self._after = self._watched.latest
             yield _event("reset", {}, self._after)
         else:
             yield from self._tell(job, seen.events)
@@ -84,14 +84,14 @@ class Stream:
 
     def _read(self, job: Job) -> JobEvents:
         """Return the events that follow: those seen by all, or else, and at the end, those of the store."""
-        seen = self._watch.after(self._after)
+        seen = self._watched.after(self._after)
         if seen is not None and not job.state.ended:
             return JobEvents(events=seen[:_PAGE], complete=True)
         try:
             return self._backend.jobs.events(job.id, after=self._after, limit=_PAGE)
         except Unavailable:
             # The client keeps its stream; the job store will be back.
-            self._watch.wait(self._watch.version, _GLANCE)
+            self._watched.wait(self._watched.version, _GLANCE)
             return JobEvents(events=(), complete=True)
 
     def _tell(self, job: Job, events: tuple[JobEvent, ...]) -> Iterator[str]:
@@ -119,7 +119,7 @@ class Stream:
         return self._shown_at + _THROTTLE - time.monotonic()
 
     def _patience(self) -> float:
-        is_late = self._shown is not None and signature(self._watch.last_job) != signature(self._shown)
+        is_late = self._shown is not None and signature(self._watched.last_job) != signature(self._shown)
         return max(min(_GLANCE, self._until_due()), 0.01) if is_late else _GLANCE
 
     def _spoken(self, pieces: str) -> str:

@@ -22,7 +22,7 @@ class NamedImage:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OutputFile:
+class StoredFile:
     """A stored output, and how it is to be handed out."""
 
     key: str
@@ -45,7 +45,7 @@ def list_images(
     return Page(items=named, next_cursor=page.next_cursor)
 
 
-def find_output(backend: Backend, job: Job, index: int, output: str) -> OutputFile:
+def find_output(backend: Backend, job: Job, index: int, output: str) -> StoredFile:
     """Return a stored output.
 
     Raises NotFound for an image the job does not have, and OutputNotFound, with the
@@ -60,14 +60,14 @@ def find_output(backend: Backend, job: Job, index: int, output: str) -> OutputFi
     status = backend.jobs.images(job.id, cursor=index, limit=1).items[0]
     if status.state is not ImageState.SUCCEEDED:
         raise OutputNotFound(_reason(status))
-    return OutputFile(
+    return StoredFile(
         key=object_keys.output(job.id, index, files[output]),
         file_name=_file_name(backend.manifests.names(job.id)[index], job, output),
         content_type=object_keys.content_type(files[output]),
     )
 
 
-def find_input(backend: Backend, job: Job, index: int) -> OutputFile:
+def find_input(backend: Backend, job: Job, index: int) -> StoredFile:
     """Return a photo as it was sent; its type is told from its content, never from its name.
 
     Raises NotFound for an image the job does not have, and OutputNotFound for a photo that has not
@@ -80,7 +80,7 @@ def find_input(backend: Backend, job: Job, index: int) -> OutputFile:
         found = sniff_format(backend.objects.get(key, start=0, stop=HEAD_BYTES))
     except ObjectNotFound as exc:
         raise OutputNotFound("The photo is not in the object store.") from exc
-    return OutputFile(
+    return StoredFile(
         key=key,
         file_name=safe_path(backend.manifests.names(job.id)[index]).rsplit("/", 1)[-1],
         # What is no picture is sent as bytes of no kind, which no browser shows.

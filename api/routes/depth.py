@@ -17,7 +17,7 @@ from flask import Blueprint, Response, request
 from werkzeug.exceptions import UnsupportedMediaType
 
 from api.auth import authorize
-from api.live.disconnect import has_left
+from api.live.disconnect import client_disconnected
 from api.live.long_poll import preferred_wait
 from api.middleware.errors import InvalidRequest
 from api.middleware.tracing import traceparent
@@ -27,7 +27,7 @@ from api.schema import operation
 from api.schema.operation import Answer, Body, Operation
 from api.schema.request_models import DepthForm, DepthQuery
 from api.services.backend import Backend, backend
-from api.submit.accept import Account, discard, record, undone_on_failure, wake_workers
+from api.submit.accept import Submitter, discard, record, undone_on_failure, wake_workers
 from api.submit.form import image_cap
 from api.submit.multipart import CHUNK, FormFile, FormShape, boundary_of, read_form
 from api.submit.spool import Spool
@@ -175,14 +175,14 @@ def _receive_form(parts: Backend) -> Spool:
 
 
 def _submit(parts: Backend, photo: Spool, options: Options) -> Job:
-    account = Account(owner=authorize.owner(), quota=authorize.quota())
+    submitter = Submitter(owner=authorize.owner(), quota=authorize.quota())
     job = new_job(
         new_job_id(),
         total=1,
         options=options,
         state=JobState.QUEUED,
         created_at=parts.jobs.now(),
-        owner=account.owner,
+        owner=submitter.owner,
         bytes=photo.size,
         urgent=True,
         traceparent=traceparent(),
@@ -190,7 +190,7 @@ def _submit(parts: Backend, photo: Spool, options: Options) -> Job:
     with undone_on_failure(parts, job.id), ManifestWriter() as manifest:
         parts.objects.put_stream(object_keys.input_image(job.id, 0), photo.rewound())
         manifest.add(Source(index=0, name="photo", size=photo.size))
-        record(parts, job, manifest, account.quota)
+        record(parts, job, manifest, submitter.quota)
     wake_workers(parts, job)
     return job
 
@@ -214,7 +214,7 @@ def _wait(parts: Backend, job_id: str, seconds: float) -> None:
     """Wait for the job's only image; raises DepthTimedOut, and the ImageError it failed with."""
     deadline, pause = time.monotonic() + seconds, _FIRST_LOOK
     while parts.jobs.get(job_id).counts.pending:
-        if time.monotonic() + pause > deadline or parts.watches.is_stopping or has_left():
+        if time.monotonic() + pause > deadline or parts.watcher.is_stopping or client_disconnected():
             raise DepthTimedOut
         time.sleep(pause)
         pause = min(pause * 1.5, _LONGEST_LOOK)
@@ -258,7 +258,7 @@ def _end(parts: Backend, job_id: str) -> None:
         with suppress(InvalidTransition):
             parts.controls.cancel(job_id)
         while not parts.jobs.get(job_id).state.ended:
-            if parts.watches.is_stopping or time.monotonic() > deadline:
+            if parts.watcher.is_stopping or time.monotonic() > deadline:
                 return
             time.sleep(_LONGEST_LOOK)
     except JobNotFound:

@@ -11,7 +11,7 @@ from flask import Blueprint, Response, url_for
 
 from api.auth.authorize import public
 from api.middleware.errors import RETRY_AFTER
-from api.routes.responses import json_reply
+from api.routes.responses import json_response
 from api.schema import operation
 from api.schema.operation import Answer, Operation
 from api.schema.response_models import IndexOut, PartOut, ReadinessOut
@@ -33,7 +33,7 @@ PATIENCE = 2.0
 @public
 def live() -> Response:
     """Answer as long as this process runs, whatever else is away."""
-    return json_reply(IndexOut(links={"ready": url_for("health.ready")}))
+    return json_response(IndexOut(links={"ready": url_for("health.ready")}))
 
 
 @blueprint.get("/readyz")
@@ -57,7 +57,7 @@ def ready() -> Response:
     What keeps jobs from running, but not from being accepted, makes it degraded and no less ready.
     """
     found = check(backend())
-    response = json_reply(found, 200 if found.ready else 503)
+    response = json_response(found, 200 if found.ready else 503)
     if not found.ready:
         response.headers["Retry-After"] = str(RETRY_AFTER)
     return response
@@ -73,7 +73,7 @@ def ready() -> Response:
 def index() -> Response:
     """Name the places to begin at."""
     links = {"jobs": "jobs.index", "live": "health.live", "ready": "health.ready"}
-    return json_reply(IndexOut(links={name: url_for(endpoint) for name, endpoint in links.items()}))
+    return json_response(IndexOut(links={name: url_for(endpoint) for name, endpoint in links.items()}))
 
 
 def check(backend: Backend) -> ReadinessOut:

@@ -11,7 +11,7 @@ from api.live.long_poll import preferred_wait, wait_for_change, wait_for_end
 from api.live.sse import Stream, has_ended_by
 from api.middleware.errors import InvalidRequest
 from api.results.images import list_images
-from api.routes.responses import accepted_reply, image_out, json_reply, poll_reply, read_query
+from api.routes.responses import accepted_response, image_out, json_response, poll_response, read_query
 from api.schema import operation
 from api.schema.job_view import job_out
 from api.schema.operation import Answer, Operation
@@ -52,7 +52,7 @@ def index() -> Response:
     page = backend().jobs.list(owner=authorize.listed_owner(), cursor=query.cursor, limit=query.limit)
     # Urgent ones are there for as long as somebody waits for an answer, and go with it.
     jobs = tuple(job_out(job) for job in page.items if not job.urgent)
-    return json_reply(JobsOut(jobs=jobs, next_cursor=page.next_cursor))
+    return json_response(JobsOut(jobs=jobs, next_cursor=page.next_cursor))
 
 
 @blueprint.get("/v1/jobs/<job_id>")
@@ -82,8 +82,8 @@ def show(job_id: str) -> Response:
     job = authorize.job(job_id)
     seconds = preferred_wait(backend().settings.max_wait_seconds)
     if seconds is None:
-        return poll_reply(job)
-    response = poll_reply(_wait(job, seconds))
+        return poll_response(job)
+    response = poll_response(_wait(job, seconds))
     response.headers["Preference-Applied"] = f"wait={seconds:.0f}"
     return response
 
@@ -116,7 +116,7 @@ def events(job_id: str) -> Response:
     if after is not None and has_ended_by(parts, job, after):
         return Response(status=204)
     with ExitStack() as stack:
-        stream = Stream(parts, stack.enter_context(parts.watches.watch(job_id)), after)
+        stream = Stream(parts, stack.enter_context(parts.watcher.watch(job_id)), after)
         response = Response(stream_with_context(stream.run()), content_type="text/event-stream")
         # The watch ends with the answer, also with one that a client breaks off.
         response.call_on_close(stack.pop_all().close)
@@ -137,7 +137,7 @@ def images(job_id: str) -> Response:
     query = read_query(ImagesQuery)
     job = authorize.job(job_id)
     page = list_images(backend(), job, state=query.state, cursor=query.cursor, limit=query.limit)
-    return json_reply(
+    return json_response(
         ImagesOut(images=tuple(image_out(job, item) for item in page.items), next_cursor=page.next_cursor)
     )
 
@@ -146,14 +146,14 @@ def images(job_id: str) -> Response:
 @_CONTROLLED
 def cancel(job_id: str) -> Response:
     """Stop a job within one image; what is done stays."""
-    return accepted_reply(job_out(backend().controls.cancel(job_id)))
+    return accepted_response(job_out(backend().controls.cancel(job_id)))
 
 
 @blueprint.post("/v1/jobs/<job_id>/pause")
 @_CONTROLLED
 def pause(job_id: str) -> Response:
     """Hold a job within one image."""
-    return accepted_reply(job_out(backend().controls.pause(job_id)))
+    return accepted_response(job_out(backend().controls.pause(job_id)))
 
 
 @blueprint.post("/v1/jobs/<job_id>/resume")
@@ -163,7 +163,7 @@ def resume(job_id: str) -> Response:
     parts = backend()
     job = parts.controls.resume(job_id)
     wake_workers(parts, job)
-    return accepted_reply(job_out(job))
+    return accepted_response(job_out(job))
 
 
 @blueprint.post("/v1/jobs/<job_id>/retry")
@@ -173,7 +173,7 @@ def retry(job_id: str) -> Response:
     parts = backend()
     job = parts.controls.retry(job_id)
     wake_workers(parts, job)
-    return accepted_reply(job_out(job))
+    return accepted_response(job_out(job))
 
 
 @blueprint.delete("/v1/jobs/<job_id>")

@@ -37,24 +37,24 @@ def read_query(model: type[Query]) -> Query:
         raise InvalidRequest.from_validation(exc) from exc
 
 
-def json_reply(body: BaseModel, status: int = 200, *, is_sparse: bool = False) -> Response:
+def json_response(body: BaseModel, status: int = 200, *, is_sparse: bool = False) -> Response:
     """Answer a model as JSON; `is_sparse` leaves out what is None."""
     data = body.model_dump_json(exclude_none=is_sparse)
     return Response(data, status=status, content_type="application/json")
 
 
-def accepted_reply(body: JobOut) -> Response:
+def accepted_response(body: JobOut) -> Response:
     """Answer 202 with the job's address, and when to look there."""
-    response = json_reply(body, 202)
+    response = json_response(body, 202)
     response.headers["Location"] = body.links["self"]
     return _paced(response, body.state, body.eta_seconds, is_gathered="start" not in body.links)
 
 
-def poll_reply(job: Job) -> Response:
+def poll_response(job: Job) -> Response:
     """Answer a job, or 304 to a client that has seen it as it is, and when to ask again."""
     tag = job_tag(job)
     is_known = request.if_none_match.contains_weak(tag)
-    response = Response(status=304) if is_known else json_reply(job_out(job))
+    response = Response(status=304) if is_known else json_response(job_out(job))
     response.set_etag(tag, weak=True)
     # To be kept and asked about: `no-store` would keep browsers from doing so.
     response.headers["Cache-Control"] = "private, no-cache"

@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from api.auth import authorize
 from api.middleware.errors import InvalidRequest
-from api.results.images import OutputFile, find_input, find_output
+from api.results.images import StoredFile, find_input, find_output
 from api.results.zip_stream import choose_outputs, stream_archive
 from api.routes.responses import read_query
 from api.schema import operation
@@ -90,7 +90,7 @@ def archive(job_id: str) -> Response:
     return response
 
 
-def _hand_out(file: OutputFile, *, stream: bool) -> AnyResponse:
+def _hand_out(file: StoredFile, *, stream: bool) -> AnyResponse:
     if not stream:
         objects = backend().objects
         url = objects.presigned_get(file.key, file_name=file.file_name, content_type=file.content_type)
@@ -99,7 +99,7 @@ def _hand_out(file: OutputFile, *, stream: bool) -> AnyResponse:
     return _send(file)
 
 
-def _send(file: OutputFile) -> Response:
+def _send(file: StoredFile) -> Response:
     objects = backend().objects
     try:
         size = objects.size(file.key)

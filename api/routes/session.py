@@ -8,7 +8,7 @@ from flask import Blueprint, Response, request
 
 from api.auth import authorize, cookie
 from api.middleware.errors import InvalidRequest
-from api.routes.responses import json_reply, read_query
+from api.routes.responses import json_response, read_query
 from api.schema import operation
 from api.schema.operation import Answer, Operation
 from api.schema.request_models import EmptyQuery
@@ -32,7 +32,7 @@ _PATH = "/v1"
 def show() -> Response:
     """Say who asks."""
     read_query(EmptyQuery)
-    return json_reply(_session_out())
+    return json_response(_session_out())
 
 
 @blueprint.post("/v1/session")
@@ -53,7 +53,7 @@ def show() -> Response:
 def begin() -> Response:
     """Begin a session for the key that is sent along; without keys in force there is nothing to begin."""
     read_query(EmptyQuery)
-    response = json_reply(_session_out())
+    response = json_response(_session_out())
     key = authorize.caller().key
     if key is not None:
         response.set_cookie(

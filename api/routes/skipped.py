@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, Response
 
 from api.auth import authorize
-from api.routes.responses import json_reply
+from api.routes.responses import json_response
 from api.schema.operation import Answer, Operation
 from api.schema.response_models import SkippedOut
 from api.services.backend import backend
@@ -38,4 +38,4 @@ def skipped(job_id: str) -> Response:
         sidecars=found.sidecars or None,
         names=tuple(found.names),
     )
-    return json_reply(body, is_sparse=True)
+    return json_response(body, is_sparse=True)

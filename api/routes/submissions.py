@@ -14,7 +14,7 @@ from werkzeug.exceptions import UnsupportedMediaType
 from api.auth import authorize
 from api.live.long_poll import preferred_wait, wait_for_end
 from api.middleware.errors import InvalidRequest
-from api.routes.responses import accepted_reply, json_reply, read_query, upload_out
+from api.routes.responses import accepted_response, json_response, read_query, upload_out
 from api.schema import operation
 from api.schema.job_view import job_out
 from api.schema.operation import Answer, Body, Operation
@@ -22,15 +22,15 @@ from api.schema.request_models import (
     UPLOADS_PAGE,
     Announcement,
     EmptyQuery,
+    JobRequest,
     Sourcing,
-    Submission,
     UploadsQuery,
 )
 from api.schema.response_models import AcceptedJobOut, AnnouncedJobOut, JobOut, UploadsOut
 from api.services.backend import backend
 from api.services.job_lookup import find
 from api.submit import accept, sources, uploads
-from api.submit.accept import Accepted, Account
+from api.submit.accept import Accepted, Submitter
 from api.submit.form import form_shape
 from api.submit.idempotency import Attempt, given_key
 from api.submit.multipart import CHUNK, FormFile, FormPart, Read, boundary_of, read_form
@@ -97,7 +97,7 @@ _MakeOut = Callable[[Job], JobOut]
     bodies=(
         Body(
             media="multipart/form-data",
-            model=Submission,
+            model=JobRequest,
             files={
                 "images": "A photo; any number of them. The file name may hold folders and any script.",
                 "archive": "A ZIP of photos.",
@@ -121,7 +121,7 @@ def create() -> Response:
     attempt = Attempt(parts.idempotency, authorize.owner(), given_key())
     with attempt.begun(partial(accept.is_recorded, parts)):
         accepted, make_out = take(attempt)
-    response = _wait_and_reply(accepted.job, make_out)
+    response = _wait_and_respond(accepted.job, make_out)
     if attempt.is_repeated:
         response.headers["Idempotent-Replayed"] = "true"
     return response
@@ -140,7 +140,7 @@ def list_uploads(job_id: str) -> Response:
     page = uploads.list_missing(
         backend(), authorize.job(job_id), cursor=query.cursor, limit=query.limit, own_url=_own_url(job_id)
     )
-    return json_reply(UploadsOut(uploads=tuple(map(upload_out, page.items)), next_cursor=page.next_cursor))
+    return json_response(UploadsOut(uploads=tuple(map(upload_out, page.items)), next_cursor=page.next_cursor))
 
 
 @blueprint.put("/v1/jobs/<job_id>/uploads/<int:index>")
@@ -178,21 +178,21 @@ def start(job_id: str) -> Response:
     The problem `uploads_missing` names the first hundred that are not, in `missing`, and counts
     them in `missing_count`.
     """
-    return _wait_and_reply(uploads.start(backend(), authorize.job(job_id)), job_out)
+    return _wait_and_respond(uploads.start(backend(), authorize.job(job_id)), job_out)
 
 
-def _wait_and_reply(job: Job, make_out: _MakeOut) -> Response:
+def _wait_and_respond(job: Job, make_out: _MakeOut) -> Response:
     """Answer 202; where the client prefers to wait for the job's end, after a while."""
     seconds = preferred_wait(backend().settings.max_wait_seconds)
     if seconds is None or (job.state in _WAITING_FOR_CLIENT and not job.gathered):
-        return accepted_reply(make_out(job))
-    response = accepted_reply(make_out(wait_for_end(backend(), job, seconds)))
+        return accepted_response(make_out(job))
+    response = accepted_response(make_out(wait_for_end(backend(), job, seconds)))
     response.headers["Preference-Applied"] = f"wait={seconds:.0f}"
     return response
 
 
-def _account() -> Account:
-    return Account(owner=authorize.owner(), quota=authorize.quota())
+def _submitter() -> Submitter:
+    return Submitter(owner=authorize.owner(), quota=authorize.quota())
 
 
 # --- forms ----------------------------------------------------------------------------
@@ -209,7 +209,7 @@ def _take_form(attempt: Attempt) -> tuple[Accepted, _MakeOut]:
         _read_only(form)
         accepted = Accepted(job=attempt.job_before(partial(find, parts)))
     else:
-        accepted = accept.submit_form(parts, form, _account(), attempt)
+        accepted = accept.submit_form(parts, form, _submitter(), attempt)
     return accepted, lambda job: _accepted_out(job, accepted.skipped)
 
 
@@ -255,8 +255,8 @@ def _take_json(body: bytes, attempt: Attempt) -> tuple[Accepted, _MakeOut]:
     if attempt.is_repeated:
         return Accepted(job=attempt.job_before(partial(find, backend()))), make_out
     if isinstance(given, Announcement):
-        return accept.announce(backend(), given, _account(), attempt), make_out
-    return sources.submit_sources(backend(), given, _account(), attempt), make_out
+        return accept.announce(backend(), given, _submitter(), attempt), make_out
+    return sources.submit_sources(backend(), given, _submitter(), attempt), make_out
 
 
 def _read_json(body: bytes) -> Announcement | Sourcing:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from flask import Blueprint, Response
 
 from api.auth import authorize
-from api.routes.responses import json_reply
+from api.routes.responses import json_response
 from api.schema.operation import Answer, Operation
 from api.schema.response_models import DeliveriesOut, DeliveryOut, WebhookSecretsOut
 from api.services.backend import Backend, backend
@@ -32,7 +32,7 @@ def deliveries(job_id: str) -> Response:
     Of progress only the last message is listed, with the tries of those before.
     """
     found = _deliveries(backend(), authorize.job(job_id).id)
-    return json_reply(DeliveriesOut(deliveries=tuple(map(DeliveryOut.of, found))))
+    return json_response(DeliveriesOut(deliveries=tuple(map(DeliveryOut.of, found))))
 
 
 @blueprint.get("/v1/webhook-secrets")
@@ -51,7 +51,7 @@ def secrets() -> Response:
     server = backend().settings.webhook_secrets
     if not server:
         raise WebhooksOff
-    return json_reply(WebhookSecretsOut(secrets=tuple(owner_secret(s, authorize.owner()) for s in server)))
+    return json_response(WebhookSecretsOut(secrets=tuple(owner_secret(s, authorize.owner()) for s in server)))
 
 
 def _deliveries(parts: Backend, job_id: str) -> Iterator[Delivery]:

@@ -108,7 +108,7 @@ class GivenWebhook(_Request):
     )
 
 
-class Submission(_Request):
+class JobRequest(_Request):
     """What may be said about a job, however its photos come; in a form, each is a part of its own."""
 
     options: GivenOptions = Options()
@@ -144,7 +144,7 @@ class AnnouncedUpload:
     content_type: Annotated[str | None, Field(max_length=200)] = None
 
 
-class Announcement(Submission):
+class Announcement(JobRequest):
     """`POST /v1/jobs` as JSON: photos that follow one by one."""
 
     uploads: tuple[AnnouncedUpload, ...]
@@ -165,7 +165,7 @@ class GivenSource:
     ] = None
 
 
-class Sourcing(Submission):
+class Sourcing(JobRequest):
     """`POST /v1/jobs` as JSON: photos that the workers read from where they lie."""
 
     sources: tuple[GivenSource, ...]

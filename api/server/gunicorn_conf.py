@@ -54,7 +54,7 @@ def post_worker_init(worker: Any) -> None:
 
     settle_exposure(worker.wsgi, worker.cfg.address)
     # Who waits for a job is sent to the process that comes next, instead of keeping this one.
-    backend_of(worker.wsgi).watches.stop_when(lambda: not worker.alive)
+    backend_of(worker.wsgi).watcher.stop_when(lambda: not worker.alive)
     backend_of(worker.wsgi).recorder.start()
 
 

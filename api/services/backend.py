@@ -9,7 +9,7 @@ from typing import cast
 
 from flask import Flask, current_app
 
-from api.services.job_watcher import Watches
+from api.services.job_watcher import JobWatcher
 from api.services.manifest_cache import Manifests
 from shared.chores.port import Chores
 from shared.control import Controls
@@ -36,7 +36,7 @@ class Backend:
     idempotency: Idempotency
     chores: Chores
     manifests: Manifests
-    watches: Watches
+    watcher: JobWatcher
     statistics: Statistics
     #: Adds up what this process measures; whoever starts the process starts it.
     recorder: Recorder

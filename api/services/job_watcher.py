@@ -28,7 +28,7 @@ _RECENT = 4000
 _PAGE = 1000
 
 
-class Watch:
+class WatchedJob:
     """What is known of one job, as new as the last look. Safe to use from several threads."""
 
     def __init__(self, job: Job, latest: str) -> None:
@@ -122,14 +122,14 @@ class Watch:
         self._changed.notify_all()
 
 
-class Watches:
-    """The watches of a process, each shared by all who wait for its job."""
+class JobWatcher:
+    """Watches the jobs that requests of this process wait for, each job once however many wait."""
 
     def __init__(self, jobs: JobStore, *, limit: int) -> None:
         """Take a job store, and how many may wait at once."""
         self._jobs = jobs
         self._limit = limit
-        self._watches: dict[str, Watch] = {}
+        self._watched: dict[str, WatchedJob] = {}
         self._waiting = 0
         self._lock = threading.Lock()
         self._is_running = False
@@ -145,7 +145,7 @@ class Watches:
         self._is_stopping = is_stopping
 
     @contextmanager
-    def watch(self, job_id: str) -> Iterator[Watch]:
+    def watch(self, job_id: str) -> Iterator[WatchedJob]:
         """Watch a job in a `with` block.
 
         Raises TooManyStreams beyond the limit, and JobNotFound.
@@ -155,47 +155,47 @@ class Watches:
                 raise TooManyStreams
             self._waiting += 1
         try:
-            watch = self._join(job_id)
+            watched = self._join(job_id)
             try:
-                yield watch
+                yield watched
             finally:
-                self._leave(job_id, watch)
+                self._leave(job_id, watched)
         finally:
             with self._lock:
                 self._waiting -= 1
 
-    def _join(self, job_id: str) -> Watch:
+    def _join(self, job_id: str) -> WatchedJob:
         # The event first: the job is not older than it then.
         latest = self._jobs.last_event(job_id)
-        found = Watch(self._jobs.get(job_id), latest)
+        found = WatchedJob(self._jobs.get(job_id), latest)
         with self._lock:
-            watch = self._watches.setdefault(job_id, found)
-            watch.users += 1
+            watched = self._watched.setdefault(job_id, found)
+            watched.users += 1
             if not self._is_running:
                 self._is_running = True
-                threading.Thread(target=self._run, name="watch", daemon=True).start()
-        return watch
+                threading.Thread(target=self._run, name="job-watcher", daemon=True).start()
+        return watched
 
-    def _leave(self, job_id: str, watch: Watch) -> None:
+    def _leave(self, job_id: str, watched: WatchedJob) -> None:
         with self._lock:
-            watch.users -= 1
-            if watch.users == 0:
-                del self._watches[job_id]
+            watched.users -= 1
+            if watched.users == 0:
+                del self._watched[job_id]
 
     def _run(self) -> None:
-        while watches := self._present():
-            for watch in watches:
-                self._look(watch)
+        while everyone := self._all_watched():
+            for watched in everyone:
+                self._look(watched)
             time.sleep(TICK)
 
-    def _present(self) -> tuple[Watch, ...]:
+    def _all_watched(self) -> tuple[WatchedJob, ...]:
         with self._lock:
-            self._is_running = bool(self._watches)
-            return tuple(self._watches.values())
+            self._is_running = bool(self._watched)
+            return tuple(self._watched.values())
 
-    def _look(self, watch: Watch) -> None:
+    def _look(self, watched: WatchedJob) -> None:
         try:
-            watch.look(self._jobs)
+            watched.look(self._jobs)
         except Unavailable as exc:
             # Whoever waits goes on waiting: the job store will be back.
             logger.warning("A job is not being watched: %s", exc.message, extra={"action": "watch_job"})

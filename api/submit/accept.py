@@ -14,12 +14,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from api.middleware.tracing import note_job, traceparent
-from api.schema.request_models import AnnouncedUpload, Announcement, Submission
+from api.schema.request_models import AnnouncedUpload, Announcement, JobRequest
 from api.services.backend import Backend
 from api.services.job_lookup import find
 from api.submit.form import Form
 from api.submit.idempotency import Attempt
-from api.submit.input_writer import Intake
+from api.submit.input_writer import InputWriter
 from api.submit.multipart import FormPart
 from api.submit.webhook_check import check_webhook
 from shared.chores.enqueue import add_chores
@@ -41,8 +41,8 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Account:
-    """On whose account a job is accepted, and within which bounds."""
+class Submitter:
+    """The owner of a new job, and the quota that it must fit."""
 
     owner: str
     quota: Quota
@@ -56,30 +56,32 @@ class Accepted:
     skipped: tuple[str, ...] = ()
 
 
-def submit_form(backend: Backend, parts: Iterable[FormPart], account: Account, attempt: Attempt) -> Accepted:
+def submit_form(
+    backend: Backend, parts: Iterable[FormPart], submitter: Submitter, attempt: Attempt
+) -> Accepted:
     """Store the photos of a form as they come and queue the job.
 
     Raises NoImages, InvalidOptions, InvalidArchive, TooLarge, InvalidRequest, QuotaExceeded,
     IdempotencyKeyInUse, and what the stores raise; then nothing of the job is left.
     """
-    backend.jobs.admit(account.owner, 1, quota=account.quota)
+    backend.jobs.admit(submitter.owner, 1, quota=submitter.quota)
     job_id = new_job_id()
     with undone_on_failure(backend, job_id):
-        with Intake(
+        with InputWriter(
             backend.objects, job_id, backend.senders, max_images=backend.settings.max_job_images
-        ) as intake:
-            form = Form(intake=intake, settings=backend.settings)
+        ) as inputs:
+            form = Form(inputs=inputs, settings=backend.settings)
             for part in parts:
                 form.take(part)
-            sources = intake.finish()
+            sources = inputs.finish()
         if not sources:
             raise form.no_images()
         state = JobState.UPLOADING if form.has_archives else JobState.QUEUED
         job = describe(
             backend,
             job_id,
-            account,
-            form.submission(),
+            submitter,
+            form.job_request(),
             state=state,
             total=len(sources),
             bytes=sum(source.size or 0 for source in sources),
@@ -91,13 +93,15 @@ def submit_form(backend: Backend, parts: Iterable[FormPart], account: Account, a
             if form.skipped.count:
                 backend.objects.put(object_keys.skipped(job_id), form.skipped.to_json())
             attempt.seal(job_id)
-            record(backend, job, manifest, account.quota)
+            record(backend, job, manifest, submitter.quota)
     if not job.gathered:
         wake_workers(backend, job)
     return Accepted(job=job, skipped=tuple(form.skipped.names))
 
 
-def announce(backend: Backend, announcement: Announcement, account: Account, attempt: Attempt) -> Accepted:
+def announce(
+    backend: Backend, announcement: Announcement, submitter: Submitter, attempt: Attempt
+) -> Accepted:
     """Record a job that waits for its uploads.
 
     Raises NoImages, SizeMissing, TooLarge, QuotaExceeded, IdempotencyKeyInUse, and what the stores raise.
@@ -106,14 +110,14 @@ def announce(backend: Backend, announcement: Announcement, account: Account, att
     _check_sizes(uploads)
     if len(uploads) > backend.settings.max_job_images:
         raise TooLarge(f"A job holds at most {backend.settings.max_job_images} images.")
-    backend.jobs.admit(account.owner, len(uploads), quota=account.quota)
+    backend.jobs.admit(submitter.owner, len(uploads), quota=submitter.quota)
     job_id = new_job_id()
     if not uploads:
         raise NoImages
     job = describe(
         backend,
         job_id,
-        account,
+        submitter,
         announcement,
         state=JobState.UPLOADING,
         total=len(uploads),
@@ -123,7 +127,7 @@ def announce(backend: Backend, announcement: Announcement, account: Account, att
         for index, upload in enumerate(uploads):
             manifest.add(Source(index=index, name=upload.name, size=upload.size))
         attempt.seal(job_id)
-        record(backend, job, manifest, account.quota)
+        record(backend, job, manifest, submitter.quota)
     return Accepted(job=job)
 
 
@@ -187,8 +191,8 @@ def discard(backend: Backend, job_id: str) -> int:
 def describe(
     backend: Backend,
     job_id: str,
-    account: Account,
-    submission: Submission,
+    submitter: Submitter,
+    request: JobRequest,
     *,
     state: JobState,
     total: int,
@@ -199,15 +203,15 @@ def describe(
     return new_job(
         job_id,
         total=total,
-        options=submission.options,
+        options=request.options,
         state=state,
         created_at=backend.jobs.now(),
-        weight=submission.weight,
-        title=submission.title,
-        owner=account.owner,
+        weight=request.weight,
+        title=request.title,
+        owner=submitter.owner,
         bytes=bytes,
         gathered=gathered,
-        webhook=check_webhook(backend.settings, submission.webhook),
+        webhook=check_webhook(backend.settings, request.webhook),
         traceparent=traceparent(),
     )
 

@@ -9,9 +9,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from api.middleware.errors import InvalidRequest
-from api.schema.request_models import Submission
+from api.schema.request_models import JobRequest
 from api.submit.idempotency import Attempt
-from api.submit.input_writer import Intake
+from api.submit.input_writer import InputWriter
 from api.submit.multipart import FormField, FormFile, FormPart, FormShape
 from api.submit.spool import Spool
 from api.submit.webhook_check import check_webhook
@@ -51,7 +51,7 @@ def image_cap(settings: Settings) -> int:
 class Form:
     """Takes the parts of a form in any order."""
 
-    intake: Intake
+    inputs: InputWriter
     settings: Settings
     fields: dict[str, Any] = field(default_factory=dict)
     skipped: Skipped = field(default_factory=Skipped)
@@ -76,9 +76,9 @@ class Form:
             f"The archive holds no photo; archives in it, such as {inner[:200]!r}, are not opened."
         )
 
-    def submission(self) -> Submission:
+    def job_request(self) -> JobRequest:
         """Return what the form says about the job; all of it was valid by itself."""
-        return Submission.model_validate(self.fields)
+        return JobRequest.model_validate(self.fields)
 
     def _take_field(self, part: FormField) -> None:
         if part.name in self.fields:
@@ -86,17 +86,17 @@ class Form:
         value = self.fields[part.name] = _field_value(part)
         try:
             # Now, and not after gigabytes of photos.
-            submission = Submission.model_validate({part.name: value})
+            request = JobRequest.model_validate({part.name: value})
         except ValidationError as exc:
             raise InvalidRequest.from_validation(exc) from exc
-        check_webhook(self.settings, submission.webhook)
+        check_webhook(self.settings, request.webhook)
 
     def _take_image(self, part: FormFile) -> None:
         # A browser sends an empty file without a name for a field nobody filled in.
         if not part.file_name and not part.spool.size:
             part.spool.close()
             return
-        self.intake.add(part.file_name or "unnamed", part.spool)
+        self.inputs.add(part.file_name or "unnamed", part.spool)
 
     def _take_archive(self, part: FormFile) -> None:
         if not part.file_name and not part.spool.size:
@@ -106,16 +106,16 @@ class Form:
             self.archives += 1
             if self.archives > MAX_ARCHIVES:
                 raise TooLarge(f"A form holds at most {MAX_ARCHIVES} archives.")
-            first = self.intake.count
+            first = self.inputs.count
             self._look_into(part.spool)
         except BaseException:
             part.spool.close()
             raise
-        if self.intake.count == first:
+        if self.inputs.count == first:
             part.spool.close()
             return
         self.has_archives = True
-        self.intake.keep_archive(first, part.spool)
+        self.inputs.keep_archive(first, part.spool)
 
     def _look_into(self, archive: Spool) -> None:
         """Give the photos of an archive their indices; a worker expands them.
@@ -127,7 +127,7 @@ class Form:
             if isinstance(entry, SkippedEntry):
                 self.skipped.add(entry.name, entry.kind)
             else:
-                self.intake.reserve(entry.name, entry.size)
+                self.inputs.reserve(entry.name, entry.size)
 
 
 def _field_value(part: FormField) -> Any:

@@ -16,7 +16,7 @@ from shared.objectstore.port import ObjectStore
 PUTS_AT_ONCE = 4
 
 
-class Intake:
+class InputWriter:
     """Gives photos their indices and stores them; a few are being put while the next is received.
 
     Use it as a context manager: on leaving, nothing is being written any more.
@@ -30,7 +30,7 @@ class Intake:
         self._sources: list[Source] = []
         self._putting: dict[Future[None], Spool] = {}
 
-    def __enter__(self) -> Intake:
+    def __enter__(self) -> InputWriter:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from api.schema.request_models import GivenSource, Sourcing
 from api.services.backend import Backend
-from api.submit.accept import Accepted, Account, describe, record, undone_on_failure, wake_workers
+from api.submit.accept import Accepted, Submitter, describe, record, undone_on_failure, wake_workers
 from api.submit.idempotency import Attempt
 from shared.errors import (
     AddressRefused,
@@ -26,7 +26,7 @@ from shared.jobs.sources import Listing, encode_listings, parse_s3, to_source
 from shared.net.url_policy import AllowedHosts, parse_url
 
 
-def submit_sources(parts: Backend, sourcing: Sourcing, account: Account, attempt: Attempt) -> Accepted:
+def submit_sources(parts: Backend, sourcing: Sourcing, submitter: Submitter, attempt: Attempt) -> Accepted:
     """Record a job whose photos lie elsewhere.
 
     Raises InvalidSource, SourcesOff, NoImages, TooLarge, QuotaExceeded, IdempotencyKeyInUse, and what
@@ -35,9 +35,9 @@ def submit_sources(parts: Backend, sourcing: Sourcing, account: Account, attempt
     listings = check_sources(parts, sourcing.sources)
     is_listed = any(listing.s3_prefix is not None for listing in listings)
     total = 0 if is_listed else len(listings)
-    parts.jobs.admit(account.owner, max(total, 1), quota=account.quota)
+    parts.jobs.admit(submitter.owner, max(total, 1), quota=submitter.quota)
     state = JobState.UPLOADING if is_listed else JobState.QUEUED
-    job = describe(parts, new_job_id(), account, sourcing, state=state, total=total, gathered=is_listed)
+    job = describe(parts, new_job_id(), submitter, sourcing, state=state, total=total, gathered=is_listed)
     with undone_on_failure(parts, job.id), ManifestWriter() as manifest:
         if is_listed:
             parts.objects.put(object_keys.sources(job.id), encode_listings(listings))
@@ -45,7 +45,7 @@ def submit_sources(parts: Backend, sourcing: Sourcing, account: Account, attempt
             for index, listing in enumerate(listings):
                 manifest.add(to_source(listing, index))
         attempt.seal(job.id)
-        record(parts, job, None if is_listed else manifest, account.quota)
+        record(parts, job, None if is_listed else manifest, submitter.quota)
     if not is_listed:
         wake_workers(parts, job)
     return Accepted(job=job)

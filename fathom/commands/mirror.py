@@ -15,7 +15,7 @@ from fathom.commands.report import failure_json, print_failures, print_skipped
 from fathom.files import Album, find_album, find_readable
 from fathom.mirror.index import open_index
 from fathom.mirror.plan import Wish
-from fathom.mirror.report import Account, Watcher
+from fathom.mirror.report import Account, RunListener
 from fathom.mirror.run import AlbumRun
 from fathom.models import UploadFile
 from fathom.progress import Display, Line
@@ -24,7 +24,7 @@ from fathom.transport import ClientError
 from photos.discovery import to_name, to_path
 
 
-class _Lines(Watcher):
+class _Lines(RunListener):
     """Shows a run as two lines of work: what is sent, and what is done."""
 
     def __init__(self, display: Display, add: Callable[[str, int, str], Line]) -> None:
@@ -93,7 +93,7 @@ def bring(
     wish = Wish(paths=paths, options=options, out=out, **vars(album))
     variant = {"options": dict(options), "sidecars": sidecars}
     with open_index(out, variant, fresh=fresh) as index, display.board() as add:
-        return AlbumRun(fathom, index, wish, watcher=_Lines(display, add)).run()
+        return AlbumRun(fathom, index, wish, listener=_Lines(display, add)).run()
 
 
 def find_some(paths: Sequence[Path], *, skip: Path | None = None, readable: bool = False) -> Album:

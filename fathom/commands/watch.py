@@ -91,7 +91,7 @@ def watch(
 
         try:
             display.say(f"Watching {folder}; Ctrl-C ends.")
-            Watch(folder=folder, out=out, take=take, say=display.say).keep(once=once)
+            FolderWatch(folder=folder, out=out, take=take, say=display.say).keep(once=once)
         except KeyboardInterrupt:
             display.say("Stopped watching.")
             leave_at_once(0)
@@ -99,7 +99,7 @@ def watch(
 
 
 @dataclass(kw_only=True)
-class Watch:
+class FolderWatch:
     """Hands the photos of a folder to `take` whenever some are new or have changed, and keep still.
 
     A file keeps still that is at two looks the same. `take` may raise NotNow: the same photos are handed

@@ -9,7 +9,7 @@ from fathom.transport import ClientError
 from photos.skipped import Skipped
 
 
-class Watcher:
+class RunListener:
     """Hears how a run goes, each time with how much is done and how much there is; from several threads."""
 
     def planned(self, size: int, images: int) -> None:

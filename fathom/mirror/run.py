@@ -19,7 +19,7 @@ from typing import TypeVar
 from fathom.files import NotWritten, inside
 from fathom.mirror.index import AlbumIndex, IndexFull, Photo
 from fathom.mirror.plan import GONE, Order, Planner, Wish
-from fathom.mirror.report import Account, Tally, Watcher
+from fathom.mirror.report import Account, RunListener, Tally
 from fathom.models import ImageResult, JobStatus
 from fathom.parallel import map_unordered
 from fathom.sync_client import WAIT_PATIENCE, Fathom, JobHandle
@@ -72,14 +72,14 @@ class AlbumRun:
         index: AlbumIndex,
         wish: Wish,
         *,
-        watcher: Watcher | None = None,
+        listener: RunListener | None = None,
         poll: float = POLL,
     ) -> None:
         self._poll = poll
         self._fathom = fathom
         self._index = index
         self._wish = wish
-        self._watcher = watcher or Watcher()
+        self._listener = listener or RunListener()
         self._account = Account(
             total=len(wish.files) + len(wish.refused), new_failures=list(wish.refused), skipped=wish.skipped
         )
@@ -99,7 +99,7 @@ class AlbumRun:
         orders = self._planner.plan()
         self._bytes.total = sum(order.size for order in orders)
         self._images.total = sum(len(order.waiting) for order in orders)
-        self._watcher.planned(self._bytes.total, self._images.total)
+        self._listener.planned(self._bytes.total, self._images.total)
         sender = threading.Thread(target=self._send_all, args=(orders,), name="album-sender", daemon=True)
         sender.start()
         try:
@@ -122,7 +122,7 @@ class AlbumRun:
                 self._patiently(partial(self._upload, running))
                 self._started.put(running)
                 self._bytes.complete()
-                self._watcher.sent(self._bytes.done, self._bytes.total)
+                self._listener.sent(self._bytes.done, self._bytes.total)
         except _Stopped:
             return
         except BaseException as exc:
@@ -170,7 +170,7 @@ class AlbumRun:
             raise _Stopped
         with self._turn:
             self._bytes.part += count
-        self._watcher.sent(self._bytes.done, self._bytes.total)
+        self._listener.sent(self._bytes.done, self._bytes.total)
 
     # --- fetching ---
 
@@ -266,7 +266,7 @@ class AlbumRun:
 
     def _settle_one(self) -> None:
         self._images.whole += 1
-        self._watcher.settled(self._images.done, self._images.total)
+        self._listener.settled(self._images.done, self._images.total)
 
     def _patiently(self, call: Callable[[], T]) -> T:
         """Call again while the server is away or takes no more, for up to ten minutes."""
@@ -278,6 +278,6 @@ class AlbumRun:
                 lasting = isinstance(exc, ApiError) and exc.status not in _LATER
                 if lasting or time.monotonic() >= deadline:
                     raise
-                self._watcher.lost(exc)
+                self._listener.lost(exc)
             if self._stop.wait(self._poll):
                 raise _Stopped

@@ -21,7 +21,7 @@ GRACE = 5.0
 _POLL = 0.05
 
 
-def watch(lines: Iterable[str]) -> set[int]:
+def read_groups(lines: Iterable[str]) -> set[int]:
     """Read ids until the input ends; return the groups that are left."""
     groups: set[int] = set()
     for line in lines:
@@ -62,4 +62,4 @@ def _exists(group: int) -> bool:
 
 
 if __name__ == "__main__":
-    end_groups(watch(sys.stdin), GRACE)
+    end_groups(read_groups(sys.stdin), GRACE)

@@ -157,7 +157,7 @@ def make_api() -> Iterator[ApiFactory]:
     yield make
     for api in made:
         backend = api.backend
-        backend.watches.stop_when(lambda: True)
+        backend.watcher.stop_when(lambda: True)
         for pool in (backend.cleaners, backend.senders, backend.probes):
             pool.shutdown()
 

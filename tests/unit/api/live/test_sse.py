@@ -227,7 +227,7 @@ def test_a_process_that_is_about_to_end_ends_its_streams(api: Api) -> None:
     response = connect(api, job_id)
     pieces = response.iter_encoded()
     next(pieces), next(pieces)
-    api.backend.watches.stop_when(lambda: True)
+    api.backend.watcher.stop_when(lambda: True)
 
     assert list(pieces) == []
 
@@ -235,8 +235,8 @@ def test_a_process_that_is_about_to_end_ends_its_streams(api: Api) -> None:
 def test_a_silent_stream_says_that_it_is_alive(api: Api) -> None:
     job_id = api.submit("a.jpg")
     app = api.client.application
-    with app.test_request_context(), api.backend.watches.watch(job_id) as watch:
-        pieces = Stream(api.backend, watch, None, keep_alive=0.1).run()
+    with app.test_request_context(), api.backend.watcher.watch(job_id) as watched:
+        pieces = Stream(api.backend, watched, None, keep_alive=0.1).run()
         next(pieces), next(pieces)
 
         assert next(pieces) == ": keep-alive\n\n"

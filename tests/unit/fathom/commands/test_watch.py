@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from fathom.commands.watch import NotNow, Report, Watch
+from fathom.commands.watch import FolderWatch, NotNow, Report
 from fathom.files import Album
 from fathom.mirror.report import Account
 from fathom.models import ImageResult
@@ -51,7 +51,7 @@ class Scene:
         self.events.pop(0)()
 
     def watch(self, *, once: bool = False) -> None:
-        Watch(
+        FolderWatch(
             folder=self.folder,
             out=self.folder / "depth",
             take=self.take,
@@ -186,7 +186,7 @@ def test_what_does_not_mend_itself_ends_the_watch(scene: Scene) -> None:
     def refuse(album: Album) -> None:
         raise PermissionError
 
-    watch = Watch(
+    watch = FolderWatch(
         folder=scene.folder,
         out=scene.folder / "depth",
         take=refuse,

@@ -10,7 +10,7 @@ import pytest
 
 from fathom.mirror.index import AlbumIndex, open_index
 from fathom.mirror.plan import BATCH, Wish
-from fathom.mirror.report import Account, Watcher
+from fathom.mirror.report import Account, RunListener
 from fathom.mirror.run import AlbumRun, JobGone
 from fathom.models import UploadFile
 from fathom.sync_client import Fathom
@@ -49,13 +49,13 @@ def bring(fathom: Fathom, folder: Path, out: Path) -> Bring:
     """Run over all that is in the folder now."""
 
     def run(
-        *, watcher: Watcher | None = None, fresh: bool = False, ending: str = "png", **options: Any
+        *, listener: RunListener | None = None, fresh: bool = False, ending: str = "png", **options: Any
     ) -> Account:
         files = [UploadFile(path=path, name=path.name) for path in sorted(folder.iterdir())]
         paths: list[Mapping[str, str]] = [{"heatmap": f"{file.path.stem}.{ending}"} for file in files]
         wish = Wish(files=files, paths=paths, options=options, out=out)
         with open_index(out, options, fresh=fresh) as index:
-            return AlbumRun(fathom, index, wish, watcher=watcher, poll=0.01).run()
+            return AlbumRun(fathom, index, wish, listener=listener, poll=0.01).run()
 
     return run
 
@@ -216,13 +216,13 @@ def test_results_come_while_the_rest_is_under_way(
     fill(folder, "a", "b", "c", "d", "e")
     seen: list[int] = []
 
-    class Counting(Watcher):
+    class Counting(RunListener):
         def settled(self, done: int, total: int) -> None:
             (job,) = server.jobs.values()
             assert job.done is not None
             seen.append(len(job.done))
 
-    bring(watcher=Counting())
+    bring(listener=Counting())
 
     assert len(seen) == 5
     assert seen[0] < seen[-1] == 5
@@ -575,11 +575,11 @@ def test_a_server_away_for_longer_than_a_request_has_patience_is_waited_for(
     server.faults.append(times(30, on("PUT", "", lose)))
     lost: list[ClientError] = []
 
-    class Listening(Watcher):
+    class Listening(RunListener):
         def lost(self, exc: ClientError) -> None:
             lost.append(exc)
 
-    bring(watcher=Listening())
+    bring(listener=Listening())
 
     assert results(out) == made_of("a", "b")
     assert lost
@@ -610,7 +610,7 @@ def test_what_is_sent_and_settled_adds_up(bring: Bring, server: AlbumServer, fol
     fill(folder, "a", "b", "c")
     told: list[tuple[str, int, int]] = []
 
-    class Writing(Watcher):
+    class Writing(RunListener):
         def planned(self, size: int, images: int) -> None:
             told.append(("planned", size, images))
 
@@ -621,7 +621,7 @@ def test_what_is_sent_and_settled_adds_up(bring: Bring, server: AlbumServer, fol
             told.append(("settled", done, total))
 
     server.faults.append(times(2, on("PUT", "", lose)))
-    bring(watcher=Writing())
+    bring(listener=Writing())
 
     assert told[0] == ("planned", 21, 3)
     assert [line for line in told if line[0] == "sent"][-1] == ("sent", 21, 21)
