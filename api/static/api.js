@@ -1,6 +1,6 @@
 // The one module that talks to the API.
 
-import { forgetKey, keyHeader, signIn } from "./session.js";
+import { forgetKey, keyHeader, signIn } from "./api_key.js";
 
 /**
  * What the API answers about a job, its images and its uploads, as far as the page uses it (docs/api.md).

@@ -3,8 +3,8 @@
 import { el, icon } from "./dom.js";
 import { LANGUAGES, choose, language, t } from "./i18n/index.js";
 import { ICONS } from "./icons.js";
-import { hasKey, onKeyChange, renewSession, signOut } from "./session.js";
-import { anySending } from "./uploads/session.js";
+import { hasKey, onKeyChange, renewSession, signOut } from "./api_key.js";
+import { anySending } from "./uploads/upload_session.js";
 import * as home from "./views/home.js";
 import * as job from "./views/job.js";
 import * as jobs from "./views/jobs.js";

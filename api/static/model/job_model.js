@@ -1,7 +1,7 @@
 // One job as the views know it: the job, its images as far as they were looked at, and what changes.
 
 import { Problem, ask, paths } from "../api.js";
-import { Live } from "./live.js";
+import { JobFeed } from "./job_feed.js";
 import { isSettled } from "./states.js";
 
 /** @import { Image, Job } from "../api.js" */
@@ -22,7 +22,7 @@ export function jobModel(id) {
   models.set(id, model);
   for (const [old, candidate] of models) {
     if (models.size <= KEPT) break;
-    if (!candidate.live) models.delete(old);
+    if (!candidate.feed) models.delete(old);
   }
   return model;
 }
@@ -39,9 +39,9 @@ class JobModel extends EventTarget {
     this.job = null;
     /** @type {unknown} */
     this.error = null;
-    /** @type {Live | null} */
-    this.live = null;
-    this.watchers = 0;
+    /** @type {JobFeed | null} */
+    this.feed = null;
+    this.followers = 0;
     /** @type {Map<number, Image[]>} */
     this.pages = new Map();
     /** @type {[number, number]} */
@@ -67,19 +67,19 @@ class JobModel extends EventTarget {
   }
 
   /** Follow the job; the function returned stops it. */
-  watch() {
-    this.watchers += 1;
-    this.live ??= new Live(this.id, {
+  follow() {
+    this.followers += 1;
+    this.feed ??= new JobFeed(this.id, {
       onJob: (job) => this.#takeJob(job),
       onImage: (change) => this.#takeImage(change),
       onReset: () => this.#doubt(),
       onError: (error) => this.#takeError(error),
     });
     return () => {
-      this.watchers -= 1;
-      if (this.watchers > 0) return;
-      this.live?.close();
-      this.live = null;
+      this.followers -= 1;
+      if (this.followers > 0) return;
+      this.feed?.close();
+      this.feed = null;
     };
   }
 
@@ -125,12 +125,12 @@ class JobModel extends EventTarget {
     const job = await ask(paths.verb(this.id, verb), { method: "POST" });
     if (verb === "retry") this.pages.clear();
     this.#takeJob(job);
-    this.live?.refresh();
+    this.feed?.refresh();
   }
 
   async remove() {
     await ask(paths.job(this.id), { method: "DELETE" });
-    this.live?.close();
+    this.feed?.close();
     models.delete(this.id);
   }
 

@@ -5,7 +5,7 @@ import { bytes, duration, number, percent } from "../format.js";
 import { t } from "../i18n/index.js";
 
 /** @import { Job } from "../api.js" */
-/** @import { UploadSession } from "../uploads/session.js" */
+/** @import { UploadSession } from "../uploads/upload_session.js" */
 
 /** Screen readers hear of every tenth. */
 const STEPS = 10;

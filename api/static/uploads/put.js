@@ -1,7 +1,7 @@
 // One file on its way. Only XMLHttpRequest tells how much of a body has left.
 
 import { RequestError } from "../api.js";
-import { keyHeader } from "../session.js";
+import { keyHeader } from "../api_key.js";
 
 /** Milliseconds without a byte sent after which a connection is given up. */
 const SILENCE = 60_000;

@@ -4,7 +4,7 @@ import { ask, paths } from "../api.js";
 import { put } from "./put.js";
 import { commonFolder } from "./collect.js";
 import { listMissing } from "./missing.js";
-import { UploadSession } from "./session.js";
+import { UploadSession } from "./upload_session.js";
 
 /** @import { Harvest, Photo } from "./collect.js" */
 /** @import { Upload } from "../api.js" */

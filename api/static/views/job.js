@@ -15,7 +15,7 @@ import { Progress } from "../ui/progress.js";
 import { makeToolbar } from "../ui/toolbar.js";
 import { makeUploadPanel } from "../ui/upload_panel.js";
 import { VirtualGrid } from "../ui/virtual_grid.js";
-import { sessionOf } from "../uploads/session.js";
+import { sessionOf } from "../uploads/upload_session.js";
 
 /** @import { Job } from "../api.js" */
 
@@ -41,7 +41,7 @@ class JobView {
     /** @type {string | null} */
     this.cells = null;
     this.leaving = new AbortController();
-    this.unwatch = () => {};
+    this.unfollow = () => {};
     this.heading = el("h1", { tabindex: "-1", class: "job-title skeleton" }, "\u00a0");
     this.pill = el("span", { class: "pill", hidden: true });
     this.about = el("p", { class: "hint job-about" }, "\u00a0");
@@ -61,13 +61,13 @@ class JobView {
 
   begin() {
     this.#listen();
-    this.unwatch = this.model.watch();
+    this.unfollow = this.model.follow();
     this.#show();
   }
 
   close() {
     this.leaving.abort();
-    this.unwatch();
+    this.unfollow();
     this.uploads.close();
     this.grid.close();
   }
@@ -153,7 +153,7 @@ class JobView {
   }
 
   #showSent() {
-    if (this.session?.state === "done") this.model.live?.refresh();
+    if (this.session?.state === "done") this.model.feed?.refresh();
     this.#show();
   }
 

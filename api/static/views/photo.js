@@ -38,7 +38,7 @@ class PhotoView {
     this.loaded = null;
     /** @type {CompareStage | SceneStage | null} */
     this.shown = null;
-    this.unwatch = () => {};
+    this.unfollow = () => {};
     this.heading = el("h1", { class: "photo-name", tabindex: "-1" }, t("photo.untitled", { number: index + 1 }));
     this.place = el("p", { class: "hint photo-place" }, "\u00a0");
     this.previous = this.#makeStep(-1, ICONS.back, t("photo.previous"));
@@ -57,7 +57,7 @@ class PhotoView {
     model.addEventListener("job", () => this.#showJob(), { signal });
     model.addEventListener("images", () => model.job && this.#look(), { signal });
     model.addEventListener("error", () => this.#showProblem(), { signal });
-    this.unwatch = model.watch();
+    this.unfollow = model.follow();
     if (model.job) this.#showJob();
   }
 
@@ -65,7 +65,7 @@ class PhotoView {
     this.leaving.abort();
     this.shown?.close();
     this.loaded?.photo?.close();
-    this.unwatch();
+    this.unfollow();
   }
 
   // --- going from photo to photo ---

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { beforeEach, mock, test } from "node:test";
 
-import { UploadSession, anySending, sessionOf } from "../../../api/static/uploads/session.js";
+import { UploadSession, anySending, sessionOf } from "../../../api/static/uploads/upload_session.js";
 import { resumeUploads, submitPhotos } from "../../../api/static/uploads/submit.js";
 import { answer, makeJob, openPage, problem, serve, settle, until } from "./browser.mjs";
 

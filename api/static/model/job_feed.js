@@ -1,7 +1,7 @@
 // What happens to a job, as it happens: server-sent events where there are any, else asking again.
 
 import { Offline, Polled, RequestError, paths } from "../api.js";
-import { renewSession } from "../session.js";
+import { renewSession } from "../api_key.js";
 import { ENDS } from "./states.js";
 
 /** @import { Job } from "../api.js" */
@@ -20,7 +20,7 @@ const PATIENCE = 5;
  *
  * While the page is hidden nothing is followed; afterwards everything is looked at anew.
  */
-export class Live {
+export class JobFeed {
   /**
    * @param {string} id
    * @param {object} listeners
