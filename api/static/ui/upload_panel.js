@@ -3,7 +3,7 @@
 import { el, icon, say, toggle } from "../dom.js";
 import { t } from "../i18n/index.js";
 import { ICONS } from "../icons.js";
-import { listMissing } from "../uploads/missing.js";
+import { missingUploads } from "../uploads/protocol.js";
 import { resumeUploads } from "../uploads/submit.js";
 import { makeDropzone } from "./dropzone.js";
 import { textOf } from "./errors.js";
@@ -73,7 +73,7 @@ function makeResumption(model, onResumed) {
       }
     },
   });
-  listMissing(model.id).then(
+  missingUploads(model.id).then(
     (missing) => dropzone.say(t("upload.missing", { count: missing.length })),
     (error) => dropzone.say(textOf(error)),
   );

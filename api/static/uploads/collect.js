@@ -1,9 +1,10 @@
 // Photos out of what a person drops or picks: files, folders in folders, ZIP archives.
 
+import { Pool } from "../pool.js";
 import { isHidden, kindOf } from "./kinds.js";
 
 const ZIP = /\.zip$/i;
-/** Entries of a folder looked at together. */
+/** Files and folders read at a time. */
 const TOGETHER = 64;
 const ORDER = new Intl.Collator(undefined, { numeric: true });
 
@@ -60,7 +61,7 @@ export async function fromDrop(/** @type {DataTransfer} */ transfer, onProgress 
     for (const file of files) harvest.add(file, file.name);
     return harvest.sort();
   }
-  await walkAll(entries, harvest, onProgress);
+  await walk(entries, harvest, onProgress);
   return harvest.sort();
 }
 
@@ -71,24 +72,31 @@ export function commonFolder(/** @type {Photo[]} */ photos) {
   return folder !== null && photos.every(({ name }) => name.startsWith(`${folder}/`)) ? folder : null;
 }
 
-async function walkAll(entries, harvest, onProgress) {
-  for (let at = 0; at < entries.length; at += TOGETHER) {
-    await Promise.all(entries.slice(at, at + TOGETHER).map((entry) => walk(entry, harvest, onProgress)));
-    onProgress(harvest.photos.length);
-  }
+/** Add all files below what was dropped; `onProgress` hears after each piece of a folder. */
+async function walk(dropped, harvest, onProgress) {
+  const entries = dropped.toReversed();
+  const pool = new Pool(TOGETHER, () => entries.pop(), async (entry) => {
+    if (entry.isFile) return void harvest.add(await fileOf(entry), entry.fullPath.replace(/^\//, ""));
+    for await (const piece of piecesOf(entry)) {
+      entries.push(...piece);
+      await pool.run();
+      onProgress(harvest.photos.length);
+    }
+  });
+  await pool.run();
+  onProgress(harvest.photos.length);
 }
 
-async function walk(entry, harvest, onProgress) {
-  if (entry.isFile) {
-    const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
-    harvest.add(file, entry.fullPath.replace(/^\//, ""));
-    return;
-  }
-  const reader = entry.createReader();
-  // A reader gives a folder in pieces; an empty one is the end.
+function fileOf(entry) {
+  return new Promise((resolve, reject) => entry.file(resolve, reject));
+}
+
+/** Yield what is in a folder, in the pieces in which a browser gives it; an empty one is the end. */
+async function* piecesOf(folder) {
+  const reader = folder.createReader();
   for (;;) {
     const piece = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
     if (piece.length === 0) return;
-    await walkAll(piece, harvest, onProgress);
+    yield piece;
   }
 }

@@ -1,12 +1,14 @@
 // Small pictures of files that were not sent yet: a few at a time, for what is on the screen, newest wish first.
 
+import { Pool } from "../pool.js";
+
 const AT_ONCE = 2;
 const KEPT = 160;
 const SIDE = 320;
 
 const wishes = [];
 const kept = new Map();
-let busy = 0;
+const pool = new Pool(AT_ONCE, () => wishes.pop(), fulfil);
 
 /**
  * Return a small picture of a photo, or null if the browser cannot read its format or
@@ -17,20 +19,14 @@ export function preview(file, signal) {
   if (known !== undefined) return Promise.resolve(known);
   return new Promise((resolve) => {
     wishes.push({ file, signal, resolve });
-    work();
+    pool.run();
   });
 }
 
-async function work() {
-  if (busy >= AT_ONCE) return;
-  const wish = wishes.pop();
-  if (!wish) return;
-  busy += 1;
-  const picture = wish.signal.aborted ? null : await shrink(wish.file);
-  if (!wish.signal.aborted) keep(wish.file, picture);
-  wish.resolve(picture);
-  busy -= 1;
-  work();
+async function fulfil({ file, signal, resolve }) {
+  const picture = signal.aborted ? null : await shrink(file);
+  if (!signal.aborted) keep(file, picture);
+  resolve(picture);
 }
 
 async function shrink(file) {

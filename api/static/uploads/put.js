@@ -8,14 +8,14 @@ const SILENCE = 60_000;
 /** Milliseconds that the server may take to answer once it has everything. */
 const ANSWER = 600_000;
 
-/** Why a file did not arrive; `status` is 0 if there was no answer at all. */
+/** Why a file did not arrive; `status` is null if no answer came. */
 class NotStored extends RequestError {
   /**
-   * @param {number} status
+   * @param {number | null} status
    * @param {{code?: string, detail?: string} | null} body
    */
   constructor(status, body) {
-    const passing = status === 0 || status === 429 || status >= 500;
+    const passing = status === null || status === 429 || status >= 500;
     super(body?.detail ?? `HTTP ${status}`, body?.code ?? "not_stored", { passing, status });
   }
 }
@@ -64,8 +64,8 @@ export function put(method, url, body, { signal, onBytes }) {
       if (ok) settle(resolve, request.response);
       else settle(reject, new NotStored(request.status, request.response));
     };
-    request.onerror = () => settle(reject, new NotStored(0, null));
-    request.onabort = () => settle(reject, signal.aborted ? signal.reason : new NotStored(0, null));
+    request.onerror = () => settle(reject, new NotStored(null, null));
+    request.onabort = () => settle(reject, signal.aborted ? signal.reason : new NotStored(null, null));
     signal.addEventListener("abort", abort);
     listen(SILENCE);
     request.send(body);

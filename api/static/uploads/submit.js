@@ -1,9 +1,9 @@
 // From photos to a job: announced, so that they are sent one by one and may go on after a reload.
 
-import { ask, paths } from "../api.js";
-import { put } from "./put.js";
+import { paths } from "../api.js";
 import { commonFolder } from "./collect.js";
-import { listMissing } from "./missing.js";
+import { createUploadJob, missingUploads } from "./protocol.js";
+import { put } from "./put.js";
 import { UploadSession } from "./upload_session.js";
 
 /** @import { Harvest, Photo } from "./collect.js" */
@@ -14,12 +14,9 @@ const LONGEST_TITLE = 200;
 
 /** Announce photos and begin to send them; returns the job at once. `skipped` counts what came with them and is none. */
 export async function submitPhotos(/** @type {Harvest} */ { photos, skipped }, options) {
-  const job = await ask(paths.jobs, {
-    method: "POST",
-    json: { uploads: photos.map(({ file, name }) => ({ name, size: file.size })), options, title: titleOf(photos) },
-  });
+  const job = await createUploadJob(photos, options, titleOf(photos));
   const files = new Map(photos.map(({ file }, index) => [index, file]));
-  new UploadSession(job.id, files, addressesOf(job.uploads), skipped);
+  new UploadSession(job.id, files, job.uploads, skipped);
   return job;
 }
 
@@ -39,9 +36,9 @@ export async function submitArchives({ archives, photos }, options, onShare, sig
  * Returns how many of the missing photos were `found`, and how many are still `missing`.
  */
 export async function resumeUploads(jobId, photos) {
-  const missing = await listMissing(jobId);
+  const missing = await missingUploads(jobId);
   const files = matchFiles(missing, photos);
-  if (files.size === missing.length) new UploadSession(jobId, files, addressesOf(missing));
+  if (files.size === missing.length) new UploadSession(jobId, files, missing);
   return { found: files.size, missing: missing.length - files.size };
 }
 
@@ -67,10 +64,6 @@ function matchFiles(/** @type {Upload[]} */ missing, /** @type {Photo[]} */ phot
 /** Call a job after the folder that all its photos lie in. */
 function titleOf(photos) {
   return (commonFolder(photos) ?? "").slice(0, LONGEST_TITLE);
-}
-
-function addressesOf(uploads) {
-  return new Map(uploads.map(({ index, url }) => [index, url]));
 }
 
 function lastPart(name) {

@@ -1,18 +1,12 @@
 // The photos of one job on their way to storage: several at once, again where it failed, paused on demand.
 
-import { Problem, RequestError, ask, paths, wait } from "../api.js";
-import { listMissing } from "./missing.js";
-import { isOwn, put } from "./put.js";
+import { Pool } from "../pool.js";
+import { Addresses, Unreadable, missingUploads, putFile, startJob } from "./protocol.js";
 
 /** @import { Upload } from "../api.js" */
 
 /** Photos sent at a time. */
 const PARALLEL = 5;
-/** Answers other than success after which a photo is given up for now. */
-const REFUSALS = 5;
-const LONGEST_WAIT = 20;
-/** Connections to the store that failed, after which photos go through the API instead. */
-const STORE_FAILURES = 3;
 /** Times the server may say that photos are missing which were sent. */
 const RECOUNTS = 2;
 /** Seconds over which the speed is measured. */
@@ -36,19 +30,19 @@ export function anySending() {
  */
 export class UploadSession extends EventTarget {
   /**
-   * `files` maps the index of each photo to its File; `addresses` maps those known to where they go; `skipped` counts
+   * `files` maps the index of each photo to its File; `uploads` are those whose addresses are known; `skipped` counts
    * by kind what came with them and is no photo.
    *
    * @param {string} jobId
    * @param {Map<number, File>} files
-   * @param {Map<number, string>} addresses
+   * @param {Upload[]} uploads
    * @param {Record<string, number> | null} skipped
    */
-  constructor(jobId, files, addresses, skipped = null) {
+  constructor(jobId, files, uploads, skipped = null) {
     super();
     this.jobId = jobId;
     this.files = files;
-    this.addresses = addresses;
+    this.addresses = new Addresses(jobId, uploads);
     this.skipped = skipped;
     this.waiting = [...files.keys()].reverse();
     /** @type {Set<number>} */
@@ -67,9 +61,6 @@ export class UploadSession extends EventTarget {
     this.round = new AbortController();
     /** @type {Promise<void> | null} */
     this.running = null;
-    /** @type {Promise<{uploads: Upload[]}> | null} */
-    this.asked = null;
-    this.storeFailures = 0;
     this.recounts = 0;
     sessions.set(jobId, this);
     this.#run();
@@ -106,7 +97,7 @@ export class UploadSession extends EventTarget {
     this.givenUp.clear();
     this.problem = null;
     this.samples = [];
-    this.storeFailures = 0;
+    this.addresses.trustStore();
     this.recounts = 0;
     this.#enter("sending");
     this.#run();
@@ -128,87 +119,50 @@ export class UploadSession extends EventTarget {
   async #sendRound(before, signal) {
     // A round that was interrupted puts back what it had in hand.
     await before;
-    await Promise.all(Array.from({ length: PARALLEL }, () => this.#sendAll(signal)));
+    const next = () => (signal.aborted ? undefined : this.waiting.pop());
+    await new Pool(PARALLEL, next, (index) => this.#send(index, signal)).run();
     if (signal.aborted) return;
     if (this.givenUp.size > 0) this.#getStuck([...this.givenUp.values()][0]);
     else await this.#start();
   }
 
-  async #sendAll(/** @type {AbortSignal} */ signal) {
-    while (!signal.aborted) {
-      const index = this.waiting.pop();
-      if (index === undefined) return;
-      try {
-        await this.#sendOne(index, signal);
-      } catch (error) {
-        if (signal.aborted) this.waiting.push(index);
-        else this.givenUp.set(index, error);
-      } finally {
-        this.partial.delete(index);
-      }
-      this.#tellProgress();
+  async #send(/** @type {number} */ index, /** @type {AbortSignal} */ signal) {
+    try {
+      const file = this.#fileOf(index);
+      await putFile(this.addresses, index, file, { signal, onBytes: (bytes) => this.#move(index, bytes) });
+      this.sent.add(index);
+      this.sentBytes += file.size;
+    } catch (error) {
+      if (signal.aborted) this.waiting.push(index);
+      else this.givenUp.set(index, error);
+    } finally {
+      this.partial.delete(index);
     }
-  }
-
-  async #sendOne(/** @type {number} */ index, /** @type {AbortSignal} */ signal) {
-    const file = this.#fileOf(index);
-    for (let losses = 0, refusals = 0; ; ) {
-      try {
-        const url = await this.#address(index);
-        await put("PUT", url, file, { signal, onBytes: (bytes) => this.#move(index, bytes) });
-        this.sent.add(index);
-        this.sentBytes += file.size;
-        return;
-      } catch (error) {
-        if (signal.aborted) throw error;
-        this.#move(index, 0);
-        await checkReadable(file);
-        if (error instanceof RequestError && error.passing) {
-          if (error.status === 0 && !isOwn(await this.#address(index))) this.storeFailures += 1;
-          losses += 1;
-          await pauseFor(Math.min(LONGEST_WAIT, 0.5 * 2 ** losses), signal);
-        } else if (error instanceof Problem || ++refusals === REFUSALS) {
-          throw error;
-        } else {
-          // Most likely the address has expired.
-          this.addresses.delete(index);
-        }
-      }
-    }
-  }
-
-  /** Return where a photo goes: to the store, unless that cannot be reached from here, then to the API. */
-  async #address(/** @type {number} */ index) {
-    if (this.storeFailures >= STORE_FAILURES) return paths.upload(this.jobId, index);
-    return this.addresses.get(index) ?? this.#askAddress(index);
-  }
-
-  /** Ask for the addresses of the photos from `index` on, which come a thousand at a time. */
-  async #askAddress(/** @type {number} */ index) {
-    this.asked ??= ask(paths.uploads(this.jobId, index)).finally(() => { this.asked = null; });
-    for (const { index: at, url } of (await this.asked).uploads) this.addresses.set(at, url);
-    // One that is not missing has arrived already; sending it again changes nothing.
-    return this.addresses.get(index) ?? paths.upload(this.jobId, index);
+    this.#tellProgress();
   }
 
   async #start() {
     this.#enter("starting");
     try {
-      await ask(paths.verb(this.jobId, "start"), { method: "POST" });
-      sessions.delete(this.jobId);
-      this.#enter("done");
+      if (await startJob(this.jobId)) {
+        sessions.delete(this.jobId);
+        this.#enter("done");
+      } else if (this.recounts++ === RECOUNTS) {
+        this.#getStuck(new StillMissing());
+      } else {
+        await this.#sendMissing();
+      }
     } catch (error) {
-      const missing = error instanceof Problem && error.code === "uploads_missing";
-      if (!missing || this.recounts++ === RECOUNTS) return this.#getStuck(error);
-      await this.#sendMissing().catch((again) => this.#getStuck(again));
+      this.#getStuck(error);
     }
   }
 
-  /** Send once more what the server says it has not got. */
+  /** Send once more what the server says it lacks. */
   async #sendMissing() {
-    for (const { index, url } of await listMissing(this.jobId)) {
+    const missing = await missingUploads(this.jobId);
+    this.addresses.add(missing);
+    for (const { index } of missing) {
       if (this.sent.delete(index)) this.sentBytes -= this.#fileOf(index).size;
-      this.addresses.set(index, url);
       if (this.files.has(index)) this.waiting.push(index);
       else this.givenUp.set(index, new Unreadable(`${index}`));
     }
@@ -246,26 +200,10 @@ export class UploadSession extends EventTarget {
   }
 }
 
-/** A file that was moved, changed or lies on a disk that is gone. */
-class Unreadable extends Error {
-  constructor(name) {
-    super(name);
-    this.code = "file_unreadable";
+/** The server still lacks photos that were sent. */
+class StillMissing extends Error {
+  constructor() {
+    super("uploads_missing");
+    this.code = "uploads_missing";
   }
-}
-
-async function checkReadable(file) {
-  try {
-    await file.slice(0, 1).arrayBuffer();
-  } catch {
-    throw new Unreadable(file.name);
-  }
-}
-
-/** Wait, but not beyond the moment the network is back. */
-async function pauseFor(seconds, signal) {
-  const online = new Promise((resolve) => window.addEventListener("online", resolve, { once: true }));
-  const aborted = new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
-  await Promise.race([wait(seconds), online, aborted]);
-  signal.throwIfAborted();
 }

@@ -24,8 +24,8 @@ const makeFile = (index) => new File(["x".repeat(10 * (index + 1))], `${index}.j
 function send(count) {
   number += 1;
   const files = new Map(Array.from({ length: count }, (_, index) => [index, makeFile(index)]));
-  const addresses = new Map([...files.keys()].map((index) => [index, `${STORE}/${index}?signed=1`]));
-  return new UploadSession(`job${number}`, files, addresses);
+  const uploads = [...files.keys()].map((index) => ({ index, name: `${index}.jpg`, url: `${STORE}/${index}?signed=1` }));
+  return new UploadSession(`job${number}`, files, uploads);
 }
 
 const reached = (session, state) => until(() => session.state === state);
@@ -180,7 +180,7 @@ test("a photo that is refused again and again is given up, the others arrive, an
 
 test("a job that is gone is not tried again", async () => {
   const session = send(1);
-  session.addresses.clear();
+  session.addresses.forget(0);
   requests = serve(() => problem(404, "job_not_found"));
   await reached(session, "stuck");
 
