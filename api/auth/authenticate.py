@@ -48,11 +48,15 @@ ANYBODY = Caller(scopes=frozenset(Scope))
 
 
 class Gate:
-    """Decides who asks. It is open as long as no key was ever made, unless it is `exposed`."""
+    """Decides who the caller is.
 
-    def __init__(self, objects: ObjectStore, settings: Settings, *, exposed: bool) -> None:
+    While no key was ever made, it lets everybody in, unless it is `exposed`: reachable from other machines.
+    Until the server knows where it listens, it counts as exposed.
+    """
+
+    def __init__(self, objects: ObjectStore, settings: Settings) -> None:
         self.ring = KeyRing(objects)
-        self.exposed = exposed
+        self.exposed = True
         self._settings = settings
 
     @property

@@ -21,26 +21,20 @@ from api.services.backend import backend
 
 logger = logging.getLogger(__name__)
 
-_MEMORY = "memory://"
 #: The policy's name in the answers (draft-ietf-httpapi-ratelimit-headers-10).
 _POLICY = "requests"
 #: Who has one IPv6 address has all of its network.
 _IPV6_PREFIX = 64
 
 
-def make_limiter(uri: str | None, options: Mapping[str, Any]) -> Limiter:
-    """Return a limiter over a Redis, or over this process's memory if `uri` is None.
-
-    `options` are those of the Redis client.
-    """
+def make_limiter(uri: str, options: Mapping[str, Any]) -> Limiter:
+    """Return a limiter whose counts are in a Redis; `options` are those of the Redis client."""
     limiter = Limiter(
         _counted_as,
         application_limits=[_rate],
         strategy="fixed-window",
-        storage_uri=_MEMORY if uri is None else _as_storage(uri),
-        storage_options={}
-        if uri is None
-        else {**options, "key_prefix": "fathom-limits", "wrap_exceptions": True},
+        storage_uri=_as_storage(uri),
+        storage_options={**options, "key_prefix": "fathom-limits", "wrap_exceptions": True},
         in_memory_fallback_enabled=True,
         # Without a count a request is better served than refused.
         swallow_errors=True,

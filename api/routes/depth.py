@@ -29,7 +29,7 @@ from api.schema.request_models import DepthForm, DepthQuery
 from api.services.backend import Backend, backend
 from api.submit.accept import Submitter, discard, record, undone_on_failure, wake_workers
 from api.submit.form import image_cap
-from api.submit.multipart import CHUNK, FormFile, FormShape, boundary_of, read_form
+from api.submit.multipart import CHUNK, FormFile, FormShape, boundary_of, parse_form
 from api.submit.spool import Spool
 from shared.errors import (
     DepthTimedOut,
@@ -160,7 +160,7 @@ def _receive_form(parts: Backend) -> Spool:
     shape = FormShape(files={"image": image_cap(parts.settings)}, fields={})
     photos: list[Spool] = []
     try:
-        for part in read_form(request.stream.read, boundary_of(request.content_type), shape):
+        for part in parse_form(request.stream.read, boundary_of(request.content_type), shape):
             if isinstance(part, FormFile):
                 photos.append(part.spool)
             if len(photos) > 1:

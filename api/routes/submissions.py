@@ -31,9 +31,9 @@ from api.services.backend import backend
 from api.services.job_lookup import find
 from api.submit import accept, sources, uploads
 from api.submit.accept import Accepted, Submitter
-from api.submit.form import form_shape
+from api.submit.form import read_form
 from api.submit.idempotency import Attempt, given_key
-from api.submit.multipart import CHUNK, FormFile, FormPart, Read, boundary_of, read_form
+from api.submit.multipart import CHUNK, FormFile, FormPart
 from api.submit.spool import Spool
 from shared.errors import (
     IdempotencyKeyInUse,
@@ -200,11 +200,7 @@ def _submitter() -> Submitter:
 
 def _take_form(attempt: Attempt) -> tuple[Accepted, _MakeOut]:
     parts = backend()
-    boundary = boundary_of(request.content_type)
-    shape = form_shape(parts.settings, attempt)
-    form = read_form(attempt.watch(request.stream), boundary, shape)
-    if attempt.has_key:
-        form = attempt.fingerprint.follow(form)
+    form = read_form(request.stream, request.content_type, parts.settings, attempt)
     if attempt.is_repeated:
         _read_only(form)
         accepted = Accepted(job=attempt.job_before(partial(find, parts)))
@@ -230,15 +226,16 @@ def _accepted_out(job: Job, skipped: tuple[str, ...]) -> AcceptedJobOut:
 def _take_announcement(attempt: Attempt) -> tuple[Accepted, _MakeOut]:
     spool = Spool(cap=_MAX_JSON_BYTES)
     try:
-        _receive(spool, attempt.watch(request.stream))
+        _receive(spool, attempt)
         with _one_large if spool.size > _LARGE else nullcontext():
             return _take_json(spool.rewound().read(), attempt)
     finally:
         spool.close()
 
 
-def _receive(spool: Spool, read: Read) -> None:
-    while piece := read(CHUNK):
+def _receive(spool: Spool, attempt: Attempt) -> None:
+    while piece := request.stream.read(CHUNK):
+        attempt.renew()
         spool.write(piece)
         if spool.size > _MAX_JSON_BYTES:
             raise TooLarge(f"A JSON body holds at most {_MAX_JSON_BYTES} bytes.")

@@ -53,9 +53,10 @@ def post_worker_init(worker: Any) -> None:
     from api.services.backend import backend_of
 
     settle_exposure(worker.wsgi, worker.cfg.address)
-    # Who waits for a job is sent to the process that comes next, instead of keeping this one.
-    backend_of(worker.wsgi).watcher.stop_when(lambda: not worker.alive)
-    backend_of(worker.wsgi).recorder.start()
+    backend = backend_of(worker.wsgi)
+    # Whoever waits for a job reconnects to the next process instead of keeping this one alive.
+    backend.watcher.stop_when(lambda: not worker.alive)
+    backend.recorder.start()
 
 
 def worker_exit(server: Any, worker: Any) -> None:
@@ -63,8 +64,9 @@ def worker_exit(server: Any, worker: Any) -> None:
     from api.services.backend import backend_of
 
     if worker.booted:
-        backend_of(worker.wsgi).recorder.stop()
-        backend_of(worker.wsgi).tracer.stop()
+        backend = backend_of(worker.wsgi)
+        backend.recorder.stop()
+        backend.tracer.stop()
 
 
 def when_ready(server: Any) -> None:

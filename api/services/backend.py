@@ -1,4 +1,4 @@
-"""What the handlers work with: the settings and the ports, put together once by the app factory."""
+"""The settings, stores and threads that handlers work with. `api.app` builds it, once per process."""
 
 from __future__ import annotations
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import IO, Any
 
 from pydantic import ValidationError
 
@@ -12,7 +13,7 @@ from api.middleware.errors import InvalidRequest
 from api.schema.request_models import JobRequest
 from api.submit.idempotency import Attempt
 from api.submit.input_writer import InputWriter
-from api.submit.multipart import FormField, FormFile, FormPart, FormShape
+from api.submit.multipart import FormField, FormFile, FormPart, FormShape, boundary_of, parse_form
 from api.submit.spool import Spool
 from api.submit.webhook_check import check_webhook
 from photos.skipped import Skipped
@@ -29,12 +30,31 @@ _FIELDS = ("options", "title", "weight", "webhook")
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".bz2", ".xz")
 
 
-def form_shape(settings: Settings, attempt: Attempt) -> FormShape:
-    """Return what the form of a submission may hold.
+def read_form(
+    stream: IO[bytes], content_type: str | None, settings: Settings, attempt: Attempt
+) -> Iterator[FormPart]:
+    """Yield the parts of a form as they arrive, each once.
 
-    Of a photo that is too large one byte too many is kept: enough for the worker to
-    fail that image alone as too large, as it does however the photo came in. Of a form that
-    was sent before, nothing is kept.
+    Meanwhile the attempt keeps its Idempotency-Key, and takes every part into its fingerprint. Raises what
+    `parse_form` raises, and IdempotencyKeyInUse if the key is lost.
+    """
+
+    def read(size: int) -> bytes:
+        attempt.renew()
+        return stream.read(size)
+
+    for part in parse_form(read, boundary_of(content_type), _form_shape(settings, attempt)):
+        if attempt.has_key:
+            attempt.fingerprint.add_part(part)
+        yield part
+
+
+def _form_shape(settings: Settings, attempt: Attempt) -> FormShape:
+    """Return what a form may hold.
+
+    Of a photo that is too large, one byte too many is kept, so that the worker fails that image
+    alone as too large, as it does however the photo came in. Of a form that was sent before,
+    nothing is kept.
     """
     files = {"images": image_cap(settings), "archive": settings.max_request_bytes}
     if attempt.is_repeated:
@@ -60,12 +80,14 @@ class Form:
     has_archives: bool = False
 
     def take(self, part: FormPart) -> None:
+        """Take in a field, a photo or an archive; a file is stored, or its spool is closed."""
         if isinstance(part, FormField):
             self._take_field(part)
-        elif part.name == "archive":
-            self._take_archive(part)
+        # A browser sends an empty file without a name for a field nobody filled in.
+        elif not part.file_name and not part.spool.size:
+            part.spool.close()
         else:
-            self._take_image(part)
+            self._take_file(part)
 
     def no_images(self) -> NoImages:
         """Return the error for a form without photos, which says where there may be some."""
@@ -91,31 +113,27 @@ class Form:
             raise InvalidRequest.from_validation(exc) from exc
         check_webhook(self.settings, request.webhook)
 
-    def _take_image(self, part: FormFile) -> None:
-        # A browser sends an empty file without a name for a field nobody filled in.
-        if not part.file_name and not part.spool.size:
-            part.spool.close()
-            return
-        self.inputs.add(part.file_name or "unnamed", part.spool)
-
-    def _take_archive(self, part: FormFile) -> None:
-        if not part.file_name and not part.spool.size:
-            part.spool.close()
-            return
+    def _take_file(self, part: FormFile) -> None:
         try:
-            self.archives += 1
-            if self.archives > MAX_ARCHIVES:
-                raise TooLarge(f"A form holds at most {MAX_ARCHIVES} archives.")
-            first = self.inputs.count
-            self._look_into(part.spool)
+            if part.name == "archive":
+                self._take_archive(part.spool)
+            else:
+                self.inputs.add(part.file_name or "unnamed", part.spool)
         except BaseException:
             part.spool.close()
             raise
+
+    def _take_archive(self, archive: Spool) -> None:
+        self.archives += 1
+        if self.archives > MAX_ARCHIVES:
+            raise TooLarge(f"A form holds at most {MAX_ARCHIVES} archives.")
+        first = self.inputs.count
+        self._look_into(archive)
         if self.inputs.count == first:
-            part.spool.close()
-            return
-        self.has_archives = True
-        self.inputs.keep_archive(first, part.spool)
+            archive.close()
+        else:
+            self.has_archives = True
+            self.inputs.add_archive(first, archive)
 
     def _look_into(self, archive: Spool) -> None:
         """Give the photos of an archive their indices; a worker expands them.

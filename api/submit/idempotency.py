@@ -13,13 +13,12 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import IO
 
 from flask import request
 from werkzeug.http import unquote_header_value
 
 from api.middleware.errors import InvalidRequest
-from api.submit.multipart import FormField, FormPart, Read
+from api.submit.multipart import FormField, FormPart
 from shared.errors import IdempotencyKeyInUse, IdempotencyKeyReused, Unavailable
 from shared.idempotency.port import Claim, Idempotency, Standing
 from shared.jobs.job import Job
@@ -43,14 +42,12 @@ class Fingerprint:
             data = item.encode() if isinstance(item, str) else item
             self._hash.update(len(data).to_bytes(8, "big") + data)
 
-    def follow(self, parts: Iterator[FormPart]) -> Iterator[FormPart]:
-        """Pass the parts of a form on, and take in each: its names and the hash of its bytes."""
-        for part in parts:
-            if isinstance(part, FormField):
-                self.add("field", part.name, part.value)
-            else:
-                self.add("file", part.name, part.file_name, part.spool.sha256())
-            yield part
+    def add_part(self, part: FormPart) -> None:
+        """Add a part of a form: its names, and the value of a field or the hash of a file."""
+        if isinstance(part, FormField):
+            self.add("field", part.name, part.value)
+        else:
+            self.add("file", part.name, part.file_name, part.spool.sha256())
 
     def text(self) -> str:
         return self._hash.hexdigest()
@@ -119,16 +116,14 @@ class Attempt:
             )
         )
 
-    def watch(self, stream: IO[bytes]) -> Read:
-        """Return the `read` of a stream that gives signs of life while the body comes in."""
+    def renew(self) -> None:
+        """Keep the key while the body is being received; call it with every read.
 
-        def read(size: int) -> bytes:
-            if time.monotonic() - self._renewed > _RENEW:
-                self._renewed = time.monotonic()
-                self._hold(lambda owner, key: self._keys.renew(owner, key, self._token))
-            return stream.read(size)
-
-        return read
+        Raises IdempotencyKeyInUse if the key went to another request meanwhile.
+        """
+        if time.monotonic() - self._renewed > _RENEW:
+            self._renewed = time.monotonic()
+            self._hold(lambda owner, key: self._keys.renew(owner, key, self._token))
 
     def _hold(self, change: Callable[[str, str], bool]) -> None:
         if self._key is not None and not self.is_repeated and not change(self._owner, self._key):

@@ -80,7 +80,7 @@ def boundary_of(content_type: str | None) -> bytes:
     return boundary.encode()
 
 
-def read_form(read: Read, boundary: bytes, shape: FormShape) -> Iterator[FormPart]:
+def parse_form(read: Read, boundary: bytes, shape: FormShape) -> Iterator[FormPart]:
     """Yield the parts of a form in the order they come.
 
     Raises MalformedForm for a body that is no complete form, InvalidRequest for a part

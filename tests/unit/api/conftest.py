@@ -14,6 +14,8 @@ from typing_extensions import Buffer
 from werkzeug.test import TestResponse
 
 from api.app import create_app
+from api.auth.authenticate import gate_of
+from api.middleware.rate_limits import make_limiter
 from api.services.backend import Backend, backend_of
 from shared.idempotency.durable_store import LastingIdempotency
 from shared.jobs import object_keys
@@ -132,8 +134,10 @@ def build_api(
         idempotency=LastingIdempotency(idempotency, objects),
         statistics=FakeStatistics(),
         chores=chores,
+        limiter=make_limiter("memory://", {}),
         tracer=tracer,
     )
+    gate_of(app).exposed = False
     return Api(
         jobs=jobs,
         objects=objects,
