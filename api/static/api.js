@@ -106,13 +106,13 @@ export async function ask(path, { method = "GET", json = null, signal = null } =
 }
 
 /**
- * Fetch a file of the API as a Blob; from the API itself, so that its pixels may be read.
+ * Fetch a file of the API as a Blob.
  *
  * @param {string} path
  * @param {{signal?: AbortSignal | null}} options
  */
 export async function askBlob(path, { signal = null } = {}) {
-  const response = await persistently(() => send(`${path}?stream=1`, { signal, cache: "default" }));
+  const response = await persistently(() => send(path, { signal, cache: "default" }));
   return response.blob();
 }
 
@@ -149,6 +149,7 @@ export const paths = {
   uploads: (id, cursor) => `/v1/jobs/${id}/uploads?cursor=${cursor}`,
   upload: (id, index) => `/v1/jobs/${id}/uploads/${index}`,
   output: (id, index, output) => `/v1/jobs/${id}/images/${index}/${output}`,
+  // From the API itself, so that the page may read its pixels; `output` may lead to the store.
   shown: (id, index, output) => `/v1/jobs/${id}/images/${index}/${output}?stream=1`,
   archive: (id) => `/v1/jobs/${id}/archive`,
 };

@@ -13,6 +13,11 @@ export const VERBS = {
 /** States in which numbers still change. */
 export const MOVING = new Set(["uploading", "queued", "processing", "finalizing", "canceling"]);
 
+/** True while clients send a job's photos; false where workers fetch or unpack them. */
+export function takesUploads({ state, links }) {
+  return state === "uploading" && Boolean(links.uploads);
+}
+
 /** True once nothing about an image changes by itself. */
 export function isSettled(image) {
   return image.state === "succeeded" || image.state === "failed" || image.state === "canceled";

@@ -3,6 +3,7 @@
 import { el, say, toggle } from "../dom.js";
 import { bytes, duration, number, percent } from "../format.js";
 import { t } from "../i18n/index.js";
+import { takesUploads } from "../model/states.js";
 
 /** @import { Job } from "../api.js" */
 /** @import { UploadSession } from "../uploads/upload_session.js" */
@@ -28,7 +29,7 @@ export class Progress {
   show(/** @type {Job} */ job, /** @type {UploadSession | null} */ session) {
     const sending = job.state === "uploading" ? session : null;
     const share = shareOf(job, sending);
-    say(this.line, sending ? t(`upload.${sending.state}`) : t(`state.${isGathering(job) ? "gathering" : job.state}_line`));
+    say(this.line, sending ? t(`upload.${sending.state}`) : t(`state.${job.state === "uploading" && !takesUploads(job) ? "gathering" : job.state}_line`));
     this.#fill(job, share, sending !== null);
     if (sending) this.#showSending(sending);
     else this.#showWork(job);
@@ -84,9 +85,4 @@ function shareOf(job, sending) {
   if (sending === null) return 0;
   const { totalBytes, bytes, sent, files } = sending;
   return totalBytes === 0 ? sent.size / Math.max(1, files.size) : bytes / totalBytes;
-}
-
-/** True while the server itself fetches or unpacks the photos. */
-function isGathering({ state, links }) {
-  return state === "uploading" && !links.uploads;
 }

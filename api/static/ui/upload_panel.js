@@ -3,6 +3,7 @@
 import { el, icon, say, toggle } from "../dom.js";
 import { t } from "../i18n/index.js";
 import { ICONS } from "../icons.js";
+import { takesUploads } from "../model/states.js";
 import { missingUploads } from "../uploads/protocol.js";
 import { resumeUploads } from "../uploads/submit.js";
 import { makeDropzone } from "./dropzone.js";
@@ -21,8 +22,7 @@ export function makeUploadPanel(model, session, onResumed) {
   if (panel) element.append(panel.element);
 
   const show = (job) => {
-    // Photos that a worker fetches by itself have no addresses to send them to.
-    const arriving = job.state === "uploading" && Boolean(job.links.uploads);
+    const arriving = takesUploads(job);
     toggle(element, arriving);
     if (!arriving) return close();
     if (panel) return panel.show();

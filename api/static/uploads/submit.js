@@ -1,6 +1,7 @@
 // From photos to a job: announced, so that they are sent one by one and may go on after a reload.
 
 import { paths } from "../api.js";
+import { baseName } from "../format.js";
 import { commonFolder } from "./collect.js";
 import { createUploadJob, missingUploads } from "./protocol.js";
 import { put } from "./put.js";
@@ -47,7 +48,7 @@ function matchFiles(/** @type {Upload[]} */ missing, /** @type {Photo[]} */ phot
   /** @type {Map<string, File[]>} */
   const byName = new Map();
   for (const photo of photos) {
-    for (const name of new Set([photo.name, lastPart(photo.name)])) {
+    for (const name of new Set([photo.name, baseName(photo.name)])) {
       byName.set(name, [...(byName.get(name) ?? []), photo.file]);
     }
   }
@@ -55,7 +56,7 @@ function matchFiles(/** @type {Upload[]} */ missing, /** @type {Photo[]} */ phot
   const files = new Map();
   for (const { index, name, size } of missing) {
     const fits = (/** @type {File} */ file) => size === null || size === undefined || file.size === size;
-    const file = byName.get(name)?.find(fits) ?? byName.get(lastPart(name))?.find(fits);
+    const file = byName.get(name)?.find(fits) ?? byName.get(baseName(name))?.find(fits);
     if (file) files.set(index, file);
   }
   return files;
@@ -64,8 +65,4 @@ function matchFiles(/** @type {Upload[]} */ missing, /** @type {Photo[]} */ phot
 /** Call a job after the folder that all its photos lie in. */
 function titleOf(photos) {
   return (commonFolder(photos) ?? "").slice(0, LONGEST_TITLE);
-}
-
-function lastPart(name) {
-  return name.slice(name.lastIndexOf("/") + 1);
 }

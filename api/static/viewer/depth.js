@@ -60,7 +60,7 @@ export async function loadDepth(/** @type {Job} */ job, /** @type {number} */ in
   let reason = null;
   for (const [output, read] of WAYS.filter(([output]) => job.options.outputs.includes(output))) {
     try {
-      const blob = await askBlob(paths.output(job.id, index, output), { signal });
+      const blob = await askBlob(paths.shown(job.id, index, output), { signal });
       return { depth: await read(blob, { job, sidecar, output }), sidecar };
     } catch (error) {
       if (signal.aborted) throw error;

@@ -14,7 +14,7 @@ const TOLERANCE = 0.02;
 export async function loadPhoto(job, index, sidecar, signal) {
   const { width, height } = sidecar.original_size;
   try {
-    const bitmap = await shrink(await askBlob(paths.output(job.id, index, "input"), { signal }), width, height);
+    const bitmap = await shrink(await askBlob(paths.shown(job.id, index, "input"), { signal }), width, height);
     // A browser that does not know about a file's orientation shows it lying on its side, or on its head.
     const ratio = bitmap.width / bitmap.height / (width / height);
     if (Math.abs(ratio - 1) < TOLERANCE && !mayStandOnItsHead(sidecar)) return bitmap;
@@ -36,6 +36,6 @@ function shrink(blob, width, height) {
 }
 
 async function leftHalf(job, index, signal) {
-  const both = await createImageBitmap(await askBlob(paths.output(job.id, index, "thumbnail"), { signal }));
+  const both = await createImageBitmap(await askBlob(paths.shown(job.id, index, "thumbnail"), { signal }));
   return createImageBitmap(both, 0, 0, Math.floor(both.width / 2), both.height);
 }

@@ -5,7 +5,7 @@ import { percent } from "../format.js";
 import { t } from "../i18n/index.js";
 import { makeDropzone } from "../ui/dropzone.js";
 import { textOf } from "../ui/errors.js";
-import { makeHero } from "../ui/hero.js";
+import { makeHero, sampleUrl } from "../ui/hero.js";
 import { skippedText } from "../ui/skipped.js";
 import { chosenOptions, optionsPanel } from "../ui/options.js";
 import { Harvest } from "../uploads/collect.js";
@@ -86,16 +86,12 @@ class HomeView {
 function makeSamples(onTry) {
   return el("section", { class: "samples", "aria-label": t("samples.title") },
     el("div", { class: "samples-strip", "aria-hidden": "true" },
-      ...SAMPLES.map((name) => el("img", { src: urlOf(`${name}.jpg`), alt: "", width: "64", height: "64", decoding: "async" }))),
+      ...SAMPLES.map((name) => el("img", { src: sampleUrl(`${name}.jpg`), alt: "", width: "64", height: "64", decoding: "async" }))),
     el("button", { type: "button", class: "button", onclick: onTry }, t("samples.try")),
     el("p", { class: "hint" }, t("samples.credit")));
 }
 
 async function fetchSample(name) {
-  const response = await fetch(urlOf(`${name}.jpg`));
+  const response = await fetch(sampleUrl(`${name}.jpg`));
   return new File([await response.blob()], `${name}.jpg`, { type: "image/jpeg" });
-}
-
-function urlOf(name) {
-  return new URL(`../samples/${name}`, import.meta.url).href;
 }
