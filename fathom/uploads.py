@@ -72,7 +72,7 @@ def create_upload_job(
 
 
 def new_key() -> dict[str, str]:
-    """Return the header that lets a submission be sent again: the same job is the answer."""
+    """Return the header that lets a request be sent again: the same job is the answer."""
     return {KEY_HEADER: str(uuid.uuid4())}
 
 

@@ -1,4 +1,4 @@
-"""Who sent a request: nobody in particular while no key was ever made, else whoever shows a key."""
+"""Find out who sent a request: anybody while no key was ever made, else the holder of a key."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from shared.settings import Settings
 _GATE = "fathom-gate"
 #: Methods that change nothing.
 READING = frozenset({"GET", "HEAD"})
-#: What a browser says of requests that the page's own origin, or the user, began.
+#: Sec-Fetch-Site of requests that the page's own origin, or the user, started.
 _OWN_PAGES = frozenset({None, "same-origin", "none"})
 
 
 class WrongHost(RequestError):
-    """The service is not reached under this name."""
+    """This service does not answer to this host name."""
 
     code = "wrong_host"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Caller:
-    """Whoever sent the present request."""
+    """Who sent the current request."""
 
     scopes: frozenset[Scope]
     #: None while no keys are in force.
@@ -61,14 +61,14 @@ class Gate:
 
     @property
     def may_open(self) -> bool:
-        """Whether it may serve without keys."""
+        """Whether the API may serve without keys."""
         return not self.exposed or self._settings.allow_anonymous
 
     def find_caller(self) -> Caller:
-        """Return who sent the present request.
+        """Return who sent the current request.
 
         Raises Unauthenticated, InvalidKey, WrongHost, and ObjectStoreUnavailable while the keys
-        are not known.
+        cannot be read.
         """
         text = presented_key()
         if self._is_open(with_key=text is not None):
@@ -82,14 +82,14 @@ class Gate:
         raise Unauthenticated
 
     def is_in_force(self, key: ApiKey) -> bool:
-        """Return whether a key has not been revoked by now."""
+        """Return whether a key still exists and is not revoked."""
         found = self.ring.find(key.id)
         return found is not None and not found.is_revoked
 
     def _is_open(self, *, with_key: bool) -> bool:
         if not self.ring.is_empty() or not self.may_open:
             return False
-        # Whoever sends a key means it: the first one may have been made just now.
+        # The first key may have been made just now, and this may be it.
         return not with_key or self.ring.is_empty(at_most=FOR_UNKNOWN)
 
     def _find_by_text(self, text: str) -> ApiKey | None:
@@ -113,7 +113,7 @@ class Gate:
 
 
 def attach_gate(app: Flask, gate: Gate) -> None:
-    """Give an app its gate."""
+    """Attach a gate to an app."""
     app.extensions[_GATE] = gate
 
 
@@ -123,7 +123,7 @@ def gate_of(app: Flask) -> Gate:
 
 
 def presented_key() -> str | None:
-    """Return the key that came with the present request, whatever it is worth."""
+    """Return the key that came with the current request, valid or not."""
     kind, _, value = request.headers.get("Authorization", "").partition(" ")
     if kind.lower() == "bearer" and value.strip():
         return value.strip()
@@ -135,17 +135,17 @@ def _may_use_cookie() -> bool:
 
 
 def _check_host(host: str, allowed: tuple[str, ...]) -> None:
-    """Refuse names that a foreign page may have pointed at this address (DNS rebinding).
+    """Refuse host names that a foreign page may have pointed at this address (DNS rebinding).
 
-    Without keys, who can reach the service may use it, and a page of any site could reach it through a
-    visitor's browser under a name of its own. Such a name has a dot; addresses and local names cannot
-    be had for that. With keys in force the page would lack the key.
+    Without keys, everyone who reaches the service may use it, so a page of any site could use it through a
+    visitor's browser under a host name of its own. Such a name has a dot and is not an address. With keys
+    in force such a page lacks the key.
     """
     name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
     if "." not in name or name in allowed or name.endswith(".localhost") or _is_address(name):
         return
     raise WrongHost(
-        f"Without API keys this service answers to no name such as {name[:100]}; see FATHOM_ALLOWED_HOSTS."
+        f"Without API keys this service does not answer to the name {name[:100]}; see FATHOM_ALLOWED_HOSTS."
     )
 
 

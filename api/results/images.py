@@ -1,4 +1,4 @@
-"""Images of a job with their names, and single outputs."""
+"""A job's images with their names, and the stored file of one output or input."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shared.jobs.result_names import result_names, safe_path
 
 @dataclass(frozen=True, kw_only=True)
 class NamedImage:
-    """An image's status and what its owner calls it."""
+    """An image's status, and its name as the owner gave it."""
 
     status: ImageStatus
     name: str
@@ -23,10 +23,10 @@ class NamedImage:
 
 @dataclass(frozen=True, kw_only=True)
 class StoredFile:
-    """A stored output, and how it is to be handed out."""
+    """A stored photo or output, and the headers to send it with."""
 
     key: str
-    #: Made from the photo's own name, safe on every system.
+    #: Made from the photo's own name, but safe on every system.
     file_name: str
     content_type: str
 
@@ -38,7 +38,7 @@ def list_images(
     check_kept(job)
     page = backend.jobs.images(job.id, state=state, cursor=cursor, limit=limit)
     if not page.items:
-        # Of a job whose images are still being gathered there is no manifest yet.
+        # A job whose images are still being gathered has no manifest yet.
         return Page(items=())
     names = backend.manifests.names(job.id)
     named = tuple(NamedImage(status=status, name=names[status.index]) for status in page.items)
@@ -48,8 +48,8 @@ def list_images(
 def find_output(backend: Backend, job: Job, index: int, output: str) -> StoredFile:
     """Return a stored output.
 
-    Raises NotFound for an image the job does not have, and OutputNotFound, with the
-    reason, for an output it has not. Raises JobExpired once all are gone.
+    Raises NotFound for an image that the job does not have, OutputNotFound with the reason for an
+    output that it does not have, and JobExpired once all outputs are gone.
     """
     check_kept(job)
     if index >= job.counts.total:
@@ -68,10 +68,10 @@ def find_output(backend: Backend, job: Job, index: int, output: str) -> StoredFi
 
 
 def find_input(backend: Backend, job: Job, index: int) -> StoredFile:
-    """Return a photo as it was sent; its type is told from its content, never from its name.
+    """Return a photo as it was sent. Its content decides its type, never its name.
 
-    Raises NotFound for an image the job does not have, and OutputNotFound for a photo that has not
-    arrived, or is kept no longer.
+    Raises NotFound for an image that the job does not have, and OutputNotFound for a photo that has
+    not arrived or is no longer kept.
     """
     if index >= job.counts.total:
         raise NotFound(f"The job has no image {index}; it has {job.counts.total}, counted from 0.")
@@ -83,7 +83,7 @@ def find_input(backend: Backend, job: Job, index: int) -> StoredFile:
     return StoredFile(
         key=key,
         file_name=safe_path(backend.manifests.names(job.id)[index]).rsplit("/", 1)[-1],
-        # What is no picture is sent as bytes of no kind, which no browser shows.
+        # No browser displays plain bytes, so nothing but a picture is ever shown.
         content_type="application/octet-stream" if found is None else media_type(found),
     )
 
@@ -95,6 +95,6 @@ def _reason(status: ImageStatus) -> str:
 
 
 def _file_name(name: str, job: Job, output: str) -> str:
-    """Return the last part of the path that the archive gives this output."""
+    """Return the last part of the path that this output has in the archive."""
     paths = next(result_names([name], job.options))
     return paths[output].rsplit("/", 1)[-1]

@@ -1,4 +1,4 @@
-"""`/v1/session`: who asks, and the cookie with which a browser fetches what it fetches without headers."""
+"""`/v1/session`: who the caller is, and the cookie for what a browser fetches without headers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from shared.api_keys import Scope
 
 blueprint = Blueprint("session", __name__)
 
-#: The cookie goes along with requests to the API alone.
+#: Browsers send the cookie with requests to the API only.
 _PATH = "/v1"
 
 
@@ -30,7 +30,7 @@ _PATH = "/v1"
 )
 @authorize.needs(Scope.READ)
 def show() -> Response:
-    """Say who asks."""
+    """Say who the caller is."""
     read_query(EmptyQuery)
     return json_response(_session_out())
 
@@ -51,7 +51,7 @@ def show() -> Response:
 )
 @authorize.needs(Scope.READ)
 def begin() -> Response:
-    """Begin a session for the key that is sent along; without keys in force there is nothing to begin."""
+    """Begin a session for the key that was sent. While no keys are in force there is no session."""
     read_query(EmptyQuery)
     response = json_response(_session_out())
     key = authorize.caller().key
@@ -78,7 +78,7 @@ def begin() -> Response:
 )
 @authorize.public
 def end() -> Response:
-    """Take the cookie back; whoever has none loses nothing."""
+    """Remove the cookie, if there is one."""
     read_query(EmptyQuery)
     response = Response(status=204)
     response.delete_cookie(

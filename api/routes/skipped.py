@@ -1,4 +1,4 @@
-"""The files of a job that are no photos."""
+"""The files that came with a job and are not photos."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ blueprint = Blueprint("skipped", __name__)
 @blueprint.get("/v1/jobs/<job_id>/skipped")
 @Operation(
     tag="Jobs",
-    answers=(Answer(status=200, description="How many, and the first names.", models=(SkippedOut,)),),
+    answers=(Answer(status=200, description="Their number, and the first names.", models=(SkippedOut,)),),
     problems=(JobNotFound,),
 )
 def skipped(job_id: str) -> Response:
-    """Name the files in a job's archives and below its prefixes that are no photos."""
+    """Name the files in a job's archives and below its prefixes that are not photos."""
     job = authorize.job(job_id)
     try:
         found = Skipped.from_json(backend().objects.get(object_keys.skipped(job.id)))

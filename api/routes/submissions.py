@@ -1,4 +1,4 @@
-"""`POST /v1/jobs` and the uploads of a job that was announced."""
+"""`POST /v1/jobs`, and the uploads of an announced job."""
 
 from __future__ import annotations
 
@@ -59,15 +59,15 @@ from shared.jobs.job import Job, JobState
 
 blueprint = Blueprint("submissions", __name__)
 
-#: A million uploads with short names; what is longer holds no announcement.
+#: Enough for a million uploads with short names.
 _MAX_JSON_BYTES = 96 * 2**20
-#: Larger bodies are taken in one after the other: a million uploads need half a gigabyte for a while.
+#: Larger bodies are parsed one at a time: a million uploads take half a gigabyte for a while.
 _LARGE = 4 * 2**20
 _one_large = Lock()
-#: States in which nothing happens before the client does something.
+#: States in which nothing happens until the client acts.
 _WAITING_FOR_CLIENT = frozenset({JobState.UPLOADING, JobState.PAUSED})
 
-#: Makes the answer of a job as it is by then.
+#: Makes the body of the answer from the job as it is by then.
 _MakeOut = Callable[[Job], JobOut]
 
 
@@ -77,7 +77,7 @@ _MakeOut = Callable[[Job], JobOut]
     answers=(
         Answer(
             status=202,
-            description="The job is accepted: from now on nothing of it can be lost.",
+            description="The job is accepted: nothing of it can be lost any more.",
             models=(AnnouncedJobOut, AcceptedJobOut),
             headers=(
                 operation.LOCATION,
@@ -107,17 +107,17 @@ _MakeOut = Callable[[Job], JobOut]
     ),
 )
 def create() -> Response:
-    """Accept a job: a form with photos, or JSON that announces them or says where they lie.
+    """Accept a job: a form with photos, or JSON that announces them or says where they are.
 
-    A form is streamed to the object store while it is being received; archives in it are expanded
-    by a worker, and the job starts then by itself. Announced photos are uploaded one by one, to the
-    addresses that the answer names, and then the job is started. Sources are read from where they lie.
+    The API streams a form to the object store while it is being received. A worker expands the archives
+    in it, and the job then starts by itself. Announced photos are uploaded one by one to the addresses in
+    the answer, and then the client starts the job. Workers read sources from where they are.
     """
     read_query(EmptyQuery)
     parts = backend()
     take = {"multipart/form-data": _take_form, "application/json": _take_announcement}.get(request.mimetype)
     if take is None:
-        raise UnsupportedMediaType("A job is posted as multipart/form-data or as application/json.")
+        raise UnsupportedMediaType("Post a job as multipart/form-data or as application/json.")
     attempt = Attempt(parts.idempotency, authorize.owner(), given_key())
     with attempt.begun(partial(accept.is_recorded, parts)):
         accepted, make_out = take(attempt)
@@ -130,12 +130,12 @@ def create() -> Response:
 @blueprint.get("/v1/jobs/<job_id>/uploads")
 @Operation(
     tag="Submitting",
-    answers=(Answer(status=200, description="A page of them; it may be short.", models=(UploadsOut,)),),
+    answers=(Answer(status=200, description="A page of uploads; it may be short.", models=(UploadsOut,)),),
     problems=(InvalidRequest, JobNotFound),
     query=UploadsQuery,
 )
 def list_uploads(job_id: str) -> Response:
-    """List announced photos not yet stored, with fresh addresses."""
+    """List announced photos that are not stored yet, with fresh addresses."""
     query = read_query(UploadsQuery)
     page = uploads.list_missing(
         backend(), authorize.job(job_id), cursor=query.cursor, limit=query.limit, own_url=_own_url(job_id)
@@ -151,7 +151,7 @@ def list_uploads(job_id: str) -> Response:
     bodies=(Body(media="application/octet-stream"),),
 )
 def put_upload(job_id: str, index: int) -> Response:
-    """Store one announced photo; the body is the file, whatever its Content-Type says."""
+    """Store one announced photo. The body is the file, whatever its Content-Type."""
     uploads.store_upload(
         backend(), authorize.job(job_id), index, request.stream, length=request.content_length
     )
@@ -175,14 +175,14 @@ def put_upload(job_id: str, index: int) -> Response:
 def start(job_id: str) -> Response:
     """Queue an announced job once all its photos are stored.
 
-    The problem `uploads_missing` names the first hundred that are not, in `missing`, and counts
+    The problem `uploads_missing` names the first hundred missing photos in `missing` and counts all of
     them in `missing_count`.
     """
     return _wait_and_respond(uploads.start(backend(), authorize.job(job_id)), job_out)
 
 
 def _wait_and_respond(job: Job, make_out: _MakeOut) -> Response:
-    """Answer 202; where the client prefers to wait for the job's end, after a while."""
+    """Answer 202, after the wait for the job's end that the client prefers, if any."""
     seconds = preferred_wait(backend().settings.max_wait_seconds)
     if seconds is None or (job.state in _WAITING_FOR_CLIENT and not job.gathered):
         return accepted_response(make_out(job))
@@ -210,7 +210,7 @@ def _take_form(attempt: Attempt) -> tuple[Accepted, _MakeOut]:
 
 
 def _read_only(form: Iterator[FormPart]) -> None:
-    """Read a form to its end, for its fingerprint alone."""
+    """Read a form to its end, only for its fingerprint."""
     for part in form:
         if isinstance(part, FormFile):
             part.spool.close()
@@ -257,7 +257,7 @@ def _take_json(body: bytes, attempt: Attempt) -> tuple[Accepted, _MakeOut]:
 
 
 def _read_json(body: bytes) -> Announcement | Sourcing:
-    """Read a body as what it is meant to be, so that its errors speak of that."""
+    """Validate a body as what it is meant to be, so that the errors fit."""
     try:
         return Announcement.model_validate_json(body)
     except ValidationError as exc:

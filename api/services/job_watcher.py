@@ -1,7 +1,7 @@
-"""Watching jobs: one look at the job store for all who wait for the same job in this process.
+"""One look at the job store serves all requests of this process that wait for the same job.
 
-A thread looks at every watched job a few times a second and wakes whoever waits. It
-begins with the first watch and ends with the last.
+A thread looks at every watched job a few times a second and wakes the requests that wait. It
+starts with the first watched job and ends with the last.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from shared.jobstore.port import JobStore
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between two looks, and between two looks at a job of which no event tells anything.
+#: Seconds between two looks at the events, and between two looks at a job that has no new event.
 TICK = 0.25
 _REFRESH = 5.0
-#: Events kept of a watched job, for those who are a little behind.
+#: Events kept of a watched job, for clients that are a little behind.
 _RECENT = 4000
 _PAGE = 1000
 
 
 class WatchedJob:
-    """What is known of one job, as new as the last look. Safe to use from several threads."""
+    """One job and its events, as the last look found them. Safe to use from several threads."""
 
     def __init__(self, job: Job, latest: str) -> None:
-        """Take a job and an event that it is not older than."""
+        """Take a job, and the last event that it includes."""
         self.users = 0
         self._changed = threading.Condition()
         self._job = job
@@ -45,19 +45,19 @@ class WatchedJob:
 
     @property
     def job(self) -> Job:
-        """The job; raises JobNotFound if it is no longer there."""
+        """The job. Raises JobNotFound if it was deleted."""
         if self._is_gone:
             raise JobNotFound
         return self._job
 
     @property
     def last_job(self) -> Job:
-        """The job as it was seen last, be it gone."""
+        """The job as the last look found it, even if it is deleted by now."""
         return self._job
 
     @property
     def latest(self) -> str:
-        """The last event seen."""
+        """The id of the last event seen."""
         return self._events[-1].id if self._events else self._base
 
     @property
@@ -66,12 +66,12 @@ class WatchedJob:
         return self._version
 
     def wait(self, version: int, seconds: float) -> bool:
-        """Wait until something has changed since a version; False if nothing did in time."""
+        """Wait until something has changed since a version; return False if nothing did in time."""
         with self._changed:
             return self._changed.wait_for(lambda: self._version != version, seconds)
 
     def after(self, event_id: str) -> tuple[JobEvent, ...] | None:
-        """Return the events after one, as far as they have been seen; None if that one is not known here."""
+        """Return the events seen after `event_id`, or None if that event is not kept here."""
         with self._changed:
             if event_id == self._base:
                 return tuple(self._events)
@@ -83,7 +83,7 @@ class WatchedJob:
         return None
 
     def look(self, jobs: JobStore) -> None:
-        """See what has happened since the last look."""
+        """Read what has happened since the last look."""
         try:
             seen = jobs.events(self._job.id, after=self.latest, limit=_PAGE)
             if not seen.complete:
@@ -105,7 +105,7 @@ class WatchedJob:
                 self._tell()
 
     def _begin_anew(self, latest: str, job: Job) -> None:
-        """Go on after a gap: those who wait will not find their place here, and ask the store."""
+        """Start again after a gap. Clients that wait no longer find their place here, and ask the store."""
         with self._changed:
             self._job, self._looked_at = job, time.monotonic()
             self._events.clear()
@@ -126,7 +126,7 @@ class JobWatcher:
     """Watches the jobs that requests of this process wait for, each job once however many wait."""
 
     def __init__(self, jobs: JobStore, *, limit: int) -> None:
-        """Take a job store, and how many may wait at once."""
+        """`limit` is how many requests may wait at once."""
         self._jobs = jobs
         self._limit = limit
         self._watched: dict[str, WatchedJob] = {}
@@ -137,11 +137,11 @@ class JobWatcher:
 
     @property
     def is_stopping(self) -> bool:
-        """Whether this process is about to end, so that nobody should wait any longer."""
+        """Whether this process is about to end, so that no request should wait any longer."""
         return self._is_stopping()
 
     def stop_when(self, is_stopping: Callable[[], bool]) -> None:
-        """Say how to learn that the process is about to end."""
+        """Set the function that tells whether the process is about to end."""
         self._is_stopping = is_stopping
 
     @contextmanager
@@ -165,7 +165,7 @@ class JobWatcher:
                 self._waiting -= 1
 
     def _join(self, job_id: str) -> WatchedJob:
-        # The event first: the job is not older than it then.
+        # Read the event first, so that the job includes it.
         latest = self._jobs.last_event(job_id)
         found = WatchedJob(self._jobs.get(job_id), latest)
         with self._lock:
@@ -197,18 +197,18 @@ class JobWatcher:
         try:
             watched.look(self._jobs)
         except Unavailable as exc:
-            # Whoever waits goes on waiting: the job store will be back.
-            logger.warning("A job is not being watched: %s", exc.message, extra={"action": "watch_job"})
+            # The requests keep waiting, because the job store will be back.
+            logger.warning("A watched job was not read: %s", exc.message, extra={"action": "watch_job"})
         except Exception:
-            # Watching one job must not end that of all others.
+            # An error with one job must not stop the watching of the others.
             logger.exception("A look at a job failed unexpectedly.", extra={"action": "watch_job"})
 
 
 def signature(job: Job) -> tuple[object, ...]:
-    """Return what a change of a job shows in; rates and remaining times change by themselves."""
+    """Return the fields that count as a change. Rates and remaining times change all the time."""
     return (job.state, job.counts, job.phase, job.title, job.error, job.started_at, job.ended_at)
 
 
 def job_tag(job: Job) -> str:
-    """Return a job's entity tag, the same from every process."""
+    """Return a job's entity tag, which is the same in every process."""
     return hashlib.blake2b(repr((job.id, signature(job))).encode(), digest_size=9).hexdigest()

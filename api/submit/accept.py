@@ -1,8 +1,8 @@
-"""Accepting jobs: from a form with photos and archives, or announced for uploads one by one.
+"""Accept a job: from a form with photos and archives, or announced, with its uploads to follow.
 
-A job is accepted in an order that makes the answer 202 a promise: photos, manifest and
-`job.json` are in the object store before the job is recorded, and it is recorded before
-anybody is told. What fails on the way leaves nothing behind.
+The order of the steps makes the answer 202 a promise: photos, manifest and `job.json` are in the
+object store before the job is recorded, and it is recorded before the client gets the answer. If a step
+fails, nothing of the job is left.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Submitter:
 
 @dataclass(frozen=True, kw_only=True)
 class Accepted:
-    """A job just accepted, and names in its archives that are no photos."""
+    """A job just accepted, and the names of files in its archives that are no photos."""
 
     job: Job
     skipped: tuple[str, ...] = ()
@@ -59,14 +59,14 @@ class Accepted:
 def submit_form(
     backend: Backend, parts: Iterable[FormPart], submitter: Submitter, attempt: Attempt
 ) -> Accepted:
-    """Store the photos of a form as they come and queue the job.
+    """Store the photos of a form while they arrive, and queue the job.
 
     Raises NoImages, InvalidOptions, InvalidArchive, TooLarge, InvalidRequest, QuotaExceeded,
-    IdempotencyKeyInUse, and what the stores raise; then nothing of the job is left.
+    IdempotencyKeyInUse, and what the stores raise; nothing of the job is left then.
     """
     backend.jobs.admit(submitter.owner, 1, quota=submitter.quota)
     job_id = new_job_id()
-    with undone_on_failure(backend, job_id):
+    with discard_on_failure(backend, job_id):
         with InputWriter(
             backend.objects, job_id, backend.senders, max_images=backend.settings.max_job_images
         ) as inputs:
@@ -102,7 +102,7 @@ def submit_form(
 def announce(
     backend: Backend, announcement: Announcement, submitter: Submitter, attempt: Attempt
 ) -> Accepted:
-    """Record a job that waits for its uploads.
+    """Record a job that will wait for its uploads.
 
     Raises NoImages, SizeMissing, TooLarge, QuotaExceeded, IdempotencyKeyInUse, and what the stores raise.
     """
@@ -123,7 +123,7 @@ def announce(
         total=len(uploads),
         bytes=sum(upload.size or 0 for upload in uploads),
     )
-    with undone_on_failure(backend, job_id), ManifestWriter() as manifest:
+    with discard_on_failure(backend, job_id), ManifestWriter() as manifest:
         for index, upload in enumerate(uploads):
             manifest.add(Source(index=index, name=upload.name, size=upload.size))
         attempt.seal(job_id)
@@ -132,7 +132,7 @@ def announce(
 
 
 def _check_sizes(uploads: Sequence[AnnouncedUpload]) -> None:
-    """Raise SizeMissing for the first upload without a size: without it nothing bounds what it may take."""
+    """Raise SizeMissing for the first upload without a size, which would have no bound."""
     for number, upload in enumerate(uploads):
         if upload.size is None:
             raise SizeMissing(
@@ -142,10 +142,10 @@ def _check_sizes(uploads: Sequence[AnnouncedUpload]) -> None:
 
 
 def record(backend: Backend, job: Job, manifest: ManifestWriter | None, quota: Quota) -> None:
-    """Make a job whose photos are stored, or will be, durable: its manifest, `job.json`, its record.
+    """Make a job durable: store its manifest and its `job.json`, add its chores, and record it.
 
-    What is to be done for it is noted before it is recorded, so that no recorded job is forgotten; who
-    takes it up earlier than that waits for the record. Without a manifest a worker will write it.
+    Chores are added before the record, so that no recorded job is forgotten; a worker that takes one
+    up earlier waits for the record. If `manifest` is None, a worker will write it.
     """
     if manifest is not None:
         manifest.store(backend.objects, job.id)
@@ -159,9 +159,9 @@ def record(backend: Backend, job: Job, manifest: ManifestWriter | None, quota: Q
 
 
 def is_recorded(backend: Backend, job_id: str) -> bool:
-    """Return whether a job was accepted in full, by a process that may have died right after.
+    """Return whether a job was accepted in full, even if its process died right afterwards.
 
-    Of one that was undone while the job store was away the record may be left, but no `job.json`.
+    A job that was undone while the job store was away may have left its record, but no `job.json`.
     """
     try:
         find(backend, job_id)
@@ -173,7 +173,7 @@ def is_recorded(backend: Backend, job_id: str) -> bool:
 
 
 def wake_workers(backend: Backend, job: Job) -> None:
-    """Publish tickets for a job; if that fails, the workers' own top-up does it within seconds."""
+    """Publish tickets for a job. If that fails, the workers top the tickets up within seconds."""
     chunks = math.ceil(job.counts.pending / backend.settings.lease_images)
     try:
         backend.tickets.publish(min(chunks, max(1, 2 * backend.jobs.slots())))
@@ -182,7 +182,7 @@ def wake_workers(backend: Backend, job: Job) -> None:
 
 
 def discard(backend: Backend, job_id: str) -> int:
-    """Delete a job that was not accepted, and all its objects; returns how many. May be repeated."""
+    """Delete a job that was not accepted, and all its objects; return how many. May be repeated."""
     count = backend.controls.discard(job_id)
     backend.chores.forget(job_id)
     return count
@@ -199,7 +199,7 @@ def describe(
     bytes: int = 0,
     gathered: bool = False,
 ) -> Job:
-    """Return a job as it is accepted. Raises WebhooksOff and InvalidWebhook."""
+    """Return the job that a request describes. Raises WebhooksOff and InvalidWebhook."""
     return new_job(
         job_id,
         total=total,
@@ -217,8 +217,8 @@ def describe(
 
 
 @contextmanager
-def undone_on_failure(backend: Backend, job_id: str) -> Iterator[None]:
-    """Leave nothing of a job that was not accepted, as far as the stores can be reached."""
+def discard_on_failure(backend: Backend, job_id: str) -> Iterator[None]:
+    """Discard the job if the block fails, as far as the stores can be reached."""
     try:
         yield
     except BaseException:

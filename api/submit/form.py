@@ -1,4 +1,4 @@
-"""The form of a submission: photos, archives, and what is said about the job, in any order."""
+"""The form of `POST /v1/jobs`: photos, archives and fields, in any order."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from shared.settings import Settings
 #: Archives in one form.
 MAX_ARCHIVES = 16
 _MAX_FIELD_BYTES = 64 * 2**10
-#: Parts of a form that are no files.
+#: Parts of a form that are fields, not files.
 _FIELDS = ("options", "title", "weight", "webhook")
-#: How archives within archives are called, which nobody opens.
+#: Suffixes of archives; one inside another is not opened.
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".bz2", ".xz")
 
 
@@ -69,14 +69,14 @@ def image_cap(settings: Settings) -> int:
 
 @dataclass(kw_only=True)
 class Form:
-    """Takes the parts of a form in any order."""
+    """Takes the parts of a form in any order and collects what they say."""
 
     inputs: InputWriter
     settings: Settings
     fields: dict[str, Any] = field(default_factory=dict)
     skipped: Skipped = field(default_factory=Skipped)
     archives: int = 0
-    #: Whether there are archives with photos in them, which a worker is to expand.
+    #: Whether an archive holds photos, so that a worker must expand it.
     has_archives: bool = False
 
     def take(self, part: FormPart) -> None:
@@ -90,7 +90,7 @@ class Form:
             self._take_file(part)
 
     def no_images(self) -> NoImages:
-        """Return the error for a form without photos, which says where there may be some."""
+        """Return the error for a form without photos; it names an archive that was not opened."""
         inner = next((name for name in self.skipped.names if name.lower().endswith(_ARCHIVES)), None)
         if inner is None:
             return NoImages()
@@ -99,7 +99,7 @@ class Form:
         )
 
     def job_request(self) -> JobRequest:
-        """Return what the form says about the job; all of it was valid by itself."""
+        """Return what the fields say about the job. Each field was validated when it arrived."""
         return JobRequest.model_validate(self.fields)
 
     def _take_field(self, part: FormField) -> None:
@@ -107,7 +107,7 @@ class Form:
             raise InvalidRequest(f"The form holds more than one part {part.name!r}.")
         value = self.fields[part.name] = _field_value(part)
         try:
-            # Now, and not after gigabytes of photos.
+            # Validate now, not after gigabytes of photos.
             request = JobRequest.model_validate({part.name: value})
         except ValidationError as exc:
             raise InvalidRequest.from_validation(exc) from exc
@@ -136,10 +136,10 @@ class Form:
             self.inputs.add_archive(first, archive)
 
     def _look_into(self, archive: Spool) -> None:
-        """Give the photos of an archive their indices; a worker expands them.
+        """Number the photos of an archive, which a worker will expand.
 
-        What is wrong with an archive shows here, before the job is accepted, but for damage within
-        its entries.
+        Everything wrong with the archive itself shows here, before the job is accepted. Only damage
+        within an entry shows later.
         """
         for entry in survey(archive.rewound(), ArchiveLimits.from_settings(self.settings)):
             if isinstance(entry, SkippedEntry):

@@ -1,4 +1,4 @@
-"""Storing the photos of a new job while they are being received."""
+"""Store the photos of a new job while they are being received."""
 
 from __future__ import annotations
 
