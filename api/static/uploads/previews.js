@@ -1,4 +1,4 @@
-// Small pictures of files that were not sent yet: a few at a time, for what is on the screen, newest wish first.
+// Small pictures of files that are not sent yet: a few at a time, the newest request first.
 
 import { Pool } from "../pool.js";
 
@@ -11,8 +11,8 @@ const kept = new Map();
 const pool = new Pool(AT_ONCE, () => wishes.pop(), fulfil);
 
 /**
- * Return a small picture of a photo, or null if the browser cannot read its format or
- * `signal` was aborted before its turn came.
+ * Return a small picture of a photo, or null if the browser cannot read its format, or if `signal` was aborted before
+ * its turn.
  */
 export function preview(file, signal) {
   const known = kept.get(file);
@@ -31,7 +31,7 @@ async function fulfil({ file, signal, resolve }) {
 
 async function shrink(file) {
   try {
-    // One side alone keeps the proportions.
+    // With only one side given, the proportions stay.
     return await createImageBitmap(file, { resizeWidth: SIDE, resizeQuality: "medium" });
   } catch {
     return null;
@@ -42,6 +42,6 @@ function keep(file, picture) {
   kept.set(file, picture);
   if (kept.size <= KEPT) return;
   const [oldest] = kept.keys();
-  // Not closed: a cell may be showing it still.
+  // Do not close the picture: a cell may still show it.
   kept.delete(oldest);
 }

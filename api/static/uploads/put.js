@@ -1,11 +1,11 @@
-// One file on its way. Only XMLHttpRequest tells how much of a body has left.
+// Sends one body. Only XMLHttpRequest reports how much of a body was sent.
 
 import { RequestError } from "../api.js";
 import { keyHeader } from "../api_key.js";
 
-/** Milliseconds without a byte sent after which a connection is given up. */
+/** Milliseconds without a byte sent, after which the request is aborted. */
 const SILENCE = 60_000;
-/** Milliseconds that the server may take to answer once it has everything. */
+/** Milliseconds that the server gets to answer once it has the whole body. */
 const ANSWER = 600_000;
 
 /** Why a file did not arrive; `status` is null if no answer came. */
@@ -26,7 +26,7 @@ export function isOwn(url) {
 }
 
 /**
- * Send `body` and return the JSON of the answer, if it has any. `onBytes` gets the bytes sent so far.
+ * Send `body` and return the JSON of the answer, if any. `onBytes` gets the bytes sent so far.
  *
  * Throws NotStored, or an AbortError once `signal` is aborted.
  *
@@ -52,7 +52,7 @@ export function put(method, url, body, { signal, onBytes }) {
     };
     request.open(method, url);
     request.responseType = isOwn(url) ? "json" : "text";
-    // The store's addresses are signed; a key of ours is none of its business.
+    // Presigned URLs carry their own permission, and the store must not see the API key.
     if (isOwn(url)) for (const [name, value] of Object.entries(keyHeader())) request.setRequestHeader(name, value);
     request.upload.onprogress = (event) => {
       listen(SILENCE);

@@ -1,4 +1,4 @@
-// From photos to a job: announced, so that they are sent one by one and may go on after a reload.
+// Makes a job of photos. They are announced, so that they are sent one by one and can continue after a reload.
 
 import { paths } from "../api.js";
 import { baseName } from "../format.js";
@@ -10,10 +10,10 @@ import { UploadSession } from "./upload_session.js";
 /** @import { Harvest, Photo } from "./collect.js" */
 /** @import { Upload } from "../api.js" */
 
-/** Characters that the API takes in a title. */
+/** The most characters that the API accepts in a title. */
 const LONGEST_TITLE = 200;
 
-/** Announce photos and begin to send them; returns the job at once. `skipped` counts what came with them and is none. */
+/** Announce photos and begin to send them; return the job at once. `skipped` counts the other files by kind. */
 export async function submitPhotos(/** @type {Harvest} */ { photos, skipped }, options) {
   const job = await createUploadJob(photos, options, titleOf(photos));
   const files = new Map(photos.map(({ file }, index) => [index, file]));
@@ -21,7 +21,7 @@ export async function submitPhotos(/** @type {Harvest} */ { photos, skipped }, o
   return job;
 }
 
-/** Send ZIP archives, and photos with them, in one request; `onShare` gets the share sent, 0 to 1. */
+/** Send ZIP archives, and any photos with them, in one request. `onShare` gets the share sent, 0 to 1. */
 export async function submitArchives({ archives, photos }, options, onShare, signal) {
   const form = new FormData();
   form.append("options", JSON.stringify(options));
@@ -32,7 +32,7 @@ export async function submitArchives({ archives, photos }, options, onShare, sig
 }
 
 /**
- * Go on with a job whose uploads were interrupted, with the photos of the same folder.
+ * Continue the interrupted uploads of a job with the photos of the same folder.
  *
  * Returns how many of the missing photos were `found`, and how many are still `missing`.
  */
@@ -43,7 +43,7 @@ export async function resumeUploads(jobId, photos) {
   return { found: files.size, missing: missing.length - files.size };
 }
 
-/** Find for each announced photo the file with its name and size; its folder may have been left out. */
+/** Find the file of each announced photo by its name and size, with or without its folder. */
 function matchFiles(/** @type {Upload[]} */ missing, /** @type {Photo[]} */ photos) {
   /** @type {Map<string, File[]>} */
   const byName = new Map();
@@ -62,7 +62,7 @@ function matchFiles(/** @type {Upload[]} */ missing, /** @type {Photo[]} */ phot
   return files;
 }
 
-/** Call a job after the folder that all its photos lie in. */
+/** Return the name of the folder that holds all photos, as the job's title. */
 function titleOf(photos) {
   return (commonFolder(photos) ?? "").slice(0, LONGEST_TITLE);
 }

@@ -1,4 +1,4 @@
-// The photos of one job on their way to storage: several at once, again where it failed, paused on demand.
+// Uploads the photos of one job: several at once, with pauses and further tries when the user wants them.
 
 import { Pool } from "../pool.js";
 import { Addresses, Unreadable, missingUploads, putFile, startJob } from "./protocol.js";
@@ -7,7 +7,7 @@ import { Addresses, Unreadable, missingUploads, putFile, startJob } from "./prot
 
 /** Photos sent at a time. */
 const PARALLEL = 5;
-/** Times the server may say that photos are missing which were sent. */
+/** How often the server may say that photos are missing that were sent. */
 const RECOUNTS = 2;
 /** Seconds over which the speed is measured. */
 const WINDOW = 5;
@@ -15,7 +15,7 @@ const WINDOW = 5;
 /** @type {Map<string, UploadSession>} */
 const sessions = new Map();
 
-/** Return the uploads of a job that this page is doing, or null. */
+/** Return the upload session of a job on this page, or null. */
 export function sessionOf(jobId) {
   return sessions.get(jobId) ?? null;
 }
@@ -25,13 +25,13 @@ export function anySending() {
 }
 
 /**
- * Uploads of one job. `state` is `sending`, `paused`, `starting`, `done`, or `stuck`: then `problem` says why, and
- * `resume` tries again. Tells listeners of `change` (the state did) and `progress` (bytes or files did).
+ * The uploads of one job. `state` is `sending`, `paused`, `starting`, `done` or `stuck`; if stuck, `problem` says why, and
+ * `resume` tries again. Dispatches `change` when the state changes and `progress` when bytes or files do.
  */
 export class UploadSession extends EventTarget {
   /**
-   * `files` maps the index of each photo to its File; `uploads` are those whose addresses are known; `skipped` counts
-   * by kind what came with them and is no photo.
+   * `files` maps the index of each photo to its File; `uploads` are the known addresses; `skipped` counts the files by
+   * kind that came with them and are not photos.
    *
    * @param {string} jobId
    * @param {Map<number, File>} files
@@ -66,19 +66,19 @@ export class UploadSession extends EventTarget {
     this.#run();
   }
 
-  /** Bytes that have left, of photos that have arrived or are on their way. */
+  /** The bytes sent so far, of photos that have arrived or are being sent. */
   get bytes() {
     return [...this.partial.values()].reduce((sum, bytes) => sum + bytes, this.sentBytes);
   }
 
-  /** Bytes a second over the last seconds; null while nothing is known. */
+  /** The bytes per second over the last seconds; null while unknown. */
   get speed() {
     const [first, last] = [this.samples[0], this.samples.at(-1)];
     if (!first || !last || last.at - first.at < 1) return null;
     return Math.max(0, last.bytes - first.bytes) / (last.at - first.at);
   }
 
-  /** The share of photo `index` that has left, 0 to 1. */
+  /** Return the share of photo `index` that was sent, 0 to 1. */
   shareOf(index) {
     if (this.sent.has(index)) return 1;
     return (this.partial.get(index) ?? 0) / Math.max(1, this.#fileOf(index).size);
@@ -90,7 +90,7 @@ export class UploadSession extends EventTarget {
     this.round.abort();
   }
 
-  /** Go on after a pause, or try again after something went wrong. */
+  /** Continue after a pause, or try again after a problem. */
   resume() {
     if (this.state !== "paused" && this.state !== "stuck") return;
     this.waiting.push(...this.givenUp.keys());
@@ -103,7 +103,7 @@ export class UploadSession extends EventTarget {
     this.#run();
   }
 
-  /** Stop for good; what was sent stays with the job. */
+  /** Stop for good. Photos that were sent stay with the job. */
   drop() {
     sessions.delete(this.jobId);
     this.round.abort();
@@ -117,7 +117,7 @@ export class UploadSession extends EventTarget {
   }
 
   async #sendRound(before, signal) {
-    // A round that was interrupted puts back what it had in hand.
+    // An interrupted round puts its unfinished photos back.
     await before;
     const next = () => (signal.aborted ? undefined : this.waiting.pop());
     await new Pool(PARALLEL, next, (index) => this.#send(index, signal)).run();
@@ -157,7 +157,7 @@ export class UploadSession extends EventTarget {
     }
   }
 
-  /** Send once more what the server says it lacks. */
+  /** Send the photos again that the server says it lacks. */
   async #sendMissing() {
     const missing = await missingUploads(this.jobId);
     this.addresses.add(missing);
