@@ -1,4 +1,4 @@
-// What Fathom does, shown with one photo: it and its depth, and a line between them.
+// Shows what Fathom does on one photo: the photo, its depth and a line between them.
 
 import { el } from "../dom.js";
 import { t } from "../i18n/index.js";
@@ -7,10 +7,10 @@ import { drawHeatmap } from "../viewer/heatmap.js";
 import { prefersStillness } from "../viewer/motion.js";
 import { Slider } from "../viewer/slider.js";
 
-/** Milliseconds of the first sweep of the line. */
+/** The duration of the first sweep of the line, in milliseconds. */
 const SWEEP = 2600;
 
-/** Make the picture; `close` ends its movement. */
+/** Make the picture; `close` stops its motion. */
 export function makeHero() {
   const photo = el("img", { class: "hero-photo", src: sampleUrl("astronaut.jpg"), alt: t("home.hero_photo"), width: "512", height: "512" });
   const depth = el("canvas", { class: "hero-depth", width: "256", height: "256", role: "img", "aria-label": t("home.hero_depth") });

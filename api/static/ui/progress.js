@@ -1,4 +1,4 @@
-// How far a job is: one bar, the numbers beside it, and what screen readers are told.
+// The progress of a job: a bar, numbers, and a line for screen readers.
 
 import { el, say, toggle } from "../dom.js";
 import { bytes, duration, number, percent } from "../format.js";
@@ -8,7 +8,7 @@ import { takesUploads } from "../model/states.js";
 /** @import { Job } from "../api.js" */
 /** @import { UploadSession } from "../uploads/upload_session.js" */
 
-/** Screen readers hear of every tenth. */
+/** Screen readers announce every tenth. */
 const STEPS = 10;
 
 export class Progress {
@@ -25,7 +25,7 @@ export class Progress {
       el("dl", { class: "facts" }, ...Object.values(this.facts).map(({ element }) => element)), this.spoken);
   }
 
-  /** Bring it up to date; `session` is what sends the job's photos from this page, or null. */
+  /** Show the current progress. `session` is the job's upload session on this page, or null. */
   show(/** @type {Job} */ job, /** @type {UploadSession | null} */ session) {
     const sending = job.state === "uploading" ? session : null;
     const share = shareOf(job, sending);
@@ -56,7 +56,7 @@ export class Progress {
 
   #showWork({ counts, images_per_second: speed, eta_seconds: seconds, started_at: began, ended_at: ended }) {
     const { done, failed, rate, left } = this.facts;
-    // Of an archive that is being unpacked nobody knows yet how many photos it holds.
+    // While an archive is being unpacked, the number of its photos is unknown.
     done.show(counts.total > 0 ? t("facts.of", { count: counts.succeeded, total: counts.total }) : null, t("facts.done"));
     failed.show(counts.failed > 0 ? number(counts.failed) : null, t("facts.failed"));
     rate.show(speed && !ended ? t("facts.per_second", { rate: number(speed, speed < 10 ? 1 : 0) }) : null, t("facts.rate"));
@@ -72,7 +72,7 @@ class Fact {
     this.element = el("div", { class: `fact fact-${name}`, hidden: true }, this.value, this.label);
   }
 
-  /** Show a value and what it is; null hides it. */
+  /** Show a value and its label; null hides both. */
   show(text, title) {
     toggle(this.element, text !== null);
     if (text !== null) say(this.value, text);

@@ -1,4 +1,4 @@
-// What a job's uploads need from their owner: a pause, another try, or the same folder once more.
+// The panel for a job's uploads: pause, resume, try again, or drop the same folder again.
 
 import { el, icon, say, toggle } from "../dom.js";
 import { t } from "../i18n/index.js";
@@ -11,8 +11,8 @@ import { textOf } from "./errors.js";
 import { skippedText } from "./skipped.js";
 
 /**
- * Make the panel for the uploads of a job; `session` sends them from this page, or is null after a reload.
- * `onResumed` is called once they go on.
+ * Make the panel for the uploads of a job. `session` sends them from this page, or is null after a reload. `onResumed` is
+ * called once they continue.
  */
 export function makeUploadPanel(model, session, onResumed) {
   const element = el("div", { class: "upload-panel", hidden: true });

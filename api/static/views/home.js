@@ -1,4 +1,4 @@
-// Where an album is handed over.
+// The start page, where the user hands over an album.
 
 import { el } from "../dom.js";
 import { percent } from "../format.js";
@@ -13,7 +13,7 @@ import { submitArchives, submitPhotos } from "../uploads/submit.js";
 
 const SAMPLES = ["astronaut", "coffee", "cat", "rocket", "photographer"];
 
-/** Show the start in `main`; returns the function that ends it. */
+/** Show the start page in `main`; return the function that closes it. */
 export function open(main, _, { go, title }) {
   title("");
   const view = new HomeView(go);
@@ -41,7 +41,7 @@ class HomeView {
     this.hero.close();
   }
 
-  /** Make a job of what was found, and go to it. */
+  /** Make a job of the photos found, and go to it. */
   async #take(harvest) {
     if (this.busy) return;
     if (harvest.photos.length + harvest.archives.length === 0) return this.dropzone.say([t("home.nothing"), skippedText(harvest.skipped)].join(" ").trim());

@@ -1,4 +1,4 @@
-// A job: how far it is, what can be done to it, and all its photos.
+// A job: its progress, its buttons and all its photos.
 
 import { el, icon, say, toggle } from "../dom.js";
 import { moment, percent } from "../format.js";
@@ -20,10 +20,10 @@ import { sessionOf } from "../uploads/upload_session.js";
 /** @import { Job } from "../api.js" */
 
 const CELL = { ratio: 1 / ASPECT, extra: 30, gap: 12 };
-/** Least width of a cell, in pixels: a few photos are shown larger than many. */
+/** Up to FEW photos get cells at least LARGE pixels wide, more get SMALL ones. */
 const [FEW, LARGE, SMALL] = [30, 220, 168];
 
-/** Show a job in `main`; returns the function that ends it. */
+/** Show a job in `main`; return the function that closes it. */
 export function open(main, { id }, page) {
   const view = new JobView(id, page);
   main.append(view.element);
@@ -113,7 +113,7 @@ class JobView {
   #show() {
     const { job } = this.model;
     if (!job) return;
-    // Whoever ended it elsewhere wants no more photos sent.
+    // The job was ended elsewhere, so send no more photos.
     if (this.session?.state === "sending" && (job.state === "canceling" || ENDS.has(job.state))) this.session.drop();
     this.#showHead(job);
     toggle(this.body, true);
@@ -176,7 +176,7 @@ class JobView {
     this.cells = cells;
     if (cells === before) return this.grid.update();
     this.grid.show(count);
-    // Only now is the page as long as it was when it was left.
+    // Only now is the page long enough to scroll to where the reader was.
     if (before === null) this.page.scrolled();
   }
 
@@ -193,7 +193,7 @@ class JobView {
   }
 }
 
-/** Let at most one call through for every frame that is painted. */
+/** Limit a function to one call per painted frame. */
 function onceAFrame(call) {
   let waiting = false;
   return () => {

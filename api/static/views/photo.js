@@ -1,4 +1,4 @@
-// One photo: it and its depth, in any colours, or in 3D.
+// One photo beside its depth, in any colours, or in 3D.
 
 import { el, icon, nameOf, say, toggle } from "../dom.js";
 import { baseName } from "../format.js";
@@ -17,7 +17,7 @@ import { SceneStage } from "../viewer/stage_scene.js";
 /** @import { Job } from "../api.js" */
 /** @import { Depth } from "../viewer/depth.js" */
 
-/** Show image `index` of a job in `main`; returns the function that ends it. */
+/** Show image `index` of a job in `main`; return the function that closes it. */
 export function open(main, { id, index }, page) {
   const view = new PhotoView(id, Number(index), page);
   main.append(view.element);
@@ -89,7 +89,7 @@ class PhotoView {
     if (target >= 0 && target < this.model.total) this.page.go(`/jobs/${this.id}/photos/${target}`, { replace: true });
   }
 
-  /** Go back to where the job's photos were left. */
+  /** Go back to the job, at the place where the reader left it. */
   #leave(event) {
     event.preventDefault();
     if (history.state?.inner) history.back();
@@ -118,11 +118,11 @@ class PhotoView {
     this.#look();
   }
 
-  /** Show the photo as soon as its fate is known. */
+  /** Show the photo's depth, its failure or its state, if that has changed. */
   async #look() {
     try {
       const image = await this.model.imageAt(this.index);
-      // An image is known to have failed before it is known why.
+      // The failure of an image is known before its reason.
       const news = `${image?.state} ${image?.error?.code}`;
       if (this.leaving.signal.aborted || this.known === news) return;
       this.known = news;
