@@ -56,7 +56,7 @@ def build_app(settings: Settings) -> Flask:
     configure_logging(settings.log_level, settings.log_format, secrets=secrets_of(settings))
     client = connect_redis(settings.redis_url)
     objects = S3ObjectStore.from_settings(settings)
-    make_bucket(objects)
+    _make_bucket(objects)
     app = create_app(
         settings,
         jobs=RedisJobStore(client, lease_seconds=settings.lease_seconds, max_attempts=settings.max_attempts),
@@ -113,7 +113,7 @@ def create_app(
     return app
 
 
-def make_bucket(objects: S3ObjectStore) -> None:
+def _make_bucket(objects: S3ObjectStore) -> None:
     """Create the bucket if it is missing. The API starts even if the store is away or forbids it."""
     try:
         objects.ensure_bucket()

@@ -26,7 +26,7 @@ from api.schema import operation
 from api.schema.operation import Answer, Body, Operation
 from api.schema.request_models import DepthForm, DepthQuery
 from api.services.backend import Backend, backend
-from api.submit.accept import Submitter, discard, discard_on_failure, record, wake_workers
+from api.submit.accept import discard, discard_on_failure, record, wake_workers
 from api.submit.form import image_cap
 from api.submit.multipart import CHUNK, FormFile, FormShape, boundary_of, parse_form
 from api.submit.spool import Spool
@@ -174,14 +174,13 @@ def _receive_form(parts: Backend) -> Spool:
 
 
 def _submit(parts: Backend, photo: Spool, options: Options) -> Job:
-    submitter = Submitter(owner=authorize.owner(), quota=authorize.quota())
     job = new_job(
         new_job_id(),
         total=1,
         options=options,
         state=JobState.QUEUED,
         created_at=parts.jobs.now(),
-        owner=submitter.owner,
+        owner=authorize.owner(),
         bytes=photo.size,
         urgent=True,
         traceparent=traceparent(),
@@ -189,7 +188,7 @@ def _submit(parts: Backend, photo: Spool, options: Options) -> Job:
     with discard_on_failure(parts, job.id), ManifestWriter() as manifest:
         parts.objects.put_stream(object_keys.input_image(job.id, 0), photo.rewound())
         manifest.add(Source(index=0, name="photo", size=photo.size))
-        record(parts, job, manifest, submitter.quota)
+        record(parts, job, manifest, authorize.quota())
     wake_workers(parts, job)
     return job
 

@@ -99,9 +99,7 @@ REPLAYED = Header(
     name="Idempotent-Replayed", description="`true` if the Idempotency-Key already made this job."
 )
 PREFERENCE_APPLIED = Header(name="Preference-Applied", description="`wait=N` if the answer waited.")
-DISPOSITION = Header(
-    name="Content-Disposition", description="The file's name, after the photo's name."
-)
+DISPOSITION = Header(name="Content-Disposition", description="The file's name, after the photo's name.")
 
 DEPTH_MIN = Header(
     name="Depth-Min",

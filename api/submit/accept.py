@@ -67,15 +67,7 @@ def submit_form(
     backend.jobs.admit(submitter.owner, 1, quota=submitter.quota)
     job_id = new_job_id()
     with discard_on_failure(backend, job_id):
-        with InputWriter(
-            backend.objects, job_id, backend.senders, max_images=backend.settings.max_job_images
-        ) as inputs:
-            form = Form(inputs=inputs, settings=backend.settings)
-            for part in parts:
-                form.take(part)
-            sources = inputs.finish()
-        if not sources:
-            raise form.no_images()
+        form, sources = _store_form(backend, job_id, parts)
         state = JobState.UPLOADING if form.has_archives else JobState.QUEUED
         job = describe(
             backend,
@@ -97,6 +89,19 @@ def submit_form(
     if not job.gathered:
         wake_workers(backend, job)
     return Accepted(job=job, skipped=tuple(form.skipped.names))
+
+
+def _store_form(backend: Backend, job_id: str, parts: Iterable[FormPart]) -> tuple[Form, tuple[Source, ...]]:
+    """Store the files of a form while its parts arrive; return the form and the photos in it."""
+    limit = backend.settings.max_job_images
+    with InputWriter(backend.objects, job_id, backend.senders, max_images=limit) as inputs:
+        form = Form(inputs=inputs, settings=backend.settings)
+        for part in parts:
+            form.take(part)
+        sources = inputs.finish()
+    if not sources:
+        raise form.no_images()
+    return form, sources
 
 
 def announce(
