@@ -22,7 +22,7 @@ from api.openapi import routes as openapi
 from api.routes import depth, health, jobs, metrics, page, results, session, skipped, submissions, webhooks
 from api.services.backend import Backend, attach
 from api.services.job_watcher import JobWatcher
-from api.services.manifest_cache import Manifests
+from api.services.manifest_cache import ManifestCache
 from shared.chores.port import Chores
 from shared.chores.redis_store import RedisChores
 from shared.errors import ObjectStoreDenied, Unavailable
@@ -94,7 +94,7 @@ def create_app(
         tickets=tickets,
         idempotency=idempotency,
         chores=chores,
-        manifests=Manifests(objects),
+        manifests=ManifestCache(objects),
         statistics=statistics,
         recorder=Recorder(statistics),
         tracer=tracer,

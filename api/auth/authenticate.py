@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from flask import Flask, request
 
 from api.auth import cookie
-from api.auth.key_cache import FOR_UNKNOWN, KeyRing
+from api.auth.key_cache import FOR_UNKNOWN, KeyCache
 from shared.api_keys import ApiKey, Scope, split_key
 from shared.errors import InvalidKey, RequestError, Unauthenticated
 from shared.jobs.job import ANYONE
@@ -55,7 +55,7 @@ class Gate:
     """
 
     def __init__(self, objects: ObjectStore, settings: Settings) -> None:
-        self.ring = KeyRing(objects)
+        self.keys = KeyCache(objects)
         self.exposed = True
         self._settings = settings
 
@@ -83,27 +83,27 @@ class Gate:
 
     def is_in_force(self, key: ApiKey) -> bool:
         """Return whether a key still exists and is not revoked."""
-        found = self.ring.find(key.id)
+        found = self.keys.find(key.id)
         return found is not None and not found.is_revoked
 
     def _is_open(self, *, with_key: bool) -> bool:
-        if not self.ring.is_empty() or not self.may_open:
+        if not self.keys.is_empty() or not self.may_open:
             return False
         # The first key may have been made just now, and this may be it.
-        return not with_key or self.ring.is_empty(at_most=FOR_UNKNOWN)
+        return not with_key or self.keys.is_empty(at_most=FOR_UNKNOWN)
 
     def _find_by_text(self, text: str) -> ApiKey | None:
         parts = split_key(text)
         if parts is None:
             return None
         key_id, secret = parts
-        return self.ring.find(key_id, accept=lambda key: key.is_proved_by(secret))
+        return self.keys.find(key_id, accept=lambda key: key.is_proved_by(secret))
 
     def _find_by_cookie(self, text: str) -> ApiKey | None:
         parts = cookie.split(text)
         if parts is None or parts[1] < time.time():
             return None
-        key = self.ring.find(parts[0])
+        key = self.keys.find(parts[0])
         return key if key is not None and cookie.is_signed_by(key, text, parts[1]) else None
 
     def _caller_of(self, key: ApiKey | None) -> Caller:

@@ -36,7 +36,7 @@ from flask import Response, current_app, g, request
 
 from api.auth.authenticate import READING, Caller, Gate, gate_of
 from api.services.backend import backend
-from api.services.job_lookup import find
+from api.services.job_lookup import find_job
 from shared.api_keys import ApiKey, Scope
 from shared.errors import (
     FathomError,
@@ -105,7 +105,7 @@ def job(job_id: str) -> Job:
     """
     found: Job | None = g.get("job")
     if found is None or found.id != job_id:
-        found = find(backend(), job_id)
+        found = find_job(backend(), job_id)
     if not _may_see(found.owner):
         raise JobNotFound
     return found

@@ -12,7 +12,7 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from api.auth.authenticate import gate_of
-from api.auth.key_cache import KeyRing
+from api.auth.key_cache import KeyCache
 from api.services.backend import backend_of
 from shared.errors import ObjectStoreUnavailable
 
@@ -42,10 +42,10 @@ def settle_exposure(
     lets nobody in without a key.
     """
     gate, settings = gate_of(app), backend_of(app).settings
-    gate.ring.prepare()
+    gate.keys.prepare()
     # Behind a proxy the address says nothing, because anyone may be on its other side.
     gate.exposed = settings.trusted_proxies > 0 or not all(map(is_loopback, addresses))
-    if not gate.may_open and _is_empty(gate.ring, pause):
+    if not gate.may_open and _is_empty(gate.keys, pause):
         where = ", ".join(map(str, addresses))
         logger.critical(_REFUSAL, where, extra={"action": "refuse_start"})
         raise SystemExit(BOOT_ERROR)
@@ -71,11 +71,11 @@ def believe_proxies(app: Flask, count: int) -> None:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=count)  # type: ignore[method-assign]
 
 
-def _is_empty(ring: KeyRing, pause: Callable[[float], None]) -> bool:
+def _is_empty(keys: KeyCache, pause: Callable[[float], None]) -> bool:
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
-            return ring.is_empty()
+            return keys.is_empty()
         except ObjectStoreUnavailable as exc:
             if time.monotonic() > deadline:
                 logger.warning(

@@ -57,7 +57,7 @@ def _accept_any(key: ApiKey) -> bool:
     return True
 
 
-class KeyRing:
+class KeyCache:
     """All keys of the object store, safe to use from several threads."""
 
     def __init__(

@@ -28,7 +28,7 @@ from api.schema.request_models import (
 )
 from api.schema.response_models import AcceptedJobOut, AnnouncedJobOut, JobOut, UploadsOut
 from api.services.backend import backend
-from api.services.job_lookup import find
+from api.services.job_lookup import find_job
 from api.submit import accept, sources, uploads
 from api.submit.accept import Accepted, Submitter
 from api.submit.form import read_form
@@ -203,7 +203,7 @@ def _take_form(attempt: Attempt) -> tuple[Accepted, _MakeOut]:
     form = read_form(request.stream, request.content_type, parts.settings, attempt)
     if attempt.is_repeated:
         _read_only(form)
-        accepted = Accepted(job=attempt.job_before(partial(find, parts)))
+        accepted = Accepted(job=attempt.job_before(partial(find_job, parts)))
     else:
         accepted = accept.submit_form(parts, form, _submitter(), attempt)
     return accepted, lambda job: _accepted_out(job, accepted.skipped)
@@ -250,7 +250,7 @@ def _take_json(body: bytes, attempt: Attempt) -> tuple[Accepted, _MakeOut]:
     if attempt.has_key:
         attempt.fingerprint.add("json", given.model_dump_json())
     if attempt.is_repeated:
-        return Accepted(job=attempt.job_before(partial(find, backend()))), make_out
+        return Accepted(job=attempt.job_before(partial(find_job, backend()))), make_out
     if isinstance(given, Announcement):
         return accept.announce(backend(), given, _submitter(), attempt), make_out
     return sources.submit_sources(backend(), given, _submitter(), attempt), make_out

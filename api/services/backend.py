@@ -10,7 +10,7 @@ from typing import cast
 from flask import Flask, current_app
 
 from api.services.job_watcher import JobWatcher
-from api.services.manifest_cache import Manifests
+from api.services.manifest_cache import ManifestCache
 from shared.chores.port import Chores
 from shared.control import Controls
 from shared.idempotency.port import Idempotency
@@ -35,7 +35,7 @@ class Backend:
     tickets: TicketQueue
     idempotency: Idempotency
     chores: Chores
-    manifests: Manifests
+    manifests: ManifestCache
     watcher: JobWatcher
     statistics: Statistics
     #: Adds up what this process measures. The server starts and stops it.

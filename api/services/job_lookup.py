@@ -8,7 +8,7 @@ from shared.jobs import object_keys
 from shared.jobs.job import Job, JobState, is_job_id
 
 
-def find(backend: Backend, job_id: str) -> Job:
+def find_job(backend: Backend, job_id: str) -> Job:
     """Return a job.
 
     Raises JobRecovering if the job store has lost the job and will soon have it back, else JobNotFound.

@@ -57,7 +57,7 @@ class Names:
         return names
 
 
-class Manifests:
+class ManifestCache:
     """A cache of names by job, which drops the least recently used job first.
 
     It cannot be stale, because a manifest is written once and never changes.

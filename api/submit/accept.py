@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from api.middleware.tracing import note_job, traceparent
 from api.schema.request_models import AnnouncedUpload, Announcement, JobRequest
 from api.services.backend import Backend
-from api.services.job_lookup import find
+from api.services.job_lookup import find_job
 from api.submit.form import Form
 from api.submit.idempotency import Attempt
 from api.submit.input_writer import InputWriter
@@ -169,7 +169,7 @@ def is_recorded(backend: Backend, job_id: str) -> bool:
     A job that was undone while the job store was away may have left its record, but no `job.json`.
     """
     try:
-        find(backend, job_id)
+        find_job(backend, job_id)
     except JobRecovering:
         return True
     except JobNotFound:

@@ -6,9 +6,9 @@ const AT_ONCE = 2;
 const KEPT = 160;
 const SIDE = 320;
 
-const wishes = [];
+const requests = [];
 const kept = new Map();
-const pool = new Pool(AT_ONCE, () => wishes.pop(), fulfil);
+const pool = new Pool(AT_ONCE, () => requests.pop(), answer);
 
 /**
  * Return a small picture of a photo, or null if the browser cannot read its format, or if `signal` was aborted before
@@ -18,12 +18,12 @@ export function preview(file, signal) {
   const known = kept.get(file);
   if (known !== undefined) return Promise.resolve(known);
   return new Promise((resolve) => {
-    wishes.push({ file, signal, resolve });
+    requests.push({ file, signal, resolve });
     pool.run();
   });
 }
 
-async function fulfil({ file, signal, resolve }) {
+async function answer({ file, signal, resolve }) {
   const picture = signal.aborted ? null : await shrink(file);
   if (!signal.aborted) keep(file, picture);
   resolve(picture);
