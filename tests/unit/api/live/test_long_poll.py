@@ -14,7 +14,7 @@ FORM = "multipart/form-data; boundary=sep"
 
 
 def once_watched(api: Api, work: Callable[[], object]) -> None:
-    """Do something as soon as somebody waits for a job: then its events are looked at."""
+    """Do something as soon as a request waits for a job, when the job's events are read."""
 
     def happens(*args: object, **kwargs: object) -> None:
         api.jobs.before(api.jobs.events, None)

@@ -26,7 +26,7 @@ class Event:
 
 
 def parse(text: str) -> Iterator[Event]:
-    """Read a stream as the HTML standard has it; comments and `retry` are no events."""
+    """Read a stream by the HTML standard, where comments and `retry` are not events."""
     for block in text.split("\n\n"):
         fields = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
         if "data" in fields:
@@ -39,7 +39,7 @@ def connect(api: Api, job_id: str, after: str | None = None) -> TestResponse:
 
 
 def first_id(api: Api, job_id: str) -> str:
-    """Begin a stream, and break it off after its first event."""
+    """Begin a stream, and disconnect after its first event."""
     response = connect(api, job_id)
     for piece in response.iter_encoded():
         for event in parse(piece.decode()):

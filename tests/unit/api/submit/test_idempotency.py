@@ -266,7 +266,7 @@ def test_another_payload_is_told_apart_after_a_loss_too(api: Api) -> None:
 
 
 def die_sealed(keys: FakeIdempotency, job_id: str) -> None:
-    """Do what a process does that dies between sealing a key and recording its job, or right after."""
+    """Claim and seal a key as a process does that then dies."""
     fingerprint = Fingerprint()
     fingerprint.add("payload")
     keys.claim("me", "k", "dead")
