@@ -46,7 +46,7 @@ def _measure_precision(folder: Path, precision: str, album: Sequence[Path], phot
         work_off(fathom, stack, album[:2])
         (child,) = stack.children()
         processes.forget_peak(child)
-        with _watch(child) as samples:
+        with _memory_samples(child) as samples:
             rests = [_rest(fathom, stack, child, album) for _ in range(-(-photos // len(album)))]
         report = summarise(rests, samples, len(album))
         return {
@@ -77,7 +77,7 @@ def summarise(rests: Sequence[float], samples: Sequence[float], photos: int) -> 
 
 
 @contextmanager
-def _watch(pid: int, seconds: float = 0.02) -> Iterator[list[float]]:
+def _memory_samples(pid: int, seconds: float = 0.02) -> Iterator[list[float]]:
     """Collect the resident memory of a process, in MB, from a thread."""
     samples: list[float] = []
     stop = threading.Event()

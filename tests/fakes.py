@@ -196,7 +196,7 @@ class _Submission:
 
 
 class FakeIdempotency:
-    """Submissions by key in a dictionary. With `away` set every call raises JobStoreUnavailable."""
+    """Requests by key in a dictionary. With `away` set every call raises JobStoreUnavailable."""
 
     def __init__(
         self, clock: Callable[[], float] = time, *, hold: float = 90.0, keep: float = 86400.0

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 #: What a server sends, in pieces; the socket is closed behind the last.
-Reply = Callable[["Request"], Iterator[bytes]]
+Responder = Callable[["Request"], Iterator[bytes]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,19 +43,19 @@ def drip(data: bytes, seconds: float) -> Iterator[bytes]:
 
 @dataclass
 class Origin:
-    """A server on a port of the loopback address; `replies` are by path."""
+    """A server on a port of the loopback address; `responses` are by path."""
 
     port: int
     scheme: str = "http"
-    replies: dict[str, Reply] = field(default_factory=dict)
+    responses: dict[str, Responder] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
 
     def serve(self, path: str, *pieces: bytes) -> str:
         """Answer a path with fixed bytes; returns its URL."""
-        return self.reply(path, lambda _: iter(pieces))
+        return self.respond(path, lambda _: iter(pieces))
 
-    def reply(self, path: str, reply: Reply) -> str:
-        self.replies[path] = reply
+    def respond(self, path: str, responder: Responder) -> str:
+        self.responses[path] = responder
         return self.url(path)
 
     def url(self, path: str = "/", *, host: str = "127.0.0.1") -> str:
@@ -75,12 +75,12 @@ class Gated:
     gate: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
-        self.urls = [self.server.reply(f"/{n}.jpg", self._send(n)) for n in range(len(self.photos))]
+        self.urls = [self.server.respond(f"/{n}.jpg", self._send(n)) for n in range(len(self.photos))]
 
     def open(self) -> None:
         self.gate.set()
 
-    def _send(self, number: int) -> Reply:
+    def _send(self, number: int) -> Responder:
         def send(_: Request) -> Iterator[bytes]:
             if number >= self.free:
                 self.gate.wait()
@@ -116,8 +116,8 @@ def _serve(client: socket.socket, served: Origin, tls: ssl.SSLContext | None) ->
         with stream:
             request = _read(stream)
             served.requests.append(request)
-            reply = served.replies.get(request.path, lambda _: iter([answer("404 Not Found")]))
-            for piece in reply(request):
+            responder = served.responses.get(request.path, lambda _: iter([answer("404 Not Found")]))
+            for piece in responder(request):
                 stream.sendall(piece)
 
 

@@ -1,4 +1,4 @@
-"""Who sent a request: nobody in particular while no key was ever made, else whoever shows a key."""
+"""Find out who sent a request: anybody while no key was ever made, else the holder of a key."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from flask import Flask, request
 
 from api.auth import cookie
-from api.auth.key_cache import FOR_UNKNOWN, KeyRing
+from api.auth.key_cache import FOR_UNKNOWN, KeyCache
 from shared.api_keys import ApiKey, Scope, split_key
 from shared.errors import InvalidKey, RequestError, Unauthenticated
 from shared.jobs.job import ANYONE
@@ -21,19 +21,19 @@ from shared.settings import Settings
 _GATE = "fathom-gate"
 #: Methods that change nothing.
 READING = frozenset({"GET", "HEAD"})
-#: What a browser says of requests that the page's own origin, or the user, began.
+#: Sec-Fetch-Site of requests that the page's own origin, or the user, started.
 _OWN_PAGES = frozenset({None, "same-origin", "none"})
 
 
 class WrongHost(RequestError):
-    """The service is not reached under this name."""
+    """This service does not answer to this host name."""
 
     code = "wrong_host"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Caller:
-    """Whoever sent the present request."""
+    """Who sent the current request."""
 
     scopes: frozenset[Scope]
     #: None while no keys are in force.
@@ -48,23 +48,27 @@ ANYBODY = Caller(scopes=frozenset(Scope))
 
 
 class Gate:
-    """Decides who asks. It is open as long as no key was ever made, unless it is `exposed`."""
+    """Decides who the caller is.
 
-    def __init__(self, objects: ObjectStore, settings: Settings, *, exposed: bool) -> None:
-        self.ring = KeyRing(objects)
-        self.exposed = exposed
+    While no key was ever made, it lets everybody in, unless it is `exposed`: reachable from other machines.
+    Until the server knows where it listens, it counts as exposed.
+    """
+
+    def __init__(self, objects: ObjectStore, settings: Settings) -> None:
+        self.keys = KeyCache(objects)
+        self.exposed = True
         self._settings = settings
 
     @property
     def may_open(self) -> bool:
-        """Whether it may serve without keys."""
+        """Whether the API may serve without keys."""
         return not self.exposed or self._settings.allow_anonymous
 
     def find_caller(self) -> Caller:
-        """Return who sent the present request.
+        """Return who sent the current request.
 
         Raises Unauthenticated, InvalidKey, WrongHost, and ObjectStoreUnavailable while the keys
-        are not known.
+        cannot be read.
         """
         text = presented_key()
         if self._is_open(with_key=text is not None):
@@ -78,28 +82,28 @@ class Gate:
         raise Unauthenticated
 
     def is_in_force(self, key: ApiKey) -> bool:
-        """Return whether a key has not been revoked by now."""
-        found = self.ring.find(key.id)
+        """Return whether a key still exists and is not revoked."""
+        found = self.keys.find(key.id)
         return found is not None and not found.is_revoked
 
     def _is_open(self, *, with_key: bool) -> bool:
-        if not self.ring.is_empty() or not self.may_open:
+        if not self.keys.is_empty() or not self.may_open:
             return False
-        # Whoever sends a key means it: the first one may have been made just now.
-        return not with_key or self.ring.is_empty(at_most=FOR_UNKNOWN)
+        # The first key may have been made just now, and this may be it.
+        return not with_key or self.keys.is_empty(at_most=FOR_UNKNOWN)
 
     def _find_by_text(self, text: str) -> ApiKey | None:
         parts = split_key(text)
         if parts is None:
             return None
         key_id, secret = parts
-        return self.ring.find(key_id, accept=lambda key: key.is_proved_by(secret))
+        return self.keys.find(key_id, accept=lambda key: key.is_proved_by(secret))
 
     def _find_by_cookie(self, text: str) -> ApiKey | None:
         parts = cookie.split(text)
         if parts is None or parts[1] < time.time():
             return None
-        key = self.ring.find(parts[0])
+        key = self.keys.find(parts[0])
         return key if key is not None and cookie.is_signed_by(key, text, parts[1]) else None
 
     def _caller_of(self, key: ApiKey | None) -> Caller:
@@ -109,7 +113,7 @@ class Gate:
 
 
 def attach_gate(app: Flask, gate: Gate) -> None:
-    """Give an app its gate."""
+    """Attach a gate to an app."""
     app.extensions[_GATE] = gate
 
 
@@ -119,7 +123,7 @@ def gate_of(app: Flask) -> Gate:
 
 
 def presented_key() -> str | None:
-    """Return the key that came with the present request, whatever it is worth."""
+    """Return the key that came with the current request, valid or not."""
     kind, _, value = request.headers.get("Authorization", "").partition(" ")
     if kind.lower() == "bearer" and value.strip():
         return value.strip()
@@ -131,17 +135,17 @@ def _may_use_cookie() -> bool:
 
 
 def _check_host(host: str, allowed: tuple[str, ...]) -> None:
-    """Refuse names that a foreign page may have pointed at this address (DNS rebinding).
+    """Refuse host names that a foreign page may have pointed at this address (DNS rebinding).
 
-    Without keys, who can reach the service may use it, and a page of any site could reach it through a
-    visitor's browser under a name of its own. Such a name has a dot; addresses and local names cannot
-    be had for that. With keys in force the page would lack the key.
+    Without keys, everyone who reaches the service may use it, so a page of any site could use it through a
+    visitor's browser under a host name of its own. Such a name has a dot and is not an address. With keys
+    in force such a page lacks the key.
     """
     name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
     if "." not in name or name in allowed or name.endswith(".localhost") or _is_address(name):
         return
     raise WrongHost(
-        f"Without API keys this service answers to no name such as {name[:100]}; see FATHOM_ALLOWED_HOSTS."
+        f"Without API keys this service does not answer to the name {name[:100]}; see FATHOM_ALLOWED_HOSTS."
     )
 
 

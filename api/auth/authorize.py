@@ -1,29 +1,30 @@
-"""Who asks, and what they may: the one gate before every handler.
+"""Decide what a caller may do: the one gate before every handler.
 
 For handlers:
 - A route is closed unless its handler says otherwise: it needs the scope `read` for GET and HEAD,
-  `submit` for all else. `@access.public` opens one to everybody, `@access.needs(scope)` asks for a scope by
-  name. Put them directly above the function.
-- A route with `<job_id>` is entered only for a job that the caller may see: the gate has looked the job
-  up and answers 404 for others' as for unknown ones. `access.job(job_id)` returns that job. Name the
-  variable `job_id`, always; a test walks over all routes.
-- New jobs get `owner=access.owner()` and `quota=access.quota()`; lists take `owner=access.listed_owner()`;
-  whatever is remembered beside jobs (idempotency keys and the like) is kept apart by `access.owner()`.
+  `submit` for all else. `@authorize.public` opens it to everybody, and `@authorize.needs(scope)` asks for a
+  scope by name. Put them directly above the function.
+- A handler with `<job_id>` runs only for a job that the caller may see: the gate looks the job up first, and
+  answers 404 both for jobs of others and for unknown ones. `authorize.job(job_id)` returns that job. Always
+  name the variable `job_id`; a test checks all routes.
+- New jobs get `owner=authorize.owner()` and `quota=authorize.quota()`; lists take
+  `owner=authorize.listed_owner()`. All else that is stored for callers, such as idempotency keys, is kept
+  apart by `authorize.owner()`.
 
 For the page:
 - While no key was ever made there is nothing to do: `GET /v1/session` answers 200 with `"anonymous": true`.
-  Once there are keys, it answers 401 (code `unauthenticated`, or `invalid_key`) to whoever sends none.
+  Once there are keys, it answers 401 (code `unauthenticated`, or `invalid_key`) to a request without one.
 - Ask the user for the key, keep it (sessionStorage, or localStorage if the user wants), and send it with
   every fetch as `Authorization: Bearer fathom_...`. 401 means: ask again. 403 with code `missing_scope`
   means: this key may not do that. 429 carries `Retry-After`.
-- What a browser fetches by itself sends no header (img src, a href, EventSource). For that, and right
-  after the user has entered the key, `POST /v1/session` with the Bearer header: it answers 200 with
+- A browser sends no such header for what it fetches by itself (img src, a href, EventSource). So, right
+  after the user has entered the key, send `POST /v1/session` with the Bearer header. It answers 200 with
   `{"anonymous": false, "key_id": ..., "name": ..., "scopes": [...]}` and sets the cookie `fathom_session`
   for 8 hours. From then on GETs below /v1 from the page's own origin work without a header. Renew it at each
   start of the page, and when a picture or an EventSource fails with 401. `DELETE /v1/session` (204) ends it.
-- The cookie is HttpOnly and SameSite=Strict, it lets one read and nothing else (only GET and HEAD look at
-  it), and it is not looked at when the browser says that another site's page asks (Sec-Fetch-Site): so no
-  other page can change anything through it, nor see anything.
+- The cookie is HttpOnly and SameSite=Strict. It only allows reading, because only GET and HEAD accept it, and
+  no request that the browser attributes to another site (Sec-Fetch-Site) may use it. So no other page can
+  change or see anything through it.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from flask import Response, current_app, g, request
 
 from api.auth.authenticate import READING, Caller, Gate, gate_of
 from api.services.backend import backend
-from api.services.job_lookup import find
+from api.services.job_lookup import find_job
 from shared.api_keys import ApiKey, Scope
 from shared.errors import (
     FathomError,
@@ -56,13 +57,13 @@ View = TypeVar("View", bound=Callable[..., object])
 
 
 def public(view: View) -> View:
-    """Let everybody call a handler."""
+    """Open a handler to everybody."""
     view.__dict__["fathom_public"] = True
     return view
 
 
 def needs(scope: Scope) -> Callable[[View], View]:
-    """Ask for a scope before a handler, instead of the one that the method stands for."""
+    """Require a scope for a handler, instead of the one that its method implies."""
 
     def mark(view: View) -> View:
         view.__dict__["fathom_scope"] = scope
@@ -72,22 +73,22 @@ def needs(scope: Scope) -> Callable[[View], View]:
 
 
 def caller() -> Caller:
-    """Return who sent the present request."""
+    """Return who sent the current request."""
     return cast(Caller, g.caller)
 
 
 def owner() -> str:
-    """Return whose the jobs are that the present request makes."""
+    """Return the owner of jobs that the current request creates."""
     return caller().owner
 
 
 def listed_owner() -> str | None:
-    """Return whose jobs the caller may list; None stands for everybody's."""
+    """Return the owner whose jobs the caller may list; None means everybody's."""
     return None if Scope.ADMIN in caller().scopes else owner()
 
 
 def quota() -> Quota:
-    """Return the bounds of a job that the present request makes."""
+    """Return the quota for jobs that the current request creates."""
     key, settings = caller().key, backend().settings
     own_bound = None if key is None else key.max_images
     return Quota(
@@ -100,18 +101,18 @@ def quota() -> Quota:
 def job(job_id: str) -> Job:
     """Return a job that the caller may see.
 
-    Raises JobNotFound for one that is unknown or another's: nobody learns which.
+    Raises JobNotFound both for an unknown job and for one of another owner, so that nobody learns which.
     """
     found: Job | None = g.get("job")
     if found is None or found.id != job_id:
-        found = find(backend(), job_id)
+        found = find_job(backend(), job_id)
     if not _may_see(found.owner):
         raise JobNotFound
     return found
 
 
 def end_streams_with_key(response: Response) -> Response:
-    """Break a long answer off once its caller's key is revoked."""
+    """Break a streamed answer off once the caller's key is revoked."""
     key = g.caller.key if g.get("caller") is not None else None
     if key is not None and response.is_streamed:
         pieces = cast(Iterable[bytes], response.response)
@@ -120,7 +121,7 @@ def end_streams_with_key(response: Response) -> Response:
 
 
 def may_find_remains(view: View) -> View:
-    """Let a handler run for a job that the job store does not know, if the caller owned what is left."""
+    """Let a handler run for a job that only the object store still has, if the caller owned it."""
     view.__dict__["fathom_remains"] = True
     return view
 
@@ -129,7 +130,7 @@ def may_find_remains(view: View) -> View:
 
 
 def identify() -> None:
-    """Find out who asks. A refusal is put off until the request has been counted."""
+    """Find out who the caller is. `admit` refuses later, when the request has been counted."""
     g.caller = g.refusal = None
     if is_open_route():
         return
@@ -140,7 +141,7 @@ def identify() -> None:
 
 
 def admit() -> None:
-    """Refuse who has no key, lacks the scope, or asks for a job that is not theirs."""
+    """Refuse a caller who has no key, lacks the scope, or asks for a job of another owner."""
     if is_open_route():
         return
     if g.refusal is not None:
@@ -152,7 +153,7 @@ def admit() -> None:
 
 
 def is_open_route() -> bool:
-    """Return whether the present request needs no caller: a public route, or none at all."""
+    """Return whether the current request needs no caller: its route is public, or there is none."""
     return request.endpoint is None or request.method == "OPTIONS" or _mark("fathom_public") is not None
 
 
@@ -189,17 +190,17 @@ def _admit_to_job(job_id: str) -> None:
         if _mark("fathom_remains") is None or not is_job_id(job_id) or not _owned_what_is_left(job_id):
             raise
     except JobRecovering as exc:
-        # That there is such a job is its owner's to know.
+        # Only its owner may learn that the job exists.
         if not _owned_what_is_left(job_id):
             raise JobNotFound from exc
         raise
 
 
 def _owned_what_is_left(job_id: str) -> bool:
-    """Return whether the caller may touch what is left of a job in the object store.
+    """Return whether the caller may delete what is left of a job in the object store.
 
-    A job whose deletion was cut short has left the job store first. Without its `job.json` nobody
-    knows whose it was: then it is left to those who may see all.
+    An interrupted deletion has removed the job from the job store first. Without `job.json` its owner is
+    unknown, so only a caller with the scope `admin` may.
     """
     if Scope.ADMIN in caller().scopes:
         return True

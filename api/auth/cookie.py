@@ -1,7 +1,7 @@
 """The value of a session's cookie: signed, not stored.
 
-It is `s1.<key id>.<expiry>.<signature>`, and the hash of the key signs it. Who knows that hash reads the
-object store, and the photos themselves lie there too: a session lets one look, and no more.
+It is `s1.<key id>.<expiry>.<signature>`, signed with the hash of the key. Whoever knows that hash can read
+the object store, and so the photos anyway. A session allows reading and nothing else.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ _VALUE = re.compile(r"s1\.([a-z2-7]{12})\.([0-9]{1,12})\.[0-9a-f]{64}\Z")
 
 
 def sign(key: ApiKey, expires: int) -> str:
-    """Return the cookie of a session of a key that ends at `expires`, in seconds since the epoch."""
+    """Return the cookie of a key's session that ends at `expires`, in seconds since the epoch."""
     return _sign(key.id, key.hash, expires)
 
 
 def split(value: str) -> tuple[str, int] | None:
-    """Return the key's id and the expiry that a cookie names; None if it is no session's."""
+    """Return the key's id and the expiry in a cookie, or None if it is not a session cookie."""
     match = _VALUE.match(value)
     return (match[1], int(match[2])) if match else None
 
 
 def is_signed_by(key: ApiKey, value: str, expires: int) -> bool:
-    """Tell whether a cookie is of a session of this key; those of before it was rotated last as long
-    as the secret of before does.
+    """Return whether this key signed a cookie. After a rotation, older cookies are valid as long as the
+    previous secret is.
     """
     signed = [_sign(key.id, known, expires).encode() for known in key.hashes]
     return any([hmac.compare_digest(each, value.encode()) for each in signed])

@@ -1,4 +1,4 @@
-"""Where the API listens, and what follows: on loopback it is open; elsewhere it must be guarded by keys."""
+"""Decide by where the API listens whether it may serve without keys: on loopback it may."""
 
 from __future__ import annotations
 
@@ -12,49 +12,49 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from api.auth.authenticate import gate_of
-from api.auth.key_cache import KeyRing
+from api.auth.key_cache import KeyCache
 from api.services.backend import backend_of
 from shared.errors import ObjectStoreUnavailable
 
 logger = logging.getLogger(__name__)
 
-#: Gunicorn's word for a process that cannot serve: the whole server ends then.
+#: The exit code on which gunicorn ends the whole server.
 BOOT_ERROR = 3
-#: Seconds that a starting server waits to learn whether there are keys.
+#: Seconds that a starting server waits to read the keys.
 PATIENCE = 15.0
 _PAUSE = 0.2
 
-#: Host and port, or anything else that one can listen on, such as a Unix socket.
+#: Host and port, or the path of a Unix socket.
 Address: TypeAlias = tuple[str, int] | tuple[str, int, int, int] | str
 
 _REFUSAL = (
-    "Others can reach this address (%s), and there is no API key. Make one with `fathom keys create`, "
-    "or set FATHOM_ALLOW_ANONYMOUS=1 to let everybody in. The API does not start."
+    "Other machines can reach this address (%s), and there is no API key. Make one with "
+    "`fathom keys create`, or set FATHOM_ALLOW_ANONYMOUS=1 to let everybody in. The API does not start."
 )
 
 
 def settle_exposure(
     app: Flask, addresses: Sequence[Address], *, pause: Callable[[float], None] = time.sleep
 ) -> None:
-    """Decide by where it listens whether the API may serve without keys.
+    """Decide by the addresses that it listens on whether the API may serve without keys.
 
-    Raises SystemExit where it may not and no key was ever made. What cannot be known
-    is no reason not to start: until it is, nobody is let in without a key.
+    Raises SystemExit if it may not and no key was ever made. If the keys cannot be read, it starts, and
+    lets nobody in without a key.
     """
     gate, settings = gate_of(app), backend_of(app).settings
-    gate.ring.prepare()
-    # Behind a proxy the address says nothing: all the world may be on the other side of it.
+    gate.keys.prepare()
+    # Behind a proxy the address says nothing, because anyone may be on its other side.
     gate.exposed = settings.trusted_proxies > 0 or not all(map(is_loopback, addresses))
-    if not gate.may_open and _is_empty(gate.ring, pause):
+    if not gate.may_open and _is_empty(gate.keys, pause):
         where = ", ".join(map(str, addresses))
         logger.critical(_REFUSAL, where, extra={"action": "refuse_start"})
         raise SystemExit(BOOT_ERROR)
 
 
 def is_loopback(address: Address) -> bool:
-    """Return whether only this machine's own programs reach an address.
+    """Return whether only programs on this machine can reach an address.
 
-    A Unix socket is none: what is behind it is a proxy.
+    A Unix socket does not count, because a proxy listens on its behalf.
     """
     if isinstance(address, str):
         return False
@@ -66,20 +66,20 @@ def is_loopback(address: Address) -> bool:
 
 
 def believe_proxies(app: Flask, count: int) -> None:
-    """Take the client's address, scheme and host from what the last `count` proxies say."""
+    """Take the client's address, scheme and host from the headers of the last `count` proxies."""
     if count:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=count)  # type: ignore[method-assign]
 
 
-def _is_empty(ring: KeyRing, pause: Callable[[float], None]) -> bool:
+def _is_empty(keys: KeyCache, pause: Callable[[float], None]) -> bool:
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
-            return ring.is_empty()
+            return keys.is_empty()
         except ObjectStoreUnavailable as exc:
             if time.monotonic() > deadline:
                 logger.warning(
-                    "%s Nobody is let in without one.", exc.message, extra={"action": "refuse_start"}
+                    "%s Nobody is let in without a key.", exc.message, extra={"action": "refuse_start"}
                 )
                 return False
         pause(_PAUSE)

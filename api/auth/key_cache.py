@@ -1,8 +1,7 @@
-"""The API keys as a server process knows them: read from the object store, and kept for seconds.
+"""The API keys in a server process: read from the object store, and cached for seconds.
 
-A request does not wait for the object store but when what is known is too old. While the
-object store is away, what is known goes on being used for a while: whoever had a key
-keeps working, and of an unknown key nothing can be said.
+A request waits for the object store only if the cache is too old. While the object store is away, the
+cache stays in use for a while: known keys keep working, and nothing can be said about an unknown key.
 """
 
 from __future__ import annotations
@@ -19,35 +18,35 @@ from shared.objectstore.port import ObjectStore
 
 logger = logging.getLogger(__name__)
 
-#: Seconds after which the keys are read anew while requests go on; and after which they are waited
-#: for, so that a revoked key is refused within five seconds.
+#: Seconds after which the keys are read again in the background, and after which requests wait for them,
+#: so that a revoked key is refused within five seconds.
 SOON, FRESH = 2.0, 4.0
-#: A key or a secret that is not known may have been made just now: keys older than this are read anew
-#: for its sake, so that guessing costs the object store four listings a second and no more.
+#: An unknown key or secret may have been made just now. For it, keys older than this are read again, so
+#: guessing costs the object store at most four listings a second.
 FOR_UNKNOWN = 0.25
-#: Requests of a process that may wait for the next reading at once, for the sake of a key that is not
-#: known: those of a person with a new key do, and a flood of guesses does not hold the threads.
+#: Requests with an unknown key that may wait for the next reading at the same time. That is enough for a
+#: person with a new key, and a flood of guesses does not hold all threads.
 WAITING = 2
-#: Seconds that keys serve while they cannot be read.
+#: Seconds that cached keys are used while they cannot be read.
 LONGEST = 600.0
-#: Seconds that a request waits for keys being read: while others are known, and while none are.
+#: Seconds that a request waits for a reading: while some keys are cached, and while none are.
 PATIENCE, FIRST_PATIENCE = 1.0, 5.0
-#: Seconds between attempts that fail.
+#: Seconds between failed attempts.
 PAUSE = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Snapshot:
-    """All keys at a moment."""
+    """All keys at one moment."""
 
     keys: Mapping[str, ApiKey]
-    #: By id, what the record looked like from outside; damaged ones included.
+    #: The version of each record by id, damaged records included.
     versions: Mapping[str, str | None]
     read_at: float
 
 
 class _Reading:
-    """An attempt to read the keys, under way or over."""
+    """An attempt to read the keys, running or over."""
 
     def __init__(self, began: float) -> None:
         self.began = began
@@ -58,8 +57,8 @@ def _accept_any(key: ApiKey) -> bool:
     return True
 
 
-class KeyRing:
-    """All keys of the object store, for many threads."""
+class KeyCache:
+    """All keys of the object store, safe to use from several threads."""
 
     def __init__(
         self,
@@ -77,17 +76,17 @@ class KeyRing:
         self._reading: _Reading | None = None
 
     def is_empty(self, *, at_most: float = FRESH) -> bool:
-        """Return whether no key was ever made, `at_most` seconds ago; a revoked or damaged one counts.
+        """Return whether no key existed `at_most` seconds ago. Revoked and damaged keys exist.
 
         Raises ObjectStoreUnavailable if that cannot be known.
         """
         return not self._at_most(at_most).versions
 
     def find(self, key_id: str, *, accept: Callable[[ApiKey], bool] = _accept_any) -> ApiKey | None:
-        """Return a key, revoked or not; None if there is none that is accepted.
+        """Return a key, revoked or not, or None if there is none that `accept` accepts.
 
-        One that was not may have been made, or given another secret, just now. Raises
-        ObjectStoreUnavailable if it cannot be known.
+        A key that is not accepted may have been made or rotated just now, so the keys are read again.
+        Raises ObjectStoreUnavailable if that is impossible.
         """
         asked = self._clock()
         key = self._at_most(FRESH).keys.get(key_id)
@@ -100,7 +99,7 @@ class KeyRing:
         return key if key is not None and accept(key) else None
 
     def prepare(self) -> None:
-        """Begin to read the keys, so that the first request need not."""
+        """Begin to read the keys, so that the first request need not wait."""
         self._begin_reading()
 
     def forget(self) -> None:
@@ -109,7 +108,7 @@ class KeyRing:
             self._snapshot = self._reading = None
 
     def _at_most(self, age: float) -> _Snapshot:
-        """Return the keys as they were at most `age` seconds ago, or the last known within reason."""
+        """Return the keys as they were at most `age` seconds ago, or older ones while they cannot be read."""
         snapshot = self._snapshot
         if snapshot is None or self._age(snapshot) > min(age, SOON):
             reading = self._begin_reading()
@@ -122,9 +121,9 @@ class KeyRing:
         return snapshot
 
     def _read_since(self, moment: float) -> _Snapshot:
-        """Return the keys as they were at a moment just past or later, if they can be read in time.
+        """Return the keys as they were at `moment` or later, if they can be read in time.
 
-        Where too many wait for that already, they are as they were at most FOR_UNKNOWN seconds ago.
+        If too many requests wait for that already, return them as they were FOR_UNKNOWN seconds ago.
         """
         snapshot = self._at_most(FOR_UNKNOWN)
         if snapshot.read_at >= moment or not self._waiting.acquire(blocking=False):
@@ -139,7 +138,7 @@ class KeyRing:
         return self._clock() - snapshot.read_at
 
     def _begin_reading(self) -> _Reading:
-        """Return the attempt under way, or one that failed a moment ago, or begin one."""
+        """Return the running attempt or one that failed a moment ago, or begin a new one."""
         with self._lock:
             last, now = self._reading, self._clock()
             failed = last is not None and (self._snapshot is None or self._snapshot.read_at < last.began)
@@ -156,13 +155,13 @@ class KeyRing:
             extra = {"action": "read_keys", "code": exc.code}
             logger.warning("The API keys were not read: %s", exc.message, extra=extra)
         except Exception:
-            # The next attempt may fare better; the keys known so far serve until then.
+            # The cached keys stay in use until the next attempt.
             logger.exception("The API keys were not read.", extra={"action": "read_keys"})
         finally:
             reading.over.set()
 
     def _take_snapshot(self, began: float) -> _Snapshot:
-        """Read what is new or changed, or may have changed just now; records do not change otherwise."""
+        """Read the records that are new or have changed, and keep the others."""
         known = self._snapshot or _Snapshot(keys={}, versions={}, read_at=began)
         versions = dict(self._store.versions())
         keys = {}

@@ -1,4 +1,4 @@
-"""Whether the client of the present request is still there; a server that only waits would not notice."""
+"""Notice that the client of the current request has disconnected while the request only waits."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import socket
 from flask import request
 
 
-def has_left() -> bool:
-    """Return whether the client has closed its connection, as far as that can be told.
+def client_disconnected() -> bool:
+    """Return whether the client is known to have closed its connection.
 
-    Gunicorn hands the socket over. It is looked at and nothing is read: what a client
-    sends ahead is its next request.
+    Gunicorn hands the socket over. This peeks and reads nothing, because bytes that a client sends
+    ahead belong to its next request.
     """
     connection = request.environ.get("gunicorn.socket")
     if connection is None:
@@ -20,10 +20,10 @@ def has_left() -> bool:
     try:
         return _is_readable(connection) and _peek(connection) == 0
     except OSError:
-        # The client broke it off.
+        # The client reset the connection.
         return True
     except ValueError:
-        # An encrypted connection cannot be looked into.
+        # An encrypted connection cannot be peeked into.
         return False
 
 

@@ -1,4 +1,4 @@
-"""`Prefer: wait=N` (RFC 7240): an answer that waits for something to happen, within bounds."""
+"""`Prefer: wait=N` (RFC 7240): an answer that waits until something happens, for a bounded time."""
 
 from __future__ import annotations
 
@@ -8,21 +8,20 @@ from collections.abc import Callable
 from flask import request
 from werkzeug.http import parse_list_header
 
-from api.live.disconnect import has_left
+from api.live.disconnect import client_disconnected
 from api.services.backend import Backend
 from api.services.job_watcher import signature
 from shared.errors import TooManyStreams
 from shared.jobs.job import Job
 
-#: Seconds after which a waiting request looks whether the process is about to end.
+#: Seconds after which a waiting request checks whether the process is about to end.
 _GLANCE = 1.0
 
 
 def preferred_wait(longest: float) -> float | None:
-    """Return the seconds that the present request is willing to wait, at most `longest`; None if it is not.
+    """Return the seconds that the current request prefers to wait, at most `longest`, or None.
 
-    Preferences that are unknown or make no sense are ignored, as RFC 7240 has it; of a
-    repeated one the first counts.
+    RFC 7240: unknown or malformed preferences are ignored, and the first of a repeated one counts.
     """
     for preference in parse_list_header(request.headers.get("Prefer", "")):
         name, _, value = preference.partition(";")[0].partition("=")
@@ -33,28 +32,28 @@ def preferred_wait(longest: float) -> float | None:
 
 
 def wait_for_change(backend: Backend, job: Job, seconds: float) -> Job:
-    """Return a job once it has changed, or as it is after some seconds."""
+    """Return a job once it has changed, or unchanged after `seconds`."""
     before = signature(job)
     return _wait(backend, job, seconds, lambda now: signature(now) != before)
 
 
 def wait_for_end(backend: Backend, job: Job, seconds: float) -> Job:
-    """Return a job once it has ended, or as it is after some seconds."""
+    """Return a job once it has ended, or as it is after `seconds`."""
     return _wait(backend, job, seconds, lambda now: now.state.ended)
 
 
 def _wait(backend: Backend, job: Job, seconds: float, is_enough: Callable[[Job], bool]) -> Job:
-    """Wait, unless too many do so already: then the answer comes at once, as without the preference."""
+    """Wait for a job. If too many requests wait already, return at once, as without the preference."""
     if is_enough(job) or seconds <= 0:
         return job
     deadline = time.monotonic() + seconds
     try:
-        with backend.watches.watch(job.id) as watch:
+        with backend.watcher.watch(job.id) as watched:
             while True:
-                version, job = watch.version, watch.job
+                version, job = watched.version, watched.job
                 left = deadline - time.monotonic()
-                if is_enough(job) or left <= 0 or backend.watches.is_stopping or has_left():
+                if is_enough(job) or left <= 0 or backend.watcher.is_stopping or client_disconnected():
                     return job
-                watch.wait(version, min(left, _GLANCE))
+                watched.wait(version, min(left, _GLANCE))
     except TooManyStreams:
         return job

@@ -1,9 +1,9 @@
 """The server-sent events of a job (HTML standard, section 9.2).
 
-`image` says that an image ended or is to be processed again; `job` shows the job, whenever its state
-or counts have changed; `reset` says that events were forgotten, so that the images are to be
-listed anew; `deleted` that the job is gone. The stream ends after the job's end. Ids are the job
-store's own: a stream may be gone on with at any process, and nothing is missed.
+`image` says that an image ended or will be tried again. `job` shows the job whenever its state or
+counts have changed. `reset` says that events were dropped, so the client must list the images again.
+`deleted` says that the job is gone. The stream ends when the job has ended. Event ids come from the job
+store, so a client may continue at any process and misses nothing.
 """
 
 from __future__ import annotations
@@ -14,65 +14,65 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel
 
-from api.live.disconnect import has_left
+from api.live.disconnect import client_disconnected
 from api.schema.job_view import job_out
 from api.schema.response_models import ImageEventOut
 from api.services.backend import Backend
-from api.services.job_watcher import Watch, signature
+from api.services.job_watcher import WatchedJob, signature
 from shared.errors import JobNotFound, ObjectNotFound, ObjectStoreDenied, Unavailable
 from shared.jobs.job import ImageState, Job, JobEvent, JobEvents
 
-#: Seconds of silence after which a comment says that the stream is alive.
+#: Seconds of silence after which a comment keeps the connection alive.
 KEEP_ALIVE = 15.0
 #: Seconds between two `job` events, unless the state changes.
 _THROTTLE = 0.5
-#: Milliseconds after which a client comes back.
+#: Milliseconds after which a client reconnects.
 _RETRY = 2000
 _PAGE = 1000
-#: Seconds after which a waiting stream looks whether the process is about to end.
+#: Seconds after which a waiting stream checks whether the process is about to end.
 _GLANCE = 1.0
 
 
 class Stream:
-    """One client's way through the events of a job."""
+    """The stream of one client."""
 
     def __init__(
-        self, backend: Backend, watch: Watch, after: str | None, *, keep_alive: float = KEEP_ALIVE
+        self, backend: Backend, watched: WatchedJob, after: str | None, *, keep_alive: float = KEEP_ALIVE
     ) -> None:
-        """Take the event after which to go on; None begins with the present."""
+        """Continue after the event `after`; None starts with the present."""
         self._keep_alive = keep_alive
         self._backend = backend
-        self._watch = watch
-        self._after = watch.latest if after is None else after
-        #: Whether more events are there than were sent, and whether no more will come.
+        self._watched = watched
+        self._after = watched.latest if after is None else after
+        #: Whether more events can be sent at once, and whether no more will come.
         self._has_more = self._is_over = False
         self._shown: Job | None = None
         self._shown_at = self._spoke_at = time.monotonic()
 
     def run(self) -> Iterator[str]:
-        """Yield the stream, piece by piece, until the job has ended or this process is about to."""
+        """Yield the pieces of the stream until the job has ended or this process is about to end."""
         yield f"retry: {_RETRY}\n\n"
-        while not (self._is_over or self._backend.watches.is_stopping or has_left()):
-            version = self._watch.version
+        while not (self._is_over or self._backend.watcher.is_stopping or client_disconnected()):
+            version = self._watched.version
             if pieces := "".join(self._go_on()):
                 yield self._spoken(pieces)
             elif time.monotonic() - self._spoke_at > self._keep_alive:
                 yield self._spoken(": keep-alive\n\n")
             if not (self._has_more or self._is_over):
-                self._watch.wait(version, self._patience())
+                self._watched.wait(version, self._patience())
 
     def _go_on(self) -> Iterator[str]:
-        """Yield what is to be sent now."""
+        """Yield the events to send now."""
         try:
-            job = self._watch.job
+            job = self._watched.job
             seen = self._read(job)
         except JobNotFound:
             self._is_over = True
             yield _event("deleted", {})
             return
         if not seen.complete:
-            # Whoever lists the images now misses nothing that was told up to here.
-            self._after = self._watch.latest
+            # A client that lists the images now sees everything up to here.
+            self._after = self._watched.latest
             yield _event("reset", {}, self._after)
         else:
             yield from self._tell(job, seen.events)
@@ -83,15 +83,15 @@ class Stream:
             yield _event("job", job_out(job), self._after)
 
     def _read(self, job: Job) -> JobEvents:
-        """Return the events that follow: those seen by all, or else, and at the end, those of the store."""
-        seen = self._watch.after(self._after)
+        """Return the next events of the watched job, or the store's if those are missing or the job ended."""
+        seen = self._watched.after(self._after)
         if seen is not None and not job.state.ended:
             return JobEvents(events=seen[:_PAGE], complete=True)
         try:
             return self._backend.jobs.events(job.id, after=self._after, limit=_PAGE)
         except Unavailable:
-            # The client keeps its stream; the job store will be back.
-            self._watch.wait(self._watch.version, _GLANCE)
+            # Keep the stream open, because the job store will be back.
+            self._watched.wait(self._watched.version, _GLANCE)
             return JobEvents(events=(), complete=True)
 
     def _tell(self, job: Job, events: tuple[JobEvent, ...]) -> Iterator[str]:
@@ -110,7 +110,7 @@ class Stream:
             return None
 
     def _is_due(self, job: Job) -> bool:
-        """Whether the job is to be shown: first, in each new state and as it ends, else now and then."""
+        """Whether to show the job: at the start, in each new state and at the end, else now and then."""
         if self._shown is None or job.state != self._shown.state:
             return True
         return signature(job) != signature(self._shown) and (self._is_over or self._until_due() <= 0)
@@ -119,7 +119,7 @@ class Stream:
         return self._shown_at + _THROTTLE - time.monotonic()
 
     def _patience(self) -> float:
-        is_late = self._shown is not None and signature(self._watch.last_job) != signature(self._shown)
+        is_late = self._shown is not None and signature(self._watched.last_job) != signature(self._shown)
         return max(min(_GLANCE, self._until_due()), 0.01) if is_late else _GLANCE
 
     def _spoken(self, pieces: str) -> str:
@@ -128,7 +128,7 @@ class Stream:
 
 
 def has_ended_by(backend: Backend, job: Job, after: str) -> bool:
-    """Return whether a client that has seen the event `after` has seen the end of the job."""
+    """Return whether the job has ended and the event `after` was its last."""
     if not job.state.ended:
         return False
     seen = backend.jobs.events(job.id, after=after, limit=1)

@@ -1,4 +1,4 @@
-"""Pages of other origins: refused, unless their origin is one of those that the settings name."""
+"""Refuse changes by pages of other origins, unless the settings name the origin."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from api.services.backend import backend
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _METHODS = "GET, HEAD, POST, PUT, DELETE"
-#: What a page may send, and what it may read, beyond what every page may.
+#: Headers that a page of a named origin may send, and headers that it may read.
 _REQUEST_HEADERS = (
     "Authorization, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, Prefer, "
     "X-API-Key, X-Request-Id"
@@ -19,21 +19,21 @@ _RESPONSE_HEADERS = (
     "Content-Disposition, Depth-Max, Depth-Min, ETag, Idempotent-Replayed, Location, "
     "Preference-Applied, RateLimit, RateLimit-Policy, Retry-After, X-Request-Id"
 )
-#: Seconds for which a browser may remember that it may.
+#: Seconds for which a browser may cache the permission.
 _MAX_AGE = "600"
 
 
 def register_cors(app: Flask) -> None:
-    """Refuse changes that pages of foreign origins ask for; let those of named origins do all."""
+    """Refuse changes by pages of foreign origins, and allow everything to pages of named origins."""
     app.before_request(refuse_foreign_pages)
     app.before_request(answer_preflight)
     app.after_request(allow_origin)
 
 
 def refuse_foreign_pages() -> None:
-    """Refuse changes that another site's page sends through a visitor's browser.
+    """Refuse changes that a page of another site requests through a visitor's browser.
 
-    Without keys the API has no log-in, and a form post needs no CORS: without this, any web page
+    Without keys the API has no log-in, and a form post needs no CORS. Without this check, any web page
     could start or cancel jobs of a service on the visitor's own machine.
     """
     if request.method not in _SAFE_METHODS and _is_foreign() and _named_origin() is None:
@@ -41,7 +41,7 @@ def refuse_foreign_pages() -> None:
 
 
 def answer_preflight() -> Response | None:
-    """Answer a browser that asks whether a page of a named origin may."""
+    """Answer a preflight request for a page of a named origin."""
     if request.method != "OPTIONS" or "Access-Control-Request-Method" not in request.headers:
         return None
     if _named_origin() is None:
@@ -54,7 +54,7 @@ def answer_preflight() -> Response | None:
 
 
 def allow_origin(response: Response) -> Response:
-    """Let a page of a named origin read the answer. Cookies are never part of it."""
+    """Let a page of a named origin read the answer. Cookies are never allowed."""
     if backend().settings.cors_origins:
         response.vary.add("Origin")
     origin = _named_origin()
@@ -70,9 +70,9 @@ def _named_origin() -> str | None:
 
 
 def _is_foreign() -> bool:
-    """Return whether a page of another origin began this request, as far as the browser says so.
+    """Return whether the browser says that a page of another origin sent this request.
 
-    Over plain HTTP to another machine browsers do not send Sec-Fetch-Site; but Origin they do.
+    Over plain HTTP to another machine, browsers send no Sec-Fetch-Site, but they do send Origin.
     """
     site = request.headers.get("Sec-Fetch-Site")
     if site is not None:

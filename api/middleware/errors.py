@@ -43,13 +43,13 @@ from shared.errors import (
 
 logger = logging.getLogger(__name__)
 
-#: Seconds after which a client may try again when a part behind the API is away.
+#: Seconds after which a client may try again while a store is away.
 RETRY_AFTER = 5
 
-#: How to say who one is (RFC 6750).
+#: Tells a client how to authenticate (RFC 6750).
 _CHALLENGE = 'Bearer realm="fathom"'
 
-#: The first class that fits decides; what fits none is a fault of the server.
+#: The first matching class decides. An error that matches none is a fault of the server.
 _STATUS: tuple[tuple[type[FathomError], int], ...] = (
     (Unauthenticated, 401),
     (MissingScope, 403),
@@ -77,7 +77,7 @@ _STATUS: tuple[tuple[type[FathomError], int], ...] = (
     (ObjectStoreDenied, 503),
 )
 
-#: Statuses that say "not now".
+#: Statuses that mean "try again later".
 _LATER = frozenset({429, 503})
 
 _CODES = {
@@ -95,23 +95,23 @@ _CODES = {
 }
 
 _DETAILS = {
-    404: "There is nothing under this address.",
-    405: "This address does not know that method.",
+    404: "There is nothing at this address.",
+    405: "This address does not support that method.",
     413: TooLarge.__doc__,
-    429: "Too many requests came in too short a time; Retry-After says when to go on.",
+    429: "Too many requests came in too short a time. Retry-After says when to try again.",
 }
 
 
 @runtime_checkable
 class HasMembers(Protocol):
-    """An error with more to tell a program than its code."""
+    """An error that carries extension members for programs."""
 
     @property
     def members(self) -> dict[str, Any]: ...
 
 
 class InvalidRequest(RequestError):
-    """The request is not as the API describes it."""
+    """The request does not match the description of the API."""
 
     code = "invalid_request"
 
@@ -121,7 +121,7 @@ class InvalidRequest(RequestError):
 
     @classmethod
     def from_validation(cls, exc: ValidationError) -> InvalidRequest:
-        """Name every field that is wrong, at most 20 of them."""
+        """Return an error that names the wrong fields, at most 20."""
         found = exc.errors(include_url=False, include_input=False, include_context=False)
         return cls(
             errors=tuple(
@@ -144,14 +144,14 @@ class UploadInterrupted(RequestError):
 
 
 def register_error_handlers(app: Flask) -> None:
-    """Answer every error of ours, of the framework and unforeseen with a problem."""
+    """Answer every error with a problem: our own, the framework's and unforeseen ones."""
     app.register_error_handler(FathomError, answer_error)
     app.register_error_handler(HTTPException, answer_http_error)
     app.register_error_handler(Exception, answer_unforeseen)
 
 
 def answer_error(exc: FathomError) -> Response:
-    """Answer one of our own errors by its class; one that no client caused tells no details."""
+    """Answer one of our own errors by its class. A fault of the server reveals no details."""
     status = status_of(type(exc))
     if status == 500:
         return answer_unforeseen(exc)
@@ -160,24 +160,28 @@ def answer_error(exc: FathomError) -> Response:
     if status == 401:
         response.headers["WWW-Authenticate"] = _CHALLENGE
     if status == 503:
-        logger.warning("Not available: %s", exc.message, extra={"action": "answer_error", "code": exc.code})
+        logger.warning(
+            "Answered 503: %s",
+            exc.message,
+            extra={"action": "answer_error", "code": exc.code},
+        )
     if exc.retry_after or status in _LATER:
         response.headers["Retry-After"] = str(math.ceil(exc.retry_after or RETRY_AFTER))
     return response
 
 
 def status_of(kind: type[FathomError]) -> int:
-    """Return the status that a class of our own errors is answered with."""
+    """Return the status for a class of our own errors."""
     return next((status for base, status in _STATUS if issubclass(kind, base)), 500)
 
 
 def code_of(status: int) -> str:
-    """Return the code of the framework's own error of a status."""
+    """Return the code for the framework's own error with a status."""
     return _CODES.get(status, "error")
 
 
 def answer_http_error(exc: HTTPException) -> Response | HTTPException:
-    """Answer an error of the framework; its headers (Allow and the like) are kept."""
+    """Answer an error of the framework, and keep its headers, such as Allow."""
     status = exc.code or 500
     if status < 400:
         return exc
@@ -192,18 +196,18 @@ def answer_http_error(exc: HTTPException) -> Response | HTTPException:
 
 
 def answer_broken_body(exc: Exception) -> Response:
-    """Answer a body that did not arrive whole, or not as HTTP has it."""
+    """Answer a request whose body arrived incomplete or was not valid HTTP."""
     return answer_error(UploadInterrupted())
 
 
 def answer_unforeseen(exc: Exception) -> Response:
-    """Answer an error nobody foresaw: the log gets all of it, the client only the request's id."""
+    """Answer an unforeseen error. The log gets the details, the client only the request's id."""
     logger.error(
         "A request failed unexpectedly.",
         exc_info=exc,
         extra={"action": "answer_error", "method": request.method, "path": request.path},
     )
-    detail = "Something went wrong inside the server. The request's id finds it in the log."
+    detail = "Something went wrong inside the server. Its log has the details, under the request's id."
     return problem(500, "internal_error", detail)
 
 

@@ -1,7 +1,7 @@
-"""How often one may ask: so many requests for each API key, or for each address where no key is sent.
+"""Limit the requests of each API key, or of each address that sends no key.
 
-The counts lie in Redis, for all server processes together. While Redis is away each process
-counts by itself: nobody is refused, and nothing fails, for want of a count.
+The counts are in Redis, for all server processes together. While Redis is away each process counts by
+itself, so that no request fails for lack of a count.
 """
 
 from __future__ import annotations
@@ -21,28 +21,22 @@ from api.services.backend import backend
 
 logger = logging.getLogger(__name__)
 
-_MEMORY = "memory://"
-#: The policy's name in the answers (draft-ietf-httpapi-ratelimit-headers-10).
+#: The name of the policy in the answers (draft-ietf-httpapi-ratelimit-headers-10).
 _POLICY = "requests"
-#: Who has one IPv6 address has all of its network.
+#: A subscriber has a whole IPv6 network of this prefix length, not one address.
 _IPV6_PREFIX = 64
 
 
-def make_limiter(uri: str | None, options: Mapping[str, Any]) -> Limiter:
-    """Return a limiter over a Redis, or over this process's memory if `uri` is None.
-
-    `options` are those of the Redis client.
-    """
+def make_limiter(uri: str, options: Mapping[str, Any]) -> Limiter:
+    """Return a limiter whose counts are in a Redis; `options` are those of the Redis client."""
     limiter = Limiter(
         _counted_as,
         application_limits=[_rate],
         strategy="fixed-window",
-        storage_uri=_MEMORY if uri is None else _as_storage(uri),
-        storage_options={}
-        if uri is None
-        else {**options, "key_prefix": "fathom-limits", "wrap_exceptions": True},
+        storage_uri=_as_storage(uri),
+        storage_options={**options, "key_prefix": "fathom-limits", "wrap_exceptions": True},
         in_memory_fallback_enabled=True,
-        # Without a count a request is better served than refused.
+        # A request without a count is served, not refused.
         swallow_errors=True,
     )
     limiter.request_filter(authorize.is_open_route)
@@ -50,7 +44,7 @@ def make_limiter(uri: str | None, options: Mapping[str, Any]) -> Limiter:
 
 
 def tell_limits(limiter: Limiter, response: Response) -> Response:
-    """Say in every answer how much is left, and in a refusal when to come back."""
+    """Say in every answer how many requests are left, and in a refusal when to try again."""
     limit = limiter.current_limit
     if limit is None:
         return response
@@ -68,7 +62,7 @@ def tell_limits(limiter: Limiter, response: Response) -> Response:
 
 
 def register_limits(app: Flask, limiter: Limiter) -> None:
-    """Count every request that is not for everybody, once it is known who asks."""
+    """Count every request to a route that is not public, once the caller is known."""
     limiter.init_app(app)
     app.after_request(lambda response: tell_limits(limiter, response))
 
@@ -85,7 +79,7 @@ def _counted_as() -> str:
 
 
 def _network(address: str) -> str:
-    """Return an address, of IPv6 the network of one subscriber."""
+    """Return an IPv4 address as it is, and for IPv6 the network of the subscriber."""
     try:
         parsed = ip_address(address)
     except ValueError:
@@ -96,5 +90,5 @@ def _network(address: str) -> str:
 
 
 def _as_storage(uri: str) -> str:
-    """Return a Redis URL in the limiter's words, which differ for Unix sockets."""
+    """Return a Redis URL as the limiter expects it, which differs for Unix sockets."""
     return f"redis+{uri}" if uri.startswith("unix:") else uri

@@ -1,4 +1,4 @@
-"""What surrounds every request: its id, its line in the log, its security headers."""
+"""Give every request an id, a line in the log and security headers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PROBES = frozenset({"/livez", "/readyz"})
 
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
-    # Nothing the API answers is a page: whatever a file holds, no browser may run it.
+    # No answer of the API is a page, so no browser may run what a file holds.
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
@@ -35,12 +35,12 @@ def register_context(app: Flask) -> None:
 
 
 def request_id() -> str:
-    """Return the id of the present request: the client's own if it is a sane one."""
+    """Return the id of the current request."""
     return str(g.request_id)
 
 
 def begin_request() -> None:
-    """Take over or make the request's id, and bind it to the log."""
+    """Take the client's request id if it is well-formed, or make one, and bind it to the log."""
     given = request.headers.get("X-Request-Id", "")
     g.request_id = given if _ID.match(given) else secrets.token_hex(8)
     g.began = time.monotonic()
@@ -49,7 +49,7 @@ def begin_request() -> None:
 
 
 def finish_response(response: Response) -> Response:
-    """Set the headers every answer has, and log the request."""
+    """Set the headers of every answer, and log the request."""
     response.headers["X-Request-Id"] = request_id()
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
@@ -58,7 +58,7 @@ def finish_response(response: Response) -> Response:
 
 
 def end_request(exc: BaseException | None) -> None:
-    """Take the request's id off the log."""
+    """Unbind the request's id from the log."""
     bound: AbstractContextManager[None] | None = g.pop("log_context", None)
     if bound is not None:
         bound.__exit__(None, None, None)

@@ -1,7 +1,7 @@
 """A span for every request below `/v1/`, from its header to the last byte of its answer.
 
-Probes, metrics, the page and its files have none. Names, queries and addresses of requests stay out of
-spans: the route says what was asked, and the job's id of what.
+Probes, metrics, the page and its files have none. A span holds the route and the job's id, but no names,
+queries or addresses.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"
 
 
 def register_tracing(app: Flask, tracer: Tracer) -> None:
-    """Have requests traced, unless traces are off; their ids must be bound before."""
+    """Trace requests, unless traces are off. Request ids must be bound before."""
     if tracer.is_on:
         app.before_request(partial(begin_span, tracer))
         app.after_request(hand_over_span)
@@ -28,7 +28,7 @@ def register_tracing(app: Flask, tracer: Tracer) -> None:
 
 
 def begin_span(tracer: Tracer) -> None:
-    """Begin the request's span, below that of the caller if the caller names one."""
+    """Begin the request's span, below the caller's span if the caller names one."""
     if not request.path.startswith(_TRACED):
         return
     method = request.method if request.method in _METHODS else "_OTHER"
@@ -44,7 +44,7 @@ def begin_span(tracer: Tracer) -> None:
 
 
 def hand_over_span(response: Response) -> Response:
-    """Let the span end with the answer: a stream of events, or an archive, may take long."""
+    """End the span with the answer, because an event stream or an archive may take long."""
     span: Span | None = g.pop("span", None)
     if span is not None:
         span.set({"http.response.status_code": response.status_code})
@@ -55,7 +55,7 @@ def hand_over_span(response: Response) -> Response:
 
 
 def leave_span(exc: BaseException | None) -> None:
-    """Take the span off the log, and end it if there was no answer to do so."""
+    """Unbind the span from the log, and end it if no answer did."""
     bound = g.pop("span_log_context", None)
     if bound is not None:
         bound.__exit__(None, None, None)
@@ -66,13 +66,13 @@ def leave_span(exc: BaseException | None) -> None:
 
 
 def traceparent() -> str | None:
-    """Return what makes the present request the parent of what is done for it; None if it is not traced."""
+    """Return the current request's `traceparent`, for work done on its behalf; None if it is not traced."""
     span: Span | None = g.get("span")
     return None if span is None else span.traceparent
 
 
 def note_job(job: Job) -> None:
-    """Say in the present request's span which job came of it."""
+    """Add the new job to the current request's span."""
     span: Span | None = g.get("span")
     if span is not None:
         span.set({"fathom.job.id": job.id, "fathom.job.images": job.counts.total})

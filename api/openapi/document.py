@@ -1,8 +1,8 @@
 """The OpenAPI 3.1 document, made of what the routes and their handlers declare.
 
-Nothing is written down twice: addresses come from the routes, shapes from the models that
-validate, statuses and codes from the errors' classes, scopes from the gate. A route whose handler
-declares nothing cannot be described, and raises Undocumented.
+Nothing is written twice: addresses come from the routes, shapes from the models that validate, statuses and
+codes from the classes of errors, scopes from the gate. A route whose handler declares nothing raises
+Undocumented.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _METHODS = ("GET", "POST", "PUT", "DELETE")
 _SAFE = frozenset({"GET"})
 _PARAMETER = re.compile(r"<(?:[^:<>]+:)?([a-z_]+)>")
 
-#: What may stand in an address, by the name of the variable.
+#: The schema of each variable in an address, by its name.
 _IN_PATHS: dict[str, Schema] = {
     "job_id": {"type": "string", "pattern": "^[a-z2-7]{26}$"},
     "index": {"type": "integer", "minimum": 0},
@@ -56,8 +56,8 @@ _INFO = {
     "title": "Fathom",
     "version": "1",
     "summary": "Turns photo albums into depth maps.",
-    "description": "A job is a set of photos with options; it is submitted once, then watched, and its "
-    "results are fetched one by one or as a ZIP. Depth is relative inverse depth: bigger is nearer, no unit. "
+    "description": "A job is a set of photos with options. You submit it once, follow it, and fetch its "
+    "results one by one or as a ZIP. Depth is relative inverse depth: bigger is nearer, without a unit. "
     "Every error is `application/problem+json` (RFC 9457) with a stable `code`.",
 }
 
@@ -68,14 +68,14 @@ _SCHEMES = {
         "type": "apiKey",
         "in": "cookie",
         "name": COOKIE,
-        "description": "For GET alone: what a browser fetches by itself. `POST /v1/session` sets it.",
+        "description": "For GET only: for what a browser fetches by itself. `POST /v1/session` sets it.",
     },
 }
 
 _REQUEST_ID = Header(name="X-Request-Id", description="Finds the request in the server's log.")
-_CHALLENGE = Header(name="WWW-Authenticate", description="How to say who one is (RFC 6750).")
+_CHALLENGE = Header(name="WWW-Authenticate", description="How to authenticate (RFC 6750).")
 
-#: Errors of all routes that ask who calls, of all that change a job, and of all that need the stores.
+#: Errors of all routes that need a caller, of all that change a job, and of all that need the stores.
 _OF_THE_GATE = (Unauthenticated, InvalidKey, MissingScope, WrongHost, 429)
 _OF_CHANGES = (JobNotFound, JobRecovering, JobBusy)
 _OF_THE_STORES = (JobStoreUnavailable, JobStoreFull, ObjectStoreUnavailable, ObjectStoreDenied)
@@ -87,13 +87,13 @@ class Undocumented(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Route:
-    """An address, a method, and what is promised there."""
+    """An address, a method, and the declaration of their handler."""
 
     rule: Rule
     method: str
     handler: Callable[..., Any]
     operation: Operation
-    #: Unique: the endpoint, numbered where it has several addresses.
+    #: Unique: the endpoint, with a number if it has several addresses.
     id: str
 
     @property
@@ -106,7 +106,7 @@ class Route:
 
 
 def routes(app: Flask) -> Iterator[Route]:
-    """Yield all that an app serves; raises Undocumented for a handler that declares nothing."""
+    """Yield all routes of an app. Raises Undocumented for a handler that declares nothing."""
     seen: set[str] = set()
     for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule):
         handler = app.view_functions[rule.endpoint]
@@ -139,11 +139,11 @@ def build_document(app: Flask) -> dict[str, Any]:
 
 
 class _Builder:
-    """Describes one route after the other."""
+    """Describes the routes of an app."""
 
     def __init__(self, models: Models, routes: Iterable[Route]) -> None:
         self._models = models
-        #: How one goes on with a job that was answered with.
+        #: What a client can do with a job that an answer holds.
         self._links = {
             route.id: {"operationId": route.id, "parameters": {"path.job_id": "$response.body#/id"}}
             for route in routes
@@ -173,7 +173,7 @@ class _Builder:
     def _parameters(self, route: Route) -> Iterator[dict[str, Any]]:
         for name in sorted(route.rule.arguments):
             if name not in _IN_PATHS:
-                raise Undocumented(f"What stands for {name} in {route.path} is not described.")
+                raise Undocumented(f"The variable {name} in {route.path} has no schema.")
             yield {"name": name, "in": "path", "required": True, "schema": _IN_PATHS[name]}
         query = route.operation.query
         for name, schema, is_required in () if query is None else self._models.fields(query):
@@ -237,7 +237,7 @@ def _problems(route: Route) -> dict[int, set[str]]:
 def _problem_kinds(route: Route) -> Iterator[type[FathomError] | int]:
     for kind in route.operation.problems:
         yield kind
-        # A family of errors stands for all of its members.
+        # A base class stands for all of its subclasses.
         if not isinstance(kind, int):
             yield from kind.__subclasses__()
     if not route.is_public:
@@ -260,7 +260,7 @@ def _status_and_code(kind: type[FathomError] | int) -> tuple[int, str]:
 def _security(route: Route) -> list[dict[str, list[str]]]:
     if route.is_public:
         return []
-    # The last stands for a service without keys, which is open.
+    # The empty one stands for a service without keys, which is open.
     schemes = ["key", "keyHeader", *(["session"] if route.method in _SAFE else [])]
     return [*[{scheme: list[str]()} for scheme in schemes], {}]
 

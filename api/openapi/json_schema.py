@@ -1,4 +1,4 @@
-"""JSON Schemas of the models that validate requests and make answers, for the OpenAPI document."""
+"""JSON Schemas of the request and response models, for the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _BINARY: Schema = {"type": "string", "format": "binary"}
 
 
 class Models:
-    """The schemas of all models of an API, each once, wherever they are used."""
+    """The schemas of all models of an API, each written once."""
 
     def __init__(self, operations: Iterable[Operation]) -> None:
         used = dict.fromkeys(_used_by(operations))
         found, shared = models_json_schema([*used], ref_template=_REF)
         self._refs = found
         self._schemas: dict[str, Schema] = shared["$defs"]
-        #: Models whose fields are written out where they are used, as parameters or parts of a form.
+        #: Models whose fields are inlined, as parameters or parts of a form.
         self._inlined: set[str] = set()
 
     def ref(self, model: type[BaseModel], mode: JsonSchemaMode = "serialization") -> Schema:
@@ -33,7 +33,7 @@ class Models:
         return dict(self._refs[model, mode])
 
     def fields(self, model: type[BaseModel]) -> Iterator[tuple[str, Schema, bool]]:
-        """Yield the fields of a model that validates: name, schema, whether it is required."""
+        """Yield the fields of a request model: name, schema, and whether it is required."""
         name = self._refs[model, "validation"]["$ref"].rpartition("/")[2]
         self._inlined.add(name)
         schema = self._schemas[name]
@@ -96,7 +96,7 @@ def _used_by(operations: Iterable[Operation]) -> Iterator[tuple[type[BaseModel],
 
 
 def _without_null(schema: Schema) -> Schema:
-    """Return the schema of a parameter, which is left out where JSON would have null."""
+    """Return the schema of a parameter: it is left out where JSON would have null."""
     choices = [choice for choice in schema.get("anyOf", ()) if choice != {"type": "null"}]
     if len(choices) != 1:
         return schema

@@ -1,4 +1,4 @@
-"""`/openapi.json`, and `/docs`: the same for people, as one page that runs no script."""
+"""`/openapi.json`, and `/docs`, which shows the same to people on one page without scripts."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def document() -> Response:
 )
 @public
 def page() -> Response:
-    """Show the description of this API to a person."""
+    """Show the description of this API to people."""
     response = Response(_described().page, content_type="text/html; charset=utf-8")
     response.headers["Content-Security-Policy"] = _POLICY
     return _cached(response)
@@ -61,14 +61,14 @@ def styles() -> Response:
 
 @dataclass(frozen=True, kw_only=True)
 class Described:
-    """An app's description, made at the first request for it."""
+    """The description of an app, made at the first request for it."""
 
     document: str
     page: str
 
 
 def _described() -> Described:
-    # Two requests at once may both make it: the same, twice.
+    # Two requests at once may both make it; the results are the same.
     if _NAME not in current_app.extensions:
         document = build_document(current_app)
         current_app.extensions[_NAME] = Described(
@@ -91,7 +91,7 @@ def _render(document: dict[str, Any]) -> str:
 
 
 def describe_type(schema: dict[str, Any]) -> str:
-    """Say in a few words what a schema allows."""
+    """Summarise in a few words what a schema allows."""
     if "$ref" in schema:
         return str(schema["$ref"]).rpartition("/")[2]
     if "enum" in schema:

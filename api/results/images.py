@@ -1,4 +1,4 @@
-"""Images of a job with their names, and single outputs."""
+"""A job's images with their names, and the stored file of one output or input."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from shared.jobs.result_names import result_names, safe_path
 
 @dataclass(frozen=True, kw_only=True)
 class NamedImage:
-    """An image's status and what its owner calls it."""
+    """An image's status, and its name as the owner gave it."""
 
     status: ImageStatus
     name: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class OutputFile:
-    """A stored output, and how it is to be handed out."""
+class StoredFile:
+    """A stored photo or output, and the headers to send it with."""
 
     key: str
-    #: Made from the photo's own name, safe on every system.
+    #: Made from the photo's own name, but safe on every system.
     file_name: str
     content_type: str
 
@@ -38,18 +38,18 @@ def list_images(
     check_kept(job)
     page = backend.jobs.images(job.id, state=state, cursor=cursor, limit=limit)
     if not page.items:
-        # Of a job whose images are still being gathered there is no manifest yet.
+        # A job whose images are still being gathered has no manifest yet.
         return Page(items=())
     names = backend.manifests.names(job.id)
     named = tuple(NamedImage(status=status, name=names[status.index]) for status in page.items)
     return Page(items=named, next_cursor=page.next_cursor)
 
 
-def find_output(backend: Backend, job: Job, index: int, output: str) -> OutputFile:
+def find_output(backend: Backend, job: Job, index: int, output: str) -> StoredFile:
     """Return a stored output.
 
-    Raises NotFound for an image the job does not have, and OutputNotFound, with the
-    reason, for an output it has not. Raises JobExpired once all are gone.
+    Raises NotFound for an image that the job does not have, OutputNotFound with the reason for an
+    output that it does not have, and JobExpired once all outputs are gone.
     """
     check_kept(job)
     if index >= job.counts.total:
@@ -60,18 +60,18 @@ def find_output(backend: Backend, job: Job, index: int, output: str) -> OutputFi
     status = backend.jobs.images(job.id, cursor=index, limit=1).items[0]
     if status.state is not ImageState.SUCCEEDED:
         raise OutputNotFound(_reason(status))
-    return OutputFile(
+    return StoredFile(
         key=object_keys.output(job.id, index, files[output]),
         file_name=_file_name(backend.manifests.names(job.id)[index], job, output),
         content_type=object_keys.content_type(files[output]),
     )
 
 
-def find_input(backend: Backend, job: Job, index: int) -> OutputFile:
-    """Return a photo as it was sent; its type is told from its content, never from its name.
+def find_input(backend: Backend, job: Job, index: int) -> StoredFile:
+    """Return a photo as it was sent. Its content decides its type, never its name.
 
-    Raises NotFound for an image the job does not have, and OutputNotFound for a photo that has not
-    arrived, or is kept no longer.
+    Raises NotFound for an image that the job does not have, and OutputNotFound for a photo that has
+    not arrived or is no longer kept.
     """
     if index >= job.counts.total:
         raise NotFound(f"The job has no image {index}; it has {job.counts.total}, counted from 0.")
@@ -80,10 +80,10 @@ def find_input(backend: Backend, job: Job, index: int) -> OutputFile:
         found = sniff_format(backend.objects.get(key, start=0, stop=HEAD_BYTES))
     except ObjectNotFound as exc:
         raise OutputNotFound("The photo is not in the object store.") from exc
-    return OutputFile(
+    return StoredFile(
         key=key,
         file_name=safe_path(backend.manifests.names(job.id)[index]).rsplit("/", 1)[-1],
-        # What is no picture is sent as bytes of no kind, which no browser shows.
+        # No browser displays plain bytes, so nothing but a picture is ever shown.
         content_type="application/octet-stream" if found is None else media_type(found),
     )
 
@@ -95,6 +95,6 @@ def _reason(status: ImageStatus) -> str:
 
 
 def _file_name(name: str, job: Job, output: str) -> str:
-    """Return the last part of the path that the archive gives this output."""
+    """Return the last part of the path that this output has in the archive."""
     paths = next(result_names([name], job.options))
     return paths[output].rsplit("/", 1)[-1]

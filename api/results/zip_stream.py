@@ -1,8 +1,7 @@
 """All outputs of a job as one ZIP, made while it is being sent.
 
-Nothing is compressed (pictures are already) and nothing is kept but the directory: about
-600 bytes for each file. The next files are opened while one is sent, so that the
-object store's latency is hidden.
+Nothing is compressed, because pictures already are. Only the directory stays in memory, about 600 bytes
+for each file. The next files are opened while one is sent, which hides the object store's latency.
 """
 
 from __future__ import annotations
@@ -29,8 +28,8 @@ logger = logging.getLogger(__name__)
 
 FAILURES = "failures.txt"
 
-#: Files opened ahead of the one being sent, and the bytes of each that wait in memory.
-_AHEAD = 4
+#: Files opened in advance, and the bytes of each that are kept in memory.
+_PREFETCHED = 4
 _PIECE = 512 * 2**10
 _PAGE = 1000
 
@@ -44,9 +43,9 @@ class Member:
 
 
 def choose_outputs(job: Job, names: str | None) -> tuple[str, ...]:
-    """Return the outputs named, separated by commas; all of the job's if None.
+    """Return the outputs in a comma-separated list; None means all that the job has.
 
-    Raises InvalidOptions for a name the job has not.
+    Raises InvalidOptions for an output that the job does not have.
     """
     files = object_keys.output_files(job.options)
     if names is None:
@@ -59,28 +58,27 @@ def choose_outputs(job: Job, names: str | None) -> tuple[str, ...]:
 
 
 def members(backend: Backend, job: Job, outputs: tuple[str, ...]) -> Iterator[Member]:
-    """Yield what is done by now, by index, under the names that the whole job's results have."""
+    """Yield the outputs that exist by now, by index, under the names that they have in the whole job."""
     files = object_keys.output_files(job.options)
     paths = enumerate(result_names(backend.manifests.names(job.id), job.options))
     for index in _succeeded(backend.jobs, job.id):
-        # The paths go along with the images, which come by index, and never back.
+        # Both run forward by index, so one pass over the paths is enough.
         mine = next(paths_of for at, paths_of in paths if at == index)
         for output in outputs:
             yield Member(path=mine[output], key=object_keys.output(job.id, index, files[output]))
 
 
 def stream_archive(backend: Backend, job: Job, outputs: tuple[str, ...]) -> Iterator[bytes]:
-    """Yield the archive, the failures last.
+    """Yield the archive, with the list of failures at its end.
 
-    What the stores raise ends it without the archive's directory: a client sees a broken
-    transfer, never a ZIP that lacks files. An output that somebody deleted is named among
-    the failures.
+    If a store fails, the stream ends without the archive's directory: the client sees a broken
+    transfer, never a ZIP that lacks files. The list of failures also names outputs that somebody deleted.
     """
     archive = ZipStream(compress_type=ZIP_STORED, sized=False)
     lost: list[str] = []
     folders: set[str] = set()
-    with ThreadPoolExecutor(_AHEAD, thread_name_prefix="archive") as openers:
-        opened = _open_ahead(backend.objects, members(backend, job, outputs), openers)
+    with ThreadPoolExecutor(_PREFETCHED, thread_name_prefix="archive") as openers:
+        opened = _prefetch(backend.objects, members(backend, job, outputs), openers)
         with closing(opened):
             for member, data in opened:
                 if data is None:
@@ -93,27 +91,27 @@ def stream_archive(backend: Backend, job: Job, outputs: tuple[str, ...]) -> Iter
     if failures:
         archive.add(failures, _free_name(folders))
     yield from archive.finalize()
-    logger.info("An archive was sent.", extra={"action": "send_archive", "job": job.id})
+    logger.info("The archive was sent.", extra={"action": "send_archive", "job": job.id})
 
 
 def _free_name(folders: set[str]) -> str:
-    """Return what the failures are called where folders of photos have these names."""
+    """Return a name for the list of failures that no folder of photos has."""
     folded = {folder.casefold() for folder in folders}
     numbered = (f"failures ({number}).txt" for number in count(2))
     return next(name for name in chain([FAILURES], numbered) if name not in folded)
 
 
-def _open_ahead(
+def _prefetch(
     objects: ObjectStore, wanted: Iterator[Member], openers: Executor
 ) -> Generator[tuple[Member, Iterator[bytes] | None], None, None]:
-    """Yield members in order, each with its data, of which the first piece is there already.
+    """Yield members in order, each with its data, whose first piece was already read.
 
-    None instead of data stands for an object that is gone.
+    None instead of data means that the object is gone.
     """
     opening: deque[tuple[Member, Future[Iterator[bytes] | None]]] = deque()
     try:
         while True:
-            while len(opening) < _AHEAD and (member := next(wanted, None)):
+            while len(opening) < _PREFETCHED and (member := next(wanted, None)):
                 opening.append((member, openers.submit(_open, objects, member.key)))
             if not opening:
                 return
@@ -141,7 +139,7 @@ def _succeeded(jobs: JobStore, job_id: str) -> Iterator[int]:
 
 
 def _failure_lines(backend: Backend, job: Job) -> Iterable[str]:
-    """Yield a line for each photo without results: its name, the reason, the code."""
+    """Yield a line for each photo that failed: its name, the reason and the code."""
     names = backend.manifests.names(job.id)
     for status in backend.jobs.failures(job.id):
         if status.failure is not None:

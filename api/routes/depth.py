@@ -1,8 +1,7 @@
 """`POST /v1/depth`: one photo in, its depth out, while the client waits.
 
-The photo is a job of one image that goes before all batch work, and it leaves nothing behind: the
-job and its objects are removed once the answer has been sent. Where the process dies in between,
-they are left to expiry, as those of any job.
+The photo is an urgent job of one image, which workers take before all batch work. The job and its objects
+are removed once the answer has been sent. If the process dies before that, they expire as any job does.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from flask import Blueprint, Response, request
 from werkzeug.exceptions import UnsupportedMediaType
 
 from api.auth import authorize
-from api.live.disconnect import has_left
+from api.live.disconnect import client_disconnected
 from api.live.long_poll import preferred_wait
 from api.middleware.errors import InvalidRequest
 from api.middleware.tracing import traceparent
@@ -27,9 +26,9 @@ from api.schema import operation
 from api.schema.operation import Answer, Body, Operation
 from api.schema.request_models import DepthForm, DepthQuery
 from api.services.backend import Backend, backend
-from api.submit.accept import Account, discard, record, undone_on_failure, wake_workers
+from api.submit.accept import discard, discard_on_failure, record, wake_workers
 from api.submit.form import image_cap
-from api.submit.multipart import CHUNK, FormFile, FormShape, boundary_of, read_form
+from api.submit.multipart import CHUNK, FormFile, FormShape, boundary_of, parse_form
 from api.submit.spool import Spool
 from shared.errors import (
     DepthTimedOut,
@@ -56,9 +55,9 @@ logger = logging.getLogger(__name__)
 
 blueprint = Blueprint("depth", __name__)
 
-#: Seconds between two looks at the job: the first, and the longest.
+#: Seconds between two looks at the job: at first, and at most.
 _FIRST_LOOK, _LONGEST_LOOK = 0.02, 0.1
-#: Seconds that a job is given to end before it is removed whatever it does.
+#: Seconds that a canceled job gets to end before it is deleted anyway.
 _PATIENCE = 60.0
 
 
@@ -97,8 +96,8 @@ _FAILURES = {kind.code: kind for kind in ImageError.__subclasses__()}
 def depth() -> Response:
     """Answer with the depth of one photo, ahead of all jobs.
 
-    `Prefer: wait=N` shortens the time there is for it. A photo that cannot be processed is
-    answered with 422 and the code of its failure. Nothing of it is kept.
+    `Prefer: wait=N` shortens the time limit. A photo that cannot be processed is answered with 422
+    and the code of its failure. Nothing of the photo is kept.
     """
     query = read_query(DepthQuery)
     parts = backend()
@@ -118,7 +117,7 @@ def depth() -> Response:
 
 @contextmanager
 def _slot(parts: Backend) -> Iterator[None]:
-    """Be one of the few that are served at once; raises TooManyDepthRequests."""
+    """Take one of the few slots for requests that wait. Raises TooManyDepthRequests."""
     if not parts.depth_slots.acquire(blocking=False):
         raise TooManyDepthRequests(retry_after=1)
     try:
@@ -142,14 +141,14 @@ def _accepted_format() -> HeatmapFormat:
 
 
 def _receive(parts: Backend) -> Spool:
-    """Receive the photo, which is the body or the only file of a form."""
+    """Receive the photo: the body, or the only file of a form."""
     if request.mimetype == "multipart/form-data":
         spool = _receive_form(parts)
     elif request.mimetype.startswith("image/") or request.mimetype in ("", "application/octet-stream"):
         spool = Spool(cap=image_cap(parts.settings))
         spool.fill(iter(lambda: request.stream.read(CHUNK), b""))
     else:
-        raise UnsupportedMediaType("A photo is posted as image/*, or in a form as its part 'image'.")
+        raise UnsupportedMediaType("Post a photo as image/*, or in a form as the part 'image'.")
     if 0 < spool.size <= parts.settings.max_image_bytes:
         return spool
     spool.close()
@@ -160,7 +159,7 @@ def _receive_form(parts: Backend) -> Spool:
     shape = FormShape(files={"image": image_cap(parts.settings)}, fields={})
     photos: list[Spool] = []
     try:
-        for part in read_form(request.stream.read, boundary_of(request.content_type), shape):
+        for part in parse_form(request.stream.read, boundary_of(request.content_type), shape):
             if isinstance(part, FormFile):
                 photos.append(part.spool)
             if len(photos) > 1:
@@ -175,22 +174,21 @@ def _receive_form(parts: Backend) -> Spool:
 
 
 def _submit(parts: Backend, photo: Spool, options: Options) -> Job:
-    account = Account(owner=authorize.owner(), quota=authorize.quota())
     job = new_job(
         new_job_id(),
         total=1,
         options=options,
         state=JobState.QUEUED,
         created_at=parts.jobs.now(),
-        owner=account.owner,
+        owner=authorize.owner(),
         bytes=photo.size,
         urgent=True,
         traceparent=traceparent(),
     )
-    with undone_on_failure(parts, job.id), ManifestWriter() as manifest:
+    with discard_on_failure(parts, job.id), ManifestWriter() as manifest:
         parts.objects.put_stream(object_keys.input_image(job.id, 0), photo.rewound())
         manifest.add(Source(index=0, name="photo", size=photo.size))
-        record(parts, job, manifest, account.quota)
+        record(parts, job, manifest, authorize.quota())
     wake_workers(parts, job)
     return job
 
@@ -199,7 +197,7 @@ def _submit(parts: Backend, photo: Spool, options: Options) -> Job:
 
 
 def _answer(parts: Backend, job: Job, output: Output, seconds: float) -> Response:
-    """Answer with an output of the job once it is there; the job is removed thereafter in any case."""
+    """Answer with an output of the job once it exists. Afterwards the job is removed in any case."""
     try:
         _wait(parts, job.id, seconds)
         response = _send(parts, job, output)
@@ -211,10 +209,10 @@ def _answer(parts: Backend, job: Job, output: Output, seconds: float) -> Respons
 
 
 def _wait(parts: Backend, job_id: str, seconds: float) -> None:
-    """Wait for the job's only image; raises DepthTimedOut, and the ImageError it failed with."""
+    """Wait for the job's only image. Raises DepthTimedOut, or the ImageError that it failed with."""
     deadline, pause = time.monotonic() + seconds, _FIRST_LOOK
     while parts.jobs.get(job_id).counts.pending:
-        if time.monotonic() + pause > deadline or parts.watches.is_stopping or has_left():
+        if time.monotonic() + pause > deadline or parts.watcher.is_stopping or client_disconnected():
             raise DepthTimedOut
         time.sleep(pause)
         pause = min(pause * 1.5, _LONGEST_LOOK)
@@ -241,7 +239,7 @@ def _remove_later(parts: Backend, job_id: str) -> None:
 
 
 def remove(parts: Backend, job_id: str) -> None:
-    """Cancel a job, and delete it once no worker writes anything for it any more."""
+    """Cancel a job, and delete it once no worker writes for it any more."""
     try:
         _end(parts, job_id)
         discard(parts, job_id)
@@ -254,11 +252,11 @@ def remove(parts: Backend, job_id: str) -> None:
 def _end(parts: Backend, job_id: str) -> None:
     deadline = time.monotonic() + _PATIENCE
     try:
-        # One that is at its end already cannot be canceled, and need not be.
+        # A job that has ended cannot be canceled, and need not be.
         with suppress(InvalidTransition):
             parts.controls.cancel(job_id)
         while not parts.jobs.get(job_id).state.ended:
-            if parts.watches.is_stopping or time.monotonic() > deadline:
+            if parts.watcher.is_stopping or time.monotonic() > deadline:
                 return
             time.sleep(_LONGEST_LOOK)
     except JobNotFound:

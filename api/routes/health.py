@@ -1,4 +1,4 @@
-"""Whether this process lives, whether it can serve, and where to go from here."""
+"""Whether this process is alive, whether it can serve, and where to start."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from flask import Blueprint, Response, url_for
 
 from api.auth.authorize import public
 from api.middleware.errors import RETRY_AFTER
-from api.routes.responses import json_reply
+from api.routes.responses import json_response
 from api.schema import operation
 from api.schema.operation import Answer, Operation
 from api.schema.response_models import IndexOut, PartOut, ReadinessOut
@@ -20,30 +20,30 @@ from shared.errors import FathomError, Unavailable
 
 blueprint = Blueprint("health", __name__)
 
-#: Seconds a part has to answer; probes give up after a few more.
+#: Seconds that a part gets to answer. The probe itself gives up a few seconds later.
 PATIENCE = 2.0
 
 
 @blueprint.get("/livez")
 @Operation(
     tag="Service",
-    answers=(Answer(status=200, description="It runs.", models=(IndexOut,)),),
+    answers=(Answer(status=200, description="The process is alive.", models=(IndexOut,)),),
     needs_stores=False,
 )
 @public
 def live() -> Response:
-    """Answer as long as this process runs, whatever else is away."""
-    return json_reply(IndexOut(links={"ready": url_for("health.ready")}))
+    """Answer as long as this process runs, even if everything else is away."""
+    return json_response(IndexOut(links={"ready": url_for("health.ready")}))
 
 
 @blueprint.get("/readyz")
 @Operation(
     tag="Service",
     answers=(
-        Answer(status=200, description="All can be reached.", models=(ReadinessOut,)),
+        Answer(status=200, description="All parts can be reached.", models=(ReadinessOut,)),
         Answer(
             status=503,
-            description="Something is away.",
+            description="A part cannot be reached.",
             models=(ReadinessOut,),
             headers=(operation.RETRY_AFTER,),
         ),
@@ -54,10 +54,10 @@ def live() -> Response:
 def ready() -> Response:
     """Say which parts can be reached; 503 unless all can.
 
-    What keeps jobs from running, but not from being accepted, makes it degraded and no less ready.
+    A fault that keeps jobs from running, but not from being accepted, makes the service degraded, yet ready.
     """
     found = check(backend())
-    response = json_reply(found, 200 if found.ready else 503)
+    response = json_response(found, 200 if found.ready else 503)
     if not found.ready:
         response.headers["Retry-After"] = str(RETRY_AFTER)
     return response
@@ -71,13 +71,13 @@ def ready() -> Response:
 )
 @public
 def index() -> Response:
-    """Name the places to begin at."""
+    """Name the addresses to start from."""
     links = {"jobs": "jobs.index", "live": "health.live", "ready": "health.ready"}
-    return json_reply(IndexOut(links={name: url_for(endpoint) for name, endpoint in links.items()}))
+    return json_response(IndexOut(links={name: url_for(endpoint) for name, endpoint in links.items()}))
 
 
 def check(backend: Backend) -> ReadinessOut:
-    """Return how everything is."""
+    """Return the state of all parts."""
     parts = check_parts(backend)
     slots, degraded = None, {}
     if parts["job_store"].ok:
@@ -90,7 +90,7 @@ def check(backend: Backend) -> ReadinessOut:
 
 
 def check_parts(backend: Backend, *, patience: float = PATIENCE) -> dict[str, PartOut]:
-    """Ask all parts at once, and wait for none of them longer than the patience."""
+    """Ask all parts at once, and wait for none longer than `patience`."""
     asked = {
         "job_store": _ask(backend, backend.jobs.ping),
         "object_store": _ask(backend, backend.objects.ping),
@@ -116,10 +116,10 @@ def _answer(asked: Future[None], patience: float) -> PartOut:
 def _find_faults(slots: int, *, is_reconciled: bool) -> dict[str, str]:
     faults = {}
     if slots == 0:
-        faults["workers"] = "No worker is alive: jobs are accepted, and wait."
+        faults["workers"] = "No worker is alive: jobs are accepted, but wait."
     if not is_reconciled:
         faults["recovery"] = (
-            "The job store was restarted or lost data, and is being compared with the object store: "
-            "until that is done, some jobs may be missing."
+            "The job store was restarted or lost data, and is being compared with the object store. "
+            "Until that is done, some jobs may be missing."
         )
     return faults

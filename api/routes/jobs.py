@@ -1,4 +1,4 @@
-"""Jobs: listed, shown, watched, controlled, deleted."""
+"""List, show, follow, control and delete jobs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from api.live.long_poll import preferred_wait, wait_for_change, wait_for_end
 from api.live.sse import Stream, has_ended_by
 from api.middleware.errors import InvalidRequest
 from api.results.images import list_images
-from api.routes.responses import accepted_reply, image_out, json_reply, poll_reply, read_query
+from api.routes.responses import accepted_response, image_out, json_response, poll_response, read_query
 from api.schema import operation
 from api.schema.job_view import job_out
 from api.schema.operation import Answer, Operation
@@ -50,9 +50,9 @@ def index() -> Response:
     """List jobs, the newest first."""
     query = read_query(JobsQuery)
     page = backend().jobs.list(owner=authorize.listed_owner(), cursor=query.cursor, limit=query.limit)
-    # Urgent ones are there for as long as somebody waits for an answer, and go with it.
+    # An urgent job belongs to a waiting `POST /v1/depth` and is removed with its answer.
     jobs = tuple(job_out(job) for job in page.items if not job.urgent)
-    return json_reply(JobsOut(jobs=jobs, next_cursor=page.next_cursor))
+    return json_response(JobsOut(jobs=jobs, next_cursor=page.next_cursor))
 
 
 @blueprint.get("/v1/jobs/<job_id>")
@@ -77,13 +77,13 @@ def index() -> Response:
 def show(job_id: str) -> Response:
     """Show a job, with counts, rate and remaining time.
 
-    `Retry-After` says when to ask again; it is missing once the job has ended.
+    `Retry-After` says when to ask again. It is missing once the job has ended.
     """
     job = authorize.job(job_id)
     seconds = preferred_wait(backend().settings.max_wait_seconds)
     if seconds is None:
-        return poll_reply(job)
-    response = poll_reply(_wait(job, seconds))
+        return poll_response(job)
+    response = poll_response(_wait(job, seconds))
     response.headers["Preference-Applied"] = f"wait={seconds:.0f}"
     return response
 
@@ -95,20 +95,20 @@ def show(job_id: str) -> Response:
         Answer(
             status=200,
             description="`image`: `{index, state, name}`. `job`: the job, as `GET /v1/jobs/{job_id}` has it. "
-            "`reset`: events were forgotten, list the images anew. `deleted`: the job is gone.",
+            "`reset`: events were dropped, list the images again. `deleted`: the job is gone.",
             events={"image": ImageEventOut, "job": JobOut, "reset": None, "deleted": None},
         ),
-        Answer(status=204, description="The job has ended, and the client has seen it: do not come back."),
+        Answer(status=204, description="The job has ended, and the client has seen that: do not reconnect."),
     ),
     problems=(InvalidRequest, JobNotFound, TooManyStreams),
     query=EventsQuery,
     headers=(operation.LAST_EVENT_ID,),
 )
 def events(job_id: str) -> Response:
-    """Follow a job by server-sent events, until it has ended.
+    """Follow a job by server-sent events until it has ended.
 
-    Every event has an id. A client that comes back with the last one, after a broken connection
-    or a restart of the server, misses nothing.
+    Every event has an id. A client that reconnects with the last id, after a broken connection or a
+    restart of the server, misses nothing.
     """
     query = read_query(EventsQuery)
     parts, job = backend(), authorize.job(job_id)
@@ -116,11 +116,11 @@ def events(job_id: str) -> Response:
     if after is not None and has_ended_by(parts, job, after):
         return Response(status=204)
     with ExitStack() as stack:
-        stream = Stream(parts, stack.enter_context(parts.watches.watch(job_id)), after)
+        stream = Stream(parts, stack.enter_context(parts.watcher.watch(job_id)), after)
         response = Response(stream_with_context(stream.run()), content_type="text/event-stream")
-        # The watch ends with the answer, also with one that a client breaks off.
+        # The job is watched until the answer ends, even if the client breaks it off.
         response.call_on_close(stack.pop_all().close)
-    # Proxies that gather answers up would keep the events from the client.
+    # A proxy that buffers answers would hold the events back.
     response.headers["X-Accel-Buffering"] = "no"
     return response
 
@@ -137,7 +137,7 @@ def images(job_id: str) -> Response:
     query = read_query(ImagesQuery)
     job = authorize.job(job_id)
     page = list_images(backend(), job, state=query.state, cursor=query.cursor, limit=query.limit)
-    return json_reply(
+    return json_response(
         ImagesOut(images=tuple(image_out(job, item) for item in page.items), next_cursor=page.next_cursor)
     )
 
@@ -146,24 +146,24 @@ def images(job_id: str) -> Response:
 @_CONTROLLED
 def cancel(job_id: str) -> Response:
     """Stop a job within one image; what is done stays."""
-    return accepted_reply(job_out(backend().controls.cancel(job_id)))
+    return accepted_response(job_out(backend().controls.cancel(job_id)))
 
 
 @blueprint.post("/v1/jobs/<job_id>/pause")
 @_CONTROLLED
 def pause(job_id: str) -> Response:
-    """Hold a job within one image."""
-    return accepted_reply(job_out(backend().controls.pause(job_id)))
+    """Pause a job within one image."""
+    return accepted_response(job_out(backend().controls.pause(job_id)))
 
 
 @blueprint.post("/v1/jobs/<job_id>/resume")
 @_CONTROLLED
 def resume(job_id: str) -> Response:
-    """Let a held job go on."""
+    """Continue a paused job."""
     parts = backend()
     job = parts.controls.resume(job_id)
     wake_workers(parts, job)
-    return accepted_reply(job_out(job))
+    return accepted_response(job_out(job))
 
 
 @blueprint.post("/v1/jobs/<job_id>/retry")
@@ -173,7 +173,7 @@ def retry(job_id: str) -> Response:
     parts = backend()
     job = parts.controls.retry(job_id)
     wake_workers(parts, job)
-    return accepted_reply(job_out(job))
+    return accepted_response(job_out(job))
 
 
 @blueprint.delete("/v1/jobs/<job_id>")
@@ -184,7 +184,7 @@ def retry(job_id: str) -> Response:
 )
 @authorize.may_find_remains
 def delete(job_id: str) -> Response:
-    """Delete a job with all its files; one that was cut short may be repeated."""
+    """Delete a job with all its files. Repeat a deletion that was interrupted."""
     if not is_job_id(job_id):
         raise JobNotFound
     parts = backend()
@@ -196,7 +196,7 @@ def delete(job_id: str) -> Response:
 
 
 def _wait(job: Job, seconds: float) -> Job:
-    """Wait for the job's end; for a client that says what it knows, for anything it does not."""
+    """Wait for the job's end, or, if the client names the version it knows, for any other version."""
     known = request.if_none_match
     if not known:
         return wait_for_end(backend(), job, seconds)

@@ -1,7 +1,7 @@
-"""`/metrics`: how the whole system is, in the words of Prometheus.
+"""`/metrics`: the state of the whole system, in the text format of Prometheus.
 
-Every number is that of all processes together, whichever of them answers: jobs and images come from
-the job store, durations from what all processes have told. So one target is enough to scrape.
+Every number covers all processes, whichever of them answers: jobs and images come from the job store,
+durations from the statistics that all processes add to. So it is enough to scrape one target.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from shared.metrics.model import BOUNDS, Family, Histogram, Summary
 
 blueprint = Blueprint("metrics", __name__)
 
-#: Of methods nobody should use, one is as good as another.
+#: All other methods share one label.
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
 _NO_ROUTE = "none"
 
@@ -46,7 +46,7 @@ _NO_ROUTE = "none"
 )
 @public
 def show() -> Response:
-    """Send all metrics, to those who may see the jobs of all, or have the token for it."""
+    """Send all metrics to a caller with the scope `admin` or the metrics token."""
     read_query(EmptyQuery)
     _admit()
     registry = CollectorRegistry(auto_describe=False)
@@ -55,9 +55,9 @@ def show() -> Response:
 
 
 def observe_request(response: Response) -> Response:
-    """Count a request and how long it took until its answer begins.
+    """Count a request, and the time until its answer begins.
 
-    Labels are few by nature: routes and not addresses, methods that exist, statuses.
+    The labels have few values: routes instead of addresses, known methods, statuses.
     """
     route = _NO_ROUTE if request.url_rule is None else request.url_rule.rule
     method = request.method if request.method in _METHODS else "other"
@@ -67,7 +67,7 @@ def observe_request(response: Response) -> Response:
 
 
 def collect(backend: Backend) -> list[Metric]:
-    """Return all metrics there are now; of a part that is away only that it is."""
+    """Return all metrics. If the job store is away, return only which parts answer."""
     parts = check_parts(backend)
     metrics: list[Metric] = [_parts(parts)]
     if not parts["job_store"].ok:
@@ -81,7 +81,7 @@ def collect(backend: Backend) -> list[Metric]:
 
 
 class _Collected(Collector):
-    """Metrics that are known already."""
+    """Metrics collected before."""
 
     def __init__(self, metrics: Iterable[Metric]) -> None:
         self._metrics = metrics

@@ -1,8 +1,7 @@
 """The web page: one document for all its addresses, and its modules, styles and sample photos.
 
-Nothing of it comes from elsewhere. The files are read once, at the first request. The document
-names them below the hash of all of them together, so that browsers may keep them for ever and
-still never mix the modules of two versions.
+Nothing comes from another server. The files are read once, at the first request. Their addresses contain
+the hash of all files together, so browsers may keep them for ever and never mix modules of two versions.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ _TYPES = {
 _TEXTS = frozenset({".html", ".css", ".js", ".svg"})
 
 _FOREVER = "public, max-age=31536000, immutable"
-#: Kept, but asked for again each time: the answer is then 304.
+#: Browsers keep the file, but check it each time; the answer is then 304.
 _CHECKED = "no-cache"
 
 #: Where the document names the version, and where it lists its modules for the browser to fetch at once.
@@ -47,12 +46,12 @@ _MODULES_MARK = "<!-- modules -->"
 
 @dataclass(frozen=True, kw_only=True)
 class Asset:
-    """A file of the page, as it is sent."""
+    """A file of the page, ready to be sent."""
 
     content_type: str
     body: bytes
     etag: str
-    #: The body compressed; None where that gains nothing.
+    #: The compressed body; None where compression gains nothing.
     packed: bytes | None
 
 
@@ -68,7 +67,7 @@ class Asset:
 )
 @authorize.public
 def document(**_: object) -> Response:
-    """Send the page; what it shows, its own script decides by the address."""
+    """Send the page. Its script decides by the address what to show."""
     response = _send(assets()[_DOCUMENT], _CHECKED)
     response.headers["Content-Security-Policy"] = policy(upload_origin(backend().objects))
     response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
@@ -91,7 +90,7 @@ def document(**_: object) -> Response:
 )
 @authorize.public
 def asset(version: str, name: str) -> Response:
-    """Send a file of the page. One asked for by another version's name is not kept."""
+    """Send a file of the page. A browser does not keep one that it asks for by another version."""
     found = assets().get(name)
     if found is None or name == _DOCUMENT:
         abort(404)
@@ -101,8 +100,8 @@ def asset(version: str, name: str) -> Response:
 def policy(storage: str | None) -> str:
     """Return the Content-Security-Policy of the page.
 
-    Pictures are asked for through the API itself; `storage`, an origin, is where uploads go
-    if they do not go to the API.
+    The page fetches pictures from the API. `storage` is the origin that takes uploads, or None if the API
+    does.
     """
     connect = "'self'" if storage is None else f"'self' {storage}"
     return (
@@ -114,7 +113,7 @@ def policy(storage: str | None) -> str:
 
 def upload_origin(objects: ObjectStore) -> str | None:
     """Return the origin that presigned uploads are sent to; None where they go through the API."""
-    # The store itself is asked: with some, the bucket is part of the host.
+    # Ask the store itself, because with some stores the bucket is part of the host.
     url = objects.presigned_put("origin")
     if url is None:
         return None
@@ -146,7 +145,7 @@ def _read_files() -> dict[str, bytes]:
 
 
 def _preloads(files: Mapping[str, bytes]) -> str:
-    """Return links to all modules: found only by their imports, they would come one after the other."""
+    """Return links that preload all modules, which would load one after the other by their imports."""
     modules = sorted(name for name in files if name.endswith(".js") and name != "boot.js")
     links = (f'<link rel="modulepreload" href="/static/{_VERSION_MARK}/{name}">' for name in modules)
     return "\n  ".join(links)
@@ -158,7 +157,7 @@ def _asset(name: str, body: bytes) -> Asset:
         content_type=_TYPES[suffix],
         body=body,
         etag=hashlib.sha256(body).hexdigest()[:16],
-        # Without the time of day, every process sends the same bytes.
+        # Without a timestamp, every process sends the same bytes.
         packed=gzip.compress(body, mtime=0) if suffix in _TEXTS else None,
     )
 

@@ -1,4 +1,4 @@
-"""Between the domain and HTTP: queries in; addresses, JSON and models out."""
+"""Read queries, and make responses of domain objects."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from shared.jobs.object_keys import output_files
 
 Query = TypeVar("Query", bound=BaseModel)
 
-#: Seconds after which to look at a job again: one that rests, and one of which nothing is known yet.
+#: Seconds after which to ask again: for a job that rests, and for one without an ETA.
 _SELDOM, _SOON = 10, 2
 
 
 def read_query(model: type[Query]) -> Query:
-    """Validate the query of the present request.
+    """Validate the query of the current request.
 
-    Raises InvalidRequest, which names every parameter that is wrong, unknown or repeated.
+    Raises InvalidRequest, which names every wrong, unknown or repeated parameter.
     """
     repeated = [name for name, values in request.args.lists() if len(values) > 1]
     if repeated:
@@ -37,32 +37,32 @@ def read_query(model: type[Query]) -> Query:
         raise InvalidRequest.from_validation(exc) from exc
 
 
-def json_reply(body: BaseModel, status: int = 200, *, is_sparse: bool = False) -> Response:
-    """Answer a model as JSON; `is_sparse` leaves out what is None."""
+def json_response(body: BaseModel, status: int = 200, *, is_sparse: bool = False) -> Response:
+    """Return a model as JSON; `is_sparse` leaves out fields that are None."""
     data = body.model_dump_json(exclude_none=is_sparse)
     return Response(data, status=status, content_type="application/json")
 
 
-def accepted_reply(body: JobOut) -> Response:
-    """Answer 202 with the job's address, and when to look there."""
-    response = json_reply(body, 202)
+def accepted_response(body: JobOut) -> Response:
+    """Return 202 with a job, its address, and the time to ask again."""
+    response = json_response(body, 202)
     response.headers["Location"] = body.links["self"]
     return _paced(response, body.state, body.eta_seconds, is_gathered="start" not in body.links)
 
 
-def poll_reply(job: Job) -> Response:
-    """Answer a job, or 304 to a client that has seen it as it is, and when to ask again."""
+def poll_response(job: Job) -> Response:
+    """Return a job, or 304 if the client knows this version, with the time to ask again."""
     tag = job_tag(job)
     is_known = request.if_none_match.contains_weak(tag)
-    response = Response(status=304) if is_known else json_reply(job_out(job))
+    response = Response(status=304) if is_known else json_response(job_out(job))
     response.set_etag(tag, weak=True)
-    # To be kept and asked about: `no-store` would keep browsers from doing so.
+    # Browsers may keep the answer and revalidate it; `no-store` would forbid that.
     response.headers["Cache-Control"] = "private, no-cache"
     return _paced(response, job.state, job.eta_seconds, is_gathered=job.gathered)
 
 
 def _paced(response: Response, state: JobState, eta_seconds: float | None, *, is_gathered: bool) -> Response:
-    """Say when asking again makes sense, in 1 to 10 seconds; not at all once the job has ended."""
+    """Set Retry-After to 1 to 10 seconds, or leave it out once the job has ended."""
     if not state.ended:
         rests = state is JobState.PAUSED or (state is JobState.UPLOADING and not is_gathered)
         seconds = _SELDOM if rests else _SOON if eta_seconds is None else math.ceil(eta_seconds)
@@ -71,7 +71,7 @@ def _paced(response: Response, state: JobState, eta_seconds: float | None, *, is
 
 
 def image_out(job: Job, image: NamedImage) -> ImageOut:
-    """Return an image as clients see it; only one that succeeded has outputs."""
+    """Return an image as clients see it. Only a succeeded image has outputs."""
     status = image.status
     outputs = output_files(job.options) if status.state is ImageState.SUCCEEDED else {}
     path = f"{url_for('jobs.show', job_id=job.id)}/images/{status.index}"

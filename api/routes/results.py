@@ -1,4 +1,4 @@
-"""Results: single outputs, and all of a job in one ZIP."""
+"""Results: single outputs, and all outputs of a job in one ZIP."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from api.auth import authorize
 from api.middleware.errors import InvalidRequest
-from api.results.images import OutputFile, find_input, find_output
+from api.results.images import StoredFile, find_input, find_output
 from api.results.zip_stream import choose_outputs, stream_archive
 from api.routes.responses import read_query
 from api.schema import operation
@@ -43,7 +43,7 @@ PHOTO_MEDIA = (*(media_type(each) for each in Format), "application/octet-stream
     query=OutputQuery,
 )
 def output(job_id: str, index: int, output: str) -> AnyResponse:
-    """Send an output, or the way to it."""
+    """Send an output, or redirect to it."""
     query = read_query(OutputQuery)
     return _hand_out(find_output(backend(), authorize.job(job_id), index, output), stream=query.stream)
 
@@ -53,13 +53,15 @@ def output(job_id: str, index: int, output: str) -> AnyResponse:
     tag="Fetching",
     answers=(
         Answer(status=200, description="The photo.", media=PHOTO_MEDIA, headers=(operation.DISPOSITION,)),
-        Answer(status=307, description="It is in the object store.", headers=(operation.FILE_LOCATION,)),
+        Answer(
+            status=307, description="The photo is in the object store.", headers=(operation.FILE_LOCATION,)
+        ),
     ),
     problems=(InvalidRequest, JobNotFound, NotFound, OutputNotFound, JobExpired),
     query=OutputQuery,
 )
 def input_photo(job_id: str, index: int) -> AnyResponse:
-    """Send a photo as it was sent in, or the way to it."""
+    """Send a photo as it was uploaded, or redirect to it."""
     query = read_query(OutputQuery)
     return _hand_out(find_input(backend(), authorize.job(job_id), index), stream=query.stream)
 
@@ -79,7 +81,7 @@ def input_photo(job_id: str, index: int) -> AnyResponse:
     query=ArchiveQuery,
 )
 def archive(job_id: str) -> Response:
-    """Send all outputs there are by now, under the photos' own names."""
+    """Send all outputs that exist by now, under the photos' own names."""
     query = read_query(ArchiveQuery)
     parts = backend()
     job = authorize.job(job_id)
@@ -90,7 +92,7 @@ def archive(job_id: str) -> Response:
     return response
 
 
-def _hand_out(file: OutputFile, *, stream: bool) -> AnyResponse:
+def _hand_out(file: StoredFile, *, stream: bool) -> AnyResponse:
     if not stream:
         objects = backend().objects
         url = objects.presigned_get(file.key, file_name=file.file_name, content_type=file.content_type)
@@ -99,7 +101,7 @@ def _hand_out(file: OutputFile, *, stream: bool) -> AnyResponse:
     return _send(file)
 
 
-def _send(file: OutputFile) -> Response:
+def _send(file: StoredFile) -> Response:
     objects = backend().objects
     try:
         size = objects.size(file.key)

@@ -1,4 +1,4 @@
-"""`/v1/session`: who asks, and the cookie with which a browser fetches what it fetches without headers."""
+"""`/v1/session`: who the caller is, and the cookie for what a browser fetches without headers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from flask import Blueprint, Response, request
 
 from api.auth import authorize, cookie
 from api.middleware.errors import InvalidRequest
-from api.routes.responses import json_reply, read_query
+from api.routes.responses import json_response, read_query
 from api.schema import operation
 from api.schema.operation import Answer, Operation
 from api.schema.request_models import EmptyQuery
@@ -17,7 +17,7 @@ from shared.api_keys import Scope
 
 blueprint = Blueprint("session", __name__)
 
-#: The cookie goes along with requests to the API alone.
+#: Browsers send the cookie with requests to the API only.
 _PATH = "/v1"
 
 
@@ -30,9 +30,9 @@ _PATH = "/v1"
 )
 @authorize.needs(Scope.READ)
 def show() -> Response:
-    """Say who asks."""
+    """Say who the caller is."""
     read_query(EmptyQuery)
-    return json_reply(_session_out())
+    return json_response(_session_out())
 
 
 @blueprint.post("/v1/session")
@@ -51,9 +51,9 @@ def show() -> Response:
 )
 @authorize.needs(Scope.READ)
 def begin() -> Response:
-    """Begin a session for the key that is sent along; without keys in force there is nothing to begin."""
+    """Begin a session for the key that was sent. While no keys are in force there is no session."""
     read_query(EmptyQuery)
-    response = json_reply(_session_out())
+    response = json_response(_session_out())
     key = authorize.caller().key
     if key is not None:
         response.set_cookie(
@@ -78,7 +78,7 @@ def begin() -> Response:
 )
 @authorize.public
 def end() -> Response:
-    """Take the cookie back; whoever has none loses nothing."""
+    """Remove the cookie, if there is one."""
     read_query(EmptyQuery)
     response = Response(status=204)
     response.delete_cookie(

@@ -1,11 +1,11 @@
-"""The files of a job that are no photos."""
+"""The files that came with a job and are not photos."""
 
 from __future__ import annotations
 
 from flask import Blueprint, Response
 
 from api.auth import authorize
-from api.routes.responses import json_reply
+from api.routes.responses import json_response
 from api.schema.operation import Answer, Operation
 from api.schema.response_models import SkippedOut
 from api.services.backend import backend
@@ -22,11 +22,11 @@ blueprint = Blueprint("skipped", __name__)
 @blueprint.get("/v1/jobs/<job_id>/skipped")
 @Operation(
     tag="Jobs",
-    answers=(Answer(status=200, description="How many, and the first names.", models=(SkippedOut,)),),
+    answers=(Answer(status=200, description="Their number, and the first names.", models=(SkippedOut,)),),
     problems=(JobNotFound,),
 )
 def skipped(job_id: str) -> Response:
-    """Name the files in a job's archives and below its prefixes that are no photos."""
+    """Name the files in a job's archives and below its prefixes that are not photos."""
     job = authorize.job(job_id)
     try:
         found = Skipped.from_json(backend().objects.get(object_keys.skipped(job.id)))
@@ -38,4 +38,4 @@ def skipped(job_id: str) -> Response:
         sidecars=found.sidecars or None,
         names=tuple(found.names),
     )
-    return json_reply(body, is_sparse=True)
+    return json_response(body, is_sparse=True)

@@ -1,4 +1,4 @@
-"""`POST /v1/jobs` and the uploads of a job that was announced."""
+"""`POST /v1/jobs`, and the uploads of an announced job."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from werkzeug.exceptions import UnsupportedMediaType
 from api.auth import authorize
 from api.live.long_poll import preferred_wait, wait_for_end
 from api.middleware.errors import InvalidRequest
-from api.routes.responses import accepted_reply, json_reply, read_query, upload_out
+from api.routes.responses import accepted_response, json_response, read_query, upload_out
 from api.schema import operation
 from api.schema.job_view import job_out
 from api.schema.operation import Answer, Body, Operation
@@ -22,18 +22,18 @@ from api.schema.request_models import (
     UPLOADS_PAGE,
     Announcement,
     EmptyQuery,
+    JobRequest,
     Sourcing,
-    Submission,
     UploadsQuery,
 )
 from api.schema.response_models import AcceptedJobOut, AnnouncedJobOut, JobOut, UploadsOut
 from api.services.backend import backend
-from api.services.job_lookup import find
+from api.services.job_lookup import find_job
 from api.submit import accept, sources, uploads
-from api.submit.accept import Accepted, Account
-from api.submit.form import form_shape
+from api.submit.accept import Accepted, Submitter
+from api.submit.form import read_form
 from api.submit.idempotency import Attempt, given_key
-from api.submit.multipart import CHUNK, FormFile, FormPart, Read, boundary_of, read_form
+from api.submit.multipart import CHUNK, FormFile, FormPart
 from api.submit.spool import Spool
 from shared.errors import (
     IdempotencyKeyInUse,
@@ -59,15 +59,15 @@ from shared.jobs.job import Job, JobState
 
 blueprint = Blueprint("submissions", __name__)
 
-#: A million uploads with short names; what is longer holds no announcement.
+#: Enough for a million uploads with short names.
 _MAX_JSON_BYTES = 96 * 2**20
-#: Larger bodies are taken in one after the other: a million uploads need half a gigabyte for a while.
+#: Larger bodies are parsed one at a time: a million uploads take half a gigabyte for a while.
 _LARGE = 4 * 2**20
 _one_large = Lock()
-#: States in which nothing happens before the client does something.
+#: States in which nothing happens until the client acts.
 _WAITING_FOR_CLIENT = frozenset({JobState.UPLOADING, JobState.PAUSED})
 
-#: Makes the answer of a job as it is by then.
+#: Makes the body of the answer from the job as it is by then.
 _MakeOut = Callable[[Job], JobOut]
 
 
@@ -77,7 +77,7 @@ _MakeOut = Callable[[Job], JobOut]
     answers=(
         Answer(
             status=202,
-            description="The job is accepted: from now on nothing of it can be lost.",
+            description="The job is accepted: nothing of it can be lost any more.",
             models=(AnnouncedJobOut, AcceptedJobOut),
             headers=(
                 operation.LOCATION,
@@ -97,7 +97,7 @@ _MakeOut = Callable[[Job], JobOut]
     bodies=(
         Body(
             media="multipart/form-data",
-            model=Submission,
+            model=JobRequest,
             files={
                 "images": "A photo; any number of them. The file name may hold folders and any script.",
                 "archive": "A ZIP of photos.",
@@ -107,21 +107,21 @@ _MakeOut = Callable[[Job], JobOut]
     ),
 )
 def create() -> Response:
-    """Accept a job: a form with photos, or JSON that announces them or says where they lie.
+    """Accept a job: a form with photos, or JSON that announces them or says where they are.
 
-    A form is streamed to the object store while it is being received; archives in it are expanded
-    by a worker, and the job starts then by itself. Announced photos are uploaded one by one, to the
-    addresses that the answer names, and then the job is started. Sources are read from where they lie.
+    The API streams a form to the object store while it is being received. A worker expands the archives
+    in it, and the job then starts by itself. Announced photos are uploaded one by one to the addresses in
+    the answer, and then the client starts the job. Workers read sources from where they are.
     """
     read_query(EmptyQuery)
     parts = backend()
     take = {"multipart/form-data": _take_form, "application/json": _take_announcement}.get(request.mimetype)
     if take is None:
-        raise UnsupportedMediaType("A job is posted as multipart/form-data or as application/json.")
+        raise UnsupportedMediaType("Post a job as multipart/form-data or as application/json.")
     attempt = Attempt(parts.idempotency, authorize.owner(), given_key())
     with attempt.begun(partial(accept.is_recorded, parts)):
         accepted, make_out = take(attempt)
-    response = _wait_and_reply(accepted.job, make_out)
+    response = _wait_and_respond(accepted.job, make_out)
     if attempt.is_repeated:
         response.headers["Idempotent-Replayed"] = "true"
     return response
@@ -130,17 +130,17 @@ def create() -> Response:
 @blueprint.get("/v1/jobs/<job_id>/uploads")
 @Operation(
     tag="Submitting",
-    answers=(Answer(status=200, description="A page of them; it may be short.", models=(UploadsOut,)),),
+    answers=(Answer(status=200, description="A page of uploads; it may be short.", models=(UploadsOut,)),),
     problems=(InvalidRequest, JobNotFound),
     query=UploadsQuery,
 )
 def list_uploads(job_id: str) -> Response:
-    """List announced photos not yet stored, with fresh addresses."""
+    """List announced photos that are not stored yet, with fresh addresses."""
     query = read_query(UploadsQuery)
     page = uploads.list_missing(
         backend(), authorize.job(job_id), cursor=query.cursor, limit=query.limit, own_url=_own_url(job_id)
     )
-    return json_reply(UploadsOut(uploads=tuple(map(upload_out, page.items)), next_cursor=page.next_cursor))
+    return json_response(UploadsOut(uploads=tuple(map(upload_out, page.items)), next_cursor=page.next_cursor))
 
 
 @blueprint.put("/v1/jobs/<job_id>/uploads/<int:index>")
@@ -151,7 +151,7 @@ def list_uploads(job_id: str) -> Response:
     bodies=(Body(media="application/octet-stream"),),
 )
 def put_upload(job_id: str, index: int) -> Response:
-    """Store one announced photo; the body is the file, whatever its Content-Type says."""
+    """Store one announced photo. The body is the file, whatever its Content-Type."""
     uploads.store_upload(
         backend(), authorize.job(job_id), index, request.stream, length=request.content_length
     )
@@ -175,24 +175,24 @@ def put_upload(job_id: str, index: int) -> Response:
 def start(job_id: str) -> Response:
     """Queue an announced job once all its photos are stored.
 
-    The problem `uploads_missing` names the first hundred that are not, in `missing`, and counts
+    The problem `uploads_missing` names the first hundred missing photos in `missing` and counts all of
     them in `missing_count`.
     """
-    return _wait_and_reply(uploads.start(backend(), authorize.job(job_id)), job_out)
+    return _wait_and_respond(uploads.start(backend(), authorize.job(job_id)), job_out)
 
 
-def _wait_and_reply(job: Job, make_out: _MakeOut) -> Response:
-    """Answer 202; where the client prefers to wait for the job's end, after a while."""
+def _wait_and_respond(job: Job, make_out: _MakeOut) -> Response:
+    """Answer 202, after the wait for the job's end that the client prefers, if any."""
     seconds = preferred_wait(backend().settings.max_wait_seconds)
     if seconds is None or (job.state in _WAITING_FOR_CLIENT and not job.gathered):
-        return accepted_reply(make_out(job))
-    response = accepted_reply(make_out(wait_for_end(backend(), job, seconds)))
+        return accepted_response(make_out(job))
+    response = accepted_response(make_out(wait_for_end(backend(), job, seconds)))
     response.headers["Preference-Applied"] = f"wait={seconds:.0f}"
     return response
 
 
-def _account() -> Account:
-    return Account(owner=authorize.owner(), quota=authorize.quota())
+def _submitter() -> Submitter:
+    return Submitter(owner=authorize.owner(), quota=authorize.quota())
 
 
 # --- forms ----------------------------------------------------------------------------
@@ -200,21 +200,17 @@ def _account() -> Account:
 
 def _take_form(attempt: Attempt) -> tuple[Accepted, _MakeOut]:
     parts = backend()
-    boundary = boundary_of(request.content_type)
-    shape = form_shape(parts.settings, attempt)
-    form = read_form(attempt.watch(request.stream), boundary, shape)
-    if attempt.has_key:
-        form = attempt.fingerprint.follow(form)
+    form = read_form(request.stream, request.content_type, parts.settings, attempt)
     if attempt.is_repeated:
         _read_only(form)
-        accepted = Accepted(job=attempt.job_before(partial(find, parts)))
+        accepted = Accepted(job=attempt.job_before(partial(find_job, parts)))
     else:
-        accepted = accept.submit_form(parts, form, _account(), attempt)
+        accepted = accept.submit_form(parts, form, _submitter(), attempt)
     return accepted, lambda job: _accepted_out(job, accepted.skipped)
 
 
 def _read_only(form: Iterator[FormPart]) -> None:
-    """Read a form to its end, for its fingerprint alone."""
+    """Read a form to its end, only for its fingerprint."""
     for part in form:
         if isinstance(part, FormFile):
             part.spool.close()
@@ -230,15 +226,16 @@ def _accepted_out(job: Job, skipped: tuple[str, ...]) -> AcceptedJobOut:
 def _take_announcement(attempt: Attempt) -> tuple[Accepted, _MakeOut]:
     spool = Spool(cap=_MAX_JSON_BYTES)
     try:
-        _receive(spool, attempt.watch(request.stream))
+        _receive(spool, attempt)
         with _one_large if spool.size > _LARGE else nullcontext():
             return _take_json(spool.rewound().read(), attempt)
     finally:
         spool.close()
 
 
-def _receive(spool: Spool, read: Read) -> None:
-    while piece := read(CHUNK):
+def _receive(spool: Spool, attempt: Attempt) -> None:
+    while piece := request.stream.read(CHUNK):
+        attempt.renew()
         spool.write(piece)
         if spool.size > _MAX_JSON_BYTES:
             raise TooLarge(f"A JSON body holds at most {_MAX_JSON_BYTES} bytes.")
@@ -253,14 +250,14 @@ def _take_json(body: bytes, attempt: Attempt) -> tuple[Accepted, _MakeOut]:
     if attempt.has_key:
         attempt.fingerprint.add("json", given.model_dump_json())
     if attempt.is_repeated:
-        return Accepted(job=attempt.job_before(partial(find, backend()))), make_out
+        return Accepted(job=attempt.job_before(partial(find_job, backend()))), make_out
     if isinstance(given, Announcement):
-        return accept.announce(backend(), given, _account(), attempt), make_out
-    return sources.submit_sources(backend(), given, _account(), attempt), make_out
+        return accept.announce(backend(), given, _submitter(), attempt), make_out
+    return sources.submit_sources(backend(), given, _submitter(), attempt), make_out
 
 
 def _read_json(body: bytes) -> Announcement | Sourcing:
-    """Read a body as what it is meant to be, so that its errors speak of that."""
+    """Validate a body as what it is meant to be, so that the errors fit."""
     try:
         return Announcement.model_validate_json(body)
     except ValidationError as exc:

@@ -1,4 +1,4 @@
-"""Webhooks: what was delivered of a job, and the secrets that prove who sent it."""
+"""Webhooks: the deliveries of a job, and the secrets that sign them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from flask import Blueprint, Response
 
 from api.auth import authorize
-from api.routes.responses import json_reply
+from api.routes.responses import json_response
 from api.schema.operation import Answer, Operation
 from api.schema.response_models import DeliveriesOut, DeliveryOut, WebhookSecretsOut
 from api.services.backend import Backend, backend
@@ -23,39 +23,45 @@ blueprint = Blueprint("webhooks", __name__)
 @blueprint.get("/v1/jobs/<job_id>/deliveries")
 @Operation(
     tag="Webhooks",
-    answers=(Answer(status=200, description="The oldest first.", models=(DeliveriesOut,)),),
+    answers=(Answer(status=200, description="Deliveries, the oldest first.", models=(DeliveriesOut,)),),
     problems=(JobNotFound,),
 )
 def deliveries(job_id: str) -> Response:
-    """List what a job's webhook was told, and how each message went.
+    """List the messages to a job's webhook, and the result of each.
 
-    Of progress only the last message is listed, with the tries of those before.
+    Only the last message about progress is listed, with the tries of the earlier ones.
     """
     found = _deliveries(backend(), authorize.job(job_id).id)
-    return json_reply(DeliveriesOut(deliveries=tuple(map(DeliveryOut.of, found))))
+    return json_response(DeliveriesOut(deliveries=tuple(map(DeliveryOut.of, found))))
 
 
 @blueprint.get("/v1/webhook-secrets")
 @authorize.needs(Scope.SUBMIT)
 @Operation(
     tag="Webhooks",
-    answers=(Answer(status=200, description="The one that stays comes first.", models=(WebhookSecretsOut,)),),
+    answers=(
+        Answer(
+            status=200,
+            description="The secret that will stay comes first.",
+            models=(WebhookSecretsOut,),
+        ),
+    ),
     problems=(WebhooksOff,),
 )
 def secrets() -> Response:
-    """Tell the secrets that sign the caller's webhooks, which nobody else's webhooks are signed with.
+    """Return the secrets that sign the caller's webhooks and no one else's.
 
-    There are several while the server's own secret is being replaced: every message then
-    carries a signature of each.
+    There are several while the server's own secret is being replaced. Every message then carries a
+    signature by each.
     """
     server = backend().settings.webhook_secrets
     if not server:
         raise WebhooksOff
-    return json_reply(WebhookSecretsOut(secrets=tuple(owner_secret(s, authorize.owner()) for s in server)))
+    return json_response(WebhookSecretsOut(secrets=tuple(owner_secret(s, authorize.owner()) for s in server)))
 
 
 def _deliveries(parts: Backend, job_id: str) -> Iterator[Delivery]:
-    """Yield the deliveries that are known, and those that were settled before the job store was lost."""
+    """Yield the deliveries in the job store, and before them the settled ones that it has lost."""
     known = [delivery for chore in parts.chores.list(job_id) if (delivery := delivery_of(chore))]
     ids = {delivery.id for delivery in known}
     prefix = object_keys.deliveries_prefix(job_id)

@@ -1,4 +1,4 @@
-"""A job as clients see it, with the addresses of what can be had of it."""
+"""A job as clients see it, with its links."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from shared.jobs.job import Job, JobState
 
 
 def job_links(job: Job) -> dict[str, str]:
-    """Return the addresses of a job and of what can be had of it; paths, without a host."""
+    """Return the links of a job by name: paths, without a host."""
     path = url_for("jobs.show", job_id=job.id)
     verbs = ("images", "events", "archive", "cancel", "pause", "resume", "retry")
     links = {"self": path} | {verb: f"{path}/{verb}" for verb in verbs}

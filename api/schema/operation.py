@@ -1,7 +1,6 @@
-"""What a handler promises, declared beside it: `/openapi.json` is made of these declarations.
+"""What a handler promises, declared beside it. `/openapi.json` is made of these declarations.
 
-A handler without one cannot be served: the document, and with it a test, refuses a
-route whose handler declares nothing.
+A route whose handler declares nothing cannot be documented, and a test fails.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from shared.errors import FathomError
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
-#: Under this name a handler carries its declaration; wrappers made with functools.wraps keep it.
+#: The attribute that holds a handler's declaration. Wrappers made with functools.wraps keep it.
 _NAME = "operation"
 
 
@@ -35,7 +34,7 @@ class Answer:
 
     status: int
     description: str
-    #: Models of an answer in JSON, any one of them.
+    #: Models of a JSON answer; it matches any one of them.
     models: tuple[type[BaseModel], ...] = ()
     #: Media types of an answer that is a file.
     media: tuple[str, ...] = ()
@@ -51,37 +50,37 @@ class Body:
     media: str
     #: Validates the body, or the fields of a form.
     model: type[BaseModel] | None = None
-    #: Models of which any one may validate it instead.
+    #: Other models; the body may match any of them instead.
     others: tuple[type[BaseModel], ...] = ()
-    #: Parts of a form that are files, each with its description; all may be repeated.
+    #: Parts of a form that are files, with their descriptions. All may be repeated.
     files: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """All that a handler promises; its docstring is the summary and the description.
+    """What a handler promises. Its docstring is the summary and the description.
 
     Put it directly below the route, as a decorator.
     """
 
     tag: str
     answers: tuple[Answer, ...]
-    #: Errors it answers with: classes of ours, or statuses of the framework's own errors.
+    #: Errors that it answers with: our own classes, or statuses of the framework's errors.
     problems: tuple[type[FathomError] | int, ...] = ()
     query: type[BaseModel] | None = None
     headers: tuple[Header, ...] = ()
     bodies: tuple[Body, ...] = ()
-    #: False where nothing but this process is needed, so that nothing can be away.
+    #: False if it needs no store, so that none can be away.
     needs_stores: bool = True
 
     def __call__(self, handler: Handler) -> Handler:
-        """Fasten the declaration to a handler."""
+        """Attach the declaration to a handler."""
         setattr(handler, _NAME, self)
         return handler
 
 
 def operation_of(handler: Callable[..., Any]) -> Operation | None:
-    """Return what a handler declares; None if it declares nothing."""
+    """Return a handler's declaration, or None."""
     return getattr(handler, _NAME, None)
 
 
@@ -90,17 +89,17 @@ def operation_of(handler: Callable[..., Any]) -> Operation | None:
 _SECONDS: Mapping[str, Any] = {"type": "integer", "minimum": 1}
 
 LOCATION = Header(name="Location", description="The job's address.")
-FILE_LOCATION = Header(name="Location", description="A presigned URL, which ends after a while.")
-SET_COOKIE = Header(name="Set-Cookie", description="The session's cookie, for GET alone.")
+FILE_LOCATION = Header(name="Location", description="A presigned URL, which expires after a while.")
+SET_COOKIE = Header(name="Set-Cookie", description="The session's cookie, for GET only.")
 RETRY_AFTER = Header(
     name="Retry-After", description="Seconds after which asking again makes sense.", schema=_SECONDS
 )
-ETAG = Header(name="ETag", description="Changes when the job's state, counts or title do.")
+ETAG = Header(name="ETag", description="Changes when the job's state, counts or title change.")
 REPLAYED = Header(
-    name="Idempotent-Replayed", description="`true` where the Idempotency-Key had given this job before."
+    name="Idempotent-Replayed", description="`true` if the Idempotency-Key already made this job."
 )
-PREFERENCE_APPLIED = Header(name="Preference-Applied", description="`wait=N`, where the answer waited.")
-DISPOSITION = Header(name="Content-Disposition", description="The file's name, after the photo's own.")
+PREFERENCE_APPLIED = Header(name="Preference-Applied", description="`wait=N` if the answer waited.")
+DISPOSITION = Header(name="Content-Disposition", description="The file's name, after the photo's name.")
 
 DEPTH_MIN = Header(
     name="Depth-Min",
@@ -124,7 +123,7 @@ IF_NONE_MATCH = Header(
 )
 IDEMPOTENCY_KEY = Header(
     name="Idempotency-Key",
-    description="Any name for this submission, kept for 24 hours: sent again, it gives the same job.",
+    description="Any name for this request, kept for 24 hours: sent again, it gives the same job.",
     schema={"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
 )
 LAST_EVENT_ID = Header(

@@ -1,4 +1,4 @@
-"""Requests to the API, as models: the one source of what is valid, and of how it is described."""
+"""Models of requests: the one source of their validation and of their description."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class ArchiveQuery(_Request):
 
 
 class EmptyQuery(_Request):
-    """A request that takes no query."""
+    """A request without a query."""
 
 
 class EventsQuery(_Request):
@@ -73,7 +73,7 @@ class EventsQuery(_Request):
 class DepthQuery(_Request):
     """`POST /v1/depth`: the options of a job, for one output."""
 
-    output: Output = Field(default=Output.HEATMAP, description="What to answer with.")
+    output: Output = Field(default=Output.HEATMAP, description="The output to answer with.")
     heatmap_format: HeatmapFormat | None = Field(
         default=None, description="By default what `Accept` asks for, else `png`."
     )
@@ -84,36 +84,36 @@ class DepthQuery(_Request):
 
 
 class DepthForm(_Request):
-    """The form of `POST /v1/depth` has no fields, but for its file."""
+    """The form of `POST /v1/depth`, which has no fields beside its file."""
 
 
 # --- bodies -----------------------------------------------------------------
 
 
 def _read_options(value: Any) -> Any:
-    """Let wrong options be answered as such, with their own code."""
+    """Parse options, so that wrong ones are answered with their own code."""
     return Options.parse(value) if isinstance(value, dict) else value
 
 
-#: The options of a job, as they are given.
+#: The options of a job as a client gives them.
 GivenOptions = Annotated[Options, BeforeValidator(_read_options)]
 
 
 class GivenWebhook(_Request):
-    """Where the job's owner wants to be told of it, signed as Standard Webhooks has it."""
+    """The address that gets signed messages about a job (Standard Webhooks)."""
 
     url: str = Field(min_length=1, max_length=4096, description="http or https, at a public address.")
     events: tuple[WebhookEvent, ...] = Field(
-        default=(WebhookEvent.ENDED,), min_length=1, max_length=10, description="What to be told of."
+        default=(WebhookEvent.ENDED,), min_length=1, max_length=10, description="The events to send."
     )
 
 
-class Submission(_Request):
-    """What may be said about a job, however its photos come; in a form, each is a part of its own."""
+class JobRequest(_Request):
+    """The fields of every new job, however its photos come. In a form, each is a part of its own."""
 
     options: GivenOptions = Options()
     title: Annotated[str, Field(max_length=200), AfterValidator(clean_name)] = Field(
-        default="", description="What to call the job: the album's name, say."
+        default="", description="A name for the job, such as the album's."
     )
     weight: float = Field(
         default=1.0,
@@ -125,7 +125,7 @@ class Submission(_Request):
     webhook: GivenWebhook | None = None
 
 
-# A model would take ten times the memory, which counts with a million of them.
+# A million models would take ten times the memory of a million dataclasses.
 @dataclass(
     frozen=True,
     slots=True,
@@ -133,26 +133,26 @@ class Submission(_Request):
     config=ConfigDict(extra="forbid", json_schema_extra={"required": ["name", "size"]}),
 )
 class AnnouncedUpload:
-    """A photo that will be uploaded on its own."""
+    """A photo that will be uploaded separately."""
 
     name: Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(clean_name)]
-    #: Required, which is told with a code of its own.
+    #: Required; without it, the error has a code of its own.
     size: Annotated[
         int | None,
-        Field(ge=0, lt=2**63, description="Bytes: so many are taken, no more and no fewer."),
+        Field(ge=0, lt=2**63, description="Bytes: the upload must have exactly this size."),
     ] = None
     content_type: Annotated[str | None, Field(max_length=200)] = None
 
 
-class Announcement(Submission):
-    """`POST /v1/jobs` as JSON: photos that follow one by one."""
+class Announcement(JobRequest):
+    """`POST /v1/jobs` as JSON: photos that will be uploaded one by one."""
 
     uploads: tuple[AnnouncedUpload, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class GivenSource:
-    """A photo that lies elsewhere, or a prefix below which photos lie: one of `url`, `s3`, `s3_prefix`."""
+    """The address of a photo, or a prefix that stands for all photos below it: `url`, `s3` or `s3_prefix`."""
 
     url: Annotated[str | None, Field(min_length=1, max_length=4096)] = None
     s3: Annotated[str | None, Field(min_length=1, max_length=4096, description="s3://bucket/key")] = None
@@ -165,7 +165,7 @@ class GivenSource:
     ] = None
 
 
-class Sourcing(Submission):
-    """`POST /v1/jobs` as JSON: photos that the workers read from where they lie."""
+class Sourcing(JobRequest):
+    """`POST /v1/jobs` as JSON: photos that the workers read from where they are."""
 
     sources: tuple[GivenSource, ...]

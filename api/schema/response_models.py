@@ -1,4 +1,4 @@
-"""Answers of the API, as models: the one source of their shape."""
+"""Models of the API's answers: the one source of their shape."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from shared.jobs.job import ImageFailure, ImageState, Job, JobState, WebhookEven
 from shared.options import Options
 from shared.webhook_messages import Delivery, DeliveryState
 
-#: Missing uploads named at once.
+#: The most missing uploads that an error names.
 MISSING_NAMED = 100
 
 
@@ -27,7 +27,7 @@ class FieldError(_Response):
 
 
 class Problem(BaseModel):
-    """An error (RFC 9457); `code` is stable, `detail` is for a person. More members may follow."""
+    """An error (RFC 9457). `code` is stable, `detail` is for people. There may be more members."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -41,7 +41,7 @@ class Problem(BaseModel):
 
 
 class FailureOut(_Response):
-    """Why an image failed, or a job as a whole."""
+    """Why an image failed, or a whole job."""
 
     code: str
     message: str
@@ -75,13 +75,13 @@ class JobOut(_Response):
     progress: float
     images_per_second: float | None
     eta_seconds: float | None
-    #: Why the job as a whole failed, if it did before it had images.
+    #: Why the whole job failed, if it failed before it had images.
     error: FailureOut | None
     links: dict[str, str]
 
     @classmethod
     def of(cls, job: Job, links: dict[str, str]) -> Self:
-        """Return a job as clients see it; `links` are addresses by name."""
+        """Return a job as clients see it, with its links."""
         counts = job.counts
         return cls(
             id=job.id,
@@ -111,13 +111,13 @@ class JobsOut(_Response):
 
 
 class AcceptedJobOut(JobOut):
-    """A job just accepted from a form; `skipped` names entries of archives that are no photos."""
+    """A job just accepted from a form. `skipped` names files in its archives that are not photos."""
 
     skipped: tuple[str, ...] = ()
 
 
 class SkippedOut(_Response):
-    """Files that came with a job's photos and are none; `videos` and `sidecars` are there if any are."""
+    """Files that came with a job and are not photos. `videos` and `sidecars` are present if there are any."""
 
     count: int
     videos: int | None = None
@@ -127,7 +127,7 @@ class SkippedOut(_Response):
 
 
 class TryOut(_Response):
-    """One try to deliver a message; `status` is that of the answer, `error` says why there was none."""
+    """One try to deliver a message: the `status` of the answer, or the `error` if there was none."""
 
     at: datetime
     status: int | None
@@ -135,7 +135,7 @@ class TryOut(_Response):
 
 
 class DeliveryOut(_Response):
-    """A message to a webhook; `id` is its `webhook-id`."""
+    """A message to a webhook. `id` is its `webhook-id`."""
 
     id: str
     event: WebhookEvent
@@ -158,44 +158,44 @@ class DeliveryOut(_Response):
 
 
 class DeliveriesOut(_Response):
-    """What a job's webhook was told, and is to be told."""
+    """The messages to a job's webhook, sent and pending."""
 
     deliveries: tuple[DeliveryOut, ...]
 
 
 class WebhookSecretsOut(_Response):
-    """Secrets as Standard Webhooks has them: `whsec_` and Base64."""
+    """Secrets in the form of Standard Webhooks: `whsec_` and Base64."""
 
     secrets: tuple[str, ...]
 
 
 class UploadOut(_Response):
-    """Where one announced photo is to be sent, and how."""
+    """Where and how to send one announced photo."""
 
     index: int
     name: str
-    #: Bytes as announced; by name and size a client finds the file again.
+    #: Bytes as announced. A client finds the file again by its name and size.
     size: int | None
     url: str
     method: str = "PUT"
 
 
 class UploadsOut(_Response):
-    """A page of the uploads not yet stored."""
+    """A page of the uploads that are not stored yet."""
 
     uploads: tuple[UploadOut, ...]
     next_cursor: str | None
 
 
 class AnnouncedJobOut(JobOut):
-    """A job that waits for its uploads, and the first of them."""
+    """A job that waits for its uploads, and the first page of them."""
 
     uploads: tuple[UploadOut, ...]
     next_cursor: str | None
 
 
 class ImageOut(_Response):
-    """An image of a job; `outputs` holds addresses by output, once it has succeeded."""
+    """An image of a job. Once it has succeeded, `outputs` holds the address of each output."""
 
     index: int
     name: str
@@ -205,7 +205,7 @@ class ImageOut(_Response):
 
 
 class ImageEventOut(_Response):
-    """An event `image` of a stream: an image ended, or is to be processed again."""
+    """An `image` event of a stream: an image has ended or will be tried again."""
 
     index: int
     state: ImageState
@@ -227,9 +227,9 @@ class PartOut(_Response):
 
 
 class ReadinessOut(_Response):
-    """Whether requests can be served; `slots` are the workers' children alive now.
+    """Whether requests can be served. `slots` is the number of live children of all workers.
 
-    `degraded` names what is amiss though they can, each with a sentence for a person.
+    `degraded` names faults that do not keep the API from serving, each with a sentence for people.
     """
 
     ready: bool
@@ -239,7 +239,7 @@ class ReadinessOut(_Response):
 
 
 class SessionOut(_Response):
-    """Who asks: an API key, or nobody in particular while no keys are in force."""
+    """The caller: an API key, or `anonymous` while no keys are in force."""
 
     anonymous: bool
     key_id: str | None
@@ -248,7 +248,7 @@ class SessionOut(_Response):
 
 
 class IndexOut(_Response):
-    """Where to go from here."""
+    """Where to start."""
 
     name: str = "Fathom"
     links: dict[str, str]

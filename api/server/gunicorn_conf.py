@@ -1,8 +1,8 @@
-"""How gunicorn serves the API: threads, for its requests mostly wait for networks.
+"""How gunicorn serves the API: with threads, because requests mostly wait for networks.
 
-Uploads and downloads may take hours, and are no reason to end a process: with `gthread`
-the `timeout` is about the process's own heartbeat. A client that falls silent is dropped
-by the sockets' own time limits, and one that sends drop by drop by the worker class.
+An upload or download may take hours and must not end its process: with `gthread`, `timeout` is about
+the heartbeat of the process. The time limits of the sockets drop a client that falls silent, and the
+worker class drops one that sends too slowly.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ wsgi_app = "api.wsgi:app"
 worker_class = "api.server.paced_worker.PacedThreadWorker"
 #: WEB_CONCURRENCY is gunicorn's own variable for the number of processes.
 workers = int(os.environ.get("WEB_CONCURRENCY") or 2)
-#: A stream of events holds one for as long as it lasts; what is not in use costs nothing.
+#: An event stream holds a thread for as long as it lasts. Unused threads cost nothing.
 threads = 64
-#: Each process holds so many connections at most, idle ones included.
+#: The most connections of one process, idle ones included.
 worker_connections = 512
 # Every process makes its own connections, after the fork.
 preload_app = False
@@ -31,47 +31,49 @@ limit_request_line = 4094
 limit_request_fields = 64
 limit_request_field_size = 8190
 
-# The heartbeat file must not lie on a disk that may stall.
+# The heartbeat file must not be on a disk that may stall.
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None
-# The app writes one line for every request itself, with the request's id.
+# The app logs every request itself, with the request's id.
 accesslog = None
 errorlog = "-"
 
-# X-Forwarded-* is believed by the app alone, as FATHOM_TRUSTED_PROXIES says.
+# Only the app reads X-Forwarded-*, according to FATHOM_TRUSTED_PROXIES.
 forwarded_allow_ips = ""
 
-#: Seconds without a byte, received or taken, after which a client is given up.
+#: Seconds without a byte sent or received, after which a client is dropped.
 SILENCE = 60
-#: Seconds in all that a request's bytes are waited for, and one more for every PACE bytes received.
+#: Seconds that the server waits for all bytes of a request, plus one for every PACE bytes received.
 GRACE = 20
 PACE = 500
 
 
 def post_worker_init(worker: Any) -> None:
-    """Open a server on loopback to all; end one that others can reach and that no API key guards."""
+    """Start what a process needs. Refuse to start if other machines can reach it and no API key exists."""
     from api.auth.exposure import settle_exposure
     from api.services.backend import backend_of
 
     settle_exposure(worker.wsgi, worker.cfg.address)
-    # Who waits for a job is sent to the process that comes next, instead of keeping this one.
-    backend_of(worker.wsgi).watches.stop_when(lambda: not worker.alive)
-    backend_of(worker.wsgi).recorder.start()
+    backend = backend_of(worker.wsgi)
+    # Whoever waits for a job reconnects to the next process instead of keeping this one alive.
+    backend.watcher.stop_when(lambda: not worker.alive)
+    backend.recorder.start()
 
 
 def worker_exit(server: Any, worker: Any) -> None:
-    """Tell what this process measured last, and send its last traces."""
+    """Send the last metrics and traces of a process."""
     from api.services.backend import backend_of
 
     if worker.booted:
-        backend_of(worker.wsgi).recorder.stop()
-        backend_of(worker.wsgi).tracer.stop()
+        backend = backend_of(worker.wsgi)
+        backend.recorder.stop()
+        backend.tracer.stop()
 
 
 def when_ready(server: Any) -> None:
-    """Limit the silence of clients. On Linux, accepted sockets inherit this from the listener.
+    """Limit how long clients may be silent. On Linux, accepted sockets inherit this from the listener.
 
-    Gunicorn puts no limit on reading a request's header or body: a few clients that send
-    a byte an hour would hold every thread.
+    Gunicorn itself does not limit the reading of a header or body, so a few clients that send a byte an
+    hour could hold every thread.
     """
     limit = struct.pack("ll", SILENCE, 0)
     for listener in server.LISTENERS:

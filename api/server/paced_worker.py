@@ -1,12 +1,12 @@
-"""A gunicorn worker that gives its threads to clients who send something.
+"""A gunicorn worker that gives its threads only to clients that send something, and fast enough.
 
-Gunicorn's own `gthread` waits with a thread for whoever has connected, and lets a client send its
-header and body as slowly as it likes, as long as it never falls silent: a few dozen clients
-that send a byte a minute would hold every thread. Here a connection gets a thread once its
-request begins to arrive, and from then on must keep up a pace, as Apache's mod_reqtimeout has it.
+Gunicorn's own `gthread` blocks a thread for every connection, and lets a client send its header and body
+as slowly as it likes, as long as it never falls silent: a few dozen clients that send a byte a minute
+could hold every thread. Here a connection gets a thread once its request begins to arrive, and from then
+on it must keep up a pace, as with Apache's mod_reqtimeout.
 
-And gunicorn closes connections in the thread that all others depend on, where each client that does not
-close its own end costs two seconds. Here other threads wait for those.
+Gunicorn also closes connections in its main thread, where each client that does not close its own end
+costs two seconds. Here other threads wait for those clients.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from gunicorn.workers.gthread import _DEFER, ThreadWorker
 
 from api.server import gunicorn_conf
 
-#: Seconds that a thread waits for the first byte of a connection; after that the poller does.
+#: Seconds that a thread waits for the first byte of a connection. After that the poller waits.
 _FIRST_BYTE = 0.02
 #: Threads that wait for clients to close their ends.
 _CLOSERS = 16
@@ -32,8 +32,8 @@ _CLOSERS = 16
 class PacedSocket:
     """A socket from which a request must arrive at a pace.
 
-    Its bytes may be waited for `grace` seconds in all, one second more for every `pace` bytes
-    received, and `silence` seconds at a time. Time that the server takes does not count.
+    The server waits `grace` seconds for a whole request, plus one second for every `pace` bytes received,
+    and at most `silence` seconds at a time. Time that the server itself takes does not count.
     """
 
     def __init__(
@@ -56,14 +56,14 @@ class PacedSocket:
         return getattr(self._sock, name)
 
     def begin(self) -> None:
-        """Begin a new request: nothing has been waited for yet."""
+        """Begin a new request with the full `grace`."""
         self._left = self._grace
 
     def recv(self, size: int) -> bytes:
-        """Receive as a socket does. Raises NoMoreData when patience has run out."""
+        """Receive as a socket does. Raises NoMoreData once the time is up."""
         if self._left <= 0:
             raise NoMoreData
-        # Gunicorn sets a limit of its own while it throws away what nobody read of a body.
+        # Gunicorn sets a limit of its own while it discards the unread rest of a body.
         own, began = self._sock.gettimeout(), self._clock()
         self._sock.settimeout(min(self._left, self._silence, self._silence if own is None else own))
         try:
@@ -72,21 +72,21 @@ class PacedSocket:
             self._left = 0.0
             raise NoMoreData from exc
         finally:
-            # How long an answer may take to be sent is bounded by the listener's own setting.
+            # The listener's own setting bounds how long sending an answer may take.
             self._sock.settimeout(own)
         self._left += len(data) / self._pace - (self._clock() - began)
         return data
 
 
 class PacedThreadWorker(ThreadWorker):  # type: ignore[misc]  # Gunicorn ships no types.
-    """`gthread`, with clients held to a pace, and none of them able to hold up the others."""
+    """`gthread` whose clients must keep up a pace and cannot delay each other."""
 
     def init_process(self) -> None:
         self._closers = ThreadPoolExecutor(_CLOSERS, thread_name_prefix="close")
         super().init_process()
 
     def handle(self, conn: Any) -> Any:
-        """Handle a request, or hand the connection back to the poller if none has begun to arrive."""
+        """Handle a request; if none has begun to arrive, give the connection back to the poller."""
         if not conn.initialized and not conn.wait_for_data(_FIRST_BYTE):
             return _DEFER
         if conn.parser is None and not self.cfg.is_ssl:
@@ -97,7 +97,7 @@ class PacedThreadWorker(ThreadWorker):  # type: ignore[misc]  # Gunicorn ships n
         return super().handle(conn)
 
     def finish_request(self, conn: Any, fs: Future[Any]) -> None:
-        """Keep a connection, hand it back to the poller, or have it closed by another thread."""
+        """Keep a connection, or let another thread close it."""
         if fs.cancelled() or fs.exception() is not None or fs.result():
             super().finish_request(conn, fs)
             return

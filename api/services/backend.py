@@ -1,4 +1,4 @@
-"""What the handlers work with: the settings and the ports, put together once by the app factory."""
+"""The settings, stores and threads that handlers work with. `api.app` builds it, once per process."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import cast
 
 from flask import Flask, current_app
 
-from api.services.job_watcher import Watches
-from api.services.manifest_cache import Manifests
+from api.services.job_watcher import JobWatcher
+from api.services.manifest_cache import ManifestCache
 from shared.chores.port import Chores
 from shared.control import Controls
 from shared.idempotency.port import Idempotency
@@ -27,7 +27,7 @@ _NAME = "fathom"
 
 @dataclass(frozen=True, kw_only=True)
 class Backend:
-    """The parts behind the front end; every use case takes what it needs of them."""
+    """The parts behind the routes; every use case takes what it needs."""
 
     settings: Settings
     jobs: JobStore
@@ -35,30 +35,30 @@ class Backend:
     tickets: TicketQueue
     idempotency: Idempotency
     chores: Chores
-    manifests: Manifests
-    watches: Watches
+    manifests: ManifestCache
+    watcher: JobWatcher
     statistics: Statistics
-    #: Adds up what this process measures; whoever starts the process starts it.
+    #: Adds up what this process measures. The server starts and stops it.
     recorder: Recorder
-    #: Traces requests; whoever ends the process stops it.
+    #: Traces requests. The server stops it.
     tracer: Tracer
-    #: One for every photo that somebody waits for on the line.
+    #: One for every `POST /v1/depth` that may wait at the same time.
     depth_slots: BoundedSemaphore
-    #: Threads that write to the object store while requests are still being received.
+    #: Threads that write to the object store while a request is still being received.
     senders: Executor
-    #: Threads that ask the parts how they are.
+    #: Threads that probe the stores.
     probes: Executor
-    #: Threads that remove what was needed for an answer, once it has been sent.
+    #: Threads that delete the job of a `POST /v1/depth` after its answer was sent.
     cleaners: Executor
 
     @property
     def controls(self) -> Controls:
-        """What clients ask of jobs, carried out so that it outlives the job store."""
+        """What clients may do to jobs, recorded so that it survives a loss of the job store."""
         return Controls(self.jobs, self.objects)
 
 
 def attach(app: Flask, backend: Backend) -> None:
-    """Give an app its backend."""
+    """Attach a backend to an app."""
     app.extensions[_NAME] = backend
 
 

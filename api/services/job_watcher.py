@@ -1,7 +1,7 @@
-"""Watching jobs: one look at the job store for all who wait for the same job in this process.
+"""One look at the job store serves all requests of this process that wait for the same job.
 
-A thread looks at every watched job a few times a second and wakes whoever waits. It
-begins with the first watch and ends with the last.
+A thread looks at every watched job a few times a second and wakes the requests that wait. It
+starts with the first watched job and ends with the last.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from shared.jobstore.port import JobStore
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between two looks, and between two looks at a job of which no event tells anything.
+#: Seconds between two looks at the events, and between two looks at a job that has no new event.
 TICK = 0.25
 _REFRESH = 5.0
-#: Events kept of a watched job, for those who are a little behind.
+#: Events kept of a watched job, for clients that are a little behind.
 _RECENT = 4000
 _PAGE = 1000
 
 
-class Watch:
-    """What is known of one job, as new as the last look. Safe to use from several threads."""
+class WatchedJob:
+    """One job and its events, as the last look found them. Safe to use from several threads."""
 
     def __init__(self, job: Job, latest: str) -> None:
-        """Take a job and an event that it is not older than."""
+        """Take a job, and the last event that it includes."""
         self.users = 0
         self._changed = threading.Condition()
         self._job = job
@@ -45,19 +45,19 @@ class Watch:
 
     @property
     def job(self) -> Job:
-        """The job; raises JobNotFound if it is no longer there."""
+        """The job. Raises JobNotFound if it was deleted."""
         if self._is_gone:
             raise JobNotFound
         return self._job
 
     @property
     def last_job(self) -> Job:
-        """The job as it was seen last, be it gone."""
+        """The job as the last look found it, even if it is deleted by now."""
         return self._job
 
     @property
     def latest(self) -> str:
-        """The last event seen."""
+        """The id of the last event seen."""
         return self._events[-1].id if self._events else self._base
 
     @property
@@ -66,12 +66,12 @@ class Watch:
         return self._version
 
     def wait(self, version: int, seconds: float) -> bool:
-        """Wait until something has changed since a version; False if nothing did in time."""
+        """Wait until something has changed since a version; return False if nothing did in time."""
         with self._changed:
             return self._changed.wait_for(lambda: self._version != version, seconds)
 
     def after(self, event_id: str) -> tuple[JobEvent, ...] | None:
-        """Return the events after one, as far as they have been seen; None if that one is not known here."""
+        """Return the events seen after `event_id`, or None if that event is not kept here."""
         with self._changed:
             if event_id == self._base:
                 return tuple(self._events)
@@ -83,7 +83,7 @@ class Watch:
         return None
 
     def look(self, jobs: JobStore) -> None:
-        """See what has happened since the last look."""
+        """Read what has happened since the last look."""
         try:
             seen = jobs.events(self._job.id, after=self.latest, limit=_PAGE)
             if not seen.complete:
@@ -105,7 +105,7 @@ class Watch:
                 self._tell()
 
     def _begin_anew(self, latest: str, job: Job) -> None:
-        """Go on after a gap: those who wait will not find their place here, and ask the store."""
+        """Start again after a gap. Clients that wait no longer find their place here, and ask the store."""
         with self._changed:
             self._job, self._looked_at = job, time.monotonic()
             self._events.clear()
@@ -122,14 +122,14 @@ class Watch:
         self._changed.notify_all()
 
 
-class Watches:
-    """The watches of a process, each shared by all who wait for its job."""
+class JobWatcher:
+    """Watches the jobs that requests of this process wait for, each job once however many wait."""
 
     def __init__(self, jobs: JobStore, *, limit: int) -> None:
-        """Take a job store, and how many may wait at once."""
+        """`limit` is how many requests may wait at once."""
         self._jobs = jobs
         self._limit = limit
-        self._watches: dict[str, Watch] = {}
+        self._watched: dict[str, WatchedJob] = {}
         self._waiting = 0
         self._lock = threading.Lock()
         self._is_running = False
@@ -137,15 +137,15 @@ class Watches:
 
     @property
     def is_stopping(self) -> bool:
-        """Whether this process is about to end, so that nobody should wait any longer."""
+        """Whether this process is about to end, so that no request should wait any longer."""
         return self._is_stopping()
 
     def stop_when(self, is_stopping: Callable[[], bool]) -> None:
-        """Say how to learn that the process is about to end."""
+        """Set the function that tells whether the process is about to end."""
         self._is_stopping = is_stopping
 
     @contextmanager
-    def watch(self, job_id: str) -> Iterator[Watch]:
+    def watch(self, job_id: str) -> Iterator[WatchedJob]:
         """Watch a job in a `with` block.
 
         Raises TooManyStreams beyond the limit, and JobNotFound.
@@ -155,60 +155,60 @@ class Watches:
                 raise TooManyStreams
             self._waiting += 1
         try:
-            watch = self._join(job_id)
+            watched = self._join(job_id)
             try:
-                yield watch
+                yield watched
             finally:
-                self._leave(job_id, watch)
+                self._leave(job_id, watched)
         finally:
             with self._lock:
                 self._waiting -= 1
 
-    def _join(self, job_id: str) -> Watch:
-        # The event first: the job is not older than it then.
+    def _join(self, job_id: str) -> WatchedJob:
+        # Read the event first, so that the job includes it.
         latest = self._jobs.last_event(job_id)
-        found = Watch(self._jobs.get(job_id), latest)
+        found = WatchedJob(self._jobs.get(job_id), latest)
         with self._lock:
-            watch = self._watches.setdefault(job_id, found)
-            watch.users += 1
+            watched = self._watched.setdefault(job_id, found)
+            watched.users += 1
             if not self._is_running:
                 self._is_running = True
-                threading.Thread(target=self._run, name="watch", daemon=True).start()
-        return watch
+                threading.Thread(target=self._run, name="job-watcher", daemon=True).start()
+        return watched
 
-    def _leave(self, job_id: str, watch: Watch) -> None:
+    def _leave(self, job_id: str, watched: WatchedJob) -> None:
         with self._lock:
-            watch.users -= 1
-            if watch.users == 0:
-                del self._watches[job_id]
+            watched.users -= 1
+            if watched.users == 0:
+                del self._watched[job_id]
 
     def _run(self) -> None:
-        while watches := self._present():
-            for watch in watches:
-                self._look(watch)
+        while everyone := self._all_watched():
+            for watched in everyone:
+                self._look(watched)
             time.sleep(TICK)
 
-    def _present(self) -> tuple[Watch, ...]:
+    def _all_watched(self) -> tuple[WatchedJob, ...]:
         with self._lock:
-            self._is_running = bool(self._watches)
-            return tuple(self._watches.values())
+            self._is_running = bool(self._watched)
+            return tuple(self._watched.values())
 
-    def _look(self, watch: Watch) -> None:
+    def _look(self, watched: WatchedJob) -> None:
         try:
-            watch.look(self._jobs)
+            watched.look(self._jobs)
         except Unavailable as exc:
-            # Whoever waits goes on waiting: the job store will be back.
-            logger.warning("A job is not being watched: %s", exc.message, extra={"action": "watch_job"})
+            # The requests keep waiting, because the job store will be back.
+            logger.warning("A watched job was not read: %s", exc.message, extra={"action": "watch_job"})
         except Exception:
-            # Watching one job must not end that of all others.
+            # An error with one job must not stop the watching of the others.
             logger.exception("A look at a job failed unexpectedly.", extra={"action": "watch_job"})
 
 
 def signature(job: Job) -> tuple[object, ...]:
-    """Return what a change of a job shows in; rates and remaining times change by themselves."""
+    """Return the fields that count as a change. Rates and remaining times change all the time."""
     return (job.state, job.counts, job.phase, job.title, job.error, job.started_at, job.ended_at)
 
 
 def job_tag(job: Job) -> str:
-    """Return a job's entity tag, the same from every process."""
+    """Return a job's entity tag, which is the same in every process."""
     return hashlib.blake2b(repr((job.id, signature(job))).encode(), digest_size=9).hexdigest()

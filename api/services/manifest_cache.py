@@ -1,4 +1,4 @@
-"""Names of a job's images, read from its manifest and kept while they are asked for."""
+"""The names of a job's images, read from its manifest and cached."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BLOCK = 1000
 
 
 class Names:
-    """The names of a job's images by index, compressed; to read them in order is fast."""
+    """The names of a job's images by index, compressed. Reading them in order is fast."""
 
     def __init__(self, lines: Iterator[bytes]) -> None:
         """Take the lines of a manifest, in order."""
@@ -26,12 +26,12 @@ class Names:
         while block := list(islice(lines, _BLOCK)):
             self._blocks.append(zlib.compress(b",".join(block), 1))
             self._count += len(block)
-        #: The block read last, which the next name is most likely in.
+        #: The block read last; the next name is most likely in it.
         self._read_last: tuple[int, list[str]] = (-1, [])
 
     @property
     def size(self) -> int:
-        """Bytes that they take."""
+        """The bytes of memory that the names take."""
         return sum(map(len, self._blocks))
 
     def __len__(self) -> int:
@@ -48,7 +48,7 @@ class Names:
             yield from self._read(block)
 
     def _read(self, block: int) -> list[str]:
-        # Looked at once: another thread may read another block meanwhile.
+        # Read the attribute once, because another thread may replace it meanwhile.
         last, names = self._read_last
         if last != block:
             rows = json.loads(b"[" + zlib.decompress(self._blocks[block]) + b"]")
@@ -57,11 +57,11 @@ class Names:
         return names
 
 
-class Manifests:
-    """Names by job, the least recently used forgotten first.
+class ManifestCache:
+    """A cache of names by job, which drops the least recently used job first.
 
-    A manifest is written once and never changes, so what is kept cannot be stale.
-    `max_bytes` bounds what is kept over all jobs, compressed.
+    It cannot be stale, because a manifest is written once and never changes.
+    `max_bytes` bounds the compressed names of all jobs together.
     """
 
     def __init__(self, objects: ObjectStore, *, max_bytes: int = 32 * 2**20) -> None:
@@ -96,7 +96,7 @@ class Manifests:
 
 
 def _lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the lines of a manifest, whole, however it is cut."""
+    """Yield whole lines, wherever the pieces are cut."""
     rest = b""
     for piece in pieces:
         *whole, rest = (rest + piece).split(b"\n")

@@ -1,9 +1,9 @@
 // The one module that talks to the API.
 
-import { forgetKey, keyHeader, signIn } from "./session.js";
+import { forgetKey, keyHeader, signIn } from "./api_key.js";
 
 /**
- * What the API answers about a job, its images and its uploads, as far as the page uses it (docs/api.md).
+ * The parts of the API's answers that the page uses (docs/api.md).
  * @typedef {object} Failure
  * @property {string} code
  * @property {string} message
@@ -43,16 +43,16 @@ import { forgetKey, keyHeader, signIn } from "./session.js";
  * @property {string} url
  */
 
-/** Seconds waited where the server asks for a while but does not say how long. */
+/** Seconds to wait before another try if the server names no time; and at most. */
 const PATIENCE = 2;
 const LONGEST = 15;
 const TRIES = 4;
-/** Answers after which the same request may succeed in a while. */
+/** Statuses after which the same request may succeed later. */
 const PASSING = new Set([429, 502, 503, 504]);
 
 /**
- * A request that failed. `code` is stable, `message` is for a person; `passing` is true if the same request may
- * succeed in a while: after `retryAfter` seconds, if the server named a number. `status` is null without an answer.
+ * A request that failed. `code` is stable, `message` is for people. `passing` is true if the same request may succeed
+ * later: after `retryAfter` seconds, if the server named a time. `status` is null if no answer came.
  */
 export class RequestError extends Error {
   /**
@@ -69,7 +69,7 @@ export class RequestError extends Error {
   }
 }
 
-/** An answer of the API that is an error. */
+/** An error that the API answered with. */
 export class Problem extends RequestError {
   /**
    * @param {number} status
@@ -81,7 +81,7 @@ export class Problem extends RequestError {
   }
 }
 
-/** No answer came at all. */
+/** No answer came. */
 export class Offline extends RequestError {
   constructor() {
     super("offline", "offline", { passing: true });
@@ -89,15 +89,15 @@ export class Offline extends RequestError {
 }
 
 /**
- * Ask the API and return its JSON; null for an answer without a body.
+ * Send a request to the API and return the JSON of its answer, or null if it has no body.
  *
- * Asks again in a while where the server says so. Throws Problem, or Offline.
+ * Tries again later if that may help. Throws Problem or Offline.
  *
  * @param {string} path
  * @param {{method?: string, json?: unknown, signal?: AbortSignal | null}} options
  */
 export async function ask(path, { method = "GET", json = null, signal = null } = {}) {
-  // What is sent again must not be done twice.
+  // With a key, a request that is sent twice makes only one job.
   const headers = json === null ? {} : { "Content-Type": "application/json", "Idempotency-Key": randomName() };
   const response = await persistently(() => send(path, {
     method, signal, headers, body: json === null ? null : JSON.stringify(json),
@@ -106,17 +106,17 @@ export async function ask(path, { method = "GET", json = null, signal = null } =
 }
 
 /**
- * Fetch a file of the API as a Blob; from the API itself, so that its pixels may be read.
+ * Fetch a file of the API as a Blob.
  *
  * @param {string} path
  * @param {{signal?: AbortSignal | null}} options
  */
 export async function askBlob(path, { signal = null } = {}) {
-  const response = await persistently(() => send(`${path}?stream=1`, { signal, cache: "default" }));
+  const response = await persistently(() => send(path, { signal, cache: "default" }));
   return response.blob();
 }
 
-/** A resource that is asked for again and again: only what changed is sent. */
+/** A resource that is requested again and again; the server sends it only if it has changed. */
 export class Polled {
   /** @param {string} path */
   constructor(path) {
@@ -127,7 +127,7 @@ export class Polled {
     this.value = null;
   }
 
-  /** Return `{value, changed, retryAfter}`; `retryAfter`, in seconds, only if the server named one. */
+  /** Return `{value, changed, retryAfter}`; `retryAfter` is in seconds, or null if the server named no time. */
   async ask(/** @type {AbortSignal | null} */ signal = null) {
     const headers = this.etag === null ? {} : { "If-None-Match": this.etag };
     const response = await send(this.path, { headers, signal });
@@ -149,6 +149,7 @@ export const paths = {
   uploads: (id, cursor) => `/v1/jobs/${id}/uploads?cursor=${cursor}`,
   upload: (id, index) => `/v1/jobs/${id}/uploads/${index}`,
   output: (id, index, output) => `/v1/jobs/${id}/images/${index}/${output}`,
+  // Comes from the API itself, so that the page may read its pixels; `output` may redirect to the store.
   shown: (id, index, output) => `/v1/jobs/${id}/images/${index}/${output}?stream=1`,
   archive: (id) => `/v1/jobs/${id}/archive`,
 };
@@ -157,7 +158,7 @@ function inQuery(/** @type {Record<string, string | number>} */ query) {
   return new URLSearchParams(Object.entries(query).map(([name, value]) => [name, String(value)]));
 }
 
-/** Return 128 random bits; `crypto.randomUUID` is missing where a page came over plain HTTP. */
+/** Return 128 random bits. `crypto.randomUUID` is missing on pages that came over plain HTTP. */
 function randomName() {
   return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
@@ -182,7 +183,7 @@ async function send(path, options) {
   const response = await reach(path, { ...options, headers: { ...options.headers, ...key } });
   if (response.ok || response.status === 304) return response;
   if (response.status === 401) {
-    // Meanwhile another request may have got a key.
+    // Another request may have got a key meanwhile.
     if (keyHeader().Authorization === key.Authorization) {
       forgetKey();
       await signIn();

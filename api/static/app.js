@@ -1,10 +1,10 @@
-// The page as a whole: its header, and the view that the address stands for.
+// The whole page: its header, and the view for the current address.
 
 import { el, icon } from "./dom.js";
 import { LANGUAGES, choose, language, t } from "./i18n/index.js";
 import { ICONS } from "./icons.js";
-import { hasKey, onKeyChange, renewSession, signOut } from "./session.js";
-import { anySending } from "./uploads/job_upload.js";
+import { hasKey, onKeyChange, renewSession, signOut } from "./api_key.js";
+import { anySending } from "./uploads/upload_session.js";
 import * as home from "./views/home.js";
 import * as job from "./views/job.js";
 import * as jobs from "./views/jobs.js";
@@ -12,8 +12,8 @@ import * as missing from "./views/missing.js";
 import * as photo from "./views/photo.js";
 
 /**
- * What a view gets of the page: `go(path)` shows another one, `title(text)` names this one, `scrolled()` goes back to
- * where its reader was, `redraw()` shows it anew.
+ * What a view may do to the page: `go(path)` shows another view, `title(text)` names this one, `scrolled()` scrolls back
+ * to where the reader was, `redraw()` shows the view again.
  * @typedef {object} PageFrame
  * @property {(path: string, options?: {replace?: boolean}) => void} go
  * @property {(text: string) => void} title
@@ -21,7 +21,7 @@ import * as photo from "./views/photo.js";
  * @property {() => void} redraw
  */
 /**
- * Shows itself in `main`; returns the function that ends it, if there is anything to end.
+ * A view: `open` shows it in `main`, and returns the function that closes it, if there is anything to close.
  * @typedef {{open: (main: HTMLElement, parameters: any, page: PageFrame) => (() => void) | void}} View
  */
 
@@ -37,7 +37,7 @@ const THEME = "fathom.theme";
 const app = /** @type {HTMLElement} */ (document.getElementById("app"));
 let close = () => {};
 
-/** Show what the address says; `moved` is true if the reader went there on this page. */
+/** Show the view for the address; `moved` is true if the reader came from another view. */
 function draw({ moved = false } = {}) {
   close();
   const main = el("main", { id: "main" });
@@ -51,10 +51,10 @@ function draw({ moved = false } = {}) {
   if (moved) main.querySelector("h1")?.focus({ preventScroll: true });
 }
 
-/** Go to another view; with `replace`, without a way back to this one. */
+/** Go to another view; with `replace`, the back button skips the current one. */
 function go(path, { replace = false } = {}) {
   rememberScroll();
-  // A view that was come to on this page can be left by going back.
+  // `inner` says that the back button leads to another view of this page.
   if (replace) history.replaceState({ inner: history.state?.inner }, "", path);
   else history.pushState({ inner: true }, "", path);
   draw({ moved: true });
@@ -132,11 +132,11 @@ function remember(name, value) {
   try {
     localStorage.setItem(name, value);
   } catch {
-    // Without storage the choice lasts as long as the page.
+    // Without storage, the choice lasts as long as the page.
   }
 }
 
-/** Links within the page change the view, not the page. */
+/** Let links within the page change the view instead of loading the page. */
 function follow(event) {
   const link = event.target.closest?.("a[href]");
   const plain = event.button === 0 && !event.ctrlKey && !event.metaKey && !event.shiftKey && !event.altKey;

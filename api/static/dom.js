@@ -1,10 +1,10 @@
-// Elements without markup in strings: nothing here can be made to run what a file name holds.
+// Makes elements without markup in strings, so that no file name can inject code.
 
 const SVG = "http://www.w3.org/2000/svg";
 
 /**
- * Make an element. Properties named `on...` are listeners, `data` and `style` are objects, `class` is
- * the class, everything else an attribute: `true` sets it empty, `false` and `null` leave it out.
+ * Make an element. Properties named `on...` are listeners, `data` and `style` are objects, `class` is the class.
+ * Everything else is an attribute: `true` sets it empty, `false` and `null` leave it out.
  *
  * @template {keyof HTMLElementTagNameMap} Tag
  * @param {Tag} tag
@@ -19,7 +19,7 @@ export function el(tag, properties = {}, ...children) {
   return element;
 }
 
-/** Make an icon from the path of a 24 x 24 drawing; it says nothing to screen readers. */
+/** Make an icon from the path of a 24 x 24 drawing. Screen readers skip it. */
 export function icon(path) {
   const svg = document.createElementNS(SVG, "svg");
   const line = document.createElementNS(SVG, "path");
@@ -31,12 +31,12 @@ export function icon(path) {
   return svg;
 }
 
-/** A file's name, kept from turning the text around it if it is written from right to left. */
+/** Isolate a file's name, so that a right-to-left name does not reorder the text around it. */
 export function nameOf(text) {
   return el("bdi", {}, text);
 }
 
-/** Write a text only where it changed, so that screen readers are not told the same again. */
+/** Set a text only if it has changed, so that screen readers do not repeat it. */
 export function say(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }

@@ -35,7 +35,7 @@ export function moment(text) {
   return new Intl.DateTimeFormat(language(), { dateStyle: "medium", timeStyle: "short" }).format(new Date(text));
 }
 
-/** The last part of a name that may hold folders. */
+/** Return the last part of a name that may hold folders. */
 export function baseName(name) {
   return name.slice(Math.max(name.lastIndexOf("/"), name.lastIndexOf("\\")) + 1) || name;
 }

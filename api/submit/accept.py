@@ -1,8 +1,8 @@
-"""Accepting jobs: from a form with photos and archives, or announced for uploads one by one.
+"""Accept a job: from a form with photos and archives, or announced, with its uploads to follow.
 
-A job is accepted in an order that makes the answer 202 a promise: photos, manifest and
-`job.json` are in the object store before the job is recorded, and it is recorded before
-anybody is told. What fails on the way leaves nothing behind.
+The order of the steps makes the answer 202 a promise: photos, manifest and `job.json` are in the
+object store before the job is recorded, and it is recorded before the client gets the answer. If a step
+fails, nothing of the job is left.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from api.middleware.tracing import note_job, traceparent
-from api.schema.request_models import AnnouncedUpload, Announcement, Submission
+from api.schema.request_models import AnnouncedUpload, Announcement, JobRequest
 from api.services.backend import Backend
-from api.services.job_lookup import find
+from api.services.job_lookup import find_job
 from api.submit.form import Form
 from api.submit.idempotency import Attempt
-from api.submit.input_writer import Intake
+from api.submit.input_writer import InputWriter
 from api.submit.multipart import FormPart
 from api.submit.webhook_check import check_webhook
 from shared.chores.enqueue import add_chores
@@ -41,8 +41,8 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Account:
-    """On whose account a job is accepted, and within which bounds."""
+class Submitter:
+    """The owner of a new job, and the quota that it must fit."""
 
     owner: str
     quota: Quota
@@ -50,36 +50,30 @@ class Account:
 
 @dataclass(frozen=True, kw_only=True)
 class Accepted:
-    """A job just accepted, and names in its archives that are no photos."""
+    """A job just accepted, and the names of files in its archives that are no photos."""
 
     job: Job
     skipped: tuple[str, ...] = ()
 
 
-def submit_form(backend: Backend, parts: Iterable[FormPart], account: Account, attempt: Attempt) -> Accepted:
-    """Store the photos of a form as they come and queue the job.
+def submit_form(
+    backend: Backend, parts: Iterable[FormPart], submitter: Submitter, attempt: Attempt
+) -> Accepted:
+    """Store the photos of a form while they arrive, and queue the job.
 
     Raises NoImages, InvalidOptions, InvalidArchive, TooLarge, InvalidRequest, QuotaExceeded,
-    IdempotencyKeyInUse, and what the stores raise; then nothing of the job is left.
+    IdempotencyKeyInUse, and what the stores raise; nothing of the job is left then.
     """
-    backend.jobs.admit(account.owner, 1, quota=account.quota)
+    backend.jobs.admit(submitter.owner, 1, quota=submitter.quota)
     job_id = new_job_id()
-    with undone_on_failure(backend, job_id):
-        with Intake(
-            backend.objects, job_id, backend.senders, max_images=backend.settings.max_job_images
-        ) as intake:
-            form = Form(intake=intake, settings=backend.settings)
-            for part in parts:
-                form.take(part)
-            sources = intake.finish()
-        if not sources:
-            raise form.no_images()
+    with discard_on_failure(backend, job_id):
+        form, sources = _store_form(backend, job_id, parts)
         state = JobState.UPLOADING if form.has_archives else JobState.QUEUED
         job = describe(
             backend,
             job_id,
-            account,
-            form.submission(),
+            submitter,
+            form.job_request(),
             state=state,
             total=len(sources),
             bytes=sum(source.size or 0 for source in sources),
@@ -91,14 +85,29 @@ def submit_form(backend: Backend, parts: Iterable[FormPart], account: Account, a
             if form.skipped.count:
                 backend.objects.put(object_keys.skipped(job_id), form.skipped.to_json())
             attempt.seal(job_id)
-            record(backend, job, manifest, account.quota)
+            record(backend, job, manifest, submitter.quota)
     if not job.gathered:
         wake_workers(backend, job)
     return Accepted(job=job, skipped=tuple(form.skipped.names))
 
 
-def announce(backend: Backend, announcement: Announcement, account: Account, attempt: Attempt) -> Accepted:
-    """Record a job that waits for its uploads.
+def _store_form(backend: Backend, job_id: str, parts: Iterable[FormPart]) -> tuple[Form, tuple[Source, ...]]:
+    """Store the files of a form while its parts arrive; return the form and the photos in it."""
+    limit = backend.settings.max_job_images
+    with InputWriter(backend.objects, job_id, backend.senders, max_images=limit) as inputs:
+        form = Form(inputs=inputs, settings=backend.settings)
+        for part in parts:
+            form.take(part)
+        sources = inputs.finish()
+    if not sources:
+        raise form.no_images()
+    return form, sources
+
+
+def announce(
+    backend: Backend, announcement: Announcement, submitter: Submitter, attempt: Attempt
+) -> Accepted:
+    """Record a job that will wait for its uploads.
 
     Raises NoImages, SizeMissing, TooLarge, QuotaExceeded, IdempotencyKeyInUse, and what the stores raise.
     """
@@ -106,29 +115,29 @@ def announce(backend: Backend, announcement: Announcement, account: Account, att
     _check_sizes(uploads)
     if len(uploads) > backend.settings.max_job_images:
         raise TooLarge(f"A job holds at most {backend.settings.max_job_images} images.")
-    backend.jobs.admit(account.owner, len(uploads), quota=account.quota)
+    backend.jobs.admit(submitter.owner, len(uploads), quota=submitter.quota)
     job_id = new_job_id()
     if not uploads:
         raise NoImages
     job = describe(
         backend,
         job_id,
-        account,
+        submitter,
         announcement,
         state=JobState.UPLOADING,
         total=len(uploads),
         bytes=sum(upload.size or 0 for upload in uploads),
     )
-    with undone_on_failure(backend, job_id), ManifestWriter() as manifest:
+    with discard_on_failure(backend, job_id), ManifestWriter() as manifest:
         for index, upload in enumerate(uploads):
             manifest.add(Source(index=index, name=upload.name, size=upload.size))
         attempt.seal(job_id)
-        record(backend, job, manifest, account.quota)
+        record(backend, job, manifest, submitter.quota)
     return Accepted(job=job)
 
 
 def _check_sizes(uploads: Sequence[AnnouncedUpload]) -> None:
-    """Raise SizeMissing for the first upload without a size: without it nothing bounds what it may take."""
+    """Raise SizeMissing for the first upload without a size, which would have no bound."""
     for number, upload in enumerate(uploads):
         if upload.size is None:
             raise SizeMissing(
@@ -138,10 +147,10 @@ def _check_sizes(uploads: Sequence[AnnouncedUpload]) -> None:
 
 
 def record(backend: Backend, job: Job, manifest: ManifestWriter | None, quota: Quota) -> None:
-    """Make a job whose photos are stored, or will be, durable: its manifest, `job.json`, its record.
+    """Make a job durable: store its manifest and its `job.json`, add its chores, and record it.
 
-    What is to be done for it is noted before it is recorded, so that no recorded job is forgotten; who
-    takes it up earlier than that waits for the record. Without a manifest a worker will write it.
+    Chores are added before the record, so that no recorded job is forgotten; a worker that takes one
+    up earlier waits for the record. If `manifest` is None, a worker will write it.
     """
     if manifest is not None:
         manifest.store(backend.objects, job.id)
@@ -155,12 +164,12 @@ def record(backend: Backend, job: Job, manifest: ManifestWriter | None, quota: Q
 
 
 def is_recorded(backend: Backend, job_id: str) -> bool:
-    """Return whether a job was accepted in full, by a process that may have died right after.
+    """Return whether a job was accepted in full, even if its process died right afterwards.
 
-    Of one that was undone while the job store was away the record may be left, but no `job.json`.
+    A job that was undone while the job store was away may have left its record, but no `job.json`.
     """
     try:
-        find(backend, job_id)
+        find_job(backend, job_id)
     except JobRecovering:
         return True
     except JobNotFound:
@@ -169,7 +178,7 @@ def is_recorded(backend: Backend, job_id: str) -> bool:
 
 
 def wake_workers(backend: Backend, job: Job) -> None:
-    """Publish tickets for a job; if that fails, the workers' own top-up does it within seconds."""
+    """Publish tickets for a job. If that fails, the workers top the tickets up within seconds."""
     chunks = math.ceil(job.counts.pending / backend.settings.lease_images)
     try:
         backend.tickets.publish(min(chunks, max(1, 2 * backend.jobs.slots())))
@@ -178,7 +187,7 @@ def wake_workers(backend: Backend, job: Job) -> None:
 
 
 def discard(backend: Backend, job_id: str) -> int:
-    """Delete a job that was not accepted, and all its objects; returns how many. May be repeated."""
+    """Delete a job that was not accepted, and all its objects; return how many. May be repeated."""
     count = backend.controls.discard(job_id)
     backend.chores.forget(job_id)
     return count
@@ -187,34 +196,34 @@ def discard(backend: Backend, job_id: str) -> int:
 def describe(
     backend: Backend,
     job_id: str,
-    account: Account,
-    submission: Submission,
+    submitter: Submitter,
+    request: JobRequest,
     *,
     state: JobState,
     total: int,
     bytes: int = 0,
     gathered: bool = False,
 ) -> Job:
-    """Return a job as it is accepted. Raises WebhooksOff and InvalidWebhook."""
+    """Return the job that a request describes. Raises WebhooksOff and InvalidWebhook."""
     return new_job(
         job_id,
         total=total,
-        options=submission.options,
+        options=request.options,
         state=state,
         created_at=backend.jobs.now(),
-        weight=submission.weight,
-        title=submission.title,
-        owner=account.owner,
+        weight=request.weight,
+        title=request.title,
+        owner=submitter.owner,
         bytes=bytes,
         gathered=gathered,
-        webhook=check_webhook(backend.settings, submission.webhook),
+        webhook=check_webhook(backend.settings, request.webhook),
         traceparent=traceparent(),
     )
 
 
 @contextmanager
-def undone_on_failure(backend: Backend, job_id: str) -> Iterator[None]:
-    """Leave nothing of a job that was not accepted, as far as the stores can be reached."""
+def discard_on_failure(backend: Backend, job_id: str) -> Iterator[None]:
+    """Discard the job if the block fails, as far as the stores can be reached."""
     try:
         yield
     except BaseException:

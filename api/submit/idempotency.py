@@ -1,8 +1,8 @@
-"""`Idempotency-Key`: a submission that is sent again gives the job that it gave before.
+"""`Idempotency-Key`: a request that is sent again gets the job that it made the first time.
 
-After draft-ietf-httpapi-idempotency-key-header. What makes two submissions the same is their
-content, not their bytes: a form sent again has another boundary. Of a form the content is known
-only at its end, so one that comes under a used key is read and compared, and nothing of it is stored.
+After draft-ietf-httpapi-idempotency-key-header. Two requests are the same if their content is, not their
+bytes: a form sent again has another boundary. The content of a form is known only at its end, so a form
+under a used key is read to the end and compared, and nothing of it is stored.
 """
 
 from __future__ import annotations
@@ -13,13 +13,12 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import IO
 
 from flask import request
 from werkzeug.http import unquote_header_value
 
 from api.middleware.errors import InvalidRequest
-from api.submit.multipart import FormField, FormPart, Read
+from api.submit.multipart import FormField, FormPart
 from shared.errors import IdempotencyKeyInUse, IdempotencyKeyReused, Unavailable
 from shared.idempotency.port import Claim, Idempotency, Standing
 from shared.jobs.job import Job
@@ -27,40 +26,38 @@ from shared.jobs.job import Job
 logger = logging.getLogger(__name__)
 
 _LONGEST = 255
-#: Seconds between two signs of life while a body is being received.
+#: Seconds between two renewals of a key while a body is being received.
 _RENEW = 20.0
 
 
 class Fingerprint:
-    """What a submission holds, in one hash."""
+    """The content of a request in one hash."""
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
 
     def add(self, *items: str | bytes) -> None:
-        """Take in some items; where one ends and the next begins counts too."""
+        """Add some items; the borders between them count too."""
         for item in items:
             data = item.encode() if isinstance(item, str) else item
             self._hash.update(len(data).to_bytes(8, "big") + data)
 
-    def follow(self, parts: Iterator[FormPart]) -> Iterator[FormPart]:
-        """Pass the parts of a form on, and take in each: its names and the hash of its bytes."""
-        for part in parts:
-            if isinstance(part, FormField):
-                self.add("field", part.name, part.value)
-            else:
-                self.add("file", part.name, part.file_name, part.spool.sha256())
-            yield part
+    def add_part(self, part: FormPart) -> None:
+        """Add a part of a form: its names, and the value of a field or the hash of a file."""
+        if isinstance(part, FormField):
+            self.add("field", part.name, part.value)
+        else:
+            self.add("file", part.name, part.file_name, part.spool.sha256())
 
     def text(self) -> str:
         return self._hash.hexdigest()
 
 
 class Attempt:
-    """A submission under a key; without a key, one that always begins anew.
+    """A request under a key. Without a key, every attempt is the first.
 
-    Use it in a `with` block: what ends with an error frees the key at once. A client or a
-    process that dies half-way frees it by its silence.
+    Work inside `with attempt.begun(...)`: an error frees the key at once. If the client or the process
+    dies, the key becomes free because it is no longer renewed.
     """
 
     def __init__(self, keys: Idempotency, owner: str, key: str | None) -> None:
@@ -78,9 +75,9 @@ class Attempt:
 
     @contextmanager
     def begun(self, is_recorded: Callable[[str], bool]) -> Iterator[None]:
-        """Take the key, or see that it was used; `is_recorded` says whether a job came to be.
+        """Claim the key, or find that it was used. `is_recorded` tells whether a job was recorded.
 
-        Raises IdempotencyKeyInUse while another submission is under way.
+        Raises IdempotencyKeyInUse while another request under the key is being handled.
         """
         if self._key is None:
             yield
@@ -95,11 +92,11 @@ class Attempt:
 
     @property
     def is_repeated(self) -> bool:
-        """Whether the key was used: then nothing is to be stored, and `job_before` is the answer."""
+        """Whether the key was used before: then nothing must be stored, and `job_before` is the answer."""
         return self._before is not None
 
     def job_before(self, find: Callable[[str], Job]) -> Job:
-        """Return the job that the key gave before.
+        """Return the job that the first request under the key made.
 
         Raises IdempotencyKeyReused for another payload, and JobNotFound if the job was deleted.
         """
@@ -109,7 +106,7 @@ class Attempt:
         return find(self._before.job_id)
 
     def seal(self, job_id: str) -> None:
-        """Say which job is about to be recorded.
+        """Tie the key to the job that is about to be recorded.
 
         Raises IdempotencyKeyInUse if the key went to another meanwhile.
         """
@@ -119,16 +116,14 @@ class Attempt:
             )
         )
 
-    def watch(self, stream: IO[bytes]) -> Read:
-        """Return the `read` of a stream that gives signs of life while the body comes in."""
+    def renew(self) -> None:
+        """Keep the key while the body is being received; call it with every read.
 
-        def read(size: int) -> bytes:
-            if time.monotonic() - self._renewed > _RENEW:
-                self._renewed = time.monotonic()
-                self._hold(lambda owner, key: self._keys.renew(owner, key, self._token))
-            return stream.read(size)
-
-        return read
+        Raises IdempotencyKeyInUse if the key went to another request meanwhile.
+        """
+        if time.monotonic() - self._renewed > _RENEW:
+            self._renewed = time.monotonic()
+            self._hold(lambda owner, key: self._keys.renew(owner, key, self._token))
 
     def _hold(self, change: Callable[[str, str], bool]) -> None:
         if self._key is not None and not self.is_repeated and not change(self._owner, self._key):
@@ -139,7 +134,7 @@ class Attempt:
         if claim.standing is Standing.RUNNING:
             raise IdempotencyKeyInUse(retry_after=min(max(claim.seconds_left, 1.0), 10.0))
         if claim.standing is Standing.SEALED and is_recorded(claim.job_id):
-            # Whoever died had recorded the job: it is the answer, whatever becomes of this request.
+            # A process recorded the job and died. The job is the answer, even if this request fails.
             self._keys.finish(self._owner, key, self._token)
             return claim
         return claim if claim.standing is Standing.DONE else None
@@ -148,11 +143,15 @@ class Attempt:
         try:
             self._keys.release(self._owner, key, self._token)
         except Unavailable as exc:
-            logger.warning("A key stays in use for a while: %s", exc.message, extra={"action": "release_key"})
+            logger.warning(
+                "An Idempotency-Key stays in use for a while: %s",
+                exc.message,
+                extra={"action": "release_key"},
+            )
 
 
 def given_key() -> str | None:
-    """Return the Idempotency-Key of the present request: a string, in quotes or without them.
+    """Return the Idempotency-Key of the current request, with its quotes removed.
 
     Raises InvalidRequest for one that is empty, too long or not printable ASCII.
     """

@@ -1,4 +1,4 @@
-"""Storing the photos of a new job while they are being received."""
+"""Store the photos of a new job while they are being received."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from shared.objectstore.port import ObjectStore
 PUTS_AT_ONCE = 4
 
 
-class Intake:
-    """Gives photos their indices and stores them; a few are being put while the next is received.
+class InputWriter:
+    """Numbers the photos of a new job and stores them; a few are written while the next is received.
 
-    Use it as a context manager: on leaving, nothing is being written any more.
+    It closes each spool once that is stored. Use it in a `with` block: at its end nothing is being
+    written any more, whatever went wrong.
     """
 
     def __init__(self, objects: ObjectStore, job_id: str, senders: Executor, *, max_images: int) -> None:
@@ -30,7 +31,7 @@ class Intake:
         self._sources: list[Source] = []
         self._putting: dict[Future[None], Spool] = {}
 
-    def __enter__(self) -> Intake:
+    def __enter__(self) -> InputWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -40,56 +41,40 @@ class Intake:
         for spool in self._putting.values():
             spool.close()
 
-    def add(self, name: str, spool: Spool) -> None:
-        """Store a photo as the next image; waits while as many as allowed are being put.
-
-        The spool is closed here. Raises TooLarge beyond the images of a job, and
-        whatever an earlier put raised.
-        """
-        try:
-            self._make_room()
-        except BaseException:
-            spool.close()
-            raise
-        index = len(self._sources)
-        self._sources.append(Source(index=index, name=clean_name(name), size=spool.size))
-        key = object_keys.input_image(self._job_id, index)
-        self._putting[self._senders.submit(self._put, key, spool.rewound())] = spool
-
     @property
     def count(self) -> int:
-        """Images so far; the next one's index."""
+        """The number of images so far, which is the index of the next."""
         return len(self._sources)
 
-    def reserve(self, name: str, size: int) -> None:
-        """Give a photo its index that will be stored later. Raises TooLarge beyond the images of a job."""
-        if self.count >= self._max_images:
-            raise TooLarge(f"A job holds at most {self._max_images} images.")
-        self._sources.append(Source(index=self.count, name=clean_name(name), size=size))
+    def add(self, name: str, spool: Spool) -> None:
+        """Store a photo as the next image; waits while too many are being written.
 
-    def keep_archive(self, first: int, spool: Spool) -> None:
-        """Store an archive whose photos have indices from `first` on; the spool is closed here."""
-        try:
-            self._wait_for_a_sender()
-        except BaseException:
-            spool.close()
-            raise
-        key = object_keys.archive(self._job_id, first)
-        self._putting[self._senders.submit(self._put, key, spool.rewound())] = spool
+        Raises TooLarge beyond the images of a job, and what an earlier write raised.
+        """
+        index = self.reserve(name, spool.size)
+        self._store(object_keys.input_image(self._job_id, index), spool)
+
+    def reserve(self, name: str, size: int) -> int:
+        """Number a photo that is stored later, and return its index. Raises TooLarge for one too many."""
+        index = self.count
+        if index >= self._max_images:
+            raise TooLarge(f"A job holds at most {self._max_images} images.")
+        self._sources.append(Source(index=index, name=clean_name(name), size=size))
+        return index
+
+    def add_archive(self, first: int, spool: Spool) -> None:
+        """Store an archive whose photos have the indices from `first` on."""
+        self._store(object_keys.archive(self._job_id, first), spool)
 
     def finish(self) -> tuple[Source, ...]:
-        """Wait until all is stored, and return what was; raises what a put raised."""
+        """Wait until everything is stored, and return the photos. Raises what a write raised."""
         self._settle(wait(self._putting).done)
         return tuple(self._sources)
 
-    def _make_room(self) -> None:
-        if len(self._sources) >= self._max_images:
-            raise TooLarge(f"A job holds at most {self._max_images} images.")
-        self._wait_for_a_sender()
-
-    def _wait_for_a_sender(self) -> None:
+    def _store(self, key: str, spool: Spool) -> None:
         if len(self._putting) >= PUTS_AT_ONCE:
             self._settle(wait(self._putting, return_when=FIRST_COMPLETED).done)
+        self._putting[self._senders.submit(self._put, key, spool.rewound())] = spool
 
     def _put(self, key: str, stream: BinaryIO) -> None:
         self._objects.put_stream(key, stream, content_type="application/octet-stream")

@@ -1,8 +1,7 @@
-"""Reading `multipart/form-data` (RFC 7578) piece by piece.
+"""Parse `multipart/form-data` (RFC 7578) piece by piece.
 
-The framework's own form parser takes in the whole form before a handler sees any of
-it. Here each file is handed over as soon as it is there, and the next one is read
-while it is being stored; no more than one file is held at a time.
+The framework's own parser receives the whole form before a handler sees any of it. This one yields each
+file as soon as it has arrived, so that it is stored while the next is read. It holds one file at a time.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ from shared.errors import TooLarge
 
 #: Bytes read from the client at once.
 CHUNK = 256 * 2**10
-#: Bytes of one header of a part; the longest path on Linux has 4096, percent-encoded three times that.
+#: Bytes of one header of a part. The longest path on Linux has 4096 bytes, or 12288 percent-encoded.
 _MAX_HEADER = 16 * 2**10
-#: RFC 2046, section 5.1.1, allows 70 characters; there are clients that write a few more.
+#: RFC 2046, section 5.1.1, allows 70 characters; some clients write more.
 _MAX_BOUNDARY = 200
 
-#: Returns so many bytes of a body at most, none at its end.
+#: Returns at most so many bytes of a body, and none at its end.
 Read: TypeAlias = Callable[[int], bytes]
 #: A part's headers, pieces of its content, and None at its end.
 Event: TypeAlias = MultipartSegment | bytes | None
@@ -47,7 +46,7 @@ class FormField:
 
 @dataclass(frozen=True, kw_only=True)
 class FormFile:
-    """A part with a file name; whoever receives it closes the spool."""
+    """A part with a file name. The receiver closes the spool."""
 
     name: str
     file_name: str
@@ -59,20 +58,20 @@ FormPart = FormField | FormFile
 
 @dataclass(frozen=True, kw_only=True)
 class FormShape:
-    """What a form may hold: bytes at most by part name, for files and for fields."""
+    """What a form may hold: the most bytes of each file and of each field, by part name."""
 
     files: Mapping[str, int]
     fields: Mapping[str, int]
-    #: Whether the content of files is hashed as it comes.
+    #: Whether files are hashed as they arrive.
     hashed: bool = False
-    #: Parts of any kind; most parts of a form may be empty, and are then nothing but work.
+    #: The most parts of any kind. Parts may be empty, so no limit on bytes bounds their number.
     parts: int = 2_000_000
 
 
 def boundary_of(content_type: str | None) -> bytes:
     """Return the boundary named in a Content-Type.
 
-    Raises MalformedForm if there is none that RFC 2046 allows.
+    Raises MalformedForm if it names none that RFC 2046 allows.
     """
     boundary = parse_options_header(content_type)[1].get("boundary", "")
     if not 0 < len(boundary) <= _MAX_BOUNDARY or not boundary.isascii():
@@ -80,11 +79,11 @@ def boundary_of(content_type: str | None) -> bytes:
     return boundary.encode()
 
 
-def read_form(read: Read, boundary: bytes, shape: FormShape) -> Iterator[FormPart]:
-    """Yield the parts of a form in the order they come.
+def parse_form(read: Read, boundary: bytes, shape: FormShape) -> Iterator[FormPart]:
+    """Yield the parts of a form in the order in which they arrive.
 
-    Raises MalformedForm for a body that is no complete form, InvalidRequest for a part
-    that the shape does not know or a field that is too long, and TooLarge for too many parts.
+    Raises MalformedForm for a body that is not a complete form, InvalidRequest for an unknown part or
+    a field that is too long, and TooLarge for too many parts.
     """
     events, parts = _events(read, boundary), 0
     for event in events:
@@ -100,7 +99,7 @@ def read_form(read: Read, boundary: bytes, shape: FormShape) -> Iterator[FormPar
 
 
 def _events(read: Read, boundary: bytes) -> Iterator[Event]:
-    # Latin-1 keeps every byte of a header as it is; what the bytes mean is decided below.
+    # Latin-1 keeps every byte of a header as it is; `_names` decides what the bytes mean.
     parser = PushMultipartParser(boundary, header_charset="latin-1", max_header_size=_MAX_HEADER)
     try:
         yield from parser.parse_blocking(read, CHUNK)
@@ -109,12 +108,12 @@ def _events(read: Read, boundary: bytes) -> Iterator[Event]:
 
 
 def _names(part: MultipartSegment) -> dict[str, str]:
-    """Return the `name` and `filename` of a part as they were before the client escaped them.
+    """Return the `name` and `filename` of a part, without the client's escapes.
 
-    Headers are UTF-8 (RFC 7578, section 5.1); other bytes become U+FFFD, and the album is kept.
-    Browsers write a quote as %22, CR as %0D and LF as %0A, and nothing else (HTML standard,
-    "multipart/form-data encoding algorithm"): any other % is the name's own. The
-    extended form, `filename*`, has no such escapes.
+    Headers are UTF-8 (RFC 7578, section 5.1). Other bytes become U+FFFD, so that one bad name does not
+    refuse an album. Browsers write a quote as %22, CR as %0D and LF as %0A (HTML standard,
+    "multipart/form-data encoding algorithm"); any other % belongs to the name. The extended form,
+    `filename*`, has no such escapes.
     """
     raw: str = part["Content-Disposition"]
     header = raw.encode("latin-1").decode(errors="replace")

@@ -1,7 +1,7 @@
-"""Jobs whose photos lie elsewhere: named one by one, or by the prefix below which they lie.
+"""Accept a job whose photos are elsewhere: each has an address, or a prefix stands for all below it.
 
-Photos named one by one need no listing: such a job is queued at once. Below a prefix a worker looks,
-and the job is `uploading` until it has.
+A job with addresses needs no listing and is queued at once. A worker lists what is below a prefix; until
+then the job is `uploading`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from api.schema.request_models import GivenSource, Sourcing
 from api.services.backend import Backend
-from api.submit.accept import Accepted, Account, describe, record, undone_on_failure, wake_workers
+from api.submit.accept import Accepted, Submitter, describe, discard_on_failure, record, wake_workers
 from api.submit.idempotency import Attempt
 from shared.errors import (
     AddressRefused,
@@ -26,26 +26,26 @@ from shared.jobs.sources import Listing, encode_listings, parse_s3, to_source
 from shared.net.url_policy import AllowedHosts, parse_url
 
 
-def submit_sources(parts: Backend, sourcing: Sourcing, account: Account, attempt: Attempt) -> Accepted:
-    """Record a job whose photos lie elsewhere.
+def submit_sources(parts: Backend, sourcing: Sourcing, submitter: Submitter, attempt: Attempt) -> Accepted:
+    """Record a job whose photos are elsewhere.
 
     Raises InvalidSource, SourcesOff, NoImages, TooLarge, QuotaExceeded, IdempotencyKeyInUse, and what
-    the stores raise; then nothing of the job is left.
+    the stores raise; nothing of the job is left then.
     """
     listings = check_sources(parts, sourcing.sources)
     is_listed = any(listing.s3_prefix is not None for listing in listings)
     total = 0 if is_listed else len(listings)
-    parts.jobs.admit(account.owner, max(total, 1), quota=account.quota)
+    parts.jobs.admit(submitter.owner, max(total, 1), quota=submitter.quota)
     state = JobState.UPLOADING if is_listed else JobState.QUEUED
-    job = describe(parts, new_job_id(), account, sourcing, state=state, total=total, gathered=is_listed)
-    with undone_on_failure(parts, job.id), ManifestWriter() as manifest:
+    job = describe(parts, new_job_id(), submitter, sourcing, state=state, total=total, gathered=is_listed)
+    with discard_on_failure(parts, job.id), ManifestWriter() as manifest:
         if is_listed:
             parts.objects.put(object_keys.sources(job.id), encode_listings(listings))
         else:
             for index, listing in enumerate(listings):
                 manifest.add(to_source(listing, index))
         attempt.seal(job.id)
-        record(parts, job, None if is_listed else manifest, account.quota)
+        record(parts, job, None if is_listed else manifest, submitter.quota)
     if not is_listed:
         wake_workers(parts, job)
     return Accepted(job=job)
@@ -67,14 +67,14 @@ def check_sources(parts: Backend, sources: tuple[GivenSource, ...]) -> tuple[Lis
 
 @dataclass(frozen=True, kw_only=True)
 class _Check:
-    """What sources may be."""
+    """Which sources this server reads."""
 
     allowed: AllowedHosts
     buckets: frozenset[str]
     urls: bool
 
     def read(self, number: int, source: GivenSource) -> Listing:
-        """Return a source in one spelling; the errors say which it is."""
+        """Return a source in its normal form. Errors name its number in the request."""
         given = [text for text in (source.url, source.s3, source.s3_prefix) if text is not None]
         if len(given) != 1:
             raise InvalidSource(f"sources.{number}: A source has one of url, s3 and s3_prefix.")
@@ -95,5 +95,5 @@ class _Check:
         if not is_prefix:
             return Listing(s3=str(address), name=source.name)
         if source.name is not None:
-            raise InvalidSource("Photos below a prefix are called after their keys.")
+            raise InvalidSource("A prefix takes no name: its photos are named after their keys.")
         return Listing(s3_prefix=str(address))

@@ -1,4 +1,4 @@
-"""Bytes on their way from a client to the object store: in memory while few, on disk beyond."""
+"""Bytes on their way from a client to the object store: a few stay in memory, more go to disk."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ IN_MEMORY = 2**20
 class Spool:
     """A file that is received piece by piece and read once.
 
-    What goes beyond `cap` bytes is counted but not kept, so that one file, whatever
-    it holds, takes bounded space. `size` is what came, `kept` what can be read. With `hashed`,
-    all that came is hashed, kept or not.
+    Bytes beyond `cap` are counted but not kept, which bounds the space of a file. `size` is the number
+    of bytes that arrived, `kept` the number that can be read. With `hashed`, all bytes that arrived
+    are hashed, kept or not.
     """
 
     def __init__(self, *, cap: int, hashed: bool = False) -> None:
@@ -39,12 +39,12 @@ class Spool:
             self.write(piece)
 
     def sha256(self) -> bytes:
-        """Return the hash of what came; the spool must have been made with `hashed`."""
+        """Return the hash of all bytes that arrived. The spool must have been made with `hashed`."""
         assert self._hash is not None
         return self._hash.digest()
 
     def rewound(self) -> BinaryIO:
-        """Return the file, at its start."""
+        """Return the file, positioned at its start."""
         self._file.seek(0)
         return cast(BinaryIO, self._file)
 

@@ -1,4 +1,4 @@
-"""Announced photos: which have arrived, where the others go, and the start once all are there."""
+"""Announced photos: which have arrived, where the others go, and the start once all have arrived."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from shared.jobs.manifest import read_sources
 from shared.objectstore.port import ObjectInfo, ObjectStore
 
 _CHUNK = 256 * 2**10
-#: Photos looked at together, and how many times that for one page.
+#: Photos checked together, and how many such blocks for one page.
 BLOCK = 1000
 _BLOCKS = 20
-#: The largest album whose stored photos are listed all at once: ten pages of a listing.
+#: The largest album whose stored photos are listed at once: ten pages of a listing.
 _LISTED_WHOLE = 10 * BLOCK
-#: States in which a start has had its effect already, so that a repeated one is no error.
+#: In all other states a start has had its effect, so a repeated one is no error.
 _NOT_STARTED = frozenset({JobState.UPLOADING, JobState.CANCELING, JobState.CANCELED, JobState.EXPIRED})
 
 
@@ -44,21 +44,21 @@ class SomeUploadsMissing(UploadsMissing):
 
 
 class Sizes(Protocol):
-    """Bytes stored of each photo, by its index; NOT_STORED where nothing is."""
+    """The stored bytes of each photo by index, or NOT_STORED."""
 
     def __getitem__(self, index: int, /) -> int: ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Upload:
-    """An announced photo, and the address it is to be put to."""
+    """An announced photo, and the address to put it to."""
 
     source: Source
     url: str
 
 
 def first_uploads(backend: Backend, job: Job, *, limit: int, own_url: Callable[[int], str]) -> Page[Upload]:
-    """Return the first photos of a job as it was announced, whether they are stored by now or not."""
+    """Return the first photos of an announced job, stored by now or not."""
     if not _takes_uploads(job):
         return Page(items=())
     sources = read_sources(backend.objects, job.id, 0, limit)
@@ -71,8 +71,9 @@ def list_missing(
 ) -> Page[Upload]:
     """Return announced photos that are not stored yet, by index, each with a fresh address.
 
-    The address is the object store's own where clients can reach it, else `own_url`. A page of
-    a large album may be short, or empty, though more follow: so many are looked at, no more.
+    The address is a presigned URL where clients can reach the object store, else `own_url`. A page of
+    a large album may be short or even empty although more follow, because one call checks a bounded
+    number of photos.
     """
     if not _takes_uploads(job):
         return Page(items=())
@@ -86,10 +87,10 @@ def list_missing(
 def store_upload(
     backend: Backend, job: Job, index: int, stream: IO[bytes], *, length: int | None = None
 ) -> None:
-    """Store an announced photo sent to the API itself; `length` is what the request says of its size.
+    """Store an announced photo that was sent to the API itself; `length` is its Content-Length.
 
-    Raises InvalidTransition once the job is started, NotFound for an index not announced, and
-    SizeMismatch for a photo of another size than the one announced, of which nothing is stored.
+    Raises InvalidTransition once the job has started, NotFound for an index that was not announced, and
+    SizeMismatch, with nothing stored, for a photo whose size is not the announced one.
     """
     if not _takes_uploads(job):
         raise InvalidTransition(f"The job is {job.state} and takes no uploads.")
@@ -113,15 +114,15 @@ def _check_size(source: Source, size: int) -> None:
 
 
 def start(backend: Backend, job: Job) -> Job:
-    """Queue a job whose uploads are all there. May be repeated.
+    """Queue a job whose uploads have all arrived. May be repeated.
 
-    What is stored by then is what counts, in the job's bytes and in its photos.
-    Raises UploadsMissing, which names the first that are missing, QuotaExceeded, and InvalidTransition.
+    The photos stored now are the job's photos, and their bytes count.
+    Raises UploadsMissing, which names the first that are missing, QuotaExceeded and InvalidTransition.
     """
     if job.state not in _NOT_STARTED:
         return job
     if job.gathered:
-        raise InvalidTransition("The job starts by itself, as soon as its photos have been gathered.")
+        raise InvalidTransition("The job starts by itself as soon as its photos have been gathered.")
     uploads = _find_all(backend, job) if job.state is JobState.UPLOADING else None
     started = backend.controls.start(job.id, uploads=uploads)
     wake_workers(backend, started)
@@ -129,7 +130,7 @@ def start(backend: Backend, job: Job) -> Job:
 
 
 def _find_all(backend: Backend, job: Job) -> AcceptedUploads:
-    """Return all uploads of a job as they are stored; raises UploadsMissing."""
+    """Return all uploads of a job as they are stored. Raises UploadsMissing."""
     uploads = AcceptedUploads(job.counts.total)
     for index, info in _listed(backend.objects, job.id, ""):
         if index < job.counts.total:
@@ -145,19 +146,19 @@ def _takes_uploads(job: Job) -> bool:
 
 
 def _upload(backend: Backend, job: Job, source: Source, own_url: Callable[[int], str]) -> Upload:
-    url = _stores_url(backend, job, source)
+    url = _presigned_url(backend, job, source)
     return Upload(source=source, url=url or own_url(source.index))
 
 
-def _stores_url(backend: Backend, job: Job, source: Source) -> str | None:
-    """Return where a photo goes without a way through the API, which alone cuts off what is too large."""
+def _presigned_url(backend: Backend, job: Job, source: Source) -> str | None:
+    """Return a presigned URL, or None for a photo that only the API can cut off: one that is too large."""
     if source.size is None or source.size > backend.settings.max_image_bytes:
         return None
     return backend.objects.presigned_put(object_keys.input_image(job.id, source.index), size=source.size)
 
 
 def _look_for_missing(backend: Backend, job: Job, cursor: int, limit: int) -> tuple[list[Source], int]:
-    """Return missing photos from `cursor` on, by blocks, and the index up to which was looked."""
+    """Return missing photos from `cursor` on, and the index up to which photos were checked."""
     stored = _StoredSizes(backend, job)
     last = min(job.counts.total, (cursor // BLOCK + _BLOCKS) * BLOCK)
     missing: list[Source] = []
@@ -171,7 +172,7 @@ def _look_for_missing(backend: Backend, job: Job, cursor: int, limit: int) -> tu
 
 
 def _name_missing(backend: Backend, job: Job, sizes: Sizes) -> tuple[list[str], int]:
-    """Return the names of the first photos missing of all the job, and how many are."""
+    """Return the names of the first missing photos of a job, and the number of all of them."""
     names: list[str] = []
     count = 0
     for start in range(0, job.counts.total, 10 * BLOCK):
@@ -192,17 +193,17 @@ def _missing_among(backend: Backend, sources: Iterable[Source], sizes: Sizes) ->
 
 
 def _is_complete(source: Source, size: int, largest: int) -> bool:
-    """True if what is stored has the size announced; of too large a photo, not all is kept."""
+    """Return whether a photo has the announced size. One that is too large was cut off."""
     if source.size is None or size == source.size:
         return True
     return source.size > largest and size > largest
 
 
 class _StoredSizes:
-    """Bytes of the photos stored, by index, found without listing more than needed.
+    """The bytes of the stored photos by index, found with as little listing as possible.
 
-    A small album is listed whole, once. Of a large one, the thousand photos 12000 to 12999 are
-    among the keys that begin with 12, and those of one to three digits are asked for one by one.
+    A small album is listed once. In a large one, the thousand photos 12000 to 12999 are among the keys
+    that begin with 12, and the photos of one to three digits are looked up one by one.
     """
 
     def __init__(self, backend: Backend, job: Job) -> None:
@@ -211,7 +212,7 @@ class _StoredSizes:
         self._all: Sizes | None = None
 
     def of_block(self, block: int) -> Sizes:
-        """Return the sizes of a thousand photos at least, that block among them."""
+        """Return the sizes of at least the thousand photos of a block."""
         objects, job = self._backend.objects, self._job
         if job.counts.total <= _LISTED_WHOLE:
             if self._all is None:
@@ -233,7 +234,7 @@ def _or_not_stored(stored: Iterable[tuple[int, ObjectInfo]]) -> Sizes:
 
 
 def _listed(objects: ObjectStore, job_id: str, digits: str) -> Iterator[tuple[int, ObjectInfo]]:
-    """Yield the inputs whose index begins with `digits`, each with its index."""
+    """Yield the stored inputs whose index begins with `digits`, each with its index."""
     for info in objects.list(object_keys.inputs_prefix(job_id) + digits):
         index = object_keys.input_index(job_id, info.key)
         if index is not None:

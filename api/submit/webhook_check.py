@@ -1,4 +1,4 @@
-"""A webhook as a client gives it, made one that this server will call."""
+"""Check the webhook of a request: whether this server will call it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from shared.settings import Settings
 
 
 def check_webhook(settings: Settings, given: GivenWebhook | None) -> Webhook | None:
-    """Return a webhook that this server will call.
+    """Return a webhook that this server will call, or None if none was given.
 
-    Raises WebhooksOff if it calls none, and InvalidWebhook, with the reason, if it does not call this one.
+    Raises WebhooksOff if the server calls none, and InvalidWebhook with the reason if it refuses this one.
     """
     if given is None:
         return None

@@ -90,7 +90,7 @@ def run(orders: Orders, folder: Path, *, say: Callable[[str], None]) -> Report:
         _warm_up(stack, api)
         with Resp(stack.valkey.url) as valkey:
             before = findings.bytes_of_keys(valkey)
-        with witness.watching(stack.valkey.url):
+        with witness.recording(stack.valkey.url):
             battle = Field(stack=stack, witness=witness, api=api, jobs=[])
             began = time.monotonic()
             battle.jobs += _send(api, orders)

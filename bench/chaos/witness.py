@@ -70,12 +70,12 @@ class Witness:
         self.blows.append(Blow(cause=cause, began_at=began_at, ended_at=now, pids=frozenset(pids)))
 
     @contextmanager
-    def watching(self, url: str) -> Iterator[None]:
+    def recording(self, url: str) -> Iterator[None]:
         """Note what the Valkey at `url` records, through its restarts, while the block runs."""
-        watched = threading.Event()
-        thread = threading.Thread(target=self._watch, args=(url, watched), name="witness", daemon=True)
+        connected = threading.Event()
+        thread = threading.Thread(target=self._record_all, args=(url, connected), name="witness", daemon=True)
         thread.start()
-        watched.wait(10.0)
+        connected.wait(10.0)
         try:
             yield
         finally:
@@ -84,13 +84,13 @@ class Witness:
                 self._resp.interrupt()  # type: ignore[union-attr]
             thread.join()
 
-    def _watch(self, url: str, watched: threading.Event) -> None:
+    def _record_all(self, url: str, connected: threading.Event) -> None:
         while not self._closing:
             with suppress(OSError, RespError), Resp(url, timeout=None) as self._resp:
                 # The times that Valkey gives are of the clock that can be set.
                 offset = time.monotonic() - time.time()
                 lines = self._resp.monitor()
-                watched.set()
+                connected.set()
                 for line in lines:
                     self._note(line, offset)
             time.sleep(_PAUSE)

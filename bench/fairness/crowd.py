@@ -22,7 +22,7 @@ from shared.jobstore.redis_store import RedisJobStore
 from shared.objectstore.port import ObjectStore
 from shared.options import Options
 from shared.redis.client import connect_redis
-from worker.child.lease_loop import Child, Pace, ResultFile
+from worker.child.lease_loop import Child, Pace, RenderedFile
 
 LEASE_IMAGES = 8
 #: Seconds between a child's looks for work while there is none, on average; 64 children look every 8 ms.
@@ -60,7 +60,9 @@ class SleepingPipeline:
         self._never.wait(self._seconds)
         return Range(low=0.0, high=1.0)
 
-    def render(self, data: bytes, options: Options, *, common: Range | None = None) -> tuple[ResultFile, ...]:
+    def render(
+        self, data: bytes, options: Options, *, common: Range | None = None
+    ) -> tuple[RenderedFile, ...]:
         self._never.wait(self._seconds)
         return ()
 

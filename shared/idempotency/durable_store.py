@@ -1,7 +1,7 @@
 """Idempotency keys that outlive Redis: what came under a key is written to the object store as well.
 
 Redis decides who holds a key; the object store is asked only about keys that Redis does not know, and
-says which job may have come of one. A lost Redis then makes no second job of a submission sent again.
+says which job may have come of one. A lost Redis then makes no second job of a request sent again.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The port of Idempotency-Keys: which submission came under a key, and what became of it."""
+"""The port of Idempotency-Keys: which request came under a key, and what became of it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 class Standing(StrEnum):
-    """How an Idempotency-Key stands when a submission comes under it."""
+    """How an Idempotency-Key stands when a request comes under it."""
 
     #: Nobody worked under it; now the caller does.
     NEW = "new"
@@ -16,7 +16,7 @@ class Standing(StrEnum):
     RUNNING = "running"
     #: Somebody died who knew the payload and may have recorded the job; now the caller holds it.
     SEALED = "sealed"
-    #: A submission under it was carried out.
+    #: A request under it was carried out.
     DONE = "done"
 
 
@@ -32,7 +32,7 @@ class Claim:
 
 
 class Idempotency(Protocol):
-    """Submissions by owner and Idempotency-Key; whoever works under a key holds it by a token.
+    """Requests by owner and Idempotency-Key; whoever works under a key holds it by a token.
 
     Every method may raise JobStoreUnavailable, and may be repeated. Those that return
     a bool return False if the caller does not hold the key any more, and then change nothing.
@@ -51,4 +51,4 @@ class Idempotency(Protocol):
         """Keep the answer for a day."""
 
     def release(self, owner: str, key: str, token: str) -> bool:
-        """Forget a submission that came to nothing."""
+        """Forget a request that came to nothing."""

@@ -1,6 +1,6 @@
-"""Submissions under an Idempotency-Key, on Redis: which payload came under it, and which job it made.
+"""Requests under an Idempotency-Key, on Redis: which payload came under it, and which job it made.
 
-An entry is held while its submission is under way, by a token that must be renewed, so
+An entry is held while its request is being handled, by a token that must be renewed, so
 that a client or a process that dies half-way does not lock its key. Before the job is
 recorded the entry is sealed with the payload's fingerprint and the job's id: whoever finds it
 later, its holder being dead, can look whether the job came to be.

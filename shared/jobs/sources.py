@@ -1,4 +1,4 @@
-"""Sources: photos that lie elsewhere, named in a submission and read from there by the workers."""
+"""Sources: photos that lie elsewhere, named in a request and read from there by the workers."""
 
 from __future__ import annotations
 

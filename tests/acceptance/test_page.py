@@ -92,7 +92,7 @@ def test_videos_and_system_files_stay_out_and_raw_files_are_named(page: Page, st
     job = wait_for_job(page)
 
     expect(page.locator(".upload-skipped")).to_have_text(
-        "4 files that are no photos were skipped: 2 videos, 1 sidecar, and 1 other file."
+        "4 files that are not photos were skipped: 2 videos, 1 sidecar, and 1 other file."
     )
     uploads = httpx.get(f"{stack.api}/v1/jobs/{job}/uploads").json()["uploads"]
     assert [upload["name"] for upload in uploads] == ["Trip/0000.jpg", "Trip/IMG_1.CR3"]
@@ -155,7 +155,7 @@ def test_sending_can_be_paused_and_goes_on(page: Page, album: Path):
     page.get_by_role("button", name="Pause sending").click()
     expect(page.locator(".progress-line")).to_have_text("Sending is paused")
     page.unroute_all(behavior="ignoreErrors")
-    page.get_by_role("button", name="Go on sending").click()
+    page.get_by_role("button", name="Continue sending").click()
 
     expect_state(page, "Done")
 
@@ -253,7 +253,7 @@ def test_a_job_can_be_held_and_let_go(page: Page, stack: Stack, tmp_path: Path):
 
         page.get_by_role("button", name="Pause", exact=True).click(timeout=DONE_WITHIN)
         expect_state(page, "Paused")
-        page.get_by_role("button", name="Go on", exact=True).click()
+        page.get_by_role("button", name="Resume", exact=True).click()
         expect(page.locator(".pill")).not_to_have_text("Paused")
         page.get_by_role("button", name="Cancel", exact=True).click()
         page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
@@ -335,7 +335,7 @@ def test_the_list_of_jobs_is_shown_in_pages(page: Page, stack: Stack):
     expect(page.locator(".job-link")).to_have_count(24)
     expect(page.locator(".job-link").first).to_contain_text("Number 25")
 
-    page.get_by_role("button", name="Show older ones").click()
+    page.get_by_role("button", name="Show older jobs").click()
 
     page.get_by_role("link", name=re.compile("Number 0 ")).click()
     page.wait_for_url(f"**/jobs/{jobs[0]}")
@@ -369,7 +369,7 @@ def test_the_key_is_asked_for_and_sent_from_then_on(open_page: OpenPage, done_jo
     page.goto("/jobs")
     page.get_by_role("textbox", name="Key").fill("fathom_bad")
     page.get_by_role("button", name="Use this key").click()
-    expect(page.get_by_role("alert")).to_have_text("This key is not valid, or no longer.")
+    expect(page.get_by_role("alert")).to_have_text("This key is not valid, or no longer valid.")
     page.get_by_role("textbox", name="Key").fill("fathom_good")
     page.get_by_role("button", name="Use this key").click()
 

@@ -145,9 +145,7 @@ def test_focus_is_always_visible(page: Page, done_job: str):
 def test_progress_is_told_to_those_who_do_not_see_it(page: Page, done_job: str):
     page.goto(f"/jobs/{done_job}")
 
-    expect(page.locator(".progress [role=status]")).to_have_text(
-        "Done, but not every photo could be used 100%"
-    )
+    expect(page.locator(".progress [role=status]")).to_have_text("Done, but some photos failed 100%")
 
 
 def test_every_view_fits_a_phone(open_page: OpenPage, done_job: str):

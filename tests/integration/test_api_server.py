@@ -68,17 +68,17 @@ def peak_during(server: Server, work: Callable[[], Any]) -> tuple[float, Any]:
     """Return the most resident megabytes seen while something is done, and its result."""
     done, peak = threading.Event(), [0.0]
 
-    def watch() -> None:
+    def follow() -> None:
         while not done.wait(0.02):
             peak[0] = max(peak[0], server.rss_mb())
 
-    watcher = threading.Thread(target=watch)
-    watcher.start()
+    follower = threading.Thread(target=follow)
+    follower.start()
     try:
         result = work()
     finally:
         done.set()
-        watcher.join()
+        follower.join()
     return peak[0], result
 
 

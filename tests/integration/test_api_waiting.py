@@ -1,4 +1,4 @@
-"""Waiting for jobs in real server processes: streams of events, long polls, repeated submissions."""
+"""Waiting for jobs in real server processes: streams of events, long polls, repeated requests."""
 
 from __future__ import annotations
 

@@ -133,7 +133,7 @@ def test_every_outcome_is_witnessed_once(
     valkey_url: str, jobs: RedisJobStore, job: Submitted, valkey: Resp
 ) -> None:
     witness = Witness()
-    with witness.watching(valkey_url):
+    with witness.recording(valkey_url):
         lease = jobs.lease("worker", limit=3)
         assert lease is not None
         began = time.monotonic()

@@ -11,7 +11,7 @@ import trustme
 
 from shared.errors import AddressRefused
 from shared.net.url_policy import AllowedHosts, Resolver
-from tests.origins import Origin, Reply, answer, drip, origin
+from tests.origins import Origin, Responder, answer, drip, origin
 from worker.outbound_http import MAX_REDIRECTS, Outbound, OutboundFailed
 
 LOCAL = AllowedHosts.of(["127.0.0.1"])
@@ -176,7 +176,7 @@ def test_a_redirect_without_a_location_is_an_answer(server: Origin) -> None:
 
 
 @pytest.mark.parametrize(
-    "reply",
+    "responder",
     [
         lambda _: drip(answer("200 OK", bytes(1000)), 0.02),
         lambda _: iter([b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", *drip(bytes(1000), 0.02)]),
@@ -186,8 +186,8 @@ def test_a_redirect_without_a_location_is_an_answer(server: Origin) -> None:
     ],
     ids=["head and body", "body", "endless head", "endless interim answers", "redirects"],
 )
-def test_a_server_that_drips_is_left_at_the_deadline(server: Origin, reply: Reply) -> None:
-    url = server.reply("/", reply)
+def test_a_server_that_drips_is_left_at_the_deadline(server: Origin, responder: Responder) -> None:
+    url = server.respond("/", responder)
     with pytest.raises(OutboundFailed):
         get(outbound(seconds=0.5), url)
 
@@ -195,7 +195,7 @@ def test_a_server_that_drips_is_left_at_the_deadline(server: Origin, reply: Repl
 @pytest.mark.timeout(60)
 def test_a_server_that_says_nothing_is_left_at_the_deadline(server: Origin) -> None:
     over = threading.Event()
-    url = server.reply("/", lambda _: iter([answer("200 OK")] if over.wait() else []))
+    url = server.respond("/", lambda _: iter([answer("200 OK")] if over.wait() else []))
     with pytest.raises(OutboundFailed):
         get(outbound(seconds=0.3), url)
     over.set()
@@ -248,7 +248,7 @@ def test_no_more_is_read_than_is_wanted(server: Origin) -> None:
             sent += 2**16
             yield bytes(2**16)
 
-    url = server.reply("/", endless)
+    url = server.respond("/", endless)
     with outbound().get(url) as reply:
         for _ in zip(range(10), reply.pieces, strict=False):
             pass
@@ -318,7 +318,7 @@ def test_a_certificate_of_nobody_is_refused(authority: trustme.CA) -> None:
 
 
 def test_a_server_that_stalls_in_the_handshake_is_left_at_the_deadline(server: Origin) -> None:
-    server.reply("/", lambda _: iter([]))
+    server.respond("/", lambda _: iter([]))
     with pytest.raises(OutboundFailed):
         get(outbound(seconds=0.3), server.url("/").replace("http", "https"))
 

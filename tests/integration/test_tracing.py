@@ -100,7 +100,7 @@ def hanging() -> Iterator[Collector]:
         yield answer("200 OK")
 
     with origin() as server:
-        server.reply(EXPORTS, hang)
+        server.respond(EXPORTS, hang)
         yield Collector(server=server)
         over.set()
 

@@ -29,14 +29,14 @@ from worker.child.fetch import Fetcher
 from worker.child.lease_renewer import LeaseKeeper
 from worker.child.prefetch import Lookahead
 from worker.child.tracing import LeaseTrace, Traces
-from worker.supervision.breaker import INFRASTRUCTURE, Breaker, Breakers
+from worker.supervision.breaker import STORE_ERRORS, Breaker, Breakers
 from worker.supervision.heartbeat import Station
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
-class ResultFile(Protocol):
+class RenderedFile(Protocol):
     """A file of results, as the pipeline makes it."""
 
     @property
@@ -54,7 +54,7 @@ class DepthPipeline(Protocol):
 
     def render(
         self, data: bytes, options: Options, *, common: Range | None = None
-    ) -> tuple[ResultFile, ...]: ...
+    ) -> tuple[RenderedFile, ...]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +79,7 @@ LARGE_BYTES = 128 * 2**20
 class Outcome:
     """What became of one image: files, a range, a failure, or an attempt to be charged."""
 
-    files: tuple[ResultFile, ...] = ()
+    files: tuple[RenderedFile, ...] = ()
     measured: Range | None = None
     failure: ImageFailure | None = None
     #: The failure may not be the image's own: charge an attempt and try again.
@@ -248,7 +248,7 @@ class Child:
         if outcome.failure is not None and not outcome.try_again:
             self._patiently(self._breakers.objects, partial(self._put_reason, job_id, index, outcome.failure))
 
-    def _put(self, key: str, file: ResultFile) -> None:
+    def _put(self, key: str, file: RenderedFile) -> None:
         self._objects.put(key, file.data, content_type=file.content_type)
 
     def _put_reason(self, job_id: str, index: int, failure: ImageFailure) -> None:
@@ -265,7 +265,7 @@ class Child:
     def _give_back(self, lease: Lease) -> None:
         try:
             self._jobs.give_back(lease)
-        except INFRASTRUCTURE as exc:
+        except STORE_ERRORS as exc:
             # The lease expires by itself, and the reaper does the same a little later.
             logger.warning("A lease was not given back: %s", exc.message, extra={"action": "give_back"})
 

@@ -15,7 +15,7 @@ from shared.errors import ImageError, OutOfMemory, TimedOut
 from shared.jobs.job import ImageFailure, JobState, Lease
 from shared.jobstore.port import JobStore
 from shared.observability.logs import log_context
-from worker.supervision.breaker import INFRASTRUCTURE, Breakers
+from worker.supervision.breaker import STORE_ERRORS, Breakers
 from worker.supervision.heartbeat import Station
 
 logger = logging.getLogger(__name__)
@@ -132,7 +132,7 @@ class LeaseKeeper:
             while not self._stop.wait(min(TICK, self._interval, self._image_seconds / 4)):
                 try:
                     self._breaker.call(self._look_after)
-                except INFRASTRUCTURE:
+                except STORE_ERRORS:
                     # The breaker tells it. The lease may be lost: then the outcomes count all the same.
                     continue
 
@@ -169,7 +169,7 @@ class LeaseKeeper:
             if index is not None:
                 self._abandon(index, OutOfMemory())
             self._jobs.give_back(self._lease)
-        except INFRASTRUCTURE as exc:
+        except STORE_ERRORS as exc:
             # There is no waiting: the reaper charges the image as one that crashed its worker.
             logger.warning("The image is not charged: %s", exc.message, extra=_ENDING)
         self._end_process()

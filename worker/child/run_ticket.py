@@ -25,7 +25,7 @@ from worker.model.engines import load_engine
 from worker.pipeline.memory import bound_malloc
 from worker.pipeline.simulated import pipeline_for
 from worker.stores import SERVICE, connect_stores, process_name, worker_name
-from worker.supervision.breaker import INFRASTRUCTURE
+from worker.supervision.breaker import STORE_ERRORS
 from worker.supervision.shared_memory import breakers, draining, stations
 
 logger = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ def use_ticket(child: Callable[[], Child]) -> None:
         # Without a ticket nobody would be woken: then this one is made to last.
         while child().work(SHIFT) and not pass_on() and time.monotonic() < until:
             continue
-    except INFRASTRUCTURE as exc:
+    except STORE_ERRORS as exc:
         # No ticket is passed on: the housekeeper issues new ones once the stores are back.
         logger.warning("Stopped working: %s", exc.message, extra={"action": "work", "code": exc.code})
     except SoftTimeLimitExceeded:

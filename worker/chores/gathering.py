@@ -19,7 +19,7 @@ from shared.jobstore.port import JobStore
 from shared.objectstore.port import ObjectStore
 from worker.chores.runner import UNRECORDED, Check, Done, Later
 from worker.chores.turns import TurnOver
-from worker.supervision.breaker import INFRASTRUCTURE
+from worker.supervision.breaker import STORE_ERRORS
 
 logger = logging.getLogger(__name__)
 
@@ -72,9 +72,9 @@ class Gathering:
 
     def _gather(self, job: Job, check: Check, gather: Callable[[Job, Check], int]) -> Done:
         try:
-            total = gather(job, self._watched(job.id, check))
+            total = gather(job, self._until_withdrawn(job.id, check))
             Controls(self.jobs, self.objects).start(job.id, total=total)
-        except (*INFRASTRUCTURE, JobNotFound, InvalidTransition):
+        except (*STORE_ERRORS, JobNotFound, InvalidTransition):
             raise
         except FathomError as exc:
             self._abort(job.id, exc)
@@ -90,7 +90,7 @@ class Gathering:
         failure = ImageFailure(code=error.code, message=error.message)
         Controls(self.jobs, self.objects).abort(job_id, failure)
 
-    def _watched(self, job_id: str, check: Check) -> Check:
+    def _until_withdrawn(self, job_id: str, check: Check) -> Check:
         """Return a check that also raises once the job was canceled or deleted."""
         looked_at = time.monotonic()
 

@@ -15,14 +15,14 @@ from typing import Protocol
 from shared.chores.port import Chore, ChoreKind, Chores
 from shared.errors import FathomError
 from shared.observability.logs import log_context
-from worker.supervision.breaker import INFRASTRUCTURE
+from worker.supervision.breaker import STORE_ERRORS
 from worker.supervision.periodic import Rounds
 
 logger = logging.getLogger(__name__)
 
 #: Seconds that a claim lasts, and between its renewals.
 CLAIM, RENEWAL = 15.0, 5.0
-#: Seconds until a chore is taken up again that failed for the infrastructure, or unexpectedly.
+#: Seconds until a chore is taken up again that failed with a store error, or unexpectedly.
 AWAY, FAULT = 5.0, 10.0
 #: Seconds until a chore is taken up again whose job is not recorded yet.
 UNRECORDED = 1.0
@@ -101,7 +101,7 @@ class ChoreRunner:
             self._settle(chore, outcome)
         except ChoreInterrupted:
             self._chores.release(chore)
-        except INFRASTRUCTURE:
+        except STORE_ERRORS:
             self._chores.release(chore, seconds=AWAY)
             # Whoever called knows what to make of it.
             raise
@@ -120,7 +120,7 @@ class ChoreRunner:
         try:
             handler.give_up(chore)
         except FathomError as exc:
-            if isinstance(exc, INFRASTRUCTURE):
+            if isinstance(exc, STORE_ERRORS):
                 raise
             logger.warning("It concerned nobody any more: %s", exc.message, extra={"action": "give_up_chore"})
         self._chores.finish(chore, note=chore.note, failed=True)

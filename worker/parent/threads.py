@@ -16,7 +16,7 @@ from worker.parent.expiry import Expirer
 from worker.parent.housekeeper import Housekeeper
 from worker.parent.recovery import Recoverer
 from worker.stores import SERVICE, Stores, connect_stores, process_name
-from worker.supervision.breaker import INFRASTRUCTURE
+from worker.supervision.breaker import STORE_ERRORS
 from worker.supervision.periodic import Rounds
 from worker.supervision.shared_memory import breakers, draining, stations
 
@@ -56,7 +56,7 @@ class Household:
             for rounds in self._rounds:
                 rounds.stop()
             self._housekeeper.leave()
-        except INFRASTRUCTURE as exc:
+        except STORE_ERRORS as exc:
             # Registration and leases expire by themselves.
             logger.warning("Left without saying so: %s", exc.message, extra={"action": "stop_worker"})
         self._tracer.stop()
@@ -67,7 +67,7 @@ class Household:
         silence = max(self._settings.lease_seconds, 5.0)
         plan = [
             Rounds("probing", self._probe, _PROBE, breakers=breakers),
-            Rounds("watching", lambda: stations.end_silent(silence), breakers=breakers),
+            Rounds("heartbeats", lambda: stations.end_silent(silence), breakers=breakers),
             Rounds("housekeeping", keeper.keep_house, breakers=breakers, needs=redis),
             Rounds("finalising", keeper.finish_up, _FINISH, breakers=breakers, needs=both),
             Rounds("recovering", recoverer.recover, breakers=breakers, needs=both),

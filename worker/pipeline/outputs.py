@@ -45,7 +45,7 @@ class Rendering:
         span: Range,
         options: Options,
         scratch: Scratch,
-        watch: Stopwatch,
+        stopwatch: Stopwatch,
     ) -> None:
         self.photo = photo
         self.prediction = prediction
@@ -53,20 +53,20 @@ class Rendering:
         self.span = span
         self.options = options
         self.scratch = scratch
-        self.watch = watch
+        self.stopwatch = stopwatch
         self.table = colour_table(options.colormap, invert=options.invert)
 
     @cached_property
     def indices(self) -> Pixels:
         """The normalised map, uint8, H x W."""
-        with self.watch.time(Stage.COLOUR):
+        with self.stopwatch.time(Stage.COLOUR):
             return to_bytes(self.depth, self.span, self.scratch)
 
     @cached_property
     def colours(self) -> Pixels:
         """The heatmap, RGB, H x W x 3."""
         indices = self.indices
-        with self.watch.time(Stage.COLOUR):
+        with self.stopwatch.time(Stage.COLOUR):
             return colourise(indices, self.table, self.scratch.take("rgb", (*indices.shape, 3), np.uint8))
 
     def make(self, output: Output) -> bytes:
@@ -118,26 +118,26 @@ def _heatmap(r: Rendering) -> bytes:
         tables = ycc_tables(r.options.colormap, invert=r.options.invert)
         jpeg = BandedJpeg(*r.depth.shape, BAND_ROWS)
         bands = colour_bands(strips, r.depth.shape[1], tables, r.scratch)
-        for band in r.watch.time_each(Stage.COLOUR, bands):
-            with r.watch.time(Stage.ENCODE):
+        for band in r.stopwatch.time_each(Stage.COLOUR, bands):
+            with r.stopwatch.time(Stage.ENCODE):
                 jpeg.add(*band)
         return jpeg.finish()
-    with r.watch.time(Stage.ENCODE):
+    with r.stopwatch.time(Stage.ENCODE):
         return encode_indexed_png((strip for _, strip in strips), r.depth.shape, r.table)
 
 
 def _depth16(r: Rendering) -> bytes:
-    with r.watch.time(Stage.ENCODE):
+    with r.stopwatch.time(Stage.ENCODE):
         return encode_gray16_png(word_strips(r.depth), r.depth.shape)
 
 
 def _pfm(r: Rendering) -> bytes:
-    with r.watch.time(Stage.ENCODE):
+    with r.stopwatch.time(Stage.ENCODE):
         return encode_pfm(r.depth.upsampler.strips_upward(), r.depth.shape)
 
 
 def _npy(r: Rendering) -> bytes:
-    with r.watch.time(Stage.ENCODE):
+    with r.stopwatch.time(Stage.ENCODE):
         return encode_npy((strip for _, strip in r.depth.upsampler.strips()), r.depth.shape)
 
 
@@ -147,15 +147,15 @@ def _side_by_side(r: Rendering) -> bytes:
     if (height, width) == r.depth.shape == r.photo.rgb.shape[:2]:
         return _side_by_side_in_bands(r)
     colours = r.colours
-    with r.watch.time(Stage.ENCODE):
+    with r.stopwatch.time(Stage.ENCODE):
         return encode_jpeg(_pair(r, _resize(colours, height, width)))
 
 
 def _side_by_side_in_bands(r: Rendering) -> bytes:
     height, width = r.depth.shape
     jpeg = BandedJpeg(height, 2 * width, BAND_ROWS)
-    for band in r.watch.time_each(Stage.COLOUR, _paired_bands(r)):
-        with r.watch.time(Stage.ENCODE):
+    for band in r.stopwatch.time_each(Stage.COLOUR, _paired_bands(r)):
+        with r.stopwatch.time(Stage.ENCODE):
             jpeg.add_rgb(band)
     return jpeg.finish()
 
@@ -182,12 +182,12 @@ def _thumbnail(r: Rendering) -> bytes:
     height, width = _thumbnail_size(r.photo.height, r.photo.width)
     # Interpolated from the prediction itself: the full map would have to be shrunk again.
     small = Scratch()
-    with r.watch.time(Stage.UPSAMPLE):
+    with r.stopwatch.time(Stage.UPSAMPLE):
         depth = upsample(r.prediction, height, width, small)
-    with r.watch.time(Stage.COLOUR):
+    with r.stopwatch.time(Stage.COLOUR):
         indices = to_bytes(depth, r.span, small)
         colours = colourise(indices, r.table, np.empty((height, width, 3), np.uint8))
-    with r.watch.time(Stage.ENCODE):
+    with r.stopwatch.time(Stage.ENCODE):
         return encode_jpeg(_pair(r, colours))
 
 

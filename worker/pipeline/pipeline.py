@@ -62,7 +62,7 @@ class Pipeline:
         self._limits = limits
         self._exact = exact
         self._scratch = Scratch()
-        self._watch = Stopwatch()
+        self._stopwatch = Stopwatch()
         limit_decoder_threads()
 
     @classmethod
@@ -72,7 +72,7 @@ class Pipeline:
     @property
     def seconds(self) -> Mapping[Stage, float]:
         """Seconds spent in each stage on the latest photo, even if it failed."""
-        return self._watch.seconds
+        return self._stopwatch.seconds
 
     def measure(self, data: bytes, options: Options) -> Range:
         """Return the range a photo adds to that of a job normalised as a whole.
@@ -114,7 +114,7 @@ class Pipeline:
             span=span,
             options=options,
             scratch=self._scratch,
-            watch=self._watch,
+            stopwatch=self._stopwatch,
         )
         return [
             _file(str(output), output_file(output, options), rendering.make(output))
@@ -122,16 +122,16 @@ class Pipeline:
         ]
 
     def _see(self, data: bytes, options: Options) -> _Seen:
-        self._watch = watch = Stopwatch()
+        self._stopwatch = stopwatch = Stopwatch()
         least_size = full_size if self._exact else least_size_for(options, network_size)
-        with watch.time(Stage.DECODE):
+        with stopwatch.time(Stage.DECODE):
             photo = decode(data, self._limits, least_size=least_size)
-        with watch.time(Stage.PREPARE):
+        with stopwatch.time(Stage.PREPARE):
             batch = prepare(photo.rgb)
         photo = release_pixels(photo, options)
-        with watch.time(Stage.INFER):
+        with stopwatch.time(Stage.INFER):
             prediction = self._engine.predict(batch)
-        with watch.time(Stage.UPSAMPLE):
+        with stopwatch.time(Stage.UPSAMPLE):
             depth = self._upsample(prediction, photo, options)
         height, width = batch.shape[2:]
         return _Seen(photo=photo, input_size=(height, width), prediction=prediction, depth=depth)

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from worker.supervision.breaker import INFRASTRUCTURE, Breaker, Breakers
+from worker.supervision.breaker import STORE_ERRORS, Breaker, Breakers
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class Rounds:
         began = time.monotonic()
         try:
             self._call()
-        except INFRASTRUCTURE as exc:
+        except STORE_ERRORS as exc:
             # The breaker tells it, once for all.
             self._breakers.note(exc, began=began)
         except Exception:

@@ -1,4 +1,4 @@
-// Every text of the page, in the language its reader chose or the browser prefers.
+// Every text of the page, in the language that the reader chose or the browser prefers.
 
 import en from "./en.js";
 import zh from "./zh.js";
@@ -13,7 +13,7 @@ export function language() {
   return chosen;
 }
 
-/** Change the language for good; whoever shows texts must show them again. */
+/** Change the language and remember it. The caller must draw its texts again. */
 export function choose(code) {
   chosen = code;
   plurals = new Intl.PluralRules(code);
@@ -21,19 +21,19 @@ export function choose(code) {
   try {
     localStorage.setItem(KEY, code);
   } catch {
-    // Without storage the choice lasts as long as the page.
+    // Without storage, the choice lasts as long as the page.
   }
 }
 
-/** Tell which language of ours comes first among those a reader prefers. */
+/** Return the page's language that comes first among those that a reader prefers. */
 export function preferred(languages) {
   const known = languages.map((code) => code.toLowerCase().split("-")[0]).find((code) => code === "zh" || code === "en");
   return known === "zh" ? "zh-CN" : "en";
 }
 
 /**
- * Return a text with `{values}` filled in. One with several forms is chosen by `values.count`,
- * which is written in the language's own digits and groups.
+ * Return a text with its `{values}` filled in. `values.count` chooses among plural forms. Numbers are written as the
+ * language writes them.
  */
 export function t(key, values = {}) {
   const entry = LANGUAGES[chosen][key];
@@ -42,7 +42,7 @@ export function t(key, values = {}) {
   return text.replace(/\{(\w+)\}/g, (_, name) => written(values[name]));
 }
 
-/** Tell whether there is a text; codes of errors may be newer than the page. */
+/** Return whether there is a text. An error's code may be newer than the page. */
 export function has(key) {
   return Object.hasOwn(LANGUAGES[chosen], key);
 }

@@ -1,28 +1,28 @@
-// One job as the views know it: the job, its images as far as they were looked at, and what changes.
+// One job as the views see it: the job, the images fetched so far, and their changes.
 
 import { Problem, ask, paths } from "../api.js";
-import { Live } from "./live.js";
+import { JobFeed } from "./job_feed.js";
 import { isSettled } from "./states.js";
 
 /** @import { Image, Job } from "../api.js" */
 
-/** Images asked for at a time. */
+/** Images fetched at a time. */
 const PAGE = 200;
-/** Milliseconds in which changes are gathered before they are asked about. */
+/** Milliseconds for which changes are collected before they are fetched. */
 const GATHER = 400;
 const KEPT = 4;
 
 /** @type {Map<string, JobModel>} */
 const models = new Map();
 
-/** Return the model of a job; the last few are kept, so that going back shows everything at once. */
+/** Return the model of a job. The last few are kept, so that going back shows everything at once. */
 export function jobModel(id) {
   const model = models.get(id) ?? new JobModel(id);
   models.delete(id);
   models.set(id, model);
   for (const [old, candidate] of models) {
     if (models.size <= KEPT) break;
-    if (!candidate.live) models.delete(old);
+    if (!candidate.feed) models.delete(old);
   }
   return model;
 }
@@ -39,9 +39,9 @@ class JobModel extends EventTarget {
     this.job = null;
     /** @type {unknown} */
     this.error = null;
-    /** @type {Live | null} */
-    this.live = null;
-    this.watchers = 0;
+    /** @type {JobFeed | null} */
+    this.feed = null;
+    this.followers = 0;
     /** @type {Map<number, Image[]>} */
     this.pages = new Map();
     /** @type {[number, number]} */
@@ -66,29 +66,29 @@ class JobModel extends EventTarget {
     return this.job?.options.outputs.includes(output) ?? false;
   }
 
-  /** Follow the job; the function returned stops it. */
-  watch() {
-    this.watchers += 1;
-    this.live ??= new Live(this.id, {
+  /** Follow the job, and return the function that stops following it. */
+  follow() {
+    this.followers += 1;
+    this.feed ??= new JobFeed(this.id, {
       onJob: (job) => this.#takeJob(job),
       onImage: (change) => this.#takeImage(change),
       onReset: () => this.#doubt(),
       onError: (error) => this.#takeError(error),
     });
     return () => {
-      this.watchers -= 1;
-      if (this.watchers > 0) return;
-      this.live?.close();
-      this.live = null;
+      this.followers -= 1;
+      if (this.followers > 0) return;
+      this.feed?.close();
+      this.feed = null;
     };
   }
 
-  /** Return an image, or undefined if it was not fetched yet. */
+  /** Return an image, or undefined if it is not fetched yet. */
   image(/** @type {number} */ index) {
     return this.pages.get(Math.floor(index / PAGE))?.[index % PAGE];
   }
 
-  /** Fetch images `first` to `last` where that was not done, and keep them up to date. */
+  /** Fetch the images from `first` up to `last` that are missing, and keep them up to date. */
   want(first, last) {
     this.wanted = [first, last];
     for (const page of this.#wantedPages()) {
@@ -96,13 +96,13 @@ class JobModel extends EventTarget {
     }
   }
 
-  /** Return image `index` as soon as it is known. */
+  /** Return image `index`, fetched if necessary. */
   async imageAt(/** @type {number} */ index) {
     if (!this.image(index)) await this.#fetchPage(Math.floor(index / PAGE));
     return this.image(index);
   }
 
-  /** Fetch the next failed images; all of them are in `failures` once `failuresCursor` is null. */
+  /** Fetch the next failed images. `failures` holds all of them once `failuresCursor` is null. */
   async moreFailures() {
     const cursor = this.failuresCursor;
     if (cursor === null || this.asking.has("failures")) return;
@@ -120,17 +120,17 @@ class JobModel extends EventTarget {
     }
   }
 
-  /** Do something to the job: pause, resume, cancel, retry, start. */
+  /** Control the job: pause, resume, cancel or retry it. */
   async control(verb) {
     const job = await ask(paths.verb(this.id, verb), { method: "POST" });
     if (verb === "retry") this.pages.clear();
     this.#takeJob(job);
-    this.live?.refresh();
+    this.feed?.refresh();
   }
 
   async remove() {
     await ask(paths.job(this.id), { method: "DELETE" });
-    this.live?.close();
+    this.feed?.close();
     models.delete(this.id);
   }
 
@@ -144,7 +144,7 @@ class JobModel extends EventTarget {
     const image = this.image(index);
     if (!image || image.state === state) return;
     image.state = state;
-    // The reason of a failure is with the image itself.
+    // Fetch the image for its outputs, or for the reason of its failure.
     if (state === "failed" || state === "succeeded") this.#suspect(Math.floor(index / PAGE));
     this.#tell("images");
   }
@@ -160,7 +160,7 @@ class JobModel extends EventTarget {
     this.failuresCursor = "0";
   }
 
-  /** Ask anew about all images that may have changed. */
+  /** Fetch all images again that may have changed. */
   #doubt() {
     for (const [page, images] of this.pages) {
       if (!images.every(isSettled)) this.#suspect(page);
@@ -189,11 +189,11 @@ class JobModel extends EventTarget {
     try {
       const { images } = await ask(paths.images(this.id, { cursor: page * PAGE, limit: PAGE }));
       this.pages.set(page, images);
-      // Something may have happened to its images while they were on their way.
+      // Its images may have changed during the request.
       if (this.stale.has(page)) this.#suspect(page);
       this.#tell("images");
     } catch (error) {
-      // What was refused will be refused again; all else is asked for when the job is next heard of.
+      // A 404 would come again. Anything else is tried again at the next change of the job.
       if (!(error instanceof Problem && error.status === 404)) this.stale.add(page);
       this.#takeError(error);
     } finally {

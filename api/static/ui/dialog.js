@@ -1,4 +1,4 @@
-// Questions in a window of their own.
+// Dialogs that ask the user something.
 
 import { el } from "../dom.js";
 import { t } from "../i18n/index.js";
@@ -6,8 +6,8 @@ import { t } from "../i18n/index.js";
 let count = 0;
 
 /**
- * Open a dialog; `build(close)` returns its content, and `close(value)` ends it. Resolves to the value, or to
- * null if it was closed with Escape.
+ * Open a dialog. `build(close)` returns its content, and `close(value)` closes it. Resolves to the value, or to null if
+ * the user pressed Escape.
  */
 export function openDialog(title, build) {
   count += 1;
@@ -29,7 +29,7 @@ export function openDialog(title, build) {
   });
 }
 
-/** Ask before something that cannot be undone; resolves to true or false. */
+/** Ask before an action that cannot be undone. Resolves to true or false. */
 export async function confirmed({ title, text, action }) {
   const answer = await openDialog(title, (close) => [
     el("p", {}, text),

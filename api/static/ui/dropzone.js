@@ -1,4 +1,4 @@
-// The place to drop photos on, and the buttons for those who rather pick them.
+// The area to drop photos on, and the buttons to pick them.
 
 import { el, icon, say, toggle } from "../dom.js";
 import { t } from "../i18n/index.js";
@@ -6,8 +6,8 @@ import { ICONS } from "../icons.js";
 import { fromDrop, fromInput } from "../uploads/collect.js";
 
 /**
- * Make a place to drop photos and folders on. `onHarvest(harvest)` gets what was found. Dropping anywhere
- * on the page counts. Returns `{element, say, busy, close}`; `say` writes a line below the buttons.
+ * Make an area to drop photos and folders on; a drop anywhere on the page counts. `onHarvest(harvest)` gets what was
+ * found. Returns `{element, say, busy, close}`; `say` writes a line below the buttons.
  */
 export function makeDropzone({ title, hint, zips = true, onHarvest }) {
   const status = el("p", { class: "dropzone-status", role: "status" });
@@ -37,7 +37,7 @@ export function makeDropzone({ title, hint, zips = true, onHarvest }) {
     element,
     close: forget,
     say: (text) => say(status, text),
-    /** Show how much was sent, 0 to 1; null takes the meter away. */
+    /** Show the share sent, 0 to 1; null hides the meter. */
     busy: (share) => {
       toggle(meter, share !== null);
       if (share !== null) meter.value = share;
@@ -46,7 +46,7 @@ export function makeDropzone({ title, hint, zips = true, onHarvest }) {
   };
 }
 
-/** Take drops anywhere on the page; returns the function that ends it. */
+/** Listen for drops anywhere on the page; return the function that stops it. */
 function listenForDrops(element, onDrop) {
   const listening = new AbortController();
   const listen = (kind, listener) => window.addEventListener(kind, listener, { signal: listening.signal });
@@ -57,7 +57,7 @@ function listenForDrops(element, onDrop) {
     element.dataset.over = "";
   });
   listen("dragleave", (event) => {
-    // Between two elements of the page there is a place to go to.
+    // With a related target, the pointer only moved to another element of the page.
     if (event.relatedTarget === null) delete element.dataset.over;
   });
   listen("drop", (event) => {

@@ -1,4 +1,4 @@
-// What Fathom does, shown with one photo: it and its depth, and a line between them.
+// Shows what Fathom does on one photo: the photo, its depth and a line between them.
 
 import { el } from "../dom.js";
 import { t } from "../i18n/index.js";
@@ -7,19 +7,19 @@ import { drawHeatmap } from "../viewer/heatmap.js";
 import { prefersStillness } from "../viewer/motion.js";
 import { Slider } from "../viewer/slider.js";
 
-/** Milliseconds of the first sweep of the line. */
+/** The duration of the first sweep of the line, in milliseconds. */
 const SWEEP = 2600;
 
-/** Make the picture; `close` ends its movement. */
+/** Make the picture; `close` stops its motion. */
 export function makeHero() {
-  const photo = el("img", { class: "hero-photo", src: urlOf("astronaut.jpg"), alt: t("home.hero_photo"), width: "512", height: "512" });
+  const photo = el("img", { class: "hero-photo", src: sampleUrl("astronaut.jpg"), alt: t("home.hero_photo"), width: "512", height: "512" });
   const depth = el("canvas", { class: "hero-depth", width: "256", height: "256", role: "img", "aria-label": t("home.hero_depth") });
   const slider = new Slider(photo, depth, { start: prefersStillness() ? 50 : 100 });
   const element = el("figure", { class: "hero" }, slider.element,
     el("figcaption", {}, el("span", {}, t("home.hero_left")), el("span", {}, t("home.hero_right"))));
   const touched = new AbortController();
   for (const kind of ["pointerdown", "keydown"]) slider.element.addEventListener(kind, () => touched.abort(), { capture: true });
-  depthOfHeatmap(urlOf("astronaut.depth.png")).then((found) => {
+  depthOfHeatmap(sampleUrl("astronaut.depth.png")).then((found) => {
     drawHeatmap(depth, found, "inferno", false);
     if (!prefersStillness()) sweep(slider, touched.signal);
   });
@@ -39,6 +39,7 @@ function sweep(slider, signal) {
   requestAnimationFrame(step);
 }
 
-function urlOf(name) {
+/** Return the address of a sample picture of the page. */
+export function sampleUrl(name) {
   return new URL(`../samples/${name}`, import.meta.url).href;
 }

@@ -8,7 +8,7 @@ import { nameOfJob } from "../model/names.js";
 import { MOVING, toneOf } from "../model/states.js";
 import { showPair } from "./pair.js";
 
-/** Photos of a job that its card shows. */
+/** The number of photos on a card. */
 const SHOWN = 3;
 
 export class JobCard {
@@ -25,7 +25,7 @@ export class JobCard {
     this.show(job);
   }
 
-  /** Show the job as it is by now. */
+  /** Show the job's current state. */
   show(job) {
     this.job = job;
     const { name, dated } = nameOfJob(job);
@@ -43,7 +43,7 @@ export class JobCard {
     const wanted = counts.succeeded > 0 && options.outputs.includes("thumbnail");
     if (!wanted || this.pictures.childElementCount > 0 || this.asking) return;
     this.asking = true;
-    // The first ones may have failed; then the next ones are there. A card without pictures is one still.
+    // Show the first photos that succeeded. A card also works without pictures.
     const { images } = await ask(paths.images(id, { state: "succeeded", limit: SHOWN })).catch(() => ({ images: [] }));
     this.asking = false;
     this.pictures.replaceChildren(...images.map(({ index }) => {

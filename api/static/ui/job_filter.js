@@ -1,10 +1,10 @@
-// Which photos of a job are shown: all, or those that failed.
+// Chooses which photos of a job to show: all, or only the failed ones.
 
 import { el, say } from "../dom.js";
 import { t } from "../i18n/index.js";
 
 export class JobFilter {
-  /** `onChange(only)` hears whether only failed photos are wanted. */
+  /** `onChange(only)` gets whether to show only failed photos. */
   constructor(onChange) {
     this.all = new Choice(t("job.all"), () => onChange(false));
     this.failed = new Choice(t("job.failed"), () => onChange(true));

@@ -1,4 +1,4 @@
-// The question for an API key.
+// The dialog that asks for an API key.
 
 import { el, say, toggle } from "../dom.js";
 import { t } from "../i18n/index.js";
@@ -6,8 +6,8 @@ import { openDialog } from "./dialog.js";
 import { textOfCode } from "./errors.js";
 
 /**
- * Ask for a key. `tryKey(text, kept)` resolves to null if it is good, else to the code of what is wrong,
- * and the question stays. Resolves to true, or to null if it was given up.
+ * Ask for a key until `tryKey(text, kept)` resolves to null; any other value is the code of an error to show. Resolves to
+ * true, or to null if the user gave up.
  */
 export function askForKey(tryKey) {
   return openDialog(t("key.title"), (close) => {

@@ -1,11 +1,11 @@
-// What can be asked for, in plain words, remembered for the next album.
+// The options of a job in plain words, remembered for the next album.
 
 import { el } from "../dom.js";
 import { t } from "../i18n/index.js";
 import { COLORMAPS, gradientOf } from "../viewer/colormaps.js";
 
 const KEY = "fathom.options";
-/** What the page itself needs: small pictures for the grid, and depth that a browser reads exactly. */
+/** The outputs that the page itself needs: small pictures for the grid, and depth that a browser reads exactly. */
 const ALWAYS = ["heatmap", "thumbnail"];
 const MORE = ["depth16", "npy", "pfm", "side_by_side"];
 const CHOICES = { normalize: ["image", "job"], size: ["original", "network"], heatmap_format: ["png", "jpeg"] };
@@ -13,20 +13,20 @@ const CHOICES = { normalize: ["image", "job"], size: ["original", "network"], he
 /** @type {Chosen} */
 const DEFAULTS = { outputs: [], colormap: "inferno", invert: false, normalize: "image", size: "original", heatmap_format: "png" };
 
-/** Return the options chosen last, as the API takes them. */
+/** Return the last chosen options, as the API takes them. */
 export function chosenOptions() {
   const { outputs, ...others } = recall();
   return { ...others, outputs: [...ALWAYS, ...outputs] };
 }
 
-/** Say in a few words what a job was asked for. */
+/** Summarise the options of a job in a few words. */
 export function summaryOf({ outputs, colormap, normalize }) {
   const parts = [t(`colormap.${colormap}`), t(`normalize.${normalize}`)];
   const more = MORE.filter((output) => outputs.includes(output)).map((output) => t(`output.${output}`));
   return [...parts, ...more].join(" · ");
 }
 
-/** Make the panel in which options are chosen. */
+/** Make the panel to choose options in. */
 export function optionsPanel() {
   const state = recall();
   const summary = el("span", { class: "options-summary" });
@@ -85,7 +85,7 @@ function recall() {
   }
 }
 
-/** What was stored may be of another version of the page. */
+/** Return only valid options, because another version of the page may have stored them. */
 function valid(stored) {
   const options = { ...DEFAULTS };
   options.outputs = MORE.filter((output) => Array.isArray(stored.outputs) && stored.outputs.includes(output));
@@ -99,6 +99,6 @@ function store(state) {
   try {
     localStorage.setItem(KEY, JSON.stringify(state));
   } catch {
-    // Without storage the choice lasts as long as the page.
+    // Without storage, the choice lasts as long as the page.
   }
 }

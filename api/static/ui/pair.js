@@ -1,19 +1,19 @@
-// The two halves of a thumbnail: the workers put the photo to the left of its heatmap, in one file.
+// Shows the two halves of a thumbnail, in which the photo is on the left and its heatmap on the right.
 
 import { el } from "../dom.js";
 
 /**
- * Fill `box`, whose width is `aspect` times its height, with both halves of a thumbnail on top of each
- * other, the heatmap above. `live` lets the heatmap be wiped in, for it has just been made.
+ * Fill `box`, whose width is `aspect` times its height, with both halves of a thumbnail on top of each other, the heatmap
+ * above. With `fresh`, the heatmap is wiped in, because it was made just now.
  */
-export function showPair(box, url, { aspect, live = false, onError = () => {} }) {
+export function showPair(box, url, { aspect, fresh = false, onError = () => {} }) {
   const photo = half("pair-photo", url, aspect, 0, () => {});
   const depth = half("pair-depth", url, aspect, 1, onError);
-  if (live) depth.classList.add("wiped");
+  if (fresh) depth.classList.add("wiped");
   box.append(photo, depth);
 }
 
-/** Show a whole picture where there is no thumbnail. */
+/** Show a whole picture, for a job without thumbnails. */
 export function showWhole(box, url) {
   box.append(el("img", { class: "pair-whole", src: url, alt: "", loading: "lazy", decoding: "async" }));
 }
@@ -30,7 +30,7 @@ function half(name, url, aspect, place, onError) {
   return frame;
 }
 
-/** Lay the picture out so that its left (0) or right (1) half covers the box around its middle. */
+/** Place the picture so that its left (0) or right (1) half covers the box, centred. */
 function cover(image, aspect, place) {
   const ratio = image.naturalWidth / 2 / image.naturalHeight / aspect;
   const [width, height] = ratio >= 1 ? [ratio, 1] : [1, 1 / ratio];

@@ -1,4 +1,4 @@
-// One photo of a job in the grid: waiting, being sent, at work, turned into depth, or failed.
+// One photo of a job in the grid, in every state.
 
 import { paths } from "../api.js";
 import { el, icon, nameOf, say, toggle } from "../dom.js";
@@ -9,18 +9,18 @@ import { preview } from "../uploads/previews.js";
 import { reasonOf } from "./errors.js";
 import { showPair, showWhole } from "./pair.js";
 
-/** Width to height of the pictures. */
+/** The aspect ratio of the pictures. */
 export const ASPECT = 4 / 3;
 
 /**
- * The cell of a photo. `find()` returns the image, or undefined while it is not known; `upload` is
- * what sends the job's photos from this page, or null.
+ * The cell of a photo. `find()` returns the image, or undefined while it is unknown. `session` is the job's upload session
+ * on this page, or null.
  */
 export class PhotoCell {
-  constructor({ model, find, upload }) {
+  constructor({ model, find, session }) {
     this.model = model;
     this.find = find;
-    this.upload = upload;
+    this.session = session;
     this.index = null;
     this.shown = null;
     this.closing = new AbortController();
@@ -39,12 +39,12 @@ export class PhotoCell {
     if (!image) return;
     if (this.index === null) this.#name(image);
     this.#showSent();
-    // An image is known to have failed before it is known why.
+    // The failure of an image is known before its reason.
     const news = `${image.state} ${image.error?.code}`;
     if (this.shown === news) return;
-    const live = this.shown !== null;
+    const fresh = this.shown !== null;
     this.shown = news;
-    this.#showState(image, live);
+    this.#showState(image, fresh);
   }
 
   close() {
@@ -59,19 +59,19 @@ export class PhotoCell {
     this.#showPreview();
   }
 
-  #showState(image, live) {
+  #showState(image, fresh) {
     const { state } = image;
     this.element.dataset.state = state;
     say(this.state, t(`image.${state}`));
     toggle(this.badge, state === "failed");
     if (state === "failed") this.badge.replaceChildren(icon(ICONS.warning), explanation(image));
-    if (state === "succeeded") this.#showResult(live);
+    if (state === "succeeded") this.#showResult(fresh);
   }
 
   async #showPreview() {
-    const file = this.upload?.files.get(this.index);
+    const file = this.session?.files.get(this.index);
     const picture = file && (await preview(file, this.closing.signal));
-    // Meanwhile it may have been turned into depth.
+    // Its depth may have come meanwhile.
     if (!picture || this.closing.signal.aborted || this.box.querySelector(".pair-half")) return;
     const canvas = el("canvas", { class: "thumb-preview", width: picture.width, height: picture.height });
     canvas.getContext("2d")?.drawImage(picture, 0, 0);
@@ -79,15 +79,15 @@ export class PhotoCell {
   }
 
   #showSent() {
-    const { upload, model, index } = this;
-    const sending = upload !== null && model.job?.state === "uploading" && upload.files.has(index);
+    const { session, model, index } = this;
+    const sending = session !== null && model.job?.state === "uploading" && session.files.has(index);
     toggle(this.sent, sending);
-    if (sending) this.sent.style.setProperty("--share", upload.shareOf(index));
+    if (sending) this.sent.style.setProperty("--share", session.shareOf(index));
   }
 
-  #showResult(live) {
+  #showResult(fresh) {
     const { model, index, box } = this;
-    if (model.has("thumbnail")) showPair(box, paths.shown(model.id, index, "thumbnail"), { aspect: ASPECT, live });
+    if (model.has("thumbnail")) showPair(box, paths.shown(model.id, index, "thumbnail"), { aspect: ASPECT, fresh });
     else if (model.has("heatmap")) showWhole(box, paths.shown(model.id, index, "heatmap"));
   }
 }

@@ -1,4 +1,4 @@
-// Beside a photo: how it is shown, what the colours mean, and its files.
+// The panel beside a photo: how to show it, what the colours mean, and its files.
 
 import { paths } from "../api.js";
 import { el, icon, say, toggle } from "../dom.js";
@@ -10,14 +10,14 @@ import { COLORMAPS, gradientOf } from "../viewer/colormaps.js";
 /** @import { Image, Job } from "../api.js" */
 
 /**
- * What the next photo is shown as: as the last one.
+ * The next photo is shown as the last one was.
  * @type {{mode: string, colormap: string | null}}
  */
 const kept = { mode: "compare", colormap: null };
-/** Milliseconds after which a file that was saved may be forgotten. */
+/** Milliseconds after which the page frees a saved file. */
 const SAVED = 10_000;
 
-/** The panel; `onMode(mode)` hears `compare` or `scene`, `onColormap(name)` the colours. */
+/** The panel. `onMode(mode)` gets `compare` or `scene`, `onColormap(name)` the chosen colours. */
 export class PhotoPanel {
   constructor({ onMode, onColormap }) {
     this.onMode = onMode;
@@ -51,7 +51,7 @@ export class PhotoPanel {
     return kept.mode;
   }
 
-  /** The colours chosen by hand, else those the job was made with. */
+  /** The colours that the user chose, else those of the job. */
   get colormap() {
     return kept.colormap ?? this.job?.options.colormap ?? COLORMAPS[0];
   }
@@ -72,7 +72,7 @@ export class PhotoPanel {
     toggle(this.tools, elements.length > 0);
   }
 
-  /** Mark a nearness in the legend, 0 to 1; null takes the mark away. */
+  /** Mark a nearness, 0 to 1, in the legend; null hides the mark. */
   point(nearness) {
     toggle(this.marker, nearness !== null);
     if (nearness === null) return say(this.reading, t("photo.relative"));
@@ -80,7 +80,7 @@ export class PhotoPanel {
     this.marker.style.setProperty("left", `${100 * nearness}%`);
   }
 
-  /** Offer what a canvas shows as a file; null takes the offer back. */
+  /** Offer the picture in a canvas as a file; null withdraws the offer. */
   offerPicture(canvas) {
     this.picture = canvas;
     toggle(this.view, canvas !== null);
@@ -146,7 +146,7 @@ export class PhotoPanel {
     this.facts.replaceChildren(...Object.entries(rows).flatMap(cells));
   }
 
-  /** Say what a person should know of the weights; of the official ones, nothing. */
+  /** Show a note about weights that are not the official ones. */
   #showWeights(name) {
     const known = has(`weights.${name}`);
     toggle(this.weights, known);

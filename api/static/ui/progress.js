@@ -1,13 +1,14 @@
-// How far a job is: one bar, the numbers beside it, and what screen readers are told.
+// The progress of a job: a bar, numbers, and a line for screen readers.
 
 import { el, say, toggle } from "../dom.js";
 import { bytes, duration, number, percent } from "../format.js";
 import { t } from "../i18n/index.js";
+import { takesUploads } from "../model/states.js";
 
 /** @import { Job } from "../api.js" */
-/** @import { JobUpload } from "../uploads/job_upload.js" */
+/** @import { UploadSession } from "../uploads/upload_session.js" */
 
-/** Screen readers hear of every tenth. */
+/** Screen readers announce every tenth. */
 const STEPS = 10;
 
 export class Progress {
@@ -24,11 +25,11 @@ export class Progress {
       el("dl", { class: "facts" }, ...Object.values(this.facts).map(({ element }) => element)), this.spoken);
   }
 
-  /** Bring it up to date; `upload` is what sends the job's photos from this page, or null. */
-  show(/** @type {Job} */ job, /** @type {JobUpload | null} */ upload) {
-    const sending = job.state === "uploading" ? upload : null;
+  /** Show the current progress. `session` is the job's upload session on this page, or null. */
+  show(/** @type {Job} */ job, /** @type {UploadSession | null} */ session) {
+    const sending = job.state === "uploading" ? session : null;
     const share = shareOf(job, sending);
-    say(this.line, sending ? t(`upload.${sending.state}`) : t(`state.${isGathering(job) ? "gathering" : job.state}_line`));
+    say(this.line, sending ? t(`upload.${sending.state}`) : t(`state.${job.state === "uploading" && !takesUploads(job) ? "gathering" : job.state}_line`));
     this.#fill(job, share, sending !== null);
     if (sending) this.#showSending(sending);
     else this.#showWork(job);
@@ -44,18 +45,18 @@ export class Progress {
     this.bar.dataset.kind = sending ? "sending" : state;
   }
 
-  #showSending(upload) {
+  #showSending(session) {
     const { done, failed, rate, left } = this.facts;
-    const seconds = upload.speed && upload.state === "sending" ? (upload.totalBytes - upload.bytes) / upload.speed : null;
-    done.show(t("facts.of", { count: upload.sent.size, total: upload.files.size }), t("facts.sent"));
-    failed.show(upload.givenUp.size > 0 ? number(upload.givenUp.size) : null, t("facts.not_sent"));
-    rate.show(t("facts.of_bytes", { sent: bytes(upload.bytes), total: bytes(upload.totalBytes) }), t("facts.data"));
+    const seconds = session.speed && session.state === "sending" ? (session.totalBytes - session.bytes) / session.speed : null;
+    done.show(t("facts.of", { count: session.sent.size, total: session.files.size }), t("facts.sent"));
+    failed.show(session.givenUp.size > 0 ? number(session.givenUp.size) : null, t("facts.not_sent"));
+    rate.show(t("facts.of_bytes", { sent: bytes(session.bytes), total: bytes(session.totalBytes) }), t("facts.data"));
     left.show(seconds === null ? null : duration(seconds), t("facts.left"));
   }
 
   #showWork({ counts, images_per_second: speed, eta_seconds: seconds, started_at: began, ended_at: ended }) {
     const { done, failed, rate, left } = this.facts;
-    // Of an archive that is being unpacked nobody knows yet how many photos it holds.
+    // While an archive is being unpacked, the number of its photos is unknown.
     done.show(counts.total > 0 ? t("facts.of", { count: counts.succeeded, total: counts.total }) : null, t("facts.done"));
     failed.show(counts.failed > 0 ? number(counts.failed) : null, t("facts.failed"));
     rate.show(speed && !ended ? t("facts.per_second", { rate: number(speed, speed < 10 ? 1 : 0) }) : null, t("facts.rate"));
@@ -71,7 +72,7 @@ class Fact {
     this.element = el("div", { class: `fact fact-${name}`, hidden: true }, this.value, this.label);
   }
 
-  /** Show a value and what it is; null hides it. */
+  /** Show a value and its label; null hides both. */
   show(text, title) {
     toggle(this.element, text !== null);
     if (text !== null) say(this.value, text);
@@ -84,9 +85,4 @@ function shareOf(job, sending) {
   if (sending === null) return 0;
   const { totalBytes, bytes, sent, files } = sending;
   return totalBytes === 0 ? sent.size / Math.max(1, files.size) : bytes / totalBytes;
-}
-
-/** True while the server itself fetches or unpacks the photos. */
-function isGathering({ state, links }) {
-  return state === "uploading" && !links.uploads;
 }

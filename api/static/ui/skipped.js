@@ -1,8 +1,8 @@
-// What came with an album and is no photo, in a sentence.
+// A sentence about the files of an album that are not photos.
 
 import { language, t } from "../i18n/index.js";
 
-/** Return how many files were skipped and why; an empty text if none were. `skipped` counts them by kind. */
+/** Say how many files were skipped and why, or nothing if none were. `skipped` counts them by kind. */
 export function skippedText(skipped) {
   const counts = Object.entries(skipped ?? {}).filter(([, count]) => count > 0);
   if (counts.length === 0) return "";

@@ -1,6 +1,6 @@
-// A finger that goes from side to side.
+// Swipes of a finger to the left and right.
 
-/** Pixels that a finger goes at least, and how much more to the side than up or down. */
+/** The least length of a swipe in pixels, and the least ratio of sideways to upright movement. */
 const LEAST = 50;
 const SLANT = 1.5;
 
@@ -9,7 +9,7 @@ export function listenForSwipes(/** @type {HTMLElement} */ element, move, signal
   /** @type {{x: number, y: number} | null} */
   let start = null;
   element.addEventListener("pointerdown", (event) => {
-    // What takes the finger for itself, as the line between photo and depth does, is no swipe.
+    // A finger that drags something, such as the line between photo and depth, does not swipe.
     start = event.pointerType === "touch" && event.isPrimary && !event.defaultPrevented ? { x: event.clientX, y: event.clientY } : null;
   }, { signal });
   element.addEventListener("pointerup", (event) => {

@@ -1,4 +1,4 @@
-// What can be done to a job now.
+// The buttons for what a user can do to a job now.
 
 import { paths } from "../api.js";
 import { el, icon, toggle } from "../dom.js";
@@ -7,7 +7,7 @@ import { ICONS } from "../icons.js";
 import { VERBS } from "../model/states.js";
 import { confirmed } from "./dialog.js";
 
-/** Make the buttons; `act(what)` carries out pause, resume, cancel, retry or delete. */
+/** Make the buttons. `act(what)` carries out pause, resume, cancel, retry or delete. */
 export function makeToolbar(id, act) {
   const button = (what, drawing, listener = () => act(what)) =>
     el("button", { type: "button", class: "button", hidden: true, data: { verb: what }, onclick: listener }, icon(drawing), t(`verb.${what}`));

@@ -1,28 +1,28 @@
-// What a job's uploads need from their owner: a pause, another try, or the same folder once more.
+// The panel for a job's uploads: pause, resume, try again, or drop the same folder again.
 
 import { el, icon, say, toggle } from "../dom.js";
 import { t } from "../i18n/index.js";
 import { ICONS } from "../icons.js";
-import { listMissing } from "../uploads/missing.js";
+import { takesUploads } from "../model/states.js";
+import { missingUploads } from "../uploads/protocol.js";
 import { resumeUploads } from "../uploads/submit.js";
 import { makeDropzone } from "./dropzone.js";
 import { textOf } from "./errors.js";
 import { skippedText } from "./skipped.js";
 
 /**
- * Make the panel for the uploads of a job; `upload` sends them from this page, or is null after a reload.
- * `onResumed` is called once they go on.
+ * Make the panel for the uploads of a job. `session` sends them from this page, or is null after a reload. `onResumed` is
+ * called once they continue.
  */
-export function makeUploadPanel(model, upload, onResumed) {
+export function makeUploadPanel(model, session, onResumed) {
   const element = el("div", { class: "upload-panel", hidden: true });
-  const panel = upload ? makeControls(upload) : null;
+  const panel = session ? makeControls(session) : null;
   /** @type {ReturnType<typeof makeResumption> | null} */
   let dropzone = null;
   if (panel) element.append(panel.element);
 
   const show = (job) => {
-    // Photos that a worker fetches by itself have no addresses to send them to.
-    const arriving = job.state === "uploading" && Boolean(job.links.uploads);
+    const arriving = takesUploads(job);
     toggle(element, arriving);
     if (!arriving) return close();
     if (panel) return panel.show();
@@ -39,22 +39,22 @@ export function makeUploadPanel(model, upload, onResumed) {
   return { element, show, close };
 }
 
-function makeControls(upload) {
-  const pause = el("button", { type: "button", class: "button", onclick: () => upload.pause() }, icon(ICONS.pause), t("upload.pause"));
-  const resume = el("button", { type: "button", class: "button primary", onclick: () => upload.resume() }, icon(ICONS.play), t("upload.resume"));
-  const retry = el("button", { type: "button", class: "button primary", onclick: () => upload.resume() }, icon(ICONS.retry), t("upload.retry"));
+function makeControls(session) {
+  const pause = el("button", { type: "button", class: "button", onclick: () => session.pause() }, icon(ICONS.pause), t("upload.pause"));
+  const resume = el("button", { type: "button", class: "button primary", onclick: () => session.resume() }, icon(ICONS.play), t("upload.resume"));
+  const retry = el("button", { type: "button", class: "button primary", onclick: () => session.resume() }, icon(ICONS.retry), t("upload.retry"));
   const note = el("p", { class: "hint" });
   const problem = el("p", { class: "problem", role: "alert", hidden: true });
-  const skipped = skippedText(upload.skipped);
+  const skipped = skippedText(session.skipped);
   const left = el("p", { class: "hint upload-skipped", hidden: skipped === "" }, skipped);
   const element = el("div", { class: "card upload-controls" }, el("div", {}, note, left, problem), el("div", { class: "choices" }, pause, resume, retry));
   const show = () => {
-    toggle(pause, upload.state === "sending");
-    toggle(resume, upload.state === "paused");
-    toggle(retry, upload.state === "stuck");
-    say(note, t(upload.state === "stuck" ? "upload.stuck_hint" : "upload.keep_open"));
-    toggle(problem, upload.state === "stuck");
-    if (upload.problem) say(problem, textOf(upload.problem));
+    toggle(pause, session.state === "sending");
+    toggle(resume, session.state === "paused");
+    toggle(retry, session.state === "stuck");
+    say(note, t(session.state === "stuck" ? "upload.stuck_hint" : "upload.keep_open"));
+    toggle(problem, session.state === "stuck");
+    if (session.problem) say(problem, textOf(session.problem));
   };
   return { element, show };
 }
@@ -73,7 +73,7 @@ function makeResumption(model, onResumed) {
       }
     },
   });
-  listMissing(model.id).then(
+  missingUploads(model.id).then(
     (missing) => dropzone.say(t("upload.missing", { count: missing.length })),
     (error) => dropzone.say(textOf(error)),
   );

@@ -1,4 +1,4 @@
-// A grid of any number of cells of which only those near the screen exist.
+// A grid of any number of cells. Only cells near the screen exist.
 
 import { el } from "../dom.js";
 
@@ -8,9 +8,9 @@ import { el } from "../dom.js";
 const MARGIN = 2;
 
 /**
- * Show cells at least `minWidth(count)` pixels wide, `ratio` of height to width plus `extra` pixels. `make(index)` returns
- * `{element, update, close}`; its element holds one link, which gets the focus as arrow keys go from cell to cell.
- * `onRange(first, last)` hears which cells exist.
+ * Shows cells at least `minWidth(count)` pixels wide, and `ratio` times as high plus `extra` pixels. `make(index)` returns
+ * `{element, update, close}`; the element holds one link, which gets the focus when arrow keys reach the cell.
+ * `onRange(first, last)` gets the range of cells that exist.
  */
 export class VirtualGrid {
   /**
@@ -30,7 +30,7 @@ export class VirtualGrid {
     this.onRange = onRange;
     this.count = 0;
     this.current = 0;
-    // Of the layout, which is known once the grid is on the page.
+    // The layout is known once the grid is on the page.
     this.columns = 2;
     this.cellWidth = 0;
     this.rowHeight = 1;
@@ -48,7 +48,7 @@ export class VirtualGrid {
     this.resizing.observe(this.element);
   }
 
-  /** Show so many cells, all of them made anew: they stand for something else now. */
+  /** Show `count` new cells; the old ones stood for other things. */
   show(count) {
     for (const index of [...this.cells.keys()]) this.#drop(index);
     this.count = count;
@@ -56,7 +56,7 @@ export class VirtualGrid {
     this.#layout();
   }
 
-  /** Let all cells that exist look at what they show. */
+  /** Update all cells that exist. */
   update() {
     for (const cell of this.cells.values()) cell.update();
   }
@@ -74,7 +74,7 @@ export class VirtualGrid {
     if (width === 0) return;
     const { ratio, extra, gap } = this.shape;
     const minWidth = this.shape.minWidth(this.count);
-    // A phone shows two beside each other.
+    // A phone shows two cells side by side.
     this.columns = Math.max(2, Math.floor((width + gap) / (minWidth + gap)));
     this.cellWidth = (width - gap * (this.columns - 1)) / this.columns;
     this.rowHeight = this.cellWidth * ratio + extra + gap;
@@ -98,7 +98,7 @@ export class VirtualGrid {
     this.onRange(first, last);
   }
 
-  /** Return the cell of photo `index`, made if there is none, in its place. */
+  /** Put the cell of photo `index` in its place, made if necessary, and return it. */
   #place(/** @type {number} */ index) {
     const cell = this.cells.get(index) ?? this.#insert(index);
     const { element } = cell;
@@ -114,7 +114,7 @@ export class VirtualGrid {
     const cell = this.make(index);
     cell.element.dataset.index = String(index);
     cell.element.setAttribute("aria-posinset", String(index + 1));
-    // In the order of the numbers, which is the order in which they are read.
+    // Keep the elements in the order of their indices, which is the reading order.
     const after = [...this.cells].filter(([other]) => other > index).sort(([a], [b]) => a - b)[0];
     this.element.insertBefore(cell.element, after?.[1].element ?? null);
     this.cells.set(index, cell);
@@ -128,7 +128,7 @@ export class VirtualGrid {
     cell?.element.remove();
   }
 
-  /** The Tab key stops at one cell, that which had the focus last, and goes on behind the grid. */
+  /** Let the Tab key stop only at the cell that had the focus last, and then leave the grid. */
   #keepOneStop(first, last) {
     const stop = this.cells.has(this.current) ? this.current : first;
     for (const [index, { element }] of this.cells) element.querySelector("a")?.setAttribute("tabindex", index === stop && last > first ? "0" : "-1");

@@ -1,17 +1,18 @@
-// Photos out of what a person drops or picks: files, folders in folders, ZIP archives.
+// Finds the photos in what a user drops or picks: files, nested folders, ZIP archives.
 
+import { Pool } from "../pool.js";
 import { isHidden, kindOf } from "./kinds.js";
 
 const ZIP = /\.zip$/i;
-/** Entries of a folder looked at together. */
+/** Files and folders read at a time. */
 const TOGETHER = 64;
 const ORDER = new Intl.Collator(undefined, { numeric: true });
 
 /** @typedef {{file: File, name: string}} Photo */
 
 /**
- * What was found: `photos` are `{file, name}`, the name with its folders; `archives` are ZIP files; `skipped`
- * counts by kind what is no photo.
+ * What was found: `photos` are `{file, name}`, with folders in the name; `archives` are ZIP files; `skipped` counts the
+ * other files by kind.
  */
 export class Harvest {
   constructor() {
@@ -23,8 +24,8 @@ export class Harvest {
   }
 
   /**
-   * Take a file if it is a photo, or one that Fathom does not read: the job says so. What was chosen by itself and is
-   * not known to be something else is taken too, for its owner wants to hear of it.
+   * Take a file if it is a photo, or a picture that Fathom does not read, so that the job says so. A file of unknown kind
+   * that was chosen by itself is taken too, because its owner wants to hear about it.
    */
   add(file, name) {
     const kind = kindOf(name, file.type);
@@ -35,7 +36,7 @@ export class Harvest {
     return ++this.skipped[kind];
   }
 
-  /** Put the photos in the order in which people count: 9 comes before 10. */
+  /** Sort the photos as people count: 9 comes before 10. */
   sort() {
     this.photos.sort((a, b) => ORDER.compare(a.name, b.name));
     return this;
@@ -50,45 +51,52 @@ export function fromInput(input) {
   return harvest.sort();
 }
 
-/** Return what was dropped; `onProgress` gets the number of photos found so far. */
+/** Return what was dropped. `onProgress` gets the number of photos found so far. */
 export async function fromDrop(/** @type {DataTransfer} */ transfer, onProgress = (/** @type {number} */ _) => {}) {
   const harvest = new Harvest();
-  // Both must be taken before the first await: the list is emptied when the event ends.
+  // Read both before the first await, because the browser empties the list when the event ends.
   const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
   const files = [...transfer.files];
   if (entries.length === 0) {
     for (const file of files) harvest.add(file, file.name);
     return harvest.sort();
   }
-  await walkAll(entries, harvest, onProgress);
+  await walk(entries, harvest, onProgress);
   return harvest.sort();
 }
 
-/** Return the folder that all photos lie in, or null. */
+/** Return the folder that holds all photos, or null. */
 export function commonFolder(/** @type {Photo[]} */ photos) {
   const first = photos[0]?.name.split("/") ?? [];
   const folder = first.length > 1 ? first[0] : null;
   return folder !== null && photos.every(({ name }) => name.startsWith(`${folder}/`)) ? folder : null;
 }
 
-async function walkAll(entries, harvest, onProgress) {
-  for (let at = 0; at < entries.length; at += TOGETHER) {
-    await Promise.all(entries.slice(at, at + TOGETHER).map((entry) => walk(entry, harvest, onProgress)));
-    onProgress(harvest.photos.length);
-  }
+/** Add all files below the dropped entries. `onProgress` is called after each piece of a folder. */
+async function walk(dropped, harvest, onProgress) {
+  const entries = dropped.toReversed();
+  const pool = new Pool(TOGETHER, () => entries.pop(), async (entry) => {
+    if (entry.isFile) return void harvest.add(await fileOf(entry), entry.fullPath.replace(/^\//, ""));
+    for await (const piece of piecesOf(entry)) {
+      entries.push(...piece);
+      await pool.run();
+      onProgress(harvest.photos.length);
+    }
+  });
+  await pool.run();
+  onProgress(harvest.photos.length);
 }
 
-async function walk(entry, harvest, onProgress) {
-  if (entry.isFile) {
-    const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
-    harvest.add(file, entry.fullPath.replace(/^\//, ""));
-    return;
-  }
-  const reader = entry.createReader();
-  // A reader gives a folder in pieces; an empty one is the end.
+function fileOf(entry) {
+  return new Promise((resolve, reject) => entry.file(resolve, reject));
+}
+
+/** Yield the entries of a folder in pieces, as the browser gives them; an empty piece is the end. */
+async function* piecesOf(folder) {
+  const reader = folder.createReader();
   for (;;) {
     const piece = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
     if (piece.length === 0) return;
-    await walkAll(piece, harvest, onProgress);
+    yield piece;
   }
 }

@@ -1,41 +1,37 @@
-// Small pictures of files that were not sent yet: a few at a time, for what is on the screen, newest wish first.
+// Small pictures of files that are not sent yet: a few at a time, the newest request first.
+
+import { Pool } from "../pool.js";
 
 const AT_ONCE = 2;
 const KEPT = 160;
 const SIDE = 320;
 
-const wishes = [];
+const requests = [];
 const kept = new Map();
-let busy = 0;
+const pool = new Pool(AT_ONCE, () => requests.pop(), answer);
 
 /**
- * Return a small picture of a photo, or null if the browser cannot read its format or
- * `signal` was aborted before its turn came.
+ * Return a small picture of a photo, or null if the browser cannot read its format, or if `signal` was aborted before
+ * its turn.
  */
 export function preview(file, signal) {
   const known = kept.get(file);
   if (known !== undefined) return Promise.resolve(known);
   return new Promise((resolve) => {
-    wishes.push({ file, signal, resolve });
-    work();
+    requests.push({ file, signal, resolve });
+    pool.run();
   });
 }
 
-async function work() {
-  if (busy >= AT_ONCE) return;
-  const wish = wishes.pop();
-  if (!wish) return;
-  busy += 1;
-  const picture = wish.signal.aborted ? null : await shrink(wish.file);
-  if (!wish.signal.aborted) keep(wish.file, picture);
-  wish.resolve(picture);
-  busy -= 1;
-  work();
+async function answer({ file, signal, resolve }) {
+  const picture = signal.aborted ? null : await shrink(file);
+  if (!signal.aborted) keep(file, picture);
+  resolve(picture);
 }
 
 async function shrink(file) {
   try {
-    // One side alone keeps the proportions.
+    // With only one side given, the proportions stay.
     return await createImageBitmap(file, { resizeWidth: SIDE, resizeQuality: "medium" });
   } catch {
     return null;
@@ -46,6 +42,6 @@ function keep(file, picture) {
   kept.set(file, picture);
   if (kept.size <= KEPT) return;
   const [oldest] = kept.keys();
-  // Not closed: a cell may be showing it still.
+  // Do not close the picture: a cell may still show it.
   kept.delete(oldest);
 }

@@ -1,21 +1,21 @@
-// One file on its way. Only XMLHttpRequest tells how much of a body has left.
+// Sends one body. Only XMLHttpRequest reports how much of a body was sent.
 
 import { RequestError } from "../api.js";
-import { keyHeader } from "../session.js";
+import { keyHeader } from "../api_key.js";
 
-/** Milliseconds without a byte sent after which a connection is given up. */
+/** Milliseconds without a byte sent, after which the request is aborted. */
 const SILENCE = 60_000;
-/** Milliseconds that the server may take to answer once it has everything. */
+/** Milliseconds that the server gets to answer once it has the whole body. */
 const ANSWER = 600_000;
 
-/** Why a file did not arrive; `status` is 0 if there was no answer at all. */
+/** Why a file did not arrive; `status` is null if no answer came. */
 class NotStored extends RequestError {
   /**
-   * @param {number} status
+   * @param {number | null} status
    * @param {{code?: string, detail?: string} | null} body
    */
   constructor(status, body) {
-    const passing = status === 0 || status === 429 || status >= 500;
+    const passing = status === null || status === 429 || status >= 500;
     super(body?.detail ?? `HTTP ${status}`, body?.code ?? "not_stored", { passing, status });
   }
 }
@@ -26,7 +26,7 @@ export function isOwn(url) {
 }
 
 /**
- * Send `body` and return the JSON of the answer, if it has any. `onBytes` gets the bytes sent so far.
+ * Send `body` and return the JSON of the answer, if any. `onBytes` gets the bytes sent so far.
  *
  * Throws NotStored, or an AbortError once `signal` is aborted.
  *
@@ -52,7 +52,7 @@ export function put(method, url, body, { signal, onBytes }) {
     };
     request.open(method, url);
     request.responseType = isOwn(url) ? "json" : "text";
-    // The store's addresses are signed; a key of ours is none of its business.
+    // Presigned URLs carry their own permission, and the store must not see the API key.
     if (isOwn(url)) for (const [name, value] of Object.entries(keyHeader())) request.setRequestHeader(name, value);
     request.upload.onprogress = (event) => {
       listen(SILENCE);
@@ -64,8 +64,8 @@ export function put(method, url, body, { signal, onBytes }) {
       if (ok) settle(resolve, request.response);
       else settle(reject, new NotStored(request.status, request.response));
     };
-    request.onerror = () => settle(reject, new NotStored(0, null));
-    request.onabort = () => settle(reject, signal.aborted ? signal.reason : new NotStored(0, null));
+    request.onerror = () => settle(reject, new NotStored(null, null));
+    request.onabort = () => settle(reject, signal.aborted ? signal.reason : new NotStored(null, null));
     signal.addEventListener("abort", abort);
     listen(SILENCE);
     request.send(body);

@@ -1,29 +1,27 @@
-// From photos to a job: announced, so that they are sent one by one and may go on after a reload.
+// Makes a job of photos. They are announced, so that they are sent one by one and can continue after a reload.
 
-import { ask, paths } from "../api.js";
-import { put } from "./put.js";
+import { paths } from "../api.js";
+import { baseName } from "../format.js";
 import { commonFolder } from "./collect.js";
-import { listMissing } from "./missing.js";
-import { JobUpload } from "./job_upload.js";
+import { createUploadJob, missingUploads } from "./protocol.js";
+import { put } from "./put.js";
+import { UploadSession } from "./upload_session.js";
 
 /** @import { Harvest, Photo } from "./collect.js" */
 /** @import { Upload } from "../api.js" */
 
-/** Characters that the API takes in a title. */
+/** The most characters that the API accepts in a title. */
 const LONGEST_TITLE = 200;
 
-/** Announce photos and begin to send them; returns the job at once. `skipped` counts what came with them and is none. */
+/** Announce photos and begin to send them; return the job at once. `skipped` counts the other files by kind. */
 export async function submitPhotos(/** @type {Harvest} */ { photos, skipped }, options) {
-  const job = await ask(paths.jobs, {
-    method: "POST",
-    json: { uploads: photos.map(({ file, name }) => ({ name, size: file.size })), options, title: titleOf(photos) },
-  });
+  const job = await createUploadJob(photos, options, titleOf(photos));
   const files = new Map(photos.map(({ file }, index) => [index, file]));
-  new JobUpload(job.id, files, addressesOf(job.uploads), skipped);
+  new UploadSession(job.id, files, job.uploads, skipped);
   return job;
 }
 
-/** Send ZIP archives, and photos with them, in one request; `onShare` gets the share sent, 0 to 1. */
+/** Send ZIP archives, and any photos with them, in one request. `onShare` gets the share sent, 0 to 1. */
 export async function submitArchives({ archives, photos }, options, onShare, signal) {
   const form = new FormData();
   form.append("options", JSON.stringify(options));
@@ -34,23 +32,23 @@ export async function submitArchives({ archives, photos }, options, onShare, sig
 }
 
 /**
- * Go on with a job whose uploads were interrupted, with the photos of the same folder.
+ * Continue the interrupted uploads of a job with the photos of the same folder.
  *
  * Returns how many of the missing photos were `found`, and how many are still `missing`.
  */
 export async function resumeUploads(jobId, photos) {
-  const missing = await listMissing(jobId);
+  const missing = await missingUploads(jobId);
   const files = matchFiles(missing, photos);
-  if (files.size === missing.length) new JobUpload(jobId, files, addressesOf(missing));
+  if (files.size === missing.length) new UploadSession(jobId, files, missing);
   return { found: files.size, missing: missing.length - files.size };
 }
 
-/** Find for each announced photo the file with its name and size; its folder may have been left out. */
+/** Find the file of each announced photo by its name and size, with or without its folder. */
 function matchFiles(/** @type {Upload[]} */ missing, /** @type {Photo[]} */ photos) {
   /** @type {Map<string, File[]>} */
   const byName = new Map();
   for (const photo of photos) {
-    for (const name of new Set([photo.name, lastPart(photo.name)])) {
+    for (const name of new Set([photo.name, baseName(photo.name)])) {
       byName.set(name, [...(byName.get(name) ?? []), photo.file]);
     }
   }
@@ -58,21 +56,13 @@ function matchFiles(/** @type {Upload[]} */ missing, /** @type {Photo[]} */ phot
   const files = new Map();
   for (const { index, name, size } of missing) {
     const fits = (/** @type {File} */ file) => size === null || size === undefined || file.size === size;
-    const file = byName.get(name)?.find(fits) ?? byName.get(lastPart(name))?.find(fits);
+    const file = byName.get(name)?.find(fits) ?? byName.get(baseName(name))?.find(fits);
     if (file) files.set(index, file);
   }
   return files;
 }
 
-/** Call a job after the folder that all its photos lie in. */
+/** Return the name of the folder that holds all photos, as the job's title. */
 function titleOf(photos) {
   return (commonFolder(photos) ?? "").slice(0, LONGEST_TITLE);
-}
-
-function addressesOf(uploads) {
-  return new Map(uploads.map(({ index, url }) => [index, url]));
-}
-
-function lastPart(name) {
-  return name.slice(name.lastIndexOf("/") + 1);
 }

@@ -2,10 +2,10 @@
 // Inferno, Magma and Viridis are by Smith and van der Walt (matplotlib 1.5, CC0), Turbo is by Mikhailov (Google,
 // 2019, Apache 2.0), Spectral is ColorBrewer's of 11 classes (Brewer and Harrower, Apache 2.0).
 
-/** Colours that a table is spread over, linear in RGB between them. */
+/** The colours of each table that is interpolated linearly in RGB. */
 const SPECTRAL = "5e4fa2 3288bd 66c2a5 abdda4 e6f598 ffffbf fee08b fdae61 f46d43 d53e4f 9e0142".split(" ");
 
-/** Tables as they are, in base 64. */
+/** Whole tables in Base64. */
 const ENCODED = {
   inferno: [
     "AAAEAQAFAQEGAQEIAgEKAgIMAgIOAwIQBAMSBAMUBQQXBgQZBwUbCAUdCQYfCgciCwckDAgmDQgpDgkrEAktEQowEgoyFAs0FQs3Fg",
@@ -63,7 +63,7 @@ const ENCODED = {
 
 const tables = new Map();
 
-/** The names of all colour maps, the usual one first. */
+/** The names of all colour maps, the default first. */
 export const COLORMAPS = [...Object.keys(ENCODED), "spectral", "gray"];
 
 /** Return a table, 256 x 3 bytes, RGB, from far to near. */
@@ -83,7 +83,7 @@ export function pixelsOf(name, inverted = false) {
   return new Uint32Array(bytes.buffer);
 }
 
-/** Return a CSS gradient of a table, far at its beginning. */
+/** Return a CSS gradient of a table that starts at far. */
 export function gradientOf(name, direction = "to right", inverted = false) {
   const table = tableOf(name);
   const stops = Array.from({ length: 17 }, (_, at) => {
@@ -109,7 +109,7 @@ function spread(colours) {
   });
 }
 
-/** Round as NumPy does, so that the tables are the workers' own to the last bit. */
+/** Round as NumPy does, so that the tables equal the workers' exactly. */
 function roundHalfToEven(value) {
   const low = Math.floor(value);
   if (value - low !== 0.5) return Math.round(value);

@@ -1,13 +1,13 @@
-// The depth of a photo as numbers, from the most exact output its job has.
+// The depth of a photo as numbers, read from the most exact output that its job has.
 
 import { ask, askBlob, paths } from "../api.js";
 import { pixelsOf } from "./colormaps.js";
 import { openPng } from "./png.js";
 import { readNpy, readPfm } from "./raw.js";
 
-/** The longer side that depth is kept at: more than a screen shows, and bounded for any photo. */
+/** The longer side of the depth that is kept: more than a screen shows, and bounded for any photo. */
 const SIDE = 2048;
-/** Sides of pictures whose colours are looked up: slower, and not exact anyway. */
+/** The longer side of pictures whose colours are looked up, which is slow and not exact anyway. */
 const LOOKED_UP_SIDE = 1024;
 
 /** @import { Job } from "../api.js" */
@@ -16,7 +16,7 @@ const LOOKED_UP_SIDE = 1024;
 /** @typedef {(blob: Blob, context: Context) => Promise<Depth>} Read */
 
 /**
- * What depth can be read from, the best first: exact and small before exact and big before estimated.
+ * The outputs that depth can be read from, the best first: exact and small, exact and large, estimated.
  * @type {[string, Read][]}
  */
 const WAYS = [
@@ -28,8 +28,7 @@ const WAYS = [
 ];
 
 /**
- * Relative nearness of every pixel, 0 (the farthest of the range) to 1 (the nearest), row by row,
- * and the size it was made at.
+ * The relative nearness of every pixel, row by row, from 0 (the farthest of the range) to 1 (the nearest).
  */
 export class Depth {
   /**
@@ -53,14 +52,14 @@ export class Depth {
   }
 }
 
-/** Return the depth of image `index` of a job, and its sidecar; `signal` ends the waiting. */
+/** Return the depth of image `index` of a job, and its sidecar. `signal` aborts the requests. */
 export async function loadDepth(/** @type {Job} */ job, /** @type {number} */ index, /** @type {AbortSignal} */ signal) {
   const sidecar = await ask(paths.shown(job.id, index, "depth"), { signal });
   /** @type {unknown} */
   let reason = null;
   for (const [output, read] of WAYS.filter(([output]) => job.options.outputs.includes(output))) {
     try {
-      const blob = await askBlob(paths.output(job.id, index, output), { signal });
+      const blob = await askBlob(paths.shown(job.id, index, output), { signal });
       return { depth: await read(blob, { job, sidecar, output }), sidecar };
     } catch (error) {
       if (signal.aborted) throw error;
@@ -70,7 +69,7 @@ export async function loadDepth(/** @type {Job} */ job, /** @type {number} */ in
   throw reason ?? new Error("The job has no picture of depth.");
 }
 
-/** Return the depth in an indexed heatmap, for pictures that belong to the page. */
+/** Return the depth in an indexed heatmap of the page's own samples. */
 export async function depthOfHeatmap(url) {
   const response = await fetch(url);
   return fromPng(await response.blob(), { output: "heatmap" });
@@ -83,14 +82,14 @@ async function fromPng(/** @type {Blob} */ blob, { output }, { gain = 1, offset 
   return reduced.finish(output, gain, offset);
 }
 
-/** Its own range is from its least to its greatest value; that of the colours may be another. */
+/** Its values range from the least to the greatest depth; the range of the colours may differ. */
 async function fromGray(blob, context) {
   const { min, max } = context.sidecar;
   const { gain, offset } = intoRange(context.sidecar);
   return fromPng(blob, context, { gain: gain * (max - min), offset: offset + gain * min });
 }
 
-/** The palette of an indexed heatmap holds the colours; its indices are the depth, whatever the colours. */
+/** The indices of an indexed heatmap are the depth, whatever colours its palette holds. */
 async function fromHeatmap(blob, context) {
   return blob.type === "image/jpeg" ? lookUp(await createImageBitmap(blob), 0, context) : fromPng(blob, context);
 }
@@ -109,13 +108,13 @@ function fromRaw(read) {
   };
 }
 
-/** Return what takes relative inverse depth to 0 to 1 over the range that the colours have. */
+/** Return the gain and offset that map relative inverse depth in the range of the colours to 0 to 1. */
 function intoRange({ range: { low, high } }) {
   const gain = high > low ? 1 / (high - low) : 0;
   return { gain, offset: -low * gain };
 }
 
-/** Averages squares of pixels, so that whatever the size of a photo, its depth fits. */
+/** Averages squares of pixels, so that the depth of a photo of any size fits. */
 class Reduction {
   constructor(width, height, side) {
     this.full = { width, height };
@@ -139,7 +138,7 @@ class Reduction {
     }
   }
 
-  /** Return the averages, each times `gain` plus `offset`, kept between 0 and 1. */
+  /** Return the averages times `gain` plus `offset`, clamped to 0 to 1. */
   finish(source, gain, offset) {
     const { factor, full, width, height, values } = this;
     for (let y = 0, at = 0; y < height; y += 1) {
@@ -153,7 +152,7 @@ class Reduction {
   }
 }
 
-/** Find for every pixel the colour of the job's map that is the closest; `from` is where the heatmap begins. */
+/** Find the closest colour of the job's map for every pixel. The heatmap begins at the share `from` of the width. */
 function lookUp(picture, from, { job, output }) {
   const sourceWidth = picture.width * (1 - from);
   const scale = Math.min(1, LOOKED_UP_SIDE / Math.max(sourceWidth, picture.height));
@@ -170,7 +169,7 @@ function lookUp(picture, from, { job, output }) {
   return new Depth(width, height, values, output);
 }
 
-/** Finds the place of a colour in a table; colours that differ in their last two bits share an answer. */
+/** Finds the closest colour in a table. Colours that differ only in their last two bits share an answer. */
 class NearestColour {
   constructor(pixels) {
     this.colours = new Uint8Array(pixels.buffer);

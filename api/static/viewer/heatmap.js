@@ -1,9 +1,9 @@
-// Depth drawn in colours.
+// Draws depth in colours.
 
 import { pixelsOf } from "./colormaps.js";
 
 /**
- * Draw depth into a canvas, which takes its size; the colours are those that the workers would give it.
+ * Draw depth into a canvas, which takes its size. The colours equal those of the workers.
  *
  * @param {HTMLCanvasElement} canvas
  * @param {import("./depth.js").Depth} depth

@@ -1,4 +1,4 @@
-// Matrices of 4 x 4, column by column, as WebGL takes them.
+// 4 x 4 matrices, column by column, as WebGL takes them.
 
 export function multiply(a, b) {
   return Float32Array.from({ length: 16 }, (_, at) => {
@@ -7,7 +7,7 @@ export function multiply(a, b) {
   });
 }
 
-/** Project so that at distance 1 there are `half` units from the middle to the upper edge. */
+/** Return a projection with `half` units from the middle to the upper edge at distance 1. */
 export function perspective(half, aspect, near, far) {
   const depth = 1 / (near - far);
   return new Float32Array([
@@ -18,7 +18,7 @@ export function perspective(half, aspect, near, far) {
   ]);
 }
 
-/** Look from `eye` at `target`, upright. */
+/** Return the view from `eye` at `target`, upright. */
 export function lookFrom(eye, target) {
   const back = unit(minus(eye, target));
   const right = unit(cross([0, 1, 0], back));

@@ -1,6 +1,6 @@
-// How the phone is held, as a place to look from.
+// Turns the way a phone is held into a place to look from.
 
-/** Degrees that the phone is turned for the farthest step aside. */
+/** Degrees of turning that move the eye to its farthest place. */
 const RANGE = 22;
 
 export function mayMove() {
@@ -12,11 +12,11 @@ export function prefersStillness() {
 }
 
 /**
- * Call `look(x, y)`, -1 to 1 each, as the phone turns from how it is held now; returns the function that
- * ends it, or null if the phone's owner did not allow it.
+ * Call `look(x, y)`, -1 to 1 each, as the phone turns from how it is held now. Return the function that stops this, or
+ * null if the user did not allow it.
  */
 export async function followDevice(/** @type {(x: number, y: number) => void} */ look) {
-  // iOS asks its owner, and only on a tap.
+  // iOS asks the user, and only after a tap.
   const { requestPermission } = /** @type {{requestPermission?: () => Promise<string>}} */ (DeviceOrientationEvent);
   if (requestPermission && (await requestPermission.call(DeviceOrientationEvent)) !== "granted") return null;
   /** @type {{beta: number, gamma: number} | null} */

@@ -2,20 +2,20 @@
 
 import { askBlob, paths } from "../api.js";
 
-/** The longer side of the picture kept: what a screen shows, and a graphics card takes. */
+/** The longer side of the picture that is kept: enough for a screen, and not too large for a graphics card. */
 const SIDE = 2048;
-/** Two shapes are the same if they differ by less; pixels are rounded. */
+/** Two aspect ratios are the same if they differ by less, because pixels are rounded. */
 const TOLERANCE = 0.02;
 
 /**
- * Return the photo of image `index` as an ImageBitmap. A format that the browser cannot show, as most cannot
- * show HEIC and TIFF, comes from the thumbnail; without one, null. `signal` ends the waiting.
+ * Return the photo of image `index` as an ImageBitmap. If the browser cannot show its format, such as HEIC or TIFF, take
+ * it from the thumbnail; without one, return null. `signal` aborts the requests.
  */
 export async function loadPhoto(job, index, sidecar, signal) {
   const { width, height } = sidecar.original_size;
   try {
-    const bitmap = await shrink(await askBlob(paths.output(job.id, index, "input"), { signal }), width, height);
-    // A browser that does not know about a file's orientation shows it lying on its side, or on its head.
+    const bitmap = await shrink(await askBlob(paths.shown(job.id, index, "input"), { signal }), width, height);
+    // A browser that ignores a file's orientation shows the photo on its side or upside down.
     const ratio = bitmap.width / bitmap.height / (width / height);
     if (Math.abs(ratio - 1) < TOLERANCE && !mayStandOnItsHead(sidecar)) return bitmap;
   } catch (error) {
@@ -24,7 +24,7 @@ export async function loadPhoto(job, index, sidecar, signal) {
   return job.options.outputs.includes("thumbnail") ? leftHalf(job, index, signal) : null;
 }
 
-/** Chromium takes no notice of the EXIF of a WebP, and of half a turn its shape tells nothing. */
+/** Chromium ignores the EXIF of a WebP, and the aspect ratio does not reveal half a turn. */
 function mayStandOnItsHead(sidecar) {
   return sidecar.source.format === "webp" && sidecar.orientation_applied !== 1;
 }
@@ -36,6 +36,6 @@ function shrink(blob, width, height) {
 }
 
 async function leftHalf(job, index, signal) {
-  const both = await createImageBitmap(await askBlob(paths.output(job.id, index, "thumbnail"), { signal }));
+  const both = await createImageBitmap(await askBlob(paths.shown(job.id, index, "thumbnail"), { signal }));
   return createImageBitmap(both, 0, 0, Math.floor(both.width / 2), both.height);
 }

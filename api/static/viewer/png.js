@@ -1,5 +1,5 @@
-// Pixels of the PNGs that the workers write. A canvas would give colours of 8 bits; what is wanted is the
-// number behind the colour: the index into the palette, or the 16 bits of gray.
+// Reads the PNGs that the workers write. A canvas would give 8-bit colours, but the page needs the numbers behind
+// them: the index into the palette, or the 16 bits of gray.
 
 const SIGNATURE = [137, 80, 78, 71, 13, 10, 26, 10];
 const GRAYSCALE = 0;
@@ -7,7 +7,7 @@ const INDEXED = 3;
 
 /** @typedef {{width: number, height: number, bytesPerPixel: number}} Header */
 
-/** Any file that is not a PNG of the kinds read here. */
+/** The file is not a PNG of the kinds read here. */
 class NotOurPng extends Error {}
 
 /** @typedef {(y: number, values: Float32Array) => void} OnRow */
@@ -15,7 +15,7 @@ class NotOurPng extends Error {}
 /**
  * Open an 8-bit indexed or a 16-bit grayscale PNG that is not interlaced (PNG 1.2, W3C 2003).
  *
- * `read(onRow)` calls `onRow(y, values)` for every row, top to bottom; the values, 0 to 1, are valid until the next.
+ * `read(onRow)` calls `onRow(y, values)` for every row, top to bottom. The values, 0 to 1, are valid until the next call.
  * It holds two rows at a time, whatever the size. Both throw NotOurPng.
  */
 export function openPng(/** @type {ArrayBuffer} */ buffer) {
@@ -27,7 +27,7 @@ export function openPng(/** @type {ArrayBuffer} */ buffer) {
 async function readRows(/** @type {Header} */ header, /** @type {BlobPart[]} */ data, /** @type {OnRow} */ onRow) {
   const rows = new Rows(header, onRow);
   const inflated = new Blob(data).stream().pipeThrough(new DecompressionStream("deflate"));
-  // Safari has no iteration over streams.
+  // Safari cannot iterate over streams.
   for (const reader = inflated.getReader(); ; ) {
     const { done, value } = await reader.read();
     if (done) break;
@@ -61,7 +61,7 @@ function readHeader(/** @type {DataView} */ view, /** @type {number} */ at) {
   return { width: view.getUint32(at), height: view.getUint32(at + 4), bytesPerPixel: bits / 8 };
 }
 
-/** Cuts the inflated bytes into rows and takes the filters off. */
+/** Cuts the inflated bytes into rows and undoes their filters. */
 class Rows {
   constructor({ width, height, bytesPerPixel }, onRow) {
     this.height = height;

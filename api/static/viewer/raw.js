@@ -1,4 +1,4 @@
-// Raw depth as the workers write it, row by row from the top: NumPy's format and portable float maps.
+// Reads raw depth as the workers write it: NumPy's format and portable float maps, each row by row from the top.
 
 /** Read `npy`, version 1.0: little-endian float32, two dimensions, row by row. */
 export function readNpy(buffer) {
@@ -21,7 +21,7 @@ export function readPfm(buffer) {
 }
 
 function rowsOf(buffer, start, width, place) {
-  // Copied, for the numbers need not begin at a multiple of four.
+  // Copy the bytes, because the numbers may begin at an offset that is not a multiple of four.
   return (y) => {
     const from = start + 4 * width * place(y);
     return new Float32Array(buffer.slice(from, from + 4 * width));

@@ -1,33 +1,33 @@
-// A photo displaced by its depth, in WebGL: a grid of points, each as far along its own line of sight as
-// its pixel is. Seen from where the photo was taken it is the photo; a step aside shows the room in it.
+// A photo displaced by its depth, in WebGL: a grid of points, each as far along its line of sight as its pixel is.
+// From where the photo was taken, it looks like the photo; a step aside shows the space in it.
 
 import { multiply, perspective, lookFrom } from "./matrices.js";
 import { FRAGMENT, VERTEX, buildProgram } from "./shaders.js";
 
 /** Points along the longer side of the grid. */
 const POINTS = 320;
-/** Distance of the nearest point; the farthest is so many times as far at full strength. */
+/** The distance of the nearest point, and how much farther the farthest is at full strength. */
 const NEAREST = 1;
 const SPREAD = 2.4;
-/** Farthest step of the eye to a side, and how near it may come. */
+/** The farthest step of the eye to a side, and how near it may come. */
 const STEP_ASIDE = 0.24;
 const NEAREST_EYE = 0.55;
-/** What is behind the photo: the colour of the stage around it. */
+/** The colour behind the photo, which is that of the stage around it. */
 const GROUND = [0.09, 0.078, 0.122];
-/** Points by which near things are made wider. */
+/** The points by which near things are widened. */
 const WIDER = 2;
-/** Milliseconds in which the eye goes two thirds of the way to where it is going. */
+/** Milliseconds in which the eye covers two thirds of its way. */
 const EASE = 180;
 
-/** Milliseconds left alone after which it begins to wander. */
+/** Milliseconds without input after which the eye begins to wander. */
 const PATIENCE = 2000;
 
-/** WebGL is not there, or was taken away. */
+/** WebGL is missing, or its context was lost. */
 class NoWebGl extends Error {}
 
 /**
- * Show a photo in 3D in a canvas. `look(x, y)` moves the eye, -1 to 1 each; `strength`, 0 to 1, is how deep
- * it is; `zoom` how near. Draws only while something moves. Throws NoWebGl.
+ * Shows a photo in 3D in a canvas. `look(x, y)` moves the eye, -1 to 1 each. `strength`, 0 to 1, is the depth, and `zoom`
+ * the nearness. It draws only while something moves. Throws NoWebGl.
  */
 export class Scene3d {
   constructor(canvas, picture, depth, { sways = true } = {}) {
@@ -67,7 +67,7 @@ export class Scene3d {
     this.wake();
   }
 
-  /** Show another picture on the same depth. */
+  /** Show another picture at the same depth. */
   paint(picture) {
     const { gl } = this;
     gl.bindTexture(gl.TEXTURE_2D, this.texture);
@@ -112,7 +112,7 @@ export class Scene3d {
     this.frame = null;
     if (this.closed || this.gl.isContextLost()) return;
     const goal = this.#goalAt(now);
-    // For those who do not like movement it is there at once.
+    // If the user prefers less motion, the eye jumps there.
     const share = this.sways ? 1 - Math.exp((this.drawnAt - now) / EASE) : 1;
     this.drawnAt = now;
     for (const axis of [0, 1]) this.eye[axis] += (goal[axis] - this.eye[axis]) * share;
@@ -121,7 +121,7 @@ export class Scene3d {
     if (this.sways || !still) this.wake();
   }
 
-  /** Left alone for a while, the eye wanders around by itself. */
+  /** Return where the eye goes; after a while without input, it wanders. */
   #goalAt(now) {
     const idle = Math.min(1, Math.max(0, (now - this.touchedAt - PATIENCE) / 1500));
     if (!this.sways || idle === 0) return this.goal;
@@ -146,7 +146,7 @@ export class Scene3d {
     gl.drawElements(gl.TRIANGLES, this.count, gl.UNSIGNED_INT, 0);
   }
 
-  /** The whole photo fits into the canvas from where it was taken. */
+  /** From where the photo was taken, the whole photo fits into the canvas. */
   #view(aspect) {
     const [halfWidth, halfHeight] = [Math.max(1, this.aspect), Math.max(1, 1 / this.aspect)].map((half) => half / 2);
     const half = Math.max(halfHeight, halfWidth / aspect) * 1.02;
@@ -180,17 +180,17 @@ function sample(depth, columns, rows) {
     depth.at(((at % columns) + 0.5) / columns, (Math.floor(at / columns) + 0.5) / rows));
 }
 
-/** Make near things a little wider: what is drawn out beside them then is the background, and not their skin. */
+/** Widen near things a little, so that the background stretches at their edges instead of the things themselves. */
 function widen(values, columns, rows) {
   return along(values, columns, rows, (near) => Math.max(...near));
 }
 
-/** Average: depth of 8 bits has steps, and averages have none. */
+/** Average the depth, because 8 bits have visible steps. */
 function soften(values, columns, rows) {
   return along(values, columns, rows, (near) => near.reduce((sum, value) => sum + value, 0) / near.length);
 }
 
-/** Replace every value by `combine` of those around it, along the rows and then along the columns. */
+/** Replace every value by `combine` of its neighbours, along the rows and then along the columns. */
 function along(values, columns, rows, combine) {
   let result = values;
   for (const [step, place, length] of [[1, (at) => at % columns, columns], [columns, (at) => Math.floor(at / columns), rows]]) {

@@ -1,8 +1,8 @@
 // The two programs that the graphics card runs for a photo in 3D.
 
 /**
- * Relative inverse depth is what the network gives, so that it is blended between the inverse distances of the
- * nearest and the farthest point: with the right two of them, this would be the true shape.
+ * The network gives relative inverse depth, so the shader interpolates between the inverse distances of the nearest and
+ * the farthest point. With the true distances of these two, the shape would be true.
  */
 export const VERTEX = `#version 300 es
 layout(location = 0) in vec3 point;
@@ -26,7 +26,7 @@ void main() {
   colour = vec4(texture(picture, place).rgb, 1.0);
 }`;
 
-/** Compile a program. Throws an Error with the compiler's own words. */
+/** Compile a program. Throws an Error with the compiler's message. */
 export function buildProgram(gl, vertex, fragment) {
   const program = gl.createProgram();
   for (const [kind, source] of [[gl.VERTEX_SHADER, vertex], [gl.FRAGMENT_SHADER, fragment]]) {

@@ -1,19 +1,19 @@
-// A photo and its depth on top of each other, and a line between them that can be dragged.
+// A photo and its depth on top of each other, with a line between them to drag.
 
 import { el } from "../dom.js";
 import { t } from "../i18n/index.js";
 
-/** Per cent that a key moves the line. */
+/** How far a key moves the line, in per cent. */
 const STEP = 2;
 const LEAP = 10;
-/** Pixels from the line within which a finger takes it; elsewhere a finger swipes. */
+/** Pixels around the line in which a finger drags it; elsewhere a finger swipes. */
 const REACH = 36;
 
 /** @typedef {{u: number, v: number, x: number, y: number}} Place */
 
 /**
- * A slider of two elements of the same size, `before` on the left. `onPoint({u, v, x, y})` gets the place under the
- * pointer, 0 to 1 and in pixels of the window, or null once it has left; `onMove` the line's place, in per cent.
+ * A slider over two elements of the same size, `before` on the left. `onPoint({u, v, x, y})` gets the place under the
+ * pointer, as shares and in pixels of the window, or null once it has left. `onMove` gets the line's place in per cent.
  */
 export class Slider {
   /**
@@ -36,7 +36,7 @@ export class Slider {
     this.moveTo(start);
   }
 
-  /** Move the line; 0 shows all of the depth, 100 all of the photo. */
+  /** Move the line: 0 shows only the depth, 100 only the photo. */
   moveTo(place) {
     this.place = Math.min(100, Math.max(0, place));
     const photo = Math.round(this.place);
@@ -60,7 +60,7 @@ export class Slider {
     event.preventDefault();
     this.element.setPointerCapture(event.pointerId);
     this.element.dataset.dragging = "";
-    // Whoever points sees where the line is; the ring is for those who type.
+    // Keyboard users need the focus ring; pointer users see the line.
     this.handle.dataset.pointed = "";
     this.handle.focus({ preventScroll: true });
     this.moveTo(100 * this.#placeOf(event).u);
@@ -93,7 +93,7 @@ export class Slider {
   }
 }
 
-/** Where a key takes the line (WAI-ARIA, slider pattern). */
+/** Return where a key moves the line (WAI-ARIA, slider pattern). */
 function targetOf({ key, shiftKey }, place) {
   const step = shiftKey ? LEAP : STEP;
   if (key === "ArrowRight" || key === "ArrowUp") return place + step;

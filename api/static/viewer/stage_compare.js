@@ -6,11 +6,11 @@ import { t } from "../i18n/index.js";
 import { drawHeatmap } from "./heatmap.js";
 import { Slider } from "./slider.js";
 
-/** Where the line was last; the next photo begins there. */
+/** The last place of the line, where the next photo begins. */
 let place = 50;
 
 /**
- * What a stage shows, and how.
+ * What a stage shows, and whom it tells.
  * @typedef {object} StageOptions
  * @property {ImageBitmap | null} photo
  * @property {import("./depth.js").Depth} depth
@@ -22,8 +22,8 @@ let place = 50;
  */
 
 /**
- * The stage of a photo and its depth. `onNearness(share)` gets the nearness under the pointer, 0 to 1, or null;
- * `onPicture(canvas)` the heatmap as it is shown.
+ * The stage of a photo and its depth. `onNearness(share)` gets the nearness under the pointer, 0 to 1, or null.
+ * `onPicture(canvas)` gets the heatmap as shown.
  */
 export class CompareStage {
   /** @param {StageOptions} options */

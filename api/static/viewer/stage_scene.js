@@ -1,4 +1,4 @@
-// The photo in 3D, and the ways to look around in it: pointer, finger, keys, and how the phone is held.
+// The photo in 3D, and the ways to look around in it: pointer, finger, keys and turning the phone.
 
 import { el, icon } from "../dom.js";
 import { t } from "../i18n/index.js";
@@ -10,10 +10,10 @@ import { Scene3d } from "./scene3d.js";
 /** How far a key moves the eye. */
 const NUDGE = 0.18;
 const KEYS = { ArrowLeft: [-NUDGE, 0], ArrowRight: [NUDGE, 0], ArrowUp: [0, -NUDGE], ArrowDown: [0, NUDGE] };
-/** Pixels of the wheel that take the eye all the way. */
+/** Pixels of wheel movement that zoom all the way. */
 const WHEEL = 900;
 
-/** The stage of a photo in 3D; where it is missing, the heatmap takes the photo's place. */
+/** The stage of a photo in 3D. If the photo cannot be shown, the heatmap takes its place. */
 export class SceneStage {
   /** @param {import("./stage_compare.js").StageOptions} options */
   constructor({ photo, depth, job, name, colormap, onNearness, onPicture }) {
@@ -34,7 +34,7 @@ export class SceneStage {
     this.element = this.scene ? this.#makeBox(this.scene) : el("p", { class: "stage-note" }, t("scene.no_webgl"));
   }
 
-  /** Show the heatmap in other colours, if it is the heatmap that is shown. */
+  /** Change the colours, if the heatmap is shown. */
   colour(/** @type {string} */ colormap) {
     this.#drawHeatmap(colormap);
     if (this.coloured) this.scene?.paint(this.heatmap);

@@ -1,11 +1,11 @@
-// Where an album is handed over.
+// The start page, where the user hands over an album.
 
 import { el } from "../dom.js";
 import { percent } from "../format.js";
 import { t } from "../i18n/index.js";
 import { makeDropzone } from "../ui/dropzone.js";
 import { textOf } from "../ui/errors.js";
-import { makeHero } from "../ui/hero.js";
+import { makeHero, sampleUrl } from "../ui/hero.js";
 import { skippedText } from "../ui/skipped.js";
 import { chosenOptions, optionsPanel } from "../ui/options.js";
 import { Harvest } from "../uploads/collect.js";
@@ -13,7 +13,7 @@ import { submitArchives, submitPhotos } from "../uploads/submit.js";
 
 const SAMPLES = ["astronaut", "coffee", "cat", "rocket", "photographer"];
 
-/** Show the start in `main`; returns the function that ends it. */
+/** Show the start page in `main`; return the function that closes it. */
 export function open(main, _, { go, title }) {
   title("");
   const view = new HomeView(go);
@@ -41,7 +41,7 @@ class HomeView {
     this.hero.close();
   }
 
-  /** Make a job of what was found, and go to it. */
+  /** Make a job of the photos found, and go to it. */
   async #take(harvest) {
     if (this.busy) return;
     if (harvest.photos.length + harvest.archives.length === 0) return this.dropzone.say([t("home.nothing"), skippedText(harvest.skipped)].join(" ").trim());
@@ -86,16 +86,12 @@ class HomeView {
 function makeSamples(onTry) {
   return el("section", { class: "samples", "aria-label": t("samples.title") },
     el("div", { class: "samples-strip", "aria-hidden": "true" },
-      ...SAMPLES.map((name) => el("img", { src: urlOf(`${name}.jpg`), alt: "", width: "64", height: "64", decoding: "async" }))),
+      ...SAMPLES.map((name) => el("img", { src: sampleUrl(`${name}.jpg`), alt: "", width: "64", height: "64", decoding: "async" }))),
     el("button", { type: "button", class: "button", onclick: onTry }, t("samples.try")),
     el("p", { class: "hint" }, t("samples.credit")));
 }
 
 async function fetchSample(name) {
-  const response = await fetch(urlOf(`${name}.jpg`));
+  const response = await fetch(sampleUrl(`${name}.jpg`));
   return new File([await response.blob()], `${name}.jpg`, { type: "image/jpeg" });
-}
-
-function urlOf(name) {
-  return new URL(`../samples/${name}`, import.meta.url).href;
 }

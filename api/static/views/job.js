@@ -1,4 +1,4 @@
-// A job: how far it is, what can be done to it, and all its photos.
+// A job: its progress, its buttons and all its photos.
 
 import { el, icon, say, toggle } from "../dom.js";
 import { moment, percent } from "../format.js";
@@ -15,15 +15,15 @@ import { Progress } from "../ui/progress.js";
 import { makeToolbar } from "../ui/toolbar.js";
 import { makeUploadPanel } from "../ui/upload_panel.js";
 import { VirtualGrid } from "../ui/virtual_grid.js";
-import { uploadOf } from "../uploads/job_upload.js";
+import { sessionOf } from "../uploads/upload_session.js";
 
 /** @import { Job } from "../api.js" */
 
 const CELL = { ratio: 1 / ASPECT, extra: 30, gap: 12 };
-/** Least width of a cell, in pixels: a few photos are shown larger than many. */
+/** Up to FEW photos get cells at least LARGE pixels wide, more get SMALL ones. */
 const [FEW, LARGE, SMALL] = [30, 220, 168];
 
-/** Show a job in `main`; returns the function that ends it. */
+/** Show a job in `main`; return the function that closes it. */
 export function open(main, { id }, page) {
   const view = new JobView(id, page);
   main.append(view.element);
@@ -36,12 +36,12 @@ class JobView {
     this.id = id;
     this.page = page;
     this.model = jobModel(id);
-    this.upload = uploadOf(id);
+    this.session = sessionOf(id);
     this.failedOnly = new URLSearchParams(location.search).get("show") === "failed";
     /** @type {string | null} */
     this.cells = null;
     this.leaving = new AbortController();
-    this.unwatch = () => {};
+    this.unfollow = () => {};
     this.heading = el("h1", { tabindex: "-1", class: "job-title skeleton" }, "\u00a0");
     this.pill = el("span", { class: "pill", hidden: true });
     this.about = el("p", { class: "hint job-about" }, "\u00a0");
@@ -49,7 +49,7 @@ class JobView {
     this.failure = el("p", { class: "problem", hidden: true });
     this.progress = new Progress();
     this.toolbar = makeToolbar(id, (what) => this.#act(what));
-    this.uploadPanel = makeUploadPanel(this.model, this.upload, page.redraw);
+    this.uploads = makeUploadPanel(this.model, this.session, page.redraw);
     this.filter = new JobFilter((only) => this.#choose(only));
     this.empty = el("p", { class: "hint empty", hidden: true });
     this.grid = this.#makeGrid();
@@ -61,14 +61,14 @@ class JobView {
 
   begin() {
     this.#listen();
-    this.unwatch = this.model.watch();
+    this.unfollow = this.model.follow();
     this.#show();
   }
 
   close() {
     this.leaving.abort();
-    this.unwatch();
-    this.uploadPanel.close();
+    this.unfollow();
+    this.uploads.close();
     this.grid.close();
   }
 
@@ -84,22 +84,22 @@ class JobView {
   #makeBody() {
     return el("div", { class: "job-body", hidden: true },
       el("div", { class: "card job-card" }, this.progress.element, this.toolbar.element),
-      this.uploadPanel.element, this.filter.element,
+      this.uploads.element, this.filter.element,
       el("p", { id: "grid-hint", class: "visually-hidden" }, t("job.grid_hint")), this.grid.element, this.empty);
   }
 
   #listen() {
-    const { model, upload, leaving: { signal } } = this;
+    const { model, session, leaving: { signal } } = this;
     model.addEventListener("job", () => this.#show(), { signal });
     model.addEventListener("images", () => this.grid.update(), { signal });
     model.addEventListener("error", () => this.#showProblem(model.error), { signal });
-    upload?.addEventListener("progress", onceAFrame(() => this.#showSending()), { signal });
-    upload?.addEventListener("change", () => this.#showSent(), { signal });
+    session?.addEventListener("progress", onceAFrame(() => this.#showSending()), { signal });
+    session?.addEventListener("change", () => this.#showSent(), { signal });
   }
 
   async #act(what) {
     try {
-      if (what === "delete" || what === "cancel") this.upload?.drop();
+      if (what === "delete" || what === "cancel") this.session?.drop();
       if (what !== "delete") return await this.model.control(what);
       await this.model.remove();
       this.page.go("/jobs");
@@ -113,12 +113,12 @@ class JobView {
   #show() {
     const { job } = this.model;
     if (!job) return;
-    // Whoever ended it elsewhere wants no more photos sent.
-    if (this.upload?.state === "sending" && (job.state === "canceling" || ENDS.has(job.state))) this.upload.drop();
+    // The job was ended elsewhere, so send no more photos.
+    if (this.session?.state === "sending" && (job.state === "canceling" || ENDS.has(job.state))) this.session.drop();
     this.#showHead(job);
     toggle(this.body, true);
-    for (const part of [this.toolbar, this.uploadPanel]) part.show(job);
-    this.progress.show(job, this.upload);
+    for (const part of [this.toolbar, this.uploads]) part.show(job);
+    this.progress.show(job, this.session);
     this.filter.show(job, this.failedOnly);
     this.#showCount(job);
   }
@@ -148,12 +148,12 @@ class JobView {
 
   #showSending() {
     if (!this.model.job || this.leaving.signal.aborted) return;
-    this.progress.show(this.model.job, this.upload);
+    this.progress.show(this.model.job, this.session);
     this.grid.update();
   }
 
   #showSent() {
-    if (this.upload?.state === "done") this.model.live?.refresh();
+    if (this.session?.state === "done") this.model.feed?.refresh();
     this.#show();
   }
 
@@ -176,14 +176,14 @@ class JobView {
     this.cells = cells;
     if (cells === before) return this.grid.update();
     this.grid.show(count);
-    // Only now is the page as long as it was when it was left.
+    // Only now is the page long enough to scroll to where the reader was.
     if (before === null) this.page.scrolled();
   }
 
   #makeCell(index) {
-    const { model, upload } = this;
+    const { model, session } = this;
     const find = () => (this.failedOnly ? model.failures[index] : model.image(index));
-    return new PhotoCell({ model, find, upload });
+    return new PhotoCell({ model, find, session });
   }
 
   #want(first, last) {
@@ -193,7 +193,7 @@ class JobView {
   }
 }
 
-/** Let at most one call through for every frame that is painted. */
+/** Limit a function to one call per painted frame. */
 function onceAFrame(call) {
   let waiting = false;
   return () => {

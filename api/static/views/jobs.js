@@ -7,10 +7,10 @@ import { textOf } from "../ui/errors.js";
 import { JobCard } from "../ui/job_card.js";
 
 const PAGE = 24;
-/** Milliseconds between two looks at the newest jobs. */
+/** Milliseconds between two requests for the newest jobs. */
 const PACE = 4000;
 
-/** Show the jobs in `main`; returns the function that ends it. */
+/** Show the jobs in `main`; return the function that closes it. */
 export function open(main, _, { title, scrolled }) {
   title(t("jobs.title"));
   const view = new JobsView();
@@ -68,7 +68,7 @@ class JobsView {
     }
   }
 
-  /** Look at the newest jobs again in a while: some may be new, some have moved on. */
+  /** Fetch the newest jobs again later, because some may be new or have changed. */
   #plan() {
     clearTimeout(this.timer);
     if (this.closed) return;
@@ -79,7 +79,7 @@ class JobsView {
     const known = this.cards.get(job.id);
     if (known) return known.show(job);
     const card = new JobCard(job);
-    // The newest is the first; those of an older page come after all there are.
+    // Keep the list sorted, the newest first.
     const next = [...this.cards.values()].find((other) => other.job.created_at < job.created_at);
     this.list.insertBefore(card.element, next?.element ?? null);
     this.cards.set(job.id, card);

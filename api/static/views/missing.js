@@ -1,4 +1,4 @@
-// An address that stands for nothing.
+// The view for an unknown address.
 
 import { el } from "../dom.js";
 import { t } from "../i18n/index.js";

@@ -1,4 +1,4 @@
-// One photo: it and its depth, in any colours, or in 3D.
+// One photo beside its depth, in any colours, or in 3D.
 
 import { el, icon, nameOf, say, toggle } from "../dom.js";
 import { baseName } from "../format.js";
@@ -17,7 +17,7 @@ import { SceneStage } from "../viewer/stage_scene.js";
 /** @import { Job } from "../api.js" */
 /** @import { Depth } from "../viewer/depth.js" */
 
-/** Show image `index` of a job in `main`; returns the function that ends it. */
+/** Show image `index` of a job in `main`; return the function that closes it. */
 export function open(main, { id, index }, page) {
   const view = new PhotoView(id, Number(index), page);
   main.append(view.element);
@@ -38,7 +38,7 @@ class PhotoView {
     this.loaded = null;
     /** @type {CompareStage | SceneStage | null} */
     this.shown = null;
-    this.unwatch = () => {};
+    this.unfollow = () => {};
     this.heading = el("h1", { class: "photo-name", tabindex: "-1" }, t("photo.untitled", { number: index + 1 }));
     this.place = el("p", { class: "hint photo-place" }, "\u00a0");
     this.previous = this.#makeStep(-1, ICONS.back, t("photo.previous"));
@@ -57,7 +57,7 @@ class PhotoView {
     model.addEventListener("job", () => this.#showJob(), { signal });
     model.addEventListener("images", () => model.job && this.#look(), { signal });
     model.addEventListener("error", () => this.#showProblem(), { signal });
-    this.unwatch = model.watch();
+    this.unfollow = model.follow();
     if (model.job) this.#showJob();
   }
 
@@ -65,7 +65,7 @@ class PhotoView {
     this.leaving.abort();
     this.shown?.close();
     this.loaded?.photo?.close();
-    this.unwatch();
+    this.unfollow();
   }
 
   // --- going from photo to photo ---
@@ -89,7 +89,7 @@ class PhotoView {
     if (target >= 0 && target < this.model.total) this.page.go(`/jobs/${this.id}/photos/${target}`, { replace: true });
   }
 
-  /** Go back to where the job's photos were left. */
+  /** Go back to the job, at the place where the reader left it. */
   #leave(event) {
     event.preventDefault();
     if (history.state?.inner) history.back();
@@ -118,11 +118,11 @@ class PhotoView {
     this.#look();
   }
 
-  /** Show the photo as soon as its fate is known. */
+  /** Show the photo's depth, its failure or its state, if that has changed. */
   async #look() {
     try {
       const image = await this.model.imageAt(this.index);
-      // An image is known to have failed before it is known why.
+      // The failure of an image is known before its reason.
       const news = `${image?.state} ${image?.error?.code}`;
       if (this.leaving.signal.aborted || this.known === news) return;
       this.known = news;

@@ -14,6 +14,8 @@ from typing_extensions import Buffer
 from werkzeug.test import TestResponse
 
 from api.app import create_app
+from api.auth.authenticate import gate_of
+from api.middleware.rate_limits import make_limiter
 from api.services.backend import Backend, backend_of
 from shared.idempotency.durable_store import LastingIdempotency
 from shared.jobs import object_keys
@@ -27,7 +29,7 @@ CORRUPT = ImageFailure(code="image_corrupt", message="The file is damaged.")
 
 
 def encode_form(files: list[tuple[str, str, bytes]], fields: list[tuple[str, bytes]]) -> bytes:
-    """Encode a form as browsers do; the framework's test client leaves out the lines of an empty file."""
+    """Encode a form as browsers do. The framework's test client omits the lines of an empty file."""
     parts = [(f'name="{part}"; filename="{name}"', data) for part, name, data in files]
     parts += [(f'name="{part}"', data) for part, data in fields]
     encoded = (
@@ -38,12 +40,12 @@ def encode_form(files: list[tuple[str, str, bytes]], fields: list[tuple[str, byt
 
 
 def sidecar(index: int) -> bytes:
-    """Return what `depth.json` of an image holds here."""
+    """Return the `depth.json` of an image in these tests."""
     return json.dumps({"min": index + 0.5, "max": index + 8.0}).encode()
 
 
 class Eventful(io.BytesIO):
-    """A body while which is being received something happens."""
+    """A body that makes something happen while it is being received."""
 
     def __init__(self, body: bytes, happens: Callable[[], object]) -> None:
         super().__init__(body)
@@ -94,7 +96,7 @@ class Api:
         return self.client.post("/v1/jobs", json={"uploads": uploads, "options": options or {}})
 
     def work(self, *, failing: Mapping[int, ImageFailure] | None = None, limit: int = 1000) -> None:
-        """Do what a worker does with one lease: an output's content says whose it is."""
+        """Work off one lease as a worker does. The content of an output names it and its image."""
         lease = self.jobs.lease("worker", limit=limit)
         assert lease is not None
         for index in lease.indices:
@@ -120,7 +122,7 @@ def build_api(
     clock: Callable[[], float] = time.time,
     **changes: Any,
 ) -> Api:
-    """Return an API over fakes, with changed settings; the job store goes by the clock."""
+    """Return an API over fakes, with changed settings; the job store uses the clock."""
     settings = dataclasses.replace(Settings.from_environ({}), **changes)
     jobs, objects, tickets = FakeJobStore(clock), FakeObjectStore(public_url=public_url), FakeTickets()
     idempotency, chores = FakeIdempotency(), FakeChores()
@@ -132,8 +134,10 @@ def build_api(
         idempotency=LastingIdempotency(idempotency, objects),
         statistics=FakeStatistics(),
         chores=chores,
+        limiter=make_limiter("memory://", {}),
         tracer=tracer,
     )
+    gate_of(app).exposed = False
     return Api(
         jobs=jobs,
         objects=objects,
@@ -157,7 +161,7 @@ def make_api() -> Iterator[ApiFactory]:
     yield make
     for api in made:
         backend = api.backend
-        backend.watches.stop_when(lambda: True)
+        backend.watcher.stop_when(lambda: True)
         for pool in (backend.cleaners, backend.senders, backend.probes):
             pool.shutdown()
 

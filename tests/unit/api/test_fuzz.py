@@ -1,4 +1,4 @@
-"""The API against its own description: whatever is sent, every answer is one that is described.
+"""The API against its own description: to any request, every answer is a described one.
 
 Requests are generated from `/openapi.json`, valid and invalid ones, with a fixed seed; the jobs they
 name are there, in every state there is.
@@ -51,7 +51,7 @@ BOUNDED = settings(
 
 
 def in_state(api: Api, state: JobState) -> str:
-    """Make a job of two images that is in a state, one of them failed, and return its id."""
+    """Make a job of two images in a state, one image failed, and return its id."""
     if state is JobState.UPLOADING:
         return str(api.announce({"name": "a.jpg", "size": 5}, {"name": "b.jpg", "size": 1}).get_json()["id"])
     job_id = api.submit("a.jpg", "b.jpg", options={"outputs": ["heatmap", "depth16", "npy"]})
@@ -66,7 +66,7 @@ def in_state(api: Api, state: JobState) -> str:
 
 
 def fuzzed(make_api: ApiFactory) -> tuple[Api, Any]:
-    """Return an API that waits for nothing and whose urgent jobs are done at once, and its description."""
+    """Return an API that never waits and does urgent jobs at once, and its description."""
     api = make_api(max_wait_seconds=0.0, max_image_bytes=2**20, rate_limit="1000000/second")
 
     def work(job: Job, **kwargs: Any) -> None:
@@ -108,7 +108,7 @@ def test_every_answer_is_one_that_is_described(
 
 @contextmanager
 def nothing_to_get_wrong(mode: schemathesis.GenerationMode) -> Iterator[None]:
-    """Skip where no request can be an invalid one."""
+    """Skip an operation for which no request is invalid."""
     try:
         yield
     except Unsatisfiable:

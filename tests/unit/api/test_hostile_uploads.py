@@ -1,4 +1,4 @@
-"""Bad uploads as they come in: files of the corpus, and names that mean harm, through the form."""
+"""Bad uploads through the form: files of the corpus, and hostile names."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ NAMES = {
 
 @pytest.fixture
 def api(api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
-    """The API with a folder of its own to stand in, where nothing may appear."""
+    """The API in a working directory of its own, in which nothing may appear."""
     monkeypatch.chdir(tmp_path)
     yield api
     assert list(tmp_path.rglob("*")) == []

@@ -1,4 +1,4 @@
-"""The photo itself, as it was sent: what the page lays its heatmap on."""
+"""The photo as it was sent, over which the page lays its heatmap."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_a_photo_that_has_not_arrived_or_is_gone_is_not_found(api: Api) -> None:
 
 
 def test_uploads_are_listed_with_the_sizes_that_were_announced(api: Api) -> None:
-    """By name and size a page that was reloaded finds the files again."""
+    """After a reload, the page finds the files again by name and size."""
     answer = api.announce({"name": "a.jpg", "size": 10}, {"name": "b.jpg", "size": 1}).get_json()
 
     assert [upload["size"] for upload in answer["uploads"]] == [10, 1]

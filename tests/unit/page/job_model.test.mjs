@@ -26,9 +26,9 @@ afterEach(() => {
   for (const stop of stops.splice(0)) stop();
 });
 
-/** Watch a model until the test ends. */
-function watch(model) {
-  stops.push(model.watch());
+/** Follow a model until the test ends. */
+function follow(model) {
+  stops.push(model.follow());
 }
 
 function respond({ path, method }) {
@@ -77,7 +77,7 @@ test("nothing in sight is nothing to fetch", async () => {
 
 test("an image is shown as it changes, and why it ended is asked for, of many together", async () => {
   const model = makeModel();
-  watch(model);
+  follow(model);
   model.want(0, 20);
   await settle();
   told.length = 0;
@@ -96,7 +96,7 @@ test("an image is shown as it changes, and why it ended is asked for, of many to
 
 test("what changes while its page is on its way is asked about once more", async () => {
   const model = makeModel();
-  watch(model);
+  follow(model);
   model.want(0, 20);
   await settle();
   const held = [];
@@ -116,7 +116,7 @@ test("what changes while its page is on its way is asked about once more", async
 
 test("an image that is tried again, or is as it was, is not asked about", async () => {
   const model = makeModel();
-  watch(model);
+  follow(model);
   model.want(0, 20);
   await settle();
   page.streams[0].tell("image", { index: 3, state: "pending" });
@@ -131,7 +131,7 @@ test("an image that is tried again, or is as it was, is not asked about", async 
 test("after a gap all images are asked about that may have changed, where they are in sight", async () => {
   for (let index = 0; index < 200; index += 1) states.set(index, "succeeded");
   const model = makeModel();
-  watch(model);
+  follow(model);
   model.want(0, TOTAL);
   await settle();
   model.want(150, 250);
@@ -202,9 +202,9 @@ test("what is asked of a job changes it at once, and failed photos that are trie
   assert.deepEqual(requests.slice(1).map(({ method, path }) => [method, path.split("/").at(-1)]), [["POST", "pause"], ["POST", "retry"]]);
 });
 
-test("a job is followed as long as anybody watches", async () => {
+test("a job is followed as long as anybody wants it", async () => {
   const model = makeModel();
-  const [first, second] = [model.watch(), model.watch()];
+  const [first, second] = [model.follow(), model.follow()];
   await settle();
   first();
   assert.equal(page.streams[0].readyState, 1);
@@ -214,13 +214,13 @@ test("a job is followed as long as anybody watches", async () => {
   assert.equal(page.streams.length, 1);
 });
 
-test("the last four models are kept, and those that are watched", async () => {
-  const watched = jobModel("watched");
-  watch(watched);
+test("the last four models are kept, and those that are followed", async () => {
+  const followed = jobModel("followed");
+  follow(followed);
   const others = ["a", "b", "c", "d", "e"].map(jobModel);
 
   assert.equal(jobModel("e"), others[4]);
-  assert.equal(jobModel("watched"), watched);
+  assert.equal(jobModel("followed"), followed);
   assert.notEqual(jobModel("a"), others[0]);
 });
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { beforeEach, mock, test } from "node:test";
 
-import { JobUpload, anySending, uploadOf } from "../../../api/static/uploads/job_upload.js";
+import { UploadSession, anySending, sessionOf } from "../../../api/static/uploads/upload_session.js";
 import { resumeUploads, submitPhotos } from "../../../api/static/uploads/submit.js";
 import { answer, makeJob, openPage, problem, serve, settle, until } from "./browser.mjs";
 
@@ -24,11 +24,11 @@ const makeFile = (index) => new File(["x".repeat(10 * (index + 1))], `${index}.j
 function send(count) {
   number += 1;
   const files = new Map(Array.from({ length: count }, (_, index) => [index, makeFile(index)]));
-  const addresses = new Map([...files.keys()].map((index) => [index, `${STORE}/${index}?signed=1`]));
-  return new JobUpload(`job${number}`, files, addresses);
+  const uploads = [...files.keys()].map((index) => ({ index, name: `${index}.jpg`, url: `${STORE}/${index}?signed=1` }));
+  return new UploadSession(`job${number}`, files, uploads);
 }
 
-const reached = (upload, state) => until(() => upload.state === state);
+const reached = (session, state) => until(() => session.state === state);
 const paths = () => requests.map(({ method, path }) => `${method} ${path}`);
 const indexOf = (request) => Number(/(\d+)(\?.*)?$/.exec(request.url)[1]);
 
@@ -39,7 +39,7 @@ async function pass(seconds) {
 }
 
 test("photos are sent in their order, five at a time, and then the job is started", async () => {
-  const upload = send(8);
+  const session = send(8);
   await until(() => page.sent.length === 5);
   await settle();
   assert.deepEqual(page.sent.map(indexOf), [0, 1, 2, 3, 4]);
@@ -47,86 +47,86 @@ test("photos are sent in their order, five at a time, and then the job is starte
 
   page.onSend((request) => request.answer(200));
   for (const request of page.sent) request.answer(200);
-  await reached(upload, "done");
+  await reached(session, "done");
 
   assert.deepEqual(page.sent.map(indexOf), [0, 1, 2, 3, 4, 5, 6, 7]);
-  assert.deepEqual(paths(), [`POST /v1/jobs/${upload.jobId}/start`]);
-  assert.deepEqual([upload.bytes, upload.totalBytes, upload.sent.size], [360, 360, 8]);
-  assert.deepEqual([uploadOf(upload.jobId), anySending()], [null, false]);
+  assert.deepEqual(paths(), [`POST /v1/jobs/${session.jobId}/start`]);
+  assert.deepEqual([session.bytes, session.totalBytes, session.sent.size], [360, 360, 8]);
+  assert.deepEqual([sessionOf(session.jobId), anySending()], [null, false]);
 });
 
 test("what has left is counted while it is on its way", async () => {
-  const upload = send(3);
+  const session = send(3);
   await until(() => page.sent.length === 3);
   page.sent[1].upload.onprogress({ loaded: 5 });
   page.sent[2].upload.onprogress({ loaded: 400 });
 
-  assert.equal(upload.bytes, 35);
-  assert.deepEqual([0, 1, 2].map((index) => upload.shareOf(index)), [0, 0.25, 1]);
-  upload.drop();
+  assert.equal(session.bytes, 35);
+  assert.deepEqual([0, 1, 2].map((index) => session.shareOf(index)), [0, 0.25, 1]);
+  session.drop();
 });
 
 test("the speed is that of the last seconds", async (context) => {
   let now = 0;
   context.mock.method(performance, "now", () => now);
-  const upload = send(1);
-  upload.files.set(0, new File(["x".repeat(1000)], "large.jpg"));
+  const session = send(1);
+  session.files.set(0, new File(["x".repeat(1000)], "large.jpg"));
   await until(() => page.sent.length === 1);
-  assert.equal(upload.speed, null);
+  assert.equal(session.speed, null);
   for (const [at, loaded] of [[0, 0], [1000, 100], [7000, 400], [8000, 700]]) {
     now = at;
     page.sent[0].upload.onprogress({ loaded });
   }
 
-  assert.equal(upload.speed, 300);
-  upload.drop();
+  assert.equal(session.speed, 300);
+  session.drop();
 });
 
 test("a pause takes back what was on its way, and it is sent again afterwards", async () => {
-  const upload = send(6);
+  const session = send(6);
   await until(() => page.sent.length === 5);
   page.sent[0].answer(200);
-  await until(() => upload.sent.size === 1);
-  upload.pause();
+  await until(() => session.sent.size === 1);
+  session.pause();
   await settle();
   assert.equal(page.sent.filter(({ aborted }) => aborted).length, 5);
-  assert.deepEqual([upload.state, upload.bytes, upload.givenUp.size], ["paused", 10, 0]);
+  assert.deepEqual([session.state, session.bytes, session.givenUp.size], ["paused", 10, 0]);
 
   page.onSend((request) => request.answer(200));
-  upload.resume();
-  await reached(upload, "done");
-  assert.equal(upload.sent.size, 6);
-  assert.deepEqual(paths(), [`POST /v1/jobs/${upload.jobId}/start`]);
+  session.resume();
+  await reached(session, "done");
+  assert.equal(session.sent.size, 6);
+  assert.deepEqual(paths(), [`POST /v1/jobs/${session.jobId}/start`]);
 });
 
 test("photos go through the API once the store could not be reached three times", async () => {
-  const upload = send(5);
+  const session = send(5);
   page.onSend((request) => (request.url.startsWith(STORE) ? request.lose() : request.answer(204)));
-  for (let waits = 0; upload.state !== "done" && waits < 5; waits += 1) await pass(20);
+  for (let waits = 0; session.state !== "done" && waits < 5; waits += 1) await pass(20);
 
-  assert.equal(upload.state, "done");
+  assert.equal(session.state, "done");
   assert.deepEqual(
     page.sent.filter(({ url }) => !url.startsWith(STORE)).map(({ url }) => url).toSorted(),
-    [0, 1, 2, 3, 4].map((index) => `/v1/jobs/${upload.jobId}/uploads/${index}`),
+    [0, 1, 2, 3, 4].map((index) => `/v1/jobs/${session.jobId}/uploads/${index}`),
   );
 });
 
 test("a store that answers is a store that can be reached, however often it is busy", async () => {
-  const upload = send(5);
+  const session = send(5);
   const busy = new Set();
   page.onSend((request) => {
     request.answer(busy.has(request.url) ? 200 : 503);
     busy.add(request.url);
   });
   await pass(1);
-  await reached(upload, "done");
+  await reached(session, "done");
 
   assert.equal(page.sent.length, 10);
   assert.equal(page.sent.every(({ url }) => url.startsWith(STORE)), true);
 });
 
 test("a server that is busy is left alone for a while, twice as long each time", async () => {
-  const upload = send(1);
+  const session = send(1);
   const left = [2, 1];
   page.onSend((request) => request.answer(left.pop() ? 503 : 200));
   await pass(0.9);
@@ -137,98 +137,98 @@ test("a server that is busy is left alone for a while, twice as long each time",
   assert.equal(page.sent.length, 2);
   await pass(0.1);
 
-  await reached(upload, "done");
+  await reached(session, "done");
   assert.equal(page.sent.length, 3);
 });
 
 test("once the network is back nobody waits any longer", async () => {
-  const upload = send(1);
+  const session = send(1);
   let lost = true;
   page.onSend((request) => (lost ? request.lose() : request.answer(200)));
   await settle();
   lost = false;
   page.online();
 
-  await reached(upload, "done");
+  await reached(session, "done");
 });
 
 test("an address that has expired is asked for anew", async () => {
-  const upload = send(1);
+  const session = send(1);
   requests = serve(({ path }) => (path.includes("uploads") ? answer({ uploads: [{ index: 0, url: `${STORE}/0?signed=2` }] }) : answer(null)));
   page.onSend((request) => request.answer(request.url.endsWith("signed=1") ? 403 : 200));
-  await reached(upload, "done");
+  await reached(session, "done");
 
   assert.deepEqual(page.sent.map(({ url }) => url), [`${STORE}/0?signed=1`, `${STORE}/0?signed=2`]);
-  assert.deepEqual(paths(), [`GET /v1/jobs/${upload.jobId}/uploads?cursor=0`, `POST /v1/jobs/${upload.jobId}/start`]);
+  assert.deepEqual(paths(), [`GET /v1/jobs/${session.jobId}/uploads?cursor=0`, `POST /v1/jobs/${session.jobId}/start`]);
 });
 
 test("a photo that is refused again and again is given up, the others arrive, and it can be tried again", async () => {
-  const upload = send(3);
+  const session = send(3);
   requests = serve(({ path }) => answer(path.includes("uploads") ? { uploads: [] } : null));
   let refuses = true;
   page.onSend((request) => request.answer(refuses && indexOf(request) === 1 ? 403 : 200));
-  await reached(upload, "stuck");
-  assert.deepEqual([upload.problem.code, upload.sent.size, upload.givenUp.size], ["not_stored", 2, 1]);
+  await reached(session, "stuck");
+  assert.deepEqual([session.problem.code, session.sent.size, session.givenUp.size], ["not_stored", 2, 1]);
   assert.equal(page.sent.filter((request) => indexOf(request) === 1).length, 5);
   assert.equal(paths().some((path) => path.endsWith("/start")), false);
 
   refuses = false;
-  upload.resume();
-  await reached(upload, "done");
-  assert.deepEqual([upload.sent.size, upload.givenUp.size], [3, 0]);
+  session.resume();
+  await reached(session, "done");
+  assert.deepEqual([session.sent.size, session.givenUp.size], [3, 0]);
 });
 
 test("a job that is gone is not tried again", async () => {
-  const upload = send(1);
-  upload.addresses.clear();
+  const session = send(1);
+  session.addresses.forget(0);
   requests = serve(() => problem(404, "job_not_found"));
-  await reached(upload, "stuck");
+  await reached(session, "stuck");
 
-  assert.deepEqual([upload.problem.code, requests.length, page.sent.length], ["job_not_found", 1, 0]);
+  assert.deepEqual([session.problem.code, requests.length, page.sent.length], ["job_not_found", 1, 0]);
 });
 
 test("a file that is gone from the disk is given up at once", async () => {
-  const upload = send(1);
-  upload.files.get(0).slice = () => ({ arrayBuffer: () => Promise.reject(new DOMException("gone", "NotReadableError")) });
+  const session = send(1);
+  session.files.get(0).slice = () => ({ arrayBuffer: () => Promise.reject(new DOMException("gone", "NotReadableError")) });
   page.onSend((request) => request.lose());
-  await reached(upload, "stuck");
+  await reached(session, "stuck");
 
-  assert.deepEqual([upload.problem.code, page.sent.length], ["file_unreadable", 1]);
+  assert.deepEqual([session.problem.code, page.sent.length], ["file_unreadable", 1]);
 });
 
 test("what the server has not got is sent again, twice at most", async () => {
-  const upload = send(2);
+  const session = send(2);
   requests = serve(({ path }) => (path.endsWith("/start") ? problem(409, "uploads_missing")
     : answer({ uploads: [{ index: 1, url: `${STORE}/1?signed=2` }], next_cursor: null })));
   page.onSend((request) => request.answer(200));
-  await reached(upload, "stuck");
+  await reached(session, "stuck");
 
-  assert.equal(upload.problem.code, "uploads_missing");
+  assert.equal(session.problem.code, "uploads_missing");
   assert.deepEqual(page.sent.map(indexOf), [0, 1, 1, 1]);
-  assert.equal(upload.bytes, upload.totalBytes);
+  assert.equal(session.bytes, session.totalBytes);
 });
 
 test("a missing photo that this page does not have is a problem of its own", async () => {
-  const upload = send(1);
+  const session = send(1);
   requests = serve(({ path }) => (path.endsWith("/start") ? problem(409, "uploads_missing")
     : answer({ uploads: [{ index: 7, url: `${STORE}/7` }], next_cursor: null })));
   page.onSend((request) => request.answer(200));
-  await reached(upload, "stuck");
+  await reached(session, "stuck");
 
-  assert.equal(upload.problem.code, "file_unreadable");
+  assert.equal(session.problem.code, "file_unreadable");
 });
 
 test("a job that was dropped sends nothing more and is not started", async () => {
-  const upload = send(8);
+  const session = send(8);
   await until(() => page.sent.length === 5);
-  upload.drop();
+  session.drop();
   await settle();
 
-  assert.deepEqual([upload.state, page.sent.length, requests.length, uploadOf(upload.jobId)], ["done", 5, 0, null]);
+  assert.deepEqual([session.state, page.sent.length, requests.length, sessionOf(session.jobId)], ["done", 5, 0, null]);
 });
 
 test("a connection on which nothing moves is given up after a minute, and one that moves is not", async () => {
-  const upload = send(1);
+  const session = send(1);
   await settle();
   await pass(50);
   page.sent[0].upload.onprogress({ loaded: 1 });
@@ -239,7 +239,7 @@ test("a connection on which nothing moves is given up after a minute, and one th
 
   page.onSend((request) => request.answer(200));
   await pass(1);
-  await reached(upload, "done");
+  await reached(session, "done");
 });
 
 // --- from photos to a job ---
@@ -258,13 +258,13 @@ test("photos are announced with their names and sizes, and the job is called aft
   const skipped = { video: 1, sidecar: 0, other: 0 };
 
   const job = await submitPhotos({ photos: [photo("in/a.jpg", 3), photo("in/deep/b.jpg", 4)], skipped }, { colormap: "magma" });
-  const upload = uploadOf(job.id);
-  await reached(upload, "done");
+  const session = sessionOf(job.id);
+  await reached(session, "done");
 
   assert.deepEqual(requests[0].json, {
     uploads: [{ name: "in/a.jpg", size: 3 }, { name: "in/deep/b.jpg", size: 4 }], options: { colormap: "magma" }, title: "in",
   });
-  assert.deepEqual(upload.skipped, skipped);
+  assert.deepEqual(session.skipped, skipped);
   assert.deepEqual(page.sent.map(({ url }) => url), [`${STORE}/0`, `${STORE}/1`]);
 });
 
@@ -282,8 +282,8 @@ for (const [what, missing, photos, found] of [
     number += 1;
 
     assert.deepEqual(await resumeUploads(`job${number}`, photos), { found, missing: 1 - found });
-    assert.equal(uploadOf(`job${number}`) !== null, found === 1);
-    uploadOf(`job${number}`)?.drop();
+    assert.equal(sessionOf(`job${number}`) !== null, found === 1);
+    sessionOf(`job${number}`)?.drop();
   });
 }
 
@@ -291,14 +291,14 @@ test("uploads go on only once all missing photos are there", async () => {
   miss([0, "a.jpg", 10], [5, "b.jpg", 10]);
 
   assert.deepEqual(await resumeUploads("partly", [photo("a.jpg")]), { found: 1, missing: 1 });
-  assert.equal(uploadOf("partly"), null);
+  assert.equal(sessionOf("partly"), null);
 });
 
 test("only what is missing is sent again", async () => {
   miss([5, "b.jpg", 10]);
   page.onSend((request) => request.answer(200));
   await resumeUploads("rest", [photo("a.jpg"), photo("b.jpg")]);
-  await reached(uploadOf("rest"), "done");
+  await reached(sessionOf("rest"), "done");
 
   assert.deepEqual(page.sent.map(({ url }) => url), [`${STORE}/5`]);
 });

@@ -14,7 +14,7 @@ from werkzeug.test import TestResponse
 from api.auth import authorize, cookie
 from api.auth.authenticate import gate_of
 from api.auth.exposure import is_loopback, settle_exposure
-from api.auth.key_cache import FOR_UNKNOWN, KeyRing
+from api.auth.key_cache import FOR_UNKNOWN, KeyCache
 from shared.api_keys import ApiKey, KeyStore, make_key
 from shared.errors import InvalidKey
 from shared.jobs import object_keys
@@ -49,7 +49,7 @@ class Keyring:
         """Return a new key and the header that presents it."""
         key, text = make_key("somebody", scopes or ("read", "submit"), **bounds)
         self.store.save(key)
-        gate_of(self.api.client.application).ring.forget()
+        gate_of(self.api.client.application).keys.forget()
         return key, {"Authorization": f"Bearer {text}"}
 
 
@@ -96,7 +96,7 @@ def test_a_key_sent_while_none_was_made_does_no_harm(api: Api):
 
 def test_the_first_key_is_heeded_by_a_process_that_knew_of_none(api: Api, keys: Keyring):
     gate, clock = gate_of(api.client.application), FakeClock()
-    gate.ring = KeyRing(api.objects, clock=clock)
+    gate.keys = KeyCache(api.objects, clock=clock)
     assert api.client.get("/v1/jobs").status_code == 200
     key, text = make_key("somebody", ("read", "submit"))
     keys.store.save(key)
@@ -385,7 +385,7 @@ def test_a_rotated_key_goes_on_seeing_its_jobs(api: Api, keys: Keyring):
     key, header = keys.make("read")
     job = add_job(api, key.id)
     _, text = keys.store.rotate(key.id, keep=0.0)
-    gate_of(api.client.application).ring.forget()
+    gate_of(api.client.application).keys.forget()
 
     check(api.client.get("/v1/jobs", headers=header), 401, "invalid_key")
     listed = api.client.get("/v1/jobs", headers={"Authorization": f"Bearer {text}"}).get_json()
@@ -416,7 +416,7 @@ def test_a_session_begins_with_a_key_and_not_with_a_session(session: Session):
 
 def test_a_session_ends_with_its_key(api: Api, session: Session):
     KeyStore(api.objects).revoke(session.key.id)
-    gate_of(api.client.application).ring.forget()
+    gate_of(api.client.application).keys.forget()
 
     check(session("/v1/jobs"), 401, "invalid_key")
 
@@ -426,7 +426,7 @@ def test_a_session_outlives_the_rotation_of_its_key_as_its_secret_does(
     api: Api, session: Session, keep: float, status: int
 ):
     KeyStore(api.objects).rotate(session.key.id, keep=keep)
-    gate_of(api.client.application).ring.forget()
+    gate_of(api.client.application).keys.forget()
 
     assert session("/v1/jobs").status_code == status
 
@@ -486,7 +486,7 @@ def test_a_long_answer_breaks_off_once_its_key_is_revoked(make_api: ApiFactory):
         try:
             yield b"one"
             keys.store.revoke(key.id)
-            gate_of(api.client.application).ring.forget()
+            gate_of(api.client.application).keys.forget()
             yield b"two"
         finally:
             closed.append(True)
@@ -565,7 +565,7 @@ def test_an_exposed_api_that_lost_its_keys_stays_closed(api: Api, keys: Keyring)
     key, _ = keys.make()
     boot(api, ("0.0.0.0", 8080))
     api.objects.delete(object_keys.api_key(key.id))
-    gate_of(api.client.application).ring.forget()
+    gate_of(api.client.application).keys.forget()
 
     check(api.get("/v1/jobs"), 401, "unauthenticated")
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from api.auth.key_cache import FOR_UNKNOWN, FRESH, LONGEST, PAUSE, SOON, WAITING, KeyRing
+from api.auth.key_cache import FOR_UNKNOWN, FRESH, LONGEST, PAUSE, SOON, WAITING, KeyCache
 from shared.api_keys import ApiKey, KeyStore, make_key
 from shared.errors import ObjectStoreUnavailable
 from shared.jobs import object_keys
@@ -39,8 +39,8 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-def ring(objects: CountingStore, clock: FakeClock) -> KeyRing:
-    return KeyRing(objects, clock=clock, pause=clock.advance)
+def cache(objects: CountingStore, clock: FakeClock) -> KeyCache:
+    return KeyCache(objects, clock=clock, pause=clock.advance)
 
 
 def add(objects: FakeObjectStore) -> ApiKey:
@@ -56,90 +56,92 @@ def settle() -> None:
             thread.join(DEADLINE)
 
 
-def test_a_key_is_found(ring: KeyRing, objects: CountingStore):
+def test_a_key_is_found(cache: KeyCache, objects: CountingStore):
     key = add(objects)
 
-    assert ring.find(key.id) == key
-    assert not ring.is_empty()
+    assert cache.find(key.id) == key
+    assert not cache.is_empty()
 
 
-def test_without_keys_the_ring_is_empty(ring: KeyRing):
-    assert ring.is_empty()
-    assert ring.find("aaaaaaaaaaaa") is None
+def test_without_keys_the_ring_is_empty(cache: KeyCache):
+    assert cache.is_empty()
+    assert cache.find("aaaaaaaaaaaa") is None
 
 
-def test_keys_are_read_once_for_many_requests(ring: KeyRing, objects: CountingStore):
+def test_keys_are_read_once_for_many_requests(cache: KeyCache, objects: CountingStore):
     key = add(objects)
-    found = [ring.find(key.id) for _ in range(1000)]
+    found = [cache.find(key.id) for _ in range(1000)]
 
     assert found == [key] * 1000
     assert objects.listings == 1
 
 
 def test_a_revoked_key_is_known_as_such_within_five_seconds(
-    ring: KeyRing, objects: CountingStore, clock: FakeClock
+    cache: KeyCache, objects: CountingStore, clock: FakeClock
 ):
     key = add(objects)
-    assert ring.find(key.id) == key
+    assert cache.find(key.id) == key
     revoked = KeyStore(objects).revoke(key.id)
     clock.advance(FRESH + 0.01)
 
     assert FRESH < 5
-    assert ring.find(key.id) == revoked
+    assert cache.find(key.id) == revoked
 
 
-def test_two_changes_within_one_second_are_both_seen(ring: KeyRing, objects: CountingStore, clock: FakeClock):
+def test_two_changes_within_one_second_are_both_seen(
+    cache: KeyCache, objects: CountingStore, clock: FakeClock
+):
     key = add(objects)
     rotated, _ = KeyStore(objects).rotate(key.id, keep=0.0)
     written = objects.modified_at[object_keys.api_key(key.id)]
-    assert ring.find(key.id) == rotated
+    assert cache.find(key.id) == rotated
     # As long as the one before, and by the whole seconds of S3 as old.
     again, _ = KeyStore(objects).rotate(key.id, keep=0.0)
     objects.modified_at[object_keys.api_key(key.id)] = written
     clock.advance(FRESH + 0.01)
 
-    assert ring.find(key.id) == again
+    assert cache.find(key.id) == again
 
 
-def test_a_record_that_has_settled_is_read_once(ring: KeyRing, objects: CountingStore, clock: FakeClock):
+def test_a_record_that_has_settled_is_read_once(cache: KeyCache, objects: CountingStore, clock: FakeClock):
     key = add(objects)
     objects.modified_at[object_keys.api_key(key.id)] = 1_700_000_000.0
-    assert ring.find(key.id) == key
+    assert cache.find(key.id) == key
     # Were it read again, it would be found to be damaged.
     objects.objects[object_keys.api_key(key.id)] = b"?" * len(objects.objects[object_keys.api_key(key.id)])
     clock.advance(FRESH + 0.01)
 
-    assert ring.find(key.id) == key
+    assert cache.find(key.id) == key
 
 
 def test_keys_are_read_anew_before_anybody_has_to_wait(
-    ring: KeyRing, objects: CountingStore, clock: FakeClock
+    cache: KeyCache, objects: CountingStore, clock: FakeClock
 ):
     key = add(objects)
-    ring.find(key.id)
+    cache.find(key.id)
     clock.advance(SOON + 0.01)
-    ring.find(key.id)
+    cache.find(key.id)
     settle()
 
     assert objects.listings == 2
 
 
-def test_a_key_made_a_moment_ago_is_found(ring: KeyRing, objects: CountingStore, clock: FakeClock):
-    assert ring.find("aaaaaaaaaaaa") is None
+def test_a_key_made_a_moment_ago_is_found(cache: KeyCache, objects: CountingStore, clock: FakeClock):
+    assert cache.find("aaaaaaaaaaaa") is None
     key = add(objects)
     clock.advance(FOR_UNKNOWN + 0.01)
 
-    assert ring.find(key.id) == key
+    assert cache.find(key.id) == key
 
 
 def test_a_key_made_since_the_keys_were_read_is_waited_for(
-    ring: KeyRing, objects: CountingStore, clock: FakeClock
+    cache: KeyCache, objects: CountingStore, clock: FakeClock
 ):
-    assert ring.find("aaaaaaaaaaaa") is None
+    assert cache.find("aaaaaaaaaaaa") is None
     key = add(objects)
     clock.advance(FOR_UNKNOWN / 2)
 
-    assert ring.find(key.id) == key
+    assert cache.find(key.id) == key
 
 
 def test_a_flood_of_guesses_does_not_hold_the_threads(objects: CountingStore, clock: FakeClock):
@@ -149,46 +151,46 @@ def test_a_flood_of_guesses_does_not_hold_the_threads(objects: CountingStore, cl
         waiting.release()
         go_on.wait(DEADLINE)
 
-    ring = KeyRing(objects, clock=clock, pause=pause)
-    ring.find("aaaaaaaaaaaa")
+    cache = KeyCache(objects, clock=clock, pause=pause)
+    cache.find("aaaaaaaaaaaa")
     clock.advance(FOR_UNKNOWN / 2)
     with ThreadPoolExecutor(WAITING) as pool:
-        held = [pool.submit(ring.find, "aaaaaaaaaaaa") for _ in range(WAITING)]
+        held = [pool.submit(cache.find, "aaaaaaaaaaaa") for _ in range(WAITING)]
         assert all(waiting.acquire(timeout=DEADLINE) for _ in held)
 
-        assert ring.find("bbbbbbbbbbbb") is None
+        assert cache.find("bbbbbbbbbbbb") is None
         go_on.set()
 
 
 def test_a_key_that_is_not_accepted_is_looked_at_anew(
-    ring: KeyRing, objects: CountingStore, clock: FakeClock
+    cache: KeyCache, objects: CountingStore, clock: FakeClock
 ):
     key = add(objects)
-    assert ring.find(key.id) == key
+    assert cache.find(key.id) == key
     rotated, _ = KeyStore(objects).rotate(key.id, keep=0.0)
     clock.advance(FOR_UNKNOWN + 0.01)
 
-    assert ring.find(key.id, accept=lambda found: found.hash == rotated.hash) == rotated
-    assert ring.find(key.id, accept=lambda found: found.hash == key.hash) is None
+    assert cache.find(key.id, accept=lambda found: found.hash == rotated.hash) == rotated
+    assert cache.find(key.id, accept=lambda found: found.hash == key.hash) is None
 
 
 def test_guessing_secrets_costs_a_few_listings_a_second(
-    ring: KeyRing, objects: CountingStore, clock: FakeClock
+    cache: KeyCache, objects: CountingStore, clock: FakeClock
 ):
     key, began = add(objects), clock()
     for _ in range(100):
-        assert ring.find(key.id, accept=lambda _: False) is None
+        assert cache.find(key.id, accept=lambda _: False) is None
         clock.advance(0.001)
     settle()
 
     assert objects.listings <= (clock() - began) / FOR_UNKNOWN + 1
 
 
-def test_guessing_costs_a_few_listings_a_second(ring: KeyRing, objects: CountingStore, clock: FakeClock):
+def test_guessing_costs_a_few_listings_a_second(cache: KeyCache, objects: CountingStore, clock: FakeClock):
     add(objects)
     began = clock()
     for _ in range(100):
-        assert ring.find("aaaaaaaaaaaa") is None
+        assert cache.find("aaaaaaaaaaaa") is None
         clock.advance(0.01)
     settle()
 
@@ -196,90 +198,90 @@ def test_guessing_costs_a_few_listings_a_second(ring: KeyRing, objects: Counting
 
 
 def test_known_keys_go_on_while_the_object_store_is_away(
-    ring: KeyRing, objects: CountingStore, clock: FakeClock
+    cache: KeyCache, objects: CountingStore, clock: FakeClock
 ):
     key = add(objects)
-    ring.find(key.id)
+    cache.find(key.id)
     objects.away = True
     clock.advance(LONGEST - 1)
 
-    assert ring.find(key.id) == key
+    assert cache.find(key.id) == key
 
 
 def test_of_an_unknown_key_nothing_is_said_while_the_object_store_is_away(
-    ring: KeyRing, objects: CountingStore, clock: FakeClock
+    cache: KeyCache, objects: CountingStore, clock: FakeClock
 ):
-    ring.find(add(objects).id)
+    cache.find(add(objects).id)
     objects.away = True
     clock.advance(FRESH + 0.01)
 
     with pytest.raises(ObjectStoreUnavailable):
-        ring.find("aaaaaaaaaaaa")
+        cache.find("aaaaaaaaaaaa")
 
 
-def test_known_keys_do_not_go_on_for_ever(ring: KeyRing, objects: CountingStore, clock: FakeClock):
+def test_known_keys_do_not_go_on_for_ever(cache: KeyCache, objects: CountingStore, clock: FakeClock):
     key = add(objects)
-    ring.find(key.id)
+    cache.find(key.id)
     objects.away = True
     clock.advance(LONGEST + 1)
 
     with pytest.raises(ObjectStoreUnavailable):
-        ring.find(key.id)
+        cache.find(key.id)
 
 
-def test_before_the_first_reading_nothing_is_known(ring: KeyRing, objects: CountingStore):
+def test_before_the_first_reading_nothing_is_known(cache: KeyCache, objects: CountingStore):
     objects.away = True
 
     with pytest.raises(ObjectStoreUnavailable):
-        ring.is_empty()
+        cache.is_empty()
 
 
 def test_an_object_store_that_comes_back_is_asked_again(
-    ring: KeyRing, objects: CountingStore, clock: FakeClock
+    cache: KeyCache, objects: CountingStore, clock: FakeClock
 ):
     objects.away = True
     with pytest.raises(ObjectStoreUnavailable):
-        ring.is_empty()
+        cache.is_empty()
     objects.away = False
     clock.advance(PAUSE + 0.01)
 
-    assert ring.is_empty()
+    assert cache.is_empty()
 
 
-def test_an_object_store_that_is_away_is_not_asked_at_every_request(ring: KeyRing, objects: CountingStore):
+def test_an_object_store_that_is_away_is_not_asked_at_every_request(cache: KeyCache, objects: CountingStore):
     objects.away = True
     for _ in range(100):
         with pytest.raises(ObjectStoreUnavailable):
-            ring.is_empty()
+            cache.is_empty()
 
     assert objects.listings == 1
 
 
 def test_a_damaged_record_costs_nobody_else_the_key(
-    ring: KeyRing, objects: CountingStore, caplog: pytest.LogCaptureFixture
+    cache: KeyCache, objects: CountingStore, caplog: pytest.LogCaptureFixture
 ):
     key = add(objects)
     objects.put(object_keys.api_key("aaaaaaaaaaaa"), b"{")
 
-    assert ring.find(key.id) == key
-    assert ring.find("aaaaaaaaaaaa") is None
+    assert cache.find(key.id) == key
+    assert cache.find("aaaaaaaaaaaa") is None
     assert "left out" in caplog.text
 
 
-def test_a_damaged_record_alone_does_not_open_the_gate(ring: KeyRing, objects: CountingStore):
+def test_a_damaged_record_alone_does_not_open_the_gate(cache: KeyCache, objects: CountingStore):
     objects.put(object_keys.api_key("aaaaaaaaaaaa"), b"{")
 
-    assert not ring.is_empty()
+    assert not cache.is_empty()
 
 
 def test_a_key_that_is_replaced_within_a_second_is_seen(
-    ring: KeyRing, objects: CountingStore, clock: FakeClock
+    cache: KeyCache, objects: CountingStore, clock: FakeClock
 ):
     key = add(objects)
-    assert ring.find(key.id) == key
+    assert cache.find(key.id) == key
     KeyStore(objects).save(replace(key, revoked_at=1.5))
     clock.advance(FRESH + 0.01)
-    found = ring.find(key.id)
+    found = cache.find(key.id)
 
     assert found is not None
     assert found.is_revoked

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from flask import Flask
 
-from api.live.disconnect import has_left
+from api.live.disconnect import client_disconnected
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 def asked(connection: object) -> bool:
     with Flask("app").test_request_context(environ_overrides={"gunicorn.socket": connection}):
-        return has_left()
+        return client_disconnected()
 
 
 def test_a_client_that_waits_is_there(ends: tuple[socket.socket, socket.socket]) -> None:

@@ -14,7 +14,7 @@ FORM = "multipart/form-data; boundary=sep"
 
 
 def once_watched(api: Api, work: Callable[[], object]) -> None:
-    """Do something as soon as somebody waits for a job: then its events are looked at."""
+    """Do something as soon as a request waits for a job, when the job's events are read."""
 
     def happens(*args: object, **kwargs: object) -> None:
         api.jobs.before(api.jobs.events, None)
@@ -128,14 +128,14 @@ def test_an_announced_job_waits_for_its_client_and_not_the_other_way_round(api: 
 def test_where_too_many_wait_already_the_answer_comes_at_once(make_api: ApiFactory) -> None:
     api = make_api(max_streams=1)
     job_id = api.submit("a.jpg")
-    with api.backend.watches.watch(job_id):
+    with api.backend.watcher.watch(job_id):
         response = api.get(f"/v1/jobs/{job_id}", headers={"Prefer": "wait=20"})
 
     assert response.get_json()["state"] == "queued"
 
 
 def test_a_process_that_is_about_to_end_lets_nobody_wait(api: Api) -> None:
-    api.backend.watches.stop_when(lambda: True)
+    api.backend.watcher.stop_when(lambda: True)
 
     assert api.get(f"/v1/jobs/{api.submit('a.jpg')}", headers={"Prefer": "wait=20"}).status_code == 200
 

@@ -26,7 +26,7 @@ class Event:
 
 
 def parse(text: str) -> Iterator[Event]:
-    """Read a stream as the HTML standard has it; comments and `retry` are no events."""
+    """Read a stream by the HTML standard, where comments and `retry` are not events."""
     for block in text.split("\n\n"):
         fields = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
         if "data" in fields:
@@ -39,7 +39,7 @@ def connect(api: Api, job_id: str, after: str | None = None) -> TestResponse:
 
 
 def first_id(api: Api, job_id: str) -> str:
-    """Begin a stream, and break it off after its first event."""
+    """Begin a stream, and disconnect after its first event."""
     response = connect(api, job_id)
     for piece in response.iter_encoded():
         for event in parse(piece.decode()):
@@ -227,7 +227,7 @@ def test_a_process_that_is_about_to_end_ends_its_streams(api: Api) -> None:
     response = connect(api, job_id)
     pieces = response.iter_encoded()
     next(pieces), next(pieces)
-    api.backend.watches.stop_when(lambda: True)
+    api.backend.watcher.stop_when(lambda: True)
 
     assert list(pieces) == []
 
@@ -235,8 +235,8 @@ def test_a_process_that_is_about_to_end_ends_its_streams(api: Api) -> None:
 def test_a_silent_stream_says_that_it_is_alive(api: Api) -> None:
     job_id = api.submit("a.jpg")
     app = api.client.application
-    with app.test_request_context(), api.backend.watches.watch(job_id) as watch:
-        pieces = Stream(api.backend, watch, None, keep_alive=0.1).run()
+    with app.test_request_context(), api.backend.watcher.watch(job_id) as watched:
+        pieces = Stream(api.backend, watched, None, keep_alive=0.1).run()
         next(pieces), next(pieces)
 
         assert next(pieces) == ": keep-alive\n\n"

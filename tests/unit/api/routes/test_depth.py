@@ -17,7 +17,7 @@ from tests.waiting import eventually
 
 @contextmanager
 def working(api: Api, *, failure: ImageFailure | None = None, ends: bool = True) -> Iterator[list[Job]]:
-    """Do what a worker does, for urgent jobs, as soon as they are there; yields the jobs it did."""
+    """Work off urgent jobs as a worker does; yield the jobs done."""
     done: list[Job] = []
     over = threading.Event()
 
@@ -54,7 +54,7 @@ def send(api: Api, photo: bytes = b"photo", query: str = "", **headers: str) -> 
 
 
 def eventually_empty(api: Api) -> bool:
-    """Wait until nothing is left of anything."""
+    """Wait until no job and no object is left."""
     eventually(lambda: (sorted(api.objects.objects), api.jobs.list().items), lambda left: left == ([], ()))
     return True
 

@@ -46,7 +46,7 @@ def test_without_workers_it_is_ready_and_degraded(api: Api) -> None:
         True,
         0,
     )
-    assert response.get_json()["degraded"] == {"workers": "No worker is alive: jobs are accepted, and wait."}
+    assert response.get_json()["degraded"] == {"workers": "No worker is alive: jobs are accepted, but wait."}
 
 
 def test_it_says_that_jobs_may_be_missing_until_they_are_recovered(api: Api) -> None:

@@ -35,7 +35,7 @@ def value(api: Api, name: str, **labels: str) -> float:
 
 
 def worked_api(api: Api) -> Api:
-    """An API that has seen a bit of everything."""
+    """An API with jobs, workers and requests of several kinds."""
     api.client.post("/v1/jobs", json={"uploads": [{"name": "a.jpg", "size": 1}]})
     api.jobs.register_worker("host:1", 3)
     recorder = backend_of(api.client.application).recorder

@@ -121,7 +121,7 @@ def test_no_other_file_is_served(api: Api, name: str) -> None:
 
 
 def test_the_page_needs_no_key(make_api: ApiFactory) -> None:
-    """It is the page that asks for the key."""
+    """The page itself asks for the key."""
     api = make_api(allow_anonymous=False)
 
     assert api.get("/").status_code == 200
@@ -235,7 +235,7 @@ def test_every_text_is_asked_for() -> None:
 
 @pytest.mark.parametrize("name", [name for name in MODULES if not name.startswith("i18n/")])
 def test_no_module_holds_sentences_of_its_own(name: str) -> None:
-    """Whatever a person reads comes from the languages; only errors for programmers are written where they are."""
+    """All texts that people read are in the languages. Only errors for programmers are written in place."""
     lines = [
         line
         for line in re.sub(r"/\*.*?\*/", "", source(name), flags=re.DOTALL).splitlines()

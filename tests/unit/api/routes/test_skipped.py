@@ -1,4 +1,4 @@
-"""Jobs whose photos lie elsewhere."""
+"""Jobs whose photos are elsewhere."""
 
 from __future__ import annotations
 

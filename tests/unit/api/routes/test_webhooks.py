@@ -1,4 +1,4 @@
-"""Subscribing to webhooks, and seeing what became of their messages."""
+"""Webhooks of jobs, and the deliveries to them."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 
 def until_given_up(paced: PacedSocket) -> Iterator[bytes]:
-    """Yield what is received byte by byte until patience has run out."""
+    """Yield received bytes, one at a time, until the time is up."""
     with suppress(NoMoreData):
         while True:
             yield paced.recv(1)
@@ -44,7 +44,7 @@ def test_a_client_that_falls_silent_is_given_up(ends: tuple[socket.socket, socke
 
 
 class Sender(socket.socket):
-    """A connection whose client sends a byte every so many seconds of a clock."""
+    """A connection whose client sends a byte every `pause` seconds of a clock."""
 
     def __init__(self, clock: FakeClock, *, pause: float) -> None:
         super().__init__(socket.AF_UNIX)

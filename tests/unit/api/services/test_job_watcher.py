@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from api.services.job_watcher import Watch, Watches, job_tag
+from api.services.job_watcher import JobWatcher, WatchedJob, job_tag
 from shared.errors import JobNotFound, TooManyStreams
 from shared.jobs.job import Job, JobEvents, JobState, new_job_id
 from shared.jobs.record import new_job
@@ -37,8 +37,8 @@ def a_job(jobs: FakeJobStore, total: int = 5) -> Job:
     return jobs.get(job.id)
 
 
-def a_watch(jobs: FakeJobStore, job: Job) -> Watch:
-    return Watch(jobs.get(job.id), jobs.last_event(job.id))
+def watched_job(jobs: FakeJobStore, job: Job) -> WatchedJob:
+    return WatchedJob(jobs.get(job.id), jobs.last_event(job.id))
 
 
 def work(jobs: FakeJobStore, count: int) -> None:
@@ -48,65 +48,65 @@ def work(jobs: FakeJobStore, count: int) -> None:
         jobs.done(lease, index)
 
 
-# --- one watch ------------------------------------------------------------------------
+# --- one watched job ------------------------------------------------------------------
 
 
 def test_a_look_sees_the_job_and_its_events(jobs: CountingJobs) -> None:
     job = a_job(jobs)
-    watch = a_watch(jobs, job)
-    start = watch.latest
+    watched = watched_job(jobs, job)
+    start = watched.latest
     work(jobs, 2)
-    watch.look(jobs)
+    watched.look(jobs)
 
-    seen = watch.after(start)
+    seen = watched.after(start)
     assert seen is not None
     assert [(event.index, event.state) for event in seen if event.index is not None] == [
         (0, "succeeded"),
         (1, "succeeded"),
     ]
-    assert watch.job.counts.succeeded == 2
-    assert watch.latest == seen[-1].id == jobs.last_event(job.id)
+    assert watched.job.counts.succeeded == 2
+    assert watched.latest == seen[-1].id == jobs.last_event(job.id)
 
 
 def test_who_is_behind_gets_what_follows_for_them(jobs: CountingJobs) -> None:
-    watch = a_watch(jobs, a_job(jobs))
-    start = watch.latest
+    watched = watched_job(jobs, a_job(jobs))
+    start = watched.latest
     for _ in range(3):
         work(jobs, 1)
-        watch.look(jobs)
-    all_seen = watch.after(start)
+        watched.look(jobs)
+    all_seen = watched.after(start)
 
     assert all_seen is not None
     for place, event in enumerate(all_seen):
-        assert watch.after(event.id) == all_seen[place + 1 :]
+        assert watched.after(event.id) == all_seen[place + 1 :]
 
 
 @pytest.mark.parametrize("unknown", ["0", "999999999999999999", "nonsense", ""])
 def test_who_is_elsewhere_is_told_to_ask_the_store(jobs: CountingJobs, unknown: str) -> None:
-    watch = a_watch(jobs, a_job(jobs))
+    watched = watched_job(jobs, a_job(jobs))
     work(jobs, 1)
-    watch.look(jobs)
+    watched.look(jobs)
 
-    assert watch.after(unknown) is None
+    assert watched.after(unknown) is None
 
 
 def test_a_look_that_sees_nothing_new_wakes_nobody(jobs: CountingJobs) -> None:
-    watch = a_watch(jobs, a_job(jobs))
-    version = watch.version
-    watch.look(jobs)
+    watched = watched_job(jobs, a_job(jobs))
+    version = watched.version
+    watched.look(jobs)
 
-    assert watch.version == version
-    assert not watch.wait(version, 0.01)
+    assert watched.version == version
+    assert not watched.wait(version, 0.01)
 
 
 def test_a_change_wakes_who_waits(jobs: CountingJobs) -> None:
-    watch = a_watch(jobs, a_job(jobs))
+    watched = watched_job(jobs, a_job(jobs))
     woken: list[bool] = []
-    version = watch.version
-    waiting = threading.Thread(target=lambda: woken.append(watch.wait(version, 3600)), daemon=True)
+    version = watched.version
+    waiting = threading.Thread(target=lambda: woken.append(watched.wait(version, 3600)), daemon=True)
     waiting.start()
     work(jobs, 1)
-    watch.look(jobs)
+    watched.look(jobs)
     waiting.join(DEADLINE)
 
     assert woken == [True]
@@ -114,36 +114,36 @@ def test_a_change_wakes_who_waits(jobs: CountingJobs) -> None:
 
 def test_a_job_that_was_deleted_is_gone_for_all(jobs: CountingJobs) -> None:
     job = a_job(jobs)
-    watch = a_watch(jobs, job)
-    version = watch.version
+    watched = watched_job(jobs, job)
+    version = watched.version
     jobs.delete(job.id)
-    watch.look(jobs)
+    watched.look(jobs)
 
-    assert watch.version != version
+    assert watched.version != version
     with pytest.raises(JobNotFound):
-        _ = watch.job
+        _ = watched.job
 
 
 def test_a_gap_in_the_events_is_not_passed_over(jobs: CountingJobs) -> None:
     job = a_job(jobs, total=2500)
-    watch = a_watch(jobs, job)
-    start = watch.latest
+    watched = watched_job(jobs, job)
+    start = watched.latest
     # Of so many events the store forgets the first.
     work(jobs, 2500)
-    watch.look(jobs)
+    watched.look(jobs)
 
-    assert watch.after(start) is None
-    assert watch.latest == jobs.last_event(job.id)
-    assert watch.job.counts.succeeded == 2500
+    assert watched.after(start) is None
+    assert watched.latest == jobs.last_event(job.id)
+    assert watched.job.counts.succeeded == 2500
 
 
-# --- all watches ----------------------------------------------------------------------
+# --- the watcher ----------------------------------------------------------------------
 
 
 def test_all_who_watch_a_job_share_one_look(jobs: CountingJobs) -> None:
-    watches = Watches(jobs, limit=10)
+    watcher = JobWatcher(jobs, limit=10)
     job = a_job(jobs)
-    with watches.watch(job.id) as first, watches.watch(job.id) as second:
+    with watcher.watch(job.id) as first, watcher.watch(job.id) as second:
         version = first.version
         work(jobs, 1)
 
@@ -153,42 +153,42 @@ def test_all_who_watch_a_job_share_one_look(jobs: CountingJobs) -> None:
 
 
 def test_beyond_the_limit_nobody_may_watch(jobs: CountingJobs) -> None:
-    watches = Watches(jobs, limit=2)
+    watcher = JobWatcher(jobs, limit=2)
     job = a_job(jobs)
-    with watches.watch(job.id), watches.watch(a_job(jobs).id), pytest.raises(TooManyStreams):
-        watches.watch(job.id).__enter__()
-    with watches.watch(job.id), watches.watch(job.id):
+    with watcher.watch(job.id), watcher.watch(a_job(jobs).id), pytest.raises(TooManyStreams):
+        watcher.watch(job.id).__enter__()
+    with watcher.watch(job.id), watcher.watch(job.id):
         pass
 
 
 def test_a_job_that_is_not_there_takes_no_place(jobs: CountingJobs) -> None:
-    watches = Watches(jobs, limit=1)
+    watcher = JobWatcher(jobs, limit=1)
     for _ in range(3):
         with pytest.raises(JobNotFound):
-            watches.watch("a" * 26).__enter__()
-    with watches.watch(a_job(jobs).id) as watch:
-        assert watch.job.state is JobState.QUEUED
+            watcher.watch("a" * 26).__enter__()
+    with watcher.watch(a_job(jobs).id) as watched:
+        assert watched.job.state is JobState.QUEUED
 
 
-def test_a_store_that_is_away_for_a_while_ends_no_watch(jobs: CountingJobs) -> None:
-    watches = Watches(jobs, limit=1)
-    with watches.watch(a_job(jobs).id) as watch:
-        version = watch.version
+def test_a_store_that_is_away_for_a_while_ends_no_wait(jobs: CountingJobs) -> None:
+    watcher = JobWatcher(jobs, limit=1)
+    with watcher.watch(a_job(jobs).id) as watched:
+        version = watched.version
         jobs.away = True
         eventually(lambda: jobs.refused, lambda refused: refused >= 2)
-        assert watch.version == version
+        assert watched.version == version
         jobs.away = False
         work(jobs, 1)
 
-        assert watch.wait(version, DEADLINE)
-        assert watch.job.counts.succeeded == 1
+        assert watched.wait(version, DEADLINE)
+        assert watched.job.counts.succeeded == 1
 
 
 def test_once_nobody_watches_the_store_is_left_alone(jobs: CountingJobs) -> None:
-    watches = Watches(jobs, limit=1)
-    with watches.watch(a_job(jobs).id):
+    watcher = JobWatcher(jobs, limit=1)
+    with watcher.watch(a_job(jobs).id):
         eventually(lambda: jobs.asked)
-    eventually(lambda: not any(thread.name == "watch" for thread in threading.enumerate()))
+    eventually(lambda: not any(thread.name == "job-watcher" for thread in threading.enumerate()))
 
 
 # --- entity tags ----------------------------------------------------------------------

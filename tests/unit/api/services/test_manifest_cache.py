@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from api.services.manifest_cache import Manifests
+from api.services.manifest_cache import ManifestCache
 from shared.errors import ObjectNotFound, ObjectStoreUnavailable
 from shared.jobs import object_keys
 from shared.jobs.job import Source
@@ -25,11 +25,11 @@ def objects() -> FakeObjectStore:
 
 def two_jobs(objects: FakeObjectStore) -> int:
     """Return the bytes that the names of two jobs take, and a little more."""
-    return 2 * Manifests(objects).names("a").size + 10
+    return 2 * ManifestCache(objects).names("a").size + 10
 
 
 def test_names_beyond_the_bound_are_forgotten_the_least_used_first(objects: FakeObjectStore) -> None:
-    manifests = Manifests(objects, max_bytes=two_jobs(objects))
+    manifests = ManifestCache(objects, max_bytes=two_jobs(objects))
     for job_id in "ab":
         manifests.names(job_id)
     manifests.names("a")
@@ -43,7 +43,7 @@ def test_names_beyond_the_bound_are_forgotten_the_least_used_first(objects: Fake
 
 
 def test_a_manifest_larger_than_the_bound_is_read_but_not_kept(objects: FakeObjectStore) -> None:
-    manifests = Manifests(objects, max_bytes=3)
+    manifests = ManifestCache(objects, max_bytes=3)
     assert manifests.names("a")[3] == "a3"
     objects.away = True
 
@@ -53,14 +53,14 @@ def test_a_manifest_larger_than_the_bound_is_read_but_not_kept(objects: FakeObje
 
 def test_a_job_without_a_manifest_has_no_names(objects: FakeObjectStore) -> None:
     with pytest.raises(ObjectNotFound):
-        Manifests(objects).names("z")
+        ManifestCache(objects).names("z")
 
 
 @pytest.mark.parametrize("count", [1, 999, 1000, 1001, 2500])
 def test_every_name_is_found_by_its_index(objects: FakeObjectStore, count: int) -> None:
     given = [f"{n}/写真\n\u2028 {'x' * (n % 50)}.jpg" for n in range(count)]
     store_names(objects, "many", given)
-    names = Manifests(objects).names("many")
+    names = ManifestCache(objects).names("many")
 
     assert len(names) == count
     assert list(names) == given
@@ -70,10 +70,10 @@ def test_every_name_is_found_by_its_index(objects: FakeObjectStore, count: int) 
 @pytest.mark.parametrize("index", [-1, 4, 1000])
 def test_there_is_no_name_beyond_the_last(objects: FakeObjectStore, index: int) -> None:
     with pytest.raises(IndexError):
-        Manifests(objects).names("a")[index]
+        ManifestCache(objects).names("a")[index]
 
 
 def test_names_take_a_fraction_of_their_manifest(objects: FakeObjectStore) -> None:
     store_names(objects, "long", [f"holiday/2024-06-01/IMG_{n:06d}.JPG" for n in range(20_000)])
 
-    assert Manifests(objects).names("long").size < objects.size(object_keys.manifest("long")) / 4
+    assert ManifestCache(objects).names("long").size < objects.size(object_keys.manifest("long")) / 4

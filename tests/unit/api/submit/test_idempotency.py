@@ -266,7 +266,7 @@ def test_another_payload_is_told_apart_after_a_loss_too(api: Api) -> None:
 
 
 def die_sealed(keys: FakeIdempotency, job_id: str) -> None:
-    """Do what a process does that dies between sealing a key and recording its job, or right after."""
+    """Claim and seal a key as a process does that then dies."""
     fingerprint = Fingerprint()
     fingerprint.add("payload")
     keys.claim("me", "k", "dead")
@@ -280,7 +280,7 @@ def test_a_job_recorded_by_a_process_that_died_is_the_answer(
     die_sealed(keys, job_id)
     clock.advance(91)
     attempt = Attempt(keys, "me", "k")
-    with attempt.begun(partial(is_recorded, api.client.application.extensions["fathom"])):
+    with attempt.begun(partial(is_recorded, api.backend)):
         attempt.fingerprint.add("payload")
         job = attempt.job_before(api.jobs.get)
 
@@ -293,7 +293,7 @@ def test_a_job_that_a_process_did_not_come_to_record_is_made_anew(
     api: Api, keys: FakeIdempotency, clock: FakeClock
 ) -> None:
     die_sealed(keys, "a" * 26)
-    recorded = partial(is_recorded, api.client.application.extensions["fathom"])
+    recorded = partial(is_recorded, api.backend)
     with pytest.raises(IdempotencyKeyInUse), Attempt(keys, "me", "k").begun(recorded):
         pass
     clock.advance(91)
@@ -340,7 +340,7 @@ def test_a_record_without_its_objects_is_no_job(api: Api) -> None:
     job_id = api.submit("a.jpg")
     api.objects.delete(object_keys.job_record(job_id))
 
-    assert not is_recorded(api.client.application.extensions["fathom"], job_id)
+    assert not is_recorded(api.backend, job_id)
 
 
 def _no_job(job_id: str) -> bool:

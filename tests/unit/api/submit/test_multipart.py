@@ -6,7 +6,7 @@ import tracemalloc
 import pytest
 
 from api.middleware.errors import InvalidRequest
-from api.submit.multipart import FormField, FormFile, FormShape, MalformedForm, boundary_of, read_form
+from api.submit.multipart import FormField, FormFile, FormShape, MalformedForm, boundary_of, parse_form
 from shared.errors import TooLarge
 
 SHAPE = FormShape(files={"images": 10_000, "archive": 10**9}, fields={"options": 100})
@@ -22,7 +22,7 @@ def form(*parts: bytes) -> bytes:
 
 def read(body: bytes) -> list[tuple[str, str | None, bytes]]:
     found: list[tuple[str, str | None, bytes]] = []
-    for item in read_form(io.BytesIO(body).read, b"sep", SHAPE):
+    for item in parse_form(io.BytesIO(body).read, b"sep", SHAPE):
         if isinstance(item, FormFile):
             found.append((item.name, item.file_name, item.spool.rewound().read()))
             item.spool.close()
@@ -74,7 +74,7 @@ def test_the_content_of_a_file_arrives_as_it_was_sent(data: bytes) -> None:
 
 
 class Slow(io.BytesIO):
-    """Gives a few bytes at a time, as a slow connection does."""
+    """A body that comes a few bytes at a time, as over a slow connection."""
 
     def __init__(self, body: bytes, step: int) -> None:
         super().__init__(body)
@@ -87,7 +87,7 @@ class Slow(io.BytesIO):
 @pytest.mark.parametrize("step", range(1, 40))
 def test_pieces_of_any_size_make_the_same_form(step: int) -> None:
     body = form(part(b'name="images"; filename="a"', b"\r\n--se\r\n-"), part(b'name="options"', b"{}"))
-    parts = list(read_form(Slow(body, step).read, b"sep", SHAPE))
+    parts = list(parse_form(Slow(body, step).read, b"sep", SHAPE))
 
     assert isinstance(parts[0], FormFile)
     assert parts[0].spool.rewound().read() == b"\r\n--se\r\n-"
@@ -149,7 +149,7 @@ def test_a_field_that_is_too_long_is_refused() -> None:
 
 
 def test_of_a_file_beyond_its_cap_the_size_is_counted_and_no_more_kept() -> None:
-    (item,) = read_form(
+    (item,) = parse_form(
         io.BytesIO(form(part(b'name="images"; filename="a"', bytes(30_000)))).read, b"sep", SHAPE
     )
 
@@ -191,7 +191,7 @@ class Endless(io.RawIOBase):
 def test_a_large_file_takes_little_memory() -> None:
     tracemalloc.start()
     try:
-        (item,) = read_form(Endless(64 * 2**20).read, b"sep", SHAPE)
+        (item,) = parse_form(Endless(64 * 2**20).read, b"sep", SHAPE)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -206,6 +206,6 @@ def test_a_form_of_too_many_parts_is_refused_though_all_are_empty() -> None:
     shape = FormShape(files={}, fields={"options": 100}, parts=3)
     three, four = (form(*[part(b'name="options"', b"")] * count) for count in (3, 4))
 
-    assert len(list(read_form(io.BytesIO(three).read, b"sep", shape))) == 3
+    assert len(list(parse_form(io.BytesIO(three).read, b"sep", shape))) == 3
     with pytest.raises(TooLarge):
-        list(read_form(io.BytesIO(four).read, b"sep", shape))
+        list(parse_form(io.BytesIO(four).read, b"sep", shape))

@@ -278,7 +278,7 @@ def store(api: Api, job_id: str, indices: Iterable[int]) -> None:
 
 
 def list_all(api: Api, job_id: str, limit: int = 1000) -> tuple[list[int], int]:
-    """Follow the list of what is missing to its end; returns the indices, and how many pages."""
+    """List all missing uploads; return their indices and the number of pages."""
     found: list[int] = []
     cursor, pages = "0", 0
     while cursor is not None:
@@ -292,7 +292,7 @@ def list_all(api: Api, job_id: str, limit: int = 1000) -> tuple[list[int], int]:
 
 @pytest.fixture(scope="module")
 def large() -> Iterator[tuple[Api, str]]:
-    """An album of 25,000 photos: more than are listed whole, and more than one page looks at."""
+    """An album of 25,000 photos: too large to be listed whole, or checked for one page."""
     api = build_api()
     yield api, str(api.announce(*({"name": f"{n}.jpg", "size": 1} for n in range(25_000))).get_json()["id"])
     api.backend.senders.shutdown()

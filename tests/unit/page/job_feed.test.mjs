@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { beforeEach, mock, test } from "node:test";
 
-import { Live } from "../../../api/static/model/live.js";
+import { JobFeed } from "../../../api/static/model/job_feed.js";
 import { answer, makeJob, openPage, problem, serve, settle } from "./browser.mjs";
 
 let page;
@@ -19,14 +19,14 @@ beforeEach(() => {
 });
 
 async function follow() {
-  const live = new Live("j", {
+  const feed = new JobFeed("j", {
     onJob: (job) => heard.push(job.state),
     onImage: ({ index, state: of }) => heard.push(`${index} ${of}`),
     onReset: () => heard.push("reset"),
     onError: (error) => heard.push(error === null ? "well" : error.code),
   });
   await settle();
-  return live;
+  return feed;
 }
 
 async function pass(seconds) {
@@ -66,9 +66,9 @@ test("of a job that has ended before no events are asked for", async () => {
 
 test("once something was done to an ended job, it is followed anew", async () => {
   state = "partial";
-  const live = await follow();
+  const feed = await follow();
   state = "queued";
-  live.refresh();
+  feed.refresh();
   await settle();
 
   assert.equal(heard.at(-1), "queued");
@@ -188,8 +188,8 @@ test("while nobody looks nothing is followed, and afterwards everything is looke
 test("an answer that comes after the page was left is not heard", async () => {
   let reply;
   serve(() => new Promise((resolve) => { reply = resolve; }));
-  const live = await follow();
-  live.close();
+  const feed = await follow();
+  feed.close();
   reply(answer(makeJob({ state })));
   await pass(60);
 

@@ -1,26 +1,25 @@
-// What happens to a job, as it happens: server-sent events where there are any, else asking again.
+// The one place that waits for a job: by server-sent events if they work, else by polling.
 
 import { Offline, Polled, RequestError, paths } from "../api.js";
-import { renewSession } from "../session.js";
+import { renewSession } from "../api_key.js";
 import { ENDS } from "./states.js";
 
 /** @import { Job } from "../api.js" */
 
-/** Seconds between two questions, unless the server names another number. */
+/** Seconds between two polls, unless the server names another time. */
 const PACE = 1.5;
-/** Seconds without events before they are asked for once more. */
+/** Seconds of polling before events are tried again. */
 const RECONSIDER = 20;
-/** Seconds a broken stream may take to come back before anybody is told. */
+/** Seconds that a broken stream gets to reconnect before an error is reported. */
 const PATIENCE = 5;
 
 /**
- * Follow a job until `close` is called: `onJob(job)` for the job itself, `onImage({index, state})` for one
- * image, `onReset()` where images may have changed without a word, `onError(error)` with the error, or
- * null once it has passed.
+ * Reports what happens to a job until `close` is called: `onJob(job)` for the job, `onImage({index, state})` for one
+ * image, `onReset()` if images may have changed unreported, `onError(error)` for an error, with null once it has passed.
  *
- * While the page is hidden nothing is followed; afterwards everything is looked at anew.
+ * While the page is hidden it rests; afterwards it reads everything again.
  */
-export class Live {
+export class JobFeed {
   /**
    * @param {string} id
    * @param {object} listeners
@@ -34,7 +33,7 @@ export class Live {
     this.on = { onJob, onImage, onReset, onError };
     /** @type {EventSource | null} */
     this.source = null;
-    // What ends the pause before the next question; 0 while one is on its way, null while none will be asked.
+    // The timer of the next poll; 0 during a poll, null while no poll is planned.
     /** @type {number | null} */
     this.timer = null;
     /** @type {number | undefined} */
@@ -48,7 +47,7 @@ export class Live {
     this.#follow();
   }
 
-  /** Ask at once, after something was done to the job. */
+  /** Poll at once, after the user did something to the job. */
   refresh() {
     this.ended = false;
     this.#rest();
@@ -65,7 +64,7 @@ export class Live {
     clearTimeout(this.timer ?? undefined);
     clearTimeout(this.doubt);
     this.timer = null;
-    // An answer on its way will not be heard: what it says must be asked for again.
+    // The answer of a running poll will be ignored, so the next must not be a 304.
     this.polled = new Polled(paths.job(this.id));
     this.source?.close();
     this.source = null;
@@ -98,7 +97,7 @@ export class Live {
     this.timer = setTimeout(() => this.#poll(), 1000 * pause);
   }
 
-  /** Open the stream of events; false if there is none for now. */
+  /** Open the event stream; return false if there is none for now. */
   #listen() {
     if (!window.EventSource || Date.now() < this.noEventsBefore) return false;
     this.timer = null;
@@ -115,7 +114,7 @@ export class Live {
       if (this.source !== source) return;
       clearTimeout(this.doubt);
       this.doubt = setTimeout(() => this.on.onError(new Offline()), 1000 * PATIENCE);
-      // A stream that broke is opened again by the browser; one that was refused is closed.
+      // The browser reopens a broken stream, but not a refused one.
       if (source.readyState !== EventSource.CLOSED) return;
       this.source = null;
       clearTimeout(this.doubt);

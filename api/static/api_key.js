@@ -1,12 +1,12 @@
-// The API key, where keys are in force: asked for once, sent with every request, kept as long as its owner says.
+// The API key, if keys are in force: asked for once, sent with every request, and kept as long as the user wants.
 
 import { askForKey } from "./ui/key_dialog.js";
 
 const KEY = "fathom.key";
-/** Milliseconds after which the cookie that pictures are fetched with is renewed. */
+/** Milliseconds after which to renew the cookie with which the browser fetches pictures. */
 const RENEWAL = 30 * 60 * 1000;
 
-/** The key was not given. */
+/** The user gave no key. */
 class NoKey extends Error {
   constructor() {
     super("unauthenticated");
@@ -26,20 +26,20 @@ export function hasKey() {
   return key !== null;
 }
 
-/** Call `listener` whenever a key was given or forgotten. */
+/** Call `listener` whenever a key is given or forgotten. */
 export function onKeyChange(listener) {
   listeners.add(listener);
 }
 
 /**
- * Return the headers that say who asks.
+ * Return the headers that authenticate a request.
  * @returns {Record<string, string>}
  */
 export function keyHeader() {
   return key === null ? {} : { Authorization: `Bearer ${key}` };
 }
 
-/** Ask for a key until there is one that the API takes. Throws NoKey if none is given. */
+/** Ask the user for a key until the API accepts one. Throws NoKey if the user gives up. */
 export function signIn() {
   asking ??= askForKey(tryKey).then((given) => {
     if (!given) throw new NoKey();
@@ -47,7 +47,7 @@ export function signIn() {
   return asking;
 }
 
-/** Forget the key and end what was begun with it. */
+/** Forget the key and end its session. */
 export async function signOut() {
   forgetKey();
   await fetch("/v1/session", { method: "DELETE" }).catch(() => {});
@@ -63,7 +63,7 @@ export async function renewSession() {
   await fetch("/v1/session", { method: "POST", headers: keyHeader() }).catch(() => {});
 }
 
-/** Try a key; returns null if it is good, else the code of what is wrong. */
+/** Try a key; return null if it is good, else the code of the error. */
 async function tryKey(text, kept) {
   try {
     const response = await fetch("/v1/session", { method: "POST", headers: { Authorization: `Bearer ${text}` } });
@@ -83,7 +83,7 @@ function setKey(text, kept) {
     localStorage.removeItem(KEY);
     if (key !== null) (kept ? localStorage : sessionStorage).setItem(KEY, key);
   } catch {
-    // Without storage the key lasts as long as the page.
+    // Without storage, the key lasts as long as the page.
   }
   for (const listener of listeners) listener();
 }
