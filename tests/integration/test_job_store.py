@@ -469,7 +469,7 @@ def test_a_workers_own_clock_changes_nothing(
 
 #: What is asked of a job, by its id and a lease of it.
 CALLS: dict[str, Callable[[RedisJobStore, str, Lease], object]] = {
-    "give_back": lambda store, id, lease: store.give_back(lease),
+    "give_back": lambda store, id, lease: store.give_back(lease.id),
     "renew": lambda store, id, lease: store.renew(lease, in_hand=0),
     "done": lambda store, id, lease: store.done(lease, 0),
     "charge": lambda store, id, lease: store.charge(lease, 0, CORRUPT),

@@ -264,7 +264,7 @@ class Child:
 
     def _give_back(self, lease: Lease) -> None:
         try:
-            self._jobs.give_back(lease)
+            self._jobs.give_back(lease.id)
         except INFRASTRUCTURE as exc:
             # The lease expires by itself, and the reaper does the same a little later.
             logger.warning("A lease was not given back: %s", exc.message, extra={"action": "give_back"})

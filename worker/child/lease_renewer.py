@@ -153,13 +153,13 @@ class LeaseKeeper:
         """Give all back, the image in hand too, if that takes long: its end counts, whoever is first."""
         self._draining_since = self._draining_since or now
         if not self._dropped and now - self._draining_since >= FAREWELL:
-            self._jobs.give_back(self._lease)
+            self._jobs.give_back(self._lease.id)
             self._dropped = True
 
     def _abandon(self, index: int, error: ImageError) -> None:
         logger.error("Image %s is charged (%s); ending this process.", index, error.code, extra=_ENDING)
         self._jobs.charge(self._lease, index, ImageFailure(code=error.code, message=error.message))
-        self._jobs.give_back(self._lease)
+        self._jobs.give_back(self._lease.id)
         self._end_process()
 
     def _run_out_of_memory(self) -> None:
@@ -168,7 +168,7 @@ class LeaseKeeper:
         try:
             if index is not None:
                 self._abandon(index, OutOfMemory())
-            self._jobs.give_back(self._lease)
+            self._jobs.give_back(self._lease.id)
         except INFRASTRUCTURE as exc:
             # There is no waiting: the reaper charges the image as one that crashed its worker.
             logger.warning("The image is not charged: %s", exc.message, extra=_ENDING)

@@ -6,9 +6,7 @@ import logging
 
 from celery import Celery
 
-from shared.jobs.job import Lease
 from shared.observability.tracing import Tracer, make_tracer
-from shared.options import Options
 from shared.settings import Settings
 from shared.tickets import CeleryTickets
 from worker.chores.wiring import LOOK, chore_runners
@@ -112,8 +110,7 @@ class Household:
 
     def _give_back_leases(self) -> None:
         for lease_id in stations.leases():
-            # Its id is all that is needed of a lease to give it back.
-            self._stores.jobs.give_back(Lease(id=lease_id, job_id="", indices=(), options=Options()))
+            self._stores.jobs.give_back(lease_id)
 
 
 def _housekeeper(app: Celery, settings: Settings, slots: int, stores: Stores, tracer: Tracer) -> Housekeeper:
