@@ -8,17 +8,17 @@ from celery import shared_task
 
 from shared.settings import Settings
 from shared.tickets import WORK
-from worker.child.lease_loop import Child
-from worker.child.run_ticket import make_child, use_ticket
+from worker.child.lease_loop import LeaseLoop
+from worker.child.run_ticket import make_lease_loop, run_ticket
 
 
 @shared_task(name=WORK, max_retries=2, default_retry_delay=5)  # type: ignore[untyped-decorator]  # Celery ships no types.
 def work() -> None:
     """Work off leases for a while; leave another ticket if work remains."""
-    use_ticket(child)
+    run_ticket(lease_loop)
 
 
 @cache
-def child() -> Child:
+def lease_loop() -> LeaseLoop:
     """Return this process's child, made at its first ticket: never before the fork."""
-    return make_child(Settings.from_environ())
+    return make_lease_loop(Settings.from_environ())

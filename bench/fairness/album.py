@@ -17,7 +17,7 @@ import httpx
 from bench.chaos.photos import make_photo
 from bench.chaos.stack import Size, Stack
 from bench.chaos.witness import Witness
-from bench.fairness.turns import SMALL, compare
+from bench.fairness.small_jobs import SMALL, compare
 from bench.resp import Resp
 
 #: Seconds in which the big job is to be accepted and under way.

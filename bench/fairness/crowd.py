@@ -1,6 +1,6 @@
 """Sixty-four workers' children on a machine that could not run them.
 
-Each is the real `worker.child.lease_loop.Child`, with its lease keeper, on the real job store, so that
+Each is the real `worker.child.lease_loop.LeaseLoop`, with its lease renewer, on the real job store, so that
 Valkey sees what it would see of 64 processes. What is not real: a photo takes its time
 asleep, nothing is fetched or stored, and a few processes hold them all as threads. A child
 without work looks for some now and then, where a real one waits for a ticket.
@@ -22,13 +22,13 @@ from shared.jobstore.redis_store import RedisJobStore
 from shared.objectstore.port import ObjectStore
 from shared.options import Options
 from shared.redis.client import connect_redis
-from worker.child.lease_loop import Child, Pace, ResultFile
+from worker.child.lease_loop import LeaseLoop, Pace, ResultFile
 
 LEASE_IMAGES = 8
 #: Seconds between a child's looks for work while there is none, on average; 64 children look every 8 ms.
 _LOOK = 0.5
 #: Seconds after which a child looks whether it is to stop.
-_SHIFT = 1.0
+_WORK_SECONDS = 1.0
 _READY_WITHIN = 120.0
 
 
@@ -103,7 +103,7 @@ def _serve(url: str, children: int, image_seconds: float, ready: Barrier, stop: 
 
 
 def _work(store: RedisJobStore, name: str, image_seconds: float, stop: Event) -> None:
-    child = Child(
+    loop = LeaseLoop(
         name=name,
         jobs=store,
         objects=cast(ObjectStore, NoObjects()),
@@ -114,5 +114,5 @@ def _work(store: RedisJobStore, name: str, image_seconds: float, stop: Event) ->
         draining=stop.is_set,
     )
     while not stop.is_set():
-        if not child.work(_SHIFT):
+        if not loop.work(_WORK_SECONDS):
             stop.wait(random.uniform(0, 2 * _LOOK))

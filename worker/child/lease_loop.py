@@ -26,11 +26,11 @@ from shared.objectstore.port import ObjectStore
 from shared.observability.logs import log_context
 from shared.options import Options
 from worker.child.fetch import Fetcher
-from worker.child.lease_renewer import LeaseKeeper
-from worker.child.prefetch import Lookahead
+from worker.child.lease_renewer import LeaseRenewer
+from worker.child.prefetch import Prefetcher
 from worker.child.tracing import LeaseTrace, Traces
-from worker.supervision.breaker import INFRASTRUCTURE, Breaker, Breakers
-from worker.supervision.heartbeat import Station
+from worker.supervision.breaker import STORE_ERRORS, Breaker, Breakers
+from worker.supervision.heartbeat import Heartbeat
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -67,8 +67,8 @@ class Pace:
     image: float
     #: Waiting for Redis or S3 to come back before a lease is given up.
     patience: float = 30.0
-    #: Beyond a shift, while the images of its last lease may still begin.
-    overtime: float = 5.0
+    #: Beyond a ticket's time, while the images of its last lease may still begin.
+    grace: float = 5.0
 
 
 #: Results of one image that are not held beside the next: the floats of 200 megapixels have 800 MB.
@@ -90,7 +90,7 @@ class Outcome:
         return sum(len(file.data) for file in self.files) > LARGE_BYTES
 
 
-class Child:
+class LeaseLoop:
     """Works off leases, one after another; one to a process."""
 
     def __init__(
@@ -105,7 +105,7 @@ class Child:
         max_image_bytes: int,
         draining: Callable[[], bool] = lambda: False,
         breakers: Breakers | None = None,
-        station: Station | None = None,
+        heartbeat: Heartbeat | None = None,
         images: Fetcher | None = None,
         traces: Traces | None = None,
     ) -> None:
@@ -118,20 +118,20 @@ class Child:
         self._lease_images = lease_images
         self._draining = draining
         self._breakers = breakers or Breakers()
-        self._station = station or Station()
+        self._heartbeat = heartbeat or Heartbeat()
         self._traces = traces or Traces()
         # One byte more than is accepted shows the pipeline that there is too much, whatever the size.
         self._images = images or Fetcher(
             objects, most_bytes=max_image_bytes + 1, call_store=self._call_objects, give_up=draining
         )
-        self._last_call = math.inf
-        self._ahead = Lookahead(self._images.fetch)
+        self._begin_until = math.inf
+        self._prefetcher = Prefetcher(self._images.fetch)
         self._storer = ThreadPoolExecutor(1, thread_name_prefix="store")
 
     def work(self, seconds: float) -> bool:
         """Work off leases until none is to be had; begin no new one after `seconds`.
 
-        A lease whose images take long is not worked to its end: after the overtime no new
+        A lease whose images take long is not worked to its end: after the grace no new
         image begins. Returns True if there may be more. Raises Unavailable or ObjectStoreDenied
         when Redis or S3 stayed away for longer than the patience; no image is harmed then.
         """
@@ -142,7 +142,7 @@ class Child:
             lease = self._take_lease()
             if lease is None:
                 return False
-            self._last_call = until + self._pace.overtime
+            self._begin_until = until + self._pace.grace
             with log_context(job=lease.job_id):
                 self._work_off(lease)
         return True
@@ -156,38 +156,38 @@ class Child:
         )
 
     def _work_off(self, lease: Lease) -> None:
-        keeper = LeaseKeeper(
+        renewer = LeaseRenewer(
             self._jobs,
             lease,
             lease_seconds=self._pace.lease,
             image_seconds=self._pace.image,
             breakers=self._breakers,
-            station=self._station,
+            heartbeat=self._heartbeat,
             draining=self._draining,
         )
-        with keeper, self._traces.follow(lease) as trace:
+        with renewer, self._traces.follow(lease) as trace:
             try:
-                self._work_through(lease, keeper, trace)
+                self._work_through(lease, renewer, trace)
             finally:
                 self._give_back(lease)
 
-    def _work_through(self, lease: Lease, keeper: LeaseKeeper, trace: LeaseTrace) -> None:
+    def _work_through(self, lease: Lease, renewer: LeaseRenewer, trace: LeaseTrace) -> None:
         storing: Future[None] | None = None
         try:
-            for index, fetching in self._ahead.images(lease, trace.fetching(self._images.fetch)):
-                outcome = self._outcome(lease, keeper, trace, index, fetching)
+            for index, fetching in self._prefetcher.images(lease, trace.fetching(self._images.fetch)):
+                outcome = self._outcome(lease, renewer, trace, index, fetching)
                 if storing is not None:
                     storing.result()
                 if outcome is None:
                     break
-                storing = self._storer.submit(self._commit, lease, keeper, trace, index, outcome)
+                storing = self._storer.submit(self._commit, lease, renewer, trace, index, outcome)
                 if outcome.is_large:
                     storing.result()
                 # While the next image is in work, this one's results must not be held as well.
                 del outcome
         finally:
             # Whatever happened to this image, the one before it is committed if it can be.
-            keeper.release()
+            renewer.release()
             if storing is not None:
                 storing.result()
 
@@ -195,7 +195,7 @@ class Child:
         return self._patiently(self._breakers.objects, call)
 
     def _outcome(
-        self, lease: Lease, keeper: LeaseKeeper, trace: LeaseTrace, index: int, fetching: Future[bytes]
+        self, lease: Lease, renewer: LeaseRenewer, trace: LeaseTrace, index: int, fetching: Future[bytes]
     ) -> Outcome | None:
         """Return what became of an image; None if the lease is to be dropped instead."""
         try:
@@ -203,16 +203,16 @@ class Child:
         except ImageError as exc:
             # A fetch that was broken off because this child is to stop says nothing about its image.
             return None if self._draining() else _failed(exc, try_again=exc.transient)
-        if self._draining() or keeper.dropped or time.monotonic() > self._last_call:
+        if self._draining() or renewer.dropped or time.monotonic() > self._begin_until:
             return None
-        self._patiently(self._breakers.jobs, lambda: keeper.take(index))
-        if keeper.dropped:
+        self._patiently(self._breakers.jobs, lambda: renewer.take(index))
+        if renewer.dropped:
             return None
         with log_context(image=index), trace.processing(index, len(data)):
             try:
                 return self._process(lease, data)
             finally:
-                keeper.release()
+                renewer.release()
 
     def _process(self, lease: Lease, data: bytes) -> Outcome:
         try:
@@ -231,14 +231,15 @@ class Child:
             return _failed(InternalImageError(), try_again=True)
 
     def _commit(
-        self, lease: Lease, keeper: LeaseKeeper, trace: LeaseTrace, index: int, outcome: Outcome
+        self, lease: Lease, renewer: LeaseRenewer, trace: LeaseTrace, index: int, outcome: Outcome
     ) -> None:
         """Store the outputs or the reason, then record the end: a repeat writes the same bytes again."""
         with log_context(job=lease.job_id, image=index):
             if outcome.measured is None:
                 with trace.storing(index):
                     self._store(lease.job_id, index, outcome)
-            keeper.heed(self._patiently(self._breakers.jobs, lambda: self._record(lease, index, outcome)))
+            state = self._patiently(self._breakers.jobs, lambda: self._record(lease, index, outcome))
+            renewer.note_state(state)
         trace.end(index, outcome.failure, charged=outcome.try_again)
 
     def _store(self, job_id: str, index: int, outcome: Outcome) -> None:
@@ -265,7 +266,7 @@ class Child:
     def _give_back(self, lease: Lease) -> None:
         try:
             self._jobs.give_back(lease.id)
-        except INFRASTRUCTURE as exc:
+        except STORE_ERRORS as exc:
             # The lease expires by itself, and the reaper does the same a little later.
             logger.warning("A lease was not given back: %s", exc.message, extra={"action": "give_back"})
 

@@ -15,8 +15,8 @@ from shared.errors import ImageError, OutOfMemory, TimedOut
 from shared.jobs.job import ImageFailure, JobState, Lease
 from shared.jobstore.port import JobStore
 from shared.observability.logs import log_context
-from worker.supervision.breaker import INFRASTRUCTURE, Breakers
-from worker.supervision.heartbeat import Station
+from worker.supervision.breaker import STORE_ERRORS, Breakers
+from worker.supervision.heartbeat import Heartbeat
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ _ENDING = {"action": "end_process"}
 #: Seconds between looks at the image in hand.
 TICK = 0.2
 #: Seconds that the image in hand has for its end once this worker is to stop; then others may have it.
-FAREWELL = 0.5
+STOP_GRACE = 0.5
 
 
 def end_this_process() -> None:
@@ -33,11 +33,11 @@ def end_this_process() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-class LeaseKeeper:
+class LeaseRenewer:
     """Holds a lease while it is worked off; use it as a context manager.
 
     A thread renews the lease every third of its length. It also watches the image in hand:
-    one that takes longer than `image_seconds`, or more memory than the station has, is
+    one that takes longer than `image_seconds`, or more memory than the heartbeat has, is
     charged, the rest of the lease is given back, and the process ends (its parent starts
     another). Of a worker that is to stop, all is given back after a moment.
     """
@@ -50,7 +50,7 @@ class LeaseKeeper:
         lease_seconds: float,
         image_seconds: float,
         breakers: Breakers | None = None,
-        station: Station | None = None,
+        heartbeat: Heartbeat | None = None,
         draining: Callable[[], bool] = lambda: False,
         end_process: Callable[[], None] = end_this_process,
         clock: Callable[[], float] = time.monotonic,
@@ -61,7 +61,7 @@ class LeaseKeeper:
         self._interval = lease_seconds / 3
         self._image_seconds = image_seconds
         self._breaker = (breakers or Breakers()).jobs
-        self._station = station or Station()
+        self._heartbeat = heartbeat or Heartbeat()
         self._draining = draining
         self._draining_since: float | None = None
         self._end_process = end_process
@@ -72,17 +72,17 @@ class LeaseKeeper:
         self._since = self._renewed_at = self._clock()
         self._stop = threading.Event()
         self._dropped = False
-        self._thread = threading.Thread(target=self._run, name="lease-keeper", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="lease-renewer", daemon=True)
 
     def __enter__(self) -> Self:
-        self._station.take_up(self._lease.id, self._run_out_of_memory)
+        self._heartbeat.hold_lease(self._lease.id, self._run_out_of_memory)
         self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._station.lay_down()
+        self._heartbeat.release_lease()
         self._stop.set()
         self._thread.join(timeout=10)
 
@@ -106,13 +106,13 @@ class LeaseKeeper:
             state = self._jobs.renew(self._lease, in_hand=index)
             self._renewed_at = self._clock()
             self._set(index)
-        self.heed(state)
+        self.note_state(state)
 
     def release(self) -> None:
         """Note that no image is in hand; the next renewal tells the store."""
         self._set(None)
 
-    def heed(self, state: JobState | None) -> None:
+    def note_state(self, state: JobState | None) -> None:
         """Take note of the job's state; the lease is dropped when the job no longer runs."""
         if state is None or not state.runs:
             self._dropped = True
@@ -132,7 +132,7 @@ class LeaseKeeper:
             while not self._stop.wait(min(TICK, self._interval, self._image_seconds / 4)):
                 try:
                     self._breaker.call(self._look_after)
-                except INFRASTRUCTURE:
+                except STORE_ERRORS:
                     # The breaker tells it. The lease may be lost: then the outcomes count all the same.
                     continue
 
@@ -142,7 +142,7 @@ class LeaseKeeper:
             with self._renewal:
                 state = self._jobs.renew(self._lease, in_hand=self.in_hand)
                 self._renewed_at = now
-            self.heed(state)
+            self.note_state(state)
         index, since = self._look()
         if index is not None and now - since >= self._image_seconds:
             self._abandon(index, TimedOut())
@@ -152,7 +152,7 @@ class LeaseKeeper:
     def _hand_over(self, now: float) -> None:
         """Give all back, the image in hand too, if that takes long: its end counts, whoever is first."""
         self._draining_since = self._draining_since or now
-        if not self._dropped and now - self._draining_since >= FAREWELL:
+        if not self._dropped and now - self._draining_since >= STOP_GRACE:
             self._jobs.give_back(self._lease.id)
             self._dropped = True
 
@@ -163,13 +163,13 @@ class LeaseKeeper:
         self._end_process()
 
     def _run_out_of_memory(self) -> None:
-        """End this process before the machine runs out of memory; called by the station."""
+        """End this process before the machine runs out of memory; called by the heartbeat."""
         index = self.in_hand
         try:
             if index is not None:
                 self._abandon(index, OutOfMemory())
             self._jobs.give_back(self._lease.id)
-        except INFRASTRUCTURE as exc:
+        except STORE_ERRORS as exc:
             # There is no waiting: the reaper charges the image as one that crashed its worker.
             logger.warning("The image is not charged: %s", exc.message, extra=_ENDING)
         self._end_process()

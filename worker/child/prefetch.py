@@ -18,7 +18,7 @@ _AT_ONCE = 2
 LARGE_BYTES = 12 * 2**20
 
 
-class Lookahead:
+class Prefetcher:
     """Fetches the images of leases for one child."""
 
     def __init__(self, fetch: Callable[[str, int], bytes], *, pool: Executor | None = None) -> None:

@@ -2,8 +2,8 @@
 
 What an archive holds is known already: the API looked at its directory and wrote the manifest. An
 archive's object is named after the index of its first photo, so that every photo has its place,
-and what was stored before a death in the middle need not be stored again. A large archive takes many
-turns. A photo that cannot be read becomes an image that fails: in place of its input, the reason is stored.
+and what was stored before a crash need not be stored again. A large archive takes many time slices. A
+photo that cannot be read becomes an image that fails: its reason is stored in place of its input.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from shared.objectstore.port import ObjectStore
 from worker.chores.gathering import Gathering
 from worker.chores.object_file import open_object
 from worker.chores.runner import Check, Done, Later
-from worker.chores.turns import TURN as TURN
-from worker.chores.turns import Turn, read_cursor, write_cursor
+from worker.chores.time_slice import TIME_SLICE as TIME_SLICE
+from worker.chores.time_slice import TimeSlice, read_cursor, write_cursor
 
 #: Photos stored at once, and the bytes of each that wait in memory; what is more waits on disk.
 _PUTS_AT_ONCE = 4
@@ -72,16 +72,16 @@ class ExpandArchives:
 
     def _expand_all(self, job: Job, check: Check) -> int:
         noted = read_cursor(self._objects, job.id)
-        # Listing them takes long where there are many: only what a turn left that came to no note.
+        # Listing many takes long, and tells something only if the last time slice saved no cursor.
         stored = {} if noted else _stored_sizes(self._objects, job.id)
-        turn = Turn(self._clock)
+        time_slice = TimeSlice(self._clock)
         with ThreadPoolExecutor(_PUTS_AT_ONCE, thread_name_prefix="expand") as senders:
             puts = _Puts(self._objects, senders)
             for index, entry, after in self._entries(job.id, _Cursor(**(noted or {}))):
                 check()
                 if isinstance(entry, ArchivedPhoto) and stored.get(index) not in (entry.size, _UNREADABLE):
                     puts.put(*self._to_store(job.id, index, entry, check))
-                turn.passed(partial(self._note, job.id, puts, after))
+                time_slice.step_done(partial(self._note, job.id, puts, after))
             puts.finish()
         return job.counts.total
 
@@ -152,7 +152,7 @@ class _Puts:
 
 
 def _stored_sizes(objects: ObjectStore, job_id: str) -> dict[int, int]:
-    """Return what was stored at earlier turns, by index: an input is stored whole or not at all."""
+    """Return what was stored at earlier time slices, by index: an input is stored whole or not at all."""
     reasons = object_keys.unreadable_prefix(job_id)
     inputs = (
         (object_keys.input_index(job_id, e.key), e.size)

@@ -18,8 +18,8 @@ from shared.jobs.job import ImageFailure, Job, JobState
 from shared.jobstore.port import JobStore
 from shared.objectstore.port import ObjectStore
 from worker.chores.runner import UNRECORDED, Check, Done, Later
-from worker.chores.turns import TurnOver
-from worker.supervision.breaker import INFRASTRUCTURE
+from worker.chores.time_slice import TimeSliceOver
+from worker.supervision.breaker import STORE_ERRORS
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class Gathering:
     def run(self, chore: Chore, check: Check, gather: Callable[[Job, Check], int]) -> Done | Later:
         """Gather the images of a chore's job and start it; `gather` returns how many there are.
 
-        It may raise TurnOver, to be called again when others have had their turns.
+        It may raise TimeSliceOver, to be called again when others have had their time slices.
 
         What `gather` refuses for good ends the job, with the code and the sentence of the error.
         """
@@ -48,7 +48,7 @@ class Gathering:
             if job.state is not JobState.UPLOADING:
                 return Done(note=f"the job is {job.state}")
             return self._gather(job, check, gather)
-        except TurnOver:
+        except TimeSliceOver:
             return Later(seconds=0)
         except JobNotFound:
             return self._miss(chore)
@@ -74,7 +74,7 @@ class Gathering:
         try:
             total = gather(job, self._watched(job.id, check))
             Controls(self.jobs, self.objects).start(job.id, total=total)
-        except (*INFRASTRUCTURE, JobNotFound, InvalidTransition):
+        except (*STORE_ERRORS, JobNotFound, InvalidTransition):
             raise
         except FathomError as exc:
             self._abort(job.id, exc)

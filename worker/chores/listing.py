@@ -1,6 +1,6 @@
 """Listing the sources of a job: what lies below its prefixes becomes its manifest.
 
-A large listing takes many turns. What was found is kept in parts, which become the manifest at the end.
+A large listing takes many time slices. What was found is kept in parts, which become the manifest at the end.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from shared.jobs.sources import Listing, S3Address, decode_listings, name_below,
 from shared.objectstore.port import ObjectStore
 from worker.chores.gathering import Gathering
 from worker.chores.runner import Check, Done, Later
-from worker.chores.turns import Turn, read_cursor, write_cursor
+from worker.chores.time_slice import TimeSlice, read_cursor, write_cursor
 
 #: Objects listed between two looks whether to go on.
 _STEP = 1000
@@ -73,7 +73,7 @@ class _Found:
             self._keep_rest()
 
     def note(self) -> None:
-        """Note how far it came, so that the next turn goes on there."""
+        """Note how far it came, so that the next time slice continues there."""
         self._keep_rest()
         cursor = _Cursor(
             source=self.source,
@@ -130,14 +130,14 @@ class ListSources:
 
     def _list_all(self, job: Job, check: Check) -> int:
         listings = decode_listings(self._objects.get(object_keys.sources(job.id)))
-        found, turn = _Found(self._objects, job.id), Turn(self._clock)
+        found, time_slice = _Found(self._objects, job.id), TimeSlice(self._clock)
         while found.source < len(listings):
             for source in self._sources(listings[found.source], found, check):
                 if source is not None:
                     found.add(source)
                 if found.count > self._max_images:
                     raise TooLarge(f"A job holds at most {self._max_images} images.")
-                turn.passed(found.note)
+                time_slice.step_done(found.note)
         if found.count == 0:
             raise NoImages(f"There is no photo below the sources. {found.skipped}".strip())
         found.store_manifest(check)

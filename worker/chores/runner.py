@@ -15,8 +15,8 @@ from typing import Protocol
 from shared.chores.port import Chore, ChoreKind, Chores
 from shared.errors import FathomError
 from shared.observability.logs import log_context
-from worker.supervision.breaker import INFRASTRUCTURE
-from worker.supervision.periodic import Rounds
+from worker.supervision.breaker import STORE_ERRORS
+from worker.supervision.periodic import PeriodicThread
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +101,7 @@ class ChoreRunner:
             self._settle(chore, outcome)
         except ChoreInterrupted:
             self._chores.release(chore)
-        except INFRASTRUCTURE:
+        except STORE_ERRORS:
             self._chores.release(chore, seconds=AWAY)
             # Whoever called knows what to make of it.
             raise
@@ -120,7 +120,7 @@ class ChoreRunner:
         try:
             handler.give_up(chore)
         except FathomError as exc:
-            if isinstance(exc, INFRASTRUCTURE):
+            if isinstance(exc, STORE_ERRORS):
                 raise
             logger.warning("It concerned nobody any more: %s", exc.message, extra={"action": "give_up_chore"})
         self._chores.finish(chore, note=chore.note, failed=True)
@@ -134,7 +134,7 @@ class _Hold:
         self._chore = chore
         self._stopping = stopping
         self._lost = False
-        self._renewals = Rounds("renewing a chore", self._renew, seconds=RENEWAL)
+        self._renewals = PeriodicThread("renewing a chore", self._renew, seconds=RENEWAL)
 
     def __enter__(self) -> _Hold:
         self._renewals.start()

@@ -1,4 +1,4 @@
-"""What a process of `fathom run` does: it works off orders, one photo at a time."""
+"""What a process of `fathom run` does: it works off tasks, one photo at a time."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ EngineLoader: TypeAlias = "Callable[[Settings], InferenceEngine]"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
+class PhotoTask:
     """What a child is to do with one photo."""
 
     index: int
@@ -55,7 +55,7 @@ class Order:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class PhotoResult:
     """What a child did with one photo."""
 
     index: int
@@ -67,7 +67,7 @@ class Report:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Brief:
+class RunSpec:
     """What all children have in common."""
 
     options: Options
@@ -75,69 +75,69 @@ class Brief:
     load: EngineLoader
 
 
-class _Child:
+class _Processor:
     """One process's pipeline, made at the first photo, where an error can still be reported."""
 
-    def __init__(self, brief: Brief) -> None:
-        self._brief = brief
+    def __init__(self, spec: RunSpec) -> None:
+        self._spec = spec
         self._pipeline: Pipeline | None = None
         self._weights: str | None = None
 
-    def carry_out(self, order: Order) -> Report:
+    def process(self, task: PhotoTask) -> PhotoResult:
         pipeline = self._load()
-        data = _read(order.path, self._brief.settings.max_image_bytes)
-        if order.phase is Phase.MEASURE:
-            measured = pipeline.measure(data, self._brief.options)
-            return Report(index=order.index, measured=measured, weights=self._weights)
-        _write(pipeline.render(data, self._brief.options, common=order.common), order.targets)
-        return Report(index=order.index, weights=self._weights)
+        data = _read(task.path, self._spec.settings.max_image_bytes)
+        if task.phase is Phase.MEASURE:
+            measured = pipeline.measure(data, self._spec.options)
+            return PhotoResult(index=task.index, measured=measured, weights=self._weights)
+        _write(pipeline.render(data, self._spec.options, common=task.common), task.targets)
+        return PhotoResult(index=task.index, weights=self._weights)
 
     def _load(self) -> Pipeline:
         if self._pipeline is None:
-            engine = self._brief.load(self._brief.settings)
-            self._pipeline = Pipeline.from_settings(engine, self._brief.settings)
+            engine = self._spec.load(self._spec.settings)
+            self._pipeline = Pipeline.from_settings(engine, self._spec.settings)
             self._weights = engine.info.weights
         return self._pipeline
 
 
-_child: _Child | None = None
+_processor: _Processor | None = None
 
 
-def start_child(brief: Brief) -> None:
-    """Make this process ready for orders."""
-    global _child
+def initialize_process(spec: RunSpec) -> None:
+    """Make this process ready for tasks."""
+    global _processor
     bound_malloc()
-    _child = _Child(brief)
+    _processor = _Processor(spec)
     # Ctrl-C goes to all processes of a terminal; the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # The parent tells the user how it goes; a child only what nobody foresaw.
-    configure_logging("ERROR", brief.settings.log_format)
+    configure_logging("ERROR", spec.settings.log_format)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
-def process_order(order: Order) -> Report:
-    """Carry out an order in a process that `start_child` made ready.
+def process_photo(task: PhotoTask) -> PhotoResult:
+    """Process one photo in a process that `initialize_process` made ready.
 
-    Raises ModelError or SettingsError if there is no network; every other failure is in the report.
+    Raises ModelError or SettingsError if there is no network; every other failure is in the result.
     """
-    assert _child is not None
+    assert _processor is not None
     try:
-        return _child.carry_out(order)
+        return _processor.process(task)
     except ImageError as exc:
-        return failed(order, exc)
+        return failed(task, exc)
     except FathomError:
         raise
     except Exception:
-        logger.exception("%s failed unexpectedly.", order.path, extra={"action": "process_photo"})
-        return failed(order, InternalImageError())
+        logger.exception("%s failed unexpectedly.", task.path, extra={"action": "process_photo"})
+        return failed(task, InternalImageError())
 
 
-def failed(order: Order, error: ImageError) -> Report:
-    return Report(index=order.index, failure=ImageFailure(code=error.code, message=error.message))
+def failed(task: PhotoTask, error: ImageError) -> PhotoResult:
+    return PhotoResult(index=task.index, failure=ImageFailure(code=error.code, message=error.message))
 
 
 def _end_with_parent() -> None:
-    """End this process when its parent is gone, however it went: nobody would read the reports."""
+    """End this process when its parent is gone, however it went: nobody would read the results."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         multiprocessing.connection.wait([parent.sentinel])

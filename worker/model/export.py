@@ -22,7 +22,7 @@ from worker.model.graph import EXPORT_REFUSED
 from worker.model.network import MidasSmall
 from worker.model.openvino_import import import_openvino
 from worker.model.weights import resolve_weights
-from worker.model.winograd import hasten
+from worker.model.winograd import apply_winograd
 
 #: The newest version that the exporter, OpenVINO and ONNX Runtime of the last years all know.
 OPSET = 17
@@ -59,7 +59,7 @@ def export_openvino(network: MidasSmall, out: Path) -> None:
     openvino = import_openvino()
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
         onnx = Path(folder) / "network.onnx"
-        export_onnx(hasten(network), onnx)
+        export_onnx(apply_winograd(network), onnx)
         graph = openvino.Core().read_model(onnx)
         # Folds what does not depend on the input: a quarter of the nodes is left, and every worker
         # child would do it again for each of its branches, which takes a second in all.

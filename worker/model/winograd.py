@@ -67,12 +67,12 @@ FOUR = Winograd(
 _WAYS = {64: FOUR, 128: FOUR, 256: TWO}
 
 
-def hasten(network: MidasSmall) -> MidasSmall:
+def apply_winograd(network: MidasSmall) -> MidasSmall:
     """Rewrite a network in place into one that computes the same in fewer steps; return it."""
     for name, fusion in list(network.scratch.named_children()):
         if isinstance(fusion, Fusion):
-            _hasten_unit(fusion.resConfUnit1)
-            _hasten_unit(fusion.resConfUnit2)
+            _convert_unit(fusion.resConfUnit1)
+            _convert_unit(fusion.resConfUnit2)
             setattr(network.scratch, name, _FusionAtHalfSize(fusion))
     first, _, conv, _, last = network.scratch.output_conv
     assert isinstance(conv, nn.Conv2d)
@@ -81,7 +81,7 @@ def hasten(network: MidasSmall) -> MidasSmall:
     return network
 
 
-def _hasten_unit(unit: ResidualUnit) -> None:
+def _convert_unit(unit: ResidualUnit) -> None:
     way = _WAYS.get(unit.conv1.in_channels)
     if way is not None:
         # mypy: modules take other modules in the place of theirs; torch's stubs do not say so.

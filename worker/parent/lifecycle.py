@@ -23,7 +23,7 @@ from shared.observability.redaction import secrets_of
 from shared.observability.tracing import prepare_tracing
 from shared.settings import Settings
 from worker.model.engines import prepare_engine
-from worker.parent.threads import Household
+from worker.parent.threads import MaintenanceThreads
 from worker.supervision.shared_memory import drain
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ _ENDINGS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
 def connect_signals(app: Celery, settings: Settings) -> None:
     """Tie a worker's life to Celery's signals."""
-    households: list[Household] = []
+    started: list[MaintenanceThreads] = []
 
     def configure(**_: object) -> None:
         configure_logging(settings.log_level, settings.log_format, secrets=secrets_of(settings))
@@ -46,17 +46,17 @@ def connect_signals(app: Celery, settings: Settings) -> None:
 
     def begin(sender: object, **_: object) -> None:
         slots = getattr(getattr(sender, "controller", sender), "concurrency", 1) or 1
-        household = Household(app, settings, slots)
-        households.append(household)
-        household.begin()
+        threads = MaintenanceThreads(app, settings, slots)
+        started.append(threads)
+        threads.begin()
         for number in _ENDINGS:
             _drain_at(number)
         # However Celery ends: also when it is told twice, and kills its children.
-        atexit.register(_run_here(household.leave))
+        atexit.register(_run_here(threads.leave))
 
     def end(**_: object) -> None:
-        for household in households:
-            household.leave()
+        for threads in started:
+            threads.leave()
 
     # Celery holds receivers weakly unless told otherwise.
     setup_logging.connect(configure, weak=False)

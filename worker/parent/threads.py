@@ -11,12 +11,12 @@ from shared.settings import Settings
 from shared.tickets import CeleryTickets
 from worker.chores.wiring import LOOK, chore_runners
 from worker.parent.expiry import Expirer
-from worker.parent.housekeeper import Housekeeper
+from worker.parent.maintenance import Maintenance
 from worker.parent.recovery import Recoverer
 from worker.stores import SERVICE, Stores, connect_stores, process_name
-from worker.supervision.breaker import INFRASTRUCTURE
-from worker.supervision.periodic import Rounds
-from worker.supervision.shared_memory import breakers, draining, stations
+from worker.supervision.breaker import STORE_ERRORS
+from worker.supervision.periodic import PeriodicThread
+from worker.supervision.shared_memory import breakers, draining, heartbeat_slots
 
 logger = logging.getLogger(__name__)
 
@@ -24,59 +24,63 @@ logger = logging.getLogger(__name__)
 _PROBE, _FINISH = 0.1, 0.2
 
 
-class Household:
+class MaintenanceThreads:
     """The threads of a worker's parent process."""
 
     def __init__(self, app: Celery, settings: Settings, slots: int) -> None:
         self._settings = settings
         self._stores = connect_stores(settings)
         self._tracer = make_tracer(SERVICE)
-        self._housekeeper = _housekeeper(app, settings, slots, self._stores, self._tracer)
+        self._maintenance = _maintenance(app, settings, slots, self._stores, self._tracer)
         self._chores = chore_runners(
-            settings, self._stores, self._housekeeper.top_up, draining, tracer=self._tracer
+            settings, self._stores, self._maintenance.top_up, draining, tracer=self._tracer
         )
-        self._rounds = self._plan_rounds()
+        self._threads = self._plan_threads()
         self._left = False
 
     def begin(self) -> None:
-        for rounds in self._rounds:
-            rounds.start()
+        for thread in self._threads:
+            thread.start()
 
     def leave(self) -> None:
         """End all threads, give back what killed children held, and say that this worker is going."""
         if self._left:
             return
         self._left = True
-        for rounds in self._rounds:
-            rounds.ask_to_stop()
+        for thread in self._threads:
+            thread.ask_to_stop()
         try:
             self._give_back_leases()
-            for rounds in self._rounds:
-                rounds.stop()
-            self._housekeeper.leave()
-        except INFRASTRUCTURE as exc:
+            for thread in self._threads:
+                thread.stop()
+            self._maintenance.unregister()
+        except STORE_ERRORS as exc:
             # Registration and leases expire by themselves.
             logger.warning("Left without saying so: %s", exc.message, extra={"action": "stop_worker"})
         self._tracer.stop()
 
-    def _plan_rounds(self) -> tuple[Rounds, ...]:
-        keeper, expirer, recoverer = self._housekeeper, self._expirer(), self._recoverer()
+    def _plan_threads(self) -> tuple[PeriodicThread, ...]:
+        keeper, expirer, recoverer = self._maintenance, self._expirer(), self._recoverer()
         redis, both = (breakers.jobs,), (breakers.jobs, breakers.objects)
         silence = max(self._settings.lease_seconds, 5.0)
         plan = [
-            Rounds("probing", self._probe, _PROBE, breakers=breakers),
-            Rounds("watching", lambda: stations.end_silent(silence), breakers=breakers),
-            Rounds("housekeeping", keeper.keep_house, breakers=breakers, needs=redis),
-            Rounds("finalising", keeper.finish_up, _FINISH, breakers=breakers, needs=both),
-            Rounds("recovering", recoverer.recover, breakers=breakers, needs=both),
+            PeriodicThread("probing", self._probe, _PROBE, breakers=breakers),
+            PeriodicThread("watching", lambda: heartbeat_slots.kill_silent(silence), breakers=breakers),
+            PeriodicThread("housekeeping", keeper.run, breakers=breakers, needs=redis),
+            PeriodicThread("finalising", keeper.finish_up, _FINISH, breakers=breakers, needs=both),
+            PeriodicThread("recovering", recoverer.recover, breakers=breakers, needs=both),
         ]
         plan += [
-            Rounds(f"chores {n}", runner.run_due, LOOK, breakers=breakers, needs=both)
+            PeriodicThread(f"chores {n}", runner.run_due, LOOK, breakers=breakers, needs=both)
             for n, runner in enumerate(self._chores)
         ]
         if expirer is not None:
-            plan.append(Rounds("expiring", expirer.expire, expirer.pause, breakers=breakers, needs=both))
-            plan.append(Rounds("sweeping", expirer.sweep, expirer.long_pause, breakers=breakers, needs=both))
+            plan.append(
+                PeriodicThread("expiring", expirer.expire, expirer.pause, breakers=breakers, needs=both)
+            )
+            plan.append(
+                PeriodicThread("sweeping", expirer.sweep, expirer.long_pause, breakers=breakers, needs=both)
+            )
         return tuple(plan)
 
     def _probe(self) -> None:
@@ -109,12 +113,12 @@ class Household:
         )
 
     def _give_back_leases(self) -> None:
-        for lease_id in stations.leases():
+        for lease_id in heartbeat_slots.leases():
             self._stores.jobs.give_back(lease_id)
 
 
-def _housekeeper(app: Celery, settings: Settings, slots: int, stores: Stores, tracer: Tracer) -> Housekeeper:
-    return Housekeeper(
+def _maintenance(app: Celery, settings: Settings, slots: int, stores: Stores, tracer: Tracer) -> Maintenance:
+    return Maintenance(
         name=process_name(),
         slots=slots,
         lease_images=settings.lease_images,

@@ -108,7 +108,7 @@ class Breaker:
     def probe(self, ping: Callable[[], object]) -> None:
         """Try the store, if it is away and the time for that has come."""
         if self.is_open and self._may_try():
-            with suppress(*INFRASTRUCTURE):
+            with suppress(*STORE_ERRORS):
                 self._try(ping)
 
     def note(self, error: FathomError, *, began: float) -> None:
@@ -183,4 +183,4 @@ class Breakers:
 
 
 #: Refused credentials count too: an operator can mend them while the job waits.
-INFRASTRUCTURE = (Unavailable, ObjectStoreDenied)
+STORE_ERRORS = (Unavailable, ObjectStoreDenied)

@@ -6,7 +6,7 @@ import ctypes
 from multiprocessing.sharedctypes import RawValue
 
 from worker.supervision.breaker import Breakers
-from worker.supervision.heartbeat import Stations
+from worker.supervision.heartbeat import HeartbeatSlots
 
 _draining = RawValue(ctypes.c_bool, False)
 
@@ -14,7 +14,7 @@ _draining = RawValue(ctypes.c_bool, False)
 breakers = Breakers()
 
 #: The children's places.
-stations = Stations()
+heartbeat_slots = HeartbeatSlots()
 
 
 def draining() -> bool:

@@ -11,7 +11,7 @@ from shared.jobs.job import Counts, Job, JobState, Phase, Range, Source, new_job
 from shared.jobs.manifest import encode_manifest
 from shared.options import Options
 from tests.fakes import FakeClock, FakeJobStore, FakeObjectStore
-from worker.child.lease_loop import Child, Pace
+from worker.child.lease_loop import LeaseLoop, Pace
 from worker.child.tracing import Traces
 
 
@@ -88,15 +88,15 @@ class Farm:
         *,
         lease_images: int = 4,
         patience: float = 5.0,
-        overtime: float = 5.0,
+        grace: float = 5.0,
         traces: Traces | None = None,
-    ) -> Child:
-        return Child(
+    ) -> LeaseLoop:
+        return LeaseLoop(
             name="child",
             jobs=self.jobs,
             objects=self.objects,
             pipeline=self.pipeline,
-            pace=Pace(lease=15.0, image=60.0, patience=patience, overtime=overtime),
+            pace=Pace(lease=15.0, image=60.0, patience=patience, grace=grace),
             lease_images=lease_images,
             max_image_bytes=100,
             draining=lambda: self.draining,

@@ -27,7 +27,7 @@ from tests.fakes import FakeObjectStore
 from tests.unit.worker.conftest import Farm
 from worker.child.fetch import Fetcher
 from worker.child.image_sources import image_fetcher
-from worker.child.lease_loop import Child, Pace
+from worker.child.lease_loop import LeaseLoop, Pace
 from worker.outbound_http import Answer, Outbound, OutboundFailed
 from worker.supervision.breaker import Breakers
 
@@ -396,8 +396,8 @@ def submit(farm: Farm, *sources: dict[str, str]) -> Job:
     return farm.jobs.get(job_id)
 
 
-def child(farm: Farm, web: Web) -> Child:
-    return Child(
+def child(farm: Farm, web: Web) -> LeaseLoop:
+    return LeaseLoop(
         name="child",
         jobs=farm.jobs,
         objects=farm.objects,

@@ -198,8 +198,8 @@ def test_a_store_that_stays_away_stops_the_work_and_charges_no_image(farm: Farm,
 def test_a_lease_that_outlasts_its_shift_is_given_back(farm: Farm):
     job_id = farm.submit(b"one", b"two", b"three")
 
-    # The overtime ends as the shift begins: as if the first image had taken all of it.
-    assert farm.child(overtime=-60).work(0.05) is True
+    # The grace ends before the ticket begins, as if the first image had taken all of it.
+    assert farm.child(grace=-60).work(0.05) is True
 
     assert farm.pipeline.rendered == []
     farm.child().work(60)

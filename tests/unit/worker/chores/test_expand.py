@@ -18,9 +18,9 @@ from tests.fakes import FakeJobStore
 from tests.fakes_chores import FakeChores
 from tests.unit.worker.chores.conftest import House, Ticking, go_on
 from worker.child.fetch import Fetcher
-from worker.chores.expand import TURN, ExpandArchives
+from worker.chores.expand import TIME_SLICE, ExpandArchives
 from worker.chores.runner import ChoreInterrupted, ChoreRunner, Done, Later
-from worker.chores.turns import NOTE
+from worker.chores.time_slice import CHECKPOINT
 
 LIMITS = ArchiveLimits(entries=100, entry_bytes=2**20, total_bytes=2**24)
 
@@ -134,7 +134,7 @@ def test_a_large_archive_makes_way_for_others_and_is_gone_on_with(house: House) 
     large, small = submit(house, {0: album(0, 20)}, 20), submit(house, {0: album(0, 2)}, 2)
 
     def tick() -> float:
-        house.clock.advance(TURN / 4)
+        house.clock.advance(TIME_SLICE / 4)
         return house.clock.now
 
     handler = ExpandArchives(house.gathering(), house.objects, LIMITS, clock=tick)
@@ -161,7 +161,7 @@ class SlowListings:
         house.objects.before(house.objects.put_stream, self._note)
 
     def _take_time(self, prefix: str, *, after: str = "") -> None:
-        self._clock.advance(3 * TURN if "inputs" in prefix else TURN / 10)
+        self._clock.advance(3 * TIME_SLICE if "inputs" in prefix else TIME_SLICE / 10)
 
     def _note(self, key: str, stream: BinaryIO, **kwargs: str) -> None:
         self.stored.append(int(key.rsplit("/", 1)[-1]))
@@ -171,20 +171,22 @@ def take_turn(house: House) -> Done | Later:
     """Go on with the chore for a turn, in which every look whether to go on takes a tenth of it."""
     chore = house.claim(ChoreKind.EXPAND)
     handler = ExpandArchives(house.gathering(), house.objects, LIMITS, clock=house.clock)
-    outcome = handler.do(chore, lambda: house.clock.advance(TURN / 10))
+    outcome = handler.do(chore, lambda: house.clock.advance(TIME_SLICE / 10))
     if isinstance(outcome, Later):
         house.chores.postpone(chore, seconds=outcome.seconds)
     return outcome
 
 
-def test_an_archive_is_expanded_in_a_few_turns_though_listing_takes_longer_than_one(house: House) -> None:
+def test_an_archive_is_expanded_in_a_few_time_slices_though_listing_takes_longer_than_one(
+    house: House,
+) -> None:
     job = submit(house, {0: album(0, 20), 20: album(20, 10)}, 30)
-    slow, turns = SlowListings(house), 1
+    slow, slices = SlowListings(house), 1
     while take_turn(house) != Done():
-        turns += 1
+        slices += 1
 
     assert inputs(house, job) == [b"photo %d" % n for n in range(30)]
-    assert 4 <= turns <= 8
+    assert 4 <= slices <= 8
     assert sorted(slow.stored) == list(range(30)), "Nothing is stored twice."
     assert not [key for key in house.keys(job) if not key.startswith("inputs/")]
 
@@ -210,7 +212,7 @@ def test_a_death_in_the_middle_of_a_turn_costs_what_was_stored_since_the_last_no
     slow, looks = SlowListings(house), iter(range(18))
 
     def die() -> None:
-        house.clock.advance(NOTE / 4)
+        house.clock.advance(CHECKPOINT / 4)
         if next(looks, None) is None:
             raise ChoreInterrupted
 

@@ -21,7 +21,7 @@ from tests.fakes_chores import FakeChores
 from tests.unit.worker.chores.conftest import House, Ticking, go_on
 from worker.chores.listing import ListSources
 from worker.chores.runner import ChoreInterrupted, Done, Later
-from worker.chores.turns import TURN
+from worker.chores.time_slice import TIME_SLICE
 
 BUCKET = "album"
 
@@ -232,16 +232,16 @@ def test_a_listing_that_is_cut_short_leaves_no_manifest(house: House, bucket: Fa
 
 
 class SlowBucket(FakeObjectStore):
-    """Takes three turns to begin a listing, and a quarter of one for each object in it."""
+    """Takes three time slices to begin a listing, and a quarter of one for each object in it."""
 
     def __init__(self, clock: FakeClock) -> None:
         super().__init__()
-        self._turns = clock
+        self._slices = clock
 
     def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
-        self._turns.advance(3 * TURN)
+        self._slices.advance(3 * TIME_SLICE)
         for entry in super().list(prefix, after=after):
-            self._turns.advance(TURN / 4)
+            self._slices.advance(TIME_SLICE / 4)
             yield entry
 
 
@@ -290,20 +290,20 @@ PHOTOS = [
 
 
 @pytest.mark.parametrize("lost_at", [None, 2])
-def test_a_listing_ends_in_a_few_turns_though_it_takes_longer_than_one_to_begin_it(
+def test_a_listing_ends_in_a_few_time_slices_though_it_takes_longer_than_one_to_begin_it(
     house: House, slow_bucket: SlowBucket, lost_at: int | None
 ) -> None:
     """Also if Redis is lost after some of them."""
-    job, turns = submit(house, *LISTINGS), 1
+    job, slices = submit(house, *LISTINGS), 1
     while take_turn(house) != Done():
-        turns += 1
-        if turns == lost_at:
+        slices += 1
+        if slices == lost_at:
             house.jobs, house.chores = FakeJobStore(Ticking(house.clock)), FakeChores(house.clock)
             house.jobs.create(job)
             add_chores(job, house.objects, house.chores)
 
     assert listed(house, job) == PHOTOS
-    assert 5 <= turns <= 10
+    assert 5 <= slices <= 10
     assert Skipped.from_json(house.objects.get(object_keys.skipped(job.id))).count == 5
     assert house.job(job).counts.total == len(PHOTOS)
     assert not [key for key in house.keys(job) if key.startswith("gathering/")]

@@ -13,7 +13,7 @@ from shared.options import Options
 from tests.fakes import FakeObjectStore, FakeTickets
 from tests.unit.worker.conftest import Farm
 from worker.parent.expiry import Expirer
-from worker.parent.housekeeper import Housekeeper
+from worker.parent.maintenance import Maintenance
 
 DAY = 86_400.0
 
@@ -39,10 +39,10 @@ def submit(farm: Farm, *pictures: bytes, options: Options | None = None) -> str:
 def end(farm: Farm, *pictures: bytes) -> str:
     job_id = submit(farm, *pictures)
     farm.child().work(60)
-    keeper = Housekeeper(
+    maintenance = Maintenance(
         name="worker", slots=1, lease_images=4, jobs=farm.jobs, objects=farm.objects, tickets=FakeTickets()
     )
-    keeper.finish_up()
+    maintenance.finish_up()
     return job_id
 
 

@@ -25,7 +25,7 @@ from tests.fakes_job_store import FakeJobStore
 from tests.finalizing import claim
 from tests.unit.worker.conftest import Farm
 from worker.parent.finalize import finalize
-from worker.parent.housekeeper import Housekeeper
+from worker.parent.maintenance import Maintenance
 from worker.parent.recovery import Recoverer
 
 DAY = 86_400.0
@@ -68,7 +68,7 @@ class Service:
         self.farm.child().work(60)
 
     def finish_up(self) -> None:
-        Housekeeper(
+        Maintenance(
             name="worker",
             slots=1,
             lease_images=4,
