@@ -11,7 +11,7 @@ from __future__ import annotations
 import multiprocessing
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.synchronize import Barrier, Event
@@ -20,9 +20,15 @@ from typing import cast
 from shared.jobs.job import Range
 from shared.jobstore.redis_store import RedisJobStore
 from shared.objectstore.port import ObjectStore
+from shared.observability.tracing import OFF
 from shared.options import Options
 from shared.redis.client import connect_redis
-from worker.child.lease_loop import LeaseLoop, Pace, ResultFile
+from worker.child.fetch import Fetcher
+from worker.child.lease_loop import LeaseLoop, Pace
+from worker.child.tracing import Traces
+from worker.pipeline.pipeline import ResultFile
+from worker.supervision.breaker import Breakers
+from worker.supervision.heartbeat import Heartbeat
 
 LEASE_IMAGES = 8
 #: Seconds between a child's looks for work while there is none, on average; 64 children look every 8 ms.
@@ -102,16 +108,31 @@ def _serve(url: str, children: int, image_seconds: float, ready: Barrier, stop: 
             thread.join()
 
 
+def make_fetcher(objects: ObjectStore, give_up: Callable[[], bool]) -> Fetcher:
+    return Fetcher(
+        objects,
+        most_bytes=2**20,
+        outbound=None,
+        buckets=(),
+        call_store=lambda call: call(),
+        give_up=give_up,
+    )
+
+
 def _work(store: RedisJobStore, name: str, image_seconds: float, stop: Event) -> None:
+    objects = cast(ObjectStore, NoObjects())
     loop = LeaseLoop(
         name=name,
         jobs=store,
-        objects=cast(ObjectStore, NoObjects()),
+        objects=objects,
+        images=make_fetcher(objects, stop.is_set),
         pipeline=SleepingPipeline(image_seconds),
         pace=Pace(lease=15.0, image=60.0),
         lease_images=LEASE_IMAGES,
-        max_image_bytes=2**20,
         draining=stop.is_set,
+        breakers=Breakers(),
+        heartbeat=Heartbeat(),
+        traces=Traces(OFF, seconds=dict, facts={}),
     )
     while not stop.is_set():
         if not loop.work(_WORK_SECONDS):

@@ -19,8 +19,9 @@ from shared.options import Options
 from shared.settings import Settings
 from shared.tickets import WORK, create_celery_app
 from worker.child.lease_loop import LeaseLoop
-from worker.child.run_ticket import make_lease_loop, run_ticket
+from worker.child.run_ticket import run_ticket
 from worker.child.timing import StagedPipeline
+from worker.child.wiring import make_lease_loop
 from worker.parent.lifecycle import connect_signals
 from worker.pipeline.pipeline import ResultFile
 from worker.pipeline.stages import Stage

@@ -55,11 +55,6 @@ class CallStore(Protocol):
     def __call__(self, call: Callable[[], T], /) -> T: ...
 
 
-def call_once(call: Callable[[], T], /) -> T:
-    """Call without any patience."""
-    return call()
-
-
 class Fetcher:
     """Fetches images for one process; may be used by several threads."""
 
@@ -68,14 +63,14 @@ class Fetcher:
         objects: ObjectStore,
         *,
         most_bytes: int,
-        outbound: Outbound | None = None,
-        buckets: Collection[str] = (),
-        call_store: CallStore = call_once,
-        give_up: Callable[[], bool] = lambda: False,
+        outbound: Outbound | None,
+        buckets: Collection[str],
+        call_store: CallStore,
+        give_up: Callable[[], bool],
     ) -> None:
-        """Take the stores; of an image at most `most_bytes` are read, whatever it has.
+        """Read at most `most_bytes` of an image, however large it is.
 
-        Without `outbound` and `buckets` no images are read from sources.
+        Without `outbound` no image is read from a URL, and from S3 only those in `buckets`.
         """
         self._objects = objects
         self._outbound = outbound

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from celery.exceptions import SoftTimeLimitExceeded
 
@@ -24,37 +24,17 @@ from shared.jobs.job import ImageFailure, JobState, Lease, Phase, Range
 from shared.jobstore.port import JobStore
 from shared.objectstore.port import ObjectStore
 from shared.observability.logs import log_context
-from shared.options import Options
 from worker.child.fetch import Fetcher
 from worker.child.lease_renewer import LeaseRenewer
 from worker.child.prefetch import Prefetcher
+from worker.child.timing import DepthPipeline
 from worker.child.tracing import LeaseTrace, Traces
+from worker.pipeline.pipeline import ResultFile
 from worker.supervision.breaker import STORE_ERRORS, Breaker, Breakers
 from worker.supervision.heartbeat import Heartbeat
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
-
-
-class ResultFile(Protocol):
-    """A file of results, as the pipeline makes it."""
-
-    @property
-    def file_name(self) -> str: ...
-    @property
-    def content_type(self) -> str: ...
-    @property
-    def data(self) -> bytes: ...
-
-
-class DepthPipeline(Protocol):
-    """What the work needs of the pipeline; `worker.pipeline.pipeline.Pipeline` is it."""
-
-    def measure(self, data: bytes, options: Options) -> Range: ...
-
-    def render(
-        self, data: bytes, options: Options, *, common: Range | None = None
-    ) -> tuple[ResultFile, ...]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,17 +79,15 @@ class LeaseLoop:
         name: str,
         jobs: JobStore,
         objects: ObjectStore,
+        images: Fetcher,
         pipeline: DepthPipeline,
         pace: Pace,
         lease_images: int,
-        max_image_bytes: int,
-        draining: Callable[[], bool] = lambda: False,
-        breakers: Breakers | None = None,
-        heartbeat: Heartbeat | None = None,
-        images: Fetcher | None = None,
-        traces: Traces | None = None,
+        draining: Callable[[], bool],
+        breakers: Breakers,
+        heartbeat: Heartbeat,
+        traces: Traces,
     ) -> None:
-        """Take the parts; without `images`, images are read from the jobs' own inputs alone."""
         self._name = name
         self._jobs = jobs
         self._objects = objects
@@ -117,15 +95,12 @@ class LeaseLoop:
         self._pace = pace
         self._lease_images = lease_images
         self._draining = draining
-        self._breakers = breakers or Breakers()
-        self._heartbeat = heartbeat or Heartbeat()
-        self._traces = traces or Traces()
-        # One byte more than is accepted shows the pipeline that there is too much, whatever the size.
-        self._images = images or Fetcher(
-            objects, most_bytes=max_image_bytes + 1, call_store=self._call_objects, give_up=draining
-        )
+        self._breakers = breakers
+        self._heartbeat = heartbeat
+        self._traces = traces
+        self._images = images
         self._begin_until = math.inf
-        self._prefetcher = Prefetcher(self._images.fetch)
+        self._prefetcher = Prefetcher()
         self._storer = ThreadPoolExecutor(1, thread_name_prefix="store")
 
     def work(self, seconds: float) -> bool:
@@ -161,7 +136,7 @@ class LeaseLoop:
             lease,
             lease_seconds=self._pace.lease,
             image_seconds=self._pace.image,
-            breakers=self._breakers,
+            breaker=self._breakers.jobs,
             heartbeat=self._heartbeat,
             draining=self._draining,
         )
@@ -190,9 +165,6 @@ class LeaseLoop:
             renewer.release()
             if storing is not None:
                 storing.result()
-
-    def _call_objects(self, call: Callable[[], T], /) -> T:
-        return self._patiently(self._breakers.objects, call)
 
     def _outcome(
         self, lease: Lease, renewer: LeaseRenewer, trace: LeaseTrace, index: int, fetching: Future[bytes]

@@ -15,7 +15,7 @@ from shared.errors import ImageError, OutOfMemory, TimedOut
 from shared.jobs.job import ImageFailure, JobState, Lease
 from shared.jobstore.port import JobStore
 from shared.observability.logs import log_context
-from worker.supervision.breaker import STORE_ERRORS, Breakers
+from worker.supervision.breaker import STORE_ERRORS, Breaker
 from worker.supervision.heartbeat import Heartbeat
 
 logger = logging.getLogger(__name__)
@@ -49,9 +49,9 @@ class LeaseRenewer:
         *,
         lease_seconds: float,
         image_seconds: float,
-        breakers: Breakers | None = None,
-        heartbeat: Heartbeat | None = None,
-        draining: Callable[[], bool] = lambda: False,
+        breaker: Breaker,
+        heartbeat: Heartbeat,
+        draining: Callable[[], bool],
         end_process: Callable[[], None] = end_this_process,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -60,8 +60,8 @@ class LeaseRenewer:
         self._lease = lease
         self._interval = lease_seconds / 3
         self._image_seconds = image_seconds
-        self._breaker = (breakers or Breakers()).jobs
-        self._heartbeat = heartbeat or Heartbeat()
+        self._breaker = breaker
+        self._heartbeat = heartbeat
         self._draining = draining
         self._draining_since: float | None = None
         self._end_process = end_process

@@ -6,27 +6,14 @@ import logging
 import time
 from collections.abc import Callable
 
-from billiard.process import current_process
 from celery import current_app
 from celery.exceptions import SoftTimeLimitExceeded
-from celery.signals import worker_process_shutdown
 
 from shared.errors import JobStoreFull
-from shared.metrics.buffer import Recorder
-from shared.observability.tracing import make_tracer
-from shared.settings import Settings
 from shared.tickets import LONGEST, CeleryTickets
-from worker.child.image_sources import image_fetcher
-from worker.child.lease_loop import LeaseLoop, Pace
-from worker.child.timing import StagedPipeline, TimedPipeline, timed_objects
-from worker.child.tracing import Traces
-from worker.model.engine import EngineInfo
-from worker.model.engines import load_engine
-from worker.pipeline.memory import bound_malloc
-from worker.pipeline.simulated import pipeline_for
-from worker.stores import SERVICE, connect_stores, process_name, worker_name
+from worker.child.lease_loop import LeaseLoop
 from worker.supervision.breaker import STORE_ERRORS
-from worker.supervision.shared_memory import breakers, draining, heartbeat_slots
+from worker.supervision.shared_memory import draining
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +25,7 @@ def run_ticket(lease_loop: Callable[[], LeaseLoop]) -> None:
     """Work until the ticket's time is over or there is nothing to do."""
     until = time.monotonic() + LONGEST
     try:
-        # If no ticket can be published, nobody would be woken: then this one continues.
+        # If no ticket can be published, nothing would wake another child: then this one continues.
         while lease_loop().work(TICKET_SECONDS) and not publish_next() and time.monotonic() < until:
             continue
     except STORE_ERRORS as exc:
@@ -48,48 +35,8 @@ def run_ticket(lease_loop: Callable[[], LeaseLoop]) -> None:
         logger.warning("A ticket took too long.", extra={"action": "work"})
 
 
-def make_lease_loop(
-    settings: Settings, *, wrap: Callable[[StagedPipeline], StagedPipeline] = lambda pipeline: pipeline
-) -> LeaseLoop:
-    """Put a child together for this process; `wrap` may come between it and the pipeline."""
-    bound_malloc()
-    heartbeat = heartbeat_slots.heartbeat(
-        current_process().index, memory_bytes=settings.child_memory_mb * 2**20
-    )
-    heartbeat.start()
-    engine = load_engine(settings)
-    stores = connect_stores(settings)
-    recorder = Recorder(stores.statistics)
-    recorder.start()
-    objects = timed_objects(stores.objects, recorder)
-    pipeline = wrap(pipeline_for(engine, settings))
-    return LeaseLoop(
-        name=process_name(),
-        jobs=stores.jobs,
-        objects=objects,
-        pipeline=TimedPipeline(pipeline, recorder, worker=worker_name()),
-        pace=Pace(lease=settings.lease_seconds, image=settings.image_seconds),
-        lease_images=settings.lease_images,
-        max_image_bytes=settings.max_image_bytes,
-        draining=draining,
-        breakers=breakers,
-        heartbeat=heartbeat,
-        images=image_fetcher(settings, objects, breakers.objects, draining),
-        traces=_make_traces(engine.info, pipeline),
-    )
-
-
-def _make_traces(info: EngineInfo, pipeline: StagedPipeline) -> Traces:
-    """Return what traces this process's work, and sends the last of it when the process is ended gently."""
-    tracer = make_tracer(SERVICE)
-    if tracer.is_on:
-        worker_process_shutdown.connect(lambda **_: tracer.stop(), weak=False)
-    facts = {"fathom.engine": info.engine, "fathom.precision": info.precision}
-    return Traces(tracer, seconds=lambda: pipeline.seconds, facts=facts)
-
-
 def publish_next() -> bool:
-    """Publish another ticket, unless one waits already; False if the broker has no room for one."""
+    """Publish another ticket, unless one waits already; return False if the broker has no room for one."""
     tickets = CeleryTickets(current_app)
     try:
         if tickets.depth() == 0:

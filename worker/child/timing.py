@@ -21,17 +21,21 @@ from worker.pipeline.stages import Stage
 FETCH, STORE = "fetch", "store"
 
 
-class StagedPipeline(Protocol):
-    """A pipeline that says how long the steps of its latest photo took."""
-
-    @property
-    def seconds(self) -> Mapping[Stage, float]: ...
+class DepthPipeline(Protocol):
+    """What a child needs of the pipeline."""
 
     def measure(self, data: bytes, options: Options) -> Range: ...
 
     def render(
         self, data: bytes, options: Options, *, common: Range | None = None
     ) -> tuple[ResultFile, ...]: ...
+
+
+class StagedPipeline(DepthPipeline, Protocol):
+    """A pipeline that says how long each step of its latest photo took."""
+
+    @property
+    def seconds(self) -> Mapping[Stage, float]: ...
 
 
 class TimedPipeline:

@@ -12,7 +12,7 @@ from typing import Protocol, Self
 
 from shared.jobs.job import ImageFailure, Lease
 from shared.observability.logs import log_context
-from shared.observability.tracing import OFF, Attributes, Kind, Span, Tracer, traced
+from shared.observability.tracing import Attributes, Kind, Span, Tracer, traced
 from worker.child.timing import FETCH, STORE
 from worker.pipeline.stages import Stage
 
@@ -45,15 +45,15 @@ class Traces:
 
     def __init__(
         self,
-        tracer: Tracer = OFF,
+        tracer: Tracer,
         *,
-        seconds: Callable[[], Mapping[Stage, float]] = dict,
-        facts: Attributes | None = None,
+        seconds: Callable[[], Mapping[Stage, float]],
+        facts: Attributes,
     ) -> None:
-        """`seconds` tells how long the stages of the latest image took; `facts` go into every one."""
+        """`seconds` returns how long each stage of the latest image took; `facts` go into every span."""
         self._tracer = tracer
         self._seconds = seconds
-        self._facts = facts or {}
+        self._facts = facts
 
     def follow(self, lease: Lease) -> LeaseTrace:
         """Return what is to be told of a lease."""

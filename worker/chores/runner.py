@@ -72,7 +72,7 @@ class ChoreRunner:
         chores: Chores,
         handlers: Mapping[ChoreKind, ChoreHandler],
         *,
-        stopping: Callable[[], bool] = lambda: False,
+        stopping: Callable[[], bool],
     ) -> None:
         self._chores = chores
         self._handlers = handlers

@@ -38,9 +38,9 @@ class Expirer:
         name: str,
         jobs: JobStore,
         objects: ObjectStore,
+        chores: Chores,
         retention_seconds: float,
-        chores: Chores | None = None,
-        give_up: Callable[[], bool] = lambda: False,
+        give_up: Callable[[], bool],
     ) -> None:
         self._name = name
         self._jobs = jobs
@@ -103,8 +103,7 @@ class Expirer:
     def _expire(self, job_id: str, before: float) -> None:
         # Those before it may have taken long to delete, and a client may have touched it meanwhile.
         self._jobs.expire(job_id, before=before)
-        if self._chores is not None:
-            self._chores.forget(job_id)
+        self._chores.forget(job_id)
         count = self._delete_objects(job_id)
         logger.info("The job expired; %s objects were deleted.", count, extra=_ACTION)
 

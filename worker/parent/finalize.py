@@ -27,7 +27,7 @@ from shared.jobs.manifest import read_sources
 from shared.jobs.record import JobResult, encode_result
 from shared.jobstore.port import JobStore
 from shared.objectstore.port import ObjectStore
-from shared.observability.tracing import OFF, Tracer, traced
+from shared.observability.tracing import Tracer, traced
 
 logger = logging.getLogger(__name__)
 
@@ -52,13 +52,13 @@ def finalize(
     claim: FinalizeClaim,
     jobs: JobStore,
     objects: ObjectStore,
-    chores: Chores | None = None,
-    tracer: Tracer = OFF,
+    chores: Chores,
+    tracer: Tracer,
 ) -> JobState:
     """Write a job's failures and result, set its end state and return it.
 
-    With `chores`, the job's webhook will be told, also if this worker dies half-way. If another worker
-    was faster and the job has gone on since, its present state is returned.
+    The job's webhook will be called, even if this worker dies half-way. If another worker was faster and
+    the job has gone on since, return its present state.
 
     Raises JobNotFound if the job was deleted meanwhile, Unavailable if a store is away.
     """
@@ -89,10 +89,10 @@ def _end(
     retries: int,
     jobs: JobStore,
     objects: ObjectStore,
-    chores: Chores | None,
+    chores: Chores,
 ) -> None:
     _put_end(job, state, retries, jobs.now(), jobs, objects)
-    if chores is not None and job.webhook is not None:
+    if job.webhook is not None:
         # Before the end is set, so that none goes untold; who is woken waits for it.
         chores.wake(notify_id(job.id))
     jobs.finish(claim, state)

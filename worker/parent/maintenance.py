@@ -19,7 +19,7 @@ from shared.jobs.job import FinalizeClaim, ImageStatus
 from shared.jobstore.port import JobStore
 from shared.objectstore.port import ObjectStore
 from shared.observability.logs import log_context
-from shared.observability.tracing import OFF, Tracer
+from shared.observability.tracing import Tracer
 from shared.tickets import TicketQueue
 from worker.parent.finalize import finalize
 from worker.supervision.periodic import PERIOD
@@ -41,12 +41,12 @@ class Maintenance:
         name: str,
         slots: int,
         lease_images: int,
+        lease_seconds: float,
         jobs: JobStore,
         objects: ObjectStore,
         tickets: TicketQueue,
-        chores: Chores | None = None,
-        tracer: Tracer = OFF,
-        lease_seconds: float = 15.0,
+        chores: Chores,
+        tracer: Tracer,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._name = name

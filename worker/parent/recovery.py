@@ -47,9 +47,9 @@ class Recoverer:
         name: str,
         jobs: JobStore,
         objects: ObjectStore,
+        chores: Chores,
         retention_seconds: float | None,
-        chores: Chores | None = None,
-        give_up: Callable[[], bool] = lambda: False,
+        give_up: Callable[[], bool],
     ) -> None:
         """`retention_seconds` is how long ended jobs are kept; None is for ever."""
         self._name = name
@@ -129,7 +129,7 @@ class Recoverer:
 
     def _add_chores(self, job: Job | None) -> None:
         """Note what is still to be done for a job as it stands now: the list of chores was lost as well."""
-        if job is not None and self._chores is not None:
+        if job is not None:
             add_chores(job, self._objects, self._chores)
 
     def _is_settled(self, known: Job | None, result: JobResult | None) -> bool:

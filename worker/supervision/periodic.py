@@ -18,7 +18,7 @@ PERIOD = 1.0
 class PeriodicThread:
     """A thread that calls a function every second until it is stopped.
 
-    It does not call while a store that it `needs` is away. `breakers` are the worker's.
+    It does not call while a store that it `needs` is away. It tells `breakers`, if given, which store failed.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class PeriodicThread:
     ) -> None:
         self._call = call
         self._seconds = seconds
-        self._breakers = breakers or Breakers()
+        self._breakers = breakers
         self._needs = needs
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -59,7 +59,8 @@ class PeriodicThread:
             self._call()
         except STORE_ERRORS as exc:
             # The breaker logs it, once for all.
-            self._breakers.note(exc, began=began)
+            if self._breakers is not None:
+                self._breakers.note(exc, began=began)
         except Exception:
             # A failed call must not end the thread: others depend on the calls to come.
             name = self._thread.name

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import pytest
 
@@ -9,17 +11,19 @@ from shared.errors import ImageCorrupt
 from shared.jobs import object_keys
 from shared.jobs.job import Counts, Job, JobState, Phase, Range, Source, new_job_id
 from shared.jobs.manifest import encode_manifest
+from shared.observability.tracing import OFF
 from shared.options import Options
-from tests.fakes import FakeClock, FakeJobStore, FakeObjectStore
+from tests.fakes import FakeClock, FakeJobStore, FakeObjectStore, FakeTickets
+from tests.fakes_chores import FakeChores
+from worker.child.fetch import Fetcher
 from worker.child.lease_loop import LeaseLoop, Pace
 from worker.child.tracing import Traces
+from worker.parent.maintenance import Maintenance
+from worker.pipeline.pipeline import ResultFile
+from worker.supervision.breaker import Breakers
+from worker.supervision.heartbeat import Heartbeat
 
-
-@dataclass(frozen=True, kw_only=True)
-class File:
-    file_name: str
-    content_type: str
-    data: bytes
+T = TypeVar("T")
 
 
 @dataclass
@@ -36,12 +40,17 @@ class WordPipeline:
         self._check(data)
         return Range(low=float(len(data)), high=2.0 * len(data))
 
-    def render(self, data: bytes, options: Options, *, common: Range | None = None) -> tuple[File, ...]:
+    def render(self, data: bytes, options: Options, *, common: Range | None = None) -> tuple[ResultFile, ...]:
         self._check(data)
         self.rendered.append((data, common))
         return (
-            File(file_name="heatmap.png", content_type="image/png", data=self.heat + data),
-            File(file_name="depth.json", content_type="application/json", data=b"{}"),
+            ResultFile(
+                output="heatmap",
+                file_name="heatmap.png",
+                content_type="image/png",
+                data=self.heat + data,
+            ),
+            ResultFile(output="depth", file_name="depth.json", content_type="application/json", data=b"{}"),
         )
 
     def _check(self, data: bytes) -> None:
@@ -60,6 +69,7 @@ class Farm:
     objects: FakeObjectStore
     pipeline: WordPipeline
     clock: FakeClock
+    chores: FakeChores = field(default_factory=FakeChores)
     draining: bool = False
 
     def submit(self, *pictures: bytes, options: Options | None = None, traceparent: str | None = None) -> str:
@@ -89,18 +99,61 @@ class Farm:
         lease_images: int = 4,
         patience: float = 5.0,
         grace: float = 5.0,
+        images: Fetcher | None = None,
         traces: Traces | None = None,
     ) -> LeaseLoop:
+        breakers = Breakers()
         return LeaseLoop(
             name="child",
             jobs=self.jobs,
             objects=self.objects,
+            images=images or self.fetcher(breakers, patience),
             pipeline=self.pipeline,
             pace=Pace(lease=15.0, image=60.0, patience=patience, grace=grace),
             lease_images=lease_images,
-            max_image_bytes=100,
-            draining=lambda: self.draining,
-            traces=traces,
+            draining=self.is_draining,
+            breakers=breakers,
+            heartbeat=Heartbeat(),
+            traces=traces or Traces(OFF, seconds=dict, facts={}),
+        )
+
+    def fetcher(self, breakers: Breakers, patience: float) -> Fetcher:
+        """Make a fetcher that waits for the object store, as a child's does."""
+
+        def call_store(call: Callable[[], T], /) -> T:
+            return breakers.objects.call(call, seconds=patience, give_up=self.is_draining)
+
+        return Fetcher(
+            self.objects,
+            most_bytes=101,
+            outbound=None,
+            buckets=(),
+            call_store=call_store,
+            give_up=self.is_draining,
+        )
+
+    def is_draining(self) -> bool:
+        return self.draining
+
+    def maintenance(
+        self,
+        tickets: FakeTickets | None = None,
+        *,
+        name: str = "worker",
+        slots: int = 2,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> Maintenance:
+        return Maintenance(
+            name=name,
+            slots=slots,
+            lease_images=4,
+            lease_seconds=15.0,
+            jobs=self.jobs,
+            objects=self.objects,
+            tickets=tickets or FakeTickets(),
+            chores=self.chores,
+            tracer=OFF,
+            clock=clock,
         )
 
     def output(self, job_id: str, index: int, file_name: str = "heatmap.png") -> bytes:

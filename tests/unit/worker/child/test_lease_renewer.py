@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -9,12 +10,33 @@ from shared.jobs.job import ImageFailure, ImageState, Lease
 from tests.fakes import FakeClock
 from tests.unit.worker.conftest import Farm
 from tests.waiting import DEADLINE, eventually
-from worker.child.lease_renewer import LeaseRenewer
+from worker.child.lease_renewer import LeaseRenewer, end_this_process
+from worker.supervision.breaker import Breakers
 from worker.supervision.heartbeat import Heartbeat
 
 
-def renewer(farm: Farm, lease: Lease, *, seconds: float = 15.0, image_seconds: float = 60.0) -> LeaseRenewer:
-    return LeaseRenewer(farm.jobs, lease, lease_seconds=seconds, image_seconds=image_seconds)
+def renewer(
+    farm: Farm,
+    lease: Lease,
+    *,
+    seconds: float = 15.0,
+    image_seconds: float = 60.0,
+    heartbeat: Heartbeat | None = None,
+    draining: bool = False,
+    end_process: Callable[[], None] = end_this_process,
+    clock: Callable[[], float] = time.monotonic,
+) -> LeaseRenewer:
+    return LeaseRenewer(
+        farm.jobs,
+        lease,
+        lease_seconds=seconds,
+        image_seconds=image_seconds,
+        breaker=Breakers().jobs,
+        heartbeat=heartbeat or Heartbeat(),
+        draining=lambda: draining,
+        end_process=end_process,
+        clock=clock,
+    )
 
 
 def take_lease(farm: Farm, images: int = 3) -> tuple[str, Lease]:
@@ -71,7 +93,7 @@ def test_a_lease_is_renewed_while_an_image_is_in_work(farm: Farm):
 def test_an_image_that_hangs_is_charged_its_neighbours_go_back_and_the_process_ends(farm: Farm):
     job_id, lease = take_lease(farm)
     ended = threading.Event()
-    held = LeaseRenewer(farm.jobs, lease, lease_seconds=15, image_seconds=0.05, end_process=ended.set)
+    held = renewer(farm, lease, image_seconds=0.05, end_process=ended.set)
 
     with held:
         held.take(0)
@@ -107,7 +129,7 @@ def test_the_image_that_hung_is_charged_though_it_leaves_the_hand_at_that_moment
 
     farm.jobs.before(farm.jobs.charge, note)
     limit = Limit(0.05)
-    held = LeaseRenewer(farm.jobs, lease, lease_seconds=15, image_seconds=limit, end_process=ended.set)
+    held = renewer(farm, lease, image_seconds=limit, end_process=ended.set)
     limit.meanwhile = held.release if next_image is None else lambda: held.take(next_image)
 
     with held:
@@ -121,9 +143,7 @@ def test_an_image_that_takes_too_much_memory_is_charged_and_its_neighbours_go_ba
     job_id, lease = take_lease(farm)
     ended, heartbeat = threading.Event(), Heartbeat(memory_bytes=1)
     heartbeat.start()
-    held = LeaseRenewer(
-        farm.jobs, lease, lease_seconds=15, image_seconds=60, heartbeat=heartbeat, end_process=ended.set
-    )
+    held = renewer(farm, lease, heartbeat=heartbeat, end_process=ended.set)
 
     held.take(1)
     with held:
@@ -137,7 +157,7 @@ def test_an_image_that_takes_too_much_memory_is_charged_and_its_neighbours_go_ba
 
 def test_a_worker_that_is_to_stop_hands_a_slow_image_over_and_its_end_still_counts(farm: Farm):
     job_id, lease = take_lease(farm)
-    held = LeaseRenewer(farm.jobs, lease, lease_seconds=15, image_seconds=60, draining=lambda: True)
+    held = renewer(farm, lease, draining=True)
 
     with held:
         held.take(0)
@@ -170,9 +190,7 @@ def test_a_lease_is_kept_through_a_short_absence_of_the_job_store(farm: Farm):
 def test_waiting_for_a_store_is_no_hanging_image(farm: Farm):
     _, lease = take_lease(farm)
     ended, clock, renewals = threading.Event(), FakeClock(), list[None]()
-    held = LeaseRenewer(
-        farm.jobs, lease, lease_seconds=15, image_seconds=60, end_process=ended.set, clock=clock
-    )
+    held = renewer(farm, lease, end_process=ended.set, clock=clock)
     held.take(0)
     held.release()
     farm.jobs.before(farm.jobs.renew, lambda lease, in_hand: renewals.append(None))

@@ -47,13 +47,13 @@ class Images:
         return Lease(id="lease", job_id="job", indices=tuple(range(len(self._images))), options=Options())
 
     def in_order(self) -> Iterator[tuple[int, Future[bytes]]]:
-        return Prefetcher(self.fetch, pool=AtOnce()).images(self.lease())
+        return Prefetcher(pool=AtOnce()).images(self.lease(), self.fetch)
 
 
 def test_images_come_in_order_each_with_its_own_bytes():
     images = Images(*(b"%d" % n for n in range(9)))
 
-    found = [(index, future.result()) for index, future in Prefetcher(images.fetch).images(images.lease())]
+    found = [(index, future.result()) for index, future in Prefetcher().images(images.lease(), images.fetch)]
 
     assert found == [(n, b"%d" % n) for n in range(9)]
     assert sorted(images.asked) == list(range(9))
@@ -67,7 +67,7 @@ def test_the_next_image_is_fetched_while_one_is_in_hand_by_another_thread():
             second_asked.set()
         return SMALL
 
-    images_on_the_way = Prefetcher(fetch).images(Images(SMALL, SMALL, SMALL).lease())
+    images_on_the_way = Prefetcher().images(Images(SMALL, SMALL, SMALL).lease(), fetch)
     index, future = next(images_on_the_way)
 
     assert (index, future.result()) == (0, SMALL)
@@ -98,7 +98,7 @@ def test_while_a_size_is_not_known_nothing_is_fetched_beside_it():
         assert index > 0 or arrives.wait(DEADLINE)
         return found
 
-    images_on_the_way = Prefetcher(fetch).images(images.lease())
+    images_on_the_way = Prefetcher().images(images.lease(), fetch)
     _, first = next(images_on_the_way)
     asked_meanwhile = list(images.asked)
     arrives.set()

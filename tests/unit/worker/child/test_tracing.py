@@ -12,7 +12,7 @@ from shared.jobs import object_keys
 from shared.jobs.job import JobState
 from shared.observability.logs import JsonFormatter
 from shared.options import Options
-from tests.finalizing import claim
+from tests.finalizing import claim, finalize_claimed
 from tests.traces import (
     PARENT,
     SAMPLED,
@@ -27,7 +27,6 @@ from tests.traces import (
 )
 from tests.unit.worker.conftest import Farm
 from worker.child.tracing import Traces
-from worker.parent.finalize import finalize
 from worker.pipeline.stages import Stage
 
 SECONDS = {Stage.DECODE: 0.02, Stage.INFER: 0.03, Stage.ENCODE: 0.01}
@@ -165,7 +164,7 @@ def test_a_job_that_is_not_sampled_leaves_no_span(
     job_id = farm.submit(b"one", b"corrupt", traceparent=traceparent)
 
     farm.child(traces=traces).work(60)
-    finalize(claim(farm.jobs, job_id), farm.jobs, farm.objects, tracer=memory.tracer)
+    finalize_claimed(claim(farm.jobs, job_id), farm.jobs, farm.objects, tracer=memory.tracer)
 
     assert memory.spans() == ()
     assert farm.jobs.get(job_id).state is JobState.PARTIAL
@@ -184,7 +183,7 @@ def test_the_end_of_a_job_is_told(farm: Farm, memory: TraceMemory):
     job_id = farm.submit(b"one", traceparent=SAMPLED)
     farm.child().work(60)
 
-    finalize(claim(farm.jobs, job_id), farm.jobs, farm.objects, tracer=memory.tracer)
+    finalize_claimed(claim(farm.jobs, job_id), farm.jobs, farm.objects, tracer=memory.tracer)
 
     span = memory.one("finalize job")
     assert (trace_of(span), parent_of(span)) == (TRACE, PARENT)

@@ -16,8 +16,8 @@ from shared.jobs import object_keys
 from shared.jobs.job import Job, JobState
 from tests.fakes import FakeJobStore
 from tests.fakes_chores import FakeChores
+from tests.fetching import make_fetcher
 from tests.unit.worker.chores.conftest import House, Ticking, go_on
-from worker.child.fetch import Fetcher
 from worker.chores.expand import TIME_SLICE, ExpandArchives
 from worker.chores.runner import ChoreInterrupted, ChoreRunner, Done, Later
 from worker.chores.time_slice import CHECKPOINT
@@ -138,7 +138,7 @@ def test_a_large_archive_makes_way_for_others_and_is_gone_on_with(house: House) 
         return house.clock.now
 
     handler = ExpandArchives(house.gathering(), house.objects, LIMITS, clock=tick)
-    runner = ChoreRunner(house.chores, {ChoreKind.EXPAND: handler})
+    runner = ChoreRunner(house.chores, {ChoreKind.EXPAND: handler}, stopping=lambda: False)
     order: list[str] = []
 
     def note(job_id: str, **kwargs: int) -> None:
@@ -263,7 +263,7 @@ def test_an_archive_that_cannot_be_expanded_ends_the_job_with_the_reason(
 def reason(house: House, job: Job, index: int) -> str:
     """Return the code that a worker fails an image with."""
     with pytest.raises(ImageError) as caught:
-        Fetcher(house.objects, most_bytes=2**20).fetch(job.id, index)
+        make_fetcher(house.objects, most_bytes=2**20).fetch(job.id, index)
     return caught.value.code
 
 

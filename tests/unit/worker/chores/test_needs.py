@@ -66,7 +66,12 @@ def test_after_a_loss_of_redis_what_was_to_be_done_is_noted_again(house: House) 
     jobs, chores = FakeJobStore(), FakeChores()
     lost = House(clock=house.clock, jobs=jobs, objects=house.objects, chores=chores)
     recoverer = Recoverer(
-        name="worker", jobs=jobs, objects=house.objects, retention_seconds=math.inf, chores=chores
+        name="worker",
+        jobs=jobs,
+        objects=house.objects,
+        chores=chores,
+        retention_seconds=math.inf,
+        give_up=lambda: False,
     )
     assert recoverer.recover() == 3
 

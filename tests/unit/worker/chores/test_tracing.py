@@ -20,7 +20,8 @@ def memory() -> TraceMemory:
 
 
 def run(house: House, memory: TraceMemory, handler: Handler, kind: ChoreKind = ChoreKind.LIST) -> int:
-    return ChoreRunner(house.chores, trace_chores({kind: handler}, house.jobs, memory.tracer)).run_due()
+    traced = trace_chores({kind: handler}, house.jobs, memory.tracer)
+    return ChoreRunner(house.chores, traced, stopping=lambda: False).run_due()
 
 
 @pytest.mark.parametrize(

@@ -19,12 +19,11 @@ from shared.net.url_policy import AllowedHosts
 from shared.net.webhook_signing import owner_secret
 from shared.webhook_messages import Delivery, DeliveryState, delivery_of
 from tests.contracts.job_store import CORRUPT
-from tests.finalizing import claim
+from tests.finalizing import claim, finalize_claimed
 from tests.unit.worker.chores.conftest import House
 from worker.chores.runner import ChoreHandler, ChoreRunner
 from worker.chores.webhooks import PROGRESS, RETRIES, DeliverMessage, Messenger, NotifyWebhook
 from worker.outbound_http import Outbound, OutboundFailed
-from worker.parent.finalize import finalize
 
 SECRETS = ("whsec_" + "A" * 32, "whsec_" + "B" * 32)
 URL = "https://example.org/hook"
@@ -78,7 +77,7 @@ def work(house: House, *, images: int = 10) -> None:
 
 
 def end(house: House) -> None:
-    finalize(claim(house.jobs), house.jobs, house.objects, house.chores)
+    finalize_claimed(claim(house.jobs), house.jobs, house.objects, chores=house.chores)
 
 
 def run(house: House, receiver: Receiver) -> int:
@@ -87,7 +86,7 @@ def run(house: House, receiver: Receiver) -> int:
         ChoreKind.NOTIFY: NotifyWebhook(house.jobs, house.objects, house.chores, messenger),
         ChoreKind.DELIVER: DeliverMessage(house.jobs, house.objects, house.chores, messenger),
     }
-    return ChoreRunner(house.chores, handlers).run_due()
+    return ChoreRunner(house.chores, handlers, stopping=lambda: False).run_due()
 
 
 def deliveries(house: House, job: Job) -> list[Delivery]:
@@ -274,7 +273,7 @@ def test_a_worker_that_dies_between_telling_and_the_end_loses_no_message(
 
 
 def end_without_telling(house: House) -> None:
-    finalize(claim(house.jobs), house.jobs, house.objects)
+    finalize_claimed(claim(house.jobs), house.jobs, house.objects)
 
 
 def test_progress_is_told_now_and_then_while_there_is_some(house: House, receiver: Receiver) -> None:
@@ -344,7 +343,7 @@ def test_a_deleted_job_tells_nothing_more(house: House, receiver: Receiver) -> N
 
 def lose_chores(house: House, job: Job) -> None:
     house.chores.forget(job.id)
-    add_chores(house.job(job), house.objects, house.chores)
+    add_chores(house.job(job), house.objects, chores=house.chores)
 
 
 def test_an_end_that_was_told_is_not_told_again_after_a_loss(house: House, receiver: Receiver) -> None:
@@ -384,6 +383,6 @@ def test_an_end_after_a_retry_is_told_though_an_earlier_one_was(house: House, re
     result = JobResult.of(house.job(job), JobState.SUCCEEDED, ended_at=house.clock.now)
     house.objects.put(object_keys.result(job.id), encode_result(result))
     house.chores.forget(job.id)
-    add_chores(house.job(job), house.objects, house.chores)
+    add_chores(house.job(job), house.objects, chores=house.chores)
 
     assert house.chores.claim((ChoreKind.NOTIFY,), seconds=30) is not None

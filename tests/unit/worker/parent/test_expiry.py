@@ -10,10 +10,9 @@ from shared.jobs import object_keys
 from shared.jobs.job import JobState, new_job_id
 from shared.jobs.record import encode_job
 from shared.options import Options
-from tests.fakes import FakeObjectStore, FakeTickets
+from tests.fakes import FakeObjectStore
 from tests.unit.worker.conftest import Farm
 from worker.parent.expiry import Expirer
-from worker.parent.maintenance import Maintenance
 
 DAY = 86_400.0
 
@@ -26,8 +25,15 @@ def farm(farm: Farm) -> Farm:
     return farm
 
 
-def expirer(farm: Farm, *, name: str = "worker") -> Expirer:
-    return Expirer(name=name, jobs=farm.jobs, objects=farm.objects, retention_seconds=7 * DAY)
+def expirer(farm: Farm, *, name: str = "worker", retention_seconds: float = 7 * DAY) -> Expirer:
+    return Expirer(
+        name=name,
+        jobs=farm.jobs,
+        objects=farm.objects,
+        chores=farm.chores,
+        retention_seconds=retention_seconds,
+        give_up=lambda: False,
+    )
 
 
 def submit(farm: Farm, *pictures: bytes, options: Options | None = None) -> str:
@@ -39,10 +45,7 @@ def submit(farm: Farm, *pictures: bytes, options: Options | None = None) -> str:
 def end(farm: Farm, *pictures: bytes) -> str:
     job_id = submit(farm, *pictures)
     farm.child().work(60)
-    maintenance = Maintenance(
-        name="worker", slots=1, lease_images=4, jobs=farm.jobs, objects=farm.objects, tickets=FakeTickets()
-    )
-    maintenance.finish_up()
+    farm.maintenance().finish_up()
     return job_id
 
 
@@ -227,9 +230,9 @@ def test_what_is_not_a_jobs_is_never_swept(farm: Farm):
 
 
 @pytest.mark.parametrize(("hours", "pause", "long_pause"), [(168, 60, 3600), (0.01, 1, 3.6), (1, 36, 360)])
-def test_rounds_are_as_far_apart_as_the_retention_allows(
+def test_calls_are_as_far_apart_as_the_retention_allows(
     farm: Farm, hours: float, pause: float, long_pause: float
 ):
-    mine = Expirer(name="w", jobs=farm.jobs, objects=farm.objects, retention_seconds=hours * 3600)
+    mine = expirer(farm, retention_seconds=hours * 3600)
 
     assert (mine.pause, mine.long_pause) == pytest.approx((pause, long_pause))

@@ -31,15 +31,7 @@ def make_maintenance(
     clock: Callable[[], float] = time.monotonic,
 ) -> Maintenance:
     farm.jobs.mark_reconciled()
-    return Maintenance(
-        name=name,
-        slots=slots,
-        lease_images=4,
-        jobs=farm.jobs,
-        objects=farm.objects,
-        tickets=tickets,
-        clock=clock,
-    )
+    return farm.maintenance(tickets, name=name, slots=slots, clock=clock)
 
 
 def test_lost_tickets_are_made_up_for_and_not_more(farm: Farm):

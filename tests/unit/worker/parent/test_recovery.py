@@ -19,13 +19,11 @@ from shared.jobs.job import ImageFailure, ImageState, Job, JobState, Range, Sour
 from shared.jobs.manifest import encode_manifest
 from shared.jobs.record import encode_job, new_job
 from shared.options import Options
-from tests.fakes import FakeObjectStore, FakeTickets
+from tests.fakes import FakeObjectStore
 from tests.fakes_hooks import Hooked
 from tests.fakes_job_store import FakeJobStore
-from tests.finalizing import claim
+from tests.finalizing import claim, finalize_claimed
 from tests.unit.worker.conftest import Farm
-from worker.parent.finalize import finalize
-from worker.parent.maintenance import Maintenance
 from worker.parent.recovery import Recoverer
 
 DAY = 86_400.0
@@ -68,21 +66,19 @@ class Service:
         self.farm.child().work(60)
 
     def finish_up(self) -> None:
-        Maintenance(
-            name="worker",
-            slots=1,
-            lease_images=4,
-            jobs=self.jobs,
-            objects=self.objects,
-            tickets=FakeTickets(),
-        ).finish_up()
+        self.farm.maintenance().finish_up()
 
     def lose_everything(self) -> None:
         self.farm.jobs = FakeJobStore(clock=self.farm.clock)
 
     def recover(self, *, retention: float | None = None) -> int | None:
         recoverer = Recoverer(
-            name="worker", jobs=self.jobs, objects=self.objects, retention_seconds=retention
+            name="worker",
+            jobs=self.jobs,
+            objects=self.objects,
+            chores=self.farm.chores,
+            retention_seconds=retention,
+            give_up=lambda: False,
         )
         return recoverer.recover()
 
@@ -313,7 +309,7 @@ def overtake(service: Service, step: str, others: Callable[[], object], *, dies:
     ending = claim(jobs)
     store.before(method, overtake)
     with suppress(ObjectStoreUnavailable, InvalidTransition):
-        finalize(ending, jobs, objects)
+        finalize_claimed(ending, jobs, objects)
     store.after(method, None)
 
 
