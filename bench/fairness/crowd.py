@@ -28,7 +28,7 @@ from worker.child.lease_loop import LeaseLoop, Pace
 from worker.child.tracing import Traces
 from worker.pipeline.pipeline import ResultFile
 from worker.supervision.breaker import Breakers
-from worker.supervision.heartbeat import Heartbeat
+from worker.supervision.heartbeat import Heartbeat, HeartbeatSlot
 
 LEASE_IMAGES = 8
 #: Seconds between a child's looks for work while there is none, on average; 64 children look every 8 ms.
@@ -131,7 +131,7 @@ def _work(store: RedisJobStore, name: str, image_seconds: float, stop: Event) ->
         lease_images=LEASE_IMAGES,
         draining=stop.is_set,
         breakers=Breakers(),
-        heartbeat=Heartbeat(),
+        heartbeat=Heartbeat(HeartbeatSlot(), memory_bytes=0),
         traces=Traces(OFF, seconds=dict, facts={}),
     )
     while not stop.is_set():

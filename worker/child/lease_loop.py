@@ -1,7 +1,7 @@
-"""A child's work: take a lease, and for each of its images fetch, process, store, commit.
+"""The lease loop of a child: take a lease, then fetch, process, store and commit each of its images.
 
-The transfers are hidden behind the computing: while one image is in work the next
-ones are being fetched and the one before is being stored, a bounded number of each.
+Transfers overlap with computing: while one image is processed, the next is fetched and the one
+before is stored.
 """
 
 from __future__ import annotations
@@ -43,26 +43,26 @@ class Pace:
 
     #: A lease not renewed for this long is taken back.
     lease: float
-    #: One image in work.
+    #: Processing one image.
     image: float
-    #: Waiting for Redis or S3 to come back before a lease is given up.
+    #: Waiting for Redis or S3 to come back before the lease is given up.
     patience: float = 30.0
-    #: Beyond a ticket's time, while the images of its last lease may still begin.
+    #: After a ticket's time, images of its last lease may still begin for this long.
     grace: float = 5.0
 
 
-#: Results of one image that are not held beside the next: the floats of 200 megapixels have 800 MB.
+#: Results of this size are stored before the next image begins: the floats of 200 megapixels have 800 MB.
 LARGE_BYTES = 128 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What became of one image: files, a range, a failure, or an attempt to be charged."""
+    """How one image ended: with files, a range, a failure, or an attempt to be charged."""
 
     files: tuple[ResultFile, ...] = ()
     measured: Range | None = None
     failure: ImageFailure | None = None
-    #: The failure may not be the image's own: charge an attempt and try again.
+    #: The failure may not be the image's fault: charge an attempt and try again.
     try_again: bool = False
 
     @property
@@ -71,7 +71,7 @@ class Outcome:
 
 
 class LeaseLoop:
-    """Works off leases, one after another; one to a process."""
+    """Works off leases, one after another. Each child process has one."""
 
     def __init__(
         self,
@@ -99,16 +99,16 @@ class LeaseLoop:
         self._heartbeat = heartbeat
         self._traces = traces
         self._images = images
-        self._begin_until = math.inf
+        self._no_image_after = math.inf
         self._prefetcher = Prefetcher()
         self._storer = ThreadPoolExecutor(1, thread_name_prefix="store")
 
     def work(self, seconds: float) -> bool:
-        """Work off leases until none is to be had; begin no new one after `seconds`.
+        """Work off leases until there is none; take no new one after `seconds`.
 
-        A lease whose images take long is not worked to its end: after the grace no new
-        image begins. Returns True if there may be more. Raises Unavailable or ObjectStoreDenied
-        when Redis or S3 stayed away for longer than the patience; no image is harmed then.
+        No image begins once the grace is over too, so a lease of slow images is left unfinished.
+        Return True if there may be more work. Raises Unavailable or ObjectStoreDenied when Redis or S3
+        stays away for longer than the patience; no image is harmed then.
         """
         until = time.monotonic() + seconds
         while not self._draining():
@@ -117,14 +117,14 @@ class LeaseLoop:
             lease = self._take_lease()
             if lease is None:
                 return False
-            self._begin_until = until + self._pace.grace
+            self._no_image_after = until + self._pace.grace
             with log_context(job=lease.job_id):
                 self._work_off(lease)
         return True
 
     def _take_lease(self) -> Lease | None:
         if self._breakers.objects.is_open:
-            # Without the object store nothing could be done with a lease.
+            # A lease is of no use without the object store.
             self._patiently(self._breakers.objects, self._objects.ping)
         return self._patiently(
             self._breakers.jobs, lambda: self._jobs.lease(self._name, limit=self._lease_images)
@@ -158,10 +158,10 @@ class LeaseLoop:
                 storing = self._storer.submit(self._commit, lease, renewer, trace, index, outcome)
                 if outcome.is_large:
                     storing.result()
-                # While the next image is in work, this one's results must not be held as well.
+                # This image's results must not stay in memory while the next image is processed.
                 del outcome
         finally:
-            # Whatever happened to this image, the one before it is committed if it can be.
+            # Whatever happened to this image, try to commit the one before it.
             renewer.release()
             if storing is not None:
                 storing.result()
@@ -169,13 +169,13 @@ class LeaseLoop:
     def _outcome(
         self, lease: Lease, renewer: LeaseRenewer, trace: LeaseTrace, index: int, fetching: Future[bytes]
     ) -> Outcome | None:
-        """Return what became of an image; None if the lease is to be dropped instead."""
+        """Return how an image ended; None if the rest of the lease is to be dropped."""
         try:
             data = fetching.result()
         except ImageError as exc:
-            # A fetch that was broken off because this child is to stop says nothing about its image.
+            # A fetch that stopped because this child stops says nothing about its image.
             return None if self._draining() else _failed(exc, try_again=exc.transient)
-        if self._draining() or renewer.dropped or time.monotonic() > self._begin_until:
+        if self._draining() or renewer.dropped or time.monotonic() > self._no_image_after:
             return None
         self._patiently(self._breakers.jobs, lambda: renewer.take(index))
         if renewer.dropped:
@@ -198,14 +198,14 @@ class LeaseLoop:
         except MemoryError:
             return _failed(OutOfMemory(), try_again=True)
         except Exception:
-            # It may be the image's fault or this process's: others try it before it is given up.
+            # The image or this process may be at fault: other attempts follow before it is given up.
             logger.exception("An image failed unexpectedly.", extra={"action": "process_image"})
             return _failed(InternalImageError(), try_again=True)
 
     def _commit(
         self, lease: Lease, renewer: LeaseRenewer, trace: LeaseTrace, index: int, outcome: Outcome
     ) -> None:
-        """Store the outputs or the reason, then record the end: a repeat writes the same bytes again."""
+        """Store the outputs or the reason, then record the end. A repeat writes the same bytes."""
         with log_context(job=lease.job_id, image=index):
             if outcome.measured is None:
                 with trace.storing(index):
@@ -239,7 +239,7 @@ class LeaseLoop:
         try:
             self._jobs.give_back(lease.id)
         except STORE_ERRORS as exc:
-            # The lease expires by itself, and the reaper does the same a little later.
+            # The lease expires by itself, and the reaper then gives it back.
             logger.warning("A lease was not given back: %s", exc.message, extra={"action": "give_back"})
 
     def _patiently(self, breaker: Breaker, call: Callable[[], T]) -> T:

@@ -1,4 +1,4 @@
-"""Measuring a child's work from outside: what it works with is wrapped, and it knows nothing of that."""
+"""Timing of a child's work: wrappers around its pipeline and object store, which the child does not see."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from shared.options import Options
 from worker.pipeline.pipeline import ResultFile
 from worker.pipeline.stages import Stage
 
-#: The steps beside those of the pipeline: one photo read, and one file of results written.
+#: Two stages beside the pipeline's own: reading one photo, and writing one result file.
 FETCH, STORE = "fetch", "store"
 
 
@@ -39,7 +39,7 @@ class StagedPipeline(DepthPipeline, Protocol):
 
 
 class TimedPipeline:
-    """A pipeline whose steps are recorded, and its images counted for its worker."""
+    """A pipeline that records its stages and counts images for its worker."""
 
     def __init__(self, pipeline: StagedPipeline, recorder: Recorder, *, worker: str) -> None:
         self._pipeline = pipeline
@@ -70,7 +70,7 @@ class TimedPipeline:
 
 
 class _TimedObjects:
-    """An object store that records how long photos take to come and results to go."""
+    """An object store that records how long it takes to read photos and to write results."""
 
     def __init__(self, objects: ObjectStore, recorder: Recorder) -> None:
         self._objects = objects
@@ -100,5 +100,5 @@ class _TimedObjects:
 
 
 def timed_objects(objects: ObjectStore, recorder: Recorder) -> ObjectStore:
-    """Return an object store whose photos read and results written are recorded; all else is as it was."""
+    """Return an object store that times reads of photos and writes of results, and is otherwise the same."""
     return cast(ObjectStore, _TimedObjects(objects, recorder))

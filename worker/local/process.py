@@ -1,4 +1,4 @@
-"""What a process of `fathom run` does: it works off tasks, one photo at a time."""
+"""A process of `fathom run`: it processes one photo after another."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: What a file system says that has no room, or none for this user.
+#: Errors of a file system without room, or without room for this user.
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
-#: Makes a child's engine. It is sent to the child, and therefore a function of a module.
+#: Makes the engine of a process. It is pickled for the process, so it must be a function of a module.
 EngineLoader: TypeAlias = "Callable[[Settings], InferenceEngine]"
 
 
 @dataclass(frozen=True, kw_only=True)
 class PhotoTask:
-    """What a child is to do with one photo."""
+    """What a process must do with one photo."""
 
     index: int
     path: Path
-    #: By output, where its file goes; outputs missing here are not written.
+    #: Where each output's file goes; other outputs are not written.
     targets: Mapping[str, Path]
     phase: Phase
     #: The range of all photos, once they are measured.
@@ -56,7 +56,7 @@ class PhotoTask:
 
 @dataclass(frozen=True, kw_only=True)
 class PhotoResult:
-    """What a child did with one photo."""
+    """What a process did with one photo."""
 
     index: int
     failure: ImageFailure | None = None
@@ -68,7 +68,7 @@ class PhotoResult:
 
 @dataclass(frozen=True, kw_only=True)
 class RunSpec:
-    """What all children have in common."""
+    """What all tasks of a run have in common."""
 
     options: Options
     settings: Settings
@@ -76,7 +76,7 @@ class RunSpec:
 
 
 class _Processor:
-    """One process's pipeline, made at the first photo, where an error can still be reported."""
+    """Processes photos with a pipeline that is made at the first one, when an error can be reported."""
 
     def __init__(self, spec: RunSpec) -> None:
         self._spec = spec
@@ -104,13 +104,13 @@ _processor: _Processor | None = None
 
 
 def initialize_process(spec: RunSpec) -> None:
-    """Make this process ready for tasks."""
+    """Prepare this process for `process_photo`."""
     global _processor
     bound_malloc()
     _processor = _Processor(spec)
-    # Ctrl-C goes to all processes of a terminal; the parent decides what it means.
+    # Ctrl-C goes to all processes of a terminal; only the parent handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # The parent tells the user how it goes; a child only what nobody foresaw.
+    # The parent reports to the user; this process logs unforeseen errors only.
     configure_logging("ERROR", spec.settings.log_format)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -137,7 +137,7 @@ def failed(task: PhotoTask, error: ImageError) -> PhotoResult:
 
 
 def _end_with_parent() -> None:
-    """End this process when its parent is gone, however it went: nobody would read the results."""
+    """End this process when its parent has ended, for whatever reason: nothing would read the results."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         multiprocessing.connection.wait([parent.sentinel])
@@ -145,7 +145,7 @@ def _end_with_parent() -> None:
 
 
 def _read(path: Path, max_bytes: int) -> bytes:
-    """Read a photo; of one too large just enough for the pipeline to refuse it."""
+    """Read a photo, or just enough of one that is too large for the pipeline to refuse it."""
     try:
         with path.open("rb") as file:
             return file.read(max_bytes + 1)
@@ -154,7 +154,7 @@ def _read(path: Path, max_bytes: int) -> bytes:
 
 
 def _write(files: Iterable[ResultFile], targets: Mapping[str, Path]) -> None:
-    """Write results so that each appears whole or not at all, the sidecar last.
+    """Write results, the sidecar last. Each file appears whole or not at all.
 
     Raises StorageFull or CannotWrite.
     """

@@ -32,9 +32,9 @@ class PhotoFailure:
 
 @dataclass(frozen=True, kw_only=True)
 class FolderProgress:
-    """Where a run stands: `done` of `total` photos in this pass, failed ones included."""
+    """Progress of a run: `done` of `total` photos in this pass, failed ones included."""
 
-    #: A run normalised as a whole goes over its photos twice.
+    #: A run normalised as a whole processes its photos twice.
     phase: Phase
     done: int
     total: int
@@ -43,12 +43,12 @@ class FolderProgress:
 
 @dataclass(frozen=True, kw_only=True)
 class FolderSummary:
-    """What became of the photos of a folder."""
+    """How a run over a folder ended."""
 
     total: int
-    #: Those that were not tried, then the others, in the order of the photos.
+    #: Photos that were not tried, then the others, in the order of the photos.
     failures: tuple[PhotoFailure, ...]
-    #: The name of the network's weights; None if no photo came as far as the network.
+    #: The name of the network's weights; None if no photo reached the network.
     weights: str | None
     skipped: Skipped
 
@@ -72,9 +72,8 @@ def run_folder(
 
     Results keep the photos' relative names, as `shared.jobs.result_names` makes them safe and unique,
     and appear only when complete. `jobs` processes share the work, by default one a core.
-    A photo that fails, or whose results cannot be written, is in the summary and stops no other, not
-    even if it kills a process; so is what Fathom does not read and what it cannot. What lies in `out`
-    is not taken for a photo.
+    A photo that fails, kills its process, or cannot be written is listed in the summary and stops no other
+    photo; so is a file that Fathom does not or cannot read. Files in `out` do not count as photos.
 
     Raises RequestError if a result would be written over a photo, OSError if there is no
     `source` or `out` cannot be created, and ModelError or SettingsError if there is no network.
@@ -111,7 +110,7 @@ class _Totals:
         self._ranges: list[Range] = []
 
     def add(self, phase: Phase, results: Iterable[PhotoResult]) -> None:
-        """Take in the results of one pass as they come."""
+        """Add the results of one pass as they come."""
         for done, result in enumerate(results, start=1 + len(self.failures)):
             self._take(result)
             failed = len(self.failures)
@@ -125,7 +124,7 @@ class _Totals:
         self.weights = result.weights or self.weights
 
     def common(self) -> Range | None:
-        """Return the range of all photos measured; None if there is none."""
+        """Return the common range of all measured photos; None if there are none."""
         if not self._ranges:
             return None
         return Range(low=min(r.low for r in self._ranges), high=max(r.high for r in self._ranges))
@@ -144,7 +143,7 @@ def _plan(
     photos: Sequence[tuple[Path, str]], out: Path, options: Options, *, sidecars: bool
 ) -> list[PhotoTask]:
     """Decide where each result goes. Raises RequestError where that is over a photo."""
-    # Unlike Path.resolve, this raises nothing for links in a circle: whoever writes there finds out.
+    # Unlike Path.resolve, this does not raise for circular links; writing there raises instead.
     taken = {os.path.realpath(path) for path, _ in photos}
     tasks = []
     for index, files in enumerate(result_names((name for _, name in photos), options)):
@@ -159,5 +158,5 @@ def _plan(
 
 
 def _cores() -> int:
-    """Return the cores this process may use, where the system tells."""
+    """Return how many cores this process may use, or how many there are."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

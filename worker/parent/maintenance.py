@@ -75,7 +75,7 @@ class Maintenance:
         self._last_run = self._clock()
 
     def top_up(self) -> int:
-        """Publish the tickets that are missing for the work there is; return how many."""
+        """Publish the tickets that the pending work lacks; return how many."""
         wanted = self._jobs.pending_chunks(self._lease_images, at_most=2 * self._jobs.slots())
         missing = max(wanted - self._tickets.depth(), 0) if wanted else 0
         try:
@@ -91,12 +91,12 @@ class Maintenance:
         return missing
 
     def finish_up(self) -> None:
-        """Write down the reasons of images that were given up, and finalise jobs that have ended."""
+        """Store the reasons of images that were given up, and finalise jobs that have ended."""
         self.write_failures()
         self.finalize_all()
 
     def write_failures(self) -> int:
-        """Write the reasons that only the job store knows to the object store; return how many."""
+        """Copy the reasons that only the job store knows to the object store; return how many."""
         job_ids = dict.fromkeys(job_id for job_id, _ in self._jobs.unwritten_failures())
         return sum(map(self._write_failures_of, job_ids))
 

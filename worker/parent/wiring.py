@@ -59,7 +59,7 @@ def make_threads(app: Celery, settings: Settings, slots: int) -> MaintenanceThre
     threads = [
         *_supervision(settings, stores),
         _thread("maintenance", maintenance.run),
-        _thread("finalizing", maintenance.finish_up, _FINISH, _BOTH),
+        _thread("finalize", maintenance.finish_up, _FINISH, _BOTH),
         _thread("recovery", _recoverer(settings).recover, needs=_BOTH),
         *_expiry(settings, stores),
         *_chores(settings, stores, maintenance.top_up, tracer),

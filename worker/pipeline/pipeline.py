@@ -40,7 +40,7 @@ class ResultFile:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Seen:
+class _Predicted:
     """A photo and what the network made of it. The map's values live in the scratch buffers."""
 
     photo: Photo
@@ -80,7 +80,7 @@ class Pipeline:
         It is the range `render` would use by itself, after clipping at the percentiles.
         Raises as `render` does.
         """
-        return own_range(self._see(data, options).depth, options.clip)
+        return own_range(self._predict(data, options).depth, options.clip)
 
     def render(self, data: bytes, options: Options, *, common: Range | None = None) -> tuple[ResultFile, ...]:
         """Return a photo's result files, the sidecar last: it marks the others as complete.
@@ -89,28 +89,28 @@ class Pipeline:
 
         Raises an ImageError for a photo that cannot be processed, and ModelError.
         """
-        seen = self._see(data, options)
-        span = common or own_range(seen.depth, options.clip)
-        files = self._make_files(seen, options, span)
+        predicted = self._predict(data, options)
+        span = common or own_range(predicted.depth, options.clip)
+        files = self._make_files(predicted, options, span)
         facts = Facts(
             info=self._engine.info,
             options=options,
-            photo=seen.photo,
-            depth=seen.depth,
+            photo=predicted.photo,
+            depth=predicted.depth,
             span=span,
             common=common is not None,
-            input_size=seen.input_size,
+            input_size=predicted.input_size,
             sha256=hashlib.sha256(data).hexdigest(),
         )
-        if len(data) > _LARGE_BYTES or seen.photo.height * seen.photo.width > _LARGE_PIXELS:
+        if len(data) > _LARGE_BYTES or predicted.photo.height * predicted.photo.width > _LARGE_PIXELS:
             trim_heap()
         return (*files, _file("depth", SIDECAR, encode_sidecar(facts)))
 
-    def _make_files(self, seen: _Seen, options: Options, span: Range) -> list[ResultFile]:
+    def _make_files(self, predicted: _Predicted, options: Options, span: Range) -> list[ResultFile]:
         rendering = Rendering(
-            photo=seen.photo,
-            prediction=seen.prediction,
-            depth=seen.depth,
+            photo=predicted.photo,
+            prediction=predicted.prediction,
+            depth=predicted.depth,
             span=span,
             options=options,
             scratch=self._scratch,
@@ -121,7 +121,7 @@ class Pipeline:
             for output in options.outputs
         ]
 
-    def _see(self, data: bytes, options: Options) -> _Seen:
+    def _predict(self, data: bytes, options: Options) -> _Predicted:
         self._watch = watch = Stopwatch()
         least_size = full_size if self._exact else least_size_for(options, network_size)
         with watch.time(Stage.DECODE):
@@ -134,7 +134,7 @@ class Pipeline:
         with watch.time(Stage.UPSAMPLE):
             depth = self._upsample(prediction, photo, options)
         height, width = batch.shape[2:]
-        return _Seen(photo=photo, input_size=(height, width), prediction=prediction, depth=depth)
+        return _Predicted(photo=photo, input_size=(height, width), prediction=prediction, depth=depth)
 
     def _upsample(self, prediction: Floats, photo: Photo, options: Options) -> DepthMap:
         original = options.size is Size.ORIGINAL

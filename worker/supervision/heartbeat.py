@@ -36,9 +36,9 @@ class HeartbeatSlot(ctypes.Structure):
 class Heartbeat:
     """Writes a child's slot. The beat begins with `start`."""
 
-    def __init__(self, slot: HeartbeatSlot | None = None, *, memory_bytes: int = 0) -> None:
+    def __init__(self, slot: HeartbeatSlot, *, memory_bytes: int) -> None:
         """`memory_bytes` bounds the process's resident memory; 0 is no bound."""
-        self._slot = slot if slot is not None else HeartbeatSlot()
+        self._slot = slot
         self._memory_bytes = memory_bytes if _STATM.exists() else 0
         self._on_excess: Callable[[], object] | None = None
 

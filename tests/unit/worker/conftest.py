@@ -21,7 +21,7 @@ from worker.child.tracing import Traces
 from worker.parent.maintenance import Maintenance
 from worker.pipeline.pipeline import ResultFile
 from worker.supervision.breaker import Breakers
-from worker.supervision.heartbeat import Heartbeat
+from worker.supervision.heartbeat import Heartbeat, HeartbeatSlot
 
 T = TypeVar("T")
 
@@ -113,7 +113,7 @@ class Farm:
             lease_images=lease_images,
             draining=self.is_draining,
             breakers=breakers,
-            heartbeat=Heartbeat(),
+            heartbeat=Heartbeat(HeartbeatSlot(), memory_bytes=0),
             traces=traces or Traces(OFF, seconds=dict, facts={}),
         )
 

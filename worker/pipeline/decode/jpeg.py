@@ -13,7 +13,7 @@ import simplejpeg  # type: ignore[import-untyped]
 from PIL import JpegImagePlugin
 
 from shared.errors import ImageCorrupt
-from worker.pipeline.decode.jpeg_file import JpegFile, Picture, read_picture
+from worker.pipeline.decode.jpeg_file import JpegFile, JpegPicture, read_picture
 from worker.pipeline.decode.pixels import to_rgb
 from worker.pipeline.photo import Pixels
 
@@ -55,7 +55,7 @@ def _decode(data: bytes, file: JpegFile, by: int) -> Pixels:
     return np.asarray(simplejpeg.decode_jpeg(data, "RGB", min_height=height, min_width=width))
 
 
-def _decode_picture(picture: Picture, file: JpegFile, by: int) -> Pixels:
+def _decode_picture(picture: JpegPicture, file: JpegFile, by: int) -> Pixels:
     for _ in range(_TRIES):
         try:
             return _decode(picture.join(), file, by)
@@ -70,7 +70,7 @@ def _decode_picture(picture: Picture, file: JpegFile, by: int) -> Pixels:
     raise ImageCorrupt
 
 
-def _decode_filled_up(picture: Picture, file: JpegFile, by: int) -> Pixels:
+def _decode_filled_up(picture: JpegPicture, file: JpegFile, by: int) -> Pixels:
     """Decode a picture whose last byte may be the first of the zeros behind it.
 
     Encoders fill their last byte up with ones. So if its last bit may as well be a one, the byte is
@@ -83,7 +83,7 @@ def _decode_filled_up(picture: Picture, file: JpegFile, by: int) -> Pixels:
     return pixels
 
 
-def _decode_unusual(picture: Picture, file: JpegFile, by: int) -> Pixels:
+def _decode_unusual(picture: JpegPicture, file: JpegFile, by: int) -> Pixels:
     """Decode with Pillow, which is not strict: where data are missing it makes them up.
 
     So the picture is decoded a second time with other bytes behind its data: if they have a say in the

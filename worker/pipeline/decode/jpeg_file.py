@@ -99,7 +99,7 @@ class Scan:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picture:
+class JpegPicture:
     """The parts of a JPEG that make its pixels."""
 
     header: bytes
@@ -116,7 +116,7 @@ class Picture:
             parts += (scan.head, scan.body, bytes((0xFF, _label(number), 0, 2)))
         return b"".join((*parts, b"\xff\xd9"))
 
-    def mended(self) -> Picture:
+    def mended(self) -> JpegPicture:
         """Leave out what follows the picture if its end is not marked, and number its restarts."""
         picture = self if self.ended else self._without_trailer()
         if _RESTART_INTERVAL not in self.header + b"".join(scan.head for scan in self.scans):
@@ -124,7 +124,7 @@ class Picture:
         scans = tuple(replace(scan, body=_renumbered(scan.body)) for scan in picture.scans)
         return replace(picture, scans=scans)
 
-    def without_surplus(self, count: int, marker: int) -> Picture:
+    def without_surplus(self, count: int, marker: int) -> JpegPicture:
         """Leave out bytes that the decoder did not need before a marker; it counts eight too few at most.
 
         Raises ImageCorrupt if they are part of the picture.
@@ -141,24 +141,24 @@ class Picture:
             return left
         return self._smaller(self._with_body(number, self.scans[number].body[:-count]))
 
-    def lengthened(self, more: bytes) -> Picture:
+    def lengthened(self, more: bytes) -> JpegPicture:
         """Add bytes to the data of the last scan."""
         return self._with_body(len(self.scans) - 1, bytes(self.scans[-1].body) + more)
 
     def __len__(self) -> int:
         return sum(len(scan.body) for scan in self.scans)
 
-    def _smaller(self, other: Picture) -> Picture:
+    def _smaller(self, other: JpegPicture) -> JpegPicture:
         if len(other) >= len(self):
             raise ImageCorrupt
         return other
 
-    def _without_trailer(self) -> Picture:
+    def _without_trailer(self) -> JpegPicture:
         body = self.scans[-1].body
         found = _TRAILER.search(body)
         return self._with_body(len(self.scans) - 1, body[: found.start()] if found else body)._without_zeros()
 
-    def _without_zeros(self) -> Picture:
+    def _without_zeros(self) -> JpegPicture:
         """Leave out zeros at the end: they would be decoded as pixels where those are missing."""
         body = bytes(self.scans[-1].body)
         left = body.rstrip(b"\0")
@@ -166,7 +166,7 @@ class Picture:
         left = body[: len(left) + 1] if left.endswith(b"\xff") else left
         return replace(self._with_body(len(self.scans) - 1, left), filled_up=len(left) < len(body))
 
-    def _with_body(self, number: int, body: Body) -> Picture:
+    def _with_body(self, number: int, body: Body) -> JpegPicture:
         scans = list(self.scans)
         scans[number] = replace(scans[number], body=body)
         return replace(self, scans=tuple(scans))
@@ -206,7 +206,7 @@ def read_jpeg(data: bytes) -> JpegFile:
     raise ImageCorrupt
 
 
-def read_picture(data: bytes, file: JpegFile) -> Picture:
+def read_picture(data: bytes, file: JpegFile) -> JpegPicture:
     """Read a JPEG's scans. Raises ImageCorrupt if one is missing, or if there are too many."""
     missing = _Missing(file.frame)
     scans: list[Scan] = []
@@ -228,7 +228,7 @@ def read_picture(data: bytes, file: JpegFile) -> Picture:
             ended = data[body_end : body_end + 2] == b"\xff\xd9"
     if missing:
         raise ImageCorrupt("The file is damaged: parts of the picture are missing.")
-    return Picture(header=file.header, scans=tuple(scans), ended=ended)
+    return JpegPicture(header=file.header, scans=tuple(scans), ended=ended)
 
 
 class _Missing:

@@ -29,7 +29,7 @@ from tests.unit.worker.conftest import Farm
 from worker.child.fetch import Fetcher
 from worker.child.lease_loop import LeaseLoop
 from worker.child.wiring import make_fetcher as fetcher_of_settings
-from worker.outbound_http import Answer, Outbound, OutboundFailed
+from worker.outbound_http import Outbound, OutboundFailed, OutboundResponse
 
 MOST = 100
 JOB = new_job_id()
@@ -44,11 +44,11 @@ class Web(Outbound):
     read: list[bytes] = field(default_factory=list)
 
     @contextmanager
-    def get(self, url: str) -> Iterator[Answer]:
+    def get(self, url: str) -> Iterator[OutboundResponse]:
         page = self.pages[url]
         if isinstance(page, Exception):
             raise page
-        yield Answer(status=page[0], headers={}, pieces=self._pieces(page[1]))
+        yield OutboundResponse(status=page[0], headers={}, pieces=self._pieces(page[1]))
 
     def _pieces(self, pieces: list[bytes]) -> Iterator[bytes]:
         for piece in pieces:

@@ -12,7 +12,7 @@ from tests.unit.worker.conftest import Farm
 from tests.waiting import DEADLINE, eventually
 from worker.child.lease_renewer import LeaseRenewer, end_this_process
 from worker.supervision.breaker import Breakers
-from worker.supervision.heartbeat import Heartbeat
+from worker.supervision.heartbeat import Heartbeat, HeartbeatSlot
 
 
 def renewer(
@@ -32,7 +32,7 @@ def renewer(
         lease_seconds=seconds,
         image_seconds=image_seconds,
         breaker=Breakers().jobs,
-        heartbeat=heartbeat or Heartbeat(),
+        heartbeat=heartbeat or Heartbeat(HeartbeatSlot(), memory_bytes=0),
         draining=lambda: draining,
         end_process=end_process,
         clock=clock,
@@ -141,7 +141,7 @@ def test_the_image_that_hung_is_charged_though_it_leaves_the_hand_at_that_moment
 
 def test_an_image_that_takes_too_much_memory_is_charged_and_its_neighbours_go_back(farm: Farm):
     job_id, lease = take_lease(farm)
-    ended, heartbeat = threading.Event(), Heartbeat(memory_bytes=1)
+    ended, heartbeat = threading.Event(), Heartbeat(HeartbeatSlot(), memory_bytes=1)
     heartbeat.start()
     held = renewer(farm, lease, heartbeat=heartbeat, end_process=ended.set)
 

@@ -17,7 +17,7 @@ from worker.chores.gathering import Gathering
 
 
 @dataclass
-class House:
+class ChoreHarness:
     """Fake stores, chores over them, and what tests do with them."""
 
     clock: FakeClock
@@ -74,9 +74,9 @@ class Ticking:
 
 
 @pytest.fixture
-def house() -> House:
+def harness() -> ChoreHarness:
     clock = FakeClock()
-    return House(
+    return ChoreHarness(
         clock=clock,
         jobs=FakeJobStore(Ticking(clock)),
         objects=FakeObjectStore(clock=clock),
@@ -84,5 +84,5 @@ def house() -> House:
     )
 
 
-def go_on() -> None:
+def check_nothing() -> None:
     """Stand for a check that finds nothing against going on."""

@@ -11,7 +11,7 @@ from worker.pipeline.decode.reduced import average
 from worker.pipeline.decode.tiff.colour import to_rgb
 from worker.pipeline.decode.tiff.directory import Directory, Tag, find_picture
 from worker.pipeline.decode.tiff.layout import Layout, read_layout
-from worker.pipeline.decode.tiff.scale import Range, find_ranges, fixed_range, groups, overlap, to_bytes
+from worker.pipeline.decode.tiff.scale import ValueRange, find_ranges, fixed_range, groups, overlap, to_bytes
 from worker.pipeline.decode.tiff.segments import read_blocks
 from worker.pipeline.photo import LeastSize, Limits, Photo, Pixels
 
@@ -60,7 +60,7 @@ def _read_samples(page: Directory, layout: Layout) -> Pixels:
     return out
 
 
-def _ranges(page: Directory, layout: Layout) -> list[Range]:
+def _ranges(page: Directory, layout: Layout) -> list[ValueRange]:
     samples = layout.samples
     fixed = fixed_range(samples)
     return [fixed] * len(groups(samples)) if fixed else find_ranges(read_blocks(page, layout), samples)

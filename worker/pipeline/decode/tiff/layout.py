@@ -94,7 +94,7 @@ COLORS = {
 FIXED = (Photometric.YCBCR, Photometric.CIELAB, Photometric.ICCLAB)
 
 
-class Kind(IntEnum):
+class SampleKind(IntEnum):
     """What a sample is."""
 
     UNSIGNED = 1
@@ -120,7 +120,7 @@ class Samples:
     #: Of a pixel, those included that Fathom has no use for.
     count: int
     bits: int
-    kind: Kind
+    kind: SampleKind
     photometric: Photometric
     alpha: Alpha | None
     is_planar: bool
@@ -257,11 +257,11 @@ def _same(page: Directory, tag: Tag, default: int) -> int:
     return int(found[0]) if found.size else default
 
 
-def _kind(page: Directory) -> Kind:
+def _kind(page: Directory) -> SampleKind:
     number = _same(page, Tag.SAMPLE_FORMAT, 1)
     # Number 4 says "undefined", and libtiff takes it for unsigned.
     try:
-        return Kind(1 if number == 4 else number)
+        return SampleKind(1 if number == 4 else number)
     except ValueError as exc:
         raise _unsupported("has complex numbers for samples") from exc
 
@@ -288,7 +288,7 @@ def _check_samples(page: Directory, samples: Samples, compression: Compression) 
     """Raise UnsupportedFormat for samples that Fathom could only guess at."""
     if not _is_known(samples):
         raise _unsupported(f"has samples of {samples.bits} bits")
-    if compression is Compression.JPEG and (samples.bits, samples.kind) != (8, Kind.UNSIGNED):
+    if compression is Compression.JPEG and (samples.bits, samples.kind) != (8, SampleKind.UNSIGNED):
         raise _unsupported("has a JPEG of other than 8 bits inside")
     if compression is Compression.JPEG and samples.in_segment not in (1, 3, 4):
         raise _unsupported(f"has a JPEG of {samples.in_segment} samples inside")
@@ -303,13 +303,13 @@ def _check_samples(page: Directory, samples: Samples, compression: Compression) 
 def _is_known(samples: Samples) -> bool:
     """Tell whether samples of that many bits are read, and in that meaning."""
     if samples.photometric is Photometric.PALETTE:
-        return samples.kind is Kind.UNSIGNED and samples.bits <= 8
+        return samples.kind is SampleKind.UNSIGNED and samples.bits <= 8
     if samples.photometric in FIXED:
         # The samples of L*a*b* have a sign, which some writers say and others do not.
-        return samples.kind is not Kind.FLOAT and samples.bits in (8, 16)
-    if samples.kind is Kind.UNSIGNED:
+        return samples.kind is not SampleKind.FLOAT and samples.bits in (8, 16)
+    if samples.kind is SampleKind.UNSIGNED:
         return 1 <= samples.bits <= 16 or samples.bits in (32, 64)
-    return samples.bits in ((16, 32, 64) if samples.kind is Kind.FLOAT else (8, 16, 32, 64))
+    return samples.bits in ((16, 32, 64) if samples.kind is SampleKind.FLOAT else (8, 16, 32, 64))
 
 
 def _check_ycbcr(page: Directory) -> None:
@@ -323,7 +323,7 @@ def _check_ycbcr(page: Directory) -> None:
 
 def _predictor(page: Directory, samples: Samples, compression: Compression) -> Predictor:
     number = page.number(Tag.PREDICTOR, 1) if compression in _PREDICTED else 1
-    allowed = {1: True, 2: samples.bits in (8, 16, 32, 64), 3: samples.kind is Kind.FLOAT}
+    allowed = {1: True, 2: samples.bits in (8, 16, 32, 64), 3: samples.kind is SampleKind.FLOAT}
     if not allowed.get(number, False):
         raise _unsupported(f"is compressed with predictor {number} for its samples")
     return Predictor(number)

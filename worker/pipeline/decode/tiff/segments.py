@@ -24,10 +24,10 @@ from worker.pipeline.decode.tiff.layout import (
     FIXED,
     LIBTIFF,
     Compression,
-    Kind,
     Layout,
     Photometric,
     Predictor,
+    SampleKind,
     Samples,
 )
 from worker.pipeline.decode.tiff.libtiff import PART_BYTES, decompress
@@ -39,7 +39,7 @@ _LZMA_MEMORY = 100 * 2**20
 #: Bytes handed to zlib at a time.
 _PIECE_BYTES = 2**16
 
-_LETTERS = {Kind.UNSIGNED: "u", Kind.SIGNED: "i", Kind.FLOAT: "f"}
+_LETTERS = {SampleKind.UNSIGNED: "u", SampleKind.SIGNED: "i", SampleKind.FLOAT: "f"}
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 #: In a JPEG: its start and end; segments that belong to applications; and comments.
