@@ -24,7 +24,7 @@ from worker.pipeline.stages import Stage, Stopwatch
 if TYPE_CHECKING:
     from worker.model.engine import InferenceEngine
 
-#: A photo of more than these leaves holes in the heap.
+#: A photo larger than this leaves holes in the heap.
 _LARGE_BYTES, _LARGE_PIXELS = 8 * 2**20, 16_000_000
 
 
@@ -41,7 +41,7 @@ class ResultFile:
 
 @dataclass(frozen=True, kw_only=True)
 class _Predicted:
-    """A photo and what the network made of it. The map's values live in the scratch buffers."""
+    """A photo and its prediction. The map's values live in the scratch buffers."""
 
     photo: Photo
     input_size: tuple[int, int]
@@ -75,9 +75,9 @@ class Pipeline:
         return self._watch.seconds
 
     def measure(self, data: bytes, options: Options) -> Range:
-        """Return the range a photo adds to that of a job normalised as a whole.
+        """Return the range that a photo adds to the common range of its job.
 
-        It is the range `render` would use by itself, after clipping at the percentiles.
+        It is the range that `render` would use by default, after clipping at the percentiles.
         Raises as `render` does.
         """
         return own_range(self._predict(data, options).depth, options.clip)
@@ -85,7 +85,7 @@ class Pipeline:
     def render(self, data: bytes, options: Options, *, common: Range | None = None) -> tuple[ResultFile, ...]:
         """Return a photo's result files, the sidecar last: it marks the others as complete.
 
-        `common`, a job's range, replaces the photo's own in heatmaps.
+        `common`, the range of a job, replaces the photo's own range in heatmaps.
 
         Raises an ImageError for a photo that cannot be processed, and ModelError.
         """

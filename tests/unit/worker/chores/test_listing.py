@@ -340,7 +340,7 @@ def test_two_workers_at_one_listing_do_not_mix_what_they_found(
     assert sorted({*listed(harness, job)} - {"141.jpg"}) == sorted(PHOTOS)
 
 
-def test_too_many_images_are_found_out_at_a_later_turn_too(
+def test_too_many_images_are_found_out_in_a_later_time_slice_too(
     harness: ChoreHarness, slow_bucket: SlowBucket
 ) -> None:
     job = submit(harness, *LISTINGS)
