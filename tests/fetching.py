@@ -18,7 +18,7 @@ def make_fetcher(
     most_bytes: int,
     outbound: Outbound | None = None,
     buckets: Collection[str] = (),
-    give_up: Callable[[], bool] = lambda: False,
+    draining: Callable[[], bool] = lambda: False,
 ) -> Fetcher:
     """Make a fetcher that does not wait for an object store that is away."""
     return Fetcher(
@@ -27,7 +27,7 @@ def make_fetcher(
         outbound=outbound,
         buckets=buckets,
         call_store=call_once,
-        give_up=give_up,
+        draining=draining,
     )
 
 

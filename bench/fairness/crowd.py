@@ -108,14 +108,14 @@ def _serve(url: str, children: int, image_seconds: float, ready: Barrier, stop: 
             thread.join()
 
 
-def make_fetcher(objects: ObjectStore, give_up: Callable[[], bool]) -> Fetcher:
+def make_fetcher(objects: ObjectStore, draining: Callable[[], bool]) -> Fetcher:
     return Fetcher(
         objects,
         most_bytes=2**20,
         outbound=None,
         buckets=(),
         call_store=lambda call: call(),
-        give_up=give_up,
+        draining=draining,
     )
 
 

@@ -99,7 +99,7 @@ def make_recoverer(
         objects=objects,
         chores=FakeChores(),
         retention_seconds=retention_seconds,
-        give_up=lambda: False,
+        draining=lambda: False,
     )
 
 
@@ -215,7 +215,7 @@ def test_an_ended_job_expires_and_its_record_goes_later(service: Service) -> Non
         objects=service.objects,
         chores=FakeChores(),
         retention_seconds=0.5,
-        give_up=lambda: False,
+        draining=lambda: False,
     )
 
     expired = eventually(expirer.expire)

@@ -66,7 +66,7 @@ class Fetcher:
         outbound: Outbound | None,
         buckets: Collection[str],
         call_store: CallStore,
-        give_up: Callable[[], bool],
+        draining: Callable[[], bool],
     ) -> None:
         """Read at most `most_bytes` of an image, however large it is.
 
@@ -77,7 +77,7 @@ class Fetcher:
         self._buckets = frozenset(buckets)
         self._most_bytes = most_bytes
         self._call_store = call_store
-        self._give_up = give_up
+        self._draining = draining
         self._references = _References(objects)
         self._accepted = AcceptedTags(objects)
 
@@ -163,7 +163,7 @@ class Fetcher:
                     data += piece
                     if len(data) >= self._most_bytes:
                         break
-                    if self._give_up():
+                    if self._draining():
                         raise SourceUnavailable
                 return bytes(data[: self._most_bytes])
         except AddressRefused as exc:

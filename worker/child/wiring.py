@@ -70,7 +70,7 @@ def make_fetcher(settings: Settings, objects: ObjectStore, patience: float) -> F
         outbound=outbound if settings.url_sources else None,
         buckets=settings.source_buckets,
         call_store=call_store,
-        give_up=draining,
+        draining=draining,
     )
 
 

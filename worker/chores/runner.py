@@ -47,7 +47,7 @@ class Later:
 
 
 class ChoreInterrupted(Exception):
-    """The worker is stopping, or another one has claimed the chore."""
+    """The worker is draining, or another one has claimed the chore."""
 
 
 #: Raises ChoreInterrupted when a chore must stop. Call it now and then.
@@ -72,16 +72,16 @@ class ChoreRunner:
         chores: Chores,
         handlers: Mapping[ChoreKind, ChoreHandler],
         *,
-        stopping: Callable[[], bool],
+        draining: Callable[[], bool],
     ) -> None:
         self._chores = chores
         self._handlers = handlers
-        self._stopping = stopping
+        self._draining = draining
 
     def run_due(self) -> int:
         """Run chores until none is due; return how many were claimed."""
         count = 0
-        while not self._stopping():
+        while not self._draining():
             chore = self._chores.claim(tuple(self._handlers), seconds=CLAIM)
             if chore is None:
                 break
@@ -96,7 +96,7 @@ class ChoreRunner:
             if chore.claims > MAX_CLAIMS:
                 self._give_up(handler, chore)
                 return
-            with _RenewedClaim(self._chores, chore, self._stopping) as claim:
+            with _RenewedClaim(self._chores, chore, self._draining) as claim:
                 outcome = handler.do(chore, claim.check)
             self._settle(chore, outcome)
         except ChoreInterrupted:
@@ -129,10 +129,10 @@ class ChoreRunner:
 class _RenewedClaim:
     """A claim that a thread renews while its chore runs."""
 
-    def __init__(self, chores: Chores, chore: Chore, stopping: Callable[[], bool]) -> None:
+    def __init__(self, chores: Chores, chore: Chore, draining: Callable[[], bool]) -> None:
         self._chores = chores
         self._chore = chore
-        self._stopping = stopping
+        self._draining = draining
         self._lost = False
         self._renewals = PeriodicThread("renewing a chore", self._renew, seconds=RENEWAL)
 
@@ -144,7 +144,7 @@ class _RenewedClaim:
         self._renewals.stop()
 
     def check(self) -> None:
-        if self._lost or self._stopping():
+        if self._lost or self._draining():
             raise ChoreInterrupted
 
     def _renew(self) -> None:

@@ -40,14 +40,14 @@ class Expirer:
         objects: ObjectStore,
         chores: Chores,
         retention_seconds: float,
-        give_up: Callable[[], bool],
+        draining: Callable[[], bool],
     ) -> None:
         self._name = name
         self._jobs = jobs
         self._objects = objects
         self._retention = retention_seconds
         self._chores = chores
-        self._give_up = give_up
+        self._draining = draining
 
     @property
     def pause(self) -> float:
@@ -98,7 +98,7 @@ class Expirer:
                 self._objects.delete(entry.key)
 
     def _goes_on(self, lock: str) -> bool:
-        return not self._give_up() and self._jobs.acquire(lock, self._name, LOCK)
+        return not self._draining() and self._jobs.acquire(lock, self._name, LOCK)
 
     def _expire(self, job_id: str, before: float) -> None:
         # Deleting the jobs before it takes time, in which a client may have touched this one.

@@ -49,7 +49,7 @@ class Recoverer:
         objects: ObjectStore,
         chores: Chores,
         retention_seconds: float | None,
-        give_up: Callable[[], bool],
+        draining: Callable[[], bool],
     ) -> None:
         """Ended jobs are kept for `retention_seconds`; None is for ever."""
         self._name = name
@@ -58,7 +58,7 @@ class Recoverer:
         self._controls = Controls(jobs, objects)
         self._chores = chores
         self._retention_seconds = retention_seconds
-        self._give_up = give_up
+        self._draining = draining
 
     def recover(self) -> int | None:
         """Compare all jobs if that is due and no other worker does so; return how many.
@@ -94,7 +94,7 @@ class Recoverer:
         return count
 
     def _goes_on(self) -> bool:
-        return not self._give_up() and self._hold()
+        return not self._draining() and self._hold()
 
     def _job_ids(self) -> Iterator[str]:
         return filter(is_job_id, self._objects.folders("jobs/"))
@@ -103,7 +103,7 @@ class Recoverer:
         """Bring one job up to date; return 1, or 0 if there is no such job."""
         looked_at = None
         with log_context(job=job_id):
-            while looked_at is None and not self._give_up():
+            while looked_at is None and not self._draining():
                 looked_at = self._try_to_recover(job_id)
         return looked_at or 0
 

@@ -94,7 +94,7 @@ def _recoverer(settings: Settings) -> Recoverer:
         objects=stores.objects,
         chores=stores.chores,
         retention_seconds=_retention_seconds(settings),
-        give_up=draining,
+        draining=draining,
     )
 
 
@@ -108,7 +108,7 @@ def _expiry(settings: Settings, stores: Stores) -> list[PeriodicThread]:
         objects=stores.objects,
         chores=stores.chores,
         retention_seconds=retention_seconds,
-        give_up=draining,
+        draining=draining,
     )
     return [
         _thread("expiry", expirer.expire, expirer.pause, _BOTH),
@@ -124,7 +124,7 @@ def _chores(
     gatherers = trace_chores(_gatherers(settings, patient, wake_workers), stores.jobs, tracer)
     messengers = trace_chores(_messengers(settings, patient), stores.jobs, tracer)
     handlers = [gatherers] * _GATHERERS + [messengers] * _MESSENGERS
-    runners = [ChoreRunner(stores.chores, each, stopping=draining) for each in handlers]
+    runners = [ChoreRunner(stores.chores, each, draining=draining) for each in handlers]
     return [
         _thread(f"chores {number}", runner.run_due, _CHORES, _BOTH) for number, runner in enumerate(runners)
     ]

@@ -27,7 +27,7 @@ def gather(api: Api) -> None:
     """Do what a worker does about archives."""
     gathering = Gathering(jobs=api.jobs, objects=api.objects, wake_workers=lambda: None)
     handler = ExpandArchives(gathering, api.objects, ArchiveLimits.from_settings(api.settings))
-    ChoreRunner(api.chores, {ChoreKind.EXPAND: handler}, stopping=lambda: False).run_due()
+    ChoreRunner(api.chores, {ChoreKind.EXPAND: handler}, draining=lambda: False).run_due()
 
 
 def post(api: Api, *parts: tuple[str, str, bytes]) -> dict[str, Any]:

@@ -97,7 +97,7 @@ def work(api: Api) -> None:
 def gather(api: Api) -> None:
     gathering = Gathering(jobs=api.jobs, objects=api.objects, wake_workers=lambda: None)
     handler = ExpandArchives(gathering, api.objects, ArchiveLimits.from_settings(api.settings))
-    ChoreRunner(api.chores, {ChoreKind.EXPAND: handler}, stopping=lambda: False).run_due()
+    ChoreRunner(api.chores, {ChoreKind.EXPAND: handler}, draining=lambda: False).run_due()
 
 
 def outcomes(api: Api, job_id: str) -> list[str]:

@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 @dataclass
 class WordPipeline:
-    """A pipeline whose pictures are words; it says what was asked of it."""
+    """A pipeline whose pictures are words; it records its calls."""
 
     rendered: list[tuple[bytes, Range | None]] = field(default_factory=list)
     #: Called with each picture before it is processed.
@@ -63,7 +63,7 @@ class WordPipeline:
 
 @dataclass
 class Farm:
-    """Fake stores, a pipeline of words, and children that work on them."""
+    """Fake stores, a pipeline of words, and lease loops that use them."""
 
     jobs: FakeJobStore
     objects: FakeObjectStore
@@ -129,7 +129,7 @@ class Farm:
             outbound=None,
             buckets=(),
             call_store=call_store,
-            give_up=self.is_draining,
+            draining=self.is_draining,
         )
 
     def is_draining(self) -> bool:

@@ -97,7 +97,7 @@ def code_of(call: Callable[[], object]) -> str:
 
 
 def accept(objects: FakeObjectStore, *photos: bytes) -> None:
-    """Store the uploads of a job, and note them as its start does."""
+    """Store the uploads of a job, and write down their tags as the start of a job does."""
     uploads = AcceptedUploads(len(photos))
     for index, data in enumerate(photos):
         objects.put(object_keys.input_image(JOB, index), data)
@@ -341,14 +341,14 @@ def test_errors_tell_nothing_of_what_lies_behind_an_address(
 def test_a_fetch_is_broken_off_when_the_worker_stops(objects: FakeObjectStore, web: Web) -> None:
     store(objects, {"url": URL})
     web.pages[URL] = (200, [b"x"] * 50)
-    stopping = make_fetcher(objects, outbound=web, most_bytes=MOST, give_up=lambda: True)
+    stopping = make_fetcher(objects, outbound=web, most_bytes=MOST, draining=lambda: True)
     with pytest.raises(SourceUnavailable):
         stopping.fetch(JOB, 0)
 
     assert len(web.read) == 1
 
 
-# --- finding them -----------------------------------------------------------------
+# --- manifests --------------------------------------------------------------------
 
 
 def test_a_job_accepted_before_urls_were_switched_off_reads_none(objects: FakeObjectStore) -> None:

@@ -106,7 +106,7 @@ def test_an_image_that_hangs_is_charged_its_neighbours_go_back_and_the_process_e
 
 
 class Limit(float):
-    """A time limit; when it is found to be exceeded, the main thread does something at that very moment."""
+    """A time limit that calls `meanwhile` at the moment when it is found to be exceeded."""
 
     meanwhile: Callable[[], object]
 
@@ -195,7 +195,7 @@ def test_waiting_for_a_store_is_no_hanging_image(farm: Farm):
     held.release()
     farm.jobs.before(farm.jobs.renew, lambda lease, in_hand: renewals.append(None))
 
-    # A look renews the lease first: with the second one, the first has seen that nothing is in hand.
+    # Each tick renews the lease first, so the second renewal proves that the first tick found nothing in hand.
     with held:
         for looks in (1, 2):
             clock.advance(100)

@@ -18,7 +18,7 @@ SMALL, LARGE = b"small", bytes(LARGE_BYTES + 1)
 
 
 class AtOnce(Executor):
-    """Runs what it is given before it returns: what is asked for first is there first."""
+    """Runs each call before `submit` returns, so results come in the order of submission."""
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         future: Future[T] = Future()
@@ -30,7 +30,7 @@ class AtOnce(Executor):
 
 
 class Images:
-    """Images by index; it says which were asked for."""
+    """Images by index; records which were fetched."""
 
     def __init__(self, *images: bytes | Exception) -> None:
         self._images = images
@@ -118,7 +118,7 @@ def test_an_image_after_one_that_cannot_be_fetched_is_fetched_ahead_all_the_same
     assert images.asked == [0, 1]
 
 
-def test_an_image_that_cannot_be_fetched_is_told_in_its_turn():
+def test_an_image_that_cannot_be_fetched_is_reported_in_its_order():
     images = Images(SMALL, OSError("gone"), SMALL)
 
     errors = [future.exception() for _, future in images.in_order()]
@@ -126,7 +126,7 @@ def test_an_image_that_cannot_be_fetched_is_told_in_its_turn():
     assert [type(error) for error in errors] == [type(None), OSError, type(None)]
 
 
-def test_who_stops_early_leaves_the_rest_unasked():
+def test_stopping_early_leaves_the_rest_unfetched():
     images = Images(*[SMALL] * 8)
     images_on_the_way = images.in_order()
     next(images_on_the_way)

@@ -18,7 +18,7 @@ from worker.chores.gathering import Gathering
 
 @dataclass
 class ChoreHarness:
-    """Fake stores, chores over them, and what tests do with them."""
+    """Fake stores with chores, and helpers for tests."""
 
     clock: FakeClock
     jobs: FakeJobStore
@@ -28,7 +28,7 @@ class ChoreHarness:
     wakes: list[None] = field(default_factory=list)
 
     def accept(self, *, record: bool = True, **changes: Any) -> Job:
-        """Accept a job whose images are to be gathered, or as the changes have it."""
+        """Accept a job whose images must be gathered, with these changes."""
         fields: dict[str, Any] = {
             "total": 0,
             "options": Options(),
@@ -55,14 +55,14 @@ class ChoreHarness:
         return self.jobs.get(job.id)
 
     def keys(self, job: Job) -> list[str]:
-        """The keys of a job's objects, without what the job itself is written in."""
+        """Return the keys of a job's objects without those of its own record, intent and result."""
         prefix = object_keys.job_prefix(job.id)
         rest = (entry.key.removeprefix(prefix) for entry in self.objects.list(prefix))
         return [key for key in rest if key not in ("job.json", "intent.json", "result.json")]
 
 
 class Ticking:
-    """A clock that goes on by a millisecond whenever it is looked at, so that the shortest lock ends."""
+    """A clock that advances by a millisecond at every call, so that even the shortest lock ends."""
 
     def __init__(self, clock: FakeClock) -> None:
         self._clock = clock
@@ -85,4 +85,4 @@ def harness() -> ChoreHarness:
 
 
 def check_nothing() -> None:
-    """Stand for a check that finds nothing against going on."""
+    """A check that never interrupts."""

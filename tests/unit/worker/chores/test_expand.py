@@ -77,7 +77,7 @@ def test_photos_and_archives_keep_the_places_they_came_in(harness: ChoreHarness)
     assert inputs(harness, job) == [b"photo %d" % n for n in range(13)]
 
 
-def test_what_was_cut_short_is_done_again_with_the_same_result(harness: ChoreHarness) -> None:
+def test_what_was_cut_short_is_repeated_with_the_same_result(harness: ChoreHarness) -> None:
     job = submit(harness, {0: album(0, 20)}, 20)
     looks = iter(range(15))
 
@@ -113,7 +113,7 @@ def test_a_store_that_goes_away_leaves_the_job_waiting(harness: ChoreHarness) ->
     assert harness.job(job).state is JobState.QUEUED
 
 
-def test_what_was_stored_before_a_death_is_not_stored_again(harness: ChoreHarness) -> None:
+def test_what_was_stored_before_a_crash_is_not_stored_again(harness: ChoreHarness) -> None:
     job = submit(harness, {0: album(0, 20)}, 20)
     for index in (0, 7, 19):
         harness.objects.put(object_keys.input_image(job.id, index), b"photo %d" % index)
@@ -132,7 +132,7 @@ def test_what_was_stored_before_a_death_is_not_stored_again(harness: ChoreHarnes
     assert inputs(harness, job) == [b"photo %d" % n for n in range(20)]
 
 
-def test_a_large_archive_makes_way_for_others_and_is_gone_on_with(harness: ChoreHarness) -> None:
+def test_a_large_archive_lets_others_run_and_continues_later(harness: ChoreHarness) -> None:
     large, small = submit(harness, {0: album(0, 20)}, 20), submit(harness, {0: album(0, 2)}, 2)
 
     def tick() -> float:
@@ -140,7 +140,7 @@ def test_a_large_archive_makes_way_for_others_and_is_gone_on_with(harness: Chore
         return harness.clock.now
 
     handler = ExpandArchives(harness.gathering(), harness.objects, LIMITS, clock=tick)
-    runner = ChoreRunner(harness.chores, {ChoreKind.EXPAND: handler}, stopping=lambda: False)
+    runner = ChoreRunner(harness.chores, {ChoreKind.EXPAND: handler}, draining=lambda: False)
     order: list[str] = []
 
     def note(job_id: str, **kwargs: int) -> None:
@@ -154,7 +154,7 @@ def test_a_large_archive_makes_way_for_others_and_is_gone_on_with(harness: Chore
 
 
 class SlowListings:
-    """A store that takes longer than a time slice to list what was stored; it counts the photos it is given."""
+    """A store whose listings take longer than a time slice; it counts the photos put into it."""
 
     def __init__(self, harness: ChoreHarness) -> None:
         self.stored: list[int] = []
@@ -193,7 +193,7 @@ def test_an_archive_is_expanded_in_a_few_time_slices_though_listing_takes_longer
     assert not [key for key in harness.keys(job) if not key.startswith("inputs/")]
 
 
-def test_after_a_loss_of_redis_an_archive_is_gone_on_with_where_it_was(harness: ChoreHarness) -> None:
+def test_after_a_loss_of_redis_an_archive_continues_where_it_stopped(harness: ChoreHarness) -> None:
     job = submit(harness, {0: album(0, 20)}, 20)
     slow = SlowListings(harness)
     run_time_slice(harness)
@@ -209,7 +209,7 @@ def test_after_a_loss_of_redis_an_archive_is_gone_on_with_where_it_was(harness: 
     assert inputs(harness, job) == [b"photo %d" % n for n in range(20)]
 
 
-def test_a_death_in_the_middle_of_a_time_slice_costs_what_was_stored_since_the_last_checkpoint(
+def test_a_crash_in_the_middle_of_a_time_slice_costs_what_was_stored_since_the_last_checkpoint(
     harness: ChoreHarness,
 ) -> None:
     job = submit(harness, {0: album(0, 20)}, 20)
@@ -234,7 +234,7 @@ def test_a_death_in_the_middle_of_a_time_slice_costs_what_was_stored_since_the_l
 
 
 def damaged(first: int = 0) -> bytes:
-    """Return an album of three photos whose second does not expand to what it was."""
+    """Return an album of three photos, the second of which is damaged."""
     data = bytearray(album(first, 3))
     data[data.index(b"%d.jpg" % (first + 1)) + 5] ^= 0xFF
     return bytes(data)
@@ -356,7 +356,7 @@ def test_a_job_that_is_deleted_meanwhile_leaves_nothing(harness: ChoreHarness) -
 
 
 def test_a_job_that_is_not_recorded_yet_is_waited_for(harness: ChoreHarness) -> None:
-    """As a job is noted before it is recorded, and also while the job store is being restored."""
+    """A chore may exist before its job is recorded, and while the job store is being restored."""
     job = harness.accept(record=False, total=3)
     harness.objects.put(object_keys.archive(job.id, 0), album(0, 3))
     later = expand(harness)
@@ -366,7 +366,7 @@ def test_a_job_that_is_not_recorded_yet_is_waited_for(harness: ChoreHarness) -> 
     assert harness.keys(job) == ["archives/0.zip"]
 
 
-def test_what_cannot_be_done_for_a_reason_nobody_foresaw_fails_the_job(harness: ChoreHarness) -> None:
+def test_what_cannot_be_done_for_an_unforeseen_reason_fails_the_job(harness: ChoreHarness) -> None:
     job = submit(harness, {0: album(0, 3)}, 3)
     ExpandArchives(harness.gathering(), harness.objects, LIMITS).give_up(harness.claim(ChoreKind.EXPAND))
 

@@ -322,7 +322,7 @@ def test_a_listing_ends_in_a_few_time_slices_though_it_takes_longer_than_one_to_
 def test_two_workers_at_one_listing_do_not_mix_what_they_found(
     harness: ChoreHarness, slow_bucket: SlowBucket
 ) -> None:
-    """As when one is held up, loses its claim, and goes on beside the other; the bucket changes meanwhile."""
+    """One is delayed, loses its claim, and continues beside the other; the bucket changes meanwhile."""
     job = submit(harness, *LISTINGS)
     run_time_slice(harness)
 

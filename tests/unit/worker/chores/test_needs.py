@@ -1,4 +1,4 @@
-"""Which chores a job needs: when it is accepted, and when everything about chores was lost."""
+"""Which chores a job needs: when it is accepted, and after Redis has lost all chores."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_after_a_loss_of_redis_what_was_to_be_done_is_noted_again(harness: Chore
         objects=harness.objects,
         chores=chores,
         retention_seconds=math.inf,
-        give_up=lambda: False,
+        draining=lambda: False,
     )
     assert recoverer.recover() == 3
 

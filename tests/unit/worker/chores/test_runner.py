@@ -15,7 +15,7 @@ JOB = new_job_id()
 
 
 class Handler:
-    """Does what it is told, and remembers what it was asked."""
+    """Does what the test says, and records its chores."""
 
     def __init__(self, does: Callable[[Chore, Check], Done | Later] = lambda chore, check: Done()) -> None:
         self.does = does
@@ -30,8 +30,8 @@ class Handler:
         self.given_up.append(chore)
 
 
-def run(harness: ChoreHarness, handler: Handler, *, stopping: Callable[[], bool] = lambda: False) -> int:
-    return ChoreRunner(harness.chores, {ChoreKind.LIST: handler}, stopping=stopping).run_due()
+def run(harness: ChoreHarness, handler: Handler, *, draining: Callable[[], bool] = lambda: False) -> int:
+    return ChoreRunner(harness.chores, {ChoreKind.LIST: handler}, draining=draining).run_due()
 
 
 def test_what_is_due_is_done_until_nothing_is(harness: ChoreHarness) -> None:
@@ -80,7 +80,7 @@ def test_a_store_that_is_away_puts_a_chore_off_and_charges_nothing(harness: Chor
     assert (handler.done[0].attempts, handler.done[0].claims) == (0, 1)
 
 
-def test_a_chore_that_fails_unexpectedly_is_given_up_at_the_third_time(
+def test_a_chore_that_fails_unexpectedly_is_given_up_after_three_claims(
     harness: ChoreHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
     harness.chores.add("a", ChoreKind.LIST, JOB)
@@ -112,7 +112,7 @@ def test_a_chore_that_kills_its_workers_is_given_up(harness: ChoreHarness) -> No
     assert (handler.done, [chore.id for chore in handler.given_up]) == ([], ["a"])
 
 
-def test_a_chore_given_up_that_concerns_nobody_any_more_is_done_with(harness: ChoreHarness) -> None:
+def test_a_chore_given_up_whose_job_is_gone_is_finished(harness: ChoreHarness) -> None:
     class Gone(Handler):
         def give_up(self, chore: Chore) -> None:
             raise JobNotFound
@@ -126,7 +126,7 @@ def test_a_chore_given_up_that_concerns_nobody_any_more_is_done_with(harness: Ch
     assert harness.chores.list(JOB)[0].state is ChoreState.FAILED
 
 
-def test_a_worker_that_stops_takes_up_nothing_more_and_leaves_what_it_has(harness: ChoreHarness) -> None:
+def test_a_worker_that_stops_claims_no_more_chores_and_releases_its_own(harness: ChoreHarness) -> None:
     harness.chores.add("a", ChoreKind.LIST, JOB)
     harness.chores.add("b", ChoreKind.LIST, JOB)
     stopping = False
@@ -138,8 +138,8 @@ def test_a_worker_that_stops_takes_up_nothing_more_and_leaves_what_it_has(harnes
         check()
         raise AssertionError("unreachable")
 
-    assert run(harness, Handler(stop_half_way), stopping=lambda: stopping) == 1
-    assert run(harness, Handler(), stopping=lambda: stopping) == 0
+    assert run(harness, Handler(stop_half_way), draining=lambda: stopping) == 1
+    assert run(harness, Handler(), draining=lambda: stopping) == 0
     assert [chore.claims for chore in harness.chores.list(JOB)] == [0, 0]
     assert run(harness, Handler()) == 2
 

@@ -23,7 +23,7 @@ def run(
     harness: ChoreHarness, memory: TraceMemory, handler: Handler, kind: ChoreKind = ChoreKind.LIST
 ) -> int:
     traced = trace_chores({kind: handler}, harness.jobs, memory.tracer)
-    return ChoreRunner(harness.chores, traced, stopping=lambda: False).run_due()
+    return ChoreRunner(harness.chores, traced, draining=lambda: False).run_due()
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_a_chore_is_a_span_in_the_trace_of_its_job(
     assert facts(span) == {"fathom.job.id": job.id, "fathom.chore.attempt": 1, "fathom.outcome": told}
 
 
-def test_a_chore_that_fails_is_told_by_its_code_and_settled_as_ever(
+def test_the_span_of_a_failed_chore_has_its_code_and_the_chore_is_settled_as_usual(
     harness: ChoreHarness, memory: TraceMemory
 ) -> None:
     def fail(chore: Chore, check: Callable[[], None]) -> Done:
@@ -68,7 +68,7 @@ def test_chores_of_jobs_that_are_not_traced_or_gone_are_done_all_the_same(
     assert memory.spans() == ()
 
 
-def test_watching_a_job_is_not_told(harness: ChoreHarness, memory: TraceMemory) -> None:
+def test_looking_at_a_job_for_its_webhook_is_no_span(harness: ChoreHarness, memory: TraceMemory) -> None:
     harness.chores.add("a", ChoreKind.NOTIFY, harness.accept(traceparent=SAMPLED).id)
 
     assert run(harness, memory, Handler(), ChoreKind.NOTIFY) == 1

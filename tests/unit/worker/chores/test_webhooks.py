@@ -88,7 +88,7 @@ def run(harness: ChoreHarness, receiver: Receiver) -> int:
         ChoreKind.NOTIFY: NotifyWebhook(harness.jobs, harness.objects, harness.chores, messenger),
         ChoreKind.DELIVER: DeliverMessage(harness.jobs, harness.objects, harness.chores, messenger),
     }
-    return ChoreRunner(harness.chores, handlers, stopping=lambda: False).run_due()
+    return ChoreRunner(harness.chores, handlers, draining=lambda: False).run_due()
 
 
 def deliveries(harness: ChoreHarness, job: Job) -> list[Delivery]:
@@ -222,7 +222,7 @@ def test_a_receiver_that_is_gone_is_left_alone_for_good(harness: ChoreHarness, r
 def test_an_address_that_is_refused_is_tried_like_one_that_does_not_answer(
     harness: ChoreHarness, receiver: Receiver
 ) -> None:
-    """A name may lead elsewhere for a while; nothing is told of where."""
+    """A name may resolve to another address for a while; the error does not say which."""
     job = submit(harness)
     work(harness)
     end(harness)
@@ -320,7 +320,9 @@ def test_progress_that_does_not_arrive_is_not_tried_again(harness: ChoreHarness,
     assert len({sent.headers["webhook-id"] for sent in receiver.sent}) == 2
 
 
-def test_who_did_not_ask_for_the_end_is_not_told_of_it(harness: ChoreHarness, receiver: Receiver) -> None:
+def test_a_webhook_that_did_not_ask_for_the_end_does_not_get_it(
+    harness: ChoreHarness, receiver: Receiver
+) -> None:
     submit(harness, events=(WebhookEvent.PROGRESS,))
     work(harness)
     end(harness)
@@ -389,7 +391,7 @@ def test_an_end_after_a_retry_is_told_though_an_earlier_one_was(
     end(harness)
     run(harness, receiver)
     harness.clock.advance(60)
-    # It was retried and ended anew, and then the job store was lost before that was told.
+    # The job was retried and ended again, and then the job store was lost before the message was sent.
     result = JobResult.of(harness.job(job), JobState.SUCCEEDED, ended_at=harness.clock.now)
     harness.objects.put(object_keys.result(job.id), encode_result(result))
     harness.chores.forget(job.id)

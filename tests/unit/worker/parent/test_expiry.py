@@ -19,7 +19,7 @@ DAY = 86_400.0
 
 @pytest.fixture
 def farm(farm: Farm) -> Farm:
-    """A farm whose object store goes by the same clock, and that knows all its jobs."""
+    """A farm whose object store uses the same clock, and whose job store is reconciled."""
     farm.objects = FakeObjectStore(clock=farm.clock)
     farm.jobs.mark_reconciled()
     return farm
@@ -32,7 +32,7 @@ def expirer(farm: Farm, *, name: str = "worker", retention_seconds: float = 7 * 
         objects=farm.objects,
         chores=farm.chores,
         retention_seconds=retention_seconds,
-        give_up=lambda: False,
+        draining=lambda: False,
     )
 
 
@@ -124,7 +124,7 @@ def test_what_is_lost_during_a_sweep_is_not_swept(farm: Farm):
     assert object_keys.result(job_id) in keys(farm, job_id)
 
 
-def test_a_round_expires_no_more_than_so_many(farm: Farm):
+def test_a_run_expires_a_bounded_number_of_jobs(farm: Farm):
     for _ in range(25):
         end(farm, b"one")
     farm.clock.advance(8 * DAY)
@@ -133,7 +133,7 @@ def test_a_round_expires_no_more_than_so_many(farm: Farm):
     assert farm.objects.objects == {}
 
 
-def test_one_worker_at_a_time_is_at_it(farm: Farm):
+def test_one_worker_at_a_time_expires_jobs(farm: Farm):
     end(farm, b"one")
     farm.clock.advance(8 * DAY)
     farm.jobs.acquire("expiry", "another", 60)

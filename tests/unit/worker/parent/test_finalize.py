@@ -94,7 +94,7 @@ def test_a_deleted_job_cannot_be_finalised(farm: Farm):
 
 
 class _Losing(FakeJobStore):
-    """Loses a job while its failures are read, and with it their reasons."""
+    """Loses a job, with the reasons of its failures, while they are read."""
 
     def failures(self, job_id: str) -> Iterator[ImageStatus]:
         found = list(super().failures(job_id))
@@ -117,7 +117,7 @@ def test_a_job_whose_reasons_are_lost_while_they_are_written_down_has_not_ended(
 
 
 class _Failed(FakeJobStore):
-    """A job of so many images, all of which failed for long reasons; they are made one by one."""
+    """A job whose images all failed with long messages, which are made one by one."""
 
     def __init__(self, total: int) -> None:
         super().__init__()
@@ -133,7 +133,7 @@ class _Failed(FakeJobStore):
 
 
 class _Sink(FakeObjectStore):
-    """Counts the lines of what is streamed to it, and keeps none."""
+    """Counts the lines streamed to it, and keeps none."""
 
     lines = 0
 

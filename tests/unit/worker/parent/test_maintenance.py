@@ -34,7 +34,7 @@ def make_maintenance(
     return farm.maintenance(tickets, name=name, slots=slots, clock=clock)
 
 
-def test_lost_tickets_are_made_up_for_and_not_more(farm: Farm):
+def test_lost_tickets_are_replaced_and_no_more_are_added(farm: Farm):
     farm.submit(*(b"x" for _ in range(40)))
     tickets = FakeTickets()
     maintenance = make_maintenance(farm, tickets)
@@ -88,7 +88,7 @@ def test_the_images_of_a_dead_worker_are_taken_back_and_given_tickets(farm: Farm
 
 
 def test_after_a_time_without_the_job_store_holders_get_the_time_to_renew_their_leases(farm: Farm):
-    """A job store that was away for longer than a lease holds nothing but expired ones."""
+    """A job store that was away for longer than a lease holds only expired leases."""
     farm.submit(b"one", b"two")
     lease = farm.jobs.lease("alive", limit=2)
     assert lease is not None
@@ -110,7 +110,7 @@ def test_after_a_time_without_the_job_store_holders_get_the_time_to_renew_their_
     assert not farm.jobs.holds(lease)
 
 
-def test_beside_a_job_store_that_was_started_anew_nothing_is_taken_back_at_once(farm: Farm):
+def test_nothing_is_taken_back_at_once_after_the_job_store_has_restarted(farm: Farm):
     farm.submit(b"one", b"two")
     lease = farm.jobs.lease("alive", limit=2)
     assert lease is not None
@@ -123,7 +123,7 @@ def test_beside_a_job_store_that_was_started_anew_nothing_is_taken_back_at_once(
     assert farm.jobs.holds(lease)
 
 
-def test_a_broker_without_room_for_tickets_is_told_once_and_stops_nothing(
+def test_a_broker_without_room_for_tickets_is_logged_once_and_stops_nothing(
     farm: Farm, caplog: pytest.LogCaptureFixture
 ):
     class Full(FakeTickets):
@@ -163,7 +163,7 @@ def test_the_reason_of_an_image_that_was_given_up_reaches_the_object_store(farm:
 
 @pytest.mark.parametrize("moment", ["before", "during"])
 def test_a_reason_that_a_retry_took_back_is_not_written(farm: Farm, moment: str):
-    """Written after the retry it would make the image a failed one, should Redis be lost."""
+    """If it were written after the retry, the image would count as failed after a loss of Redis."""
     job_id = farm.submit(b"one", b"bug")
     maintenance, controls = (
         make_maintenance(farm, FakeTickets()),
@@ -224,7 +224,7 @@ def test_after_a_call_that_fails_the_next_one_comes(
         assert came_again.wait(DEADLINE)
         thread.stop()
 
-    # What the stores' absence has to say is said by the breaker.
+    # The breaker logs that a store is away.
     assert len(caplog.records) == lines
 
 

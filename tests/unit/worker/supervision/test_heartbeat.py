@@ -77,17 +77,17 @@ def test_a_number_that_is_not_a_childs_any_more_is_left_alone(slots: HeartbeatSl
     child.join(DEADLINE)
 
     eventually(lambda: slots.kill_silent(0.0) == 0)
-    # The lease is still known, to be given back.
+    # The lease is still known, so that it can be given back.
     assert slots.leases() == ["a-lease"]
 
 
 def wait_for_a_beat(slot: HeartbeatSlot) -> None:
-    """Wait until the memory has been looked at: each look comes after a beat, and before the next one."""
+    """Wait until the memory has been checked: each check comes between two beats."""
     for _ in range(2):
         eventually(lambda: slot.beat, partial(operator.ne, slot.beat))
 
 
-def test_memory_beyond_the_bound_is_told_while_a_lease_is_held():
+def test_memory_beyond_the_bound_is_reported_while_a_lease_is_held():
     excess, slot = threading.Event(), HeartbeatSlot()
     heartbeat = Heartbeat(slot, memory_bytes=resident_bytes() + 64 * 2**20)
     heartbeat.start()
@@ -103,7 +103,7 @@ def test_memory_beyond_the_bound_is_told_while_a_lease_is_held():
 
 
 @pytest.mark.parametrize("memory_bytes", [0, 2**50])
-def test_without_a_bound_or_within_it_nothing_is_told(memory_bytes: int):
+def test_without_a_bound_or_within_it_nothing_is_reported(memory_bytes: int):
     excess, slot = threading.Event(), HeartbeatSlot()
     heartbeat = Heartbeat(slot, memory_bytes=memory_bytes)
     heartbeat.start()

@@ -38,8 +38,8 @@ def decompress(
     width: int,
     rows: int,
     height: int,
-    bits: int = 8,
-    fax_options: int = 0,
+    bits: int,
+    fax_options: int,
 ) -> Iterator[tuple[int, Pixels]]:
     """Yield strips stacked on each other, height x width: their bytes, or bits if `bits` is 1.
 

@@ -44,7 +44,8 @@ _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 #: In a JPEG: its start and end, its application segments, and comments.
 _START, _END, _APPLICATION, _COMMENT = b"\xff\xd8", b"\xff\xd9", range(0xE0, 0xF0), 0xFE
-_GRAY, _COLOR, _INK = 1, 3, 4
+#: Components of a CMYK JPEG.
+_CMYK = 4
 
 #: The most bytes of the tables that a picture's JPEGs share: 4 KB would suffice. Each strip gets a copy.
 _MOST_TABLES = 2**16
@@ -235,7 +236,7 @@ def _unpack_jpeg(jpeg: bytes, layout: Layout, index: int) -> NDArray[Any]:
     count = len(frame.components)
     if count != layout.samples.in_segment:
         raise ImageCorrupt
-    if count == _INK:
+    if count == _CMYK:
         return np.asarray(simplejpeg.decode_jpeg(jpeg, "CMYK"))
     return decode_jpeg(jpeg, file, by=1)[..., :count]
 
