@@ -24,7 +24,7 @@ from shared.observability.tracing import OFF
 from shared.options import Options
 from shared.redis.client import connect_redis
 from worker.child.fetch import Fetcher
-from worker.child.lease_loop import LeaseLoop, Pace
+from worker.child.lease_loop import LeaseLoop, Timeouts
 from worker.child.tracing import Traces
 from worker.pipeline.pipeline import ResultFile
 from worker.supervision.breaker import Breakers
@@ -127,7 +127,7 @@ def _work(store: RedisJobStore, name: str, image_seconds: float, stop: Event) ->
         objects=objects,
         images=make_fetcher(objects, stop.is_set),
         pipeline=SleepingPipeline(image_seconds),
-        pace=Pace(lease=15.0, image=60.0),
+        timeouts=Timeouts(lease=15.0, image=60.0),
         lease_images=LEASE_IMAGES,
         draining=stop.is_set,
         breakers=Breakers(),

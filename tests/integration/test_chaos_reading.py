@@ -129,7 +129,7 @@ def test_a_deleted_job_leaves_no_key_and_no_byte(valkey: Resp, jobs: RedisJobSto
     assert findings.bytes_of_keys(valkey, f"*{job.id}*") == {}
 
 
-def test_every_outcome_is_witnessed_once(
+def test_every_outcome_is_observed_once(
     valkey_url: str, jobs: RedisJobStore, job: Submitted, valkey: Resp
 ) -> None:
     observer = Observer()

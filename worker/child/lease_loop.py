@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pace:
+class Timeouts:
     """How long things may take, in seconds."""
 
     #: A lease not renewed for this long is taken back.
@@ -81,7 +81,7 @@ class LeaseLoop:
         objects: ObjectStore,
         images: Fetcher,
         pipeline: DepthPipeline,
-        pace: Pace,
+        timeouts: Timeouts,
         lease_images: int,
         draining: Callable[[], bool],
         breakers: Breakers,
@@ -92,7 +92,7 @@ class LeaseLoop:
         self._jobs = jobs
         self._objects = objects
         self._pipeline = pipeline
-        self._pace = pace
+        self._timeouts = timeouts
         self._lease_images = lease_images
         self._draining = draining
         self._breakers = breakers
@@ -117,7 +117,7 @@ class LeaseLoop:
             lease = self._take_lease()
             if lease is None:
                 return False
-            self._no_image_after = until + self._pace.grace
+            self._no_image_after = until + self._timeouts.grace
             with log_context(job=lease.job_id):
                 self._work_off(lease)
         return True
@@ -134,8 +134,8 @@ class LeaseLoop:
         renewer = LeaseRenewer(
             self._jobs,
             lease,
-            lease_seconds=self._pace.lease,
-            image_seconds=self._pace.image,
+            lease_seconds=self._timeouts.lease,
+            image_seconds=self._timeouts.image,
             breaker=self._breakers.jobs,
             heartbeat=self._heartbeat,
             draining=self._draining,
@@ -243,7 +243,7 @@ class LeaseLoop:
             logger.warning("A lease was not given back: %s", exc.message, extra={"action": "give_back"})
 
     def _patiently(self, breaker: Breaker, call: Callable[[], T]) -> T:
-        return breaker.call(call, seconds=self._pace.patience, give_up=self._draining)
+        return breaker.call(call, seconds=self._timeouts.patience, give_up=self._draining)
 
 
 def _failed(error: ImageError, *, try_again: bool = False) -> Outcome:

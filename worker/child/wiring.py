@@ -14,7 +14,7 @@ from shared.objectstore.port import ObjectStore
 from shared.observability.tracing import make_tracer
 from shared.settings import Settings
 from worker.child.fetch import Fetcher
-from worker.child.lease_loop import LeaseLoop, Pace
+from worker.child.lease_loop import LeaseLoop, Timeouts
 from worker.child.timing import StagedPipeline, TimedPipeline, timed_objects
 from worker.child.tracing import Traces
 from worker.model.engine import EngineInfo
@@ -40,14 +40,14 @@ def make_lease_loop(
     recorder.start()
     objects = timed_objects(stores.objects, recorder)
     pipeline = wrap(pipeline_for(engine, settings))
-    pace = Pace(lease=settings.lease_seconds, image=settings.image_seconds)
+    timeouts = Timeouts(lease=settings.lease_seconds, image=settings.image_seconds)
     return LeaseLoop(
         name=process_name(),
         jobs=stores.jobs,
         objects=objects,
-        images=make_fetcher(settings, objects, pace.patience),
+        images=make_fetcher(settings, objects, timeouts.patience),
         pipeline=TimedPipeline(pipeline, recorder, worker=worker_name()),
-        pace=pace,
+        timeouts=timeouts,
         lease_images=settings.lease_images,
         draining=draining,
         breakers=breakers,

@@ -46,7 +46,7 @@ _ENDING = (JobState.FINALIZING, JobState.CANCELING)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Messenger:
+class WebhookSender:
     """Signs messages and sends them to the webhooks of their jobs."""
 
     outbound: Outbound
@@ -80,11 +80,11 @@ class Messenger:
 class NotifyWebhook:
     """Handles chores of the kind `notify`: one for each job with a webhook, as long as the job exists."""
 
-    def __init__(self, jobs: JobStore, objects: ObjectStore, chores: Chores, messenger: Messenger) -> None:
+    def __init__(self, jobs: JobStore, objects: ObjectStore, chores: Chores, sender: WebhookSender) -> None:
         self._jobs = jobs
         self._objects = objects
         self._chores = chores
-        self._messenger = messenger
+        self._sender = sender
 
     def do(self, chore: Chore, check: Check) -> Done | Later:
         try:
@@ -115,8 +115,8 @@ class NotifyWebhook:
             return Later(note=chore.note)
         if job.state is not JobState.PROCESSING:
             return Later(seconds=PROGRESS, note=chore.note)
-        message = progress_message(job, chore.attempts, self._messenger.clock())
-        attempt = self._messenger.send(job, message)
+        message = progress_message(job, chore.attempts, self._sender.clock())
+        attempt = self._sender.send(job, message)
         state = DeliveryState.DELIVERED if _is_success(attempt) else DeliveryState.FAILED
         before = replace(delivery_of(chore) or new_delivery(message), id=message.id)
         return Later(seconds=PROGRESS, note=before.tried(attempt, state).to_json())
@@ -125,11 +125,11 @@ class NotifyWebhook:
 class DeliverMessage:
     """Handles chores of the kind `deliver`."""
 
-    def __init__(self, jobs: JobStore, objects: ObjectStore, chores: Chores, messenger: Messenger) -> None:
+    def __init__(self, jobs: JobStore, objects: ObjectStore, chores: Chores, sender: WebhookSender) -> None:
         self._jobs = jobs
         self._objects = objects
         self._chores = chores
-        self._messenger = messenger
+        self._sender = sender
 
     def do(self, chore: Chore, check: Check) -> Done | Later:
         message = Message.from_json(chore.payload)
@@ -140,7 +140,7 @@ class DeliverMessage:
             return Done(note=before.to_json(), failed=True)
         if job.webhook is None or _is_gone(self._chores, job.id):
             return self._end(job, replace(before, state=DeliveryState.FAILED))
-        attempt = self._messenger.send(job, message)
+        attempt = self._sender.send(job, message)
         if _is_success(attempt):
             return self._end(job, before.tried(attempt, DeliveryState.DELIVERED))
         if attempt.status == _GONE or before.attempts >= len(RETRIES):

@@ -19,7 +19,7 @@ from worker.chores.gathering import Gathering
 from worker.chores.listing import ListSources
 from worker.chores.runner import ChoreHandler, ChoreRunner
 from worker.chores.tracing import trace_chores
-from worker.chores.webhooks import ANSWER, DeliverMessage, Messenger, NotifyWebhook
+from worker.chores.webhooks import ANSWER, DeliverMessage, NotifyWebhook, WebhookSender
 from worker.outbound_http import Outbound
 from worker.parent.expiry import Expirer
 from worker.parent.maintenance import Maintenance
@@ -36,7 +36,7 @@ _PROBE, _FINISH, _CHORES = 0.1, 0.2, 0.5
 _LEAST_SILENCE = 5.0
 #: Threads that gather images, and that call webhooks: a long listing or a slow receiver must not block
 #: all the others.
-_GATHERERS, _MESSENGERS = 2, 3
+_GATHERERS, _SENDERS = 2, 3
 
 #: Threads that need Redis alone, and threads that need S3 too.
 _REDIS, _BOTH = (breakers.jobs,), (breakers.jobs, breakers.objects)
@@ -122,8 +122,8 @@ def _chores(
     # This store retries by itself, so that one failed call does not fail a whole chore.
     patient = dataclasses.replace(stores, objects=S3ObjectStore.from_settings(settings))
     gatherers = trace_chores(_gatherers(settings, patient, wake_workers), stores.jobs, tracer)
-    messengers = trace_chores(_messengers(settings, patient), stores.jobs, tracer)
-    handlers = [gatherers] * _GATHERERS + [messengers] * _MESSENGERS
+    senders = trace_chores(_senders(settings, patient), stores.jobs, tracer)
+    handlers = [gatherers] * _GATHERERS + [senders] * _SENDERS
     runners = [ChoreRunner(stores.chores, each, draining=draining) for each in handlers]
     return [
         _thread(f"chores {number}", runner.run_due, _CHORES, _BOTH) for number, runner in enumerate(runners)
@@ -143,12 +143,12 @@ def _gatherers(
     }
 
 
-def _messengers(settings: Settings, stores: Stores) -> Mapping[ChoreKind, ChoreHandler]:
+def _senders(settings: Settings, stores: Stores) -> Mapping[ChoreKind, ChoreHandler]:
     outbound = Outbound(allowed=AllowedHosts.of(settings.source_hosts), seconds=ANSWER)
-    messenger = Messenger(outbound=outbound, secrets=settings.webhook_secrets)
+    sender = WebhookSender(outbound=outbound, secrets=settings.webhook_secrets)
     return {
-        ChoreKind.NOTIFY: NotifyWebhook(stores.jobs, stores.objects, stores.chores, messenger),
-        ChoreKind.DELIVER: DeliverMessage(stores.jobs, stores.objects, stores.chores, messenger),
+        ChoreKind.NOTIFY: NotifyWebhook(stores.jobs, stores.objects, stores.chores, sender),
+        ChoreKind.DELIVER: DeliverMessage(stores.jobs, stores.objects, stores.chores, sender),
     }
 
 

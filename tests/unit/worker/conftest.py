@@ -16,7 +16,7 @@ from shared.options import Options
 from tests.fakes import FakeClock, FakeJobStore, FakeObjectStore, FakeTickets
 from tests.fakes_chores import FakeChores
 from worker.child.fetch import Fetcher
-from worker.child.lease_loop import LeaseLoop, Pace
+from worker.child.lease_loop import LeaseLoop, Timeouts
 from worker.child.tracing import Traces
 from worker.parent.maintenance import Maintenance
 from worker.pipeline.pipeline import ResultFile
@@ -109,7 +109,7 @@ class Farm:
             objects=self.objects,
             images=images or self.fetcher(breakers, patience),
             pipeline=self.pipeline,
-            pace=Pace(lease=15.0, image=60.0, patience=patience, grace=grace),
+            timeouts=Timeouts(lease=15.0, image=60.0, patience=patience, grace=grace),
             lease_images=lease_images,
             draining=self.is_draining,
             breakers=breakers,

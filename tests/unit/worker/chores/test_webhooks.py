@@ -22,7 +22,7 @@ from tests.contracts.job_store import CORRUPT
 from tests.finalizing import claim, finalize_claimed
 from tests.unit.worker.chores.conftest import ChoreHarness
 from worker.chores.runner import ChoreHandler, ChoreRunner
-from worker.chores.webhooks import PROGRESS, RETRIES, DeliverMessage, Messenger, NotifyWebhook
+from worker.chores.webhooks import PROGRESS, RETRIES, DeliverMessage, NotifyWebhook, WebhookSender
 from worker.outbound_http import Outbound, OutboundFailed
 
 SECRETS = ("whsec_" + "A" * 32, "whsec_" + "B" * 32)
@@ -83,10 +83,10 @@ def end(harness: ChoreHarness) -> None:
 
 
 def run(harness: ChoreHarness, receiver: Receiver) -> int:
-    messenger = Messenger(outbound=receiver, secrets=SECRETS, clock=harness.clock)
+    sender = WebhookSender(outbound=receiver, secrets=SECRETS, clock=harness.clock)
     handlers: dict[ChoreKind, ChoreHandler] = {
-        ChoreKind.NOTIFY: NotifyWebhook(harness.jobs, harness.objects, harness.chores, messenger),
-        ChoreKind.DELIVER: DeliverMessage(harness.jobs, harness.objects, harness.chores, messenger),
+        ChoreKind.NOTIFY: NotifyWebhook(harness.jobs, harness.objects, harness.chores, sender),
+        ChoreKind.DELIVER: DeliverMessage(harness.jobs, harness.objects, harness.chores, sender),
     }
     return ChoreRunner(harness.chores, handlers, draining=lambda: False).run_due()
 
