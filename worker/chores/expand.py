@@ -18,15 +18,13 @@ from tempfile import SpooledTemporaryFile
 from typing import BinaryIO, cast
 
 from shared.archive.zip_reader import ArchivedPhoto, ArchiveLimits, SkippedEntry, expand
-from shared.chores.port import Chore
 from shared.errors import ImageError
 from shared.jobs import object_keys
 from shared.jobs.failure import encode_failure
 from shared.jobs.job import ImageFailure, Job
 from shared.objectstore.port import ObjectStore
-from worker.chores.gathering import Gathering
 from worker.chores.object_file import open_object
-from worker.chores.runner import Check, Done, Later
+from worker.chores.runner import Check
 from worker.chores.time_slice import TIME_SLICE as TIME_SLICE
 from worker.chores.time_slice import TimeSlice, read_cursor, write_cursor
 
@@ -48,29 +46,18 @@ class _ArchiveCursor:
     photo: int = 0
 
 
-class ExpandArchives:
-    """Handles chores of the kind `expand`."""
+class ArchiveExpander:
+    """Gathers the images of a job by expanding its archives."""
 
     def __init__(
-        self,
-        gathering: Gathering,
-        objects: ObjectStore,
-        limits: ArchiveLimits,
-        *,
-        clock: Callable[[], float] = time.monotonic,
+        self, objects: ObjectStore, limits: ArchiveLimits, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._gathering = gathering
         self._objects = objects
         self._limits = limits
         self._clock = clock
 
-    def do(self, chore: Chore, check: Check) -> Done | Later:
-        return self._gathering.run(chore, check, self._expand_all)
-
-    def give_up(self, chore: Chore) -> None:
-        self._gathering.give_up(chore)
-
-    def _expand_all(self, job: Job, check: Check) -> int:
+    def expand_all(self, job: Job, check: Check) -> int:
+        """Expand the archives of a job; return how many images it has. Raises TimeSliceOver."""
         noted = read_cursor(self._objects, job.id)
         # Listing many takes long, and tells something only if the last time slice saved no cursor.
         stored = {} if noted else _stored_sizes(self._objects, job.id)

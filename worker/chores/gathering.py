@@ -29,24 +29,26 @@ _LOOK = 2.0
 
 @dataclass(frozen=True, kw_only=True)
 class Gathering:
-    """Starts or aborts the jobs whose images are gathered."""
+    """Handles chores that gather a job's images: it then starts the job, or fails it."""
 
     jobs: JobStore
     objects: ObjectStore
     #: Called when there is work for workers.
     wake_workers: Callable[[], object]
+    #: Gathers the images of a job, and returns how many there are.
+    gather: Callable[[Job, Check], int]
 
-    def run(self, chore: Chore, check: Check, gather: Callable[[Job, Check], int]) -> Done | Later:
-        """Gather the images of a chore's job and start it; `gather` returns how many there are.
+    def do(self, chore: Chore, check: Check) -> Done | Later:
+        """Gather the images of a chore's job, and start it.
 
-        It may raise TimeSliceOver, and is then called again after other chores. Any other FathomError of
-        its own fails the job, with the error's code and message.
+        `gather` may raise TimeSliceOver, and is then called again after other chores. Any other FathomError
+        of its own fails the job, with the error's code and message.
         """
         try:
             job = self.jobs.get(chore.job_id)
             if job.state is not JobState.UPLOADING:
                 return Done(note=f"the job is {job.state}")
-            return self._gather(job, check, gather)
+            return self._gather(job, check)
         except TimeSliceOver:
             return Later(seconds=0)
         except JobNotFound:
@@ -69,9 +71,9 @@ class Gathering:
             return Later(seconds=UNRECORDED)
         return Done(note="the job was deleted")
 
-    def _gather(self, job: Job, check: Check, gather: Callable[[Job, Check], int]) -> Done:
+    def _gather(self, job: Job, check: Check) -> Done:
         try:
-            total = gather(job, self._watched(job.id, check))
+            total = self.gather(job, self._watched(job.id, check))
             Controls(self.jobs, self.objects).start(job.id, total=total)
         except (*STORE_ERRORS, JobNotFound, InvalidTransition):
             raise

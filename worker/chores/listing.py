@@ -13,7 +13,6 @@ from typing import Any
 
 from photos.kinds import Kind, is_hidden, kind_of
 from photos.skipped import Skipped
-from shared.chores.port import Chore
 from shared.errors import (
     BucketNotFound,
     InvalidSource,
@@ -27,8 +26,7 @@ from shared.jobs.job import Job, Source
 from shared.jobs.manifest import ManifestWriter, decode_manifest, encode_manifest
 from shared.jobs.sources import Listing, S3Address, decode_listings, name_below, parse_s3, to_source
 from shared.objectstore.port import ObjectStore
-from worker.chores.gathering import Gathering
-from worker.chores.runner import Check, Done, Later
+from worker.chores.runner import Check
 from worker.chores.time_slice import TimeSlice, read_cursor, write_cursor
 
 #: Objects listed between two checks whether to continue.
@@ -104,31 +102,24 @@ class _Found:
             self._rest = []
 
 
-class ListSources:
-    """Handles chores of the kind `list`."""
+class SourceLister:
+    """Gathers the images of a job by listing its sources."""
 
     def __init__(
         self,
-        gathering: Gathering,
         objects: ObjectStore,
         *,
         buckets: Collection[str],
         max_images: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._gathering = gathering
         self._objects = objects
         self._buckets = frozenset(buckets)
         self._max_images = max_images
         self._clock = clock
 
-    def do(self, chore: Chore, check: Check) -> Done | Later:
-        return self._gathering.run(chore, check, self._list_all)
-
-    def give_up(self, chore: Chore) -> None:
-        self._gathering.give_up(chore)
-
-    def _list_all(self, job: Job, check: Check) -> int:
+    def list_all(self, job: Job, check: Check) -> int:
+        """List the sources of a job; return how many images it has. Raises TimeSliceOver."""
         listings = decode_listings(self._objects.get(object_keys.sources(job.id)))
         found, time_slice = _Found(self._objects, job.id), TimeSlice(self._clock)
         while found.source < len(listings):

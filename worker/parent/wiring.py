@@ -14,9 +14,9 @@ from shared.objectstore.s3 import S3ObjectStore
 from shared.observability.tracing import Tracer, make_tracer
 from shared.settings import Settings
 from shared.tickets import CeleryTickets
-from worker.chores.expand import ExpandArchives
+from worker.chores.expand import ArchiveExpander
 from worker.chores.gathering import Gathering
-from worker.chores.listing import ListSources
+from worker.chores.listing import SourceLister
 from worker.chores.runner import ChoreHandler, ChoreRunner
 from worker.chores.tracing import trace_chores
 from worker.chores.webhooks import ANSWER, DeliverMessage, NotifyWebhook, WebhookSender
@@ -134,12 +134,12 @@ def _gatherers(
     settings: Settings, stores: Stores, wake_workers: Callable[[], object]
 ) -> Mapping[ChoreKind, ChoreHandler]:
     objects = stores.objects
-    gathering = Gathering(jobs=stores.jobs, objects=objects, wake_workers=wake_workers)
+    expander = ArchiveExpander(objects, ArchiveLimits.from_settings(settings))
+    lister = SourceLister(objects, buckets=settings.source_buckets, max_images=settings.max_job_images)
+    gather = {ChoreKind.EXPAND: expander.expand_all, ChoreKind.LIST: lister.list_all}
     return {
-        ChoreKind.EXPAND: ExpandArchives(gathering, objects, ArchiveLimits.from_settings(settings)),
-        ChoreKind.LIST: ListSources(
-            gathering, objects, buckets=settings.source_buckets, max_images=settings.max_job_images
-        ),
+        kind: Gathering(jobs=stores.jobs, objects=objects, wake_workers=wake_workers, gather=how)
+        for kind, how in gather.items()
     }
 
 

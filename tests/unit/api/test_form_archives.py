@@ -16,7 +16,7 @@ from shared.jobs.manifest import decode_manifest
 from shared.jobs.record import decode_job
 from tests.unit.api.conftest import Api, ApiFactory
 from tests.unit.api.routes.test_submissions import nothing_is_left, problem, zip_of
-from worker.chores.expand import ExpandArchives
+from worker.chores.expand import ArchiveExpander
 from worker.chores.gathering import Gathering
 from worker.chores.runner import ChoreRunner
 
@@ -25,8 +25,10 @@ ALBUM = (("in/a.jpg", b"A"), ("notes.txt", b"hello"), ("in/写真.png", b"BB"))
 
 def gather(api: Api) -> None:
     """Do what a worker does about archives."""
-    gathering = Gathering(jobs=api.jobs, objects=api.objects, wake_workers=lambda: None)
-    handler = ExpandArchives(gathering, api.objects, ArchiveLimits.from_settings(api.settings))
+    expander = ArchiveExpander(api.objects, ArchiveLimits.from_settings(api.settings))
+    handler = Gathering(
+        jobs=api.jobs, objects=api.objects, wake_workers=lambda: None, gather=expander.expand_all
+    )
     ChoreRunner(api.chores, {ChoreKind.EXPAND: handler}, draining=lambda: False).run_due()
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,7 @@ from shared.options import Options
 from tests.fakes import FakeClock, FakeJobStore, FakeObjectStore
 from tests.fakes_chores import FakeChores
 from worker.chores.gathering import Gathering
+from worker.chores.runner import Check
 
 
 @dataclass
@@ -43,8 +45,13 @@ class ChoreHarness:
             self.jobs.create(job)
         return job
 
-    def gathering(self) -> Gathering:
-        return Gathering(jobs=self.jobs, objects=self.objects, wake_workers=lambda: self.wakes.append(None))
+    def gathering(self, gather: Callable[[Job, Check], int]) -> Gathering:
+        return Gathering(
+            jobs=self.jobs,
+            objects=self.objects,
+            wake_workers=lambda: self.wakes.append(None),
+            gather=gather,
+        )
 
     def claim(self, kind: ChoreKind) -> Chore:
         chore = self.chores.claim((kind,), seconds=30)

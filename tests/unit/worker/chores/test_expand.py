@@ -18,7 +18,7 @@ from tests.fakes import FakeJobStore
 from tests.fakes_chores import FakeChores
 from tests.fetching import make_fetcher
 from tests.unit.worker.chores.conftest import ChoreHarness, Ticking, check_nothing
-from worker.chores.expand import TIME_SLICE, ExpandArchives
+from worker.chores.expand import TIME_SLICE, ArchiveExpander
 from worker.chores.runner import ChoreInterrupted, ChoreRunner, Done, Later
 from worker.chores.time_slice import CHECKPOINT
 
@@ -49,7 +49,7 @@ def submit(harness: ChoreHarness, archives: dict[int, bytes], total: int) -> Job
 def expand(
     harness: ChoreHarness, check: Callable[[], None] = check_nothing, limits: ArchiveLimits = LIMITS
 ) -> Done | Later:
-    handler = ExpandArchives(harness.gathering(), harness.objects, limits)
+    handler = harness.gathering(ArchiveExpander(harness.objects, limits).expand_all)
     return handler.do(harness.claim(ChoreKind.EXPAND), check)
 
 
@@ -139,7 +139,7 @@ def test_a_large_archive_lets_others_run_and_continues_later(harness: ChoreHarne
         harness.clock.advance(TIME_SLICE / 4)
         return harness.clock.now
 
-    handler = ExpandArchives(harness.gathering(), harness.objects, LIMITS, clock=tick)
+    handler = harness.gathering(ArchiveExpander(harness.objects, LIMITS, clock=tick).expand_all)
     runner = ChoreRunner(harness.chores, {ChoreKind.EXPAND: handler}, draining=lambda: False)
     order: list[str] = []
 
@@ -172,7 +172,7 @@ class SlowListings:
 def run_time_slice(harness: ChoreHarness) -> Done | Later:
     """Run the chore for a time slice, in which every check takes a tenth of it."""
     chore = harness.claim(ChoreKind.EXPAND)
-    handler = ExpandArchives(harness.gathering(), harness.objects, LIMITS, clock=harness.clock)
+    handler = harness.gathering(ArchiveExpander(harness.objects, LIMITS, clock=harness.clock).expand_all)
     outcome = handler.do(chore, lambda: harness.clock.advance(TIME_SLICE / 10))
     if isinstance(outcome, Later):
         harness.chores.postpone(chore, seconds=outcome.seconds)
@@ -220,7 +220,7 @@ def test_a_crash_in_the_middle_of_a_time_slice_costs_what_was_stored_since_the_l
         if next(looks, None) is None:
             raise ChoreInterrupted
 
-    handler = ExpandArchives(harness.gathering(), harness.objects, LIMITS, clock=harness.clock)
+    handler = harness.gathering(ArchiveExpander(harness.objects, LIMITS, clock=harness.clock).expand_all)
     with pytest.raises(ChoreInterrupted):
         handler.do(harness.claim(ChoreKind.EXPAND), die)
     died_at = len(slow.stored)
@@ -368,7 +368,9 @@ def test_a_job_that_is_not_recorded_yet_is_waited_for(harness: ChoreHarness) -> 
 
 def test_what_cannot_be_done_for_an_unforeseen_reason_fails_the_job(harness: ChoreHarness) -> None:
     job = submit(harness, {0: album(0, 3)}, 3)
-    ExpandArchives(harness.gathering(), harness.objects, LIMITS).give_up(harness.claim(ChoreKind.EXPAND))
+    harness.gathering(ArchiveExpander(harness.objects, LIMITS).expand_all).give_up(
+        harness.claim(ChoreKind.EXPAND)
+    )
 
     error = harness.job(job).error
     assert error is not None

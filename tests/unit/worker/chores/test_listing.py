@@ -19,7 +19,7 @@ from shared.objectstore.port import ObjectInfo
 from tests.fakes import FakeClock, FakeJobStore, FakeObjectStore
 from tests.fakes_chores import FakeChores
 from tests.unit.worker.chores.conftest import ChoreHarness, Ticking, check_nothing
-from worker.chores.listing import ListSources
+from worker.chores.listing import SourceLister
 from worker.chores.runner import ChoreInterrupted, Done, Later
 from worker.chores.time_slice import TIME_SLICE
 
@@ -51,8 +51,8 @@ def run(
     max_images: int = 100,
     buckets: tuple[str, ...] = (BUCKET,),
 ) -> Done | Later:
-    handler = ListSources(harness.gathering(), harness.objects, buckets=buckets, max_images=max_images)
-    return handler.do(harness.claim(ChoreKind.LIST), check)
+    lister = SourceLister(harness.objects, buckets=buckets, max_images=max_images)
+    return harness.gathering(lister.list_all).do(harness.claim(ChoreKind.LIST), check)
 
 
 def put(bucket: FakeObjectStore, *keys: str) -> None:
@@ -274,9 +274,8 @@ def slow_bucket(harness: ChoreHarness) -> SlowBucket:
 
 
 def run_time_slice(harness: ChoreHarness, *, max_images: int = 100) -> Done | Later:
-    handler = ListSources(
-        harness.gathering(), harness.objects, buckets=[BUCKET], max_images=max_images, clock=harness.clock
-    )
+    lister = SourceLister(harness.objects, buckets=[BUCKET], max_images=max_images, clock=harness.clock)
+    handler = harness.gathering(lister.list_all)
     chore = harness.claim(ChoreKind.LIST)
     outcome = handler.do(chore, check_nothing)
     if isinstance(outcome, Later):
