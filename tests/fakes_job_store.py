@@ -291,7 +291,7 @@ class FakeJobStore(Hooked):
             self._return_images(self._jobs[held.job_id], held)
             self._settle(held.job_id)
 
-    # --- what keeps house ---
+    # --- maintenance ---
 
     @_reachable
     def reap(self) -> int:

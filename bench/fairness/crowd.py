@@ -125,7 +125,7 @@ def _work(store: RedisJobStore, name: str, image_seconds: float, stop: Event) ->
         name=name,
         jobs=store,
         objects=objects,
-        images=make_fetcher(objects, stop.is_set),
+        fetcher=make_fetcher(objects, stop.is_set),
         pipeline=SleepingPipeline(image_seconds),
         timeouts=Timeouts(lease=15.0, image=60.0),
         lease_images=LEASE_IMAGES,

@@ -133,7 +133,7 @@ class JobStore(Protocol):
     def give_back(self, lease_id: str) -> None:
         """Return the unfinished images of a lease, charging no attempt. Giving it back twice is fine."""
 
-    # --- what keeps house ---
+    # --- maintenance ---
 
     def reap(self) -> int:
         """Take back expired leases; the image in hand is charged. Returns how many leases."""

@@ -171,7 +171,7 @@ class RedisJobStore(JobReader, JobStore):
     def give_back(self, lease_id: str) -> None:
         self._call("give_back", lease_id)
 
-    # --- what keeps house ---
+    # --- maintenance ---
 
     def reap(self) -> int:
         error = WorkerCrashed()

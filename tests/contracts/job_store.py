@@ -1322,23 +1322,23 @@ class HouseContract:
         assert store.pending_chunks(8, at_most=100) == 0
 
     def test_a_lock_has_one_owner_until_it_runs_out(self, store: JobStore, advance: Advance) -> None:
-        assert store.acquire("house", "a", 5)
-        assert not store.acquire("house", "b", 5)
+        assert store.acquire("maintenance", "a", 5)
+        assert not store.acquire("maintenance", "b", 5)
         assert store.acquire("other", "b", 5)
         advance(4)
-        assert store.acquire("house", "a", 5)
+        assert store.acquire("maintenance", "a", 5)
         advance(4)
-        assert not store.acquire("house", "b", 5)
+        assert not store.acquire("maintenance", "b", 5)
         advance(2)
-        assert store.acquire("house", "b", 5)
-        assert not store.acquire("house", "a", 5)
+        assert store.acquire("maintenance", "b", 5)
+        assert not store.acquire("maintenance", "a", 5)
 
     def test_a_lock_that_is_let_go_is_free_and_only_its_owner_can(self, store: JobStore) -> None:
-        assert store.acquire("house", "a", 5)
-        assert not store.acquire("house", "b", 0)
-        assert not store.acquire("house", "b", 5)
-        assert not store.acquire("house", "a", 0)
-        assert store.acquire("house", "b", 5)
+        assert store.acquire("maintenance", "a", 5)
+        assert not store.acquire("maintenance", "b", 0)
+        assert not store.acquire("maintenance", "b", 5)
+        assert not store.acquire("maintenance", "a", 0)
+        assert store.acquire("maintenance", "b", 5)
         assert not store.acquire("free", "a", 0)
 
     def test_a_store_that_answers_pings(self, store: JobStore) -> None:

@@ -189,7 +189,7 @@ def test_every_key_lies_in_one_slot_of_a_cluster(store: RedisJobStore, client: r
     store.charge(lease, 2, CORRUPT)
     take(store)
     store.register_worker("worker", 1)
-    store.acquire("house", "worker", 5)
+    store.acquire("maintenance", "worker", 5)
     store.cancel(a_created(store))
 
     keys = {key.decode() for key in client.scan_iter()}

@@ -79,7 +79,7 @@ class LeaseLoop:
         name: str,
         jobs: JobStore,
         objects: ObjectStore,
-        images: Fetcher,
+        fetcher: Fetcher,
         pipeline: DepthPipeline,
         timeouts: Timeouts,
         lease_images: int,
@@ -98,7 +98,7 @@ class LeaseLoop:
         self._breakers = breakers
         self._heartbeat = heartbeat
         self._traces = traces
-        self._images = images
+        self._fetcher = fetcher
         self._no_image_after = math.inf
         self._prefetcher = Prefetcher()
         self._storer = ThreadPoolExecutor(1, thread_name_prefix="store")
@@ -149,7 +149,7 @@ class LeaseLoop:
     def _work_through(self, lease: Lease, renewer: LeaseRenewer, trace: LeaseTrace) -> None:
         storing: Future[None] | None = None
         try:
-            for index, fetching in self._prefetcher.images(lease, trace.fetching(self._images.fetch)):
+            for index, fetching in self._prefetcher.images(lease, trace.fetching(self._fetcher.fetch)):
                 outcome = self._outcome(lease, renewer, trace, index, fetching)
                 if storing is not None:
                     storing.result()

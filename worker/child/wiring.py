@@ -45,7 +45,7 @@ def make_lease_loop(
         name=process_name(),
         jobs=stores.jobs,
         objects=objects,
-        images=make_fetcher(settings, objects, timeouts.patience),
+        fetcher=make_fetcher(settings, objects, timeouts.patience),
         pipeline=TimedPipeline(pipeline, recorder, worker=worker_name()),
         timeouts=timeouts,
         lease_images=settings.lease_images,

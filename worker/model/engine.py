@@ -32,7 +32,7 @@ class EngineInfo:
 
 
 class InferenceEngine(Protocol):
-    """Runs the network, one picture at a time, on one thread. Not to be shared between threads."""
+    """Runs the network on one picture at a time. Threads must not share it."""
 
     @property
     def info(self) -> EngineInfo: ...

@@ -58,7 +58,7 @@ def finalize(
     """Write a job's failures and result, set its end state and return it.
 
     The job's webhook will be called, even if this worker dies half-way. If another worker was faster and
-    the job has gone on since, return its present state.
+    the job runs again, return its present state.
 
     Raises JobNotFound if the job was deleted meanwhile, Unavailable if a store is away.
     """

@@ -33,7 +33,7 @@ NOTICE = 5.0
 
 
 class Maintenance:
-    """The maintenance that one worker does for all; every method is to be called again and again."""
+    """The maintenance that one worker does for all; threads call its methods again and again."""
 
     def __init__(
         self,

@@ -99,7 +99,7 @@ class Farm:
         lease_images: int = 4,
         patience: float = 5.0,
         grace: float = 5.0,
-        images: Fetcher | None = None,
+        fetcher: Fetcher | None = None,
         traces: Traces | None = None,
     ) -> LeaseLoop:
         breakers = Breakers()
@@ -107,7 +107,7 @@ class Farm:
             name="child",
             jobs=self.jobs,
             objects=self.objects,
-            images=images or self.fetcher(breakers, patience),
+            fetcher=fetcher or self.fetcher(breakers, patience),
             pipeline=self.pipeline,
             timeouts=Timeouts(lease=15.0, image=60.0, patience=patience, grace=grace),
             lease_images=lease_images,

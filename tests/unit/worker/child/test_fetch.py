@@ -397,7 +397,7 @@ def submit(farm: Farm, *sources: dict[str, str]) -> Job:
 
 
 def child(farm: Farm, web: Web) -> LeaseLoop:
-    return farm.child(images=fetcher(farm.objects, web))
+    return farm.child(fetcher=fetcher(farm.objects, web))
 
 
 def test_a_bad_source_fails_its_own_image_and_no_other(farm: Farm, web: Web) -> None:
