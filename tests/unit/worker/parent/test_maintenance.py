@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,16 +9,13 @@ from contextlib import suppress
 import pytest
 
 from shared.control import Controls
-from shared.errors import JobBusy, JobStoreFull, ObjectStoreUnavailable
+from shared.errors import JobBusy, JobStoreFull
 from shared.jobs import object_keys
 from shared.jobs.failure import decode_failure
 from shared.jobs.job import JobState
 from tests.fakes import FakeClock, FakeTickets
 from tests.unit.worker.conftest import Farm
-from tests.waiting import DEADLINE
 from worker.parent.maintenance import Maintenance
-from worker.supervision.breaker import Breakers
-from worker.supervision.periodic import PeriodicThread
 
 
 def make_maintenance(
@@ -202,62 +198,3 @@ def test_a_worker_that_leaves_is_not_counted_any_more(farm: Farm):
     maintenance.unregister()
 
     assert farm.jobs.slots() == 0
-
-
-@pytest.mark.parametrize(("error", "lines"), [(ObjectStoreUnavailable(), 0), (ZeroDivisionError(), 1)])
-def test_after_a_call_that_fails_the_next_one_comes(
-    error: Exception, lines: int, caplog: pytest.LogCaptureFixture
-):
-    came_again = threading.Event()
-    calls = 0
-
-    def call() -> None:
-        nonlocal calls
-        calls += 1
-        if calls == 1:
-            raise error
-        came_again.set()
-
-    thread = PeriodicThread("test", call, seconds=0.001)
-    with caplog.at_level(logging.WARNING):
-        thread.start()
-        assert came_again.wait(DEADLINE)
-        thread.stop()
-
-    # The breaker logs that a store is away.
-    assert len(caplog.records) == lines
-
-
-def test_nothing_is_called_while_a_store_it_needs_is_away():
-    breakers, came = Breakers(), threading.Event()
-    breakers.note(ObjectStoreUnavailable(), began=time.monotonic())
-    thread = PeriodicThread("test", came.set, seconds=0.001, breakers=breakers, needs=(breakers.objects,))
-    beside = threading.Event()
-    beside_thread = PeriodicThread(
-        "beside", beside.set, seconds=0.001, breakers=breakers, needs=(breakers.jobs,)
-    )
-
-    thread.start()
-    beside_thread.start()
-    assert beside.wait(DEADLINE)
-    assert not came.is_set()
-    breakers.objects.call(lambda: None, seconds=DEADLINE)
-
-    assert came.wait(DEADLINE)
-    thread.stop()
-    beside_thread.stop()
-
-
-def test_a_failure_opens_the_breaker_of_the_store_it_means():
-    breakers, came = Breakers(), threading.Event()
-
-    def call() -> None:
-        came.set()
-        raise ObjectStoreUnavailable
-
-    thread = PeriodicThread("test", call, seconds=0.001, breakers=breakers, needs=(breakers.objects,))
-    thread.start()
-    assert came.wait(DEADLINE)
-    thread.stop()
-
-    assert (breakers.jobs.is_open, breakers.objects.is_open) == (False, True)
