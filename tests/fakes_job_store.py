@@ -286,12 +286,12 @@ class FakeJobStore(Hooked):
         return self._answer(lease.id, record)
 
     @_reachable
-    def give_back(self, lease: Lease) -> None:
-        if (held := self._leases.pop(lease.id, None)) is not None:
+    def give_back(self, lease_id: str) -> None:
+        if (held := self._leases.pop(lease_id, None)) is not None:
             self._return_images(self._jobs[held.job_id], held)
             self._settle(held.job_id)
 
-    # --- what keeps house ---
+    # --- maintenance ---
 
     @_reachable
     def reap(self) -> int:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from shared.chores.port import Chores
 from shared.jobs.job import FinalizeClaim, JobState
 from shared.jobstore.port import JobStore
+from shared.objectstore.port import ObjectStore
+from shared.observability.tracing import OFF, Tracer
+from tests.fakes_chores import FakeChores
+from worker.parent.finalize import finalize
 
 
 def claim(store: JobStore, job_id: str | None = None) -> FinalizeClaim:
@@ -23,3 +28,15 @@ def claimed(store: JobStore) -> str | None:
 def finish_as(store: JobStore, job_id: str, state: JobState) -> None:
     """End a job that waits for it."""
     store.finish(claim(store, job_id), state)
+
+
+def finalize_claimed(
+    claim: FinalizeClaim,
+    jobs: JobStore,
+    objects: ObjectStore,
+    *,
+    chores: Chores | None = None,
+    tracer: Tracer = OFF,
+) -> JobState:
+    """Finalise a claimed job as a worker does, without traces or webhooks if none are given."""
+    return finalize(claim, jobs, objects, chores or FakeChores(), tracer)

@@ -1,4 +1,7 @@
-"""Entry point of the workers: `celery -A worker.app worker`."""
+"""Entry point of the workers: `celery -A worker.app worker`.
+
+`worker.parent.wiring` says what the parent process is made of, `worker.child.wiring` what a child is.
+"""
 
 from __future__ import annotations
 

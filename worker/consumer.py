@@ -1,4 +1,4 @@
-"""Celery's consumer, more patient and less talkative: Redis that is away is waited for."""
+"""Celery's consumer, but it waits for Redis with short pauses and logs less."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from celery.worker.state import maybe_shutdown
 
 logger = logging.getLogger(__name__)
 
-#: Pauses between tries to reach the broker, in seconds. Celery's own grow to thirty, for
-#: which a worker would stand idle beside a Redis that is back.
+#: Pauses between attempts to reach the broker, in seconds: the first, the step, the longest. Celery's own
+#: grow to thirty, so a worker would stay idle although Redis is back.
 FIRST, STEP, LONGEST = 0.5, 0.5, 2.0
 
 
 class PatientConsumer(Consumer):  # type: ignore[misc]  # Celery ships no types.
-    """Connects again within two seconds of the broker's return, and says nothing while it waits."""
+    """Reconnects within two seconds of the broker's return, and logs nothing while it waits."""
 
     def ensure_connected(self, conn: Any) -> Any:
         connected = conn.ensure_connection(
@@ -33,5 +33,5 @@ class PatientConsumer(Consumer):  # type: ignore[misc]  # Celery ships no types.
 
 
 def _note_failure(exc: Exception, interval: float) -> None:
-    # The worker's breaker tells when Redis went away and when it came back.
+    # The worker's breaker logs when Redis goes away and when it comes back.
     logger.debug("The broker is away: %s", exc, extra={"action": "connect_broker"})

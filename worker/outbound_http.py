@@ -1,8 +1,8 @@
-"""HTTP requests to addresses that users hand in: where `shared.net.url_policy` lets them go, and bounded.
+"""HTTP requests to addresses that users give us, restricted by `shared.net.url_policy` and bounded in time.
 
-Every connection is made here, to an address that was resolved and checked a moment before; the name
-still goes into the Host header and into TLS. One request has one deadline for all of it, so that
-a server that sends a byte now and then gains nothing. Proxies of the environment are not used.
+Every connection goes to an address that was resolved and checked just before; the name still goes into
+the Host header and into TLS. A whole request has one deadline, so a server that sends a byte now and
+then gains nothing. Proxies of the environment are not used.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from shared.net.url_policy import AllowedHosts, Resolver, Target, look_up, parse
 
 #: Redirects followed from one URL.
 MAX_REDIRECTS = 5
-#: Seconds to connect, and between two pieces of an answer.
+#: Seconds to connect, and between two pieces of a response.
 CONNECT_SECONDS, IDLE_SECONDS = 5.0, 10.0
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -35,8 +35,8 @@ class OutboundFailed(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
-    """The head of an answer; its body is read while the request is open, or not at all."""
+class OutboundResponse:
+    """The head of a response; read its body while the request is open."""
 
     status: int
     headers: Mapping[str, str]
@@ -49,14 +49,14 @@ class Outbound:
 
     allowed: AllowedHosts
     resolver: Resolver = look_up
-    #: Seconds for a request with all its redirects and its whole answer.
+    #: Seconds for a request with all its redirects and its whole response.
     seconds: float = 30.0
-    #: The context that verifies servers; None is that of the system.
+    #: The context that verifies servers; None is the system's.
     tls: ssl.SSLContext | None = None
 
     @contextmanager
-    def get(self, url: str) -> Iterator[Answer]:
-        """Open what lies at a URL, following redirects, each of which is checked as the first was.
+    def get(self, url: str) -> Iterator[OutboundResponse]:
+        """Open a URL and follow redirects; each is checked as the first address was.
 
         Raises AddressRefused and OutboundFailed, also while the pieces are read.
         """
@@ -72,7 +72,7 @@ class Outbound:
         raise OutboundFailed("It was redirected too often.")
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
-        """Send a body and return the status of the answer, whose body is not read; redirects are answers.
+        """Send a body and return the response's status; do not read its body or follow redirects.
 
         Raises AddressRefused and OutboundFailed.
         """
@@ -91,7 +91,7 @@ class Outbound:
         *,
         headers: Iterable[tuple[str, str]],
         body: bytes | None = None,
-    ) -> Iterator[Answer]:
+    ) -> Iterator[OutboundResponse]:
         backend = _PinnedBackend(self.allowed, self.resolver, deadline)
         sent = [("Host", _authority(target)), ("User-Agent", _USER_AGENT), ("Accept", "*/*"), *headers]
         with (
@@ -103,14 +103,14 @@ class Outbound:
                 method, target.url, headers=sent, content=body, extensions={"timeout": _TIMEOUTS}
             ) as response,
         ):
-            yield Answer(
+            yield OutboundResponse(
                 status=response.status, headers=_decoded(response.headers), pieces=response.iter_stream()
             )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Deadline:
-    """A moment by which all must be over."""
+    """A moment by which a request must be over."""
 
     at: float
 
@@ -119,7 +119,7 @@ class Deadline:
         return cls(at=time.monotonic() + seconds)
 
     def bound(self, seconds: float | None) -> float:
-        """Return the seconds that may be waited; raises ReadTimeout if none is left."""
+        """Return how many seconds one step may take; raises ReadTimeout if none is left."""
         left = self.at - time.monotonic()
         if left <= 0:
             raise httpcore.ReadTimeout("The deadline is over.")
@@ -128,7 +128,7 @@ class Deadline:
 
 @cache
 def _system_tls() -> ssl.SSLContext:
-    """Return the context that verifies servers by the system's authorities; made once, it takes 20 ms."""
+    """Return the context that verifies servers by the system's authorities. Making it takes 20 ms."""
     return ssl.create_default_context()
 
 
@@ -141,7 +141,7 @@ _TIMEOUTS = {
 
 
 class _PinnedBackend(httpcore.NetworkBackend):
-    """Connects to addresses that were checked, and to no other."""
+    """Connects only to addresses that were checked."""
 
     def __init__(self, allowed: AllowedHosts, resolver: Resolver, deadline: Deadline) -> None:
         self._allowed = allowed
@@ -166,7 +166,7 @@ class _PinnedBackend(httpcore.NetworkBackend):
     def _connect_first(
         self, addresses: tuple[str, ...], port: int, timeout: float | None
     ) -> httpcore.NetworkStream:
-        """Connect to the first address that answers; two families are tried at most."""
+        """Connect to the first address that answers; try at most two."""
         *others, last = addresses[:2]
         for address in others:
             try:

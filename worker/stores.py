@@ -1,4 +1,4 @@
-"""Where the workers' parts are put together: settings in, real stores and pipeline out."""
+"""The real stores of a worker's process, and the names of processes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SERVICE = "fathom-worker"
 
 @dataclass(frozen=True, kw_only=True)
 class Stores:
-    """The stores of one process. Connections do not survive a fork: every process makes its own."""
+    """The stores of one process. Connections do not survive a fork, so every process makes its own."""
 
     jobs: JobStore
     objects: ObjectStore
@@ -39,16 +39,16 @@ def connect_stores(settings: Settings) -> Stores:
         lease_seconds=settings.lease_seconds,
         max_attempts=settings.max_attempts,
     )
-    # Breakers do the waiting: every failure is to be known at once.
+    # The breakers wait, so they must hear of every failure at once.
     objects = S3ObjectStore.from_settings(settings, attempts=1)
     return Stores(jobs=jobs, objects=objects, statistics=RedisStatistics(client), chores=RedisChores(client))
 
 
 def process_name() -> str:
-    """Return a name for this process that no other process of the deployment has."""
+    """Return this process's name, unique in the deployment."""
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def worker_name() -> str:
-    """Return the name under which this child's worker, its parent process, is registered."""
+    """Return the name under which this child's parent process is registered."""
     return f"{socket.gethostname()}:{os.getppid()}"

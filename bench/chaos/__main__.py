@@ -29,7 +29,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.chaos.attacks import ATTACKS
-from bench.chaos.run import Orders, Report, run
+from bench.chaos.run import Experiment, Report, run
 from bench.chaos.stack import Size
 from shared.errors import FathomError
 
@@ -39,10 +39,12 @@ _BEGAN = time.monotonic()
 def main(argv: Sequence[str] | None = None) -> int:
     args = _arguments(argv)
     size = Size(workers=args.workers, children=args.children, simulate=args.simulate)
-    orders = Orders(seed=args.seed, attack=args.attack, images=args.images, kills=args.kills, size=size)
+    experiment = Experiment(
+        seed=args.seed, attack=args.attack, images=args.images, kills=args.kills, size=size
+    )
     with tempfile.TemporaryDirectory(prefix="fathom-chaos-", ignore_cleanup_errors=True) as folder:
         try:
-            report = run(orders, args.keep or Path(folder), say=_say)
+            report = run(experiment, args.keep or Path(folder), say=_say)
         except FathomError as exc:
             _say(exc.message)
             return 2
@@ -62,7 +64,7 @@ def _text(report: Report) -> str:
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.chaos", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--seed", type=int, default=1, help="makes the plan of strikes (1)")
+    parser.add_argument("--seed", type=int, default=1, help="makes the plan of faults (1)")
     parser.add_argument("--attack", choices=ATTACKS, default="kills")
     parser.add_argument("--images", type=int, default=2000, help="of the large job (2000)")
     parser.add_argument("--kills", type=int, default=20, help="of the attacks kills and mixed (20)")

@@ -1,6 +1,6 @@
-"""The attacks: plans of strikes, made from a seed, and what each strike does to a stack.
+"""The attacks: plans of faults, made from a seed, and how each fault is injected into a stack.
 
-A strike is due when a share of the images has been stored, not at a time: so a seed
+A fault is due when a share of the images has been stored, not at a time: so a seed
 means the same on a slow machine and on a fast one.
 """
 
@@ -18,10 +18,10 @@ from dataclasses import dataclass, field
 import httpx
 
 from bench import processes
-from bench.chaos.evidence import Cause
+from bench.chaos.observations import Cause
+from bench.chaos.observer import Observer
 from bench.chaos.photos import Submitted, make_photo, submit
 from bench.chaos.stack import Stack
-from bench.chaos.witness import Witness
 from bench.faults import Mode
 from bench.resp import Resp
 
@@ -42,8 +42,8 @@ _REBUILD_SECONDS = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Strike:
-    """One act: what, when, and the luck it has."""
+class PlannedFault:
+    """One fault of a plan: what, when, and its random choices."""
 
     act: str
     #: The share of images stored when it is due; at 1 it waits for all jobs to have ended.
@@ -55,46 +55,46 @@ class Strike:
 
 
 @dataclass(kw_only=True)
-class Field:
-    """Where strikes are dealt."""
+class Target:
+    """What faults are injected into."""
 
     stack: Stack
-    witness: Witness
+    observer: Observer
     api: httpx.Client
     jobs: list[Submitted]
     #: By name, seconds that something took, and that it may take.
     timed: dict[str, tuple[float, float]] = field(default_factory=dict)
-    #: What went otherwise than the strike meant it to, or should.
+    #: What did not go as the fault intended, or as it should.
     oddities: list[str] = field(default_factory=list)
 
 
-def plan(attack: str, *, seed: int, kills: int) -> tuple[Strike, ...]:
-    """Return the strikes of an attack in the order they are due; the same for the same seed."""
+def plan(attack: str, *, seed: int, kills: int) -> tuple[PlannedFault, ...]:
+    """Return the faults of an attack in the order in which they are due, the same for the same seed."""
     luck = random.Random(f"{attack} {seed}")
     acts = _ACTS_OF[attack](luck, kills)
     dues = _DUES.get(attack) or sorted(luck.uniform(0.03, 0.9) for _ in acts)
     return tuple(
-        Strike(act=act, due=due, pick=luck.random(), seconds=luck.uniform(0.5, 2.5))
+        PlannedFault(act=act, due=due, pick=luck.random(), seconds=luck.uniform(0.5, 2.5))
         for act, due in zip(acts, dues, strict=True)
     )
 
 
-def deal(strike: Strike, battle: Field) -> bool:
-    """Deal a strike; returns False if its victim is not there yet, so that it is to be tried again."""
-    act, _, what = strike.act.partition(" ")
-    return _DEEDS[act](strike, battle, what)
+def inject(planned: PlannedFault, target: Target) -> bool:
+    """Inject a fault; return False if its victim does not exist yet, so that the caller tries again."""
+    act, _, what = planned.act.partition(" ")
+    return _INJECTORS[act](planned, target, what)
 
 
 # --- kills ------------------------------------------------------------------------
 
 
-def _kill(strike: Strike, battle: Field, what: str) -> bool:
+def _kill(planned: PlannedFault, target: Target, what: str) -> bool:
     """Kill a child that has worked, or the worker of such a child."""
-    stack = battle.stack
-    busy = [pid for pid in stack.children() if battle.witness.has_worked(pid)]
+    stack = target.stack
+    busy = [pid for pid in stack.children() if target.observer.has_worked(pid)]
     if not busy:
         return False
-    child = busy[int(strike.pick * len(busy))]
+    child = busy[int(planned.pick * len(busy))]
     try:
         group = os.getpgid(child)
     except ProcessLookupError:
@@ -106,84 +106,84 @@ def _kill(strike: Strike, battle: Field, what: str) -> bool:
     return True
 
 
-def _lose_ticket(strike: Strike, battle: Field, what: str) -> bool:
+def _lose_ticket(planned: PlannedFault, target: Target, what: str) -> bool:
     """Stop all workers, let one pop the ticket of a new job, and kill them."""
-    stack = battle.stack
+    stack = target.stack
     groups = [worker.pid for worker in stack.workers if worker.is_running()]
     if len(groups) < len(stack.workers):
         return False
     for group in groups:
         os.killpg(group, signal.SIGSTOP)
-    number = 1_000_000 + 100 * len(battle.jobs)
-    job = submit(battle.api, [make_photo(number + index) for index in range(POPPED_IMAGES)])
-    battle.jobs.append(job)
+    number = 1_000_000 + 100 * len(target.jobs)
+    job = submit(target.api, [make_photo(number + index) for index in range(POPPED_IMAGES)])
+    target.jobs.append(job)
     if not _wait(lambda: _tickets(stack) == 0, _POP_SECONDS):
-        battle.oddities.append("No stopped worker popped the ticket that was to be lost.")
+        target.oddities.append("No stopped worker popped the ticket that was to be lost.")
     stack.kill(frozenset().union(*map(processes.members, groups)))
     killed = time.monotonic()
-    stack.wait("the job whose ticket was lost", lambda: has_ended(battle.api, job), seconds=120.0)
-    battle.timed[f"Job {job.id}, whose ticket was lost,"] = (time.monotonic() - killed, POPPED_WITHIN)
+    stack.wait("the job whose ticket was lost", lambda: has_ended(target.api, job), seconds=120.0)
+    target.timed[f"Job {job.id}, whose ticket was lost,"] = (time.monotonic() - killed, POPPED_WITHIN)
     return True
 
 
 # --- the stores -------------------------------------------------------------------
 
 
-def _restart_valkey(strike: Strike, battle: Field, what: str) -> bool:
-    valkey, began = battle.stack.valkey, time.monotonic()
+def _restart_valkey(planned: PlannedFault, target: Target, what: str) -> bool:
+    valkey, began = target.stack.valkey, time.monotonic()
     os.kill(valkey.pid, signal.SIGKILL)
     _wait(lambda: not valkey.is_running(), 10.0)
-    time.sleep(strike.seconds)
+    time.sleep(planned.seconds)
     valkey.start()
-    battle.witness.strike(Cause.RESTART, began)
+    target.observer.note_fault(Cause.RESTART, began)
     return True
 
 
-def _flush_valkey(strike: Strike, battle: Field, what: str) -> bool:
-    """Empty Valkey and wait until the jobs are there again, for the blow lasts as long."""
+def _flush_valkey(planned: PlannedFault, target: Target, what: str) -> bool:
+    """Empty Valkey and wait until the jobs are back, because the fault lasts until then."""
     began = time.monotonic()
-    with Resp(battle.stack.valkey.url) as valkey:
+    with Resp(target.stack.valkey.url) as valkey:
         valkey.call("FLUSHALL")
 
         def are_back() -> bool:
-            battle.stack.revive()
-            return all(valkey.call("EXISTS", f"{{fathom}}:job:{job.id}") for job in battle.jobs)
+            target.stack.revive()
+            return all(valkey.call("EXISTS", f"{{fathom}}:job:{job.id}") for job in target.jobs)
 
         _wait(are_back, _REBUILD_SECONDS)
-    battle.witness.strike(Cause.FLUSH, began)
-    battle.timed["Rebuilding the jobs from S3"] = (time.monotonic() - began, _REBUILD_SECONDS)
+    target.observer.note_fault(Cause.FLUSH, began)
+    target.timed["Rebuilding the jobs from S3"] = (time.monotonic() - began, _REBUILD_SECONDS)
     return True
 
 
-def _spoil_s3(strike: Strike, battle: Field, what: str) -> bool:
+def _spoil_s3(planned: PlannedFault, target: Target, what: str) -> bool:
     """Spoil the workers' way to S3 for a while."""
-    proxy, mode, began = battle.stack.proxy, Mode(what), time.monotonic()
+    proxy, mode, began = target.stack.proxy, Mode(what), time.monotonic()
     proxy.set(
         mode, latency=0.2, bytes_per_second=20_000.0, methods={"PUT"} if what == "swallow_answer" else ()
     )
-    until = began + strike.seconds
-    _wait(lambda: time.monotonic() >= until, strike.seconds + 1.0)
+    until = began + planned.seconds
+    _wait(lambda: time.monotonic() >= until, planned.seconds + 1.0)
     proxy.set(Mode.PASS)
-    battle.witness.strike(Cause.S3, began)
+    target.observer.note_fault(Cause.S3, began)
     return True
 
 
 # --- clients ----------------------------------------------------------------------
 
 
-def _storm(strike: Strike, battle: Field, what: str) -> bool:
+def _storm(planned: PlannedFault, target: Target, what: str) -> bool:
     """Pause and resume a job from several clients at once, and resume it in the end."""
-    job = battle.jobs[int(strike.pick * len(battle.jobs))]
-    verbs = random.Random(strike.pick).choices(("pause", "resume"), k=STORM)
+    job = target.jobs[int(planned.pick * len(target.jobs))]
+    verbs = random.Random(planned.pick).choices(("pause", "resume"), k=STORM)
 
     def ask(verb: str) -> int:
-        return battle.api.post(f"/v1/jobs/{job.id}/{verb}").status_code
+        return target.api.post(f"/v1/jobs/{job.id}/{verb}").status_code
 
     with ThreadPoolExecutor(4) as clients:
         # 409 is an answer too: the job may have ended.
         strange = {code for code in clients.map(ask, verbs) if code not in (200, 202, 409)}
     _wait(lambda: ask("resume") in (200, 202, 409), 10.0)
-    battle.oddities += [f"In a storm of pauses the API answered {code}." for code in sorted(strange)]
+    target.oddities += [f"In a storm of pauses the API answered {code}." for code in sorted(strange)]
     return True
 
 
@@ -237,11 +237,11 @@ _ACTS_OF: dict[str, Callable[[random.Random, int], list[str]]] = {
     "pop-window": lambda luck, kills: ["lose"] * 3,
     "mixed": _mixed,
 }
-#: Where luck does not decide when strikes are due. Only a worker without work waits for a ticket.
+#: When faults are due, where it is not random. Only an idle worker waits for a ticket.
 _DUES = {"flush": [0.4], "pop-window": [1.0, 1.0, 1.0]}
 ATTACKS = tuple(_ACTS_OF)
 
-_DEEDS: dict[str, Callable[[Strike, Field, str], bool]] = {
+_INJECTORS: dict[str, Callable[[PlannedFault, Target, str], bool]] = {
     "kill": _kill,
     "restart": _restart_valkey,
     "flush": _flush_valkey,

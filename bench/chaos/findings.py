@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from bench.bare_s3 import BareS3
-from bench.chaos.evidence import JobFound
+from bench.chaos.observations import JobFound
 from bench.chaos.photos import Submitted
 from bench.resp import Resp
 

@@ -1,4 +1,4 @@
-"""One run: a stack is started, jobs are sent, strikes are dealt, and the evidence is gathered."""
+"""One run: start a stack, send jobs, inject faults, and gather the observations."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any, Protocol, TypeVar
 import httpx
 
 from bench.chaos import findings
-from bench.chaos.attacks import Field, Strike, deal, has_ended, plan
-from bench.chaos.evidence import Evidence, Image, Remains
+from bench.chaos.attacks import PlannedFault, Target, has_ended, inject, plan
 from bench.chaos.judge import Verdict, judge
+from bench.chaos.observations import Image, Observations, Remains
+from bench.chaos.observer import Observer
 from bench.chaos.photos import Submitted, make_photo, submit
 from bench.chaos.stack import Size, Stack
-from bench.chaos.witness import Witness
 from bench.resp import Resp
 
 #: Seconds between looks at whether the jobs have ended.
@@ -29,7 +29,7 @@ _SETTLE = 40.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Orders:
+class Experiment:
     """What to run."""
 
     seed: int
@@ -48,10 +48,10 @@ class Orders:
 class Report:
     """How a run went."""
 
-    orders: Orders
+    experiment: Experiment
     #: From the first job sent to the end of the last one.
     seconds: float
-    evidence: Evidence
+    observations: Observations
     verdicts: tuple[Verdict, ...]
 
     @property
@@ -59,17 +59,17 @@ class Report:
         return all(verdict.holds for verdict in self.verdicts)
 
     def to_json(self) -> dict[str, Any]:
-        seen, orders = self.evidence, self.orders
+        seen, experiment = self.observations, self.experiment
         return {
-            "attack": orders.attack,
-            "seed": orders.seed,
-            "workers": orders.size.workers,
-            "children_of_each": orders.size.children,
-            "simulated": orders.size.simulate,
+            "attack": experiment.attack,
+            "seed": experiment.seed,
+            "workers": experiment.size.workers,
+            "children_of_each": experiment.size.children,
+            "simulated": experiment.size.simulate,
             "jobs": [job.total for job in seen.jobs],
             "seconds": round(self.seconds, 1),
-            "strikes": seen.strikes_dealt,
-            "processes_killed": sum(len(blow.pids) for blow in seen.blows),
+            "faults": seen.faults_injected,
+            "processes_killed": sum(len(fault.pids) for fault in seen.faults),
             "photos_read": len(seen.fetched),
             "images_stored": len(seen.stored),
             "stored_again": len(seen.stored) - len({store.image for store in seen.stored}),
@@ -81,24 +81,26 @@ class Report:
         }
 
 
-def run(orders: Orders, folder: Path, *, say: Callable[[str], None]) -> Report:
+def run(experiment: Experiment, folder: Path, *, say: Callable[[str], None]) -> Report:
     """Run an attack in a folder of its own. Raises ChaosFailed if the stack does not come up."""
-    witness = Witness()
-    stack = Stack(folder, orders.size, witness)
+    observer = Observer()
+    stack = Stack(folder, experiment.size, observer)
     with stack.running(), stack.http() as api:
-        say(f"{orders.size.slots} children of {orders.size.workers} workers are ready")
+        say(f"{experiment.size.slots} children of {experiment.size.workers} workers are ready")
         _warm_up(stack, api)
         with Resp(stack.valkey.url) as valkey:
             before = findings.bytes_of_keys(valkey)
-        with witness.recording(stack.valkey.url):
-            battle = Field(stack=stack, witness=witness, api=api, jobs=[])
+        with observer.watching(stack.valkey.url):
+            target = Target(stack=stack, observer=observer, api=api, jobs=[])
             began = time.monotonic()
-            battle.jobs += _send(api, orders)
-            dealt = _fight(battle, orders, say)
+            target.jobs += _send(api, experiment)
+            injected = _inject_faults(target, experiment, say)
             seconds = time.monotonic() - began
-            say(f"{dealt} strikes in {seconds:.0f} s; looking at what is left")
-            evidence = _gather(battle, orders, dealt, before)
-    return Report(orders=orders, seconds=seconds, evidence=evidence, verdicts=judge(evidence))
+            say(f"{injected} faults in {seconds:.0f} s; looking at what is left")
+            observations = _gather(target, experiment, injected, before)
+    return Report(
+        experiment=experiment, seconds=seconds, observations=observations, verdicts=judge(observations)
+    )
 
 
 def _warm_up(stack: Stack, api: httpx.Client) -> None:
@@ -108,9 +110,9 @@ def _warm_up(stack: Stack, api: httpx.Client) -> None:
     api.delete(f"/v1/jobs/{job.id}").raise_for_status()
 
 
-def _send(api: httpx.Client, orders: Orders) -> list[Submitted]:
+def _send(api: httpx.Client, experiment: Experiment) -> list[Submitted]:
     """Send the jobs, the large one first; no two photos are the same."""
-    sizes = [orders.images] + [orders.small_images] * orders.small_jobs
+    sizes = [experiment.images] + [experiment.small_images] * experiment.small_jobs
     starts = [sum(sizes[:position]) for position in range(len(sizes))]
     return [
         submit(api, [make_photo(number) for number in range(start, start + size)])
@@ -118,49 +120,49 @@ def _send(api: httpx.Client, orders: Orders) -> list[Submitted]:
     ]
 
 
-def _fight(battle: Field, orders: Orders, say: Callable[[str], None]) -> int:
-    """Deal the strikes as they become due, until all are dealt and all jobs have ended."""
-    strikes = deque(plan(orders.attack, seed=orders.seed, kills=orders.kills))
-    planned, looked, over = len(strikes), 0.0, False
-    deadline = time.monotonic() + orders.patience
-    while (strikes or not over) and time.monotonic() < deadline:
-        battle.stack.revive()
-        if strikes and _is_due(strikes[0], battle, over=over) and deal(strikes[0], battle):
-            say(f"{battle.witness.images_stored()} images stored: {strikes.popleft().act}")
+def _inject_faults(target: Target, experiment: Experiment, say: Callable[[str], None]) -> int:
+    """Inject the faults as they become due, until all are injected and all jobs have ended."""
+    waiting = deque(plan(experiment.attack, seed=experiment.seed, kills=experiment.kills))
+    planned, looked, over = len(waiting), 0.0, False
+    deadline = time.monotonic() + experiment.patience
+    while (waiting or not over) and time.monotonic() < deadline:
+        target.stack.revive()
+        if waiting and _is_due(waiting[0], target, over=over) and inject(waiting[0], target):
+            say(f"{target.observer.images_stored()} images stored: {waiting.popleft().act}")
             looked, over = 0.0, False
         if time.monotonic() > looked + _LOOK:
-            looked, over = time.monotonic(), all(has_ended(battle.api, job) for job in battle.jobs)
+            looked, over = time.monotonic(), all(has_ended(target.api, job) for job in target.jobs)
         time.sleep(_POLL)
-    return planned - len(strikes)
+    return planned - len(waiting)
 
 
-def _is_due(strike: Strike, battle: Field, *, over: bool) -> bool:
+def _is_due(planned: PlannedFault, target: Target, *, over: bool) -> bool:
     if over:
-        # A strike at work comes too late now; whoever judges hears that it was not dealt.
-        return strike.due >= 1.0
-    share = battle.witness.images_stored() / sum(job.total for job in battle.jobs)
-    return share >= strike.due and strike.due < 1.0
+        # A fault that was due earlier comes too late; the judge hears that it was not injected.
+        return planned.due >= 1.0
+    share = target.observer.images_stored() / sum(job.total for job in target.jobs)
+    return share >= planned.due and planned.due < 1.0
 
 
-def _gather(battle: Field, orders: Orders, dealt: int, before: dict[str, int]) -> Evidence:
-    stack, witness = battle.stack, battle.witness
+def _gather(target: Target, experiment: Experiment, injected: int, before: dict[str, int]) -> Observations:
+    stack, observer = target.stack, target.observer
     with Resp(stack.valkey.url, timeout=60.0) as valkey, stack.bare_s3() as s3:
-        unfinished = _settle(stack, valkey, battle.jobs)
-        found = [findings.find_job(valkey, s3, job) for job in battle.jobs]
+        unfinished = _settle(stack, valkey, target.jobs)
+        found = [findings.find_job(valkey, s3, job) for job in target.jobs]
         slots = stack.slots()
-        remains = _clean_up(battle, valkey, before, unfinished, slots)
-    return Evidence(
+        remains = _clean_up(target, valkey, before, unfinished, slots)
+    return Observations(
         jobs=tuple(found),
         remains=remains,
-        fetched=_of(battle.jobs, witness.fetched),
-        stored=_of(battle.jobs, witness.stored),
-        recorded=_of(battle.jobs, witness.recorded),
-        blows=tuple(witness.blows),
-        strikes_planned=len(plan(orders.attack, seed=orders.seed, kills=orders.kills)),
-        strikes_dealt=dealt,
-        timed=dict(battle.timed),
-        oddities=tuple(battle.oddities),
-        turned_away=tuple(witness.turned_away),
+        fetched=_of(target.jobs, observer.fetched),
+        stored=_of(target.jobs, observer.stored),
+        recorded=_of(target.jobs, observer.recorded),
+        faults=tuple(observer.faults),
+        faults_planned=len(plan(experiment.attack, seed=experiment.seed, kills=experiment.kills)),
+        faults_injected=injected,
+        timed=dict(target.timed),
+        oddities=tuple(target.oddities),
+        turned_away=tuple(observer.turned_away),
     )
 
 
@@ -193,18 +195,18 @@ def _settle(stack: Stack, valkey: Resp, jobs: list[Submitted]) -> dict[str, int]
 
 
 def _clean_up(
-    battle: Field, valkey: Resp, before: dict[str, int], unfinished: dict[str, int], slots: int
+    target: Target, valkey: Resp, before: dict[str, int], unfinished: dict[str, int], slots: int
 ) -> Remains:
     """Delete the jobs as a client does, and return what is left of them."""
-    for job in battle.jobs:
-        battle.api.delete(f"/v1/jobs/{job.id}", timeout=120.0).raise_for_status()
-    with battle.stack.bare_s3() as s3:
-        objects = tuple(key for job in battle.jobs for key, _ in s3.list(f"jobs/{job.id}/"))
+    for job in target.jobs:
+        target.api.delete(f"/v1/jobs/{job.id}", timeout=120.0).raise_for_status()
+    with target.stack.bare_s3() as s3:
+        objects = tuple(key for job in target.jobs for key, _ in s3.list(f"jobs/{job.id}/"))
     return Remains(
         unfinished=unfinished,
         slots=slots,
-        slots_wanted=battle.stack.size.slots,
-        keys_of_jobs=findings.keys_of(valkey, battle.jobs),
+        slots_wanted=target.stack.size.slots,
+        keys_of_jobs=findings.keys_of(valkey, target.jobs),
         objects_of_jobs=objects,
         bytes_before=before,
         bytes_after=findings.bytes_of_keys(valkey),

@@ -15,8 +15,8 @@ import httpx
 
 from bench import processes
 from bench.bare_s3 import BareS3
-from bench.chaos.evidence import Cause
-from bench.chaos.witness import Witness
+from bench.chaos.observations import Cause
+from bench.chaos.observer import Observer
 from bench.proxy import Proxy
 from fathom.stack.processes import OrphanGuard, Program, log_tail
 from fathom.stack.servers import HOST, SeaweedServer, ValkeyServer, free_ports
@@ -59,10 +59,10 @@ class Size:
 class Stack:
     """All parts, started in order and kept alive by `revive`; use it from one thread."""
 
-    def __init__(self, folder: Path, size: Size, witness: Witness) -> None:
+    def __init__(self, folder: Path, size: Size, observer: Observer) -> None:
         self.size = size
         self._folder = folder
-        self._witness = witness
+        self._observer = observer
         self.valkey = ValkeyServer(folder / "valkey")
         self.s3 = SeaweedServer(
             folder / "s3",
@@ -86,7 +86,7 @@ class Stack:
             stack.enter_context(self.valkey)
             stack.enter_context(self.s3)
             self.proxy = stack.enter_context(
-                Proxy((HOST, self.s3.port), observe=self._witness.see, identify=self._identify)
+                Proxy((HOST, self.s3.port), observe=self._observer.see, identify=self._identify)
             )
             self._start_programs(guard, stack)
             self.wait_until_ready()
@@ -174,7 +174,7 @@ class Stack:
         """Kill processes at once, and note it."""
         began = time.monotonic()
         _kill(pids)
-        self._witness.strike(Cause.KILL, began, pids)
+        self._observer.note_fault(Cause.KILL, began, pids)
 
     def kill_parent(self, group: int) -> None:
         """Kill a worker's parent alone. Its children go when they notice, or are swept away by `revive`."""
@@ -195,7 +195,7 @@ class Stack:
             return
         _kill(orphans)
         if condemned:
-            self._witness.strike(Cause.KILL, began, condemned | orphans)
+            self._observer.note_fault(Cause.KILL, began, condemned | orphans)
         del self._ended[program.name]
         program.start()
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import httpx
 
+from bench.chaos.observer import Observer
 from bench.chaos.photos import make_photo
 from bench.chaos.stack import Size, Stack
-from bench.chaos.witness import Witness
-from bench.fairness.turns import SMALL, compare
+from bench.fairness.small_jobs import SMALL, compare
 from bench.resp import Resp
 
 #: Seconds in which the big job is to be accepted and under way.
@@ -50,7 +50,7 @@ def measure_album(folder: Path, images: int, tries: int) -> dict[str, Any]:
         image_seconds=IMAGE_SECONDS,
         settings={"FATHOM_SOURCE_HOSTS": _HOST},
     )
-    stack = Stack(folder, size, Witness())
+    stack = Stack(folder, size, Observer())
     with (
         _gallery(photo) as gallery,
         stack.running(),

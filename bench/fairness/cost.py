@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.chaos import findings
 from bench.dispatch import Meter
-from bench.fairness.turns import BIG, SMALL
+from bench.fairness.small_jobs import BIG, SMALL
 from bench.resp import Resp
 from shared.jobs.job import ImageFailure, JobState, new_job_id
 from shared.jobs.record import new_job

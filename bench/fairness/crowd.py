@@ -1,6 +1,6 @@
 """Sixty-four workers' children on a machine that could not run them.
 
-Each is the real `worker.child.lease_loop.Child`, with its lease keeper, on the real job store, so that
+Each is the real `worker.child.lease_loop.LeaseLoop`, with its lease renewer, on the real job store, so that
 Valkey sees what it would see of 64 processes. What is not real: a photo takes its time
 asleep, nothing is fetched or stored, and a few processes hold them all as threads. A child
 without work looks for some now and then, where a real one waits for a ticket.
@@ -11,7 +11,7 @@ from __future__ import annotations
 import multiprocessing
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.synchronize import Barrier, Event
@@ -20,15 +20,21 @@ from typing import cast
 from shared.jobs.job import Range
 from shared.jobstore.redis_store import RedisJobStore
 from shared.objectstore.port import ObjectStore
+from shared.observability.tracing import OFF
 from shared.options import Options
 from shared.redis.client import connect_redis
-from worker.child.lease_loop import Child, Pace, RenderedFile
+from worker.child.fetch import Fetcher
+from worker.child.lease_loop import LeaseLoop, Timeouts
+from worker.child.tracing import Traces
+from worker.pipeline.pipeline import ResultFile
+from worker.supervision.breaker import Breakers
+from worker.supervision.heartbeat import Heartbeat, HeartbeatSlot
 
 LEASE_IMAGES = 8
 #: Seconds between a child's looks for work while there is none, on average; 64 children look every 8 ms.
 _LOOK = 0.5
 #: Seconds after which a child looks whether it is to stop.
-_SHIFT = 1.0
+_WORK_SECONDS = 1.0
 _READY_WITHIN = 120.0
 
 
@@ -60,9 +66,7 @@ class SleepingPipeline:
         self._never.wait(self._seconds)
         return Range(low=0.0, high=1.0)
 
-    def render(
-        self, data: bytes, options: Options, *, common: Range | None = None
-    ) -> tuple[RenderedFile, ...]:
+    def render(self, data: bytes, options: Options, *, common: Range | None = None) -> tuple[ResultFile, ...]:
         self._never.wait(self._seconds)
         return ()
 
@@ -104,17 +108,32 @@ def _serve(url: str, children: int, image_seconds: float, ready: Barrier, stop: 
             thread.join()
 
 
+def make_fetcher(objects: ObjectStore, draining: Callable[[], bool]) -> Fetcher:
+    return Fetcher(
+        objects,
+        most_bytes=2**20,
+        outbound=None,
+        buckets=(),
+        call_store=lambda call: call(),
+        draining=draining,
+    )
+
+
 def _work(store: RedisJobStore, name: str, image_seconds: float, stop: Event) -> None:
-    child = Child(
+    objects = cast(ObjectStore, NoObjects())
+    loop = LeaseLoop(
         name=name,
         jobs=store,
-        objects=cast(ObjectStore, NoObjects()),
+        objects=objects,
+        fetcher=make_fetcher(objects, stop.is_set),
         pipeline=SleepingPipeline(image_seconds),
-        pace=Pace(lease=15.0, image=60.0),
+        timeouts=Timeouts(lease=15.0, image=60.0),
         lease_images=LEASE_IMAGES,
-        max_image_bytes=2**20,
         draining=stop.is_set,
+        breakers=Breakers(),
+        heartbeat=Heartbeat(HeartbeatSlot(), memory_bytes=0),
+        traces=Traces(OFF, seconds=dict, facts={}),
     )
     while not stop.is_set():
-        if not child.work(_SHIFT):
+        if not loop.work(_WORK_SECONDS):
             stop.wait(random.uniform(0, 2 * _LOOK))

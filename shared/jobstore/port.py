@@ -130,10 +130,10 @@ class JobStore(Protocol):
         Returns as `renew` does. Without the lease nothing is charged: whoever took it back did.
         """
 
-    def give_back(self, lease: Lease) -> None:
-        """Return the unfinished images of a lease, charging no attempt."""
+    def give_back(self, lease_id: str) -> None:
+        """Return the unfinished images of a lease, charging no attempt. Giving it back twice is fine."""
 
-    # --- what keeps house ---
+    # --- maintenance ---
 
     def reap(self) -> int:
         """Take back expired leases; the image in hand is charged. Returns how many leases."""

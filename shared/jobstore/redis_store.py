@@ -168,10 +168,10 @@ class RedisJobStore(JobReader, JobStore):
         check_index(lease, index)
         return self._end("charge", lease, index, rows.failure_json(failure), self._policy)
 
-    def give_back(self, lease: Lease) -> None:
-        self._call("give_back", lease.id)
+    def give_back(self, lease_id: str) -> None:
+        self._call("give_back", lease_id)
 
-    # --- what keeps house ---
+    # --- maintenance ---
 
     def reap(self) -> int:
         error = WorkerCrashed()

@@ -18,9 +18,10 @@ from shared.jobs.job import Range
 from shared.options import Options
 from shared.settings import Settings
 from shared.tickets import WORK, create_celery_app
-from worker.child.lease_loop import Child
-from worker.child.run_ticket import make_child, use_ticket
+from worker.child.lease_loop import LeaseLoop
+from worker.child.run_ticket import run_ticket
 from worker.child.timing import StagedPipeline
+from worker.child.wiring import make_lease_loop
 from worker.parent.lifecycle import connect_signals
 from worker.pipeline.pipeline import ResultFile
 from worker.pipeline.stages import Stage
@@ -69,8 +70,8 @@ def swallow(data: bytes) -> None:
 
 
 @cache
-def child() -> Child:
-    return make_child(settings, wrap=Poisoned)
+def lease_loop() -> LeaseLoop:
+    return make_lease_loop(settings, wrap=Poisoned)
 
 
 settings = Settings.from_environ()
@@ -81,4 +82,4 @@ connect_signals(app, settings)
 
 @app.task(name=WORK)  # type: ignore[untyped-decorator]  # Celery ships no types.
 def work() -> None:
-    use_ticket(child)
+    run_ticket(lease_loop)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from bench.chaos.run import Orders, Report, run
+from bench.chaos.run import Experiment, Report, run
 from bench.chaos.stack import Size
 
 #: The plan of each seed kills children, a whole worker, and a worker's parent alone. Of the small one, all
-#: strikes are due before a third of the photos is done, which take time.
-SMALL = Orders(
+#: faults are due before a third of the photos is done, which take time.
+SMALL = Experiment(
     seed=331,
     images=40,
     small_jobs=1,
@@ -18,7 +18,7 @@ SMALL = Orders(
     patience=120.0,
     size=Size(workers=2, children=1, lease_seconds=2.0, image_seconds=0.2),
 )
-LARGE = Orders(
+LARGE = Experiment(
     seed=2,
     images=240,
     small_jobs=3,
@@ -45,11 +45,11 @@ def test_whatever_is_killed_every_verdict_holds(report: Report) -> None:
 
 def test_the_verdicts_rest_on_something(report: Report) -> None:
     """A judge that saw nothing would find no fault."""
-    seen, orders = report.evidence, report.orders
-    sizes = [orders.images] + [orders.small_images] * orders.small_jobs
+    seen, experiment = report.observations, report.experiment
+    sizes = [experiment.images] + [experiment.small_images] * experiment.small_jobs
 
     assert [job.total for job in seen.jobs] == sizes
-    assert sum(bool(blow.pids) for blow in seen.blows) >= orders.kills
+    assert sum(bool(fault.pids) for fault in seen.faults) >= experiment.kills
     assert len({store.image for store in seen.stored}) == sum(sizes)
     assert len(seen.fetched) >= sum(sizes)
-    assert None not in {fetch.pid for fetch in seen.fetched if fetch.at < seen.blows[0].began_at}
+    assert None not in {fetch.pid for fetch in seen.fetched if fetch.at < seen.faults[0].began_at}

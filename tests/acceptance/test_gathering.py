@@ -151,7 +151,7 @@ def test_an_archive_whose_worker_is_killed_while_it_is_expanded_loses_nothing(
         for number in range(MANY):
             archive.writestr(f"{number}.jpg", photos[number % 3] + PADDING)
 
-    # The blow may come too late: then it is dealt once more.
+    # The kill may come too late: then it is repeated.
     assert any(killed_in_the_middle(gathering, path, photos) for _ in range(4))
 
 

@@ -86,7 +86,7 @@ class EventsContract:
         store.renew(lease, in_hand=1)
         advance(16)
         store.reap()
-        store.give_back(take(store))
+        store.give_back(take(store).id)
 
         assert told(store, job_id)[2:] == [(0, "pending"), (1, "pending")]
 
@@ -306,7 +306,7 @@ class ExpiryContract:
 
         assert store.renew(lease, in_hand=0) is None
         assert store.done(lease, 0) is None
-        store.give_back(lease)
+        store.give_back(lease.id)
         assert store.get(job_id).counts == Counts(total=4)
         assert store.totals().leases == 0
 
@@ -387,7 +387,7 @@ class RestoreContract:
         lease = take(store, 4)
         store.done(lease, 0)
         store.done(lease, 1, failure=CORRUPT)
-        store.give_back(lease)
+        store.give_back(lease.id)
 
         for _ in range(2):
             store.restore(job, succeeded=[0, 1, 2, 5, 9], failures={0: SLOW, 6: SLOW})
@@ -652,7 +652,7 @@ class TotalsContract:
     def test_leases_and_living_workers_are_counted(self, store: JobStore, advance: Advance) -> None:
         a_created(store, 10)
         take(store, 4)
-        store.give_back(take(store, 4))
+        store.give_back(take(store, 4).id)
         store.register_worker("old", 4)
         advance(10)
         store.register_worker("new", 2)

@@ -101,7 +101,7 @@ class OwnersFairnessContract:
     def test_what_counts_is_images_and_not_leases(self, store: JobStore) -> None:
         """One owner's leases are of one image each, for they are retries."""
         retried = a_created(store, 64, owner="retries")
-        store.give_back(take(store, 64))
+        store.give_back(take(store, 64).id)
         a_created(store, 1000, owner="plain")
         images: Counter[str] = Counter()
         for _ in range(60):

@@ -85,7 +85,7 @@ def job_in(store: JobStore, state: JobState) -> str:
         return job_id
     store.start(job_id)
     if state in (JobState.PROCESSING, JobState.PAUSED):
-        store.give_back(take(store))
+        store.give_back(take(store).id)
     if state is JobState.PAUSED:
         store.pause(job_id)
     if state in (JobState.CANCELING, JobState.CANCELED, JobState.EXPIRED):
@@ -221,7 +221,7 @@ class JobsContract:
         assert store.renew(lease, in_hand=0) is None
         assert store.done(lease, 0) is None
         assert store.charge(lease, 1, SLOW) is None
-        store.give_back(lease)
+        store.give_back(lease.id)
         assert store.lease("worker", limit=8) is None
         with pytest.raises(JobNotFound):
             store.get(job_id)
@@ -280,7 +280,7 @@ class TransitionsContract:
         store.pause(job_id)
 
         assert store.done(lease, 1) is JobState.PAUSED
-        store.give_back(lease)
+        store.give_back(lease.id)
         assert store.lease("worker", limit=8) is None
         assert store.pending_chunks(8, at_most=10) == 0
         store.resume(job_id)
@@ -296,7 +296,7 @@ class TransitionsContract:
         assert store.claim_finalize() is None
         assert store.renew(lease, in_hand=0) is JobState.CANCELING
         assert store.done(lease, 0) is JobState.CANCELING
-        store.give_back(lease)
+        store.give_back(lease.id)
         ending = claim(store, job_id)
         assert store.get(job_id).state is JobState.CANCELING
         store.finish(ending, JobState.CANCELED)
@@ -317,7 +317,7 @@ class TransitionsContract:
         job_id = a_created(store)
         lease, other = take(store, 2), take(store, 2)
         store.cancel(job_id)
-        store.give_back(other)
+        store.give_back(other.id)
         assert store.claim_finalize() is None
 
         advance(16)
@@ -491,7 +491,7 @@ class LeasesContract:
 
     def test_images_that_came_back_are_handed_out_one_by_one(self, store: JobStore) -> None:
         a_created(store, 6)
-        store.give_back(take(store, 3))
+        store.give_back(take(store, 3).id)
 
         leases = [take(store).indices for _ in range(4)]
 
@@ -502,8 +502,8 @@ class LeasesContract:
         for _ in range(10):
             lease = take(store)
             store.renew(lease, in_hand=0)
-            store.give_back(lease)
-            store.give_back(lease)
+            store.give_back(lease.id)
+            store.give_back(lease.id)
 
         assert store.get(job_id).counts == Counts(total=1)
         assert take(store).indices == (0,)
@@ -514,7 +514,7 @@ class LeasesContract:
         lease = take(store)
         store.done(lease, 1)
 
-        store.give_back(lease)
+        store.give_back(lease.id)
 
         assert [take(store).indices for _ in range(2)] == [(0,), (2,)]
         assert store.lease("worker", limit=8) is None
@@ -522,7 +522,7 @@ class LeasesContract:
     def test_a_lease_that_was_given_back_is_not_held(self, store: JobStore) -> None:
         a_created(store)
         lease = take(store)
-        store.give_back(lease)
+        store.give_back(lease.id)
 
         assert store.renew(lease, in_hand=None) is None
 
@@ -643,7 +643,7 @@ class EndsContract:
         store.reap()
         present = take(store)
 
-        store.give_back(lost)
+        store.give_back(lost.id)
 
         assert store.renew(present, in_hand=None) is JobState.PROCESSING
         assert take(store).indices == (1,)
@@ -897,12 +897,12 @@ class TwoPassesContract:
         assert store.done(stale, 0, failure=CORRUPT) is None
         assert store.charge(stale, 0, SLOW) is None
         assert store.renew(stale, in_hand=0) is None
-        store.give_back(stale)
+        store.give_back(stale.id)
 
         assert present.range == Range(low=0, high=1)
         assert store.get(job_id).counts == Counts(total=1, measured=1)
         assert store.renew(present, in_hand=0) is JobState.PROCESSING
-        store.give_back(present)
+        store.give_back(present.id)
         assert take(store).range == Range(low=0, high=1)
 
     def test_an_image_that_was_only_measured_is_not_done(self, store: JobStore) -> None:
@@ -992,7 +992,7 @@ class FairnessContract:
         other = a_created(store, 1000)
         for _ in range(20):
             take(store)
-        store.give_back(lease)
+        store.give_back(lease.id)
 
         order = [take(store) for _ in range(9)]
 
@@ -1301,7 +1301,7 @@ class HouseContract:
         a_created(store, 3)
         lease = take(store)
         store.charge(lease, 0, SLOW)
-        store.give_back(lease)
+        store.give_back(lease.id)
 
         assert store.pending_chunks(8, at_most=10) == 2
         advance(1.1)
@@ -1322,23 +1322,23 @@ class HouseContract:
         assert store.pending_chunks(8, at_most=100) == 0
 
     def test_a_lock_has_one_owner_until_it_runs_out(self, store: JobStore, advance: Advance) -> None:
-        assert store.acquire("house", "a", 5)
-        assert not store.acquire("house", "b", 5)
+        assert store.acquire("maintenance", "a", 5)
+        assert not store.acquire("maintenance", "b", 5)
         assert store.acquire("other", "b", 5)
         advance(4)
-        assert store.acquire("house", "a", 5)
+        assert store.acquire("maintenance", "a", 5)
         advance(4)
-        assert not store.acquire("house", "b", 5)
+        assert not store.acquire("maintenance", "b", 5)
         advance(2)
-        assert store.acquire("house", "b", 5)
-        assert not store.acquire("house", "a", 5)
+        assert store.acquire("maintenance", "b", 5)
+        assert not store.acquire("maintenance", "a", 5)
 
     def test_a_lock_that_is_let_go_is_free_and_only_its_owner_can(self, store: JobStore) -> None:
-        assert store.acquire("house", "a", 5)
-        assert not store.acquire("house", "b", 0)
-        assert not store.acquire("house", "b", 5)
-        assert not store.acquire("house", "a", 0)
-        assert store.acquire("house", "b", 5)
+        assert store.acquire("maintenance", "a", 5)
+        assert not store.acquire("maintenance", "b", 0)
+        assert not store.acquire("maintenance", "b", 5)
+        assert not store.acquire("maintenance", "a", 0)
+        assert store.acquire("maintenance", "b", 5)
         assert not store.acquire("free", "a", 0)
 
     def test_a_store_that_answers_pings(self, store: JobStore) -> None:

@@ -26,9 +26,9 @@ from shared.jobstore.redis_store import RedisJobStore
 from shared.objectstore.s3 import S3ObjectStore
 from shared.redis.client import connect_redis
 from shared.settings import Settings
+from tests.fetching import make_fetcher
 from tests.integration.api_servers import Server, Start
 from tests.waiting import eventually
-from worker.child.fetch import Fetcher
 
 MIB = 2**20
 #: What a server may grow by: far less than what passes through it.
@@ -245,7 +245,7 @@ def test_an_address_used_after_the_start_changes_nothing_that_was_accepted(
         httpx.put(url, content=body).status_code
         for url, body in zip(urls, [b"one", b"two", b"more"], strict=True)
     ]
-    fetcher = Fetcher(object_store, most_bytes=100)
+    fetcher = make_fetcher(object_store, most_bytes=100)
 
     # The store takes what has the size that was signed.
     assert again == [200, 200, 403]

@@ -10,8 +10,8 @@ import redis
 
 from bench.bare_s3 import BareS3
 from bench.chaos import findings
+from bench.chaos.observer import Observer
 from bench.chaos.photos import Submitted
-from bench.chaos.witness import Witness
 from bench.resp import Resp, RespError
 from fathom.stack.servers import SeaweedServer, ValkeyServer
 from shared.jobs import object_keys
@@ -129,25 +129,25 @@ def test_a_deleted_job_leaves_no_key_and_no_byte(valkey: Resp, jobs: RedisJobSto
     assert findings.bytes_of_keys(valkey, f"*{job.id}*") == {}
 
 
-def test_every_outcome_is_witnessed_once(
+def test_every_outcome_is_observed_once(
     valkey_url: str, jobs: RedisJobStore, job: Submitted, valkey: Resp
 ) -> None:
-    witness = Witness()
-    with witness.recording(valkey_url):
+    observer = Observer()
+    with observer.watching(valkey_url):
         lease = jobs.lease("worker", limit=3)
         assert lease is not None
         began = time.monotonic()
         for index in (0, 1, 1, 0):
             jobs.done(lease, index)
         jobs.done(lease, 2, failure=ImageFailure(code="x", message="X."))
-        eventually(lambda: witness.recorded, lambda recorded: len(recorded) >= 3)
+        eventually(lambda: observer.recorded, lambda recorded: len(recorded) >= 3)
 
-    assert [(record.image, record.outcome) for record in witness.recorded] == [
+    assert [(record.image, record.outcome) for record in observer.recorded] == [
         ((job.id, 0), "ok"),
         ((job.id, 1), "ok"),
         ((job.id, 2), "bad"),
     ]
-    assert all(began - 1 < record.at < time.monotonic() + 1 for record in witness.recorded)
+    assert all(began - 1 < record.at < time.monotonic() + 1 for record in observer.recorded)
 
 
 def test_tickets_in_dead_hands_are_aged(valkey: Resp, valkey_url: str, seaweed_server: SeaweedServer) -> None:

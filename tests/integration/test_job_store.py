@@ -189,7 +189,7 @@ def test_every_key_lies_in_one_slot_of_a_cluster(store: RedisJobStore, client: r
     store.charge(lease, 2, CORRUPT)
     take(store)
     store.register_worker("worker", 1)
-    store.acquire("house", "worker", 5)
+    store.acquire("maintenance", "worker", 5)
     store.cancel(a_created(store))
 
     keys = {key.decode() for key in client.scan_iter()}
@@ -469,7 +469,7 @@ def test_a_workers_own_clock_changes_nothing(
 
 #: What is asked of a job, by its id and a lease of it.
 CALLS: dict[str, Callable[[RedisJobStore, str, Lease], object]] = {
-    "give_back": lambda store, id, lease: store.give_back(lease),
+    "give_back": lambda store, id, lease: store.give_back(lease.id),
     "renew": lambda store, id, lease: store.renew(lease, in_hand=0),
     "done": lambda store, id, lease: store.done(lease, 0),
     "charge": lambda store, id, lease: store.charge(lease, 0, CORRUPT),

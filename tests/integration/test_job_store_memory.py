@@ -206,7 +206,7 @@ def test_a_full_server_refuses_new_jobs_and_finishes_those_it_has(small_server: 
     assert len(store.list().items) == 4
 
     store.register_worker("worker", 1)
-    assert store.acquire("house", "worker", 5)
+    assert store.acquire("maintenance", "worker", 5)
     assert not store.is_reconciled()
     store.mark_reconciled()
     assert store.is_reconciled()
@@ -215,7 +215,7 @@ def test_a_full_server_refuses_new_jobs_and_finishes_those_it_has(small_server: 
     lease = take(store, 4)
     assert store.renew(lease, in_hand=0) is JobState.PROCESSING
     assert store.charge(lease, lease.indices[0], SLOW) is JobState.PROCESSING
-    store.give_back(lease)
+    store.give_back(lease.id)
     while store.pending_chunks(8, at_most=1):
         lease = take(store)
         for index in lease.indices:

@@ -383,7 +383,7 @@ class JobStores(RuleBasedStateMachine):
     @rule(touch=touches)
     def give_back(self, touch: Touch) -> None:
         lease, _ = self.touched(touch)
-        self.both_on(lease, lambda store, own: store.give_back(own), twice=touch.twice)
+        self.both_on(lease, lambda store, own: store.give_back(own.id), twice=touch.twice)
 
     @precondition(lambda self: JobState.PROCESSING in self.states)
     @rule(seconds=st.sampled_from([150, 600, 1200, 5000]))

@@ -178,7 +178,7 @@ class Hammer:
                 store.charge(lease, index, CORRUPT)
             elif self._chance.random() < 0.9:
                 store.done(lease, index)
-        store.give_back(lease)
+        store.give_back(lease.id)
 
     def _ask(self, store: RedisJobStore) -> None:
         verb, job_id = self._chance.choice(VERBS), self._chance.choice(self._jobs).id

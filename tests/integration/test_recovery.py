@@ -22,9 +22,10 @@ from shared.objectstore.s3 import S3ObjectStore
 from shared.options import Options
 from shared.redis.client import connect_redis
 from tests.conftest import start_or_skip
+from tests.fakes_chores import FakeChores
+from tests.finalizing import finalize_claimed
 from tests.waiting import eventually
 from worker.parent.expiry import Expirer
-from worker.parent.finalize import finalize
 from worker.parent.recovery import Recoverer
 
 BAD = ImageFailure(code="image_corrupt", message="Damaged. \u5199\u771f")
@@ -79,16 +80,27 @@ class Service:
 
     def finish(self) -> None:
         while (claim := self.jobs.claim_finalize()) is not None:
-            finalize(claim, self.jobs, self.objects)
+            finalize_claimed(claim, self.jobs, self.objects)
 
     def recover(self) -> int | None:
         jobs = RedisJobStore(self.client)
-        return Recoverer(
-            name="worker", jobs=jobs, objects=self.objects, retention_seconds=7 * 86_400
-        ).recover()
+        return make_recoverer(jobs, self.objects, retention_seconds=7 * 86_400).recover()
 
     def states(self, job_id: str, total: int) -> list[ImageState]:
         return [image.state for image in self.jobs.images(job_id, limit=total).items]
+
+
+def make_recoverer(
+    jobs: RedisJobStore, objects: S3ObjectStore, *, retention_seconds: float | None = None
+) -> Recoverer:
+    return Recoverer(
+        name="worker",
+        jobs=jobs,
+        objects=objects,
+        chores=FakeChores(),
+        retention_seconds=retention_seconds,
+        draining=lambda: False,
+    )
 
 
 @pytest.fixture
@@ -181,7 +193,7 @@ def test_data_lost_while_jobs_are_compared_are_compared_again(service: Service) 
                 service.client.flushall()
 
     jobs = LosingAllOnce(service.client)
-    recoverer = Recoverer(name="worker", jobs=jobs, objects=service.objects, retention_seconds=None)
+    recoverer = make_recoverer(jobs, service.objects)
     recoverer.recover()
     assert not service.jobs.is_reconciled()
 
@@ -201,7 +213,9 @@ def test_an_ended_job_expires_and_its_record_goes_later(service: Service) -> Non
         name="worker",
         jobs=service.jobs,
         objects=service.objects,
+        chores=FakeChores(),
         retention_seconds=0.5,
+        draining=lambda: False,
     )
 
     expired = eventually(expirer.expire)

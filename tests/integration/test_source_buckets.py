@@ -10,7 +10,7 @@ from shared.errors import BucketNotFound, ObjectNotFound, SourceMissing
 from shared.jobs.job import Source, new_job_id
 from shared.jobs.manifest import ManifestWriter
 from shared.objectstore.s3 import S3ObjectStore
-from worker.child.fetch import Fetcher
+from tests.fetching import make_fetcher
 
 BUCKET = "someone-elses-album"
 
@@ -50,7 +50,7 @@ def test_an_image_is_fetched_from_another_bucket(object_store: S3ObjectStore, bu
         for index, name in enumerate(("1.jpg", "2.jpg")):
             manifest.add(Source(index=index, name=name, s3=f"s3://{BUCKET}/a/{name}"))
         manifest.store(object_store, job_id)
-    fetcher = Fetcher(object_store, buckets=(BUCKET,), most_bytes=100)
+    fetcher = make_fetcher(object_store, buckets=(BUCKET,), most_bytes=100)
 
     assert fetcher.fetch(job_id, 0) == b"photo"
     with pytest.raises(SourceMissing):

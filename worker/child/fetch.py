@@ -1,8 +1,8 @@
-"""The bytes of an image: from the job's inputs, from another bucket, or from a URL.
+"""Fetch the bytes of an image: from the job's inputs, from another bucket, or from a URL.
 
-Three kinds of trouble are kept apart. What is wrong with an image's source fails that image; somebody
-else's server that does not answer is tried again later, as an attempt of that image; and our own
-stores' being away is raised as it is, for it is no image's fault.
+There are three kinds of failure. A bad source fails its image. A foreign server that does not answer
+costs the image one attempt, and is tried again later. If our own store is away, its error is raised as
+it is, because that is no image's fault.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from worker.outbound_http import Outbound, OutboundFailed
 
 T = TypeVar("T")
 
-#: Lines of a manifest read at once, and how often so many are kept.
+#: Lines of a manifest in one block, and how many blocks are kept.
 _BLOCK, _BLOCKS = 64, 16
 
 _DENIED = frozenset({400, 401, 402, 403, 405, 406, 407, 451})
@@ -50,39 +50,34 @@ _MISSING = frozenset({404, 410})
 
 
 class CallStore(Protocol):
-    """Calls our own object store, perhaps again and again while it is away."""
+    """Calls our own object store; may retry while it is away."""
 
     def __call__(self, call: Callable[[], T], /) -> T: ...
 
 
-def call_once(call: Callable[[], T], /) -> T:
-    """Call without any patience."""
-    return call()
-
-
 class Fetcher:
-    """Fetches images for one process; may be used by several threads."""
+    """Fetches images for one process; several threads may use it."""
 
     def __init__(
         self,
         objects: ObjectStore,
         *,
         most_bytes: int,
-        outbound: Outbound | None = None,
-        buckets: Collection[str] = (),
-        call_store: CallStore = call_once,
-        give_up: Callable[[], bool] = lambda: False,
+        outbound: Outbound | None,
+        buckets: Collection[str],
+        call_store: CallStore,
+        draining: Callable[[], bool],
     ) -> None:
-        """Take the stores; of an image at most `most_bytes` are read, whatever it has.
+        """Read at most `most_bytes` of an image, however large it is.
 
-        Without `outbound` and `buckets` no images are read from sources.
+        Without `outbound` no image is read from a URL, and from S3 only those in `buckets`.
         """
         self._objects = objects
         self._outbound = outbound
         self._buckets = frozenset(buckets)
         self._most_bytes = most_bytes
         self._call_store = call_store
-        self._give_up = give_up
+        self._draining = draining
         self._references = _References(objects)
         self._accepted = AcceptedTags(objects)
 
@@ -90,12 +85,12 @@ class Fetcher:
         """Return the bytes of an image, or its first `most_bytes`.
 
         Raises InputMissing, InputChanged, SourceMissing, SourceDenied, SourceRefused or
-        SourceUnavailable, what was wrong with a photo in its archive, UnsupportedFormat for a raw file
-        that looks like a TIFF, and what the object store raises when it is away.
+        SourceUnavailable; the reason why a photo could not be read out of its archive; UnsupportedFormat
+        for a raw file that looks like a TIFF; and what the object store raises when it is away.
         """
         data = self._fetch(job_id, index)
         head = data[:HEAD_BYTES]
-        # Of all formats, TIFF alone needs the name: most raw files are TIFFs with a thumbnail for a picture.
+        # Only TIFF needs the name: most raw files are TIFFs whose picture is a thumbnail.
         if sniff_format(head) is Format.TIFF:
             name = self._call_store(lambda: self._references.name(job_id, index))
             if is_raw_tiff(name, head):
@@ -105,7 +100,7 @@ class Fetcher:
     def _fetch(self, job_id: str, index: int) -> bytes:
         source = self._references.recall(job_id, index)
         if source is None:
-            # Most images are inputs: those are not kept waiting for a look at the manifest.
+            # Most images are inputs: they need not wait for the manifest.
             with suppress(ObjectNotFound):
                 return self._call_store(lambda: self._read_input(job_id, index))
             source = self._call_store(lambda: self._references.find(job_id, index))
@@ -114,7 +109,7 @@ class Fetcher:
         return self._fetch_source(source)
 
     def _missing(self, job_id: str, index: int) -> ImageError:
-        """Return why there is no input."""
+        """Return the reason why an image has no input."""
         try:
             failure = decode_failure(self._objects.get(object_keys.unreadable(job_id, index)))
         except ObjectNotFound:
@@ -142,7 +137,7 @@ class Fetcher:
             address = parse_s3(text)
         except InvalidSource as exc:
             raise SourceRefused from exc
-        # The list may have become shorter since the job was accepted.
+        # A bucket may have left the list since the job was accepted.
         if address.bucket not in self._buckets:
             raise SourceDenied
         return self._call_store(lambda: self._read_object(address))
@@ -153,7 +148,7 @@ class Fetcher:
         except (ObjectNotFound, BucketNotFound) as exc:
             raise SourceMissing from exc
         except ObjectStoreDenied as exc:
-            # If the store refuses us altogether, no source is to blame: this raises then.
+            # If the store refuses everything, the source is not to blame: then the ping raises.
             self._objects.ping()
             raise SourceDenied from exc
 
@@ -168,7 +163,7 @@ class Fetcher:
                     data += piece
                     if len(data) >= self._most_bytes:
                         break
-                    if self._give_up():
+                    if self._draining():
                         raise SourceUnavailable
                 return bytes(data[: self._most_bytes])
         except AddressRefused as exc:
@@ -178,7 +173,7 @@ class Fetcher:
 
 
 def _check_status(status: int) -> None:
-    """Raise what a status other than 200 means; what is not known to be final is tried again."""
+    """Raise the error of a status other than 200. What may pass is tried again."""
     if status in _MISSING:
         raise SourceMissing
     if status in _DENIED:
@@ -188,7 +183,7 @@ def _check_status(status: int) -> None:
 
 
 class _References:
-    """Where images lie that are no inputs: the lines of manifests last asked for."""
+    """The sources of images that are not inputs: a cache of manifest lines."""
 
     def __init__(self, objects: ObjectStore) -> None:
         self._objects = objects
@@ -196,14 +191,14 @@ class _References:
         self._lock = Lock()
 
     def recall(self, job_id: str, index: int) -> Source | None:
-        """Return where an image lies if that is remembered, and is elsewhere than in the inputs."""
+        """Return the source of an image if it is cached; None otherwise, and for an input."""
         number, offset = divmod(index, _BLOCK)
         with self._lock:
             block = self._blocks.get((job_id, number), ())
         return _elsewhere(block, offset)
 
     def find(self, job_id: str, index: int) -> Source | None:
-        """Return where an image lies; None if that is nowhere but in the inputs."""
+        """Return the source of an image; None for an input."""
         number, offset = divmod(index, _BLOCK)
         try:
             return _elsewhere(self._block(job_id, number), offset)
@@ -211,7 +206,7 @@ class _References:
             return None
 
     def name(self, job_id: str, index: int) -> str:
-        """Return what an image is called; nothing if that is not known."""
+        """Return the name of an image; empty if it is not known."""
         number, offset = divmod(index, _BLOCK)
         try:
             return self._block(job_id, number)[offset].name

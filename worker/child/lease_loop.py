@@ -1,7 +1,7 @@
-"""A child's work: take a lease, and for each of its images fetch, process, store, commit.
+"""The lease loop of a child: take a lease, then fetch, process, store and commit each of its images.
 
-The transfers are hidden behind the computing: while one image is in work the next
-ones are being fetched and the one before is being stored, a bounded number of each.
+Transfers overlap with computing: while one image is processed, the next is fetched and the one
+before is stored.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from celery.exceptions import SoftTimeLimitExceeded
 
@@ -24,65 +24,45 @@ from shared.jobs.job import ImageFailure, JobState, Lease, Phase, Range
 from shared.jobstore.port import JobStore
 from shared.objectstore.port import ObjectStore
 from shared.observability.logs import log_context
-from shared.options import Options
 from worker.child.fetch import Fetcher
-from worker.child.lease_renewer import LeaseKeeper
-from worker.child.prefetch import Lookahead
+from worker.child.lease_renewer import LeaseRenewer
+from worker.child.prefetch import Prefetcher
+from worker.child.timing import DepthPipeline
 from worker.child.tracing import LeaseTrace, Traces
+from worker.pipeline.pipeline import ResultFile
 from worker.supervision.breaker import STORE_ERRORS, Breaker, Breakers
-from worker.supervision.heartbeat import Station
+from worker.supervision.heartbeat import Heartbeat
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
-class RenderedFile(Protocol):
-    """A file of results, as the pipeline makes it."""
-
-    @property
-    def file_name(self) -> str: ...
-    @property
-    def content_type(self) -> str: ...
-    @property
-    def data(self) -> bytes: ...
-
-
-class DepthPipeline(Protocol):
-    """What the work needs of the pipeline; `worker.pipeline.pipeline.Pipeline` is it."""
-
-    def measure(self, data: bytes, options: Options) -> Range: ...
-
-    def render(
-        self, data: bytes, options: Options, *, common: Range | None = None
-    ) -> tuple[RenderedFile, ...]: ...
-
-
 @dataclass(frozen=True, kw_only=True)
-class Pace:
+class Timeouts:
     """How long things may take, in seconds."""
 
     #: A lease not renewed for this long is taken back.
     lease: float
-    #: One image in work.
+    #: Processing one image.
     image: float
-    #: Waiting for Redis or S3 to come back before a lease is given up.
+    #: Waiting for Redis or S3 to come back before the lease is given up.
     patience: float = 30.0
-    #: Beyond a shift, while the images of its last lease may still begin.
-    overtime: float = 5.0
+    #: After a ticket's time, images of its last lease may still begin for this long.
+    grace: float = 5.0
 
 
-#: Results of one image that are not held beside the next: the floats of 200 megapixels have 800 MB.
+#: Results of this size are stored before the next image begins: the floats of 200 megapixels have 800 MB.
 LARGE_BYTES = 128 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What became of one image: files, a range, a failure, or an attempt to be charged."""
+    """How one image ended: with files, a range, a failure, or an attempt to be charged."""
 
-    files: tuple[RenderedFile, ...] = ()
+    files: tuple[ResultFile, ...] = ()
     measured: Range | None = None
     failure: ImageFailure | None = None
-    #: The failure may not be the image's own: charge an attempt and try again.
+    #: The failure may not be the image's fault: charge an attempt and try again.
     try_again: bool = False
 
     @property
@@ -90,8 +70,8 @@ class Outcome:
         return sum(len(file.data) for file in self.files) > LARGE_BYTES
 
 
-class Child:
-    """Works off leases, one after another; one to a process."""
+class LeaseLoop:
+    """Works off leases, one after another. Each child process has one."""
 
     def __init__(
         self,
@@ -99,41 +79,36 @@ class Child:
         name: str,
         jobs: JobStore,
         objects: ObjectStore,
+        fetcher: Fetcher,
         pipeline: DepthPipeline,
-        pace: Pace,
+        timeouts: Timeouts,
         lease_images: int,
-        max_image_bytes: int,
-        draining: Callable[[], bool] = lambda: False,
-        breakers: Breakers | None = None,
-        station: Station | None = None,
-        images: Fetcher | None = None,
-        traces: Traces | None = None,
+        draining: Callable[[], bool],
+        breakers: Breakers,
+        heartbeat: Heartbeat,
+        traces: Traces,
     ) -> None:
-        """Take the parts; without `images`, images are read from the jobs' own inputs alone."""
         self._name = name
         self._jobs = jobs
         self._objects = objects
         self._pipeline = pipeline
-        self._pace = pace
+        self._timeouts = timeouts
         self._lease_images = lease_images
         self._draining = draining
-        self._breakers = breakers or Breakers()
-        self._station = station or Station()
-        self._traces = traces or Traces()
-        # One byte more than is accepted shows the pipeline that there is too much, whatever the size.
-        self._images = images or Fetcher(
-            objects, most_bytes=max_image_bytes + 1, call_store=self._call_objects, give_up=draining
-        )
-        self._last_call = math.inf
-        self._ahead = Lookahead(self._images.fetch)
+        self._breakers = breakers
+        self._heartbeat = heartbeat
+        self._traces = traces
+        self._fetcher = fetcher
+        self._no_image_after = math.inf
+        self._prefetcher = Prefetcher()
         self._storer = ThreadPoolExecutor(1, thread_name_prefix="store")
 
     def work(self, seconds: float) -> bool:
-        """Work off leases until none is to be had; begin no new one after `seconds`.
+        """Work off leases until there is none; take no new one after `seconds`.
 
-        A lease whose images take long is not worked to its end: after the overtime no new
-        image begins. Returns True if there may be more. Raises Unavailable or ObjectStoreDenied
-        when Redis or S3 stayed away for longer than the patience; no image is harmed then.
+        No image begins once the grace is over too, so a lease of slow images is left unfinished.
+        Return True if there may be more work. Raises Unavailable or ObjectStoreDenied when Redis or S3
+        stays away for longer than the patience; no image is harmed then.
         """
         until = time.monotonic() + seconds
         while not self._draining():
@@ -142,77 +117,74 @@ class Child:
             lease = self._take_lease()
             if lease is None:
                 return False
-            self._last_call = until + self._pace.overtime
+            self._no_image_after = until + self._timeouts.grace
             with log_context(job=lease.job_id):
                 self._work_off(lease)
         return True
 
     def _take_lease(self) -> Lease | None:
         if self._breakers.objects.is_open:
-            # Without the object store nothing could be done with a lease.
+            # A lease is of no use without the object store.
             self._patiently(self._breakers.objects, self._objects.ping)
         return self._patiently(
             self._breakers.jobs, lambda: self._jobs.lease(self._name, limit=self._lease_images)
         )
 
     def _work_off(self, lease: Lease) -> None:
-        keeper = LeaseKeeper(
+        renewer = LeaseRenewer(
             self._jobs,
             lease,
-            lease_seconds=self._pace.lease,
-            image_seconds=self._pace.image,
-            breakers=self._breakers,
-            station=self._station,
+            lease_seconds=self._timeouts.lease,
+            image_seconds=self._timeouts.image,
+            breaker=self._breakers.jobs,
+            heartbeat=self._heartbeat,
             draining=self._draining,
         )
-        with keeper, self._traces.follow(lease) as trace:
+        with renewer, self._traces.follow(lease) as trace:
             try:
-                self._work_through(lease, keeper, trace)
+                self._work_through(lease, renewer, trace)
             finally:
                 self._give_back(lease)
 
-    def _work_through(self, lease: Lease, keeper: LeaseKeeper, trace: LeaseTrace) -> None:
+    def _work_through(self, lease: Lease, renewer: LeaseRenewer, trace: LeaseTrace) -> None:
         storing: Future[None] | None = None
         try:
-            for index, fetching in self._ahead.images(lease, trace.fetching(self._images.fetch)):
-                outcome = self._outcome(lease, keeper, trace, index, fetching)
+            for index, fetching in self._prefetcher.images(lease, trace.fetching(self._fetcher.fetch)):
+                outcome = self._outcome(lease, renewer, trace, index, fetching)
                 if storing is not None:
                     storing.result()
                 if outcome is None:
                     break
-                storing = self._storer.submit(self._commit, lease, keeper, trace, index, outcome)
+                storing = self._storer.submit(self._commit, lease, renewer, trace, index, outcome)
                 if outcome.is_large:
                     storing.result()
-                # While the next image is in work, this one's results must not be held as well.
+                # This image's results must not stay in memory while the next image is processed.
                 del outcome
         finally:
-            # Whatever happened to this image, the one before it is committed if it can be.
-            keeper.release()
+            # Whatever happened to this image, try to commit the one before it.
+            renewer.release()
             if storing is not None:
                 storing.result()
 
-    def _call_objects(self, call: Callable[[], T], /) -> T:
-        return self._patiently(self._breakers.objects, call)
-
     def _outcome(
-        self, lease: Lease, keeper: LeaseKeeper, trace: LeaseTrace, index: int, fetching: Future[bytes]
+        self, lease: Lease, renewer: LeaseRenewer, trace: LeaseTrace, index: int, fetching: Future[bytes]
     ) -> Outcome | None:
-        """Return what became of an image; None if the lease is to be dropped instead."""
+        """Return how an image ended; None if the rest of the lease is to be dropped."""
         try:
             data = fetching.result()
         except ImageError as exc:
-            # A fetch that was broken off because this child is to stop says nothing about its image.
+            # A fetch that stopped because this child stops says nothing about its image.
             return None if self._draining() else _failed(exc, try_again=exc.transient)
-        if self._draining() or keeper.dropped or time.monotonic() > self._last_call:
+        if self._draining() or renewer.dropped or time.monotonic() > self._no_image_after:
             return None
-        self._patiently(self._breakers.jobs, lambda: keeper.take(index))
-        if keeper.dropped:
+        self._patiently(self._breakers.jobs, lambda: renewer.take(index))
+        if renewer.dropped:
             return None
         with log_context(image=index), trace.processing(index, len(data)):
             try:
                 return self._process(lease, data)
             finally:
-                keeper.release()
+                renewer.release()
 
     def _process(self, lease: Lease, data: bytes) -> Outcome:
         try:
@@ -226,19 +198,20 @@ class Child:
         except MemoryError:
             return _failed(OutOfMemory(), try_again=True)
         except Exception:
-            # It may be the image's fault or this process's: others try it before it is given up.
+            # The image or this process may be at fault: other attempts follow before it is given up.
             logger.exception("An image failed unexpectedly.", extra={"action": "process_image"})
             return _failed(InternalImageError(), try_again=True)
 
     def _commit(
-        self, lease: Lease, keeper: LeaseKeeper, trace: LeaseTrace, index: int, outcome: Outcome
+        self, lease: Lease, renewer: LeaseRenewer, trace: LeaseTrace, index: int, outcome: Outcome
     ) -> None:
-        """Store the outputs or the reason, then record the end: a repeat writes the same bytes again."""
+        """Store the outputs or the reason, then record the end. A repeat writes the same bytes."""
         with log_context(job=lease.job_id, image=index):
             if outcome.measured is None:
                 with trace.storing(index):
                     self._store(lease.job_id, index, outcome)
-            keeper.heed(self._patiently(self._breakers.jobs, lambda: self._record(lease, index, outcome)))
+            state = self._patiently(self._breakers.jobs, lambda: self._record(lease, index, outcome))
+            renewer.note_state(state)
         trace.end(index, outcome.failure, charged=outcome.try_again)
 
     def _store(self, job_id: str, index: int, outcome: Outcome) -> None:
@@ -248,7 +221,7 @@ class Child:
         if outcome.failure is not None and not outcome.try_again:
             self._patiently(self._breakers.objects, partial(self._put_reason, job_id, index, outcome.failure))
 
-    def _put(self, key: str, file: RenderedFile) -> None:
+    def _put(self, key: str, file: ResultFile) -> None:
         self._objects.put(key, file.data, content_type=file.content_type)
 
     def _put_reason(self, job_id: str, index: int, failure: ImageFailure) -> None:
@@ -264,13 +237,13 @@ class Child:
 
     def _give_back(self, lease: Lease) -> None:
         try:
-            self._jobs.give_back(lease)
+            self._jobs.give_back(lease.id)
         except STORE_ERRORS as exc:
-            # The lease expires by itself, and the reaper does the same a little later.
+            # The lease expires by itself, and the reaper then gives it back.
             logger.warning("A lease was not given back: %s", exc.message, extra={"action": "give_back"})
 
     def _patiently(self, breaker: Breaker, call: Callable[[], T]) -> T:
-        return breaker.call(call, seconds=self._pace.patience, give_up=self._draining)
+        return breaker.call(call, seconds=self._timeouts.patience, give_up=self._draining)
 
 
 def _failed(error: ImageError, *, try_again: bool = False) -> Outcome:

@@ -1,4 +1,4 @@
-"""Keeping a lease: renewed from a thread, with the image in hand named for the reaper."""
+"""The lease renewer: a thread renews the lease and tells the job store which image is in hand."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from shared.errors import ImageError, OutOfMemory, TimedOut
 from shared.jobs.job import ImageFailure, JobState, Lease
 from shared.jobstore.port import JobStore
 from shared.observability.logs import log_context
-from worker.supervision.breaker import STORE_ERRORS, Breakers
-from worker.supervision.heartbeat import Station
+from worker.supervision.breaker import STORE_ERRORS, Breaker
+from worker.supervision.heartbeat import Heartbeat
 
 logger = logging.getLogger(__name__)
 
@@ -24,22 +24,22 @@ _ENDING = {"action": "end_process"}
 
 #: Seconds between looks at the image in hand.
 TICK = 0.2
-#: Seconds that the image in hand has for its end once this worker is to stop; then others may have it.
-FAREWELL = 0.5
+#: Seconds that the image in hand still has once this worker stops; then another worker may take it.
+STOP_GRACE = 0.5
 
 
 def end_this_process() -> None:
-    """Kill this process at once; native code that hangs cannot be stopped otherwise."""
+    """Kill this process at once: nothing else stops native code that hangs."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-class LeaseKeeper:
-    """Holds a lease while it is worked off; use it as a context manager.
+class LeaseRenewer:
+    """Renews a lease while a child works it off; use it as a context manager.
 
-    A thread renews the lease every third of its length. It also watches the image in hand:
-    one that takes longer than `image_seconds`, or more memory than the station has, is
-    charged, the rest of the lease is given back, and the process ends (its parent starts
-    another). Of a worker that is to stop, all is given back after a moment.
+    A thread renews the lease three times in its length, and watches the image in hand. An image that
+    takes longer than `image_seconds`, or more memory than the heartbeat allows, is charged; the rest of
+    the lease is given back, and the process ends (its parent starts another). When the worker stops,
+    the whole lease is given back after a moment.
     """
 
     def __init__(
@@ -49,9 +49,9 @@ class LeaseKeeper:
         *,
         lease_seconds: float,
         image_seconds: float,
-        breakers: Breakers | None = None,
-        station: Station | None = None,
-        draining: Callable[[], bool] = lambda: False,
+        breaker: Breaker,
+        heartbeat: Heartbeat,
+        draining: Callable[[], bool],
         end_process: Callable[[], None] = end_this_process,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -60,29 +60,29 @@ class LeaseKeeper:
         self._lease = lease
         self._interval = lease_seconds / 3
         self._image_seconds = image_seconds
-        self._breaker = (breakers or Breakers()).jobs
-        self._station = station or Station()
+        self._breaker = breaker
+        self._heartbeat = heartbeat
         self._draining = draining
         self._draining_since: float | None = None
         self._end_process = end_process
-        #: Held for a renewal, and for a look at the image in hand, which must not wait for one.
+        #: One lock for renewals, and one for the image in hand, so that reading it never waits for a renewal.
         self._renewal = threading.Lock()
         self._lock = threading.Lock()
         self._in_hand: int | None = None
         self._since = self._renewed_at = self._clock()
         self._stop = threading.Event()
         self._dropped = False
-        self._thread = threading.Thread(target=self._run, name="lease-keeper", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="lease-renewer", daemon=True)
 
     def __enter__(self) -> Self:
-        self._station.take_up(self._lease.id, self._run_out_of_memory)
+        self._heartbeat.hold_lease(self._lease.id, self._run_out_of_memory)
         self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._station.lay_down()
+        self._heartbeat.release_lease()
         self._stop.set()
         self._thread.join(timeout=10)
 
@@ -92,28 +92,28 @@ class LeaseKeeper:
 
     @property
     def dropped(self) -> bool:
-        """True once the rest of the lease is not to be worked off."""
+        """True once the rest of the lease must not be worked off."""
         return self._dropped
 
-    def take(self, index: int | None) -> None:
-        """Name the image in hand, None between images, and renew the lease.
+    def take(self, index: int) -> None:
+        """Name the image in hand and renew the lease.
 
         Raises JobStoreUnavailable if the store is away; nothing is in hand then.
         """
-        # One renewal at a time: an older one must not overwrite the image in hand.
+        # One renewal at a time, so that an older one cannot overwrite the image in hand.
         with self._renewal:
             self._set(None)
             state = self._jobs.renew(self._lease, in_hand=index)
             self._renewed_at = self._clock()
             self._set(index)
-        self.heed(state)
+        self.note_state(state)
 
     def release(self) -> None:
-        """Note that no image is in hand; the next renewal tells the store."""
+        """Note that no image is in hand; the next renewal tells the job store."""
         self._set(None)
 
-    def heed(self, state: JobState | None) -> None:
-        """Take note of the job's state; the lease is dropped when the job no longer runs."""
+    def note_state(self, state: JobState | None) -> None:
+        """Drop the lease if the job no longer runs; None means that the lease is lost."""
         if state is None or not state.runs:
             self._dropped = True
 
@@ -122,7 +122,7 @@ class LeaseKeeper:
             self._in_hand, self._since = index, self._clock()
 
     def _look(self) -> tuple[int | None, float]:
-        """Return the image in hand and since when it is, both of the same moment."""
+        """Return the image in hand and when it was taken, read together."""
         with self._lock:
             return self._in_hand, self._since
 
@@ -131,18 +131,18 @@ class LeaseKeeper:
         with log_context(job=self._lease.job_id):
             while not self._stop.wait(min(TICK, self._interval, self._image_seconds / 4)):
                 try:
-                    self._breaker.call(self._look_after)
+                    self._breaker.call(self._tick)
                 except STORE_ERRORS:
-                    # The breaker tells it. The lease may be lost: then the outcomes count all the same.
+                    # The breaker logs it. Outcomes count even if the lease is lost.
                     continue
 
-    def _look_after(self) -> None:
+    def _tick(self) -> None:
         now = self._clock()
         if now - self._renewed_at >= self._interval:
             with self._renewal:
                 state = self._jobs.renew(self._lease, in_hand=self.in_hand)
                 self._renewed_at = now
-            self.heed(state)
+            self.note_state(state)
         index, since = self._look()
         if index is not None and now - since >= self._image_seconds:
             self._abandon(index, TimedOut())
@@ -150,26 +150,26 @@ class LeaseKeeper:
             self._hand_over(now)
 
     def _hand_over(self, now: float) -> None:
-        """Give all back, the image in hand too, if that takes long: its end counts, whoever is first."""
+        """Give back the lease, and the image in hand if it takes long: only the first end of it counts."""
         self._draining_since = self._draining_since or now
-        if not self._dropped and now - self._draining_since >= FAREWELL:
-            self._jobs.give_back(self._lease)
+        if not self._dropped and now - self._draining_since >= STOP_GRACE:
+            self._jobs.give_back(self._lease.id)
             self._dropped = True
 
     def _abandon(self, index: int, error: ImageError) -> None:
         logger.error("Image %s is charged (%s); ending this process.", index, error.code, extra=_ENDING)
         self._jobs.charge(self._lease, index, ImageFailure(code=error.code, message=error.message))
-        self._jobs.give_back(self._lease)
+        self._jobs.give_back(self._lease.id)
         self._end_process()
 
     def _run_out_of_memory(self) -> None:
-        """End this process before the machine runs out of memory; called by the station."""
+        """End this process before the machine runs out of memory. The heartbeat calls this."""
         index = self.in_hand
         try:
             if index is not None:
                 self._abandon(index, OutOfMemory())
-            self._jobs.give_back(self._lease)
+            self._jobs.give_back(self._lease.id)
         except STORE_ERRORS as exc:
-            # There is no waiting: the reaper charges the image as one that crashed its worker.
+            # This cannot wait. The reaper will charge the image as one that crashed its worker.
             logger.warning("The image is not charged: %s", exc.message, extra=_ENDING)
         self._end_process()

@@ -1,4 +1,4 @@
-"""Images fetched ahead of the one in work, so that no transfer is waited for."""
+"""Prefetching: while one image is processed the next one is fetched, so that no time is lost waiting."""
 
 from __future__ import annotations
 
@@ -10,59 +10,56 @@ from typing import cast
 
 from shared.jobs.job import Lease
 
-#: The image in hand, and the next.
+#: The present image, and the next.
 _AT_ONCE = 2
 
-#: A larger image (a photo of 50 megapixels as PNG has 60 MB) is the only one held: memory is then
-#: dearer than the moment that the next one is waited for.
+#: A larger image is held alone (a PNG of 50 megapixels has 60 MB): here memory matters more than a short
+#: wait for the next image.
 LARGE_BYTES = 12 * 2**20
 
 
-class Lookahead:
+class Prefetcher:
     """Fetches the images of leases for one child."""
 
-    def __init__(self, fetch: Callable[[str, int], bytes], *, pool: Executor | None = None) -> None:
-        """Take what fetches an image, by job and index, and what runs it: threads, by default."""
-        self._fetch = fetch
+    def __init__(self, *, pool: Executor | None = None) -> None:
+        """`pool` runs the fetches; by default it is two threads."""
         self._pool = pool or ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="fetch")
 
-    def images(
-        self, lease: Lease, fetch: Callable[[str, int], bytes] | None = None
-    ) -> Iterator[tuple[int, Future[bytes]]]:
+    def images(self, lease: Lease, fetch: Callable[[str, int], bytes]) -> Iterator[tuple[int, Future[bytes]]]:
         """Yield the images of a lease in order, each with its bytes on the way.
 
-        `fetch` fetches them in place of what was given at first.
+        `fetch` takes a job's id and the index of an image.
         """
-        fetch_one = partial(fetch or self._fetch, lease.job_id)
-        ahead: Future[bytes | None] | None = None
+        fetch_one = partial(fetch, lease.job_id)
+        upcoming: Future[bytes | None] | None = None
         try:
             for index, following in zip_longest(lease.indices, lease.indices[1:]):
-                if ahead is None or _is_put_off(ahead):
+                if upcoming is None or _is_put_off(upcoming):
                     current = self._pool.submit(fetch_one, index)
                 else:
-                    current = cast("Future[bytes]", ahead)
-                ahead = None
+                    current = cast("Future[bytes]", upcoming)
+                upcoming = None
                 if following is not None:
-                    ahead = self._pool.submit(_fetch_after, current, fetch_one, following)
+                    upcoming = self._pool.submit(_fetch_after, current, fetch_one, following)
                 yield index, current
-                # While the next one is waited for, this one must not be held as well.
+                # This image must not stay in memory while the next one is awaited.
                 del current
         finally:
-            if ahead is not None:
-                ahead.cancel()
+            if upcoming is not None:
+                upcoming.cancel()
 
 
 def _fetch_after(before: Future[bytes], fetch: Callable[[int], bytes], index: int) -> bytes | None:
-    """Fetch an image as soon as the one before is there; None, and nothing is fetched, if that is large.
+    """Fetch an image once the one before has arrived, whose size is known only then.
 
-    A size is known only when an image is there.
+    Fetches nothing and returns None if the one before is large.
     """
     wait([before])
     is_large = before.exception() is None and len(before.result()) > LARGE_BYTES
     return None if is_large else fetch(index)
 
 
-def _is_put_off(ahead: Future[bytes | None]) -> bool:
-    """Wait for an image fetched ahead, and return whether it was left to be fetched later."""
-    wait([ahead])
-    return ahead.exception() is None and ahead.result() is None
+def _is_put_off(upcoming: Future[bytes | None]) -> bool:
+    """Wait for a prefetch to end; return whether it left the image to be fetched later."""
+    wait([upcoming])
+    return upcoming.exception() is None and upcoming.result() is None

@@ -1,4 +1,4 @@
-"""What a child does with a ticket: it works a shift, and leaves a ticket for whoever comes next."""
+"""Run a ticket: work off leases for a while, then publish the next ticket."""
 
 from __future__ import annotations
 
@@ -6,88 +6,37 @@ import logging
 import time
 from collections.abc import Callable
 
-from billiard.process import current_process
 from celery import current_app
 from celery.exceptions import SoftTimeLimitExceeded
-from celery.signals import worker_process_shutdown
 
 from shared.errors import JobStoreFull
-from shared.metrics.buffer import Recorder
-from shared.observability.tracing import make_tracer
-from shared.settings import Settings
 from shared.tickets import LONGEST, CeleryTickets
-from worker.child.image_sources import image_fetcher
-from worker.child.lease_loop import Child, Pace
-from worker.child.timing import StagedPipeline, TimedPipeline, timed_objects
-from worker.child.tracing import Traces
-from worker.model.engine import EngineInfo
-from worker.model.engines import load_engine
-from worker.pipeline.memory import bound_malloc
-from worker.pipeline.simulated import pipeline_for
-from worker.stores import SERVICE, connect_stores, process_name, worker_name
+from worker.child.lease_loop import LeaseLoop
 from worker.supervision.breaker import STORE_ERRORS
-from worker.supervision.shared_memory import breakers, draining, stations
+from worker.supervision.shared_memory import draining
 
 logger = logging.getLogger(__name__)
 
-#: Seconds within which a ticket may begin new leases; then another child may be as well placed.
-SHIFT = 20.0
+#: Seconds within which a ticket may take new leases; then any child may continue.
+TICKET_SECONDS = 20.0
 
 
-def use_ticket(child: Callable[[], Child]) -> None:
-    """Let this process's child work until its shift ends or there is nothing to do."""
+def run_ticket(lease_loop: Callable[[], LeaseLoop]) -> None:
+    """Work until the ticket's time is over or there is nothing to do."""
     until = time.monotonic() + LONGEST
     try:
-        # Without a ticket nobody would be woken: then this one is made to last.
-        while child().work(SHIFT) and not pass_on() and time.monotonic() < until:
+        # If no ticket can be published, nothing would wake another child: then this one continues.
+        while lease_loop().work(TICKET_SECONDS) and not publish_next() and time.monotonic() < until:
             continue
     except STORE_ERRORS as exc:
-        # No ticket is passed on: the housekeeper issues new ones once the stores are back.
+        # No ticket is published: maintenance publishes new ones once the stores are back.
         logger.warning("Stopped working: %s", exc.message, extra={"action": "work", "code": exc.code})
     except SoftTimeLimitExceeded:
         logger.warning("A ticket took too long.", extra={"action": "work"})
 
 
-def make_child(
-    settings: Settings, *, wrap: Callable[[StagedPipeline], StagedPipeline] = lambda pipeline: pipeline
-) -> Child:
-    """Put a child together for this process; `wrap` may come between it and the pipeline."""
-    bound_malloc()
-    station = stations.station(current_process().index, memory_bytes=settings.child_memory_mb * 2**20)
-    station.start()
-    engine = load_engine(settings)
-    stores = connect_stores(settings)
-    recorder = Recorder(stores.statistics)
-    recorder.start()
-    objects = timed_objects(stores.objects, recorder)
-    pipeline = wrap(pipeline_for(engine, settings))
-    return Child(
-        name=process_name(),
-        jobs=stores.jobs,
-        objects=objects,
-        pipeline=TimedPipeline(pipeline, recorder, worker=worker_name()),
-        pace=Pace(lease=settings.lease_seconds, image=settings.image_seconds),
-        lease_images=settings.lease_images,
-        max_image_bytes=settings.max_image_bytes,
-        draining=draining,
-        breakers=breakers,
-        station=station,
-        images=image_fetcher(settings, objects, breakers.objects, draining),
-        traces=_make_traces(engine.info, pipeline),
-    )
-
-
-def _make_traces(info: EngineInfo, pipeline: StagedPipeline) -> Traces:
-    """Return what traces this process's work, and sends the last of it when the process is ended gently."""
-    tracer = make_tracer(SERVICE)
-    if tracer.is_on:
-        worker_process_shutdown.connect(lambda **_: tracer.stop(), weak=False)
-    facts = {"fathom.engine": info.engine, "fathom.precision": info.precision}
-    return Traces(tracer, seconds=lambda: pipeline.seconds, facts=facts)
-
-
-def pass_on() -> bool:
-    """Publish another ticket, unless one waits already; False if the broker has no room for one."""
+def publish_next() -> bool:
+    """Publish another ticket, unless one waits already; return False if the broker has no room for one."""
     tickets = CeleryTickets(current_app)
     try:
         if tickets.depth() == 0:

@@ -1,4 +1,4 @@
-"""Measuring a child's work from outside: what it works with is wrapped, and it knows nothing of that."""
+"""Timing of a child's work: wrappers around its pipeline and object store, which the child does not see."""
 
 from __future__ import annotations
 
@@ -17,15 +17,12 @@ from shared.options import Options
 from worker.pipeline.pipeline import ResultFile
 from worker.pipeline.stages import Stage
 
-#: The steps beside those of the pipeline: one photo read, and one file of results written.
+#: Two stages beside the pipeline's own: reading one photo, and writing one result file.
 FETCH, STORE = "fetch", "store"
 
 
-class StagedPipeline(Protocol):
-    """A pipeline that says how long the steps of its latest photo took."""
-
-    @property
-    def seconds(self) -> Mapping[Stage, float]: ...
+class DepthPipeline(Protocol):
+    """What a child needs of the pipeline."""
 
     def measure(self, data: bytes, options: Options) -> Range: ...
 
@@ -34,8 +31,15 @@ class StagedPipeline(Protocol):
     ) -> tuple[ResultFile, ...]: ...
 
 
+class StagedPipeline(DepthPipeline, Protocol):
+    """A pipeline that says how long each step of its latest photo took."""
+
+    @property
+    def seconds(self) -> Mapping[Stage, float]: ...
+
+
 class TimedPipeline:
-    """A pipeline whose steps are recorded, and its images counted for its worker."""
+    """A pipeline that records its stages and counts images for its worker."""
 
     def __init__(self, pipeline: StagedPipeline, recorder: Recorder, *, worker: str) -> None:
         self._pipeline = pipeline
@@ -66,7 +70,7 @@ class TimedPipeline:
 
 
 class _TimedObjects:
-    """An object store that records how long photos take to come and results to go."""
+    """An object store that records how long it takes to read photos and to write results."""
 
     def __init__(self, objects: ObjectStore, recorder: Recorder) -> None:
         self._objects = objects
@@ -96,5 +100,5 @@ class _TimedObjects:
 
 
 def timed_objects(objects: ObjectStore, recorder: Recorder) -> ObjectStore:
-    """Return an object store whose photos read and results written are recorded; all else is as it was."""
+    """Return an object store that times reads of photos and writes of results, and is otherwise the same."""
     return cast(ObjectStore, _TimedObjects(objects, recorder))

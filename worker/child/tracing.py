@@ -1,6 +1,6 @@
-"""Spans of a child's work: one for every image, from its fetching to its end, with its stages below it.
+"""Spans of a child's work: one for each image, from its fetch to its end, with its stages below it.
 
-They belong to the trace of the request that submitted the job. Work on a job without one is not traced.
+They belong to the trace of the request that submitted the job. A job without a trace is not traced.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Protocol, Self
 
 from shared.jobs.job import ImageFailure, Lease
 from shared.observability.logs import log_context
-from shared.observability.tracing import OFF, Attributes, Kind, Span, Tracer, traced
+from shared.observability.tracing import Attributes, Kind, Span, Tracer, traced
 from worker.child.timing import FETCH, STORE
 from worker.pipeline.stages import Stage
 
@@ -21,49 +21,49 @@ Fetch = Callable[[str, int], bytes]
 
 
 class LeaseTrace(Protocol):
-    """What is told of the images of a lease. On leaving it, those that did not end are interrupted."""
+    """Traces the images of a lease. On exit, images that have not ended count as interrupted."""
 
     def __enter__(self) -> Self: ...
 
     def __exit__(self, *exc: object) -> None: ...
 
     def fetching(self, fetch: Fetch) -> Fetch:
-        """Return what fetches images and begins their spans."""
+        """Return a fetch that also begins the span of each image."""
 
     def processing(self, index: int, size: int) -> AbstractContextManager[None]:
-        """Surround what the pipeline does with an image of so many bytes."""
+        """Surround the pipeline's work on an image of so many bytes."""
 
     def storing(self, index: int) -> AbstractContextManager[object]:
         """Surround the writing of an image's results."""
 
     def end(self, index: int, failure: ImageFailure | None, *, charged: bool) -> None:
-        """End an image; `charged` says that it will be tried again, unless it was for the last time."""
+        """End the span of an image; `charged` says that an attempt was charged."""
 
 
 class Traces:
-    """Makes spans of one child's work."""
+    """Makes the spans of one child's work."""
 
     def __init__(
         self,
-        tracer: Tracer = OFF,
+        tracer: Tracer,
         *,
-        seconds: Callable[[], Mapping[Stage, float]] = dict,
-        facts: Attributes | None = None,
+        seconds: Callable[[], Mapping[Stage, float]],
+        facts: Attributes,
     ) -> None:
-        """`seconds` tells how long the stages of the latest image took; `facts` go into every one."""
+        """`seconds` returns how long each stage of the latest image took; `facts` go into every span."""
         self._tracer = tracer
         self._seconds = seconds
-        self._facts = facts or {}
+        self._facts = facts
 
     def follow(self, lease: Lease) -> LeaseTrace:
-        """Return what is to be told of a lease."""
+        """Return the trace of a lease."""
         if not self._tracer.is_on or lease.traceparent is None:
             return _UNTRACED
         return _TracedLease(self._tracer, lease, self._seconds, self._facts)
 
 
 class _Untraced:
-    """Tells nothing."""
+    """Makes no spans."""
 
     def __enter__(self) -> Self:
         return self
@@ -86,7 +86,7 @@ _UNTRACED = _Untraced()
 
 
 class _TracedLease:
-    """Holds the spans of images that have begun. Fetching and storing have threads of their own."""
+    """Holds the spans of images that have begun. Fetching and storing run in other threads."""
 
     def __init__(
         self, tracer: Tracer, lease: Lease, seconds: Callable[[], Mapping[Stage, float]], facts: Attributes
@@ -96,7 +96,7 @@ class _TracedLease:
         self._seconds = seconds
         self._facts = facts
         self._attempts = dict(zip(lease.indices, lease.attempts, strict=False))
-        #: Those that are recorded; of a job that is not sampled there are none.
+        #: The recorded spans; none if the job is not sampled.
         self._spans: dict[int, Span] = {}
 
     def __enter__(self) -> Self:
@@ -164,9 +164,9 @@ class _TracedLease:
         return nullcontext() if span is None else traced(self._tracer, name, parent=span)
 
     def _add_stages(self, span: Span, at: int) -> None:
-        """Add the pipeline's stages, one after another: how long each took is known, and not when it ran.
+        """Add the pipeline's stages one after another: we know how long each took, but not when.
 
-        Some of them take turns, strip by strip.
+        Some of them alternate, strip by strip.
         """
         for name, seconds in self._seconds().items():
             stage = self._tracer.start(str(name), parent=span, at=at)

@@ -1,1 +1,1 @@
-"""Chores: what a worker's parent process does beside housekeeping, for jobs as a whole."""
+"""Chores: what a worker's parent process does beside maintenance: work on jobs as a whole."""

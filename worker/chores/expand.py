@@ -1,9 +1,9 @@
-"""Expanding the archives of a job into its inputs.
+"""Expand the archives of a job into its inputs.
 
-What an archive holds is known already: the API looked at its directory and wrote the manifest. An
-archive's object is named after the index of its first photo, so that every photo has its place,
-and what was stored before a death in the middle need not be stored again. A large archive takes many
-turns. A photo that cannot be read becomes an image that fails: in place of its input, the reason is stored.
+The API has read each archive's directory and written the manifest already. An archive's object is named
+after the index of its first photo, so the index of every photo is known, and what was stored before a
+crash need not be stored again. A large archive takes many time slices. A photo that cannot be read becomes
+an image that fails: its reason is stored in place of its input.
 """
 
 from __future__ import annotations
@@ -18,81 +18,68 @@ from tempfile import SpooledTemporaryFile
 from typing import BinaryIO, cast
 
 from shared.archive.zip_reader import ArchivedPhoto, ArchiveLimits, SkippedEntry, expand
-from shared.chores.port import Chore
 from shared.errors import ImageError
 from shared.jobs import object_keys
 from shared.jobs.failure import encode_failure
 from shared.jobs.job import ImageFailure, Job
 from shared.objectstore.port import ObjectStore
-from worker.chores.gathering import Gathering
 from worker.chores.object_file import open_object
-from worker.chores.runner import Check, Done, Later
-from worker.chores.turns import TURN as TURN
-from worker.chores.turns import Turn, read_cursor, write_cursor
+from worker.chores.runner import Check
+from worker.chores.time_slice import TIME_SLICE as TIME_SLICE
+from worker.chores.time_slice import TimeSlice, read_cursor, write_cursor
 
-#: Photos stored at once, and the bytes of each that wait in memory; what is more waits on disk.
+#: Photos stored at the same time, and bytes of each that wait in memory; the rest waits on disk.
 _PUTS_AT_ONCE = 4
 _IN_MEMORY = 2**20
-#: Stands for the size of a photo that cannot be read, whose reason is stored.
+#: Stands for the size of a photo that cannot be read and whose reason is stored.
 _UNREADABLE = -1
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Cursor:
-    """How far the archives of a job are expanded: all that lies before is stored."""
+class _ArchiveCursor:
+    """How far the archives of a job are expanded: everything before is stored."""
 
     #: The archive, by the index of its first photo.
     archive: int = 0
-    #: What lies before in that archive, photos or not; and the index of the next photo.
+    #: Entries before the cursor in that archive, photos or not; and the index of the next photo.
     entries: int = 0
     photo: int = 0
 
 
-class ExpandArchives:
-    """Handles chores of the kind `expand`."""
+class ArchiveExpander:
+    """Gathers the images of a job by expanding its archives."""
 
     def __init__(
-        self,
-        gathering: Gathering,
-        objects: ObjectStore,
-        limits: ArchiveLimits,
-        *,
-        clock: Callable[[], float] = time.monotonic,
+        self, objects: ObjectStore, limits: ArchiveLimits, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._gathering = gathering
         self._objects = objects
         self._limits = limits
         self._clock = clock
 
-    def do(self, chore: Chore, check: Check) -> Done | Later:
-        return self._gathering.run(chore, check, self._expand_all)
-
-    def give_up(self, chore: Chore) -> None:
-        self._gathering.give_up(chore)
-
-    def _expand_all(self, job: Job, check: Check) -> int:
+    def expand_all(self, job: Job, check: Check) -> int:
+        """Expand the archives of a job; return how many images it has. Raises TimeSliceOver."""
         noted = read_cursor(self._objects, job.id)
-        # Listing them takes long where there are many: only what a turn left that came to no note.
+        # Listing many takes long, and tells something only if the last time slice saved no cursor.
         stored = {} if noted else _stored_sizes(self._objects, job.id)
-        turn = Turn(self._clock)
+        time_slice = TimeSlice(self._clock)
         with ThreadPoolExecutor(_PUTS_AT_ONCE, thread_name_prefix="expand") as senders:
             puts = _Puts(self._objects, senders)
-            for index, entry, after in self._entries(job.id, _Cursor(**(noted or {}))):
+            for index, entry, after in self._entries(job.id, _ArchiveCursor(**(noted or {}))):
                 check()
                 if isinstance(entry, ArchivedPhoto) and stored.get(index) not in (entry.size, _UNREADABLE):
                     puts.put(*self._to_store(job.id, index, entry, check))
-                turn.passed(partial(self._note, job.id, puts, after))
+                time_slice.step_done(partial(self._note, job.id, puts, after))
             puts.finish()
         return job.counts.total
 
-    def _note(self, job_id: str, puts: _Puts, cursor: _Cursor) -> None:
+    def _note(self, job_id: str, puts: _Puts, cursor: _ArchiveCursor) -> None:
         puts.finish()
         write_cursor(self._objects, job_id, asdict(cursor))
 
     def _entries(
-        self, job_id: str, cursor: _Cursor
-    ) -> Iterator[tuple[int, ArchivedPhoto | SkippedEntry, _Cursor]]:
-        """Yield what comes after the cursor: for a photo its index, and the cursor behind each."""
+        self, job_id: str, cursor: _ArchiveCursor
+    ) -> Iterator[tuple[int, ArchivedPhoto | SkippedEntry, _ArchiveCursor]]:
+        """Yield each entry after the cursor, with its index if it is a photo, and the cursor after it."""
         for first, key in sorted(_archives(self._objects, job_id)):
             if first < cursor.archive:
                 continue
@@ -100,11 +87,11 @@ class ExpandArchives:
             done, index = (cursor.entries, cursor.photo) if resumed else (0, first)
             for entry in expand(open_object(self._objects, key), self._limits, skip=done):
                 done, after = done + 1, index + isinstance(entry, ArchivedPhoto)
-                yield index, entry, _Cursor(archive=first, entries=done, photo=after)
+                yield index, entry, _ArchiveCursor(archive=first, entries=done, photo=after)
                 index = after
 
     def _to_store(self, job_id: str, index: int, photo: ArchivedPhoto, check: Check) -> tuple[str, BinaryIO]:
-        """Return a photo as a file, or else the reason why it cannot be read, and the key it belongs to."""
+        """Return the key and content to store: the photo, or the reason why it cannot be read."""
         try:
             return object_keys.input_image(job_id, index), self._spool(photo, check)
         except ImageError as exc:
@@ -112,7 +99,7 @@ class ExpandArchives:
             return object_keys.unreadable(job_id, index), io.BytesIO(reason)
 
     def _spool(self, photo: ArchivedPhoto, check: Check) -> BinaryIO:
-        """Return a photo as a file. Raises the ImageError of one that cannot be read."""
+        """Return a photo as a file. Raises ImageError if it cannot be read."""
         spool = SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 (closed when it is stored)
         try:
             for piece in photo.pieces:
@@ -126,7 +113,7 @@ class ExpandArchives:
 
 
 class _Puts:
-    """A few photos being stored while the next ones are expanded."""
+    """Stores a few photos at a time while the next ones are expanded."""
 
     def __init__(self, objects: ObjectStore, senders: ThreadPoolExecutor) -> None:
         self._objects = objects
@@ -134,7 +121,7 @@ class _Puts:
         self._putting: set[Future[None]] = set()
 
     def put(self, key: str, file: BinaryIO) -> None:
-        """Store a file, which is closed then; raises what an earlier put raised."""
+        """Store a file and close it. Raises what an earlier put raised."""
         self._putting.add(self._senders.submit(self._put, key, file))
         if len(self._putting) >= _PUTS_AT_ONCE:
             done, self._putting = wait(self._putting, return_when=FIRST_COMPLETED)
@@ -152,7 +139,7 @@ class _Puts:
 
 
 def _stored_sizes(objects: ObjectStore, job_id: str) -> dict[int, int]:
-    """Return what was stored at earlier turns, by index: an input is stored whole or not at all."""
+    """Return the sizes of stored inputs by index: an input is stored whole or not at all."""
     reasons = object_keys.unreadable_prefix(job_id)
     inputs = (
         (object_keys.input_index(job_id, e.key), e.size)

@@ -1,6 +1,6 @@
-"""Gathering a job's images: what expanding archives and listing sources have in common.
+"""Gather a job's images: what expanding archives and listing sources have in common.
 
-The job waits as `uploading` meanwhile. It is then started, or fails as a whole with the reason.
+Meanwhile the job stays `uploading`. In the end it is started, or fails as a whole with the reason.
 """
 
 from __future__ import annotations
@@ -18,37 +18,38 @@ from shared.jobs.job import ImageFailure, Job, JobState
 from shared.jobstore.port import JobStore
 from shared.objectstore.port import ObjectStore
 from worker.chores.runner import UNRECORDED, Check, Done, Later
-from worker.chores.turns import TurnOver
+from worker.chores.time_slice import TimeSliceOver
 from worker.supervision.breaker import STORE_ERRORS
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between looks whether the job is still wanted.
+#: Seconds between two checks that the job still exists and waits.
 _LOOK = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gathering:
-    """Starts and aborts jobs that are being gathered."""
+    """Handles chores that gather a job's images: it then starts the job, or fails it."""
 
     jobs: JobStore
     objects: ObjectStore
-    #: Told that there is work for workers.
+    #: Called when there is work for workers.
     wake_workers: Callable[[], object]
+    #: Gathers the images of a job, and returns how many there are.
+    gather: Callable[[Job, Check], int]
 
-    def run(self, chore: Chore, check: Check, gather: Callable[[Job, Check], int]) -> Done | Later:
-        """Gather the images of a chore's job and start it; `gather` returns how many there are.
+    def do(self, chore: Chore, check: Check) -> Done | Later:
+        """Gather the images of a chore's job, and start it.
 
-        It may raise TurnOver, to be called again when others have had their turns.
-
-        What `gather` refuses for good ends the job, with the code and the sentence of the error.
+        `gather` may raise TimeSliceOver, and is then called again after other chores. Any other FathomError
+        of its own fails the job, with the error's code and message.
         """
         try:
             job = self.jobs.get(chore.job_id)
             if job.state is not JobState.UPLOADING:
                 return Done(note=f"the job is {job.state}")
-            return self._gather(job, check, gather)
-        except TurnOver:
+            return self._gather(job, check)
+        except TimeSliceOver:
             return Later(seconds=0)
         except JobNotFound:
             return self._miss(chore)
@@ -58,21 +59,21 @@ class Gathering:
             self._sweep(chore.job_id)
 
     def give_up(self, chore: Chore) -> None:
-        """End a job whose images could not be gathered for a reason nobody foresaw."""
+        """Fail a job whose images could not be gathered, for an unforeseen reason."""
         self._abort(
             chore.job_id,
             InternalImageError("Gathering the job's photos failed for a reason Fathom did not foresee."),
         )
 
     def _miss(self, chore: Chore) -> Done | Later:
-        """Tell a job that was deleted from one that is not recorded yet, or is lost for the moment."""
+        """Tell a deleted job from one that is not recorded yet, or that Redis has lost."""
         if self.objects.exists(object_keys.job_record(chore.job_id)):
             return Later(seconds=UNRECORDED)
         return Done(note="the job was deleted")
 
-    def _gather(self, job: Job, check: Check, gather: Callable[[Job, Check], int]) -> Done:
+    def _gather(self, job: Job, check: Check) -> Done:
         try:
-            total = gather(job, self._until_withdrawn(job.id, check))
+            total = self.gather(job, self._watched(job.id, check))
             Controls(self.jobs, self.objects).start(job.id, total=total)
         except (*STORE_ERRORS, JobNotFound, InvalidTransition):
             raise
@@ -90,8 +91,8 @@ class Gathering:
         failure = ImageFailure(code=error.code, message=error.message)
         Controls(self.jobs, self.objects).abort(job_id, failure)
 
-    def _until_withdrawn(self, job_id: str, check: Check) -> Check:
-        """Return a check that also raises once the job was canceled or deleted."""
+    def _watched(self, job_id: str, check: Check) -> Check:
+        """Return a check that also raises once the job is canceled or deleted."""
         looked_at = time.monotonic()
 
         def look() -> None:
@@ -106,10 +107,9 @@ class Gathering:
         return look
 
     def _sweep(self, job_id: str) -> None:
-        """Delete what is needed no more: the archives of a job that has gone on, and how far they had come,
-        or all of one that was deleted.
+        """Delete the archives and the cursor of a job that has started or ended, or all of a deleted job.
 
-        A job that the job store does not know need not have been deleted: the store may have lost it.
+        A job that the job store does not know may be lost, not deleted: then its record still exists.
         """
         try:
             if self.jobs.get(job_id).state is not JobState.UPLOADING:

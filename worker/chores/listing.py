@@ -1,6 +1,6 @@
-"""Listing the sources of a job: what lies below its prefixes becomes its manifest.
+"""List the sources of a job: the photos below its prefixes become its manifest.
 
-A large listing takes many turns. What was found is kept in parts, which become the manifest at the end.
+A large listing takes many time slices. It keeps what it finds in parts, and joins them to the manifest.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import Any
 
 from photos.kinds import Kind, is_hidden, kind_of
 from photos.skipped import Skipped
-from shared.chores.port import Chore
 from shared.errors import (
     BucketNotFound,
     InvalidSource,
@@ -27,35 +26,34 @@ from shared.jobs.job import Job, Source
 from shared.jobs.manifest import ManifestWriter, decode_manifest, encode_manifest
 from shared.jobs.sources import Listing, S3Address, decode_listings, name_below, parse_s3, to_source
 from shared.objectstore.port import ObjectStore
-from worker.chores.gathering import Gathering
-from worker.chores.runner import Check, Done, Later
-from worker.chores.turns import Turn, read_cursor, write_cursor
+from worker.chores.runner import Check
+from worker.chores.time_slice import TimeSlice, read_cursor, write_cursor
 
-#: Objects listed between two looks whether to go on.
+#: Objects listed between two checks whether to continue.
 _STEP = 1000
-#: Images found that wait in memory; then they are kept as a part.
+#: Images that wait in memory before they become a part.
 _PART = 10_000
 
 
 @dataclass(kw_only=True)
-class _Cursor:
+class _ListingCursor:
     """How far the sources of a job are listed."""
 
-    #: The source that is being listed, and the key in it that was looked at last.
+    #: The source being listed, and the last key seen in it.
     source: int = 0
     after: str = ""
-    #: Images found, and the parts that hold them. A part has a name of its own, so that of two workers at
-    #: the same job neither changes what the other has noted.
+    #: Images found, and the parts that hold them. Parts have random names, so that two workers on the same
+    #: job cannot overwrite each other's.
     count: int = 0
     parts: list[str] = field(default_factory=list)
     skipped: dict[str, Any] = field(default_factory=dict)
 
 
 class _Found:
-    """What was found so far: parts in the object store, and the rest in memory."""
+    """The images found so far: in parts in the object store, and the rest in memory."""
 
     def __init__(self, objects: ObjectStore, job_id: str) -> None:
-        cursor = _Cursor(**(read_cursor(objects, job_id) or {}))
+        cursor = _ListingCursor(**(read_cursor(objects, job_id) or {}))
         self._objects = objects
         self._job_id = job_id
         self._parts = cursor.parts
@@ -72,10 +70,10 @@ class _Found:
         if len(self._rest) == _PART:
             self._keep_rest()
 
-    def note(self) -> None:
-        """Note how far it came, so that the next turn goes on there."""
+    def save(self) -> None:
+        """Save the cursor, so that the next time slice continues there."""
         self._keep_rest()
-        cursor = _Cursor(
+        cursor = _ListingCursor(
             source=self.source,
             after=self.after,
             count=self.count,
@@ -104,40 +102,33 @@ class _Found:
             self._rest = []
 
 
-class ListSources:
-    """Handles chores of the kind `list`."""
+class SourceLister:
+    """Gathers the images of a job by listing its sources."""
 
     def __init__(
         self,
-        gathering: Gathering,
         objects: ObjectStore,
         *,
         buckets: Collection[str],
         max_images: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._gathering = gathering
         self._objects = objects
         self._buckets = frozenset(buckets)
         self._max_images = max_images
         self._clock = clock
 
-    def do(self, chore: Chore, check: Check) -> Done | Later:
-        return self._gathering.run(chore, check, self._list_all)
-
-    def give_up(self, chore: Chore) -> None:
-        self._gathering.give_up(chore)
-
-    def _list_all(self, job: Job, check: Check) -> int:
+    def list_all(self, job: Job, check: Check) -> int:
+        """List the sources of a job; return how many images it has. Raises TimeSliceOver."""
         listings = decode_listings(self._objects.get(object_keys.sources(job.id)))
-        found, turn = _Found(self._objects, job.id), Turn(self._clock)
+        found, time_slice = _Found(self._objects, job.id), TimeSlice(self._clock)
         while found.source < len(listings):
             for source in self._sources(listings[found.source], found, check):
                 if source is not None:
                     found.add(source)
                 if found.count > self._max_images:
                     raise TooLarge(f"A job holds at most {self._max_images} images.")
-                turn.passed(found.note)
+                time_slice.step_done(found.save)
         if found.count == 0:
             raise NoImages(f"There is no photo below the sources. {found.skipped}".strip())
         found.store_manifest(check)
@@ -147,7 +138,7 @@ class ListSources:
         return found.count
 
     def _sources(self, listing: Listing, found: _Found, check: Check) -> Iterator[Source | None]:
-        """Yield the image that a listing is, or what each object below its prefix is: None if no photo."""
+        """Yield the one image of a listing, or an image or None for each object below its prefix."""
         if listing.s3_prefix is None:
             found.begin_next()
             yield to_source(listing, found.count)
@@ -164,7 +155,7 @@ class ListSources:
         name = name_below(prefix.key, key)
         if key.endswith("/") or is_hidden(name):
             return None
-        # To look into each object would be a request for each: names must do.
+        # Reading each object would take a request each, so the name must do.
         if (kind := kind_of(name)) not in (Kind.PHOTO, Kind.UNREAD):
             found.skipped.add(name, kind)
             return None
@@ -180,6 +171,6 @@ class ListSources:
         except BucketNotFound as exc:
             raise InvalidSource(f"There is no bucket {prefix.bucket!r}.") from exc
         except ObjectStoreDenied as exc:
-            # If the store refuses us altogether, no source is to blame: this raises then.
+            # If the store refuses everything, the source is not to blame: then the ping raises.
             self._objects.ping()
             raise InvalidSource(f"The bucket {prefix.bucket!r} may not be listed.") from exc

@@ -1,4 +1,4 @@
-"""An object as a file that can be read anywhere, in bounded memory, without being copied first."""
+"""An object as a seekable file, read in bounded memory and without a copy."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import BinaryIO, cast
 
 from shared.objectstore.port import ObjectStore
 
-#: Bytes asked for at once.
+#: Bytes requested at a time.
 _BLOCK = 4 * 2**20
 
 
 def open_object(objects: ObjectStore, key: str) -> BinaryIO:
-    """Open an object for reading; a block of it is in memory at a time.
+    """Open an object for reading, with one block of it in memory.
 
     Raises ObjectNotFound, and at each read what the object store raises.
     """

@@ -1,7 +1,7 @@
-"""Takes up chores that are due, one at a time, and sees to it that each is settled.
+"""Run chores that are due, one at a time.
 
-A chore is held by a claim that is renewed while it is being done; if the worker dies, another takes it
-up. One that kills its worker, or fails for a reason nobody foresaw, is given up at the third time.
+A thread renews the claim on a chore while it runs; if the worker dies, another claims the chore. A chore
+that kills its worker or fails unexpectedly is given up after three claims.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from shared.chores.port import Chore, ChoreKind, Chores
 from shared.errors import FathomError
 from shared.observability.logs import log_context
 from worker.supervision.breaker import STORE_ERRORS
-from worker.supervision.periodic import Rounds
+from worker.supervision.periodic import PeriodicThread
 
 logger = logging.getLogger(__name__)
 
 #: Seconds that a claim lasts, and between its renewals.
 CLAIM, RENEWAL = 15.0, 5.0
-#: Seconds until a chore is taken up again that failed with a store error, or unexpectedly.
+#: Seconds until a retry of a chore that failed because a store was away, or unexpectedly.
 AWAY, FAULT = 5.0, 10.0
-#: Seconds until a chore is taken up again whose job is not recorded yet.
+#: Seconds until a retry of a chore whose job is not recorded yet.
 UNRECORDED = 1.0
 #: Claims after which a chore is given up.
 MAX_CLAIMS = 3
@@ -40,48 +40,48 @@ class Done:
 
 @dataclass(frozen=True, kw_only=True)
 class Later:
-    """The chore is due again in so many seconds; by default it sleeps until it is woken."""
+    """The chore is due again in so many seconds; by default only when it is woken."""
 
     seconds: float = math.inf
     note: str = ""
 
 
 class ChoreInterrupted(Exception):
-    """The worker is stopping, or another one has the chore by now."""
+    """The worker is draining, or another one has claimed the chore."""
 
 
-#: Raises ChoreInterrupted when a chore is to be left as it is; to be called now and then.
+#: Raises ChoreInterrupted when a chore must stop. Call it now and then.
 Check = Callable[[], None]
 
 
 class ChoreHandler(Protocol):
-    """Does chores of one kind. Doing one twice does no harm."""
+    """Does chores of one kind. Doing a chore twice does no harm."""
 
     def do(self, chore: Chore, check: Check) -> Done | Later:
-        """Do a chore; raises what the stores raise when they are away."""
+        """Do a chore. Raises what the stores raise when they are away."""
 
     def give_up(self, chore: Chore) -> None:
-        """Tell whom it concerns that a chore cannot be done, for a reason nobody foresaw."""
+        """Record that a chore failed for an unforeseen reason, where a client can see it."""
 
 
 class ChoreRunner:
-    """Does the chores of certain kinds; any number of runners share them."""
+    """Runs the chores of certain kinds; any number of runners share them."""
 
     def __init__(
         self,
         chores: Chores,
         handlers: Mapping[ChoreKind, ChoreHandler],
         *,
-        stopping: Callable[[], bool] = lambda: False,
+        draining: Callable[[], bool],
     ) -> None:
         self._chores = chores
         self._handlers = handlers
-        self._stopping = stopping
+        self._draining = draining
 
     def run_due(self) -> int:
-        """Do what is due, until nothing is; return how many chores were taken up."""
+        """Run chores until none is due; return how many were claimed."""
         count = 0
-        while not self._stopping():
+        while not self._draining():
             chore = self._chores.claim(tuple(self._handlers), seconds=CLAIM)
             if chore is None:
                 break
@@ -96,14 +96,14 @@ class ChoreRunner:
             if chore.claims > MAX_CLAIMS:
                 self._give_up(handler, chore)
                 return
-            with _Hold(self._chores, chore, self._stopping) as hold:
-                outcome = handler.do(chore, hold.check)
+            with _RenewedClaim(self._chores, chore, self._draining) as claim:
+                outcome = handler.do(chore, claim.check)
             self._settle(chore, outcome)
         except ChoreInterrupted:
             self._chores.release(chore)
         except STORE_ERRORS:
             self._chores.release(chore, seconds=AWAY)
-            # Whoever called knows what to make of it.
+            # The caller tells the breakers.
             raise
         except Exception:
             logger.exception("A chore failed unexpectedly.", extra={"action": "do_chore", "chore": chore.id})
@@ -122,21 +122,21 @@ class ChoreRunner:
         except FathomError as exc:
             if isinstance(exc, STORE_ERRORS):
                 raise
-            logger.warning("It concerned nobody any more: %s", exc.message, extra={"action": "give_up_chore"})
+            logger.warning("Its job needs it no more: %s", exc.message, extra={"action": "give_up_chore"})
         self._chores.finish(chore, note=chore.note, failed=True)
 
 
-class _Hold:
-    """A claim that is renewed by a thread of its own while a chore is being done."""
+class _RenewedClaim:
+    """A claim that a thread renews while its chore runs."""
 
-    def __init__(self, chores: Chores, chore: Chore, stopping: Callable[[], bool]) -> None:
+    def __init__(self, chores: Chores, chore: Chore, draining: Callable[[], bool]) -> None:
         self._chores = chores
         self._chore = chore
-        self._stopping = stopping
+        self._draining = draining
         self._lost = False
-        self._renewals = Rounds("renewing a chore", self._renew, seconds=RENEWAL)
+        self._renewals = PeriodicThread("renewing a chore", self._renew, seconds=RENEWAL)
 
-    def __enter__(self) -> _Hold:
+    def __enter__(self) -> _RenewedClaim:
         self._renewals.start()
         return self
 
@@ -144,7 +144,7 @@ class _Hold:
         self._renewals.stop()
 
     def check(self) -> None:
-        if self._lost or self._stopping():
+        if self._lost or self._draining():
             raise ChoreInterrupted
 
     def _renew(self) -> None:

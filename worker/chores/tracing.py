@@ -1,4 +1,4 @@
-"""Chores in traces: a handler of chores in a span of the job that it works for."""
+"""Spans of chores, in the trace of their job."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from shared.jobstore.port import JobStore
 from shared.observability.tracing import Tracer, Value, traced
 from worker.chores.runner import Check, ChoreHandler, Done, Later
 
-#: Whoever watches a job for a webhook looks at it again and again; what is delivered has spans of its own.
+#: This chore looks at its job again and again; the deliveries have spans of their own.
 _UNTRACED = frozenset({ChoreKind.NOTIFY})
 
 
 def trace_chores(
     handlers: Mapping[ChoreKind, ChoreHandler], jobs: JobStore, tracer: Tracer
 ) -> dict[ChoreKind, ChoreHandler]:
-    """Return handlers whose chores are traced where their jobs are; the same ones while traces are off."""
+    """Return handlers that trace the chores of traced jobs; the same handlers while traces are off."""
     if not tracer.is_on:
         return dict(handlers)
     return {
@@ -27,7 +27,7 @@ def trace_chores(
 
 
 class TracedHandler:
-    """Does chores as another handler does, each in a span."""
+    """Wraps a handler: each chore gets a span."""
 
     def __init__(self, handler: ChoreHandler, jobs: JobStore, tracer: Tracer) -> None:
         self._handler = handler
@@ -55,5 +55,5 @@ class TracedHandler:
         try:
             return self._jobs.get(job_id).traceparent
         except JobNotFound:
-            # The handler finds that out for itself.
+            # The handler handles that.
             return None

@@ -1,7 +1,7 @@
-"""Telling webhooks: one chore watches a job, another delivers each message.
+"""Call webhooks: one chore waits for a job's news, and another delivers each message.
 
-Every end of a job becomes one message, whose id says which end it is; it is tried for more than a day.
-Progress is told now and then, each time once: the next message says more.
+Every end of a job becomes one message, whose id says which end it is. Delivery is retried for more than a
+day. Messages of progress are sent now and then and never retried, since the next one says more.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from worker.outbound_http import Outbound, OutboundFailed
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between the tries of one message: 27 hours in all.
+#: Seconds between the attempts to deliver one message: 27 hours in all.
 RETRIES = (5.0, 300.0, 1800.0, 7200.0, 18_000.0, 36_000.0, 36_000.0)
-#: Seconds between messages of progress, and looks whether a job has come to its end at last.
+#: Seconds between two messages of progress, and between two looks at a job that is about to end.
 PROGRESS, ENDING = 10.0, 0.5
-#: Seconds that a receiver has for its answer.
+#: Seconds that a receiver has to answer.
 ANSWER = 15.0
 
 _GONE = 410
@@ -46,7 +46,7 @@ _ENDING = (JobState.FINALIZING, JobState.CANCELING)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Messenger:
+class WebhookSender:
     """Signs messages and sends them to the webhooks of their jobs."""
 
     outbound: Outbound
@@ -54,7 +54,7 @@ class Messenger:
     clock: Callable[[], float] = time.time
 
     def send(self, job: Job, message: Message) -> Try:
-        """Try once; returns how that went, whatever it was."""
+        """Try once, and return how that went."""
         if job.webhook is None:
             raise ValueError("The job has no webhook.")
         now, body = self.clock(), message.body.encode()
@@ -78,19 +78,19 @@ class Messenger:
 
 
 class NotifyWebhook:
-    """Handles chores of the kind `notify`: one for each job with a webhook, as long as the job is there."""
+    """Handles chores of the kind `notify`: one for each job with a webhook, as long as the job exists."""
 
-    def __init__(self, jobs: JobStore, objects: ObjectStore, chores: Chores, messenger: Messenger) -> None:
+    def __init__(self, jobs: JobStore, objects: ObjectStore, chores: Chores, sender: WebhookSender) -> None:
         self._jobs = jobs
         self._objects = objects
         self._chores = chores
-        self._messenger = messenger
+        self._sender = sender
 
     def do(self, chore: Chore, check: Check) -> Done | Later:
         try:
             job = self._jobs.get(chore.job_id)
         except JobNotFound:
-            # It may have been deleted, or not be recorded yet.
+            # The job was deleted, or is not recorded yet.
             is_there = self._objects.exists(object_keys.job_record(chore.job_id))
             return Later(seconds=UNRECORDED, note=chore.note) if is_there else Done(note=chore.note)
         if job.webhook is None or _is_gone(self._chores, job.id):
@@ -102,7 +102,7 @@ class NotifyWebhook:
         return self._tell_progress(job, job.webhook.events, chore)
 
     def give_up(self, chore: Chore) -> None:
-        """Let it rest; nobody else needs to know."""
+        """Do nothing: no client sees this chore."""
 
     def _tell_end(self, job: Job, chore: Chore) -> Later:
         if job.webhook and WebhookEvent.ENDED in job.webhook.events and job.state is not JobState.EXPIRED:
@@ -115,8 +115,8 @@ class NotifyWebhook:
             return Later(note=chore.note)
         if job.state is not JobState.PROCESSING:
             return Later(seconds=PROGRESS, note=chore.note)
-        message = progress_message(job, chore.attempts, self._messenger.clock())
-        attempt = self._messenger.send(job, message)
+        message = progress_message(job, chore.attempts, self._sender.clock())
+        attempt = self._sender.send(job, message)
         state = DeliveryState.DELIVERED if _is_success(attempt) else DeliveryState.FAILED
         before = replace(delivery_of(chore) or new_delivery(message), id=message.id)
         return Later(seconds=PROGRESS, note=before.tried(attempt, state).to_json())
@@ -125,11 +125,11 @@ class NotifyWebhook:
 class DeliverMessage:
     """Handles chores of the kind `deliver`."""
 
-    def __init__(self, jobs: JobStore, objects: ObjectStore, chores: Chores, messenger: Messenger) -> None:
+    def __init__(self, jobs: JobStore, objects: ObjectStore, chores: Chores, sender: WebhookSender) -> None:
         self._jobs = jobs
         self._objects = objects
         self._chores = chores
-        self._messenger = messenger
+        self._sender = sender
 
     def do(self, chore: Chore, check: Check) -> Done | Later:
         message = Message.from_json(chore.payload)
@@ -140,7 +140,7 @@ class DeliverMessage:
             return Done(note=before.to_json(), failed=True)
         if job.webhook is None or _is_gone(self._chores, job.id):
             return self._end(job, replace(before, state=DeliveryState.FAILED))
-        attempt = self._messenger.send(job, message)
+        attempt = self._sender.send(job, message)
         if _is_success(attempt):
             return self._end(job, before.tried(attempt, DeliveryState.DELIVERED))
         if attempt.status == _GONE or before.attempts >= len(RETRIES):
@@ -154,16 +154,16 @@ class DeliverMessage:
             self._end(self._jobs.get(chore.job_id), replace(delivery, state=DeliveryState.FAILED))
 
     def _end(self, job: Job, delivery: Delivery) -> Done:
-        """Write down how a delivery ended, so that it is not begun again after a loss of Redis."""
+        """Store how a delivery ended, so that it does not start again after a loss of Redis."""
         data = delivery.to_json()
         key = object_keys.delivery(job.id, delivery.id)
         self._objects.put(key, data.encode(), content_type="application/json")
-        logger.info("A webhook was told, or not: %s.", delivery.state, extra={"action": "deliver_webhook"})
+        logger.info("A webhook delivery ended: %s.", delivery.state, extra={"action": "deliver_webhook"})
         return Done(note=data, failed=delivery.state is DeliveryState.FAILED)
 
 
 def _is_gone(chores: Chores, job_id: str) -> bool:
-    """Return whether a job's webhook has answered that it is to be left alone."""
+    """Return whether a job's webhook has answered 410: it wants no more messages."""
     deliveries = filter(None, map(delivery_of, chores.list(job_id)))
     return any(attempt.status == _GONE for delivery in deliveries for attempt in delivery.tries)
 

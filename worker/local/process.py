@@ -1,4 +1,4 @@
-"""What a process of `fathom run` does: it works off orders, one photo at a time."""
+"""A process of `fathom run`: it processes one photo after another."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: What a file system says that has no room, or none for this user.
+#: Errors of a file system without room, or without room for this user.
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
-#: Makes a child's engine. It is sent to the child, and therefore a function of a module.
+#: Makes the engine of a process. It is pickled for the process, so it must be a function of a module.
 EngineLoader: TypeAlias = "Callable[[Settings], InferenceEngine]"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
-    """What a child is to do with one photo."""
+class PhotoTask:
+    """What a process must do with one photo."""
 
     index: int
     path: Path
-    #: By output, where its file goes; outputs missing here are not written.
+    #: Where each output's file goes; other outputs are not written.
     targets: Mapping[str, Path]
     phase: Phase
     #: The range of all photos, once they are measured.
@@ -55,8 +55,8 @@ class Order:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
-    """What a child did with one photo."""
+class PhotoResult:
+    """What a process did with one photo."""
 
     index: int
     failure: ImageFailure | None = None
@@ -67,77 +67,77 @@ class Report:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Brief:
-    """What all children have in common."""
+class RunSpec:
+    """What all tasks of a run have in common."""
 
     options: Options
     settings: Settings
     load: EngineLoader
 
 
-class _Child:
-    """One process's pipeline, made at the first photo, where an error can still be reported."""
+class _Processor:
+    """Processes photos with a pipeline that is made at the first one, when an error can be reported."""
 
-    def __init__(self, brief: Brief) -> None:
-        self._brief = brief
+    def __init__(self, spec: RunSpec) -> None:
+        self._spec = spec
         self._pipeline: Pipeline | None = None
         self._weights: str | None = None
 
-    def carry_out(self, order: Order) -> Report:
+    def process(self, task: PhotoTask) -> PhotoResult:
         pipeline = self._load()
-        data = _read(order.path, self._brief.settings.max_image_bytes)
-        if order.phase is Phase.MEASURE:
-            measured = pipeline.measure(data, self._brief.options)
-            return Report(index=order.index, measured=measured, weights=self._weights)
-        _write(pipeline.render(data, self._brief.options, common=order.common), order.targets)
-        return Report(index=order.index, weights=self._weights)
+        data = _read(task.path, self._spec.settings.max_image_bytes)
+        if task.phase is Phase.MEASURE:
+            measured = pipeline.measure(data, self._spec.options)
+            return PhotoResult(index=task.index, measured=measured, weights=self._weights)
+        _write(pipeline.render(data, self._spec.options, common=task.common), task.targets)
+        return PhotoResult(index=task.index, weights=self._weights)
 
     def _load(self) -> Pipeline:
         if self._pipeline is None:
-            engine = self._brief.load(self._brief.settings)
-            self._pipeline = Pipeline.from_settings(engine, self._brief.settings)
+            engine = self._spec.load(self._spec.settings)
+            self._pipeline = Pipeline.from_settings(engine, self._spec.settings)
             self._weights = engine.info.weights
         return self._pipeline
 
 
-_child: _Child | None = None
+_processor: _Processor | None = None
 
 
-def start_child(brief: Brief) -> None:
-    """Make this process ready for orders."""
-    global _child
+def initialize_process(spec: RunSpec) -> None:
+    """Prepare this process for `process_photo`."""
+    global _processor
     bound_malloc()
-    _child = _Child(brief)
-    # Ctrl-C goes to all processes of a terminal; the parent decides what it means.
+    _processor = _Processor(spec)
+    # Ctrl-C goes to all processes of a terminal; only the parent handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # The parent tells the user how it goes; a child only what nobody foresaw.
-    configure_logging("ERROR", brief.settings.log_format)
+    # The parent reports to the user; this process logs unforeseen errors only.
+    configure_logging("ERROR", spec.settings.log_format)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
-def process_order(order: Order) -> Report:
-    """Carry out an order in a process that `start_child` made ready.
+def process_photo(task: PhotoTask) -> PhotoResult:
+    """Process one photo in a process that `initialize_process` made ready.
 
-    Raises ModelError or SettingsError if there is no network; every other failure is in the report.
+    Raises ModelError or SettingsError if there is no network; every other failure is in the result.
     """
-    assert _child is not None
+    assert _processor is not None
     try:
-        return _child.carry_out(order)
+        return _processor.process(task)
     except ImageError as exc:
-        return failed(order, exc)
+        return failed(task, exc)
     except FathomError:
         raise
     except Exception:
-        logger.exception("%s failed unexpectedly.", order.path, extra={"action": "process_photo"})
-        return failed(order, InternalImageError())
+        logger.exception("%s failed unexpectedly.", task.path, extra={"action": "process_photo"})
+        return failed(task, InternalImageError())
 
 
-def failed(order: Order, error: ImageError) -> Report:
-    return Report(index=order.index, failure=ImageFailure(code=error.code, message=error.message))
+def failed(task: PhotoTask, error: ImageError) -> PhotoResult:
+    return PhotoResult(index=task.index, failure=ImageFailure(code=error.code, message=error.message))
 
 
 def _end_with_parent() -> None:
-    """End this process when its parent is gone, however it went: nobody would read the reports."""
+    """End this process when its parent has ended, for whatever reason: nothing would read the results."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         multiprocessing.connection.wait([parent.sentinel])
@@ -145,7 +145,7 @@ def _end_with_parent() -> None:
 
 
 def _read(path: Path, max_bytes: int) -> bytes:
-    """Read a photo; of one too large just enough for the pipeline to refuse it."""
+    """Read a photo, or just enough of one that is too large for the pipeline to refuse it."""
     try:
         with path.open("rb") as file:
             return file.read(max_bytes + 1)
@@ -154,7 +154,7 @@ def _read(path: Path, max_bytes: int) -> bytes:
 
 
 def _write(files: Iterable[ResultFile], targets: Mapping[str, Path]) -> None:
-    """Write results so that each appears whole or not at all, the sidecar last.
+    """Write results, the sidecar last. Each file appears whole or not at all.
 
     Raises StorageFull or CannotWrite.
     """

@@ -1,4 +1,4 @@
-"""Children that work off orders side by side; one that dies takes no order with it."""
+"""A pool of processes for photos; a process that dies loses no task."""
 
 from __future__ import annotations
 
@@ -11,39 +11,39 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TypeAlias
 
 from shared.errors import WorkerCrashed
-from worker.local.process import Brief, Order, Report, failed, process_order, start_child
+from worker.local.process import PhotoResult, PhotoTask, RunSpec, failed, initialize_process, process_photo
 
-#: Orders handed out for each child: one in work and one to go on with. When a child dies, no
-#: more than these have to be tried again.
+#: Tasks submitted for each process: the present one and the next. When a process dies, only these have
+#: to be repeated.
 _IN_FLIGHT = 2
 
 _CRASHED = "The picture crashed the process that worked on it, twice, and was given up."
 
-_Running: TypeAlias = "dict[Future[Report], Order]"
+_Running: TypeAlias = "dict[Future[PhotoResult], PhotoTask]"
 
 
-class Crew:
-    """Runs orders on a number of processes."""
+class ProcessPool:
+    """Runs tasks on a number of processes."""
 
-    def __init__(self, brief: Brief, *, processes: int) -> None:
-        self._brief = brief
+    def __init__(self, spec: RunSpec, *, processes: int) -> None:
+        self._spec = spec
         self._processes = processes
 
-    def run(self, orders: Iterable[Order]) -> Iterator[Report]:
-        """Yield a report for every order, in the order they end, whatever becomes of the children.
+    def run(self, tasks: Iterable[PhotoTask]) -> Iterator[PhotoResult]:
+        """Yield a result for every task, in the order they end, even if processes die.
 
-        Raises ModelError or SettingsError if a child has no network.
+        Raises ModelError or SettingsError if there is no network.
         """
-        waiting = deque(orders)
+        waiting = deque(tasks)
         while waiting:
             suspects = yield from self._run_together(waiting)
-            # Which photo killed the child is not known: those in flight are tried one by one.
-            for order in suspects:
-                yield self._run_alone(order)
+            # One of the tasks in flight killed its process: repeat them one by one.
+            for task in suspects:
+                yield self._run_alone(task)
 
-    def _run_together(self, waiting: deque[Order]) -> Generator[Report, None, list[Order]]:
-        """Work `waiting` off; end early, returning the orders in flight, if a child dies."""
-        suspects: list[Order] = []
+    def _run_together(self, waiting: deque[PhotoTask]) -> Generator[PhotoResult, None, list[PhotoTask]]:
+        """Run all of `waiting`; if a process dies, stop early and return the tasks in flight."""
+        suspects: list[PhotoTask] = []
         running: _Running = {}
         with self._pool(self._processes) as pool:
             while not suspects:
@@ -52,43 +52,43 @@ class Crew:
                     break
                 ended = wait(running, return_when=FIRST_COMPLETED).done
                 yield from _collect({future: running.pop(future) for future in ended}, suspects)
-            # A pool that broke has ended all its futures, some of them well.
+            # A broken pool has ended all its futures, some of them with a result.
             yield from _collect(running, suspects)
         return suspects
 
-    def _hand_out(self, pool: ProcessPoolExecutor, waiting: deque[Order], running: _Running) -> None:
+    def _hand_out(self, pool: ProcessPoolExecutor, waiting: deque[PhotoTask], running: _Running) -> None:
         while waiting and len(running) < self._processes * _IN_FLIGHT:
             try:
-                running[pool.submit(process_order, waiting[0])] = waiting[0]
+                running[pool.submit(process_photo, waiting[0])] = waiting[0]
             except BrokenProcessPool:
-                # What is in flight tells; with nothing in flight, the next pool goes on.
+                # The futures in flight report it; if there are none, the next pool continues.
                 return
             waiting.popleft()
 
-    def _run_alone(self, order: Order) -> Report:
+    def _run_alone(self, task: PhotoTask) -> PhotoResult:
         with self._pool(1) as pool:
             try:
-                return pool.submit(process_order, order).result()
+                return pool.submit(process_photo, task).result()
             except BrokenProcessPool:
-                return failed(order, WorkerCrashed(_CRASHED))
+                return failed(task, WorkerCrashed(_CRASHED))
 
     def _pool(self, processes: int) -> ProcessPoolExecutor:
-        # One thread a process, as there is one process a core. NumPy's matrix products read this
-        # once, when a child imports them.
+        # One thread for each process, as there is one process for each core. NumPy reads this once, when a
+        # process imports it.
         os.environ.setdefault("OMP_NUM_THREADS", "1")
-        # Spawned, not forked: the inference engines start threads, which a fork does not copy.
+        # Spawn, do not fork: the inference engines start threads, which a fork does not copy.
         return ProcessPoolExecutor(
             processes,
             mp_context=multiprocessing.get_context("spawn"),
-            initializer=start_child,
-            initargs=(self._brief,),
+            initializer=initialize_process,
+            initargs=(self._spec,),
         )
 
 
-def _collect(ended: _Running, suspects: list[Order]) -> Iterator[Report]:
-    """Yield the reports of `ended`; orders whose child died are added to `suspects`."""
-    for future, order in ended.items():
+def _collect(ended: _Running, suspects: list[PhotoTask]) -> Iterator[PhotoResult]:
+    """Yield the results of `ended`; add tasks whose process died to `suspects`."""
+    for future, task in ended.items():
         try:
             yield future.result()
         except BrokenProcessPool:
-            suspects.append(order)
+            suspects.append(task)

@@ -1,4 +1,4 @@
-"""What there is to say about the model as it is set up here, for `fathom model info`."""
+"""The description of the model on this machine, for `fathom model info`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PARAMETERS = 21_320_545
 def describe(settings: Settings) -> dict[str, Any]:
     """Return the model's name and size, weights, engine, precision, and whether its graph is cached.
 
-    The precision is what inference would use here. Nothing is loaded or exported. Raises
+    The precision is the one that inference would use here. Loads and exports nothing. Raises
     WeightsUnavailable, WeightsInvalid or SettingsError.
     """
     if settings.engine == SIMULATED:

@@ -1,4 +1,4 @@
-"""What the work asks of a network: one protocol, whatever runs it, and what is known of it."""
+"""The protocol of an inference engine, and the facts about it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from worker.model.preprocess import MULTIPLE
 
 MODEL = "MiDaS_small"
 
-#: The name, wherever there is one to give, of what only pretends to predict depth.
+#: The name of the model, weights and engine that only simulate depth.
 SIMULATED = "simulated"
 
 
 @dataclass(frozen=True, kw_only=True)
 class EngineInfo:
-    """What made a prediction; part of every sidecar."""
+    """What makes a prediction; part of every sidecar."""
 
     model: str = MODEL
     #: `official`, `starter`, `random`, `simulated`, or the name of the file.
@@ -27,12 +27,12 @@ class EngineInfo:
     weights_sha256: str
     #: `openvino`, `torch` or `simulated`.
     engine: str
-    #: What the arithmetic is done in, `f32` or `bf16`; never `auto`.
+    #: The precision of the arithmetic, `f32` or `bf16`; never `auto`.
     precision: str
 
 
 class InferenceEngine(Protocol):
-    """Runs the network, one picture at a time, on one thread. Not to be shared between threads."""
+    """Runs the network on one picture at a time. Threads must not share it."""
 
     @property
     def info(self) -> EngineInfo: ...
@@ -47,7 +47,7 @@ class InferenceEngine(Protocol):
 def check_batch(batch: NDArray[np.float32]) -> None:
     """Raise ModelError unless `batch` is float32, 1 x 3 x h x w, with sides multiples of 32.
 
-    For other sides the network's constant padding is not that of the official network.
+    For other sides, the network's constant padding would differ from the official network's.
     """
     fits = batch.ndim == 4 and batch.shape[:2] == (1, 3) and batch.dtype == np.float32
     if not fits or any(side == 0 or side % MULTIPLE for side in batch.shape[2:]):

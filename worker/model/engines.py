@@ -19,9 +19,9 @@ _SIMULATED_WARNING = (
 
 
 def prepare_engine(settings: Settings) -> None:
-    """Find the weights and have the network's graph in the cache, so that every child loads it fast.
+    """Find the weights and cache the network's graph, so that every child loads it fast.
 
-    Nothing is loaded into this process. Raises what `load_engine` raises.
+    Loads nothing into this process. Raises what `load_engine` raises.
     """
     if settings.engine == SIMULATED:
         logger.warning(_SIMULATED_WARNING, extra={"action": "prepare_engine"})

@@ -1,9 +1,8 @@
 """Export the network as a graph: `python -m worker.model.export WEIGHTS SHA256 OUT`.
 
-This is a process of its own; `worker.model.graph` runs it. WEIGHTS is `random` or the path of
-a file, SHA256 what the file must hash to. OUT ends in `.onnx` for the network as it was
-published, in `.xml` for the one that the workers run, in OpenVINO's format. An error of ours is
-printed as JSON.
+`worker.model.graph` runs this in a process of its own. WEIGHTS is `random` or the path of a file, and
+SHA256 the hash that the file must have. OUT ends in `.onnx` for the network as it was published, or in
+`.xml` for the one that the workers run, in OpenVINO's format. Fathom's own errors are printed as JSON.
 """
 
 from __future__ import annotations
@@ -22,9 +21,9 @@ from worker.model.graph import EXPORT_REFUSED
 from worker.model.network import MidasSmall
 from worker.model.openvino_import import import_openvino
 from worker.model.weights import resolve_weights
-from worker.model.winograd import hasten
+from worker.model.winograd import apply_winograd
 
-#: The newest version that the exporter, OpenVINO and ONNX Runtime of the last years all know.
+#: The newest version that the exporter and recent versions of OpenVINO and ONNX Runtime all know.
 OPSET = 17
 
 INPUT = "image"
@@ -32,10 +31,10 @@ OUTPUT = "depth"
 
 
 def export_onnx(network: MidasSmall, out: Path) -> None:
-    """Write `network` as one ONNX file, all but the three channels dynamic."""
+    """Write `network` as one ONNX file; every dimension but the three channels is dynamic."""
     torch.onnx.export(
         network,
-        # Any shape does: the network's padding is constant, and nothing else depends on it.
+        # Any shape will do: the network's padding is constant, and nothing else depends on the shape.
         (torch.zeros(1, 3, 64, 96),),
         str(out),
         input_names=[INPUT],
@@ -45,24 +44,24 @@ def export_onnx(network: MidasSmall, out: Path) -> None:
             OUTPUT: {0: "batch", 1: "height", 2: "width"},
         },
         opset_version=OPSET,
-        # The other exporter needs onnxscript besides onnx, and takes ten times as long.
+        # The other exporter needs onnxscript too, and takes ten times as long.
         dynamo=False,
     )
 
 
 def export_openvino(network: MidasSmall, out: Path) -> None:
-    """Write `network`, rewritten for speed, as OpenVINO's pair of files: `out` and its .bin.
+    """Write `network`, rewritten by `apply_winograd`, as OpenVINO's pair of files: `out` and its .bin.
 
-    The weights lie in the .bin as they are, so that all children of a machine map the same pages
-    of it; those of an ONNX file each child would hold for itself.
+    The .bin holds the raw weights, so all children of a machine map the same pages of it. From an ONNX
+    file each child would load a copy.
     """
     openvino = import_openvino()
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
         onnx = Path(folder) / "network.onnx"
-        export_onnx(hasten(network), onnx)
+        export_onnx(apply_winograd(network), onnx)
         graph = openvino.Core().read_model(onnx)
-        # Folds what does not depend on the input: a quarter of the nodes is left, and every worker
-        # child would do it again for each of its branches, which takes a second in all.
+        # Fold constants here: a quarter of the nodes is left. Otherwise every child would do it for each of
+        # its branches, which takes a second in all.
         offline = importlib.import_module("openvino._offline_transformations")
         offline.apply_moc_transformations(graph, cf=True, smart_reshape=False)
         openvino.save_model(graph, out, compress_to_fp16=False)

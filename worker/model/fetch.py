@@ -1,4 +1,4 @@
-"""Download the official checkpoint: the only place where Fathom asks the internet for anything."""
+"""Download the official checkpoint. Nothing else in Fathom requests anything from the internet by itself."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from worker.model.weights import OFFICIAL_SHA256, Weights, official_path, sha256
 
 OFFICIAL_URL = "https://github.com/isl-org/MiDaS/releases/download/v2_1/midas_v21_small_256.pt"
 
-#: Called with the bytes there are and, where the server says so, the bytes there will be.
+#: Called with the bytes received and, where the server says so, the bytes in all.
 Progress = Callable[[int, int | None], None]
 
-#: The file has 86 MB; something else that does not end must not fill the disk.
+#: The file has 86 MB; an endless response must not fill the disk.
 _MAX_BYTES = 256 * 2**20
 _CHUNK = 2**20
-_OFFLINE = "Without it Fathom goes on with the weights it has; try `fathom model fetch` again later."
+_OFFLINE = "Fathom continues with the weights it has; try `fathom model fetch` again later."
 
 
 def fetch_official(
@@ -38,10 +38,9 @@ def fetch_official(
 ) -> Path:
     """Download the official checkpoint into the cache, verify it, and return its path.
 
-    A checkpoint that is there and right is kept. `timeout` is in seconds: until the answer
-    begins, and between two pieces of it. `sha256` is the start, or all, of the hash the file
-    must have; where PyTorch is installed its entries are checked too. Raises ModelError, and
-    leaves no file behind.
+    If the cache has the right checkpoint, keep it. `timeout` is in seconds: until the response begins, and
+    between two pieces of it. `sha256` is the start, or all, of the hash that the file must have; where
+    PyTorch is installed, its entries are checked too. Raises ModelError, and then leaves no file.
     """
     path = official_path(cache_dir)
     if path.is_file() and sha256_of(path).startswith(sha256):
@@ -59,7 +58,7 @@ def fetch_official(
 
 @contextlib.contextmanager
 def _part_of(path: Path) -> Iterator[Path]:
-    """Yield where to write what will become `path`; whatever is left there at the end is deleted."""
+    """Yield a path to write to before renaming it to `path`; delete what is left there."""
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         yield part
@@ -90,10 +89,10 @@ def _client(url: str, timeout: float) -> httpx.Client:
 
 
 def _answer(client: httpx.Client, url: str, timeout: float) -> httpx.Response:
-    """Return the response, its body unread, or give up after `timeout` seconds in all.
+    """Return the response with its body unread, or give up after `timeout` seconds in all.
 
-    The wait is on a thread because httpx bounds each step alone, and looking up a name, which
-    may take half a minute without a network, not at all.
+    A thread waits for it, because httpx limits each step alone and the name lookup not at all, which may
+    take half a minute without a network.
     """
     answers: queue.Queue[httpx.Response | Exception] = queue.Queue()
 
@@ -101,7 +100,7 @@ def _answer(client: httpx.Client, url: str, timeout: float) -> httpx.Response:
         try:
             answers.put(client.send(client.build_request("GET", url), stream=True))
         except Exception as exc:
-            # Whatever it is, it belongs to the caller and not on this thread.
+            # Every error goes to the caller, whose thread waits for it.
             answers.put(exc)
 
     threading.Thread(target=ask, daemon=True).start()
@@ -132,7 +131,7 @@ def _pieces(response: httpx.Response, progress: Progress) -> Iterator[bytes]:
 
 
 def _verify(part: Path, sha256: str, url: str) -> None:
-    """Raise ModelError unless `part` has the hash and, where it can be read, the right entries."""
+    """Raise ModelError unless `part` has the hash and, where PyTorch can check them, the right entries."""
     with part.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if not found.startswith(sha256):

@@ -1,7 +1,7 @@
 """The exported network: one graph for every shape, made once and cached under its weights' hash.
 
-The export runs in a process of its own, so that the caller never loads torch: a worker child
-stays small, and starts fast once the graph is there.
+The export runs in a process of its own, so the caller never loads torch: a child stays small, and starts
+fast once the graph is cached.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ EXPORT_FORMATS = ("onnx", "openvino")
 #: Exit status of the export when it printed an error of ours, as JSON.
 EXPORT_REFUSED = 3
 
-#: What the export imports; the worker's image does without them.
+#: Packages that the export imports; the Docker image of the workers lacks them.
 _NEEDED_TO_EXPORT = ("torch", "timm", "onnx", "safetensors")
 
-#: Writes the graph of weights to a path, and its constants beside it.
+#: Writes the graph of some weights to a path, and its constants beside it.
 Export = Callable[[Weights, Path], None]
 
 _EXPORT_SECONDS = 300
@@ -41,22 +41,21 @@ _ROOT = Path(__file__).parents[2]
 
 
 def graph_path(weights: Weights, cache_dir: Path) -> Path:
-    """Return where the graph of `weights` is cached, whether it is there or not."""
+    """Return the path of the cached graph of `weights`, whether it exists or not."""
     return cache_dir / "graphs" / f"midas-small-v{GRAPH_FORMAT}-{weights.sha256}.xml"
 
 
 def constants_path(graph: Path) -> Path:
-    """Return where the weights of an OpenVINO graph lie: beside it."""
+    """Return the path of the weights of an OpenVINO graph, beside it."""
     return graph.with_suffix(".bin")
 
 
 def ensure_graph(weights: Weights, cache_dir: Path, export: Export | None = None) -> Path:
     """Return the path of the graph of `weights`, exporting it first if it is not cached.
 
-    Of several processes that ask at once, one exports and the others wait for it. The graph
-    takes float32 N x 3 x H x W, normalised RGB with H and W multiples of 32, and gives
-    N x H x W. `export` writes it; by default a process of its own does. Raises ModelError if it
-    cannot be made.
+    If several processes ask at once, one exports and the others wait for it. The graph takes float32
+    N x 3 x H x W, normalised RGB with H and W multiples of 32, and returns N x H x W. `export` writes it, by
+    default in a process of its own. Raises ModelError if that fails.
     """
     path = graph_path(weights, cache_dir)
     if path.exists():
@@ -104,7 +103,7 @@ def _write_openvino(weights: Weights, cache_dir: Path, out: Path) -> tuple[Path,
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Hold the one lock of `folder`. The kernel frees it when its holder dies."""
+    """Hold the lock of `folder`. The kernel frees it when its holder dies."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "export.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -112,9 +111,9 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _export(weights: Weights, path: Path, export: Export) -> None:
-    """Export the graph of `weights` to `path`, which appears last, when all is complete."""
+    """Export the graph of `weights` to `path`, which appears last."""
     for left_behind in path.parent.glob(f"{_EXPORT_FOLDER}*"):
-        # Only the holder of the lock writes here: this is from an export that was killed.
+        # Only the holder of the lock writes here, so this is left from an export that was killed.
         shutil.rmtree(left_behind, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=_EXPORT_FOLDER) as folder:
         written = Path(folder) / path.name
@@ -136,7 +135,7 @@ def _require_packages() -> None:
 def _run_export(weights: Weights, out: Path) -> None:
     """Run `python -m worker.model.export` and translate its failure."""
     _require_packages()
-    # Warnings of torch's exporter are no business of whoever waits for a worker to start.
+    # Hide the warnings of torch's exporter: users can do nothing about them.
     command = [sys.executable, "-W", "ignore", "-m", "worker.model.export"]
     command += [weights.spec, weights.sha256, str(out.absolute())]
     try:

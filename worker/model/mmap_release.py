@@ -1,4 +1,4 @@
-"""Files mapped into memory: their pages given back once they were read."""
+"""Release the pages of a memory-mapped file after it has been read."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-#: A line of /proc/self/maps (proc(5)): where a mapping begins and ends, what it allows, its file.
+#: A line of /proc/self/maps (proc(5)): where a mapping begins and ends, its permissions, and its file.
 _MAPPING = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (\S+) \S+ \S+ \S+ +(/.*)")
 
 
 def release_mapped(path: Path) -> None:
-    """Let go of the resident pages of a file that a library mapped for reading.
+    """Release the resident pages of a file that a library mapped for reading.
 
-    The mapping stays valid: a page that is read again comes back from the file. Does nothing
-    where the system is not Linux.
+    The mapping stays valid: a page that is read again comes back from the file. Does nothing on systems
+    other than Linux.
     """
     for start, end in _mappings_of(path):
         ctypes.CDLL(None).madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), mmap.MADV_DONTNEED)
@@ -25,7 +25,7 @@ def release_mapped(path: Path) -> None:
 def _mappings_of(path: Path) -> Iterator[tuple[int, int]]:
     """Yield the bounds of a file's shared, read-only mappings.
 
-    A private one may hold what was written to it before it was protected: that would be lost.
+    A private mapping may hold changes from before it was protected, which would be lost.
     """
     try:
         lines = Path("/proc/self/maps").read_text().splitlines()

@@ -1,9 +1,9 @@
-"""One OpenVINO network with a branch of its own for each of the shapes that photos mostly have.
+"""One OpenVINO network with a branch for each of the most common photo shapes.
 
-A network for any shape plans its memory and looks its kernels up anew whenever the shape
-changes; one for a single shape does it once, and fuses more. Networks compiled apart would
-each hold all the weights. The branches of one network share them: OpenVINO keeps a weight once
-for each way it is laid out, and the branches refer to the same constants.
+A network of dynamic shape plans its memory and selects its kernels whenever the shape changes; a network of
+one shape does so once, and fuses more. Separate networks would each hold all the weights. The branches of
+one network share them: OpenVINO keeps one copy of a weight for each memory layout, and the branches refer
+to the same constants.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ from worker.model.mmap_release import release_mapped
 from worker.model.openvino_import import import_openvino
 from worker.model.preprocess import MULTIPLE
 
-#: Height and width of the network's inputs for photos of 4:3, lying and upright, and of 3:2.
+#: Height and width of the network's input for photos of 4:3, landscape and portrait, and of 3:2.
 USUAL_SIZES = ((192, 256), (256, 192), (160, 256))
 
 
 class Branches:
-    """A network of branches, read from a graph, and compiled before it is run."""
+    """A network of branches, read from a graph. Compile it before you run it."""
 
     def __init__(self, graph: Path, sizes: Sequence[tuple[int, int]]) -> None:
         """Read a graph. Raises RuntimeError, as OpenVINO does, if it cannot be read."""
         self._core = import_openvino().Core()
         self._network = branch_by_size(self._core.read_model(graph), sizes)
         self._graph = graph
-        self._met: set[tuple[int, int]] = set()
+        self._known_sizes: set[tuple[int, int]] = set()
         self._numbers = {size: number for number, size in enumerate(sizes)}
-        # What the branches that do not run are given. Nobody reads it, so that it takes no memory.
+        # The inputs of the branches that do not run. Nothing reads them, so they take no memory.
         self._idle = [np.zeros((1, 3, *size), np.float32) for size in (*sizes, (MULTIPLE, MULTIPLE))]
 
     def compile(self, device: str, properties: dict[str, Any]) -> None:
-        """Make the network ready to run. Raises RuntimeError."""
+        """Compile the network. Raises RuntimeError."""
         self._request = self._core.compile_model(self._network, device, properties).create_infer_request()
         del self._network
-        # The weights of the branches were laid out anew, in memory.
+        # OpenVINO has copied the weights into its own layouts.
         release_mapped(constants_path(self._graph))
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -53,13 +53,13 @@ class Branches:
         self._request.infer(inputs, share_inputs=True)
         # The tensor belongs to the request, and the next picture overwrites it.
         depth: NDArray[np.float32] = self._request.get_output_tensor(branch).data[0].copy()
-        self._meet((height, width))
+        self._note_size((height, width))
         return depth
 
-    def _meet(self, size: tuple[int, int]) -> None:
-        """Let go of the weights in the file, which are read again only for a size not met before."""
-        if size not in self._met:
-            self._met.add(size)
+    def _note_size(self, size: tuple[int, int]) -> None:
+        """Release the file's pages after a new size: OpenVINO reads them again only for another new size."""
+        if size not in self._known_sizes:
+            self._known_sizes.add(size)
             release_mapped(constants_path(self._graph))
 
 
@@ -93,6 +93,6 @@ def _branch(network: Any, number: int, size: tuple[int, int], chosen: Any) -> tu
 
 
 def _openvino() -> tuple[Any, Any]:
-    """Return the module openvino and its newest operations that OpenVINO of the last years has."""
+    """Return the module openvino and the newest operation set that recent versions have."""
     openvino = import_openvino()
     return openvino, openvino.opset13

@@ -20,15 +20,15 @@ logger = logging.getLogger(__name__)
 
 DEVICE = "CPU"
 
-#: Predictions after which an engine gets its branches. They take a second to compile, which a worker that
-#: has just started would add to the wait for its first photo, and save it in 300 photos.
+#: Predictions after which an engine compiles its branches. That takes a second, which they save within 300
+#: photos; before the first photo, a new worker would only make its user wait.
 BRANCH_AFTER = 64
 
 
 class OpenVinoEngine:
     """Runs an exported graph on one CPU thread.
 
-    One compiled network serves every shape, after a while the usual ones faster: see `branches`.
+    One compiled network serves every shape, and after a while the usual shapes faster: see `Branches`.
     """
 
     def __init__(self, graph: Path, weights: Weights, *, precision: str = "auto") -> None:
@@ -70,10 +70,10 @@ class OpenVinoEngine:
         try:
             branches = Branches(self._graph, USUAL_SIZES)
         except RuntimeError:
-            # Somebody tidied the cache up, perhaps; what was compiled does not need it any more.
+            # Someone may have cleared the cache; the compiled network does not need it.
             logger.warning("%s cannot be read any more.", self._graph, extra={"action": "branch_network"})
             return
-        # Two compiled networks at once would be the most memory this process ever takes.
+        # Two compiled networks at once would raise the peak of this process's memory.
         del self._branches
         try:
             branches.compile(DEVICE, self._properties)
@@ -83,7 +83,7 @@ class OpenVinoEngine:
 
 
 def cpu_capabilities() -> list[str]:
-    """Return what OpenVINO can compute in on this CPU, such as `FP32` and `BF16`."""
+    """Return the precisions that OpenVINO supports on this CPU, such as `FP32` and `BF16`."""
     capabilities: list[str] = import_openvino().Core().get_property(DEVICE, "OPTIMIZATION_CAPABILITIES")
     return capabilities
 
@@ -91,10 +91,9 @@ def cpu_capabilities() -> list[str]:
 def choose_precision(asked: str, weights: Weights, capabilities: Collection[str]) -> str:
     """Return `f32` or `bf16` for a CPU with these OpenVINO capabilities.
 
-    bf16 takes half the time but moves the output: `auto` uses it only with weights it was
-    measured on, and where the CPU has it. Where bf16 is asked for and the CPU lacks it, f32
-    gives the better answer more slowly, so that a mixed fleet keeps working; the log and every
-    sidecar say so.
+    bf16 takes half the time but changes the output, so `auto` uses it only with weights it was measured on,
+    and only if the CPU has it. If bf16 is requested and the CPU lacks it, use f32: it is slower and more
+    exact, so a mixed fleet keeps working. The log and every sidecar say so.
     """
     if asked == "auto":
         return "bf16" if weights.proven_in_bf16 and "BF16" in capabilities else "f32"
@@ -111,11 +110,11 @@ def choose_precision(asked: str, weights: Weights, capabilities: Collection[str]
 
 def _properties(precision: str) -> dict[str, Any]:
     return {
-        # Left alone, OpenVINO takes bf16 wherever the CPU has it.
+        # By default, OpenVINO uses bf16 wherever the CPU has it.
         "INFERENCE_PRECISION_HINT": precision,
         "PERFORMANCE_HINT": "LATENCY",
-        # A worker has one child for each core; a second thread or a pinned one would only
-        # get in the way of its siblings.
+        # A worker has one child for each core: a second thread, or a pinned one, would only slow the others
+        # down.
         "INFERENCE_NUM_THREADS": 1,
         "NUM_STREAMS": 1,
         "ENABLE_CPU_PINNING": False,

@@ -1,10 +1,9 @@
-"""Import OpenVINO without the part of it that reports home.
+"""Import OpenVINO without its telemetry.
 
-`import openvino` also imports its converter, `openvino.tools.ovc`, which sends an event to
-Google Analytics at once (package openvino-telemetry), whoever imports it. Fathom sends
-nothing and does not use the converter. A module that `sys.modules` maps to None cannot be
-imported; OpenVINO expects that of both and goes on without them, which also spares each
-worker child 8 MB and a tenth of a second.
+`import openvino` also imports its converter, `openvino.tools.ovc`, which at once sends an event to Google
+Analytics (package openvino-telemetry). Fathom sends nothing and does not use the converter. A module that
+`sys.modules` maps to None cannot be imported; OpenVINO expects that both may be missing and continues
+without them, which also saves each child 8 MB and a tenth of a second.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ _REPORTING = ("openvino_telemetry", "openvino.tools.ovc")
 
 
 def import_openvino() -> Any:
-    """Return the module openvino, its telemetry kept out of this process."""
+    """Return the module openvino, without its telemetry."""
     for name in _REPORTING:
         # mypy: a None in sys.modules is documented to stop an import; typeshed does not know it.
         sys.modules.setdefault(name, None)  # type: ignore[arg-type]

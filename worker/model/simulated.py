@@ -1,4 +1,4 @@
-"""A depth engine with no network, for benchmarks of everything around it."""
+"""An engine without a network, for benchmarks of everything around it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from worker.model.engine import SIMULATED, EngineInfo, check_batch
 
-#: Stands in for the hash of weights; the number changes with what `predict` computes.
+#: Hashed in place of weights; raise the number when `predict` changes.
 _FORMULA = b"fathom simulated depth, formula 1"
 
 
 class SimulatedEngine:
-    """Takes the mean of the three colours for depth: no network is loaded, and it means nothing."""
+    """Returns the mean of the three colours as depth. It loads no network, and the result means nothing."""
 
     @property
     def info(self) -> EngineInfo:

@@ -1,4 +1,4 @@
-"""The network on PyTorch: the reference that the other engine is measured against."""
+"""The network on PyTorch: the reference for the other engine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class TorchEngine:
     """Runs the network eagerly on one CPU thread; `bf16` by torch's autocast."""
 
     def __init__(self, weights: Weights, *, precision: str = "auto") -> None:
-        # Torch keeps this for the whole process. A worker has one child for each core.
+        # This holds for the whole process. A worker has one child for each core.
         torch.set_num_threads(1)
         self._network = load_network(weights)
         chosen = "bf16" if precision == "bf16" else "f32"

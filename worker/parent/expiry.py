@@ -1,7 +1,7 @@
-"""Expiry: ended jobs go after a while, their photos and results first, their records later.
+"""Expiry: some time after its end a job loses its photos and results, and later its record.
 
-Every step may be cut short: what is left is found again by the state of its record, or by
-lying in the object store with no record at all.
+Any step may be interrupted. The next run finds what is left: a record that says expired, or objects
+without a record.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from shared.observability.logs import log_context
 
 logger = logging.getLogger(__name__)
 
-#: Jobs expired in one round.
+#: Jobs expired in one run.
 AT_ONCE = 20
-#: How long a worker that is at it keeps the others away, in seconds; extended from job to job.
+#: Seconds that a worker holds the lock; each job extends it.
 LOCK = 120.0
 
 _ACTION = {"action": "expire"}
 
 
 class Expirer:
-    """Expires jobs and sweeps up what is left of others. Jobs are kept for `retention_seconds`."""
+    """Expires jobs after `retention_seconds`, and sweeps up what is left of them."""
 
     def __init__(
         self,
@@ -38,29 +38,29 @@ class Expirer:
         name: str,
         jobs: JobStore,
         objects: ObjectStore,
+        chores: Chores,
         retention_seconds: float,
-        chores: Chores | None = None,
-        give_up: Callable[[], bool] = lambda: False,
+        draining: Callable[[], bool],
     ) -> None:
         self._name = name
         self._jobs = jobs
         self._objects = objects
         self._retention = retention_seconds
         self._chores = chores
-        self._give_up = give_up
+        self._draining = draining
 
     @property
     def pause(self) -> float:
-        """Seconds between two rounds of expiring: at most a minute."""
+        """Seconds between two runs of `expire`: at most a minute."""
         return min(max(self._retention / 100, 1.0), 60.0)
 
     @property
     def long_pause(self) -> float:
-        """Seconds between two sweeps, which look at every job: at most an hour."""
+        """Seconds between two runs of `sweep`, which looks at every job: at most an hour."""
         return min(max(self._retention / 10, 2.0), 3600.0)
 
     def expire(self) -> int:
-        """Expire jobs that have been kept for long enough; return how many."""
+        """Expire the jobs whose time has come; return how many."""
         expired = 0
         before = self._jobs.now() - self._retention
         for job_id in self._jobs.expirable(before=before, limit=AT_ONCE):
@@ -72,9 +72,9 @@ class Expirer:
         return expired
 
     def sweep(self) -> int:
-        """Delete records that expired long ago, and objects that no job speaks of; return how many jobs."""
+        """Delete records that expired long ago, and objects that belong to no job; return how many jobs."""
         if not self._jobs.is_reconciled():
-            # What the job store does not know may be what it has lost.
+            # The job store may have lost the jobs that it does not know.
             return 0
         swept = 0
         for job_id in self._old_records():
@@ -91,25 +91,24 @@ class Expirer:
         return swept
 
     def _sweep_idempotency(self) -> None:
-        """Delete what was remembered of Idempotency-Keys that are forgotten by now."""
+        """Delete the records of expired Idempotency-Keys."""
         before = self._jobs.now() - KEEP
         for entry in self._objects.list(object_keys.IDEMPOTENCY):
             if entry.modified_at < before:
                 self._objects.delete(entry.key)
 
     def _goes_on(self, lock: str) -> bool:
-        return not self._give_up() and self._jobs.acquire(lock, self._name, LOCK)
+        return not self._draining() and self._jobs.acquire(lock, self._name, LOCK)
 
     def _expire(self, job_id: str, before: float) -> None:
-        # Those before it may have taken long to delete, and a client may have touched it meanwhile.
+        # Deleting the jobs before it takes time, in which a client may have touched this one.
         self._jobs.expire(job_id, before=before)
-        if self._chores is not None:
-            self._chores.forget(job_id)
+        self._chores.forget(job_id)
         count = self._delete_objects(job_id)
         logger.info("The job expired; %s objects were deleted.", count, extra=_ACTION)
 
     def _delete_objects(self, job_id: str) -> int:
-        # Without its `job.json` nothing brings a job back, so that goes first.
+        # `job.json` goes first: without it, nothing can restore the job.
         self._objects.delete(object_keys.job_record(job_id))
         return self._objects.delete_prefix(object_keys.job_prefix(job_id))
 
@@ -124,17 +123,17 @@ class Expirer:
                 return
 
     def _sweep_folder(self, job_id: str) -> int:
-        """Delete what lies there if the job has expired, or if there is no job and all of it is old."""
+        """Delete a job's objects if it has expired, or if there is no such job and all of them are old."""
         try:
             if self._jobs.get(job_id).state is not JobState.EXPIRED:
                 return 0
         except JobNotFound:
-            # What the job store does not know it may have lost since this sweep began.
+            # The job store may have lost the job since this sweep began.
             if not self._is_old(job_id) or not self._jobs.is_reconciled():
                 return 0
         count = self._delete_objects(job_id)
         if count:
-            logger.info("Deleted %s objects that were left over.", count, extra=_ACTION)
+            logger.info("Deleted %s leftover objects.", count, extra=_ACTION)
         return 1 if count else 0
 
     def _is_old(self, job_id: str) -> bool:
@@ -143,6 +142,6 @@ class Expirer:
 
 
 def _expired_before(job: Job, before: float, retention: float) -> bool:
-    """Whether a job's record is to go: one that never ended counts from its creation."""
+    """Return whether a job's record must go. A job that never ended counts from its creation."""
     ended_at = job.ended_at if job.ended_at is not None else job.created_at + retention
     return job.state is JobState.EXPIRED and ended_at < before

@@ -1,11 +1,11 @@
 """Finalising a job: its failures and its result go to S3, then its end is recorded.
 
-`result.json` is the job's commit point. Every step may be repeated, so a worker
-that dies here costs a minute and nothing else.
+`result.json` is the job's commit point. Every step may be repeated, so a worker that dies here costs a
+minute and nothing else.
 
-A worker may also be so slow that another finalises the job, a client retries it, and it runs again. The
-job store then refuses the end that it claimed. The object store cannot refuse: what is written there says
-how often the job had been retried, and what is of an earlier end is no end to whoever reads it.
+A slow worker may be overtaken: another finalises the job, a client retries it, and it runs again. The job
+store then refuses the slow worker's end. The object store cannot refuse, so every result says how often
+the job had been retried, and readers ignore a result from before the last retry.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from shared.jobs.manifest import read_sources
 from shared.jobs.record import JobResult, encode_result
 from shared.jobstore.port import JobStore
 from shared.objectstore.port import ObjectStore
-from shared.observability.tracing import OFF, Tracer, traced
+from shared.observability.tracing import Tracer, traced
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ _ACTION = {"action": "finalize_job"}
 
 #: Lines of a manifest read at once.
 _BLOCK = 1000
-#: Bytes of failures kept in memory; more goes to disk.
+#: Bytes of failures kept in memory; the rest goes to disk.
 _IN_MEMORY = 2**20
 
 
@@ -52,21 +52,21 @@ def finalize(
     claim: FinalizeClaim,
     jobs: JobStore,
     objects: ObjectStore,
-    chores: Chores | None = None,
-    tracer: Tracer = OFF,
+    chores: Chores,
+    tracer: Tracer,
 ) -> JobState:
     """Write a job's failures and result, set its end state and return it.
 
-    With `chores`, the job's webhook will be told, also if this worker dies half-way. If another worker
-    was faster and the job has gone on since, its present state is returned.
+    The job's webhook will be called, even if this worker dies half-way. If another worker was faster and
+    the job runs again, return its present state.
 
     Raises JobNotFound if the job was deleted meanwhile, Unavailable if a store is away.
     """
-    # Before the job is looked at: a retry after this makes the result one of an earlier end.
+    # Read this before the job: a retry from now on makes this result an outdated one.
     retries = read_retries(objects, claim.job_id)
     job = jobs.get(claim.job_id)
     if job.state not in (JobState.FINALIZING, JobState.CANCELING):
-        # Somebody else was faster, and it may have been retried since.
+        # Another worker was faster, and a client may have retried the job since.
         return job.state
     state = JobState.FAILED if job.error else end_state(job.state, job.counts)
     attributes = {"fathom.job.id": job.id, "fathom.job.state": state}
@@ -89,24 +89,24 @@ def _end(
     retries: int,
     jobs: JobStore,
     objects: ObjectStore,
-    chores: Chores | None,
+    chores: Chores,
 ) -> None:
     _put_end(job, state, retries, jobs.now(), jobs, objects)
-    if chores is not None and job.webhook is not None:
-        # Before the end is set, so that none goes untold; who is woken waits for it.
+    if job.webhook is not None:
+        # Wake it before the end is set, so that no end goes unreported: the chore waits for it.
         chores.wake(notify_id(job.id))
     jobs.finish(claim, state)
-    # What is left over for want of the lock goes with the next end, or with the job.
+    # If the lock is taken, the leftovers go with the next end, or with the job.
     with suppress(JobBusy), Controls(jobs, objects, patience=0.0).alone(job.id):
         if jobs.get(job.id).state.ended:
-            # All of them are in `failures.jsonl` now; those of a retry come later than this.
+            # `failures.jsonl` holds all of them now; the failures of a retry come later.
             objects.delete_prefix(object_keys.failures_prefix(job.id))
 
 
 def _leave(job_id: str, jobs: JobStore, objects: ObjectStore) -> JobState:
-    """Return where a job stands that others have ended, their end written again if it is the last.
+    """Return the state of a job that another worker has ended, and write that end again if it is the last.
 
-    What this worker wrote, late, may lie over it.
+    This worker may have overwritten it with its own, outdated one.
     """
     with suppress(JobBusy), Controls(jobs, objects).alone(job_id):
         job, retries = jobs.get(job_id), read_retries(objects, job_id)
@@ -116,7 +116,7 @@ def _leave(job_id: str, jobs: JobStore, objects: ObjectStore) -> JobState:
 
 
 def _sweep(job_id: str, objects: ObjectStore) -> None:
-    """Delete what was just written of a job that was deleted; one that Redis lost has its record still."""
+    """Delete what was just written if the job was deleted; a job that Redis lost still has its record."""
     if not objects.exists(object_keys.job_record(job_id)):
         objects.delete_prefix(object_keys.job_prefix(job_id))
 
@@ -131,7 +131,7 @@ def _put_end(
 
 def _put_failures(job: Job, retries: int, jobs: JobStore, objects: ObjectStore) -> None:
     if job.counts.failed == 0:
-        # A retry may have mended all that an earlier end had written down.
+        # A retry may have mended every failure of an earlier end.
         objects.delete(object_keys.failures(job.id, retries))
         return
     with SpooledTemporaryFile(max_size=_IN_MEMORY) as file:
@@ -147,7 +147,7 @@ def _failure_lines(job_id: str, jobs: JobStore, objects: ObjectStore) -> Iterato
     for image in jobs.failures(job_id):
         failure = image.failure
         if failure is None:
-            # The job store may just have lost it all: then this is not the job's end.
+            # The job store may have lost the job just now: then this raises, and nothing is written.
             jobs.get(job_id)
         yield json.dumps(
             {
@@ -161,7 +161,7 @@ def _failure_lines(job_id: str, jobs: JobStore, objects: ObjectStore) -> Iterato
 
 
 class _Names:
-    """Names of images, asked for by index in order; a part of the manifest is in memory at a time."""
+    """The names of images, read in order of their index, with one block of the manifest in memory."""
 
     def __init__(self, job_id: str, objects: ObjectStore) -> None:
         self._job_id = job_id
@@ -169,12 +169,12 @@ class _Names:
         self._block: tuple[int, tuple[Source, ...]] = (-1, ())
 
     def find(self, index: int) -> str | None:
-        """Return an image's name; None if the job is being deleted, and its result with it."""
-        number, place = divmod(index, _BLOCK)
+        """Return an image's name; None if the job is being deleted."""
+        number, offset = divmod(index, _BLOCK)
         if number != self._block[0]:
             self._block = (number, self._read(number))
         sources = self._block[1]
-        return sources[place].name if place < len(sources) else None
+        return sources[offset].name if offset < len(sources) else None
 
     def _read(self, number: int) -> tuple[Source, ...]:
         try:

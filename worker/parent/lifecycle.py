@@ -1,7 +1,7 @@
-"""A worker from start to end: what its parent process does around Celery's own life cycle.
+"""A worker's parent process from start to end, by Celery's signals.
 
-On SIGTERM the children finish the image in hand and give the rest of their leases
-back, so that another worker has them at once.
+On SIGTERM the children finish the image in hand and give back the rest of their leases, so that
+another worker has them at once.
 """
 
 from __future__ import annotations
@@ -23,51 +23,52 @@ from shared.observability.redaction import secrets_of
 from shared.observability.tracing import prepare_tracing
 from shared.settings import Settings
 from worker.model.engines import prepare_engine
-from worker.parent.threads import Household
+from worker.parent.threads import MaintenanceThreads
+from worker.parent.wiring import make_threads
 from worker.supervision.shared_memory import drain
 
 logger = logging.getLogger(__name__)
 
-#: What asks a worker to stop, be it gently or in haste.
-_ENDINGS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+#: The signals that ask a worker to stop, gently or at once.
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
 
 def connect_signals(app: Celery, settings: Settings) -> None:
     """Tie a worker's life to Celery's signals."""
-    households: list[Household] = []
+    running: list[MaintenanceThreads] = []
 
     def configure(**_: object) -> None:
         configure_logging(settings.log_level, settings.log_format, secrets=secrets_of(settings))
-        # Before the first fork: children have it then, and what is in the way is said once.
+        # Before the first fork: the children then have it, and a problem is logged once.
         prepare_tracing()
 
     def prepare(**_: object) -> None:
         _prepare(settings)
 
-    def begin(sender: object, **_: object) -> None:
+    def start(sender: object, **_: object) -> None:
         slots = getattr(getattr(sender, "controller", sender), "concurrency", 1) or 1
-        household = Household(app, settings, slots)
-        households.append(household)
-        household.begin()
-        for number in _ENDINGS:
+        threads = make_threads(app, settings, slots)
+        running.append(threads)
+        threads.start()
+        for number in _STOP_SIGNALS:
             _drain_at(number)
-        # However Celery ends: also when it is told twice, and kills its children.
-        atexit.register(_run_here(household.leave))
+        # This runs however Celery ends, also when a second signal makes it kill its children.
+        atexit.register(_run_here(threads.stop))
 
-    def end(**_: object) -> None:
-        for household in households:
-            household.leave()
+    def stop(**_: object) -> None:
+        for threads in running:
+            threads.stop()
 
     # Celery holds receivers weakly unless told otherwise.
     setup_logging.connect(configure, weak=False)
     worker_init.connect(prepare, weak=False)
-    worker_ready.connect(begin, weak=False)
+    worker_ready.connect(start, weak=False)
     worker_shutting_down.connect(lambda **_: drain(), weak=False)
-    worker_shutdown.connect(end, weak=False)
+    worker_shutdown.connect(stop, weak=False)
 
 
 def _prepare(settings: Settings) -> None:
-    """Have the network ready before the first fork, so that children find it; stop if there is none."""
+    """Prepare the network before the first fork, so that children find it; exit if there is none."""
     try:
         prepare_engine(settings)
     except FathomError as exc:
@@ -75,7 +76,7 @@ def _prepare(settings: Settings) -> None:
 
 
 def _drain_at(number: int) -> None:
-    """Drain at a signal before Celery acts on it: on SIGQUIT it waits for its children first."""
+    """Drain at a signal before Celery handles it: on SIGQUIT, Celery waits for its children first."""
     celerys = signal.getsignal(number)
 
     def handle(number: int, frame: FrameType | None) -> Any:
@@ -86,7 +87,7 @@ def _drain_at(number: int) -> None:
 
 
 def _run_here(call: Callable[[], object]) -> Callable[[], None]:
-    """Return `call` as something that does nothing in children, who inherit what is registered."""
+    """Return `call` as a function that does nothing in children, which inherit exit handlers."""
     parent = os.getpid()
 
     def run() -> None:

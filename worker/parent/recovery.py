@@ -1,8 +1,8 @@
-"""Making the job store whole again from the object store, after it lost its data or some of it.
+"""Recovery: restore the job store from the object store after it lost some or all of its data.
 
-The object store holds the record: how each job was accepted, what was asked of it since,
-which images are done and which have failed. Whatever the job store lacks of that is brought
-back, while the API and the workers go on. A job is handed out only once it knows what is done.
+The object store holds the record: how each job was accepted, what clients asked of it since, which
+images succeeded and which failed. Recovery restores what the job store lacks of that, while the API and
+the workers continue. Images of a job are leased only once the job store knows which of them are done.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from worker.parent.s3_scan import Outcomes, read_accepted, read_ended, read_resu
 
 logger = logging.getLogger(__name__)
 
-#: Jobs looked at side by side: it is the object store's latency that takes the time.
+#: Jobs compared at the same time: most of the time goes into the object store's latency.
 SIDE_BY_SIDE = 8
-#: The walk's lock, and how often it is extended, in seconds.
+#: Seconds that the lock lasts, and after which it is extended.
 LOCK, EXTEND = 20.0, 4.0
 
 
 class Recoverer:
     """Compares all jobs with the object store once after every start of the job store.
 
-    Its job store must be its own: what `is_reconciled` answers there is what `mark_reconciled`
-    rests on.
+    It needs a job store of its own: `mark_reconciled` marks the server run that `is_reconciled` of the
+    same object saw last.
     """
 
     def __init__(
@@ -47,27 +47,27 @@ class Recoverer:
         name: str,
         jobs: JobStore,
         objects: ObjectStore,
+        chores: Chores,
         retention_seconds: float | None,
-        chores: Chores | None = None,
-        give_up: Callable[[], bool] = lambda: False,
+        draining: Callable[[], bool],
     ) -> None:
-        """`retention_seconds` is how long ended jobs are kept; None is for ever."""
+        """Ended jobs are kept for `retention_seconds`; None is for ever."""
         self._name = name
         self._jobs = jobs
         self._objects = objects
         self._controls = Controls(jobs, objects)
         self._chores = chores
         self._retention_seconds = retention_seconds
-        self._give_up = give_up
+        self._draining = draining
 
     def recover(self) -> int | None:
-        """Compare all jobs if that is due and no other worker is at it; return how many were looked at.
+        """Compare all jobs if that is due and no other worker does so; return how many.
 
-        Raises Unavailable if a store is away; the next call begins anew.
+        Raises Unavailable if a store is away; the next call starts over.
         """
         if self._jobs.is_reconciled() or not self._hold():
             return None
-        logger.warning("The job store was started anew: comparing it with the object store.", extra=_ACTION)
+        logger.warning("The job store was restarted: comparing it with the object store.", extra=_ACTION)
         looked_at = self._walk()
         if looked_at is not None:
             self._jobs.mark_reconciled()
@@ -78,7 +78,7 @@ class Recoverer:
         return self._jobs.acquire("recovery", self._name, LOCK)
 
     def _walk(self) -> int | None:
-        """Look at every job; None if this worker is to stop, or another has taken over."""
+        """Compare every job; None if this worker stops, or another has taken over."""
         count, running = 0, set[Future[int]]()
         with ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="recovery") as pool:
             for job_id in self._job_ids():
@@ -94,28 +94,28 @@ class Recoverer:
         return count
 
     def _goes_on(self) -> bool:
-        return not self._give_up() and self._hold()
+        return not self._draining() and self._hold()
 
     def _job_ids(self) -> Iterator[str]:
         return filter(is_job_id, self._objects.folders("jobs/"))
 
     def _recover(self, job_id: str) -> int:
-        """Bring one job up to date; return 0 if there is none of that id."""
+        """Bring one job up to date; return 1, or 0 if there is no such job."""
         looked_at = None
         with log_context(job=job_id):
-            while looked_at is None and not self._give_up():
+            while looked_at is None and not self._draining():
                 looked_at = self._try_to_recover(job_id)
         return looked_at or 0
 
     def _try_to_recover(self, job_id: str) -> int | None:
-        """Do so; return None if it ended or began anew meanwhile, and must be looked at again."""
+        """Do so once; return None if the job ended or was retried meanwhile, and must be compared again."""
         known = self._find(job_id)
         accepted = read_accepted(self._objects, job_id)
         result = read_result(self._objects, job_id)
         if accepted is None or self._is_settled(known, result):
             self._add_chores(known)
             return 0 if accepted is None else 1
-        # This may take long, and nothing waits for it.
+        # This may take long; the job's lock is not held yet.
         outcomes = read_ended(self._objects, result) if result else read_running(self._objects, accepted)
         with self._controls.alone(job_id):
             if result != read_result(self._objects, job_id):
@@ -123,17 +123,17 @@ class Recoverer:
             self._restore(accepted, result, outcomes)
         self._add_chores(self._find(job_id))
         if not self._objects.exists(object_keys.job_record(job_id)):
-            # It was deleted meanwhile, when the job store did not know it yet.
+            # A client deleted it meanwhile, before the job store knew it.
             self._jobs.delete(job_id)
         return 1
 
     def _add_chores(self, job: Job | None) -> None:
-        """Note what is still to be done for a job as it stands now: the list of chores was lost as well."""
-        if job is not None and self._chores is not None:
+        """Add the chores that a job still needs: Redis has lost those too."""
+        if job is not None:
             add_chores(job, self._objects, self._chores)
 
     def _is_settled(self, known: Job | None, result: JobResult | None) -> bool:
-        """Whether there is nothing to learn about a job: it ended and is known so, or is to go."""
+        """Return whether a job needs no comparison: the job store knows its end, or it is about to expire."""
         if known is not None:
             return known.state is JobState.EXPIRED or (known.state.ended and result is not None)
         if result is None or result.ended_at is None or self._retention_seconds is None:
@@ -144,14 +144,14 @@ class Recoverer:
         intent = read_intent(self._objects, accepted.id)
         if intent is not None and intent.bytes is not None:
             accepted = replace(accepted, bytes=intent.bytes)
-        job = result.applied_to(accepted) if result else self._bring(accepted, intent)
+        job = result.applied_to(accepted) if result else self._catch_up(accepted, intent)
         self._jobs.restore(
             job, succeeded=outcomes.succeeded, failures=outcomes.failures, common=outcomes.common
         )
-        logger.debug("A job is as the object store has it: %s.", job.state, extra=_ACTION)
+        logger.debug("Restored a job from the object store: %s.", job.state, extra=_ACTION)
 
-    def _bring(self, accepted: Job, intent: Intent | None) -> Job:
-        """Carry out on a job that the job store knows what was asked of it; return it as it is to stand."""
+    def _catch_up(self, accepted: Job, intent: Intent | None) -> Job:
+        """Return the job as clients last asked for it; if the job store knows it, replay what it missed."""
         total = intent.total if intent and intent.total else accepted.counts.total
         job = replace(
             accepted,
@@ -186,9 +186,9 @@ _ACTION = {"action": "recover"}
 
 
 def _missed(present: JobState, wanted: JobState) -> list[str]:
-    """Return what was asked of a job since the copy of the data that the job store has.
+    """Return the verbs that clients used since the job store's copy of the data was made.
 
-    A job that has ended there, and has no result in the object store, was retried since.
+    If the job has ended in that copy but has no result in the object store, a client retried it.
     """
     verbs = ["retry"] if present in (JobState.PARTIAL, JobState.FAILED) else []
     if present is JobState.UPLOADING and wanted in (JobState.QUEUED, JobState.PAUSED):
@@ -200,7 +200,7 @@ def _missed(present: JobState, wanted: JobState) -> list[str]:
 
 
 def _settle(running: set[Future[int]]) -> int:
-    """Wait a moment for some to end, and take them out; return the sum of what they return."""
+    """Wait a moment for some to end, remove them, and return the sum of their results."""
     done, _ = wait(running, timeout=EXTEND, return_when=FIRST_COMPLETED)
     running -= done
     return sum(future.result() for future in done)

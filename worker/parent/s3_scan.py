@@ -1,4 +1,4 @@
-"""What the object store proves about a job: how it was accepted, what became of its images, how it ended."""
+"""Scan a job's objects in S3: how it was accepted, how its images ended, and how it ended itself."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _READERS = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Outcomes:
-    """What became of a job's images, as far as it was written down."""
+    """How a job's images ended, as far as the object store knows."""
 
     succeeded: Iterable[int] = ()
     failures: dict[int, ImageFailure] = field(default_factory=dict)
@@ -34,7 +34,7 @@ class Outcomes:
 
 
 def read_accepted(objects: ObjectStore, job_id: str) -> Job | None:
-    """Return a job as it was accepted; None if it never was, or was deleted, or its record is damaged."""
+    """Return a job as it was accepted; None if it was not, was deleted, or its record is damaged."""
     try:
         return decode_job(objects.get(object_keys.job_record(job_id)))
     except ObjectNotFound:
@@ -47,20 +47,20 @@ def read_accepted(objects: ObjectStore, job_id: str) -> Job | None:
 def read_result(objects: ObjectStore, job_id: str) -> JobResult | None:
     """Return how a job ended; None if it has not.
 
-    What a slow worker wrote of an end that was taken back by a retry since is no end.
+    A result from before the last retry, written by a slow worker, does not count.
     """
     try:
         result = decode_result(objects.get(object_keys.result(job_id)))
     except ObjectNotFound:
         return None
-    # Read after the result: a retry writes its intent first, and deletes the result then.
+    # Read this after the result: a retry writes its intent first and then deletes the result.
     return result if result.retries >= read_retries(objects, job_id) else None
 
 
 def read_running(objects: ObjectStore, job: Job) -> Outcomes:
-    """Return what became of the images of a job that has not ended, by a look at its outputs.
+    """Return how the images of a job that has not ended did, from its outputs and failures.
 
-    One whose outputs are there has succeeded, though a slow worker wrote that it failed, perhaps of an
+    An image with outputs has succeeded, even if a slow worker also wrote a failure, perhaps of an
     attempt before a retry.
     """
     failures = _read_single_failures(objects, job.id)
@@ -72,10 +72,9 @@ def read_running(objects: ObjectStore, job: Job) -> Outcomes:
 
 
 def read_ended(objects: ObjectStore, result: JobResult) -> Outcomes:
-    """Return what became of the images of a job that has ended.
+    """Return how the images of a job that has ended did.
 
-    All but the failed ones succeeded, so that its outputs need not be listed, except where
-    images were canceled.
+    All but the failed ones succeeded, so its outputs need not be listed, unless images were canceled.
     """
     failures = dict(_read_failures(objects, result))
     if result.state is JobState.CANCELED or len(failures) != result.counts.failed:
@@ -88,7 +87,7 @@ def read_ended(objects: ObjectStore, result: JobResult) -> Outcomes:
 
 
 def _committed(objects: ObjectStore, job_id: str) -> Iterator[int]:
-    """Yield the images whose outputs are all there: the sidecar is written last."""
+    """Yield the images whose outputs are complete: the sidecar is written last."""
     prefix = object_keys.outputs_prefix(job_id)
     for entry in objects.list(prefix):
         index, _, file = entry.key.removeprefix(prefix).partition("/")

@@ -16,7 +16,7 @@ from worker.pipeline.scratch import Scratch
 #: Luma, Cb and Cr.
 Planes: TypeAlias = tuple[Pixels, Pixels, Pixels]
 
-#: Rows of a band: of a map of 12 megapixels 800 KB in all, so that it is encoded from the cache.
+#: Rows of a band: 800 KB of a map of 12 megapixels, so it is encoded from the cache.
 BAND_ROWS = 128
 
 #: Tables that OpenCV carries. Inferno, Magma and Viridis are by Smith and van der Walt
@@ -28,9 +28,8 @@ _OPENCV = {
     Colormap.TURBO: cv2.COLORMAP_TURBO,
 }
 
-#: ColorBrewer's 11-class Spectral (Brewer and Harrower, colorbrewer2.org, Apache 2.0), from
-#: its cold end to its warm one: neither end is the brighter, and depth viewers show near
-#: things in red.
+#: ColorBrewer's 11-class Spectral (Brewer and Harrower, colorbrewer2.org, Apache 2.0), from cold to warm:
+#: neither end is brighter, and depth viewers show near things in red.
 _SPECTRAL = "5e4fa2 3288bd 66c2a5 abdda4 e6f598 ffffbf fee08b fdae61 f46d43 d53e4f 9e0142"
 
 #: Rows Y, Cb and Cr of RGB, as JFIF 1.02 defines them.
@@ -39,22 +38,22 @@ _RGB_TO_YCC = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5
 
 @cache
 def colour_table(colormap: Colormap, *, invert: bool = False) -> Pixels:
-    """Return a table, uint8, 256 x 3, RGB, not to be written to; `invert` swaps near and far."""
+    """Return a read-only table, uint8, 256 x 3, RGB; `invert` swaps near and far."""
     table = np.ascontiguousarray(_table(colormap)[::-1] if invert else _table(colormap))
     table.flags.writeable = False
     return table
 
 
 def colourise(indices: Pixels, table: Pixels, into: Pixels) -> Pixels:
-    """Look up each of H x W indices in a table, into an H x W x 3 array, which is returned."""
-    # Given a table of its own, applyColorMap keeps the order of its channels.
+    """Look up H x W indices in a table; write the colours into an H x W x 3 array and return it."""
+    # With a custom table, applyColorMap keeps the order of its channels.
     cv2.applyColorMap(indices, table.reshape(256, 1, 3), dst=into)
     return into
 
 
 @cache
 def ycc_tables(colormap: Colormap, *, invert: bool = False) -> Planes:
-    """Return `colour_table` as Y, Cb and Cr of JFIF, 256 values each; not to be written to."""
+    """Return `colour_table` as Y, Cb and Cr of JFIF, 256 values each, read-only."""
     ycc = np.rint(colour_table(colormap, invert=invert) @ _RGB_TO_YCC.T + [0, 128, 128])
     planes = np.ascontiguousarray(np.clip(ycc, 0, 255).astype(np.uint8).T)
     planes.flags.writeable = False
@@ -65,13 +64,14 @@ def ycc_tables(colormap: Colormap, *, invert: bool = False) -> Planes:
 def colour_bands(
     strips: Iterable[tuple[int, Pixels]], width: int, tables: Planes, scratch: Scratch
 ) -> Iterator[Planes]:
-    """Look strips of indices up as bands for a JPEG: Y, and Cb and Cr of half its height and width.
+    """Yield bands for a JPEG from strips of indices: Y, and Cb and Cr of half its height and width.
 
-    Strips come from top to bottom, all but the last with an even number of rows. Every band but
-    the last has `BAND_ROWS`; it lives in the scratch buffers and is valid until the next. An odd
-    last row or column is there twice.
-    The colour of four pixels is that of their average index, where an encoder would average
-    their colours: on a map this smooth the difference is below one level in nearly all pixels.
+    Strips come from top to bottom; all but the last have an even number of rows. Every band but the last
+    has `BAND_ROWS`. A band lives in the scratch buffers and is valid until the next. An odd last row or
+    column is repeated.
+
+    Four pixels get the colour of their average index, where an encoder would average their colours. The map
+    is so smooth that the difference is below one level in nearly all pixels.
     """
     half = BAND_ROWS // 2, -(-width // 2)
     luma = scratch.take("luma", (BAND_ROWS, 2 * half[1]), np.uint8)
@@ -92,7 +92,7 @@ def colour_bands(
 
 
 def cut_at_bands(strips: Iterable[tuple[int, Pixels]]) -> Iterator[Pixels]:
-    """Yield strips, cut where a band ends."""
+    """Yield strips, cut where bands end."""
     for top, indices in strips:
         first = BAND_ROWS - top % BAND_ROWS
         yield indices[:first]
@@ -114,7 +114,7 @@ def _table(colormap: Colormap) -> Pixels:
         return np.repeat(steps[:, np.newaxis], 3, axis=1)
     if colormap is Colormap.SPECTRAL:
         return _interpolate(_SPECTRAL)
-    # OpenCV 5 takes a 1-D array for what it is: the result would not be 256 x 1 x 3.
+    # OpenCV 5 has true 1-D arrays: without the reshape, the result would not be 256 x 1 x 3.
     bgr = cv2.applyColorMap(steps.reshape(256, 1), _OPENCV[colormap])
     return np.asarray(bgr[:, 0, ::-1], np.uint8)
 

@@ -1,4 +1,4 @@
-"""From the network's prediction to a depth map of the photo's size, and to whole numbers.
+"""Turn the network's prediction into a depth map of the photo's size, and into integers.
 
 The order matters: resize the raw prediction, then find the range, then normalise. Cubic
 interpolation overshoots, so a range found before resizing would be too narrow.
@@ -18,11 +18,11 @@ from worker.pipeline.photo import Floats, Pixels
 from worker.pipeline.scratch import Scratch
 from worker.pipeline.upsample import Upsampler
 
-#: A range narrower than this share of its values is what rounding makes of a constant.
+#: A range narrower than this share of its values counts as constant: it is only rounding.
 FLAT = 1e-6
 
-#: Percentiles are taken over no more values than this, on a regular grid. The map is
-#: smooth (it comes from 256 pixels), so the grid's percentiles are the map's.
+#: Percentiles are taken over at most this many values, on a regular grid. The map is smooth, as it comes
+#: from 256 pixels, so the grid has the same percentiles.
 _PERCENTILE_SAMPLES = 1_000_000
 
 
@@ -30,12 +30,12 @@ _PERCENTILE_SAMPLES = 1_000_000
 class DepthMap:
     """Relative inverse depth, bigger is nearer, of unknown scale and shift; finite."""
 
-    #: Makes the values, float32, when they are asked for, a strip at a time.
+    #: Computes the values, float32, on demand, a strip at a time.
     upsampler: Upsampler
     #: Smallest and largest value.
     low: float
     high: float
-    #: Values of the prediction that were NaN or infinite, and became 0.
+    #: How many values of the prediction were NaN or infinite and became 0.
     non_finite: int
 
     @property
@@ -49,12 +49,12 @@ class DepthMap:
 
     @property
     def values(self) -> Floats:
-        """The whole map, float32, H x W, made anew at every call: large, so use strips where they do."""
+        """The whole map, float32, H x W. Every call computes it again and it is large, so prefer strips."""
         return self.upsampler.whole()
 
 
 def upsample(prediction: Floats, height: int, width: int, scratch: Scratch) -> DepthMap:
-    """Resize a prediction, h x w, with cubic interpolation; what is not finite counts as 0."""
+    """Resize a prediction, h x w, by cubic interpolation; values that are not finite become 0."""
     finite, non_finite = _replace_non_finite(prediction)
     upsampler = Upsampler(finite, height, width, scratch)
     extremes = upsampler.extremes()
@@ -62,7 +62,7 @@ def upsample(prediction: Floats, height: int, width: int, scratch: Scratch) -> D
 
 
 def own_range(depth: DepthMap, clip: tuple[float, float]) -> Range:
-    """Return the range between two percentiles of a map; (0, 100) is all of it."""
+    """Return the range between two percentiles of a map; (0, 100) is the whole range."""
     if clip == (0.0, 100.0):
         return Range(low=depth.low, high=depth.high)
     low, high = np.percentile(_sample(depth), clip)
@@ -79,14 +79,14 @@ def _sample(depth: DepthMap) -> Floats:
 
 
 def is_flat(span: Range) -> bool:
-    """Tell whether a range is too narrow to divide by."""
+    """Return whether a range is too narrow to divide by."""
     return span.high - span.low <= FLAT * max(abs(span.low), abs(span.high))
 
 
 def to_bytes(depth: DepthMap, span: Range, scratch: Scratch) -> Pixels:
-    """Map `span` to 0..255, rounded; values outside are clipped, a flat span gives zeros.
+    """Return the map, uint8, H x W, in a scratch buffer, with `span` mapped to 0..255.
 
-    The whole map, uint8, H x W, in a scratch buffer.
+    Values are rounded, and clipped outside of the span; a flat span gives zeros.
     """
     indices: Pixels = scratch.take("indices", depth.shape, np.uint8)
     for top, strip in byte_strips(depth, span, scratch):
@@ -95,7 +95,7 @@ def to_bytes(depth: DepthMap, span: Range, scratch: Scratch) -> Pixels:
 
 
 def byte_strips(depth: DepthMap, span: Range, scratch: Scratch) -> Iterator[tuple[int, Pixels]]:
-    """Yield strips as `to_bytes` maps them, each with its first row, and valid until the next."""
+    """Yield strips as `to_bytes` maps them, each with the number of its first row, valid until the next."""
     if is_flat(span):
         for top, values in depth.upsampler.strips():
             yield top, np.zeros(values.shape, np.uint8)
@@ -111,16 +111,16 @@ def byte_strips(depth: DepthMap, span: Range, scratch: Scratch) -> Iterator[tupl
 
 
 def word_strips(depth: DepthMap) -> Iterator[NDArray[np.uint16]]:
-    """Yield strips of the map, its whole range mapped to 0..65535, rounded; zeros if it is constant.
+    """Yield strips of the map with its whole range mapped to 0..65535 and rounded; zeros if it is constant.
 
-    Undone by `low + word / 65535 * (high - low)`.
+    `low + word / 65535 * (high - low)` undoes it.
     """
     factor = np.float32(0 if depth.is_constant else 65535 / (depth.high - depth.low))
     for _, words in depth.upsampler.strips():
         words -= np.float32(depth.low)
         words *= factor
         np.rint(words, out=words)
-        # Rounding of the factor can lift the largest value just above the top.
+        # The factor's rounding can lift the largest value just above 65535.
         np.minimum(words, np.float32(65535), out=words)
         yield words.astype(np.uint16)
 

@@ -1,4 +1,4 @@
-"""The kinds of result, each made from the photo and its depth map."""
+"""The result files, each made from the photo and its depth map."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from worker.pipeline.photo import Floats, LeastSize, Photo, Pixels, full_size
 from worker.pipeline.scratch import Scratch
 from worker.pipeline.stages import Stage, Stopwatch
 
-#: The longer side of each of the two pictures of a thumbnail; no picture is enlarged.
+#: The longer side of each of the two pictures in a thumbnail; a small picture is not enlarged.
 THUMBNAIL_SIDE = 512
 
 
 class Rendering:
-    """One photo's results in the making; what several of them need is made once.
+    """Makes the results of one photo; what several of them need is made once.
 
-    Its arrays live in the scratch buffers: use it up before the next photo.
+    Its arrays live in the scratch buffers, so finish it before the next photo.
     """
 
     def __init__(
@@ -77,8 +77,8 @@ class Rendering:
 def least_size_for(options: Options, network_size: LeastSize) -> LeastSize:
     """Return how small a photo may be decoded for these options.
 
-    Twice the network's input, so that resizing down to it still averages; a thumbnail's
-    size where one is wanted; all of it where the photo itself is shown at full size.
+    That is twice the network's input, so that resizing to it still averages; at least the thumbnail's size
+    if one is wanted; and the full size if a result shows the photo at full size.
     """
     if Output.SIDE_BY_SIDE in options.outputs and options.size is Size.ORIGINAL:
         return full_size
@@ -92,7 +92,7 @@ def least_size_for(options: Options, network_size: LeastSize) -> LeastSize:
 
 
 def release_pixels(photo: Photo, options: Options) -> Photo:
-    """Return the photo without its pixels if no output shows it: nothing else needs their memory."""
+    """Return the photo without its pixels if no output shows them, to free their memory."""
     if {Output.SIDE_BY_SIDE, Output.THUMBNAIL} & set(options.outputs):
         return photo
     return replace(photo, rgb=np.empty((0, 0, 3), np.uint8))
@@ -142,7 +142,7 @@ def _npy(r: Rendering) -> bytes:
 
 
 def _side_by_side(r: Rendering) -> bytes:
-    # Two pictures beside each other must still fit into one JPEG.
+    # Two pictures side by side must fit into one JPEG.
     height, width = _fit(*r.depth.shape, JPEG_MAX_SIDE // 2)
     if (height, width) == r.depth.shape == r.photo.rgb.shape[:2]:
         return _side_by_side_in_bands(r)
@@ -161,7 +161,7 @@ def _side_by_side_in_bands(r: Rendering) -> bytes:
 
 
 def _paired_bands(r: Rendering) -> Iterator[Pixels]:
-    """Yield bands of photo and heatmap, valid until the next: of 200 megapixels all would have 1.2 GB."""
+    """Yield bands of photo and heatmap, each valid until the next: all of 200 megapixels have 1.2 GB."""
     width = r.depth.shape[1]
     pair: Pixels = r.scratch.take("pair", (BAND_ROWS, 2 * width, 3), np.uint8)
     top = filled = 0
@@ -180,7 +180,7 @@ def _paired_bands(r: Rendering) -> Iterator[Pixels]:
 
 def _thumbnail(r: Rendering) -> bytes:
     height, width = _thumbnail_size(r.photo.height, r.photo.width)
-    # Interpolated from the prediction itself: the full map would have to be shrunk again.
+    # Interpolate from the prediction itself: the full map would have to be shrunk again.
     small = Scratch()
     with r.stopwatch.time(Stage.UPSAMPLE):
         depth = upsample(r.prediction, height, width, small)
@@ -192,7 +192,7 @@ def _thumbnail(r: Rendering) -> bytes:
 
 
 def _pair(r: Rendering, colours: Pixels) -> Pixels:
-    """Put the photo, resized to the heatmap's size, to the left of the heatmap."""
+    """Place the photo, resized to the heatmap's size, left of the heatmap."""
     height, width = colours.shape[:2]
     both: Pixels = r.scratch.take("pair", (height, 2 * width, 3), np.uint8)
     both[:, :width] = _resize(r.photo.rgb, height, width)

@@ -16,18 +16,18 @@ from shared.settings import Settings
 Pixels: TypeAlias = NDArray[np.uint8]
 Floats: TypeAlias = NDArray[np.float32]
 
-#: From a photo's upright height and width to the smallest height and width that will do.
+#: Takes a photo's upright height and width; returns the smallest height and width that suffice.
 LeastSize: TypeAlias = Callable[[int, int], tuple[int, int]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Photo:
-    """A photo, upright: its EXIF orientation has been applied, once."""
+    """An upright photo: its orientation has been applied."""
 
-    #: uint8, H x W x 3, RGB; smaller than `height` x `width` where fewer pixels do, and empty
-    #: once they are not needed any more.
+    #: uint8, H x W x 3, RGB; smaller than `height` x `width` where fewer pixels suffice, and empty once
+    #: nothing needs them.
     rgb: Pixels
-    #: Of the whole photo, upright.
+    #: The size of the whole photo, upright.
     height: int
     width: int
     format: Format
@@ -37,10 +37,10 @@ class Photo:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What is refused before a pixel is decoded."""
+    """Limits that are checked before any pixel is decoded."""
 
     max_pixels: int
-    #: Of the shorter side.
+    #: The least length of the shorter side.
     min_side: int
     max_bytes: int
 
@@ -56,7 +56,7 @@ class Limits:
             raise ImageTooLarge(f"The file has more than {self.max_bytes:,} bytes, the most accepted.")
 
     def check_size(self, height: int, width: int) -> None:
-        """Raise ImageTooLarge or ImageTooSmall for a picture of this size, ImageCorrupt for one of none."""
+        """Raise ImageTooLarge or ImageTooSmall for this size, and ImageCorrupt for an empty one."""
         if height < 1 or width < 1:
             raise ImageCorrupt("The file is damaged: it says that the picture has no pixels.")
         if height * width > self.max_pixels:
@@ -70,5 +70,5 @@ class Limits:
 
 
 def full_size(height: int, width: int) -> tuple[int, int]:
-    """Ask for every pixel."""
+    """Require every pixel."""
     return height, width

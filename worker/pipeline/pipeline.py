@@ -24,7 +24,7 @@ from worker.pipeline.stages import Stage, Stopwatch
 if TYPE_CHECKING:
     from worker.model.engine import InferenceEngine
 
-#: A photo of more than these leaves holes in the heap.
+#: A photo larger than this leaves holes in the heap.
 _LARGE_BYTES, _LARGE_PIXELS = 8 * 2**20, 16_000_000
 
 
@@ -40,8 +40,8 @@ class ResultFile:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Seen:
-    """A photo and what the network made of it. The map's values live in the scratch buffers."""
+class _Predicted:
+    """A photo and its prediction. The map's values live in the scratch buffers."""
 
     photo: Photo
     input_size: tuple[int, int]
@@ -62,7 +62,7 @@ class Pipeline:
         self._limits = limits
         self._exact = exact
         self._scratch = Scratch()
-        self._stopwatch = Stopwatch()
+        self._watch = Stopwatch()
         limit_decoder_threads()
 
     @classmethod
@@ -72,69 +72,69 @@ class Pipeline:
     @property
     def seconds(self) -> Mapping[Stage, float]:
         """Seconds spent in each stage on the latest photo, even if it failed."""
-        return self._stopwatch.seconds
+        return self._watch.seconds
 
     def measure(self, data: bytes, options: Options) -> Range:
-        """Return the range a photo adds to that of a job normalised as a whole.
+        """Return the range that a photo adds to the common range of its job.
 
-        It is the range `render` would use by itself, after clipping at the percentiles.
+        It is the range that `render` would use by default, after clipping at the percentiles.
         Raises as `render` does.
         """
-        return own_range(self._see(data, options).depth, options.clip)
+        return own_range(self._predict(data, options).depth, options.clip)
 
     def render(self, data: bytes, options: Options, *, common: Range | None = None) -> tuple[ResultFile, ...]:
         """Return a photo's result files, the sidecar last: it marks the others as complete.
 
-        `common`, a job's range, replaces the photo's own in heatmaps.
+        `common`, the range of a job, replaces the photo's own range in heatmaps.
 
         Raises an ImageError for a photo that cannot be processed, and ModelError.
         """
-        seen = self._see(data, options)
-        span = common or own_range(seen.depth, options.clip)
-        files = self._make_files(seen, options, span)
+        predicted = self._predict(data, options)
+        span = common or own_range(predicted.depth, options.clip)
+        files = self._make_files(predicted, options, span)
         facts = Facts(
             info=self._engine.info,
             options=options,
-            photo=seen.photo,
-            depth=seen.depth,
+            photo=predicted.photo,
+            depth=predicted.depth,
             span=span,
             common=common is not None,
-            input_size=seen.input_size,
+            input_size=predicted.input_size,
             sha256=hashlib.sha256(data).hexdigest(),
         )
-        if len(data) > _LARGE_BYTES or seen.photo.height * seen.photo.width > _LARGE_PIXELS:
+        if len(data) > _LARGE_BYTES or predicted.photo.height * predicted.photo.width > _LARGE_PIXELS:
             trim_heap()
         return (*files, _file("depth", SIDECAR, encode_sidecar(facts)))
 
-    def _make_files(self, seen: _Seen, options: Options, span: Range) -> list[ResultFile]:
+    def _make_files(self, predicted: _Predicted, options: Options, span: Range) -> list[ResultFile]:
         rendering = Rendering(
-            photo=seen.photo,
-            prediction=seen.prediction,
-            depth=seen.depth,
+            photo=predicted.photo,
+            prediction=predicted.prediction,
+            depth=predicted.depth,
             span=span,
             options=options,
             scratch=self._scratch,
-            stopwatch=self._stopwatch,
+            watch=self._watch,
         )
         return [
             _file(str(output), output_file(output, options), rendering.make(output))
             for output in options.outputs
         ]
 
-    def _see(self, data: bytes, options: Options) -> _Seen:
-        self._stopwatch = stopwatch = Stopwatch()
+    def _predict(self, data: bytes, options: Options) -> _Predicted:
+        self._watch = watch = Stopwatch()
         least_size = full_size if self._exact else least_size_for(options, network_size)
-        with stopwatch.time(Stage.DECODE):
+        with watch.time(Stage.DECODE):
             photo = decode(data, self._limits, least_size=least_size)
-        with stopwatch.time(Stage.PREPARE):
+        with watch.time(Stage.PREPARE):
             batch = prepare(photo.rgb)
         photo = release_pixels(photo, options)
-        with stopwatch.time(Stage.INFER):
+        with watch.time(Stage.INFER):
             prediction = self._engine.predict(batch)
-        with stopwatch.time(Stage.UPSAMPLE):
+        with watch.time(Stage.UPSAMPLE):
             depth = self._upsample(prediction, photo, options)
         height, width = batch.shape[2:]
-        return _Seen(photo=photo, input_size=(height, width), prediction=prediction, depth=depth)
+        return _Predicted(photo=photo, input_size=(height, width), prediction=prediction, depth=depth)
 
     def _upsample(self, prediction: Floats, photo: Photo, options: Options) -> DepthMap:
         original = options.size is Size.ORIGINAL

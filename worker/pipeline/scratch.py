@@ -1,9 +1,8 @@
 """Large buffers that outlive one photo.
 
-A fresh 48 MB array costs a page fault for every 4 KB when it is first written: for a
-photo of 12 megapixels as long as the upsampling itself. So each pipeline keeps its
-buffers. What `take` returns is overwritten by the next `take` of the same name: one
-pipeline serves one thread, and nothing it hands out may point into a buffer.
+Writing a fresh 48 MB array costs a page fault for every 4 KB: for a photo of 12 megapixels that takes as long
+as the upsampling itself. So each pipeline keeps its buffers. The next `take` of a name overwrites what the
+last one returned, so a pipeline serves one thread, and its results must not point into a buffer.
 """
 
 from __future__ import annotations
@@ -14,13 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-#: Larger buffers (a plane of more than 25 megapixels) are not kept: a single huge photo
-#: must not hold its memory for the rest of an album.
+#: Larger buffers (a plane of more than 25 megapixels) are not kept: one huge photo must not occupy memory
+#: for the rest of an album.
 MAX_KEPT_BYTES = 24 * 2**20
 
 
 class Scratch:
-    """Named buffers that grow to the largest array asked for."""
+    """Named buffers that grow to the largest array requested."""
 
     def __init__(self) -> None:
         self._buffers: dict[str, NDArray[np.uint8]] = {}

@@ -17,26 +17,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """All that a sidecar tells."""
+    """The facts that a sidecar holds."""
 
     info: EngineInfo
     options: Options
     photo: Photo
     depth: DepthMap
-    #: What was mapped to the darkest and the brightest colour.
+    #: The values mapped to the darkest and the brightest colour.
     span: Range
     #: True if `span` is the whole job's.
     common: bool
     #: Height and width of the network's input.
     input_size: tuple[int, int]
-    #: Of the source file, lower-case hexadecimal.
+    #: The source file's hash, in lower-case hexadecimal.
     sha256: str
 
 
 def encode_sidecar(facts: Facts) -> bytes:
     """Return the sidecar as strict JSON in UTF-8.
 
-    `min` and `max` are those of the map as written to `pfm` and `npy`, and undo `depth16`:
+    `min` and `max` are those of the map in `pfm` and `npy`. They undo `depth16`:
     `min + value / 65535 * (max - min)`.
     """
     return (json.dumps(_fields(facts), ensure_ascii=False, allow_nan=False, indent=2) + "\n").encode()

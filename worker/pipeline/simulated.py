@@ -1,4 +1,4 @@
-"""A pipeline that looks at no photo, for benchmarks of what carries photos to it and results away."""
+"""A pipeline that ignores its photos, for benchmarks of everything around it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from worker.pipeline.pipeline import Pipeline, ResultFile
 if TYPE_CHECKING:
     from worker.model.engine import InferenceEngine
 
-#: Sides of the picture that stands in for every photo, in pixels.
+#: The sides of the picture used in place of every photo, in pixels.
 _SIDE = 32
 _WARNING = "The photo was not looked at: every photo gets the result of the same small picture."
 
@@ -30,11 +30,10 @@ _WARNING = "The photo was not looked at: every photo gets the result of the same
 class SimulatedPipeline(Pipeline):
     """Gives every photo the results of one small picture, made once; the sidecar says so.
 
-    Of the photo itself only the SHA-256 is real, so that whoever judges the system can tell
-    whether each result belongs to its photo.
+    Only the SHA-256 is the photo's own, so a test can check that each result belongs to its photo.
     """
 
-    #: Seconds that a photo takes, asleep: many such children fit on one core.
+    #: Seconds that a photo takes, all of them asleep, so many such children fit on one core.
     takes: float = 0.0
     _made: tuple[Options, Range | None, tuple[ResultFile, ...]] | None = None
 

@@ -1,4 +1,4 @@
-"""Where the time of a photo goes."""
+"""The stages of the pipeline, and how long each takes."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Stage(StrEnum):
     INFER = "infer"
     #: Widening the prediction and finding the range of the map.
     UPSAMPLE = "upsample"
-    #: The map itself, strip by strip: interpolated, normalised, looked up in the colours. Of a
-    #: PNG's, the encoder takes each strip while it is in the processor's cache.
+    #: Interpolating, normalising and colouring the map strip by strip. The PNG encoder takes each strip while
+    #: it is in the processor's cache, so for a PNG this counts as ENCODE.
     COLOUR = "colour"
     ENCODE = "encode"
 
@@ -41,7 +41,7 @@ class Stopwatch:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + perf_counter() - start
 
     def time_each(self, stage: Stage, items: Iterator[T]) -> Iterator[T]:
-        """Yield `items`, timing how long each takes to be made, not what is done with it."""
+        """Yield `items`, and time how long each takes to produce, not to consume."""
         while True:
             with self.time(stage):
                 item = next(items, None)

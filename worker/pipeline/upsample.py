@@ -1,9 +1,9 @@
 """Cubic interpolation of a prediction to a photo's size, a strip of rows at a time.
 
-A map of 12 megapixels has 48 MB, which go through memory once for every step that is done
-to all of it. A strip stays in the processor's cache until the last step is done. The rows
-are first widened to the photo's width, all of them; then each strip is one small product
-of matrices: the cubic weights of its rows times the few widened rows they depend on.
+A map of 12 megapixels has 48 MB, and every step on the whole map moves them through memory. A strip stays
+in the processor's cache until its last step. First all rows are widened to the photo's width. Then each
+strip is one small matrix product: the cubic weights of its rows times the few widened rows that they
+depend on.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from worker.model.preprocess import cubic_taps
 from worker.pipeline.photo import Floats
 from worker.pipeline.scratch import Scratch
 
-#: Values in a strip: 512 KB, half of the second-level cache of a current processor core.
+#: Values in a strip: 512 KB, half of a current core's second-level cache.
 _STRIP_VALUES = 2**17
 
-#: Rows in a strip of a small map: each row is made from all the widened rows its strip depends
-#: on, so that higher strips would multiply with more and more zeros.
+#: Rows in a strip of a small map. Each row is computed from all the widened rows that its strip depends on,
+#: so taller strips would multiply by more and more zeros.
 _MOST_ROWS = 32
 
-#: To find out which strips may hold an extreme takes as long as to compute this many.
+#: Finding the strips that may hold an extreme takes as long as computing this many strips.
 _FEW_STRIPS = 24
 
-#: Negative weights of the cubic kernel with a = -0.75 add up to 0.1875 at most, the positive
-#: ones to as much more than 1. In two dimensions the negative products add up to this.
+#: The negative weights of the cubic kernel with a = -0.75 add up to 0.1875 at most, and the positive ones to
+#: as much more than 1. In two dimensions the negative products add up to this.
 _OVERSHOOT = 2 * 0.1875 * 1.1875
 
 #: What rounding may add to a value, as a share of its inputs; generous.
@@ -52,9 +52,9 @@ class _Strip:
 class Upsampler:
     """Resizes one prediction. Valid until the scratch buffers serve the next one.
 
-    OpenCV's cubic kernel has a = -0.75, as torch's bicubic has, which the official code uses.
-    Every strip is always computed in the same way, so its values are the same to the bit
-    however often and in whatever order strips are asked for.
+    OpenCV's cubic kernel has a = -0.75, like torch's bicubic, which the official code uses. A strip is
+    always computed the same way, so its values are identical to the bit, however often and in whatever
+    order strips are requested.
     """
 
     def __init__(self, prediction: Floats, height: int, width: int, scratch: Scratch) -> None:
@@ -62,14 +62,14 @@ class Upsampler:
         self.shape = height, width
         self._prediction = prediction
         self._scratch = scratch
-        # As many rows out as in, so that the vertical weights are 0, 1, 0, 0 here.
+        # The number of rows stays the same, so the vertical weights are 0, 1, 0, 0.
         self._wide = scratch.take("wide", (prediction.shape[0], width), np.float32)
         size = width, prediction.shape[0]
         cv2.resize(prediction, size, dst=self._wide, interpolation=cv2.INTER_CUBIC)
         self._strips = _plan(prediction.shape[0], height, _rows_of_a_strip(width))
 
     def strips(self) -> Iterator[tuple[int, Floats]]:
-        """Yield all strips from top to bottom, each with its first row, and valid until the next."""
+        """Yield all strips from the top, each with the number of its first row, valid until the next."""
         for strip in self._strips:
             yield strip.top, self._compute(strip)
 
@@ -88,15 +88,15 @@ class Upsampler:
     def extremes(self) -> Range:
         """Return the smallest and the largest value of the map.
 
-        Of a large map only strips that may hold one of them are computed. How far a value can
-        lie outside of the 4 x 4 values it is interpolated from is known, and maps are smooth: for
-        most photos a few strips in a hundred are left.
+        Of a large map, only the strips that may hold one of them are computed. A value exceeds the 4 x 4
+        values that it is interpolated from by a bounded amount, and maps are smooth, so most photos need a
+        few strips in a hundred.
         """
         if len(self._strips) <= _FEW_STRIPS:
             return _join([self._range_of(number) for number in range(len(self._strips))])
         lowest, highest = self._bounds()
         found: dict[int, Range] = {}
-        # The most promising strips first: the first of them that cannot do better ends it.
+        # Take the most promising strips first, and stop at the first one that cannot do better.
         for number in np.argsort(-highest).tolist():
             if found and highest[number] <= max(seen.high for seen in found.values()):
                 break
@@ -113,7 +113,7 @@ class Upsampler:
         return Range(low=low, high=high)
 
     def _bounds(self) -> tuple[Floats, Floats]:
-        """Return for each strip bounds that none of its values is below or above."""
+        """Return a lower and an upper bound of the values of each strip."""
         kernel = np.ones((4, 4), np.uint8)
         # The taps of a cell reach from one before to two after it.
         largest = cv2.dilate(self._prediction, kernel, anchor=(1, 1))
@@ -142,7 +142,7 @@ def _join(ranges: Collection[Range]) -> Range:
 
 
 def _rows_of_a_strip(width: int) -> int:
-    """Return an even number of rows: the colour of a JPEG is kept for pairs of them."""
+    """Return an even number of rows: a JPEG stores colour for pairs of rows."""
     return max(2, min(_MOST_ROWS, _STRIP_VALUES // width // 2 * 2))
 
 
@@ -157,7 +157,7 @@ def _make_strips(size: int, new_size: int, rows: int) -> Iterator[_Strip]:
     tops = np.arange(0, new_size, rows)
     first = np.minimum.reduceat(taps.min(axis=1), tops)
     count = int((np.maximum.reduceat(taps.max(axis=1), tops) - first).max()) + 1
-    # All strips read equally many rows; near the lower border they begin earlier instead.
+    # All strips read equally many rows, so those at the lower border begin earlier.
     first = np.minimum(first, size - count)
     banded = np.zeros((new_size, count), np.float32)
     columns = taps - first.repeat(rows)[:new_size, np.newaxis]

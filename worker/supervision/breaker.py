@@ -1,9 +1,9 @@
 """Circuit breakers: while Redis or S3 is away, all processes of a worker wait together.
 
-Each store has one, in memory that the worker's parent shares with its children. A failure
-opens it: then one call at a time is let through to try the store, after ever longer pauses
-with jitter, and the first that succeeds closes it for all. So a store that comes back is not
-overrun, one that is away is not hammered, and the log has two lines instead of thousands.
+Each store has one breaker, in memory that the worker's parent shares with its children. A failure
+opens it. Then it lets one call at a time through to probe the store, after ever longer pauses with
+jitter, and the first success closes it for all. So nothing hammers a store that is away or overruns one
+that is back, and the log has two lines instead of thousands.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from shared.errors import (
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
-#: Pauses between tries, in seconds: the first, and the longest. A store that is back is found within it.
+#: Pauses between probes, in seconds: the first and the longest. A store that is back is noticed within it.
 FIRST, LONGEST = 0.1, 1.5
-#: Trouble that passes within so many seconds is not worth a line in the log.
+#: An outage shorter than this, in seconds, is not logged.
 TOLD_AFTER = 1.0
 #: A probe that hangs blocks other callers for at most this long.
 TRYING = 3.0
@@ -43,10 +43,10 @@ _LOOK = 0.05
 
 
 class _Circuit(ctypes.Structure):
-    """What the processes share. Times are those of the monotonic clock, which is one for all of them.
+    """What the processes share. Times are of the monotonic clock, which all processes share too.
 
-    There is no lock: a process that is killed would keep it for ever. A race costs one try
-    or one line in the log too many.
+    There is no lock, because a killed process would hold it for ever. A race costs one extra probe
+    or log line.
     """
 
     _fields_ = (
@@ -58,7 +58,7 @@ class _Circuit(ctypes.Structure):
 
 
 class Breaker:
-    """The breaker of one store. Made before the fork, it is one for all children."""
+    """The breaker of one store. Make it before the fork, so that all children share it."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class Breaker:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take the store's name, and the errors that say that it is away or refuses everything."""
+        """`away` and `denied` are the errors that say that the store is away or refuses everything."""
         self._store = store
         self._clock = clock
         self._away = away
@@ -87,9 +87,9 @@ class Breaker:
         give_up: Callable[[], bool] = lambda: False,
         wait: Callable[[float], object] = time.sleep,
     ) -> T:
-        """Return what `call` returns, waiting for as long as the store is away.
+        """Return what `call` returns; wait and call again while the store is away.
 
-        Raises what the store's absence raised once `seconds` have passed or `give_up` says so.
+        Raises the store's last error once `seconds` have passed or `give_up` returns True.
         """
         deadline = self._clock() + seconds
         error: FathomError = self._away()
@@ -106,13 +106,13 @@ class Breaker:
             wait(_LOOK * random.uniform(0.5, 1.5))
 
     def probe(self, ping: Callable[[], object]) -> None:
-        """Try the store, if it is away and the time for that has come."""
+        """Probe the store if it is away and the next probe is due."""
         if self.is_open and self._may_try():
             with suppress(*STORE_ERRORS):
                 self._try(ping)
 
     def note(self, error: FathomError, *, began: float) -> None:
-        """Open if this error, of something begun at a time of the monotonic clock, means this store."""
+        """Open if this error means this store. The failed call began at `began` of the monotonic clock."""
         if isinstance(error, self._trips) and not isinstance(error, JobStoreFull):
             self._fail(error, began)
 
@@ -121,21 +121,21 @@ class Breaker:
         try:
             result = call()
         except JobStoreFull:
-            # It is there, and work that needs no more room goes on.
+            # The store is there, and work that needs no more room continues.
             self._succeed()
             raise
         except self._trips as exc:
             self._fail(exc, began)
             raise
         except (ObjectNotFound, ObjectExists, RequestError):
-            # That was an answer.
+            # The store answered.
             self._succeed()
             raise
         self._succeed()
         return result
 
     def _may_try(self) -> bool:
-        """Return whether to call the store now; while it is away, that is True for one caller at a time."""
+        """Return whether to call the store now; while it is away, only one caller at a time may."""
         circuit, now = self._circuit, self._clock()
         if not self.is_open:
             return True
@@ -177,11 +177,10 @@ class Breakers:
         )
 
     def note(self, error: FathomError, *, began: float) -> None:
-        """Open the breaker of the store that an error means."""
+        """Open the breaker of the store that failed."""
         for breaker in (self.jobs, self.objects):
             breaker.note(error, began=began)
 
 
-#: Errors of the stores, which fail no image. Refused credentials are among them: an operator can mend
-#: them while the job waits.
+#: The errors of a store that is away. Refused credentials count too: an operator can mend them meanwhile.
 STORE_ERRORS = (Unavailable, ObjectStoreDenied)

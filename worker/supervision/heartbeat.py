@@ -1,8 +1,8 @@
-"""Where a child works: what its parent sees of it, its pulse, and the memory it may take.
+"""Heartbeats: a child shows its parent that it is alive and which lease it holds, and watches its memory.
 
-A child that hangs in native code, holding Python's own lock, can do nothing any more, not even
-say so. Its pulse then stops, and its parent ends it. The same table tells the parent which
-leases are out, so that it can give them back when it has to stop its children in a hurry.
+A child that hangs in native code while it holds Python's GIL can do nothing any more, not even report it.
+Its heartbeat then stops, and its parent kills it. The slots also tell the parent which leases its children
+hold, so that it can give them back when it has to stop in a hurry.
 """
 
 from __future__ import annotations
@@ -19,87 +19,87 @@ from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
-#: Most children of one worker.
-MOST = 1024
-#: Seconds between two beats; so often the memory is looked at.
+#: The most children that a worker may have.
+MAX_CHILDREN = 1024
+#: Seconds between two beats, and between two looks at the memory.
 BEAT = 0.1
 
 _STATM = Path("/proc/self/statm")
 
 
-class Place(ctypes.Structure):
-    """What a child shows. Without a lock: one process writes, and the parent reads."""
+class HeartbeatSlot(ctypes.Structure):
+    """What a child shows, in shared memory. It needs no lock: one process writes, and the parent reads."""
 
     _fields_ = (("pid", ctypes.c_int), ("beat", ctypes.c_double), ("lease", ctypes.c_char * 64))
 
 
-class Station:
-    """A child's own place. The pulse begins with `start`."""
+class Heartbeat:
+    """Writes a child's slot. The beat begins with `start`."""
 
-    def __init__(self, place: Place | None = None, *, memory_bytes: int = 0) -> None:
-        """`memory_bytes` bounds what the process may take; 0 is no bound."""
-        self._place = place if place is not None else Place()
+    def __init__(self, slot: HeartbeatSlot, *, memory_bytes: int) -> None:
+        """`memory_bytes` bounds the process's resident memory; 0 is no bound."""
+        self._slot = slot
         self._memory_bytes = memory_bytes if _STATM.exists() else 0
         self._on_excess: Callable[[], object] | None = None
 
     def start(self) -> None:
-        self._place.lease = b""
-        threading.Thread(target=self._beat, name="pulse", daemon=True).start()
+        self._slot.lease = b""
+        threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
 
-    def take_up(self, lease_id: str, on_excess: Callable[[], object]) -> None:
-        """Show a lease; `on_excess` is called, from another thread, if the memory is used up."""
+    def hold_lease(self, lease_id: str, on_excess: Callable[[], object]) -> None:
+        """Show a lease; from now on call `on_excess`, in another thread, if the memory exceeds its bound."""
         self._on_excess = on_excess
-        self._place.pid, self._place.beat = os.getpid(), time.monotonic()
-        self._place.lease = lease_id.encode()
+        self._slot.pid, self._slot.beat = os.getpid(), time.monotonic()
+        self._slot.lease = lease_id.encode()
 
-    def lay_down(self) -> None:
+    def release_lease(self) -> None:
         self._on_excess = None
-        self._place.lease = b""
+        self._slot.lease = b""
 
     def _beat(self) -> None:
         while True:
-            self._place.beat = time.monotonic()
+            self._slot.beat = time.monotonic()
             on_excess = self._on_excess
             if on_excess is not None and 0 < self._memory_bytes < resident_bytes():
                 on_excess()
             time.sleep(BEAT)
 
 
-class Stations:
-    """The places of all children of a worker, made by the parent before the first fork."""
+class HeartbeatSlots:
+    """The slots of all children of a worker; the parent makes them before the first fork."""
 
     def __init__(self) -> None:
-        self._places = RawArray(Place, MOST)
+        self._slots = RawArray(HeartbeatSlot, MAX_CHILDREN)
 
-    def station(self, index: int, *, memory_bytes: int) -> Station:
-        """Return the place of the child with a number below `MOST`."""
-        return Station(self._places[index], memory_bytes=memory_bytes)
+    def heartbeat(self, index: int, *, memory_bytes: int) -> Heartbeat:
+        """Return the heartbeat of the child of that number, below `MAX_CHILDREN`."""
+        return Heartbeat(self._slots[index], memory_bytes=memory_bytes)
 
     def leases(self) -> list[str]:
         """Return the leases that children hold, or held when they were killed."""
-        return [place.lease.decode() for place in self._busy()]
+        return [slot.lease.decode() for slot in self._busy()]
 
-    def end_silent(self, seconds: float) -> int:
-        """Kill children that hold a lease and have shown no pulse for so long; return how many."""
-        ended = 0
-        for place in self._busy():
-            if time.monotonic() - place.beat > seconds and _is_our_child(place.pid):
-                logger.error("A child hangs; ending it.", extra={"action": "end_child", "child": place.pid})
-                os.kill(place.pid, signal.SIGKILL)
-                ended += 1
-        return ended
+    def kill_silent(self, seconds: float) -> int:
+        """Kill children that hold a lease and have not beaten for so long; return how many."""
+        killed = 0
+        for slot in self._busy():
+            if time.monotonic() - slot.beat > seconds and _is_our_child(slot.pid):
+                logger.error("A child hangs; killing it.", extra={"action": "kill_child", "child": slot.pid})
+                os.kill(slot.pid, signal.SIGKILL)
+                killed += 1
+        return killed
 
-    def _busy(self) -> Iterator[Place]:
-        return (place for place in self._places if place.lease)
+    def _busy(self) -> Iterator[HeartbeatSlot]:
+        return (slot for slot in self._slots if slot.lease)
 
 
 def resident_bytes() -> int:
-    """Return how much memory this process takes; Linux only."""
+    """Return this process's resident memory; Linux only."""
     return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _is_our_child(pid: int) -> bool:
-    """Tell whether a process is a living child of this one: the number may be another's by now."""
+    """Return whether a process is a living child of this one: the kernel may have reused its number."""
     try:
         return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
     except ChildProcessError:

@@ -1,4 +1,4 @@
-"""A thread that does something again and again, and waits while a store that it needs is away."""
+"""A thread that calls a function again and again, and pauses while a store that it needs is away."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from worker.supervision.breaker import STORE_ERRORS, Breaker, Breakers
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between rounds.
-ROUND = 1.0
+#: Seconds between two calls.
+PERIOD = 1.0
 
 
-class Rounds:
+class PeriodicThread:
     """A thread that calls a function every second until it is stopped.
 
-    `breakers` are the worker's. No round begins while a store that it `needs` is away.
+    It does not call while a store that it `needs` is away. It tells `breakers`, if given, which store failed.
     """
 
     def __init__(
         self,
         name: str,
         call: Callable[[], object],
-        seconds: float = ROUND,
+        seconds: float = PERIOD,
         *,
         breakers: Breakers | None = None,
         needs: tuple[Breaker, ...] = (),
     ) -> None:
         self._call = call
         self._seconds = seconds
-        self._breakers = breakers or Breakers()
+        self._breakers = breakers
         self._needs = needs
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -44,22 +44,24 @@ class Rounds:
         self._stop.set()
 
     def stop(self, timeout: float = 5.0) -> None:
-        """Ask the thread to stop and wait for the round it is in."""
+        """Ask the thread to stop and wait for its present call."""
         self.ask_to_stop()
         self._thread.join(timeout)
 
     def _run(self) -> None:
         while not self._stop.wait(self._seconds):
             if not any(breaker.is_open for breaker in self._needs):
-                self._round()
+                self._call_once()
 
-    def _round(self) -> None:
+    def _call_once(self) -> None:
         began = time.monotonic()
         try:
             self._call()
         except STORE_ERRORS as exc:
-            # The breaker tells it, once for all.
-            self._breakers.note(exc, began=began)
+            # The breaker logs it, once for all.
+            if self._breakers is not None:
+                self._breakers.note(exc, began=began)
         except Exception:
-            # A fault in one round must not end all rounds to come: others depend on them.
-            logger.exception("Housekeeping failed unexpectedly.", extra={"action": "keep_house"})
+            # A failed call must not end the thread: others depend on the calls to come.
+            name = self._thread.name
+            logger.exception("The thread %r failed unexpectedly.", name, extra={"action": "run_periodically"})

@@ -1,4 +1,4 @@
-"""What a worker's parent shares with its children: memory made before they are forked."""
+"""Memory that a worker's parent shares with its children: it is made before they are forked."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import ctypes
 from multiprocessing.sharedctypes import RawValue
 
 from worker.supervision.breaker import Breakers
-from worker.supervision.heartbeat import Stations
+from worker.supervision.heartbeat import HeartbeatSlots
 
 _draining = RawValue(ctypes.c_bool, False)
 
-#: One for the whole worker: what one process finds out about a store, all know.
+#: One pair for the whole worker: what one process learns about a store, all know.
 breakers = Breakers()
 
-#: The children's places.
-stations = Stations()
+#: The heartbeat slots of all children.
+heartbeat_slots = HeartbeatSlots()
 
 
 def draining() -> bool:
-    """Return True once this worker is to take on nothing more."""
+    """Return True once this worker must take no more work."""
     return bool(_draining.value)
 
 

@@ -1,4 +1,4 @@
-"""Archives in a form: checked while they are received, expanded by a worker."""
+"""Archives in a form: looked into while they are received, expanded by a worker."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from shared.jobs.manifest import decode_manifest
 from shared.jobs.record import decode_job
 from tests.unit.api.conftest import Api, ApiFactory
 from tests.unit.api.routes.test_submissions import nothing_is_left, problem, zip_of
-from worker.chores.expand import ExpandArchives
+from worker.chores.expand import ArchiveExpander
 from worker.chores.gathering import Gathering
 from worker.chores.runner import ChoreRunner
 
@@ -24,10 +24,12 @@ ALBUM = (("in/a.jpg", b"A"), ("notes.txt", b"hello"), ("in/写真.png", b"BB"))
 
 
 def gather(api: Api) -> None:
-    """Expand archives as a worker does."""
-    gathering = Gathering(jobs=api.jobs, objects=api.objects, wake_workers=lambda: None)
-    handler = ExpandArchives(gathering, api.objects, ArchiveLimits.from_settings(api.settings))
-    ChoreRunner(api.chores, {ChoreKind.EXPAND: handler}).run_due()
+    """Do what a worker does about archives."""
+    expander = ArchiveExpander(api.objects, ArchiveLimits.from_settings(api.settings))
+    handler = Gathering(
+        jobs=api.jobs, objects=api.objects, wake_workers=lambda: None, gather=expander.expand_all
+    )
+    ChoreRunner(api.chores, {ChoreKind.EXPAND: handler}, draining=lambda: False).run_due()
 
 
 def post(api: Api, *parts: tuple[str, str, bytes]) -> dict[str, Any]:
@@ -114,7 +116,7 @@ def test_nobody_else_puts_photos_into_a_job_that_is_gathered(api: Api, verb: str
 
 
 def in_entry(place: int, form: str, value: int) -> bytes:
-    """Return an archive of two photos, with a value written into the directory entry of the first."""
+    """Return an archive of two photos, with a value put into what its directory says of the first."""
     data = bytearray(zip_of(("a.jpg", b"x"), ("b.jpg", b"y")))
     struct.pack_into(form, data, data.index(b"PK\x01\x02") + place, value)
     return bytes(data)

@@ -19,7 +19,7 @@ from shared.options import Options
 from tests.corpus import FINE, Upload, bad_uploads
 from tests.fakes_engine import LuminanceEngine
 from tests.unit.api.conftest import Api
-from worker.chores.expand import ExpandArchives
+from worker.chores.expand import ArchiveExpander
 from worker.chores.gathering import Gathering
 from worker.chores.runner import ChoreRunner
 from worker.pipeline.photo import Limits
@@ -95,9 +95,11 @@ def work(api: Api) -> None:
 
 
 def gather(api: Api) -> None:
-    gathering = Gathering(jobs=api.jobs, objects=api.objects, wake_workers=lambda: None)
-    handler = ExpandArchives(gathering, api.objects, ArchiveLimits.from_settings(api.settings))
-    ChoreRunner(api.chores, {ChoreKind.EXPAND: handler}).run_due()
+    expander = ArchiveExpander(api.objects, ArchiveLimits.from_settings(api.settings))
+    handler = Gathering(
+        jobs=api.jobs, objects=api.objects, wake_workers=lambda: None, gather=expander.expand_all
+    )
+    ChoreRunner(api.chores, {ChoreKind.EXPAND: handler}, draining=lambda: False).run_due()
 
 
 def outcomes(api: Api, job_id: str) -> list[str]:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from bench.chaos.attacks import ATTACKS, KILLS, plan
+from bench.chaos.observer import Observer
 from bench.chaos.photos import make_photo
-from bench.chaos.witness import Witness
 from bench.http_exchange import Exchange
 
 JOB = "abcdefghijklmnopqrstuvwxyz"
@@ -36,14 +36,14 @@ def test_a_seed_makes_the_same_plan_again_and_another_a_different_one(attack: st
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_strikes_come_in_order_and_while_there_is_work(attack: str) -> None:
-    dues = [strike.due for strike in plan(attack, seed=1, kills=50)]
+    dues = [planned.due for planned in plan(attack, seed=1, kills=50)]
 
     assert dues == sorted(dues)
     assert all(0 < due <= 0.9 or due == 1.0 for due in dues)
 
 
 def test_kills_are_as_many_as_ordered_and_weighted() -> None:
-    acts = Counter(strike.act for strike in plan("kills", seed=1, kills=2000))
+    acts = Counter(planned.act for planned in plan("kills", seed=1, kills=2000))
 
     assert acts.total() == 2000
     for what, share in KILLS.items():
@@ -51,26 +51,26 @@ def test_kills_are_as_many_as_ordered_and_weighted() -> None:
 
 
 def test_valkey_is_restarted_five_times() -> None:
-    assert [strike.act for strike in plan("valkey", seed=1, kills=0)] == ["restart"] * 5
+    assert [planned.act for planned in plan("valkey", seed=1, kills=0)] == ["restart"] * 5
 
 
 def test_a_stored_sidecar_is_seen_with_its_process() -> None:
-    witness = Witness()
-    witness.see(exchange())
+    observer = Observer()
+    observer.see(exchange())
 
-    (stored,) = witness.stored
+    (stored,) = observer.stored
     assert (stored.image, stored.pid, stored.at) == ((JOB, 7), 42, 2.0)
-    assert witness.images_stored() == 1
+    assert observer.images_stored() == 1
 
 
 def test_a_photo_read_is_seen_with_its_process() -> None:
-    witness = Witness()
-    witness.see(exchange(method="GET", path=f"/fathom/jobs/{JOB}/inputs/7", status=206))
+    observer = Observer()
+    observer.see(exchange(method="GET", path=f"/fathom/jobs/{JOB}/inputs/7", status=206))
 
-    (fetched,) = witness.fetched
+    (fetched,) = observer.fetched
     assert (fetched.image, fetched.pid, fetched.at) == ((JOB, 7), 42, 1.0)
-    assert witness.has_worked(42)
-    assert not witness.has_worked(43)
+    assert observer.has_worked(42)
+    assert not observer.has_worked(43)
 
 
 @pytest.mark.parametrize(
@@ -85,18 +85,18 @@ def test_a_photo_read_is_seen_with_its_process() -> None:
     ],
 )
 def test_nothing_else_counts_as_stored(changes: dict[str, Any]) -> None:
-    witness = Witness()
-    witness.see(exchange(**changes))
+    observer = Observer()
+    observer.see(exchange(**changes))
 
-    assert (witness.stored, witness.fetched) == ([], [])
+    assert (observer.stored, observer.fetched) == ([], [])
 
 
 def test_requests_turned_away_are_seen() -> None:
-    witness = Witness()
-    witness.see(exchange(status=None, answered=True))
+    observer = Observer()
+    observer.see(exchange(status=None, answered=True))
 
-    assert witness.turned_away == [(1.0, 42)]
-    assert witness.stored == []
+    assert observer.turned_away == [(1.0, 42)]
+    assert observer.stored == []
 
 
 def test_photos_are_all_different_and_the_same_each_time() -> None:

@@ -8,12 +8,21 @@ from typing import Any
 
 import pytest
 
-from bench.chaos.evidence import Blow, Cause, Evidence, Fetched, JobFound, Recorded, Remains, Stored
 from bench.chaos.judge import FILES, ROOM, judge
+from bench.chaos.observations import (
+    Cause,
+    Fetched,
+    InjectedFault,
+    JobFound,
+    Observations,
+    Recorded,
+    Remains,
+    Stored,
+)
 
 JOB = "a" * 26
 TOTAL = 10
-Tamper = Callable[[Evidence], Evidence]
+Tamper = Callable[[Observations], Observations]
 
 
 def photo(index: int) -> str:
@@ -21,7 +30,7 @@ def photo(index: int) -> str:
 
 
 @pytest.fixture
-def honest() -> Evidence:
+def honest() -> Observations:
     """A run in which one child was killed with image 3 in hand, and all went well."""
     job = JobFound(
         id=JOB,
@@ -50,28 +59,28 @@ def honest() -> Evidence:
         bytes_before={"{fathom}:slots": 5000},
         bytes_after={"{fathom}:slots": 4900, "{fathom}:totals": 100},
     )
-    return Evidence(
+    return Observations(
         jobs=(job,),
         remains=remains,
         fetched=tuple(Fetched(at=float(i), image=(JOB, i), pid=100) for i in range(TOTAL)),
         stored=tuple(Stored(at=i + 0.5, image=(JOB, i), pid=100) for i in range(TOTAL)),
         recorded=tuple(Recorded(at=i + 0.6, image=(JOB, i), outcome="ok") for i in range(TOTAL)),
-        blows=(Blow(cause=Cause.KILL, began_at=3.55, ended_at=3.55, pids=frozenset({99})),),
-        strikes_planned=1,
-        strikes_dealt=1,
+        faults=(InjectedFault(cause=Cause.KILL, began_at=3.55, ended_at=3.55, pids=frozenset({99})),),
+        faults_planned=1,
+        faults_injected=1,
     )
 
 
-def broken(evidence: Evidence) -> set[str]:
-    return {verdict.name for verdict in judge(evidence) if not verdict.holds}
+def broken(observations: Observations) -> set[str]:
+    return {verdict.name for verdict in judge(observations) if not verdict.holds}
 
 
 def with_job(**changes: Any) -> Tamper:
-    return lambda evidence: replace(evidence, jobs=(replace(evidence.jobs[0], **changes),))
+    return lambda observations: replace(observations, jobs=(replace(observations.jobs[0], **changes),))
 
 
 def with_remains(**changes: Any) -> Tamper:
-    return lambda evidence: replace(evidence, remains=replace(evidence.remains, **changes))
+    return lambda observations: replace(observations, remains=replace(observations.remains, **changes))
 
 
 def without(index: int) -> dict[int, frozenset[str]]:
@@ -88,21 +97,23 @@ def again(
 ) -> Tamper:
     """Let image 3, stored at 3.5 by process 100, be stored again at 21 by process 200."""
 
-    def tamper(evidence: Evidence) -> Evidence:
-        records = [r for r in evidence.recorded if recorded or r.image != (JOB, 3)]
+    def tamper(observations: Observations) -> Observations:
+        records = [r for r in observations.recorded if recorded or r.image != (JOB, 3)]
         records += [] if recorded else [Recorded(at=21.1, image=(JOB, 3), outcome="ok")]
         return replace(
-            evidence,
-            fetched=(*evidence.fetched, Fetched(at=begun_at, image=(JOB, 3), pid=200)),
-            stored=(*evidence.stored, Stored(at=21.0, image=(JOB, 3), pid=200)),
+            observations,
+            fetched=(*observations.fetched, Fetched(at=begun_at, image=(JOB, 3), pid=200)),
+            stored=(*observations.stored, Stored(at=21.0, image=(JOB, 3), pid=200)),
             recorded=tuple(records),
-            blows=(Blow(cause=cause, began_at=killed_at, ended_at=killed_at, pids=frozenset({pid})),),
+            faults=(
+                InjectedFault(cause=cause, began_at=killed_at, ended_at=killed_at, pids=frozenset({pid})),
+            ),
         )
 
     return tamper
 
 
-def test_an_honest_run_holds_in_every_point(honest: Evidence) -> None:
+def test_an_honest_run_holds_in_every_point(honest: Observations) -> None:
     verdicts = judge(honest)
 
     assert [verdict.complaints for verdict in verdicts if not verdict.holds] == []
@@ -135,7 +146,9 @@ def test_an_honest_run_holds_in_every_point(honest: Evidence) -> None:
         (with_job(result={"id": JOB, "state": "succeeded", "counts": {}}), {"told"}),
     ],
 )
-def test_a_job_that_was_tampered_with_is_found_out(honest: Evidence, tamper: Tamper, names: set[str]) -> None:
+def test_a_job_that_was_tampered_with_is_found_out(
+    honest: Observations, tamper: Tamper, names: set[str]
+) -> None:
     assert broken(tamper(honest)) == names
 
 
@@ -149,24 +162,24 @@ def test_a_job_that_was_tampered_with_is_found_out(honest: Evidence, tamper: Tam
         (with_remains(keys_of_jobs=("{fathom}:job:x:ok",)), {"nothing_left"}),
         (with_remains(objects_of_jobs=("jobs/x/job.json",)), {"nothing_left"}),
         (with_remains(bytes_after={"{fathom}:totals": 5001 + ROOM}), {"nothing_left"}),
-        (lambda seen: replace(seen, strikes_dealt=0), {"struck"}),
-        (lambda seen: replace(seen, strikes_planned=0, strikes_dealt=0), {"struck"}),
-        (lambda seen: replace(seen, oddities=("No worker was stopped.",)), {"struck"}),
+        (lambda seen: replace(seen, faults_injected=0), {"all_injected"}),
+        (lambda seen: replace(seen, faults_planned=0, faults_injected=0), {"all_injected"}),
+        (lambda seen: replace(seen, oddities=("No worker was stopped.",)), {"all_injected"}),
         (lambda seen: replace(seen, timed={"It": (30.1, 30.0)}), {"in_time"}),
         (lambda seen: replace(seen, timed={"It": (float("nan"), 30.0)}), {"in_time"}),
     ],
 )
-def test_what_is_left_behind_is_found(honest: Evidence, tamper: Tamper, names: set[str]) -> None:
+def test_what_is_left_behind_is_found(honest: Observations, tamper: Tamper, names: set[str]) -> None:
     assert broken(tamper(honest)) == names
 
 
-def test_an_outcome_recorded_twice_is_found(honest: Evidence) -> None:
+def test_an_outcome_recorded_twice_is_found(honest: Observations) -> None:
     twice = replace(honest, recorded=(*honest.recorded, Recorded(at=9.9, image=(JOB, 2), outcome="ok")))
 
     assert broken(twice) == {"recorded_once"}
 
 
-def test_an_outcome_that_was_never_recorded_is_found(honest: Evidence) -> None:
+def test_an_outcome_that_was_never_recorded_is_found(honest: Observations) -> None:
     assert broken(replace(honest, recorded=honest.recorded[1:])) == {"recorded_once"}
 
 
@@ -186,19 +199,19 @@ def test_an_outcome_that_was_never_recorded_is_found(honest: Evidence) -> None:
     ],
 )
 def test_an_outcome_is_recorded_again_only_where_valkey_may_have_lost_it(
-    honest: Evidence, cause: Cause, began_at: float, holds: bool
+    honest: Observations, cause: Cause, began_at: float, holds: bool
 ) -> None:
-    blow = Blow(cause=cause, began_at=began_at, ended_at=began_at + 1)
+    fault = InjectedFault(cause=cause, began_at=began_at, ended_at=began_at + 1)
     twice = replace(
         honest,
         recorded=(*honest.recorded, Recorded(at=9.9, image=(JOB, 2), outcome="ok")),
-        blows=(blow,),
+        faults=(fault,),
     )
 
     assert ("recorded_once" not in broken(twice)) is holds
 
 
-def test_an_image_may_be_stored_again_after_a_kill_in_its_midst(honest: Evidence) -> None:
+def test_an_image_may_be_stored_again_after_a_kill_in_its_midst(honest: Observations) -> None:
     assert broken(again(killed_at=3.55)(honest)) == set()
 
 
@@ -220,22 +233,24 @@ def test_an_image_may_be_stored_again_after_a_kill_in_its_midst(honest: Evidence
         again(killed_at=4.0, cause=Cause.FLUSH),
     ],
 )
-def test_an_image_stored_again_without_an_explanation_is_found(honest: Evidence, tamper: Tamper) -> None:
+def test_an_image_stored_again_without_an_explanation_is_found(honest: Observations, tamper: Tamper) -> None:
     assert broken(tamper(honest)) == {"stored_once"}
 
 
 @pytest.mark.parametrize("cause", [Cause.RESTART, Cause.FLUSH, Cause.S3])
-def test_an_image_may_be_stored_again_after_a_fault_while_it_was_held(honest: Evidence, cause: Cause) -> None:
+def test_an_image_may_be_stored_again_after_a_fault_while_it_was_held(
+    honest: Observations, cause: Cause
+) -> None:
     assert "stored_once" not in broken(again(killed_at=3.4, cause=cause)(honest))
 
 
 @pytest.mark.parametrize(("kills", "holds"), [(2, False), (3, True)])
 def test_an_image_fails_only_after_as_many_kills_as_there_are_attempts(
-    honest: Evidence, kills: int, holds: bool
+    honest: Observations, kills: int, holds: bool
 ) -> None:
     holders = [Fetched(at=10.0 + n, image=(JOB, 4), pid=300 + n) for n in range(3)]
-    blows = [
-        Blow(cause=Cause.KILL, began_at=10.5 + n, ended_at=10.5 + n, pids=frozenset({300 + n}))
+    faults = [
+        InjectedFault(cause=Cause.KILL, began_at=10.5 + n, ended_at=10.5 + n, pids=frozenset({300 + n}))
         for n in range(kills)
     ]
     job = replace(
@@ -253,21 +268,23 @@ def test_an_image_fails_only_after_as_many_kills_as_there_are_attempts(
             "counts": {"total": TOTAL, "succeeded": TOTAL - 1, "failed": 1},
         },
     )
-    seen = replace(honest, jobs=(job,), fetched=(*honest.fetched, *holders), blows=tuple(blows))
+    seen = replace(honest, jobs=(job,), fetched=(*honest.fetched, *holders), faults=tuple(faults))
 
     assert broken(seen) == (set() if holds else {"failed_for_a_reason"})
 
 
 @pytest.mark.parametrize(("times", "holds"), [(20, True), (200, False)])
-def test_hammering_an_s3_that_turns_requests_away_is_found(honest: Evidence, times: int, holds: bool) -> None:
-    blow = Blow(cause=Cause.S3, began_at=50.0, ended_at=52.0)
+def test_hammering_an_s3_that_turns_requests_away_is_found(
+    honest: Observations, times: int, holds: bool
+) -> None:
+    fault = InjectedFault(cause=Cause.S3, began_at=50.0, ended_at=52.0)
     asked = tuple((50.0 + n / 100, 100) for n in range(times))
-    seen = replace(honest, blows=(*honest.blows, blow), turned_away=asked)
+    seen = replace(honest, faults=(*honest.faults, fault), turned_away=asked)
 
     assert broken(seen) == (set() if holds else {"backed_off"})
 
 
-def test_a_verdict_quotes_its_first_complaints_and_counts_all(honest: Evidence) -> None:
+def test_a_verdict_quotes_its_first_complaints_and_counts_all(honest: Observations) -> None:
     bits: frozenset[int] = frozenset()
     (verdict,) = [v for v in judge(with_job(succeeded_bits=bits)(honest)) if v.name == "complete"]
     told = verdict.to_json()

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import pytest
 
@@ -9,22 +11,24 @@ from shared.errors import ImageCorrupt
 from shared.jobs import object_keys
 from shared.jobs.job import Counts, Job, JobState, Phase, Range, Source, new_job_id
 from shared.jobs.manifest import encode_manifest
+from shared.observability.tracing import OFF
 from shared.options import Options
-from tests.fakes import FakeClock, FakeJobStore, FakeObjectStore
-from worker.child.lease_loop import Child, Pace
+from tests.fakes import FakeClock, FakeJobStore, FakeObjectStore, FakeTickets
+from tests.fakes_chores import FakeChores
+from worker.child.fetch import Fetcher
+from worker.child.lease_loop import LeaseLoop, Timeouts
 from worker.child.tracing import Traces
+from worker.parent.maintenance import Maintenance
+from worker.pipeline.pipeline import ResultFile
+from worker.supervision.breaker import Breakers
+from worker.supervision.heartbeat import Heartbeat, HeartbeatSlot
 
-
-@dataclass(frozen=True, kw_only=True)
-class File:
-    file_name: str
-    content_type: str
-    data: bytes
+T = TypeVar("T")
 
 
 @dataclass
 class WordPipeline:
-    """A pipeline whose pictures are words; it says what was asked of it."""
+    """A pipeline whose pictures are words; it records its calls."""
 
     rendered: list[tuple[bytes, Range | None]] = field(default_factory=list)
     #: Called with each picture before it is processed.
@@ -36,12 +40,17 @@ class WordPipeline:
         self._check(data)
         return Range(low=float(len(data)), high=2.0 * len(data))
 
-    def render(self, data: bytes, options: Options, *, common: Range | None = None) -> tuple[File, ...]:
+    def render(self, data: bytes, options: Options, *, common: Range | None = None) -> tuple[ResultFile, ...]:
         self._check(data)
         self.rendered.append((data, common))
         return (
-            File(file_name="heatmap.png", content_type="image/png", data=self.heat + data),
-            File(file_name="depth.json", content_type="application/json", data=b"{}"),
+            ResultFile(
+                output="heatmap",
+                file_name="heatmap.png",
+                content_type="image/png",
+                data=self.heat + data,
+            ),
+            ResultFile(output="depth", file_name="depth.json", content_type="application/json", data=b"{}"),
         )
 
     def _check(self, data: bytes) -> None:
@@ -54,12 +63,13 @@ class WordPipeline:
 
 @dataclass
 class Farm:
-    """Fake stores, a pipeline of words, and children that work on them."""
+    """Fake stores, a pipeline of words, and lease loops that use them."""
 
     jobs: FakeJobStore
     objects: FakeObjectStore
     pipeline: WordPipeline
     clock: FakeClock
+    chores: FakeChores = field(default_factory=FakeChores)
     draining: bool = False
 
     def submit(self, *pictures: bytes, options: Options | None = None, traceparent: str | None = None) -> str:
@@ -88,19 +98,62 @@ class Farm:
         *,
         lease_images: int = 4,
         patience: float = 5.0,
-        overtime: float = 5.0,
+        grace: float = 5.0,
+        fetcher: Fetcher | None = None,
         traces: Traces | None = None,
-    ) -> Child:
-        return Child(
+    ) -> LeaseLoop:
+        breakers = Breakers()
+        return LeaseLoop(
             name="child",
             jobs=self.jobs,
             objects=self.objects,
+            fetcher=fetcher or self.fetcher(breakers, patience),
             pipeline=self.pipeline,
-            pace=Pace(lease=15.0, image=60.0, patience=patience, overtime=overtime),
+            timeouts=Timeouts(lease=15.0, image=60.0, patience=patience, grace=grace),
             lease_images=lease_images,
-            max_image_bytes=100,
-            draining=lambda: self.draining,
-            traces=traces,
+            draining=self.is_draining,
+            breakers=breakers,
+            heartbeat=Heartbeat(HeartbeatSlot(), memory_bytes=0),
+            traces=traces or Traces(OFF, seconds=dict, facts={}),
+        )
+
+    def fetcher(self, breakers: Breakers, patience: float) -> Fetcher:
+        """Make a fetcher that waits for the object store, as a child's does."""
+
+        def call_store(call: Callable[[], T], /) -> T:
+            return breakers.objects.call(call, seconds=patience, give_up=self.is_draining)
+
+        return Fetcher(
+            self.objects,
+            most_bytes=101,
+            outbound=None,
+            buckets=(),
+            call_store=call_store,
+            draining=self.is_draining,
+        )
+
+    def is_draining(self) -> bool:
+        return self.draining
+
+    def maintenance(
+        self,
+        tickets: FakeTickets | None = None,
+        *,
+        name: str = "worker",
+        slots: int = 2,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> Maintenance:
+        return Maintenance(
+            name=name,
+            slots=slots,
+            lease_images=4,
+            lease_seconds=15.0,
+            jobs=self.jobs,
+            objects=self.objects,
+            tickets=tickets or FakeTickets(),
+            chores=self.chores,
+            tracer=OFF,
+            clock=clock,
         )
 
     def output(self, job_id: str, index: int, file_name: str = "heatmap.png") -> bytes:

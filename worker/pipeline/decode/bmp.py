@@ -1,4 +1,4 @@
-"""BMP whose pixels are bit fields, of any layout; all others are read by Pillow."""
+"""Decode BMP with bit fields of any layout; Pillow reads all others."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from worker.pipeline.decode.pixels import on_white
 from worker.pipeline.decode.reduced import in_strips, reduce_strips
 from worker.pipeline.photo import Pixels
 
-#: Compression of bit fields, and of bit fields with alpha behind a header that has no place for them.
+#: The compression numbers of bit fields, and of bit fields with alpha after a header too short for its mask.
 _BIT_FIELDS, _ALPHA_BIT_FIELDS = 3, 6
 
-#: Sizes of the headers that may have bit fields. 64 is that of OS/2, where 3 is another compression.
+#: Sizes of the headers that may have bit fields. In OS/2's, of 64 bytes, 3 is another compression.
 _HEADER_SIZES = (40, 52, 56, 108, 124)
 _FILE_HEADER = 14
-#: The masks follow the 40 bytes that all headers begin with, be they part of the header or not.
+#: The masks follow the 40 bytes that begin every header, whether the header includes the masks or not.
 _MASKS_AT = _FILE_HEADER + 40
 
-#: Layouts where all masks are zero, by bits of a pixel.
+#: The layouts meant by masks of zero, by bits of a pixel.
 _USUAL_MASKS = {16: (0x7C00, 0x3E0, 0x1F, 0), 32: (0xFF0000, 0xFF00, 0xFF, 0)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class BitFields:
-    """Where the pixels of a BMP are, and what their bits mean."""
+    """Where the pixels of a BMP lie, and what their bits mean."""
 
     width: int
     height: int
@@ -43,7 +43,7 @@ class BitFields:
 
 
 def read_bit_fields(data: bytes) -> BitFields | None:
-    """Read the header of a BMP; None if its pixels are no bit fields.
+    """Read the header of a BMP; return None if its pixels are not bit fields.
 
     Raises struct.error if the file ends before the masks do.
     """
@@ -65,16 +65,16 @@ def read_bit_fields(data: bytes) -> BitFields | None:
         bits=bits,
         masks=(*masks, 0)[:4] if any(masks) else _USUAL_MASKS[bits],
         is_bottom_up=height > 0,
-        # Some writers leave it out, or do not count the masks.
+        # Some writers leave the offset out, or do not count the masks.
         offset=offset if offset >= end else end,
         data=data,
     )
 
 
 def mend_offset(data: bytes) -> bytes:
-    """Return a BMP that says nothing of where its pixels begin if it says that they do inside its header.
+    """Return the BMP without its pixel offset if that offset lies inside the header.
 
-    They then follow what is in front of them, as they nearly always do.
+    Readers then expect the pixels right after the header, where they nearly always are.
     """
     offset, size = struct.unpack_from("<10xII", data)
     return data[:10] + bytes(4) + data[14:] if 0 < offset < _FILE_HEADER + size else data
@@ -83,9 +83,9 @@ def mend_offset(data: bytes) -> bytes:
 def decode_bit_fields(fields: BitFields, *, by: int) -> Pixels:
     """Return the picture reduced `by` 1, 2, 4 or 8, as RGB on white.
 
-    Alpha that is zero everywhere is none: it is what programs write that do not know of it.
+    Ignore alpha that is zero everywhere: programs without alpha write it.
 
-    Raises ImageCorrupt for masks that are no fields, and ValueError if the file ends too early.
+    Raises ImageCorrupt for masks with gaps, and ValueError if the file ends too early.
     """
     for mask in fields.masks:
         _field(mask)
@@ -118,7 +118,7 @@ def _channel(values: NDArray[Any], mask: int) -> Pixels:
 
 
 def _field(mask: int) -> tuple[int, int]:
-    """Return where a field begins, and the most it holds. Raises ImageCorrupt if its bits have gaps."""
+    """Return the shift of a field and its largest value. Raises ImageCorrupt if its bits have gaps."""
     shift = max(0, (mask & -mask).bit_length() - 1)
     most = mask >> shift
     if most & (most + 1):

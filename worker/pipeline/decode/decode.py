@@ -1,10 +1,9 @@
-"""From the bytes of a file to an upright RGB photo; told by content, never by name.
+"""Decode the bytes of a file to an upright RGB photo; the content decides the format, never the name.
 
-Nothing in a file is trusted. Its size is checked before a pixel is decoded, and a file
-that stops before its end or is damaged is refused as a whole: no depth map is ever made
-from part of a picture. What costs no pixel is no damage: what is odd beside the pixels of a JPEG
-(`jpeg_file`), what only describes a picture, and what follows its end (the video of a motion photo,
-the second picture of a stereo camera).
+Nothing in a file is trusted. Its size is checked before any pixel is decoded. A file that is damaged or cut
+off is refused as a whole: no depth map is ever made from part of a picture. What costs no pixel is no
+damage: oddities beside the pixels of a JPEG (`jpeg_file`), metadata, and data after the picture's end (the
+video of a motion photo, the second picture of a stereo camera).
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ from worker.pipeline.decode.tiff.decode import decode_tiff
 from worker.pipeline.decode.webp import strip_webp
 from worker.pipeline.photo import LeastSize, Limits, Photo, Pixels, full_size
 
-#: Pillow's reader of each format that is left to it, called directly: Image.open would try others as well.
+#: Pillow's reader for each format that Pillow decodes. Image.open would try others as well.
 _READERS: dict[Format, type[ImageFile.ImageFile]] = {
     Format.WEBP: WebPImagePlugin.WebPImageFile,
     Format.BMP: BmpImagePlugin.BmpImageFile,
@@ -60,21 +59,21 @@ _READERS: dict[Format, type[ImageFile.ImageFile]] = {
     Format.AVIF: AvifImagePlugin.AvifImageFile,
 }
 
-#: All that Pillow, its plugins, simplejpeg and OpenCV were seen to raise over a damaged file.
+#: Every error that Pillow, its plugins, simplejpeg and OpenCV were seen to raise for a damaged file.
 _LIBRARY_ERRORS = (*PILLOW_ERRORS, cv2.error, lzma.LZMAError, zlib.error)
 
-#: How Pillow says that a file may be sound but is of a kind it does not read.
+#: How Pillow says that it does not read this kind of file, which may be sound.
 _NOT_READ = ("unknown pixel mode", "cannot handle", "Unsupported BMP")
 
-#: Modes whose pixels may be averaged: neither indices into a palette, nor of more than 8 bits,
-#: nor with transparency, which counts for more than its share.
+#: Modes whose pixels may be averaged: not palette indices, not more than 8 bits, and no transparency, whose
+#: pixels would count too much.
 _REDUCIBLE = ("RGB", "L", "CMYK", "YCbCr")
 
 
 def decode(data: bytes, limits: Limits, *, least_size: LeastSize = full_size) -> Photo:
     """Decode a photo and turn it upright.
 
-    `least_size` says how small the result may be; it is made smaller by 2, 4 or 8, or not at all.
+    `least_size` says how small the result may be. It is reduced by 2, 4 or 8, or not at all.
 
     Raises ImageEmpty, UnsupportedFormat, ImageCorrupt, ImageTooLarge or ImageTooSmall.
     """
@@ -97,7 +96,7 @@ def decode(data: bytes, limits: Limits, *, least_size: LeastSize = full_size) ->
 
 
 def limit_decoder_threads() -> None:
-    """Let the decoders use one thread: a worker runs one child for each core."""
+    """Limit the decoders to one thread: a worker runs one child for each core."""
     cv2.setNumThreads(1)
     heif_options.DECODE_THREADS = 1
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
@@ -115,10 +114,10 @@ def _tell_format(data: bytes) -> Format:
 
 @contextmanager
 def _guarded(limits: Limits) -> Iterator[None]:
-    """Translate what the libraries raise over a bad file, and silence what they warn of.
+    """Translate the libraries' errors for bad files, and silence their warnings.
 
-    Pillow's own cap on pixels becomes ours for the while: it looks at sizes that appear
-    only during decoding.
+    Pillow's own limit on pixels becomes ours meanwhile, because it checks sizes that appear only during
+    decoding.
     """
     usual, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, limits.max_pixels
     try:
@@ -134,7 +133,7 @@ def _guarded(limits: Limits) -> Iterator[None]:
 
 
 def _strip(data: bytes, found: Format) -> tuple[bytes, dict[str, bytes]]:
-    """Return a file without what its reader may stumble over beside the picture, and what that said."""
+    """Return a file without the metadata that may stop its reader, and that metadata."""
     match found:
         case Format.WEBP:
             return strip_webp(data)
@@ -143,7 +142,7 @@ def _strip(data: bytes, found: Format) -> tuple[bytes, dict[str, bytes]]:
         case Format.BMP:
             return mend_offset(data), {}
         case Format.AVIF:
-            # Only the container's own rotation counts, which Pillow hands on as EXIF.
+            # Only the container's own rotation counts; Pillow returns it as EXIF.
             return hide_metadata(data), {}
     return data, {}
 
@@ -186,7 +185,7 @@ def _decode_jpeg(data: bytes, limits: Limits, least_size: LeastSize) -> Photo:
     orientation = orientation_in(file.exif)
     height, width = upright_size(*stored, orientation)
     least = upright_size(*least_size(height, width), orientation)
-    # Handed on unnamed: of 200 megapixels the lying picture has 600 MB, which nothing else may hold.
+    # Keep no name for the picture before it is turned: 200 megapixels have 600 MB, to be freed at once.
     rgb = turn_upright(decode_jpeg(data, file, by=reduction(*stored, least)), orientation)
     return Photo(
         rgb=rgb,
@@ -202,10 +201,10 @@ def _decode_other(
 ) -> Photo:
     if (photo := _decode_large(data, image, found, least_size)) is not None:
         return photo
-    # libheif turns a HEIF upright by itself.
+    # libheif turns a HEIF upright itself.
     before = _orientation_before(image)
     image.load()
-    # The size in a HEIF's header need not be that of the picture inside.
+    # A HEIF's header may state another size than its picture has.
     limits.check_size(image.height, image.width)
     left = 1 if found is Format.HEIF else orientation_of(image)
     height, width = upright_size(image.height, image.width, left)
@@ -215,14 +214,14 @@ def _decode_other(
 
 
 def _orientation_before(image: ImageFile.ImageFile) -> int | None:
-    """Return the orientation that is applied while the pixels are decoded; None if none is."""
+    """Return the orientation that decoding itself applies; None if it applies none."""
     return orientation_of_heif(image) if isinstance(image, HeifImageFile) else None
 
 
 def _decode_large(
     data: bytes, image: ImageFile.ImageFile, found: Format, least_size: LeastSize
 ) -> Photo | None:
-    """Decode a large WebP or HEIF at a reduced size; None if it is left to Pillow."""
+    """Decode a large WebP or HEIF at a reduced size; return None to leave it to Pillow."""
     if found not in (Format.WEBP, Format.HEIF):
         return None
     before = _orientation_before(image)
@@ -237,10 +236,10 @@ def _decode_large(
 
 
 def _reduced_rgb(image: ImageFile.ImageFile, by: int) -> Pixels:
-    """Return a loaded picture as RGB, averaged over squares of `by` pixels where that is simple.
+    """Return a loaded picture as RGB, averaged over squares of `by` pixels if its mode allows that.
 
-    Pillow holds a pixel of RGB in four bytes and copies it twice on the way to NumPy: of 50
-    megapixels 500 MB. A picture of another mode, rare at that size, is converted as it is.
+    Pillow stores a pixel of RGB in four bytes and copies it twice on the way to NumPy: 500 MB for 50
+    megapixels. Pictures of other modes, rare at that size, are converted at full size.
     """
     if by == 1 or image.mode not in _REDUCIBLE:
         return to_rgb(image)

@@ -1,4 +1,4 @@
-"""GIF without what only describes the picture: Pillow loses its way behind an extension that is malformed."""
+"""Strip the metadata of a GIF, because Pillow fails after a malformed extension."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import re
 from shared.errors import ImageCorrupt
 
 _EXTENSION, _PICTURE = b"!", b","
-#: What a block, or the end of the file, begins with. Other bytes between blocks are passed over.
+#: The first byte of a block, or of the file's end. Other bytes between blocks are skipped.
 _BLOCK = re.compile(rb"[!,;]")
 
-#: Of the extensions the only one that concerns the picture: which colour is transparent (GIF89a, 23).
+#: The only extension that affects the picture: it names the transparent colour (GIF89a, 23).
 _CONTROL = b"!\xf9\4"
 _CONTROL_SIZE = 8
 
@@ -18,11 +18,11 @@ _HEAD_SIZE = 13
 
 
 def strip_gif(data: bytes) -> bytes:
-    """Return a GIF whose first picture has nothing ahead of it but its colours and its transparency.
+    """Return a GIF with nothing before its first picture but its colours and its transparency.
 
     Raises IndexError if the file ends within its header, and ImageCorrupt if it has no picture.
     """
-    # The lowest three bits are the size of the table of colours, if the highest says that there is one.
+    # The highest bit says whether there is a colour table, and the lowest three its size.
     begin = at = _HEAD_SIZE + (3 * 2 ** ((data[10] & 7) + 1) if data[10] & 0x80 else 0)
     control = b""
     while (block := _BLOCK.search(data, at)) and block[0] == _EXTENSION:
@@ -36,7 +36,7 @@ def strip_gif(data: bytes) -> bytes:
 
 
 def _skip_extension(data: bytes, at: int) -> int:
-    """Return where the extension at `at` ends, which is a row of blocks that each begin with their size."""
+    """Return where the extension at `at` ends. It is a series of blocks that each begin with their size."""
     at += 2
     while at < len(data) and data[at]:
         at += 1 + data[at]

@@ -1,4 +1,4 @@
-"""What describes a HEIF or an AVIF, hidden: libavif refuses whole files over EXIF that is damaged."""
+"""Hide the metadata of a HEIF or AVIF, because libavif refuses files with damaged EXIF."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterator
 
 #: Types of items that describe the picture: EXIF, and XMP and others of a media type (ISO/IEC 23008-12).
 _METADATA = (b"Exif", b"mime", b"uri ")
-#: A type that no reader knows, and passes over.
+#: A type that no reader knows, so that readers skip it.
 _HIDDEN = b"skip"
 
 
 def hide_metadata(data: bytes) -> bytes:
-    """Return the file, every item of metadata in it renamed to a type that no reader knows.
+    """Return the file with every metadata item renamed to a type that no reader knows.
 
-    A file whose boxes are damaged is returned as far as it can be read: its reader will say so.
+    If its boxes are damaged, rename only the items before the damage; the reader will refuse the file.
     """
     hidden = bytearray(data)
     for kind, start, end in _boxes(data, 0, len(data)):
@@ -26,7 +26,7 @@ def hide_metadata(data: bytes) -> bytes:
 
 
 def _item_types(data: bytes, start: int, end: int) -> Iterator[int]:
-    """Yield where the type of each item stands, in the children of a `meta` box."""
+    """Yield the position of each item's type in the children of a `meta` box."""
     for kind, inner, inner_end in _boxes(data, start, end):
         if kind != b"iinf":
             continue
@@ -39,7 +39,7 @@ def _item_types(data: bytes, start: int, end: int) -> Iterator[int]:
 
 
 def _boxes(data: bytes, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Yield the kind of each box, and where what it holds starts and ends."""
+    """Yield the kind of each box, and where its content starts and ends."""
     while at + 8 <= end:
         size, kind = struct.unpack_from(">I4s", data, at)
         start = at + 8

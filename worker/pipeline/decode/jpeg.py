@@ -1,4 +1,4 @@
-"""JPEG: decoded at full size or at a half, a quarter or an eighth, strictly."""
+"""Decode JPEG strictly, at full size or at a half, a quarter or an eighth."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import simplejpeg  # type: ignore[import-untyped]
 from PIL import JpegImagePlugin
 
 from shared.errors import ImageCorrupt
-from worker.pipeline.decode.jpeg_file import JpegFile, Picture, read_picture
+from worker.pipeline.decode.jpeg_file import JpegFile, JpegPicture, read_picture
 from worker.pipeline.decode.pixels import to_rgb
 from worker.pipeline.photo import Pixels
 
-#: libjpeg's complaint about bytes that nothing needed: it says how many, and what follows them.
+#: libjpeg's complaint about unused bytes: how many, and before which marker.
 _SURPLUS = re.compile(r"(\d+) extraneous bytes before marker 0x([0-9a-f]{2})")
 
-#: How turbojpeg refuses chroma subsampling that it has no name for.
+#: How turbojpeg refuses unusual chroma subsampling.
 _UNUSUAL = "Could not determine subsampling"
 
-#: libjpeg stops at its first complaint, so that a picture is begun anew for every scan with surplus bytes.
+#: libjpeg stops at its first complaint, so decoding starts over for every scan with surplus bytes.
 _TRIES = 24
 
 
@@ -43,19 +43,19 @@ def decode_jpeg(data: bytes, file: JpegFile, *, by: int) -> Pixels:
     Raises ImageCorrupt for any damage that costs pixels, an early end above all.
     """
     if file.one_scan:
-        # Nearly all JPEGs are decoded here; the others are looked at more closely.
+        # Nearly all JPEGs decode here; the rest get a closer look.
         with suppress(ValueError):
             return _decode(data, file, by)
     return _decode_picture(read_picture(data, file).mended(), file, by)
 
 
 def _decode(data: bytes, file: JpegFile, by: int) -> Pixels:
-    """Raises ValueError for whatever libjpeg complains about first."""
+    """Decode as libjpeg does. Raises ValueError with libjpeg's first complaint."""
     height, width = _divide(file.frame.height, by), _divide(file.frame.width, by)
     return np.asarray(simplejpeg.decode_jpeg(data, "RGB", min_height=height, min_width=width))
 
 
-def _decode_picture(picture: Picture, file: JpegFile, by: int) -> Pixels:
+def _decode_picture(picture: JpegPicture, file: JpegFile, by: int) -> Pixels:
     for _ in range(_TRIES):
         try:
             return _decode(picture.join(), file, by)
@@ -70,11 +70,11 @@ def _decode_picture(picture: Picture, file: JpegFile, by: int) -> Pixels:
     raise ImageCorrupt
 
 
-def _decode_filled_up(picture: Picture, file: JpegFile, by: int) -> Pixels:
-    """Decode a picture whose last byte may be the first of the zeros behind it.
+def _decode_filled_up(picture: JpegPicture, file: JpegFile, by: int) -> Pixels:
+    """Decode a picture whose last byte may be the first of the zeros after it.
 
-    Encoders fill their last byte up with ones. So if its last bit may as well be a one, the byte is
-    none of the picture's, and others are missing.
+    Encoders pad their last byte with ones. So if its last bit could be a one without changing a pixel, the
+    byte does not belong to the picture, and other bytes are missing.
     """
     pixels = _decode(picture.lengthened(b"\0").join(), file, by)
     with suppress(ValueError):
@@ -83,11 +83,11 @@ def _decode_filled_up(picture: Picture, file: JpegFile, by: int) -> Pixels:
     return pixels
 
 
-def _decode_unusual(picture: Picture, file: JpegFile, by: int) -> Pixels:
-    """Decode with Pillow, which is not strict: where data are missing it makes them up.
+def _decode_unusual(picture: JpegPicture, file: JpegFile, by: int) -> Pixels:
+    """Decode with Pillow, which is not strict: it makes up missing data.
 
-    So the picture is decoded a second time with other bytes behind its data: if they have a say in the
-    pixels, some of its own are missing.
+    So decode the picture a second time with other bytes after its data: if they change a pixel, some of
+    its own are missing.
     """
     if picture.filled_up:
         picture = picture.lengthened(b"\0")
@@ -105,5 +105,5 @@ def _decode_with_pillow(data: bytes, file: JpegFile, by: int) -> Pixels:
 
 
 def _divide(size: int, by: int) -> int:
-    """Return the size libjpeg gives a side that is reduced."""
+    """Return the length that libjpeg gives a reduced side."""
     return -(-size // by)

@@ -1,9 +1,9 @@
-"""A JPEG as a file: its frame, its EXIF, and the parts of it that make the picture.
+"""Parse a JPEG file: its frame, its EXIF, and the parts that make up its picture.
 
-Cameras and programs write JPEGs that break the standard beside the pixels: a missing end, a scan
-whose parameters are zeros, a colour profile in pieces that are numbered wrongly, bytes between
-segments. Viewers show them all. What is kept here of a file is what its pixels depend on, in the
-form libjpeg expects, so that whatever it still complains about has cost pixels.
+Cameras and programs write JPEGs that break the standard beside the pixels: a missing end, a scan whose
+parameters are zeros, a colour profile in wrongly numbered pieces, bytes between segments. Viewers show them
+all. This module keeps what the pixels depend on, in the form that libjpeg expects, so that anything libjpeg
+still complains about has cost pixels.
 
 Format: ITU-T T.81 (segments: B.1, B.2; scans of a progressive JPEG: G.1), JFIF 1.02, and
 Adobe's Technical Note 5116 for APP14.
@@ -18,8 +18,8 @@ from typing import Self, TypeAlias
 
 from shared.errors import ImageCorrupt, UnsupportedFormat
 
-#: Scans of one JPEG. Encoders write about ten; thousands of empty scans over a large picture
-#: would keep a decoder busy for minutes.
+#: The most scans of one JPEG. Encoders write about ten; thousands of empty scans over a large picture would
+#: occupy a decoder for minutes.
 MAX_SCANS = 200
 
 _SOI, _EOI, _SOS, _TEM = 0xD8, 0xD9, 0xDA, 0x01
@@ -27,27 +27,27 @@ _APP0, _APP1, _APP14 = 0xE0, 0xE1, 0xEE
 _RESTARTS = range(0xD0, 0xD8)
 #: Quantisation and Huffman tables, arithmetic conditioning, restart interval.
 _TABLES = (0xDB, 0xC4, 0xCC, 0xDD)
-#: Start of frame: all of C0 to CF but for DHT, JPG and DAC.
+#: Start of frame: C0 to CF without DHT, JPG and DAC.
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SEQUENTIAL = (0xC0, 0xC1, 0xC9)
 _PROGRESSIVE = (0xC2, 0xCA)
 
-#: A marker, its fill bytes left out; and one that ends the data of a scan, which no restart does.
+#: A marker without its fill bytes; and a marker that ends a scan's data, as a restart marker does not.
 _MARKER = re.compile(rb"\xff[^\x00\xff]", re.DOTALL)
 _END_OF_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
 
-#: Where something else begins behind a picture that has no end: a film (MP4's first box), an archive.
+#: What may follow a picture without an end marker: a video (MP4's first box) or an archive.
 _TRAILER = re.compile(rb"\0\0\0.ftyp|PK\x03\x04", re.DOTALL)
 
 _RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 
-#: Zeros that an encoder may put before a restart marker, to align it.
+#: The most zeros that an encoder puts before a restart marker to align it.
 _MOST_PADDING = 64
 
 _RESTART_INTERVAL = b"\xff\xdd"
 _JFIF = b"\xff\xe0\0\x10JFIF\0\x01\x01\0\0\x01\0\x01\0\0"
 _ADOBE = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0"
-#: Adobe's colour transform by the number of components: what libjpeg takes an unknown one for.
+#: Adobe's colour transform by the number of components, which libjpeg assumes for an unknown one.
 _USUAL_TRANSFORM = {1: 0, 3: 1, 4: 2}
 
 Body: TypeAlias = "bytes | memoryview"
@@ -65,7 +65,7 @@ class Frame:
 
     @classmethod
     def parse(cls, kind: int, body: bytes) -> Self:
-        """Raises UnsupportedFormat for a picture of other than 8 bits, or of two components."""
+        """Parse it. Raises UnsupportedFormat unless it has 8 bits and 1, 3 or 4 components."""
         if len(body) < 6 or len(body) < 6 + 3 * body[5]:
             raise ImageCorrupt
         if body[0] != 8 or body[5] not in (1, 3, 4):
@@ -82,11 +82,11 @@ class JpegFile:
     frame: Frame
     #: The EXIF block, beginning with `Exif`; empty if there is none.
     exif: bytes
-    #: From the start to the first scan, only what pixels depend on.
+    #: What the pixels depend on, from the start to the first scan.
     header: bytes
     #: Where the first scan begins in the file.
     scans_at: int
-    #: One scan holds the whole picture, as in nearly all JPEGs that are not progressive.
+    #: Whether one scan holds the whole picture, as in nearly all JPEGs that are not progressive.
     one_scan: bool
 
 
@@ -99,33 +99,33 @@ class Scan:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picture:
-    """The parts of a JPEG that make its pixels."""
+class JpegPicture:
+    """The parts of a JPEG that make up its pixels."""
 
     header: bytes
     scans: tuple[Scan, ...]
     #: Whether the end of the picture is marked.
     ended: bool
-    #: Whether zeros behind its data were left out, of which the first may be its last byte.
+    #: Whether zeros after its data were removed, the first of which may be its last byte.
     filled_up: bool = False
 
     def join(self) -> bytes:
-        """Return the file. An empty segment, numbered from APP1 on, follows the data of each scan."""
+        """Return the file, with an empty segment, numbered from APP1 on, after the data of each scan."""
         parts: list[Body] = [self.header]
         for number, scan in enumerate(self.scans):
             parts += (scan.head, scan.body, bytes((0xFF, _label(number), 0, 2)))
         return b"".join((*parts, b"\xff\xd9"))
 
-    def mended(self) -> Picture:
-        """Leave out what follows the picture if its end is not marked, and number its restarts."""
+    def mended(self) -> JpegPicture:
+        """Remove what follows the picture if it has no end marker, and renumber its restart markers."""
         picture = self if self.ended else self._without_trailer()
         if _RESTART_INTERVAL not in self.header + b"".join(scan.head for scan in self.scans):
             return picture
         scans = tuple(replace(scan, body=_renumbered(scan.body)) for scan in picture.scans)
         return replace(picture, scans=scans)
 
-    def without_surplus(self, count: int, marker: int) -> Picture:
-        """Leave out bytes that the decoder did not need before a marker; it counts eight too few at most.
+    def without_surplus(self, count: int, marker: int) -> JpegPicture:
+        """Remove bytes before a marker that the decoder did not need; its count may be up to eight too low.
 
         Raises ImageCorrupt if they are part of the picture.
         """
@@ -136,37 +136,37 @@ class Picture:
         if not numbers:
             raise ImageCorrupt
         number = numbers[-1]
-        # Only the last scan may have been cut off and filled up. Of others the last byte may be a zero.
+        # Only the last scan may have been cut off and padded. In other scans, the last byte may be a zero.
         if number == len(self.scans) - 1 and len(left := self._without_zeros()) < len(self):
             return left
         return self._smaller(self._with_body(number, self.scans[number].body[:-count]))
 
-    def lengthened(self, more: bytes) -> Picture:
+    def lengthened(self, more: bytes) -> JpegPicture:
         """Add bytes to the data of the last scan."""
         return self._with_body(len(self.scans) - 1, bytes(self.scans[-1].body) + more)
 
     def __len__(self) -> int:
         return sum(len(scan.body) for scan in self.scans)
 
-    def _smaller(self, other: Picture) -> Picture:
+    def _smaller(self, other: JpegPicture) -> JpegPicture:
         if len(other) >= len(self):
             raise ImageCorrupt
         return other
 
-    def _without_trailer(self) -> Picture:
+    def _without_trailer(self) -> JpegPicture:
         body = self.scans[-1].body
         found = _TRAILER.search(body)
         return self._with_body(len(self.scans) - 1, body[: found.start()] if found else body)._without_zeros()
 
-    def _without_zeros(self) -> Picture:
-        """Leave out zeros at the end: they would be decoded as pixels where those are missing."""
+    def _without_zeros(self) -> JpegPicture:
+        """Remove zeros at the end: they would be decoded in place of missing pixels."""
         body = bytes(self.scans[-1].body)
         left = body.rstrip(b"\0")
-        # A zero behind an FF belongs to it.
+        # A zero after an FF belongs to it.
         left = body[: len(left) + 1] if left.endswith(b"\xff") else left
         return replace(self._with_body(len(self.scans) - 1, left), filled_up=len(left) < len(body))
 
-    def _with_body(self, number: int, body: Body) -> Picture:
+    def _with_body(self, number: int, body: Body) -> JpegPicture:
         scans = list(self.scans)
         scans[number] = replace(scans[number], body=body)
         return replace(self, scans=tuple(scans))
@@ -176,7 +176,7 @@ class Picture:
 class _Segment:
     marker: int
     start: int
-    #: Where what follows the length begins.
+    #: Where the content after the length begins.
     body: int
     end: int
 
@@ -206,7 +206,7 @@ def read_jpeg(data: bytes) -> JpegFile:
     raise ImageCorrupt
 
 
-def read_picture(data: bytes, file: JpegFile) -> Picture:
+def read_picture(data: bytes, file: JpegFile) -> JpegPicture:
     """Read a JPEG's scans. Raises ImageCorrupt if one is missing, or if there are too many."""
     missing = _Missing(file.frame)
     scans: list[Scan] = []
@@ -228,7 +228,7 @@ def read_picture(data: bytes, file: JpegFile) -> Picture:
             ended = data[body_end : body_end + 2] == b"\xff\xd9"
     if missing:
         raise ImageCorrupt("The file is damaged: parts of the picture are missing.")
-    return Picture(header=file.header, scans=tuple(scans), ended=ended)
+    return JpegPicture(header=file.header, scans=tuple(scans), ended=ended)
 
 
 class _Missing:
@@ -236,18 +236,18 @@ class _Missing:
 
     def __init__(self, frame: Frame) -> None:
         self._sequential = frame.kind not in _PROGRESSIVE
-        # By component, how many low bits of each of 64 coefficients are missing: 13 stands for all of them.
+        # By component, how many low bits of each of 64 coefficients are missing; 13 means all of them.
         self._bits = {component: [13] * 64 for component in frame.components}
 
     def __bool__(self) -> bool:
         return any(any(bits) for bits in self._bits.values())
 
     def take(self, scan: bytes) -> bytes:
-        """Count a scan in; returns its header, with the parameters that its kind of JPEG has to have."""
+        """Note what a scan sends; return its header with the parameters that its kind of JPEG requires."""
         count = scan[4]
         first, last, bits = scan[5 + 2 * count : 8 + 2 * count]
         if self._sequential:
-            # Phones write zeros here, or nothing of sense; libjpeg takes no notice.
+            # Phones write zeros or nonsense here, and libjpeg ignores it.
             first, last, bits = 0, 63, 0
         for component in scan[5 : 5 + 2 * count : 2]:
             for coefficient in range(first, min(last, 63) + 1):
@@ -261,7 +261,7 @@ def _opened(frame: Frame, exif: bytes, header: bytes, at: int, scan: bytes) -> J
 
 
 def _segments(data: bytes, at: int) -> Iterator[_Segment]:
-    """Yield a JPEG's segments, whatever lies between them, until one that goes beyond the end."""
+    """Yield a JPEG's segments, whatever lies between them, up to one that exceeds the file."""
     while (found := _MARKER.search(data, at)) is not None:
         start, marker = found.start(), data[found.end() - 1]
         at = start + 2
@@ -276,7 +276,7 @@ def _segments(data: bytes, at: int) -> Iterator[_Segment]:
 
 
 def _scan_segments(data: bytes, at: int) -> Iterator[tuple[_Segment, int]]:
-    """Yield the segments from the first scan on, each with the end of the data that follow it."""
+    """Yield the segments from the first scan on, each with the end of the data after it."""
     while (segment := next(_segments(data, at), None)) is not None:
         at = segment.end
         if segment.marker == _SOS:
@@ -286,7 +286,7 @@ def _scan_segments(data: bytes, at: int) -> Iterator[tuple[_Segment, int]]:
 
 
 def _belongs(segment: _Segment, data: bytes, frame: Frame) -> bool:
-    """Tell whether a segment behind the first scan is one of the picture's, and not of what follows it."""
+    """Return whether a segment after the first scan belongs to the picture, not to what follows it."""
     if segment.marker != _SOS:
         return segment.marker in _TABLES or segment.marker >= 0xDC or segment.marker in _RESTARTS
     count, length = data[segment.body], segment.end - segment.body
@@ -297,7 +297,7 @@ def _belongs(segment: _Segment, data: bytes, frame: Frame) -> bool:
 
 
 def _adobe(transform: int | None, frame: Frame) -> bytes:
-    """Return Adobe's segment with a colour transform that there is for so many components."""
+    """Return Adobe's segment with a colour transform that is valid for so many components."""
     if transform is None:
         return b""
     usual = _USUAL_TRANSFORM[len(frame.components)]
@@ -305,7 +305,7 @@ def _adobe(transform: int | None, frame: Frame) -> bytes:
 
 
 def _cleaned(segment: _Segment, data: bytes) -> bytes:
-    """Return a segment of the header as libjpeg expects it; nothing of one that has no say in the pixels."""
+    """Return a header segment as libjpeg expects it; empty if no pixel depends on it."""
     body = data[segment.body : segment.end]
     if segment.marker == _APP0 and body.startswith(b"JFIF\0") and len(body) >= 14:
         return _JFIF
@@ -315,28 +315,28 @@ def _cleaned(segment: _Segment, data: bytes) -> bytes:
 
 
 def _label(number: int) -> int:
-    """Return the marker of the segment behind a scan, APP1 to APP13: libjpeg names it when it complains."""
+    """Return the marker of the segment after a scan, APP1 to APP13: libjpeg's complaints name it."""
     return _APP1 + number % 13
 
 
 def _renumbered(body: Body) -> Body:
-    """Number restart markers as the standard has it where an encoder counts in its own way.
+    """Number restart markers as the standard requires if an encoder numbers them in its own way.
 
-    Where a number is skipped, an interval may be missing: libjpeg will say so.
+    If a number is skipped, an interval may be missing: libjpeg will complain.
     """
-    places = [found.end() - 1 for found in _RESTART.finditer(body)]
-    numbers = [body[at] - 0xD0 for at in places]
+    positions = [found.end() - 1 for found in _RESTART.finditer(body)]
+    numbers = [body[at] - 0xD0 for at in positions]
     for step in (0, 1):
         if numbers and numbers == [(numbers[0] + step * n) % 8 for n in range(len(numbers))]:
             mended = bytearray(body)
-            for n, at in enumerate(places):
+            for n, at in enumerate(positions):
                 mended[at] = 0xD0 + n % 8
             return bytes(mended)
     return body
 
 
 def _without_padding(body: Body, count: int) -> bytes:
-    """Leave out `count` zeros before each restart marker that has as many before it."""
+    """Remove `count` zeros before each restart marker that has as many."""
     zeros, whole = bytes(min(count, _MOST_PADDING)), bytes(body)
     parts, at = [], 0
     for found in _RESTART.finditer(whole):

@@ -1,7 +1,7 @@
-"""Which way up a photo is: by its EXIF alone, or by its container where that can turn it.
+"""Which way up a photo is: only its EXIF decides, or its container if that can rotate it.
 
-XMP may name an orientation as well (tiff:Orientation). Browsers take no notice of it, and a
-photo that is upright in an album must not lie on its side in its depth map.
+XMP may state an orientation too (tiff:Orientation). Browsers ignore it, and a photo that is upright in an
+album must not lie on its side in its depth map.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from pillow_heif.as_plugin import HeifImageFile
 
 from worker.pipeline.decode.pixels import turn_upright
 
-#: Where Pillow keeps XMP, from which it fills an orientation in that EXIF does not have.
+#: Where Pillow keeps XMP; if EXIF states no orientation, Pillow takes it from there.
 _XMP = ("xmp", "XML:com.adobe.xmp")
 
-#: All that Pillow and its plugins were seen to raise over a damaged file.
+#: Every error that Pillow and its plugins were seen to raise for a damaged file.
 PILLOW_ERRORS = (
     ArithmeticError,
     AssertionError,
@@ -34,9 +34,9 @@ PILLOW_ERRORS = (
 
 
 def orientation_of(image: Image.Image) -> int:
-    """Return the EXIF orientation, 1 to 8, that is yet to be applied; 1 where it cannot be read.
+    """Return the EXIF orientation, 1 to 8, that must still be applied; 1 if it cannot be read.
 
-    Forgets the picture's XMP.
+    Removes the picture's XMP.
     """
     for name in _XMP:
         image.info.pop(name, None)
@@ -48,16 +48,16 @@ def orientation_of(image: Image.Image) -> int:
 
 
 def orientation_in(exif: bytes) -> int:
-    """Return the orientation, 1 to 8, in a block of EXIF; 1 where it cannot be read."""
+    """Return the orientation, 1 to 8, in a block of EXIF; 1 if it cannot be read."""
     image = Image.Image()
     image.info["exif"] = exif
     return orientation_of(image)
 
 
 def orientation_of_heif(image: HeifImageFile) -> int:
-    """Return the orientation that a HEIF's own boxes (irot and imir) ask for, and libheif applies.
+    """Return the orientation of a HEIF's own boxes (irot and imir), which libheif applies.
 
-    Read it before the pixels are decoded.
+    Call this before the pixels are decoded.
     """
     file = image._heif_file
     boxes = file[image.tell()]._c_image.transformations if file is not None else ()
@@ -72,10 +72,10 @@ def orientation_of_heif(image: HeifImageFile) -> int:
 
 
 def valid_orientation(orientation: object) -> int:
-    """Return an orientation if it is one of the eight, and otherwise 1."""
+    """Return an orientation if it is one of the eight, else 1."""
     return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
 
 
 def upright_size(height: int, width: int, orientation: int) -> tuple[int, int]:
-    """Return the height and width that a stored picture has when it is upright, or the other way round."""
+    """Return the upright height and width of a stored picture, or the stored ones of an upright picture."""
     return (width, height) if orientation >= 5 else (height, width)

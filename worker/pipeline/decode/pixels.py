@@ -1,4 +1,4 @@
-"""From whatever a file holds (palette, 16 bits, ink, alpha) to upright 8-bit RGB."""
+"""Convert any pixels (palette, 16 bits, CMYK, alpha) to upright 8-bit RGB."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from PIL import Image
 
 from worker.pipeline.photo import Pixels
 
-#: Alpha is composited on this. White is what a picture cut out for a page is made for, and
-#: what most viewers show behind one.
+#: Alpha is composited on white: pictures cut out for a web page are made for it, and most viewers show it.
 BACKGROUND = (255, 255, 255)
 
 _ROTATIONS = {3: cv2.ROTATE_180, 6: cv2.ROTATE_90_CLOCKWISE, 8: cv2.ROTATE_90_COUNTERCLOCKWISE}
@@ -23,8 +22,8 @@ _BAND_ROWS = 128
 def to_rgb(image: Image.Image) -> Pixels:
     """Return a loaded picture as uint8 RGB, H x W x 3.
 
-    Values of 16 bits are scaled, not clipped. Alpha is composited on white. Colour profiles are
-    ignored: depth hardly depends on them, and converting takes longer than the network.
+    Scale values of 16 bits, do not clip them. Composite alpha on white. Ignore colour profiles: depth hardly
+    depends on them, and converting takes longer than the network.
     """
     mode = image.mode
     if mode.startswith("I;16"):
@@ -64,7 +63,7 @@ def _flatten(image: Image.Image) -> Pixels:
 
 
 def on_white(colours: Pixels, alpha: Pixels) -> Pixels:
-    """Return H x W x 3 colours, composited on BACKGROUND by H x W alpha."""
+    """Composite H x W x 3 colours on BACKGROUND by H x W alpha."""
     if alpha.min() == 255:
         return colours
     ink = cv2.multiply(cv2.bitwise_not(colours), cv2.cvtColor(alpha, cv2.COLOR_GRAY2RGB), scale=1 / 255)
@@ -74,8 +73,8 @@ def on_white(colours: Pixels, alpha: Pixels) -> Pixels:
 def _in_bands(image: Image.Image, convert: Callable[[Image.Image], Pixels]) -> Pixels:
     """Convert a picture to RGB band by band.
 
-    Pillow has four bytes for a pixel of RGB, and copies a picture twice on its way to NumPy: of 200
-    megapixels that would be 2 GB, and a picture with transparency would be there a few times more.
+    Pillow stores a pixel of RGB in four bytes and copies a picture twice on its way to NumPy: 2 GB for 200
+    megapixels, and several times that with transparency.
     """
     width, height = image.size
     rgb = np.empty((height, width, 3), np.uint8)

@@ -1,8 +1,8 @@
-"""PNG files taken apart: what makes the picture is checked, and what is beside it is left out.
+"""Parse PNG files: check the chunks that make up the picture, and skip the rest.
 
-A PNG says of each of its chunks whether a picture can be had without it. Damage to one that it cannot
-be had without is damage to the picture. Of the others only transparency and orientation are looked
-at, and only if they are sound: no text, profile or time costs a picture, however large or wrong it is.
+Each chunk of a PNG says whether it is critical. Damage to a critical chunk is damage to the picture. Of the
+others, only transparency and orientation are read, and only if they are sound: no text, profile or time
+stamp costs a picture, however large or wrong it is.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 from shared.errors import ImageCorrupt, UnsupportedFormat
 
-#: Kinds of colour, as the header counts them (PNG, third edition, 11.2.1).
+#: Colour types, as the header numbers them (PNG, third edition, 11.2.1).
 GREY, RGB, PALETTE, GREY_ALPHA, RGB_ALPHA = 0, 2, 3, 4, 6
 
-#: Bits of a sample that each kind of colour may have.
+#: The bits of a sample that each colour type allows.
 _DEPTHS = {
     GREY: (1, 2, 4, 8, 16),
     RGB: (8, 16),
@@ -35,10 +35,10 @@ _HEADER = struct.Struct(">II5B")
 _PROFILE = b"Raw profile type exif"
 _TEXT_KINDS = (b"tEXt", b"zTXt")
 
-#: Bytes of metadata that are looked at: an orientation is near the start of whatever holds it.
+#: Bytes of metadata that are read: an orientation is near the start of its chunk.
 _MOST_METADATA = 2**20
 
-#: Bytes handed on at a time: what zlib has not consumed yet is copied at every call.
+#: Bytes given to zlib at a time: it copies what it has not consumed at every call.
 _PIECE = 65_536
 
 
@@ -53,7 +53,7 @@ class _Chunk(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Png:
-    """What makes the picture of a PNG."""
+    """The parts of a PNG that make up its picture."""
 
     width: int
     height: int
@@ -64,9 +64,9 @@ class Png:
     interlaced: bool
     #: Red, green and blue of up to 256 colours.
     palette: bytes = b""
-    #: The alpha of each colour of the palette, or the one transparent colour, as in the file; or nothing.
+    #: The alpha of each palette colour, or the one transparent colour, as in the file; may be empty.
     transparency: bytes = b""
-    #: What may say how to turn the picture, named as Pillow does in `Image.info`.
+    #: Metadata that may hold an orientation, named as in Pillow's `Image.info`.
     info: dict[str, str | bytes] = field(default_factory=dict)
     data: bytes = field(repr=False)
 
@@ -78,17 +78,17 @@ class Png:
 
 
 def read_png(data: bytes) -> Png:
-    """Take a PNG apart. What follows its end is ignored.
+    """Parse a PNG, and ignore what follows its end.
 
-    Raises ImageCorrupt if a chunk that the picture needs is damaged, or if the file ends before its end;
-    UnsupportedFormat if the picture needs a chunk that is not in the specification.
+    Raises ImageCorrupt if a critical chunk is damaged or the file is cut off, and UnsupportedFormat for an
+    unknown critical chunk.
     """
     chunks = _checked(_chunks(data))
     png = _read_header(next(chunks), data)
     palette, transparency, has_rows = b"", b"", False
     info: dict[str, str | bytes] = {}
     for kind, body, _ in chunks:
-        # Colours must be known before the rows. Of several chunks the first counts, as in libpng.
+        # Colours must precede the rows. Of several such chunks the first counts, as in libpng.
         if kind == b"PLTE" and not palette and not has_rows:
             palette = bytes(body)
         elif kind == b"tRNS" and not transparency and not has_rows and _fits(body, png.colour, palette):
@@ -118,9 +118,9 @@ def _chunks(data: bytes) -> Iterator[_Chunk]:
 
 
 def _checked(chunks: Iterator[_Chunk]) -> Iterator[_Chunk]:
-    """Check the chunks that the picture needs. Of the others yield those that are used and sound."""
+    """Yield critical chunks after a check, and the other chunks if they are used and sound."""
     for chunk in chunks:
-        # Without a chunk whose name begins with a capital there is no picture.
+        # A capital first letter marks a critical chunk.
         if chunk.kind[:1].isupper():
             if not chunk.is_sound():
                 raise ImageCorrupt
@@ -147,7 +147,7 @@ def _read_header(chunk: _Chunk, data: bytes) -> Png:
 
 
 def _fits(transparency: memoryview, colour: int, palette: bytes) -> bool:
-    """Tell whether transparency has the length that the kind of colour asks for. If not, it means nothing."""
+    """Return whether transparency has the length that the colour type requires; if not, ignore it."""
     if colour == PALETTE:
         return 1 <= len(transparency) <= len(palette) // 3
     return len(transparency) == {GREY: 2, RGB: 6}.get(colour)
@@ -158,7 +158,7 @@ def _keyword(text: memoryview) -> bytes:
 
 
 def _note_text(kind: bytes, body: memoryview, info: dict[str, str | bytes]) -> None:
-    """Put the first profile of EXIF into `info`, cut off where it is too long."""
+    """Put the first EXIF profile into `info`, cut off if it is too long."""
     keyword, _, text = bytes(body[:_MOST_METADATA]).partition(b"\0")
     if kind == b"zTXt":
         try:

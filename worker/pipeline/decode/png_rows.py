@@ -1,8 +1,7 @@
-"""The pixels of a PNG of any kind, a strip at a time: inflated by zlib, unfiltered by OpenCV.
+"""Decode the pixels of any PNG, a strip at a time: zlib inflates, and OpenCV undoes the filters.
 
-A PNG's filters work on bytes and do not know what the bytes mean. So each strip of rows is
-unfiltered as a small PNG of its own, of whatever kind has pixels of as many bytes; and a strip that is
-whole is all that OpenCV ever sees of a file.
+A PNG's filters work on bytes, whatever they mean. So each strip of rows is unfiltered as a small PNG of its
+own, of a colour type whose pixels have as many bytes. OpenCV sees nothing of a file but whole strips.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from worker.pipeline.photo import Pixels
 #: uint8 or uint16, H x W or H x W x channels.
 Samples: TypeAlias = NDArray[Any]
 
-#: Bytes of the rows that are decoded at a time: they stay in the cache.
+#: Bytes of the rows decoded at a time: they stay in the cache.
 _STRIP_BYTES = 2**20
 
 #: The widest PNG that libpng reads.
@@ -34,12 +33,12 @@ _MOST_WIDE = 1_000_000
 
 _CHANNELS = {GREY: 1, RGB: 3, PALETTE: 1, GREY_ALPHA: 2, RGB_ALPHA: 4}
 
-#: By bytes of a pixel, the depth and the kind of colour of a PNG whose pixels have as many.
+#: By bytes of a pixel, the depth and the colour type of a small PNG with such pixels.
 _CARRIERS = {1: (8, 0), 2: (16, 0), 3: (8, 2), 4: (8, 6), 6: (16, 2), 8: (16, 6)}
 
 _LAST_FILTER = 4
 
-#: Where the passes of an interlaced picture begin, and their steps: x, y, x, y (Adam7).
+#: The passes of an interlaced picture (Adam7): left, top, and their steps right and down.
 _PASSES = (
     (0, 0, 8, 8),
     (4, 0, 8, 8),
@@ -50,7 +49,7 @@ _PASSES = (
     (0, 1, 1, 2),
 )
 
-#: Inflated bytes after the last row among which the end of the stream is looked for.
+#: How many inflated bytes after the last row may precede the end of the stream.
 _MOST_EXCESS = 2**20
 
 
@@ -84,7 +83,7 @@ def _interlaced(png: Png, rows: _Rows) -> Pixels:
 
 
 def _strips(png: Png, rows: _Rows, height: int, width: int) -> Iterator[Pixels]:
-    """Yield the next rows as RGB on white; the heights of all strips but the last are multiples of 8."""
+    """Yield the next rows as RGB on white; the height of every strip but the last is a multiple of 8."""
     table = _colour_table(png)
     for samples in _unfiltered(png, rows, height, width):
         if table is None:
@@ -95,10 +94,9 @@ def _strips(png: Png, rows: _Rows, height: int, width: int) -> Iterator[Pixels]:
 
 
 def _unfiltered(png: Png, rows: _Rows, height: int, width: int) -> Iterator[Samples]:
-    """Yield the next rows as they were before they were filtered, strip by strip.
+    """Yield the next rows unfiltered, strip by strip.
 
-    The first row of each small PNG is the one above the strip, which the filters refer to, and is
-    cut off again.
+    Each small PNG begins with the row above the strip, which the filters refer to; that row is then cut off.
     """
     bits = png.depth * _CHANNELS[png.colour]
     step = max(1, bits // 8)
@@ -118,7 +116,7 @@ def _unfiltered(png: Png, rows: _Rows, height: int, width: int) -> Iterator[Samp
 
 
 def _decode(rows: bytes, across: int, step: int) -> Samples:
-    """Unfilter rows of `across` pixels of `step` bytes each; channels are then as in the file."""
+    """Unfilter rows of `across` pixels of `step` bytes each; return channels in the file's order."""
     height = len(rows) // (1 + across * step)
     file = _small_png(rows, height, across, step)
     samples = cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_UNCHANGED)
@@ -142,7 +140,7 @@ def _chunk(kind: bytes, body: bytes) -> bytes:
 
 
 def _colour_table(png: Png) -> Pixels | None:
-    """Return 256 x 3 colours, on white, of a picture of indices or of few greys; else None."""
+    """Return 256 x 3 colours, on white, for a picture of indices or of few greys; None for others."""
     table = np.zeros((256, 3), np.uint8)
     if png.colour == PALETTE:
         colours = np.frombuffer(png.palette, np.uint8).reshape(-1, 1, 3)
@@ -160,7 +158,7 @@ def _colour_table(png: Png) -> Pixels | None:
 
 
 def _split_bytes(samples: Pixels, depth: int) -> Pixels:
-    """Return samples of less than 8 bits, the first of which is in the highest bits, as one byte each."""
+    """Return samples of fewer than 8 bits, packed from the highest bit down, as one byte each."""
     if depth == 8:
         return samples
     shifts = np.arange(8 - depth, -1, -depth, dtype=np.uint8)
@@ -168,9 +166,10 @@ def _split_bytes(samples: Pixels, depth: int) -> Pixels:
 
 
 def _to_rgb(samples: Samples, png: Png) -> Pixels:
-    """Turn a strip of a kind that has no table of colours into RGB on white."""
+    """Convert a strip without a colour table to RGB on white."""
     if png.colour == GREY_ALPHA:
-        # Two bytes came as one number of 16 bits, and four, of which those of 16 bits have two, as RGBA.
+        # Pixels of two bytes came as one 16-bit number, and those of four bytes (two for each 16-bit sample)
+        # as RGBA.
         grey, alpha = (samples >> 8, samples & 255) if png.depth == 8 else (samples[..., 0], samples[..., 2])
         return on_white(_array(cv2.cvtColor(_array(grey), cv2.COLOR_GRAY2RGB)), _array(alpha))
     if png.transparency:
@@ -186,7 +185,7 @@ def _to_rgb(samples: Samples, png: Png) -> Pixels:
 
 
 def _whiten(samples: Samples, png: Png) -> None:
-    """Make the one transparent colour white. It has 16 bits a channel, of which those of the depth count."""
+    """Make the one transparent colour white. It has 16 bits a channel; only the bits of the depth count."""
     most = 2**png.depth - 1
     colour = [value & most for (value,) in struct.iter_unpack(">H", png.transparency)]
     samples[cv2.inRange(samples, tuple(colour), tuple(colour)) > 0] = most
@@ -215,7 +214,7 @@ class _Rows:
     def finish(self) -> None:
         """Read to the end, where zlib compares its checksum. Raises ImageCorrupt or zlib.error.
 
-        More data than the picture has rows is harmless, and only the beginning of it is read.
+        Data after the last row are harmless; only their beginning is read.
         """
         left = _MOST_EXCESS
         while left and not self._inflater.eof:

@@ -1,7 +1,7 @@
-"""Pictures reduced to a half, a quarter or an eighth strip by strip, and large WebP and HEIF decoded so.
+"""Reduce pictures to a half, a quarter or an eighth strip by strip, and decode large WebP and HEIF that way.
 
-Pillow would hold a large WebP or HEIF two to four times over; here it is held once. This is as strict as
-Pillow: a file that stops before its end or is damaged is refused.
+Pillow would hold two to four copies of a large WebP or HEIF; this module holds one. It is as strict as
+Pillow: a file that is cut off or damaged is refused.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pillow_heif.as_plugin import HeifImageFile
 from shared.errors import ImageCorrupt
 from worker.pipeline.photo import Pixels
 
-#: Smaller pictures are left to Pillow: they take little memory either way.
+#: Pillow decodes smaller pictures: they take little memory either way.
 _LARGE_PIXELS = 4_000_000
 
 #: Rows reduced at a time; a multiple of every reduction.
@@ -27,11 +27,11 @@ _BGR_HALF = cv2.IMREAD_REDUCED_COLOR_2 | cv2.IMREAD_IGNORE_ORIENTATION
 
 
 def decode_reduced(data: bytes, image: ImageFile.ImageFile, *, by: int) -> Pixels | None:
-    """Return a WebP or HEIF reduced `by` 2, 4 or 8, as RGB; None if Pillow is to do it.
+    """Return a WebP or HEIF reduced `by` 2, 4 or 8, as RGB; None if Pillow must decode it.
 
-    A WebP is not upright yet, and a HEIF is, which may be wanted at its full size too. `image` is the
-    same file, its header read by Pillow. Raises ImageCorrupt, and what OpenCV and libheif raise over
-    damaged files.
+    A HEIF may also be returned at full size, and is upright; a WebP is not upright yet. `image` is the same
+    file after Pillow read its header. Raises ImageCorrupt, and what OpenCV and libheif raise for damaged
+    files.
     """
     if image.width * image.height < _LARGE_PIXELS or image.mode != "RGB":
         return None
@@ -44,11 +44,11 @@ def decode_reduced(data: bytes, image: ImageFile.ImageFile, *, by: int) -> Pixel
 
 
 def _reduce_heif(image: HeifImageFile, by: int) -> Pixels | None:
-    assert image._heif_file is not None, "Its pixels were asked for before."
+    assert image._heif_file is not None, "Its pixels have been read already."
     frame = image._heif_file[image.tell()]
     data = frame.data
     if frame.size != image.size or frame.mode != "RGB":
-        # The size in a HEIF's header need not be that of the picture inside.
+        # A HEIF's header may state another size than its picture has.
         return None
     shape = image.height, image.width, 3
     pixels: Pixels = np.ndarray(shape, np.uint8, buffer=data, strides=(frame.stride, 3, 1))
@@ -61,8 +61,8 @@ def _reduce_webp(data: bytes, height: int, width: int, by: int) -> Pixels:
     """Return BGR."""
     if height % 2 or width % 2:
         return reduce_strips(in_strips(_decode_bgr(data, height, width)), height, width, by)
-    # OpenCV copies a picture it has decoded, but not if it is to halve it: of 24 megapixels that is
-    # 70 MB and half of the time. It halves by the means of squares of two pixels.
+    # OpenCV copies a picture that it decodes at full size, but not one that it halves: for 24 megapixels this
+    # saves 70 MB and half the time. It halves by averaging squares of two by two pixels.
     half = _decode_bgr(data, height // 2, width // 2, _BGR_HALF)
     return reduce_strips(in_strips(half), height // 2, width // 2, by // 2)
 
@@ -81,10 +81,10 @@ def in_strips(pixels: Pixels) -> Iterator[Pixels]:
 
 
 def reduce_strips(strips: Iterable[Pixels], height: int, width: int, by: int) -> Pixels:
-    """Put strips of three channels together, reduced `by` 1, 2, 4 or 8.
+    """Join strips of three channels, reduced `by` 1, 2, 4 or 8.
 
-    `height` and `width` are those of the whole picture, and of all strips but the last the height is
-    a multiple of `by`.
+    `height` and `width` are those of the whole picture. The height of every strip but the last is a
+    multiple of `by`.
     """
     whole = np.empty((-(-height // by), -(-width // by), 3), np.uint8)
     top = 0
@@ -96,7 +96,7 @@ def reduce_strips(strips: Iterable[Pixels], height: int, width: int, by: int) ->
 
 
 def average(strip: Pixels, by: int) -> Pixels:
-    """Average squares of `by` pixels, cut off at the edges."""
+    """Average squares of `by` pixels; at the edges, what is left of them."""
     height, width = strip.shape[:2]
     below, right = -height % by, -width % by
     if below or right:

@@ -1,4 +1,4 @@
-"""WebP without what only describes the picture: libwebp refuses whole files over a length or a flag there."""
+"""Strip the metadata of a WebP, because libwebp refuses files with a wrong length or flag in it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterator
 
 from shared.errors import ImageCorrupt
 
-#: Chunks that make the picture (WebP Container Specification).
+#: Chunks that make up the picture (WebP Container Specification).
 _PICTURE = (b"VP8X", b"ANIM", b"ANMF", b"ALPH", b"VP8 ", b"VP8L")
-#: Chunks beside it, and what Pillow calls them.
+#: Metadata chunks, and Pillow's names for them.
 _BESIDE = {b"EXIF": "exif", b"XMP ": "xmp", b"ICCP": "icc_profile"}
-#: Chunks after which the picture of a file that does not move is whole.
+#: Chunks that complete the picture of a still file.
 _STILL = (b"VP8 ", b"VP8L")
 
-#: Bits of the extended header that concern the picture: whether it moves, and whether it has alpha.
+#: Bits of the extended header that concern the picture: animation and alpha.
 _PICTURE_FLAGS = 0x12
 _EXTENDED_SIZE = 10
 
@@ -22,13 +22,13 @@ _HEAD_SIZE = 12
 
 
 def strip_webp(data: bytes) -> tuple[bytes, dict[str, bytes]]:
-    """Return a WebP that holds its picture alone, and what was beside it, named as in Pillow's `Image.info`.
+    """Return a WebP that holds only its picture, and its metadata, named as in Pillow's `Image.info`.
 
-    Metadata may be cut off or say a wrong length. A file that is not as long as it says is damaged,
-    and so is one whose picture is cut off. Raises ImageCorrupt.
+    Metadata may be cut off or state a wrong length. Raises ImageCorrupt if the file is shorter than it
+    states, or if its picture is cut off.
     """
     end = 8 + int.from_bytes(data[4:8], "little")
-    # Some writers count the byte that fills up an odd chunk, and leave it out.
+    # Some writers count the padding byte of an odd chunk but do not write it.
     if end > len(data) + 1:
         raise ImageCorrupt
     file, is_whole = bytearray(b"RIFF\0\0\0\0WEBP"), False
@@ -44,7 +44,7 @@ def strip_webp(data: bytes) -> tuple[bytes, dict[str, bytes]]:
 
 
 def _chunks(file: memoryview) -> Iterator[tuple[bytes, memoryview]]:
-    """Yield all chunks; one beside the picture is cut off if it says that it is longer than the file."""
+    """Yield all chunks. A metadata chunk that claims to exceed the file is cut off at its end."""
     at = _HEAD_SIZE
     while at + 8 <= len(file):
         kind, length = struct.unpack_from("<4sI", file, at)
@@ -53,7 +53,7 @@ def _chunks(file: memoryview) -> Iterator[tuple[bytes, memoryview]]:
             raise ImageCorrupt
         yield kind, body
         at += 8 + length
-        # An odd chunk is filled up; some writers do not.
+        # An odd chunk has a padding byte, which some writers leave out.
         at += length % 2 and not _is_known(file, at)
 
 
@@ -65,6 +65,6 @@ def _is_known(file: memoryview, at: int) -> bool:
 def _chunk(kind: bytes, body: memoryview) -> bytes:
     picture = bytes(body)
     if kind == b"VP8X":
-        # To libwebp flags without their chunks are as bad as chunks without their flags.
+        # libwebp refuses flags without their chunks and chunks without their flags.
         picture = bytes(flags & _PICTURE_FLAGS for flags in picture[:1]) + picture[1:_EXTENDED_SIZE]
     return kind + struct.pack("<I", len(picture)) + picture + bytes(len(picture) % 2)

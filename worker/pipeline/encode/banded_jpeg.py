@@ -1,9 +1,8 @@
 """A JPEG encoded band by band: its planes never exist as a whole.
 
-A JPEG may restart its entropy coding every so many blocks (ITU-T T.81, B.2.4.4). Between two restart
-markers lies what a JPEG of that band alone would hold, so that bands are encoded one by one, each
-as a picture of its own, and their data put together under one header. The pixels are those of a
-JPEG encoded at once.
+A JPEG may restart its entropy coding after every so many blocks (ITU-T T.81, B.2.4.4). The data between two
+restart markers equal those of a JPEG of that band alone. So each band is encoded as a picture of its own,
+and their data are joined under one header. The pixels equal those of a JPEG encoded at once.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import simplejpeg  # type: ignore[import-untyped]
 from worker.pipeline.encode.files import JPEG_QUALITY, check_jpeg_size, encode_jpeg
 from worker.pipeline.photo import Pixels
 
-#: Pixels of the side of a unit of blocks where Cb and Cr have half the resolution.
+#: The side of a unit of blocks in pixels, where Cb and Cr have half the resolution.
 _UNIT = 16
 
 _BASELINE_FRAME, _START_OF_SCAN = 0xC0, 0xDA
@@ -23,12 +22,12 @@ _END = b"\xff\xd9"
 
 
 class BandedJpeg:
-    """A JPEG of quality 95 in the making, colour at half the resolution."""
+    """Builds a JPEG of quality 95 with colour at half the resolution."""
 
     def __init__(self, height: int, width: int, band_rows: int) -> None:
-        """Every band but the last will have `band_rows` rows, a multiple of 16.
+        """Every band but the last has `band_rows` rows, a multiple of 16.
 
-        Raises ImageTooLarge if a side is longer than a JPEG's can be.
+        Raises ImageTooLarge if a side is too long for a JPEG.
         """
         check_jpeg_size(height, width)
         self._size = height.to_bytes(2) + width.to_bytes(2)
@@ -38,8 +37,8 @@ class BandedJpeg:
     def add(self, luma: Pixels, blue: Pixels, red: Pixels) -> None:
         """Add the next band: Y, and Cb and Cr of half its height and width.
 
-        Height and width of Y are even: libjpeg-turbo reads a row and a column more of an odd one,
-        whether they are there or not. What is more than the picture has is cut off by readers.
+        Height and width of Y must be even: for an odd size, libjpeg-turbo reads one row and column more,
+        whether they exist or not. Readers cut off what exceeds the picture.
         """
         self._add(simplejpeg.encode_jpeg_yuv_planes(luma, blue, red, quality=JPEG_QUALITY))
 
@@ -62,7 +61,7 @@ class BandedJpeg:
         return b"".join((*self._parts, _END))
 
     def _header(self, data: bytes, end: int) -> bytes:
-        """Return the first band's header with the whole picture's size, and the restarts announced."""
+        """Return the first band's header with the size of the whole picture and the restart interval."""
         size = _find(data, _BASELINE_FRAME) + 5
         restarts = _RESTART_INTERVAL + self._interval.to_bytes(2)
         return data[:size] + self._size + data[size + 4 : end] + restarts

@@ -1,4 +1,4 @@
-"""From arrays to files. Nothing of the source file but its pixels gets in: no EXIF, no place."""
+"""Write arrays to files. Only the pixels of the source file get in: no EXIF, no location."""
 
 from __future__ import annotations
 
@@ -26,8 +26,7 @@ _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GRAYSCALE = 0
 _INDEXED = 3
 
-#: PNG's filter "Up": each byte less the one above. A depth map is smooth, so that most
-#: differences are zero.
+#: PNG's filter "Up": each byte minus the one above. A depth map is smooth, so most differences are zero.
 _FILTER_UP = 2
 
 #: Rows filtered at a time: they stay in the processor's cache until they are compressed.
@@ -37,7 +36,7 @@ _BLOCK_ROWS = 32
 def encode_indexed_png(strips: Iterable[Pixels], shape: tuple[int, int], table: Pixels) -> bytes:
     """Write strips of H x W indices into a table of 256 colours as an 8-bit PNG with a palette.
 
-    Its pixels are those of an RGB PNG, with a third of the bytes to compress.
+    It has the same pixels as an RGB PNG, and a third of the bytes to compress.
     """
     body = _deflate(strips, zlib.Z_RLE)
     header = _header(*shape, 8, _INDEXED)
@@ -47,7 +46,7 @@ def encode_indexed_png(strips: Iterable[Pixels], shape: tuple[int, int], table: 
 def encode_gray16_png(strips: Iterable[NDArray[np.uint16]], shape: tuple[int, int]) -> bytes:
     """Write strips of H x W words as a 16-bit grayscale PNG."""
     big_endian = (words.astype(">u2").view(np.uint8) for words in strips)
-    # The low bytes are noise to run lengths.
+    # Run lengths would not help: the low bytes look like noise.
     body = _deflate(big_endian, zlib.Z_DEFAULT_STRATEGY)
     return _png(_header(*shape, 16, _GRAYSCALE), _chunk(b"IDAT", body))
 
@@ -55,7 +54,7 @@ def encode_gray16_png(strips: Iterable[NDArray[np.uint16]], shape: tuple[int, in
 def encode_jpeg(rgb: Pixels) -> bytes:
     """Write H x W x 3 as a JPEG of quality 95, colour at half the resolution.
 
-    Raises ImageTooLarge if a side is longer than a JPEG's can be.
+    Raises ImageTooLarge if a side is too long for a JPEG.
     """
     check_jpeg_size(*rgb.shape[:2])
     data: bytes = simplejpeg.encode_jpeg(rgb, quality=JPEG_QUALITY, colorspace="RGB", colorsubsampling="420")
@@ -63,7 +62,7 @@ def encode_jpeg(rgb: Pixels) -> bytes:
 
 
 def check_jpeg_size(height: int, width: int) -> None:
-    """Raise ImageTooLarge if a side is longer than a JPEG's can be."""
+    """Raise ImageTooLarge if a side is too long for a JPEG."""
     if max(height, width) > JPEG_MAX_SIDE:
         raise ImageTooLarge(
             f"A JPEG has at most {JPEG_MAX_SIDE:,} pixels a side; ask for heatmap_format=png for "
@@ -74,7 +73,7 @@ def check_jpeg_size(height: int, width: int) -> None:
 def encode_pfm(upward: Iterable[Floats], shape: tuple[int, int]) -> bytes:
     """Write strips of H x W, the lowest first, as a portable float map: `Pf`, little-endian (scale -1).
 
-    Its rows go from bottom to top. Format: Paul Debevec's, netpbm.sourceforge.net/doc/pfm.html.
+    Its rows run from bottom to top. Format: Paul Debevec's, netpbm.sourceforge.net/doc/pfm.html.
     """
     height, width = shape
     file = io.BytesIO()
@@ -90,9 +89,9 @@ def encode_npy(strips: Iterable[Floats], shape: tuple[int, int]) -> bytes:
 
 
 def _write_floats(file: io.BytesIO, strips: Iterable[Floats]) -> bytes:
-    """Write strips behind what the file has, and return all of it.
+    """Append strips to the file, and return all of it.
 
-    Of 200 megapixels a map has 800 MB: it exists once, in the file, which is not copied either.
+    A map of 200 megapixels has 800 MB. They exist only once, in the file, which is not copied either.
     """
     for strip in strips:
         file.write(np.ascontiguousarray(strip, "<f4").data)
@@ -125,7 +124,7 @@ def _filter_up(strips: Iterable[Pixels]) -> Iterator[Pixels]:
     for strip in strips:
         height, width = strip.shape
         if not block.size:
-            # Above the first row there are zeros.
+            # The row above the first one counts as zeros.
             above = np.zeros(width, np.uint8)
             block = np.empty((_BLOCK_ROWS, 1 + width), np.uint8)
             block[:, 0] = _FILTER_UP

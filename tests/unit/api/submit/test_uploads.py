@@ -11,9 +11,9 @@ from shared.jobs.job import JobState, Quota, Source, new_job_id
 from shared.jobs.manifest import ManifestWriter
 from shared.jobs.record import new_job
 from shared.options import Options
+from tests.fetching import make_fetcher
 from tests.unit.api.conftest import Api, ApiFactory, build_api
 from tests.unit.api.routes.test_submissions import problem
-from worker.child.fetch import Fetcher
 
 
 def announced(api: Api, count: int = 3) -> str:
@@ -240,7 +240,7 @@ def test_an_object_that_is_no_input_is_overlooked(api: Api, name: str) -> None:
 def fetched(api: Api, job_id: str, index: int) -> bytes | str:
     """Return the photo that a worker reads, or the code of its failure."""
     try:
-        return Fetcher(api.objects, most_bytes=100).fetch(job_id, index)
+        return make_fetcher(api.objects, most_bytes=100).fetch(job_id, index)
     except ImageError as exc:
         return exc.code
 

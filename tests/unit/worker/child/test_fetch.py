@@ -24,12 +24,12 @@ from shared.jobs.manifest import ManifestWriter
 from shared.net.url_policy import AllowedHosts
 from shared.settings import Settings
 from tests.fakes import FakeObjectStore
+from tests.fetching import make_fetcher
 from tests.unit.worker.conftest import Farm
 from worker.child.fetch import Fetcher
-from worker.child.image_sources import image_fetcher
-from worker.child.lease_loop import Child, Pace
-from worker.outbound_http import Answer, Outbound, OutboundFailed
-from worker.supervision.breaker import Breakers
+from worker.child.lease_loop import LeaseLoop
+from worker.child.wiring import make_fetcher as fetcher_of_settings
+from worker.outbound_http import Outbound, OutboundFailed, OutboundResponse
 
 MOST = 100
 JOB = new_job_id()
@@ -44,11 +44,11 @@ class Web(Outbound):
     read: list[bytes] = field(default_factory=list)
 
     @contextmanager
-    def get(self, url: str) -> Iterator[Answer]:
+    def get(self, url: str) -> Iterator[OutboundResponse]:
         page = self.pages[url]
         if isinstance(page, Exception):
             raise page
-        yield Answer(status=page[0], headers={}, pieces=self._pieces(page[1]))
+        yield OutboundResponse(status=page[0], headers={}, pieces=self._pieces(page[1]))
 
     def _pieces(self, pieces: list[bytes]) -> Iterator[bytes]:
         for piece in pieces:
@@ -78,7 +78,7 @@ def store(objects: FakeObjectStore, *sources: dict[str, Any], job_id: str = JOB)
 def fetcher(
     objects: FakeObjectStore, web: Web | None = None, *, buckets: tuple[str, ...] = ("album",)
 ) -> Fetcher:
-    return Fetcher(objects, outbound=web, buckets=buckets, most_bytes=MOST)
+    return make_fetcher(objects, outbound=web, buckets=buckets, most_bytes=MOST)
 
 
 def code(objects: FakeObjectStore, web: Web | None = None, **changes: tuple[str, ...]) -> str:
@@ -97,7 +97,7 @@ def code_of(call: Callable[[], object]) -> str:
 
 
 def accept(objects: FakeObjectStore, *photos: bytes) -> None:
-    """Store the uploads of a job, and note them as its start does."""
+    """Store the uploads of a job, and write down their tags as the start of a job does."""
     uploads = AcceptedUploads(len(photos))
     for index, data in enumerate(photos):
         objects.put(object_keys.input_image(JOB, index), data)
@@ -341,20 +341,20 @@ def test_errors_tell_nothing_of_what_lies_behind_an_address(
 def test_a_fetch_is_broken_off_when_the_worker_stops(objects: FakeObjectStore, web: Web) -> None:
     store(objects, {"url": URL})
     web.pages[URL] = (200, [b"x"] * 50)
-    stopping = Fetcher(objects, outbound=web, most_bytes=MOST, give_up=lambda: True)
+    stopping = make_fetcher(objects, outbound=web, most_bytes=MOST, draining=lambda: True)
     with pytest.raises(SourceUnavailable):
         stopping.fetch(JOB, 0)
 
     assert len(web.read) == 1
 
 
-# --- finding them -----------------------------------------------------------------
+# --- manifests --------------------------------------------------------------------
 
 
 def test_a_job_accepted_before_urls_were_switched_off_reads_none(objects: FakeObjectStore) -> None:
     settings = replace(Settings.from_environ({}), url_sources=False, source_hosts=("photos.test",))
     store(objects, {"url": "http://photos.test/a.jpg"})
-    loader = image_fetcher(settings, objects, Breakers().objects, lambda: False)
+    loader = fetcher_of_settings(settings, objects, patience=5.0)
 
     assert code_of(lambda: loader.fetch(JOB, 0)) == "source_refused"
 
@@ -396,18 +396,8 @@ def submit(farm: Farm, *sources: dict[str, str]) -> Job:
     return farm.jobs.get(job_id)
 
 
-def child(farm: Farm, web: Web) -> Child:
-    return Child(
-        name="child",
-        jobs=farm.jobs,
-        objects=farm.objects,
-        pipeline=farm.pipeline,
-        pace=Pace(lease=15.0, image=60.0),
-        lease_images=4,
-        max_image_bytes=MOST - 1,
-        draining=lambda: farm.draining,
-        images=Fetcher(farm.objects, outbound=web, buckets=("album",), most_bytes=MOST),
-    )
+def child(farm: Farm, web: Web) -> LeaseLoop:
+    return farm.child(fetcher=fetcher(farm.objects, web))
 
 
 def test_a_bad_source_fails_its_own_image_and_no_other(farm: Farm, web: Web) -> None:

@@ -159,7 +159,7 @@ def test_a_worker_that_is_leaving_finishes_the_image_in_hand_and_charges_none(fa
 
 
 def fail(farm: Farm, method: str, error: Exception, *, calls: int | None = None) -> None:
-    """Let so many calls of a method of the object store fail, by default all."""
+    """Let so many calls of one method of the object store fail, by default all."""
     numbers = itertools.count()
 
     def happens(*args: object, **kwargs: object) -> None:
@@ -195,11 +195,11 @@ def test_a_store_that_stays_away_stops_the_work_and_charges_no_image(farm: Farm,
     assert farm.jobs.get(job_id).counts.succeeded == 3
 
 
-def test_a_lease_that_outlasts_its_shift_is_given_back(farm: Farm):
+def test_a_lease_that_outlasts_its_ticket_is_given_back(farm: Farm):
     job_id = farm.submit(b"one", b"two", b"three")
 
-    # The overtime ends as the shift begins: as if the first image had taken all of it.
-    assert farm.child(overtime=-60).work(0.05) is True
+    # The grace ends before the ticket begins, as if the first image had taken all of it.
+    assert farm.child(grace=-60).work(0.05) is True
 
     assert farm.pipeline.rendered == []
     farm.child().work(60)

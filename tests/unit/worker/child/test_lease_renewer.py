@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -9,12 +10,33 @@ from shared.jobs.job import ImageFailure, ImageState, Lease
 from tests.fakes import FakeClock
 from tests.unit.worker.conftest import Farm
 from tests.waiting import DEADLINE, eventually
-from worker.child.lease_renewer import LeaseKeeper
-from worker.supervision.heartbeat import Station
+from worker.child.lease_renewer import LeaseRenewer, end_this_process
+from worker.supervision.breaker import Breakers
+from worker.supervision.heartbeat import Heartbeat, HeartbeatSlot
 
 
-def keeper(farm: Farm, lease: Lease, *, seconds: float = 15.0, image_seconds: float = 60.0) -> LeaseKeeper:
-    return LeaseKeeper(farm.jobs, lease, lease_seconds=seconds, image_seconds=image_seconds)
+def renewer(
+    farm: Farm,
+    lease: Lease,
+    *,
+    seconds: float = 15.0,
+    image_seconds: float = 60.0,
+    heartbeat: Heartbeat | None = None,
+    draining: bool = False,
+    end_process: Callable[[], None] = end_this_process,
+    clock: Callable[[], float] = time.monotonic,
+) -> LeaseRenewer:
+    return LeaseRenewer(
+        farm.jobs,
+        lease,
+        lease_seconds=seconds,
+        image_seconds=image_seconds,
+        breaker=Breakers().jobs,
+        heartbeat=heartbeat or Heartbeat(HeartbeatSlot(), memory_bytes=0),
+        draining=lambda: draining,
+        end_process=end_process,
+        clock=clock,
+    )
 
 
 def take_lease(farm: Farm, images: int = 3) -> tuple[str, Lease]:
@@ -28,7 +50,7 @@ def test_only_the_image_in_hand_is_charged_when_the_worker_dies(farm: Farm):
     job_id, lease = take_lease(farm)
     attempts = 0
     while farm.jobs.get(job_id).counts.failed == 0 and attempts < 10:
-        with keeper(farm, lease) as held:
+        with renewer(farm, lease) as held:
             held.take(1)
         attempts += 1
         farm.clock.advance(60)
@@ -47,7 +69,7 @@ def test_a_lease_that_was_taken_back_is_dropped(farm: Farm):
     farm.clock.advance(60)
     farm.jobs.reap()
 
-    with keeper(farm, lease) as held:
+    with renewer(farm, lease) as held:
         held.take(0)
 
     assert held.dropped
@@ -62,7 +84,7 @@ def test_a_lease_is_renewed_while_an_image_is_in_work(farm: Farm):
             renewed.set()
 
     farm.jobs.before(farm.jobs.renew, note)
-    with keeper(farm, lease, seconds=0.03) as held:
+    with renewer(farm, lease, seconds=0.03) as held:
         held.take(2)
 
         assert renewed.wait(DEADLINE)
@@ -71,7 +93,7 @@ def test_a_lease_is_renewed_while_an_image_is_in_work(farm: Farm):
 def test_an_image_that_hangs_is_charged_its_neighbours_go_back_and_the_process_ends(farm: Farm):
     job_id, lease = take_lease(farm)
     ended = threading.Event()
-    held = LeaseKeeper(farm.jobs, lease, lease_seconds=15, image_seconds=0.05, end_process=ended.set)
+    held = renewer(farm, lease, image_seconds=0.05, end_process=ended.set)
 
     with held:
         held.take(0)
@@ -84,7 +106,7 @@ def test_an_image_that_hangs_is_charged_its_neighbours_go_back_and_the_process_e
 
 
 class Limit(float):
-    """A time limit; when it is found to be exceeded, the main thread does something at that very moment."""
+    """A time limit that calls `meanwhile` at the moment when it is found to be exceeded."""
 
     meanwhile: Callable[[], object]
 
@@ -107,7 +129,7 @@ def test_the_image_that_hung_is_charged_though_it_leaves_the_hand_at_that_moment
 
     farm.jobs.before(farm.jobs.charge, note)
     limit = Limit(0.05)
-    held = LeaseKeeper(farm.jobs, lease, lease_seconds=15, image_seconds=limit, end_process=ended.set)
+    held = renewer(farm, lease, image_seconds=limit, end_process=ended.set)
     limit.meanwhile = held.release if next_image is None else lambda: held.take(next_image)
 
     with held:
@@ -119,11 +141,9 @@ def test_the_image_that_hung_is_charged_though_it_leaves_the_hand_at_that_moment
 
 def test_an_image_that_takes_too_much_memory_is_charged_and_its_neighbours_go_back(farm: Farm):
     job_id, lease = take_lease(farm)
-    ended, station = threading.Event(), Station(memory_bytes=1)
-    station.start()
-    held = LeaseKeeper(
-        farm.jobs, lease, lease_seconds=15, image_seconds=60, station=station, end_process=ended.set
-    )
+    ended, heartbeat = threading.Event(), Heartbeat(HeartbeatSlot(), memory_bytes=1)
+    heartbeat.start()
+    held = renewer(farm, lease, heartbeat=heartbeat, end_process=ended.set)
 
     held.take(1)
     with held:
@@ -137,7 +157,7 @@ def test_an_image_that_takes_too_much_memory_is_charged_and_its_neighbours_go_ba
 
 def test_a_worker_that_is_to_stop_hands_a_slow_image_over_and_its_end_still_counts(farm: Farm):
     job_id, lease = take_lease(farm)
-    held = LeaseKeeper(farm.jobs, lease, lease_seconds=15, image_seconds=60, draining=lambda: True)
+    held = renewer(farm, lease, draining=True)
 
     with held:
         held.take(0)
@@ -155,7 +175,7 @@ def test_a_worker_that_is_to_stop_hands_a_slow_image_over_and_its_end_still_coun
 
 def test_a_lease_is_kept_through_a_short_absence_of_the_job_store(farm: Farm):
     _, lease = take_lease(farm)
-    held = keeper(farm, lease, seconds=0.03)
+    held = renewer(farm, lease, seconds=0.03)
 
     with held:
         held.take(2)
@@ -170,14 +190,12 @@ def test_a_lease_is_kept_through_a_short_absence_of_the_job_store(farm: Farm):
 def test_waiting_for_a_store_is_no_hanging_image(farm: Farm):
     _, lease = take_lease(farm)
     ended, clock, renewals = threading.Event(), FakeClock(), list[None]()
-    held = LeaseKeeper(
-        farm.jobs, lease, lease_seconds=15, image_seconds=60, end_process=ended.set, clock=clock
-    )
+    held = renewer(farm, lease, end_process=ended.set, clock=clock)
     held.take(0)
     held.release()
     farm.jobs.before(farm.jobs.renew, lambda lease, in_hand: renewals.append(None))
 
-    # A look renews the lease first: with the second one, the first has seen that nothing is in hand.
+    # Each tick renews the lease first, so the second renewal proves that the first tick found nothing in hand.
     with held:
         for looks in (1, 2):
             clock.advance(100)

@@ -10,7 +10,7 @@ import pytest
 from shared.jobs.job import Lease
 from shared.options import Options
 from tests.waiting import DEADLINE
-from worker.child.prefetch import LARGE_BYTES, Lookahead
+from worker.child.prefetch import LARGE_BYTES, Prefetcher
 
 T = TypeVar("T")
 
@@ -18,7 +18,7 @@ SMALL, LARGE = b"small", bytes(LARGE_BYTES + 1)
 
 
 class AtOnce(Executor):
-    """Runs what it is given before it returns: what is asked for first is there first."""
+    """Runs each call before `submit` returns, so results come in the order of submission."""
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         future: Future[T] = Future()
@@ -30,7 +30,7 @@ class AtOnce(Executor):
 
 
 class Images:
-    """Images by index; it says which were asked for."""
+    """Images by index; records which were fetched."""
 
     def __init__(self, *images: bytes | Exception) -> None:
         self._images = images
@@ -46,14 +46,14 @@ class Images:
     def lease(self) -> Lease:
         return Lease(id="lease", job_id="job", indices=tuple(range(len(self._images))), options=Options())
 
-    def in_turn(self) -> Iterator[tuple[int, Future[bytes]]]:
-        return Lookahead(self.fetch, pool=AtOnce()).images(self.lease())
+    def in_order(self) -> Iterator[tuple[int, Future[bytes]]]:
+        return Prefetcher(pool=AtOnce()).images(self.lease(), self.fetch)
 
 
 def test_images_come_in_order_each_with_its_own_bytes():
     images = Images(*(b"%d" % n for n in range(9)))
 
-    found = [(index, future.result()) for index, future in Lookahead(images.fetch).images(images.lease())]
+    found = [(index, future.result()) for index, future in Prefetcher().images(images.lease(), images.fetch)]
 
     assert found == [(n, b"%d" % n) for n in range(9)]
     assert sorted(images.asked) == list(range(9))
@@ -67,8 +67,8 @@ def test_the_next_image_is_fetched_while_one_is_in_hand_by_another_thread():
             second_asked.set()
         return SMALL
 
-    turns = Lookahead(fetch).images(Images(SMALL, SMALL, SMALL).lease())
-    index, future = next(turns)
+    images_on_the_way = Prefetcher().images(Images(SMALL, SMALL, SMALL).lease(), fetch)
+    index, future = next(images_on_the_way)
 
     assert (index, future.result()) == (0, SMALL)
     assert second_asked.wait(DEADLINE)
@@ -87,7 +87,7 @@ def test_the_next_image_is_fetched_while_one_is_in_hand_by_another_thread():
 def test_large_images_are_not_held_together(sizes: list[bytes], asked: list[int]):
     images = Images(*sizes)
 
-    assert [len(images.asked) for _ in images.in_turn()] == asked
+    assert [len(images.asked) for _ in images.in_order()] == asked
 
 
 def test_while_a_size_is_not_known_nothing_is_fetched_beside_it():
@@ -98,40 +98,40 @@ def test_while_a_size_is_not_known_nothing_is_fetched_beside_it():
         assert index > 0 or arrives.wait(DEADLINE)
         return found
 
-    turns = Lookahead(fetch).images(images.lease())
-    _, first = next(turns)
+    images_on_the_way = Prefetcher().images(images.lease(), fetch)
+    _, first = next(images_on_the_way)
     asked_meanwhile = list(images.asked)
     arrives.set()
     assert first.result() == LARGE
-    index, second = next(turns)
+    index, second = next(images_on_the_way)
 
     assert asked_meanwhile == [0]
     assert (index, second.result()) == (1, SMALL)
-    assert [(index, future.result()) for index, future in turns] == [(2, SMALL)]
+    assert [(index, future.result()) for index, future in images_on_the_way] == [(2, SMALL)]
 
 
 def test_an_image_after_one_that_cannot_be_fetched_is_fetched_ahead_all_the_same():
     images = Images(OSError("gone"), SMALL)
 
-    next(images.in_turn())
+    next(images.in_order())
 
     assert images.asked == [0, 1]
 
 
-def test_an_image_that_cannot_be_fetched_is_told_in_its_turn():
+def test_an_image_that_cannot_be_fetched_is_reported_in_its_order():
     images = Images(SMALL, OSError("gone"), SMALL)
 
-    errors = [future.exception() for _, future in images.in_turn()]
+    errors = [future.exception() for _, future in images.in_order()]
 
     assert [type(error) for error in errors] == [type(None), OSError, type(None)]
 
 
-def test_who_stops_early_leaves_the_rest_unasked():
+def test_stopping_early_leaves_the_rest_unfetched():
     images = Images(*[SMALL] * 8)
-    turns = images.in_turn()
-    next(turns)
+    images_on_the_way = images.in_order()
+    next(images_on_the_way)
 
-    assert isinstance(turns, Generator)
-    turns.close()
+    assert isinstance(images_on_the_way, Generator)
+    images_on_the_way.close()
 
     assert images.asked == [0, 1]

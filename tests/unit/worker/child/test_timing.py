@@ -19,7 +19,7 @@ WORKER = "host:1"
 
 
 class StandIn:
-    """A pipeline that always takes the same time, and fails if told so."""
+    """A pipeline that always takes the same time, and fails on request."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
@@ -48,7 +48,7 @@ def recorder(statistics: FakeStatistics) -> Recorder:
 
 
 def told(recorder: Recorder, statistics: FakeStatistics) -> tuple[dict[str, float], Summary]:
-    """Return the seconds of every stage, and all that was told."""
+    """Return the seconds of every stage, and all statistics."""
     recorder.flush()
     summary = statistics.read([WORKER])
     return {series.labels[0]: histogram.seconds for series, histogram in summary.histograms.items()}, summary
@@ -109,9 +109,7 @@ def test_a_photo_read_with_its_tag_is_recorded_too(recorder: Recorder, statistic
     assert set(told(recorder, statistics)[0]) == {"fetch"}
 
 
-def test_what_is_no_photo_and_no_result_is_passed_on_unmeasured(
-    recorder: Recorder, statistics: FakeStatistics
-):
+def test_other_objects_are_not_timed(recorder: Recorder, statistics: FakeStatistics):
     objects = timed_objects(FakeObjectStore(), recorder)
     objects.put(manifest(new_job_id()), b"")
     with pytest.raises(ObjectNotFound):

@@ -12,7 +12,7 @@ from shared.jobs import object_keys
 from shared.jobs.job import JobState
 from shared.observability.logs import JsonFormatter
 from shared.options import Options
-from tests.finalizing import claim
+from tests.finalizing import claim, finalize_claimed
 from tests.traces import (
     PARENT,
     SAMPLED,
@@ -27,7 +27,6 @@ from tests.traces import (
 )
 from tests.unit.worker.conftest import Farm
 from worker.child.tracing import Traces
-from worker.parent.finalize import finalize
 from worker.pipeline.stages import Stage
 
 SECONDS = {Stage.DECODE: 0.02, Stage.INFER: 0.03, Stage.ENCODE: 0.01}
@@ -84,7 +83,7 @@ def test_the_stages_of_an_image_are_spans_below_its_own(farm: Farm, memory: Trac
     assert memory.one("infer").start_time == memory.one("decode").end_time
 
 
-def test_a_bad_image_is_told_with_its_code(farm: Farm, memory: TraceMemory, traces: Traces):
+def test_the_span_of_a_bad_image_has_its_code(farm: Farm, memory: TraceMemory, traces: Traces):
     farm.submit(b"one", b"corrupt", traceparent=SAMPLED)
 
     farm.child(traces=traces).work(60)
@@ -95,7 +94,7 @@ def test_a_bad_image_is_told_with_its_code(farm: Farm, memory: TraceMemory, trac
     assert told[1]["fathom.image.charged"] is False
 
 
-def test_an_image_whose_file_is_gone_is_told_too(farm: Farm, memory: TraceMemory, traces: Traces):
+def test_an_image_whose_file_is_gone_has_a_span_too(farm: Farm, memory: TraceMemory, traces: Traces):
     job_id = farm.submit(b"one", traceparent=SAMPLED)
     farm.objects.delete(object_keys.input_image(job_id, 0))
 
@@ -119,7 +118,7 @@ def test_every_attempt_at_an_image_is_a_span_of_its_own(farm: Farm, memory: Trac
     assert {(each["error.type"], each["fathom.image.charged"]) for each in told} == {("internal_error", True)}
 
 
-def test_both_passes_over_an_image_are_told(farm: Farm, memory: TraceMemory, traces: Traces):
+def test_both_passes_over_an_image_are_spans(farm: Farm, memory: TraceMemory, traces: Traces):
     farm.submit(b"one", options=Options.parse({"normalize": "job"}), traceparent=SAMPLED)
 
     farm.child(traces=traces).work(60)
@@ -129,9 +128,7 @@ def test_both_passes_over_an_image_are_told(farm: Farm, memory: TraceMemory, tra
     assert set(memory.below(memory.one("render image"))) == stages | {"store"}
 
 
-def test_images_that_are_not_worked_to_their_end_are_interrupted(
-    farm: Farm, memory: TraceMemory, traces: Traces
-):
+def test_images_that_do_not_end_are_interrupted(farm: Farm, memory: TraceMemory, traces: Traces):
     farm.submit(*(b"picture %d" % n for n in range(6)), traceparent=SAMPLED)
 
     def leave(data: bytes) -> None:
@@ -165,7 +162,7 @@ def test_a_job_that_is_not_sampled_leaves_no_span(
     job_id = farm.submit(b"one", b"corrupt", traceparent=traceparent)
 
     farm.child(traces=traces).work(60)
-    finalize(claim(farm.jobs, job_id), farm.jobs, farm.objects, tracer=memory.tracer)
+    finalize_claimed(claim(farm.jobs, job_id), farm.jobs, farm.objects, tracer=memory.tracer)
 
     assert memory.spans() == ()
     assert farm.jobs.get(job_id).state is JobState.PARTIAL
@@ -180,11 +177,11 @@ def test_a_traced_job_comes_to_the_same_results(farm: Farm, traces: Traces):
     assert farm.output(job_id, 9) == b"heat of picture 9"
 
 
-def test_the_end_of_a_job_is_told(farm: Farm, memory: TraceMemory):
+def test_the_end_of_a_job_is_a_span(farm: Farm, memory: TraceMemory):
     job_id = farm.submit(b"one", traceparent=SAMPLED)
     farm.child().work(60)
 
-    finalize(claim(farm.jobs, job_id), farm.jobs, farm.objects, tracer=memory.tracer)
+    finalize_claimed(claim(farm.jobs, job_id), farm.jobs, farm.objects, tracer=memory.tracer)
 
     span = memory.one("finalize job")
     assert (trace_of(span), parent_of(span)) == (TRACE, PARENT)

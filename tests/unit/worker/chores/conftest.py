@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,11 +15,12 @@ from shared.options import Options
 from tests.fakes import FakeClock, FakeJobStore, FakeObjectStore
 from tests.fakes_chores import FakeChores
 from worker.chores.gathering import Gathering
+from worker.chores.runner import Check
 
 
 @dataclass
-class House:
-    """Fake stores, chores over them, and what tests do with them."""
+class ChoreHarness:
+    """Fake stores with chores, and helpers for tests."""
 
     clock: FakeClock
     jobs: FakeJobStore
@@ -28,7 +30,7 @@ class House:
     wakes: list[None] = field(default_factory=list)
 
     def accept(self, *, record: bool = True, **changes: Any) -> Job:
-        """Accept a job whose images are to be gathered, or as the changes have it."""
+        """Accept a job whose images must be gathered, with these changes."""
         fields: dict[str, Any] = {
             "total": 0,
             "options": Options(),
@@ -43,8 +45,13 @@ class House:
             self.jobs.create(job)
         return job
 
-    def gathering(self) -> Gathering:
-        return Gathering(jobs=self.jobs, objects=self.objects, wake_workers=lambda: self.wakes.append(None))
+    def gathering(self, gather: Callable[[Job, Check], int]) -> Gathering:
+        return Gathering(
+            jobs=self.jobs,
+            objects=self.objects,
+            wake_workers=lambda: self.wakes.append(None),
+            gather=gather,
+        )
 
     def claim(self, kind: ChoreKind) -> Chore:
         chore = self.chores.claim((kind,), seconds=30)
@@ -55,14 +62,14 @@ class House:
         return self.jobs.get(job.id)
 
     def keys(self, job: Job) -> list[str]:
-        """The keys of a job's objects, without what the job itself is written in."""
+        """Return the keys of a job's objects without those of its own record, intent and result."""
         prefix = object_keys.job_prefix(job.id)
         rest = (entry.key.removeprefix(prefix) for entry in self.objects.list(prefix))
         return [key for key in rest if key not in ("job.json", "intent.json", "result.json")]
 
 
 class Ticking:
-    """A clock that goes on by a millisecond whenever it is looked at, so that the shortest lock ends."""
+    """A clock that advances by a millisecond at every call, so that even the shortest lock ends."""
 
     def __init__(self, clock: FakeClock) -> None:
         self._clock = clock
@@ -74,9 +81,9 @@ class Ticking:
 
 
 @pytest.fixture
-def house() -> House:
+def harness() -> ChoreHarness:
     clock = FakeClock()
-    return House(
+    return ChoreHarness(
         clock=clock,
         jobs=FakeJobStore(Ticking(clock)),
         objects=FakeObjectStore(clock=clock),
@@ -84,5 +91,5 @@ def house() -> House:
     )
 
 
-def go_on() -> None:
-    """Stand for a check that finds nothing against going on."""
+def check_nothing() -> None:
+    """A check that never interrupts."""

@@ -18,25 +18,25 @@ from shared.jobs.sources import Listing, encode_listings
 from shared.objectstore.port import ObjectInfo
 from tests.fakes import FakeClock, FakeJobStore, FakeObjectStore
 from tests.fakes_chores import FakeChores
-from tests.unit.worker.chores.conftest import House, Ticking, go_on
-from worker.chores.listing import ListSources
+from tests.unit.worker.chores.conftest import ChoreHarness, Ticking, check_nothing
+from worker.chores.listing import SourceLister
 from worker.chores.runner import ChoreInterrupted, Done, Later
-from worker.chores.turns import TURN
+from worker.chores.time_slice import TIME_SLICE
 
 BUCKET = "album"
 
 
 @pytest.fixture
-def bucket(house: House) -> FakeObjectStore:
-    bucket = house.objects.buckets[BUCKET] = FakeObjectStore()
+def bucket(harness: ChoreHarness) -> FakeObjectStore:
+    bucket = harness.objects.buckets[BUCKET] = FakeObjectStore()
     return bucket
 
 
-def submit(house: House, *listings: Listing, **changes: Any) -> Job:
-    job = house.accept(**changes)
-    house.chores.forget(job.id)
-    house.objects.put(object_keys.sources(job.id), encode_listings(listings))
-    add_chores(job, house.objects, house.chores)
+def submit(harness: ChoreHarness, *listings: Listing, **changes: Any) -> Job:
+    job = harness.accept(**changes)
+    harness.chores.forget(job.id)
+    harness.objects.put(object_keys.sources(job.id), encode_listings(listings))
+    add_chores(job, harness.objects, harness.chores)
     return job
 
 
@@ -45,10 +45,14 @@ def below(prefix: str = "", bucket: str = BUCKET) -> Listing:
 
 
 def run(
-    house: House, check: Any = go_on, *, max_images: int = 100, buckets: tuple[str, ...] = (BUCKET,)
+    harness: ChoreHarness,
+    check: Any = check_nothing,
+    *,
+    max_images: int = 100,
+    buckets: tuple[str, ...] = (BUCKET,),
 ) -> Done | Later:
-    handler = ListSources(house.gathering(), house.objects, buckets=buckets, max_images=max_images)
-    return handler.do(house.claim(ChoreKind.LIST), check)
+    lister = SourceLister(harness.objects, buckets=buckets, max_images=max_images)
+    return harness.gathering(lister.list_all).do(harness.claim(ChoreKind.LIST), check)
 
 
 def put(bucket: FakeObjectStore, *keys: str) -> None:
@@ -57,38 +61,40 @@ def put(bucket: FakeObjectStore, *keys: str) -> None:
 
 
 def test_photos_below_a_prefix_become_the_jobs_images_where_they_lie(
-    house: House, bucket: FakeObjectStore
+    harness: ChoreHarness, bucket: FakeObjectStore
 ) -> None:
     put(bucket, "2024/a.jpg", "2024/walk/写真.PNG", "2024/b.HEIC", "2025/c.jpg", "2024.jpg")
-    job = submit(house, below("2024/"))
+    job = submit(harness, below("2024/"))
 
-    assert run(house) == Done()
-    sources = decode_manifest(house.objects.get(object_keys.manifest(job.id)))
+    assert run(harness) == Done()
+    sources = decode_manifest(harness.objects.get(object_keys.manifest(job.id)))
     assert [(s.index, s.name, s.s3, s.size) for s in sources] == [
         (0, "a.jpg", "s3://album/2024/a.jpg", 10),
         (1, "b.HEIC", "s3://album/2024/b.HEIC", 11),
         (2, "walk/写真.PNG", "s3://album/2024/walk/写真.PNG", 20),
     ]
-    assert read_sources(house.objects, job.id, 1, 3) == sources[1:]
-    started = house.job(job)
+    assert read_sources(harness.objects, job.id, 1, 3) == sources[1:]
+    started = harness.job(job)
     assert (started.state, started.counts.total) == (JobState.QUEUED, 3)
-    assert house.keys(job) == ["manifest.index", "manifest.jsonl", "skipped.json", "sources.jsonl"], (
+    assert harness.keys(job) == ["manifest.index", "manifest.jsonl", "skipped.json", "sources.jsonl"], (
         "Nothing is copied."
     )
-    assert len(house.wakes) == 1
+    assert len(harness.wakes) == 1
 
 
-def test_how_many_images_there_are_outlives_the_job_store(house: House, bucket: FakeObjectStore) -> None:
+def test_how_many_images_there_are_outlives_the_job_store(
+    harness: ChoreHarness, bucket: FakeObjectStore
+) -> None:
     put(bucket, "a.jpg", "b.jpg")
-    job = submit(house, below())
-    run(house)
+    job = submit(harness, below())
+    run(harness)
 
-    intent = read_intent(house.objects, job.id)
+    intent = read_intent(harness.objects, job.id)
     assert intent is not None
     assert (intent.verb, intent.total) == ("start", 2)
 
 
-def test_what_is_no_photo_is_named(house: House, bucket: FakeObjectStore) -> None:
+def test_what_is_no_photo_is_named(harness: ChoreHarness, bucket: FakeObjectStore) -> None:
     put(
         bucket,
         "x/a.jpg",
@@ -99,51 +105,51 @@ def test_what_is_no_photo_is_named(house: House, bucket: FakeObjectStore) -> Non
         "x/__MACOSX/._a.jpg",
         "x/folder/",
     )
-    job = submit(house, below("x/"))
-    run(house)
+    job = submit(harness, below("x/"))
+    run(harness)
 
-    skipped = Skipped.from_json(house.objects.get(object_keys.skipped(job.id)))
+    skipped = Skipped.from_json(harness.objects.get(object_keys.skipped(job.id)))
     assert skipped == Skipped(count=2, videos=1, names=["notes.txt", "video.mov"])
-    assert house.job(job).counts.total == 1
+    assert harness.job(job).counts.total == 1
 
 
 def test_a_picture_that_fathom_does_not_read_is_an_image_of_the_job(
-    house: House, bucket: FakeObjectStore
+    harness: ChoreHarness, bucket: FakeObjectStore
 ) -> None:
     put(bucket, "x/a.CR3", "x/a.jpg", "x/b.psd", "x/@eaDir/a.jpg")
-    job = submit(house, below("x/"))
-    run(house)
+    job = submit(harness, below("x/"))
+    run(harness)
 
-    assert [source.name for source in read_sources(house.objects, job.id, 0, 9)] == [
+    assert [source.name for source in read_sources(harness.objects, job.id, 0, 9)] == [
         "a.CR3",
         "a.jpg",
         "b.psd",
     ]
 
 
-def test_a_prefix_need_not_end_at_a_folder(house: House, bucket: FakeObjectStore) -> None:
+def test_a_prefix_need_not_end_at_a_folder(harness: ChoreHarness, bucket: FakeObjectStore) -> None:
     put(bucket, "x/img1.jpg", "x/img2.jpg", "x/other.jpg")
-    job = submit(house, below("x/img"))
-    run(house)
+    job = submit(harness, below("x/img"))
+    run(harness)
 
-    assert [s.name for s in decode_manifest(house.objects.get(object_keys.manifest(job.id)))] == [
+    assert [s.name for s in decode_manifest(harness.objects.get(object_keys.manifest(job.id)))] == [
         "img1.jpg",
         "img2.jpg",
     ]
 
 
-def test_prefixes_and_single_photos_keep_their_order(house: House, bucket: FakeObjectStore) -> None:
+def test_prefixes_and_single_photos_keep_their_order(harness: ChoreHarness, bucket: FakeObjectStore) -> None:
     put(bucket, "x/a.jpg", "y/b.jpg")
     job = submit(
-        house,
+        harness,
         Listing(url="https://example.org/p/c.jpg"),
         below("y/"),
         Listing(s3="s3://album/z/d.jpg", name="called.jpg"),
         below("x/"),
     )
-    run(house)
+    run(harness)
 
-    sources = decode_manifest(house.objects.get(object_keys.manifest(job.id)))
+    sources = decode_manifest(harness.objects.get(object_keys.manifest(job.id)))
     assert [(s.name, s.url or s.s3) for s in sources] == [
         ("c.jpg", "https://example.org/p/c.jpg"),
         ("b.jpg", "s3://album/y/b.jpg"),
@@ -165,56 +171,60 @@ def test_prefixes_and_single_photos_keep_their_order(house: House, bucket: FakeO
     ],
 )
 def test_what_cannot_be_listed_ends_the_job_with_the_reason(
-    house: House, bucket: FakeObjectStore, listing: Listing, changes: dict[str, Any], code: str
+    harness: ChoreHarness, bucket: FakeObjectStore, listing: Listing, changes: dict[str, Any], code: str
 ) -> None:
     put(bucket, "a.jpg", "b.jpg", "c.jpg", "texts/a.txt")
-    house.objects.buckets["closed"] = None
-    job = submit(house, listing)
+    harness.objects.buckets["closed"] = None
+    job = submit(harness, listing)
 
-    assert run(house, **changes) == Done(note=code, failed=True)
-    ended = house.job(job)
+    assert run(harness, **changes) == Done(note=code, failed=True)
+    ended = harness.job(job)
     assert ended.state is JobState.FINALIZING
     assert ended.error is not None
     assert ended.error.code == code
 
 
-def test_more_than_the_owner_may_have_unfinished_ends_the_job(house: House, bucket: FakeObjectStore) -> None:
+def test_more_than_the_owner_may_have_unfinished_ends_the_job(
+    harness: ChoreHarness, bucket: FakeObjectStore
+) -> None:
     put(bucket, "a.jpg", "b.jpg", "c.jpg")
-    job = house.accept(record=False)
-    house.chores.forget(job.id)
-    house.objects.put(object_keys.sources(job.id), encode_listings([below()]))
-    add_chores(job, house.objects, house.chores)
-    house.jobs.create(job, quota=Quota(owner_images=2))
+    job = harness.accept(record=False)
+    harness.chores.forget(job.id)
+    harness.objects.put(object_keys.sources(job.id), encode_listings([below()]))
+    add_chores(job, harness.objects, harness.chores)
+    harness.jobs.create(job, quota=Quota(owner_images=2))
 
-    assert run(house) == Done(note="quota_exceeded", failed=True)
-    assert house.job(job).error is not None
+    assert run(harness) == Done(note="quota_exceeded", failed=True)
+    assert harness.job(job).error is not None
 
 
-def test_our_own_store_that_refuses_us_is_no_fault_of_the_job(house: House) -> None:
-    house.objects.buckets["closed"] = None
-    job = submit(house, below(bucket="closed"))
+def test_our_own_store_that_refuses_us_is_no_fault_of_the_job(harness: ChoreHarness) -> None:
+    harness.objects.buckets["closed"] = None
+    job = submit(harness, below(bucket="closed"))
 
     def refuse() -> None:
         raise ObjectStoreDenied
 
-    house.objects.before(house.objects.ping, refuse)
+    harness.objects.before(harness.objects.ping, refuse)
     with pytest.raises(ObjectStoreDenied):
-        run(house, buckets=("closed",))
-    assert house.job(job).state is JobState.UPLOADING
+        run(harness, buckets=("closed",))
+    assert harness.job(job).state is JobState.UPLOADING
 
 
-def test_a_store_that_is_away_leaves_the_job_waiting(house: House, bucket: FakeObjectStore) -> None:
-    job = submit(house, below())
+def test_a_store_that_is_away_leaves_the_job_waiting(harness: ChoreHarness, bucket: FakeObjectStore) -> None:
+    job = submit(harness, below())
     bucket.away = True
     with pytest.raises(ObjectStoreUnavailable):
-        run(house)
+        run(harness)
 
-    assert house.job(job).state is JobState.UPLOADING
+    assert harness.job(job).state is JobState.UPLOADING
 
 
-def test_a_listing_that_is_cut_short_leaves_no_manifest(house: House, bucket: FakeObjectStore) -> None:
+def test_a_listing_that_is_cut_short_leaves_no_manifest(
+    harness: ChoreHarness, bucket: FakeObjectStore
+) -> None:
     put(bucket, *(f"{n:05}.jpg" for n in range(2500)))
-    job = submit(house, below())
+    job = submit(harness, below())
     looks: list[None] = []
 
     def die() -> None:
@@ -223,25 +233,25 @@ def test_a_listing_that_is_cut_short_leaves_no_manifest(house: House, bucket: Fa
             raise ChoreInterrupted
 
     with pytest.raises(ChoreInterrupted):
-        run(house, die, max_images=10_000)
-    assert house.keys(job) == ["sources.jsonl"]
+        run(harness, die, max_images=10_000)
+    assert harness.keys(job) == ["sources.jsonl"]
 
-    house.clock.advance(31)
-    run(house, max_images=10_000)
-    assert house.job(job).counts.total == 2500
+    harness.clock.advance(31)
+    run(harness, max_images=10_000)
+    assert harness.job(job).counts.total == 2500
 
 
 class SlowBucket(FakeObjectStore):
-    """Takes three turns to begin a listing, and a quarter of one for each object in it."""
+    """Takes three time slices to begin a listing, and a quarter of one for each object in it."""
 
     def __init__(self, clock: FakeClock) -> None:
         super().__init__()
-        self._turns = clock
+        self._slices = clock
 
     def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
-        self._turns.advance(3 * TURN)
+        self._slices.advance(3 * TIME_SLICE)
         for entry in super().list(prefix, after=after):
-            self._turns.advance(TURN / 4)
+            self._slices.advance(TIME_SLICE / 4)
             yield entry
 
 
@@ -255,27 +265,26 @@ LISTINGS = (
 
 
 @pytest.fixture
-def slow_bucket(house: House) -> SlowBucket:
-    bucket = SlowBucket(house.clock)
+def slow_bucket(harness: ChoreHarness) -> SlowBucket:
+    bucket = SlowBucket(harness.clock)
     put(bucket, *(f"a/{n:02}.jpg" for n in range(15)), *(f"a/{n:02}.txt" for n in range(0, 15, 3)))
     put(bucket, *(f"b/{n}.png" for n in range(9)))
-    house.objects.buckets[BUCKET] = bucket
+    harness.objects.buckets[BUCKET] = bucket
     return bucket
 
 
-def take_turn(house: House, *, max_images: int = 100) -> Done | Later:
-    handler = ListSources(
-        house.gathering(), house.objects, buckets=[BUCKET], max_images=max_images, clock=house.clock
-    )
-    chore = house.claim(ChoreKind.LIST)
-    outcome = handler.do(chore, go_on)
+def run_time_slice(harness: ChoreHarness, *, max_images: int = 100) -> Done | Later:
+    lister = SourceLister(harness.objects, buckets=[BUCKET], max_images=max_images, clock=harness.clock)
+    handler = harness.gathering(lister.list_all)
+    chore = harness.claim(ChoreKind.LIST)
+    outcome = handler.do(chore, check_nothing)
     if isinstance(outcome, Later):
-        house.chores.postpone(chore, seconds=outcome.seconds)
+        harness.chores.postpone(chore, seconds=outcome.seconds)
     return outcome
 
 
-def listed(house: House, job: Job) -> list[str]:
-    sources = decode_manifest(house.objects.get(object_keys.manifest(job.id)))
+def listed(harness: ChoreHarness, job: Job) -> list[str]:
+    sources = decode_manifest(harness.objects.get(object_keys.manifest(job.id)))
     assert [source.index for source in sources] == list(range(len(sources)))
     return [source.name for source in sources]
 
@@ -290,58 +299,64 @@ PHOTOS = [
 
 
 @pytest.mark.parametrize("lost_at", [None, 2])
-def test_a_listing_ends_in_a_few_turns_though_it_takes_longer_than_one_to_begin_it(
-    house: House, slow_bucket: SlowBucket, lost_at: int | None
+def test_a_listing_ends_in_a_few_time_slices_though_it_takes_longer_than_one_to_begin_it(
+    harness: ChoreHarness, slow_bucket: SlowBucket, lost_at: int | None
 ) -> None:
     """Also if Redis is lost after some of them."""
-    job, turns = submit(house, *LISTINGS), 1
-    while take_turn(house) != Done():
-        turns += 1
-        if turns == lost_at:
-            house.jobs, house.chores = FakeJobStore(Ticking(house.clock)), FakeChores(house.clock)
-            house.jobs.create(job)
-            add_chores(job, house.objects, house.chores)
+    job, slices = submit(harness, *LISTINGS), 1
+    while run_time_slice(harness) != Done():
+        slices += 1
+        if slices == lost_at:
+            harness.jobs, harness.chores = FakeJobStore(Ticking(harness.clock)), FakeChores(harness.clock)
+            harness.jobs.create(job)
+            add_chores(job, harness.objects, harness.chores)
 
-    assert listed(house, job) == PHOTOS
-    assert 5 <= turns <= 10
-    assert Skipped.from_json(house.objects.get(object_keys.skipped(job.id))).count == 5
-    assert house.job(job).counts.total == len(PHOTOS)
-    assert not [key for key in house.keys(job) if key.startswith("gathering/")]
+    assert listed(harness, job) == PHOTOS
+    assert 5 <= slices <= 10
+    assert Skipped.from_json(harness.objects.get(object_keys.skipped(job.id))).count == 5
+    assert harness.job(job).counts.total == len(PHOTOS)
+    assert not [key for key in harness.keys(job) if key.startswith("gathering/")]
 
 
-def test_two_workers_at_one_listing_do_not_mix_what_they_found(house: House, slow_bucket: SlowBucket) -> None:
-    """As when one is held up, loses its claim, and goes on beside the other; the bucket changes meanwhile."""
-    job = submit(house, *LISTINGS)
-    take_turn(house)
+def test_two_workers_at_one_listing_do_not_mix_what_they_found(
+    harness: ChoreHarness, slow_bucket: SlowBucket
+) -> None:
+    """One is delayed, loses its claim, and continues beside the other; the bucket changes meanwhile."""
+    job = submit(harness, *LISTINGS)
+    run_time_slice(harness)
 
     def overtake(prefix: str, *, after: str = "") -> None:
         slow_bucket.before(slow_bucket.list, None)
-        house.clock.advance(31)
+        harness.clock.advance(31)
         slow_bucket.put("a/00.JPEG", b"")
         slow_bucket.put("a/141.jpg", b"")
-        take_turn(house)
+        run_time_slice(harness)
 
     slow_bucket.before(slow_bucket.list, overtake)
-    while take_turn(house) != Done():
-        house.clock.advance(31)
+    while run_time_slice(harness) != Done():
+        harness.clock.advance(31)
 
-    assert sorted({*listed(house, job)} - {"141.jpg"}) == sorted(PHOTOS)
+    assert sorted({*listed(harness, job)} - {"141.jpg"}) == sorted(PHOTOS)
 
 
-def test_too_many_images_are_found_out_at_a_later_turn_too(house: House, slow_bucket: SlowBucket) -> None:
-    job = submit(house, *LISTINGS)
-    while isinstance(outcome := take_turn(house, max_images=20), Later):
+def test_too_many_images_are_found_out_in_a_later_time_slice_too(
+    harness: ChoreHarness, slow_bucket: SlowBucket
+) -> None:
+    job = submit(harness, *LISTINGS)
+    while isinstance(outcome := run_time_slice(harness, max_images=20), Later):
         continue
 
     assert outcome == Done(note="too_large", failed=True)
-    assert house.job(job).error is not None
-    assert house.keys(job) == ["sources.jsonl"]
+    assert harness.job(job).error is not None
+    assert harness.keys(job) == ["sources.jsonl"]
 
 
-def test_a_key_that_says_nothing_of_its_folder_keeps_a_name(house: House, bucket: FakeObjectStore) -> None:
+def test_a_key_that_says_nothing_of_its_folder_keeps_a_name(
+    harness: ChoreHarness, bucket: FakeObjectStore
+) -> None:
     put(bucket, "a//b.jpg")
-    job = submit(house, below("a/"))
-    run(house)
+    job = submit(harness, below("a/"))
+    run(harness)
 
-    (line,) = house.objects.get(object_keys.manifest(job.id)).splitlines()
+    (line,) = harness.objects.get(object_keys.manifest(job.id)).splitlines()
     assert json.loads(line)["name"] == "b.jpg"

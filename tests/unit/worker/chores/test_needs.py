@@ -1,4 +1,4 @@
-"""Which chores a job needs: when it is accepted, and when everything about chores was lost."""
+"""Which chores a job needs: when it is accepted, and after Redis has lost all chores."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from shared.jobs.job import JobState, Webhook
 from shared.jobs.sources import Listing, encode_listings
 from tests.fakes import FakeJobStore
 from tests.fakes_chores import FakeChores
-from tests.unit.worker.chores.conftest import House
+from tests.unit.worker.chores.conftest import ChoreHarness
 from worker.parent.recovery import Recoverer
 
 HOOK = Webhook(url="https://example.org/hook")
 
 
-def kinds(house: House, job_id: str) -> list[ChoreKind]:
-    return [chore.kind for chore in house.chores.list(job_id)]
+def kinds(harness: ChoreHarness, job_id: str) -> list[ChoreKind]:
+    return [chore.kind for chore in harness.chores.list(job_id)]
 
 
 @pytest.mark.parametrize(
@@ -35,38 +35,43 @@ def kinds(house: House, job_id: str) -> list[ChoreKind]:
     ],
 )
 def test_a_job_needs_what_it_came_with(
-    house: House, changes: dict[str, Any], expected: list[ChoreKind]
+    harness: ChoreHarness, changes: dict[str, Any], expected: list[ChoreKind]
 ) -> None:
-    assert kinds(house, house.accept(**changes).id) == expected
+    assert kinds(harness, harness.accept(**changes).id) == expected
 
 
-def test_a_job_whose_sources_are_unknown_is_listed(house: House) -> None:
-    job = house.accept()
-    house.chores.forget(job.id)
-    house.objects.put(object_keys.sources(job.id), encode_listings([Listing(s3_prefix="s3://a/")]))
-    add_chores(job, house.objects, house.chores)
+def test_a_job_whose_sources_are_unknown_is_listed(harness: ChoreHarness) -> None:
+    job = harness.accept()
+    harness.chores.forget(job.id)
+    harness.objects.put(object_keys.sources(job.id), encode_listings([Listing(s3_prefix="s3://a/")]))
+    add_chores(job, harness.objects, harness.chores)
 
-    assert kinds(house, job.id) == [ChoreKind.LIST]
-
-
-def test_adding_them_again_changes_nothing(house: House) -> None:
-    job = house.accept(webhook=HOOK)
-    before = house.chores.list(job.id)
-    add_chores(job, house.objects, house.chores)
-
-    assert house.chores.list(job.id) == before
+    assert kinds(harness, job.id) == [ChoreKind.LIST]
 
 
-def test_after_a_loss_of_redis_what_was_to_be_done_is_noted_again(house: House) -> None:
+def test_adding_them_again_changes_nothing(harness: ChoreHarness) -> None:
+    job = harness.accept(webhook=HOOK)
+    before = harness.chores.list(job.id)
+    add_chores(job, harness.objects, harness.chores)
+
+    assert harness.chores.list(job.id) == before
+
+
+def test_after_a_loss_of_redis_what_was_to_be_done_is_noted_again(harness: ChoreHarness) -> None:
     gathers, waits, runs = (
-        house.accept(total=2),
-        house.accept(gathered=False, webhook=HOOK),
-        house.accept(gathered=False, state=JobState.QUEUED, total=2),
+        harness.accept(total=2),
+        harness.accept(gathered=False, webhook=HOOK),
+        harness.accept(gathered=False, state=JobState.QUEUED, total=2),
     )
     jobs, chores = FakeJobStore(), FakeChores()
-    lost = House(clock=house.clock, jobs=jobs, objects=house.objects, chores=chores)
+    lost = ChoreHarness(clock=harness.clock, jobs=jobs, objects=harness.objects, chores=chores)
     recoverer = Recoverer(
-        name="worker", jobs=jobs, objects=house.objects, retention_seconds=math.inf, chores=chores
+        name="worker",
+        jobs=jobs,
+        objects=harness.objects,
+        chores=chores,
+        retention_seconds=math.inf,
+        draining=lambda: False,
     )
     assert recoverer.recover() == 3
 

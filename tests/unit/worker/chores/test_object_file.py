@@ -59,6 +59,6 @@ def test_a_position_before_the_start_is_refused(objects: FakeObjectStore) -> Non
         file.seek(-11 * 2**20, io.SEEK_END)
 
 
-def test_a_missing_object_is_told_at_once(objects: FakeObjectStore) -> None:
+def test_a_missing_object_is_refused_at_once(objects: FakeObjectStore) -> None:
     with pytest.raises(ObjectNotFound):
         open_object(objects, "b")

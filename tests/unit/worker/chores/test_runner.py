@@ -8,14 +8,14 @@ import pytest
 from shared.chores.port import Chore, ChoreKind, ChoreState
 from shared.errors import JobNotFound, ObjectStoreUnavailable
 from shared.jobs.job import new_job_id
-from tests.unit.worker.chores.conftest import House
+from tests.unit.worker.chores.conftest import ChoreHarness
 from worker.chores.runner import AWAY, FAULT, MAX_CLAIMS, Check, ChoreRunner, Done, Later
 
 JOB = new_job_id()
 
 
 class Handler:
-    """Does what it is told, and remembers what it was asked."""
+    """Does what the test says, and records its chores."""
 
     def __init__(self, does: Callable[[Chore, Check], Done | Later] = lambda chore, check: Done()) -> None:
         self.does = does
@@ -30,60 +30,60 @@ class Handler:
         self.given_up.append(chore)
 
 
-def run(house: House, handler: Handler, *, stopping: Callable[[], bool] = lambda: False) -> int:
-    return ChoreRunner(house.chores, {ChoreKind.LIST: handler}, stopping=stopping).run_due()
+def run(harness: ChoreHarness, handler: Handler, *, draining: Callable[[], bool] = lambda: False) -> int:
+    return ChoreRunner(harness.chores, {ChoreKind.LIST: handler}, draining=draining).run_due()
 
 
-def test_what_is_due_is_done_until_nothing_is(house: House) -> None:
+def test_what_is_due_is_done_until_nothing_is(harness: ChoreHarness) -> None:
     for name in ("a", "b", "c"):
-        house.chores.add(name, ChoreKind.LIST, JOB)
-    house.chores.add("later", ChoreKind.LIST, JOB, delay=60)
-    house.chores.add("other", ChoreKind.EXPAND, JOB)
+        harness.chores.add(name, ChoreKind.LIST, JOB)
+    harness.chores.add("later", ChoreKind.LIST, JOB, delay=60)
+    harness.chores.add("other", ChoreKind.EXPAND, JOB)
     handler = Handler(lambda chore, check: Done(note="well done"))
 
-    assert run(house, handler) == 3
+    assert run(harness, handler) == 3
     assert sorted(chore.id for chore in handler.done) == ["a", "b", "c"]
-    states = {chore.id: (chore.state, chore.note) for chore in house.chores.list(JOB)}
+    states = {chore.id: (chore.state, chore.note) for chore in harness.chores.list(JOB)}
     assert states["a"] == (ChoreState.DONE, "well done")
     assert states["later"] == states["other"] == (ChoreState.OPEN, "")
 
 
-def test_a_chore_is_put_off_as_its_handler_says(house: House) -> None:
-    house.chores.add("a", ChoreKind.LIST, JOB)
+def test_a_chore_is_put_off_as_its_handler_says(harness: ChoreHarness) -> None:
+    harness.chores.add("a", ChoreKind.LIST, JOB)
 
-    assert run(house, Handler(lambda chore, check: Later(seconds=60, note="busy"))) == 1
-    (chore,) = house.chores.list(JOB)
-    assert (chore.attempts, chore.note, chore.due_at) == (1, "busy", house.clock.now + 60)
-
-
-def test_a_chore_may_fail_for_good(house: House) -> None:
-    house.chores.add("a", ChoreKind.LIST, JOB)
-    run(house, Handler(lambda chore, check: Done(note="no", failed=True)))
-
-    assert house.chores.list(JOB)[0].state is ChoreState.FAILED
+    assert run(harness, Handler(lambda chore, check: Later(seconds=60, note="busy"))) == 1
+    (chore,) = harness.chores.list(JOB)
+    assert (chore.attempts, chore.note, chore.due_at) == (1, "busy", harness.clock.now + 60)
 
 
-def test_a_store_that_is_away_puts_a_chore_off_and_charges_nothing(house: House) -> None:
-    house.chores.add("a", ChoreKind.LIST, JOB)
+def test_a_chore_may_fail_for_good(harness: ChoreHarness) -> None:
+    harness.chores.add("a", ChoreKind.LIST, JOB)
+    run(harness, Handler(lambda chore, check: Done(note="no", failed=True)))
+
+    assert harness.chores.list(JOB)[0].state is ChoreState.FAILED
+
+
+def test_a_store_that_is_away_puts_a_chore_off_and_charges_nothing(harness: ChoreHarness) -> None:
+    harness.chores.add("a", ChoreKind.LIST, JOB)
 
     def fail(chore: Chore, check: Check) -> Done:
         raise ObjectStoreUnavailable
 
     for _ in range(2 * MAX_CLAIMS):
         with pytest.raises(ObjectStoreUnavailable):
-            run(house, Handler(fail))
-        assert run(house, Handler(fail)) == 0
-        house.clock.advance(AWAY)
+            run(harness, Handler(fail))
+        assert run(harness, Handler(fail)) == 0
+        harness.clock.advance(AWAY)
 
     handler = Handler()
-    assert run(house, handler) == 1
+    assert run(harness, handler) == 1
     assert (handler.done[0].attempts, handler.done[0].claims) == (0, 1)
 
 
-def test_a_chore_that_fails_unexpectedly_is_given_up_at_the_third_time(
-    house: House, caplog: pytest.LogCaptureFixture
+def test_a_chore_that_fails_unexpectedly_is_given_up_after_three_claims(
+    harness: ChoreHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    house.chores.add("a", ChoreKind.LIST, JOB)
+    harness.chores.add("a", ChoreKind.LIST, JOB)
 
     def fail(chore: Chore, check: Check) -> Done:
         raise ZeroDivisionError
@@ -92,43 +92,43 @@ def test_a_chore_that_fails_unexpectedly_is_given_up_at_the_third_time(
 
     with caplog.at_level(logging.ERROR):
         for _ in range(MAX_CLAIMS + 3):
-            run(house, handler)
-            house.clock.advance(FAULT * 10)
+            run(harness, handler)
+            harness.clock.advance(FAULT * 10)
 
     assert len(handler.done) == MAX_CLAIMS
     assert [chore.id for chore in handler.given_up] == ["a"]
-    assert house.chores.list(JOB)[0].state is ChoreState.FAILED
+    assert harness.chores.list(JOB)[0].state is ChoreState.FAILED
     assert "ZeroDivisionError" in caplog.text
 
 
-def test_a_chore_that_kills_its_workers_is_given_up(house: House) -> None:
-    house.chores.add("a", ChoreKind.LIST, JOB)
+def test_a_chore_that_kills_its_workers_is_given_up(harness: ChoreHarness) -> None:
+    harness.chores.add("a", ChoreKind.LIST, JOB)
     for _ in range(MAX_CLAIMS):
-        house.claim(ChoreKind.LIST)
-        house.clock.advance(31)
+        harness.claim(ChoreKind.LIST)
+        harness.clock.advance(31)
     handler = Handler()
-    run(house, handler)
+    run(harness, handler)
 
     assert (handler.done, [chore.id for chore in handler.given_up]) == ([], ["a"])
 
 
-def test_a_chore_given_up_that_concerns_nobody_any_more_is_done_with(house: House) -> None:
+def test_a_chore_given_up_whose_job_is_gone_is_finished(harness: ChoreHarness) -> None:
     class Gone(Handler):
         def give_up(self, chore: Chore) -> None:
             raise JobNotFound
 
-    house.chores.add("a", ChoreKind.LIST, JOB)
+    harness.chores.add("a", ChoreKind.LIST, JOB)
     for _ in range(MAX_CLAIMS):
-        house.claim(ChoreKind.LIST)
-        house.clock.advance(31)
-    run(house, Gone())
+        harness.claim(ChoreKind.LIST)
+        harness.clock.advance(31)
+    run(harness, Gone())
 
-    assert house.chores.list(JOB)[0].state is ChoreState.FAILED
+    assert harness.chores.list(JOB)[0].state is ChoreState.FAILED
 
 
-def test_a_worker_that_stops_takes_up_nothing_more_and_leaves_what_it_has(house: House) -> None:
-    house.chores.add("a", ChoreKind.LIST, JOB)
-    house.chores.add("b", ChoreKind.LIST, JOB)
+def test_a_worker_that_stops_claims_no_more_chores_and_releases_its_own(harness: ChoreHarness) -> None:
+    harness.chores.add("a", ChoreKind.LIST, JOB)
+    harness.chores.add("b", ChoreKind.LIST, JOB)
     stopping = False
 
     def stop_half_way(chore: Chore, check: Check) -> Done:
@@ -138,19 +138,19 @@ def test_a_worker_that_stops_takes_up_nothing_more_and_leaves_what_it_has(house:
         check()
         raise AssertionError("unreachable")
 
-    assert run(house, Handler(stop_half_way), stopping=lambda: stopping) == 1
-    assert run(house, Handler(), stopping=lambda: stopping) == 0
-    assert [chore.claims for chore in house.chores.list(JOB)] == [0, 0]
-    assert run(house, Handler()) == 2
+    assert run(harness, Handler(stop_half_way), draining=lambda: stopping) == 1
+    assert run(harness, Handler(), draining=lambda: stopping) == 0
+    assert [chore.claims for chore in harness.chores.list(JOB)] == [0, 0]
+    assert run(harness, Handler()) == 2
 
 
-def test_a_chore_woken_while_it_is_done_is_done_once_more(house: House) -> None:
-    house.chores.add("a", ChoreKind.LIST, JOB)
+def test_a_chore_woken_while_it_is_done_is_done_once_more(harness: ChoreHarness) -> None:
+    harness.chores.add("a", ChoreKind.LIST, JOB)
 
     def wake(chore: Chore, check: Check) -> Later:
         if len(handler.done) == 1:
-            house.chores.wake("a")
+            harness.chores.wake("a")
         return Later()
 
     handler = Handler(wake)
-    assert run(house, handler) == 2
+    assert run(harness, handler) == 2

@@ -8,7 +8,7 @@ from shared.chores.port import Chore, ChoreKind, ChoreState
 from shared.errors import ObjectStoreUnavailable
 from shared.jobs.job import new_job_id
 from tests.traces import PARENT, SAMPLED, TRACE, TraceMemory, facts, parent_of, trace_of
-from tests.unit.worker.chores.conftest import House
+from tests.unit.worker.chores.conftest import ChoreHarness
 from tests.unit.worker.chores.test_runner import Handler
 from worker.chores.runner import ChoreRunner, Done, Later
 from worker.chores.tracing import trace_chores
@@ -19,8 +19,11 @@ def memory() -> TraceMemory:
     return TraceMemory()
 
 
-def run(house: House, memory: TraceMemory, handler: Handler, kind: ChoreKind = ChoreKind.LIST) -> int:
-    return ChoreRunner(house.chores, trace_chores({kind: handler}, house.jobs, memory.tracer)).run_due()
+def run(
+    harness: ChoreHarness, memory: TraceMemory, handler: Handler, kind: ChoreKind = ChoreKind.LIST
+) -> int:
+    traced = trace_chores({kind: handler}, harness.jobs, memory.tracer)
+    return ChoreRunner(harness.chores, traced, draining=lambda: False).run_due()
 
 
 @pytest.mark.parametrize(
@@ -28,45 +31,45 @@ def run(house: House, memory: TraceMemory, handler: Handler, kind: ChoreKind = C
     [(Done(), "succeeded"), (Done(failed=True), "failed"), (Later(seconds=60), "put off")],
 )
 def test_a_chore_is_a_span_in_the_trace_of_its_job(
-    house: House, memory: TraceMemory, outcome: Done | Later, told: str
+    harness: ChoreHarness, memory: TraceMemory, outcome: Done | Later, told: str
 ) -> None:
-    job = house.accept(traceparent=SAMPLED)
-    house.chores.add("a", ChoreKind.LIST, job.id)
+    job = harness.accept(traceparent=SAMPLED)
+    harness.chores.add("a", ChoreKind.LIST, job.id)
 
-    assert run(house, memory, Handler(lambda chore, check: outcome)) == 1
+    assert run(harness, memory, Handler(lambda chore, check: outcome)) == 1
     span = memory.one("list chore")
     assert (trace_of(span), parent_of(span)) == (TRACE, PARENT)
     assert facts(span) == {"fathom.job.id": job.id, "fathom.chore.attempt": 1, "fathom.outcome": told}
 
 
-def test_a_chore_that_fails_is_told_by_its_code_and_settled_as_ever(
-    house: House, memory: TraceMemory
+def test_the_span_of_a_failed_chore_has_its_code_and_the_chore_is_settled_as_usual(
+    harness: ChoreHarness, memory: TraceMemory
 ) -> None:
     def fail(chore: Chore, check: Callable[[], None]) -> Done:
         raise ObjectStoreUnavailable
 
-    job = house.accept(traceparent=SAMPLED)
-    house.chores.add("a", ChoreKind.LIST, job.id)
+    job = harness.accept(traceparent=SAMPLED)
+    harness.chores.add("a", ChoreKind.LIST, job.id)
     with pytest.raises(ObjectStoreUnavailable):
-        run(house, memory, Handler(fail))
+        run(harness, memory, Handler(fail))
 
     assert facts(memory.one("list chore"))["error.type"] == ObjectStoreUnavailable.code
-    assert [chore.state for chore in house.chores.list(job.id) if chore.id == "a"] == [ChoreState.OPEN]
+    assert [chore.state for chore in harness.chores.list(job.id) if chore.id == "a"] == [ChoreState.OPEN]
 
 
 def test_chores_of_jobs_that_are_not_traced_or_gone_are_done_all_the_same(
-    house: House, memory: TraceMemory
+    harness: ChoreHarness, memory: TraceMemory
 ) -> None:
     handler = Handler()
-    house.chores.add("a", ChoreKind.LIST, house.accept().id)
-    house.chores.add("b", ChoreKind.LIST, new_job_id())
+    harness.chores.add("a", ChoreKind.LIST, harness.accept().id)
+    harness.chores.add("b", ChoreKind.LIST, new_job_id())
 
-    assert run(house, memory, handler) == 2
+    assert run(harness, memory, handler) == 2
     assert memory.spans() == ()
 
 
-def test_watching_a_job_is_not_told(house: House, memory: TraceMemory) -> None:
-    house.chores.add("a", ChoreKind.NOTIFY, house.accept(traceparent=SAMPLED).id)
+def test_looking_at_a_job_for_its_webhook_is_no_span(harness: ChoreHarness, memory: TraceMemory) -> None:
+    harness.chores.add("a", ChoreKind.NOTIFY, harness.accept(traceparent=SAMPLED).id)
 
-    assert run(house, memory, Handler(), ChoreKind.NOTIFY) == 1
+    assert run(harness, memory, Handler(), ChoreKind.NOTIFY) == 1
     assert memory.spans() == ()

@@ -19,12 +19,11 @@ from shared.net.url_policy import AllowedHosts
 from shared.net.webhook_signing import owner_secret
 from shared.webhook_messages import Delivery, DeliveryState, delivery_of
 from tests.contracts.job_store import CORRUPT
-from tests.finalizing import claim
-from tests.unit.worker.chores.conftest import House
+from tests.finalizing import claim, finalize_claimed
+from tests.unit.worker.chores.conftest import ChoreHarness
 from worker.chores.runner import ChoreHandler, ChoreRunner
-from worker.chores.webhooks import PROGRESS, RETRIES, DeliverMessage, Messenger, NotifyWebhook
+from worker.chores.webhooks import PROGRESS, RETRIES, DeliverMessage, NotifyWebhook, WebhookSender
 from worker.outbound_http import Outbound, OutboundFailed
-from worker.parent.finalize import finalize
 
 SECRETS = ("whsec_" + "A" * 32, "whsec_" + "B" * 32)
 URL = "https://example.org/hook"
@@ -64,47 +63,49 @@ def receiver() -> Receiver:
     return Receiver()
 
 
-def submit(house: House, *, events: tuple[WebhookEvent, ...] = (WebhookEvent.ENDED,), **changes: Any) -> Job:
+def submit(
+    harness: ChoreHarness, *, events: tuple[WebhookEvent, ...] = (WebhookEvent.ENDED,), **changes: Any
+) -> Job:
     webhook = Webhook(url=URL, events=events)
     fields: dict[str, Any] = {"total": 2, "state": JobState.QUEUED, "gathered": False, "webhook": webhook}
-    return house.accept(**fields | changes)
+    return harness.accept(**fields | changes)
 
 
-def work(house: House, *, images: int = 10) -> None:
-    lease = house.jobs.lease("worker", limit=images)
+def work(harness: ChoreHarness, *, images: int = 10) -> None:
+    lease = harness.jobs.lease("worker", limit=images)
     assert lease is not None
     for index in lease.indices:
-        house.jobs.done(lease, index)
+        harness.jobs.done(lease, index)
 
 
-def end(house: House) -> None:
-    finalize(claim(house.jobs), house.jobs, house.objects, house.chores)
+def end(harness: ChoreHarness) -> None:
+    finalize_claimed(claim(harness.jobs), harness.jobs, harness.objects, chores=harness.chores)
 
 
-def run(house: House, receiver: Receiver) -> int:
-    messenger = Messenger(outbound=receiver, secrets=SECRETS, clock=house.clock)
+def run(harness: ChoreHarness, receiver: Receiver) -> int:
+    sender = WebhookSender(outbound=receiver, secrets=SECRETS, clock=harness.clock)
     handlers: dict[ChoreKind, ChoreHandler] = {
-        ChoreKind.NOTIFY: NotifyWebhook(house.jobs, house.objects, house.chores, messenger),
-        ChoreKind.DELIVER: DeliverMessage(house.jobs, house.objects, house.chores, messenger),
+        ChoreKind.NOTIFY: NotifyWebhook(harness.jobs, harness.objects, harness.chores, sender),
+        ChoreKind.DELIVER: DeliverMessage(harness.jobs, harness.objects, harness.chores, sender),
     }
-    return ChoreRunner(house.chores, handlers).run_due()
+    return ChoreRunner(harness.chores, handlers, draining=lambda: False).run_due()
 
 
-def deliveries(house: House, job: Job) -> list[Delivery]:
-    return [found for chore in house.chores.list(job.id) if (found := delivery_of(chore))]
+def deliveries(harness: ChoreHarness, job: Job) -> list[Delivery]:
+    return [found for chore in harness.chores.list(job.id) if (found := delivery_of(chore))]
 
 
-def test_the_end_of_a_job_is_told_once(house: House, receiver: Receiver) -> None:
-    job = submit(house, title="Walk «写真»")
-    run(house, receiver)
-    work(house)
-    run(house, receiver)
+def test_the_end_of_a_job_is_told_once(harness: ChoreHarness, receiver: Receiver) -> None:
+    job = submit(harness, title="Walk «写真»")
+    run(harness, receiver)
+    work(harness)
+    run(harness, receiver)
     assert receiver.sent == []
 
-    end(house)
-    run(house, receiver)
-    house.clock.advance(10 * 24 * 3600)
-    run(house, receiver)
+    end(harness)
+    run(harness, receiver)
+    harness.clock.advance(10 * 24 * 3600)
+    run(harness, receiver)
 
     (sent,) = receiver.sent
     assert sent.url == URL
@@ -113,20 +114,22 @@ def test_the_end_of_a_job_is_told_once(house: House, receiver: Receiver) -> None
     assert isinstance(data, dict)
     assert (data["id"], data["state"], data["title"]) == (job.id, "succeeded", "Walk «写真»")
     assert data["counts"] == {"total": 2, "succeeded": 2, "failed": 0, "pending": 0}
-    assert datetime.fromisoformat(str(data["ended_at"])).timestamp() == pytest.approx(house.job(job).ended_at)
-    (delivery,) = deliveries(house, job)
+    assert datetime.fromisoformat(str(data["ended_at"])).timestamp() == pytest.approx(
+        harness.job(job).ended_at
+    )
+    (delivery,) = deliveries(harness, job)
     assert (delivery.state, delivery.attempts, delivery.next_at) == (DeliveryState.DELIVERED, 1, None)
     assert delivery.id == sent.headers["webhook-id"]
 
 
 def test_a_message_bears_a_signature_of_every_secret_that_others_can_check(
-    house: House, receiver: Receiver
+    harness: ChoreHarness, receiver: Receiver
 ) -> None:
-    house.clock.now = datetime.now().timestamp()
-    submit(house, owner="alice")
-    work(house)
-    end(house)
-    run(house, receiver)
+    harness.clock.now = datetime.now().timestamp()
+    submit(harness, owner="alice")
+    work(harness)
+    end(harness)
+    run(harness, receiver)
 
     (sent,) = receiver.sent
     assert sent.headers["webhook-signature"].count("v1,") == 2
@@ -141,18 +144,18 @@ def test_a_message_bears_a_signature_of_every_secret_that_others_can_check(
 
 
 def test_a_message_is_tried_for_more_than_a_day_with_the_same_id_and_body(
-    house: House, receiver: Receiver
+    harness: ChoreHarness, receiver: Receiver
 ) -> None:
-    job = submit(house)
-    work(house)
-    end(house)
+    job = submit(harness)
+    work(harness)
+    end(harness)
     receiver.answers.extend([500, 302, OutboundFailed("x"), 404, 429, 503, 400, 500])
-    began, tries = house.clock.now, []
-    while house.clock.now - began < 48 * 3600:
+    began, tries = harness.clock.now, []
+    while harness.clock.now - began < 48 * 3600:
         before = len(receiver.sent)
-        run(house, receiver)
-        tries += [house.clock.now - began] * (len(receiver.sent) - before)
-        house.clock.advance(1 if house.clock.now - began < 10 else 600)
+        run(harness, receiver)
+        tries += [harness.clock.now - began] * (len(receiver.sent) - before)
+        harness.clock.advance(1 if harness.clock.now - began < 10 else 600)
 
     assert len(receiver.sent) == len(RETRIES) + 1 == 8
     assert tries[0] == 0
@@ -162,7 +165,7 @@ def test_a_message_is_tried_for_more_than_a_day_with_the_same_id_and_body(
     assert len({sent.body for sent in receiver.sent}) == 1
     timestamps = [int(sent.headers["webhook-timestamp"]) for sent in receiver.sent]
     assert timestamps == [int(began + at) for at in tries]
-    (delivery,) = deliveries(house, job)
+    (delivery,) = deliveries(harness, job)
     assert (delivery.state, delivery.attempts) == (DeliveryState.FAILED, 8)
     assert [(t.status, t.error) for t in delivery.tries][:3] == [
         (500, None),
@@ -171,86 +174,88 @@ def test_a_message_is_tried_for_more_than_a_day_with_the_same_id_and_body(
     ]
 
 
-def test_a_message_that_arrives_at_last_is_delivered(house: House, receiver: Receiver) -> None:
-    job = submit(house)
-    work(house)
-    end(house)
+def test_a_message_that_arrives_at_last_is_delivered(harness: ChoreHarness, receiver: Receiver) -> None:
+    job = submit(harness)
+    work(harness)
+    end(harness)
     receiver.answers.append(500)
-    run(house, receiver)
-    (waiting,) = deliveries(house, job)
+    run(harness, receiver)
+    (waiting,) = deliveries(harness, job)
     assert waiting.state is DeliveryState.PENDING
     assert waiting.next_at is not None
-    assert 4 < waiting.next_at - house.clock.now < 6
+    assert 4 < waiting.next_at - harness.clock.now < 6
 
-    house.clock.advance(6)
-    run(house, receiver)
-    assert [delivery.state for delivery in deliveries(house, job)] == [DeliveryState.DELIVERED]
+    harness.clock.advance(6)
+    run(harness, receiver)
+    assert [delivery.state for delivery in deliveries(harness, job)] == [DeliveryState.DELIVERED]
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
-def test_every_success_is_one(house: House, receiver: Receiver, status: int) -> None:
-    job = submit(house)
-    work(house)
-    end(house)
+def test_every_success_is_one(harness: ChoreHarness, receiver: Receiver, status: int) -> None:
+    job = submit(harness)
+    work(harness)
+    end(harness)
     receiver.answers.append(status)
-    run(house, receiver)
+    run(harness, receiver)
 
-    assert deliveries(house, job)[0].state is DeliveryState.DELIVERED
+    assert deliveries(harness, job)[0].state is DeliveryState.DELIVERED
 
 
-def test_a_receiver_that_is_gone_is_left_alone_for_good(house: House, receiver: Receiver) -> None:
-    job = submit(house, events=ALL)
-    house.jobs.lease("worker", limit=1)
+def test_a_receiver_that_is_gone_is_left_alone_for_good(harness: ChoreHarness, receiver: Receiver) -> None:
+    job = submit(harness, events=ALL)
+    harness.jobs.lease("worker", limit=1)
     receiver.answers.append(410)
-    run(house, receiver)
-    house.clock.advance(100)
-    house.jobs.reap()
-    work(house)
-    work(house)
-    end(house)
+    run(harness, receiver)
+    harness.clock.advance(100)
+    harness.jobs.reap()
+    work(harness)
+    work(harness)
+    end(harness)
     for _ in range(5):
-        run(house, receiver)
-        house.clock.advance(3600)
+        run(harness, receiver)
+        harness.clock.advance(3600)
 
     assert [sent.json["type"] for sent in receiver.sent] == ["job.progress"]
-    assert [delivery.state for delivery in deliveries(house, job)] == [DeliveryState.FAILED]
+    assert [delivery.state for delivery in deliveries(harness, job)] == [DeliveryState.FAILED]
 
 
 def test_an_address_that_is_refused_is_tried_like_one_that_does_not_answer(
-    house: House, receiver: Receiver
+    harness: ChoreHarness, receiver: Receiver
 ) -> None:
-    """A name may lead elsewhere for a while; nothing is told of where."""
-    job = submit(house)
-    work(house)
-    end(house)
+    """A name may resolve to another address for a while; the error does not say which."""
+    job = submit(harness)
+    work(harness)
+    end(harness)
     receiver.answers.append(AddressRefused())
-    run(house, receiver)
+    run(harness, receiver)
 
-    (delivery,) = deliveries(house, job)
+    (delivery,) = deliveries(harness, job)
     assert (delivery.state, delivery.tries[0].error) == (DeliveryState.PENDING, "refused")
 
 
-def test_every_end_of_a_job_is_a_message_of_its_own(house: House, receiver: Receiver) -> None:
-    job = submit(house, total=1)
+def test_every_end_of_a_job_is_a_message_of_its_own(harness: ChoreHarness, receiver: Receiver) -> None:
+    job = submit(harness, total=1)
     for _ in range(2):
-        lease = house.jobs.lease("worker", limit=1)
+        lease = harness.jobs.lease("worker", limit=1)
         assert lease is not None
-        house.jobs.done(lease, 0, failure=CORRUPT)
-        end(house)
-        run(house, receiver)
-        house.clock.advance(5)
-        house.jobs.retry(job.id)
-    run(house, receiver)
+        harness.jobs.done(lease, 0, failure=CORRUPT)
+        end(harness)
+        run(harness, receiver)
+        harness.clock.advance(5)
+        harness.jobs.retry(job.id)
+    run(harness, receiver)
 
     assert [sent.json["type"] for sent in receiver.sent] == ["job.ended", "job.ended"]
     assert len({sent.headers["webhook-id"] for sent in receiver.sent}) == 2
 
 
-def test_a_job_that_fails_as_a_whole_is_told_with_its_reason(house: House, receiver: Receiver) -> None:
-    job = submit(house, total=0, state=JobState.UPLOADING, gathered=True)
-    house.jobs.abort(job.id, CORRUPT)
-    end(house)
-    run(house, receiver)
+def test_a_job_that_fails_as_a_whole_is_told_with_its_reason(
+    harness: ChoreHarness, receiver: Receiver
+) -> None:
+    job = submit(harness, total=0, state=JobState.UPLOADING, gathered=True)
+    harness.jobs.abort(job.id, CORRUPT)
+    end(harness)
+    run(harness, receiver)
 
     data = receiver.sent[0].json["data"]
     assert isinstance(data, dict)
@@ -258,44 +263,44 @@ def test_a_job_that_fails_as_a_whole_is_told_with_its_reason(house: House, recei
 
 
 def test_a_worker_that_dies_between_telling_and_the_end_loses_no_message(
-    house: House, receiver: Receiver
+    harness: ChoreHarness, receiver: Receiver
 ) -> None:
     """The webhook's chore is woken before the end is set; it waits until it is."""
-    job = submit(house)
-    work(house)
-    house.chores.wake(notify_id(job.id))
-    run(house, receiver)
+    job = submit(harness)
+    work(harness)
+    harness.chores.wake(notify_id(job.id))
+    run(harness, receiver)
     assert receiver.sent == []
 
-    house.clock.advance(1)
-    end_without_telling(house)
-    run(house, receiver)
+    harness.clock.advance(1)
+    end_without_telling(harness)
+    run(harness, receiver)
     assert len(receiver.sent) == 1
 
 
-def end_without_telling(house: House) -> None:
-    finalize(claim(house.jobs), house.jobs, house.objects)
+def end_without_telling(harness: ChoreHarness) -> None:
+    finalize_claimed(claim(harness.jobs), harness.jobs, harness.objects)
 
 
-def test_progress_is_told_now_and_then_while_there_is_some(house: House, receiver: Receiver) -> None:
-    job = submit(house, events=ALL, total=3)
-    run(house, receiver)
+def test_progress_is_told_now_and_then_while_there_is_some(harness: ChoreHarness, receiver: Receiver) -> None:
+    job = submit(harness, events=ALL, total=3)
+    run(harness, receiver)
     assert receiver.sent == [], "It waits for workers."
     for done in range(3):
-        house.clock.advance(PROGRESS)
-        lease = house.jobs.lease("worker", limit=1)
+        harness.clock.advance(PROGRESS)
+        lease = harness.jobs.lease("worker", limit=1)
         assert lease is not None
-        run(house, receiver)
-        house.jobs.done(lease, done)
-    end(house)
-    run(house, receiver)
+        run(harness, receiver)
+        harness.jobs.done(lease, done)
+    end(harness)
+    run(harness, receiver)
 
     bodies = [sent.json for sent in receiver.sent]
     assert [body["type"] for body in bodies] == ["job.progress"] * 3 + ["job.ended"]
     counts = [body["data"]["counts"]["succeeded"] for body in bodies]
     assert counts == [0, 1, 2, 3]
     assert len({sent.headers["webhook-id"] for sent in receiver.sent}) == 4
-    progress, ended = deliveries(house, job)
+    progress, ended = deliveries(harness, job)
     assert (progress.event, progress.attempts, progress.state) == (
         WebhookEvent.PROGRESS,
         3,
@@ -304,86 +309,92 @@ def test_progress_is_told_now_and_then_while_there_is_some(house: House, receive
     assert ended.event is WebhookEvent.ENDED
 
 
-def test_progress_that_does_not_arrive_is_not_tried_again(house: House, receiver: Receiver) -> None:
-    submit(house, events=(WebhookEvent.PROGRESS,), total=3)
-    house.jobs.lease("worker", limit=1)
+def test_progress_that_does_not_arrive_is_not_tried_again(harness: ChoreHarness, receiver: Receiver) -> None:
+    submit(harness, events=(WebhookEvent.PROGRESS,), total=3)
+    harness.jobs.lease("worker", limit=1)
     receiver.answers.extend([500, 500])
-    run(house, receiver)
-    house.clock.advance(PROGRESS)
-    run(house, receiver)
+    run(harness, receiver)
+    harness.clock.advance(PROGRESS)
+    run(harness, receiver)
 
     assert len({sent.headers["webhook-id"] for sent in receiver.sent}) == 2
 
 
-def test_who_did_not_ask_for_the_end_is_not_told_of_it(house: House, receiver: Receiver) -> None:
-    submit(house, events=(WebhookEvent.PROGRESS,))
-    work(house)
-    end(house)
-    run(house, receiver)
+def test_a_webhook_that_did_not_ask_for_the_end_does_not_get_it(
+    harness: ChoreHarness, receiver: Receiver
+) -> None:
+    submit(harness, events=(WebhookEvent.PROGRESS,))
+    work(harness)
+    end(harness)
+    run(harness, receiver)
 
     assert receiver.sent == []
 
 
-def test_a_deleted_job_tells_nothing_more(house: House, receiver: Receiver) -> None:
-    job = submit(house)
-    work(house)
-    end(house)
+def test_a_deleted_job_tells_nothing_more(harness: ChoreHarness, receiver: Receiver) -> None:
+    job = submit(harness)
+    work(harness)
+    end(harness)
     receiver.answers.append(500)
-    run(house, receiver)
-    house.jobs.delete(job.id)
-    house.objects.delete(object_keys.job_record(job.id))
-    house.clock.advance(60)
-    run(house, receiver)
+    run(harness, receiver)
+    harness.jobs.delete(job.id)
+    harness.objects.delete(object_keys.job_record(job.id))
+    harness.clock.advance(60)
+    run(harness, receiver)
 
     assert len(receiver.sent) == 1
-    assert house.chores.list(job.id)[-1].state is ChoreState.FAILED
+    assert harness.chores.list(job.id)[-1].state is ChoreState.FAILED
 
 
 # --- after a loss of Redis ----------------------------------------------------------
 
 
-def lose_chores(house: House, job: Job) -> None:
-    house.chores.forget(job.id)
-    add_chores(house.job(job), house.objects, house.chores)
+def lose_chores(harness: ChoreHarness, job: Job) -> None:
+    harness.chores.forget(job.id)
+    add_chores(harness.job(job), harness.objects, chores=harness.chores)
 
 
-def test_an_end_that_was_told_is_not_told_again_after_a_loss(house: House, receiver: Receiver) -> None:
-    job = submit(house)
-    work(house)
-    end(house)
-    house.clock.advance(1)
-    run(house, receiver)
-    lose_chores(house, job)
-    run(house, receiver)
+def test_an_end_that_was_told_is_not_told_again_after_a_loss(
+    harness: ChoreHarness, receiver: Receiver
+) -> None:
+    job = submit(harness)
+    work(harness)
+    end(harness)
+    harness.clock.advance(1)
+    run(harness, receiver)
+    lose_chores(harness, job)
+    run(harness, receiver)
 
     assert len(receiver.sent) == 1
 
 
 def test_an_end_that_was_not_told_is_told_after_a_loss_under_the_same_id(
-    house: House, receiver: Receiver
+    harness: ChoreHarness, receiver: Receiver
 ) -> None:
-    job = submit(house)
-    work(house)
-    end(house)
+    job = submit(harness)
+    work(harness)
+    end(harness)
     receiver.answers.append(500)
-    run(house, receiver)
-    lose_chores(house, job)
-    run(house, receiver)
+    run(harness, receiver)
+    lose_chores(harness, job)
+    run(harness, receiver)
 
     assert len(receiver.sent) == 2
     assert len({sent.headers["webhook-id"] for sent in receiver.sent}) == 1
 
 
-def test_an_end_after_a_retry_is_told_though_an_earlier_one_was(house: House, receiver: Receiver) -> None:
-    job = submit(house)
-    work(house)
-    end(house)
-    run(house, receiver)
-    house.clock.advance(60)
-    # It was retried and ended anew, and then the job store was lost before that was told.
-    result = JobResult.of(house.job(job), JobState.SUCCEEDED, ended_at=house.clock.now)
-    house.objects.put(object_keys.result(job.id), encode_result(result))
-    house.chores.forget(job.id)
-    add_chores(house.job(job), house.objects, house.chores)
+def test_an_end_after_a_retry_is_told_though_an_earlier_one_was(
+    harness: ChoreHarness, receiver: Receiver
+) -> None:
+    job = submit(harness)
+    work(harness)
+    end(harness)
+    run(harness, receiver)
+    harness.clock.advance(60)
+    # The job was retried and ended again, and then the job store was lost before the message was sent.
+    result = JobResult.of(harness.job(job), JobState.SUCCEEDED, ended_at=harness.clock.now)
+    harness.objects.put(object_keys.result(job.id), encode_result(result))
+    harness.chores.forget(job.id)
+    add_chores(harness.job(job), harness.objects, chores=harness.chores)
 
-    assert house.chores.claim((ChoreKind.NOTIFY,), seconds=30) is not None
+    assert harness.chores.claim((ChoreKind.NOTIFY,), seconds=30) is not None

@@ -161,7 +161,7 @@ def test_no_network_is_an_error_of_the_run_and_not_of_each_photo(album: Path, tm
 
 
 def deep_folder(folder: Path) -> Path:
-    """Return a folder whose path has 3,950 bytes, so that below it paths of 4,096 are not far."""
+    """Return a folder whose path has 3,950 bytes, close to the limit of 4,096."""
     while (room := 3950 - len(os.fsencode(folder))) > 250:
         folder /= "d" * min(200, room // 2)
     return folder / ("d" * (room - 1))

@@ -10,7 +10,7 @@ from worker.model.checkpoint import load_network
 from worker.model.network import MidasSmall
 from worker.model.preprocess import LONG_SIDE, MULTIPLE
 from worker.model.weights import Weights
-from worker.model.winograd import FOUR, TWO, Winograd, WinogradConv, hasten
+from worker.model.winograd import FOUR, TWO, Winograd, WinogradConv, apply_winograd
 
 
 @pytest.fixture(scope="module")
@@ -19,8 +19,8 @@ def network(random_weights: Weights) -> MidasSmall:
 
 
 @pytest.fixture(scope="module")
-def hastened(network: MidasSmall) -> MidasSmall:
-    return hasten(copy.deepcopy(network))
+def fast(network: MidasSmall) -> MidasSmall:
+    return apply_winograd(copy.deepcopy(network))
 
 
 def seeded(*shape: int) -> Tensor:
@@ -34,26 +34,26 @@ def error(found: Tensor, wanted: Tensor) -> float:
 
 @pytest.mark.parametrize("side", range(MULTIPLE, LONG_SIDE + 1, MULTIPLE))
 @pytest.mark.parametrize("upright", [False, True])
-def test_the_hastened_network_predicts_the_same_at_every_size(
-    network: MidasSmall, hastened: MidasSmall, side: int, upright: bool
+def test_the_winograd_network_predicts_the_same_at_every_size(
+    network: MidasSmall, fast: MidasSmall, side: int, upright: bool
 ):
     size = (LONG_SIDE, side) if upright else (side, LONG_SIDE)
     batch = seeded(1, 3, *size)
 
     with torch.inference_mode():
-        assert error(hastened(batch), network(batch)) < 1e-5
+        assert error(fast(batch), network(batch)) < 1e-5
 
 
-def test_a_batch_is_predicted_picture_by_picture(hastened: MidasSmall):
+def test_a_batch_is_predicted_picture_by_picture(fast: MidasSmall):
     batch = seeded(3, 3, 64, 96)
 
     with torch.inference_mode():
-        alone = torch.cat([hastened(picture[None]) for picture in batch])
-        assert error(hastened(batch), alone) < 1e-5
+        alone = torch.cat([fast(picture[None]) for picture in batch])
+        assert error(fast(batch), alone) < 1e-5
 
 
-def test_of_the_residual_units_all_but_the_coarsest_are_hastened(hastened: MidasSmall):
-    replaced = [module for module in hastened.modules() if isinstance(module, WinogradConv)]
+def test_of_the_residual_units_all_but_the_coarsest_use_winograd(fast: MidasSmall):
+    replaced = [module for module in fast.modules() if isinstance(module, WinogradConv)]
 
     # Three fusions, two units each, two convolutions in each; the end of the decoder is apart.
     assert len(replaced) == 12
@@ -77,14 +77,12 @@ def test_it_takes_half_as_many_multiplications_or_two_thirds(way: Winograd):
     assert products / direct == pytest.approx({2: 2 / 3, 4: 1 / 2}[way.step])
 
 
-def test_the_border_of_the_doubled_picture_is_as_exact_as_its_middle(
-    network: MidasSmall, hastened: MidasSmall
-):
+def test_the_border_of_the_doubled_picture_is_as_exact_as_its_middle(network: MidasSmall, fast: MidasSmall):
     features = seeded(1, 64, 32, 48)
-    plain, fast = network.scratch.output_conv, hastened.scratch.output_conv
+    plain, rewritten = network.scratch.output_conv, fast.scratch.output_conv
 
     with torch.inference_mode():
-        difference = (fast(features) - plain(features)).abs() / plain(features).abs().max()
+        difference = (rewritten(features) - plain(features)).abs() / plain(features).abs().max()
 
     assert difference.shape == (1, 1, 64, 96)
     for edge in (difference[..., :2, :], difference[..., -2:, :], difference[..., :2], difference[..., -2:]):

@@ -10,24 +10,30 @@ from shared.jobs import object_keys
 from shared.jobs.job import JobState, new_job_id
 from shared.jobs.record import encode_job
 from shared.options import Options
-from tests.fakes import FakeObjectStore, FakeTickets
+from tests.fakes import FakeObjectStore
 from tests.unit.worker.conftest import Farm
 from worker.parent.expiry import Expirer
-from worker.parent.housekeeper import Housekeeper
 
 DAY = 86_400.0
 
 
 @pytest.fixture
 def farm(farm: Farm) -> Farm:
-    """A farm whose object store goes by the same clock, and that knows all its jobs."""
+    """A farm whose object store uses the same clock, and whose job store is reconciled."""
     farm.objects = FakeObjectStore(clock=farm.clock)
     farm.jobs.mark_reconciled()
     return farm
 
 
-def expirer(farm: Farm, *, name: str = "worker") -> Expirer:
-    return Expirer(name=name, jobs=farm.jobs, objects=farm.objects, retention_seconds=7 * DAY)
+def expirer(farm: Farm, *, name: str = "worker", retention_seconds: float = 7 * DAY) -> Expirer:
+    return Expirer(
+        name=name,
+        jobs=farm.jobs,
+        objects=farm.objects,
+        chores=farm.chores,
+        retention_seconds=retention_seconds,
+        draining=lambda: False,
+    )
 
 
 def submit(farm: Farm, *pictures: bytes, options: Options | None = None) -> str:
@@ -39,10 +45,7 @@ def submit(farm: Farm, *pictures: bytes, options: Options | None = None) -> str:
 def end(farm: Farm, *pictures: bytes) -> str:
     job_id = submit(farm, *pictures)
     farm.child().work(60)
-    keeper = Housekeeper(
-        name="worker", slots=1, lease_images=4, jobs=farm.jobs, objects=farm.objects, tickets=FakeTickets()
-    )
-    keeper.finish_up()
+    farm.maintenance().finish_up()
     return job_id
 
 
@@ -121,7 +124,7 @@ def test_what_is_lost_during_a_sweep_is_not_swept(farm: Farm):
     assert object_keys.result(job_id) in keys(farm, job_id)
 
 
-def test_a_round_expires_no_more_than_so_many(farm: Farm):
+def test_a_run_expires_a_bounded_number_of_jobs(farm: Farm):
     for _ in range(25):
         end(farm, b"one")
     farm.clock.advance(8 * DAY)
@@ -130,7 +133,7 @@ def test_a_round_expires_no_more_than_so_many(farm: Farm):
     assert farm.objects.objects == {}
 
 
-def test_one_worker_at_a_time_is_at_it(farm: Farm):
+def test_one_worker_at_a_time_expires_jobs(farm: Farm):
     end(farm, b"one")
     farm.clock.advance(8 * DAY)
     farm.jobs.acquire("expiry", "another", 60)
@@ -227,9 +230,9 @@ def test_what_is_not_a_jobs_is_never_swept(farm: Farm):
 
 
 @pytest.mark.parametrize(("hours", "pause", "long_pause"), [(168, 60, 3600), (0.01, 1, 3.6), (1, 36, 360)])
-def test_rounds_are_as_far_apart_as_the_retention_allows(
+def test_calls_are_as_far_apart_as_the_retention_allows(
     farm: Farm, hours: float, pause: float, long_pause: float
 ):
-    mine = Expirer(name="w", jobs=farm.jobs, objects=farm.objects, retention_seconds=hours * 3600)
+    mine = expirer(farm, retention_seconds=hours * 3600)
 
     assert (mine.pause, mine.long_pause) == pytest.approx((pause, long_pause))

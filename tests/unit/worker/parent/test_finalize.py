@@ -13,9 +13,9 @@ from shared.jobs import object_keys
 from shared.jobs.job import Counts, ImageFailure, ImageState, ImageStatus, Job, JobState, new_job_id
 from shared.options import Options
 from tests.fakes import FakeJobStore, FakeObjectStore
-from tests.finalizing import claim
+from tests.finalizing import claim, finalize_claimed
 from tests.unit.worker.conftest import Farm
-from worker.parent.finalize import end_state, finalize
+from worker.parent.finalize import end_state
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_the_end_of_a_job_follows_from_its_counts(
 
 def work_and_finalize(farm: Farm, job_id: str) -> JobState:
     farm.child().work(60)
-    return finalize(claim(farm.jobs, job_id), farm.jobs, farm.objects)
+    return finalize_claimed(claim(farm.jobs, job_id), farm.jobs, farm.objects)
 
 
 def test_the_result_and_the_failures_are_written_before_the_end(farm: Farm):
@@ -58,13 +58,13 @@ def test_finalising_twice_changes_nothing(farm: Farm):
     job_id = farm.submit(b"one", b"corrupt")
     farm.child().work(60)
     ending = claim(farm.jobs, job_id)
-    finalize(ending, farm.jobs, farm.objects)
+    finalize_claimed(ending, farm.jobs, farm.objects)
     before = {
         info.key: farm.objects.get(info.key) for info in farm.objects.list(object_keys.job_prefix(job_id))
     }
     ended = farm.jobs.get(job_id)
 
-    finalize(ending, farm.jobs, farm.objects)
+    finalize_claimed(ending, farm.jobs, farm.objects)
 
     after = {
         info.key: farm.objects.get(info.key) for info in farm.objects.list(object_keys.job_prefix(job_id))
@@ -90,11 +90,11 @@ def test_a_deleted_job_cannot_be_finalised(farm: Farm):
     farm.jobs.delete(job_id)
 
     with pytest.raises(JobNotFound):
-        finalize(ending, farm.jobs, farm.objects)
+        finalize_claimed(ending, farm.jobs, farm.objects)
 
 
 class _Losing(FakeJobStore):
-    """Loses a job while its failures are read, and with it their reasons."""
+    """Loses a job, with the reasons of its failures, while they are read."""
 
     def failures(self, job_id: str) -> Iterator[ImageStatus]:
         found = list(super().failures(job_id))
@@ -111,13 +111,13 @@ def test_a_job_whose_reasons_are_lost_while_they_are_written_down_has_not_ended(
     ending = claim(farm.jobs, job_id)
 
     with pytest.raises(JobNotFound):
-        finalize(ending, farm.jobs, farm.objects)
+        finalize_claimed(ending, farm.jobs, farm.objects)
     assert not farm.objects.exists(object_keys.result(job_id))
     assert farm.objects.exists(object_keys.failure(job_id, 1))
 
 
 class _Failed(FakeJobStore):
-    """A job of so many images, all of which failed for long reasons; they are made one by one."""
+    """A job whose images all failed with long messages, which are made one by one."""
 
     def __init__(self, total: int) -> None:
         super().__init__()
@@ -133,7 +133,7 @@ class _Failed(FakeJobStore):
 
 
 class _Sink(FakeObjectStore):
-    """Counts the lines of what is streamed to it, and keeps none."""
+    """Counts the lines streamed to it, and keeps none."""
 
     lines = 0
 
@@ -152,7 +152,7 @@ def test_the_failures_of_a_large_job_are_never_in_memory_together():
 
     tracemalloc.start()
     try:
-        finalize(ending, jobs, objects)
+        finalize_claimed(ending, jobs, objects)
         _, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

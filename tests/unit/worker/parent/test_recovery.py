@@ -1,4 +1,4 @@
-"""What the object store proves brings back what the job store has lost."""
+"""The object store restores what the job store has lost."""
 
 from __future__ import annotations
 
@@ -19,20 +19,18 @@ from shared.jobs.job import ImageFailure, ImageState, Job, JobState, Range, Sour
 from shared.jobs.manifest import encode_manifest
 from shared.jobs.record import encode_job, new_job
 from shared.options import Options
-from tests.fakes import FakeObjectStore, FakeTickets
+from tests.fakes import FakeObjectStore
 from tests.fakes_hooks import Hooked
 from tests.fakes_job_store import FakeJobStore
-from tests.finalizing import claim
+from tests.finalizing import claim, finalize_claimed
 from tests.unit.worker.conftest import Farm
-from worker.parent.finalize import finalize
-from worker.parent.housekeeper import Housekeeper
 from worker.parent.recovery import Recoverer
 
 DAY = 86_400.0
 
 
 class Service:
-    """A farm whose job store may lose everything, or be set back to an earlier copy."""
+    """A farm whose job store may lose everything, or return to an earlier copy."""
 
     def __init__(self, farm: Farm) -> None:
         self.farm = farm
@@ -68,26 +66,24 @@ class Service:
         self.farm.child().work(60)
 
     def finish_up(self) -> None:
-        Housekeeper(
-            name="worker",
-            slots=1,
-            lease_images=4,
-            jobs=self.jobs,
-            objects=self.objects,
-            tickets=FakeTickets(),
-        ).finish_up()
+        self.farm.maintenance().finish_up()
 
     def lose_everything(self) -> None:
         self.farm.jobs = FakeJobStore(clock=self.farm.clock)
 
     def recover(self, *, retention: float | None = None) -> int | None:
         recoverer = Recoverer(
-            name="worker", jobs=self.jobs, objects=self.objects, retention_seconds=retention
+            name="worker",
+            jobs=self.jobs,
+            objects=self.objects,
+            chores=self.farm.chores,
+            retention_seconds=retention,
+            draining=lambda: False,
         )
         return recoverer.recover()
 
     def job(self, job_id: str) -> Job:
-        """Return what is to be the same after a loss."""
+        """Return what must be the same after a loss."""
         return replace(self.jobs.get(job_id), images_per_second=None, started_at=None, ended_at=None)
 
     def states(self, job_id: str) -> list[ImageState]:
@@ -103,7 +99,7 @@ def service(farm: Farm) -> Service:
 
 
 def stop_after(service: Service, pictures: int, then: Callable[[], object]) -> None:
-    """Call something when so many pictures are in work or done, then drop the rest."""
+    """Call `then` once so many pictures are in work or done, and drop the rest."""
     seen: list[bytes] = []
 
     def before(data: bytes) -> None:
@@ -291,7 +287,7 @@ STEPS = ("failures", "result", "finish")
 
 
 def overtake(service: Service, step: str, others: Callable[[], object], *, dies: bool) -> None:
-    """Finalise the job that waits, but let others act just before one step; the worker may die after it."""
+    """Finalise the waiting job, but run `others` just before one step; the worker may die after it."""
     jobs, objects = service.jobs, service.objects
     steps: dict[str, tuple[Hooked, Callable[..., object]]] = {
         "failures": (objects, objects.put_stream),
@@ -313,7 +309,7 @@ def overtake(service: Service, step: str, others: Callable[[], object], *, dies:
     ending = claim(jobs)
     store.before(method, overtake)
     with suppress(ObjectStoreUnavailable, InvalidTransition):
-        finalize(ending, jobs, objects)
+        finalize_claimed(ending, jobs, objects)
     store.after(method, None)
 
 
@@ -357,7 +353,7 @@ def test_a_slow_finaliser_does_not_bring_back_an_end_that_was_taken_back(
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_who_finalises_the_same_end_later_changes_nothing(service: Service, step: str):
+def test_a_later_finaliser_of_the_same_end_changes_nothing(service: Service, step: str):
     job_id = service.submit(b"one", b"corrupt", b"three")
     service.work()
 
@@ -419,7 +415,7 @@ def test_an_image_whose_outputs_are_there_did_not_fail_whatever_a_slow_worker_wr
 def test_a_deleted_job_stays_deleted(service: Service):
     job_id = service.submit(b"one")
     service.controls.delete(job_id)
-    # A worker that was at it may store its outputs a moment later.
+    # A worker that processed it may store its outputs a moment later.
     service.objects.put(object_keys.output(job_id, 0, "depth.json"), b"{}")
     service.lose_everything()
 
@@ -514,7 +510,7 @@ def test_a_retry_processes_what_was_accepted_and_nothing_else(service: Service):
 def test_a_job_normalised_as_a_whole_goes_on_over_the_same_range(service: Service):
     pictures = [b"a", b"four", b"longest of all", b"pic"]
     job_id = service.submit(*pictures, options=Options.parse({"normalize": "job"}))
-    # The pipeline of words writes no range; a real sidecar has it.
+    # The pipeline of words writes no range, but a real sidecar does.
     stop_after(service, 6, lambda: None)
     assert len(service.farm.pipeline.rendered) == 2
     common = service.farm.pipeline.rendered[0][1]
@@ -534,7 +530,7 @@ def test_a_job_normalised_as_a_whole_goes_on_over_the_same_range(service: Servic
 
 
 def test_an_older_copy_is_brought_up_to_what_happened_since(service: Service):
-    """The copy knows the job as just accepted; since then images were done, one failed, and it was paused."""
+    """In the copy the job has just been accepted; since then images were done, one failed, and it was paused."""
     job_id = service.submit(*(b"picture %d" % n for n in range(5)), b"corrupt")
     copy = service.jobs.get(job_id)
     stop_after(service, 6, lambda: service.controls.pause(job_id))
@@ -618,7 +614,7 @@ def test_what_has_expired_is_left_to_expiry(service: Service):
     assert service.objects.exists(object_keys.job_record(old))
 
 
-def test_it_is_done_once_after_every_start(service: Service):
+def test_recovery_runs_once_after_every_start(service: Service):
     service.submit(b"one")
 
     assert service.recover() == 1
@@ -627,7 +623,7 @@ def test_it_is_done_once_after_every_start(service: Service):
     assert service.recover() == 1
 
 
-def test_one_worker_at_a_time_is_at_it(service: Service):
+def test_one_worker_at_a_time_recovers(service: Service):
     service.submit(b"one")
     service.jobs.acquire("recovery", "another worker", 20)
 
@@ -636,7 +632,7 @@ def test_one_worker_at_a_time_is_at_it(service: Service):
     assert service.recover() == 1
 
 
-def test_one_that_was_broken_off_is_begun_anew(service: Service):
+def test_an_interrupted_recovery_starts_over(service: Service):
     job_ids = [service.submit(b"picture") for _ in range(5)]
     service.lose_everything()
     calls = itertools.count(1)

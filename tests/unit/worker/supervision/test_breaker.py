@@ -21,7 +21,7 @@ from worker.supervision.breaker import FIRST, LONGEST, Breakers
 
 
 class Clock(FakeClock):
-    """The time of a breaker, which passes while somebody waits."""
+    """A clock that advances while a caller waits."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ def breakers(clock: Clock) -> Breakers:
 
 
 class Store:
-    """Raises its error as long as it has one; counts how often it was called."""
+    """Raises its error while it has one; counts its calls."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
@@ -90,7 +90,7 @@ def test_one_that_stays_away_raises_once_the_time_is_over(breakers: Breakers, cl
     assert 2 <= store.calls <= 4
 
 
-def test_who_leaves_does_not_wait(breakers: Breakers, clock: Clock):
+def test_a_worker_that_stops_does_not_wait(breakers: Breakers, clock: Clock):
     store = Store(ObjectStoreUnavailable())
 
     with pytest.raises(ObjectStoreUnavailable):
@@ -120,10 +120,10 @@ def test_pauses_grow_and_stay_bounded(breakers: Breakers, clock: Clock):
         breakers.objects.call(call, seconds=60, wait=clock.sleep)
 
     pauses = [after - before for before, after in itertools.pairwise(calls)]
-    # Whoever waits may look a moment late.
+    # A waiting caller may look a moment late.
     assert FIRST / 2 <= pauses[0] < FIRST + 0.1
     assert LONGEST / 2 <= pauses[-1] < max(pauses) + 0.1 < LONGEST + 0.2
-    # Nobody who waits looks more often than some dozens of times a second.
+    # A waiting caller looks a few dozen times a second at most.
     assert min(clock.waits) >= 0.02
 
 
@@ -171,7 +171,7 @@ def test_a_probe_calls_only_while_it_is_open_and_closes_it(breakers: Breakers, c
     assert (ping.calls, breaker.is_open) == (1, False)
 
 
-def test_a_long_absence_is_told_in_two_lines_and_a_short_one_in_none(
+def test_a_long_absence_is_logged_in_two_lines_and_a_short_one_in_none(
     caplog: pytest.LogCaptureFixture, breakers: Breakers, clock: Clock
 ):
     breaker = breakers.objects
@@ -195,7 +195,7 @@ def _fail_once(breakers: Breakers) -> None:
     breakers.note(ObjectStoreUnavailable(), began=time.monotonic())
 
 
-def test_what_a_child_finds_out_all_know():
+def test_what_one_child_learns_all_know():
     breakers = Breakers()
     child = multiprocessing.get_context("fork").Process(target=_fail_once, args=(breakers,))
 

@@ -1,1 +1,1 @@
-"""TIFF, read by what its directory says: a library that guesses at samples is wrong without a word."""
+"""Read TIFF by what its directory says: a library that guesses the layout fails silently."""

@@ -1,4 +1,4 @@
-"""From the samples of a TIFF, scaled to 8 bits, to RGB."""
+"""Convert the 8-bit samples of a TIFF to RGB."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from worker.pipeline.photo import Pixels
 #: Alpha is composited on white, as in every other format.
 _WHITE = 255
 
-#: Pixels converted at a time, where that takes several times their size.
+#: Pixels converted at a time, where conversion takes several times their memory.
 _AT_ONCE = 2**18
 
 
 def to_rgb(samples: Pixels, meaning: Samples, page: Directory) -> Pixels:
-    """Return samples of 8 bits, H x W x those wanted, as RGB. Raises ImageCorrupt without a whole palette."""
+    """Return 8-bit samples, H x W x those wanted, as RGB. Raises ImageCorrupt if a palette is incomplete."""
     colors = COLORS[meaning.photometric]
     if meaning.photometric is Photometric.PALETTE:
         rgb = _from_palette(samples, _palette(page, meaning.bits))
@@ -41,7 +41,7 @@ def _stack(gray: Pixels) -> Pixels:
 
 
 def _from_cmyk(cmyk: Pixels) -> Pixels:
-    """Let every ink swallow its share of what black leaves, as Pillow does."""
+    """Multiply the light that each ink leaves by what black leaves, as Pillow does."""
     light = _array(cv2.bitwise_not(np.ascontiguousarray(cmyk)))
     black = light[..., 3]
     return _array(cv2.merge([cv2.multiply(light[..., ink], black, scale=1 / 255) for ink in range(3)]))
@@ -53,7 +53,7 @@ def _from_ycbcr(ycbcr: Pixels) -> Pixels:
 
 
 def _from_cielab(lab: Pixels) -> Pixels:
-    """Convert CIE L*a*b*, of which a* and b* are signed bytes. Its white is that of daylight at 5000 K."""
+    """Convert CIE L*a*b*, whose a* and b* are signed bytes and whose white is daylight at 5000 K."""
     height, width = lab.shape[:2]
     rgb = np.empty((height, width, 3), np.uint8)
     at_once = max(1, _AT_ONCE // width)
@@ -65,7 +65,7 @@ def _from_cielab(lab: Pixels) -> Pixels:
 
 
 def _from_icclab(lab: Pixels) -> Pixels:
-    """Convert the same, with 128 added to a* and b*."""
+    """Convert L*a*b* with 128 added to a* and b*."""
     return _from_cielab(np.bitwise_xor(lab, np.array([0, 128, 128], np.uint8)))
 
 
@@ -92,7 +92,7 @@ def _palette(page: Directory, bits: int) -> Pixels:
     values = page.numbers(Tag.COLOR_MAP, 3 * count)
     if values.size < 3 * count:
         raise ImageCorrupt
-    # They have 16 bits, but some writers use only the lower 8.
+    # The values have 16 bits, but some writers use only the lower 8.
     scaled = values >> 8 if values.max() > 255 else values
     return scaled.reshape(3, count).T.astype(np.uint8)
 

@@ -1,4 +1,4 @@
-"""A TIFF's first picture at full size, as an upright RGB photo."""
+"""Decode the first full-size picture of a TIFF to an upright RGB photo."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from worker.pipeline.decode.reduced import average
 from worker.pipeline.decode.tiff.colour import to_rgb
 from worker.pipeline.decode.tiff.directory import Directory, Tag, find_picture
 from worker.pipeline.decode.tiff.layout import Layout, read_layout
-from worker.pipeline.decode.tiff.scale import Range, find_ranges, fixed_range, groups, overlap, to_bytes
+from worker.pipeline.decode.tiff.scale import ValueRange, find_ranges, fixed_range, groups, overlap, to_bytes
 from worker.pipeline.decode.tiff.segments import read_blocks
 from worker.pipeline.photo import LeastSize, Limits, Photo, Pixels
 
 
 def decode_tiff(data: bytes, limits: Limits, least_size: LeastSize) -> Photo:
-    """Decode a TIFF, and turn it upright.
+    """Decode a TIFF and turn it upright.
 
-    Raises UnsupportedFormat, ImageCorrupt, ImageTooLarge or ImageTooSmall, and what the codecs
-    raise over damaged data.
+    Raises UnsupportedFormat, ImageCorrupt, ImageTooLarge or ImageTooSmall, and what the codecs raise for
+    damaged data.
     """
     page = find_picture(data)
     layout = read_layout(page, limits)
@@ -44,8 +44,8 @@ def decode_tiff(data: bytes, limits: Limits, least_size: LeastSize) -> Photo:
 def _read_samples(page: Directory, layout: Layout) -> Pixels:
     """Return a picture's samples in 8 bits, height x width x those wanted.
 
-    If their scale depends on all of them, the picture is decompressed twice, so as not to hold it in
-    numbers of 4 or 8 bytes.
+    If their scale depends on all values, decompress the picture twice, so that it need not stay in memory
+    with 4 or 8 bytes for each sample.
     """
     samples = layout.samples
     ranges = _ranges(page, layout)
@@ -60,7 +60,7 @@ def _read_samples(page: Directory, layout: Layout) -> Pixels:
     return out
 
 
-def _ranges(page: Directory, layout: Layout) -> list[Range]:
+def _ranges(page: Directory, layout: Layout) -> list[ValueRange]:
     samples = layout.samples
     fixed = fixed_range(samples)
     return [fixed] * len(groups(samples)) if fixed else find_ranges(read_blocks(page, layout), samples)

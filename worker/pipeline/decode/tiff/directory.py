@@ -1,7 +1,7 @@
-"""The directories of a TIFF: what a file says of each of the pictures in it.
+"""The directories of a TIFF: what the file says of each of its pictures.
 
-Sources: TIFF 6.0, section 2; BigTIFF; TIFF Technical Note 1 (SubIFDs). A directory may claim
-billions of values: they are read only when asked for, and only as many as are asked for.
+Sources: TIFF 6.0, section 2; BigTIFF; TIFF Technical Note 1 (SubIFDs). A directory may claim billions of
+values, so values are read on request, and only as many as requested.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from shared.errors import ImageCorrupt, UnsupportedFormat
 
-#: Directories looked at in search of a picture at full size.
+#: The most directories searched for a picture at full size.
 MAX_DIRECTORIES = 64
 
 
 class Tag(IntEnum):
-    """The fields of a directory that Fathom asks for."""
+    """The fields of a directory that Fathom reads."""
 
     NEW_SUBFILE_TYPE = 254
     SUBFILE_TYPE = 255
@@ -54,7 +54,7 @@ class Tag(IntEnum):
     DNG_VERSION = 50706
 
 
-#: By the number of a type: how its whole numbers are held. A rational is read as two of them.
+#: By the number of a field type: the NumPy type of its integers. A rational is read as two of them.
 _NUMBERS = {
     1: "u1",
     3: "u2",
@@ -71,7 +71,7 @@ _NUMBERS = {
 }
 _RATIONAL = 5
 
-#: Bytes of one value of each type, to tell whether all of them fit into the entry itself.
+#: The bytes of one value of each type, which say whether all values fit into the entry itself.
 _SIZES = {
     1: 1,
     2: 1,
@@ -91,22 +91,22 @@ _SIZES = {
     18: 8,
 }
 
-#: Colour filters of a sensor, and what is made of them without colours: a camera's raw data.
+#: Photometric numbers of a camera's raw data: a colour filter array, and linear raw.
 _RAW = (32803, 34892)
 _REDUCED, _MASK = 1, 4
 _OLD_REDUCED = 2
 
 _RAW_FILE = "This is a camera's raw file; export it as JPEG, PNG or TIFF first."
 
-#: The specification sets no limit, but no program writes as many.
+#: The most entries of a directory. The specification has no limit, but no program writes so many.
 _MAX_ENTRIES = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Form:
-    """How the numbers of a directory are packed, as struct writes it."""
+    """How a directory packs its numbers, in the notation of struct."""
 
-    #: Where the file says where its first directory is.
+    #: The position of the first directory's offset in the file.
     first: int
     count: str
     entry: str
@@ -123,7 +123,7 @@ class Field:
 
     kind: int
     count: int
-    #: Of the first value in the file.
+    #: The position of the first value in the file.
     at: int
 
 
@@ -132,14 +132,14 @@ class Directory:
     """What a TIFF says of one picture."""
 
     data: bytes
-    #: `<` or `>`, as NumPy and struct write it.
+    #: The byte order, `<` or `>`, in the notation of NumPy and struct.
     order: str
     fields: Mapping[int, Field]
 
     def numbers(self, tag: Tag, most: int) -> NDArray[np.int64]:
-        """Return the first `most` values of a field; none if it is missing or holds no whole numbers.
+        """Return the first `most` values of a field; none if it is missing or holds no integers.
 
-        Raises ImageCorrupt if they lie beyond the end of the file.
+        Raises ImageCorrupt if they exceed the file.
         """
         field = self.fields.get(tag)
         if field is None or field.kind not in _NUMBERS:
@@ -165,13 +165,13 @@ class Directory:
 
     @property
     def is_full_size(self) -> bool:
-        """Tell whether this is neither a preview of another picture nor its mask."""
+        """Return whether this is neither a preview of another picture nor a mask."""
         kind = self.number(Tag.NEW_SUBFILE_TYPE, 0)
         return not kind & (_REDUCED | _MASK) and self.number(Tag.SUBFILE_TYPE, 0) != _OLD_REDUCED
 
 
 def find_picture(data: bytes) -> Directory:
-    """Return the first picture of a TIFF that is there at full size.
+    """Return the first full-size picture of a TIFF.
 
     Raises ImageCorrupt, and UnsupportedFormat for a camera's raw file.
     """
@@ -187,9 +187,9 @@ def find_picture(data: bytes) -> Directory:
 
 
 def read_directories(data: bytes) -> Iterator[Directory]:
-    """Yield the directories of a TIFF, each before its sub-directories and those before the next one.
+    """Yield the directories of a TIFF: each one, then its sub-directories, then the next one.
 
-    Raises ImageCorrupt at one that cannot be read.
+    Raises ImageCorrupt for a directory that cannot be read.
     """
     order = "<" if data[:2] == b"II" else ">"
     form = _BIG if data[2:4] in (b"+\0", b"\0+") else _CLASSIC
@@ -207,25 +207,25 @@ def read_directories(data: bytes) -> Iterator[Directory]:
 
 
 def _refuse_raw_below(directory: Directory) -> None:
-    """Refuse a picture that is but the preview of the raw data in its sub-directories."""
+    """Refuse a picture that is only the preview of raw data in its sub-directories."""
     if Tag.SUB_DIRECTORIES not in directory.fields:
         return
     try:
         below = any(other.is_raw for other in read_directories(directory.data))
     except ImageCorrupt:
-        # What is broken beside a picture does not matter to it.
+        # Damage outside the picture does not matter to it.
         below = False
     if below:
         raise UnsupportedFormat(_RAW_FILE)
 
 
 def _read_directory(data: bytes, order: str, form: _Form, at: int) -> tuple[Directory, int]:
-    """Return the directory at a place, and the place of the next one."""
+    """Return the directory at a position, and the position of the next one."""
     (count,) = _unpack(data, order + form.count, at)
     start = at + struct.calcsize(form.count)
     size = struct.calcsize("<" + form.entry)
     end = start + count * size
-    # The place of the next directory follows; some writers leave it out in the last one.
+    # The position of the next directory follows; some writers omit it in the last one.
     if count > _MAX_ENTRIES or end > len(data):
         raise ImageCorrupt
     fields: dict[int, Field] = {}

@@ -1,4 +1,4 @@
-"""How the pixels of one picture of a TIFF lie in the file, checked before any is read."""
+"""The layout of a TIFF picture's pixels in the file, checked before any pixel is read."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from shared.errors import ImageCorrupt, ImageTooLarge, UnsupportedFormat
 from worker.pipeline.decode.tiff.directory import Directory, Tag
 from worker.pipeline.photo import Limits
 
-#: Strips or tiles of one picture. Each costs up to thirty microseconds, however small.
+#: The most strips or tiles of one picture. Each costs up to thirty microseconds, however small.
 MAX_SEGMENTS = 200_000
 
 _LOWEST_FIRST = 2
 
-#: Samples of one pixel: scientists' pictures of many bands are no photos.
+#: The most samples of one pixel: scientific pictures of many bands are not photos.
 _MAX_SAMPLES = 32
 
-#: Bytes that one strip or tile may hold for each pixel that a photo may have.
+#: One strip or tile may hold this many bytes for each pixel that a photo may have.
 _BYTES_PER_PIXEL = 8
 
 
 class Compression(IntEnum):
-    """What Fathom reads."""
+    """The compression methods that Fathom reads."""
 
     NONE = 1
     CCITT_RLE = 2
@@ -42,10 +42,10 @@ class Compression(IntEnum):
 
 CCITT = (Compression.CCITT_RLE, Compression.CCITT_T4, Compression.CCITT_T6)
 
-#: What is left to libtiff; Python's own library has the others.
+#: Methods left to libtiff; Python's standard library has the others.
 LIBTIFF = (*CCITT, Compression.LZW, Compression.PACKBITS, Compression.ZSTD)
 
-#: As libtiff has it, a predictor goes with these alone and is ignored elsewhere.
+#: As in libtiff, a predictor applies to these methods only and is ignored for others.
 _PREDICTED = (
     Compression.LZW,
     Compression.DEFLATE,
@@ -54,7 +54,7 @@ _PREDICTED = (
     Compression.ZSTD,
 )
 
-#: The names of what Fathom does not read, for the message.
+#: Names of methods that Fathom does not read, for the error message.
 _OTHERS = {
     6: "JPEG of the old kind",
     34887: "LERC",
@@ -66,7 +66,7 @@ _OTHERS = {
 
 
 class Photometric(IntEnum):
-    """What the samples mean; what Fathom reads."""
+    """The meanings of samples that Fathom reads."""
 
     WHITE_IS_ZERO = 0
     BLACK_IS_ZERO = 1
@@ -78,7 +78,7 @@ class Photometric(IntEnum):
     ICCLAB = 9
 
 
-#: Samples of a pixel without those beyond its colour.
+#: How many samples make up a pixel's colour.
 COLORS = {
     Photometric.WHITE_IS_ZERO: 1,
     Photometric.BLACK_IS_ZERO: 1,
@@ -90,12 +90,12 @@ COLORS = {
     Photometric.ICCLAB: 3,
 }
 
-#: The zeros and scales of these are fixed. The first byte of a sample is the sample in 8 bits.
+#: The zero and scale of these are fixed, so the first byte of a sample is its 8-bit value.
 FIXED = (Photometric.YCBCR, Photometric.CIELAB, Photometric.ICCLAB)
 
 
-class Kind(IntEnum):
-    """What a sample is."""
+class SampleKind(IntEnum):
+    """The number type of a sample."""
 
     UNSIGNED = 1
     SIGNED = 2
@@ -115,24 +115,24 @@ class Alpha(IntEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Samples:
-    """What the samples of a picture are."""
+    """The samples of a picture."""
 
-    #: Of a pixel, those included that Fathom has no use for.
+    #: Samples of a pixel, including those that Fathom ignores.
     count: int
     bits: int
-    kind: Kind
+    kind: SampleKind
     photometric: Photometric
     alpha: Alpha | None
     is_planar: bool
 
     @property
     def wanted(self) -> int:
-        """How many of a pixel's samples matter: those of its colour, and the first beyond if it is alpha."""
+        """How many samples of a pixel Fathom uses: its colour, and the next one if it is alpha."""
         return COLORS[self.photometric] + (self.alpha is not None)
 
     @property
     def in_segment(self) -> int:
-        """How many samples of a pixel lie side by side."""
+        """How many samples of a pixel are stored side by side."""
         return 1 if self.is_planar else self.count
 
 
@@ -145,13 +145,13 @@ class Layout:
     samples: Samples
     compression: Compression
     predictor: Predictor
-    #: Of one strip or tile.
+    #: The size of one strip or tile.
     rows: int
     columns: int
     is_tiled: bool
-    #: The first bit of a byte is its lowest.
+    #: Whether the first bit of a byte is its lowest.
     is_reversed: bool
-    #: Of a fax of group 3.
+    #: The options of a group 3 fax.
     fax_options: int
     offsets: NDArray[np.int64]
     sizes: NDArray[np.int64]
@@ -167,24 +167,24 @@ class Layout:
 
     @property
     def in_plane(self) -> int:
-        """How many strips or tiles make up the picture, or one of its samples if they lie apart."""
+        """How many strips or tiles make up the picture, or one plane of it if its samples are planar."""
         return -(-self.height // self.rows) * self.across
 
     def rows_of(self, index: int) -> int:
-        """Return how many rows are packed in a strip or tile: the last strip is shorter, a tile never is."""
+        """Return how many rows a strip or tile holds. The last strip may be shorter, but no tile is."""
         top = index % self.in_plane // self.across * self.rows
         return self.rows if self.is_tiled else min(self.rows, self.height - top)
 
     def bytes_of(self, index: int) -> int:
-        """Return how many bytes a strip or tile takes when it is not compressed."""
+        """Return how many bytes a strip or tile takes uncompressed."""
         return self.rows_of(index) * self.row_bytes
 
 
 def read_layout(page: Directory, limits: Limits) -> Layout:
     """Return how a picture is laid out.
 
-    Raises UnsupportedFormat for what may be sound but is not read, ImageCorrupt, ImageTooLarge or
-    ImageTooSmall.
+    Raises UnsupportedFormat for a layout that may be sound but that Fathom does not read, ImageCorrupt,
+    ImageTooLarge or ImageTooSmall.
     """
     height, width = page.number(Tag.HEIGHT, 0), page.number(Tag.WIDTH, 0)
     limits.check_size(height, width)
@@ -257,11 +257,11 @@ def _same(page: Directory, tag: Tag, default: int) -> int:
     return int(found[0]) if found.size else default
 
 
-def _kind(page: Directory) -> Kind:
+def _kind(page: Directory) -> SampleKind:
     number = _same(page, Tag.SAMPLE_FORMAT, 1)
-    # Number 4 says "undefined", and libtiff takes it for unsigned.
+    # 4 means "undefined", and libtiff treats it as unsigned.
     try:
-        return Kind(1 if number == 4 else number)
+        return SampleKind(1 if number == 4 else number)
     except ValueError as exc:
         raise _unsupported("has complex numbers for samples") from exc
 
@@ -269,7 +269,7 @@ def _kind(page: Directory) -> Kind:
 def _photometric(page: Directory, compression: Compression) -> Photometric:
     number = page.number(Tag.PHOTOMETRIC, _usual_photometric(page, compression))
     if compression is Compression.JPEG and number == Photometric.YCBCR and page.number(Tag.PLANAR, 1) != 2:
-        # The JPEG itself says how its chroma is sampled, and libjpeg converts it.
+        # The JPEG itself states its chroma subsampling, and libjpeg converts it.
         return Photometric.RGB
     try:
         return Photometric(number)
@@ -278,17 +278,17 @@ def _photometric(page: Directory, compression: Compression) -> Photometric:
 
 
 def _usual_photometric(page: Directory, compression: Compression) -> Photometric:
-    """Return what libtiff takes samples for whose meaning is left out, against the specification."""
+    """Return the meaning that libtiff assumes for samples if the file does not state it, as it should."""
     if compression in CCITT:
         return Photometric.WHITE_IS_ZERO
     return Photometric.RGB if page.number(Tag.SAMPLES, 1) >= 3 else Photometric.BLACK_IS_ZERO
 
 
 def _check_samples(page: Directory, samples: Samples, compression: Compression) -> None:
-    """Raise UnsupportedFormat for samples that Fathom could only guess at."""
+    """Raise UnsupportedFormat for samples whose meaning Fathom would have to guess."""
     if not _is_known(samples):
         raise _unsupported(f"has samples of {samples.bits} bits")
-    if compression is Compression.JPEG and (samples.bits, samples.kind) != (8, Kind.UNSIGNED):
+    if compression is Compression.JPEG and (samples.bits, samples.kind) != (8, SampleKind.UNSIGNED):
         raise _unsupported("has a JPEG of other than 8 bits inside")
     if compression is Compression.JPEG and samples.in_segment not in (1, 3, 4):
         raise _unsupported(f"has a JPEG of {samples.in_segment} samples inside")
@@ -301,19 +301,19 @@ def _check_samples(page: Directory, samples: Samples, compression: Compression) 
 
 
 def _is_known(samples: Samples) -> bool:
-    """Tell whether samples of that many bits are read, and in that meaning."""
+    """Return whether Fathom reads samples of this type, size and meaning."""
     if samples.photometric is Photometric.PALETTE:
-        return samples.kind is Kind.UNSIGNED and samples.bits <= 8
+        return samples.kind is SampleKind.UNSIGNED and samples.bits <= 8
     if samples.photometric in FIXED:
-        # The samples of L*a*b* have a sign, which some writers say and others do not.
-        return samples.kind is not Kind.FLOAT and samples.bits in (8, 16)
-    if samples.kind is Kind.UNSIGNED:
+        # The samples of L*a*b* are signed, but not all writers say so.
+        return samples.kind is not SampleKind.FLOAT and samples.bits in (8, 16)
+    if samples.kind is SampleKind.UNSIGNED:
         return 1 <= samples.bits <= 16 or samples.bits in (32, 64)
-    return samples.bits in ((16, 32, 64) if samples.kind is Kind.FLOAT else (8, 16, 32, 64))
+    return samples.bits in ((16, 32, 64) if samples.kind is SampleKind.FLOAT else (8, 16, 32, 64))
 
 
 def _check_ycbcr(page: Directory) -> None:
-    # Left out, it is 2 by 2.
+    # The default is 2 by 2.
     if set(page.numbers(Tag.YCBCR_SUBSAMPLING, 2).tolist() or (2, 2)) != {1}:
         raise _unsupported("has chroma sampled more coarsely than luma")
     reference = page.numbers(Tag.REFERENCE_BLACK_WHITE, 12).reshape(-1, 2)
@@ -323,7 +323,7 @@ def _check_ycbcr(page: Directory) -> None:
 
 def _predictor(page: Directory, samples: Samples, compression: Compression) -> Predictor:
     number = page.number(Tag.PREDICTOR, 1) if compression in _PREDICTED else 1
-    allowed = {1: True, 2: samples.bits in (8, 16, 32, 64), 3: samples.kind is Kind.FLOAT}
+    allowed = {1: True, 2: samples.bits in (8, 16, 32, 64), 3: samples.kind is SampleKind.FLOAT}
     if not allowed.get(number, False):
         raise _unsupported(f"is compressed with predictor {number} for its samples")
     return Predictor(number)
@@ -349,10 +349,10 @@ def _offsets(page: Directory, count: int, is_tiled: bool) -> NDArray[np.int64]:
 
 
 def _with_checked_sizes(page: Directory, layout: Layout) -> Layout:
-    """Check that every strip or tile lies within the file, so that none is missing. Raises ImageCorrupt."""
+    """Check that every strip or tile lies within the file. Raises ImageCorrupt."""
     length, offsets, sizes = len(page.data), layout.offsets, layout.sizes
     if layout.compression is Compression.NONE:
-        # Some writers leave the sizes out, and some exaggerate.
+        # Some writers leave the sizes out, and some state too large ones.
         needed = np.array([layout.bytes_of(index) for index in range(len(offsets))])
         sizes = needed if not sizes.size else np.minimum(sizes, needed)
         if sizes.size < offsets.size or (sizes < needed).any():
@@ -360,7 +360,7 @@ def _with_checked_sizes(page: Directory, layout: Layout) -> Layout:
     elif not sizes.size and offsets.size == 1:
         sizes = length - offsets
     is_whole = sizes.size == offsets.size and ((sizes > 0) & (sizes <= length - offsets)).all()
-    # Strips that share their bytes would take time out of proportion to the file.
+    # Strips that share their bytes would take far more time than the file's size suggests.
     if not is_whole or (layout.compression is not Compression.NONE and sizes.sum() > length):
         raise ImageCorrupt
     return replace(layout, sizes=sizes)

@@ -1,6 +1,6 @@
-"""What libtiff decompresses, which Pillow brings: only that, for what Pillow makes of samples may be wrong.
+"""Decompress with Pillow's libtiff. It only decompresses, because Pillow may misread samples.
 
-Strips and tiles are handed over as the strips of a small TIFF of its own, whose pixels are their bytes.
+Strips and tiles go to Pillow as the strips of a small TIFF of their own, whose pixels are their bytes.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from shared.errors import ImageCorrupt
 from worker.pipeline.decode.tiff.directory import Tag
 from worker.pipeline.photo import Pixels
 
-#: What is unpacked at a time, from as many strips or tiles as make it up, or in parts of one.
+#: Bytes decompressed at a time: from several strips or tiles, or from a part of one.
 PART_BYTES = 2**20
 
 _LONG = 4
 _BLACK_IS_ZERO = 1
 
-#: What a directory at the start of a file takes besides its entries, and each of these.
+#: Bytes of the file header and of a directory without its entries, and bytes of one entry.
 _HEAD_BYTES, _ENTRY_BYTES = 8 + 2 + 4, 12
 
 
@@ -38,14 +38,14 @@ def decompress(
     width: int,
     rows: int,
     height: int,
-    bits: int = 8,
-    fax_options: int = 0,
+    bits: int,
+    fax_options: int,
 ) -> Iterator[tuple[int, Pixels]]:
-    """Yield strips that lie below one another, height x width: their bytes, or bits if `bits` is 1.
+    """Yield strips stacked on each other, height x width: their bytes, or bits if `bits` is 1.
 
-    `rows` is the height of each but the last. They come in parts of PART_BYTES, each with the number of
-    its first row, because Pillow copies twice what it hands over. Raises ImageCorrupt, and what
-    Pillow raises over damaged data.
+    `rows` is the height of each but the last. They come in parts of PART_BYTES, each with the number of its
+    first row, because Pillow copies its output twice. Raises ImageCorrupt, and what Pillow raises for damaged
+    data.
     """
     _silence()
     fields = {
@@ -68,12 +68,12 @@ def decompress(
 
 
 def _small_tiff(fields: Mapping[Tag, int], strips: Sequence[bytes]) -> bytes:
-    """Return a TIFF: its directory, where its strips are and their sizes, and the strips."""
+    """Return a TIFF: its directory, the offsets and sizes of its strips, and the strips."""
     count = len(strips)
     sizes = [len(strip) for strip in strips]
     tables = _HEAD_BYTES + _ENTRY_BYTES * (len(fields) + 2)
     offsets = [tables + 8 * count + before for before in itertools.accumulate(sizes[:-1], initial=0)]
-    # One number lies in its entry itself.
+    # A single number is stored in the entry itself.
     where = (offsets[0], sizes[0]) if count == 1 else (tables, tables + 4 * count)
     entries = {int(tag): (1, value) for tag, value in fields.items()}
     entries |= {Tag.STRIP_OFFSETS: (count, where[0]), Tag.STRIP_SIZES: (count, where[1])}
@@ -84,7 +84,7 @@ def _small_tiff(fields: Mapping[Tag, int], strips: Sequence[bytes]) -> bytes:
 
 @functools.cache
 def _silence() -> None:
-    """Keep libtiff from writing of damage to stderr, as Pillow lets it; if it is not found it goes on."""
+    """Stop libtiff from writing to stderr about damage, if the library is found."""
     beside = Path(PIL.__file__).parent
     for found in (*beside.glob("../pillow.libs/libtiff*"), *beside.glob(".dylibs/libtiff*")):
         library = ctypes.CDLL(str(found.resolve()))

@@ -1,4 +1,4 @@
-"""From the numbers that samples are, of 1 to 64 bits and of any range, to 8 bits."""
+"""Scale samples of 1 to 64 bits and of any range to 8 bits."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.pipeline.decode.tiff.layout import COLORS, FIXED, Kind, Photometric, Samples
+from worker.pipeline.decode.tiff.layout import COLORS, FIXED, Photometric, SampleKind, Samples
 from worker.pipeline.decode.tiff.segments import Block
 from worker.pipeline.photo import Pixels
 
-#: From the value that becomes 0 to the one that becomes 255.
-Range = tuple[float, float]
+#: The values that become 0 and 255.
+ValueRange = tuple[float, float]
 
-#: What values may be taken to reach up to, the type's own limit aside.
+#: Full scales that values may have, besides the limit of their type.
 _UNIT, _FULL_SCALES = 1, (255, 65535)
 
-#: A full scale counts only if the highest value comes that near: below, a picture would be next to
-#: black. Counts and measurements stay far below the most that 32 bits hold, so that more is asked there.
+#: A full scale applies only if the highest value reaches this share of it: otherwise the picture would be
+#: almost black. The limit of a type needs a larger share, as counts and measurements stay far below it.
 _NEAR, _NEAR_MOST = 1 / 16, 1 / 2
 
 
 def groups(samples: Samples) -> list[slice]:
-    """Return which samples of a pixel have a range in common: its colours, and its alpha if it has any."""
+    """Return which samples of a pixel share a range: its colours, and its alpha if it has one."""
     colors = COLORS[samples.photometric]
     return [slice(0, colors), slice(colors, colors + 1)][: 1 + (samples.alpha is not None)]
 
@@ -36,18 +36,18 @@ def overlap(group: slice, first: int, count: int) -> slice | None:
     return slice(start - first, stop - first) if start < stop else None
 
 
-def fixed_range(samples: Samples) -> Range | None:
-    """Return the range of samples whose kind alone tells it; None if it depends on their values."""
+def fixed_range(samples: Samples) -> ValueRange | None:
+    """Return the range of samples if their type alone decides it; None if it depends on their values."""
     if samples.photometric in (Photometric.PALETTE, *FIXED):
         return 0, 255
-    if samples.kind is Kind.UNSIGNED and samples.bits <= 16:
+    if samples.kind is SampleKind.UNSIGNED and samples.bits <= 16:
         return 0, 2**samples.bits - 1
     return None
 
 
-def find_ranges(blocks: Iterable[Block], samples: Samples) -> list[Range]:
-    """Return the range of each group of samples, from all values of a picture."""
-    found: list[Range] = [(np.inf, -np.inf) for _ in groups(samples)]
+def find_ranges(blocks: Iterable[Block], samples: Samples) -> list[ValueRange]:
+    """Find the range of each group of samples from all values of a picture."""
+    found: list[ValueRange] = [(np.inf, -np.inf) for _ in groups(samples)]
     for block in blocks:
         for number, group in enumerate(groups(samples)):
             inside = overlap(group, block.plane, block.values.shape[2])
@@ -57,35 +57,34 @@ def find_ranges(blocks: Iterable[Block], samples: Samples) -> list[Range]:
     return [full_range(low, high, samples) for low, high in found]
 
 
-def full_range(low: float, high: float, samples: Samples) -> Range:
-    """Return the range that values between two extremes are taken to have.
+def full_range(low: float, high: float, samples: Samples) -> ValueRange:
+    """Return the range to assume for values between two extremes.
 
-    It is from 0 to 1 (floats), to 255, to 65535 or to the most that a whole number of their kind can
-    be, whichever is the first that holds them all, if the highest comes near to it. Otherwise it is from
-    the lowest to the highest.
+    Take the first of 0 to 1 (floats), 0 to 255, 0 to 65535, and 0 to the limit of their type that holds them
+    all, if the highest value comes near to its end. Otherwise take the range from the lowest to the highest.
     """
     if low > high:
         return 0, _UNIT
     if low < 0:
         return _signed_range(low, high, samples)
-    is_float = samples.kind is Kind.FLOAT
+    is_float = samples.kind is SampleKind.FLOAT
     if is_float and high <= _UNIT:
         return 0, _UNIT
-    most = np.inf if is_float else float(2 ** (samples.bits - (samples.kind is Kind.SIGNED)) - 1)
+    most = np.inf if is_float else float(2 ** (samples.bits - (samples.kind is SampleKind.SIGNED)) - 1)
     scales = [(full, _NEAR) for full in _FULL_SCALES if full < most] + [(most, _NEAR_MOST)]
     full, near = next(scale for scale in scales if high <= scale[0])
     return (0, full) if full * near <= high else (low, high)
 
 
-def _signed_range(low: float, high: float, samples: Samples) -> Range:
-    """Return the whole range of signed numbers if half of it is used, as by a picture moved down by half."""
+def _signed_range(low: float, high: float, samples: Samples) -> ValueRange:
+    """Return the whole signed range if half of it is used, as in an unsigned picture shifted down."""
     half = 2 ** (samples.bits - 1)
-    is_picture = samples.kind is Kind.SIGNED and high - low >= _NEAR_MOST * 2 * half
+    is_picture = samples.kind is SampleKind.SIGNED and high - low >= _NEAR_MOST * 2 * half
     return (-half, half - 1) if is_picture else (low, high)
 
 
-def to_bytes(values: NDArray[Any], scale: Range) -> Pixels:
-    """Scale numbers to 8 bits. What is not finite becomes 0."""
+def to_bytes(values: NDArray[Any], scale: ValueRange) -> Pixels:
+    """Scale numbers to 8 bits. Values that are not finite become 0."""
     low, high = scale
     if values.dtype == np.uint8 and scale == (0, 255):
         return values
@@ -98,7 +97,7 @@ def to_bytes(values: NDArray[Any], scale: Range) -> Pixels:
     return np.asarray(scaled, np.uint8).reshape(values.shape)
 
 
-def _extremes(values: NDArray[Any]) -> Range:
+def _extremes(values: NDArray[Any]) -> ValueRange:
     if values.dtype.kind == "f":
         values = values[np.isfinite(values)]
     return (float(values.min()), float(values.max())) if values.size else (np.inf, -np.inf)

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,45 +9,34 @@ from contextlib import suppress
 import pytest
 
 from shared.control import Controls
-from shared.errors import JobBusy, JobStoreFull, ObjectStoreUnavailable
+from shared.errors import JobBusy, JobStoreFull
 from shared.jobs import object_keys
 from shared.jobs.failure import decode_failure
 from shared.jobs.job import JobState
 from tests.fakes import FakeClock, FakeTickets
 from tests.unit.worker.conftest import Farm
-from tests.waiting import DEADLINE
-from worker.parent.housekeeper import Housekeeper
-from worker.supervision.breaker import Breakers
-from worker.supervision.periodic import Rounds
+from worker.parent.maintenance import Maintenance
 
 
-def housekeeper(
+def make_maintenance(
     farm: Farm,
     tickets: FakeTickets,
     *,
     name: str = "worker",
     slots: int = 2,
     clock: Callable[[], float] = time.monotonic,
-) -> Housekeeper:
+) -> Maintenance:
     farm.jobs.mark_reconciled()
-    return Housekeeper(
-        name=name,
-        slots=slots,
-        lease_images=4,
-        jobs=farm.jobs,
-        objects=farm.objects,
-        tickets=tickets,
-        clock=clock,
-    )
+    return farm.maintenance(tickets, name=name, slots=slots, clock=clock)
 
 
-def test_lost_tickets_are_made_up_for_and_not_more(farm: Farm):
+def test_lost_tickets_are_replaced_and_no_more_are_added(farm: Farm):
     farm.submit(*(b"x" for _ in range(40)))
     tickets = FakeTickets()
-    keeper = housekeeper(farm, tickets)
+    maintenance = make_maintenance(farm, tickets)
 
-    keeper.keep_house()
-    keeper.keep_house()
+    maintenance.run()
+    maintenance.run()
 
     assert tickets.depth() == 4
 
@@ -57,7 +45,7 @@ def test_a_small_job_gets_no_more_tickets_than_it_has_leases(farm: Farm):
     farm.submit(*(b"x" for _ in range(5)))
     tickets = FakeTickets()
 
-    housekeeper(farm, tickets, slots=16).keep_house()
+    make_maintenance(farm, tickets, slots=16).run()
 
     assert tickets.depth() == 2
 
@@ -65,17 +53,17 @@ def test_a_small_job_gets_no_more_tickets_than_it_has_leases(farm: Farm):
 def test_no_work_means_no_tickets(farm: Farm):
     tickets = FakeTickets()
 
-    housekeeper(farm, tickets).keep_house()
+    make_maintenance(farm, tickets).run()
 
     assert tickets.depth() == 0
 
 
-def test_one_worker_at_a_time_keeps_house_but_all_are_counted(farm: Farm):
+def test_one_worker_at_a_time_maintains_but_all_are_counted(farm: Farm):
     farm.submit(*(b"x" for _ in range(400)))
     first, second = FakeTickets(), FakeTickets()
 
-    housekeeper(farm, first, name="a", slots=2).keep_house()
-    housekeeper(farm, second, name="b", slots=3).keep_house()
+    make_maintenance(farm, first, name="a", slots=2).run()
+    make_maintenance(farm, second, name="b", slots=3).run()
 
     assert (first.depth(), second.depth()) == (4, 0)
     assert farm.jobs.slots() == 5
@@ -85,53 +73,53 @@ def test_the_images_of_a_dead_worker_are_taken_back_and_given_tickets(farm: Farm
     farm.submit(b"one", b"two")
     farm.jobs.lease("dead", limit=2)
     tickets = FakeTickets()
-    keeper = housekeeper(farm, tickets)
-    keeper.keep_house()
+    maintenance = make_maintenance(farm, tickets)
+    maintenance.run()
     assert tickets.depth() == 0
 
     farm.clock.advance(16)
-    keeper.keep_house()
+    maintenance.run()
 
     assert tickets.depth() >= 1
 
 
 def test_after_a_time_without_the_job_store_holders_get_the_time_to_renew_their_leases(farm: Farm):
-    """A job store that was away for longer than a lease holds nothing but expired ones."""
+    """A job store that was away for longer than a lease holds only expired leases."""
     farm.submit(b"one", b"two")
     lease = farm.jobs.lease("alive", limit=2)
     assert lease is not None
     now = FakeClock()
-    keeper = housekeeper(farm, FakeTickets(), clock=now)
-    keeper.keep_house()
+    maintenance = make_maintenance(farm, FakeTickets(), clock=now)
+    maintenance.run()
 
     for clock in (now, farm.clock):
         clock.advance(60)
-    keeper.keep_house()
+    maintenance.run()
     assert farm.jobs.holds(lease)
     assert farm.jobs.renew(lease, in_hand=0) is JobState.PROCESSING
 
-    # Once the rounds follow each other again, a lease that nobody renews is taken back.
+    # Once it runs every second again, a lease that nobody renews is taken back.
     for _ in range(30):
         for clock in (now, farm.clock):
             clock.advance(1)
-        keeper.keep_house()
+        maintenance.run()
     assert not farm.jobs.holds(lease)
 
 
-def test_beside_a_job_store_that_was_started_anew_nothing_is_taken_back_at_once(farm: Farm):
+def test_nothing_is_taken_back_at_once_after_the_job_store_has_restarted(farm: Farm):
     farm.submit(b"one", b"two")
     lease = farm.jobs.lease("alive", limit=2)
     assert lease is not None
-    keeper = housekeeper(farm, FakeTickets())
+    maintenance = make_maintenance(farm, FakeTickets())
     farm.clock.advance(60)
     farm.jobs.reconciled = False
 
-    keeper.keep_house()
+    maintenance.run()
 
     assert farm.jobs.holds(lease)
 
 
-def test_a_broker_without_room_for_tickets_is_told_once_and_stops_nothing(
+def test_a_broker_without_room_for_tickets_is_logged_once_and_stops_nothing(
     farm: Farm, caplog: pytest.LogCaptureFixture
 ):
     class Full(FakeTickets):
@@ -140,12 +128,12 @@ def test_a_broker_without_room_for_tickets_is_told_once_and_stops_nothing(
 
     farm.submit(b"one", b"two")
     lease = farm.jobs.lease("dead", limit=1)
-    keeper = housekeeper(farm, Full())
+    maintenance = make_maintenance(farm, Full())
 
     with caplog.at_level(logging.WARNING):
         for _ in range(20):
             farm.clock.advance(1)
-            keeper.keep_house()
+            maintenance.run()
 
     assert lease is not None
     assert not farm.jobs.holds(lease)
@@ -162,22 +150,25 @@ def test_the_reason_of_an_image_that_was_given_up_reaches_the_object_store(farm:
         farm.clock.advance(60)
         farm.jobs.reap()
         farm.clock.advance(60)
-    keeper = housekeeper(farm, FakeTickets())
+    maintenance = make_maintenance(farm, FakeTickets())
 
-    assert keeper.write_failures() == 1
-    assert keeper.write_failures() == 0
+    assert maintenance.write_failures() == 1
+    assert maintenance.write_failures() == 0
     assert decode_failure(farm.objects.get(object_keys.failure(job_id, 0))).code == "worker_crashed"
 
 
 @pytest.mark.parametrize("moment", ["before", "during"])
 def test_a_reason_that_a_retry_took_back_is_not_written(farm: Farm, moment: str):
-    """Written after the retry it would make the image a failed one, should Redis be lost."""
+    """If it were written after the retry, the image would count as failed after a loss of Redis."""
     job_id = farm.submit(b"one", b"bug")
-    keeper, controls = housekeeper(farm, FakeTickets()), Controls(farm.jobs, farm.objects, patience=0.0)
+    maintenance, controls = (
+        make_maintenance(farm, FakeTickets()),
+        Controls(farm.jobs, farm.objects, patience=0.0),
+    )
     while farm.jobs.get(job_id).state is not JobState.FINALIZING:
         farm.child().work(60)
         farm.clock.advance(60)
-    keeper.finalize_all()
+    maintenance.finalize_all()
     looks = itertools.count(1)
 
     def retry_meanwhile(*, limit: int = 100) -> None:
@@ -186,7 +177,7 @@ def test_a_reason_that_a_retry_took_back_is_not_written(farm: Farm, moment: str)
                 controls.retry(job_id)
 
     farm.jobs.after(farm.jobs.unwritten_failures, retry_meanwhile)
-    keeper.write_failures()
+    maintenance.write_failures()
 
     assert farm.jobs.get(job_id).state is (JobState.QUEUED if moment == "before" else JobState.PARTIAL)
     assert farm.objects.exists(object_keys.failure(job_id, 1)) is (moment == "during")
@@ -196,71 +187,14 @@ def test_all_jobs_that_wait_are_finalised(farm: Farm):
     jobs = [farm.submit(b"one"), farm.submit(b"corrupt")]
     farm.child().work(60)
 
-    assert housekeeper(farm, FakeTickets()).finalize_all() == 2
+    assert make_maintenance(farm, FakeTickets()).finalize_all() == 2
     assert [farm.jobs.get(job_id).state for job_id in jobs] == [JobState.SUCCEEDED, JobState.FAILED]
 
 
 def test_a_worker_that_leaves_is_not_counted_any_more(farm: Farm):
-    keeper = housekeeper(farm, FakeTickets())
-    keeper.keep_house()
+    maintenance = make_maintenance(farm, FakeTickets())
+    maintenance.run()
 
-    keeper.leave()
+    maintenance.unregister()
 
     assert farm.jobs.slots() == 0
-
-
-@pytest.mark.parametrize(("error", "lines"), [(ObjectStoreUnavailable(), 0), (ZeroDivisionError(), 1)])
-def test_after_a_round_that_fails_the_next_one_comes(
-    error: Exception, lines: int, caplog: pytest.LogCaptureFixture
-):
-    came_again = threading.Event()
-    calls = 0
-
-    def call() -> None:
-        nonlocal calls
-        calls += 1
-        if calls == 1:
-            raise error
-        came_again.set()
-
-    rounds = Rounds("test", call, seconds=0.001)
-    with caplog.at_level(logging.WARNING):
-        rounds.start()
-        assert came_again.wait(DEADLINE)
-        rounds.stop()
-
-    # What the stores' absence has to say is said by the breaker.
-    assert len(caplog.records) == lines
-
-
-def test_no_round_begins_while_a_store_it_needs_is_away():
-    breakers, came = Breakers(), threading.Event()
-    breakers.note(ObjectStoreUnavailable(), began=time.monotonic())
-    rounds = Rounds("test", came.set, seconds=0.001, breakers=breakers, needs=(breakers.objects,))
-    beside = threading.Event()
-    others = Rounds("beside", beside.set, seconds=0.001, breakers=breakers, needs=(breakers.jobs,))
-
-    rounds.start()
-    others.start()
-    assert beside.wait(DEADLINE)
-    assert not came.is_set()
-    breakers.objects.call(lambda: None, seconds=DEADLINE)
-
-    assert came.wait(DEADLINE)
-    rounds.stop()
-    others.stop()
-
-
-def test_a_failure_opens_the_breaker_of_the_store_it_means():
-    breakers, came = Breakers(), threading.Event()
-
-    def call() -> None:
-        came.set()
-        raise ObjectStoreUnavailable
-
-    rounds = Rounds("test", call, seconds=0.001, breakers=breakers, needs=(breakers.objects,))
-    rounds.start()
-    assert came.wait(DEADLINE)
-    rounds.stop()
-
-    assert (breakers.jobs.is_open, breakers.objects.is_open) == (False, True)

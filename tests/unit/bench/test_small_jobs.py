@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.fairness.turns import compare, percentile_95
+from bench.fairness.small_jobs import compare, percentile_95
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
-"""What was seen while a stack was attacked, and what was found when it was over.
+"""What the harness saw while it attacked a stack, and what it found afterwards.
 
 None of it comes from the code under test: requests are seen by a proxy before S3, the
-job store's writes by Valkey's own MONITOR, blows are noted by who deals them, and the
+job store's writes by Valkey's own MONITOR, faults are noted by who injects them, and the
 end is read by clients of the harness's own. All times are of `time.monotonic`.
 """
 
@@ -46,7 +46,7 @@ class Recorded:
 
 
 class Cause(StrEnum):
-    """What a blow was."""
+    """The kind of a fault."""
 
     KILL = "kill"
     #: Valkey was killed, and started again with what its append-only file holds.
@@ -58,7 +58,7 @@ class Cause(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Blow:
+class InjectedFault:
     """One act of the attack, from its beginning to its end."""
 
     cause: Cause
@@ -110,7 +110,7 @@ class Remains:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evidence:
+class Observations:
     """All of it."""
 
     jobs: tuple[JobFound, ...]
@@ -118,11 +118,11 @@ class Evidence:
     fetched: tuple[Fetched, ...] = ()
     stored: tuple[Stored, ...] = ()
     recorded: tuple[Recorded, ...] = ()
-    blows: tuple[Blow, ...] = ()
-    #: Strikes of the attack's plan, and how many were dealt; each is a blow or several.
-    strikes_planned: int = 0
-    strikes_dealt: int = 0
-    #: What went otherwise than a strike meant it to, or should.
+    faults: tuple[InjectedFault, ...] = ()
+    #: Faults of the attack's plan, and how many were injected; each may cause several InjectedFaults.
+    faults_planned: int = 0
+    faults_injected: int = 0
+    #: What did not go as a fault intended, or as it should.
     oddities: tuple[str, ...] = ()
     #: Requests that the proxy answered 503: when, and by which process.
     turned_away: tuple[tuple[float, int | None], ...] = ()

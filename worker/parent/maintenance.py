@@ -1,8 +1,7 @@
-"""What every worker's parent process does beside its children: keep house.
+"""What every worker's parent process does beside its children: maintenance.
 
-Any worker may do any of it, one at a time under a short lock, so there is no beat
-service and no single point: expired leases are taken back, tickets topped up, and
-jobs whose last image has ended are finalised.
+It takes back expired leases, tops up tickets, and finalises jobs whose last image has ended. Any worker
+may do it, one at a time under a short lock, so there is no beat service and no single point of failure.
 """
 
 from __future__ import annotations
@@ -20,21 +19,21 @@ from shared.jobs.job import FinalizeClaim, ImageStatus
 from shared.jobstore.port import JobStore
 from shared.objectstore.port import ObjectStore
 from shared.observability.logs import log_context
-from shared.observability.tracing import OFF, Tracer
+from shared.observability.tracing import Tracer
 from shared.tickets import TicketQueue
 from worker.parent.finalize import finalize
-from worker.supervision.periodic import ROUND
+from worker.supervision.periodic import PERIOD
 
 logger = logging.getLogger(__name__)
 
-#: Seconds for which a silent housekeeper keeps the others waiting.
+#: Seconds until another worker takes over from one that has died.
 LOCK = 5.0
-#: Seconds that a worker may need to hear that the job store is back, beside the time between renewals.
-HEARING = 5.0
+#: Seconds that a worker may need to notice that the job store is back, beside the time between renewals.
+NOTICE = 5.0
 
 
-class Housekeeper:
-    """One round of housekeeping at a time, for one worker."""
+class Maintenance:
+    """The maintenance that one worker does for all; threads call its methods again and again."""
 
     def __init__(
         self,
@@ -42,12 +41,12 @@ class Housekeeper:
         name: str,
         slots: int,
         lease_images: int,
+        lease_seconds: float,
         jobs: JobStore,
         objects: ObjectStore,
         tickets: TicketQueue,
-        chores: Chores | None = None,
-        tracer: Tracer = OFF,
-        lease_seconds: float = 15.0,
+        chores: Chores,
+        tracer: Tracer,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._name = name
@@ -61,29 +60,29 @@ class Housekeeper:
         self._tracer = tracer
         self._renewal = lease_seconds / 3
         self._clock = clock
-        self._last_round: float | None = None
+        self._last_run: float | None = None
         self._reap_from = 0.0
         self._tickets_are_stuck = False
 
-    def keep_house(self) -> None:
-        """Say that this worker lives; then reap and top up, if no other worker is at it."""
+    def run(self) -> None:
+        """Register this worker; then reap and top up, if no other worker is doing so."""
         self._jobs.register_worker(self._name, self._slots)
         self._notice_gap()
-        if self._jobs.acquire("housekeeping", self._name, LOCK):
+        if self._jobs.acquire("maintenance", self._name, LOCK):
             if self._clock() >= self._reap_from:
                 self._reap()
             self.top_up()
-        self._last_round = self._clock()
+        self._last_run = self._clock()
 
     def top_up(self) -> int:
-        """Publish the tickets that are missing for the work there is; return how many."""
+        """Publish the tickets that the pending work lacks; return how many."""
         wanted = self._jobs.pending_chunks(self._lease_images, at_most=2 * self._jobs.slots())
         missing = max(wanted - self._tickets.depth(), 0) if wanted else 0
         try:
             if missing:
                 self._tickets.publish(missing)
         except JobStoreFull as exc:
-            # Children that are at work go on; this is tried again, and told once.
+            # Children at work continue. The next run tries again; the log has one line.
             if not self._tickets_are_stuck:
                 logger.warning("No tickets: %s", exc.message, extra={"action": "top_up"})
             self._tickets_are_stuck = True
@@ -92,12 +91,12 @@ class Housekeeper:
         return missing
 
     def finish_up(self) -> None:
-        """Write down the reasons of images that were given up, and finalise jobs that have ended."""
+        """Store the reasons of images that were given up, and finalise jobs that have ended."""
         self.write_failures()
         self.finalize_all()
 
     def write_failures(self) -> int:
-        """Write the reasons that only the job store knows to the object store; return how many."""
+        """Copy the reasons that only the job store knows to the object store; return how many."""
         job_ids = dict.fromkeys(job_id for job_id, _ in self._jobs.unwritten_failures())
         return sum(map(self._write_failures_of, job_ids))
 
@@ -109,23 +108,23 @@ class Housekeeper:
                 finished += self._finalize(claim)
         return finished
 
-    def leave(self) -> None:
-        """Say that this worker is going."""
+    def unregister(self) -> None:
+        """Stop counting this worker: it is about to end."""
         self._jobs.forget_worker(self._name)
 
     def _notice_gap(self) -> None:
-        """Put off reaping after a time without rounds: then nobody could renew a lease either.
+        """Postpone reaping after a time without runs: then nobody could renew a lease either.
 
-        A job store that was away, or started anew, holds leases that expired meanwhile. Their
+        A job store that was away or has restarted holds leases that expired meanwhile. Their
         holders get the time to renew them, so that no image is charged for it.
         """
         now = self._clock()
-        if self._last_round is None:
-            disturbed = not self._jobs.is_reconciled()
+        if self._last_run is None:
+            was_away = not self._jobs.is_reconciled()
         else:
-            disturbed = now - self._last_round > self._renewal + 2 * ROUND
-        if disturbed:
-            self._reap_from = now + self._renewal + HEARING
+            was_away = now - self._last_run > self._renewal + 2 * PERIOD
+        if was_away:
+            self._reap_from = now + self._renewal + NOTICE
 
     def _reap(self) -> None:
         reaped = self._jobs.reap()
@@ -133,8 +132,8 @@ class Housekeeper:
             logger.warning("Took back %s expired leases.", reaped, extra={"action": "reap"})
 
     def _write_failures_of(self, job_id: str) -> int:
-        """Write those of one job, unless a client asks something of it: a retry takes them back, and then
-        none may be written."""
+        """Write those of one job, unless a client changes it now: none may be written once a retry took
+        them back."""
         try:
             with self._controls.alone(job_id):
                 unwritten = [image for job, image in self._jobs.unwritten_failures() if job == job_id]

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
-from bench.chaos.evidence import Blow, Cause, Fetched, Image, Recorded, Stored
+from bench.chaos.observations import Cause, Fetched, Image, InjectedFault, Recorded, Stored
 from bench.http_exchange import Exchange
 from bench.resp import Resp, RespError
 
@@ -21,14 +21,14 @@ _SETBIT = re.compile(
 _PAUSE = 0.02
 
 
-class Witness:
+class Observer:
     """Notes what S3 is asked and what Valkey sets; its lists grow from several threads."""
 
     def __init__(self) -> None:
         self.fetched: list[Fetched] = []
         self.stored: list[Stored] = []
         self.recorded: list[Recorded] = []
-        self.blows: list[Blow] = []
+        self.faults: list[InjectedFault] = []
         #: When requests were turned away with 503, and whose they were.
         self.turned_away: list[tuple[float, int | None]] = []
         self._images_stored: set[Image] = set()
@@ -64,18 +64,18 @@ class Witness:
         """Return whether a process was seen to read a photo."""
         return pid in self._readers
 
-    def strike(self, cause: Cause, began_at: float, pids: Iterable[int] = ()) -> None:
-        """Note a blow that began then and ends now."""
+    def note_fault(self, cause: Cause, began_at: float, pids: Iterable[int] = ()) -> None:
+        """Note a fault that began then and ends now."""
         now = time.monotonic()
-        self.blows.append(Blow(cause=cause, began_at=began_at, ended_at=now, pids=frozenset(pids)))
+        self.faults.append(InjectedFault(cause=cause, began_at=began_at, ended_at=now, pids=frozenset(pids)))
 
     @contextmanager
-    def recording(self, url: str) -> Iterator[None]:
+    def watching(self, url: str) -> Iterator[None]:
         """Note what the Valkey at `url` records, through its restarts, while the block runs."""
-        connected = threading.Event()
-        thread = threading.Thread(target=self._record_all, args=(url, connected), name="witness", daemon=True)
+        watched = threading.Event()
+        thread = threading.Thread(target=self._watch, args=(url, watched), name="observer", daemon=True)
         thread.start()
-        connected.wait(10.0)
+        watched.wait(10.0)
         try:
             yield
         finally:
@@ -84,13 +84,13 @@ class Witness:
                 self._resp.interrupt()  # type: ignore[union-attr]
             thread.join()
 
-    def _record_all(self, url: str, connected: threading.Event) -> None:
+    def _watch(self, url: str, watched: threading.Event) -> None:
         while not self._closing:
             with suppress(OSError, RespError), Resp(url, timeout=None) as self._resp:
                 # The times that Valkey gives are of the clock that can be set.
                 offset = time.monotonic() - time.time()
                 lines = self._resp.monitor()
-                connected.set()
+                watched.set()
                 for line in lines:
                     self._note(line, offset)
             time.sleep(_PAUSE)

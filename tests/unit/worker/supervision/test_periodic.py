@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+import pytest
+
+from shared.errors import ObjectStoreUnavailable
+from tests.waiting import DEADLINE
+from worker.supervision.breaker import Breakers
+from worker.supervision.periodic import PeriodicThread
+
+
+@pytest.mark.parametrize(("error", "lines"), [(ObjectStoreUnavailable(), 0), (ZeroDivisionError(), 1)])
+def test_after_a_call_that_fails_the_next_one_comes(
+    error: Exception, lines: int, caplog: pytest.LogCaptureFixture
+):
+    came_again = threading.Event()
+    calls = 0
+
+    def call() -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise error
+        came_again.set()
+
+    thread = PeriodicThread("test", call, seconds=0.001)
+    with caplog.at_level(logging.WARNING):
+        thread.start()
+        assert came_again.wait(DEADLINE)
+        thread.stop()
+
+    # The breaker logs that a store is away.
+    assert len(caplog.records) == lines
+
+
+def test_nothing_is_called_while_a_store_it_needs_is_away():
+    breakers, came = Breakers(), threading.Event()
+    breakers.note(ObjectStoreUnavailable(), began=time.monotonic())
+    thread = PeriodicThread("test", came.set, seconds=0.001, breakers=breakers, needs=(breakers.objects,))
+    beside = threading.Event()
+    beside_thread = PeriodicThread(
+        "beside", beside.set, seconds=0.001, breakers=breakers, needs=(breakers.jobs,)
+    )
+
+    thread.start()
+    beside_thread.start()
+    assert beside.wait(DEADLINE)
+    assert not came.is_set()
+    breakers.objects.call(lambda: None, seconds=DEADLINE)
+
+    assert came.wait(DEADLINE)
+    thread.stop()
+    beside_thread.stop()
+
+
+def test_a_failure_opens_the_breaker_of_the_store_it_means():
+    breakers, came = Breakers(), threading.Event()
+
+    def call() -> None:
+        came.set()
+        raise ObjectStoreUnavailable
+
+    thread = PeriodicThread("test", call, seconds=0.001, breakers=breakers, needs=(breakers.objects,))
+    thread.start()
+    assert came.wait(DEADLINE)
+    thread.stop()
+
+    assert (breakers.jobs.is_open, breakers.objects.is_open) == (False, True)

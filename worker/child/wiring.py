@@ -1,0 +1,90 @@
+"""The one place that says what a child process is made of: settings in, a lease loop out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from billiard.process import current_process
+from celery.signals import worker_process_shutdown
+
+from shared.metrics.buffer import Recorder
+from shared.net.url_policy import AllowedHosts
+from shared.objectstore.port import ObjectStore
+from shared.observability.tracing import make_tracer
+from shared.settings import Settings
+from worker.child.fetch import Fetcher
+from worker.child.lease_loop import LeaseLoop, Timeouts
+from worker.child.timing import StagedPipeline, TimedPipeline, timed_objects
+from worker.child.tracing import Traces
+from worker.model.engine import EngineInfo
+from worker.model.engines import load_engine
+from worker.outbound_http import Outbound
+from worker.pipeline.memory import bound_malloc
+from worker.pipeline.simulated import pipeline_for
+from worker.stores import SERVICE, connect_stores, process_name, worker_name
+from worker.supervision.heartbeat import Heartbeat
+from worker.supervision.shared_memory import breakers, draining, heartbeat_slots
+
+T = TypeVar("T")
+
+
+def make_lease_loop(
+    settings: Settings, *, wrap: Callable[[StagedPipeline], StagedPipeline] = lambda pipeline: pipeline
+) -> LeaseLoop:
+    """Make this child's lease loop; `wrap` may put something between it and the pipeline."""
+    bound_malloc()
+    heartbeat = _start_heartbeat(settings)
+    engine, stores = load_engine(settings), connect_stores(settings)
+    recorder = Recorder(stores.statistics)
+    recorder.start()
+    objects = timed_objects(stores.objects, recorder)
+    pipeline = wrap(pipeline_for(engine, settings))
+    timeouts = Timeouts(lease=settings.lease_seconds, image=settings.image_seconds)
+    return LeaseLoop(
+        name=process_name(),
+        jobs=stores.jobs,
+        objects=objects,
+        fetcher=make_fetcher(settings, objects, timeouts.patience),
+        pipeline=TimedPipeline(pipeline, recorder, worker=worker_name()),
+        timeouts=timeouts,
+        lease_images=settings.lease_images,
+        draining=draining,
+        breakers=breakers,
+        heartbeat=heartbeat,
+        traces=_make_traces(engine.info, pipeline),
+    )
+
+
+def make_fetcher(settings: Settings, objects: ObjectStore, patience: float) -> Fetcher:
+    """Make what fetches images, from wherever the settings allow; it waits so long for our own S3."""
+
+    def call_store(call: Callable[[], T], /) -> T:
+        return breakers.objects.call(call, seconds=patience, give_up=draining)
+
+    outbound = Outbound(allowed=AllowedHosts.of(settings.source_hosts), seconds=settings.source_seconds)
+    return Fetcher(
+        objects,
+        # One byte more than is accepted shows the pipeline that there is too much, whatever the size.
+        most_bytes=settings.max_image_bytes + 1,
+        outbound=outbound if settings.url_sources else None,
+        buckets=settings.source_buckets,
+        call_store=call_store,
+        draining=draining,
+    )
+
+
+def _start_heartbeat(settings: Settings) -> Heartbeat:
+    memory_bytes = settings.child_memory_mb * 2**20
+    heartbeat = heartbeat_slots.heartbeat(current_process().index, memory_bytes=memory_bytes)
+    heartbeat.start()
+    return heartbeat
+
+
+def _make_traces(info: EngineInfo, pipeline: StagedPipeline) -> Traces:
+    """Return what traces this process's work; it sends the last spans when Celery ends the process gently."""
+    tracer = make_tracer(SERVICE)
+    if tracer.is_on:
+        worker_process_shutdown.connect(lambda **_: tracer.stop(), weak=False)
+    facts = {"fathom.engine": info.engine, "fathom.precision": info.precision}
+    return Traces(tracer, seconds=lambda: pipeline.seconds, facts=facts)
