@@ -7,7 +7,6 @@ ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 \
     FATHOM_CACHE_DIR=/var/cache/fathom
 WORKDIR /app
 COPY pyproject.toml README.md ./
-COPY photos photos
 COPY shared shared
 COPY api api
 COPY fathom fathom

@@ -22,11 +22,11 @@ import httpx
 from fathom.async_transport import AsyncTransport
 from fathom.files import extract_all, find_readable, refuse_empty, writing
 from fathom.models import ImageResult, JobStatus, UploadFile
+from fathom.photos.skipped import Skipped
 from fathom.progress import show_progress
 from fathom.sync_client import BODY_TRIES, WAIT_PATIENCE, OnLost, OnProgress, ignore
 from fathom.transport import ApiError, BodyLost, ClientError, ConnectionLost, Patience
 from fathom.uploads import THREADS, announcement, new_key, sourcing
-from photos.skipped import Skipped
 
 _CHUNK = 2**16
 _FIRST_POLL, _LONGEST_POLL = 0.1, 1.0

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fathom.models import ImageResult, UploadFile
+from fathom.photos.discovery import UNREADABLE, Found, check_path, find_photos, to_path
+from fathom.photos.skipped import Skipped
 from fathom.transport import ClientError
-from photos.discovery import UNREADABLE, Found, check_path, find_photos, to_path
-from photos.skipped import Skipped
 
 #: How ZIP archives begin: with an entry, with their end if they are empty, or as one of several parts.
 _ZIP_SIGNATURES = (b"PK\3\4", b"PK\5\6", b"PK\7\x08")
@@ -104,7 +104,7 @@ def _write_beside(path: Path, chunks: Iterable[bytes]) -> None:
 
 
 def find_album(paths: Iterable[str | os.PathLike[str] | UploadFile], *, skip: Path | None = None) -> Album:
-    """Return what there is to send of files and folders, by the rule of `photos.discovery`.
+    """Return what there is to send of files and folders, by the rule of `fathom.photos.discovery`.
 
     An UploadFile is sent as it is. What lies in `skip` are results. Raises ClientError for what does not
     exist.

@@ -20,6 +20,7 @@ import httpx
 
 from fathom.files import Album, extract_all, file_size, find_readable, refuse_empty, write_atomically, writing
 from fathom.models import ImageResult, JobStatus, UploadFile
+from fathom.photos.skipped import Skipped
 from fathom.progress import show_progress
 from fathom.transport import BodyLost, ClientError, ConnectionLost, Patience, Transport
 from fathom.uploads import (
@@ -31,7 +32,6 @@ from fathom.uploads import (
     sourcing,
     upload_missing,
 )
-from photos.skipped import Skipped
 
 #: How long a wait outlives a server that is away, in seconds.
 WAIT_PATIENCE = 600.0

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from api.services.backend import Backend
 from api.services.job_lookup import check_kept
-from photos.formats import HEAD_BYTES, media_type, sniff_format
+from fathom.photos.formats import HEAD_BYTES, media_type, sniff_format
 from shared.errors import NotFound, ObjectNotFound, OutputNotFound
 from shared.jobs import object_keys
 from shared.jobs.job import ImageState, ImageStatus, Job, Page

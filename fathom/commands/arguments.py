@@ -15,9 +15,9 @@ import httpx
 from click.shell_completion import CompletionItem
 
 from fathom.commands.exit import CommandFailed, one_sentence
+from fathom.photos.discovery import check_path
 from fathom.sync_client import Fathom, JobHandle
 from fathom.transport import ClientError, Patience
-from photos.discovery import check_path
 
 F = TypeVar("F", bound=Callable[..., Any])
 

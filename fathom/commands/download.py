@@ -25,9 +25,9 @@ from fathom.commands.report import failure_json, print_failures, print_skipped
 from fathom.downloads import Wanted, fetch_all, plan_downloads
 from fathom.files import NotWritten, writing
 from fathom.models import ImageResult
+from fathom.photos.discovery import to_name
 from fathom.progress import Display, show_progress
 from fathom.sync_client import JobHandle
-from photos.discovery import to_name
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,10 +18,10 @@ from fathom.mirror.plan import Wish
 from fathom.mirror.report import Account, Watcher
 from fathom.mirror.run import AlbumRun
 from fathom.models import UploadFile
+from fathom.photos.discovery import to_name, to_path
 from fathom.progress import Display, Line
 from fathom.sync_client import Fathom
 from fathom.transport import ClientError
-from photos.discovery import to_name, to_path
 
 
 class _Lines(Watcher):

@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from fathom.models import ImageResult, JobStatus
+from fathom.photos.skipped import Skipped
 from fathom.progress import duration
-from photos.skipped import Skipped
 
 #: Failures listed one by one; of a large album that failed as a whole, these suffice.
 _LISTED = 50

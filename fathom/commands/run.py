@@ -19,8 +19,8 @@ from fathom.commands.arguments import (
 from fathom.commands.exit import EXIT_CODES, CommandFailed, one_sentence
 from fathom.commands.report import print_failures, print_skipped
 from fathom.models import ImageResult
+from fathom.photos.discovery import to_name
 from fathom.progress import Display, show_progress
-from photos.discovery import to_name
 
 if TYPE_CHECKING:
     from worker.local.run_folder import FolderSummary

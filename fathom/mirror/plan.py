@@ -13,10 +13,10 @@ from fathom.files import NotWritten, inside, write_atomically, writing
 from fathom.mirror.index import AlbumIndex, Batch, IndexFull, Photo, Unreadable
 from fathom.mirror.report import Account
 from fathom.models import ImageResult, UploadFile
+from fathom.photos.discovery import UNREADABLE
+from fathom.photos.skipped import Skipped
 from fathom.sync_client import Fathom, JobHandle
 from fathom.transport import ApiError
-from photos.discovery import UNREADABLE
-from photos.skipped import Skipped
 
 #: Photos of one job, unless all must be normalised together.
 BATCH = 250

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from photos.discovery import find_photos, to_path
-from photos.skipped import Skipped
+from fathom.photos.discovery import find_photos, to_path
+from fathom.photos.skipped import Skipped
 from shared.errors import RequestError
 from shared.jobs.job import ImageFailure, Phase, Range
 from shared.jobs.result_names import result_names
