@@ -1,14 +1,18 @@
-"""What a person may ask of a job. The API, the command and the pipeline read this one model."""
+"""What a person may ask of a job. The command, the API and the pipeline read it by this one rule.
+
+It needs nothing but Python, because the client is installed without the server's libraries.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Any, ClassVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from shared.errors import InvalidOptions
+class OptionsRefused(ValueError):
+    """The options of a job are not as they must be."""
 
 
 class Output(StrEnum):
@@ -46,85 +50,143 @@ class Normalize(StrEnum):
     JOB = "job"
 
 
-def _split(value: Any) -> Any:
-    """Accept `a,b` where a list is meant, as a command line gives it."""
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-
-def _clip(value: Any) -> Any:
-    return tuple(_split(value)) if isinstance(value, str) else value
-
-
-class Options(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class Options:
     """The options of a job, validated; every field has a default."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Pydantic reads this and the metadata of the fields: the API describes its options with them.
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
-    outputs: Annotated[tuple[Output, ...], BeforeValidator(_split)] = Field(
-        default=(Output.HEATMAP,), min_length=1, description="The kinds of result wanted for every image."
+    outputs: tuple[Output, ...] = field(
+        default=(Output.HEATMAP,),
+        metadata={"description": "The kinds of result wanted for every image.", "min_length": 1},
     )
-    heatmap_format: HeatmapFormat = Field(
-        default=HeatmapFormat.PNG, description="`png` is indexed and lossless; `jpeg` is smaller."
+    heatmap_format: HeatmapFormat = field(
+        default=HeatmapFormat.PNG,
+        metadata={"description": "`png` is indexed and lossless; `jpeg` is smaller."},
     )
-    colormap: Colormap = Field(
-        default=Colormap.INFERNO, description="Colours of the heatmap; near is bright."
+    colormap: Colormap = field(
+        default=Colormap.INFERNO, metadata={"description": "Colours of the heatmap; near is bright."}
     )
-    invert: bool = Field(default=False, description="Swap near and far in the heatmap.")
-    clip: Annotated[tuple[float, float], BeforeValidator(_clip)] = Field(
+    invert: bool = field(default=False, metadata={"description": "Swap near and far in the heatmap."})
+    clip: tuple[float, float] = field(
         default=(0.0, 100.0),
-        description="Percentiles of relative inverse depth that become the darkest and the brightest colour.",
+        metadata={
+            "description": "Percentiles of relative inverse depth that become the darkest and the "
+            "brightest colour."
+        },
     )
-    size: Size = Field(
-        default=Size.ORIGINAL, description="`original`: the photo's own size; `network`: as predicted."
+    size: Size = field(
+        default=Size.ORIGINAL,
+        metadata={"description": "`original`: the photo's own size; `network`: as predicted."},
     )
-    normalize: Normalize = Field(
+    normalize: Normalize = field(
         default=Normalize.IMAGE,
-        description="`image`: each image over its own range; `job`: one range for the whole job.",
+        metadata={
+            "description": "`image`: each image over its own range; `job`: one range for the whole job."
+        },
     )
-
-    @model_validator(mode="after")
-    def _check(self) -> Options:
-        low, high = self.clip
-        if not 0 <= low < high <= 100:
-            raise ValueError("clip must be two percentiles, 0 <= low < high <= 100")
-        if len(set(self.outputs)) != len(self.outputs):
-            raise ValueError("outputs must not repeat a name")
-        return self
 
     @classmethod
-    def parse(cls, data: dict[str, Any]) -> Options:
-        """Validate options given as JSON.
+    def parse(cls, data: Mapping[str, Any]) -> Options:
+        """Validate options given as JSON; a list may also be written `a,b`, as on a command line.
 
-        Raises InvalidOptions with one sentence for each thing that is wrong.
+        Raises OptionsRefused with a few words for each thing that is wrong.
         """
-        try:
-            return cls.model_validate(data)
-        except ValidationError as exc:
-            raise InvalidOptions(_sentences(exc)) from exc
+        read: dict[str, Any] = {}
+        wrong: list[str] = []
+        for name, value in data.items():
+            try:
+                read[name] = _READERS[name](value)
+            except KeyError:
+                wrong.append(f"{name} is not an option")
+            except ValueError as exc:
+                wrong.append(f"{name} {exc}")
+        if wrong:
+            raise OptionsRefused("; ".join(wrong))
+        return cls(**read)
 
     @classmethod
     def from_pairs(cls, pairs: Iterable[str]) -> Options:
         """Validate options given as `name=value`, as on a command line.
 
-        Raises InvalidOptions as `parse` does, and for a pair without `=`.
+        Raises OptionsRefused as `parse` does, and for a pair without `=`.
         """
-        data: dict[str, Any] = {}
+        data: dict[str, str] = {}
         for pair in pairs:
             name, equals, value = pair.partition("=")
             if not equals:
-                raise InvalidOptions(f"An option is written name=value, not {pair!r}.")
+                raise OptionsRefused(f"An option is written name=value, not {pair!r}.")
             data[name.strip()] = value.strip()
         return cls.parse(data)
 
     def to_json(self) -> dict[str, Any]:
         """Return the options as plain JSON values, defaults included."""
-        return self.model_dump(mode="json")
+        return {each.name: _to_json(getattr(self, each.name)) for each in fields(self)}
 
 
-def _sentences(exc: ValidationError) -> str:
-    parts = []
-    for error in exc.errors(include_url=False, include_input=False, include_context=False):
-        where = ".".join(str(step) for step in error["loc"])
-        message = error["msg"].removeprefix("Value error, ")
-        parts.append(f"{where}: {message}" if where else message)
-    return "; ".join(parts)
+def _to_json(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_to_json(part) for part in value]
+    return value.value if isinstance(value, StrEnum) else value
+
+
+def _read_parts(value: Any) -> list[Any]:
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    if not isinstance(value, list | tuple):
+        raise ValueError("must be a list")
+    return list(value)
+
+
+def _read_outputs(value: Any) -> tuple[Output, ...]:
+    read = _choose(Output)
+    outputs = tuple(read(part) for part in _read_parts(value))
+    if not outputs:
+        raise ValueError("must name at least one result")
+    if len(set(outputs)) != len(outputs):
+        raise ValueError("must not repeat a name")
+    return outputs
+
+
+def _choose(kind: type[StrEnum]) -> Callable[[Any], Any]:
+    """Return what reads the name of one of a kind."""
+
+    def read(value: Any) -> StrEnum:
+        try:
+            return kind(value)
+        except ValueError as exc:
+            raise ValueError(f"must be one of {', '.join(kind)}") from exc
+
+    return read
+
+
+def _read_flag(value: Any) -> bool:
+    # As pydantic reads one (https://docs.pydantic.dev/latest/api/standard_library_types/#booleans).
+    word = value.lower() if isinstance(value, str) else value
+    if word in (0, "0", "off", "f", "false", "n", "no"):
+        return False
+    if word in (1, "1", "on", "t", "true", "y", "yes"):
+        return True
+    raise ValueError("must be true or false")
+
+
+def _read_clip(value: Any) -> tuple[float, float]:
+    try:
+        low, high = map(float, _read_parts(value))
+        if 0 <= low < high <= 100:
+            return low, high
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise ValueError("must be two percentiles, 0 <= low < high <= 100")
+
+
+_READERS: Mapping[str, Callable[[Any], Any]] = {
+    "outputs": _read_outputs,
+    "heatmap_format": _choose(HeatmapFormat),
+    "colormap": _choose(Colormap),
+    "invert": _read_flag,
+    "clip": _read_clip,
+    "size": _choose(Size),
+    "normalize": _choose(Normalize),
+}

@@ -18,10 +18,10 @@ from itertools import chain, count
 from zipstream import ZIP_STORED, ZipStream
 
 from api.services.backend import Backend
+from fathom.result_names import output_files, result_names
 from shared.errors import InvalidOptions, ObjectNotFound, OutputNotFound
 from shared.jobs import object_keys
 from shared.jobs.job import ImageState, Job
-from shared.jobs.result_names import result_names
 from shared.jobstore.port import JobStore
 from shared.objectstore.port import ObjectStore
 
@@ -48,7 +48,7 @@ def choose_outputs(job: Job, names: str | None) -> tuple[str, ...]:
 
     Raises InvalidOptions for a name the job has not.
     """
-    files = object_keys.output_files(job.options)
+    files = output_files(job.options)
     if names is None:
         return tuple(files)
     chosen = tuple(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
@@ -60,7 +60,7 @@ def choose_outputs(job: Job, names: str | None) -> tuple[str, ...]:
 
 def members(backend: Backend, job: Job, outputs: tuple[str, ...]) -> Iterator[Member]:
     """Yield what is done by now, by index, under the names that the whole job's results have."""
-    files = object_keys.output_files(job.options)
+    files = output_files(job.options)
     paths = enumerate(result_names(backend.manifests.names(job.id), job.options))
     for index in _succeeded(backend.jobs, job.id):
         # The paths go along with the images, which come by index, and never back.

@@ -25,8 +25,10 @@ from fathom.commands.report import failure_json, print_failures, print_skipped
 from fathom.downloads import Wanted, fetch_all, plan_downloads
 from fathom.files import NotWritten, writing
 from fathom.models import ImageResult
+from fathom.options import Options
 from fathom.photos.discovery import to_name
 from fathom.progress import Display, show_progress
+from fathom.result_names import result_names
 from fathom.sync_client import JobHandle
 
 
@@ -65,9 +67,6 @@ def download(job: str, out: Path, sidecars: bool, api: str, as_json: bool, quiet
 
 def fetch_results(job: JobHandle, out: Path, display: Display, *, sidecars: bool) -> Results:
     """Write what is done of a job below `out`, behind a progress bar."""
-    from shared.jobs.result_names import result_names
-    from shared.options import Options
-
     images = list(job.images())
     paths = result_names((image.name for image in images), Options.parse(dict(job.status.options)))
     left_out = frozenset() if sidecars else frozenset({"depth"})

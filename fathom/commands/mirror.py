@@ -18,8 +18,10 @@ from fathom.mirror.plan import Wish
 from fathom.mirror.report import Account, Watcher
 from fathom.mirror.run import AlbumRun
 from fathom.models import UploadFile
+from fathom.options import Options
 from fathom.photos.discovery import to_name, to_path
 from fathom.progress import Display, Line
+from fathom.result_names import result_names
 from fathom.sync_client import Fathom
 from fathom.transport import ClientError
 
@@ -156,9 +158,6 @@ def _refuse_over_photos(files: Sequence[UploadFile], paths: Sequence[Mapping[str
 def _result_paths(
     files: Sequence[UploadFile], options: Mapping[str, Any], *, sidecars: bool
 ) -> list[dict[str, str]]:
-    from shared.jobs.result_names import result_names
-    from shared.options import Options
-
     named = result_names((file.name for file in files), Options.parse(dict(options)))
     left_out = frozenset() if sidecars else frozenset({"depth"})
     return [{output: path for output, path in paths.items() if output not in left_out} for paths in named]

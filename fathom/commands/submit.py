@@ -88,7 +88,7 @@ def submit(
     """
     if detach and out is not None:
         raise click.UsageError("--detach does not wait for results; fetch them later with `fathom download`.")
-    options = parse_options(pairs)
+    options = parse_options(pairs).to_json()
     files, addresses = tell_apart(paths)
     if out is not None:
         refuse_inside_out(files, out)

@@ -17,6 +17,7 @@ from typing import Protocol, TypeVar
 
 from celery.exceptions import SoftTimeLimitExceeded
 
+from fathom.options import Options
 from shared.errors import ImageError, InternalImageError, OutOfMemory, TimedOut
 from shared.jobs import object_keys
 from shared.jobs.failure import encode_failure
@@ -24,7 +25,6 @@ from shared.jobs.job import ImageFailure, JobState, Lease, Phase, Range
 from shared.jobstore.port import JobStore
 from shared.objectstore.port import ObjectStore
 from shared.observability.logs import log_context
-from shared.options import Options
 from worker.child.fetch import Fetcher
 from worker.child.lease_renewer import LeaseKeeper
 from worker.child.prefetch import Lookahead

@@ -6,9 +6,9 @@ import logging
 
 from celery import Celery
 
+from fathom.options import Options
 from shared.jobs.job import Lease
 from shared.observability.tracing import Tracer, make_tracer
-from shared.options import Options
 from shared.settings import Settings
 from shared.tickets import CeleryTickets
 from worker.chores.wiring import LOOK, chore_runners

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from fathom.options import Options, Size
+from fathom.result_names import SIDECAR, output_file
 from shared.jobs.job import Range
-from shared.jobs.object_keys import SIDECAR, content_type, output_file
-from shared.options import Options, Size
+from shared.jobs.object_keys import content_type
 from shared.settings import Settings
 from worker.model.preprocess import network_size, prepare
 from worker.pipeline.decode.decode import decode, limit_decoder_threads

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from fathom.options import Options
 from shared.errors import ImageCorrupt
 from shared.jobs import object_keys
 from shared.jobs.job import Counts, Job, JobState, Phase, Range, Source, new_job_id
 from shared.jobs.manifest import encode_manifest
-from shared.options import Options
 from tests.fakes import FakeClock, FakeJobStore, FakeObjectStore
 from worker.child.lease_loop import Child, Pace
 from worker.child.tracing import Traces
