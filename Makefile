@@ -94,4 +94,4 @@ starter: setup ## Make the starter weights from nothing: render, train, judge (m
 
 .PHONY: clean
 clean: ## Remove what the demo and the tests leave behind
-	rm -rf demo-output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf build demo-output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
