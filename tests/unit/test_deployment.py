@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from shared.settings import Settings
+from tests.client_alone import needed_by
 
 ROOT = Path(__file__).parents[2]
 SERVICES = ("valkey", "minio", "api", "worker")
@@ -146,6 +152,45 @@ def test_an_image_holds_the_packages_and_the_rooms_of_its_role(
     assert copied == rooms
     assert "pip install --editable ./fathom" in text
     assert ("torch==" in text) == (target == "model")
+
+
+def imported(room: str) -> set[str]:
+    """Return the top-level names that a room imports when it runs."""
+    found: set[str] = set()
+    waiting: list[ast.AST] = [ast.parse(path.read_bytes()) for path in (ROOT / room).rglob("*.py")]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
+        if isinstance(node, ast.Import):
+            found |= {each.name.partition(".")[0] for each in node.names}
+        if isinstance(node, ast.ImportFrom):
+            found.add(str(node.module).partition(".")[0])
+        waiting += ast.iter_child_nodes(node)
+    return found - sys.stdlib_module_names
+
+
+@pytest.mark.parametrize(
+    ("room", "groups"),
+    [
+        ("api", ["api"]),
+        ("shared", ["tracing"]),
+        # The network is loaded by torch where it is exported, and that is the group `model`.
+        ("worker", ["worker", "model"]),
+        ("training", ["worker", "model", "training"]),
+    ],
+)
+def test_a_role_lists_every_package_that_its_room_imports(room: str, groups: list[str]):
+    given = project()["project"]
+    listed = given["dependencies"] + [
+        each for group in groups for each in given["optional-dependencies"][group]
+    ]
+    there = {canonicalize_name(name) for name in needed_by(Requirement(each).name for each in listed)}
+    wanted = imported(room) - {"api", "fathom", "shared", "training", "worker"}
+    origins = packages_distributions()
+
+    assert wanted
+    assert {name for name in wanted if not there & set(map(canonicalize_name, origins[name]))} == set()
 
 
 def test_the_api_needs_no_package_that_opens_pictures():
