@@ -10,6 +10,7 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 CLIENT = Path(__file__).resolve().parents[1] / "fathom"
 NAME = "fathom-depth"
@@ -47,7 +48,7 @@ def needed_by(names: Iterable[str]) -> set[str]:
     found: set[str] = set()
     waiting = list(names)
     while waiting:
-        name = waiting.pop()
+        name = canonicalize_name(waiting.pop())
         if name not in found:
             found.add(name)
             requirements = map(Requirement, distribution(name).requires or ())
@@ -60,7 +61,9 @@ def link_packages(names: Iterable[str], target: Path) -> None:
     for name in names:
         found = distribution(name)
         for top in {file.parts[0] for file in found.files or ()} - {"..", "__pycache__"}:
-            (target / top).symlink_to(Path(str(found.locate_file(top))))
+            # Some folders are shared, such as `google`.
+            if not (target / top).is_symlink():
+                (target / top).symlink_to(Path(str(found.locate_file(top))))
 
 
 def python_alone(site: Path, program: str) -> list[str]:

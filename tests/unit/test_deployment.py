@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
@@ -16,7 +17,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from shared.settings import Settings
-from tests.client_alone import needed_by
+from tests.client_alone import link_packages, needed_by, python_alone
 
 ROOT = Path(__file__).parents[2]
 SERVICES = ("valkey", "minio", "api", "worker")
@@ -185,12 +186,41 @@ def test_a_role_lists_every_package_that_its_room_imports(room: str, groups: lis
     listed = given["dependencies"] + [
         each for group in groups for each in given["optional-dependencies"][group]
     ]
-    there = {canonicalize_name(name) for name in needed_by(Requirement(each).name for each in listed)}
+    there = needed_by(Requirement(each).name for each in listed)
     wanted = imported(room) - {"api", "fathom", "shared", "training", "worker"}
     origins = packages_distributions()
 
     assert wanted
     assert {name for name in wanted if not there & set(map(canonicalize_name, origins[name]))} == set()
+
+
+@pytest.mark.parametrize("room", ["api", "worker"])
+def test_a_room_is_imported_with_the_packages_of_its_role_alone(tmp_path: Path, room: str):
+    given = project()["project"]
+    listed = given["dependencies"] + given["optional-dependencies"][room]
+    link_packages(needed_by(Requirement(each).name for each in listed), tmp_path)
+    paths = [
+        path.relative_to(ROOT) for each in (room, "shared") for path in sorted((ROOT / each).rglob("*.py"))
+    ]
+    # The API's entry point connects to what it is given.
+    names = {".".join(path.with_suffix("").parts) for path in paths} - {"api.wsgi"}
+    program = f"""
+import importlib
+sys.path.append({str(ROOT)!r})
+missing = set()
+# Celery imports its transport by the broker's address.
+for name in ["kombu.transport.redis", *{sorted(names)!r}]:
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as exc:
+        missing.add(exc.name.partition(".")[0])
+# These are of other groups: `model` and `tracing`.
+print(missing - {{"torch", "timm", "onnx", "opentelemetry", "requests"}})
+"""
+    command = python_alone(tmp_path, program)
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False)
+
+    assert (ended.returncode, ended.stdout) == (0, "set()\n"), ended.stderr
 
 
 def test_the_api_needs_no_package_that_opens_pictures():
