@@ -93,6 +93,8 @@ class Options:
 
         Raises OptionsRefused with a few words for each thing that is wrong.
         """
+        if not isinstance(data, Mapping):
+            raise OptionsRefused("options must be a JSON object")
         read: dict[str, Any] = {}
         wrong: list[str] = []
         for name, value in data.items():

@@ -25,11 +25,12 @@ from fathom.commands.report import failure_json, print_failures, print_skipped
 from fathom.downloads import Wanted, fetch_all, plan_downloads
 from fathom.files import NotWritten, writing
 from fathom.models import ImageResult
-from fathom.options import Options
+from fathom.options import Options, OptionsRefused
 from fathom.photos.discovery import to_name
 from fathom.progress import Display, show_progress
 from fathom.result_names import result_names
 from fathom.sync_client import JobHandle
+from fathom.transport import ClientError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +69,7 @@ def download(job: str, out: Path, sidecars: bool, api: str, as_json: bool, quiet
 def fetch_results(job: JobHandle, out: Path, display: Display, *, sidecars: bool) -> Results:
     """Write what is done of a job below `out`, behind a progress bar."""
     images = list(job.images())
-    paths = result_names((image.name for image in images), Options.parse(dict(job.status.options)))
+    paths = result_names((image.name for image in images), _options(job))
     left_out = frozenset() if sidecars else frozenset({"depth"})
     wanted = plan_downloads(images, paths, out, left_out=left_out)
     with writing(out):
@@ -81,6 +82,13 @@ def fetch_results(job: JobHandle, out: Path, display: Display, *, sidecars: bool
     failed = (_with_error(image, errors.get(image.index)) for image in images)
     failures = [image for image in failed if image.state == "failed"]
     return Results(failures=failures, out=out, files=len(wanted) - len(lost), unwritten=len(lost))
+
+
+def _options(job: JobHandle) -> Options:
+    try:
+        return Options.parse(job.status.options)
+    except OptionsRefused as exc:
+        raise ClientError(f"This client is older than the server, whose job it cannot name: {exc}.") from exc
 
 
 def _with_error(image: ImageResult, error: NotWritten | None) -> ImageResult:

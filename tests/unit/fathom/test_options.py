@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from pydantic import TypeAdapter
 
 from fathom.options import Normalize, Options, OptionsRefused, Output
 from fathom.result_names import output_files
@@ -46,11 +49,39 @@ def test_a_command_line_gives_the_same_options_as_json():
         ({"colour": "inferno"}, "colour"),
         ({"size": 512}, "size"),
         ({"invert": "perhaps"}, "invert"),
+        ({"invert": None}, "invert"),
+        ({"invert": []}, "invert"),
+        ({"size": {"original": 1}}, "size"),
+        ({"outputs": "heatmap,mesh"}, "outputs"),
+        ({"outputs": {"heatmap": 1}}, "outputs"),
+        ({"outputs": [["heatmap"]]}, "outputs"),
+        ({"clip": 50}, "clip"),
+        ({"clip": [None, 50]}, "clip"),
+        ({"clip": [0, 10**400]}, "clip"),
+        ([], "object"),
+        (None, "object"),
     ],
 )
-def test_a_bad_option_is_refused_by_its_name(data: dict[str, object], names: str):
+def test_a_bad_option_is_refused_by_its_name(data: Any, names: str):
     with pytest.raises(OptionsRefused, match=names):
         Options.parse(data)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("true", True), ("YES", True), (1, True), (True, True), ("off", False), ("0", False), (0, False)],
+)
+def test_a_flag_is_read_as_people_and_programs_write_it(written: object, meant: bool):
+    assert Options.parse({"invert": written}).invert is meant
+
+
+def test_the_api_describes_the_very_options_that_are_read():
+    described = TypeAdapter(Options).json_schema()
+
+    assert described["additionalProperties"] is False
+    assert described["properties"].keys() == Options().to_json().keys()
+    assert all(each.get("description") for each in described["properties"].values())
+    assert described["properties"]["outputs"]["minItems"] == 1
 
 
 def test_all_that_is_wrong_is_said_at_once():
