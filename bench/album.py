@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from pillow_heif import register_heif_opener
 
-from photos.discovery import find_photos
+from fathom.photos.discovery import find_photos
 
 SAMPLES = Path(__file__).resolve().parent.parent / "samples"
 

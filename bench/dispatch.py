@@ -24,11 +24,11 @@ from pathlib import Path
 from typing import Any
 
 from bench.resp import Resp
+from fathom.options import Options
 from fathom.stack.servers import ValkeyServer
 from shared.jobs.job import JobState, Lease, new_job_id
 from shared.jobs.record import new_job
 from shared.jobstore.redis_store import RedisJobStore
-from shared.options import Options
 from shared.redis.client import connect_redis
 
 PROCESSES = (1, 2, 4, 8, 16)

@@ -31,8 +31,8 @@ from PIL import Image
 from bench.album import Picture, make_album
 from bench.baseline import Baseline, Stages
 from bench.engine import warm_engine
-from photos.discovery import find_photos
-from shared.options import Options
+from fathom.options import Options
+from fathom.photos.discovery import find_photos
 from shared.settings import Settings
 from worker.model.weights import resolve_weights
 from worker.pipeline.pipeline import Pipeline

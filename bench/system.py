@@ -29,8 +29,8 @@ from bench import processes
 from bench.album import make_album
 from bench.engine import warm_engine
 from bench.whole import OPTIONS, Stack, name_files, poll, run_stack, work_off, write_pictures
+from fathom.options import Options
 from fathom.sync_client import Fathom, JobHandle
-from shared.options import Options
 from shared.settings import Settings
 from worker.model.openvino_engine import BRANCH_AFTER
 from worker.pipeline.pipeline import Pipeline

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from fathom.async_client import AsyncFathom, AsyncJob
-from fathom.models import ImageResult, JobStatus, UploadFile
-from fathom.sync_client import Fathom, JobHandle
-from fathom.transport import ApiError, ClientError, ConnectionLost
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fathom.async_client import AsyncFathom, AsyncJob
+    from fathom.models import ImageResult, JobStatus, UploadFile
+    from fathom.sync_client import Fathom, JobHandle
+    from fathom.transport import ApiError, ClientError, ConnectionLost
 
 __all__ = [
     "ApiError",
@@ -19,3 +23,29 @@ __all__ = [
     "JobStatus",
     "UploadFile",
 ]
+
+_MODULES = {
+    "ApiError": "transport",
+    "AsyncFathom": "async_client",
+    "AsyncJob": "async_client",
+    "ClientError": "transport",
+    "ConnectionLost": "transport",
+    "Fathom": "sync_client",
+    "ImageResult": "models",
+    "JobHandle": "sync_client",
+    "JobStatus": "models",
+    "UploadFile": "models",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name when it is first asked for: the server uses `fathom.photos`, and has no HTTP client."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"fathom.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

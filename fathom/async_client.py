@@ -22,11 +22,11 @@ import httpx
 from fathom.backends import AsyncioBackend
 from fathom.files import atomic_file, extract_all, file_size, find_readable, refuse_empty, writing
 from fathom.models import ImageResult, JobStatus, UploadFile
+from fathom.photos.skipped import Skipped
 from fathom.progress import show_progress
 from fathom.proxies import AsyncProxyTransport
 from fathom.transport import BodyLost, ConnectionLost, Patience, Transport
 from fathom.uploads import ignore, post_one_by_one, post_sources
-from photos.skipped import Skipped
 
 #: How long a wait outlives a server that is away, in seconds.
 WAIT_PATIENCE = 600.0

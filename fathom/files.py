@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import IO
 
 from fathom.models import ImageResult, UploadFile
+from fathom.photos.discovery import UNREADABLE, Found, check_path, find_photos, to_path
+from fathom.photos.skipped import Skipped
 from fathom.transport import ClientError
-from photos.discovery import UNREADABLE, Found, check_path, find_photos, to_path
-from photos.skipped import Skipped
 
 #: How ZIP archives begin: with an entry, with their end if they are empty, or as one of several parts.
 _ZIP_SIGNATURES = (b"PK\3\4", b"PK\5\6", b"PK\7\x08")
@@ -102,7 +102,7 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def find_album(paths: Iterable[str | os.PathLike[str] | UploadFile], *, skip: Path | None = None) -> Album:
-    """Return what to send of files and folders, by the rule of `photos.discovery`.
+    """Return what to send of files and folders, by the rule of `fathom.photos.discovery`.
 
     An UploadFile is sent as it is. Files in `skip` are results, and are passed over. Raises ClientError for a
     path that does not exist.

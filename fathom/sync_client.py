@@ -20,6 +20,7 @@ from fathom.async_client import AsyncJob, OnLost, OnProgress
 from fathom.backends import BlockingBackend, BlockingTransport, iterate, run
 from fathom.files import Album, find_readable, refuse_empty
 from fathom.models import ImageResult, JobStatus, UploadFile
+from fathom.photos.skipped import Skipped
 from fathom.proxies import ProxyTransport
 from fathom.transport import Patience, Transport
 from fathom.uploads import (
@@ -33,7 +34,6 @@ from fathom.uploads import (
     post_sources,
     upload_missing,
 )
-from photos.skipped import Skipped
 
 
 class Fathom:

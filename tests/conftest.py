@@ -20,6 +20,7 @@ import redis
 from fathom.stack.servers import EmbeddedServer, SeaweedServer, ServerMissing, ValkeyServer
 from shared.objectstore.s3 import S3ObjectStore
 from shared.settings import Settings
+from tests.client_alone import install_client
 from tests.servers import SharedValkey
 
 # Asserts of the contract tests explain themselves like those in test modules.
@@ -157,6 +158,12 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cache = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
     cache.mkdir(exist_ok=True)
     return cache
+
+
+@pytest.fixture(scope="session")
+def client_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a client that is installed alone."""
+    return install_client(tmp_path_factory.mktemp("client"))
 
 
 @pytest.fixture(scope="module")

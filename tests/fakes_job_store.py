@@ -17,6 +17,7 @@ from threading import RLock
 from time import time
 from typing import Concatenate, ParamSpec, TypeVar
 
+from fathom.options import Normalize
 from shared.errors import (
     InvalidTransition,
     JobNotFound,
@@ -48,7 +49,6 @@ from shared.jobs.job import (
     refusal,
 )
 from shared.jobstore.checks import check_index, check_kept, check_new, check_owner, check_range
-from shared.options import Normalize
 from tests.fakes_hooks import Hooked
 from tests.fakes_jobs import JobRecord, LeaseRecord, Turns
 

@@ -41,7 +41,6 @@ from shared.api_keys import ApiKey, Scope
 from shared.errors import (
     FathomError,
     InvalidKey,
-    InvalidOptions,
     JobNotFound,
     JobRecovering,
     MissingScope,
@@ -206,7 +205,7 @@ def _owned_what_is_left(job_id: str) -> bool:
         return True
     try:
         left = decode_job(backend().objects.get(object_keys.job_record(job_id)))
-    except (ObjectNotFound, InvalidOptions, KeyError, TypeError, ValueError):
+    except (ObjectNotFound, KeyError, TypeError, ValueError):
         return False
     return _may_see(left.owner)
 

@@ -23,6 +23,8 @@ from api.middleware.errors import UploadInterrupted, code_of, status_of
 from api.openapi.json_schema import Models, Schema, of_media
 from api.schema.operation import RETRY_AFTER, Answer, Body, Header, Operation, operation_of
 from api.schema.response_models import JobOut, Problem
+from fathom.options import Output
+from fathom.result_names import SIDECAR
 from shared.errors import (
     FathomError,
     InvalidKey,
@@ -36,8 +38,6 @@ from shared.errors import (
     ObjectStoreUnavailable,
     Unauthenticated,
 )
-from shared.jobs.object_keys import SIDECAR
-from shared.options import Output
 
 _METHODS = ("GET", "POST", "PUT", "DELETE")
 _SAFE = frozenset({"GET"})

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from api.services.backend import Backend
 from api.services.job_lookup import check_kept
-from photos.formats import HEAD_BYTES, media_type, sniff_format
+from fathom.photos.formats import HEAD_BYTES, media_type, sniff_format
+from fathom.result_names import output_files, result_names, safe_path
 from shared.errors import NotFound, ObjectNotFound, OutputNotFound
 from shared.jobs import object_keys
 from shared.jobs.job import ImageState, ImageStatus, Job, Page
-from shared.jobs.result_names import result_names, safe_path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ def find_output(backend: Backend, job: Job, index: int, output: str) -> StoredFi
     check_kept(job)
     if index >= job.counts.total:
         raise NotFound(f"The job has no image {index}; it has {job.counts.total}, counted from 0.")
-    files = object_keys.output_files(job.options)
+    files = output_files(job.options)
     if output not in files:
         raise OutputNotFound(f"The job has no output {output[:50]!r}; it has {', '.join(files)}.")
     status = backend.jobs.images(job.id, cursor=index, limit=1).items[0]

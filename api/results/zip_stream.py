@@ -17,10 +17,10 @@ from itertools import chain, count
 from zipstream import ZIP_STORED, ZipStream
 
 from api.services.backend import Backend
+from fathom.result_names import output_files, result_names
 from shared.errors import InvalidOptions, ObjectNotFound, OutputNotFound
 from shared.jobs import object_keys
 from shared.jobs.job import ImageState, Job
-from shared.jobs.result_names import result_names
 from shared.jobstore.port import JobStore
 from shared.objectstore.port import ObjectStore
 
@@ -47,7 +47,7 @@ def choose_outputs(job: Job, names: str | None) -> tuple[str, ...]:
 
     Raises InvalidOptions for an output that the job does not have.
     """
-    files = object_keys.output_files(job.options)
+    files = output_files(job.options)
     if names is None:
         return tuple(files)
     chosen = tuple(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
@@ -59,7 +59,7 @@ def choose_outputs(job: Job, names: str | None) -> tuple[str, ...]:
 
 def members(backend: Backend, job: Job, outputs: tuple[str, ...]) -> Iterator[Member]:
     """Yield the outputs that exist by now, by index, under the names that they have in the whole job."""
-    files = object_keys.output_files(job.options)
+    files = output_files(job.options)
     paths = enumerate(result_names(backend.manifests.names(job.id), job.options))
     for index in _succeeded(backend.jobs, job.id):
         # Both run forward by index, so one pass over the paths is enough.

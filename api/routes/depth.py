@@ -24,12 +24,14 @@ from api.routes.responses import read_query
 from api.routes.results import MEDIA
 from api.schema import operation
 from api.schema.operation import Answer, Body, Operation
-from api.schema.request_models import DepthForm, DepthQuery
+from api.schema.request_models import DepthForm, DepthQuery, read_options
 from api.services.backend import Backend, backend
 from api.submit.accept import discard, discard_on_failure, record, wake_workers
 from api.submit.form import image_cap
 from api.submit.multipart import CHUNK, FormFile, FormShape, boundary_of, parse_form
 from api.submit.spool import Spool
+from fathom.options import HeatmapFormat, Options, Output
+from fathom.result_names import SIDECAR, output_file
 from shared.errors import (
     DepthTimedOut,
     ImageEmpty,
@@ -49,7 +51,6 @@ from shared.jobs import object_keys
 from shared.jobs.job import Job, JobState, Source, new_job_id
 from shared.jobs.manifest import ManifestWriter
 from shared.jobs.record import new_job
-from shared.options import HeatmapFormat, Options, Output
 
 logger = logging.getLogger(__name__)
 
@@ -129,7 +130,7 @@ def _slot(parts: Backend) -> Iterator[None]:
 def _options(query: DepthQuery) -> Options:
     heatmap_format = query.heatmap_format or _accepted_format()
     chosen = query.model_dump(exclude={"output", "heatmap_format"})
-    return Options.parse(chosen | {"outputs": [query.output], "heatmap_format": heatmap_format})
+    return read_options(chosen | {"outputs": [query.output], "heatmap_format": heatmap_format})
 
 
 def _accepted_format() -> HeatmapFormat:
@@ -222,11 +223,11 @@ def _wait(parts: Backend, job_id: str, seconds: float) -> None:
 
 
 def _send(parts: Backend, job: Job, output: Output) -> Response:
-    file = object_keys.output_file(output, job.options)
+    file = output_file(output, job.options)
     data = parts.objects.get(object_keys.output(job.id, 0, file))
     response = Response(data, content_type=object_keys.content_type(file))
     response.headers["Content-Disposition"] = f'inline; filename="{file}"'
-    sidecar = json.loads(parts.objects.get(object_keys.output(job.id, 0, object_keys.SIDECAR)))
+    sidecar = json.loads(parts.objects.get(object_keys.output(job.id, 0, SIDECAR)))
     response.headers["Depth-Min"], response.headers["Depth-Max"] = str(sidecar["min"]), str(sidecar["max"])
     return response
 

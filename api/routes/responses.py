@@ -14,8 +14,8 @@ from api.schema.job_view import job_out
 from api.schema.response_models import FailureOut, ImageOut, JobOut, UploadOut
 from api.services.job_watcher import job_tag
 from api.submit.uploads import Upload
+from fathom.result_names import output_files
 from shared.jobs.job import ImageState, Job, JobState
-from shared.jobs.object_keys import output_files
 
 Query = TypeVar("Query", bound=BaseModel)
 

@@ -19,7 +19,7 @@ from api.schema.operation import Answer, Operation
 from api.schema.request_models import ArchiveQuery, OutputQuery
 from api.services.backend import backend
 from api.services.job_lookup import check_kept
-from photos.formats import Format, media_type
+from fathom.photos.formats import Format, media_type
 from shared.errors import InvalidOptions, JobExpired, JobNotFound, NotFound, ObjectNotFound, OutputNotFound
 
 blueprint = Blueprint("results", __name__)

@@ -9,7 +9,7 @@ from api.routes.responses import json_response
 from api.schema.operation import Answer, Operation
 from api.schema.response_models import SkippedOut
 from api.services.backend import backend
-from photos.skipped import Skipped
+from fathom.photos.skipped import Skipped
 from shared.errors import (
     JobNotFound,
     ObjectNotFound,

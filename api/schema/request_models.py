@@ -8,8 +8,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.dataclasses import dataclass
 
 from api.schema.clean_name import clean_name
+from fathom.options import Colormap, HeatmapFormat, Options, OptionsRefused, Output, Size
+from shared.errors import InvalidOptions
 from shared.jobs.job import ImageState, WebhookEvent
-from shared.options import Colormap, HeatmapFormat, Options, Output, Size
 
 #: Uploads listed at once.
 UPLOADS_PAGE = 1000
@@ -90,9 +91,17 @@ class DepthForm(_Request):
 # --- bodies -----------------------------------------------------------------
 
 
+def read_options(value: dict[str, Any]) -> Options:
+    """Return options given as JSON. Raises InvalidOptions, which is answered with its own code."""
+    try:
+        return Options.parse(value)
+    except OptionsRefused as exc:
+        raise InvalidOptions(str(exc)) from exc
+
+
 def _read_options(value: Any) -> Any:
     """Parse options, so that wrong ones are answered with their own code."""
-    return Options.parse(value) if isinstance(value, dict) else value
+    return read_options(value) if isinstance(value, dict) else value
 
 
 #: The options of a job as a client gives them.

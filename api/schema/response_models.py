@@ -7,8 +7,8 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict
 
+from fathom.options import Options
 from shared.jobs.job import ImageFailure, ImageState, Job, JobState, WebhookEvent
-from shared.options import Options
 from shared.webhook_messages import Delivery, DeliveryState
 
 #: The most missing uploads that an error names.

@@ -16,7 +16,7 @@ from api.submit.input_writer import InputWriter
 from api.submit.multipart import FormField, FormFile, FormPart, FormShape, boundary_of, parse_form
 from api.submit.spool import Spool
 from api.submit.webhook_check import check_webhook
-from photos.skipped import Skipped
+from fathom.photos.skipped import Skipped
 from shared.archive.zip_reader import ArchiveLimits, SkippedEntry, survey
 from shared.errors import InvalidOptions, NoImages, TooLarge
 from shared.settings import Settings

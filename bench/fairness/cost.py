@@ -10,10 +10,10 @@ from bench.chaos import findings
 from bench.dispatch import Meter
 from bench.fairness.small_jobs import BIG, SMALL
 from bench.resp import Resp
+from fathom.options import Options
 from shared.jobs.job import ImageFailure, JobState, new_job_id
 from shared.jobs.record import new_job
 from shared.jobstore.redis_store import RedisJobStore
-from shared.options import Options
 from shared.redis.client import connect_redis
 
 #: Bytes of Valkey that a job of 100,000 images may take.

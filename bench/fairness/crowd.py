@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from multiprocessing.synchronize import Barrier, Event
 from typing import cast
 
+from fathom.options import Options
 from shared.jobs.job import Range
 from shared.jobstore.redis_store import RedisJobStore
 from shared.objectstore.port import ObjectStore
 from shared.observability.tracing import OFF
-from shared.options import Options
 from shared.redis.client import connect_redis
 from worker.child.fetch import Fetcher
 from worker.child.lease_loop import LeaseLoop, Timeouts

@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from bench.fairness.crowd import CrowdSize, crowd
+from fathom.options import Options
 from shared.jobs.job import ANYONE, JobState, new_job_id
 from shared.jobs.record import new_job
 from shared.jobstore.redis_store import RedisJobStore
-from shared.options import Options
 from shared.redis.client import connect_redis
 
 SMALL, BIG = 10, 100_000

@@ -14,10 +14,11 @@ import click
 import httpx
 from click.shell_completion import CompletionItem
 
-from fathom.commands.exit import CommandFailed, one_sentence
+from fathom.commands.exit import CommandFailed
+from fathom.options import Options, OptionsRefused
+from fathom.photos.discovery import check_path
 from fathom.sync_client import Fathom, JobHandle
 from fathom.transport import ClientError, Patience
-from photos.discovery import check_path
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -159,12 +160,12 @@ def find_job(fathom: Fathom, text: str) -> JobHandle:
     return fathom.job(found[0] if found else text)
 
 
-def parse_options(pairs: Iterable[str]) -> dict[str, Any]:
-    """Return the job's options as JSON values; an invalid one is wrong usage."""
-    with one_sentence():
-        from shared.options import Options
-
-        return Options.from_pairs(pairs).to_json()
+def parse_options(pairs: Iterable[str]) -> Options:
+    """Return the job's options; a wrong one is wrong usage."""
+    try:
+        return Options.from_pairs(pairs)
+    except OptionsRefused as exc:
+        raise click.UsageError(f"{exc} (--option)") from exc
 
 
 def print_json(data: Any, *, indent: int | None = 2) -> None:

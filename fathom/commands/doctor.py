@@ -8,6 +8,7 @@ import os
 import click
 
 from fathom.commands.arguments import api_option, json_option, print_json
+from fathom.commands.exit import one_sentence
 
 _MARKS = {"ok": ("ok     ", "green"), "warning": ("warning", "yellow"), "error": ("error  ", "red")}
 
@@ -20,8 +21,9 @@ def doctor(api: str, as_json: bool) -> None:
 
     Reads the same FATHOM_* settings as the API and the workers. Exit code 1 if there is an error.
     """
-    from fathom.doctor.findings import ERROR
-    from fathom.doctor.run import examine
+    with one_sentence():
+        from fathom.doctor.findings import ERROR
+        from fathom.doctor.run import examine
 
     findings = []
     for finding in examine(os.environ, api):

@@ -25,9 +25,12 @@ from fathom.commands.report import failure_json, print_failures, print_skipped
 from fathom.downloads import fetch_all
 from fathom.files import NotWritten, writing
 from fathom.models import ImageResult
+from fathom.options import Options, OptionsRefused
+from fathom.photos.discovery import to_name
 from fathom.progress import Display, show_progress
+from fathom.result_names import result_names
 from fathom.sync_client import JobHandle
-from photos.discovery import to_name
+from fathom.transport import ClientError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,11 +94,14 @@ def _with_error(image: ImageResult, errors: Sequence[NotWritten]) -> ImageResult
 
 
 def result_paths(names: Iterable[str], options: Mapping[str, Any], *, sidecars: bool) -> list[dict[str, str]]:
-    """Return the relative paths of the results of photos, for each photo by output."""
-    from shared.jobs.result_names import result_names
-    from shared.options import Options
+    """Return the relative paths of the results of photos, for each photo by output.
 
-    named = result_names(names, Options.parse(dict(options)))
+    Raises ClientError for options of a newer server, which this client cannot name.
+    """
+    try:
+        named = result_names(names, Options.parse(dict(options)))
+    except OptionsRefused as exc:
+        raise ClientError(f"This client is older than the server, whose job it cannot name: {exc}.") from exc
     left_out = frozenset() if sidecars else frozenset({"depth"})
     return [{output: path for output, path in paths.items() if output not in left_out} for paths in named]
 

@@ -36,12 +36,24 @@ def exit_at_once(code: int) -> NoReturn:
 
 @contextmanager
 def one_sentence() -> Iterator[None]:
-    """Turn an error of the server's own code, raised in this process, into one sentence."""
-    from shared.errors import FathomError, InvalidOptions
+    """Turn an error of the server's own code, raised in this process, into one sentence.
 
+    It is an error too that those rooms, or the packages they need, are not installed.
+    """
+    try:
+        from shared.errors import FathomError
+    except ModuleNotFoundError as exc:
+        raise CommandFailed(_say_missing(exc)) from exc
     try:
         yield
-    except InvalidOptions as exc:
-        raise click.UsageError(f"{exc.message} (--option)") from exc
     except FathomError as exc:
         raise CommandFailed(exc.message) from exc
+    except ModuleNotFoundError as exc:
+        raise CommandFailed(_say_missing(exc)) from exc
+
+
+def _say_missing(exc: ModuleNotFoundError) -> str:
+    return (
+        f"This command needs Fathom's server, and there is no `{exc.name}` here: "
+        "run `make setup` in a clone of Fathom, then `.venv/bin/fathom`."
+    )

@@ -19,10 +19,10 @@ from fathom.mirror.plan import MirrorRequest
 from fathom.mirror.report import MirrorProgress, MirrorReport
 from fathom.mirror.run import MirrorRun
 from fathom.models import UploadFile
+from fathom.photos.discovery import to_name, to_path
 from fathom.progress import Display, ProgressLine
 from fathom.sync_client import Fathom
 from fathom.transport import ClientError
-from photos.discovery import to_name, to_path
 
 
 class _Lines(MirrorProgress):

@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from fathom.models import ImageResult, JobStatus
+from fathom.photos.skipped import Skipped
 from fathom.progress import duration
-from photos.skipped import Skipped
 
 #: How many failures are listed one by one; those of a large album would fill the terminal.
 _LISTED = 50

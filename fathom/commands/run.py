@@ -11,6 +11,7 @@ from fathom.commands.arguments import (
     ExistingPath,
     json_option,
     option_option,
+    parse_options,
     print_json,
     quiet_option,
     refuse_inside_out,
@@ -19,8 +20,9 @@ from fathom.commands.arguments import (
 from fathom.commands.exit import EXIT_CODES, CommandFailed, one_sentence
 from fathom.commands.report import print_failures, print_skipped
 from fathom.models import ImageResult
+from fathom.options import Options
+from fathom.photos.discovery import to_name
 from fathom.progress import Display, show_progress
-from photos.discovery import to_name
 
 if TYPE_CHECKING:
     from worker.local.run_folder import FolderSummary
@@ -50,7 +52,7 @@ def run(
     refuse_inside_out([source], out, called="OUT")
     display = show_progress(quiet=quiet or as_json)
     try:
-        summary = process(source, out, pairs, display, jobs=jobs, sidecars=sidecars)
+        summary = process(source, out, parse_options(pairs), display, jobs=jobs, sidecars=sidecars)
     except OSError as exc:
         raise CommandFailed(f"{exc.filename or source}: {exc.strerror or exc}.") from exc
     if not summary.total:
@@ -61,7 +63,7 @@ def run(
 def process(
     source: Path,
     out: Path,
-    pairs: tuple[str, ...],
+    options: Options,
     display: Display,
     *,
     jobs: int | None,
@@ -69,11 +71,10 @@ def process(
 ) -> FolderSummary:
     """Run the pipeline behind a progress bar."""
     with one_sentence():
-        from shared.options import Options
         from shared.settings import Settings
         from worker.local.run_folder import run_folder
 
-        options, settings = Options.from_pairs(pairs), Settings.from_environ()
+        settings = Settings.from_environ()
         with display.line("processing", 0, "images") as line:
             return run_folder(
                 source,

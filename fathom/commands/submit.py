@@ -88,7 +88,7 @@ def submit(
     """
     if detach and out is not None:
         raise click.UsageError("--detach does not wait for results; fetch them later with `fathom download`.")
-    options, (files, addresses) = parse_options(pairs), tell_apart(paths)
+    options, (files, addresses) = parse_options(pairs).to_json(), tell_apart(paths)
     display = show_progress(quiet=quiet or as_json)
     with connect(api) as fathom:
         if out is not None and files:

@@ -78,6 +78,7 @@ def train(
 def _start(spec: str | None) -> Path:
     """Return the file of the weights to start from."""
     with one_sentence():
+        import training.finetune  # noqa: F401 - asked for before any work, for a clear answer without torch
         from shared.settings import Settings
         from worker.model.weights import resolve_weights
 
@@ -85,17 +86,7 @@ def _start(spec: str | None) -> Path:
         found = resolve_weights(spec or settings.weights, settings.cache_dir)
     if found.path is None:
         raise CommandFailed("Random weights have learnt nothing to start from; name others with --weights.")
-    _require_torch()
     return found.path
-
-
-def _require_torch() -> None:
-    try:
-        import training.finetune  # noqa: F401 - imported early, for a clear error if it is missing
-    except ModuleNotFoundError as exc:
-        raise CommandFailed(
-            f"Training needs the package {exc.name}: pip install 'fathom-depth[model]'."
-        ) from exc
 
 
 def _show(line: ProgressLine, state: Epoch) -> None:

@@ -80,7 +80,7 @@ def watch(
     Example:
       fathom watch ~/Camera --out ~/Camera/depth
     """
-    options = parse_options(pairs)
+    options = parse_options(pairs).to_json()
     refuse_inside_out([folder], out)
     display = show_progress(quiet=quiet or as_json)
     printer = RoundPrinter(display, as_json=as_json)

@@ -80,8 +80,11 @@ def _oddities(settings: Settings) -> Iterator[tuple[bool, str, str]]:
 
 def check_model(settings: Settings) -> Iterator[Finding]:
     """Say which weights would be used here, and how."""
-    from worker.model.description import describe
-
+    try:
+        from worker.model.description import describe
+    except ModuleNotFoundError:
+        yield ok("model", "No worker is installed here, so there is no network to look at.")
+        return
     try:
         model = describe(settings)
     except (ModelError, SettingsError) as exc:

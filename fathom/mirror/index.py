@@ -20,8 +20,8 @@ from typing import Any
 
 from fathom.files import file_size
 from fathom.models import UploadFile
+from fathom.photos.discovery import to_path
 from fathom.transport import ClientError
-from photos.discovery import to_path
 
 FILE_NAME = ".fathom-index.sqlite3"
 

@@ -14,9 +14,9 @@ from fathom.files import Album, NotWritten, atomic_file, inside, writing
 from fathom.mirror.index import IndexFull, LocalPhoto, MirrorIndex, Unreadable, UploadBatch
 from fathom.mirror.report import MirrorReport
 from fathom.models import ImageResult, UploadFile
+from fathom.photos.discovery import UNREADABLE
 from fathom.sync_client import Fathom, JobHandle
 from fathom.transport import ApiError
-from photos.discovery import UNREADABLE
 
 #: Photos of one job, unless all must be normalised together.
 BATCH = 250

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from fathom.models import ImageResult, JobStatus
+from fathom.photos.skipped import Skipped
 from fathom.transport import ClientError
-from photos.skipped import Skipped
 
 
 class MirrorProgress:

@@ -16,8 +16,8 @@ from itertools import islice, pairwise
 from typing import BinaryIO, cast
 from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_LZMA, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
-from photos.formats import HEAD_BYTES
-from photos.kinds import Kind, is_hidden, kind_of, needs_head
+from fathom.photos.formats import HEAD_BYTES
+from fathom.photos.kinds import Kind, is_hidden, kind_of, needs_head
 from shared.archive.zip_names import entry_names
 from shared.errors import (
     ImageCorrupt,
@@ -143,8 +143,8 @@ def expand(
 ) -> Iterator[ArchivedPhoto | SkippedEntry]:
     """Yield the photos of a ZIP archive in its own order, and the files that are none.
 
-    As in a folder, `photos.kinds` tells what a file is. Pictures that Fathom does not read are photos here:
-    they fail by themselves. Folders, hidden files and what systems add are passed over in silence.
+    As in a folder, `fathom.photos.kinds` tells what a file is. Pictures that Fathom does not read are photos
+    here: they fail by themselves. Folders, hidden files and what systems add are passed over in silence.
     Names are data: absolute ones, ones with `..` and repeated ones come as they are. The first `skip`
     of what would be yielded is not even looked into.
 

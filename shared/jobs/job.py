@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
+from fathom.options import Options
 from shared.errors import InvalidTransition, QuotaExceeded
-from shared.options import Options
 
 _ID = re.compile(r"[a-z2-7]{26}\Z")
 T = TypeVar("T")

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import re
 
-from shared.options import HeatmapFormat, Options, Output
-
-SIDECAR = "depth.json"
 #: API keys, one object each.
 KEYS = "keys/"
 REVOKED_KEYS = "keys/revoked/"
@@ -173,14 +170,6 @@ def result(job_id: str) -> str:
     return f"jobs/{job_id}/result.json"
 
 
-_FILES = {
-    Output.DEPTH16: "depth16.png",
-    Output.PFM: "depth.pfm",
-    Output.NPY: "depth.npy",
-    Output.SIDE_BY_SIDE: "side_by_side.jpg",
-    Output.THUMBNAIL: "thumbnail.jpg",
-}
-
 _CONTENT_TYPES = {
     ".png": "image/png",
     ".jpg": "image/jpeg",
@@ -188,19 +177,6 @@ _CONTENT_TYPES = {
     ".pfm": "application/octet-stream",
     ".npy": "application/octet-stream",
 }
-
-
-def output_file(output: Output, options: Options) -> str:
-    """Return the file name of an output, which depends on the heatmap's format."""
-    if output is Output.HEATMAP:
-        return "heatmap.jpg" if options.heatmap_format is HeatmapFormat.JPEG else "heatmap.png"
-    return _FILES[output]
-
-
-def output_files(options: Options) -> dict[str, str]:
-    """Map the name of every output of a job, the sidecar `depth` included, to its file name."""
-    files = {str(output): output_file(output, options) for output in options.outputs}
-    return files | {"depth": SIDECAR}
 
 
 def content_type(file_name: str) -> str:

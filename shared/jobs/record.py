@@ -9,9 +9,9 @@ import json
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+from fathom.options import Options
 from shared.jobs.job import ANYONE, Counts, ImageFailure, Job, JobState, Phase, Webhook
 from shared.observability.tracing import read_traceparent
-from shared.options import Options
 
 
 def encode_job(job: Job) -> bytes:
@@ -37,8 +37,8 @@ def encode_job(job: Job) -> bytes:
 def decode_job(data: bytes) -> Job:
     """Return the job as it was when accepted. Records of earlier versions lack some of it.
 
-    Raises InvalidOptions if its options are no longer known, and KeyError, TypeError or
-    ValueError for what is no record of a job.
+    Raises KeyError, TypeError or ValueError for what is no record of a job; OptionsRefused, a ValueError,
+    if its options are no longer known.
     """
     record = json.loads(data)
     return new_job(

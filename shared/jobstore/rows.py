@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from fathom.options import Normalize, Options
 from shared.errors import FathomError, JobStoreFull, RequestError
 from shared.jobs.job import (
     ENDS,
@@ -29,7 +30,6 @@ from shared.jobs.job import (
     is_job_id,
     quota_error,
 )
-from shared.options import Normalize, Options
 from shared.redis.scripts import Constants
 
 #: Ended images are counted into buckets of so many seconds, and the rate is that of the last

@@ -22,8 +22,8 @@ from shared.observability.logs import log_context
 
 logger = logging.getLogger(__name__)
 
-#: What brings the packages that traces need.
-EXTRA = "fathom-depth[tracing]"
+#: The group of pyproject.toml with the packages that traces need.
+EXTRA = "tracing"
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
@@ -198,7 +198,10 @@ def find_obstacle(environ: Mapping[str, str]) -> str | None:
     try:
         import shared.observability.otlp  # noqa: F401 (to see whether it can be)
     except ImportError:
-        return f"Traces are wanted, and OpenTelemetry is not installed: pip install '{EXTRA}'."
+        return (
+            "Traces are wanted, and OpenTelemetry is not installed: "
+            f"run `pip install -e '.[{EXTRA}]'` in Fathom's folder."
+        )
     return None
 
 

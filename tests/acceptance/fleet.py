@@ -21,6 +21,8 @@ from typing import Any, Self
 
 from redis import Redis
 
+from fathom.options import Options
+from fathom.result_names import SIDECAR
 from fathom.stack.servers import SeaweedServer, ValkeyServer, tied_to_parent
 from shared.control import Controls
 from shared.errors import JobNotFound
@@ -30,7 +32,6 @@ from shared.jobs.manifest import encode_manifest
 from shared.jobs.record import encode_job, new_job
 from shared.jobstore.redis_store import RedisJobStore
 from shared.objectstore.s3 import S3ObjectStore
-from shared.options import Options
 from shared.redis.client import connect_redis
 from shared.settings import Settings
 from shared.tickets import connect_tickets
@@ -199,7 +200,7 @@ class Fleet:
         """Return how often the sidecar of each image was written, as the proxy saw it."""
         prefix = f"/{object_keys.outputs_prefix(job_id)}"
         paths = (e.path.partition(prefix)[2] for e in list(self.exchanges) if e.method == "PUT")
-        return Counter(int(path.partition("/")[0]) for path in paths if path.endswith(object_keys.SIDECAR))
+        return Counter(int(path.partition("/")[0]) for path in paths if path.endswith(SIDECAR))
 
     def check_whole(self, job_id: str, total: int, *, failed: Sequence[int] = ()) -> None:
         """Assert that all that is told about an ended job is the same: each image ended once."""

@@ -13,9 +13,9 @@ import time
 from collections.abc import Mapping
 from functools import cache
 
+from fathom.options import Options
 from shared.errors import ImageCorrupt
 from shared.jobs.job import Range
-from shared.options import Options
 from shared.settings import Settings
 from shared.tickets import WORK, create_celery_app
 from worker.child.lease_loop import LeaseLoop

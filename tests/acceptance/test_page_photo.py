@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
-from shared.options import Colormap
+from fathom.options import Colormap
 from tests.acceptance.albums import jpeg, photo
 from tests.acceptance.browsers import PHONE, OpenPage, submit
 from tests.acceptance.stacks import Stack

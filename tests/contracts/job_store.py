@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from fathom.options import Options
 from shared.errors import InvalidTransition, JobNotFound, RequestError
 from shared.jobs.job import (
     ALREADY,
@@ -28,7 +29,6 @@ from shared.jobs.job import (
     new_job_id,
 )
 from shared.jobstore.port import JobStore
-from shared.options import Options
 from tests.finalizing import claim, claimed, finish_as
 
 Advance = Callable[[float], None]

@@ -13,8 +13,8 @@ import signal
 import sys
 import warnings
 
+from fathom.options import Options
 from shared.errors import ImageError
-from shared.options import Options
 from tests.corpus import FINE, bad_uploads
 from tests.corpus.entry import Upload
 from tests.fakes_engine import LuminanceEngine

@@ -10,10 +10,10 @@ from bench import processes
 from bench.dispatch import Meter, measure
 from bench.fairness.crowd import CrowdSize, crowd
 from bench.resp import Resp
+from fathom.options import Options
 from shared.jobs.job import JobState, new_job_id
 from shared.jobs.record import new_job
 from shared.jobstore.redis_store import RedisJobStore
-from shared.options import Options
 from shared.redis.client import connect_redis
 from tests.waiting import eventually
 

@@ -13,13 +13,13 @@ from bench.chaos import findings
 from bench.chaos.observer import Observer
 from bench.chaos.photos import Submitted
 from bench.resp import Resp, RespError
+from fathom.options import Options
 from fathom.stack.servers import SeaweedServer, ValkeyServer
 from shared.jobs import object_keys
 from shared.jobs.job import ImageFailure, JobState, new_job_id
 from shared.jobs.record import new_job
 from shared.jobstore.redis_store import RedisJobStore
 from shared.objectstore.s3 import S3ObjectStore
-from shared.options import Options
 from shared.redis.client import connect_redis
 from tests.conftest import ACCESS_KEY, BUCKET, SECRET_KEY
 from tests.finalizing import finish_as

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from fathom.options import Options
 from shared.jobs.job import JobState, Lease, new_job_id
 from shared.jobs.record import new_job
 from shared.jobstore.redis_store import RedisJobStore
-from shared.options import Options
 from shared.redis.client import connect_redis
 
 BIG, SMALL, LEASE = 100_000, 10, 8

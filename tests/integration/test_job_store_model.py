@@ -24,6 +24,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from fathom.options import Options
 from shared.errors import FathomError
 from shared.jobs.job import (
     Counts,
@@ -40,7 +41,6 @@ from shared.jobs.job import (
 )
 from shared.jobstore.port import JobStore
 from shared.jobstore.redis_store import RedisJobStore
-from shared.options import Options
 from shared.redis.client import connect_redis
 from tests.fakes import FakeClock, FakeJobStore
 from tests.rewind import Rewind

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from shared.options import Options
+from fathom.options import Options
 from shared.settings import Settings
 from tests.unit.worker.pipeline.pictures import save, save_turned, texture
 from worker.local.run_folder import run_folder

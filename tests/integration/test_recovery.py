@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from fathom.options import Options
+from fathom.result_names import SIDECAR
 from fathom.stack.servers import ValkeyServer
 from shared.control import Controls
 from shared.jobs import object_keys
@@ -19,7 +21,6 @@ from shared.jobs.manifest import encode_manifest
 from shared.jobs.record import encode_job, new_job
 from shared.jobstore.redis_store import RedisJobStore
 from shared.objectstore.s3 import S3ObjectStore
-from shared.options import Options
 from shared.redis.client import connect_redis
 from tests.conftest import start_or_skip
 from tests.fakes_chores import FakeChores
@@ -74,7 +75,7 @@ class Service:
             self.jobs.done(lease, index, failure=BAD)
         else:
             self.objects.put(object_keys.output(lease.job_id, index, "heatmap.png"), b"png")
-            self.objects.put(object_keys.output(lease.job_id, index, object_keys.SIDECAR), b"{}")
+            self.objects.put(object_keys.output(lease.job_id, index, SIDECAR), b"{}")
             self.jobs.done(lease, index)
         return index
 

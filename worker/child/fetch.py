@@ -13,8 +13,8 @@ from contextlib import suppress
 from threading import Lock
 from typing import Protocol, TypeVar
 
-from photos.formats import HEAD_BYTES, Format, sniff_format
-from photos.kinds import is_raw_tiff, why_unread
+from fathom.photos.formats import HEAD_BYTES, Format, sniff_format
+from fathom.photos.kinds import is_raw_tiff, why_unread
 from shared.errors import (
     AddressRefused,
     BucketNotFound,

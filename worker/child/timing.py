@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol, cast
 
+from fathom.options import Options
 from shared.errors import ImageError
 from shared.jobs import object_keys
 from shared.jobs.job import Range
 from shared.metrics.buffer import Recorder
 from shared.metrics.model import Family
 from shared.objectstore.port import ObjectStore
-from shared.options import Options
 from worker.pipeline.pipeline import ResultFile
 from worker.pipeline.stages import Stage
 

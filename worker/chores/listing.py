@@ -11,8 +11,8 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from photos.kinds import Kind, is_hidden, kind_of
-from photos.skipped import Skipped
+from fathom.photos.kinds import Kind, is_hidden, kind_of
+from fathom.photos.skipped import Skipped
 from shared.errors import (
     BucketNotFound,
     InvalidSource,

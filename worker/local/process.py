@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from fathom.options import Options
 from shared.errors import (
     CannotWrite,
     FathomError,
@@ -24,7 +25,6 @@ from shared.errors import (
 )
 from shared.jobs.job import ImageFailure, Phase, Range
 from shared.observability.logs import configure_logging
-from shared.options import Options
 from shared.settings import Settings
 from worker.pipeline.memory import bound_malloc
 from worker.pipeline.pipeline import Pipeline, ResultFile

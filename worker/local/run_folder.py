@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from photos.discovery import find_photos, to_path
-from photos.skipped import Skipped
+from fathom.options import Normalize, Options
+from fathom.photos.discovery import find_photos, to_path
+from fathom.photos.skipped import Skipped
+from fathom.result_names import result_names
 from shared.errors import RequestError
 from shared.jobs.job import ImageFailure, Phase, Range
-from shared.jobs.result_names import result_names
-from shared.options import Normalize, Options
 from shared.settings import Settings
 from worker.local.process import EngineLoader, PhotoResult, PhotoTask, RunSpec
 from worker.local.process_pool import ProcessPool
@@ -70,7 +70,7 @@ def run_folder(
 ) -> FolderSummary:
     """Process every photo of `source`, files and folders, into the folder `out`.
 
-    Results keep the photos' relative names, as `shared.jobs.result_names` makes them safe and unique,
+    Results keep the photos' relative names, as `fathom.result_names` makes them safe and unique,
     and appear only when complete. `jobs` processes share the work, by default one a core.
     A photo that fails, kills its process, or cannot be written is listed in the summary and stops no other
     photo; so is a file that Fathom does not or cannot read. Files in `out` do not count as photos.

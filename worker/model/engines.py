@@ -64,8 +64,8 @@ def _load_torch(weights: Weights, settings: Settings) -> InferenceEngine:
         from worker.model.torch_engine import TorchEngine
     except ModuleNotFoundError as exc:
         raise ModelError(
-            f"The engine torch needs the package {exc.name}: run `pip install 'fathom-depth[model]'`, "
-            "or set FATHOM_ENGINE=openvino."
+            f"The engine torch needs the package {exc.name}: run `pip install -e '.[model]'` in "
+            "Fathom's folder, or set FATHOM_ENGINE=openvino."
         ) from exc
     return TorchEngine(weights, precision=settings.precision)
 

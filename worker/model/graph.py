@@ -127,7 +127,7 @@ def _require_packages() -> None:
     if missing:
         raise ModelError(
             f"Preparing the depth network for these weights takes {', '.join(missing)}: run "
-            "`pip install 'fathom-depth[model]'` here, or copy the cache's folder `graphs` from "
+            "`pip install -e '.[model]'` in Fathom's folder, or copy the cache's folder `graphs` from "
             "a machine that has prepared it."
         )
 

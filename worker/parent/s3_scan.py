@@ -8,14 +8,15 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from shared.errors import InvalidOptions, ObjectNotFound
+from fathom.options import Normalize
+from fathom.result_names import SIDECAR
+from shared.errors import ObjectNotFound
 from shared.jobs import object_keys
 from shared.jobs.failure import decode_failure
 from shared.jobs.intent import read_retries
 from shared.jobs.job import ImageFailure, Job, JobState, Range
 from shared.jobs.record import JobResult, decode_job, decode_result
 from shared.objectstore.port import ObjectStore
-from shared.options import Normalize
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ def read_accepted(objects: ObjectStore, job_id: str) -> Job | None:
         return decode_job(objects.get(object_keys.job_record(job_id)))
     except ObjectNotFound:
         return None
-    except (InvalidOptions, KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError):
         logger.exception("The record of a job cannot be read.", extra={"action": "read_job"})
         return None
 
@@ -91,14 +92,14 @@ def _committed(objects: ObjectStore, job_id: str) -> Iterator[int]:
     prefix = object_keys.outputs_prefix(job_id)
     for entry in objects.list(prefix):
         index, _, file = entry.key.removeprefix(prefix).partition("/")
-        if file == object_keys.SIDECAR and _is_index(index):
+        if file == SIDECAR and _is_index(index):
             yield int(index)
 
 
 def _read_common_range(objects: ObjectStore, job: Job, succeeded: list[int]) -> Range | None:
     if job.options.normalize is not Normalize.JOB or not succeeded:
         return None
-    sidecar = json.loads(objects.get(object_keys.output(job.id, succeeded[0], object_keys.SIDECAR)))
+    sidecar = json.loads(objects.get(object_keys.output(job.id, succeeded[0], SIDECAR)))
     span = sidecar["range"]
     return Range(low=span["low"], high=span["high"]) if span["of"] == Normalize.JOB else None
 

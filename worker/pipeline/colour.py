@@ -9,7 +9,7 @@ from typing import TypeAlias
 import cv2
 import numpy as np
 
-from shared.options import Colormap
+from fathom.options import Colormap
 from worker.pipeline.photo import Pixels
 from worker.pipeline.scratch import Scratch
 

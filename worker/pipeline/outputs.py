@@ -9,8 +9,8 @@ from functools import cached_property
 import cv2
 import numpy as np
 
+from fathom.options import HeatmapFormat, Options, Output, Size
 from shared.jobs.job import Range
-from shared.options import HeatmapFormat, Options, Output, Size
 from worker.pipeline.colour import BAND_ROWS, colour_bands, colour_table, colourise, cut_at_bands, ycc_tables
 from worker.pipeline.depth import DepthMap, byte_strips, to_bytes, upsample, word_strips
 from worker.pipeline.encode.banded_jpeg import BandedJpeg

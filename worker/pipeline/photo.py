@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from photos.formats import Format
+from fathom.photos.formats import Format
 from shared.errors import ImageCorrupt, ImageTooLarge, ImageTooSmall
 from shared.settings import Settings
 

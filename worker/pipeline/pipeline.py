@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from fathom.options import Options, Size
+from fathom.result_names import SIDECAR, output_file
 from shared.jobs.job import Range
-from shared.jobs.object_keys import SIDECAR, content_type, output_file
-from shared.options import Options, Size
+from shared.jobs.object_keys import content_type
 from shared.settings import Settings
 from worker.model.preprocess import network_size, prepare
 from worker.pipeline.decode.decode import decode, limit_decoder_threads
@@ -62,7 +63,7 @@ class Pipeline:
         self._limits = limits
         self._exact = exact
         self._scratch = Scratch()
-        self._watch = Stopwatch()
+        self._stopwatch = Stopwatch()
         limit_decoder_threads()
 
     @classmethod
@@ -72,7 +73,7 @@ class Pipeline:
     @property
     def seconds(self) -> Mapping[Stage, float]:
         """Seconds spent in each stage on the latest photo, even if it failed."""
-        return self._watch.seconds
+        return self._stopwatch.seconds
 
     def measure(self, data: bytes, options: Options) -> Range:
         """Return the range that a photo adds to the common range of its job.
@@ -114,7 +115,7 @@ class Pipeline:
             span=span,
             options=options,
             scratch=self._scratch,
-            watch=self._watch,
+            stopwatch=self._stopwatch,
         )
         return [
             _file(str(output), output_file(output, options), rendering.make(output))
@@ -122,7 +123,7 @@ class Pipeline:
         ]
 
     def _predict(self, data: bytes, options: Options) -> _Predicted:
-        self._watch = watch = Stopwatch()
+        self._stopwatch = watch = Stopwatch()
         least_size = full_size if self._exact else least_size_for(options, network_size)
         with watch.time(Stage.DECODE):
             photo = decode(data, self._limits, least_size=least_size)

@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fathom.options import Normalize, Options
 from shared.jobs.job import Range
-from shared.options import Normalize, Options
 from worker.pipeline.depth import DepthMap
 from worker.pipeline.photo import Photo
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from fathom.options import Options
+from fathom.result_names import SIDECAR
 from shared.jobs.job import Range
-from shared.jobs.object_keys import SIDECAR
-from shared.options import Options
 from shared.settings import Settings
 from worker.pipeline.pipeline import Pipeline, ResultFile
 

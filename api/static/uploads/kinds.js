@@ -1,4 +1,4 @@
-// The kind of a file, told by its name. photos/kinds.py has the same rule; a test compares the two.
+// The kind of a file, told by its name. fathom/photos/kinds.py has the same rule; a test compares the two.
 
 const PHOTOS = suffixes("apng avif bmp dib gif heic heif hif jfif jpe jpeg jpg mpo png tif tiff webp");
 /** Pictures that Fathom does not read. They are sent, so that the job names them as failed. */

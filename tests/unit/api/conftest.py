@@ -17,6 +17,7 @@ from api.app import create_app
 from api.auth.authenticate import gate_of
 from api.middleware.rate_limits import make_limiter
 from api.services.backend import Backend, backend_of
+from fathom.result_names import SIDECAR, output_files
 from shared.idempotency.durable_store import LastingIdempotency
 from shared.jobs import object_keys
 from shared.jobs.job import ImageFailure
@@ -102,9 +103,9 @@ class Api:
         for index in lease.indices:
             failure = (failing or {}).get(index)
             if failure is None:
-                for output, file in object_keys.output_files(lease.options).items():
+                for output, file in output_files(lease.options).items():
                     key = object_keys.output(lease.job_id, index, file)
-                    data = sidecar(index) if file == object_keys.SIDECAR else f"{output} of {index}".encode()
+                    data = sidecar(index) if file == SIDECAR else f"{output} of {index}".encode()
                     self.objects.put(key, data, content_type=object_keys.content_type(file))
             self.jobs.done(lease, index, failure=failure)
 

@@ -28,6 +28,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from api.openapi.document import build_document
+from fathom.result_names import output_files
 from shared.jobs import object_keys
 from shared.jobs.job import Job, JobState
 from tests.unit.api.conftest import CORRUPT, Api, ApiFactory, build_api
@@ -56,7 +57,7 @@ def in_state(api: Api, state: JobState) -> str:
         return str(api.announce({"name": "a.jpg", "size": 5}, {"name": "b.jpg", "size": 1}).get_json()["id"])
     job_id = api.submit("a.jpg", "b.jpg", options={"outputs": ["heatmap", "depth16", "npy"]})
     job = dataclasses.replace(api.jobs.get(job_id), state=state)
-    for file in object_keys.output_files(job.options).values():
+    for file in output_files(job.options).values():
         api.objects.put(
             object_keys.output(job_id, 0, file), b"data", content_type=object_keys.content_type(file)
         )

@@ -10,12 +10,12 @@ from urllib.parse import quote
 
 import pytest
 
+from fathom.options import Options
 from shared.archive.zip_reader import ArchiveLimits
 from shared.chores.port import ChoreKind
 from shared.errors import ImageError
 from shared.jobs import object_keys
 from shared.jobs.job import ImageFailure
-from shared.options import Options
 from tests.corpus import FINE, Upload, bad_uploads
 from tests.fakes_engine import LuminanceEngine
 from tests.unit.api.conftest import Api

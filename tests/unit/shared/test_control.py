@@ -5,6 +5,7 @@ from threading import Barrier, Thread
 
 import pytest
 
+from fathom.options import Options
 from shared.control import Controls
 from shared.errors import (
     FathomError,
@@ -18,7 +19,6 @@ from shared.jobs import object_keys
 from shared.jobs.intent import Intent, intended_state, read_intent
 from shared.jobs.job import ImageFailure, JobState, new_job_id
 from shared.jobs.record import decode_job, decode_result, encode_job, new_job
-from shared.options import Options
 from tests.fakes import FakeObjectStore
 from tests.fakes_job_store import FakeJobStore
 from tests.finalizing import finish_as

@@ -7,12 +7,12 @@ from typing import TypeVar
 
 import pytest
 
+from fathom.options import Options
 from shared.errors import ImageCorrupt
 from shared.jobs import object_keys
 from shared.jobs.job import Counts, Job, JobState, Phase, Range, Source, new_job_id
 from shared.jobs.manifest import encode_manifest
 from shared.observability.tracing import OFF
-from shared.options import Options
 from tests.fakes import FakeClock, FakeJobStore, FakeObjectStore, FakeTickets
 from tests.fakes_chores import FakeChores
 from worker.child.fetch import Fetcher

@@ -27,8 +27,8 @@ from PIL import (
 from pillow_heif import options as heif_options
 from pillow_heif.as_plugin import HeifImageFile
 
-from photos.formats import HEAD_BYTES, Format, sniff_format
-from photos.kinds import why_unread
+from fathom.photos.formats import HEAD_BYTES, Format, sniff_format
+from fathom.photos.kinds import why_unread
 from shared.errors import ImageCorrupt, ImageEmpty, ImageTooLarge, UnsupportedFormat
 from worker.pipeline.decode.bmp import BitFields, decode_bit_fields, mend_offset, read_bit_fields
 from worker.pipeline.decode.gif import strip_gif

@@ -15,12 +15,12 @@ from api.auth import authorize, cookie
 from api.auth.authenticate import gate_of
 from api.auth.exposure import is_loopback, settle_exposure
 from api.auth.key_cache import FOR_UNKNOWN, KeyCache
+from fathom.options import Options
 from shared.api_keys import ApiKey, KeyStore, make_key
 from shared.errors import InvalidKey
 from shared.jobs import object_keys
 from shared.jobs.job import ANYONE, Job, JobState, new_job_id
 from shared.jobs.record import encode_job, new_job
-from shared.options import Options
 from tests.fakes import FakeClock
 from tests.unit.api.conftest import Api, ApiFactory
 

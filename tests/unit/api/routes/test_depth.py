@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
+from fathom.options import Output
 from shared.jobs.job import ImageFailure, Job, JobState
-from shared.options import Output
 from tests.unit.api.conftest import CORRUPT, Api, ApiFactory, encode_form
 from tests.unit.api.routes.test_submissions import problem
 from tests.waiting import eventually

@@ -13,10 +13,10 @@ import pytest
 from werkzeug.test import TestResponse
 
 from api.routes.page import page_version, policy
-from photos import kinds
-from photos.formats import SUFFIXES
+from fathom.options import Colormap
+from fathom.photos import kinds
+from fathom.photos.formats import SUFFIXES
 from shared.errors import FathomError
-from shared.options import Colormap
 from tests.unit.api.conftest import Api, ApiFactory
 from worker.pipeline.colour import colour_table
 

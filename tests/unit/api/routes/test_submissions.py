@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
+from fathom.options import Normalize, Options
 from shared.errors import ObjectStoreUnavailable
 from shared.jobs import object_keys
 from shared.jobs.job import JobState
 from shared.jobs.manifest import decode_manifest
 from shared.jobs.record import decode_job
-from shared.options import Options
 from tests.unit.api.conftest import Api, ApiFactory, Eventful, encode_form
 
 
@@ -66,7 +66,7 @@ def test_an_accepted_job_is_durable(api: Api) -> None:
     sources = decode_manifest(api.objects.get(object_keys.manifest(job_id)))
     assert [(s.index, s.name, s.size) for s in sources] == [(0, "a/b.jpg", 7), (1, "写真.png", 10)]
     assert decode_job(api.objects.get(object_keys.job_record(job_id))) == api.jobs.get(job_id)
-    assert api.jobs.get(job_id).options == Options(normalize="job")
+    assert api.jobs.get(job_id).options == Options(normalize=Normalize.JOB)
     assert api.tickets.waiting == 1
 
 
@@ -159,7 +159,7 @@ def nothing_is_left(api: Api) -> bool:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ('{"outputs": ["gold"]}', "outputs.0"),
+        ('{"outputs": ["gold"]}', "outputs must be one of heatmap, depth16"),
         ('{"colour": "red"}', "colour"),
         ('{"clip": [90, 10]}', "clip must be two percentiles"),
         ("[]", "must be a JSON object"),

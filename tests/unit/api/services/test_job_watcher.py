@@ -6,10 +6,10 @@ import time
 import pytest
 
 from api.services.job_watcher import JobWatcher, WatchedJob, job_tag
+from fathom.options import Options
 from shared.errors import JobNotFound, TooManyStreams
 from shared.jobs.job import Job, JobEvents, JobState, new_job_id
 from shared.jobs.record import new_job
-from shared.options import Options
 from tests.fakes_job_store import FakeJobStore
 from tests.waiting import DEADLINE, eventually
 

@@ -4,13 +4,13 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import pytest
 
+from fathom.options import Options
 from shared.errors import ImageError
 from shared.jobs import object_keys
 from shared.jobs.intent import read_intent
 from shared.jobs.job import JobState, Quota, Source, new_job_id
 from shared.jobs.manifest import ManifestWriter
 from shared.jobs.record import new_job
-from shared.options import Options
 from tests.fetching import make_fetcher
 from tests.unit.api.conftest import Api, ApiFactory, build_api
 from tests.unit.api.routes.test_submissions import problem

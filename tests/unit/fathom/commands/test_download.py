@@ -10,6 +10,7 @@ import pytest
 from fathom.commands.download import Results, fetch_results, finish
 from fathom.progress import show_progress
 from fathom.sync_client import Fathom
+from fathom.transport import ClientError
 from tests.unit.fathom.conftest import JOB_ID, Server
 
 QUIET = show_progress(quiet=True)
@@ -89,3 +90,12 @@ def test_a_download_of_which_nothing_can_be_written_fails(
         (tmp_path / f"{name}.png" / "in the way").mkdir(parents=True)
 
     assert download(fathom, tmp_path)[1] == 1
+
+
+def test_a_job_of_a_newer_server_is_refused_in_one_sentence(
+    fathom: Fathom, album: Server, tmp_path: Path
+) -> None:
+    album.options = {"outputs": ["heatmap", "hologram"]}
+
+    with pytest.raises(ClientError, match=r"older than the server.*outputs must be one of heatmap"):
+        download(fathom, tmp_path / "out")

@@ -162,10 +162,19 @@ def test_traces_are_looked_at_where_they_are_wanted(changes: dict[str, str], exp
     assert "hunter2" not in str(findings)
 
 
+def test_where_no_worker_is_installed_the_network_is_not_looked_at(monkeypatch: pytest.MonkeyPatch):
+    # As in the API's image.
+    monkeypatch.setitem(sys.modules, "worker.model.description", None)
+
+    (finding,) = check_model(Settings.from_environ({"FATHOM_WEIGHTS": "/nowhere/weights.pt"}))
+
+    assert (finding.level, finding.remedy) == ("ok", "")
+
+
 def test_packages_that_traces_lack_are_named(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
     monkeypatch.delitem(sys.modules, "shared.observability.otlp", raising=False)
 
     (finding,) = check_tracing({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"})
 
-    assert (finding.level, "pip install 'fathom-depth[tracing]'" in finding.message) == ("warning", True)
+    assert (finding.level, "pip install -e '.[tracing]'" in finding.message) == ("warning", True)

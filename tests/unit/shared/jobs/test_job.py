@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from fathom.options import Options
 from shared.errors import QuotaExceeded
 from shared.jobs.job import (
     ALREADY,
@@ -18,7 +19,6 @@ from shared.jobs.job import (
     quota_error,
     refusal,
 )
-from shared.options import Options
 
 
 def job(**changes: Any) -> Job:

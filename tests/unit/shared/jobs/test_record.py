@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from fathom.options import Options
 from shared.jobs.job import Job, JobState, new_job_id
 from shared.jobs.record import decode_job, encode_job, new_job
-from shared.options import Options
 from tests.traces import SAMPLED
 
 

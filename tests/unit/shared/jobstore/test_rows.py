@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from fathom.options import Options
 from shared.errors import JobStoreFull, QuotaExceeded
 from shared.jobs.job import (
     Counts,
@@ -30,7 +31,6 @@ from shared.jobstore.rows import (
     to_restored_fields,
     to_totals,
 )
-from shared.options import Options
 from tests.traces import SAMPLED
 
 

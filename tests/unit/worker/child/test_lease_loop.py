@@ -4,10 +4,10 @@ import itertools
 
 import pytest
 
+from fathom.options import Options
 from shared.errors import ObjectStoreDenied, ObjectStoreUnavailable
 from shared.jobs import object_keys
 from shared.jobs.job import ImageState, JobState
-from shared.options import Options
 from tests.finalizing import claimed
 from tests.unit.worker.conftest import Farm
 from worker.child.lease_loop import LARGE_BYTES

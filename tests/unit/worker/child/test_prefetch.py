@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 import pytest
 
+from fathom.options import Options
 from shared.jobs.job import Lease
-from shared.options import Options
 from tests.waiting import DEADLINE
 from worker.child.prefetch import LARGE_BYTES, Prefetcher
 

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 
 import pytest
 
+from fathom.options import Options
 from shared.errors import ImageCorrupt, ObjectNotFound
 from shared.jobs.job import Range, new_job_id
 from shared.jobs.object_keys import input_image, manifest, output
 from shared.metrics.buffer import Recorder
 from shared.metrics.model import Summary
-from shared.options import Options
 from tests.fakes import FakeObjectStore, FakeStatistics
 from worker.child.timing import TimedPipeline, timed_objects
 from worker.pipeline.pipeline import ResultFile

@@ -7,11 +7,11 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind
 
+from fathom.options import Options
 from shared.errors import ObjectStoreUnavailable
 from shared.jobs import object_keys
 from shared.jobs.job import JobState
 from shared.observability.logs import JsonFormatter
-from shared.options import Options
 from tests.finalizing import claim, finalize_claimed
 from tests.traces import (
     PARENT,

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
+from fathom.options import Options
 from shared.chores.enqueue import add_chores
 from shared.chores.port import Chore, ChoreKind
 from shared.jobs import object_keys
 from shared.jobs.job import Job, JobState, new_job_id
 from shared.jobs.record import encode_job, new_job
-from shared.options import Options
 from tests.fakes import FakeClock, FakeJobStore, FakeObjectStore
 from tests.fakes_chores import FakeChores
 from worker.chores.gathering import Gathering

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from photos.skipped import Skipped
+from fathom.photos.skipped import Skipped
 from shared.chores.enqueue import add_chores
 from shared.chores.port import ChoreKind
 from shared.errors import ObjectStoreDenied, ObjectStoreUnavailable

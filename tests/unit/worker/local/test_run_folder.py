@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fathom.options import Options
 from shared.errors import RequestError, WeightsUnavailable
 from shared.jobs.job import Phase
-from shared.options import Options
 from shared.settings import Settings
 from tests.fakes_engine import (
     load_crashing_engine,

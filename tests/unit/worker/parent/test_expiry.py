@@ -4,12 +4,12 @@ import itertools
 
 import pytest
 
+from fathom.options import Options
 from shared.control import Controls
 from shared.errors import JobNotFound, ObjectStoreUnavailable
 from shared.jobs import object_keys
 from shared.jobs.job import JobState, new_job_id
 from shared.jobs.record import encode_job
-from shared.options import Options
 from tests.fakes import FakeObjectStore
 from tests.unit.worker.conftest import Farm
 from worker.parent.expiry import Expirer

@@ -8,10 +8,10 @@ from typing import BinaryIO
 
 import pytest
 
+from fathom.options import Options
 from shared.errors import JobNotFound
 from shared.jobs import object_keys
 from shared.jobs.job import Counts, ImageFailure, ImageState, ImageStatus, Job, JobState, new_job_id
-from shared.options import Options
 from tests.fakes import FakeJobStore, FakeObjectStore
 from tests.finalizing import claim, finalize_claimed
 from tests.unit.worker.conftest import Farm

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 
+from fathom.options import Options
 from shared.control import Controls
 from shared.errors import InvalidTransition, JobNotFound, ObjectStoreUnavailable
 from shared.jobs import object_keys
@@ -18,7 +19,6 @@ from shared.jobs.failure import encode_failure
 from shared.jobs.job import ImageFailure, ImageState, Job, JobState, Range, Source, new_job_id
 from shared.jobs.manifest import encode_manifest
 from shared.jobs.record import encode_job, new_job
-from shared.options import Options
 from tests.fakes import FakeObjectStore
 from tests.fakes_hooks import Hooked
 from tests.fakes_job_store import FakeJobStore

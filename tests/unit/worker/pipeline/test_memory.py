@@ -10,7 +10,7 @@ import pytest
 # Prints the peak of its resident memory before the photos and after each, in MB.
 _PROGRAM = """
 from pathlib import Path
-from shared.options import Options
+from fathom.options import Options
 from shared.settings import Settings
 from tests.fakes_engine import LuminanceEngine
 from tests.unit.worker.pipeline.pictures import gray_jpeg, save, texture

@@ -15,9 +15,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from fathom.options import Options, Output
 from shared.errors import ImageCorrupt, ImageError, ImageTooLarge
 from shared.jobs.job import Range
-from shared.options import Options, Output
 from shared.settings import Settings
 from tests.fakes_engine import LuminanceEngine
 from tests.unit.worker.pipeline.pictures import LIMITS, lay, save, save_turned, texture

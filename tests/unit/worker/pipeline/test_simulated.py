@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from fathom.options import Options
 from shared.jobs.job import Range
-from shared.options import Options
 from shared.settings import Settings
 from tests.unit.worker.pipeline.pictures import save, scene
 from worker.model.simulated import SimulatedEngine

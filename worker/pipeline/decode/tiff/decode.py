@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from photos.formats import Format
+from fathom.photos.formats import Format
 from worker.pipeline.decode.jpeg import reduction
 from worker.pipeline.decode.pixels import turn_upright
 from worker.pipeline.decode.reduced import average

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
+from fathom.options import Colormap
 from shared.errors import ImageTooLarge
-from shared.options import Colormap
 from tests.unit.worker.pipeline.pictures import scene
 from worker.pipeline.colour import colour_table
 from worker.pipeline.encode.files import (

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from shared.options import Colormap
+from fathom.options import Colormap
 from worker.pipeline.colour import BAND_ROWS, colour_bands, colour_table, colourise, ycc_tables
 from worker.pipeline.photo import Pixels
 from worker.pipeline.scratch import Scratch

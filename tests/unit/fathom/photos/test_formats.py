@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from photos.formats import Format, sniff_format
+from fathom.photos.formats import Format, sniff_format
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
-"""File names for results: from the names people gave, made safe and unique.
+"""File names for results: in the object store, and from the names people gave, made safe and unique.
 
-Used wherever results leave Fathom as files: the ZIP of a job, `fathom download`
+The latter are used wherever results leave Fathom as files: the ZIP of a job, `fathom download`
 and `fathom run`. One rule, so that all three give the same tree.
 """
 
@@ -10,14 +10,35 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 
-from shared.jobs.object_keys import output_files
-from shared.options import Options
+from fathom.options import HeatmapFormat, Options, Output
+
+SIDECAR = "depth.json"
+_FILES = {
+    Output.DEPTH16: "depth16.png",
+    Output.PFM: "depth.pfm",
+    Output.NPY: "depth.npy",
+    Output.SIDE_BY_SIDE: "side_by_side.jpg",
+    Output.THUMBNAIL: "thumbnail.jpg",
+}
 
 #: Characters no common file system takes, and control characters.
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"|?*\ud800-\udfff]')
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?\Z", re.IGNORECASE)
 _MAX_PART_BYTES = 200
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,5}\Z")
+
+
+def output_file(output: Output, options: Options) -> str:
+    """Return the file name of an output, which depends on the heatmap's format."""
+    if output is Output.HEATMAP:
+        return "heatmap.jpg" if options.heatmap_format is HeatmapFormat.JPEG else "heatmap.png"
+    return _FILES[output]
+
+
+def output_files(options: Options) -> dict[str, str]:
+    """Map the name of every output of a job, the sidecar `depth` included, to its file name."""
+    files = {str(output): output_file(output, options) for output in options.outputs}
+    return files | {"depth": SIDECAR}
 
 
 def result_names(names: Iterable[str], options: Options) -> Iterator[dict[str, str]]:

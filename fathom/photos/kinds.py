@@ -9,7 +9,7 @@ from __future__ import annotations
 import posixpath
 from enum import StrEnum
 
-from photos.formats import SUFFIXES, Format, sniff_format
+from fathom.photos.formats import SUFFIXES, Format, sniff_format
 
 
 class Kind(StrEnum):

@@ -10,9 +10,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from photos.formats import HEAD_BYTES
-from photos.kinds import Kind, is_hidden, kind_of, needs_head, why_unread
-from photos.skipped import Skipped
+from fathom.photos.formats import HEAD_BYTES
+from fathom.photos.kinds import Kind, is_hidden, kind_of, needs_head, why_unread
+from fathom.photos.skipped import Skipped
 
 UNREADABLE = "unreadable"
 UNSUPPORTED = "unsupported_format"
@@ -51,10 +51,10 @@ class Found:
 def find_photos(paths: Iterable[Path], *, skip: Path | None = None) -> Found:
     """Return what is to be found in files, and in folders at any depth.
 
-    `photos.kinds` tells what is a photo: a text named `.jpg` is one, so that its owner hears of it, and so
-    is a file given by itself, unless it is a video or a sidecar. Pictures that Fathom does not read, and
-    files and folders that cannot be read, are refused. What systems keep for themselves, links to folders,
-    and all that lies below `skip` are passed over. No photo is read beyond its first bytes.
+    `fathom.photos.kinds` tells what is a photo: a text named `.jpg` is one, so that its owner hears of it,
+    and so is a file given by itself, unless it is a video or a sidecar. Pictures that Fathom does not read,
+    and files and folders that cannot be read, are refused. What systems keep for themselves, links to
+    folders, and all that lies below `skip` are passed over. No photo is read beyond its first bytes.
 
     Raises OSError, with a sentence, for a path that does not exist or is neither a file nor a folder.
     """

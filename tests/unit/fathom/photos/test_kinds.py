@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from photos.kinds import Kind, is_hidden, kind_of, needs_head, why_unread
+from fathom.photos.kinds import Kind, is_hidden, kind_of, needs_head, why_unread
 
 JPEG = b"\xff\xd8\xff\xe0"
 TIFF = b"II*\0\x08\0\0\0"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from photos.discovery import Found, check_path, find_photos
+from fathom.photos.discovery import Found, check_path, find_photos
 
 PNG = b"\x89PNG\r\n\x1a\n"
 CR3 = b"\0\0\0\x18ftypcrx " + bytes(12)

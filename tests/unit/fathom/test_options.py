@@ -1,10 +1,12 @@
 from __future__ import annotations
 
-import pytest
+from typing import Any
 
-from shared.errors import InvalidOptions
-from shared.jobs.object_keys import output_files
-from shared.options import Normalize, Options, Output
+import pytest
+from pydantic import TypeAdapter
+
+from fathom.options import Normalize, Options, OptionsRefused, Output
+from fathom.result_names import output_files
 
 
 def test_the_default_is_one_png_heatmap_a_photo():
@@ -47,21 +49,49 @@ def test_a_command_line_gives_the_same_options_as_json():
         ({"colour": "inferno"}, "colour"),
         ({"size": 512}, "size"),
         ({"invert": "perhaps"}, "invert"),
+        ({"invert": None}, "invert"),
+        ({"invert": []}, "invert"),
+        ({"size": {"original": 1}}, "size"),
+        ({"outputs": "heatmap,mesh"}, "outputs"),
+        ({"outputs": {"heatmap": 1}}, "outputs"),
+        ({"outputs": [["heatmap"]]}, "outputs"),
+        ({"clip": 50}, "clip"),
+        ({"clip": [None, 50]}, "clip"),
+        ({"clip": [0, 10**400]}, "clip"),
+        ([], "object"),
+        (None, "object"),
     ],
 )
-def test_a_bad_option_is_refused_by_its_name(data: dict[str, object], names: str):
-    with pytest.raises(InvalidOptions, match=names):
+def test_a_bad_option_is_refused_by_its_name(data: Any, names: str):
+    with pytest.raises(OptionsRefused, match=names):
         Options.parse(data)
 
 
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("true", True), ("YES", True), (1, True), (True, True), ("off", False), ("0", False), (0, False)],
+)
+def test_a_flag_is_read_as_people_and_programs_write_it(written: object, meant: bool):
+    assert Options.parse({"invert": written}).invert is meant
+
+
+def test_the_api_describes_the_very_options_that_are_read():
+    described = TypeAdapter(Options).json_schema()
+
+    assert described["additionalProperties"] is False
+    assert described["properties"].keys() == Options().to_json().keys()
+    assert all(each.get("description") for each in described["properties"].values())
+    assert described["properties"]["outputs"]["minItems"] == 1
+
+
 def test_all_that_is_wrong_is_said_at_once():
-    with pytest.raises(InvalidOptions) as caught:
+    with pytest.raises(OptionsRefused) as caught:
         Options.parse({"size": "huge", "colormap": "jet"})
 
-    assert "size" in caught.value.message
-    assert "colormap" in caught.value.message
+    assert "size" in str(caught.value)
+    assert "colormap" in str(caught.value)
 
 
 def test_a_pair_without_a_value_is_refused():
-    with pytest.raises(InvalidOptions, match="name=value"):
+    with pytest.raises(OptionsRefused, match="name=value"):
         Options.from_pairs(["invert"])

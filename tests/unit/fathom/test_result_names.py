@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.jobs.result_names import result_names, safe_path
-from shared.options import Options
+from fathom.options import Options
+from fathom.result_names import result_names, safe_path
 
 HEATMAP = Options()
 SEVERAL = Options.parse({"outputs": ["heatmap", "depth16", "pfm", "npy", "side_by_side", "thumbnail"]})

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from photos.kinds import Kind
+from fathom.photos.kinds import Kind
 
 #: Names that are kept; all are counted.
 NAMED = 100

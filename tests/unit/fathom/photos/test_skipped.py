@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from photos.kinds import Kind
-from photos.skipped import NAMED, Skipped
+from fathom.photos.kinds import Kind
+from fathom.photos.skipped import NAMED, Skipped
 
 
 def skipped(*, videos: int = 0, sidecars: int = 0, others: int = 0) -> Skipped:
