@@ -23,7 +23,7 @@ from api.services.manifest_cache import Manifests
 from shared.chores.port import Chores
 from shared.idempotency.port import Idempotency
 from shared.jobstore.port import JobStore
-from shared.metrics.buffer import Recorder
+from shared.metrics.buffer import MetricsBuffer
 from shared.metrics.port import Statistics
 from shared.objectstore.port import ObjectStore
 from shared.observability.tracing import OFF, Tracer
@@ -65,7 +65,7 @@ def create_app(
         chores=chores,
         manifests=Manifests(objects),
         statistics=statistics,
-        recorder=Recorder(statistics),
+        metrics_buffer=MetricsBuffer(statistics),
         tracer=tracer,
         watches=Watches(jobs, limit=settings.max_streams),
         depth_slots=BoundedSemaphore(settings.max_depth_requests),

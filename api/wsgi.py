@@ -17,7 +17,7 @@ from api.middleware.errors import answer_broken_body
 from api.middleware.rate_limits import make_limiter
 from shared.chores.redis_store import RedisChores
 from shared.errors import ObjectStoreDenied, Unavailable
-from shared.idempotency.durable_store import LastingIdempotency
+from shared.idempotency.durable_store import DurableIdempotency
 from shared.idempotency.redis_store import RedisIdempotency
 from shared.jobstore.redis_store import RedisJobStore
 from shared.metrics.redis_store import RedisStatistics
@@ -48,7 +48,7 @@ def build_app(settings: Settings) -> Flask:
         jobs=jobs,
         objects=objects,
         tickets=connect_tickets(settings),
-        idempotency=LastingIdempotency(RedisIdempotency(client), objects),
+        idempotency=DurableIdempotency(RedisIdempotency(client), objects),
         statistics=RedisStatistics(client),
         chores=RedisChores(client),
         limiter=make_limiter(settings.redis_url, impatient_options()),

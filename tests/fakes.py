@@ -20,7 +20,7 @@ from shared.errors import (
     ObjectStoreUnavailable,
 )
 from shared.idempotency.port import Claim, Standing
-from shared.metrics.model import BOUNDS, Batch, Histogram, Series, Summary
+from shared.metrics.model import BOUNDS, Histogram, MetricsBatch, Series, Summary
 from shared.objectstore.port import ObjectInfo
 from tests.fakes_hooks import Hooked
 from tests.fakes_job_store import FakeJobStore as FakeJobStore
@@ -277,9 +277,9 @@ class FakeStatistics:
 
     def __init__(self) -> None:
         self.away = False
-        self.batches: dict[str, Batch] = {}
+        self.batches: dict[str, MetricsBatch] = {}
 
-    def add(self, batch: Batch) -> None:
+    def add(self, batch: MetricsBatch) -> None:
         self._reach()
         self.batches.setdefault(batch.id, batch)
 

@@ -50,7 +50,7 @@ from shared.jobs.job import (
 from shared.jobstore.checks import check_index, check_kept, check_new, check_owner, check_range
 from shared.options import Normalize
 from tests.fakes_hooks import Hooked
-from tests.fakes_jobs import JobRecord, LeaseRecord, Turns
+from tests.fakes_jobs import FairQueues, JobRecord, LeaseRecord
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -109,7 +109,7 @@ class FakeJobStore(Hooked):
         self._quotas: dict[str, Quota] = {}
         self._unwritten: dict[tuple[str, int], float] = {}
         self._outcomes: Counter[str] = Counter()
-        self._turns = Turns()
+        self._turns = FairQueues()
         self._lock = RLock()
 
     # --- what clients do ---

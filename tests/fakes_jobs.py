@@ -183,7 +183,7 @@ class LeaseRecord:
 
 
 @dataclass(kw_only=True)
-class Line:
+class FairQueue:
     """Who waits to be served, by virtual time; who joins does so at the clock, never behind it."""
 
     clock: float = 0.0
@@ -210,12 +210,12 @@ class Line:
         self.virtual.pop(name, None)
 
 
-class Turns:
+class FairQueues:
     """The line of owners and each owner's line of jobs, for the urgent jobs and for all others."""
 
     def __init__(self) -> None:
-        self._owners = {True: Line(), False: Line()}
-        self._jobs: dict[tuple[bool, str], Line] = {}
+        self._owners = {True: FairQueue(), False: FairQueue()}
+        self._jobs: dict[tuple[bool, str], FairQueue] = {}
 
     def place(self, job: Job, has_work: bool) -> None:
         """Let a job join its line, or leave it."""
@@ -248,5 +248,5 @@ class Turns:
             self._owners[urgent].forget(owner)
             self._jobs.pop((urgent, owner), None)
 
-    def _line(self, job: Job) -> Line:
-        return self._jobs.setdefault((job.urgent, job.owner), Line())
+    def _line(self, job: Job) -> FairQueue:
+        return self._jobs.setdefault((job.urgent, job.owner), FairQueue())

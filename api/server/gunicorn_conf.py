@@ -55,7 +55,7 @@ def post_worker_init(worker: Any) -> None:
     settle_exposure(worker.wsgi, worker.cfg.address)
     # Who waits for a job is sent to the process that comes next, instead of keeping this one.
     backend_of(worker.wsgi).watches.stop_when(lambda: not worker.alive)
-    backend_of(worker.wsgi).recorder.start()
+    backend_of(worker.wsgi).metrics_buffer.start()
 
 
 def worker_exit(server: Any, worker: Any) -> None:
@@ -63,7 +63,7 @@ def worker_exit(server: Any, worker: Any) -> None:
     from api.services.backend import backend_of
 
     if worker.booted:
-        backend_of(worker.wsgi).recorder.stop()
+        backend_of(worker.wsgi).metrics_buffer.stop()
         backend_of(worker.wsgi).tracer.stop()
 
 

@@ -15,7 +15,7 @@ from shared.chores.port import Chores
 from shared.control import Controls
 from shared.idempotency.port import Idempotency
 from shared.jobstore.port import JobStore
-from shared.metrics.buffer import Recorder
+from shared.metrics.buffer import MetricsBuffer
 from shared.metrics.port import Statistics
 from shared.objectstore.port import ObjectStore
 from shared.observability.tracing import Tracer
@@ -39,7 +39,7 @@ class Backend:
     watches: Watches
     statistics: Statistics
     #: Adds up what this process measures; whoever starts the process starts it.
-    recorder: Recorder
+    metrics_buffer: MetricsBuffer
     #: Traces requests; whoever ends the process stops it.
     tracer: Tracer
     #: One for every photo that somebody waits for on the line.

@@ -155,7 +155,7 @@ def expand(
     with _translated(), ZipFile(cast(BinaryIO, guard)) as archive:
         guard.is_open = True
         meter = _Meter(limits, stream.seek(0, io.SEEK_END))
-        reader = _Reader(archive, stream)
+        reader = _EntryReader(archive, stream)
         for entry, name in islice(_visible(archive, limits), skip, None):
             if (kind := _kind_of(archive, entry, name)) not in _TAKEN:
                 yield SkippedEntry(name=name, kind=kind)
@@ -199,7 +199,7 @@ def _refusal(entry: ZipInfo, limits: ArchiveLimits) -> ImageError | None:
     return None
 
 
-class _Reader:
+class _EntryReader:
     """Reads entries whose headers bear out what the directory says, and whose data is nobody else's."""
 
     def __init__(self, archive: ZipFile, stream: BinaryIO) -> None:

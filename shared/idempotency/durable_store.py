@@ -20,7 +20,7 @@ from shared.objectstore.port import ObjectStore
 logger = logging.getLogger(__name__)
 
 
-class LastingIdempotency(Idempotency):
+class DurableIdempotency(Idempotency):
     """Keys of another store, remembered for as long in the object store.
 
     Every method that the object store is needed for may raise what it raises when it is away.

@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from shared.errors import Unavailable
-from shared.metrics.model import Batch, Family, Series, bucket_of
+from shared.metrics.model import Family, MetricsBatch, Series, bucket_of
 from shared.metrics.port import Statistics
 
 logger = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ class _Open:
     images: Counter[str] = field(default_factory=Counter)
 
 
-class Recorder:
+class MetricsBuffer:
     """Adds up what one process measures, for many threads, and tells it from a thread of its own."""
 
     def __init__(self, statistics: Statistics, *, every: float = EVERY) -> None:
@@ -36,7 +36,7 @@ class Recorder:
         self._lock = threading.Lock()
         self._telling = threading.Lock()
         self._open = _Open()
-        self._unsent: Batch | None = None
+        self._unsent: MetricsBatch | None = None
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -77,12 +77,12 @@ class Recorder:
                     return
                 self._unsent, batch = None, self._close()
 
-    def _close(self) -> Batch | None:
+    def _close(self) -> MetricsBatch | None:
         with self._lock:
             done, self._open = self._open, _Open()
         if not done.counts and not done.images:
             return None
-        return Batch(
+        return MetricsBatch(
             id=secrets.token_hex(8), counts=done.counts, microseconds=done.microseconds, images=done.images
         )
 

@@ -54,7 +54,7 @@ class Histogram:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Batch:
+class MetricsBatch:
     """What a process tells at a time. Told twice, it counts once: the id decides."""
 
     id: str

@@ -8,7 +8,7 @@ from typing import cast
 
 from redis import Redis
 
-from shared.metrics.model import BOUNDS, Batch, Family, Histogram, Series, Summary
+from shared.metrics.model import BOUNDS, Family, Histogram, MetricsBatch, Series, Summary
 from shared.metrics.port import Statistics
 from shared.redis.client import redis_errors
 from shared.redis.scripts import ROOT, Scripts
@@ -29,7 +29,7 @@ class RedisStatistics(Statistics):
         self._client = client
         self._call = Scripts(client, ("add_statistics",), package=__package__).call
 
-    def add(self, batch: Batch) -> None:
+    def add(self, batch: MetricsBatch) -> None:
         fields = [(_field(series, str(bucket)), count) for (series, bucket), count in batch.counts.items()]
         fields += [(_field(series, _SUM), amount) for series, amount in batch.microseconds.items()]
         numbers = [item for pair in fields for item in pair]

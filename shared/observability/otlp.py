@@ -21,7 +21,15 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from requests import Session
 
 from shared.net.loopback import is_loopback
-from shared.observability.tracing import ENDPOINTS, Attributes, Kind, NoSpan, Span, Tracer, read_traceparent
+from shared.observability.tracing import (
+    ENDPOINTS,
+    Attributes,
+    NoSpan,
+    Span,
+    SpanKind,
+    Tracer,
+    read_traceparent,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -31,9 +39,9 @@ FAREWELL = 1.0
 QUIET = 300.0
 
 _KINDS = {
-    Kind.SERVER: trace.SpanKind.SERVER,
-    Kind.CONSUMER: trace.SpanKind.CONSUMER,
-    Kind.INTERNAL: trace.SpanKind.INTERNAL,
+    SpanKind.SERVER: trace.SpanKind.SERVER,
+    SpanKind.CONSUMER: trace.SpanKind.CONSUMER,
+    SpanKind.INTERNAL: trace.SpanKind.INTERNAL,
 }
 
 
@@ -86,7 +94,7 @@ class OtlpTracer:
         self,
         name: str,
         *,
-        kind: Kind = Kind.INTERNAL,
+        kind: SpanKind = SpanKind.INTERNAL,
         parent: Span | str | None = None,
         attributes: Attributes | None = None,
         at: int | None = None,

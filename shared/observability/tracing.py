@@ -43,7 +43,7 @@ Attributes = Mapping[str, Value]
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
-class Kind(StrEnum):
+class SpanKind(StrEnum):
     """What a span is to whoever looks at a trace."""
 
     #: A request that was answered.
@@ -86,7 +86,7 @@ class Tracer(Protocol):
         self,
         name: str,
         *,
-        kind: Kind = Kind.INTERNAL,
+        kind: SpanKind = SpanKind.INTERNAL,
         parent: Span | str | None = None,
         attributes: Attributes | None = None,
         at: int | None = None,
@@ -130,7 +130,7 @@ class NoTracer:
         self,
         name: str,
         *,
-        kind: Kind = Kind.INTERNAL,
+        kind: SpanKind = SpanKind.INTERNAL,
         parent: Span | str | None = None,
         attributes: Attributes | None = None,
         at: int | None = None,

@@ -134,7 +134,7 @@ class IdempotencyContract:
         assert keys.claim("me", "k", "other").standing is Standing.RUNNING
 
 
-class LastingIdempotencyContract(IdempotencyContract):
+class DurableIdempotencyContract(IdempotencyContract):
     """What a store does besides that remembers keys where they outlive it. A fixture `lose` loses the rest."""
 
     @pytest.mark.parametrize("finished", [False, True])

@@ -11,12 +11,12 @@ import redis
 
 from fathom.stack.servers import HOST, free_ports
 from shared.errors import JobStoreUnavailable
-from shared.idempotency.durable_store import LastingIdempotency
+from shared.idempotency.durable_store import DurableIdempotency
 from shared.idempotency.port import Idempotency, Standing
 from shared.idempotency.redis_store import RedisIdempotency
 from shared.objectstore.s3 import S3ObjectStore
 from shared.redis.client import connect_redis
-from tests.contracts.idempotency import Advance, IdempotencyContract, LastingIdempotencyContract
+from tests.contracts.idempotency import Advance, DurableIdempotencyContract, IdempotencyContract
 
 
 @pytest.fixture
@@ -47,14 +47,14 @@ class TestRedisIdempotency(IdempotencyContract):
     """The contract, on a real server."""
 
 
-class TestLastingIdempotency(LastingIdempotencyContract):
+class TestDurableIdempotencyOnServers(DurableIdempotencyContract):
     """The contract of those that outlive Redis, on a real Valkey and a real S3 server."""
 
     @pytest.fixture
     def keys(self, client: redis.Redis, object_store: S3ObjectStore) -> Idempotency:
         # The object store's clock cannot be set either; Redis's is moved, and this one goes with it.
         self.ahead = 0.0
-        return LastingIdempotency(
+        return DurableIdempotency(
             RedisIdempotency(client), object_store, clock=lambda: time.time() + self.ahead
         )
 

@@ -380,7 +380,7 @@ def test_a_repeated_request_is_carried_out_once_wherever_the_job_is_by_then(clie
     """The first answer was lost; before the repeat came, the job had gone on."""
     between: list[Callable[[], object]] = []
 
-    class Slow(redis.Redis):
+    class SlowRedis(redis.Redis):
         def evalsha(self, sha: str, numkeys: int, *args: Any) -> Any:
             super().evalsha(sha, numkeys, *args)
             while between:
@@ -388,7 +388,7 @@ def test_a_repeated_request_is_carried_out_once_wherever_the_job_is_by_then(clie
             return super().evalsha(sha, numkeys, *args)
 
     store = RedisJobStore(client)
-    slow = RedisJobStore(Slow(connection_pool=client.connection_pool))
+    slow = RedisJobStore(SlowRedis(connection_pool=client.connection_pool))
     job_id = a_created(store, 1)
     work_off_all(store, failing=frozenset({0}))
     finish_as(store, job_id, JobState.FAILED)

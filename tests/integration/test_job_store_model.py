@@ -60,7 +60,7 @@ ends = st.floats(-1e6, 1e6, allow_nan=False)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pair:
+class LeasePair:
     """The same lease, as each of the stores knows it."""
 
     real: Lease
@@ -79,7 +79,7 @@ class Claims:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kind:
+class JobKind:
     """A kind of job to create."""
 
     total: int
@@ -123,7 +123,7 @@ quotas = st.builds(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Record:
+class RestoredJob:
     """What the object store knows of a job."""
 
     state: JobState
@@ -143,7 +143,7 @@ class Record:
 
 
 records = st.builds(
-    Record,
+    RestoredJob,
     state=st.sampled_from([JobState.QUEUED] * 3 + list(JobState)),
     succeeded=st.lists(st.integers(0, 7), max_size=6),
     failed=st.lists(st.integers(0, 7), max_size=3),
@@ -203,7 +203,7 @@ class JobStores(RuleBasedStateMachine):
         self.model = FakeJobStore(self.clock, **TIMES)
         self.rewind = Rewind(client)
         self.ids = list(JOB_IDS)
-        self.leases: list[Pair] = []
+        self.leases: list[LeasePair] = []
         #: The last claim of each job.
         self.claims: dict[str, Claims] = {}
 
@@ -228,30 +228,32 @@ class JobStores(RuleBasedStateMachine):
         assert comparable(real) == comparable(model)
         return real
 
-    def both_on(self, lease: Pair, call: Callable[[JobStore, Lease], Any], *, twice: bool = False) -> None:
+    def both_on(
+        self, lease: LeasePair, call: Callable[[JobStore, Lease], Any], *, twice: bool = False
+    ) -> None:
         """Make a call on a lease; on the real store perhaps twice, which must be the same as once."""
         self.tick()
         assert call(self.real, lease.real) == call(self.model, lease.model)
         if twice:
             call(self.real, lease.real)
 
-    def touched(self, touch: Touch) -> tuple[Pair, int]:
+    def touched(self, touch: Touch) -> tuple[LeasePair, int]:
         held = [lease for lease in self.leases if self.model.holds(lease.model)]
         among = self.leases if touch.late or not held else held
         lease = among[touch.which % len(among)]
         return lease, lease.real.indices[touch.place % len(lease.real.indices)]
 
-    def take(self, limit: int) -> Pair | None:
+    def take(self, limit: int) -> LeasePair | None:
         self.tick()
         real, model = self.real.lease("w", limit=limit), self.model.lease("w", limit=limit)
         assert comparable(real) == comparable(model)
         if real is None or model is None:
             return None
-        self.leases.append(Pair(real=real, model=model))
+        self.leases.append(LeasePair(real=real, model=model))
         return self.leases[-1]
 
     def end_image(
-        self, lease: Pair, index: int, measured: Range, *, fails: bool, twice: bool = False
+        self, lease: LeasePair, index: int, measured: Range, *, fails: bool, twice: bool = False
     ) -> None:
         if fails:
             self.both_on(lease, lambda store, own: store.done(own, index, failure=FAILURE), twice=twice)
@@ -260,20 +262,20 @@ class JobStores(RuleBasedStateMachine):
         else:
             self.both_on(lease, lambda store, own: store.measured(own, index, measured), twice=twice)
 
-    @initialize(target=jobs, kinds=st.lists(st.builds(Kind, **KINDS), min_size=2, max_size=3))
-    def create_some(self, kinds: list[Kind]) -> Any:
+    @initialize(target=jobs, kinds=st.lists(st.builds(JobKind, **KINDS), min_size=2, max_size=3))
+    def create_some(self, kinds: list[JobKind]) -> Any:
         return multiple(*(self.create(kind) for kind in kinds))
 
     @precondition(lambda self: self.ids)
-    @rule(target=jobs, kind=st.builds(Kind, **KINDS))
-    def create(self, kind: Kind) -> Any:
+    @rule(target=jobs, kind=st.builds(JobKind, **KINDS))
+    def create(self, kind: JobKind) -> Any:
         job = kind.make(self.ids.pop(), kind.state)
         self.both(lambda store: store.create(job))
         return job.id
 
     @precondition(lambda self: self.ids)
-    @rule(target=jobs, kind=st.builds(Kind, **KINDS), quota=quotas, uncounted=st.booleans())
-    def create_within(self, kind: Kind, quota: Quota, uncounted: bool) -> Any:
+    @rule(target=jobs, kind=st.builds(JobKind, **KINDS), quota=quotas, uncounted=st.booleans())
+    def create_within(self, kind: JobKind, quota: Quota, uncounted: bool) -> Any:
         """Create a job that may be refused, now or when it is started."""
         job = kind.make(self.ids[-1], kind.state)
         if uncounted:
@@ -287,14 +289,14 @@ class JobStores(RuleBasedStateMachine):
         return self.ids.pop()
 
     @precondition(lambda self: self.ids)
-    @rule(target=jobs, kind=st.builds(Kind, **KINDS), record=records)
-    def restore_unknown(self, kind: Kind, record: Record) -> Any:
+    @rule(target=jobs, kind=st.builds(JobKind, **KINDS), record=records)
+    def restore_unknown(self, kind: JobKind, record: RestoredJob) -> Any:
         job = kind.make(self.ids.pop(), record.state)
         self.both(lambda store: record.restore(store, job))
         return job.id
 
     @rule(job_id=jobs, record=records, twice=st.booleans())
-    def restore(self, job_id: str, record: Record, twice: bool) -> None:
+    def restore(self, job_id: str, record: RestoredJob, twice: bool) -> None:
         job = attempt(lambda: self.model.get(job_id))
         if isinstance(job, Job):
             for _ in range(2 if twice else 1):
@@ -438,12 +440,12 @@ def client(valkey_url: str) -> Iterator[redis.Redis]:
     ("examples", "steps"), [(8, 30), pytest.param(30, 50, marks=pytest.mark.slow)], ids=["few", "many"]
 )
 def test_the_real_store_and_the_model_agree_whatever_happens(client: redis.Redis, examples: int, steps: int):
-    class Stores(JobStores):
+    class ComparedStores(JobStores):
         def __init__(self) -> None:
             super().__init__(client)
 
     run_state_machine_as_test(
-        Stores,
+        ComparedStores,
         settings=settings(
             max_examples=examples,
             stateful_step_count=steps,

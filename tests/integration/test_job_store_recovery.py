@@ -127,12 +127,12 @@ def test_a_restore_that_was_cut_short_is_carried_on_by_the_next(client: redis.Re
 def test_a_restore_goes_in_steps_that_hold_up_nobody(client: redis.Redis):
     steps: list[int] = []
 
-    class Watching(redis.Redis):
+    class ObservedRedis(redis.Redis):
         def evalsha(self, sha: str, numkeys: int, *args: Any) -> Any:
             steps.append(len(args))
             return super().evalsha(sha, numkeys, *args)
 
-    watching = RedisJobStore(Watching(connection_pool=client.connection_pool))
+    watching = RedisJobStore(ObservedRedis(connection_pool=client.connection_pool))
 
     watching.restore(a_job(20_000), succeeded=range(0, 20_000, 2), failures={1: CORRUPT})
 

@@ -31,7 +31,7 @@ BAD = ImageFailure(code="image_corrupt", message="Damaged. \u5199\u771f")
 
 
 @dataclass
-class Service:
+class RestorableService:
     """The stores, and what API and workers do with them."""
 
     server: ValkeyServer
@@ -92,16 +92,16 @@ class Service:
 
 
 @pytest.fixture
-def service(tmp_path: Path, object_store: S3ObjectStore) -> Iterator[Service]:
+def service(tmp_path: Path, object_store: S3ObjectStore) -> Iterator[RestorableService]:
     """A Valkey of the test's own, for it is stopped and set back."""
     server = start_or_skip(ValkeyServer(tmp_path / "valkey"))
-    service = Service(server, object_store)
+    service = RestorableService(server, object_store)
     yield service
     service.client.close()
     server.stop()
 
 
-def test_jobs_are_as_they_were_after_all_was_flushed(service: Service) -> None:
+def test_jobs_are_as_they_were_after_all_was_flushed(service: RestorableService) -> None:
     ended = service.submit(20)
     service.work(20)
     service.finish()
@@ -135,7 +135,7 @@ def test_jobs_are_as_they_were_after_all_was_flushed(service: Service) -> None:
     assert service.jobs.get(running).counts.succeeded == 240
 
 
-def test_an_older_copy_of_the_data_is_brought_up_to_date(service: Service, tmp_path: Path) -> None:
+def test_an_older_copy_of_the_data_is_brought_up_to_date(service: RestorableService, tmp_path: Path) -> None:
     """As an operator does it: stop, put the copy in place, start."""
     started, resumed = service.submit(50), service.submit(4)
     service.controls.pause(resumed)
@@ -166,7 +166,7 @@ def test_an_older_copy_of_the_data_is_brought_up_to_date(service: Service, tmp_p
     assert service.jobs.get(since).state is JobState.QUEUED
 
 
-def test_data_lost_while_jobs_are_compared_are_compared_again(service: Service) -> None:
+def test_data_lost_while_jobs_are_compared_are_compared_again(service: RestorableService) -> None:
     """Otherwise what was brought back before the loss would stay lost."""
     job_ids = {service.submit(2) for _ in range(3)}
     service.client.flushall()
@@ -190,7 +190,7 @@ def test_data_lost_while_jobs_are_compared_are_compared_again(service: Service) 
     assert service.jobs.is_reconciled()
 
 
-def test_an_ended_job_expires_and_its_record_goes_later(service: Service) -> None:
+def test_an_ended_job_expires_and_its_record_goes_later(service: RestorableService) -> None:
     """By the server's clock, which cannot be set: a retention of a moment is over at once."""
     job_id = service.submit(6)
     service.work(6)

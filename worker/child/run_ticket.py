@@ -12,7 +12,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 from celery.signals import worker_process_shutdown
 
 from shared.errors import JobStoreFull
-from shared.metrics.buffer import Recorder
+from shared.metrics.buffer import MetricsBuffer
 from shared.observability.tracing import make_tracer
 from shared.settings import Settings
 from shared.tickets import LONGEST, CeleryTickets
@@ -57,15 +57,15 @@ def make_child(
     station.start()
     engine = load_engine(settings)
     stores = connect_stores(settings)
-    recorder = Recorder(stores.statistics)
-    recorder.start()
-    objects = timed_objects(stores.objects, recorder)
+    metrics_buffer = MetricsBuffer(stores.statistics)
+    metrics_buffer.start()
+    objects = timed_objects(stores.objects, metrics_buffer)
     pipeline = wrap(pipeline_for(engine, settings))
     return Child(
         name=process_name(),
         jobs=stores.jobs,
         objects=objects,
-        pipeline=TimedPipeline(pipeline, recorder, worker=worker_name()),
+        pipeline=TimedPipeline(pipeline, metrics_buffer, worker=worker_name()),
         pace=Pace(lease=settings.lease_seconds, image=settings.image_seconds),
         lease_images=settings.lease_images,
         max_image_bytes=settings.max_image_bytes,

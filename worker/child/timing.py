@@ -10,7 +10,7 @@ from typing import Any, Protocol, cast
 from shared.errors import ImageError
 from shared.jobs import object_keys
 from shared.jobs.job import Range
-from shared.metrics.buffer import Recorder
+from shared.metrics.buffer import MetricsBuffer
 from shared.metrics.model import Family
 from shared.objectstore.port import ObjectStore
 from shared.options import Options
@@ -37,9 +37,9 @@ class StagedPipeline(Protocol):
 class TimedPipeline:
     """A pipeline whose steps are recorded, and its images counted for its worker."""
 
-    def __init__(self, pipeline: StagedPipeline, recorder: Recorder, *, worker: str) -> None:
+    def __init__(self, pipeline: StagedPipeline, metrics_buffer: MetricsBuffer, *, worker: str) -> None:
         self._pipeline = pipeline
-        self._recorder = recorder
+        self._metrics_buffer = metrics_buffer
         self._worker = worker
 
     def measure(self, data: bytes, options: Options) -> Range:
@@ -51,9 +51,9 @@ class TimedPipeline:
             with self._timed():
                 files = self._pipeline.render(data, options, common=common)
         except ImageError:
-            self._recorder.count_image(self._worker)
+            self._metrics_buffer.count_image(self._worker)
             raise
-        self._recorder.count_image(self._worker)
+        self._metrics_buffer.count_image(self._worker)
         return files
 
     @contextmanager
@@ -62,15 +62,15 @@ class TimedPipeline:
             yield
         finally:
             for stage, seconds in self._pipeline.seconds.items():
-                self._recorder.observe(Family.STAGE, stage, seconds=seconds)
+                self._metrics_buffer.observe(Family.STAGE, stage, seconds=seconds)
 
 
 class _TimedObjects:
     """An object store that records how long photos take to come and results to go."""
 
-    def __init__(self, objects: ObjectStore, recorder: Recorder) -> None:
+    def __init__(self, objects: ObjectStore, metrics_buffer: MetricsBuffer) -> None:
         self._objects = objects
-        self._recorder = recorder
+        self._metrics_buffer = metrics_buffer
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._objects, name)
@@ -92,9 +92,9 @@ class _TimedObjects:
         began = time.monotonic()
         yield
         if stage is not None:
-            self._recorder.observe(Family.STAGE, stage, seconds=time.monotonic() - began)
+            self._metrics_buffer.observe(Family.STAGE, stage, seconds=time.monotonic() - began)
 
 
-def timed_objects(objects: ObjectStore, recorder: Recorder) -> ObjectStore:
+def timed_objects(objects: ObjectStore, metrics_buffer: MetricsBuffer) -> ObjectStore:
     """Return an object store whose photos read and results written are recorded; all else is as it was."""
-    return cast(ObjectStore, _TimedObjects(objects, recorder))
+    return cast(ObjectStore, _TimedObjects(objects, metrics_buffer))

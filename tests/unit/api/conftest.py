@@ -15,7 +15,7 @@ from werkzeug.test import TestResponse
 
 from api.app import create_app
 from api.services.backend import Backend, backend_of
-from shared.idempotency.durable_store import LastingIdempotency
+from shared.idempotency.durable_store import DurableIdempotency
 from shared.jobs import object_keys
 from shared.jobs.job import ImageFailure
 from shared.observability.tracing import OFF, Tracer
@@ -129,7 +129,7 @@ def build_api(
         jobs=jobs,
         objects=objects,
         tickets=tickets,
-        idempotency=LastingIdempotency(idempotency, objects),
+        idempotency=DurableIdempotency(idempotency, objects),
         statistics=FakeStatistics(),
         chores=chores,
         tracer=tracer,

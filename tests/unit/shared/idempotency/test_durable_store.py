@@ -7,11 +7,11 @@ from collections.abc import Callable
 import pytest
 
 from shared.errors import ObjectStoreUnavailable
-from shared.idempotency.durable_store import LastingIdempotency
+from shared.idempotency.durable_store import DurableIdempotency
 from shared.idempotency.port import Claim, Idempotency, Standing
 from shared.idempotency.redis_store import KEEP, entry_name
 from shared.jobs import object_keys
-from tests.contracts.idempotency import Advance, LastingIdempotencyContract
+from tests.contracts.idempotency import Advance, DurableIdempotencyContract
 from tests.fakes import FakeClock, FakeIdempotency, FakeObjectStore
 
 RECORD = object_keys.idempotency_record(entry_name("me", "k"))
@@ -34,7 +34,7 @@ def redis(clock: FakeClock) -> FakeIdempotency:
 
 @pytest.fixture
 def keys(redis: FakeIdempotency, objects: FakeObjectStore, clock: FakeClock) -> Idempotency:
-    return LastingIdempotency(redis, objects, clock=clock)
+    return DurableIdempotency(redis, objects, clock=clock)
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def lose(redis: FakeIdempotency) -> Callable[[], None]:
     return redis.entries.clear
 
 
-class TestLastingIdempotency(LastingIdempotencyContract):
+class TestDurableIdempotency(DurableIdempotencyContract):
     """The contract, on fakes."""
 
 
