@@ -21,7 +21,7 @@ from api.services.backend import Backend, attach
 from api.services.job_watcher import Watches
 from api.services.manifest_cache import Manifests
 from shared.chores.port import Chores
-from shared.idempotency.port import Idempotency
+from shared.idempotency.durable_store import DurableIdempotency
 from shared.jobstore.port import JobStore
 from shared.metrics.buffer import MetricsBuffer
 from shared.metrics.port import Statistics
@@ -42,7 +42,7 @@ def create_app(
     jobs: JobStore,
     objects: ObjectStore,
     tickets: TicketQueue,
-    idempotency: Idempotency,
+    idempotency: DurableIdempotency,
     statistics: Statistics,
     chores: Chores,
     limiter: Limiter | None = None,

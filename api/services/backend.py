@@ -13,7 +13,7 @@ from api.services.job_watcher import Watches
 from api.services.manifest_cache import Manifests
 from shared.chores.port import Chores
 from shared.control import Controls
-from shared.idempotency.port import Idempotency
+from shared.idempotency.durable_store import DurableIdempotency
 from shared.jobstore.port import JobStore
 from shared.metrics.buffer import MetricsBuffer
 from shared.metrics.port import Statistics
@@ -33,7 +33,7 @@ class Backend:
     jobs: JobStore
     objects: ObjectStore
     tickets: TicketQueue
-    idempotency: Idempotency
+    idempotency: DurableIdempotency
     chores: Chores
     manifests: Manifests
     watches: Watches

@@ -48,15 +48,13 @@ class TestRedisIdempotency(IdempotencyContract):
 
 
 class TestDurableIdempotencyOnServers(DurableIdempotencyContract):
-    """The contract of those that outlive Redis, on a real Valkey and a real S3 server."""
+    """The contract of keys that outlive Redis, on a real Valkey and a real S3 server."""
 
     @pytest.fixture
-    def keys(self, client: redis.Redis, object_store: S3ObjectStore) -> Idempotency:
+    def durable(self, keys: Idempotency, object_store: S3ObjectStore) -> DurableIdempotency:
         # The object store's clock cannot be set either; Redis's is moved, and this one goes with it.
         self.ahead = 0.0
-        return DurableIdempotency(
-            RedisIdempotency(client), object_store, clock=lambda: time.time() + self.ahead
-        )
+        return DurableIdempotency(keys, object_store, clock=lambda: time.time() + self.ahead)
 
     @pytest.fixture
     def advance(self, advance: Advance) -> Advance:
