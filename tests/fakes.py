@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 from threading import Lock
 from time import time
@@ -21,7 +22,7 @@ from shared.errors import (
 )
 from shared.idempotency.port import Claim, Standing
 from shared.metrics.model import BOUNDS, Histogram, MetricsBatch, Series, Summary
-from shared.objectstore.port import ObjectInfo
+from shared.objectstore.port import ObjectInfo, Transfer, TransferObserver
 from tests.fakes_hooks import Hooked
 from tests.fakes_job_store import FakeJobStore as FakeJobStore
 from tests.fakes_jobs import FakeClock as FakeClock
@@ -44,6 +45,7 @@ class FakeObjectStore(Hooked):
         self._public_url = public_url
         self._clock = clock
         self._lock = Lock()
+        self._observe: TransferObserver | None = None
 
     def put(
         self,
@@ -60,6 +62,7 @@ class FakeObjectStore(Hooked):
             self.objects[key] = bytes(data)
             self.content_types[key] = content_type
             self.modified_at[key] = self._clock()
+        self._tell(Transfer.WRITE, key)
 
     def put_stream(
         self, key: str, stream: BinaryIO, *, content_type: str = "application/octet-stream"
@@ -69,10 +72,13 @@ class FakeObjectStore(Hooked):
     def get(self, key: str, *, start: int | None = None, stop: int | None = None) -> bytes:
         if min(start or 0, stop or 0) < 0:
             raise ValueError("A range of bytes cannot begin or end below zero.")
-        return self._read(key)[start:stop]
+        data = self._read(key)[start:stop]
+        self._tell(Transfer.READ, key)
+        return data
 
     def get_tagged(self, key: str, *, stop: int | None = None) -> tuple[bytes, str]:
         data = self._read(key)
+        self._tell(Transfer.READ, key)
         return data[:stop], _tag(data)
 
     def stream(self, key: str, *, chunk_size: int = 256 * 1024) -> Iterator[bytes]:
@@ -128,12 +134,21 @@ class FakeObjectStore(Hooked):
     def in_bucket(self, bucket: str) -> FakeObjectStore:
         return self.buckets.get(bucket, _MissingBucket()) or _DeniedBucket()
 
+    def observed_by(self, observe: TransferObserver) -> FakeObjectStore:
+        other = copy(self)
+        other._observe = observe
+        return other
+
     def ensure_bucket(self) -> None:
         self.ping()
 
     def ping(self) -> None:
         if self.away:
             raise ObjectStoreUnavailable
+
+    def _tell(self, transfer: Transfer, key: str) -> None:
+        if self._observe is not None:
+            self._observe(transfer, key, 0.0)
 
     def _read(self, key: str) -> bytes:
         self.ping()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import BinaryIO, Protocol
 
 
@@ -17,6 +18,15 @@ class ObjectInfo:
     modified_at: float
     #: Another one for other content; opaque.
     tag: str = ""
+
+
+class Transfer(StrEnum):
+    READ = "read"
+    WRITE = "write"
+
+
+#: Receives each transfer that succeeded, the object's key, and how many seconds it took.
+TransferObserver = Callable[[Transfer, str, float], None]
 
 
 class ObjectStore(Protocol):
@@ -67,6 +77,12 @@ class ObjectStore(Protocol):
 
     def in_bucket(self, bucket: str) -> ObjectStore:
         """Return another bucket of the same server; reading raises BucketNotFound if there is none."""
+
+    def observed_by(self, observe: TransferObserver) -> ObjectStore:
+        """Return the same bucket; tell `observe` of every `get`, `get_tagged` and `put` that succeeds.
+
+        Nothing is told of other buckets, even if they are reached through this one.
+        """
 
     def presigned_get(
         self, key: str, *, file_name: str | None = None, content_type: str | None = None

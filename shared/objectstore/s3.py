@@ -7,8 +7,10 @@ says how. Importing boto3 takes 0.12 s, the first client 0.11 s, every further o
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from itertools import islice
 from logging import getLogger
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
@@ -28,7 +30,7 @@ from shared.errors import (
     ObjectStoreUnavailable,
 )
 from shared.net.loopback import is_loopback
-from shared.objectstore.port import ObjectInfo
+from shared.objectstore.port import ObjectInfo, Transfer, TransferObserver
 from shared.settings import Settings
 
 if TYPE_CHECKING:
@@ -93,6 +95,7 @@ class S3ObjectStore:
         self._public = public
         self._bucket = bucket
         self._presign_seconds = presign_seconds
+        self._observe: TransferObserver | None = None
 
     @classmethod
     def from_settings(cls, settings: Settings, *, attempts: int = 3) -> Self:
@@ -117,13 +120,15 @@ class S3ObjectStore:
 
     def in_bucket(self, bucket: str) -> S3ObjectStore:
         """Return another bucket of the same server, over the same connections."""
-        return S3ObjectStore(
-            client=self._client,
-            probe=self._probe,
-            public=self._public,
-            bucket=bucket,
-            presign_seconds=self._presign_seconds,
-        )
+        other = copy(self)
+        other._bucket, other._observe = bucket, None
+        return other
+
+    def observed_by(self, observe: TransferObserver) -> S3ObjectStore:
+        """Return the same bucket, over the same connections, whose transfers are told to `observe`."""
+        other = copy(self)
+        other._observe = observe
+        return other
 
     def close(self) -> None:
         """Close the pooled connections."""
@@ -139,7 +144,7 @@ class S3ObjectStore:
         repeated, so that ObjectExists may also mean that this very call wrote the object.
         """
         condition: dict[str, Any] = {"IfNoneMatch": "*"} if only_if_new else {}
-        with _translated(key):
+        with self._observed(Transfer.WRITE, key), _translated(key):
             self._client.put_object(
                 Bucket=self._bucket, Key=key, Body=bytes(data), ContentType=content_type, **condition
             )
@@ -167,7 +172,7 @@ class S3ObjectStore:
             self.size(key)
             return b""
         try:
-            with _translated(key):
+            with self._observed(Transfer.READ, key), _translated(key):
                 return self._client.get_object(Bucket=self._bucket, Key=key, **span)["Body"].read()
         except boto.ClientError as exc:
             # The range begins at or beyond the end.
@@ -183,7 +188,7 @@ class S3ObjectStore:
         """
         span = _range_header(None, stop) or {}
         try:
-            with _translated(key):
+            with self._observed(Transfer.READ, key), _translated(key):
                 answer = self._client.get_object(Bucket=self._bucket, Key=key, **span)
                 data = answer["Body"].read()
         except boto.ClientError as exc:
@@ -192,6 +197,13 @@ class S3ObjectStore:
                 raise
             return b"", self._listed_tag(key)
         return data, _etag(answer) or self._listed_tag(key)
+
+    @contextmanager
+    def _observed(self, transfer: Transfer, key: str) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        if self._observe is not None:
+            self._observe(transfer, key, time.monotonic() - began)
 
     def _listed_tag(self, key: str) -> str:
         with _translated(key):

@@ -10,7 +10,7 @@ import pytest
 
 from shared.api_keys import KeyStore, make_key, rotate_key
 from shared.errors import ObjectExists, ObjectNotFound
-from shared.objectstore.port import ObjectStore
+from shared.objectstore.port import ObjectStore, Transfer
 
 #: Past the thousand objects that one page of an S3 listing holds.
 MANY = 1050
@@ -331,6 +331,18 @@ class ObjectStoreContract:
             list(pool.map(lambda body: store.put("raced", body), bodies))
 
         assert store.get("raced") in bodies
+
+    def test_an_observer_is_told_of_each_object_read_or_written(self, store: ObjectStore) -> None:
+        told: list[tuple[Transfer, str]] = []
+        observed = store.observed_by(lambda transfer, key, seconds: told.append((transfer, key)))
+        observed.put("a", DATA)
+        assert observed.get("a", stop=3) == DATA[:3]
+        assert observed.get_tagged("a") == (DATA, next(store.list("a")).tag)
+        with pytest.raises(ObjectNotFound):
+            observed.get("missing")
+        store.put("b", b"not observed")
+
+        assert told == [(Transfer.WRITE, "a"), (Transfer.READ, "a"), (Transfer.READ, "a")]
 
     def test_the_bucket_may_be_ensured_again_and_again(self, store: ObjectStore) -> None:
         store.put("k", b"x")

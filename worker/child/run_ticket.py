@@ -18,7 +18,7 @@ from shared.settings import Settings
 from shared.tickets import LONGEST, CeleryTickets
 from worker.child.image_sources import image_fetcher
 from worker.child.lease_loop import Child, Pace
-from worker.child.timing import StagedPipeline, TimedPipeline, timed_objects
+from worker.child.timing import StagedPipeline, TimedPipeline, record_transfers
 from worker.child.tracing import Traces
 from worker.model.engine import EngineInfo
 from worker.model.engines import load_engine
@@ -59,7 +59,7 @@ def make_child(
     stores = connect_stores(settings)
     metrics_buffer = MetricsBuffer(stores.statistics)
     metrics_buffer.start()
-    objects = timed_objects(stores.objects, metrics_buffer)
+    objects = stores.objects.observed_by(record_transfers(metrics_buffer))
     pipeline = wrap(pipeline_for(engine, settings))
     return Child(
         name=process_name(),

@@ -1,18 +1,17 @@
-"""Measuring a child's work from outside: what it works with is wrapped, and it knows nothing of that."""
+"""Measure a child's work from outside: around its pipeline, and as an observer of its object store."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Protocol, cast
+from typing import Protocol
 
 from shared.errors import ImageError
 from shared.jobs import object_keys
 from shared.jobs.job import Range
 from shared.metrics.buffer import MetricsBuffer
 from shared.metrics.model import Family
-from shared.objectstore.port import ObjectStore
+from shared.objectstore.port import Transfer, TransferObserver
 from shared.options import Options
 from worker.pipeline.pipeline import ResultFile
 from worker.pipeline.stages import Stage
@@ -65,36 +64,13 @@ class TimedPipeline:
                 self._metrics_buffer.observe(Family.STAGE, stage, seconds=seconds)
 
 
-class _TimedObjects:
-    """An object store that records how long photos take to come and results to go."""
+def record_transfers(metrics_buffer: MetricsBuffer) -> TransferObserver:
+    """Return an observer that records how long photos take to be read, and results to be written."""
 
-    def __init__(self, objects: ObjectStore, metrics_buffer: MetricsBuffer) -> None:
-        self._objects = objects
-        self._metrics_buffer = metrics_buffer
+    def observe(transfer: Transfer, key: str, seconds: float) -> None:
+        if transfer is Transfer.READ and object_keys.is_input(key):
+            metrics_buffer.observe(Family.STAGE, FETCH, seconds=seconds)
+        elif transfer is Transfer.WRITE and object_keys.is_output(key):
+            metrics_buffer.observe(Family.STAGE, STORE, seconds=seconds)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._objects, name)
-
-    def get(self, key: str, *, start: int | None = None, stop: int | None = None) -> bytes:
-        with self._timed(FETCH if object_keys.is_input(key) else None):
-            return self._objects.get(key, start=start, stop=stop)
-
-    def get_tagged(self, key: str, *, stop: int | None = None) -> tuple[bytes, str]:
-        with self._timed(FETCH if object_keys.is_input(key) else None):
-            return self._objects.get_tagged(key, stop=stop)
-
-    def put(self, key: str, data: bytes | memoryview, **how: Any) -> None:
-        with self._timed(STORE if object_keys.is_output(key) else None):
-            self._objects.put(key, data, **how)
-
-    @contextmanager
-    def _timed(self, stage: str | None) -> Iterator[None]:
-        began = time.monotonic()
-        yield
-        if stage is not None:
-            self._metrics_buffer.observe(Family.STAGE, stage, seconds=time.monotonic() - began)
-
-
-def timed_objects(objects: ObjectStore, metrics_buffer: MetricsBuffer) -> ObjectStore:
-    """Return an object store whose photos read and results written are recorded; all else is as it was."""
-    return cast(ObjectStore, _TimedObjects(objects, metrics_buffer))
+    return observe

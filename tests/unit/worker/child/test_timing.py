@@ -11,7 +11,7 @@ from shared.metrics.buffer import MetricsBuffer
 from shared.metrics.model import Summary
 from shared.options import Options
 from tests.fakes import FakeObjectStore, FakeStatistics
-from worker.child.timing import TimedPipeline, timed_objects
+from worker.child.timing import TimedPipeline, record_transfers
 from worker.pipeline.pipeline import ResultFile
 from worker.pipeline.stages import Stage
 
@@ -94,7 +94,7 @@ def test_photos_read_and_results_written_are_recorded(
     metrics_buffer: MetricsBuffer, statistics: FakeStatistics
 ):
     job_id, inner = new_job_id(), FakeObjectStore()
-    objects = timed_objects(inner, metrics_buffer)
+    objects = inner.observed_by(record_transfers(metrics_buffer))
     inner.put(input_image(job_id, 0), b"photo")
     assert objects.get(input_image(job_id, 0), stop=3) == b"pho"
     objects.put(output(job_id, 0, "heatmap.png"), b"map", content_type="image/png")
@@ -107,14 +107,17 @@ def test_a_photo_read_with_its_tag_is_recorded_too(metrics_buffer: MetricsBuffer
     key, inner = input_image(new_job_id(), 0), FakeObjectStore()
     inner.put(key, b"photo")
 
-    assert timed_objects(inner, metrics_buffer).get_tagged(key, stop=3) == (b"pho", next(inner.list(key)).tag)
+    assert inner.observed_by(record_transfers(metrics_buffer)).get_tagged(key, stop=3) == (
+        b"pho",
+        next(inner.list(key)).tag,
+    )
     assert set(told(metrics_buffer, statistics)[0]) == {"fetch"}
 
 
 def test_what_is_no_photo_and_no_result_is_passed_on_unmeasured(
     metrics_buffer: MetricsBuffer, statistics: FakeStatistics
 ):
-    objects = timed_objects(FakeObjectStore(), metrics_buffer)
+    objects = FakeObjectStore().observed_by(record_transfers(metrics_buffer))
     objects.put(manifest(new_job_id()), b"")
     with pytest.raises(ObjectNotFound):
         objects.get(input_image(new_job_id(), 0))
