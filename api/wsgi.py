@@ -24,7 +24,7 @@ from shared.metrics.redis_store import RedisStatistics
 from shared.objectstore.s3 import S3ObjectStore
 from shared.observability.logs import configure_logging
 from shared.observability.redaction import secrets_of
-from shared.observability.tracing import make_tracer
+from shared.observability.tracing_setup import make_tracer
 from shared.redis.client import connect_redis, impatient_options
 from shared.settings import Settings
 from shared.tickets import connect_tickets

@@ -13,7 +13,7 @@ from celery.signals import worker_process_shutdown
 
 from shared.errors import JobStoreFull
 from shared.metrics.buffer import MetricsBuffer
-from shared.observability.tracing import make_tracer
+from shared.observability.tracing_setup import make_tracer
 from shared.settings import Settings
 from shared.tickets import LONGEST, CeleryTickets
 from worker.child.image_sources import image_fetcher

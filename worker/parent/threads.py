@@ -7,7 +7,8 @@ import logging
 from celery import Celery
 
 from shared.jobs.job import Lease
-from shared.observability.tracing import Tracer, make_tracer
+from shared.observability.tracing import Tracer
+from shared.observability.tracing_setup import make_tracer
 from shared.options import Options
 from shared.settings import Settings
 from shared.tickets import CeleryTickets
