@@ -15,7 +15,6 @@ from urllib.parse import quote
 from shared.errors import (
     BucketNotFound,
     JobStoreUnavailable,
-    ObjectExists,
     ObjectNotFound,
     ObjectStoreDenied,
     ObjectStoreUnavailable,
@@ -48,17 +47,10 @@ class FakeObjectStore(Hooked):
         self._observe: TransferObserver | None = None
 
     def put(
-        self,
-        key: str,
-        data: bytes | memoryview,
-        *,
-        content_type: str = "application/octet-stream",
-        only_if_new: bool = False,
+        self, key: str, data: bytes | memoryview, *, content_type: str = "application/octet-stream"
     ) -> None:
         self.ping()
         with self._lock:
-            if only_if_new and key in self.objects:
-                raise ObjectExists
             self.objects[key] = bytes(data)
             self.content_types[key] = content_type
             self.modified_at[key] = self._clock()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -79,7 +78,7 @@ class FakeChores:
         state = ChoreState.FAILED if failed else ChoreState.DONE
         return self._settle(chore, lambda c: replace(c, state=state, note=note, claims=0))
 
-    def postpone(self, chore: Chore, *, seconds: float = math.inf, note: str = "") -> bool:
+    def postpone(self, chore: Chore, *, seconds: float, note: str) -> bool:
         due = self._clock() + seconds
         return self._settle(
             chore, lambda c: replace(c, due_at=due, note=note, claims=0, attempts=c.attempts + 1)

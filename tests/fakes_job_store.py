@@ -350,17 +350,17 @@ class FakeJobStore(Hooked):
             self._unwritten.pop((job_id, index), None)
 
     @_reachable
-    def expirable(self, *, before: float, limit: int = 100) -> tuple[str, ...]:
+    def expirable(self, *, before: float, limit: int) -> tuple[str, ...]:
         found = {id: record.idle_since for id, record in self._jobs.items() if record.expires}
         ids = [id for id, since in found.items() if round(since * 1000) < round(before * 1000)]
         return tuple(sorted(ids, key=lambda id: (found[id], id))[:limit])
 
     @_reachable
-    def expire(self, job_id: str, *, before: float | None = None) -> None:
+    def expire(self, job_id: str, *, before: float) -> None:
         record = self._jobs.get(job_id)
         if record is None or record.state is JobState.EXPIRED:
             return
-        is_late = before is not None and round(record.idle_since * 1000) >= round(before * 1000)
+        is_late = round(record.idle_since * 1000) >= round(before * 1000)
         if record.state not in TRANSITIONS["expire"] or is_late:
             raise refusal("expire", record.state)
         self._end_job(record, JobState.EXPIRED, None)

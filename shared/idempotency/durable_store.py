@@ -13,8 +13,7 @@ import time
 from collections.abc import Callable
 
 from shared.errors import ObjectNotFound
-from shared.idempotency.port import Claim, Idempotency, Standing
-from shared.idempotency.redis_store import KEEP, entry_name
+from shared.idempotency.port import KEEP, Claim, Idempotency, Standing, entry_name
 from shared.jobs import object_keys
 from shared.objectstore.port import ObjectStore
 
@@ -22,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 class DurableIdempotency:
-    """Claims and seals keys so that a lost Redis does not forget them; `keys` does the rest.
+    """Claims and seals keys so that they survive a loss of Redis; `keys` does the rest.
 
     Both methods may also raise what the object store raises when it is away.
     """
@@ -35,21 +34,21 @@ class DurableIdempotency:
         self._clock = clock
 
     def claim(self, owner: str, key: str, token: str) -> Claim:
-        """Take a key as `Idempotency.claim` does; what Redis has lost comes from the object store."""
+        """Take a key as `Idempotency.claim` does. If Redis has lost it, the object store still knows it."""
         claim = self.keys.claim(owner, key, token)
         if claim.standing is not Standing.NEW:
             return claim
         remembered = self._recall(owner, key)
         if remembered is None:
             return claim
-        # It stands as if its holder had died: the caller finds out whether there is a job.
+        # The key looks as if its holder had died, so the caller finds out whether there is a job.
         self.keys.seal(owner, key, token, fingerprint=remembered.fingerprint, job_id=remembered.job_id)
         return remembered
 
     def seal(self, owner: str, key: str, token: str, *, fingerprint: str, job_id: str) -> bool:
-        """Seal a key as `Idempotency.seal` does, and write the same to the object store.
+        """Seal a key as `Idempotency.seal` does, and write the seal to the object store.
 
-        A record of a job that was never recorded does no harm, since the caller looks for the job.
+        It does no harm if the job is never recorded, since the next caller looks for the job.
         """
         # Redis comes first: a caller who has lost the key must not overwrite its new holder's record.
         if not self.keys.seal(owner, key, token, fingerprint=fingerprint, job_id=job_id):

@@ -80,7 +80,7 @@ class ChoresContract:
 
         assert (heir.claims, heir.attempts) == (2, 0)
         assert chores.finish(dead) is False
-        assert chores.postpone(dead, seconds=1) is False
+        assert chores.postpone(dead, seconds=1, note="") is False
         assert chores.renew(dead, seconds=30) is False
         assert chores.finish(heir) is True
 
@@ -151,7 +151,7 @@ class ChoresContract:
 
     def test_a_chore_falls_asleep_again(self, chores: Chores, advance: Advance) -> None:
         chores.add("c", NOTIFY, JOB)
-        chores.postpone(claim(chores, NOTIFY))
+        chores.postpone(claim(chores, NOTIFY), seconds=math.inf, note="")
         advance(1e6)
 
         assert chores.claim((NOTIFY,), seconds=30) is None
@@ -169,7 +169,7 @@ class ChoresContract:
             chores.add("c", NOTIFY, JOB)
         assert chores.claim((NOTIFY,), seconds=30) is None, "It is still held."
         if end == "sleep":
-            chores.postpone(chore)
+            chores.postpone(chore, seconds=math.inf, note="")
         else:
             chores.finish(chore)
 

@@ -306,7 +306,7 @@ class QuotaContract:
         [
             (lambda store, id: store.cancel(id), True),
             (lambda store, id: store.abort(id, CORRUPT), True),
-            (lambda store, id: store.expire(id), False),
+            (lambda store, id: store.expire(id, before=store.now() + 1), False),
             (lambda store, id: store.delete(id), False),
         ],
         ids=["cancel", "abort", "expire", "delete"],

@@ -95,7 +95,7 @@ def job_in(store: JobStore, state: JobState) -> str:
         work_off_all(store, failing=failing.get(state, frozenset()))
     if state is JobState.EXPIRED:
         finish_as(store, job_id, JobState.CANCELED)
-        store.expire(job_id)
+        store.expire(job_id, before=store.now() + 1)
     elif state.ended:
         finish_as(store, job_id, state)
     assert store.get(job_id).state is state

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from shared.api_keys import KeyStore, make_key, rotate_key
-from shared.errors import ObjectExists, ObjectNotFound
+from shared.errors import ObjectNotFound
 from shared.objectstore.port import ObjectStore, Transfer
 
 #: Past the thousand objects that one page of an S3 listing holds.
@@ -351,35 +351,3 @@ class ObjectStoreContract:
         store.ping()
 
         assert store.exists("k")
-
-
-class ConditionalPutContract:
-    """For stores that honour a put of new objects alone; not every S3 server does."""
-
-    def test_a_new_object_is_written_once(self, store: ObjectStore) -> None:
-        store.put("claim", b"first", only_if_new=True)
-
-        with pytest.raises(ObjectExists):
-            store.put("claim", b"second", only_if_new=True)
-        assert store.get("claim") == b"first"
-
-    def test_a_deleted_object_is_new_again(self, store: ObjectStore) -> None:
-        store.put("claim", b"first", only_if_new=True)
-        store.delete("claim")
-        store.put("claim", b"second", only_if_new=True)
-
-        assert store.get("claim") == b"second"
-
-    def test_of_racing_writers_one_wins(self, store: ObjectStore) -> None:
-        def claim(number: int) -> bool:
-            try:
-                store.put("claim", b"%d" % number, only_if_new=True)
-            except ObjectExists:
-                return False
-            return True
-
-        with ThreadPoolExecutor(8) as pool:
-            won = list(pool.map(claim, range(16)))
-
-        assert won.count(True) == 1
-        assert store.get("claim") == b"%d" % won.index(True)

@@ -225,7 +225,7 @@ def test_an_ended_job_keeps_only_what_its_results_need(store: RedisJobStore, cli
     assert {key.decode() for key in client.scan_iter(f"{prefix}*")} == {
         prefix, *(f"{prefix}:{name}" for name in ("ok", "bad", "errors", "reasons", "events")),
     }  # fmt: skip
-    store.expire(job_id)
+    store.expire(job_id, before=store.now() + 1)
     assert {key.decode() for key in client.scan_iter(f"{prefix}*")} == {prefix, f"{prefix}:events"}
 
 
@@ -346,7 +346,7 @@ def test_what_begins_and_ends_a_job_may_be_repeated_too(repeating: RedisJobStore
     assert repeating.start(uncounted.id, total=10).counts == Counts(total=10)
     assert repeating.cancel(uncounted.id).state is JobState.CANCELING
     repeating.finish(claim(RedisJobStore(any_client), uncounted.id), JobState.CANCELED)
-    repeating.expire(uncounted.id)
+    repeating.expire(uncounted.id, before=repeating.now() + 1)
     aborted = a_created(repeating, 0, state=JobState.UPLOADING)
     assert repeating.abort(aborted, CORRUPT).error == CORRUPT
     repeating.finish(claim(RedisJobStore(any_client), aborted), JobState.FAILED)
@@ -464,7 +464,7 @@ def test_a_workers_own_clock_changes_nothing(
     job = store.get(job_id)
     assert job.started_at == pytest.approx(now, abs=60)
     assert job.ended_at == pytest.approx(now, abs=60)
-    assert store.expirable(before=now - 60) == ()
+    assert store.expirable(before=now - 60, limit=100) == ()
 
 
 #: What is asked of a job, by its id and a lease of it.
@@ -480,7 +480,7 @@ CALLS: dict[str, Callable[[RedisJobStore, str, Lease], object]] = {
     "pending_chunks": lambda store, id, lease: store.pending_chunks(8, at_most=9),
     "list": lambda store, id, lease: store.list(),
     "delete": lambda store, id, lease: store.delete(id),
-    "expire": lambda store, id, lease: store.expire(id),
+    "expire": lambda store, id, lease: store.expire(id, before=store.now() + 1),
     "restore": lambda store, id, lease: store.restore(a_job(10, id=id), succeeded=[0]),
 }
 

@@ -238,7 +238,7 @@ def test_a_full_server_refuses_new_jobs_and_finishes_those_it_has(small_server: 
     }
     assert store.retry(running).state is JobState.QUEUED
     store.pause(running)
-    store.expire(running)
+    store.expire(running, before=store.now() + 1)
     store.restore(a_job(10), succeeded=range(5))
     StoredJobs(small_server).check()
     with pytest.raises(JobStoreFull):

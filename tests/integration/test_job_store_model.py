@@ -419,9 +419,10 @@ class JobStores(RuleBasedStateMachine):
             ]
         assert comparable(self.real.totals()) == comparable(self.model.totals())
         for ago in (100, 500, 1000):
-            assert self.real.expirable(before=self.real.now() - ago) == self.model.expirable(
-                before=self.model.now() - ago
-            )
+            found = [
+                store.expirable(before=store.now() - ago, limit=100) for store in (self.real, self.model)
+            ]
+            assert found[0] == found[1]
 
     @invariant()
     def what_is_kept_twice_agrees_with_itself(self) -> None:

@@ -23,7 +23,7 @@ from shared.objectstore.port import ObjectStore
 from shared.objectstore.s3 import S3ObjectStore
 from shared.settings import Settings
 from tests.conftest import ACCESS_KEY, BUCKET, SECRET_KEY, empty, start_or_skip
-from tests.contracts.object_store import KEYS, ConditionalPutContract, ObjectStoreContract
+from tests.contracts.object_store import KEYS, ObjectStoreContract
 from tests.servers import JuicefsGateway
 from tests.waiting import eventually
 
@@ -210,7 +210,7 @@ class S3Contract(ObjectStoreContract):
         assert not store.exists("broken")
 
 
-class TestSeaweed(S3Contract, ConditionalPutContract):
+class TestSeaweed(S3Contract):
     @pytest.fixture(scope="class")
     @classmethod
     def environ(cls, seaweed_environ: dict[str, str]) -> dict[str, str]:
@@ -254,12 +254,6 @@ class TestMinio(S3Contract):
     @pytest.mark.slow
     def test_folders_are_complete_past_one_page(self, store: ObjectStore) -> None:
         super().test_folders_are_complete_past_one_page(store)
-
-    def test_a_condition_this_server_does_not_know_is_no_error(self, store: S3ObjectStore) -> None:
-        store.put("claim", b"first", only_if_new=True)
-        store.put("claim", b"second", only_if_new=True)
-
-        assert store.get("claim") == b"second"
 
 
 class TestServerAway:

@@ -1,5 +1,5 @@
 -- expire: forget the images of a job that nothing is done for, and say so in its state.
--- ARGV: job, rule (JSON: {"moves": {from: to}, ...}), since when it must have been idle in ms ('' for any time)
+-- ARGV: job, rule (JSON: {"moves": {from: to}, ...}), since when it must have been idle in ms
 -- Returns {1, state}, or {0, state} if that state does not allow it, or came later; nil without such a job.
 local job = load_job(ARGV[1])
 if not job then
@@ -9,7 +9,7 @@ local state = cjson.decode(ARGV[2]).moves[job.state]
 if job.state == 'expired' or not state then
   return { job.state == 'expired' and 1 or 0, job.state }
 end
-if ARGV[3] ~= '' and tonumber(redis.call('ZSCORE', at('idle'), job.id) or now) >= tonumber(ARGV[3]) then
+if tonumber(redis.call('ZSCORE', at('idle'), job.id) or now) >= tonumber(ARGV[3]) then
   return { 0, job.state }
 end
 -- A paused job may have leases out.

@@ -138,7 +138,7 @@ def test_a_verb_that_the_state_refuses_leaves_no_trace(
     controls.cancel(job_id)
     if verb == "cancel":
         finish_as(jobs, job_id, JobState.CANCELED)
-        jobs.expire(job_id)
+        jobs.expire(job_id, before=jobs.now() + 1)
     before = dict(objects.objects)
 
     with pytest.raises(InvalidTransition):

@@ -8,8 +8,7 @@ import pytest
 
 from shared.errors import ObjectStoreUnavailable
 from shared.idempotency.durable_store import DurableIdempotency
-from shared.idempotency.port import Claim, Standing
-from shared.idempotency.redis_store import KEEP, entry_name
+from shared.idempotency.port import KEEP, Claim, Standing, entry_name
 from shared.jobs import object_keys
 from tests.contracts.idempotency import Advance, DurableIdempotencyContract
 from tests.fakes import FakeClock, FakeIdempotency, FakeObjectStore

@@ -12,7 +12,6 @@ from botocore.stub import Stubber
 
 from shared.errors import (
     FathomError,
-    ObjectExists,
     ObjectNotFound,
     ObjectStoreDenied,
     ObjectStoreUnavailable,
@@ -20,14 +19,14 @@ from shared.errors import (
 from shared.objectstore.port import ObjectStore
 from shared.objectstore.s3 import S3ObjectStore, attachment
 from shared.settings import Settings
-from tests.contracts.object_store import ConditionalPutContract, ObjectStoreContract
+from tests.contracts.object_store import ObjectStoreContract
 from tests.fakes import FakeObjectStore
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
-class TestFakeObjectStore(ObjectStoreContract, ConditionalPutContract):
+class TestFakeObjectStore(ObjectStoreContract):
     """The fake keeps the contract, so that unit tests may rely on it."""
 
     @pytest.fixture
@@ -75,7 +74,6 @@ def build_store(**environ: str) -> S3ObjectStore:
         ("NoSuchKey", 404, ObjectNotFound),
         ("404", 404, ObjectNotFound),
         ("NoSuchBucket", 404, ObjectStoreUnavailable),
-        ("PreconditionFailed", 412, ObjectExists),
         ("AccessDenied", 403, ObjectStoreDenied),
         ("403", 403, ObjectStoreDenied),
         ("InvalidAccessKeyId", 403, ObjectStoreDenied),

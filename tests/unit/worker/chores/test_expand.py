@@ -173,7 +173,7 @@ def take_turn(house: House) -> Done | Later:
     handler = ExpandArchives(house.gathering(), house.objects, LIMITS, clock=house.clock)
     outcome = handler.do(chore, lambda: house.clock.advance(TURN / 10))
     if isinstance(outcome, Later):
-        house.chores.postpone(chore, seconds=outcome.seconds)
+        house.chores.postpone(chore, seconds=outcome.seconds, note=outcome.note)
     return outcome
 
 

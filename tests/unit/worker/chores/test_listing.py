@@ -270,7 +270,7 @@ def take_turn(house: House, *, max_images: int = 100) -> Done | Later:
     chore = house.claim(ChoreKind.LIST)
     outcome = handler.do(chore, go_on)
     if isinstance(outcome, Later):
-        house.chores.postpone(chore, seconds=outcome.seconds)
+        house.chores.postpone(chore, seconds=outcome.seconds, note=outcome.note)
     return outcome
 
 
