@@ -1,4 +1,4 @@
-"""Statistics in Redis: one hash for all histograms, and a counter for each worker that expires with it."""
+"""Statistics in Redis: one hash for all histograms, and for each worker a counter that expires."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from shared.redis.scripts import ROOT, Scripts
 _HASH = f"{ROOT}:statistics"
 _WORKER = f"{_HASH}:images:"
 _SUM = "sum"
-#: Seconds that a batch's id is remembered; a repeat comes within a few.
+#: A batch's id is remembered for so many seconds; a repeat comes within a few.
 _REMEMBERED = 300
-#: Seconds without news after which a worker's counter is forgotten.
+#: A worker's counter expires after so many seconds without a batch.
 _FORGOTTEN = 86_400
 
 
