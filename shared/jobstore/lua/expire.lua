@@ -1,6 +1,6 @@
--- expire: forget the images of a job that nothing is done for, and say so in its state.
+-- expire: delete the images of an idle job, and set its state to say so.
 -- ARGV: job, rule (JSON: {"moves": {from: to}, ...}), since when it must have been idle in ms
--- Returns {1, state}, or {0, state} if that state does not allow it, or came later; nil without such a job.
+-- Returns {1, state}; {0, state} if the state does not allow it, or is too new; nil if there is no such job.
 local job = load_job(ARGV[1])
 if not job then
   return nil
@@ -12,7 +12,7 @@ end
 if tonumber(redis.call('ZSCORE', at('idle'), job.id) or now) >= tonumber(ARGV[3]) then
   return { 0, job.state }
 end
--- A paused job may have leases out.
+-- A paused job may still have leases.
 drop_leases(job)
 forget_images(job)
 end_job(job, state)
