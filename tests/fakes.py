@@ -1,4 +1,4 @@
-"""In-memory implementations of the ports, for unit tests; the contract tests hold them to the real ones."""
+"""In-memory implementations of the ports, for unit tests. Contract tests compare them with the real ones."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.fakes_jobs import FakeClock as FakeClock
 class FakeObjectStore(Hooked):
     """Objects in a dictionary.
 
-    With `away` set every call raises ObjectStoreUnavailable, as if S3 were down.
+    With `away` set, every call raises ObjectStoreUnavailable, as if S3 were down.
     """
 
     def __init__(self, *, public_url: str | None = None, clock: Callable[[], float] = time) -> None:
@@ -39,7 +39,7 @@ class FakeObjectStore(Hooked):
         self.modified_at: dict[str, float] = {}
         self.content_types: dict[str, str] = {}
         self.away = False
-        #: Other buckets of the same server; None is one that lets nobody in.
+        #: Other buckets of the same server; None stands for a bucket that denies access.
         self.buckets: dict[str, FakeObjectStore | None] = {}
         self._public_url = public_url
         self._clock = clock
@@ -154,19 +154,19 @@ class FakeObjectStore(Hooked):
 
 
 def _tag(data: bytes) -> str:
-    # Whoever stores the same again has changed nothing; hashing large photos would take long.
+    # The same content gives the same tag. Python caches this hash; a digest of large photos would take long.
     return f"{len(data)}-{hash(data)}"
 
 
 class _MissingBucket(FakeObjectStore):
-    """A bucket that is not there."""
+    """A bucket that does not exist."""
 
     def ping(self) -> None:
         raise BucketNotFound
 
 
 class _DeniedBucket(FakeObjectStore):
-    """A bucket whose owner lets nobody in."""
+    """A bucket that denies access."""
 
     def ping(self) -> None:
         raise ObjectStoreDenied
@@ -192,7 +192,7 @@ class FakeTickets:
 
 @dataclass(kw_only=True)
 class _Submission:
-    """What is kept under an Idempotency-Key."""
+    """The entry of an Idempotency-Key."""
 
     token: str
     until: float

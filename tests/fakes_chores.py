@@ -1,4 +1,4 @@
-"""Chores in memory, for unit tests; the contract test holds them to the real ones."""
+"""Chores in memory, for unit tests. The contract test compares them with the real ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shared.errors import JobStoreUnavailable
 
 @dataclass(kw_only=True)
 class _OpenChore:
-    """A chore, and whether there came up more to do since it was claimed."""
+    """A chore, and whether it got more to do since it was claimed."""
 
     chore: Chore
     again: bool = False

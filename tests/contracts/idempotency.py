@@ -1,4 +1,4 @@
-"""What every store of idempotency keys does. A subclass gives the fixtures `keys` and `advance`."""
+"""What every store of idempotency keys does. A subclass provides the fixtures `keys` and `advance`."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class IdempotencyContract:
 
         assert claims.claim("me", "k", "other").standing is Standing.RUNNING
 
-    def test_who_dies_after_sealing_leaves_word_of_the_job(
+    def test_a_holder_that_dies_after_sealing_leaves_word_of_the_job(
         self, claims: Claims, keys: Idempotency, advance: Advance
     ) -> None:
         claims.claim("me", "k", "t")
@@ -155,7 +155,7 @@ class IdempotencyContract:
 class DurableIdempotencyContract(IdempotencyContract):
     """What keys do besides when the object store remembers them.
 
-    A subclass also gives the fixtures `durable`, over `keys`, and `lose`, which loses all that `keys` holds.
+    A subclass also provides the fixtures `durable`, over `keys`, and `lose`, which empties `keys`.
     """
 
     @pytest.fixture

@@ -1,4 +1,4 @@
-"""What every object store does, real or not. A subclass gives the fixture `store`, empty."""
+"""What every object store does, real or not. A subclass provides the fixture `store`, empty."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class ObjectStoreContract:
         assert [entry.key for entry in store.list("keys/")] == ["keys/another"]
 
     @pytest.mark.parametrize("keys", [["p/a/1", "p/a/2", "p/a1", "p/b"], ["p/a!b", "p/a/b", "p/ab", "p/b"]])
-    def test_a_listing_goes_on_behind_any_of_its_keys(self, store: ObjectStore, keys: list[str]) -> None:
+    def test_a_listing_continues_after_any_of_its_keys(self, store: ObjectStore, keys: list[str]) -> None:
         put_all(store, [*keys, "other", "q/1"])
         listed = [entry.key for entry in store.list("p/")]
         assert sorted(listed) == sorted(keys)
@@ -72,7 +72,7 @@ class ObjectStoreContract:
         keys.save(key)
         keys.revoke(key.id)
 
-        # As a rotation does that read the record before.
+        # A rotation does this if it has read the record before.
         keys.save(rotate_key(key, keep=0.0)[0])
 
         assert keys.read(key.id).is_revoked
@@ -225,7 +225,7 @@ class ObjectStoreContract:
         assert store.get("streamed") == data
         assert not source.closed
 
-    def test_a_stream_is_written_from_where_it_stands(self, store: ObjectStore) -> None:
+    def test_a_stream_is_written_from_its_position(self, store: ObjectStore) -> None:
         source = io.BytesIO(b"skipped and kept")
         source.seek(12)
 
@@ -245,7 +245,7 @@ class ObjectStoreContract:
         assert list(store.list("many/")) == []
 
     def test_a_listing_is_complete_where_folders_and_objects_mix(self, store: ObjectStore) -> None:
-        """Servers over a file system sort `a/` before `a!`: pages must lose and repeat nothing."""
+        """Servers over a file system sort `a/` before `a!`; pages must neither lose nor repeat an object."""
         endings = ("/x", "/y/z", "-", ".png", "!/x", "z0")
         keys = [f"mixed/{index}{ending}" for index in range(MANY // 5) for ending in endings]
         put_all(store, keys)
@@ -270,7 +270,7 @@ class ObjectStoreContract:
 
         (entry,) = store.list("k")
 
-        # Servers tell whole seconds, and their clock may differ a little from ours.
+        # Servers give whole seconds, and their clock may differ a little from ours.
         assert before - 5 <= entry.modified_at <= time.time() + 5
 
     def test_folders_are_named_once_and_objects_beside_them_are_not(self, store: ObjectStore) -> None:

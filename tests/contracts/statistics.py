@@ -1,4 +1,4 @@
-"""What every store of statistics keeps to."""
+"""What every store of statistics does."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class StatisticsContract:
         assert summary.histograms[LIST].counts[0] == 7
         assert summary.images == {"host:1": 6}
 
-    def test_a_batch_told_twice_counts_once(self, statistics: Statistics):
+    def test_a_batch_sent_twice_counts_once(self, statistics: Statistics):
         statistics.add(batch("one"))
         statistics.add(batch("one"))
 
@@ -55,7 +55,7 @@ class StatisticsContract:
         assert statistics.read(["host:2", "host:3"]).images == {"host:2": 4, "host:3": 0}
         assert statistics.read([]).images == {}
 
-    def test_a_metrics_buffer_tells_what_it_saw(self, statistics: Statistics):
+    def test_a_metrics_buffer_sends_what_it_measured(self, statistics: Statistics):
         metrics_buffer = MetricsBuffer(statistics)
         metrics_buffer.observe(Family.STAGE, "infer", seconds=0.02)
         metrics_buffer.observe(Family.STAGE, "infer", seconds=0.002)
