@@ -51,7 +51,7 @@ def told(store: JobStore, job_id: str, *, after: str | None = None) -> list[tupl
 
 
 class EventsContract:
-    def test_all_that_happens_to_a_job_is_told_in_order(self, store: JobStore) -> None:
+    def test_all_events_of_a_job_come_in_order(self, store: JobStore) -> None:
         job_id = a_created(store, 3, state=JobState.UPLOADING)
         store.start(job_id)
         lease = take(store)
@@ -78,7 +78,7 @@ class EventsContract:
             (None, "queued"),
         ]
 
-    def test_an_image_that_comes_back_is_told_and_one_that_is_given_back_is_not(
+    def test_an_image_that_is_retried_makes_an_event_and_one_that_is_given_back_does_not(
         self, store: JobStore, advance: Advance
     ) -> None:
         job_id = a_created(store, 2)
@@ -91,7 +91,7 @@ class EventsContract:
 
         assert told(store, job_id)[2:] == [(0, "pending"), (1, "pending")]
 
-    def test_a_failure_at_the_last_attempt_is_told(self, store: JobStore, advance: Advance) -> None:
+    def test_a_failure_at_the_last_attempt_makes_an_event(self, store: JobStore, advance: Advance) -> None:
         job_id = a_created(store, 1)
         for _ in range(3):
             store.charge(take(store), 0, SLOW)
@@ -127,7 +127,7 @@ class EventsContract:
         assert len(first.events) == 4
         assert first.events + rest.events == store.events(job_id).events
 
-    def test_the_last_thousand_are_kept_and_more_missed_is_told(self, store: JobStore) -> None:
+    def test_the_last_thousand_are_kept_and_a_reader_that_missed_more_notices(self, store: JobStore) -> None:
         job_id = a_created(store, 1500)
         begun = store.last_event(job_id)
         lease = take(store, 1500)
@@ -184,7 +184,7 @@ class EventsContract:
 
 class AbortContract:
     @pytest.mark.parametrize("total", [0, 2])
-    def test_a_job_fails_as_a_whole_by_way_of_being_finalised(self, store: JobStore, total: int) -> None:
+    def test_a_job_that_fails_as_a_whole_is_finalised_first(self, store: JobStore, total: int) -> None:
         job_id = a_created(store, total, state=JobState.UPLOADING)
 
         job = store.abort(job_id, NO_IMAGES)
@@ -475,7 +475,7 @@ class RestoreContract:
             store.restore(a_job(10), **outcomes)
         assert store.list().items == ()
 
-    def test_readers_are_told_to_look_anew(self, store: JobStore, advance: Advance) -> None:
+    def test_readers_notice_that_they_must_look_again(self, store: JobStore, advance: Advance) -> None:
         job = a_job(10)
         store.create(job)
         work_off(store, take(store))
@@ -600,7 +600,7 @@ class UnwrittenContract:
 
         assert [(id, image.index) for id, image in store.unwritten_failures()] == [(job_id, 0)]
 
-    def test_who_ends_an_image_as_failed_has_written_why(self, store: JobStore) -> None:
+    def test_a_worker_that_fails_an_image_has_written_why(self, store: JobStore) -> None:
         a_created(store, 1)
         store.done(take(store), 0, failure=CORRUPT)
 
@@ -630,7 +630,7 @@ class UnwrittenContract:
 class TotalsContract:
     def test_totals_are_those_of_all_jobs(self, store: JobStore, advance: Advance) -> None:
         running = [JobState.PROCESSING, JobState.QUEUED]
-        # The running ones last: what comes after would work them off.
+        # The running ones come last, since later steps would work them off.
         for state in [*(set(JobState) - set(running)), *running]:
             job_in(store, state)
             store.claim_finalize()

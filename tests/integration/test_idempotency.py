@@ -32,7 +32,7 @@ def keys(client: redis.Redis) -> Idempotency:
 
 @pytest.fixture
 def advance(client: redis.Redis) -> Advance:
-    """The server's clock cannot be set: every time it wrote down is moved into the past instead."""
+    """The server's clock cannot be set, so every stored time is moved into the past instead."""
 
     def move(seconds: float) -> None:
         ms = round(seconds * 1000)
@@ -52,7 +52,7 @@ class TestDurableIdempotencyOnServers(DurableIdempotencyContract):
 
     @pytest.fixture
     def durable(self, keys: Idempotency, object_store: S3ObjectStore) -> DurableIdempotency:
-        # The object store's clock cannot be set either; Redis's is moved, and this one goes with it.
+        # The object store's clock cannot be set either, so this clock advances together with Redis'.
         self.ahead = 0.0
         return DurableIdempotency(keys, object_store, clock=lambda: time.time() + self.ahead)
 

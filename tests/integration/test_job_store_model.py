@@ -1,4 +1,4 @@
-"""The job store on a real Valkey against a plain model, over sequences that nobody would think of.
+"""Compare the job store on a real Valkey with a plain model, over random sequences of calls.
 
 Every call goes to both; answers and everything that can be read must agree after each step.
 """
@@ -124,7 +124,7 @@ quotas = st.builds(
 
 @dataclass(frozen=True, kw_only=True)
 class RestoredJob:
-    """What the object store knows of a job."""
+    """A job as the object store knows it."""
 
     state: JobState
     succeeded: Sequence[int]
@@ -132,7 +132,7 @@ class RestoredJob:
     common: Range | None
 
     def restore(self, store: JobStore, job: Job) -> None:
-        """Bring a job up to it; some of its images the job may not have."""
+        """Restore a job from it; the job may lack some of its images."""
         ended_at = store.now() - 300 if self.state.ended else None
         store.restore(
             replace(job, state=self.state, ended_at=ended_at),
@@ -153,7 +153,7 @@ records = st.builds(
 
 @dataclass(frozen=True, kw_only=True)
 class Touch:
-    """Which of the leases is called upon, about which of its images, and whether twice."""
+    """Which lease and which of its images a call is about, and whether the call is repeated."""
 
     which: int
     place: int
@@ -165,7 +165,7 @@ touches = st.builds(
     Touch,
     which=st.integers(0, 9),
     place=st.integers(0, 7),
-    # Most calls are about a lease that is held, some about any there ever was.
+    # Most calls are about a lease that is held, and some about an older one.
     late=st.sampled_from([False, False, False, True]),
     twice=st.booleans(),
 )
@@ -208,7 +208,7 @@ class JobStores(RuleBasedStateMachine):
         self.claims: dict[str, Claims] = {}
 
     def tick(self) -> None:
-        """Go on by a millisecond, for both: whatever happens next, nothing else happened in the same."""
+        """Advance both clocks by a millisecond, so that no two events share one."""
         self.clock.advance(0.001)
         before = self._server_ms()
         while self._server_ms() == before:
@@ -231,7 +231,7 @@ class JobStores(RuleBasedStateMachine):
     def both_on(
         self, lease: LeasePair, call: Callable[[JobStore, Lease], Any], *, twice: bool = False
     ) -> None:
-        """Make a call on a lease; on the real store perhaps twice, which must be the same as once."""
+        """Make a call about a lease. The real store may get it twice, which must make no difference."""
         self.tick()
         assert call(self.real, lease.real) == call(self.model, lease.model)
         if twice:
@@ -345,7 +345,7 @@ class JobStores(RuleBasedStateMachine):
     @precondition(lambda self: any(state.runs for state in self.states))
     @rule(verb=st.sampled_from(["cancel", "pause", "delete", "retry", "expire"]), chance=st.randoms())
     def race_the_last_image(self, verb: str, chance: Any) -> None:
-        """Ask something of a job of which one image is left; the ends come shuffled, and all twice."""
+        """Change a job that has one image left; the ends come shuffled, and each comes twice."""
         if (lease := self.take(8)) is None:
             return
         ends = [*lease.real.indices] * 2
@@ -358,7 +358,7 @@ class JobStores(RuleBasedStateMachine):
     @precondition(lambda self: self.states & {JobState.FINALIZING, JobState.CANCELING})
     @rule(dies=st.booleans())
     def finalize(self, dies: bool) -> None:
-        """Finish a job as a worker would, or claim it and be heard of no more."""
+        """Finish a job as a worker would, or claim it and disappear."""
         self.tick()
         real, model = self.real.claim_finalize(), self.model.claim_finalize()
         assert (real is None) == (model is None)
@@ -426,7 +426,7 @@ class JobStores(RuleBasedStateMachine):
 
     @invariant()
     def what_is_kept_twice_agrees_with_itself(self) -> None:
-        # What has become due since is put in line when leases are asked for.
+        # Retries that have become due are queued when leases are asked for.
         assert self.real.pending_chunks(1, at_most=99) == self.model.pending_chunks(1, at_most=99)
         StoredJobs(self.client).check()
 

@@ -93,7 +93,7 @@ class RestorableService:
 
 @pytest.fixture
 def service(tmp_path: Path, object_store: S3ObjectStore) -> Iterator[RestorableService]:
-    """A Valkey of the test's own, for it is stopped and set back."""
+    """A Valkey for this test only, which stops it and restores an older copy."""
     server = start_or_skip(ValkeyServer(tmp_path / "valkey"))
     service = RestorableService(server, object_store)
     yield service
@@ -136,7 +136,7 @@ def test_jobs_are_as_they_were_after_all_was_flushed(service: RestorableService)
 
 
 def test_an_older_copy_of_the_data_is_brought_up_to_date(service: RestorableService, tmp_path: Path) -> None:
-    """As an operator does it: stop, put the copy in place, start."""
+    """Do what an operator does: stop the server, put the copy in place, start it."""
     started, resumed = service.submit(50), service.submit(4)
     service.controls.pause(resumed)
     service.work(10)
@@ -167,7 +167,7 @@ def test_an_older_copy_of_the_data_is_brought_up_to_date(service: RestorableServ
 
 
 def test_data_lost_while_jobs_are_compared_are_compared_again(service: RestorableService) -> None:
-    """Otherwise what was brought back before the loss would stay lost."""
+    """Otherwise jobs that were restored before the loss would stay lost."""
     job_ids = {service.submit(2) for _ in range(3)}
     service.client.flushall()
 
@@ -191,7 +191,7 @@ def test_data_lost_while_jobs_are_compared_are_compared_again(service: Restorabl
 
 
 def test_an_ended_job_expires_and_its_record_goes_later(service: RestorableService) -> None:
-    """By the server's clock, which cannot be set: a retention of a moment is over at once."""
+    """The server's clock cannot be set, so the retention is so short that it is over at once."""
     job_id = service.submit(6)
     service.work(6)
     service.finish()

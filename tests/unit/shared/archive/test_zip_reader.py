@@ -37,7 +37,7 @@ def photos(data: bytes, within: ArchiveLimits = LIMITS) -> list[tuple[str, bytes
 
 
 def outcomes(data: bytes, within: ArchiveLimits = LIMITS) -> list[tuple[str, bytes | str]]:
-    """Return what each photo holds, or the code of what is wrong with it."""
+    """Return each photo's content, or the code of its error."""
     found = expand(io.BytesIO(data), within)
     return [(entry.name, outcome(entry)) for entry in found if isinstance(entry, ArchivedPhoto)]
 
@@ -50,7 +50,7 @@ def outcome(photo: ArchivedPhoto) -> bytes | str:
 
 
 def names(data: bytes) -> list[str]:
-    """Return the names of the photos that a look finds."""
+    """Return the names of the photos that a survey finds."""
     return [entry.name for entry in listed(data) if isinstance(entry, ListedPhoto)]
 
 
@@ -179,7 +179,7 @@ def test_an_archive_whose_directory_cannot_be_read_is_refused(
 
 
 class TamperedArchive:
-    """An archive of three photos, the second of which is tampered with: its header, its entry, its data."""
+    """An archive of three photos. The second one's header, entry or data is tampered with."""
 
     def __init__(self, method: int = zipfile.ZIP_STORED, content: bytes = JPEG) -> None:
         self.data = bytearray(make_zip(("0.jpg", JPEG), ("1.jpg", content), ("2.jpg", JPEG), method=method))
@@ -197,7 +197,7 @@ class TamperedArchive:
         return self.put(self.entry + at, form, value)
 
     def in_both(self, at: int, form: str, value: int) -> TamperedArchive:
-        """Put a value at a place of the header, which is two bytes further on in the directory."""
+        """Write a value at an offset of the header; in the directory it lies two bytes further."""
         return self.in_header(at, form, value).in_entry(at + 2, form, value)
 
     def with_extra(self, extra: bytes) -> TamperedArchive:
@@ -218,7 +218,7 @@ BIG = b"\xff\xd8\xff" + bytes(range(256)) * 400
 
 
 def overlapping() -> TamperedArchive:
-    """Return an album whose second photo reaches into the third, checksum and all."""
+    """Return an archive whose second photo reaches into the third, with a correct checksum."""
     album = TamperedArchive()
     third = album.data.index(b"PK\x03\x04", album.header + 1)
     data = bytes(album.data[album.header + CONTENT : third + 30])
@@ -454,7 +454,7 @@ def test_a_look_finds_a_bomb_by_its_directory(
 
 
 def test_a_directory_that_understates_a_size_cannot_make_more_of_it() -> None:
-    """What a look let pass is the most that expanding yields."""
+    """Expanding never yields more than a survey let pass."""
     data = bytearray(make_zip(("a.jpg", bytes(50_000)), method=zipfile.ZIP_DEFLATED))
     struct.pack_into("<L", data, data.index(b"PK\x01\x02") + 24, 10)
 

@@ -77,7 +77,9 @@ def test_a_key_that_is_used_anew_remembers_the_latest(
     assert durable.claim("me", "k", "third").job_id == "second"
 
 
-def test_who_lost_the_key_overwrites_nothing(durable: DurableIdempotency, clock: FakeClock) -> None:
+def test_a_submission_that_lost_the_key_overwrites_nothing(
+    durable: DurableIdempotency, clock: FakeClock
+) -> None:
     durable.claim("me", "k", "slow")
     clock.advance(91)
     submit(durable, "other", job_id="right")

@@ -19,7 +19,7 @@ def statistics() -> FakeStatistics:
 
 
 class TestFakeStatistics(StatisticsContract):
-    """The fake keeps the contract, so that unit tests may rely on it."""
+    """The fake fulfils the contract, so unit tests may rely on it."""
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_cumulative_counts_end_with_all_of_them():
     assert Histogram(counts=counts).cumulative()[-1] == sum(counts)
 
 
-def test_what_cannot_be_told_is_told_later(statistics: FakeStatistics):
+def test_a_batch_that_cannot_be_sent_is_sent_later(statistics: FakeStatistics):
     metrics_buffer = MetricsBuffer(statistics)
     metrics_buffer.observe(Family.STAGE, "infer", seconds=0.1)
     statistics.away = True
@@ -66,7 +66,7 @@ def test_an_answer_that_is_lost_counts_nothing_twice(statistics: FakeStatistics)
     assert statistics.read([]).histograms[INFER].cumulative()[-1] == 1
 
 
-def test_nothing_is_told_when_nothing_happened(statistics: FakeStatistics):
+def test_nothing_is_sent_when_nothing_was_measured(statistics: FakeStatistics):
     MetricsBuffer(statistics).flush()
 
     assert statistics.batches == {}
@@ -89,7 +89,7 @@ def test_many_threads_lose_nothing(statistics: FakeStatistics):
     assert statistics.read([]).histograms[INFER].cumulative()[-1] == 4000
 
 
-def test_it_tells_by_itself_and_once_more_at_the_end(statistics: FakeStatistics):
+def test_it_sends_by_itself_and_once_more_at_the_end(statistics: FakeStatistics):
     metrics_buffer = MetricsBuffer(statistics, every=0.01)
     metrics_buffer.start()
     metrics_buffer.observe(Family.STAGE, "infer", seconds=0.1)
@@ -100,7 +100,7 @@ def test_it_tells_by_itself_and_once_more_at_the_end(statistics: FakeStatistics)
     assert statistics.read([]).histograms[INFER].cumulative()[-1] == 2
 
 
-def test_a_fault_does_not_end_the_telling(statistics: FakeStatistics, caplog: pytest.LogCaptureFixture):
+def test_a_fault_does_not_end_the_sending(statistics: FakeStatistics, caplog: pytest.LogCaptureFixture):
     class Faulty(FakeStatistics):
         def add(self, batch: MetricsBatch) -> None:
             if not self.batches:
@@ -115,4 +115,4 @@ def test_a_fault_does_not_end_the_telling(statistics: FakeStatistics, caplog: py
     eventually(lambda: faulty.batches, lambda batches: len(batches) >= 2)
     metrics_buffer.stop()
 
-    assert "Statistics were not told." in caplog.text
+    assert "Statistics were not sent." in caplog.text

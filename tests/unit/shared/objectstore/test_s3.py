@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class TestFakeObjectStore(ObjectStoreContract):
-    """The fake keeps the contract, so that unit tests may rely on it."""
+    """The fake fulfils the contract, so unit tests may rely on it."""
 
     @pytest.fixture
     def store(self) -> ObjectStore:
@@ -52,7 +52,7 @@ def client() -> S3Client:
 
 @pytest.fixture
 def server(client: S3Client) -> Iterator[Stubber]:
-    """What the server answers, request by request; all of it must be asked for."""
+    """The server's answers, request by request; the test must use all of them."""
     with Stubber(client) as stubber:
         yield stubber
         stubber.assert_no_pending_responses()

@@ -47,7 +47,7 @@ def test_a_collector_that_hangs_holds_up_neither_spans_nor_the_end():
     hanging = Hanging()
     tracer = OtlpTracer("fathom-test", BatchSpanProcessor(hanging, max_queue_size=8, max_export_batch_size=4))
 
-    # Whoever waited for the collector would never come back.
+    # If anything waited for the collector, this would never return.
     for number in range(1000):
         tracer.start(f"span {number}").end()
     tracer.stop()
