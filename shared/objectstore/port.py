@@ -43,7 +43,10 @@ class ObjectStore(Protocol):
         """Write an object from a seekable stream, in constant memory."""
 
     def get(self, key: str, *, start: int | None = None, stop: int | None = None) -> bytes:
-        """Read an object, or its bytes [start, stop)."""
+        """Read an object, or its bytes [start, stop), up to its end.
+
+        Raises ValueError for a negative bound.
+        """
 
     def get_tagged(self, key: str, *, stop: int | None = None) -> tuple[bytes, str]:
         """Read an object, or its first bytes, and return the tag that a listing gives what was read."""
@@ -51,7 +54,8 @@ class ObjectStore(Protocol):
     def stream(self, key: str, *, chunk_size: int = ...) -> Iterator[bytes]:
         """Read an object in pieces. A missing key raises here, not at the first piece."""
 
-    def size(self, key: str) -> int: ...
+    def size(self, key: str) -> int:
+        """Return an object's size in bytes."""
 
     def exists(self, key: str) -> bool: ...
 
@@ -71,7 +75,10 @@ class ObjectStore(Protocol):
         """Delete an object; a missing one is no error."""
 
     def delete_prefix(self, prefix: str) -> int:
-        """Delete all objects below `prefix`; return how many. Refuses an empty prefix."""
+        """Delete all objects whose key starts with `prefix`; return how many.
+
+        Raises ValueError for an empty prefix, which would delete the whole bucket.
+        """
 
     def in_bucket(self, bucket: str) -> ObjectStore:
         """Return another bucket of the same server; reading raises BucketNotFound if there is none."""
@@ -85,7 +92,10 @@ class ObjectStore(Protocol):
     def presigned_get(
         self, key: str, *, file_name: str | None = None, content_type: str | None = None
     ) -> str | None:
-        """Return a URL for a client to read an object; None if no public address is set."""
+        """Return a URL for a client to read an object; None if no public address is set.
+
+        With `file_name`, which may be in any script, a browser saves the object under that name.
+        """
 
     def presigned_put(self, key: str, *, size: int | None = None) -> str | None:
         """Return a URL for a client to write an object; with `size`, one of exactly so many bytes.

@@ -80,7 +80,7 @@ _NO_BATCH_DELETE_CODES = {"InvalidRequest", "MethodNotAllowed", "MissingContentM
 
 
 class S3ObjectStore:
-    """Objects in one bucket of an S3 server. Implements `shared.objectstore.port.ObjectStore`.
+    """Objects in one bucket of an S3 server. `ObjectStore`, the port, says what each method does.
 
     Many threads may use it. Build it after a fork, not before.
     """
@@ -124,7 +124,6 @@ class S3ObjectStore:
         return other
 
     def observed_by(self, observe: TransferObserver) -> S3ObjectStore:
-        """Return the same bucket, over the same connections, whose transfers are told to `observe`."""
         other = copy(self)
         other._observe = observe
         return other
@@ -135,7 +134,6 @@ class S3ObjectStore:
         self._probe.close()
 
     def put(self, key: str, data: bytes | memoryview, *, content_type: str = OCTETS) -> None:
-        """Write an object, over any that has the same key."""
         with self._observed(Transfer.WRITE, key), _translated(key):
             self._client.put_object(Bucket=self._bucket, Key=key, Body=bytes(data), ContentType=content_type)
 
@@ -153,10 +151,6 @@ class S3ObjectStore:
                 self._put_parts(key, stream, size, content_type)
 
     def get(self, key: str, *, start: int | None = None, stop: int | None = None) -> bytes:
-        """Read an object, or its bytes [start, stop), up to its end.
-
-        Raises ObjectNotFound, and ValueError for a negative bound.
-        """
         span = _range_header(start, stop)
         if span is None:
             self.size(key)
@@ -204,7 +198,6 @@ class S3ObjectStore:
         raise ObjectNotFound(f"There is no object under the key {key!r}.")
 
     def stream(self, key: str, *, chunk_size: int = CHUNK_BYTES) -> Iterator[bytes]:
-        """Read an object in pieces. A missing key raises here, not at the first piece."""
         with _translated(key):
             body = self._client.get_object(Bucket=self._bucket, Key=key)["Body"]
 
@@ -215,7 +208,6 @@ class S3ObjectStore:
         return pieces()
 
     def size(self, key: str) -> int:
-        """Return an object's size in bytes."""
         with _translated(key):
             return self._client.head_object(Bucket=self._bucket, Key=key)["ContentLength"]
 
@@ -227,10 +219,6 @@ class S3ObjectStore:
         return True
 
     def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
-        """Yield all objects whose key starts with `prefix`; with `after`, only those after that key.
-
-        They come sorted by key, but a server over a file system may sort `a/` before `a!`.
-        """
         start: dict[str, Any] = {"StartAfter": after} if after else {}
         pages = self._client.get_paginator("list_objects_v2").paginate(
             Bucket=self._bucket, Prefix=prefix, **start
@@ -246,10 +234,6 @@ class S3ObjectStore:
                     )
 
     def folders(self, prefix: str) -> Iterator[str]:
-        """Yield the names of the folders directly below `prefix`, each once, without listing them.
-
-        Objects directly below it are left out. A folder may have become empty since.
-        """
         pages = self._client.get_paginator("list_objects_v2").paginate(
             Bucket=self._bucket, Prefix=prefix, Delimiter="/"
         )
@@ -259,7 +243,6 @@ class S3ObjectStore:
                     yield entry["Prefix"][len(prefix) :].rstrip("/")
 
     def delete(self, key: str) -> None:
-        """Delete an object; a missing one is no error."""
         try:
             with _translated(key):
                 self._client.delete_object(Bucket=self._bucket, Key=key)
@@ -267,10 +250,6 @@ class S3ObjectStore:
             return
 
     def delete_prefix(self, prefix: str) -> int:
-        """Delete all objects whose key starts with `prefix`; return how many.
-
-        Raises ValueError for an empty prefix, which would delete the whole bucket.
-        """
         if not prefix:
             raise ValueError("An empty prefix would delete everything.")
         count = 0
@@ -282,10 +261,6 @@ class S3ObjectStore:
     def presigned_get(
         self, key: str, *, file_name: str | None = None, content_type: str | None = None
     ) -> str | None:
-        """Return a URL for a client to read an object; None if no public address is set.
-
-        With `file_name`, which may be in any script, a browser saves the object under that name.
-        """
         if self._public is None:
             return None
         params: dict[str, Any] = {"Bucket": self._bucket, "Key": key}
@@ -299,14 +274,11 @@ class S3ObjectStore:
             )
 
     def presigned_put(self, key: str, *, size: int | None = None) -> str | None:
-        """Return a URL for a client to write an object; None if no public address is set.
-
-        With `size`, the signature includes that Content-Length, so S3 refuses any other.
-        """
         if self._public is None:
             return None
         params: dict[str, Any] = {"Bucket": self._bucket, "Key": key}
         if size is not None:
+            # The signature includes this length, so S3 refuses any other.
             params["ContentLength"] = size
         with _translated(key):
             return self._public.generate_presigned_url(

@@ -191,6 +191,13 @@ def attempt(call: Callable[[], Any]) -> Any:
         return type(exc)
 
 
+def ask(store: JobStore, verb: str, job_id: str) -> Any:
+    """Ask something of a job, as clients do; a job may expire at any time."""
+    if verb == "expire":
+        return store.expire(job_id, before=store.now() + 1)
+    return getattr(store, verb)(job_id)
+
+
 class JobStores(RuleBasedStateMachine):
     jobs: Bundle[str] = Bundle("jobs")
 
@@ -313,7 +320,7 @@ class JobStores(RuleBasedStateMachine):
         elif verb == "start":
             self.both(lambda store: store.start(job_id, total=store.get(job_id).counts.total or 3))
         else:
-            self.both(lambda store: getattr(store, verb)(job_id))
+            self.both(lambda store: ask(store, verb, job_id))
 
     @precondition(lambda self: any(state.runs for state in self.states))
     @rule(limit=st.integers(1, 4))
@@ -353,7 +360,7 @@ class JobStores(RuleBasedStateMachine):
         for index in ends:
             self.end_image(lease, index, Range(low=0, high=1), fails=index == 1)
             if len(set(lease.real.indices) - {index}) == 0 or chance.random() < 0.2:
-                self.both(lambda store: getattr(store, verb)(lease.real.job_id))
+                self.both(lambda store: ask(store, verb, lease.real.job_id))
 
     @precondition(lambda self: self.states & {JobState.FINALIZING, JobState.CANCELING})
     @rule(dies=st.booleans())
