@@ -93,7 +93,7 @@ def new_delivery(message: Message) -> Delivery:
 
 
 def delivery_of(chore: Chore) -> Delivery | None:
-    """Return how the delivery of a chore's message stands; None if it has sent no message."""
+    """Return the delivery of a chore's message; None if the chore has sent no message."""
     if chore.note.startswith("{"):
         found = Delivery.from_json(chore.note)
     elif chore.kind is ChoreKind.DELIVER:

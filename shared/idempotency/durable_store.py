@@ -50,7 +50,7 @@ class DurableIdempotency:
 
         It does no harm if the job is never recorded, since the next caller looks for the job.
         """
-        # Redis comes first: a caller who has lost the key must not overwrite its new holder's record.
+        # Redis comes first: a caller that has lost the key must not overwrite its new holder's record.
         if not self.keys.seal(owner, key, token, fingerprint=fingerprint, job_id=job_id):
             return False
         record = {"fingerprint": fingerprint, "job_id": job_id, "sealed_at": self._clock()}

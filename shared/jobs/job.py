@@ -22,7 +22,7 @@ _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 
 
 class JobState(StrEnum):
-    """Where a job stands. The last five are ends."""
+    """The state of a job. The last five are ends."""
 
     UPLOADING = "uploading"
     QUEUED = "queued"
@@ -180,7 +180,7 @@ class Webhook:
 class Job:
     """A job as the job store holds it. Times are seconds since the epoch, by the store's clock.
 
-    Only `created_at` comes from the caller, who takes it from `JobStore.now`; it orders the lists.
+    Only `created_at` comes from the caller, which takes it from `JobStore.now`; it orders the lists.
     """
 
     id: str

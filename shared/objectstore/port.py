@@ -25,7 +25,7 @@ class Transfer(StrEnum):
     WRITE = "write"
 
 
-#: Is told of each transfer that succeeds, with the object's key and the seconds it took.
+#: Called after each successful transfer, with the object's key and the seconds it took.
 TransferObserver = Callable[[Transfer, str, float], None]
 
 
@@ -84,9 +84,9 @@ class ObjectStore(Protocol):
         """Return another bucket of the same server; reading raises BucketNotFound if there is none."""
 
     def observed_by(self, observe: TransferObserver) -> ObjectStore:
-        """Return the same bucket; tell `observe` of every `get`, `get_tagged` and `put` that succeeds.
+        """Return the same bucket; it calls `observe` after each successful `get`, `get_tagged` and `put`.
 
-        Nothing is told of other buckets, even if they are reached through this one.
+        Transfers of other buckets are not observed, even if they are reached through this one.
         """
 
     def presigned_get(

@@ -34,7 +34,7 @@ _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class SpanKind(StrEnum):
-    """What kind of work a span stands for."""
+    """The kind of work that a span describes."""
 
     #: It answers a request.
     SERVER = "server"
