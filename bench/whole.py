@@ -100,9 +100,7 @@ def write_pictures(folder: Path, pictures: Iterator[AlbumPhoto]) -> list[Path]:
 
 
 @contextmanager
-def run_stack(
-    folder: Path, *, concurrency: int, environ: Mapping[str, str] | None = None
-) -> Iterator[Stack]:
+def run_stack(folder: Path, *, concurrency: int, environ: Mapping[str, str] | None = None) -> Iterator[Stack]:
     """Run `fathom up` while the block runs, with additions to its environment."""
     folder.mkdir(parents=True)
     command = [sys.executable, "-m", "fathom.cli", "up", "--port", "0", "--data", str(folder)]

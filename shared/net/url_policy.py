@@ -92,7 +92,7 @@ class AllowedHosts:
                 _literal(name)
         return cls(names=frozenset(names), networks=tuple(networks))
 
-    def holds(self, host: str, address: Address | None = None) -> bool:
+    def holds(self, host: str, address: Address | None) -> bool:
         """Return whether a host is allowed by its name or by this address."""
         if host in self.names:
             return True

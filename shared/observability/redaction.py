@@ -35,7 +35,7 @@ _PATTERNS = (
 class Redactor:
     """Blanks out known secrets in a text, and whatever looks like one."""
 
-    def __init__(self, secrets: Iterable[str] = ()) -> None:
+    def __init__(self, secrets: Iterable[str]) -> None:
         forms = {form for secret in secrets if len(secret) >= _SHORTEST for form in _forms(secret)}
         # The longest come first, since one secret may contain another.
         ordered = sorted(forms, key=len, reverse=True)

@@ -130,9 +130,7 @@ def test_a_file_that_vanished_is_named(play: Play, server: Server, tmp_path: Pat
     assert server.deleted
 
 
-def test_a_submission_that_is_called_off_leaves_no_job(
-    play: Play, server: Server, tmp_path: Path
-) -> None:
+def test_a_submission_that_is_called_off_leaves_no_job(play: Play, server: Server, tmp_path: Path) -> None:
     async def act(fathom: AsyncFathom) -> None:
         task = asyncio.create_task(fathom.submit([album(tmp_path)]))
         while not any(request.method == "PUT" for request in server.requests):
