@@ -1,4 +1,4 @@
-"""Lint the Lua scripts as a server gets them: behind the constants and preludes that they need.
+"""Lint the Lua scripts as a server gets them: after their constants and preludes.
 
 Names what it finds by file and line. What a script leaves unused of its preludes is a finding only if all
 scripts do.
@@ -26,7 +26,7 @@ _FINDING = re.compile(r".*/(?P<script>\d+)\.lua:(?P<line>\d+):(?P<column>\d+): (
 
 
 class Finding(NamedTuple):
-    """A line of luacheck's, and where it belongs."""
+    """A finding of luacheck, and where it belongs."""
 
     file: Path
     line: int
@@ -34,8 +34,8 @@ class Finding(NamedTuple):
     text: str
 
 
-class Recorder(Redis):
-    """Keeps the scripts that stores register; connects to nothing."""
+class ScriptCollector(Redis):
+    """Collects the scripts that stores register; it connects to nothing."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class Recorder(Redis):
 
 
 class Layout:
-    """Which lines of a script are of which file."""
+    """Maps the lines of a script to its files."""
 
     def __init__(self, script: str, files: dict[Path, str]) -> None:
         self.starts: list[tuple[int, Path]] = []
@@ -68,12 +68,12 @@ class Layout:
         return file, line - start
 
 
-def record_scripts() -> list[str]:
+def collect_scripts() -> list[str]:
     """Return all scripts, each as one text."""
-    recorder = Recorder()
+    collector = ScriptCollector()
     for store in STORES:
-        store(recorder)
-    return recorder.scripts
+        store(collector)
+    return collector.scripts
 
 
 def check(scripts: list[str]) -> Iterator[tuple[int, int, int, str]]:
@@ -111,7 +111,7 @@ def _is_unused(finding: Finding) -> bool:
 
 def main() -> None:
     files = {path: path.read_text("utf-8") for path in sorted(Path("shared").rglob("*.lua"))}
-    scripts = record_scripts()
+    scripts = collect_scripts()
     layouts = [Layout(script, files) for script in scripts]
     lost = files.keys() - set().union(*(layout.files for layout in layouts))
     found = [

@@ -26,19 +26,19 @@ from api.services.manifest_cache import ManifestCache
 from shared.chores.port import Chores
 from shared.chores.redis_store import RedisChores
 from shared.errors import ObjectStoreDenied, Unavailable
-from shared.idempotency.durable_store import LastingIdempotency
-from shared.idempotency.port import Idempotency
+from shared.idempotency.durable_store import DurableIdempotency
 from shared.idempotency.redis_store import RedisIdempotency
 from shared.jobstore.port import JobStore
 from shared.jobstore.redis_store import RedisJobStore
-from shared.metrics.buffer import Recorder
+from shared.metrics.buffer import MetricsBuffer
 from shared.metrics.port import Statistics
 from shared.metrics.redis_store import RedisStatistics
 from shared.objectstore.port import ObjectStore
 from shared.objectstore.s3 import S3ObjectStore
 from shared.observability.logs import configure_logging
 from shared.observability.redaction import secrets_of
-from shared.observability.tracing import Tracer, make_tracer
+from shared.observability.tracing import Tracer
+from shared.observability.tracing_setup import make_tracer
 from shared.redis.client import connect_redis, impatient_options
 from shared.settings import Settings
 from shared.tickets import TicketQueue, connect_tickets
@@ -62,7 +62,7 @@ def build_app(settings: Settings) -> Flask:
         jobs=RedisJobStore(client, lease_seconds=settings.lease_seconds, max_attempts=settings.max_attempts),
         objects=objects,
         tickets=connect_tickets(settings),
-        idempotency=LastingIdempotency(RedisIdempotency(client), objects),
+        idempotency=DurableIdempotency(RedisIdempotency(client), objects),
         statistics=RedisStatistics(client),
         chores=RedisChores(client),
         limiter=make_limiter(settings.redis_url, impatient_options()),
@@ -80,7 +80,7 @@ def create_app(
     jobs: JobStore,
     objects: ObjectStore,
     tickets: TicketQueue,
-    idempotency: Idempotency,
+    idempotency: DurableIdempotency,
     statistics: Statistics,
     chores: Chores,
     limiter: Limiter,
@@ -96,7 +96,7 @@ def create_app(
         chores=chores,
         manifests=ManifestCache(objects),
         statistics=statistics,
-        recorder=Recorder(statistics),
+        metrics_buffer=MetricsBuffer(statistics),
         tracer=tracer,
         watcher=JobWatcher(jobs, limit=settings.max_streams),
         depth_slots=BoundedSemaphore(settings.max_depth_requests),

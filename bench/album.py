@@ -59,7 +59,7 @@ _QUALITY = 93
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picture:
+class AlbumPhoto:
     """A photo of an album, as a file."""
 
     name: str
@@ -67,7 +67,9 @@ class Picture:
     data: bytes
 
 
-def make_album(photos: int, *, classes: Sequence[str] = tuple(CLASSES), seed: int = 0) -> Iterator[Picture]:
+def make_album(
+    photos: int, *, classes: Sequence[str] = tuple(CLASSES), seed: int = 0
+) -> Iterator[AlbumPhoto]:
     """Yield `photos` JPEGs of each class, the samples and the aspects taking turns."""
     samples = _samples()
     for size_class in classes:
@@ -77,16 +79,16 @@ def make_album(photos: int, *, classes: Sequence[str] = tuple(CLASSES), seed: in
             height, width = sizes[number % len(sizes)]
             rgb = make_photo(samples[number % len(samples)], height, width, random)
             name = f"{size_class}/{number:03}.jpg"
-            yield Picture(name=name, size_class=size_class, data=encode(rgb, "JPEG"))
+            yield AlbumPhoto(name=name, size_class=size_class, data=encode(rgb, "JPEG"))
 
 
-def make_mixed(*, seed: int = 0) -> Iterator[Picture]:
+def make_mixed(*, seed: int = 0) -> Iterator[AlbumPhoto]:
     """Yield one photo for each line of `MIXED`, one at a time: together they are large."""
     samples = _samples()
     for number, ((height, width), file_format) in enumerate(MIXED):
         rgb = make_photo(samples[number % len(samples)], height, width, np.random.default_rng((seed, number)))
         name = f"{number:02}-{width}x{height}.{file_format.lower()}"
-        yield Picture(name=name, size_class="mixed", data=encode(rgb, file_format))
+        yield AlbumPhoto(name=name, size_class="mixed", data=encode(rgb, file_format))
 
 
 def make_photo(

@@ -42,7 +42,7 @@ _PROBES = 2000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Load:
+class ServerLoad:
     """What one Valkey did, from one moment to another."""
 
     seconds: float
@@ -59,11 +59,11 @@ class Meter:
         self._valkey = valkey
         self._last = self._read()
 
-    def lap(self) -> Load:
+    def lap(self) -> ServerLoad:
         """Return what was done since the last lap."""
         before, self._last = self._last, self._read()
         seconds, cpu, calls, us = (now - then for now, then in zip(self._last, before, strict=True))
-        return Load(seconds=seconds, cpu_seconds=cpu, calls=int(calls), script_us=us)
+        return ServerLoad(seconds=seconds, cpu_seconds=cpu, calls=int(calls), script_us=us)
 
     def _read(self) -> tuple[float, float, float, float]:
         cpu, stats = self._info("cpu"), self._info("commandstats")
@@ -131,7 +131,7 @@ def _measure_round(url: str, valkey: Resp, count: int, seconds: float, *, as_wor
 
 
 def _summary(
-    count: int, results: Sequence[tuple[int, float]], load: Load, *, as_worker: bool
+    count: int, results: Sequence[tuple[int, float]], load: ServerLoad, *, as_worker: bool
 ) -> dict[str, Any]:
     images = sum(images for images, _ in results)
     cpu_us = 1e6 * load.cpu_seconds / images

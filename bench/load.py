@@ -37,7 +37,7 @@ _BOUNDARY = "load"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class LoadPlan:
     """Who does what, for how long. Times are in seconds."""
 
     pollers: int
@@ -50,7 +50,7 @@ class Plan:
 
 
 @dataclass(kw_only=True)
-class Tally:
+class RequestTally:
     """What one kind of request came to."""
 
     seconds: list[float] = field(default_factory=list)
@@ -109,20 +109,20 @@ class Connection:
 class Load:
     """Pollers and submitters of one service."""
 
-    def __init__(self, url: str, plan: Plan) -> None:
+    def __init__(self, url: str, plan: LoadPlan) -> None:
         parts = urlsplit(url)
         self._address = (parts.hostname or "127.0.0.1", parts.port or 80)
         self._plan = plan
         self._form = _form(plan.photos)
         self._jobs: list[str] = []
-        self.polls = Tally()
-        self.submissions = Tally()
+        self.polls = RequestTally()
+        self.submissions = RequestTally()
 
     async def run(self) -> None:
         """Submit a few jobs to poll for, then let all loose until the time is up."""
         connection = Connection(*self._address)
         for _ in range(3):
-            await self._submit(connection, Tally())
+            await self._submit(connection, RequestTally())
         connection.close()
         until = time.perf_counter() + self._plan.seconds
         pollers = (self._poll_until(until) for _ in range(self._plan.pollers))
@@ -150,7 +150,7 @@ class Load:
             await asyncio.sleep(max(0.0, self._plan.submit_every - taken))
         connection.close()
 
-    async def _submit(self, connection: Connection, tally: Tally) -> float:
+    async def _submit(self, connection: Connection, tally: RequestTally) -> float:
         began = time.perf_counter()
         head = f"POST /v1/jobs HTTP/1.1\r\nContent-Type: multipart/form-data; boundary={_BOUNDARY}"
         status, body = await connection.send(head, self._form)
@@ -161,7 +161,7 @@ class Load:
         return taken
 
 
-def measure(url: str, plan: Plan) -> dict[str, Any]:
+def measure(url: str, plan: LoadPlan) -> dict[str, Any]:
     """Put the load on a service, and return what came of it."""
     load = Load(url, plan)
     asyncio.run(load.run())
@@ -210,7 +210,7 @@ def _stack(*, concurrency: int) -> Iterator[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = _arguments(argv)
-    plan = Plan(
+    plan = LoadPlan(
         pollers=args.pollers,
         submitters=args.submitters,
         seconds=args.seconds,

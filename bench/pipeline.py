@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bench.album import Picture, make_album
+from bench.album import AlbumPhoto, make_album
 from bench.baseline import Baseline, Stages
 from bench.engine import warm_engine
 from fathom.options import Options
@@ -50,7 +50,7 @@ VARIANTS = {
 
 
 @dataclass
-class Series:
+class Timings:
     """One way of making heatmaps: seconds per photo and per stage, one entry a round."""
 
     rounds: list[float] = field(default_factory=list)
@@ -94,7 +94,7 @@ def _stay_on_one_core() -> None:
     os.execve(sys.executable, [sys.executable, "-m", "bench.pipeline", *sys.argv[1:]], environ)
 
 
-def measure(photos: Sequence[Picture], settings: Settings, *, rounds: int) -> dict[str, Any]:
+def measure(photos: Sequence[AlbumPhoto], settings: Settings, *, rounds: int) -> dict[str, Any]:
     """Run every photo through every way `rounds` times, after one round that does not count."""
     weights = resolve_weights(settings.weights, settings.cache_dir)
     baseline = Baseline(weights)
@@ -118,9 +118,9 @@ def measure(photos: Sequence[Picture], settings: Settings, *, rounds: int) -> di
 
 
 def _measure_class(
-    photos: Sequence[Picture], baseline: Baseline, pipelines: dict[str, Pipeline], rounds: int
+    photos: Sequence[AlbumPhoto], baseline: Baseline, pipelines: dict[str, Pipeline], rounds: int
 ) -> dict[str, Any]:
-    series = {name: Series() for name in ("baseline", *pipelines)}
+    series = {name: Timings() for name in ("baseline", *pipelines)}
     for number in range(rounds + 1):
         timed = {"baseline": _time_baseline(baseline, photos)}
         timed |= {name: _time_pipeline(pipeline, photos) for name, pipeline in pipelines.items()}
@@ -130,14 +130,14 @@ def _measure_class(
     return _report(photos, series, _fidelity(photos, baseline, pipelines))
 
 
-def _read_album(folder: Path) -> Iterator[Picture]:
+def _read_album(folder: Path) -> Iterator[AlbumPhoto]:
     """Yield the JPEGs of a folder, each in its class of size."""
     for path, name in find_photos([folder]).photos:
         with Image.open(path) as image:
             megapixels = image.width * image.height / 1e6
             if image.format == "JPEG":
                 size_class = next(key for key, least in CLASSES.items() if megapixels >= least)
-                yield Picture(name=name, size_class=size_class, data=path.read_bytes())
+                yield AlbumPhoto(name=name, size_class=size_class, data=path.read_bytes())
 
 
 def _processor() -> str:
@@ -155,12 +155,12 @@ def _pipeline(settings: Settings, precision: str, decode: str) -> Pipeline:
     return Pipeline.from_settings(warm_engine(chosen), chosen)
 
 
-def _time_baseline(baseline: Baseline, photos: Sequence[Picture]) -> tuple[float, dict[str, float]]:
+def _time_baseline(baseline: Baseline, photos: Sequence[AlbumPhoto]) -> tuple[float, dict[str, float]]:
     stages = Stages()
     return _timed(lambda: [baseline.heatmap(photo.data, stages) for photo in photos]), stages.seconds
 
 
-def _time_pipeline(pipeline: Pipeline, photos: Sequence[Picture]) -> tuple[float, dict[str, float]]:
+def _time_pipeline(pipeline: Pipeline, photos: Sequence[AlbumPhoto]) -> tuple[float, dict[str, float]]:
     spent: dict[str, float] = {}
 
     def run() -> None:
@@ -179,7 +179,7 @@ def _timed(call: Callable[[], object]) -> float:
 
 
 def _fidelity(
-    photos: Sequence[Picture], baseline: Baseline, pipelines: dict[str, Pipeline]
+    photos: Sequence[AlbumPhoto], baseline: Baseline, pipelines: dict[str, Pipeline]
 ) -> dict[str, dict[str, float]]:
     """Return how far the grey levels, 0 to 255, lie from the baseline's: mean and worst photo's mean."""
     distances: dict[str, list[float]] = {name: [] for name in pipelines}
@@ -201,7 +201,7 @@ def _grey(png: bytes) -> NDArray[np.uint8]:
 
 
 def _report(
-    photos: Sequence[Picture], series: dict[str, Series], fidelity: dict[str, dict[str, float]]
+    photos: Sequence[AlbumPhoto], series: dict[str, Timings], fidelity: dict[str, dict[str, float]]
 ) -> dict[str, Any]:
     base = statistics.median(series["baseline"].rounds)
     return {

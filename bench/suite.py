@@ -34,7 +34,7 @@ SLOWEST = 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class CaseOutcome:
     """What became of a test in one run."""
 
     test: str
@@ -45,12 +45,12 @@ class Outcome:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class SuiteRun:
     """One run of the tests."""
 
     seconds: float
     exit_code: int
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[CaseOutcome, ...]
 
     @property
     def failures(self) -> dict[str, str]:
@@ -58,14 +58,14 @@ class Run:
         return {each.test: each.complaint for each in self.outcomes if each.complaint is not None}
 
 
-def parse(xml: str) -> tuple[Outcome, ...]:
+def parse(xml: str) -> tuple[CaseOutcome, ...]:
     """Read what pytest's `--junitxml` wrote; a test with two complaints is there twice."""
     return tuple(map(_outcome, ElementTree.fromstring(xml).iter("testcase")))
 
 
-def _outcome(case: ElementTree.Element) -> Outcome:
+def _outcome(case: ElementTree.Element) -> CaseOutcome:
     troubles = [child for child in case if child.tag in ("failure", "error")]
-    return Outcome(
+    return CaseOutcome(
         test=f"{case.get('classname')}::{case.get('name')}",
         seconds=float(case.get("time", 0)),
         complaint=_complaint(troubles[0]) if troubles else None,
@@ -95,15 +95,15 @@ def _busy(count: int) -> Iterator[None]:
         yield
 
 
-def _run(arguments: Sequence[str], report: Path) -> Run:
+def _run(arguments: Sequence[str], report: Path) -> SuiteRun:
     command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", *arguments]
     began = time.monotonic()
     code = subprocess.run(command, cwd=ROOT, stdout=sys.stderr, check=False).returncode
     outcomes = parse(report.read_text()) if report.exists() else ()
-    return Run(seconds=time.monotonic() - began, exit_code=code, outcomes=outcomes)
+    return SuiteRun(seconds=time.monotonic() - began, exit_code=code, outcomes=outcomes)
 
 
-def summarise(runs: Sequence[Run]) -> dict[str, Any]:
+def summarise(runs: Sequence[SuiteRun]) -> dict[str, Any]:
     """Return how long the runs took, which tests failed in how many of them, and which are slow."""
     failed, seconds = defaultdict(list), defaultdict(list)
     for run in runs:

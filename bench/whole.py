@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import processes
-from bench.album import Picture
+from bench.album import AlbumPhoto
 from fathom.models import UploadFile
 from fathom.sync_client import Fathom
 
@@ -90,7 +90,7 @@ def name_files(album: Sequence[Path]) -> list[UploadFile]:
     return [UploadFile(path=path, name=f"{number}{path.suffix}") for number, path in enumerate(album)]
 
 
-def write_pictures(folder: Path, pictures: Iterator[Picture]) -> list[Path]:
+def write_pictures(folder: Path, pictures: Iterator[AlbumPhoto]) -> list[Path]:
     paths = []
     for picture in pictures:
         paths.append(folder / picture.name)

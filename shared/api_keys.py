@@ -1,14 +1,13 @@
 """API keys: what a key may do, and where it is kept.
 
-A key's text is `fathom_<id>_<secret>`. It is shown once, when the key is made; kept is a SHA-256
-of its secret. A plain hash is right here, where for a password it would be wrong: the secret is
-160 random bits, which nobody can try through, so a slow hash would only slow down every
-request. Keys lie in the object store, as `keys/<id>.json`, so that a Redis that lost its
-data loses no key.
+A key's text is `fathom_<id>_<secret>`. It is shown once, when the key is made; Fathom keeps only a
+SHA-256 of the secret. A plain hash is right here, where for a password it would be wrong: the secret
+is 160 random bits, which nobody can try through, so a slow hash would only slow down every
+request. Keys lie in the object store, as `keys/<id>.json`, so that losing Redis loses no key.
 
-A key is revoked by an object of its own, `keys/revoked/<id>`, and is so while that is there, whatever its
-record says. So a rotation that overlaps, and writes a record that it read before, brings no key back,
-also on a server that ignores conditions of writes.
+An object of its own, `keys/revoked/<id>`, revokes a key while it exists, whatever the key's record says.
+So if a rotation overlaps a revocation and writes back an older record, the key stays revoked, even on a
+server that ignores conditional writes.
 """
 
 from __future__ import annotations
@@ -30,9 +29,9 @@ from shared.objectstore.port import ObjectInfo, ObjectStore
 from shared.settings import is_rate
 
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
-#: 12 characters of 5 bits name a key, 32 prove it.
+#: Characters of 5 bits each: 12 name a key, and 32 prove it.
 _ID_LENGTH, _SECRET_LENGTH = 12, 32
-#: Seconds, by two clocks that may differ by almost as much, for which a record is young.
+#: A record is young for so many seconds. Two clocks measure them, and may differ by nearly as much.
 _YOUNG = 10.0
 _FORM = re.compile(rf"fathom_([a-z2-7]{{{_ID_LENGTH}}})_([a-z2-7]{{{_SECRET_LENGTH}}})\Z")
 
@@ -62,7 +61,7 @@ class KeyUnreadable(FathomError):
 
 
 class Scope(StrEnum):
-    """What a key may do; none includes another."""
+    """What a key may do; no scope includes another."""
 
     #: Look at jobs and fetch their results.
     READ = "read"
@@ -74,7 +73,7 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class ApiKey:
-    """A key as it is kept. None of a bound is no bound of its own."""
+    """A key as it is kept. Where a bound is None, the key has none of its own."""
 
     id: str
     name: str
@@ -83,14 +82,14 @@ class ApiKey:
     hash: bytes = field(repr=False)
     created_at: float
     revoked_at: float | None = None
-    #: The same of the secret before this one, and until when that counts too.
+    #: The hash of the previous secret, and until when that still counts.
     former_hash: bytes | None = field(default=None, repr=False)
     former_until: float | None = None
-    #: Requests, such as `600/minute`.
+    #: Most requests, such as `600/minute`.
     rate: str | None = None
-    #: Unfinished images of all its jobs.
+    #: Most unfinished images of all its jobs.
     max_images: int | None = None
-    #: Bytes of the photos of all its jobs.
+    #: Most bytes of the photos of all its jobs.
     max_bytes: int | None = None
 
     @property
@@ -99,18 +98,18 @@ class ApiKey:
 
     @property
     def hashes(self) -> tuple[bytes, ...]:
-        """The hashes that count now: of the secret, and for a while of the one before it."""
+        """The hashes that count now: that of the secret, and for a while that of the previous one."""
         if self.former_hash is None or time.time() >= (self.former_until or 0.0):
             return (self.hash,)
         return (self.hash, self.former_hash)
 
     def is_proved_by(self, secret: str) -> bool:
-        """Compare a secret with the hashes, in a time that tells nothing of any."""
+        """Compare a secret with the hashes, in a time that reveals nothing about them."""
         given = _hash(secret)
         return any([hmac.compare_digest(given, known) for known in self.hashes])
 
     def to_json(self) -> dict[str, Any]:
-        """Return what may be shown of a key: all but the hashes."""
+        """Return what may be shown of a key: everything but the hashes."""
         return {
             "id": self.id,
             "name": self.name,
@@ -132,7 +131,7 @@ def make_key(
     max_images: int | None = None,
     max_bytes: int | None = None,
 ) -> tuple[ApiKey, str]:
-    """Return a new key and its text, which nothing can bring back later.
+    """Return a new key and its text, which cannot be recovered later.
 
     Raises InvalidKeySettings for a name, scope, rate or bound that no key can have.
     """
@@ -151,10 +150,10 @@ def make_key(
 
 
 def rotate_key(key: ApiKey, *, keep: float) -> tuple[ApiKey, str]:
-    """Return a key with a new secret, and its text; the secret it had counts for `keep` seconds more.
+    """Return a key with a new secret, and its text; the old secret counts for `keep` seconds more.
 
-    Who holds it stays the same owner. A secret before the one it had counts no longer. Raises
-    KeyRevoked, and InvalidKeySettings for a negative time.
+    The key's holder stays the same owner. Even older secrets no longer count. Raises KeyRevoked, and
+    InvalidKeySettings for a negative time.
     """
     if key.is_revoked:
         raise KeyRevoked(f"The API key {key.id} was revoked; make another.")
@@ -172,7 +171,7 @@ def split_key(text: str) -> tuple[str, str] | None:
 
 
 def parse_scopes(names: Sequence[str]) -> frozenset[Scope]:
-    """Return scopes by their names. Raises InvalidKeySettings if there is none, or one unknown."""
+    """Return scopes by their names. Raises InvalidKeySettings for an unknown name, or for none."""
     unknown = [name for name in names if name not in list(Scope)]
     if unknown or not names:
         raise InvalidKeySettings(
@@ -199,7 +198,7 @@ class KeyStore:
         self._objects.put(object_keys.api_key(key.id), encode_key(key), content_type="application/json")
 
     def read(self, key_id: str) -> ApiKey:
-        """Raises KeyNotFound, and KeyUnreadable for a damaged record."""
+        """Return a key. Raises KeyNotFound, and KeyUnreadable for a damaged record."""
         try:
             key = decode_key(self._objects.get(object_keys.api_key(key_id)))
         except ObjectNotFound as exc:
@@ -210,8 +209,8 @@ class KeyStore:
     def versions(self) -> Iterator[tuple[str, str | None]]:
         """Yield the id of every key, and a mark that changes when its record does.
 
-        The mark is None while the record is so young that it may change once more without a trace:
-        S3 tells whole seconds.
+        The mark is None while the record is young: S3 tells only whole seconds, so a second change
+        within one could go unnoticed.
         """
         now, revoked, records = self._clock(), set[str](), list[ObjectInfo]()
         for info in self._objects.list(object_keys.KEYS):
@@ -225,12 +224,12 @@ class KeyStore:
             yield key_id, None if is_young else f"{info.size}:{info.modified_at}:{key_id in revoked}"
 
     def list(self) -> tuple[ApiKey, ...]:
-        """Return all keys, revoked ones included, the oldest first."""
+        """Return all keys, revoked ones included, oldest first."""
         keys = (self.read(key_id) for key_id, _ in self.versions())
         return tuple(sorted(keys, key=lambda key: key.created_at))
 
     def rotate(self, key_id: str, *, keep: float) -> tuple[ApiKey, str]:
-        """Give a key a new secret; return it and its text, which nothing can bring back later.
+        """Give a key a new secret; return the key and its text, which cannot be recovered later.
 
         Raises KeyNotFound, KeyRevoked and InvalidKeySettings.
         """
@@ -239,7 +238,7 @@ class KeyStore:
         return key, text
 
     def revoke(self, key_id: str) -> ApiKey:
-        """Revoke a key, for good; once more is no error. Its record stays, and so do its jobs.
+        """Revoke a key for good; doing so again is no error. Its record and its jobs stay.
 
         Raises KeyNotFound.
         """
@@ -257,7 +256,7 @@ class KeyStore:
         try:
             return float(since)
         except ValueError:
-            # That it is there is what counts.
+            # Only the existence of the object counts.
             return 0.0
 
 
@@ -267,12 +266,12 @@ def encode_key(key: ApiKey) -> bytes:
 
 
 def decode_key(data: bytes) -> ApiKey:
-    """Raises KeyUnreadable for anything but what `encode_key` wrote."""
+    """Read what `encode_key` wrote. Raises KeyUnreadable for anything else."""
     try:
         record = json.loads(data)
         record["scopes"] = frozenset(map(Scope, record["scopes"]))
         record["hash"] = bytes.fromhex(record["hash"])
-        # Records of before keys could be rotated have none.
+        # Older records have none, from a time when keys could not be rotated.
         if (former := record.get("former_hash")) is not None:
             record["former_hash"] = bytes.fromhex(former)
         return ApiKey(**record)

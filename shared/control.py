@@ -1,9 +1,9 @@
-"""What clients ask of a job, carried out on both stores so that it outlives either.
+"""Carry out what clients ask of a job, on both stores, so that it survives the loss of either.
 
-The object store comes first, always: what a client was told holds even if the job store
-loses its data the moment after. A crash between the two means that nobody was told, and
-asking again completes it. Whatever is asked of one job is carried out one at a time, so that
-both stores see it in the same order.
+The object store always comes first: what a client was told holds even if the job store loses
+its data right after. If the process dies between the two, the client was told nothing, and asking
+again completes the change. Requests for one job run one at a time, so that both stores see them
+in the same order.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from shared.jobs.record import JobResult, encode_result
 from shared.jobstore.port import JobStore
 from shared.objectstore.port import ObjectStore
 
-#: Seconds to wait while another request is carried out on the same job.
+#: How many seconds a request waits for another one on the same job.
 PATIENCE = 5.0
-#: Seconds after which a request that was cut short keeps the others from their job no longer.
+#: After so many seconds a request that was cut off no longer blocks the others.
 HELD = 60.0
 _PAUSE = 0.02
 
 
 class Controls:
-    """The verbs of clients. All raise JobNotFound, and Unavailable if a store is away."""
+    """What clients may do to a job. All raise JobNotFound, and Unavailable if a store is away."""
 
     def __init__(self, jobs: JobStore, objects: ObjectStore, *, patience: float = PATIENCE) -> None:
         self._jobs = jobs
@@ -38,7 +38,7 @@ class Controls:
         self._patience = patience
 
     def start(self, job_id: str, *, total: int | None = None, uploads: AcceptedUploads | None = None) -> Job:
-        """Queue a job whose uploads are all there, as `JobStore.start` does; their tags are kept."""
+        """Queue a job whose uploads are complete, as `JobStore.start` does, and keep their tags."""
         size = uploads.bytes if uploads else None
         return self._carry_out(
             "start",
@@ -58,7 +58,7 @@ class Controls:
         return self._carry_out("cancel", job_id, lambda: self._jobs.cancel(job_id))
 
     def retry(self, job_id: str) -> Job:
-        """Queue the failed images of an ended job once more: it has no result and no failures until then."""
+        """Queue the failed images of an ended job again; its result and failures are deleted."""
 
         def retry() -> Job:
             forget_end(self._objects, job_id)
@@ -67,7 +67,7 @@ class Controls:
         return self._carry_out("retry", job_id, retry)
 
     def abort(self, job_id: str, failure: ImageFailure) -> Job:
-        """End a job that waits for its uploads as failed, for a reason that concerns all of it."""
+        """Fail a job that waits for its uploads, for a reason that concerns the whole job."""
         with self.alone(job_id):
             job = self._jobs.get(job_id)
             if job.state is JobState.UPLOADING:
@@ -77,9 +77,9 @@ class Controls:
             return self._jobs.abort(job_id, failure)
 
     def delete(self, job_id: str) -> bool:
-        """Delete a job with all its objects; True if there was anything. May be repeated.
+        """Delete a job with all its objects; return whether there was anything. May be repeated.
 
-        Without its `job.json` nothing brings a job back, so that goes first.
+        `job.json` goes first, because nothing restores a job without it.
         """
         with self.alone(job_id):
             known = self._knows(job_id)
@@ -88,10 +88,10 @@ class Controls:
         return self._objects.delete_prefix(object_keys.job_prefix(job_id)) > 0 or known
 
     def discard(self, job_id: str) -> int:
-        """Delete what there is of a job whose id nobody was told; return how many objects.
+        """Delete a job whose id no client knows; return how many objects there were.
 
-        While the job store is away only its `job.json` goes, so that nothing brings it back: the
-        store may have recorded it, and then needs what it speaks of.
+        While the job store is away, only `job.json` is deleted, so that nothing restores the job. The
+        other objects stay, because the job store may have recorded the job and then needs them.
         """
         self._objects.delete(object_keys.job_record(job_id))
         self._jobs.delete(job_id)
@@ -99,9 +99,9 @@ class Controls:
 
     @contextmanager
     def alone(self, job_id: str) -> Iterator[None]:
-        """Keep others from changing what is asked of a job.
+        """Hold a job's lock, so that no other request changes the job inside the block.
 
-        Raises JobNotFound for what is no id of a job, and JobBusy if it stays taken.
+        Raises JobNotFound for a text that is no job id, and JobBusy if the lock stays taken.
         """
         if not is_job_id(job_id):
             raise JobNotFound
@@ -114,7 +114,7 @@ class Controls:
         try:
             yield
         finally:
-            # It would end by itself.
+            # The lock would also expire by itself.
             with suppress(Unavailable):
                 self._jobs.acquire(name, owner, 0)
 
@@ -130,7 +130,7 @@ class Controls:
             job = self._jobs.get(job_id)
             if job.state in ALREADY[verb]:
                 return job
-            # One that failed as a whole has no images to try again, and must keep its result.
+            # A job that failed as a whole has no images to retry, and must keep its result.
             if job.state not in TRANSITIONS[verb] or (verb == "retry" and job.error):
                 raise refusal(verb, job.state)
             if uploads is not None:
@@ -140,7 +140,7 @@ class Controls:
             try:
                 return change()
             except RequestError:
-                # It was refused after all: the job ended in the meantime, or would be too large.
+                # The job store refused after all: the job has ended meanwhile, or would be too large.
                 write_intent(self._objects, job_id, before)
                 raise
 
@@ -153,7 +153,7 @@ class Controls:
 
 
 def forget_end(objects: ObjectStore, job_id: str) -> None:
-    """Delete what the object store holds of a job's end."""
+    """Delete a job's result and its failures from the object store."""
     objects.delete(object_keys.result(job_id))
     objects.delete_prefix(object_keys.all_failures_prefix(job_id))
     objects.delete_prefix(object_keys.failures_prefix(job_id))

@@ -1,7 +1,7 @@
 """Tickets: Celery messages that wake workers and carry nothing.
 
-Redis holds the truth about jobs, so a ticket may be lost (that costs latency until
-the next top-up) or delivered twice (the second finds nothing to lease).
+Redis holds the truth about jobs, so a ticket may be lost, which only delays work until the
+next top-up, or delivered twice, since the second one finds nothing to lease.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from shared.settings import Settings
 WORK = "worker.tasks.work"
 QUEUE = "fathom"
 
-#: Seconds for which a child may go on with one ticket when it cannot leave another behind.
+#: For so many seconds a child may work on one ticket, if it cannot publish another.
 LONGEST = 1800
-#: Seconds that a ticket may take beyond that and the longest an image may, before its child is asked to
-#: stop; and after that, before it is killed. Both are a last resort: workers mind the time themselves.
+#: If a ticket takes longer than that and the longest image together, Celery asks the child to stop after
+#: so many more seconds, and kills it after as many again. This is a last resort: workers keep the time.
 SOFT_LIMIT, HARD_LIMIT = 30, 30
 
 
@@ -45,13 +45,13 @@ def create_celery_app(settings: Settings) -> Celery:
         worker_soft_shutdown_timeout=3,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
-        # A broker that refuses a command, as one without memory does, is not a worker's end.
+        # A broker may refuse a command, for example without memory; the worker must survive that.
         broker_channel_error_retry=True,
         broker_transport_options={
             "visibility_timeout": 600,
             "unacked_restore_interval": 5,
             "unacked_restore_throttle": 1,
-            # One list for the queue: tickets are all alike, so priorities mean nothing.
+            # Tickets are all alike, so the queue needs no priorities and only one list.
             "priority_steps": [0],
             "socket_connect_timeout": 5,
             "socket_keepalive": True,
@@ -61,7 +61,7 @@ def create_celery_app(settings: Settings) -> Celery:
 
 
 class CeleryTickets:
-    """The ticket queue as a Celery queue."""
+    """The ticket queue, on Celery."""
 
     def __init__(self, app: Celery) -> None:
         self._app = app
@@ -70,7 +70,7 @@ class CeleryTickets:
         """Publish `count` tickets over one connection.
 
         Raises JobStoreUnavailable if the broker does not take them, and JobStoreFull if it
-        has no memory for them.
+        is out of memory.
         """
         try:
             with redis_errors(), self._app.producer_or_acquire() as producer:
@@ -82,13 +82,13 @@ class CeleryTickets:
             raise JobStoreUnavailable("The ticket queue (Redis) cannot be reached.") from exc
 
     def depth(self) -> int:
-        """Return how many tickets wait, not counting those in workers' hands.
+        """Return how many tickets wait; those that workers hold do not count.
 
         Raises JobStoreUnavailable if the broker does not answer.
         """
         try:
             with redis_errors(), self._app.connection_or_acquire() as connection:
-                # Declaring a queue that is there changes nothing and tells its length.
+                # Declaring a queue that exists changes nothing and returns its length.
                 declared = connection.default_channel.queue_declare(queue=QUEUE, durable=True)
                 return int(declared.message_count)
         except (OperationalError, OSError, *self._app.connection().connection_errors) as exc:
@@ -96,12 +96,12 @@ class CeleryTickets:
 
 
 def connect_tickets(settings: Settings) -> CeleryTickets:
-    """Return the ticket queue for a process that is not a worker itself."""
+    """Return the ticket queue for a process that is no worker."""
     return CeleryTickets(create_celery_app(settings))
 
 
 class TicketQueue(Protocol):
-    """Wakes workers. A ticket carries nothing; a lost one costs latency, one too many is a no-op."""
+    """Wakes workers. A ticket carries nothing: a lost one costs latency, an extra one does nothing."""
 
     def publish(self, count: int) -> None:
         """Publish `count` tickets. Raises JobStoreUnavailable if the broker is away."""

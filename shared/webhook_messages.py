@@ -1,4 +1,4 @@
-"""Messages to webhooks, and what became of them, as workers note it and the API shows it."""
+"""Messages to webhooks and what became of them. Workers write this, and the API shows it."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from typing import Any
 from shared.chores.port import Chore, ChoreKind, ChoreState
 from shared.jobs.job import Job, WebhookEvent
 
-#: Tries of one message that are remembered, the last ones.
+#: So many of the last tries of a message are kept.
 REMEMBERED = 20
 
 
 class DeliveryState(StrEnum):
-    #: To be tried, or to be tried again.
+    #: It is still to be tried, perhaps again.
     PENDING = "pending"
     DELIVERED = "delivered"
-    #: Given up after the last try, or told to stop.
+    #: It was given up after the last try, or the receiver asked for no more.
     FAILED = "failed"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Message:
-    """What a webhook is to be told."""
+    """One message to a webhook."""
 
-    #: The header `webhook-id`; the same at every try.
+    #: The header `webhook-id`, which is the same at every try.
     id: str
     event: WebhookEvent
-    #: JSON.
+    #: As JSON.
     body: str
 
     def to_json(self) -> str:
@@ -47,23 +47,23 @@ class Try:
     """One try to deliver a message; `at` is in seconds since the epoch."""
 
     at: float
-    #: Of the answer; None if there was none.
+    #: The response's status; None if there was no response.
     status: int | None = None
-    #: Why there was no answer, or none that counts: `unreachable` or `refused`.
+    #: Why there was no valid response: `unreachable` or `refused`.
     error: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Delivery:
-    """A message, and how it went so far."""
+    """A message, and how its delivery has gone so far."""
 
     id: str
     event: WebhookEvent
     state: DeliveryState
     tries: tuple[Try, ...] = ()
-    #: All tries, also those not remembered.
+    #: The number of all tries, including those no longer kept.
     attempts: int = 0
-    #: When it is tried again, in seconds since the epoch.
+    #: When the next try is due, in seconds since the epoch.
     next_at: float | None = None
 
     def tried(self, attempt: Try, state: DeliveryState) -> Delivery:
@@ -93,7 +93,7 @@ def new_delivery(message: Message) -> Delivery:
 
 
 def delivery_of(chore: Chore) -> Delivery | None:
-    """Return what a chore has come to that tells a webhook; None for one that has told it nothing."""
+    """Return the delivery of a chore's message; None if the chore has sent no message."""
     if chore.note.startswith("{"):
         found = Delivery.from_json(chore.note)
     elif chore.kind is ChoreKind.DELIVER:
@@ -107,14 +107,14 @@ def delivery_of(chore: Chore) -> Delivery | None:
 
 
 def ended_message(job: Job) -> Message:
-    """Return the message that a job has ended; the same for the same end."""
+    """Return the message that a job has ended; the same end always gives the same message."""
     ended_at = job.ended_at or job.created_at
     body = _body(job, WebhookEvent.ENDED, ended_at)
     return Message(id=f"msg_{job.id}_{round(ended_at * 1000)}", event=WebhookEvent.ENDED, body=body)
 
 
 def progress_message(job: Job, number: int, now: float) -> Message:
-    """Return the message of how a job stands."""
+    """Return a message about a job's progress."""
     body = _body(job, WebhookEvent.PROGRESS, now)
     return Message(id=f"msg_{job.id}_progress_{number}", event=WebhookEvent.PROGRESS, body=body)
 
@@ -141,7 +141,7 @@ def _body(job: Job, event: WebhookEvent, moment: float) -> str:
 
 
 def rfc3339(seconds: float | None) -> str | None:
-    """Return a moment as RFC 3339 has it, in UTC to the millisecond."""
+    """Return a time as RFC 3339 text, in UTC and to the millisecond."""
     if seconds is None:
         return None
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

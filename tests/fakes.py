@@ -1,10 +1,11 @@
-"""In-memory implementations of the ports, for unit tests; the contract tests hold them to the real ones."""
+"""In-memory implementations of the ports, for unit tests. Contract tests compare them with the real ones."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 from threading import Lock
 from time import time
@@ -14,14 +15,13 @@ from urllib.parse import quote
 from shared.errors import (
     BucketNotFound,
     JobStoreUnavailable,
-    ObjectExists,
     ObjectNotFound,
     ObjectStoreDenied,
     ObjectStoreUnavailable,
 )
 from shared.idempotency.port import Claim, Standing
-from shared.metrics.model import BOUNDS, Batch, Histogram, Series, Summary
-from shared.objectstore.port import ObjectInfo
+from shared.metrics.model import BOUNDS, Histogram, MetricsBatch, Series, Summary
+from shared.objectstore.port import ObjectInfo, Transfer, TransferObserver
 from tests.fakes_hooks import Hooked
 from tests.fakes_job_store import FakeJobStore as FakeJobStore
 from tests.fakes_jobs import FakeClock as FakeClock
@@ -30,7 +30,7 @@ from tests.fakes_jobs import FakeClock as FakeClock
 class FakeObjectStore(Hooked):
     """Objects in a dictionary.
 
-    With `away` set every call raises ObjectStoreUnavailable, as if S3 were down.
+    With `away` set, every call raises ObjectStoreUnavailable, as if S3 were down.
     """
 
     def __init__(self, *, public_url: str | None = None, clock: Callable[[], float] = time) -> None:
@@ -39,27 +39,22 @@ class FakeObjectStore(Hooked):
         self.modified_at: dict[str, float] = {}
         self.content_types: dict[str, str] = {}
         self.away = False
-        #: Other buckets of the same server; None is one that lets nobody in.
+        #: Other buckets of the same server; None stands for a bucket that denies access.
         self.buckets: dict[str, FakeObjectStore | None] = {}
         self._public_url = public_url
         self._clock = clock
         self._lock = Lock()
+        self._observe: TransferObserver | None = None
 
     def put(
-        self,
-        key: str,
-        data: bytes | memoryview,
-        *,
-        content_type: str = "application/octet-stream",
-        only_if_new: bool = False,
+        self, key: str, data: bytes | memoryview, *, content_type: str = "application/octet-stream"
     ) -> None:
         self.ping()
         with self._lock:
-            if only_if_new and key in self.objects:
-                raise ObjectExists
             self.objects[key] = bytes(data)
             self.content_types[key] = content_type
             self.modified_at[key] = self._clock()
+        self._tell(Transfer.WRITE, key)
 
     def put_stream(
         self, key: str, stream: BinaryIO, *, content_type: str = "application/octet-stream"
@@ -69,10 +64,13 @@ class FakeObjectStore(Hooked):
     def get(self, key: str, *, start: int | None = None, stop: int | None = None) -> bytes:
         if min(start or 0, stop or 0) < 0:
             raise ValueError("A range of bytes cannot begin or end below zero.")
-        return self._read(key)[start:stop]
+        data = self._read(key)[start:stop]
+        self._tell(Transfer.READ, key)
+        return data
 
     def get_tagged(self, key: str, *, stop: int | None = None) -> tuple[bytes, str]:
         data = self._read(key)
+        self._tell(Transfer.READ, key)
         return data[:stop], _tag(data)
 
     def stream(self, key: str, *, chunk_size: int = 256 * 1024) -> Iterator[bytes]:
@@ -128,12 +126,21 @@ class FakeObjectStore(Hooked):
     def in_bucket(self, bucket: str) -> FakeObjectStore:
         return self.buckets.get(bucket, _MissingBucket()) or _DeniedBucket()
 
+    def observed_by(self, observe: TransferObserver) -> FakeObjectStore:
+        other = copy(self)
+        other._observe = observe
+        return other
+
     def ensure_bucket(self) -> None:
         self.ping()
 
     def ping(self) -> None:
         if self.away:
             raise ObjectStoreUnavailable
+
+    def _tell(self, transfer: Transfer, key: str) -> None:
+        if self._observe is not None:
+            self._observe(transfer, key, 0.0)
 
     def _read(self, key: str) -> bytes:
         self.ping()
@@ -147,19 +154,19 @@ class FakeObjectStore(Hooked):
 
 
 def _tag(data: bytes) -> str:
-    # Whoever stores the same again has changed nothing; hashing large photos would take long.
+    # The same content gives the same tag. Python caches this hash; a digest of large photos would take long.
     return f"{len(data)}-{hash(data)}"
 
 
 class _MissingBucket(FakeObjectStore):
-    """A bucket that is not there."""
+    """A bucket that does not exist."""
 
     def ping(self) -> None:
         raise BucketNotFound
 
 
 class _DeniedBucket(FakeObjectStore):
-    """A bucket whose owner lets nobody in."""
+    """A bucket that denies access."""
 
     def ping(self) -> None:
         raise ObjectStoreDenied
@@ -185,7 +192,7 @@ class FakeTickets:
 
 @dataclass(kw_only=True)
 class _Submission:
-    """What is kept under an Idempotency-Key."""
+    """The entry of an Idempotency-Key."""
 
     token: str
     until: float
@@ -277,9 +284,9 @@ class FakeStatistics:
 
     def __init__(self) -> None:
         self.away = False
-        self.batches: dict[str, Batch] = {}
+        self.batches: dict[str, MetricsBatch] = {}
 
-    def add(self, batch: Batch) -> None:
+    def add(self, batch: MetricsBatch) -> None:
         self._reach()
         self.batches.setdefault(batch.id, batch)
 

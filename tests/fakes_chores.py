@@ -1,8 +1,7 @@
-"""Chores in memory, for unit tests; the contract test holds them to the real ones."""
+"""Chores in memory, for unit tests. The contract test compares them with the real ones."""
 
 from __future__ import annotations
 
-import math
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from shared.errors import JobStoreUnavailable
 
 @dataclass(kw_only=True)
 class _OpenChore:
-    """A chore, and whether there came up more to do since it was claimed."""
+    """A chore, and whether it got more to do since it was claimed."""
 
     chore: Chore
     again: bool = False
@@ -79,7 +78,7 @@ class FakeChores:
         state = ChoreState.FAILED if failed else ChoreState.DONE
         return self._settle(chore, lambda c: replace(c, state=state, note=note, claims=0))
 
-    def postpone(self, chore: Chore, *, seconds: float = math.inf, note: str = "") -> bool:
+    def postpone(self, chore: Chore, *, seconds: float, note: str) -> bool:
         due = self._clock() + seconds
         return self._settle(
             chore, lambda c: replace(c, due_at=due, note=note, claims=0, attempts=c.attempts + 1)

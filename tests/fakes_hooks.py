@@ -1,4 +1,4 @@
-"""How tests let something happen at the very moment at which a fake is called."""
+"""Let something happen at the very moment a fake is called."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Hook = Callable[..., object]
 
 
 class Hooked:
-    """A fake at whose calls something may happen: `store.before(store.put, fail)`.
+    """A fake whose calls may run hooks, as in `store.before(store.put, fail)`.
 
-    A hook is called with the arguments of the call, and what it raises the call raises. It is there
-    until another takes its place; None takes it away.
+    A hook gets the arguments of the call, and the call raises whatever the hook raises. It stays until
+    another hook replaces it; None removes it.
     """
 
     def __init__(self) -> None:
@@ -25,18 +25,18 @@ class Hooked:
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        # What a test overrides calls the fake's own method, and hooks are called once.
+        # Only the fake's own methods run hooks, so that an override in a test runs them once.
         if Hooked in cls.__bases__:
             for name, method in list(vars(cls).items()):
                 if isfunction(method) and not name.startswith("_"):
                     setattr(cls, name, _hooked(method))
 
     def before(self, method: Callable[..., object], happens: Hook | None) -> None:
-        """Let something happen before each call of a method of this fake."""
+        """Run a hook before each call of a method of this fake."""
         self._before[_name(self, method)] = happens
 
     def after(self, method: Callable[..., object], happens: Hook | None) -> None:
-        """Let something happen after each call of a method of this fake that returned."""
+        """Run a hook after each call of a method of this fake that returns."""
         self._after[_name(self, method)] = happens
 
 

@@ -1,6 +1,6 @@
-"""The job store in memory, for unit tests; the contract holds it to the real one.
+"""The job store in memory, for unit tests. The contract tests check that it behaves like the real one.
 
-Whatever the real one keeps counters of is counted anew here whenever it is asked for.
+The real one keeps counters; this one counts anew whenever it is asked.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ from shared.jobs.job import (
 )
 from shared.jobstore.checks import check_index, check_kept, check_new, check_owner, check_range
 from tests.fakes_hooks import Hooked
-from tests.fakes_jobs import JobRecord, LeaseRecord, Turns
+from tests.fakes_jobs import FairQueues, JobRecord, LeaseRecord
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -73,10 +73,10 @@ def _reachable(
 
 
 class FakeJobStore(Hooked):
-    """Jobs in dictionaries, by a clock that tests may set.
+    """Jobs in dictionaries, with a clock that tests may set.
 
-    With `away` set every call raises JobStoreUnavailable, as if Redis were down; with `full` set
-    no new job is taken, as if its memory were used up. `reconciled` may be unset, as by a restart.
+    With `away` set, every call raises JobStoreUnavailable, as if Redis were down. With `full` set, new
+    jobs are refused, as if its memory were used up. `reconciled` may be unset, as by a restart.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class FakeJobStore(Hooked):
     ) -> None:
         super().__init__()
         self.away = False
-        #: Calls that found it away.
+        #: The number of calls while it was away.
         self.refused = 0
         self.full = False
         self.reconciled = False
@@ -109,7 +109,7 @@ class FakeJobStore(Hooked):
         self._quotas: dict[str, Quota] = {}
         self._unwritten: dict[tuple[str, int], float] = {}
         self._outcomes: Counter[str] = Counter()
-        self._turns = Turns()
+        self._fair_queues = FairQueues()
         self._lock = RLock()
 
     # --- what clients do ---
@@ -230,9 +230,9 @@ class FakeJobStore(Hooked):
             return
         self._drop_leases(record)
         self._finalize.pop(job_id, None)
-        self._turns.forget_job(record.job)
+        self._fair_queues.forget_job(record.job)
         if not any(other.job.owner == record.job.owner for other in self._jobs.values()):
-            self._turns.forget_owner(record.job.owner)
+            self._fair_queues.forget_owner(record.job.owner)
 
     # --- what workers do ---
 
@@ -240,12 +240,12 @@ class FakeJobStore(Hooked):
     def lease(self, worker: str, *, limit: int) -> Lease | None:
         if limit < 1:
             raise ValueError("A lease has at least one image.")
-        self._place_all()
-        if (job_id := self._turns.next()) is None:
+        self._update_queues()
+        if (job_id := self._fair_queues.next()) is None:
             return None
         record = self._jobs[job_id]
         indices = self._take(record, limit)
-        self._turns.serve(record.job, len(indices))
+        self._fair_queues.serve(record.job, len(indices))
         record.started_at = record.started_at or self._clock()
         record.state = JobState.PROCESSING
         return self._hold(job_id, indices)
@@ -350,22 +350,22 @@ class FakeJobStore(Hooked):
             self._unwritten.pop((job_id, index), None)
 
     @_reachable
-    def expirable(self, *, before: float, limit: int = 100) -> tuple[str, ...]:
+    def expirable(self, *, before: float, limit: int) -> tuple[str, ...]:
         found = {id: record.idle_since for id, record in self._jobs.items() if record.expires}
         ids = [id for id, since in found.items() if round(since * 1000) < round(before * 1000)]
         return tuple(sorted(ids, key=lambda id: (found[id], id))[:limit])
 
     @_reachable
-    def expire(self, job_id: str, *, before: float | None = None) -> None:
+    def expire(self, job_id: str, *, before: float) -> None:
         record = self._jobs.get(job_id)
         if record is None or record.state is JobState.EXPIRED:
             return
-        is_late = before is not None and round(record.idle_since * 1000) >= round(before * 1000)
+        is_late = round(record.idle_since * 1000) >= round(before * 1000)
         if record.state not in TRANSITIONS["expire"] or is_late:
             raise refusal("expire", record.state)
         self._end_job(record, JobState.EXPIRED, None)
 
-    # --- what makes it whole again ---
+    # --- recovery ---
 
     @_reachable
     def is_reconciled(self) -> bool:
@@ -401,7 +401,7 @@ class FakeJobStore(Hooked):
             self._end_job(record, job.state, job.ended_at)
         self._settle(job.id)
 
-    # --- who is there, and how it goes ---
+    # --- workers and numbers ---
 
     @_reachable
     def now(self) -> float:
@@ -433,7 +433,7 @@ class FakeJobStore(Hooked):
 
     @_reachable
     def pending_chunks(self, chunk: int, *, at_most: int) -> int:
-        self._place_all()
+        self._update_queues()
         active = [record for record in self._jobs.values() if self._has_work(record)]
         chunks = (len(r.due(self._clock())) + math.ceil(len(r.fresh()) / chunk) for r in active)
         return min(sum(chunks), at_most)
@@ -450,7 +450,7 @@ class FakeJobStore(Hooked):
     def ping(self) -> None: ...
 
     def holds(self, lease: Lease) -> bool:
-        """Return whether a lease is still held; for tests to look at."""
+        """Return whether a lease is still held; for tests only."""
         return lease.id in self._leases
 
     # --- steps ---
@@ -498,22 +498,22 @@ class FakeJobStore(Hooked):
     def _has_work(self, record: JobRecord) -> bool:
         return record.state.runs and bool(record.due(self._clock()) or record.fresh())
 
-    def _place_all(self) -> None:
+    def _update_queues(self) -> None:
         for record in self._jobs.values():
-            self._turns.place(record.job, self._has_work(record))
+            self._fair_queues.update(record.job, self._has_work(record))
 
     def _settle(self, job_id: str) -> None:
         record = self._jobs[job_id]
         if record.open and len(record.succeeded) + len(record.failed) == record.total:
             record.state = JobState.FINALIZING
-        elif record.open and record.phase is Phase.MEASURE and len(record.behind) == record.total:
+        elif record.open and record.phase is Phase.MEASURE and len(record.done) == record.total:
             record.phase, record.cursor = Phase.RENDER, 0
         canceled = record.state is JobState.CANCELING and not record.held
         if (canceled or record.state is JobState.FINALIZING) and job_id not in self._finalize:
             self._finalize[job_id] = self._clock()
             record.ending = max(int(self._clock() * 1000), record.ending + 1)
-        self._turns.place(record.job, self._has_work(record))
-        record.tell_state(self._clock())
+        self._fair_queues.update(record.job, self._has_work(record))
+        record.append_state_event(self._clock())
 
     def _take(self, record: JobRecord, limit: int) -> Sequence[int]:
         if due := record.due(self._clock()):
@@ -546,7 +546,7 @@ class FakeJobStore(Hooked):
         if (record := self._jobs.get(lease.job_id)) is None:
             return None
         was_held = lease.id in self._leases
-        if record.phase is phase and record.takes_outcomes and index not in record.behind:
+        if record.phase is phase and record.takes_outcomes and index not in record.done:
             self._release(record, index)
             end(record)
             self._settle(lease.job_id)
@@ -583,7 +583,7 @@ class FakeJobStore(Hooked):
             record.failed[index] = failure
         record.retries.pop(index, None)
         record.end_times.append(self._clock())
-        record.tell("failed" if failure else "succeeded", index)
+        record.append_event("failed" if failure else "succeeded", index)
         self._outcomes[failure.code if failure else "succeeded"] += 1
 
     def _charge_attempt(self, record: JobRecord, index: int, failure: ImageFailure) -> None:
@@ -594,7 +594,7 @@ class FakeJobStore(Hooked):
         else:
             delay = self._retry_delays[min(attempts, len(self._retry_delays)) - 1]
             record.retries[index] = self._clock() + delay
-            record.tell("pending", index)
+            record.append_event("pending", index)
 
     def _end_job(self, record: JobRecord, state: JobState, ended_at: float | None) -> None:
         self._drop_leases(record)
@@ -613,13 +613,13 @@ class FakeJobStore(Hooked):
             record.started_at = job.started_at
             if job.state.ended:
                 record.ended_at, record.restored_end = job.ended_at or self._clock(), job.ended_at
-            record.tell_state(self._clock())
+            record.append_state_event(self._clock())
             return record
         if record.state.ended:
             return None
         self._finalize.pop(job.id, None)
         record.begin_events(self._clock())
-        record.tell(record.state)
+        record.append_event(record.state)
         return record
 
     def _skip_measuring(self, record: JobRecord, common: Range) -> None:
@@ -630,12 +630,12 @@ class FakeJobStore(Hooked):
     def _add_outcomes(
         self, record: JobRecord, outcomes: Iterable[tuple[int, ImageFailure | None]], *, ended: bool
     ) -> None:
-        behind = record.behind
+        done = record.done
         for index, failure in outcomes:
             left_out = failure is None and record.phase is Phase.MEASURE and not ended
-            if index >= record.total or index in behind or left_out:
+            if index >= record.total or index in done or left_out:
                 continue
-            behind.add(index)
+            done.add(index)
             self._release(record, index)
             if failure is None:
                 record.succeeded.add(index)

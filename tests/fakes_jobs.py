@@ -1,4 +1,4 @@
-"""A job as a plain model, and whose turn it is, for the in-memory job store."""
+"""A job as a plain model, and the fair queue, for the in-memory job store."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from shared.jobs.job import (
     Range,
 )
 
-#: Events of a job that are kept, and for how many seconds after its end.
+#: So many events of a job are kept, until so many seconds after its end.
 EVENTS_KEPT, EVENTS_SECONDS = 1000, 3600.0
 
 
 class FakeClock:
-    """A clock that stands still until it is told to go on."""
+    """A clock that stands still until a test advances it."""
 
     def __init__(self, now: float = 1_000_000.0) -> None:
         self.now = now
@@ -47,22 +47,22 @@ class JobRecord:
     measured: dict[int, Range] = field(default_factory=dict)
     #: The range it was restored with.
     common: Range | None = None
-    #: Image -> the lease it is in; image -> when it is due again; image -> attempts charged.
+    #: By image: the lease it is in; when it is due again; how many attempts were charged.
     held: dict[int, str] = field(default_factory=dict)
     retries: dict[int, float] = field(default_factory=dict)
     attempts: dict[int, int] = field(default_factory=dict)
     end_times: list[float] = field(default_factory=list)
     cursor: int = 0
-    #: The number of the last end it came to, see FinalizeClaim.
+    #: The number of its last end, see FinalizeClaim.
     ending: int = 0
     started_at: float | None = None
     ended_at: float | None = None
     error: ImageFailure | None = None
-    #: When it ended, if that was restored.
+    #: The time of its end, if that was restored.
     restored_end: float | None = None
-    #: The state last told, and when.
-    told: JobState | None = None
-    told_at: float = 0.0
+    #: The state of its last event, and the time of that.
+    last_state: JobState | None = None
+    last_state_at: float = 0.0
     events: list[JobEvent] = field(default_factory=list)
     events_from: int = 0
     last_event: int = 0
@@ -87,23 +87,23 @@ class JobRecord:
 
     @property
     def expires(self) -> bool:
-        """Whether it may go, once it has been as it is for long."""
+        """Whether it may expire, once it has been idle for long."""
         ended = self.state.ended and self.state is not JobState.EXPIRED
         return ended or self.state in (JobState.UPLOADING, JobState.PAUSED)
 
     @property
     def idle_since(self) -> float:
-        return self.told_at if self.restored_end is None or not self.state.ended else self.restored_end
+        return self.last_state_at if self.restored_end is None or not self.state.ended else self.restored_end
 
     @property
-    def behind(self) -> set[int]:
-        """Images the present phase has nothing more to do for."""
+    def done(self) -> set[int]:
+        """Images for which the present phase has nothing left to do."""
         passed = self.measured if self.phase is Phase.MEASURE else ()
         return self.succeeded | self.failed.keys() | set(passed)
 
     def fresh(self) -> list[int]:
-        behind = self.behind
-        return [index for index in range(self.cursor, self.total) if index not in behind]
+        done = self.done
+        return [index for index in range(self.cursor, self.total) if index not in done]
 
     def due(self, now: float) -> list[int]:
         due = [index for index, time in self.retries.items() if time <= now]
@@ -152,18 +152,18 @@ class JobRecord:
         self.events.clear()
         self.events_from = self.last_event = int(now * 1000) * 1000
 
-    def tell(self, state: str, index: int | None = None) -> None:
+    def append_event(self, state: str, index: int | None = None) -> None:
         self.last_event += 1
         self.events.append(JobEvent(id=str(self.last_event), state=state, index=index))
         del self.events[:-EVENTS_KEPT]
 
-    def tell_state(self, now: float) -> None:
-        """Tell the job's state if it has changed since it was told."""
-        if self.state is not self.told:
+    def append_state_event(self, now: float) -> None:
+        """Append an event for the job's state, if the state has changed."""
+        if self.state is not self.last_state:
             if self._events_ran_out(now):
                 self.events.clear()
-            self.tell(self.state)
-            self.told, self.told_at = self.state, now
+            self.append_event(self.state)
+            self.last_state, self.last_state_at = self.state, now
 
     def events_after(self, number: int, now: float) -> list[JobEvent]:
         if self._events_ran_out(now):
@@ -171,7 +171,11 @@ class JobRecord:
         return [event for event in self.events if int(event.id) > number]
 
     def _events_ran_out(self, now: float) -> bool:
-        return self.told is not None and self.told.ended and now > self.told_at + EVENTS_SECONDS
+        return (
+            self.last_state is not None
+            and self.last_state.ended
+            and now > self.last_state_at + EVENTS_SECONDS
+        )
 
 
 @dataclass(kw_only=True)
@@ -183,8 +187,8 @@ class LeaseRecord:
 
 
 @dataclass(kw_only=True)
-class Line:
-    """Who waits to be served, by virtual time; who joins does so at the clock, never behind it."""
+class FairQueue:
+    """Names that wait to be served, by virtual time. A newcomer joins at the clock, never before it."""
 
     clock: float = 0.0
     virtual: dict[str, float] = field(default_factory=dict)
@@ -210,16 +214,16 @@ class Line:
         self.virtual.pop(name, None)
 
 
-class Turns:
-    """The line of owners and each owner's line of jobs, for the urgent jobs and for all others."""
+class FairQueues:
+    """The queue of owners and each owner's queue of jobs, for urgent jobs and for all others."""
 
     def __init__(self) -> None:
-        self._owners = {True: Line(), False: Line()}
-        self._jobs: dict[tuple[bool, str], Line] = {}
+        self._owners = {True: FairQueue(), False: FairQueue()}
+        self._jobs: dict[tuple[bool, str], FairQueue] = {}
 
-    def place(self, job: Job, has_work: bool) -> None:
-        """Let a job join its line, or leave it."""
-        owners, jobs = self._owners[job.urgent], self._line(job)
+    def update(self, job: Job, has_work: bool) -> None:
+        """Let a job join its queue, or leave it."""
+        owners, jobs = self._owners[job.urgent], self._queue_of(job)
         if has_work:
             jobs.join(job.id)
             owners.join(job.owner)
@@ -237,16 +241,16 @@ class Turns:
 
     def serve(self, job: Job, images: int) -> None:
         self._owners[job.urgent].serve(job.owner, images)
-        self._line(job).serve(job.id, images / job.weight)
+        self._queue_of(job).serve(job.id, images / job.weight)
 
     def forget_job(self, job: Job) -> None:
-        self.place(job, has_work=False)
-        self._line(job).forget(job.id)
+        self.update(job, has_work=False)
+        self._queue_of(job).forget(job.id)
 
     def forget_owner(self, owner: str) -> None:
         for urgent in (True, False):
             self._owners[urgent].forget(owner)
             self._jobs.pop((urgent, owner), None)
 
-    def _line(self, job: Job) -> Line:
-        return self._jobs.setdefault((job.urgent, job.owner), Line())
+    def _queue_of(self, job: Job) -> FairQueue:
+        return self._jobs.setdefault((job.urgent, job.owner), FairQueue())

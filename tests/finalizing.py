@@ -1,4 +1,4 @@
-"""How tests bring jobs to their ends, as a worker does, on either job store."""
+"""End jobs as a worker does, on either job store."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from worker.parent.finalize import finalize
 
 
 def claim(store: JobStore, job_id: str | None = None) -> FinalizeClaim:
-    """Claim a job that waits to be finalised; it must be the one named, if one is."""
+    """Claim a job that waits to be finalised; if a job is named, it must be that one."""
     found = store.claim_finalize()
     assert found is not None
     assert job_id in (None, found.job_id)
@@ -20,13 +20,13 @@ def claim(store: JobStore, job_id: str | None = None) -> FinalizeClaim:
 
 
 def claimed(store: JobStore) -> str | None:
-    """Claim a job that waits to be finalised and return its id, None if there is none."""
+    """Claim a job that waits to be finalised and return its id; None if there is none."""
     found = store.claim_finalize()
     return found.job_id if found else None
 
 
 def finish_as(store: JobStore, job_id: str, state: JobState) -> None:
-    """End a job that waits for it."""
+    """End a job that waits to be finalised."""
     store.finish(claim(store, job_id), state)
 
 

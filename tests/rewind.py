@@ -1,4 +1,4 @@
-"""Time for the job store on a real server, whose clock cannot be set."""
+"""Let time pass for the job store on a real server, whose clock cannot be set."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ROOT = "{fathom}"
 
 
 class Rewind:
-    """Lets seconds pass by moving every time that the server wrote down into the past."""
+    """Lets seconds pass by moving every stored time into the past."""
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client

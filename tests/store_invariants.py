@@ -1,4 +1,4 @@
-"""What must hold in Redis whatever happened: everything that is kept twice is counted anew and compared."""
+"""What must always hold in Redis: everything that is stored twice is recounted and compared."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ IDLE = (ENDS - {JobState.EXPIRED}) | {JobState.UPLOADING, JobState.PAUSED}
 
 @dataclass(frozen=True, kw_only=True)
 class StoredJob:
-    """A job as its keys hold it."""
+    """A job, as read from its keys."""
 
     id: str
     fields: dict[str, str]
@@ -56,7 +56,7 @@ class StoredJob:
 
 
 class StoredJobs:
-    """All that a job store holds, read at one moment at which nobody else writes."""
+    """Everything that a job store holds, read while nothing writes."""
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
@@ -68,7 +68,7 @@ class StoredJobs:
         self.jobs = [self._read(job_id) for job_id in self.entries]
 
     def check(self) -> None:
-        """Raise AssertionError if anything is not as it must be."""
+        """Raise AssertionError if any invariant does not hold."""
         for job in self.jobs:
             self._check_counters(job)
             self._check_places(job)
@@ -87,7 +87,7 @@ class StoredJobs:
         assert not job.ok & job.bad, job
 
     def _check_places(self, job: StoredJob) -> None:
-        """An image is behind, or in a lease, or among the retries, or ahead of the cursor."""
+        """An image is done, in a lease, among the retries, or not yet reached by the cursor."""
         waiting = job.held.keys() | job.retries.keys()
         assert not job.held.keys() & job.retries.keys(), job
         assert not job.behind & waiting, job
@@ -116,7 +116,7 @@ class StoredJobs:
             assert self._members(f"owner:{owner}:jobs") == {self.entries[job.id] for job in jobs}
 
     def _check_lines(self) -> None:
-        """Who has something to lease stands in line, and nobody else; `pending_chunks` must have been asked."""
+        """Exactly those with images to lease are queued; `pending_chunks` must have been called before."""
         ready = {job.id for job in self.jobs if job.state.runs and (job.fresh or self._due(job))}
         later = {job.id for job in self.jobs if job.state.runs and job.retries} - ready
         assert self._members("waiting") == later
@@ -142,7 +142,7 @@ class StoredJobs:
             assert counters.get("bytes", 0) == kept
 
     def _check_keys(self) -> None:
-        """Nothing is left of jobs and owners that are gone."""
+        """Nothing is left of deleted jobs and their owners."""
         named = [key.split(":") for key in self.keys]
         assert {parts[2] for parts in named if parts[1] == "job"} == set(self.entries)
         assert {parts[2] for parts in named if parts[1] == "owner"} == set(self._by_owner())

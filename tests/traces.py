@@ -1,4 +1,4 @@
-"""Traces that are kept in memory, and what tests ask of them."""
+"""Traces in memory, and what tests ask of them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SAMPLED, UNSAMPLED = f"00-{TRACE}-{PARENT}-01", f"00-{TRACE}-{PARENT}-00"
 
 
 class TraceMemory:
-    """A tracer whose spans are kept."""
+    """A tracer that keeps its spans."""
 
     def __init__(self) -> None:
         self._exporter = InMemorySpanExporter()
@@ -37,7 +37,7 @@ class TraceMemory:
         return span
 
     def below(self, span: ReadableSpan) -> list[str]:
-        """Return the names of a span's children, in the order of their beginnings."""
+        """Return the names of a span's children, in the order in which they began."""
         children = [each for each in self.spans() if parent_of(each) == id_of(span)]
         return [child.name for child in sorted(children, key=lambda child: child.start_time or 0)]
 

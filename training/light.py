@@ -10,7 +10,7 @@ import numpy as np
 from training.meshes import Floats, rotation
 from training.stage import Rig
 from training.textures import TextureBank
-from training.tracer import Hits, Materials, Rays, Tracer, locate
+from training.tracer import Hits, Materials, Rays, RayTracer, locate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ class View:
     """One picture in the making."""
 
     rng: np.random.Generator
-    tracer: Tracer
+    tracer: RayTracer
     camera: Camera
     lighting: Lighting
     materials: Materials

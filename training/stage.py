@@ -67,7 +67,7 @@ class Rig:
 
 
 @dataclass(kw_only=True)
-class Stage:
+class SceneBuilder:
     """Collects meshes and their surfaces."""
 
     bank: TextureBank
@@ -104,7 +104,7 @@ class Stage:
         return join(self.meshes), np.repeat(np.asarray(self.owners), counts)
 
 
-def draw_materials(rng: np.random.Generator, stage: Stage) -> NDArray[np.void]:
+def draw_materials(rng: np.random.Generator, stage: SceneBuilder) -> NDArray[np.void]:
     """Draw colours and textures for every surface of a stage."""
     materials = np.zeros(len(stage.surfaces), MATERIAL)
     for i, surface in enumerate(stage.surfaces):

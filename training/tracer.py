@@ -58,7 +58,7 @@ class Hits:
         )
 
 
-class Tracer:
+class RayTracer:
     """The triangles of a stage, ready for rays; materials change from view to view."""
 
     def __init__(self, mesh: Mesh, owners: Indices, bank: TextureBank) -> None:

@@ -13,7 +13,7 @@ from flask import Flask, Response, g, request
 from api.middleware.request_log import request_id
 from shared.jobs.job import Job, is_job_id
 from shared.observability.logs import log_context
-from shared.observability.tracing import Attributes, Kind, Span, Tracer, Value
+from shared.observability.tracing import Attributes, Span, SpanKind, Tracer, Value
 
 _TRACED = "/v1/"
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
@@ -35,7 +35,7 @@ def begin_span(tracer: Tracer) -> None:
     name = "HTTP" if method == "_OTHER" else method
     g.span = tracer.start(
         name if request.url_rule is None else f"{name} {request.url_rule.rule}",
-        kind=Kind.SERVER,
+        kind=SpanKind.SERVER,
         parent=request.headers.get("traceparent"),
         attributes=_describe(method),
     )

@@ -62,7 +62,9 @@ def observe_request(response: Response) -> Response:
     route = _NO_ROUTE if request.url_rule is None else request.url_rule.rule
     method = request.method if request.method in _METHODS else "other"
     seconds = time.monotonic() - g.began
-    backend().recorder.observe(Family.REQUEST, route, method, str(response.status_code), seconds=seconds)
+    backend().metrics_buffer.observe(
+        Family.REQUEST, route, method, str(response.status_code), seconds=seconds
+    )
     return response
 
 

@@ -56,7 +56,7 @@ def post_worker_init(worker: Any) -> None:
     backend = backend_of(worker.wsgi)
     # Whoever waits for a job reconnects to the next process instead of keeping this one alive.
     backend.watcher.stop_when(lambda: not worker.alive)
-    backend.recorder.start()
+    backend.metrics_buffer.start()
 
 
 def worker_exit(server: Any, worker: Any) -> None:
@@ -65,7 +65,7 @@ def worker_exit(server: Any, worker: Any) -> None:
 
     if worker.booted:
         backend = backend_of(worker.wsgi)
-        backend.recorder.stop()
+        backend.metrics_buffer.stop()
         backend.tracer.stop()
 
 

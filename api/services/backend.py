@@ -13,9 +13,9 @@ from api.services.job_watcher import JobWatcher
 from api.services.manifest_cache import ManifestCache
 from shared.chores.port import Chores
 from shared.control import Controls
-from shared.idempotency.port import Idempotency
+from shared.idempotency.durable_store import DurableIdempotency
 from shared.jobstore.port import JobStore
-from shared.metrics.buffer import Recorder
+from shared.metrics.buffer import MetricsBuffer
 from shared.metrics.port import Statistics
 from shared.objectstore.port import ObjectStore
 from shared.observability.tracing import Tracer
@@ -33,13 +33,13 @@ class Backend:
     jobs: JobStore
     objects: ObjectStore
     tickets: TicketQueue
-    idempotency: Idempotency
+    idempotency: DurableIdempotency
     chores: Chores
     manifests: ManifestCache
     watcher: JobWatcher
     statistics: Statistics
     #: Adds up what this process measures. The server starts and stops it.
-    recorder: Recorder
+    metrics_buffer: MetricsBuffer
     #: Traces requests. The server stops it.
     tracer: Tracer
     #: One for every `POST /v1/depth` that may wait at the same time.

@@ -20,7 +20,8 @@ from werkzeug.http import unquote_header_value
 from api.middleware.errors import InvalidRequest
 from api.submit.multipart import FormField, FormPart
 from shared.errors import IdempotencyKeyInUse, IdempotencyKeyReused, Unavailable
-from shared.idempotency.port import Claim, Idempotency, Standing
+from shared.idempotency.durable_store import DurableIdempotency
+from shared.idempotency.port import Claim, Standing
 from shared.jobs.job import Job
 
 logger = logging.getLogger(__name__)
@@ -60,8 +61,9 @@ class Attempt:
     dies, the key becomes free because it is no longer renewed.
     """
 
-    def __init__(self, keys: Idempotency, owner: str, key: str | None) -> None:
-        self._keys = keys
+    def __init__(self, durable: DurableIdempotency, owner: str, key: str | None) -> None:
+        self._durable = durable
+        self._keys = durable.keys
         self._owner = owner
         self._key = key
         self._token = secrets.token_hex(12)
@@ -111,7 +113,7 @@ class Attempt:
         Raises IdempotencyKeyInUse if the key went to another meanwhile.
         """
         self._hold(
-            lambda owner, key: self._keys.seal(
+            lambda owner, key: self._durable.seal(
                 owner, key, self._token, fingerprint=self.fingerprint.text(), job_id=job_id
             )
         )
@@ -130,7 +132,7 @@ class Attempt:
             raise IdempotencyKeyInUse(retry_after=1.0)
 
     def _take(self, key: str, is_recorded: Callable[[str], bool]) -> Claim | None:
-        claim = self._keys.claim(self._owner, key, self._token)
+        claim = self._durable.claim(self._owner, key, self._token)
         if claim.standing is Standing.RUNNING:
             raise IdempotencyKeyInUse(retry_after=min(max(claim.seconds_left, 1.0), 10.0))
         if claim.standing is Standing.SEALED and is_recorded(claim.job_id):

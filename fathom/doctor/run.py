@@ -11,7 +11,7 @@ from fathom.doctor.findings import Finding, error, ok, warning
 from fathom.doctor.redis import check_redis
 from fathom.doctor.s3 import NO_PATH, check_object_store, has_path
 from shared.errors import ModelError, SettingsError
-from shared.observability.tracing import find_obstacle, is_wanted
+from shared.observability.tracing_setup import find_obstacle, is_wanted
 from shared.settings import Settings
 
 #: Free bytes of a disk below which there may be no room for weights and graphs.

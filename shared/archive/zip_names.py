@@ -1,8 +1,8 @@
-"""The names of a ZIP archive's entries, as their maker meant them.
+"""The names of a ZIP archive's entries, as their author meant them.
 
-APPNOTE.TXT 6.3.10 (appendix D) knows code page 437 and, flagged, UTF-8. Windows writes names in the code
-page of its language all the same, and macOS writes UTF-8 without the flag. An archive comes from one
-machine, so its encoding is told from all its names together.
+APPNOTE.TXT 6.3.10 (appendix D) allows code page 437 and, with a flag, UTF-8. But Windows writes names in the
+code page of its language, and macOS writes UTF-8 without the flag. An archive comes from one machine, so
+its encoding is found from all its names together.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ import chardet
 _UTF8_NAME = 0x800
 _UNICODE_PATH_FIELD = 0x7075
 
-#: Gives every byte a character, and so remains when nothing else fits.
+#: It has a character for every byte, so it is used if nothing else fits.
 _DOS = "cp437"
-#: The encodings that names come in, each with the weight of the detector's confidence in it. Our first
-#: users read Chinese, so that GB 18030 wins ties. Windows writes names in the code pages of
-#: DOS; few programs write them in those of Windows itself.
+#: The encodings of names, each with a weight for the detector's confidence in it. Our first users
+#: read Chinese, so GB 18030 wins ties. Windows writes names in the code pages of DOS; few
+#: programs write them in those of Windows itself.
 _WEIGHTS = {
     "gb18030": 1.1,
     "big5hkscs": 1.0,
@@ -36,36 +36,36 @@ _WEIGHTS = {
     "cp1251": 0.5,
     "cp1252": 0.3,
 }
-#: First bytes of the characters in daily use, as the encodings of East Asia are laid out; all their others
-#: are rare. Of the other encodings, letters are common and drawings are not.
+#: In the encodings of East Asia, characters in daily use begin with these bytes, and all others are rare.
+#: In the other encodings, letters are common and box drawings are not.
 _COMMON = {
     "gb18030": (range(0xA1, 0xA4), range(0xB0, 0xD8)),
     "big5hkscs": (range(0xA1, 0xC7),),
     "cp932": (range(0x81, 0x99),),
     "cp949": (range(0xA1, 0xA4), range(0xB0, 0xC9)),
 }
-#: The confidence in an encoding that the detector does not mention, and in one that is certain.
+#: The confidence in an encoding that the detector does not mention, and in a certain one.
 _UNMENTIONED, _CERTAIN = 1e-6, 1.0
-#: Bytes of names that the detector looks at.
+#: The detector looks at so many bytes of names.
 _SAMPLE = 2**14
 
-#: The character sets of the languages whose letters take two bytes in UTF-8, and of East Asia.
+#: Character sets of East Asia, and of languages whose letters take two bytes in UTF-8.
 _CHARACTER_SETS = (
     *("cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "cp1258"),
     *("gbk", "big5hkscs", "cp932", "cp949"),
 )
 _WORD = re.compile(r"[^\W\d_]+")
-#: Scripts that no word mixes.
+#: No word mixes these scripts.
 _SCRIPTS = frozenset({"LATIN", "GREEK", "CYRILLIC", "CJK"})
-#: Japanese syllables side by side, which no other encoding's bytes happen to say.
+#: Adjacent Japanese syllables, which never appear by chance in another encoding.
 _KANA = re.compile(r"(?<![A-Za-z])[\u3041-\u30ff]{2,}(?![A-Za-z])")
 
 
 def entry_names(entries: Sequence[ZipInfo]) -> list[str]:
     """Return the names of an archive's entries.
 
-    A name is UTF-8 if flagged (bit 11), and as an Info-ZIP Unicode Path field has it (4.6.9). All
-    others are in one encoding: in UTF-8 if they can be, else in the likeliest that decodes them all.
+    A flagged name (bit 11) is UTF-8; an Info-ZIP Unicode Path field (4.6.9) gives a name too. All
+    other names share one encoding: UTF-8 if it fits, else the likeliest that decodes them all.
     """
     told = [_told_name(entry) for entry in entries]
     untold = [_raw_name(entry) for entry, name in zip(entries, told, strict=True) if name is None]
@@ -75,7 +75,7 @@ def entry_names(entries: Sequence[ZipInfo]) -> list[str]:
 
 
 def _told_name(entry: ZipInfo) -> str | None:
-    """Return the name of an entry that says how it is encoded; None for all others."""
+    """Return an entry's name if the entry says how it is encoded, else None."""
     if entry.flag_bits & _UTF8_NAME:
         return entry.orig_filename
     given = _unicode_path(entry)
@@ -85,12 +85,12 @@ def _told_name(entry: ZipInfo) -> str | None:
 
 
 def _raw_name(entry: ZipInfo) -> bytes:
-    """Return a name as the archive has it: without the flag, `zipfile` reads code page 437."""
+    """Return the bytes of a name: without the flag, `zipfile` has decoded them as code page 437."""
     return entry.orig_filename.encode(_DOS)
 
 
 def _unicode_path(entry: ZipInfo) -> bytes | None:
-    """Return the name in the Unicode Path field, unless that was made for another name."""
+    """Return the name in the Unicode Path field, unless the field was made for another name."""
     extra = entry.extra
     while len(extra) >= 4:
         kind, size = struct.unpack("<HH", extra[:4])
@@ -103,7 +103,7 @@ def _unicode_path(entry: ZipInfo) -> bytes | None:
 
 
 def _tell_encoding(names: Sequence[bytes]) -> str:
-    """Return the likeliest encoding of names that all have the same; it decodes every one of them."""
+    """Return the likeliest encoding that decodes all these names."""
     beyond_ascii = [name for name in names if not name.isascii()]
     text = _decode(beyond_ascii, "utf-8")
     if text is not None and _is_written_anywhere(text):
@@ -113,7 +113,7 @@ def _tell_encoding(names: Sequence[bytes]) -> str:
 
 
 def _scores(names: Sequence[bytes]) -> dict[str, float]:
-    """Return how likely each encoding is that decodes every name."""
+    """Return how likely each encoding is, among those that decode every name."""
     sample = _sample(names)
     confidences = {
         str(found["encoding"]): found["confidence"]
@@ -132,14 +132,14 @@ def _scores(names: Sequence[bytes]) -> dict[str, float]:
 
 
 def _sample(names: Iterable[bytes]) -> list[bytes]:
-    """Return parts of names, as many as the detector is to see; a folder of many names counts once."""
+    """Return the parts of names that the detector gets to see; a folder of many files counts once."""
     parts = dict.fromkeys(part for name in names for part in name.split(b"/") if not part.isascii())
     sizes = accumulate(len(part) + 1 for part in parts)
     return [part for part, size in zip(parts, sizes, strict=True) if size <= _SAMPLE]
 
 
 def _decode(names: Iterable[bytes], encoding: str) -> str | None:
-    """Return names in this encoding, one a line; None if one of them is not in it."""
+    """Return the names decoded, one a line; None if one of them cannot be decoded."""
     try:
         return b"\n".join(names).decode(encoding)
     except UnicodeDecodeError:
@@ -147,9 +147,10 @@ def _decode(names: Iterable[bytes], encoding: str) -> str | None:
 
 
 def _is_written_anywhere(text: str) -> bool:
-    """Tell text from what another encoding's bytes happen to say in UTF-8: in GBK, 图片 says \u037c\u01ac.
+    """Return whether this is real text, and not another encoding's bytes that happen to be valid UTF-8.
 
-    No language writes the letters of the latter together. Three bytes of UTF-8 are no accident.
+    The bytes of 图片 in GBK, for example, read \u037c\u01ac as UTF-8, but no language writes those letters
+    together. A character of three bytes in UTF-8 is no accident.
     """
     text = unicodedata.normalize("NFC", text)
     if any("\u0800" <= char <= "\uffff" for char in text):
@@ -167,7 +168,7 @@ def _is_encodable(text: str, encoding: str) -> bool:
 
 
 def _plausibility(text: str, encoding: str) -> float:
-    """Return from 0.0001 to 1 whether text looks like names: common letters, in words of one script."""
+    """Return from 0.0001 to 1 how much text looks like names: common letters, in words of one script."""
     beyond = [char for char in text if not char.isascii()]
     odd = sum(not _is_common(char, encoding) for char in beyond)
     odd += sum(not char.isascii() for word in _WORD.findall(text) if _is_odd(word) for char in word)
@@ -175,7 +176,7 @@ def _plausibility(text: str, encoding: str) -> float:
 
 
 def _is_odd(word: str) -> bool:
-    """True for a word of several scripts, and for a single Cyrillic letter: any byte may be one."""
+    """Return whether a word mixes scripts, or is a single Cyrillic letter, which any byte may be."""
     scripts = _SCRIPTS.intersection(map(_script, word))
     return len(scripts) > 1 or (len(word) == 1 and "CYRILLIC" in scripts)
 

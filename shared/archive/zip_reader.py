@@ -1,6 +1,6 @@
-"""Photos out of ZIP archives that anybody may have made, one after another and in bounded space.
+"""Read photos out of untrusted ZIP archives, one after another and in bounded space.
 
-The format is PKWARE's APPNOTE.TXT 6.3.10; section numbers below are its own.
+The format is PKWARE's APPNOTE.TXT 6.3.10, to which section numbers refer.
 """
 
 from __future__ import annotations
@@ -32,31 +32,31 @@ from shared.settings import Settings
 
 #: Bytes read from an entry at once.
 _PIECE = 256 * 2**10
-#: Compressed bytes that `zipfile` expands at once without a bound: bzip2 makes 80 MB of them at worst.
+#: Compressed bytes read at once if `zipfile` expands them unbounded: at worst, bzip2 makes 80 MB of them.
 _PIECE_UNBOUNDED = 4096
-#: A directory shorter than this is read without a look at its entries (22,000 at most).
+#: In a directory shorter than this, entries are not counted first; it has 22,000 at most.
 _SMALL_DIRECTORY = 2**20
 #: Bytes of directory allowed for each entry, its name included.
 _DIRECTORY_ENTRY_BYTES = 512
 _DIRECTORY_SIGNATURE = b"PK\x01\x02"
 
-#: What becomes an image of the job.
+#: Files that become images of the job.
 _TAKEN = (Kind.PHOTO, Kind.UNREAD)
 
-#: Encrypted, patched (compressed as the difference to another file) and with a masked header (4.4.4).
+#: Flags: encrypted, patched (compressed as a difference to another file), header masked (4.4.4).
 _ENCRYPTED, _PATCHED, _MASKED = 0x1, 0x20, 0x2000
 _BOUNDED = frozenset({ZIP_STORED, ZIP_DEFLATED})
 _METHODS = _BOUNDED | {ZIP_BZIP2, ZIP_LZMA}
-#: An entry of the directory before its name (4.3.12), and the newest version of it that `zipfile` takes.
+#: A directory entry up to its name (4.3.12), and the newest version that `zipfile` accepts.
 _ENTRY = struct.Struct("<4s6H3L5H2L")
 _NEWEST, _UTF8_NAME = 63, 0x800
-#: A file's header before its data (4.3.7), and the value that stands for one in its Zip64 field (4.4.8).
+#: The header before a file's data (4.3.7), and the value that refers to its Zip64 field (4.4.8).
 _HEADER = struct.Struct("<4s5H3L2H")
 _HEADER_SIGNATURE = b"PK\x03\x04"
 _IN_ZIP64 = 0xFFFFFFFF
 _ZIP64_FIELD, _UNICODE_PATH_FIELD = 0x0001, 0x7075
 
-#: What `zipfile` raises for archives that are damaged or made to do harm.
+#: `zipfile` raises these for archives that are damaged or malicious.
 _DAMAGE = (
     BadZipFile,
     EOFError,
@@ -73,24 +73,24 @@ _DAMAGE = (
 
 @dataclass(frozen=True, kw_only=True)
 class ArchiveLimits:
-    """How much an archive may hold; what exceeds it is refused before it takes space."""
+    """How much an archive may hold; anything beyond is refused before it takes space."""
 
     #: Entries of all kinds, folders included.
     entries: int
-    #: Bytes of one photo; one that is longer fails alone.
+    #: Bytes of one photo; a longer one fails by itself.
     entry_bytes: int
     #: Bytes of all photos together.
     total_bytes: int
-    #: Expanded bytes for each byte of the archive. Deflate cannot exceed 1032; albums stay below 2.
+    #: Expanded bytes per byte of the archive. Deflate cannot exceed 1032; real albums stay below 2.
     ratio: float = 200.0
-    #: Expanded bytes up to which the ratio does not matter.
+    #: Up to so many expanded bytes the ratio does not matter.
     ratio_from: int = 256 * 2**20
 
     @classmethod
     def from_settings(cls, settings: Settings) -> ArchiveLimits:
         return cls(
-            # Every photo may come with a folder, a macOS companion and a note. An archive's directory is
-            # in memory as a whole, at 600 bytes for an entry.
+            # A photo may come with a folder, a macOS companion and a note. An archive's whole directory is
+            # in memory, at 600 bytes an entry.
             entries=min(4 * settings.max_job_images, 400_000),
             entry_bytes=min(settings.max_image_bytes, settings.max_request_bytes),
             total_bytes=settings.max_request_bytes,
@@ -99,12 +99,12 @@ class ArchiveLimits:
 
 @dataclass(frozen=True, kw_only=True)
 class ArchivedPhoto:
-    """A photo in an archive. Its pieces can be read once, or left, before the next photo is asked for."""
+    """A photo in an archive. Read its pieces once, or not at all, before asking for the next photo."""
 
     name: str
-    #: Bytes, as the archive's directory has it, which are all that can be read.
+    #: Bytes, as the archive's directory says; no more can be read.
     size: int
-    #: What is wrong with this photo alone is an ImageError at the first piece, or at a later one.
+    #: If only this photo is bad, one of the pieces raises ImageError.
     pieces: Iterator[bytes]
 
 
@@ -118,19 +118,18 @@ class SkippedEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class ListedPhoto:
-    """A photo in an archive that was looked at but not expanded."""
+    """A photo in an archive that was surveyed but not expanded."""
 
     name: str
-    #: Bytes, as the archive's directory has it; no more of them can be expanded.
+    #: Bytes, as the archive's directory says; no more can be expanded.
     size: int
 
 
 def survey(stream: BinaryIO, limits: ArchiveLimits) -> Iterator[ListedPhoto | SkippedEntry]:
     """Yield what `expand` would, in the same order, without expanding the photos.
 
-    Everything that speaks against the archive as a whole shows here: what the directory says about
-    sizes binds `expand` too, so that a bomb is found by its directory. What is left for `expand` to
-    find is wrong with single photos.
+    This finds everything that is wrong with the archive as a whole. The sizes in the directory bind
+    `expand` too, so the directory gives a bomb away. `expand` can only find single bad photos.
 
     Raises InvalidArchive and TooLarge as `expand` does.
     """
@@ -141,21 +140,21 @@ def survey(stream: BinaryIO, limits: ArchiveLimits) -> Iterator[ListedPhoto | Sk
 def expand(
     stream: BinaryIO, limits: ArchiveLimits, *, skip: int = 0
 ) -> Iterator[ArchivedPhoto | SkippedEntry]:
-    """Yield the photos of a ZIP archive in its own order, and the files that are none.
+    """Yield the photos and other files of a ZIP archive, in the archive's order.
 
-    As in a folder, `fathom.photos.kinds` tells what a file is. Pictures that Fathom does not read are photos
-    here: they fail by themselves. Folders, hidden files and what systems add are passed over in silence.
-    Names are data: absolute ones, ones with `..` and repeated ones come as they are. The first `skip`
-    of what would be yielded is not even looked into.
+    As in a folder, `fathom.photos.kinds` tells what a file is. Pictures that Fathom does not read count as
+    photos, which fail by themselves. Folders, hidden files and system files are passed over silently. Names
+    are data: absolute names, names with `..` and repeated names are yielded as they are. The first `skip`
+    items are left out without being opened.
 
-    A photo that is damaged, encrypted, too large or compressed by an unknown method fails alone.
-    Raises InvalidArchive for an archive whose directory cannot be read, and TooLarge beyond the limits.
+    A photo that is damaged, encrypted, too large or compressed by an unknown method fails by itself.
+    Raises InvalidArchive if the directory cannot be read, and TooLarge beyond the limits.
     """
     guard = _DirectoryGuard(stream, limits.entries)
     with _translated(), ZipFile(cast(BinaryIO, guard)) as archive:
         guard.is_open = True
         meter = _Meter(limits, stream.seek(0, io.SEEK_END))
-        reader = _Reader(archive, stream)
+        reader = _EntryReader(archive, stream)
         for entry, name in islice(_visible(archive, limits), skip, None):
             if (kind := _kind_of(archive, entry, name)) not in _TAKEN:
                 yield SkippedEntry(name=name, kind=kind)
@@ -166,7 +165,7 @@ def expand(
 
 
 def _visible(archive: ZipFile, limits: ArchiveLimits) -> Iterator[tuple[ZipInfo, str]]:
-    """Yield the entries that a person sees, with their names."""
+    """Yield the entries that a person would see, with their names."""
     entries = archive.infolist()
     if len(entries) > limits.entries:
         raise TooLarge(f"The archive holds more than {limits.entries} entries.")
@@ -177,8 +176,8 @@ def _visible(archive: ZipFile, limits: ArchiveLimits) -> Iterator[tuple[ZipInfo,
 
 
 def _kind_of(archive: ZipFile, entry: ZipInfo, name: str) -> Kind:
-    """Tell a file by its name or else its content."""
-    # What is no photo by its name and cannot be looked into either is none.
+    """Return what a file is, by its name or else by its content."""
+    # If the name does not say that a file is a photo, and it cannot be opened, it is none.
     if not needs_head(name) or entry.compress_type not in _BOUNDED or entry.flag_bits & _ENCRYPTED:
         return kind_of(name)
     try:
@@ -189,7 +188,7 @@ def _kind_of(archive: ZipFile, entry: ZipInfo, name: str) -> Kind:
 
 
 def _refusal(entry: ZipInfo, limits: ArchiveLimits) -> ImageError | None:
-    """Return why a photo is not even to be opened, as the directory has it; None if it is."""
+    """Return why the directory forbids opening a photo; None if it does not."""
     if entry.flag_bits & (_ENCRYPTED | _MASKED):
         return ImageEncrypted()
     if entry.compress_type not in _METHODS or entry.flag_bits & _PATCHED:
@@ -199,21 +198,21 @@ def _refusal(entry: ZipInfo, limits: ArchiveLimits) -> ImageError | None:
     return None
 
 
-class _Reader:
-    """Reads entries whose headers bear out what the directory says, and whose data is nobody else's."""
+class _EntryReader:
+    """Reads entries whose headers agree with the directory, and whose data no other entry shares."""
 
     def __init__(self, archive: ZipFile, stream: BinaryIO) -> None:
         self._archive = archive
         self._stream = stream
-        # Of entries at the same place, the first has it.
+        # If several entries share an offset, it belongs to the first.
         self._owners = {entry.header_offset: entry for entry in reversed(archive.infolist())}
         self._ends = dict(pairwise([*sorted(self._owners), archive.start_dir]))
 
     def pieces(self, entry: ZipInfo, error: ImageError | None) -> Iterator[bytes]:
-        """Yield an entry's content, nothing of which is read before the first piece is asked for.
+        """Yield an entry's content; nothing is read before the first piece is asked for.
 
         Raises `error`, if there is one, ImageCorrupt for damage, and UnsupportedCompression for
-        a dictionary that memory cannot hold.
+        a dictionary that does not fit in memory.
         """
         if error is not None:
             raise error
@@ -225,32 +224,32 @@ class _Reader:
                     left -= len(data)
                     yield data
             if left:
-                raise BadZipFile("There is less than the directory says.")
+                raise BadZipFile("The data is shorter than the directory says.")
         except _DAMAGE as exc:
             raise ImageCorrupt("The file is damaged in its archive.") from exc
         except MemoryError as exc:
             raise UnsupportedCompression from exc
 
     def _check(self, entry: ZipInfo) -> None:
-        """Raise BadZipFile unless an entry's header and its data are where and what the directory says."""
+        """Raise BadZipFile unless an entry's header and data are what and where the directory says."""
         self._stream.seek(entry.header_offset)
         header = self._stream.read(_HEADER.size)
         signature, _, flags, method, _, _, *numbers, name, extra = _HEADER.unpack(header)
         if signature != _HEADER_SIGNATURE or method != entry.compress_type or flags & _ENCRYPTED:
-            raise BadZipFile("The header is not the directory's.")
-        # Zeros stand there if the numbers follow the data, or were not known yet.
+            raise BadZipFile("The header differs from the directory.")
+        # The numbers are zero if they follow the data, or were not known yet.
         for here, there in zip(numbers, (entry.CRC, entry.compress_size, entry.file_size), strict=True):
             if here not in (0, _IN_ZIP64, there):
-                raise BadZipFile("The header is not the directory's.")
+                raise BadZipFile("The header differs from the directory.")
         if entry.compress_type == ZIP_STORED and entry.compress_size != entry.file_size:
-            raise BadZipFile("What is not compressed has two sizes.")
+            raise BadZipFile("An uncompressed file has two sizes.")
         end = entry.header_offset + len(header) + name + extra + entry.compress_size
         if self._owners[entry.header_offset] is not entry or end > self._ends[entry.header_offset]:
             raise BadZipFile("The data overlaps with others.")
 
 
 class _Meter:
-    """Counts what photos expand to, by the directory."""
+    """Counts the bytes that photos expand to, as the directory gives them."""
 
     def __init__(self, limits: ArchiveLimits, archive_bytes: int) -> None:
         self._limits = limits
@@ -258,9 +257,9 @@ class _Meter:
         self._expanded = 0
 
     def count(self, entry: ZipInfo) -> ImageError | None:
-        """Count a photo, unless it is a bomb: then that is returned.
+        """Count a photo. If it is a bomb, return its error instead.
 
-        Raises TooLarge for an archive that holds more than it may.
+        Raises TooLarge if the archive expands to more than it may.
         """
         expanded = self._expanded + entry.file_size
         if expanded > self._allowed and entry.file_size > self._limits.ratio * entry.compress_size:
@@ -274,11 +273,11 @@ class _Meter:
 
 
 class _DirectoryGuard(io.RawIOBase):
-    """A stream for `zipfile`, which reads the whole directory at once and trusts its length.
+    """Guards a stream from `zipfile`, which reads the whole directory at once and trusts its length.
 
-    Everything else it reads is short, so that a long read is the directory: it is refused
-    if it is too long for the entries allowed, or holds more of them. Of what it refuses the whole
-    archive for, it does not get to see what concerns one entry.
+    All other reads are short, so a long read is the directory. It is refused if it is too long for the
+    entries allowed, or holds more of them. Faults of one entry for which `zipfile` would refuse the whole
+    archive are mended before `zipfile` sees them.
     """
 
     def __init__(self, stream: BinaryIO, entries: int) -> None:
@@ -302,7 +301,7 @@ class _DirectoryGuard(io.RawIOBase):
     def read(self, size: int = -1) -> bytes:
         if size > max(_SMALL_DIRECTORY, self._entries * _DIRECTORY_ENTRY_BYTES):
             raise TooLarge(f"The archive's directory is too long for {self._entries} entries.")
-        # Without a size, it wants the end of the archive: 64 KiB of comment at most.
+        # Without a size, `zipfile` reads the end of the archive: 64 KiB of comment at most.
         data = self._stream.read(size if size >= 0 else _SMALL_DIRECTORY)
         if self.is_open or not data.startswith(_DIRECTORY_SIGNATURE):
             return data
@@ -312,9 +311,9 @@ class _DirectoryGuard(io.RawIOBase):
 
 
 def _mend_directory(data: bytes) -> bytes:
-    """Return a directory without what makes `zipfile` refuse the archive for one of its entries.
+    """Return a directory without the faults of single entries that make `zipfile` refuse the whole archive.
 
-    What such an entry then says is checked when it is read, as of any other.
+    Each entry is still checked when it is read.
     """
     mended, at = bytearray(data), 0
     while at + _ENTRY.size <= len(data) and data.startswith(_DIRECTORY_SIGNATURE, at):
@@ -325,7 +324,7 @@ def _mend_directory(data: bytes) -> bytes:
         if not _is_utf8(data[at + _ENTRY.size : name_end]):
             fields[3] &= ~_UTF8_NAME
         if not _is_sound_extra(data[name_end:extra_end], fields[8:10] + fields[16:]):
-            # One field of a kind that nobody knows keeps the place.
+            # A field of an unknown kind fills the place.
             struct.pack_into("<HH", mended, name_end, 0, fields[11] - 4)
         _ENTRY.pack_into(mended, at, *fields)
         at = extra_end + fields[12]
@@ -341,7 +340,7 @@ def _is_utf8(name: bytes) -> bool:
 
 
 def _is_sound_extra(extra: bytes, numbers: list[int]) -> bool:
-    """Return whether extra fields are complete, and the Zip64 field holds the numbers that are in it."""
+    """Return whether extra fields are complete, and the Zip64 field holds all numbers that refer to it."""
     while len(extra) >= 4:
         kind, size = struct.unpack_from("<HH", extra)
         field, extra = extra[4 : 4 + size], extra[4 + size :]
@@ -356,7 +355,7 @@ def _is_sound_extra(extra: bytes, numbers: list[int]) -> bool:
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """Say that an archive cannot be read, for whatever reason `zipfile` gives."""
+    """Turn the errors of `zipfile` into InvalidArchive."""
     try:
         yield
     except _DAMAGE as exc:

@@ -1,4 +1,4 @@
-"""Which chores a job needs, told from the job and from what the object store holds of it."""
+"""Enqueue the chores of a job, as the job and its objects require."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from shared.objectstore.port import ObjectStore
 
 
 def add_chores(job: Job, objects: ObjectStore, chores: Chores) -> None:
-    """Note what is to be done for a job as it stands: one just accepted, or one brought back.
+    """Enqueue the chores of a job that was just accepted or restored.
 
-    May be repeated. An end that its webhook was told of already is not told again.
+    May be repeated. A webhook that was already told of the job's end is not told again.
     """
     if job.gathered and job.state is JobState.UPLOADING:
         if objects.exists(object_keys.sources(job.id)):
@@ -26,7 +26,7 @@ def add_chores(job: Job, objects: ObjectStore, chores: Chores) -> None:
 
 
 def _was_told(job_id: str, objects: ObjectStore) -> bool:
-    """Return whether a delivery was settled after the job's last end."""
+    """Return whether a delivery was completed after the job's last end."""
     results = list(objects.list(object_keys.result(job_id)))
     told = [entry.modified_at for entry in objects.list(object_keys.deliveries_prefix(job_id))]
     return bool(results and told) and max(told) >= max(entry.modified_at for entry in results)

@@ -1,13 +1,11 @@
-"""Chores: work that is no image. To expand archives, to list sources, to tell a webhook.
+"""Chores: work other than images. They expand archives, list sources and call webhooks.
 
-A chore is noted when the need for it arises, and done by a worker's parent process. What it works on
-lies in the object store, so that a chore lost with Redis can be noted anew; doing one twice
-does no harm.
+A chore is enqueued when it is needed, and a worker's parent process does it. Its data lies in the object
+store, so a chore that is lost with Redis can be enqueued again. Doing a chore twice does no harm.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -16,16 +14,16 @@ from typing import Protocol
 class ChoreKind(StrEnum):
     #: Expand a job's archives into its inputs.
     EXPAND = "expand"
-    #: List what lies below a job's sources.
+    #: List the photos below a job's sources.
     LIST = "list"
-    #: Look how a job stands, and tell its webhook. Sleeps while there is nothing to tell.
+    #: Look at a job's state and tell its webhook; it sleeps while there is nothing to tell.
     NOTIFY = "notify"
     #: Deliver one message to a webhook.
     DELIVER = "deliver"
 
 
 class ChoreState(StrEnum):
-    #: To be done at its time, or being done.
+    #: It waits for its time, or is being done.
     OPEN = "open"
     DONE = "done"
     FAILED = "failed"
@@ -33,65 +31,65 @@ class ChoreState(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Chore:
-    """Something to be done about a job. Times are seconds since the epoch, by the store's clock."""
+    """One chore of a job. Times are seconds since the epoch, by the store's clock."""
 
-    #: Says what is to be done, so that it is noted once however often it is added.
+    #: Names the work, so that a chore that is added repeatedly exists only once.
     id: str
     kind: ChoreKind
     job_id: str
     payload: str
     state: ChoreState
     created_at: float
-    #: When it is to be done; infinity while it sleeps, meaningless once it is done.
+    #: When it is due; infinity while it sleeps. It means nothing once the chore is done.
     due_at: float
-    #: Tries that came to nothing and were put off.
+    #: How often it was tried and postponed.
     attempts: int
-    #: Times it was taken up since it was last put off; more than one means that who had it died.
+    #: How often it was claimed since it was last postponed; more than once means that a holder died.
     claims: int
-    #: What is to be remembered of the last try.
+    #: A note about the last try.
     note: str
-    #: Of the claim; who has another one has lost the chore.
+    #: The claim's token; a holder with another token has lost the chore.
     token: str = ""
 
 
 class Chores(Protocol):
     """Chores, each held by one worker at a time until its claim expires.
 
-    Every method may raise JobStoreUnavailable, and may be repeated. Those that settle a
-    chore do nothing for a caller whose claim was lost, and return False.
+    Every method may raise JobStoreUnavailable, and may be repeated. `renew`, `finish`, `postpone` and
+    `release` return False, and change nothing, if the caller has lost its claim.
     """
 
     def add(
         self, chore_id: str, kind: ChoreKind, job_id: str, *, payload: str = "", delay: float = 0.0
     ) -> None:
-        """Note a chore that is due in `delay` seconds; `math.inf` lets it sleep until it is woken.
+        """Add a chore that is due in `delay` seconds; with `math.inf` it sleeps until it is woken.
 
-        One that is known already stays as it is; if it is being done just now, it is
-        done once more, for what there is to do may have changed.
+        A known chore stays as it is. If it is being done right now, it is done once more, because
+        there may be more to do.
         """
 
     def wake(self, chore_id: str) -> None:
-        """Make an open chore due now; if it is being done just now, it is done once more."""
+        """Make an open chore due now; if it is being done right now, it is done once more."""
 
     def claim(self, kinds: tuple[ChoreKind, ...], *, seconds: float) -> Chore | None:
-        """Take the chore of these kinds that has been due for longest, for so many seconds."""
+        """Claim, for so many seconds, the chore of these kinds that has been due longest."""
 
     def renew(self, chore: Chore, *, seconds: float) -> bool:
         """Hold a claimed chore for so many seconds more."""
 
     def finish(self, chore: Chore, *, note: str = "", failed: bool = False) -> bool:
-        """End a chore. It is kept for `list` for a month, and not done again if it is added again."""
+        """End a chore. `list` shows it for a month, and adding it again does nothing."""
 
-    def postpone(self, chore: Chore, *, seconds: float = math.inf, note: str = "") -> bool:
-        """Put a chore off after a try, by so many seconds; without them it sleeps."""
+    def postpone(self, chore: Chore, *, seconds: float, note: str) -> bool:
+        """Postpone a chore after a try, by so many seconds; with `math.inf` it sleeps."""
 
     def release(self, chore: Chore, *, seconds: float = 0.0, faulty: bool = False) -> bool:
-        """Put a chore off as if it had not been tried; `faulty` if it counts as a death in its hands."""
+        """Postpone a chore that was not tried; with `faulty`, count the claim as if its holder had died."""
 
     def get(self, chore_id: str) -> Chore | None: ...
 
     def list(self, job_id: str) -> tuple[Chore, ...]:
-        """Return the chores of a job, the oldest first, done ones included."""
+        """Return the chores of a job, oldest first, including those that are done."""
 
     def forget(self, job_id: str) -> None:
         """Forget all chores of a job."""

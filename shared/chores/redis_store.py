@@ -12,9 +12,9 @@ from shared.chores.port import Chore, ChoreKind, Chores, ChoreState
 from shared.redis.scripts import Scripts
 
 _SCRIPTS = ("chore_add", "chore_wake", "chore_claim", "chore_settle", "chore_list", "chore_forget")
-#: Seconds that a chore is kept once it is done.
+#: A chore is kept for so many seconds once it is done.
 KEEP = 30 * 24 * 3600
-#: Twice as long: nothing about a job outlives what it speaks of.
+#: The list of a job's chores is kept twice as long, so that it outlives them.
 _CONSTANTS = {"OF_JOB_MS": 2 * KEEP * 1000}
 
 
@@ -44,7 +44,7 @@ class RedisChores(Chores):
     def finish(self, chore: Chore, *, note: str = "", failed: bool = False) -> bool:
         return self._settle(chore, "fail" if failed else "finish", KEEP, note)
 
-    def postpone(self, chore: Chore, *, seconds: float = math.inf, note: str = "") -> bool:
+    def postpone(self, chore: Chore, *, seconds: float, note: str) -> bool:
         return self._settle(chore, "postpone", seconds, note)
 
     def release(self, chore: Chore, *, seconds: float = 0.0, faulty: bool = False) -> bool:

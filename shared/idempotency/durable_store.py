@@ -1,7 +1,8 @@
 """Idempotency keys that outlive Redis: what came under a key is written to the object store as well.
 
-Redis decides who holds a key; the object store is asked only about keys that Redis does not know, and
-says which job may have come of one. A lost Redis then makes no second job of a request sent again.
+Redis decides who holds a key. The object store is asked only about keys that Redis does not know, and
+says which job a key may have made. So a submission that is sent again after a loss of Redis makes no
+second job.
 """
 
 from __future__ import annotations
@@ -12,55 +13,49 @@ import time
 from collections.abc import Callable
 
 from shared.errors import ObjectNotFound
-from shared.idempotency.port import Claim, Idempotency, Standing
-from shared.idempotency.redis_store import KEEP, entry_name
+from shared.idempotency.port import KEEP, Claim, Idempotency, Standing, entry_name
 from shared.jobs import object_keys
 from shared.objectstore.port import ObjectStore
 
 logger = logging.getLogger(__name__)
 
 
-class LastingIdempotency(Idempotency):
-    """Keys of another store, remembered for as long in the object store.
+class DurableIdempotency:
+    """Claims and seals keys so that they survive a loss of Redis; `keys` does the rest.
 
-    Every method that the object store is needed for may raise what it raises when it is away.
+    Both methods may also raise what the object store raises when it is away.
     """
 
     def __init__(
         self, keys: Idempotency, objects: ObjectStore, *, clock: Callable[[], float] = time.time
     ) -> None:
-        self._keys = keys
+        self.keys = keys
         self._objects = objects
         self._clock = clock
 
     def claim(self, owner: str, key: str, token: str) -> Claim:
-        claim = self._keys.claim(owner, key, token)
+        """Take a key as `Idempotency.claim` does. If Redis has lost it, the object store still knows it."""
+        claim = self.keys.claim(owner, key, token)
         if claim.standing is not Standing.NEW:
             return claim
         remembered = self._recall(owner, key)
         if remembered is None:
             return claim
-        # As if its holder had died: whether the job came to be, the caller finds out.
-        self._keys.seal(owner, key, token, fingerprint=remembered.fingerprint, job_id=remembered.job_id)
+        # The key looks as if its holder had died, so the caller finds out whether there is a job.
+        self.keys.seal(owner, key, token, fingerprint=remembered.fingerprint, job_id=remembered.job_id)
         return remembered
 
-    def renew(self, owner: str, key: str, token: str) -> bool:
-        return self._keys.renew(owner, key, token)
-
     def seal(self, owner: str, key: str, token: str, *, fingerprint: str, job_id: str) -> bool:
-        # In this order: who has lost the key overwrites nothing of whoever has it now.
-        if not self._keys.seal(owner, key, token, fingerprint=fingerprint, job_id=job_id):
+        """Seal a key as `Idempotency.seal` does, and write the seal to the object store.
+
+        It does no harm if the job is never recorded, since the next caller looks for the job.
+        """
+        # Redis comes first: a caller that has lost the key must not overwrite its new holder's record.
+        if not self.keys.seal(owner, key, token, fingerprint=fingerprint, job_id=job_id):
             return False
         record = {"fingerprint": fingerprint, "job_id": job_id, "sealed_at": self._clock()}
         self._objects.put(_where(owner, key), json.dumps(record).encode(), content_type="application/json")
         return True
-
-    def finish(self, owner: str, key: str, token: str) -> bool:
-        return self._keys.finish(owner, key, token)
-
-    def release(self, owner: str, key: str, token: str) -> bool:
-        # What is remembered names a job that was not recorded, and so says nothing any more.
-        return self._keys.release(owner, key, token)
 
     def _recall(self, owner: str, key: str) -> Claim | None:
         try:

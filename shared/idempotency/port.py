@@ -1,54 +1,64 @@
-"""The port of Idempotency-Keys: which request came under a key, and what became of it."""
+"""The port of Idempotency-Keys: which submission used a key, and what became of it."""
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+#: How many seconds an answer is kept.
+KEEP = 24 * 3600.0
+
 
 class Standing(StrEnum):
-    """How an Idempotency-Key stands when a request comes under it."""
+    """The state in which a submission finds its Idempotency-Key."""
 
-    #: Nobody worked under it; now the caller does.
+    #: Nothing used the key; now the caller holds it.
     NEW = "new"
-    #: Somebody else works under it, and was heard of lately.
+    #: Another submission holds the key, and renewed it lately.
     RUNNING = "running"
-    #: Somebody died who knew the payload and may have recorded the job; now the caller holds it.
+    #: The holder died after sealing, and may have recorded its job; now the caller holds the key.
     SEALED = "sealed"
-    #: A request under it was carried out.
+    #: A submission with this key was carried out.
     DONE = "done"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """An Idempotency-Key as it stands; payload and job are known where it is sealed or done."""
+    """An Idempotency-Key and its state; if it is sealed or done, payload and job are known."""
 
     standing: Standing
     fingerprint: str = ""
     job_id: str = ""
-    #: Seconds until a holder that is not heard of again loses its hold.
+    #: Seconds until the holder loses the key, unless it renews.
     seconds_left: float = 0.0
 
 
 class Idempotency(Protocol):
-    """Requests by owner and Idempotency-Key; whoever works under a key holds it by a token.
+    """Submissions by owner and Idempotency-Key. A submission holds its key with a token.
 
-    Every method may raise JobStoreUnavailable, and may be repeated. Those that return
-    a bool return False if the caller does not hold the key any more, and then change nothing.
+    Every method may raise JobStoreUnavailable, and may be repeated. Methods that return a bool
+    return False, and change nothing, if the caller no longer holds the key.
     """
 
     def claim(self, owner: str, key: str, token: str) -> Claim:
-        """Take a key that nobody holds, or tell how it stands."""
+        """Take a key that nothing holds, or return its state."""
 
     def renew(self, owner: str, key: str, token: str) -> bool:
-        """Say that the holder is alive."""
+        """Show that the holder is alive."""
 
     def seal(self, owner: str, key: str, token: str, *, fingerprint: str, job_id: str) -> bool:
-        """Record the payload and the id of the job that is about to be recorded."""
+        """Record the payload's fingerprint, and the id of the job that comes next."""
 
     def finish(self, owner: str, key: str, token: str) -> bool:
         """Keep the answer for a day."""
 
     def release(self, owner: str, key: str, token: str) -> bool:
-        """Forget a request that came to nothing."""
+        """Forget a submission that failed."""
+
+
+def entry_name(owner: str, key: str) -> str:
+    """Return the name of an entry; two owners never share one, whatever their keys contain."""
+    owned = hashlib.sha256(owner.encode()).digest() + key.encode()
+    return hashlib.sha256(owned).hexdigest()

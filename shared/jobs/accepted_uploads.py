@@ -1,8 +1,8 @@
-"""Which uploads a start accepted, so that one that is replaced later is told from it.
+"""Which uploads were accepted at a job's start, so that workers notice if one is replaced later.
 
-The address of an upload stays good for an hour, and whoever has it may use it again after the start. No
-S3 server can be relied on to refuse that. So the start notes a tag of every upload beside
-the job, sixteen bytes each, and workers compare what they read with it.
+An upload's URL stays good for an hour, and a client may use it again after the start. Not every S3
+server refuses that. So the start stores a tag of sixteen bytes for each upload, and workers compare
+what they read with it.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from shared.errors import ObjectNotFound
 from shared.jobs import object_keys
 from shared.objectstore.port import ObjectInfo, ObjectStore
 
-#: Bytes that are kept of one tag.
+#: Bytes of one tag.
 _WIDTH = 16
-#: Tags read at once, and how often so many are kept.
+#: Tags read at once, and how many such blocks are kept.
 _BLOCK, _BLOCKS = 4096, 16
 
 NOT_STORED = -1
 
 
 class AcceptedUploads:
-    """Sizes and tags of a job's uploads, by index, compact enough for a million."""
+    """The sizes and tags of a job's uploads, by index; a million of them take little memory."""
 
     def __init__(self, total: int) -> None:
         """Take the number of images; none of them is stored yet."""
-        #: Bytes of each; NOT_STORED where nothing is.
+        #: The bytes of each upload, or NOT_STORED.
         self.sizes = array("q", [NOT_STORED]) * total
         self._tags = bytearray(_WIDTH * total)
 
@@ -39,7 +39,7 @@ class AcceptedUploads:
 
     @property
     def bytes(self) -> int:
-        """Bytes of all that are stored."""
+        """The bytes of all stored uploads together."""
         return sum(size for size in self.sizes if size != NOT_STORED)
 
     @property
@@ -49,7 +49,7 @@ class AcceptedUploads:
 
 
 class AcceptedTags:
-    """Tells whether inputs are those that were accepted; may be used by several threads."""
+    """Tells whether inputs are the accepted ones; may be used by several threads."""
 
     def __init__(self, objects: ObjectStore) -> None:
         self._objects = objects
@@ -57,11 +57,11 @@ class AcceptedTags:
         self._lock = Lock()
 
     def are_kept(self, job_id: str, index: int) -> bool:
-        """Return whether there is a tag: only of uploads, which clients wrote themselves."""
+        """Return whether there is a tag; only uploads have one, since clients write them themselves."""
         return bool(self._find(job_id, index))
 
     def fits(self, job_id: str, index: int, tag: str) -> bool:
-        """Return whether what has this tag is what was accepted."""
+        """Return whether the accepted upload has this tag."""
         return self._find(job_id, index) == _digest(tag)
 
     def _find(self, job_id: str, index: int) -> bytes:

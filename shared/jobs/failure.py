@@ -1,4 +1,4 @@
-"""Why an image failed, as it lies in the object store."""
+"""Why an image failed, as JSON: in the object store and in Redis alike."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from shared.jobs.job import ImageFailure
 
 
 def encode_failure(failure: ImageFailure) -> bytes:
-    """Return the object that says why one image failed."""
+    """Return a failure as JSON."""
     return json.dumps({"code": failure.code, "message": failure.message}, ensure_ascii=False).encode()
 
 
-def decode_failure(data: bytes) -> ImageFailure:
+def decode_failure(data: bytes | str) -> ImageFailure:
     return ImageFailure(**json.loads(data))

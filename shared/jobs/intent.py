@@ -1,7 +1,7 @@
-"""`intent.json`: what a client asked of a job last.
+"""`intent.json`: what a client last asked of a job.
 
-It is written before the job store is told, so that what was asked holds although the job
-store loses its data: a canceled job stays canceled, a paused one paused.
+It is written before the job store is told, so that it holds even if the job store loses its data:
+a canceled job stays canceled, and a paused one stays paused.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ _LEADS_TO = {
 
 @dataclass(frozen=True, kw_only=True)
 class Intent:
-    """A verb, and what became known only after the job was accepted: its images, and their bytes."""
+    """A verb, and what became known after the job was accepted: the number of its images, and their bytes."""
 
     verb: str
     total: int | None = None
-    #: How often the job was retried. Each retry takes an end back, and a `result.json` of before it with it.
+    #: How often the job was retried. A retry takes back the end before it, and that end's `result.json`.
     retries: int = 0
     bytes: int | None = None
 
     def after(self, before: Intent | None) -> Intent:
-        """Return it with what was known before, for that stays known whatever is asked later."""
+        """Return this intent with what an earlier one knew, which still holds."""
         before = before or Intent(verb=self.verb)
         return replace(
             self,
@@ -46,17 +46,17 @@ class Intent:
 
 
 def read_intent(objects: ObjectStore, job_id: str) -> Intent | None:
-    """Return what was asked of a job last; None if nothing was since it was accepted."""
+    """Return what was last asked of a job; None if nothing was asked since it was accepted."""
     try:
         record = json.loads(objects.get(object_keys.intent(job_id)))
     except ObjectNotFound:
         return None
-    # Those of earlier versions counted neither bytes nor retries.
+    # Earlier versions counted neither bytes nor retries.
     return Intent(**{"retries": 0, "bytes": None} | record)
 
 
 def write_intent(objects: ObjectStore, job_id: str, intent: Intent | None) -> None:
-    """Write what was asked of a job last; None takes back the first thing that was."""
+    """Write what was last asked of a job; None means that nothing was asked, and deletes the object."""
     if intent is None:
         objects.delete(object_keys.intent(job_id))
         return
@@ -72,5 +72,5 @@ def read_retries(objects: ObjectStore, job_id: str) -> int:
 
 
 def intended_state(accepted: Job, intent: Intent | None) -> JobState:
-    """Return where a job that has not ended is to stand, given how it was accepted."""
+    """Return the state that an unfinished job should have, given the state it was accepted in."""
     return _LEADS_TO.get(intent.verb, accepted.state) if intent else accepted.state

@@ -1,4 +1,4 @@
-"""Jobs, images and leases: the words both sides use, and the one table of job states."""
+"""Jobs, images and leases, as both sides know them, and the one table of job states."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from shared.errors import InvalidTransition, QuotaExceeded
 _ID = re.compile(r"[a-z2-7]{26}\Z")
 T = TypeVar("T")
 
-#: The owner of all jobs while no API keys are in force.
+#: Owns all jobs while no API keys are in force.
 ANYONE = "anyone"
 
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 
 
 class JobState(StrEnum):
-    """Where a job stands. The last five are ends."""
+    """The state of a job. The last five are ends."""
 
     UPLOADING = "uploading"
     QUEUED = "queued"
@@ -42,17 +42,17 @@ class JobState(StrEnum):
 
     @property
     def runs(self) -> bool:
-        """True while its images are handed to workers."""
+        """Whether workers are handed its images."""
         return self in RUNNING
 
 
-#: While its images are handed to workers, and while those that have not ended count against quotas.
+#: In these states workers are handed its images, and in those its unfinished images count against quotas.
 RUNNING = frozenset({JobState.QUEUED, JobState.PROCESSING})
 UNFINISHED = RUNNING | {JobState.UPLOADING, JobState.PAUSED}
 ENDS = frozenset({JobState.SUCCEEDED, JobState.PARTIAL, JobState.FAILED, JobState.CANCELED, JobState.EXPIRED})
 
-#: Every change of state there is: what causes it, from where, to where. The Lua
-#: scripts carry these out; a test holds the two together.
+#: Every change of state: its cause, the state before, the state after. The Lua scripts carry
+#: them out, and a test checks that they agree with this table.
 TRANSITIONS: dict[str, dict[JobState, JobState]] = {
     "start": {JobState.UPLOADING: JobState.QUEUED},
     "lease": {JobState.QUEUED: JobState.PROCESSING, JobState.PROCESSING: JobState.PROCESSING},
@@ -70,7 +70,7 @@ TRANSITIONS: dict[str, dict[JobState, JobState]] = {
         JobState.PAUSED: JobState.FINALIZING,
     },
     "retry": {JobState.PARTIAL: JobState.QUEUED, JobState.FAILED: JobState.QUEUED},
-    # Finalising sees `Job.error` and ends it as failed.
+    # The finaliser sees `Job.error` and ends the job as failed.
     "abort": {JobState.UPLOADING: JobState.FINALIZING},
     "expire": {
         JobState.UPLOADING: JobState.EXPIRED,
@@ -82,14 +82,14 @@ TRANSITIONS: dict[str, dict[JobState, JobState]] = {
     },
 }
 
-#: Where a verb of a client has nothing left to do: asking again is no error.
+#: In these states a client's verb has nothing left to do, and asking again is no error.
 ALREADY: dict[str, frozenset[JobState]] = {
     "start": frozenset({JobState.QUEUED, JobState.PROCESSING}),
     "pause": frozenset({JobState.PAUSED}),
     "resume": frozenset({JobState.QUEUED, JobState.PROCESSING}),
     "cancel": frozenset({JobState.CANCELING, JobState.CANCELED}),
     "retry": frozenset({JobState.QUEUED, JobState.PROCESSING}),
-    # A job that was aborted before is another matter: it keeps its first reason.
+    # A job that was aborted before is handled apart: it keeps its first reason.
     "abort": frozenset(),
     "expire": frozenset({JobState.EXPIRED}),
 }
@@ -114,8 +114,8 @@ class ImageState(StrEnum):
 class Phase(StrEnum):
     """What is to be done with the images of a lease.
 
-    A job normalised as a whole goes over its images twice: once to measure the
-    range of each, once to render them over the common range.
+    A job that is normalised as a whole goes over its images twice: first to measure the
+    range of each, then to render them all over the common range.
     """
 
     MEASURE = "measure"
@@ -141,7 +141,7 @@ class Range:
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """Images of a job by outcome; `pending` is what has not ended."""
+    """A job's images by outcome; those without one are `pending`."""
 
     total: int
     succeeded: int = 0
@@ -155,7 +155,7 @@ class Counts:
 
 
 class WebhookEvent(StrEnum):
-    """What a webhook may be called for."""
+    """What may call a webhook."""
 
     ENDED = "job.ended"
     PROGRESS = "job.progress"
@@ -163,7 +163,7 @@ class WebhookEvent(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Webhook:
-    """Where the owner of a job wants to hear of it, and of what."""
+    """The URL that the owner of a job wants called, and the events that call it."""
 
     url: str
     events: tuple[WebhookEvent, ...] = (WebhookEvent.ENDED,)
@@ -180,7 +180,7 @@ class Webhook:
 class Job:
     """A job as the job store holds it. Times are seconds since the epoch, by the store's clock.
 
-    Only `created_at` is its caller's, who takes it from `JobStore.now`; it orders the lists.
+    Only `created_at` comes from the caller, which takes it from `JobStore.now`; it orders the lists.
     """
 
     id: str
@@ -191,38 +191,38 @@ class Job:
     phase: Phase = Phase.RENDER
     started_at: float | None = None
     ended_at: float | None = None
-    #: Images ended in the last seconds, per second; None while nothing is known.
+    #: Images ended per second, of late; None while that is unknown.
     images_per_second: float | None = None
-    #: Jobs of one owner share that owner's part of the workers in proportion to their weights.
+    #: An owner's jobs share the owner's part of the workers in proportion to their weights.
     weight: float = 1.0
-    #: Whose it is: the id of an API key, or ANYONE where no keys are in force. Owners share the
-    #: workers evenly, however many jobs each has.
+    #: The id of an API key, or ANYONE while no keys are in force. Owners share the workers
+    #: evenly, however many jobs each has.
     owner: str = ANYONE
-    #: Bytes of its photos, as far as they were known when it was accepted.
+    #: Bytes of its photos, as far as they are known.
     bytes: int = 0
-    #: Served before all work that is not: somebody waits for the answer on the line.
+    #: Urgent jobs are served before all others, because a client waits for the answer.
     urgent: bool = False
-    #: Why the job as a whole failed, if it did before it had images.
+    #: Why the whole job failed, if it failed before it had images.
     error: ImageFailure | None = None
-    #: What its owner calls it; empty for nothing.
+    #: What its owner calls it; may be empty.
     title: str = ""
-    #: While it is `uploading`, workers gather its images from archives or sources: nobody uploads any.
+    #: Whether workers gather its images from archives or sources, so that clients upload none.
     gathered: bool = False
     webhook: Webhook | None = None
-    #: The request that submitted it, as a W3C traceparent; None where that was not traced.
+    #: The W3C traceparent of the request that submitted it; None if that was not traced.
     traceparent: str | None = None
 
     @property
     def progress(self) -> float:
-        """The share of the work that is done, 0 to 1."""
+        """The share of the work that is done, from 0 to 1."""
         if self.state.ended:
             return 1.0
         if self.counts.total == 0:
-            # They are being gathered, and nobody knows how many there will be.
+            # Its images are still being gathered, and their number is unknown.
             return 0.0
         ended = self.counts.succeeded + self.counts.failed
         if self.options.normalize == "job":
-            # The first pass is half of the work; images that failed in it need no second.
+            # The first pass is half of the work; images that fail in it need no second pass.
             measured = self.counts.measured + self.counts.failed
             first = self.counts.total if self.phase is Phase.RENDER else measured
             return (first + ended) / (2 * self.counts.total)
@@ -230,7 +230,7 @@ class Job:
 
     @property
     def eta_seconds(self) -> float | None:
-        """Seconds until the last image at the present rate; None while it does not run."""
+        """Seconds until the last image ends at the present rate; None unless the job runs."""
         if not self.images_per_second or not self.state.runs:
             return None
         return self.counts.pending / self.images_per_second
@@ -238,13 +238,13 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Quota:
-    """Bounds on what may be unfinished at a time, and be kept; None is no bound."""
+    """Bounds on the images that may be unfinished and the bytes that may be kept; None sets no bound."""
 
     #: Unfinished images of all owners together.
     images: int | None = None
     #: Unfinished images of the job's owner.
     owner_images: int | None = None
-    #: Bytes of the photos of all jobs the owner has, ended ones included.
+    #: Bytes of the photos of all the owner's jobs, ended ones included.
     owner_bytes: int | None = None
 
 
@@ -258,7 +258,7 @@ _BOUNDS = {
 
 
 def quota_error(bound_name: str, used: int, added: int, bound: int) -> QuotaExceeded:
-    """Return the error for a job that would go beyond a bound, named as in Quota."""
+    """Return the error for a job that would exceed a bound, which is named as in Quota."""
     what = _BOUNDS[bound_name].format(bound=bound, used=used)
     if added > bound:
         return QuotaExceeded(f"{what} This job alone is more than that: send it in parts.")
@@ -285,27 +285,27 @@ class ImageStatus:
 
 @dataclass(frozen=True, kw_only=True)
 class Lease:
-    """Images of one job, in one worker's hands until the lease expires."""
+    """Images of one job that one worker holds until the lease expires."""
 
     id: str
     job_id: str
     indices: tuple[int, ...]
     options: Options
     phase: Phase = Phase.RENDER
-    #: The job's common range, when normalised as a whole and measured.
+    #: The job's common range, if it is normalised as a whole and measured.
     range: Range | None = None
-    #: The job's.
+    #: That of the job.
     traceparent: str | None = None
-    #: Attempts charged to its images before, in the order of `indices`.
+    #: Attempts that were charged to its images before, in the order of `indices`.
     attempts: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class FinalizeClaim:
-    """A job that waits to be finalised, in one caller's hands for a while."""
+    """A job that waits to be finalised and that one caller holds for a while."""
 
     job_id: str
-    #: Names the end that the job came to; one that it comes to later, after a retry, has a greater number.
+    #: The number of the end that the job came to; an end after a retry has a greater number.
     number: int
 
 
@@ -314,11 +314,11 @@ class Source:
     """One line of a manifest: where image `index` comes from and what its owner calls it."""
 
     index: int
-    #: As given, in any script, possibly with folders; data, never a path.
+    #: As the user gave it: in any script, perhaps with folders. It is data, never a path.
     name: str
-    #: Bytes; None when not known beforehand.
+    #: Bytes; None if not known beforehand.
     size: int | None = None
-    #: Where it lies, if it is read from there and not from the job's inputs: one of the two.
+    #: Where the photo lies, if it is not among the job's inputs: either `url` or `s3`.
     url: str | None = None
     #: As `s3://bucket/key`.
     s3: str | None = None
@@ -326,7 +326,7 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class Page(Generic[T]):
-    """Some items of a list, and the cursor that continues it; None at the end."""
+    """Some items of a list, and the cursor for those that follow; None at the end."""
 
     items: tuple[T, ...]
     next_cursor: str | None = field(default=None)
@@ -334,9 +334,9 @@ class Page(Generic[T]):
 
 @dataclass(frozen=True, kw_only=True)
 class JobEvent:
-    """Something that happened to a job: an image ended or came back, or the job's state changed."""
+    """One event of a job: an image ended or is to be tried again, or the job's state changed."""
 
-    #: Events of a job are ordered by it; the store gives it, and a client may go on after it.
+    #: Given by the store; it orders a job's events, and a client may continue after it.
     id: str
     #: The image's new state, or the job's where `index` is None.
     state: str
@@ -345,22 +345,22 @@ class JobEvent:
 
 @dataclass(frozen=True, kw_only=True)
 class JobEvents:
-    """The events of a job after a certain one, the oldest first."""
+    """The events of a job after a given one, oldest first."""
 
     events: tuple[JobEvent, ...]
-    #: False if some in between have been forgotten: whoever asked must look at the job anew.
+    #: False if some in between are no longer kept: then the caller must read the job again.
     complete: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class Totals:
-    """What the job store knows about all jobs together, for those who run the service."""
+    """Numbers about all jobs together, for operators."""
 
     jobs: Mapping[JobState, int]
-    #: Images not ended yet, of jobs that have not ended.
+    #: Unfinished images of unfinished jobs.
     unfinished_images: int
     leases: int
     #: Images ended since the store began, by `succeeded` or the code of their failure.
     outcomes: Mapping[str, int]
-    #: Slots of every living worker, by its name.
+    #: The slots of each living worker, by the worker's name.
     workers: Mapping[str, int]

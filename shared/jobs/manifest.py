@@ -1,7 +1,6 @@
-"""The manifest: one JSON line an image, written once, before the job runs.
+"""The manifest: one line of JSON for each image, written once, before the job runs.
 
-Beside it lies `manifest.index`, which says where each line begins, so that a few lines are found among
-a million.
+Beside it, `manifest.index` says where each line begins, so that a few lines can be found among a million.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from shared.jobs import object_keys
 from shared.jobs.job import Source
 from shared.objectstore.port import ObjectStore
 
-#: Bytes of a manifest or an index in the making kept in memory; more goes to disk.
+#: While a manifest or an index is being written, so many bytes are kept in memory; more go to disk.
 _IN_MEMORY = 2**20
 #: Bytes of one offset in the index.
 _OFFSET = 8
@@ -38,8 +37,8 @@ def encode_source(source: Source) -> bytes:
 def decode_manifest(data: bytes) -> tuple[Source, ...]:
     """Read what `encode_manifest` wrote.
 
-    A name may hold any character but a line break inside JSON is escaped, so
-    splitting at `\\n` alone (not at every Unicode line break) is exact.
+    JSON escapes a line break inside a name, so splitting at `\\n`, and at no other Unicode
+    line break, is exact.
     """
     return tuple(map(_decode_source, filter(None, data.split(b"\n"))))
 
@@ -52,9 +51,9 @@ def _decode_source(line: bytes) -> Source:
 
 
 def read_sources(objects: ObjectStore, job_id: str, start: int, stop: int) -> tuple[Source, ...]:
-    """Read the lines [start, stop) of a manifest, as far as there are so many.
+    """Return the lines [start, stop) of a manifest, or fewer if it is shorter.
 
-    A manifest without an index, as earlier versions wrote it, is read as a whole. Raises
+    A manifest without an index, which earlier versions wrote, is read as a whole. Raises
     ObjectNotFound if there is no manifest.
     """
     key = object_keys.manifest_index(job_id)
@@ -73,15 +72,15 @@ def _offsets(data: bytes) -> list[int]:
 
 
 class ManifestWriter:
-    """A manifest and its index in the making, on disk beyond a megabyte. Use it in a `with` block."""
+    """Writes a manifest and its index, on disk beyond a megabyte. Use it in a `with` block."""
 
     def __init__(self) -> None:
-        # Closed on leaving the `with` block that this object is used in.
+        # `__exit__` closes both files.
         self._lines = SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115
         self._index = SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115
         self._index.write(bytes(_OFFSET))
         self._length = 0
-        #: Images so far; the next one's index.
+        #: The number of images so far, which is the next one's index.
         self.count = 0
 
     def __enter__(self) -> Self:
@@ -102,7 +101,7 @@ class ManifestWriter:
         self.count += 1
 
     def store(self, objects: ObjectStore, job_id: str) -> None:
-        """Put the index, then the manifest: where there is a manifest, it is complete."""
+        """Store the index before the manifest, so that a manifest that exists is complete."""
         files = {object_keys.manifest_index(job_id): self._index, object_keys.manifest(job_id): self._lines}
         for key, file in files.items():
             file.seek(0)

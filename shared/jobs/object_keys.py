@@ -1,4 +1,4 @@
-"""Keys of the objects of a job. A user's file name is data and never part of a key."""
+"""Keys of objects. A user's file name is data, and never part of a key."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 #: API keys, one object each.
 KEYS = "keys/"
 REVOKED_KEYS = "keys/revoked/"
-#: What came under Idempotency-Keys, one object each.
+#: Records of Idempotency-Keys, one object each.
 IDEMPOTENCY = "idempotency/"
 
 #: An index as `input_image` writes it.
@@ -20,7 +20,7 @@ def api_key(key_id: str) -> str:
 
 
 def revoked_key(key_id: str) -> str:
-    """There once an API key is revoked: since when that is."""
+    """Exists once an API key is revoked, and says when that was."""
     return f"{REVOKED_KEYS}{key_id}"
 
 
@@ -39,7 +39,7 @@ def job_record(job_id: str) -> str:
 
 
 def manifest(job_id: str) -> str:
-    """One JSON line an image: index, name as given, source."""
+    """One line of JSON for each image: index, name as given, source."""
     return f"jobs/{job_id}/manifest.jsonl"
 
 
@@ -49,7 +49,7 @@ def manifest_index(job_id: str) -> str:
 
 
 def archives_prefix(job_id: str) -> str:
-    """The archives of a job, which are gone once they are expanded."""
+    """The archives of a job, until they are expanded."""
     return f"jobs/{job_id}/archives/"
 
 
@@ -59,27 +59,27 @@ def archive(job_id: str, first: int) -> str:
 
 
 def gathering_prefix(job_id: str) -> str:
-    """What is kept while a job's images are gathered, and gone when it starts."""
+    """What is kept while a job's images are gathered; deleted when the job starts."""
     return f"jobs/{job_id}/gathering/"
 
 
 def gathering_cursor(job_id: str) -> str:
-    """How far that came."""
+    """How far gathering has come."""
     return f"jobs/{job_id}/gathering/cursor.json"
 
 
 def gathered_part(job_id: str, name: str) -> str:
-    """Some lines of the manifest to be."""
+    """Some lines of the future manifest."""
     return f"jobs/{job_id}/gathering/{name}.jsonl"
 
 
 def sources(job_id: str) -> str:
-    """One JSON line a source, as submitted, of a job whose sources are to be listed."""
+    """One line of JSON for each source, as submitted, if the sources are still to be listed."""
     return f"jobs/{job_id}/sources.jsonl"
 
 
 def skipped(job_id: str) -> str:
-    """Files in archives and below prefixes that are no photos: how many, and the first names."""
+    """How many files in archives and below prefixes are no photos, and the first of their names."""
     return f"jobs/{job_id}/skipped.json"
 
 
@@ -88,7 +88,7 @@ def deliveries_prefix(job_id: str) -> str:
 
 
 def delivery(job_id: str, message_id: str) -> str:
-    """What became of a webhook's message in the end."""
+    """What finally became of a message to a webhook."""
     return f"jobs/{job_id}/deliveries/{message_id}.json"
 
 
@@ -105,18 +105,18 @@ def unreadable_prefix(job_id: str) -> str:
 
 
 def unreadable(job_id: str, index: int) -> str:
-    """Why there is no input: the photo could not be read out of its archive, and never will be."""
+    """Why there is no input: the photo cannot be read out of its archive."""
     return f"jobs/{job_id}/unreadable/{index}.json"
 
 
 def input_index(job_id: str, key: str) -> int | None:
-    """Return which photo of a job lies under a key; None for an object that is no input of it."""
+    """Return the index of the photo under a key; None if the object is no input of the job."""
     rest = key.removeprefix(inputs_prefix(job_id))
     return int(rest) if _INDEX.fullmatch(rest) else None
 
 
 def input_tags(job_id: str) -> str:
-    """Tags of the uploads that a start accepted, by index."""
+    """Tags of the uploads that were accepted at the job's start, by index."""
     return f"jobs/{job_id}/inputs.tags"
 
 
@@ -125,35 +125,35 @@ def output(job_id: str, index: int, file_name: str) -> str:
 
 
 def intent(job_id: str) -> str:
-    """What a client asked of the job last, so that it holds even if Redis is lost."""
+    """What a client last asked of the job, so that it holds even if Redis is lost."""
     return f"jobs/{job_id}/intent.json"
 
 
 def is_input(key: str) -> bool:
-    """Return whether a key is that of a photo."""
+    """Return whether a key belongs to a photo."""
     return key.startswith("jobs/") and key.split("/")[2:3] == ["inputs"]
 
 
 def is_output(key: str) -> bool:
-    """Return whether a key is that of a result."""
+    """Return whether a key belongs to a result."""
     return key.startswith("jobs/") and key.split("/")[2:3] == ["outputs"]
 
 
 def failures(job_id: str, retries: int = 0) -> str:
-    """Why images failed, one JSON line each; written at the job's end, after so many retries.
+    """Why images failed, one line of JSON each; written at the job's end, after so many retries.
 
-    Each end has its own, so that a slow worker cannot write those of an earlier end over them.
+    Each end has an object of its own, so that a slow worker cannot overwrite a later end's failures.
     """
     return f"jobs/{job_id}/failures.{retries}.jsonl" if retries else f"jobs/{job_id}/failures.jsonl"
 
 
 def all_failures_prefix(job_id: str) -> str:
-    """What the keys of the failures of all ends begin with."""
+    """The prefix of the failures of all ends."""
     return f"jobs/{job_id}/failures."
 
 
 def failures_prefix(job_id: str) -> str:
-    """Where the reasons of failed images lie one by one until the job's end."""
+    """Until the job ends, the reason of each failed image lies here."""
     return f"jobs/{job_id}/failures/"
 
 

@@ -1,6 +1,6 @@
-"""A job in the object store, from which it can be recorded anew on an empty Redis.
+"""A job in the object store, from which an empty Redis can be filled again.
 
-`job.json` is the job as it was accepted, `result.json` its end.
+`job.json` is the job as it was accepted, and `result.json` is its end.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from shared.observability.tracing import read_traceparent
 
 
 def encode_job(job: Job) -> bytes:
-    """Return what does not change about a job, and the state it was accepted in, as JSON."""
+    """Return as JSON what never changes about a job, and the state it was accepted in."""
     record = {
         "id": job.id,
         "state": job.state,
@@ -35,9 +35,9 @@ def encode_job(job: Job) -> bytes:
 
 
 def decode_job(data: bytes) -> Job:
-    """Return the job as it was when accepted. Records of earlier versions lack some of it.
+    """Return the job as it was accepted. Records of earlier versions lack some fields.
 
-    Raises KeyError, TypeError or ValueError for what is no record of a job; OptionsRefused, a ValueError,
+    Raises KeyError, TypeError or ValueError if the data is no record of a job; OptionsRefused, a ValueError,
     if its options are no longer known.
     """
     record = json.loads(data)
@@ -94,7 +94,7 @@ class JobResult:
         )
 
     def applied_to(self, job: Job) -> Job:
-        """Return a job as it was accepted with the end it came to."""
+        """Return a job as it was accepted, with this end."""
         return replace(
             job,
             state=self.state,
@@ -123,7 +123,7 @@ def encode_result(result: JobResult) -> bytes:
 
 
 def decode_result(data: bytes) -> JobResult:
-    """Read what `encode_result` wrote; results of earlier versions lack some of it."""
+    """Read what `encode_result` wrote; results of earlier versions lack some fields."""
     record = json.loads(data)
     error = record.get("error")
     return JobResult(
@@ -154,7 +154,7 @@ def new_job(
     webhook: Webhook | None = None,
     traceparent: str | None = None,
 ) -> Job:
-    """Return a job of which nothing is done; one normalised as a whole is measured first."""
+    """Return a job of which nothing is done. If it is normalised as a whole, it is measured first."""
     return Job(
         id=job_id,
         state=state,

@@ -1,4 +1,4 @@
-"""Sources: photos that lie elsewhere, named in a request and read from there by the workers."""
+"""Sources: photos that lie elsewhere. A submission names them, and workers read them from there."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from urllib.parse import unquote, urlsplit
 from shared.errors import InvalidSource
 from shared.jobs.job import Source
 
-#: Bucket names of S3 and of the servers that are laxer.
+#: Bucket names of S3, and of servers that allow more.
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]\Z")
 _UNFIT = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
-#: Bytes of a key, by S3.
+#: Most bytes of a key, as S3 has it.
 _MAX_KEY = 1024
 
 
@@ -31,20 +31,20 @@ class S3Address:
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """One line of `sources.jsonl`: a photo by its address, or a prefix below which photos lie."""
+    """One line of `sources.jsonl`: the address of a photo, or a prefix below which photos lie."""
 
     url: str | None = None
     s3: str | None = None
     s3_prefix: str | None = None
-    #: What the photo is to be called; None where its address says it.
+    #: The photo's name; None if its address gives the name.
     name: str | None = None
 
 
 def parse_s3(text: str, *, prefix: bool = False) -> S3Address:
-    """Read `s3://bucket/key`; of a prefix the key may be empty.
+    """Read `s3://bucket/key`; the key of a prefix may be empty.
 
-    A key is taken literally. One with `.` or `..` between slashes is refused: servers that keep objects
-    in folders would follow it into another bucket.
+    A key is taken literally. A key with `.` or `..` between slashes is refused, because servers that keep
+    objects in folders would follow it into another bucket.
 
     Raises InvalidSource.
     """
@@ -58,18 +58,18 @@ def parse_s3(text: str, *, prefix: bool = False) -> S3Address:
 
 
 def url_name(url: str) -> str:
-    """Return what a photo is called by its URL: the last part of the path."""
+    """Return the name that a URL gives a photo: the last part of the path."""
     parts = urlsplit(url)
     return unquote(parts.path, errors="replace").rstrip("/").rsplit("/", 1)[-1] or parts.netloc
 
 
 def key_name(key: str) -> str:
-    """Return what a photo is called by its key: the last part of it."""
+    """Return the name that a key gives a photo: its last part."""
     return key.rstrip("/").rsplit("/", 1)[-1] or key
 
 
 def name_below(prefix: str, key: str) -> str:
-    """Return what a photo found below a prefix is called: its path from the prefix's last slash on."""
+    """Return the name of a photo below a prefix: its path after the prefix's last slash."""
     folder = prefix[: prefix.rfind("/") + 1]
     return key.removeprefix(folder).lstrip("/") or key
 
@@ -86,7 +86,7 @@ def decode_listings(data: bytes) -> tuple[Listing, ...]:
 
 
 def to_source(listing: Listing, index: int) -> Source:
-    """Return the image that a single photo, no prefix, becomes."""
+    """Return the manifest's line for a single photo, not a prefix."""
     if listing.url is not None:
         return Source(index=index, name=listing.name or url_name(listing.url), url=listing.url)
     address = parse_s3(listing.s3 or "")

@@ -1,4 +1,4 @@
-"""The states of images, as bitmaps of a job's outcomes tell them."""
+"""Find the states of images in the bitmaps of a job's outcomes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ImageBits:
 
     first: int
     stop: int
-    #: Whether the job has ended, so that what has no outcome never will have one.
+    #: Whether the job has ended, so that an image without an outcome will never have one.
     job_ended: bool
     succeeded: bytes
     failed: bytes
@@ -38,7 +38,7 @@ class ImageBits:
         return ImageState.PROCESSING if index in self.held else ImageState.PENDING
 
     def indices(self, state: ImageState) -> Iterator[int]:
-        """Yield the images in a state, in order, without a look at each of the others."""
+        """Yield the images in a state, in order, without looking at every other image."""
         bits = self._bits(state).to_bytes(self._length, "big")
         for match in _SET_BYTE.finditer(bits):
             start, byte = self.first + 8 * match.start(), match[0][0]
@@ -49,7 +49,7 @@ class ImageBits:
         return max(self.stop - self.first + 7, 0) // 8
 
     def _bits(self, state: ImageState) -> int:
-        """Return the images in a state as one number, the first image being the highest bit."""
+        """Return the images in a state as one number, whose highest bit is the first image."""
         succeeded, failed = self._number(self.succeeded), self._number(self.failed)
         if state is ImageState.SUCCEEDED:
             return succeeded

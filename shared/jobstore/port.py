@@ -1,8 +1,7 @@
-"""The ports: what the front end and the workers need of the world outside, and no more.
+"""The port of the job store: what the front end and the workers need of it, and no more.
 
-`shared.jobstore.redis_store.RedisJobStore`, `shared.objectstore.s3.S3ObjectStore` and
-`shared.tickets.CeleryTickets` are the real ones; `tests/fakes.py` holds the
-in-memory ones, and one contract test runs over both.
+`shared.jobstore.redis_store` implements it on Redis, and `tests/fakes_job_store.py` in memory. One
+contract test runs over both.
 """
 
 from __future__ import annotations
@@ -30,104 +29,105 @@ from shared.jobs.job import (
 class JobStore(Protocol):
     """The truth about jobs, images and leases.
 
-    Every method may raise JobStoreUnavailable, and JobNotFound where it names a
-    job. Every write may be repeated with the same arguments and then changes
-    nothing more: the client library repeats commands by itself.
+    Every method may raise JobStoreUnavailable, and JobNotFound if it names a job. A write that is
+    repeated with the same arguments changes nothing more, because the client library repeats
+    commands by itself.
     """
 
     # --- what clients do ---
 
     def create(self, job: Job, *, quota: Quota = NO_QUOTA) -> None:
-        """Record a new job, `uploading` or `queued`. Its id decides whether it is new.
+        """Record a new job, `uploading` or `queued`. A job whose id is known stays as it is.
 
-        Raises QuotaExceeded if the job would go beyond a bound, and JobStoreFull if it
-        would use the memory that running jobs need; nothing is recorded then.
+        Raises QuotaExceeded if the job would exceed a bound, and JobStoreFull if it would use the
+        memory that running jobs need; then nothing is recorded.
         """
 
     def admit(self, owner: str, images: int, *, quota: Quota) -> None:
-        """Raise what `create` would raise now for a job of so many images; nothing is recorded.
+        """Raise what `create` would raise now for a job of so many images; record nothing.
 
-        It saves a client from sending gigabytes that `create` would refuse.
+        So a client need not send gigabytes only to have them refused.
         """
 
     def start(self, job_id: str, *, total: int | None = None, bytes: int | None = None) -> Job:
-        """Queue a job whose uploads are all there; `total` where its images could not be counted before.
+        """Queue a job whose uploads are complete; give `total` if its images were not counted before.
 
-        `bytes` is what they really take, where that is known only now. What is more than was known at
-        its creation is held against the quota of then: raises QuotaExceeded, and the job stays as
-        it is. Raises ValueError for a `total` that is missing, or not the one known.
+        `bytes` is their real size, if that is known only now. Images and bytes beyond those known at the
+        job's creation count against the quota it had then: if that is too small, this raises QuotaExceeded
+        and the job stays as it is. Raises ValueError if `total` is missing, or is not the known one.
         """
 
     def abort(self, job_id: str, failure: ImageFailure) -> Job:
-        """End a job that is `uploading` as failed, for a reason that concerns all of it (`Job.error`)."""
+        """Fail a job that is `uploading`, for a reason that concerns the whole job (`Job.error`)."""
 
     def get(self, job_id: str) -> Job: ...
 
     def list(self, *, owner: str | None = None, cursor: str | None = None, limit: int = 50) -> Page[Job]:
-        """Return jobs, the newest first; with `owner`, only that owner's."""
+        """Return jobs, newest first; with `owner`, only that owner's."""
 
     def images(
         self, job_id: str, *, state: ImageState | None = None, cursor: int = 0, limit: int = 100
     ) -> Page[ImageStatus]:
-        """Return images from index `cursor` on, by index; with `state`, only those.
+        """Return images from index `cursor` on, by index; with `state`, only those in that state.
 
-        There are none left of an expired job.
+        An expired job has no images.
         """
 
     def events(self, job_id: str, *, after: str | None = None, limit: int = 1000) -> JobEvents:
-        """Return what happened to a job after the event `after`; None is the beginning.
+        """Return a job's events after the event `after`, or from the beginning if that is None.
 
-        That is every end of an image, `succeeded` or `failed`; an image that is to be tried again,
-        `pending`; and every state of the job. With a job's new `queued` after an end its failed images
-        are pending again. The last thousand or so are kept, and for an hour after the job's end.
+        There is an event for every image that ends (`succeeded` or `failed`) or is to be tried again
+        (`pending`), and for every state of the job. If a job is `queued` after an end, its failed images
+        are pending again. About the last thousand events are kept, until an hour after the job's end.
         """
 
     def last_event(self, job_id: str) -> str:
-        """Return the id of a job's latest event, to go on from there."""
+        """Return the id of a job's latest event, so that a reader can continue from there."""
 
     def cancel(self, job_id: str) -> Job:
-        """Stop a job within one image. What is done stays. Raises InvalidTransition at its end."""
+        """Stop a job within one image. Results stay. Raises InvalidTransition if the job has ended."""
 
     def pause(self, job_id: str) -> Job: ...
 
     def resume(self, job_id: str) -> Job: ...
 
     def retry(self, job_id: str) -> Job:
-        """Queue the failed images of an ended job once more, their attempts forgotten."""
+        """Queue the failed images of an ended job again, and forget their attempts."""
 
     def delete(self, job_id: str) -> None:
-        """Forget a job; its leases end with it. A job unknown already is no error."""
+        """Forget a job and its leases. An unknown job is no error."""
 
     # --- what workers do ---
 
     def lease(self, worker: str, *, limit: int) -> Lease | None:
-        """Hand out one due retry or up to `limit` images of the job whose turn it is."""
+        """Hand out images of the job whose turn it is: one due retry, or up to `limit` others."""
 
     def renew(self, lease: Lease, *, in_hand: int | None) -> JobState | None:
-        """Extend a lease and name the image in hand, which alone is charged if the worker dies.
+        """Extend a lease and name the image in hand, the only one charged if the worker dies.
 
-        Returns the job's state; None if the lease is no longer held (it expired
-        and was taken back, or the job is gone), so that the work is to be dropped.
+        Returns the job's state, or None if the lease is no longer held: it expired and was taken
+        back, or the job is gone. Then the worker must drop its work.
         """
 
     def measured(self, lease: Lease, index: int, measured: Range) -> JobState | None:
-        """Record the range of an image in the MEASURE phase; the last one opens the second pass.
+        """Record the range of an image in the MEASURE phase; the last image begins the second pass.
 
-        Returns as `done` does. A call that comes after the phase has ended changes nothing.
+        Returns what `done` does. After the phase has ended, a call changes nothing.
         """
 
     def done(self, lease: Lease, index: int, *, failure: ImageFailure | None = None) -> JobState | None:
         """End an image, as succeeded or as failed; only the first end of an image counts.
 
-        It counts without the lease too, unless the job has gone on to another phase.
-        Returns as `renew` does: the job's state, or None if the lease is not held
-        any more. In the MEASURE phase an image can only fail; `measured` is its success.
+        It counts even without the lease, unless the job has moved on to another phase. Returns what
+        `renew` does: the job's state, or None if the lease is no longer held. In the MEASURE phase an
+        image can only fail here; its success is `measured`.
         """
 
     def charge(self, lease: Lease, index: int, failure: ImageFailure) -> JobState | None:
-        """Charge one attempt to an image; it is tried again later, or failed at the last attempt.
+        """Charge an attempt to an image. It is tried again later; after the last attempt it has failed.
 
-        Returns as `renew` does. Without the lease nothing is charged: whoever took it back did.
+        Returns what `renew` does. Without the lease nothing is charged: `reap` took the lease back, and
+        charged the image in hand.
         """
 
     def give_back(self, lease_id: str) -> None:
@@ -136,16 +136,16 @@ class JobStore(Protocol):
     # --- maintenance ---
 
     def reap(self) -> int:
-        """Take back expired leases; the image in hand is charged. Returns how many leases."""
+        """Take back expired leases and charge their images in hand. Return how many leases."""
 
     def claim_finalize(self) -> FinalizeClaim | None:
-        """Return a job that waits to be finalised, for this caller alone for a minute."""
+        """Claim a job that waits to be finalised, for a minute."""
 
     def finish(self, claim: FinalizeClaim, state: JobState) -> None:
         """Set the final state of a job that was claimed for finalising.
 
-        Whoever claimed the same end may set it, the first does. Raises InvalidTransition if the job
-        does not wait for this end: it was retried since, restored, or is not done yet.
+        Every caller that claimed this end may set it, and the first one does. Raises InvalidTransition
+        if the job does not wait for this end: it was retried or restored since, or is not done yet.
         """
 
     def failures(self, job_id: str) -> Iterator[ImageStatus]:
@@ -154,34 +154,34 @@ class JobStore(Protocol):
     def unwritten_failures(self, *, limit: int = 100) -> tuple[tuple[str, ImageStatus], ...]:
         """Return failed images whose last attempt was charged, each with its job, until `mark_written`.
 
-        Who charges an attempt cannot know that it is the last: the reasons reach the object
-        store from here. Those of a job that is gone are left out.
+        A caller that charges an attempt cannot know that it is the last, so these reasons still have to be
+        written to the object store. Images of a job that is gone are left out.
         """
 
     def mark_written(self, job_id: str, indices: Iterable[int]) -> None:
-        """Note that the failures of these images lie in the object store."""
+        """Record that the failures of these images lie in the object store."""
 
-    def expirable(self, *, before: float, limit: int = 100) -> tuple[str, ...]:
-        """Return jobs that may go, the oldest first: what ended before `before` (seconds, server time).
+    def expirable(self, *, before: float, limit: int) -> tuple[str, ...]:
+        """Return jobs that may expire, oldest first: those that ended before `before` (seconds, server time).
 
-        Also those that wait for their uploads, or paused, and were created and last touched
-        by a client before it. A running job never is.
+        Jobs that are paused or wait for uploads may expire too, if no client has touched them since then.
+        A running job never expires.
         """
 
-    def expire(self, job_id: str, *, before: float | None = None) -> None:
-        """Set a job's state to `expired` and forget its images; the record alone remains.
+    def expire(self, job_id: str, *, before: float) -> None:
+        """Set a job's state to `expired` and forget its images; only the record remains.
 
-        Raises InvalidTransition for a job that runs, and with `before` for one that is not `expirable`
-        any more: it ended, or was touched, since. A job unknown already is no error.
+        Raises InvalidTransition if the job is not `expirable` with this `before`: it runs, or has ended or
+        was touched since. An unknown job is no error.
         """
 
-    # --- what makes it whole again ---
+    # --- recovery ---
 
     def is_reconciled(self) -> bool:
-        """Return whether the jobs were compared with the object store since the server was started.
+        """Return whether the jobs were compared with the object store since the server started.
 
-        False after a restart, a loss of data, a restored copy or a failover, until
-        `mark_reconciled`: what the server holds may be older than what the object store holds.
+        After a restart, a loss of data, a restored copy or a failover, this is False until
+        `mark_reconciled`, because the server's data may be older than the object store's.
         """
 
     def mark_reconciled(self) -> None: ...
@@ -196,34 +196,34 @@ class JobStore(Protocol):
     ) -> None:
         """Bring a job up to what the object store knows of it.
 
-        `common` is the range of a job normalised as a whole that is past its first pass; without
+        `common` is the range of a job that is normalised as a whole and past its first pass; without
         it such a job is measured again.
 
-        An unknown one is recorded in the state it has in `job`, which may be an end; its outcomes are
-        those given. In a known one that has not ended, the outcomes given are added, each
-        image once; its state stays, unless `job` has ended: then it ends so, its leases dropped.
+        An unknown job is recorded in the state that `job` has, which may be an end, with the given outcomes.
+        To a known job that has not ended, the given outcomes are added, each image once. Its state stays,
+        unless `job` has ended: then it ends in the same way, and its leases are dropped.
         """
 
-    # --- who is there, and how it goes ---
+    # --- workers and numbers ---
 
     def now(self) -> float:
-        """Return the server's time, in seconds since the epoch: the one clock of all."""
+        """Return the server's time, in seconds since the epoch; everything uses this one clock."""
 
     def totals(self) -> Totals: ...
 
     def register_worker(self, worker: str, slots: int) -> None:
-        """Say that a worker with `slots` children is alive; forgotten after 15 seconds."""
+        """Record that a worker with `slots` children is alive; this is forgotten after 15 seconds."""
 
     def forget_worker(self, worker: str) -> None: ...
 
     def slots(self) -> int:
-        """Return the children of all living workers."""
+        """Return how many children all living workers have."""
 
     def pending_chunks(self, chunk: int, *, at_most: int) -> int:
-        """Return how many leases of `chunk` images could be taken now, counting to `at_most`."""
+        """Return how many leases of `chunk` images could be taken now, but at most `at_most`."""
 
     def acquire(self, name: str, owner: str, seconds: float) -> bool:
-        """Take or extend a short lock, True while `owner` holds it; 0 seconds let it go."""
+        """Take or extend a short lock; return whether `owner` holds it. 0 seconds release it."""
 
     def ping(self) -> None:
         """Raise JobStoreUnavailable if the store does not answer."""

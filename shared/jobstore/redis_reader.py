@@ -1,7 +1,6 @@
-"""What can be read of jobs in Redis: one, many, their images and failures, what happened to them.
+"""Read jobs in Redis: one or many, their images, their failures and their events.
 
-Reading costs the same for ten images and for a million, but for the images themselves: of those a
-page is read.
+Reading costs the same for ten images and for a million, because of the images only a page is read.
 """
 
 from __future__ import annotations
@@ -32,12 +31,12 @@ from shared.redis.scripts import ROOT, Scripts
 
 T = TypeVar("T")
 
-#: Failures read at once, so that 100,000 of them are never in memory together.
+#: So many failures are read at once, so that 100,000 of them are never in memory together.
 FAILURES_AT_ONCE = 1000
 
-#: What is put before scripts: the first before all, the others before those that change jobs.
+#: Preludes: the first comes before all scripts, the others before scripts that change jobs.
 PRELUDES = ("prelude", "accounting", "fair_queue", "leases")
-#: Scripts that know what this side knows of jobs.
+#: Makes scripts that share the constants of `rows`.
 job_scripts = partial(Scripts, package=__package__, constants=rows.CONSTANTS)
 
 
@@ -75,12 +74,12 @@ class JobReader:
             yield from self._statuses(job_id, bits, indices)
 
     def failed_image(self, job_id: str, index: int) -> ImageStatus:
-        """Return an image known to have failed, with its failure."""
+        """Return an image that is known to have failed, with its failure."""
         failure = self._read_failures(job_id, [index]).get(index)
         return ImageStatus(index=index, state=ImageState.FAILED, failure=failure)
 
     def events(self, job_id: str, *, after: str | None = None, limit: int = 1000) -> JobEvents:
-        # An id that nobody gave out may be from before the data were lost: all that is left is told.
+        # An unknown id may be from before a loss of data, so all events that are left are returned.
         number = rows.event_number(after or "0") or 0
         return rows.to_events(found(self._read("events", checked(job_id), number, limit)), after)
 
@@ -89,7 +88,7 @@ class JobReader:
             number: Any = self._client.hget(f"{ROOT}:job:{checked(job_id)}", "events")
         return str(int(found(number)))
 
-    def expirable(self, *, before: float, limit: int = 100) -> tuple[str, ...]:
+    def expirable(self, *, before: float, limit: int) -> tuple[str, ...]:
         with redis_errors():
             ids: Any = self._client.zrangebyscore(
                 f"{ROOT}:idle", "-inf", f"({round(before * 1000)}", start=0, num=limit
@@ -111,11 +110,11 @@ class JobReader:
     # --- steps ---
 
     def _read_bits(self, job_id: str, first: int, *, most: int | None = None) -> ImageBits:
-        """Read the bitmaps from image `first` on; with `most`, no further than so many images."""
+        """Read the bitmaps from image `first` on; with `most`, only those of so many images."""
         start, end = first // 8, -1 if most is None else (first + most) // 8
         row = found(self._read("bits", checked(job_id), start, end))
         total, state, succeeded, failed, held = row
-        # Of an expired job the record alone remains.
+        # Of an expired job only the record remains.
         total = 0 if state == b"expired" else total
         return ImageBits(
             first=start * 8,
@@ -133,7 +132,7 @@ class JobReader:
             yield ImageStatus(index=index, state=states[index], failure=failures.get(index))
 
     def _read_failures(self, job_id: str, indices: Sequence[int]) -> dict[int, ImageFailure | None]:
-        """Read why images failed: each says for which reason, and every reason is written down once."""
+        """Read why images failed. Each image names its reason, and every reason is stored once."""
         chunks = sorted({index // rows.CHUNK for index in indices})
         reasons: dict[int, bytes] = {}
         for chunk in self._fields(job_id, "errors", [str(chunk) for chunk in chunks]):
@@ -153,14 +152,14 @@ class JobReader:
 
 
 def checked(job_id: str) -> str:
-    """Return the id if it may be one: anything else is never made part of a key. Raises JobNotFound."""
+    """Return a job id. Raises JobNotFound for any other text, so that none becomes part of a key."""
     if not is_job_id(job_id):
         raise JobNotFound
     return job_id
 
 
 def found(answer: T | None) -> T:
-    """Return an answer about a job; raises JobNotFound where there is none."""
+    """Return an answer about a job. Raises JobNotFound if there is none."""
     if answer is None:
         raise JobNotFound
     return answer

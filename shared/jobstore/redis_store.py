@@ -1,12 +1,11 @@
 """The job store on Redis or Valkey, 6.2 and newer.
 
-Every change of more than one key is one Lua script, so it is atomic (`lua/*.lua`; they share
-`lua/prelude.lua`, which lists the keys, and the three that follow it). This module calls them,
-`redis_reader` reads, and `rows` maps their answers. All keys begin with the hash tag
-`{fathom}`, so they lie in one slot.
+Every multi-key change is one Lua script, so it is atomic. The scripts (`lua/*.lua`) share `lua/prelude.lua`,
+which lists the keys, and the three preludes after it. This module calls them, `redis_reader` reads, and
+`rows` maps their answers. All keys begin with the hash tag `{fathom}`, so they lie in one slot.
 
-Every time in the store is the server's. The one that a client gives is `Job.created_at`, which
-orders the lists and nothing else; `now` is there to take it from.
+All times in the store are the server's, except `Job.created_at`, which the caller takes from `now` and which
+orders the lists and nothing else.
 """
 
 from __future__ import annotations
@@ -43,23 +42,23 @@ from shared.jobstore.redis_reader import PRELUDES, JobReader, checked, found, jo
 from shared.redis.client import redis_errors
 from shared.redis.scripts import ROOT
 
-#: Most leases one script takes back, and outcomes one restores, so that no call blocks the server
-#: for more than a few milliseconds.
+#: So many leases one call takes back, and so many outcomes one call restores, so that no call blocks
+#: the server for more than a few milliseconds.
 REAP_AT_ONCE, RESTORE_AT_ONCE = 100, 250
-#: The share of the server's `maxmemory` beyond which new jobs are refused, and the rest left to those
-#: that run, and to the tickets.
+#: Beyond this share of the server's `maxmemory` new jobs are refused. The rest is for running jobs and
+#: tickets.
 FULL_ABOVE = 0.9
 
-#: Refused by a server that is out of memory.
+#: A server that is out of memory refuses these scripts.
 _GROWING = ("create", "admit")
-#: Carried out all the same, so that what was accepted goes on.
-_CARRYING_ON = (
+#: It still carries these out, so that accepted jobs go on.
+_OOM_SAFE = (
     *("start", "abort", "transition", "retry", "delete"),
     *("lease", "measured", "done", "charge", "give_back", "pending_chunks"),
     *("reap", "finish", "expire", "restore", "restore_images", "restored"),
 )
-#: So are these, which change no job.
-_KEEPING = (
+#: It carries these out too; they change no job.
+_OOM_SAFE_WITHOUT_JOBS = (
     *("renew", "claim_finalize", "unwritten", "is_reconciled", "mark_reconciled"),
     *("register_worker", "slots", "acquire"),
 )
@@ -81,13 +80,13 @@ class RedisJobStore(JobReader, JobStore):
     ) -> None:
         """Take a client, times in seconds, and a share of `maxmemory`; nothing is sent.
 
-        `retry_delays` are the waits after the first, second, ... attempt charged; the
-        last of them stands for all that follow.
+        `retry_delays` are the waits after the first, second, ... charged attempt; the last one also
+        holds for all later attempts.
         """
         super().__init__(client)
         self._grow = job_scripts(client, _GROWING, preludes=PRELUDES).call
-        self._call = job_scripts(client, _CARRYING_ON, preludes=("oom_safe", *PRELUDES)).call
-        self._keep = job_scripts(client, _KEEPING, preludes=("oom_safe", PRELUDES[0])).call
+        self._call = job_scripts(client, _OOM_SAFE, preludes=("oom_safe", *PRELUDES)).call
+        self._keep = job_scripts(client, _OOM_SAFE_WITHOUT_JOBS, preludes=("oom_safe", PRELUDES[0])).call
         self._lease_ms = _milliseconds(lease_seconds)
         self._claim_ms = _milliseconds(claim_seconds)
         self._worker_ms = _milliseconds(worker_seconds)
@@ -102,7 +101,7 @@ class RedisJobStore(JobReader, JobStore):
         check_new(job)
         fields = rows.to_fields(job)
         if job.state is JobState.UPLOADING:
-            # What is known only when the job starts is held against the same bounds.
+            # Images and bytes that become known at the start count against the same bounds.
             fields["quota"] = rows.quota_json(quota)
         wanted = (job.owner, job.counts.total, job.bytes, rows.quota_json(quota), self._full_above)
         _check_accepted(self._grow("create", job.id, rows.to_entry(job), *wanted, *rows.flatten(fields)))
@@ -202,14 +201,13 @@ class RedisJobStore(JobReader, JobStore):
             with redis_errors():
                 self._client.zrem(f"{ROOT}:unwritten", *members)
 
-    def expire(self, job_id: str, *, before: float | None = None) -> None:
+    def expire(self, job_id: str, *, before: float) -> None:
         rule = json.dumps({"moves": TRANSITIONS["expire"]})
-        before_ms = "" if before is None else _milliseconds(before)
-        answer = self._call("expire", job_id, rule, before_ms) if is_job_id(job_id) else None
+        answer = self._call("expire", job_id, rule, _milliseconds(before)) if is_job_id(job_id) else None
         if answer is not None and not answer[0]:
             raise refusal("expire", JobState(answer[1].decode()))
 
-    # --- what makes it whole again ---
+    # --- recovery ---
 
     def is_reconciled(self) -> bool:
         answer, token = self._keep("is_reconciled", secrets.token_hex(8))
@@ -237,7 +235,7 @@ class RedisJobStore(JobReader, JobStore):
         fields = rows.flatten(rows.to_restored_fields(job))
         expired = job.state is JobState.EXPIRED
         outcomes = [] if expired else list(_outcomes(job, succeeded, failures or {}))
-        # Once it says 0, somebody deleted or ended the job, and nothing is left to learn.
+        # A 0 means that the job was deleted or has ended, so there is nothing to add.
         if not self._call("restore", job.id, rows.to_entry(job), ended_ms, *ends, *fields):
             return
         for start in range(0, len(outcomes), RESTORE_AT_ONCE):
@@ -246,7 +244,7 @@ class RedisJobStore(JobReader, JobStore):
                 return
         self._call("restored", job.id, job.state if job.state.ended else "", ended_ms)
 
-    # --- who is there ---
+    # --- workers and numbers ---
 
     def register_worker(self, worker: str, slots: int) -> None:
         self._keep("register_worker", worker, slots, self._worker_ms)
@@ -273,9 +271,9 @@ class RedisJobStore(JobReader, JobStore):
         return rows.to_job(self._ask(verb, script, job_id)[1])
 
     def _ask(self, verb: str, script: str, job_id: str, *args: str | int) -> Any:
-        """Send a client's request; raises InvalidTransition where the job's state refuses it."""
+        """Send a client's request. Raises InvalidTransition if the job's state does not allow it."""
         rule = json.dumps({"moves": TRANSITIONS[verb], "already": sorted(ALREADY[verb])})
-        # The token lets a repeated command see that it was carried out, wherever the job is by then.
+        # By its token, a repeated command sees that it was carried out, whatever the job's state is by then.
         answer = found(self._call(script, checked(job_id), rule, secrets.token_hex(8), *args))
         if answer[0] == 0:
             raise refusal(verb, JobState(answer[1].decode()))

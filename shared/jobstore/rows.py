@@ -1,4 +1,4 @@
-"""How jobs, images and leases are written in the job store, and read back."""
+"""Map jobs, images and leases to the rows of the job store, and back."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 from fathom.options import Normalize, Options
 from shared.errors import FathomError, JobStoreFull, RequestError
+from shared.jobs.failure import decode_failure, encode_failure
 from shared.jobs.job import (
     ENDS,
     RUNNING,
@@ -32,12 +33,12 @@ from shared.jobs.job import (
 )
 from shared.redis.scripts import Constants
 
-#: Ended images are counted into buckets of so many seconds, and the rate is that of the last
+#: Ended images are counted in buckets of so many seconds, and the rate is taken over the last
 #: `WINDOW` seconds.
 BUCKET, WINDOW = 5, 30
 #: Images whose failures share a field.
 CHUNK = 64
-#: What the scripts know of all this, too, and of states.
+#: The scripts share these constants, and the sets of states.
 CONSTANTS: Constants = {
     "BUCKET_MS": BUCKET * 1000,
     "WINDOW_MS": WINDOW * 1000,
@@ -56,7 +57,7 @@ _EVENT = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
 def to_fields(job: Job) -> dict[str, str | int]:
-    """Return what the hash of a new job holds; its counters and cursor start at 0."""
+    """Return the fields of a new job's hash; its counters and cursor start at 0."""
     two_passes = job.options.normalize is Normalize.JOB
     error = {"error": failure_json(job.error)} if job.error else {}
     webhook = {"webhook": json.dumps(job.webhook.to_json())} if job.webhook else {}
@@ -80,18 +81,18 @@ def to_fields(job: Job) -> dict[str, str | int]:
 
 
 def flatten(fields: Mapping[str, str | int]) -> list[str | int]:
-    """Return fields and values in turn, as a script takes them."""
+    """Return fields and values as one list, as a script takes them."""
     return [item for pair in fields.items() for item in pair]
 
 
 def to_restored_fields(job: Job) -> dict[str, str | int]:
-    """Return what the hash of a job holds that is recorded anew, perhaps at its end."""
+    """Return the fields of a restored job's hash; the job may have ended."""
     times = {"started_at": job.started_at, "ended_at": job.ended_at if job.state.ended else None}
     return to_fields(job) | {name: round(at * 1000) for name, at in times.items() if at is not None}
 
 
 def to_job(row: Sequence[Any]) -> Job:
-    """Make a job of a script's snapshot: id, its hash, its rate's buckets, the server's time."""
+    """Make a job from a script's snapshot: its id, its hash, its rate's buckets and the server's time."""
     fields = _text_pairs(row[1])
     state = JobState(fields["state"])
     started = _seconds(fields.get("started_at"))
@@ -118,11 +119,11 @@ def to_job(row: Sequence[Any]) -> Job:
 
 
 def rate(buckets: Mapping[int, int], now: float, started: float | None) -> float | None:
-    """Return images ended per second of late; None if none ended.
+    """Return how many images ended per second, of late; None if none did.
 
-    `buckets` counts them by the number of the five seconds they ended in. The time counts
-    from the first of them, and from the job's start at the earliest, so that neither a job
-    that just began nor one that was paused looks slow; less than a second counts as one.
+    `buckets` counts ended images by the number of their bucket. The time counts from the first bucket,
+    or from the job's start if that is later, so that neither a new job nor one that was paused looks slow.
+    Less than a second counts as one.
     """
     recent = {bucket: count for bucket, count in buckets.items() if bucket * BUCKET > now - WINDOW - BUCKET}
     if not recent:
@@ -164,12 +165,12 @@ def _seconds(milliseconds: str | None) -> float | None:
 
 
 def to_entry(job: Job) -> str:
-    """Return a job's entry in the list: entries sort by creation and never tie."""
+    """Return a job's entry in the list. Entries sort by creation and are never equal."""
     return f"{int(job.created_at * 1_000_000):017d}:{job.id}"
 
 
 def checked_entry(cursor: str) -> str:
-    """Return a cursor of the list if it is one; raises RequestError otherwise."""
+    """Return a cursor of the list. Raises RequestError if the text is none."""
     match = _ENTRY.fullmatch(cursor)
     if match is None or not is_job_id(match[1]):
         raise RequestError("The cursor is not one that a list of jobs gave out.")
@@ -180,7 +181,7 @@ def checked_entry(cursor: str) -> str:
 
 
 def to_lease(row: Sequence[Any]) -> Lease:
-    """Make a lease of what the lease script returns."""
+    """Make a lease from the answer of the lease script."""
     lease, job, phase, options, low, high, images, traceparent, attempts = row
     rendering = phase.decode() == Phase.RENDER
     return Lease(
@@ -196,7 +197,7 @@ def to_lease(row: Sequence[Any]) -> Lease:
 
 
 def range_ends(common: Range | None) -> tuple[str, str]:
-    """Return the ends of a range with every digit, as the scripts take them; '' where there is none."""
+    """Return the ends of a range in full precision, as the scripts take them; '' without a range."""
     return (repr(float(common.low)), repr(float(common.high))) if common else ("", "")
 
 
@@ -205,15 +206,15 @@ def to_state(answer: bytes | None) -> JobState | None:
 
 
 def failure_json(failure: ImageFailure) -> str:
-    return json.dumps({"code": failure.code, "message": failure.message}, ensure_ascii=False)
+    return encode_failure(failure).decode()
 
 
 def to_failure(text: bytes | str | None) -> ImageFailure | None:
-    return None if text is None else ImageFailure(**json.loads(text))
+    return None if text is None else decode_failure(text)
 
 
 def to_reasons(chunk: bytes | None) -> dict[int, bytes]:
-    """Return the reasons that `write_error` wrote down for a chunk of images, by image."""
+    """Return by image the reasons that `write_error` stored for a chunk of images."""
     pairs = (pair.split(b":") for pair in (chunk or b"").split())
     return {int(index): reason for index, reason in pairs}
 
@@ -226,13 +227,13 @@ def quota_json(quota: Quota) -> str:
 
 
 def to_refusal(row: Sequence[Any]) -> FathomError:
-    """Make the error of a script's refusal: `memory`, or a bound, what is used and wanted of it, and it."""
+    """Make the error for a refusal: `memory`, or a bound and what is used of it and added to it."""
     kind = row[0].decode()
     return JobStoreFull() if kind == "memory" else quota_error(kind, *map(int, row[1:]))
 
 
 def to_totals(row: Sequence[Any]) -> Totals:
-    """Make totals of a script's answer: counters, leases, workers and their slots."""
+    """Make totals from a script's answer: counters, leases, workers and their slots."""
     counters = {name: int(value) for name, value in _text_pairs(row[0]).items()}
     return Totals(
         jobs={JobState(name): value for name, value in _below("state:", counters).items() if value},
@@ -251,9 +252,9 @@ def _below(prefix: str, counters: Mapping[str, int]) -> dict[str, int]:
 
 
 def to_events(row: Sequence[Any], after: str | None) -> JobEvents:
-    """Make events of a script's answer: the number before the first ever told, the last one's, and entries.
+    """Make events from a script's answer: the number before the first ever, the last number, and the entries.
 
-    They are complete if none is missing after `after`, which must be one that was given out.
+    They are complete if `after` is an event's id and none after it is missing.
     """
     before, last = int(row[0]), int(row[1])
     given = before if after is None else event_number(after)
@@ -265,7 +266,7 @@ def to_events(row: Sequence[Any], after: str | None) -> JobEvents:
 
 
 def event_number(text: str) -> int | None:
-    """Return the number of an event, or None if there can be no event of that id."""
+    """Return the number of an event, or None if no event can have this id."""
     return int(text) if _EVENT.fullmatch(text) else None
 
 

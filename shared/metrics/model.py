@@ -1,7 +1,7 @@
-"""How long things take, over all processes: every process adds up its own, and tells it every few seconds.
+"""How long things take, over all processes. Each process adds up its own numbers and sends them in batches.
 
-A duration is counted into one of a few buckets of a histogram, so that what is kept does not grow with
-what happens. Numbers may be lost with a process that is killed, or with Redis; nothing depends on them.
+A histogram counts durations in a few buckets, so its size does not grow. If a process is killed or Redis
+is lost, numbers may be lost too; nothing depends on them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-#: Upper ends of the buckets, in seconds; one more bucket takes what lasted longer.
+#: Upper bounds of the buckets, in seconds; one more bucket counts whatever took longer.
 BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 
@@ -23,15 +23,15 @@ def bucket_of(seconds: float) -> int:
 class Family(StrEnum):
     """What is measured."""
 
-    #: A step of an image's way through a worker; labelled with its name.
+    #: One step of an image in a worker, labelled with the step's name.
     STAGE = "stage"
-    #: An HTTP request until its answer begins; labelled with route, method and status.
+    #: An HTTP request until its response begins, labelled with route, method and status.
     REQUEST = "request"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """One histogram: what is measured, and of which kind. No label may hold a tabulator."""
+    """Identifies one histogram: what it measures, with which labels. No label may contain a tab."""
 
     family: Family
     labels: tuple[str, ...]
@@ -39,13 +39,13 @@ class Series:
 
 @dataclass(frozen=True, kw_only=True)
 class Histogram:
-    """Durations by bucket, each counted once, and their sum in seconds."""
+    """The number of durations in each bucket, and their sum in seconds."""
 
     counts: tuple[int, ...] = (0,) * (len(BOUNDS) + 1)
     seconds: float = 0.0
 
     def cumulative(self) -> tuple[int, ...]:
-        """Return how many lasted at most as long as each bound; all of them last."""
+        """Return how many durations lie within each bound, and last how many there are."""
         total, sums = 0, []
         for count in self.counts:
             total += count
@@ -54,22 +54,22 @@ class Histogram:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Batch:
-    """What a process tells at a time. Told twice, it counts once: the id decides."""
+class MetricsBatch:
+    """What a process sends at once. A batch that is sent twice counts once, by its id."""
 
     id: str
     #: Durations by series and bucket.
     counts: Mapping[tuple[Series, int], int]
     #: Sums by series, in microseconds.
     microseconds: Mapping[Series, int]
-    #: Images ended, by the name of the worker that did.
+    #: Images ended, by the worker's name.
     images: Mapping[str, int]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """All that was told."""
+    """The statistics of all processes."""
 
     histograms: Mapping[Series, Histogram]
-    #: Images ended by each worker asked for.
+    #: Images ended, for each worker that was asked for.
     images: Mapping[str, int]

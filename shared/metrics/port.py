@@ -1,18 +1,18 @@
-"""The port of the numbers that all processes count together."""
+"""The port of the statistics that all processes share."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Protocol
 
-from shared.metrics.model import Batch, Summary
+from shared.metrics.model import MetricsBatch, Summary
 
 
 class Statistics(Protocol):
-    """How long things took, over all processes. Every method may raise JobStoreUnavailable."""
+    """Durations and counts over all processes. Every method may raise JobStoreUnavailable."""
 
-    def add(self, batch: Batch) -> None:
-        """Add what a process measured. May be repeated: a batch counts once."""
+    def add(self, batch: MetricsBatch) -> None:
+        """Add a batch. May be repeated: a batch counts once."""
 
     def read(self, workers: Iterable[str]) -> Summary:
-        """Return all that was added, and of the workers named how many images each has ended."""
+        """Return all statistics, and how many images each of these workers has ended."""

@@ -1,4 +1,4 @@
-"""Statistics in Redis: one hash for all histograms, and a counter for each worker that expires with it."""
+"""Statistics in Redis: one hash for all histograms, and for each worker a counter that expires."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import cast
 
 from redis import Redis
 
-from shared.metrics.model import BOUNDS, Batch, Family, Histogram, Series, Summary
+from shared.metrics.model import BOUNDS, Family, Histogram, MetricsBatch, Series, Summary
 from shared.metrics.port import Statistics
 from shared.redis.client import redis_errors
 from shared.redis.scripts import ROOT, Scripts
@@ -16,9 +16,9 @@ from shared.redis.scripts import ROOT, Scripts
 _HASH = f"{ROOT}:statistics"
 _WORKER = f"{_HASH}:images:"
 _SUM = "sum"
-#: Seconds that a batch's id is remembered; a repeat comes within a few.
+#: A batch's id is remembered for so many seconds; a repeat comes within a few.
 _REMEMBERED = 300
-#: Seconds without news after which a worker's counter is forgotten.
+#: A worker's counter expires after so many seconds without a batch.
 _FORGOTTEN = 86_400
 
 
@@ -29,7 +29,7 @@ class RedisStatistics(Statistics):
         self._client = client
         self._call = Scripts(client, ("add_statistics",), package=__package__).call
 
-    def add(self, batch: Batch) -> None:
+    def add(self, batch: MetricsBatch) -> None:
         fields = [(_field(series, str(bucket)), count) for (series, bucket), count in batch.counts.items()]
         fields += [(_field(series, _SUM), amount) for series, amount in batch.microseconds.items()]
         numbers = [item for pair in fields for item in pair]

@@ -1,4 +1,4 @@
-"""Addresses of this machine itself, which no proxy of the environment can reach."""
+"""Addresses of this machine, which no proxy in the environment can reach."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 
 def is_loopback(url: str) -> bool:
-    """Return whether a URL leads to this machine itself, by its name or by its address."""
+    """Return whether a URL leads to this machine, by name or by address."""
     try:
         host = (urlsplit(url).hostname or "").removesuffix(".")
     except ValueError:

@@ -1,11 +1,11 @@
-"""Which addresses Fathom connects to on a user's behalf: the public internet, and nothing behind the door.
+"""Which addresses Fathom connects to on a user's behalf: the public internet, and no private network.
 
-A URL that somebody hands in is checked twice: as text, when it is handed in, and as the address its
-host resolves to, when a connection is made. The connection is then made to that very address, so that
-a name which resolves to something else the next time gains nothing.
+A user's URL is checked twice: as text, when it is submitted, and as the address its host resolves to,
+when Fathom connects. Fathom then connects to that very address, so a name that resolves differently the
+next time gains nothing.
 
-The networks refused are those of IANA's special-purpose address registries (RFC 6890 and what updates
-it), and the metadata services of clouds that lie outside of them.
+The refused networks are those in IANA's special-purpose address registries (RFC 6890 and its updates),
+and the clouds' metadata services outside of those.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ from shared.errors import AddressRefused
 Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network
 
-#: From a host name and a port to the addresses it resolves to, as text.
+#: Resolves a host name and a port to addresses, as text.
 Resolver: TypeAlias = Callable[[str, int], Sequence[str]]
 
-#: Characters of a URL; more than any server takes.
+#: Most characters of a URL; no server takes more.
 MAX_URL = 4096
-#: Ports of hosts that are not allowed by name or network.
+#: The only ports of hosts that are not explicitly allowed.
 PORTS = frozenset({80, 443})
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-#: Parsers disagree about these, which is how one is made to check another host than the next one asks.
+#: Parsers disagree about these characters, so one could check another host than the next one calls.
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f-\x9f\\<>\"^`{|}\u2028\u2029\ufeff\ud800-\udfff]")
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\Z")
-#: What inet_aton takes for a part of an IPv4 address: decimal, octal or hexadecimal.
+#: One part of an IPv4 address as inet_aton reads it: decimal, octal or hexadecimal.
 _NUMBER = re.compile(r"(0x[0-9a-f]*|[0-9]+)\Z")
 _DOTTED = re.compile(r"(0|[1-9][0-9]{0,2})(\.(0|[1-9][0-9]{0,2})){3}\Z")
-#: Names of the machine itself and of networks that are nobody else's.
+#: Names of this machine and of private networks.
 _LOCAL_NAMES = frozenset({"localhost", "localdomain", "local", "internal", "intranet", "lan", "home", "corp"})
 
 _REFUSED_IPV4 = tuple(
@@ -57,22 +57,22 @@ _REFUSED_IPV4 = tuple(
             *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16"),
             *("172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16"),
             *("198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4"),
-            # Azure's metadata and wire server, which has a public address.
+            # Azure's metadata and wire server has a public address.
             "168.63.129.16/32",
         ),
     )
 )
-#: The global unicast range; what lies outside of it is local, multicast, mapped or not given out.
+#: Global unicast; addresses outside of it are local, multicast, mapped or unassigned.
 _GLOBAL_IPV6 = IPv6Network("2000::/3")
-#: Protocol assignments with Teredo among them, documentation (two), and 6to4.
+#: Protocol assignments (including Teredo), documentation (two ranges), and 6to4.
 _REFUSED_IPV6 = tuple(map(IPv6Network, ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")))
-#: IPv4 in disguise that a network may need to reach IPv4 at all: what is inside counts.
+#: Embedded IPv4 addresses, which a network may need to reach IPv4: the inner address counts.
 _EMBEDDED_IPV4 = (IPv6Network("::ffff:0:0/96"), IPv6Network("64:ff9b::/96"))
 
 
 @dataclass(frozen=True, kw_only=True)
 class AllowedHosts:
-    """What an operator lets Fathom connect to although it would be refused, on any port."""
+    """Hosts and networks that an operator allows although the policy refuses them, on any port."""
 
     names: frozenset[str] = frozenset()
     networks: tuple[Network, ...] = ()
@@ -81,7 +81,7 @@ class AllowedHosts:
     def of(cls, words: Iterable[str]) -> AllowedHosts:
         """Read host names, addresses and networks (`10.1.0.0/16`).
 
-        Raises AddressRefused, naming the word that is none of them.
+        Raises AddressRefused, naming a word that is none of these.
         """
         names, networks = set(), []
         for word in words:
@@ -92,8 +92,8 @@ class AllowedHosts:
                 _literal(name)
         return cls(names=frozenset(names), networks=tuple(networks))
 
-    def holds(self, host: str, address: Address | None = None) -> bool:
-        """Return whether a host is allowed by its name or by an address of it."""
+    def holds(self, host: str, address: Address | None) -> bool:
+        """Return whether a host is allowed by its name or by this address."""
         if host in self.names:
             return True
         inside = _embedded(address) if isinstance(address, IPv6Address) else None
@@ -102,10 +102,10 @@ class AllowedHosts:
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """Where a URL leads, in one spelling."""
+    """Where a URL leads, in canonical form."""
 
     scheme: str
-    #: In lower case; a name in Unicode as its ASCII form, an IPv6 address without brackets.
+    #: In lower case; a Unicode name in its ASCII form, an IPv6 address without brackets.
     host: str
     port: int
     #: Path and query, percent-encoded.
@@ -119,10 +119,10 @@ class Target:
 
 
 def parse_url(text: str, allowed: AllowedHosts) -> Target:
-    """Read a URL that somebody handed in; nothing is resolved.
+    """Read a user's URL without resolving its host.
 
-    Raises AddressRefused, with a sentence for its owner, for one that is not plain http or https to
-    a host that may be public.
+    Raises AddressRefused, with a sentence for the user, unless the URL is plain http or https to a host
+    that may be public.
     """
     parts = _split(text)
     host = _host(parts)
@@ -137,11 +137,11 @@ def parse_url(text: str, allowed: AllowedHosts) -> Target:
 
 
 def resolve(host: str, port: int, allowed: AllowedHosts, resolver: Resolver) -> tuple[str, ...]:
-    """Return the addresses of a host, all of which may be connected to.
+    """Return the addresses of a host; Fathom may connect to each of them.
 
-    The answer is to be used, not asked for again. Raises AddressRefused if one of them is refused:
-    a name that leads inside as well as outside is not there for anybody's photos; OSError if the
-    name cannot be resolved.
+    Use these addresses, and do not resolve the name again. Raises AddressRefused if even one address is
+    refused, since no honest name leads to a private network as well, and OSError if the name cannot be
+    resolved.
     """
     addresses = [_address(text) for text in resolver(host, port)]
     if not addresses:
@@ -154,13 +154,13 @@ def resolve(host: str, port: int, allowed: AllowedHosts, resolver: Resolver) -> 
 
 
 def look_up(host: str, port: int) -> tuple[str, ...]:
-    """Resolve a name as the system does. Raises OSError if it cannot be."""
+    """Resolve a name as the system does. Raises OSError if that fails."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
 def is_public(address: Address) -> bool:
-    """Return whether an address belongs to the public internet, and to nobody's inside."""
+    """Return whether an address belongs to the public internet, and to no private network."""
     if isinstance(address, IPv4Address):
         return not any(address in network for network in _REFUSED_IPV4)
     if address.scope_id is not None:
@@ -212,14 +212,14 @@ def _host(parts: SplitResult) -> str:
 
 
 def _bracketed(netloc: str, host: str) -> str:
-    """Return the IPv6 address that stands alone between brackets; IPvFuture and all else is refused."""
+    """Return the IPv6 address between brackets; IPvFuture and everything else is refused."""
     if not re.fullmatch(r"\[[0-9A-Fa-f:.]+\](:[0-9]*)?", netloc):
         raise AddressRefused("The host is no IPv6 address.")
     return host
 
 
 def _host_name(text: str) -> str:
-    """Return a host in lower case and ASCII, as UTS 46 maps it, without the root's dot."""
+    """Return a host in lower case and ASCII (UTS 46), without the dot of the root."""
     try:
         name = text if text.isascii() else idna.encode(text, uts46=True).decode()
     except UnicodeError as exc:
@@ -227,7 +227,7 @@ def _host_name(text: str) -> str:
     name = name.lower().removesuffix(".")
     labels = name.split(".")
     if _NUMBER.match(labels[-1]):
-        # Whoever connects may take it for an address; only the plain notation means the same to all.
+        # Some code may read this as an address, and only the plain notation means the same to all.
         if not _DOTTED.match(name):
             raise AddressRefused("An IPv4 address is written as four decimal numbers.")
     elif len(name) > 253 or not all(map(_LABEL.match, labels)):
@@ -262,6 +262,6 @@ def _check_public(target: Target, address: Address | None, allowed: AllowedHosts
     labels = target.host.split(".")
     if address is None and (labels[-1] in _LOCAL_NAMES or len(labels) == 1):
         raise AddressRefused
-    # Whether a name lies in a network that is allowed shows only when it is resolved.
+    # Only resolving a name shows whether it lies in an allowed network.
     if target.port not in PORTS and (address is not None or not allowed.networks):
         raise AddressRefused("Only the ports 80 and 443 are connected to.")

@@ -1,7 +1,7 @@
-"""Signatures of webhooks, by the Standard Webhooks specification (standardwebhooks.com, version 1).
+"""Sign webhooks by the Standard Webhooks specification (standardwebhooks.com, version 1).
 
-No two owners share a secret: each has one derived from the server's, so that nobody who receives
-webhooks can forge those of another.
+Each owner has a secret of its own, derived from the server's, so that a receiver of webhooks cannot
+forge another owner's.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import secrets
 from collections.abc import Iterable
 
 _PREFIX = "whsec_"
-#: Bytes of a secret, by the specification.
+#: Bytes of a secret, as the specification has it.
 _LEAST, _MOST = 24, 64
-#: Bytes of one made here.
+#: Bytes of a secret that Fathom makes.
 _MADE = 32
 
 
 def make_secret() -> str:
-    """Return a new secret of a server's own."""
+    """Return a new secret for a server."""
     return _PREFIX + base64.b64encode(secrets.token_bytes(_MADE)).decode()
 
 
@@ -33,7 +33,7 @@ def is_secret(text: str) -> bool:
 
 
 def owner_secret(secret: str, owner: str) -> str:
-    """Derive the secret of one owner from one of the server's."""
+    """Derive an owner's secret from one of the server's."""
     derived = hmac.digest(_decode(secret), b"fathom webhooks of " + owner.encode(), "sha256")
     return _PREFIX + base64.b64encode(derived).decode()
 

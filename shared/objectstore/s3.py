@@ -1,14 +1,16 @@
 """The object store on S3: the one module that knows boto3.
 
-Nothing here needs more than what most S3 servers speak; where they differ, the code
-says how. Importing boto3 takes 0.12 s, the first client 0.11 s, every further one 5 ms.
+It needs only what most S3 servers can do; where they differ, comments say how. Importing boto3
+takes 0.12 s, the first client 0.11 s, and every further one 5 ms.
 """
 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from itertools import islice
 from logging import getLogger
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
@@ -22,13 +24,12 @@ from botocore.parsers import ResponseParserError
 from shared.errors import (
     BucketNotFound,
     FathomError,
-    ObjectExists,
     ObjectNotFound,
     ObjectStoreDenied,
     ObjectStoreUnavailable,
 )
 from shared.net.loopback import is_loopback
-from shared.objectstore.port import ObjectInfo
+from shared.objectstore.port import ObjectInfo, Transfer, TransferObserver
 from shared.settings import Settings
 
 if TYPE_CHECKING:
@@ -38,11 +39,11 @@ logger = getLogger(__name__)
 
 OCTETS = "application/octet-stream"
 CHUNK_BYTES = 256 * 1024
-#: Seconds without a byte from the server after which a call has failed: a server that hangs is
-#: away. The time that a body takes to be sent, however slowly, does not count.
+#: If the server sends no byte for so many seconds, the call has failed. The time in which a body is
+#: sent, however slowly, does not count.
 READ_TIMEOUT = 15.0
 
-#: Streams above this go up in parts of this size, one at a time; S3 wants at least 5 MiB.
+#: Longer streams are uploaded in parts of this size, one at a time; S3 wants at least 5 MiB.
 _PART_BYTES = 8 * 2**20
 #: The most parts an upload may have.
 _MAX_PARTS = 10_000
@@ -55,13 +56,13 @@ _UNAVAILABLE = (
     boto.IncompleteReadError,
     boto.CredentialRetrievalError,
     boto.MetadataRetrievalError,
-    # A proxy's page, or an answer cut off, where XML should be.
+    # A proxy's page, or a response that was cut off, instead of XML.
     ResponseParserError,
 )
 _DENIED = (boto.NoCredentialsError, boto.PartialCredentialsError)
 
-# The code of an error decides where it is listed here, its HTTP status where it is not. The answer
-# to a HEAD request has no body, and botocore then gives the status as the code.
+# If an error's code is listed here, the code decides; if not, its HTTP status does. The response to a
+# HEAD request has no body, so botocore gives the status as the code.
 _UNAVAILABLE_CODES = {
     "ConditionalRequestConflict",
     "InternalError",
@@ -74,32 +75,33 @@ _UNAVAILABLE_CODES = {
 }
 _DENIED_CODES = {"AccessDenied", "AuthorizationHeaderMalformed", "ExpiredToken", "InvalidToken"}
 _BUCKET_EXISTS_CODES = {"BucketAlreadyExists", "BucketAlreadyOwnedByYou", "OperationAborted"}
-#: What servers without DeleteObjects, or with another idea of its checksum, answer.
+#: Errors of servers that lack DeleteObjects, or expect another checksum.
 _NO_BATCH_DELETE_CODES = {"InvalidRequest", "MethodNotAllowed", "MissingContentMD5", "NotImplemented"}
 
 
 class S3ObjectStore:
-    """Objects in one bucket of an S3 server. Implements `shared.jobstore.port.ObjectStore`.
+    """Objects in one bucket of an S3 server. `ObjectStore`, the port, says what each method does.
 
-    May be used by many threads; build it after a fork, not before.
+    Many threads may use it. Build it after a fork, not before.
     """
 
     def __init__(
         self, *, client: S3Client, probe: S3Client, public: S3Client | None, bucket: str, presign_seconds: int
     ) -> None:
-        """Take one client for the work, one that gives up soon, and one that knows the public address."""
+        """Take a client for the work, one that gives up soon, and one for the public address."""
         self._client = client
         self._probe = probe
         self._public = public
         self._bucket = bucket
         self._presign_seconds = presign_seconds
+        self._observe: TransferObserver | None = None
 
     @classmethod
     def from_settings(cls, settings: Settings, *, attempts: int = 3) -> Self:
         """Build the store; nothing is sent yet.
 
-        A call that fails is tried `attempts` times in all. Who waits for the store by other
-        means, as workers do, is better served by one: then every failure is told at once.
+        A call is tried `attempts` times in all. Workers wait for the store with breakers, so they
+        use a single attempt and hear of every failure at once.
         """
         session = boto3.session.Session(
             aws_access_key_id=settings.s3_access_key,
@@ -117,38 +119,29 @@ class S3ObjectStore:
 
     def in_bucket(self, bucket: str) -> S3ObjectStore:
         """Return another bucket of the same server, over the same connections."""
-        return S3ObjectStore(
-            client=self._client,
-            probe=self._probe,
-            public=self._public,
-            bucket=bucket,
-            presign_seconds=self._presign_seconds,
-        )
+        other = copy(self)
+        other._bucket, other._observe = bucket, None
+        return other
+
+    def observed_by(self, observe: TransferObserver) -> S3ObjectStore:
+        other = copy(self)
+        other._observe = observe
+        return other
 
     def close(self) -> None:
         """Close the pooled connections."""
         self._client.close()
         self._probe.close()
 
-    def put(
-        self, key: str, data: bytes | memoryview, *, content_type: str = OCTETS, only_if_new: bool = False
-    ) -> None:
-        """Write an object. With `only_if_new`, raise ObjectExists if there is one (where S3 can).
-
-        A server that ignores `If-None-Match` overwrites. A request whose answer was lost is
-        repeated, so that ObjectExists may also mean that this very call wrote the object.
-        """
-        condition: dict[str, Any] = {"IfNoneMatch": "*"} if only_if_new else {}
-        with _translated(key):
-            self._client.put_object(
-                Bucket=self._bucket, Key=key, Body=bytes(data), ContentType=content_type, **condition
-            )
+    def put(self, key: str, data: bytes | memoryview, *, content_type: str = OCTETS) -> None:
+        with self._observed(Transfer.WRITE, key), _translated(key):
+            self._client.put_object(Bucket=self._bucket, Key=key, Body=bytes(data), ContentType=content_type)
 
     def put_stream(self, key: str, stream: BinaryIO, *, content_type: str = OCTETS) -> None:
         """Write an object from a seekable stream's position to its end, in constant memory.
 
-        The stream stays open. What is too long for one request goes up in parts, and
-        is seen by readers only when it is complete.
+        The stream stays open. A long stream is uploaded in parts, and readers see the object
+        only once it is complete.
         """
         size = _remaining(stream)
         if size <= _PART_BYTES:
@@ -158,16 +151,12 @@ class S3ObjectStore:
                 self._put_parts(key, stream, size, content_type)
 
     def get(self, key: str, *, start: int | None = None, stop: int | None = None) -> bytes:
-        """Read an object, or its bytes [start, stop), which end where the object ends.
-
-        Raises ObjectNotFound, and ValueError for a negative bound.
-        """
         span = _range_header(start, stop)
         if span is None:
             self.size(key)
             return b""
         try:
-            with _translated(key):
+            with self._observed(Transfer.READ, key), _translated(key):
                 return self._client.get_object(Bucket=self._bucket, Key=key, **span)["Body"].read()
         except boto.ClientError as exc:
             # The range begins at or beyond the end.
@@ -176,14 +165,14 @@ class S3ObjectStore:
             raise
 
     def get_tagged(self, key: str, *, stop: int | None = None) -> tuple[bytes, str]:
-        """Read an object, or its first bytes, and the tag that a listing has for what was read.
+        """Read an object, or its first bytes, and return the tag that a listing gives what was read.
 
-        A server that gives no ETag is asked for the time of the last change after the read: if that is
-        the one of earlier, nothing was written in between.
+        If a server gives no ETag, the time of the last change is looked up after the read. If that is the
+        same as before, nothing was written in between.
         """
         span = _range_header(None, stop) or {}
         try:
-            with _translated(key):
+            with self._observed(Transfer.READ, key), _translated(key):
                 answer = self._client.get_object(Bucket=self._bucket, Key=key, **span)
                 data = answer["Body"].read()
         except boto.ClientError as exc:
@@ -192,6 +181,13 @@ class S3ObjectStore:
                 raise
             return b"", self._listed_tag(key)
         return data, _etag(answer) or self._listed_tag(key)
+
+    @contextmanager
+    def _observed(self, transfer: Transfer, key: str) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        if self._observe is not None:
+            self._observe(transfer, key, time.monotonic() - began)
 
     def _listed_tag(self, key: str) -> str:
         with _translated(key):
@@ -202,7 +198,6 @@ class S3ObjectStore:
         raise ObjectNotFound(f"There is no object under the key {key!r}.")
 
     def stream(self, key: str, *, chunk_size: int = CHUNK_BYTES) -> Iterator[bytes]:
-        """Read an object in pieces. A missing key raises at the call, not at the first piece."""
         with _translated(key):
             body = self._client.get_object(Bucket=self._bucket, Key=key)["Body"]
 
@@ -213,7 +208,6 @@ class S3ObjectStore:
         return pieces()
 
     def size(self, key: str) -> int:
-        """Return an object's size in bytes."""
         with _translated(key):
             return self._client.head_object(Bucket=self._bucket, Key=key)["ContentLength"]
 
@@ -225,10 +219,6 @@ class S3ObjectStore:
         return True
 
     def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
-        """Yield all objects whose key starts with `prefix`, however many; only those behind the key `after`.
-
-        By key, except that a server over a file system may sort `a/` before `a!`.
-        """
         start: dict[str, Any] = {"StartAfter": after} if after else {}
         pages = self._client.get_paginator("list_objects_v2").paginate(
             Bucket=self._bucket, Prefix=prefix, **start
@@ -244,10 +234,6 @@ class S3ObjectStore:
                     )
 
     def folders(self, prefix: str) -> Iterator[str]:
-        """Yield the names of the folders directly below `prefix`, each once, without listing them.
-
-        Objects directly below it are left out; a folder may be empty by now.
-        """
         pages = self._client.get_paginator("list_objects_v2").paginate(
             Bucket=self._bucket, Prefix=prefix, Delimiter="/"
         )
@@ -257,7 +243,6 @@ class S3ObjectStore:
                     yield entry["Prefix"][len(prefix) :].rstrip("/")
 
     def delete(self, key: str) -> None:
-        """Delete an object; a missing one is no error."""
         try:
             with _translated(key):
                 self._client.delete_object(Bucket=self._bucket, Key=key)
@@ -265,10 +250,6 @@ class S3ObjectStore:
             return
 
     def delete_prefix(self, prefix: str) -> int:
-        """Delete all objects whose key starts with `prefix`; returns how many.
-
-        Raises ValueError for an empty prefix, which would mean the whole bucket.
-        """
         if not prefix:
             raise ValueError("An empty prefix would delete everything.")
         count = 0
@@ -280,10 +261,6 @@ class S3ObjectStore:
     def presigned_get(
         self, key: str, *, file_name: str | None = None, content_type: str | None = None
     ) -> str | None:
-        """Return a URL for a client to read an object; None if no public address is set.
-
-        With `file_name`, in any script, a browser saves the object under that name.
-        """
         if self._public is None:
             return None
         params: dict[str, Any] = {"Bucket": self._bucket, "Key": key}
@@ -297,14 +274,11 @@ class S3ObjectStore:
             )
 
     def presigned_put(self, key: str, *, size: int | None = None) -> str | None:
-        """Return a URL for a client to write an object; None if no public address is set.
-
-        With `size`, that Content-Length is part of the signature, so that S3 refuses any other.
-        """
         if self._public is None:
             return None
         params: dict[str, Any] = {"Bucket": self._bucket, "Key": key}
         if size is not None:
+            # The signature includes this length, so S3 refuses any other.
             params["ContentLength"] = size
         with _translated(key):
             return self._public.generate_presigned_url(
@@ -312,11 +286,11 @@ class S3ObjectStore:
             )
 
     def ensure_bucket(self) -> None:
-        """Create the bucket if it is missing. Any number of processes may do so at once."""
+        """Create the bucket if it is missing. Several processes may do so at once."""
         if self._bucket_exists():
             return
         region = self._client.meta.region_name
-        # Amazon wants the region named everywhere but in its first one, where naming it is an error.
+        # Amazon wants the region named, except in its first region, where naming it is an error.
         extra: dict[str, Any] = {}
         if region != "us-east-1":
             extra["CreateBucketConfiguration"] = {"LocationConstraint": region}
@@ -324,7 +298,7 @@ class S3ObjectStore:
             try:
                 self._client.create_bucket(Bucket=self._bucket, **extra)
             except boto.ClientError as exc:
-                # Another process was faster, or somebody else owns the name: then we may not read it.
+                # Another process was faster, or the name belongs to somebody else; then reading it fails.
                 if _code(exc) not in _BUCKET_EXISTS_CODES:
                     raise
                 self._client.head_bucket(Bucket=self._bucket)
@@ -360,7 +334,7 @@ class S3ObjectStore:
             raise
 
     def _abandon(self, target: Any) -> None:
-        """Free the parts of an upload that failed; best effort, for the store may be away."""
+        """Free the parts of a failed upload. This may fail too, since the store may be away."""
         try:
             self._client.abort_multipart_upload(**target)
         except (boto.BotoCoreError, boto.ClientError, ResponseParserError) as exc:
@@ -389,8 +363,8 @@ class S3ObjectStore:
 def attachment(file_name: str) -> str:
     """Return a Content-Disposition that makes browsers save under `file_name`, in any script.
 
-    The name is given twice, as RFC 6266 advises: reduced to ASCII for old clients,
-    and percent-encoded as RFC 8187 defines it.
+    It gives the name twice, as RFC 6266 advises: reduced to ASCII for old clients, and percent-encoded
+    as RFC 8187 defines it.
     """
     name = re.sub(r"[\x00-\x1f\x7f/\\]", "_", file_name)
     plain = re.sub(r"[^ !#$&-~]", "_", name)
@@ -403,18 +377,18 @@ def _build_client(
 ) -> S3Client:
     config = Config(
         signature_version="s3v4",
-        # Bucket names as host names need DNS entries that other servers than Amazon's rarely have.
+        # Bucket names as host names need DNS entries, which servers other than Amazon's rarely have.
         s3={"addressing_style": "path" if endpoint_url else "auto"},
-        # A proxy of the environment cannot reach a store on this machine; None lets boto3 ask for one.
+        # A proxy in the environment cannot reach a store on this machine. None lets boto3 use it.
         proxies={} if endpoint_url and is_loopback(endpoint_url) else None,
-        # Fathom's settings alone decide, not AWS_ENDPOINT_URL.
+        # Only Fathom's settings decide, not AWS_ENDPOINT_URL.
         ignore_configured_endpoint_urls=True,  # type: ignore[call-arg]  # missing in botocore-stubs
         connect_timeout=5,
         read_timeout=read_timeout,
         retries={"mode": "standard", "total_max_attempts": attempts},
         max_pool_connections=32,
         tcp_keepalive=True,
-        # The trailing checksums that botocore adds by default are not understood by every server.
+        # Not every server understands the trailing checksums that botocore adds by default.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
@@ -423,7 +397,7 @@ def _build_client(
 
 @contextmanager
 def _translated(key: str = "") -> Iterator[None]:
-    """Turn boto3's errors into Fathom's; those that mean a mistake of ours pass as they are."""
+    """Turn boto3's errors into Fathom's; raise those that show a mistake of ours as they are."""
     try:
         yield
     except boto.ClientError as exc:
@@ -446,9 +420,7 @@ def _translate(code: str, status: int, key: str) -> FathomError | None:
         return ObjectStoreDenied(_with_reason(ObjectStoreDenied, code))
     if status == 404:
         return ObjectNotFound(f"There is no object under the key {key!r}.")
-    if status == 412:
-        return ObjectExists(f"There is an object under the key {key!r} already.")
-    # 501 says that the server lacks the operation, and always will.
+    # 501 means that the server does not have the operation, so waiting does not help.
     if status in (408, 429) or (status >= 500 and status != 501):
         return ObjectStoreUnavailable(_with_reason(ObjectStoreUnavailable, code))
     return None
@@ -459,7 +431,7 @@ def _with_reason(error: type[FathomError], reason: str) -> str:
 
 
 def _raise_refusal(key: str, code: str) -> None:
-    """Raise for one key that DeleteObjects did not delete; a key that was missing is deleted."""
+    """Raise for a key that DeleteObjects did not delete. A missing key counts as deleted."""
     if code == "NoSuchKey":
         return
     raise _translate(code, 0, key) or FathomError(f"The object store (S3) kept {key!r}: {code}.")
@@ -478,12 +450,12 @@ def _etag(answer: Mapping[str, Any]) -> str:
 
 
 def _tag(entry: Mapping[str, Any]) -> str:
-    """Return the ETag of a listed object; where there is none, when it changed last, to the millisecond."""
+    """Return the ETag of a listed object, or else the time of its last change and its size."""
     return _etag(entry) or f"{entry['LastModified'].isoformat()} {entry['Size']}"
 
 
 def _range_header(start: int | None, stop: int | None) -> dict[str, Any] | None:
-    """Return the argument for a range of bytes, none for the whole object; None if it is empty."""
+    """Return the arguments for a range of bytes, empty for the whole object; None if the range is empty."""
     first = start or 0
     if first < 0 or (stop is not None and stop < 0):
         raise ValueError(f"A range of bytes cannot begin at {start} and end at {stop}.")
@@ -493,7 +465,7 @@ def _range_header(start: int | None, stop: int | None) -> dict[str, Any] | None:
 
 
 def _remaining(stream: BinaryIO) -> int:
-    """Return the bytes from a stream's position to its end; the position stays."""
+    """Return how many bytes lie between a stream's position and its end; the position stays."""
     here = stream.tell()
     end = stream.seek(0, 2)
     stream.seek(here)

@@ -1,4 +1,4 @@
-"""Logging: one configuration; JSON when not on a terminal; job and image bound to the context."""
+"""Configure logging: JSON unless on a terminal, with job and image bound to the context."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 from shared.observability.redaction import Redactor
 
-#: At their level DEBUG they write down every request to S3, signature and all.
+#: At level DEBUG these log every request to S3, including its signature.
 _TALKATIVE = ("boto3", "botocore", "s3transfer", "urllib3")
 
 _context: ContextVar[Mapping[str, Any]] = ContextVar("fathom_log_context", default=MappingProxyType({}))
@@ -34,8 +34,8 @@ def log_context(**fields: Any) -> Iterator[None]:
 def configure_logging(level: str, fmt: str, *, secrets: Iterable[str] = ()) -> None:
     """Log to standard error: as JSON lines, or as text for a person at a terminal.
 
-    `fmt` is `json`, `text`, or `auto`, which decides by whether stderr is a terminal. None of
-    the `secrets` gets into the log, nor what looks like one.
+    `fmt` is `json`, `text`, or `auto`, which means text if stderr is a terminal. The log hides
+    `secrets`, and whatever looks like one.
     """
     as_json = fmt == "json" or (fmt == "auto" and not sys.stderr.isatty())
     handler = logging.StreamHandler()
@@ -53,7 +53,7 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
 
 
 class _Redacting(logging.Formatter):
-    """Another formatter's lines, without secrets."""
+    """Formats lines as another formatter does, without secrets."""
 
     def __init__(self, inner: logging.Formatter, redactor: Redactor) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class _Redacting(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time, level, logger, message, then the fields."""
+    """Writes one JSON object a line: time, level, logger, message, then the fields."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -81,7 +81,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """A line for a person; the fields come last, as `name=value`."""
+    """Writes lines for people; the fields come last, as `name=value`."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")

@@ -1,7 +1,7 @@
-"""Traces by OpenTelemetry, sent over OTLP; imported only where they are wanted.
+"""Send traces with OpenTelemetry, over OTLP. This module is imported only if traces are wanted.
 
-Spans wait in a bounded queue, from which a thread sends them in batches; beyond it they are dropped. The
-collector, sampling and sizes are set by OpenTelemetry's own variables.
+Spans wait in a bounded queue, from which a thread sends them in batches; a full queue drops them.
+OpenTelemetry's own variables set the collector, the sampling and the sizes.
 """
 
 from __future__ import annotations
@@ -21,24 +21,32 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from requests import Session
 
 from shared.net.loopback import is_loopback
-from shared.observability.tracing import ENDPOINTS, Attributes, Kind, NoSpan, Span, Tracer, read_traceparent
+from shared.observability.tracing import (
+    ENDPOINTS,
+    Attributes,
+    NoSpan,
+    Span,
+    SpanKind,
+    Tracer,
+    read_traceparent,
+)
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that the end of a process waits for its last spans to be sent.
+#: A process that ends waits so many seconds for its last spans to be sent.
 FAREWELL = 1.0
-#: Seconds between two lines in the log about a collector that does not take spans.
+#: Seconds between two log lines about a collector that takes no spans.
 QUIET = 300.0
 
 _KINDS = {
-    Kind.SERVER: trace.SpanKind.SERVER,
-    Kind.CONSUMER: trace.SpanKind.CONSUMER,
-    Kind.INTERNAL: trace.SpanKind.INTERNAL,
+    SpanKind.SERVER: trace.SpanKind.SERVER,
+    SpanKind.CONSUMER: trace.SpanKind.CONSUMER,
+    SpanKind.INTERNAL: trace.SpanKind.INTERNAL,
 }
 
 
 class OtlpSpan:
-    """A span that is recorded."""
+    """A recorded span."""
 
     is_recorded = True
 
@@ -47,7 +55,7 @@ class OtlpSpan:
 
     @property
     def context(self) -> Context:
-        """What makes it the parent of another span of this process."""
+        """The context that makes this span the parent of another in this process."""
         return trace.set_span_in_context(self._span, Context())
 
     @property
@@ -71,12 +79,12 @@ class OtlpSpan:
 
 
 class OtlpTracer:
-    """A tracer over OpenTelemetry's; `processor` gets the spans that end."""
+    """A tracer on top of OpenTelemetry's; `processor` receives the spans that end."""
 
     is_on = True
 
     def __init__(self, service: str, processor: SpanProcessor) -> None:
-        # The tracer is ended by whoever started it, not by a hook that a hanging collector would hold up.
+        # The code that starts the tracer also stops it; an exit hook could wait for a collector that hangs.
         self._provider = TracerProvider(resource=_describe(service), shutdown_on_exit=False)
         self._provider.add_span_processor(processor)
         self._tracer = self._provider.get_tracer("fathom")
@@ -86,7 +94,7 @@ class OtlpTracer:
         self,
         name: str,
         *,
-        kind: Kind = Kind.INTERNAL,
+        kind: SpanKind = SpanKind.INTERNAL,
         parent: Span | str | None = None,
         attributes: Attributes | None = None,
         at: int | None = None,
@@ -94,7 +102,7 @@ class OtlpTracer:
         span = self._tracer.start_span(
             name, _to_context(parent), kind=_KINDS[kind], attributes=attributes, start_time=at
         )
-        # One that is not sampled is still somebody's parent, who then is not sampled either.
+        # A span that is not sampled can still be a parent; then its children are not sampled either.
         return (
             OtlpSpan(span)
             if span.is_recording()
@@ -102,7 +110,7 @@ class OtlpTracer:
         )
 
     def stop(self) -> None:
-        """Send what is left. A collector that hangs is left to a thread that ends with the process."""
+        """Send the spans that are left. If the collector hangs, the sending thread ends with the process."""
         if self._is_stopped:
             return
         self._is_stopped = True
@@ -112,9 +120,9 @@ class OtlpTracer:
 
 
 def connect_tracer(service: str) -> Tracer:
-    """Return a tracer that sends to the collector that the environment names; nothing is sent yet.
+    """Return a tracer that sends to the collector named in the environment; nothing is sent yet.
 
-    Raises what OpenTelemetry raises for settings that it cannot use.
+    Raises whatever OpenTelemetry raises for settings that it cannot use.
     """
     tracer = OtlpTracer(service, BatchSpanProcessor(connect_exporter()))
     moderate(logging.getLogger("opentelemetry"))
@@ -122,7 +130,7 @@ def connect_tracer(service: str) -> Tracer:
 
 
 def connect_exporter(environ: Mapping[str, str] = os.environ) -> OTLPSpanExporter:
-    """Return what sends spans to the collector; no proxy reaches one on this machine."""
+    """Return the exporter to the collector. It uses no proxy for a collector on this machine."""
     endpoint = next(filter(None, (environ.get(name, "").strip() for name in ENDPOINTS)), "")
     if not is_loopback(endpoint):
         return OTLPSpanExporter()
@@ -131,8 +139,8 @@ def connect_exporter(environ: Mapping[str, str] = os.environ) -> OTLPSpanExporte
     return OTLPSpanExporter(session=session)
 
 
-class _Spokesman(logging.Handler):
-    """Passes on a line now and then; all others of the time between are dropped."""
+class _RateLimitedHandler(logging.Handler):
+    """Passes on at most one line in a while, and drops the others."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(logging.WARNING)
@@ -147,16 +155,16 @@ class _Spokesman(logging.Handler):
 
 
 def moderate(talkative: logging.Logger, *, seconds: float = QUIET) -> None:
-    """Let a logger, and those below it, write a line now and then only.
+    """Let a logger, and those below it, write only one line in a while.
 
-    OpenTelemetry complains of every batch and every span that it loses.
+    OpenTelemetry complains about every batch and every span that it loses.
     """
-    talkative.handlers[:] = [_Spokesman(seconds)]
+    talkative.handlers[:] = [_RateLimitedHandler(seconds)]
     talkative.propagate = False
 
 
 def _describe(service: str) -> Resource:
-    """Return what describes this process: the environment's word comes first."""
+    """Return the description of this process; what the environment says comes first."""
     resource = Resource.create()
     if str(resource.attributes.get(SERVICE_NAME, "")).startswith("unknown_service"):
         return resource.merge(Resource({SERVICE_NAME: service}))
@@ -168,7 +176,7 @@ def _to_context(parent: Span | str | None) -> Context:
         return parent.context
     text = read_traceparent(parent if isinstance(parent, str) or parent is None else parent.traceparent)
     if text is None:
-        # An empty one: spans have the parents they are given, and no others.
+        # The context is empty, so that a span has no other parent than the one it is given.
         return Context()
     _, trace_id, span_id, flags = text.split("-")
     ids = trace.SpanContext(

@@ -1,4 +1,4 @@
-"""Keeping secrets out of the log, whoever wrote the line and whatever it quotes."""
+"""Keep secrets out of the log, whatever wrote the line and whatever it quotes."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ from urllib.parse import quote, urlsplit
 from shared.settings import Settings
 
 _HIDDEN = "***"
-#: What is shorter would be found in words that are no secret.
+#: Shorter secrets are not blanked, because ordinary words would contain them.
 _SHORTEST = 6
 
-#: What a secret looks like wherever it turns up; the groups stay.
+#: What secrets look like. The groups stay visible.
 _PATTERNS = (
-    # An API key keeps its id, which names it.
+    # An API key; its id stays visible.
     re.compile(r"(fathom_[a-z2-7]{12}_)[a-z2-7]+"),
-    # What signs webhooks.
+    # The secret that signs webhooks.
     re.compile(r"(\bwhsec_)[A-Za-z0-9+/=]+"),
-    # A session's cookie keeps its key's id.
+    # A session's cookie; the id of its key stays visible.
     re.compile(r"(\bs1\.[a-z2-7]{12}\.)[0-9]+\.[0-9a-f]+"),
     # Presigned URLs, and the signature of a request to S3.
     re.compile(r"(?i)(\b(?:x-amz-)?signature=)[^&\s\"',\\]+"),
     re.compile(r"(?i)(\bx-amz-(?:credential|security-token)=)[^&\s\"'\\]+"),
     re.compile(r"(?i)(\bcredential=)[^&\s\"',\\]+"),
-    # A header of a request; of a proxy's kind too.
+    # A request's Authorization header, or Proxy-Authorization.
     re.compile(r"(?i)(\bauthorization\\*[\"']?\s*[:=,]\s*b?\\*[\"']?(?:bearer|basic)\s+)[^\s\"',\\]+"),
-    # The password of a URL.
+    # The password in a URL.
     re.compile(r"(\b[a-z][a-z0-9+.-]*://[^/\s:@\"'\\]*:)[^@/\s\"'\\]+(?=@)"),
 )
 
 
 class Redactor:
-    """Blanks out secrets in a text: some by name, and what looks like one."""
+    """Blanks out known secrets in a text, and whatever looks like one."""
 
-    def __init__(self, secrets: Iterable[str] = ()) -> None:
+    def __init__(self, secrets: Iterable[str]) -> None:
         forms = {form for secret in secrets if len(secret) >= _SHORTEST for form in _forms(secret)}
-        # The longest first: one may be part of another.
+        # The longest come first, since one secret may contain another.
         ordered = sorted(forms, key=len, reverse=True)
         self._named = re.compile("|".join(map(re.escape, ordered))) if ordered else None
 
@@ -52,10 +52,10 @@ class Redactor:
 def secrets_of(settings: Settings) -> tuple[str, ...]:
     """Return the secrets that the settings hold."""
     password = urlsplit(settings.redis_url).password
-    found = (settings.s3_secret_key, settings.metrics_token, password, *settings.webhook_secrets)
+    found = (settings.s3_secret_key, settings.metrics_token, password)
     return (*settings.webhook_secrets, *(secret for secret in found if secret is not None))
 
 
 def _forms(secret: str) -> tuple[str, ...]:
-    """Return a secret as it may be written: as it is, inside JSON, and inside a URL."""
+    """Return the forms of a secret: as it is, as in JSON, and as in a URL."""
     return secret, json.dumps(secret)[1:-1], quote(secret, safe="")

@@ -1,40 +1,30 @@
-"""Traces: what the code knows of them. Only `shared.observability.otlp` knows OpenTelemetry.
+"""The port of traces. Only `shared.observability.otlp` knows OpenTelemetry.
 
-They are off unless OpenTelemetry's own variables name a collector, and nothing of it is imported then.
-A trace crosses processes as a `traceparent` (W3C Trace Context), a short text.
+A trace crosses processes as a `traceparent`, a short text (W3C Trace Context).
 """
 
 from __future__ import annotations
 
-import logging
-import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
 from types import MappingProxyType
 from typing import Protocol
 
 from shared.errors import FathomError
 from shared.observability.logs import log_context
 
-logger = logging.getLogger(__name__)
-
-#: The group of pyproject.toml with the packages that traces need.
-EXTRA = "tracing"
-
+#: OpenTelemetry's variables that name a collector; the first one set holds.
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-_PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
-_SPOKEN = "http/protobuf"
 
-#: Version, trace, parent and flags. Later versions may go on behind a dash.
+#: Version, trace, parent and flags. Later versions may continue after a dash.
 _TRACEPARENT = re.compile(
     r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?"
 )
 _LONGEST = 256
-#: The flags that have a meaning: sampled, and that the trace's id is random.
+#: The flags with a meaning: the trace is sampled, and its id is random.
 _FLAGS = 0x03
 
 Value = str | int | float | bool
@@ -43,41 +33,41 @@ Attributes = Mapping[str, Value]
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
-class Kind(StrEnum):
-    """What a span is to whoever looks at a trace."""
+class SpanKind(StrEnum):
+    """The kind of work that a span describes."""
 
-    #: A request that was answered.
+    #: It answers a request.
     SERVER = "server"
-    #: Work that was asked for earlier, and waited.
+    #: It does work that was queued earlier.
     CONSUMER = "consumer"
     INTERNAL = "internal"
 
 
 class Span(Protocol):
-    """A piece of work in a trace. Times are nanoseconds since the epoch. Any thread may use it."""
+    """One piece of work in a trace. Times are nanoseconds since the epoch. Any thread may use it."""
 
     @property
     def traceparent(self) -> str | None:
-        """What names it as a parent elsewhere; None outside of all traces."""
+        """Names this span as a parent in other processes; None outside of all traces."""
 
     @property
     def is_recorded(self) -> bool:
-        """False if nobody will see it."""
+        """Whether the span is recorded at all."""
 
     @property
     def log_fields(self) -> Mapping[str, str]:
-        """What ties lines of the log to it."""
+        """Fields that tie log lines to this span."""
 
     def set(self, attributes: Attributes) -> None: ...
 
     def fail(self, code: str) -> None:
-        """Mark it as failed, with the stable code of an error; messages may hold what is private."""
+        """Mark it as failed, with an error's stable code; messages may hold private data."""
 
     def end(self, *, at: int | None = None) -> None: ...
 
 
 class Tracer(Protocol):
-    """Begins spans. Nothing it does waits for a network, or raises."""
+    """Begins spans. It never waits for a network, and never raises."""
 
     @property
     def is_on(self) -> bool: ...
@@ -86,20 +76,20 @@ class Tracer(Protocol):
         self,
         name: str,
         *,
-        kind: Kind = Kind.INTERNAL,
+        kind: SpanKind = SpanKind.INTERNAL,
         parent: Span | str | None = None,
         attributes: Attributes | None = None,
         at: int | None = None,
     ) -> Span:
-        """Begin a span, now or `at` a time, below another one or what a traceparent names."""
+        """Begin a span, now or `at` a time, below another span or below a traceparent."""
 
     def stop(self) -> None:
-        """Send what is left, if that takes no longer than a moment."""
+        """Send the spans that are left, but wait only a moment."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NoSpan:
-    """A span that nobody will see; its trace goes on through it all the same."""
+    """A span that is not recorded, but passes its trace on."""
 
     traceparent: str | None = None
 
@@ -130,7 +120,7 @@ class NoTracer:
         self,
         name: str,
         *,
-        kind: Kind = Kind.INTERNAL,
+        kind: SpanKind = SpanKind.INTERNAL,
         parent: Span | str | None = None,
         attributes: Attributes | None = None,
         at: int | None = None,
@@ -147,9 +137,9 @@ OFF = NoTracer()
 def traced(
     tracer: Tracer, name: str, *, parent: Span | str | None, attributes: Attributes | None = None
 ) -> Iterator[Span]:
-    """Have a span around the block, and its ids in the log; what is raised in the block fails it.
+    """Put a span around the block and its ids in the log; an exception in the block fails the span.
 
-    Without a parent there is none: what nobody asked to be traced begins no trace of its own.
+    Without a parent there is no span, because work that is not part of a trace begins none.
     """
     span = NO_SPAN if parent is None else tracer.start(name, parent=parent, attributes=attributes)
     with log_context(**span.log_fields):
@@ -163,9 +153,9 @@ def traced(
 
 
 def read_traceparent(text: object) -> str | None:
-    """Return a traceparent in the words of version 00; None for what is none.
+    """Return a traceparent in the form of version 00; None for an invalid one.
 
-    By W3C Trace Context, section 3.2: whatever is not valid is ignored, as if there were none.
+    W3C Trace Context, section 3.2, says to ignore an invalid one.
     """
     if not isinstance(text, str) or len(text) > _LONGEST:
         return None
@@ -173,71 +163,3 @@ def read_traceparent(text: object) -> str | None:
     if match is None or (match[1] == "00" and match[5] is not None):
         return None
     return f"00-{match[2]}-{match[3]}-{int(match[4], 16) & _FLAGS:02x}"
-
-
-# --- turning them on ------------------------------------------------------------------
-
-
-def is_wanted(environ: Mapping[str, str]) -> bool:
-    """Return whether the environment names a collector, and does not switch traces off."""
-    if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
-        return False
-    if environ.get("OTEL_TRACES_EXPORTER", "").strip().lower() == "none":
-        return False
-    return any(environ.get(name, "").strip() for name in ENDPOINTS)
-
-
-def find_obstacle(environ: Mapping[str, str]) -> str | None:
-    """Return, as a sentence, why no traces can be sent although they are wanted; None if they can.
-
-    It imports what traces need.
-    """
-    protocol = next(filter(None, (environ.get(name, "").strip() for name in _PROTOCOLS)), _SPOKEN)
-    if protocol != _SPOKEN:
-        return f"Traces are sent by {_SPOKEN} alone, and OTEL_EXPORTER_OTLP_PROTOCOL asks for {protocol}."
-    try:
-        import shared.observability.otlp  # noqa: F401 (to see whether it can be)
-    except ImportError:
-        return (
-            "Traces are wanted, and OpenTelemetry is not installed: "
-            f"run `pip install -e '.[{EXTRA}]'` in Fathom's folder."
-        )
-    return None
-
-
-def prepare_tracing(environ: Mapping[str, str] = os.environ) -> bool:
-    """Import what traces need, if they are wanted, and return whether they can be sent.
-
-    Called before a fork, it spares every child the time. The log says once what is in the way.
-    """
-    if not is_wanted(environ):
-        return False
-    obstacle = find_obstacle(environ)
-    if obstacle is not None:
-        _warn_once(obstacle)
-    return obstacle is None
-
-
-def make_tracer(service: str, environ: Mapping[str, str] = os.environ) -> Tracer:
-    """Return a tracer for this process, which must not be forked any more, or OFF.
-
-    `service` is its name in traces unless the environment gives another.
-    """
-    if not prepare_tracing(environ):
-        return OFF
-    from shared.observability.otlp import connect_tracer
-
-    try:
-        return connect_tracer(service)
-    except Exception as exc:
-        # Whatever is wrong with OpenTelemetry's settings, the service starts.
-        logger.warning("Traces are off: %s", exc, extra=_ACTION)
-        return OFF
-
-
-@cache
-def _warn_once(obstacle: str) -> None:
-    logger.warning("No traces are sent. %s", obstacle, extra=_ACTION)
-
-
-_ACTION = {"action": "start_tracing"}

@@ -1,4 +1,4 @@
-"""Connections to Redis or Valkey, and what their failures mean."""
+"""Connect to Redis or Valkey, and translate their failures."""
 
 from __future__ import annotations
 
@@ -24,23 +24,22 @@ from redis.retry import Retry
 
 from shared.errors import JobStoreFull, JobStoreUnavailable
 
-#: Seconds to connect, and to wait for an answer.
+#: How many seconds to wait for a connection, and for an answer.
 CONNECT_TIMEOUT = SOCKET_TIMEOUT = 5.0
-#: The same, where it is better to do without an answer.
+#: The same, if it is better to go on without an answer.
 IMPATIENT_TIMEOUT = 0.5
 
-#: Codes of a server that cannot serve writes just now.
+#: Error codes of a server that cannot serve writes at the moment.
 _NOT_NOW = frozenset({"MISCONF", "NOREPLICAS", "READONLY", "BUSY"})
 #: Redis 6.2 wraps an error from inside a script: `... @user_script: 5: -READONLY You can't ...`.
 _CODE = re.compile(r"(?:^|: -)([A-Z]+) ")
 
 
 def connect_redis(url: str) -> Redis:
-    """Return a client for `url`; nothing is sent before its first use.
+    """Return a client for `url`; it sends nothing before its first use.
 
-    Answers stay bytes, since bitmaps are read through it. A lost connection is tried
-    again three times, within about two seconds if the server refuses; who waits for
-    longer does so knowingly, one level up.
+    Answers stay bytes, since bitmaps are read through it. It retries a lost connection three times,
+    within about two seconds if the server refuses. Callers that want to wait longer do so themselves.
     """
     return Redis.from_url(
         url,
@@ -53,7 +52,7 @@ def connect_redis(url: str) -> Redis:
 
 
 def impatient_options() -> dict[str, Any]:
-    """Return options of a client whose answers are worth no wait: half a second, and no second try."""
+    """Return options for a client that waits half a second at most and does not retry."""
     return {
         "socket_connect_timeout": IMPATIENT_TIMEOUT,
         "socket_timeout": IMPATIENT_TIMEOUT,
@@ -64,9 +63,9 @@ def impatient_options() -> dict[str, Any]:
 
 @contextmanager
 def redis_errors() -> Iterator[None]:
-    """Turn the failures of Redis that pass with time into JobStoreUnavailable; raise others as they are.
+    """Turn Redis' transient failures into JobStoreUnavailable; raise all others as they are.
 
-    A refused password is no such failure, though its class says it is one of the connection.
+    A refused password is not transient, although redis-py counts it as a connection error.
     """
     try:
         yield
@@ -86,5 +85,5 @@ def redis_errors() -> Iterator[None]:
 
 
 def is_out_of_memory(exc: BaseException | None) -> bool:
-    """Tell whether an error, such as one that Celery wrapped, is Redis' refusal for lack of memory."""
+    """Return whether Redis raised this error, perhaps wrapped by Celery, because it is out of memory."""
     return isinstance(exc, OutOfMemoryError)

@@ -1,4 +1,4 @@
-"""What a Redis or Valkey server is like, for those who set one up."""
+"""Describe a Redis or Valkey server, for people who set one up."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissi
 from shared.errors import JobStoreDenied
 from shared.redis.client import connect_redis, redis_errors
 
-#: Round trips of which the middle one is told.
+#: So many round trips are timed, and their median is reported.
 _TRIPS = 7
 
 
 @dataclass(frozen=True, kw_only=True)
 class RedisFacts:
-    """What was found out about a server."""
+    """Facts about a server."""
 
     #: `valkey` or `redis`.
     kind: str
-    #: Of Redis, or of the Redis that a Valkey is compatible with.
+    #: The version of Redis, or of the Redis that a Valkey is compatible with.
     version: tuple[int, ...]
     #: Whether every change is written to an append-only file.
     appends: bool
-    #: What is thrown out when the memory is full: `noeviction` is nothing.
+    #: What the server evicts when its memory is full; `noeviction` means nothing.
     policy: str
     used_bytes: int
-    #: None for no bound.
+    #: The memory limit; None if there is none.
     most_bytes: int | None
-    #: Seconds of a round trip.
+    #: Seconds for one round trip.
     latency: float
-    #: Seconds by which the server's clock is ahead of this machine's.
+    #: By how many seconds the server's clock is ahead of this machine's.
     ahead: float
     #: Whether it is a node of a Redis Cluster.
     in_cluster: bool = False
@@ -41,7 +41,7 @@ class RedisFacts:
 def look_at_redis(url: str) -> RedisFacts:
     """Ask a server about itself.
 
-    Raises JobStoreUnavailable if it does not answer, and JobStoreDenied if it wants another password.
+    Raises JobStoreUnavailable if it does not answer, and JobStoreDenied if it refuses the password.
     """
     try:
         with redis_errors(), connect_redis(url) as client:

@@ -1,4 +1,4 @@
-"""Lua scripts of the package, called by name on one server."""
+"""Call a package's Lua scripts by name, on one server."""
 
 from __future__ import annotations
 
@@ -10,18 +10,17 @@ from redis import Redis
 
 from shared.redis.client import redis_errors
 
-#: The hash tag all keys of Fathom's own begin with, so that all lie in one slot.
+#: All of Fathom's own keys begin with this hash tag, so they lie in one slot.
 ROOT = "{fathom}"
 
-
-#: What Python and Lua both need to know, by its name in Lua: a number, or words that become a set.
+#: Constants that Python and Lua share, by their names in Lua: numbers, or words that become a set.
 Constants = Mapping[str, int | Collection[str]]
 
 
 class Scripts:
-    """Scripts `lua/<name>.lua` of a package, each behind the constants and the preludes given.
+    """The scripts `lua/<name>.lua` of a package, each after the given constants and preludes.
 
-    They are called by their hash, and loaded again where the server has lost them.
+    They are called by their hash, and loaded again if the server has lost them.
     """
 
     def __init__(
@@ -48,7 +47,7 @@ class Scripts:
 
 
 def to_lua(constants: Constants) -> str:
-    """Return constants as Lua declares them, a line each, such as `local ENDS = { ["failed"] = true }`."""
+    """Return constants as Lua code, one line each, such as `local ENDS = { ["failed"] = true }`."""
     return "".join(f"local {name} = {_literal(value)}\n" for name, value in constants.items())
 
 

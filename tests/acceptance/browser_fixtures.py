@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from tests.acceptance.albums import jpeg, photo
 from tests.acceptance.browsers import FLAGS, OpenPage, submit
-from tests.acceptance.stacks import Stack
+from tests.acceptance.stacks import LaunchedStack
 from tests.conftest import skip_or_fail
 
 
@@ -29,7 +29,7 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def open_page(browser: Browser, stack: Stack) -> Iterator[OpenPage]:
+def open_page(browser: Browser, stack: LaunchedStack) -> Iterator[OpenPage]:
     """Open the page: `open_page("/jobs", locale="zh-CN", **PHONE)`.
 
     Any error in its console fails the test, but for those that hold one of the words in `expected`.
@@ -68,7 +68,7 @@ def page(open_page: OpenPage) -> Page:
 
 
 @pytest.fixture(scope="session")
-def done_job(stack: Stack) -> str:
+def done_job(stack: LaunchedStack) -> str:
     """A job that others have watched to its end: four photos, one of them lying on its side, and a fraud."""
     image = photo()
     files = [

@@ -12,7 +12,7 @@ import axe_playwright_python
 import httpx
 from playwright.sync_api import Page, expect
 
-from tests.acceptance.stacks import Stack
+from tests.acceptance.stacks import LaunchedStack
 from tests.waiting import eventually
 
 #: Without a graphics card, WebGL is drawn by the processor.
@@ -51,7 +51,9 @@ _DROP = """
 OpenPage = Callable[..., Page]
 
 
-def submit(stack: Stack, files: Sequence[tuple[str, bytes]], *, title: str = "", **options: Any) -> str:
+def submit(
+    stack: LaunchedStack, files: Sequence[tuple[str, bytes]], *, title: str = "", **options: Any
+) -> str:
     """Send a job without the page and wait for its end; returns its id."""
     with httpx.Client(base_url=stack.api) as http:
         answer = http.post(
@@ -65,7 +67,7 @@ def submit(stack: Stack, files: Sequence[tuple[str, bytes]], *, title: str = "",
     return str(job)
 
 
-def announce(stack: Stack, names: Sequence[str], *, title: str = "") -> str:
+def announce(stack: LaunchedStack, names: Sequence[str], *, title: str = "") -> str:
     """Announce a job of photos that are never sent; returns its id."""
     uploads = [{"name": name, "size": 1000} for name in names]
     answer = httpx.post(f"{stack.api}/v1/jobs", json={"uploads": uploads, "title": title})

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from fathom.stack.servers import ServerMissing, packaged_binary, tied_to_parent
-from tests.acceptance.stacks import ROOT, Stack, fathom_command
+from tests.acceptance.stacks import ROOT, LaunchedStack, fathom_command
 from tests.conftest import skip_or_fail
 
-StackFactory = Callable[..., Stack]
+StackFactory = Callable[..., LaunchedStack]
 CommandStarter = Callable[..., subprocess.Popen[str]]
 #: The environment of stacks on which no photo has to be looked at: one takes a moment, asleep.
 SIMULATED = {
@@ -40,9 +40,9 @@ def environ(cache_dir: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def stack(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[LaunchedStack]:
     """One stack for all tests that leave it whole."""
-    with Stack(tmp_path_factory.mktemp("shared") / "data", environ).running() as shared:
+    with LaunchedStack(tmp_path_factory.mktemp("shared") / "data", environ).running() as shared:
         yield shared
 
 
@@ -75,8 +75,8 @@ def start_stack(environ: dict[str, str], tmp_path: Path) -> Iterator[StackFactor
     """Make stacks of a test's own: `start_stack("a", "--workers", "2", FATHOM_LEASE_SECONDS="2")`."""
     with ExitStack() as stacks:
 
-        def make(name: str, *options: str, **settings: str) -> Stack:
-            stack = Stack(tmp_path / name, {**environ, **settings}, *options)
+        def make(name: str, *options: str, **settings: str) -> LaunchedStack:
+            stack = LaunchedStack(tmp_path / name, {**environ, **settings}, *options)
             stacks.callback(stack.close)
             return stack
 

@@ -71,7 +71,7 @@ def run_fathom(*arguments: str | Path, environ: Mapping[str, str], seconds: floa
     return Ended(code=ended.returncode, out=ended.stdout, err=ended.stderr)
 
 
-class Stack:
+class LaunchedStack:
     """A `fathom up` of a test, on a free port, over a folder of its own."""
 
     def __init__(self, data: Path, environ: Mapping[str, str], *options: str) -> None:
@@ -86,7 +86,7 @@ class Stack:
         assert self._process is not None
         return self._process
 
-    def launch(self) -> Stack:
+    def launch(self) -> LaunchedStack:
         """Start it without waiting for anything; its words go to up.log."""
         self.data.mkdir(parents=True, exist_ok=True)
         # One that was killed hard leaves its stack.json behind.
@@ -98,13 +98,13 @@ class Stack:
             )
         return self
 
-    def start(self) -> Stack:
+    def start(self) -> LaunchedStack:
         self.launch()
         eventually(self._ready, seconds=READY_WITHIN)
         return self
 
     @contextmanager
-    def running(self) -> Iterator[Stack]:
+    def running(self) -> Iterator[LaunchedStack]:
         try:
             yield self.start()
         finally:
@@ -202,7 +202,7 @@ class Stack:
         return True
 
 
-def check_exactly_once(stack: Stack, job_id: str, total: int, *, failed: int = 0) -> None:
+def check_exactly_once(stack: LaunchedStack, job_id: str, total: int, *, failed: int = 0) -> None:
     """Assert that counters, bitmaps, images and the S3 listing of an ended job all tell the same story."""
     succeeded = total - failed
     with stack.jobs() as jobs:

@@ -14,7 +14,7 @@ from fathom.models import UploadFile
 from fathom.uploads import ONE_REQUEST_FILES
 from tests.acceptance.albums import BAD, REAL, SKIPPED, nasty_album, plain_album, tree
 from tests.acceptance.conftest import CommandStarter
-from tests.acceptance.stacks import Ended, Stack, check_exactly_once, run_fathom
+from tests.acceptance.stacks import Ended, LaunchedStack, check_exactly_once, run_fathom
 from tests.waiting import DEADLINE, eventually
 
 
@@ -29,7 +29,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def submitted(stack: Stack, album: Path, results: Path) -> Ended:
+def submitted(stack: LaunchedStack, album: Path, results: Path) -> Ended:
     """The nasty album, sent and fetched once."""
     return stack.run("submit", album, "--out", results)
 
@@ -73,7 +73,7 @@ def test_a_photo_taken_sideways_comes_out_upright(submitted: Ended, results: Pat
 
 
 def test_a_zip_gives_the_same_results_as_its_folder_whatever_is_damaged_in_it(
-    stack: Stack, album: Path, submitted: Ended, results: Path, tmp_path: Path
+    stack: LaunchedStack, album: Path, submitted: Ended, results: Path, tmp_path: Path
 ) -> None:
     archive = tmp_path / "album.zip"
     with zipfile.ZipFile(archive, "w") as file:
@@ -93,7 +93,7 @@ def test_a_zip_gives_the_same_results_as_its_folder_whatever_is_damaged_in_it(
 
 
 def test_the_library_gives_the_same_results_as_the_command(
-    stack: Stack, album: Path, submitted: Ended, results: Path, tmp_path: Path
+    stack: LaunchedStack, album: Path, submitted: Ended, results: Path, tmp_path: Path
 ) -> None:
     job_id = submitted.err.splitlines()[-1].split()[0]
 
@@ -107,7 +107,7 @@ def test_the_library_gives_the_same_results_as_the_command(
 
 
 def test_a_run_without_a_server_gives_the_same_results(
-    stack: Stack, album: Path, submitted: Ended, results: Path, tmp_path: Path
+    stack: LaunchedStack, album: Path, submitted: Ended, results: Path, tmp_path: Path
 ) -> None:
     ended = run_fathom("run", album, tmp_path / "out", "--json", environ=stack.environ)
 
@@ -119,7 +119,7 @@ def test_a_run_without_a_server_gives_the_same_results(
         assert (tmp_path / "out" / name).read_bytes() == (results / name).read_bytes()
 
 
-def test_photos_are_announced_to_be_put_straight_into_s3(stack: Stack, tmp_path: Path) -> None:
+def test_photos_are_announced_to_be_put_straight_into_s3(stack: LaunchedStack, tmp_path: Path) -> None:
     folder = plain_album(tmp_path / "album", 3)
     files = [UploadFile(path=path, name=path.name) for path in sorted(folder.iterdir())]
 
@@ -135,7 +135,9 @@ def test_photos_are_announced_to_be_put_straight_into_s3(stack: Stack, tmp_path:
     check_exactly_once(stack, job.id, 3)
 
 
-def test_an_album_too_large_for_one_request_goes_through_the_command(stack: Stack, tmp_path: Path) -> None:
+def test_an_album_too_large_for_one_request_goes_through_the_command(
+    stack: LaunchedStack, tmp_path: Path
+) -> None:
     count = ONE_REQUEST_FILES + 1
     folder = plain_album(tmp_path / "album", count)
 
@@ -148,7 +150,7 @@ def test_an_album_too_large_for_one_request_goes_through_the_command(stack: Stac
     check_exactly_once(stack, ended.json["id"], count)
 
 
-def test_a_detached_job_is_fetched_later_and_only_once(stack: Stack, tmp_path: Path) -> None:
+def test_a_detached_job_is_fetched_later_and_only_once(stack: LaunchedStack, tmp_path: Path) -> None:
     folder, out = plain_album(tmp_path / "album", 3), tmp_path / "out"
     job_id = stack.run("submit", folder, "--detach").out.strip()
     eventually(lambda: "succeeded" in stack.run("status", job_id).out)
@@ -163,7 +165,7 @@ def test_a_detached_job_is_fetched_later_and_only_once(stack: Stack, tmp_path: P
     assert {name for name in first if again[name] != first[name]} == {"0001.png"}
 
 
-def test_a_job_is_the_same_to_all_commands(stack: Stack, tmp_path: Path) -> None:
+def test_a_job_is_the_same_to_all_commands(stack: LaunchedStack, tmp_path: Path) -> None:
     submitted = stack.run("submit", plain_album(tmp_path / "album", 3), "--json").json
     status = stack.run("status", submitted["id"], "--json").json
     listed = stack.run("jobs", "--json").json["jobs"]
@@ -174,7 +176,7 @@ def test_a_job_is_the_same_to_all_commands(stack: Stack, tmp_path: Path) -> None
     assert [image["name"] for image in images] == ["0000.jpg", "0001.jpg", "0002.jpg"]
 
 
-def test_options_reach_the_pipeline(stack: Stack, tmp_path: Path) -> None:
+def test_options_reach_the_pipeline(stack: LaunchedStack, tmp_path: Path) -> None:
     folder, out = plain_album(tmp_path / "album", 2), tmp_path / "out"
     options = ["-o", "outputs=heatmap,depth16,npy", "-o", "heatmap_format=jpeg", "-o", "normalize=job"]
 
@@ -184,7 +186,7 @@ def test_options_reach_the_pipeline(stack: Stack, tmp_path: Path) -> None:
     assert np.load(out / "0000.npy").shape == (64, 96)
 
 
-def test_a_canceled_job_exits_4_and_can_be_deleted(stack: Stack, tmp_path: Path) -> None:
+def test_a_canceled_job_exits_4_and_can_be_deleted(stack: LaunchedStack, tmp_path: Path) -> None:
     with stack.at_rest():
         job_id = stack.run("submit", plain_album(tmp_path / "album", 2), "--detach").out.strip()
         assert stack.run("cancel", job_id).code in (0, 4)
@@ -197,7 +199,7 @@ def test_a_canceled_job_exits_4_and_can_be_deleted(stack: Stack, tmp_path: Path)
     assert "no such job" in gone.err
 
 
-def test_a_paused_job_waits_until_it_is_resumed(stack: Stack, tmp_path: Path) -> None:
+def test_a_paused_job_waits_until_it_is_resumed(stack: LaunchedStack, tmp_path: Path) -> None:
     with stack.client() as fathom:
         with stack.at_rest():
             job = fathom.submit([plain_album(tmp_path / "album", 12)])
@@ -210,7 +212,7 @@ def test_a_paused_job_waits_until_it_is_resumed(stack: Stack, tmp_path: Path) ->
 
 
 def test_an_interrupted_submit_leaves_the_job_running(
-    stack: Stack, start_command: CommandStarter, tmp_path: Path
+    stack: LaunchedStack, start_command: CommandStarter, tmp_path: Path
 ) -> None:
     with stack.client() as fathom:
         with stack.at_rest():
@@ -246,7 +248,7 @@ def test_an_interrupted_submit_leaves_the_job_running(
     ],
 )
 def test_a_mistake_is_explained_in_a_sentence(
-    stack: Stack, arguments: list[str], code: int, message: str
+    stack: LaunchedStack, arguments: list[str], code: int, message: str
 ) -> None:
     ended = stack.run(arguments[0], *arguments[1:])
 

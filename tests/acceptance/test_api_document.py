@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.acceptance.stacks import ROOT, Stack
+from tests.acceptance.stacks import ROOT, LaunchedStack
 from tests.conftest import skip_or_fail
 
 DOCUMENT = ROOT / "docs" / "api.md"
 
 
 @pytest.fixture(scope="module")
-def folder(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(stack: LaunchedStack, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the examples were run, with all that they left behind."""
     if shutil.which("curl") is None:
         skip_or_fail("The examples need curl.")
@@ -54,7 +54,7 @@ def test_one_photo_is_answered_with_its_depth(folder: Path) -> None:
     assert len(colours) > 50
 
 
-def test_nothing_is_left_of_it(folder: Path, stack: Stack) -> None:
+def test_nothing_is_left_of_it(folder: Path, stack: LaunchedStack) -> None:
     with stack.jobs() as jobs:
         assert not any(job.urgent for job in jobs.list(limit=100).items)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.albums import plain_album, tree
-from tests.acceptance.stacks import ROOT, Stack
+from tests.acceptance.stacks import ROOT, LaunchedStack
 
 README = ROOT / "README.md"
 
@@ -22,7 +22,7 @@ def examples() -> list[str]:
 
 
 @pytest.mark.parametrize("number", [0, 1], ids=["sync", "async"])
-def test_the_example_of_the_readme_runs(stack: Stack, tmp_path: Path, number: int) -> None:
+def test_the_example_of_the_readme_runs(stack: LaunchedStack, tmp_path: Path, number: int) -> None:
     plain_album(tmp_path / "holiday", 3)
     program = examples()[number].replace("http://127.0.0.1:8080", stack.api)
     environ = {**stack.environ, "PYTHONPATH": str(ROOT)}

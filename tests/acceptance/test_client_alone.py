@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.albums import plain_album, tree
-from tests.acceptance.stacks import Stack
+from tests.acceptance.stacks import LaunchedStack
 from tests.client_alone import fathom_alone, python_alone
 
 Run = Callable[..., str]
@@ -35,7 +35,7 @@ asyncio.run(main())
 
 
 @pytest.fixture
-def fathom(client_site: Path, stack: Stack, tmp_path: Path) -> Run:
+def fathom(client_site: Path, stack: LaunchedStack, tmp_path: Path) -> Run:
     """Run a command of the client that is installed alone, and return what it prints."""
     environ = {**stack.environ, "FATHOM_API": stack.api}
 
@@ -64,7 +64,7 @@ def test_an_album_goes_all_its_way(fathom: Run, tmp_path: Path) -> None:
     assert {name for name in tree(tmp_path / "watched") if name.endswith(".jpg")}
 
 
-def test_a_job_is_looked_at_and_controlled(fathom: Run, stack: Stack, tmp_path: Path) -> None:
+def test_a_job_is_looked_at_and_controlled(fathom: Run, stack: LaunchedStack, tmp_path: Path) -> None:
     plain_album(tmp_path / "album", 2)
 
     with stack.at_rest():
@@ -80,7 +80,9 @@ def test_a_job_is_looked_at_and_controlled(fathom: Run, stack: Stack, tmp_path: 
 
 
 @pytest.mark.parametrize("program", [SYNC, ASYNC], ids=["sync", "async"])
-def test_the_python_clients_are_whole(client_site: Path, stack: Stack, tmp_path: Path, program: str) -> None:
+def test_the_python_clients_are_whole(
+    client_site: Path, stack: LaunchedStack, tmp_path: Path, program: str
+) -> None:
     plain_album(tmp_path / "album", 2)
     command = python_alone(client_site, program.format(api=stack.api))
 

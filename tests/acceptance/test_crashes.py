@@ -12,7 +12,7 @@ import pytest
 
 from fathom.sync_client import JobHandle
 from tests.acceptance.albums import plain_album
-from tests.acceptance.stacks import Stack, check_exactly_once
+from tests.acceptance.stacks import LaunchedStack, check_exactly_once
 from tests.origins import Gated, origin
 from tests.processes import children, is_alive
 from tests.waiting import eventually
@@ -33,10 +33,10 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
 
 
 @pytest.fixture(scope="module")
-def crashing(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def crashing(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[LaunchedStack]:
     """One stack that has to live through all of this."""
     data = tmp_path_factory.mktemp("crashing") / "data"
-    with Stack(data, environ | SETTINGS, "--concurrency", "2").running() as stack:
+    with LaunchedStack(data, environ | SETTINGS, "--concurrency", "2").running() as stack:
         yield stack
 
 
@@ -49,7 +49,7 @@ def gated(photos: list[bytes]) -> Iterator[Gated]:
 
 
 @pytest.fixture
-def job(crashing: Stack, gated: Gated) -> Iterator[JobHandle]:
+def job(crashing: LaunchedStack, gated: Gated) -> Iterator[JobHandle]:
     """A job of which the first images are done, and all others in hand or waiting."""
     body = {"sources": [{"url": url} for url in gated.urls]}
     created = httpx.post(f"{crashing.api}/v1/jobs", json=body)
@@ -67,7 +67,7 @@ def end(job: JobHandle, gated: Gated) -> None:
 
 
 def test_a_worker_child_killed_in_the_middle_costs_no_image(
-    crashing: Stack, job: JobHandle, gated: Gated
+    crashing: LaunchedStack, job: JobHandle, gated: Gated
 ) -> None:
     victim = max(children(crashing.workers[0]))
 
@@ -79,7 +79,7 @@ def test_a_worker_child_killed_in_the_middle_costs_no_image(
 
 
 def test_a_whole_worker_killed_in_the_middle_costs_no_image(
-    crashing: Stack, job: JobHandle, gated: Gated
+    crashing: LaunchedStack, job: JobHandle, gated: Gated
 ) -> None:
     victims = [crashing.workers[0], *children(crashing.workers[0])]
 
@@ -93,7 +93,7 @@ def test_a_whole_worker_killed_in_the_middle_costs_no_image(
 
 
 def test_servers_killed_one_after_another_in_the_middle_cost_no_image(
-    crashing: Stack, job: JobHandle, gated: Gated
+    crashing: LaunchedStack, job: JobHandle, gated: Gated
 ) -> None:
     for part in ("redis", "s3", "api"):
         victim = crashing.info["pids"][part]
@@ -105,6 +105,6 @@ def test_servers_killed_one_after_another_in_the_middle_cost_no_image(
     check_exactly_once(crashing, job.id, COUNT)
 
 
-def _replacement(stack: Stack, part: str, victim: int) -> int | None:
+def _replacement(stack: LaunchedStack, part: str, victim: int) -> int | None:
     pid = int(stack.info["pids"][part])
     return pid if pid != victim else None

@@ -17,7 +17,7 @@ import standardwebhooks
 from shared.objectstore.s3 import S3ObjectStore
 from shared.redis.client import connect_redis
 from tests.acceptance.albums import plain_album
-from tests.acceptance.stacks import Stack, check_exactly_once
+from tests.acceptance.stacks import LaunchedStack, check_exactly_once
 from tests.origins import Origin, answer, origin
 from tests.processes import children, is_alive
 from tests.rewind import RewindChores
@@ -41,14 +41,14 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
 
 
 @pytest.fixture(scope="module")
-def gathering(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def gathering(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[LaunchedStack]:
     data = tmp_path_factory.mktemp("gathering") / "data"
-    with Stack(data, environ | SETTINGS, "--concurrency", "2").running() as stack:
+    with LaunchedStack(data, environ | SETTINGS, "--concurrency", "2").running() as stack:
         yield stack
 
 
 @pytest.fixture(scope="module")
-def bucket(gathering: Stack) -> Iterator[S3ObjectStore]:
+def bucket(gathering: LaunchedStack) -> Iterator[S3ObjectStore]:
     with gathering.objects() as objects:
         bucket = objects.in_bucket("album")
         bucket.ensure_bucket()
@@ -61,25 +61,25 @@ def elsewhere() -> Iterator[Origin]:
         yield served
 
 
-def post(stack: Stack, **body: Any) -> dict[str, Any]:
+def post(stack: LaunchedStack, **body: Any) -> dict[str, Any]:
     response = httpx.post(f"{stack.api}/v1/jobs", json=body)
     assert response.status_code == 202, response.text
     return dict(response.json())
 
 
-def ended(stack: Stack, job_id: str) -> dict[str, Any]:
+def ended(stack: LaunchedStack, job_id: str) -> dict[str, Any]:
     with stack.client() as fathom:
         return dict(fathom.job(job_id).wait().status.raw)
 
 
-def images(stack: Stack, job_id: str) -> dict[str, str]:
+def images(stack: LaunchedStack, job_id: str) -> dict[str, str]:
     """Return what became of each image, by name: its state, or the code of its failure."""
     with stack.client() as fathom:
         return {image.name: image.error_code or image.state for image in fathom.job(job_id).images()}
 
 
 def test_photos_are_read_from_where_they_lie_and_the_end_is_told(
-    gathering: Stack, bucket: S3ObjectStore, elsewhere: Origin, photos: list[bytes]
+    gathering: LaunchedStack, bucket: S3ObjectStore, elsewhere: Origin, photos: list[bytes]
 ) -> None:
     bucket.put("2024/a.jpg", photos[0])
     bucket.put("2024/walk/写真.jpg", photos[1])
@@ -120,7 +120,7 @@ def test_photos_are_read_from_where_they_lie_and_the_end_is_told(
     check_webhook(gathering, elsewhere, job["id"])
 
 
-def check_webhook(stack: Stack, receiver: Origin, job_id: str) -> None:
+def check_webhook(stack: LaunchedStack, receiver: Origin, job_id: str) -> None:
     path = f"{stack.api}/v1/jobs/{job_id}/deliveries"
     (delivery,) = eventually(lambda: delivered(httpx.get(path).json()["deliveries"]))
     (request,) = [request for request in receiver.requests if request.path == "/hook"]
@@ -136,7 +136,7 @@ def delivered(deliveries: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def test_a_prefix_without_photos_ends_its_job_with_the_reason(
-    gathering: Stack, bucket: S3ObjectStore
+    gathering: LaunchedStack, bucket: S3ObjectStore
 ) -> None:
     job = ended(gathering, post(gathering, sources=[{"s3_prefix": "s3://album/empty/"}])["id"])
 
@@ -144,7 +144,7 @@ def test_a_prefix_without_photos_ends_its_job_with_the_reason(
 
 
 def test_an_archive_whose_worker_is_killed_while_it_is_expanded_loses_nothing(
-    gathering: Stack, photos: list[bytes], tmp_path: Path
+    gathering: LaunchedStack, photos: list[bytes], tmp_path: Path
 ) -> None:
     path = tmp_path / "album.zip"
     with zipfile.ZipFile(path, "w") as archive:
@@ -155,7 +155,7 @@ def test_an_archive_whose_worker_is_killed_while_it_is_expanded_loses_nothing(
     assert any(killed_in_the_middle(gathering, path, photos) for _ in range(4))
 
 
-def killed_in_the_middle(stack: Stack, path: Path, photos: list[bytes]) -> bool:
+def killed_in_the_middle(stack: LaunchedStack, path: Path, photos: list[bytes]) -> bool:
     """Kill the worker while it expands an archive; returns False if it was over before."""
     with path.open("rb") as file:
         job = httpx.post(f"{stack.api}/v1/jobs", files={"archive": file}, timeout=60).json()

@@ -13,14 +13,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from fathom.sync_client import Fathom
 from fathom.transport import ApiError
 from tests.acceptance.albums import jpeg, photo
-from tests.acceptance.stacks import Ended, Stack, invoke_fathom
+from tests.acceptance.stacks import Ended, LaunchedStack, invoke_fathom
 from tests.waiting import eventually
 
 
 @pytest.fixture(scope="module")
-def guarded(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def guarded(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[LaunchedStack]:
     """A stack with a job from before the first key; the tests make keys."""
-    with Stack(tmp_path_factory.mktemp("guarded") / "data", environ).running() as stack:
+    with LaunchedStack(tmp_path_factory.mktemp("guarded") / "data", environ).running() as stack:
         yield stack
 
 
@@ -33,7 +33,7 @@ def album(tmp_path: Path) -> Path:
     return folder
 
 
-def make_key(stack: Stack, *options: str) -> dict[str, str]:
+def make_key(stack: LaunchedStack, *options: str) -> dict[str, str]:
     """Return a new key's id and text, by `fathom keys create`."""
     ended = invoke_fathom(
         "keys", "--data", stack.data, "create", "--name", "test", "--json", *options, environ=stack.environ
@@ -42,13 +42,13 @@ def make_key(stack: Stack, *options: str) -> dict[str, str]:
     return dict(ended.json)
 
 
-def submit(stack: Stack, album: Path, out: Path, **environ: str) -> Ended:
+def submit(stack: LaunchedStack, album: Path, out: Path, **environ: str) -> Ended:
     return invoke_fathom(
         "submit", album, "--out", out, "--quiet", "--api", stack.api, environ={**stack.environ, **environ}
     )
 
 
-def test_from_open_to_guarded(guarded: Stack, album: Path, tmp_path: Path):
+def test_from_open_to_guarded(guarded: LaunchedStack, album: Path, tmp_path: Path):
     assert submit(guarded, album, tmp_path / "before").code == 0
     mine, other = make_key(guarded), make_key(guarded)
     # Each process of the API hears of the first key by itself.
@@ -68,7 +68,7 @@ def test_from_open_to_guarded(guarded: Stack, album: Path, tmp_path: Path):
         assert error.value.code == "job_not_found"
 
 
-def test_a_revoked_key_is_refused_soon(guarded: Stack):
+def test_a_revoked_key_is_refused_soon(guarded: LaunchedStack):
     key = make_key(guarded)
     header = {"Authorization": f"Bearer {key['key']}"}
     assert httpx.get(f"{guarded.api}/v1/jobs", headers=header).status_code == 200
@@ -82,7 +82,7 @@ def test_a_revoked_key_is_refused_soon(guarded: Stack):
     eventually(lambda: httpx.get(f"{guarded.api}/v1/jobs", headers=header).status_code == 401)
 
 
-def test_a_rotated_key_keeps_its_jobs_and_not_its_secret(guarded: Stack, album: Path, tmp_path: Path):
+def test_a_rotated_key_keeps_its_jobs_and_not_its_secret(guarded: LaunchedStack, album: Path, tmp_path: Path):
     key = make_key(guarded)
     assert submit(guarded, album, tmp_path / "out", FATHOM_API_KEY=key["key"]).code == 0
     rotate = ("keys", "--data", guarded.data, "rotate", key["id"], "--keep", "0", "--json")
@@ -100,7 +100,7 @@ def test_a_rotated_key_keeps_its_jobs_and_not_its_secret(guarded: Stack, album: 
         assert [job.total for job in client.jobs()] == [3]
 
 
-def test_the_metrics_tell_of_the_work(guarded: Stack, album: Path, tmp_path: Path):
+def test_the_metrics_tell_of_the_work(guarded: LaunchedStack, album: Path, tmp_path: Path):
     key = make_key(guarded, "--scopes", "read,submit,admin")
     assert submit(guarded, album, tmp_path / "out", FATHOM_API_KEY=key["key"]).code == 0
     stages = {"fetch", "decode", "prepare", "infer", "upsample", "encode", "store"}

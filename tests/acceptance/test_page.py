@@ -23,7 +23,7 @@ from tests.acceptance.browsers import (
     submit,
     wait_for_job,
 )
-from tests.acceptance.stacks import Stack
+from tests.acceptance.stacks import LaunchedStack
 
 pytest_plugins = ["tests.acceptance.browser_fixtures"]
 
@@ -63,7 +63,9 @@ def test_dropped_photos_become_heatmaps_and_a_bad_one_is_explained(page: Page):
     assert page.locator(".bar").first.get_attribute("aria-valuenow") == "100"
 
 
-def test_a_folder_keeps_its_names_and_what_is_no_photo_stays_out(page: Page, stack: Stack, album: Path):
+def test_a_folder_keeps_its_names_and_what_is_no_photo_stays_out(
+    page: Page, stack: LaunchedStack, album: Path
+):
     pick_folder(page, album)
     job = wait_for_job(page)
 
@@ -74,7 +76,9 @@ def test_a_folder_keeps_its_names_and_what_is_no_photo_stays_out(page: Page, sta
     assert {image["name"] for image in images} >= {"Summer/0000.jpg", "Summer/deep/deeper/0003.jpg"}
 
 
-def test_videos_and_system_files_stay_out_and_raw_files_are_named(page: Page, stack: Stack, tmp_path: Path):
+def test_videos_and_system_files_stay_out_and_raw_files_are_named(
+    page: Page, stack: LaunchedStack, tmp_path: Path
+):
     folder = plain_album(tmp_path / "Trip", 1, size=(96, 64))
     for name in (
         "IMG_1.CR3",
@@ -139,7 +143,7 @@ def test_uploads_cut_off_by_a_reload_go_on_with_the_same_folder(page: Page, albu
     expect(page.locator(".fact-done dd")).to_have_text("16 of 16")
 
 
-def test_other_photos_than_those_announced_are_not_sent(page: Page, stack: Stack, album: Path):
+def test_other_photos_than_those_announced_are_not_sent(page: Page, stack: LaunchedStack, album: Path):
     page.goto(f"/jobs/{announce(stack, ['Summer/0000.jpg', 'Summer/x.jpg'])}")
 
     pick_folder(page, album)
@@ -161,7 +165,7 @@ def test_sending_can_be_paused_and_goes_on(page: Page, album: Path):
 
 
 def test_photos_go_through_the_api_where_the_store_cannot_be_reached(
-    open_page: OpenPage, stack: Stack, album: Path
+    open_page: OpenPage, stack: LaunchedStack, album: Path
 ):
     page = open_page(expected=["Failed to load resource"])
     own = []
@@ -219,7 +223,7 @@ def test_the_samples_can_be_tried(page: Page):
     expect(cells(page, "succeeded")).to_have_count(5)
 
 
-def test_options_go_with_the_job_and_are_remembered(page: Page, stack: Stack):
+def test_options_go_with_the_job_and_are_remembered(page: Page, stack: LaunchedStack):
     page.locator(".options summary").click()
     page.get_by_label("Viridis").check()
     page.get_by_label("Fine depth (16-bit PNG)").check()
@@ -247,7 +251,7 @@ def test_failed_photos_can_be_shown_alone_and_tried_again(page: Page, done_job: 
     expect_state(page, "Done, some failed")
 
 
-def test_a_job_can_be_held_and_let_go(page: Page, stack: Stack, tmp_path: Path):
+def test_a_job_can_be_held_and_let_go(page: Page, stack: LaunchedStack, tmp_path: Path):
     with stack.at_rest():
         pick_folder(page, plain_album(tmp_path / "held", 3))
 
@@ -262,7 +266,7 @@ def test_a_job_can_be_held_and_let_go(page: Page, stack: Stack, tmp_path: Path):
     expect_state(page, "Cancelled")
 
 
-def test_a_job_is_deleted_only_after_a_question(page: Page, stack: Stack):
+def test_a_job_is_deleted_only_after_a_question(page: Page, stack: LaunchedStack):
     job = submit(stack, [("a.jpg", jpeg(photo()))])
     page.goto(f"/jobs/{job}")
     page.get_by_role("button", name="Delete").click()
@@ -286,7 +290,7 @@ def test_all_results_are_one_download(page: Page, done_job: str):
         assert "album/first.png" in archive.namelist()
 
 
-def test_five_thousand_photos_are_a_few_elements(page: Page, stack: Stack):
+def test_five_thousand_photos_are_a_few_elements(page: Page, stack: LaunchedStack):
     job = announce(stack, [f"IMG_{number:04}.jpg" for number in range(5000)], title="Large")
     page.goto(f"/jobs/{job}")
     expect(page.locator(".thumb-name").first).to_have_text("IMG_0000.jpg")
@@ -329,7 +333,7 @@ def test_five_thousand_files_do_not_hold_the_page_up(page: Page):
     assert page.evaluate("window.reads") < 120
 
 
-def test_the_list_of_jobs_is_shown_in_pages(page: Page, stack: Stack):
+def test_the_list_of_jobs_is_shown_in_pages(page: Page, stack: LaunchedStack):
     jobs = [announce(stack, ["a.jpg"], title=f"Number {number}") for number in range(26)]
     page.goto("/jobs")
     expect(page.locator(".job-link")).to_have_count(24)

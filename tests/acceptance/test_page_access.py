@@ -17,7 +17,7 @@ from tests.acceptance.browsers import (
     find_barriers,
     overflow,
 )
-from tests.acceptance.stacks import Stack
+from tests.acceptance.stacks import LaunchedStack
 
 pytest_plugins = ["tests.acceptance.browser_fixtures"]
 
@@ -82,7 +82,7 @@ def test_nothing_keeps_anybody_out(
     assert barriers == {view: [] for view in VIEWS}
 
 
-def test_nothing_in_the_middle_of_things_keeps_anybody_out(page: Page, stack: Stack):
+def test_nothing_in_the_middle_of_things_keeps_anybody_out(page: Page, stack: LaunchedStack):
     page.goto(f"/jobs/{announce(stack, ['a.jpg', 'b.jpg'])}")
     expect(page.locator(".dropzone-status")).not_to_be_empty()
     uploading = find_barriers(page)

@@ -18,7 +18,7 @@ from playwright.sync_api import Locator, Page, expect
 from fathom.options import Colormap
 from tests.acceptance.albums import jpeg, photo
 from tests.acceptance.browsers import PHONE, OpenPage, submit
-from tests.acceptance.stacks import Stack
+from tests.acceptance.stacks import LaunchedStack
 from worker.pipeline.colour import colour_table
 
 pytest_plugins = ["tests.acceptance.browser_fixtures"]
@@ -63,7 +63,7 @@ def picture(element: Locator) -> NDArray[np.int16]:
     return np.asarray(Image.open(io.BytesIO(element.screenshot())).convert("RGB"), np.int16)
 
 
-def stored(stack: Stack, job: str, index: int, output: str) -> Image.Image:
+def stored(stack: LaunchedStack, job: str, index: int, output: str) -> Image.Image:
     answer = httpx.get(f"{stack.api}/v1/jobs/{job}/images/{index}/{output}?stream=1")
     assert answer.status_code == 200
     return Image.open(io.BytesIO(answer.content))
@@ -97,7 +97,7 @@ def test_the_line_follows_keys_and_pointer(shown: Page):
     expect(line).to_have_attribute("aria-valuenow", "25")
 
 
-def test_the_heatmap_is_the_workers_own_pixel_by_pixel(page: Page, stack: Stack):
+def test_the_heatmap_is_the_workers_own_pixel_by_pixel(page: Page, stack: LaunchedStack):
     job = submit(
         stack, [("a.jpg", jpeg(photo()))], outputs=["heatmap", "thumbnail"], colormap="magma", invert=True
     )
@@ -109,7 +109,9 @@ def test_the_heatmap_is_the_workers_own_pixel_by_pixel(page: Page, stack: Stack)
 
 
 @pytest.mark.parametrize("name", ["turbo", "spectral", "gray"])
-def test_other_colours_are_made_of_the_depth_itself(shown: Page, stack: Stack, done_job: str, name: str):
+def test_other_colours_are_made_of_the_depth_itself(
+    shown: Page, stack: LaunchedStack, done_job: str, name: str
+):
     words = np.asarray(stored(stack, done_job, 0, "depth16"), np.float64)
     indices = np.rint(words / 65535 * 255).astype(int)
 
@@ -132,7 +134,7 @@ def test_other_colours_are_made_of_the_depth_itself(shown: Page, stack: Stack, d
     ],
     ids=["npy", "pfm", "jpeg", "thumbnail"],
 )
-def test_depth_is_read_from_whatever_the_job_has(page: Page, stack: Stack, options: dict[str, Any]):
+def test_depth_is_read_from_whatever_the_job_has(page: Page, stack: LaunchedStack, options: dict[str, Any]):
     image = jpeg(photo())
     truth = submit(stack, [("a.jpg", image)], outputs=["depth16"])
     words = np.asarray(stored(stack, truth, 0, "depth16"), np.float64) / 65535
@@ -145,7 +147,7 @@ def test_depth_is_read_from_whatever_the_job_has(page: Page, stack: Stack, optio
     assert np.mean(np.abs(gray - words)) < 0.015
 
 
-def test_the_place_under_the_pointer_is_named_as_nearness(shown: Page, stack: Stack, done_job: str):
+def test_the_place_under_the_pointer_is_named_as_nearness(shown: Page, stack: LaunchedStack, done_job: str):
     words = np.asarray(stored(stack, done_job, 0, "depth16"), np.float64)
     stage = shown.locator(".slider")
 
@@ -263,7 +265,7 @@ def test_a_photo_that_lies_on_its_side_is_shown_upright(page: Page, done_job: st
     assert np.mean(np.abs(found - np.asarray(photo(), int))) < 6
 
 
-def test_photo_and_depth_agree_that_xmp_turns_nothing_and_exif_does(page: Page, stack: Stack):
+def test_photo_and_depth_agree_that_xmp_turns_nothing_and_exif_does(page: Page, stack: LaunchedStack):
     lying = photo().transpose(Image.Transpose.ROTATE_90)
     plain, turned = jpeg(photo()), jpeg(lying, orientation=6)
     job = submit(
@@ -286,7 +288,7 @@ def with_xmp_orientation(data: bytes) -> bytes:
     return data[:2] + b"\xff\xe1" + (len(xmp) + 2).to_bytes(2) + xmp + data[2:]
 
 
-def test_a_photo_that_browsers_cannot_show_comes_from_its_thumbnail(page: Page, stack: Stack):
+def test_a_photo_that_browsers_cannot_show_comes_from_its_thumbnail(page: Page, stack: LaunchedStack):
     data = io.BytesIO()
     pillow_heif.from_pillow(photo()).save(data)
     job = submit(stack, [("a.heic", data.getvalue())], outputs=["heatmap", "thumbnail"])
@@ -297,7 +299,7 @@ def test_a_photo_that_browsers_cannot_show_comes_from_its_thumbnail(page: Page, 
     assert np.mean(np.abs(found - np.asarray(photo(), int))) < 12
 
 
-def test_a_webp_on_its_head_is_shown_upright(page: Page, stack: Stack):
+def test_a_webp_on_its_head_is_shown_upright(page: Page, stack: LaunchedStack):
     data, exif = io.BytesIO(), Image.Exif()
     exif[0x0112] = 3
     photo().transpose(Image.Transpose.ROTATE_180).save(data, "WEBP", quality=95, exif=exif)

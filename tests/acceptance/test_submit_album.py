@@ -13,7 +13,7 @@ import pytest
 
 from tests.acceptance.albums import plain_album, tree
 from tests.acceptance.conftest import CommandStarter
-from tests.acceptance.stacks import Stack, invoke_fathom
+from tests.acceptance.stacks import LaunchedStack, invoke_fathom
 from tests.processes import descendants
 from tests.proxy import Exchange, Mode, Proxy
 from tests.waiting import eventually
@@ -25,16 +25,18 @@ _HOST = "127.0.0.2"
 
 
 @pytest.fixture(scope="module")
-def serving(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def serving(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[LaunchedStack]:
     """A stack whose clients are taken for distant: all their bytes go through the API."""
-    with Stack(tmp_path_factory.mktemp("serving") / "data", environ, "--host", _HOST).running() as stack:
+    with LaunchedStack(
+        tmp_path_factory.mktemp("serving") / "data", environ, "--host", _HOST
+    ).running() as stack:
         yield stack
 
 
-class Gate:
+class HoldingProxy:
     """A proxy before the API that has seen every request, and may hold photos back after the first."""
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, stack: LaunchedStack) -> None:
         self.exchanges: list[Exchange] = []
         self.holds_after: int | None = None
         port = int(stack.api.rsplit(":", 1)[1])
@@ -52,8 +54,8 @@ class Gate:
 
 
 @pytest.fixture
-def gate(serving: Stack) -> Iterator[Gate]:
-    gate = Gate(serving)
+def gate(serving: LaunchedStack) -> Iterator[HoldingProxy]:
+    gate = HoldingProxy(serving)
     with gate.proxy:
         yield gate
 
@@ -63,12 +65,12 @@ def album(tmp_path: Path) -> Path:
     return plain_album(tmp_path / "album", COUNT)
 
 
-def submit(serving: Stack, gate: Gate, album: Path, out: Path) -> tuple[str, ...]:
+def submit(serving: LaunchedStack, gate: HoldingProxy, album: Path, out: Path) -> tuple[str, ...]:
     return ("submit", str(album), "--out", str(out), "--api", gate.proxy.url)
 
 
 def test_killed_while_uploading_it_goes_on_and_sends_nothing_twice(
-    serving: Stack, start_command: CommandStarter, gate: Gate, album: Path, tmp_path: Path
+    serving: LaunchedStack, start_command: CommandStarter, gate: HoldingProxy, album: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     command = submit(serving, gate, album, out)
@@ -94,7 +96,9 @@ def test_killed_while_uploading_it_goes_on_and_sends_nothing_twice(
     assert len(gate.uploads()) == sent + 1
 
 
-def check_later_runs(serving: Stack, gate: Gate, album: Path, out: Path, command: tuple[str, ...]) -> None:
+def check_later_runs(
+    serving: LaunchedStack, gate: HoldingProxy, album: Path, out: Path, command: tuple[str, ...]
+) -> None:
     """Run again over an album that is done; then with one photo renamed and one new."""
     asked = len(gate.exchanges)
     again = invoke_fathom(*command, "--json", environ=serving.environ).json
@@ -109,7 +113,7 @@ def check_later_runs(serving: Stack, gate: Gate, album: Path, out: Path, command
 
 
 def test_ctrl_c_while_uploading_ends_at_once_in_a_sentence(
-    serving: Stack, start_command: CommandStarter, gate: Gate, album: Path, tmp_path: Path
+    serving: LaunchedStack, start_command: CommandStarter, gate: HoldingProxy, album: Path, tmp_path: Path
 ) -> None:
     command = submit(serving, gate, album, tmp_path / "out")
     # Nothing that is in flight ever comes back.
@@ -125,7 +129,7 @@ def test_ctrl_c_while_uploading_ends_at_once_in_a_sentence(
 
 
 def test_the_api_killed_in_the_middle_costs_the_run_nothing(
-    serving: Stack, start_command: CommandStarter, gate: Gate, album: Path, tmp_path: Path
+    serving: LaunchedStack, start_command: CommandStarter, gate: HoldingProxy, album: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     gate.holds_after = FIRST
@@ -142,7 +146,7 @@ def test_the_api_killed_in_the_middle_costs_the_run_nothing(
 
 
 def test_two_runs_into_one_folder_do_not_meet(
-    serving: Stack, start_command: CommandStarter, gate: Gate, album: Path, tmp_path: Path
+    serving: LaunchedStack, start_command: CommandStarter, gate: HoldingProxy, album: Path, tmp_path: Path
 ) -> None:
     command = submit(serving, gate, album, tmp_path / "out")
     gate.proxy.set(Mode.HANG, methods={"PUT"})
@@ -158,7 +162,7 @@ def test_two_runs_into_one_folder_do_not_meet(
 
 
 def test_a_watch_takes_new_photos_until_ctrl_c(
-    serving: Stack, start_command: CommandStarter, album: Path, tmp_path: Path
+    serving: LaunchedStack, start_command: CommandStarter, album: Path, tmp_path: Path
 ) -> None:
     folder, out = tmp_path / "camera", tmp_path / "camera" / "depth"
     folder.mkdir()
@@ -177,7 +181,7 @@ def test_a_watch_takes_new_photos_until_ctrl_c(
     assert tree(out) == {"a.png", "b.png"}
 
 
-def test_a_watch_with_a_wrong_option_ends(serving: Stack, tmp_path: Path) -> None:
+def test_a_watch_with_a_wrong_option_ends(serving: LaunchedStack, tmp_path: Path) -> None:
     ended = invoke_fathom(
         *("watch", tmp_path, "--out", tmp_path / "out", "-o", "colormap=pink", "--api", serving.api),
         environ=serving.environ,
@@ -187,7 +191,9 @@ def test_a_watch_with_a_wrong_option_ends(serving: Stack, tmp_path: Path) -> Non
     assert "colormap" in ended.err
 
 
-def test_a_result_that_cannot_be_written_costs_no_other(serving: Stack, album: Path, tmp_path: Path) -> None:
+def test_a_result_that_cannot_be_written_costs_no_other(
+    serving: LaunchedStack, album: Path, tmp_path: Path
+) -> None:
     out, other = tmp_path / "out", tmp_path / "other"
     (out / "0001.png" / "in the way").mkdir(parents=True)
     (other / "0001.png" / "in the way").mkdir(parents=True)

@@ -15,7 +15,7 @@ import pytest
 from shared.net.webhook_signing import is_secret
 from tests.acceptance.albums import plain_album, tree
 from tests.acceptance.conftest import SIMULATED, StackFactory
-from tests.acceptance.stacks import Stack, check_exactly_once, run_fathom
+from tests.acceptance.stacks import LaunchedStack, check_exactly_once, run_fathom
 from tests.processes import descendants, is_alive
 from tests.waiting import eventually
 
@@ -27,7 +27,7 @@ def gone(pids: set[int]) -> bool:
     return not any(is_alive(pid) for pid in pids)
 
 
-def test_stack_json_says_how_to_reach_everything_and_to_its_owner_alone(stack: Stack) -> None:
+def test_stack_json_says_how_to_reach_everything_and_to_its_owner_alone(stack: LaunchedStack) -> None:
     info = stack.info
 
     assert set(info) == {"api", "redis", "s3", "pids"}
@@ -41,14 +41,14 @@ def test_stack_json_says_how_to_reach_everything_and_to_its_owner_alone(stack: S
         assert stat.S_IMODE((stack.data / name).stat().st_mode) == 0o600
 
 
-def test_no_command_line_shows_a_key(stack: Stack) -> None:
+def test_no_command_line_shows_a_key(stack: LaunchedStack) -> None:
     keys = json.loads((stack.data / "keys.json").read_text()).values()
     shown = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in descendants(stack.process.pid)]
 
     assert not any(key.encode() in line for key in keys for line in shown)
 
 
-def test_webhooks_are_signed_though_nobody_set_a_secret(stack: Stack) -> None:
+def test_webhooks_are_signed_though_nobody_set_a_secret(stack: LaunchedStack) -> None:
     (secret,) = httpx.get(f"{stack.api}/v1/webhook-secrets").json()["secrets"]
 
     assert is_secret(secret)
@@ -56,7 +56,7 @@ def test_webhooks_are_signed_though_nobody_set_a_secret(stack: Stack) -> None:
     assert secret != json.loads((stack.data / "keys.json").read_text())["webhook_secret"]
 
 
-def test_a_second_stack_on_the_same_folder_is_refused(stack: Stack) -> None:
+def test_a_second_stack_on_the_same_folder_is_refused(stack: LaunchedStack) -> None:
     ended = run_fathom("up", "--port", "0", "--data", stack.data, environ=stack.environ)
 
     assert ended.code == 1
@@ -114,7 +114,7 @@ def test_a_signal_during_the_start_ends_all_it_started(start_stack: StackFactory
 def test_whether_killed_hard_or_stopped_in_order_it_leaves_no_process_and_its_jobs_go_on_later(
     start_stack: StackFactory, tmp_path: Path
 ) -> None:
-    def start() -> Stack:
+    def start() -> LaunchedStack:
         return start_stack("data", **SIMULATED, FATHOM_LEASE_SECONDS="2").start()
 
     album = plain_album(tmp_path / "album", COUNT)
@@ -135,7 +135,7 @@ def test_whether_killed_hard_or_stopped_in_order_it_leaves_no_process_and_its_jo
     assert len(tree(tmp_path / "out")) == COUNT
 
 
-def begin(stack: Stack, album: Path) -> str:
+def begin(stack: LaunchedStack, album: Path) -> str:
     """Submit an album and wait until some of it is done, and most of it is not."""
     with stack.client() as fathom:
         job = fathom.submit([album])
@@ -143,7 +143,7 @@ def begin(stack: Stack, album: Path) -> str:
     return job.id
 
 
-def end(stack: Stack, job_id: str) -> None:
+def end(stack: LaunchedStack, job_id: str) -> None:
     """Wait for the end of a job that another stack began; what was done is not lost."""
     assert stack.run("status", job_id).code == 0
     with stack.client() as fathom:
@@ -154,7 +154,7 @@ def end(stack: Stack, job_id: str) -> None:
 
 
 def test_two_stacks_run_side_by_side_and_ctrl_c_ends_all_that_one_started(
-    stack: Stack, start_stack: StackFactory, tmp_path: Path
+    stack: LaunchedStack, start_stack: StackFactory, tmp_path: Path
 ) -> None:
     other = start_stack("other", "--workers", "2", "--concurrency", "1", **SIMULATED).start()
     album = plain_album(tmp_path / "album", 4)
@@ -174,7 +174,7 @@ def test_two_stacks_run_side_by_side_and_ctrl_c_ends_all_that_one_started(
     assert not (other.data / "stack.json").exists()
 
 
-def test_nothing_listens_beyond_this_machine(stack: Stack) -> None:
+def test_nothing_listens_beyond_this_machine(stack: LaunchedStack) -> None:
     pids = descendants(stack.process.pid) | {stack.process.pid}
     inodes = {link for pid in pids for link in _socket_inodes(pid)}
     listening = [

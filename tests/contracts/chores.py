@@ -28,7 +28,7 @@ def claim(chores: Chores, *kinds: ChoreKind, seconds: float = 30.0) -> Chore:
 class ChoresContract:
     """Adding, claiming, settling."""
 
-    def test_a_chore_comes_back_as_it_was_noted(self, chores: Chores) -> None:
+    def test_a_chore_comes_back_as_it_was_added(self, chores: Chores) -> None:
         payload = '{"name": "«café» 写真", "n": 1}'
         chores.add("c", DELIVER, JOB, payload=payload)
 
@@ -38,7 +38,7 @@ class ChoresContract:
         assert chore.token
         assert chore.due_at - chore.created_at == pytest.approx(30, abs=1)
 
-    def test_nothing_is_due_where_nothing_is(self, chores: Chores) -> None:
+    def test_an_empty_store_has_nothing_due(self, chores: Chores) -> None:
         assert chores.claim(tuple(ChoreKind), seconds=30) is None
         assert chores.get("c") is None
         assert chores.list(JOB) == ()
@@ -80,7 +80,7 @@ class ChoresContract:
 
         assert (heir.claims, heir.attempts) == (2, 0)
         assert chores.finish(dead) is False
-        assert chores.postpone(dead, seconds=1) is False
+        assert chores.postpone(dead, seconds=1, note="") is False
         assert chores.renew(dead, seconds=30) is False
         assert chores.finish(heir) is True
 
@@ -94,7 +94,7 @@ class ChoresContract:
         assert chores.claim((EXPAND,), seconds=30) is None
         assert chores.finish(chore) is True
 
-    def test_adding_what_is_known_adds_nothing(self, chores: Chores) -> None:
+    def test_adding_a_known_chore_adds_nothing(self, chores: Chores) -> None:
         chores.add("c", EXPAND, JOB, payload="first")
         chores.add("c", EXPAND, JOB, payload="second")
 
@@ -103,7 +103,7 @@ class ChoresContract:
         assert chores.claim((EXPAND,), seconds=30) is None
 
     @pytest.mark.parametrize("failed", [False, True])
-    def test_what_is_done_is_kept_and_not_done_again(self, chores: Chores, failed: bool) -> None:
+    def test_a_done_chore_is_kept_and_not_done_again(self, chores: Chores, failed: bool) -> None:
         chores.add("c", EXPAND, JOB)
         chores.finish(claim(chores), note="the end", failed=failed)
         chores.add("c", EXPAND, JOB)
@@ -151,14 +151,14 @@ class ChoresContract:
 
     def test_a_chore_falls_asleep_again(self, chores: Chores, advance: Advance) -> None:
         chores.add("c", NOTIFY, JOB)
-        chores.postpone(claim(chores, NOTIFY))
+        chores.postpone(claim(chores, NOTIFY), seconds=math.inf, note="")
         advance(1e6)
 
         assert chores.claim((NOTIFY,), seconds=30) is None
 
     @pytest.mark.parametrize("by", ["wake", "add"])
     @pytest.mark.parametrize("end", ["sleep", "finish"])
-    def test_what_comes_up_while_a_chore_is_done_is_done_once_more(
+    def test_a_chore_that_gets_more_to_do_while_it_is_done_is_done_once_more(
         self, chores: Chores, by: str, end: str
     ) -> None:
         chores.add("c", NOTIFY, JOB)
@@ -169,7 +169,7 @@ class ChoresContract:
             chores.add("c", NOTIFY, JOB)
         assert chores.claim((NOTIFY,), seconds=30) is None, "It is still held."
         if end == "sleep":
-            chores.postpone(chore)
+            chores.postpone(chore, seconds=math.inf, note="")
         else:
             chores.finish(chore)
 
@@ -177,7 +177,7 @@ class ChoresContract:
         chores.finish(again)
         assert chores.claim((NOTIFY,), seconds=30) is None
 
-    def test_waking_what_nobody_knows_is_no_error(self, chores: Chores) -> None:
+    def test_waking_an_unknown_chore_is_no_error(self, chores: Chores) -> None:
         chores.wake("nothing")
 
         assert chores.get("nothing") is None

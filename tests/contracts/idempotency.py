@@ -1,4 +1,4 @@
-"""What every store of idempotency keys does. A subclass gives the fixtures `keys` and `advance`."""
+"""What every store of idempotency keys does. A subclass provides the fixtures `keys` and `advance`."""
 
 from __future__ import annotations
 
@@ -6,30 +6,38 @@ from collections.abc import Callable
 
 import pytest
 
+from shared.idempotency.durable_store import DurableIdempotency
 from shared.idempotency.port import Claim, Idempotency, Standing
 
 HOLD, KEEP = 90.0, 86400.0
+
+#: What claims and seals keys: the store itself, or what makes it durable.
+Claims = Idempotency | DurableIdempotency
 
 #: Lets seconds pass for the store.
 Advance = Callable[[float], None]
 
 
-def seal(keys: Idempotency, token: str = "t", *, owner: str = "me") -> bool:
-    return keys.seal(owner, "k", token, fingerprint="f", job_id="j")
+def seal(claims: Claims, token: str = "t", *, owner: str = "me") -> bool:
+    return claims.seal(owner, "k", token, fingerprint="f", job_id="j")
 
 
 class IdempotencyContract:
-    def test_a_key_nobody_used_is_the_callers(self, keys: Idempotency) -> None:
-        assert keys.claim("me", "k", "t") == Claim(standing=Standing.NEW)
+    @pytest.fixture
+    def claims(self, keys: Idempotency) -> Claims:
+        return keys
 
-    def test_a_claim_may_be_repeated(self, keys: Idempotency) -> None:
-        keys.claim("me", "k", "t")
+    def test_a_key_nobody_used_is_the_callers(self, claims: Claims) -> None:
+        assert claims.claim("me", "k", "t") == Claim(standing=Standing.NEW)
 
-        assert keys.claim("me", "k", "t").standing is Standing.NEW
+    def test_a_claim_may_be_repeated(self, claims: Claims) -> None:
+        claims.claim("me", "k", "t")
 
-    def test_a_key_in_use_is_refused_with_the_time_it_takes_at_most(self, keys: Idempotency) -> None:
-        keys.claim("me", "k", "t")
-        claim = keys.claim("me", "k", "other")
+        assert claims.claim("me", "k", "t").standing is Standing.NEW
+
+    def test_a_key_in_use_is_refused_with_the_time_it_takes_at_most(self, claims: Claims) -> None:
+        claims.claim("me", "k", "t")
+        claim = claims.claim("me", "k", "other")
 
         assert claim.standing is Standing.RUNNING
         assert HOLD - 5 < claim.seconds_left <= HOLD
@@ -38,125 +46,142 @@ class IdempotencyContract:
         ("owner", "key"), [("you", "k"), ("me", "k2"), ("mek", ""), ("", "mek"), ("m", "ek")]
     )
     def test_keys_of_others_and_other_keys_are_not_touched(
-        self, keys: Idempotency, owner: str, key: str
+        self, claims: Claims, owner: str, key: str
     ) -> None:
-        keys.claim("me", "k", "t")
+        claims.claim("me", "k", "t")
 
-        assert keys.claim(owner, key, "other").standing is Standing.NEW
+        assert claims.claim(owner, key, "other").standing is Standing.NEW
 
-    def test_a_finished_submission_is_known_for_a_day(self, keys: Idempotency, advance: Advance) -> None:
-        keys.claim("me", "k", "t")
-        assert seal(keys)
+    def test_a_finished_submission_is_known_for_a_day(
+        self, claims: Claims, keys: Idempotency, advance: Advance
+    ) -> None:
+        claims.claim("me", "k", "t")
+        assert seal(claims)
         assert keys.finish("me", "k", "t")
         advance(KEEP - 60)
         done = Claim(standing=Standing.DONE, fingerprint="f", job_id="j")
 
-        assert keys.claim("me", "k", "other") == done
-        assert keys.claim("me", "k", "t") == done
+        assert claims.claim("me", "k", "other") == done
+        assert claims.claim("me", "k", "t") == done
         advance(61)
-        assert keys.claim("me", "k", "other").standing is Standing.NEW
+        assert claims.claim("me", "k", "other").standing is Standing.NEW
 
-    def test_a_holder_that_died_loses_its_hold(self, keys: Idempotency, advance: Advance) -> None:
-        keys.claim("me", "k", "t")
+    def test_a_holder_that_died_loses_its_hold(
+        self, claims: Claims, keys: Idempotency, advance: Advance
+    ) -> None:
+        claims.claim("me", "k", "t")
         advance(HOLD + 1)
 
-        assert keys.claim("me", "k", "other").standing is Standing.NEW
+        assert claims.claim("me", "k", "other").standing is Standing.NEW
         assert not keys.renew("me", "k", "t")
-        assert not seal(keys)
-        assert keys.claim("me", "k", "third").standing is Standing.RUNNING
+        assert not seal(claims)
+        assert claims.claim("me", "k", "third").standing is Standing.RUNNING
 
-    def test_a_holder_that_renews_keeps_its_hold(self, keys: Idempotency, advance: Advance) -> None:
-        keys.claim("me", "k", "t")
+    def test_a_holder_that_renews_keeps_its_hold(
+        self, claims: Claims, keys: Idempotency, advance: Advance
+    ) -> None:
+        claims.claim("me", "k", "t")
         for _ in range(3):
             advance(HOLD - 10)
             assert keys.renew("me", "k", "t")
 
-        assert keys.claim("me", "k", "other").standing is Standing.RUNNING
+        assert claims.claim("me", "k", "other").standing is Standing.RUNNING
 
-    def test_who_dies_after_sealing_leaves_word_of_the_job(self, keys: Idempotency, advance: Advance) -> None:
-        keys.claim("me", "k", "t")
-        seal(keys)
-        assert keys.claim("me", "k", "other").standing is Standing.RUNNING
+    def test_a_holder_that_dies_after_sealing_leaves_word_of_the_job(
+        self, claims: Claims, keys: Idempotency, advance: Advance
+    ) -> None:
+        claims.claim("me", "k", "t")
+        seal(claims)
+        assert claims.claim("me", "k", "other").standing is Standing.RUNNING
         advance(HOLD + 1)
 
-        assert keys.claim("me", "k", "other") == Claim(standing=Standing.SEALED, fingerprint="f", job_id="j")
-        assert keys.claim("me", "k", "third").standing is Standing.RUNNING
+        assert claims.claim("me", "k", "other") == Claim(
+            standing=Standing.SEALED, fingerprint="f", job_id="j"
+        )
+        assert claims.claim("me", "k", "third").standing is Standing.RUNNING
         assert not keys.finish("me", "k", "t")
         assert keys.finish("me", "k", "other")
 
-    def test_word_of_the_job_outlives_its_finder_too(self, keys: Idempotency, advance: Advance) -> None:
-        keys.claim("me", "k", "t")
-        seal(keys)
+    def test_word_of_the_job_outlives_its_finder_too(self, claims: Claims, advance: Advance) -> None:
+        claims.claim("me", "k", "t")
+        seal(claims)
         for token in ("other", "third"):
             advance(HOLD + 1)
-            assert keys.claim("me", "k", token).job_id == "j"
+            assert claims.claim("me", "k", token).job_id == "j"
 
-    def test_a_finder_may_seal_anew(self, keys: Idempotency, advance: Advance) -> None:
-        keys.claim("me", "k", "t")
-        seal(keys)
+    def test_a_finder_may_seal_anew(self, claims: Claims, keys: Idempotency, advance: Advance) -> None:
+        claims.claim("me", "k", "t")
+        seal(claims)
         advance(HOLD + 1)
-        keys.claim("me", "k", "other")
-        assert keys.seal("me", "k", "other", fingerprint="f2", job_id="j2")
+        claims.claim("me", "k", "other")
+        assert claims.seal("me", "k", "other", fingerprint="f2", job_id="j2")
         keys.finish("me", "k", "other")
 
-        assert keys.claim("me", "k", "t") == Claim(standing=Standing.DONE, fingerprint="f2", job_id="j2")
+        assert claims.claim("me", "k", "t") == Claim(standing=Standing.DONE, fingerprint="f2", job_id="j2")
 
-    def test_a_submission_that_came_to_nothing_frees_its_key(self, keys: Idempotency) -> None:
-        keys.claim("me", "k", "t")
+    def test_a_submission_that_came_to_nothing_frees_its_key(self, claims: Claims, keys: Idempotency) -> None:
+        claims.claim("me", "k", "t")
         assert keys.release("me", "k", "t")
 
-        assert keys.claim("me", "k", "other") == Claim(standing=Standing.NEW)
+        assert claims.claim("me", "k", "other") == Claim(standing=Standing.NEW)
 
-    def test_so_does_one_that_was_sealed(self, keys: Idempotency) -> None:
-        keys.claim("me", "k", "t")
-        seal(keys)
+    def test_so_does_one_that_was_sealed(self, claims: Claims, keys: Idempotency) -> None:
+        claims.claim("me", "k", "t")
+        seal(claims)
         assert keys.release("me", "k", "t")
 
-        assert keys.claim("me", "k", "other").standing is not Standing.RUNNING
-        assert seal(keys, "other")
+        assert claims.claim("me", "k", "other").standing is not Standing.RUNNING
+        assert seal(claims, "other")
 
-    def test_a_finished_submission_is_not_released(self, keys: Idempotency) -> None:
-        keys.claim("me", "k", "t")
-        seal(keys)
+    def test_a_finished_submission_is_not_released(self, claims: Claims, keys: Idempotency) -> None:
+        claims.claim("me", "k", "t")
+        seal(claims)
         keys.finish("me", "k", "t")
         keys.release("me", "k", "t")
 
-        assert keys.claim("me", "k", "other").standing is Standing.DONE
+        assert claims.claim("me", "k", "other").standing is Standing.DONE
 
-    def test_nobody_but_the_holder_changes_anything(self, keys: Idempotency) -> None:
-        keys.claim("me", "k", "t")
+    def test_nobody_but_the_holder_changes_anything(self, claims: Claims, keys: Idempotency) -> None:
+        claims.claim("me", "k", "t")
 
         assert not keys.renew("me", "k", "other")
-        assert not seal(keys, "other")
+        assert not seal(claims, "other")
         assert not keys.finish("me", "k", "other")
         assert not keys.release("me", "k", "other")
-        assert not seal(keys, owner="you")
-        assert keys.claim("me", "k", "other").standing is Standing.RUNNING
+        assert not seal(claims, owner="you")
+        assert claims.claim("me", "k", "other").standing is Standing.RUNNING
 
 
-class LastingIdempotencyContract(IdempotencyContract):
-    """What a store does besides that remembers keys where they outlive it. A fixture `lose` loses the rest."""
+class DurableIdempotencyContract(IdempotencyContract):
+    """What keys do besides when the object store remembers them.
+
+    A subclass also provides the fixtures `durable`, over `keys`, and `lose`, which empties `keys`.
+    """
+
+    @pytest.fixture
+    def claims(self, durable: DurableIdempotency) -> Claims:
+        return durable
 
     @pytest.mark.parametrize("finished", [False, True])
     def test_after_a_loss_there_is_word_of_the_job(
-        self, keys: Idempotency, lose: Callable[[], None], finished: bool
+        self, claims: Claims, keys: Idempotency, lose: Callable[[], None], finished: bool
     ) -> None:
-        keys.claim("me", "k", "t")
-        seal(keys)
+        claims.claim("me", "k", "t")
+        seal(claims)
         if finished:
             keys.finish("me", "k", "t")
         lose()
         sealed = Claim(standing=Standing.SEALED, fingerprint="f", job_id="j")
 
-        assert keys.claim("me", "k", "other") == sealed
-        assert keys.claim("me", "k", "third").standing is Standing.RUNNING
+        assert claims.claim("me", "k", "other") == sealed
+        assert claims.claim("me", "k", "third").standing is Standing.RUNNING
         assert keys.finish("me", "k", "other")
-        assert keys.claim("me", "k", "third") == Claim(standing=Standing.DONE, fingerprint="f", job_id="j")
+        assert claims.claim("me", "k", "third") == Claim(standing=Standing.DONE, fingerprint="f", job_id="j")
 
-    def test_after_a_loss_keys_of_others_are_new(self, keys: Idempotency, lose: Callable[[], None]) -> None:
-        keys.claim("me", "k", "t")
-        seal(keys)
+    def test_after_a_loss_keys_of_others_are_new(self, claims: Claims, lose: Callable[[], None]) -> None:
+        claims.claim("me", "k", "t")
+        seal(claims)
         lose()
 
-        assert keys.claim("you", "k", "t").standing is Standing.NEW
-        assert keys.claim("me", "k2", "t").standing is Standing.NEW
+        assert claims.claim("you", "k", "t").standing is Standing.NEW
+        assert claims.claim("me", "k2", "t").standing is Standing.NEW

@@ -5,6 +5,7 @@ The fixtures are those of `tests.contracts.job_store`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -50,7 +51,7 @@ def told(store: JobStore, job_id: str, *, after: str | None = None) -> list[tupl
 
 
 class EventsContract:
-    def test_all_that_happens_to_a_job_is_told_in_order(self, store: JobStore) -> None:
+    def test_all_events_of_a_job_come_in_order(self, store: JobStore) -> None:
         job_id = a_created(store, 3, state=JobState.UPLOADING)
         store.start(job_id)
         lease = take(store)
@@ -77,7 +78,7 @@ class EventsContract:
             (None, "queued"),
         ]
 
-    def test_an_image_that_comes_back_is_told_and_one_that_is_given_back_is_not(
+    def test_an_image_that_is_retried_makes_an_event_and_one_that_is_given_back_does_not(
         self, store: JobStore, advance: Advance
     ) -> None:
         job_id = a_created(store, 2)
@@ -90,7 +91,7 @@ class EventsContract:
 
         assert told(store, job_id)[2:] == [(0, "pending"), (1, "pending")]
 
-    def test_a_failure_at_the_last_attempt_is_told(self, store: JobStore, advance: Advance) -> None:
+    def test_a_failure_at_the_last_attempt_makes_an_event(self, store: JobStore, advance: Advance) -> None:
         job_id = a_created(store, 1)
         for _ in range(3):
             store.charge(take(store), 0, SLOW)
@@ -126,7 +127,7 @@ class EventsContract:
         assert len(first.events) == 4
         assert first.events + rest.events == store.events(job_id).events
 
-    def test_the_last_thousand_are_kept_and_more_missed_is_told(self, store: JobStore) -> None:
+    def test_the_last_thousand_are_kept_and_a_reader_that_missed_more_notices(self, store: JobStore) -> None:
         job_id = a_created(store, 1500)
         begun = store.last_event(job_id)
         lease = take(store, 1500)
@@ -183,7 +184,7 @@ class EventsContract:
 
 class AbortContract:
     @pytest.mark.parametrize("total", [0, 2])
-    def test_a_job_fails_as_a_whole_by_way_of_being_finalised(self, store: JobStore, total: int) -> None:
+    def test_a_job_that_fails_as_a_whole_is_finalised_first(self, store: JobStore, total: int) -> None:
         job_id = a_created(store, total, state=JobState.UPLOADING)
 
         job = store.abort(job_id, NO_IMAGES)
@@ -234,14 +235,14 @@ class ExpiryContract:
         advance(100)
         may_go = state in TRANSITIONS["expire"]
 
-        assert store.expirable(before=store.now() - 50) == ((job_id,) if may_go else ())
-        assert store.expirable(before=store.now() - 150) == ()
+        assert store.expirable(before=store.now() - 50, limit=100) == ((job_id,) if may_go else ())
+        assert store.expirable(before=store.now() - 150, limit=100) == ()
         if may_go or state is JobState.EXPIRED:
-            store.expire(job_id)
+            store.expire(job_id, before=store.now() + 1)
             assert store.get(job_id).state is JobState.EXPIRED
         else:
             with pytest.raises(InvalidTransition, match=f"The job is {state}"):
-                store.expire(job_id)
+                store.expire(job_id, before=store.now() + 1)
             assert store.get(job_id).state is state
 
     def test_the_oldest_come_first_and_by_portions(self, store: JobStore, advance: Advance) -> None:
@@ -251,18 +252,18 @@ class ExpiryContract:
             advance(10)
 
         assert store.expirable(before=store.now() - 15, limit=2) == (ids[0], ids[1])
-        assert store.expirable(before=store.now() - 15) == (ids[0], ids[1], ids[2])
+        assert store.expirable(before=store.now() - 15, limit=100) == (ids[0], ids[1], ids[2])
 
     def test_a_job_touched_by_its_client_is_idle_anew(self, store: JobStore, advance: Advance) -> None:
         job_id = job_in(store, JobState.PAUSED)
         advance(100)
         store.resume(job_id)
-        assert store.expirable(before=store.now()) == ()
+        assert store.expirable(before=store.now(), limit=100) == ()
         store.pause(job_id)
         advance(10)
 
-        assert store.expirable(before=store.now() - 50) == ()
-        assert store.expirable(before=store.now()) == (job_id,)
+        assert store.expirable(before=store.now() - 50, limit=100) == ()
+        assert store.expirable(before=store.now(), limit=100) == (job_id,)
 
     def test_a_job_touched_after_it_was_found_expirable_stays(
         self, store: JobStore, advance: Advance
@@ -270,7 +271,7 @@ class ExpiryContract:
         job_id = job_in(store, JobState.PAUSED)
         advance(100)
         before = store.now() - 50
-        assert store.expirable(before=before) == (job_id,)
+        assert store.expirable(before=before, limit=100) == (job_id,)
         store.resume(job_id)
         store.pause(job_id)
 
@@ -286,8 +287,8 @@ class ExpiryContract:
         job_id = job_in(store, JobState.PARTIAL)
         before = store.get(job_id)
 
-        store.expire(job_id)
-        store.expire(job_id)
+        store.expire(job_id, before=store.now() + 1)
+        store.expire(job_id, before=store.now() + 1)
 
         after = store.get(job_id)
         assert after.state is JobState.EXPIRED
@@ -295,14 +296,14 @@ class ExpiryContract:
         assert store.images(job_id).items == ()
         assert store.images(job_id, state=ImageState.SUCCEEDED).items == ()
         assert list(store.failures(job_id)) == []
-        assert store.expirable(before=store.now() + 10) == ()
+        assert store.expirable(before=store.now() + 10, limit=100) == ()
 
     def test_a_paused_jobs_leases_end_with_it(self, store: JobStore) -> None:
         job_id = a_created(store, 4)
         lease = take(store, 2)
         store.pause(job_id)
 
-        store.expire(job_id)
+        store.expire(job_id, before=store.now() + 1)
 
         assert store.renew(lease, in_hand=0) is None
         assert store.done(lease, 0) is None
@@ -312,7 +313,7 @@ class ExpiryContract:
 
     @pytest.mark.parametrize("job_id", ["unknown2" * 3 + "ab", *NO_IDS])
     def test_an_unknown_job_has_expired_already(self, store: JobStore, job_id: str) -> None:
-        store.expire(job_id)
+        store.expire(job_id, before=store.now() + 1)
 
 
 class RestoreContract:
@@ -355,7 +356,7 @@ class RestoreContract:
         assert (found.created_at, found.started_at, found.ended_at) == (10.0, 11.25, 12.5)
         assert store.get(now.id).ended_at == pytest.approx(store.now(), abs=2)
         assert [job.id for job in store.list().items] == [now.id, new.id, old.id]
-        assert store.expirable(before=store.now() - 4) == (old.id, new.id)
+        assert store.expirable(before=store.now() - 4, limit=100) == (old.id, new.id)
 
     def test_of_an_expired_job_the_record_is_restored(self, store: JobStore) -> None:
         job = a_job(2, state=JobState.EXPIRED, bytes=100)
@@ -474,7 +475,7 @@ class RestoreContract:
             store.restore(a_job(10), **outcomes)
         assert store.list().items == ()
 
-    def test_readers_are_told_to_look_anew(self, store: JobStore, advance: Advance) -> None:
+    def test_readers_notice_that_they_must_look_again(self, store: JobStore, advance: Advance) -> None:
         job = a_job(10)
         store.create(job)
         work_off(store, take(store))
@@ -599,19 +600,29 @@ class UnwrittenContract:
 
         assert [(id, image.index) for id, image in store.unwritten_failures()] == [(job_id, 0)]
 
-    def test_who_ends_an_image_as_failed_has_written_why(self, store: JobStore) -> None:
+    def test_a_worker_that_fails_an_image_has_written_why(self, store: JobStore) -> None:
         a_created(store, 1)
         store.done(take(store), 0, failure=CORRUPT)
 
         assert store.unwritten_failures() == ()
 
-    @pytest.mark.parametrize("gone", ["delete", "expire", "retry"])
-    def test_what_is_no_more_failed_is_left_out(self, store: JobStore, advance: Advance, gone: str) -> None:
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda store, id: store.delete(id),
+            lambda store, id: store.expire(id, before=store.now() + 1),
+            lambda store, id: store.retry(id),
+        ],
+        ids=["delete", "expire", "retry"],
+    )
+    def test_what_is_no_more_failed_is_left_out(
+        self, store: JobStore, advance: Advance, change: Callable[[JobStore, str], object]
+    ) -> None:
         job_id = a_created(store, 1)
         self.fail(store, advance, job_id)
         finish_as(store, job_id, JobState.FAILED)
 
-        getattr(store, gone)(job_id)
+        change(store, job_id)
 
         assert store.unwritten_failures() == ()
 
@@ -619,7 +630,7 @@ class UnwrittenContract:
 class TotalsContract:
     def test_totals_are_those_of_all_jobs(self, store: JobStore, advance: Advance) -> None:
         running = [JobState.PROCESSING, JobState.QUEUED]
-        # The running ones last: what comes after would work them off.
+        # The running ones come last, since later steps would work them off.
         for state in [*(set(JobState) - set(running)), *running]:
             job_in(store, state)
             store.claim_finalize()

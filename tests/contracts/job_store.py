@@ -79,7 +79,7 @@ def work_off_all(store: JobStore, *, failing: frozenset[int] = frozenset(), limi
 
 
 def job_in(store: JobStore, state: JobState) -> str:
-    """Bring a job of two images to a state, the way jobs get there."""
+    """Bring a job of two images to a state, in the way jobs get there."""
     job_id = a_created(store, 2, state=JobState.UPLOADING)
     if state is JobState.UPLOADING:
         return job_id
@@ -95,7 +95,7 @@ def job_in(store: JobStore, state: JobState) -> str:
         work_off_all(store, failing=failing.get(state, frozenset()))
     if state is JobState.EXPIRED:
         finish_as(store, job_id, JobState.CANCELED)
-        store.expire(job_id)
+        store.expire(job_id, before=store.now() + 1)
     elif state.ended:
         finish_as(store, job_id, state)
     assert store.get(job_id).state is state
@@ -1070,7 +1070,7 @@ class FinalizingContract:
             store.finish(claim(store), JobState.QUEUED)
 
     @pytest.mark.parametrize("state", [JobState.PARTIAL, JobState.SUCCEEDED])
-    def test_who_was_overtaken_does_not_set_the_end_after_a_retry(
+    def test_a_finaliser_that_was_overtaken_does_not_set_the_end_after_a_retry(
         self, store: JobStore, advance: Advance, state: JobState
     ) -> None:
         job_id = a_created(store, 2)

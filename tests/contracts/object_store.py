@@ -1,4 +1,4 @@
-"""What every object store does, real or not. A subclass gives the fixture `store`, empty."""
+"""What every object store does, real or not. A subclass provides the fixture `store`, empty."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from shared.api_keys import KeyStore, make_key, rotate_key
-from shared.errors import ObjectExists, ObjectNotFound
-from shared.objectstore.port import ObjectStore
+from shared.errors import ObjectNotFound
+from shared.objectstore.port import ObjectStore, Transfer
 
 #: Past the thousand objects that one page of an S3 listing holds.
 MANY = 1050
@@ -58,7 +58,7 @@ class ObjectStoreContract:
         assert [entry.key for entry in store.list("keys/")] == ["keys/another"]
 
     @pytest.mark.parametrize("keys", [["p/a/1", "p/a/2", "p/a1", "p/b"], ["p/a!b", "p/a/b", "p/ab", "p/b"]])
-    def test_a_listing_goes_on_behind_any_of_its_keys(self, store: ObjectStore, keys: list[str]) -> None:
+    def test_a_listing_continues_after_any_of_its_keys(self, store: ObjectStore, keys: list[str]) -> None:
         put_all(store, [*keys, "other", "q/1"])
         listed = [entry.key for entry in store.list("p/")]
         assert sorted(listed) == sorted(keys)
@@ -72,7 +72,7 @@ class ObjectStoreContract:
         keys.save(key)
         keys.revoke(key.id)
 
-        # As a rotation does that read the record before.
+        # A rotation does this if it has read the record before.
         keys.save(rotate_key(key, keep=0.0)[0])
 
         assert keys.read(key.id).is_revoked
@@ -225,7 +225,7 @@ class ObjectStoreContract:
         assert store.get("streamed") == data
         assert not source.closed
 
-    def test_a_stream_is_written_from_where_it_stands(self, store: ObjectStore) -> None:
+    def test_a_stream_is_written_from_its_position(self, store: ObjectStore) -> None:
         source = io.BytesIO(b"skipped and kept")
         source.seek(12)
 
@@ -245,7 +245,7 @@ class ObjectStoreContract:
         assert list(store.list("many/")) == []
 
     def test_a_listing_is_complete_where_folders_and_objects_mix(self, store: ObjectStore) -> None:
-        """Servers over a file system sort `a/` before `a!`: pages must lose and repeat nothing."""
+        """Servers over a file system sort `a/` before `a!`; pages must neither lose nor repeat an object."""
         endings = ("/x", "/y/z", "-", ".png", "!/x", "z0")
         keys = [f"mixed/{index}{ending}" for index in range(MANY // 5) for ending in endings]
         put_all(store, keys)
@@ -270,7 +270,7 @@ class ObjectStoreContract:
 
         (entry,) = store.list("k")
 
-        # Servers tell whole seconds, and their clock may differ a little from ours.
+        # Servers give whole seconds, and their clock may differ a little from ours.
         assert before - 5 <= entry.modified_at <= time.time() + 5
 
     def test_folders_are_named_once_and_objects_beside_them_are_not(self, store: ObjectStore) -> None:
@@ -332,6 +332,18 @@ class ObjectStoreContract:
 
         assert store.get("raced") in bodies
 
+    def test_an_observer_is_told_of_each_object_read_or_written(self, store: ObjectStore) -> None:
+        told: list[tuple[Transfer, str]] = []
+        observed = store.observed_by(lambda transfer, key, seconds: told.append((transfer, key)))
+        observed.put("a", DATA)
+        assert observed.get("a", stop=3) == DATA[:3]
+        assert observed.get_tagged("a") == (DATA, next(store.list("a")).tag)
+        with pytest.raises(ObjectNotFound):
+            observed.get("missing")
+        store.put("b", b"not observed")
+
+        assert told == [(Transfer.WRITE, "a"), (Transfer.READ, "a"), (Transfer.READ, "a")]
+
     def test_the_bucket_may_be_ensured_again_and_again(self, store: ObjectStore) -> None:
         store.put("k", b"x")
         store.ensure_bucket()
@@ -339,35 +351,3 @@ class ObjectStoreContract:
         store.ping()
 
         assert store.exists("k")
-
-
-class ConditionalPutContract:
-    """For stores that honour a put of new objects alone; not every S3 server does."""
-
-    def test_a_new_object_is_written_once(self, store: ObjectStore) -> None:
-        store.put("claim", b"first", only_if_new=True)
-
-        with pytest.raises(ObjectExists):
-            store.put("claim", b"second", only_if_new=True)
-        assert store.get("claim") == b"first"
-
-    def test_a_deleted_object_is_new_again(self, store: ObjectStore) -> None:
-        store.put("claim", b"first", only_if_new=True)
-        store.delete("claim")
-        store.put("claim", b"second", only_if_new=True)
-
-        assert store.get("claim") == b"second"
-
-    def test_of_racing_writers_one_wins(self, store: ObjectStore) -> None:
-        def claim(number: int) -> bool:
-            try:
-                store.put("claim", b"%d" % number, only_if_new=True)
-            except ObjectExists:
-                return False
-            return True
-
-        with ThreadPoolExecutor(8) as pool:
-            won = list(pool.map(claim, range(16)))
-
-        assert won.count(True) == 1
-        assert store.get("claim") == b"%d" % won.index(True)

@@ -1,4 +1,4 @@
-"""What every store of statistics keeps to."""
+"""What every store of statistics does."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from typing import Any
 
 import pytest
 
-from shared.metrics.buffer import Recorder
-from shared.metrics.model import BOUNDS, Batch, Family, Series
+from shared.metrics.buffer import MetricsBuffer
+from shared.metrics.model import BOUNDS, Family, MetricsBatch, Series
 from shared.metrics.port import Statistics
 
 INFER = Series(family=Family.STAGE, labels=("infer",))
 LIST = Series(family=Family.REQUEST, labels=("/v1/jobs", "GET", "200"))
 
 
-def batch(id: str, **changes: Any) -> Batch:
+def batch(id: str, **changes: Any) -> MetricsBatch:
     fields: dict[str, Any] = {
         "counts": {(INFER, 2): 3},
         "microseconds": {INFER: 60_000},
         "images": {"host:1": 3},
     }
-    return Batch(id=id, **(fields | changes))
+    return MetricsBatch(id=id, **(fields | changes))
 
 
 class StatisticsContract:
@@ -42,7 +42,7 @@ class StatisticsContract:
         assert summary.histograms[LIST].counts[0] == 7
         assert summary.images == {"host:1": 6}
 
-    def test_a_batch_told_twice_counts_once(self, statistics: Statistics):
+    def test_a_batch_sent_twice_counts_once(self, statistics: Statistics):
         statistics.add(batch("one"))
         statistics.add(batch("one"))
 
@@ -55,13 +55,13 @@ class StatisticsContract:
         assert statistics.read(["host:2", "host:3"]).images == {"host:2": 4, "host:3": 0}
         assert statistics.read([]).images == {}
 
-    def test_a_recorder_tells_what_it_saw(self, statistics: Statistics):
-        recorder = Recorder(statistics)
-        recorder.observe(Family.STAGE, "infer", seconds=0.02)
-        recorder.observe(Family.STAGE, "infer", seconds=0.002)
-        recorder.count_image("host:1")
-        recorder.flush()
-        recorder.flush()
+    def test_a_metrics_buffer_sends_what_it_measured(self, statistics: Statistics):
+        metrics_buffer = MetricsBuffer(statistics)
+        metrics_buffer.observe(Family.STAGE, "infer", seconds=0.02)
+        metrics_buffer.observe(Family.STAGE, "infer", seconds=0.002)
+        metrics_buffer.count_image("host:1")
+        metrics_buffer.flush()
+        metrics_buffer.flush()
         summary = statistics.read(["host:1"])
 
         assert summary.histograms[INFER].counts[:3] == (1, 0, 1)

@@ -33,7 +33,7 @@ def advance(client: redis.Redis) -> Advance:
 
 
 class TestRedisChores(ChoresContract):
-    """The real store keeps the contract."""
+    """The real store fulfils the contract."""
 
 
 def test_many_workers_never_hold_the_same_chore(chores: RedisChores) -> None:

@@ -32,7 +32,7 @@ def valkey(tmp_path: Path) -> Iterator[ValkeyServer]:
     server.stop()
 
 
-class Report:
+class DoctorOutput:
     """What the command said."""
 
     def __init__(self, environ: Mapping[str, str], *arguments: str) -> None:
@@ -51,7 +51,7 @@ def test_whole_servers_are_healthy(environ: dict[str, str], object_store: S3Obje
     with connect_redis(environ["FATHOM_REDIS_URL"]) as client:
         RedisJobStore(client).register_worker("one", 3)
 
-    report = Report(environ)
+    report = DoctorOutput(environ)
 
     assert (report.code, report.healthy) == (0, True)
     assert report.not_ok("redis") == []
@@ -82,7 +82,7 @@ def test_a_person_reads_marks_and_remedies(environ: dict[str, str]) -> None:
 
 
 def test_without_workers_it_warns_and_is_no_error(environ: dict[str, str]) -> None:
-    report = Report(environ)
+    report = DoctorOutput(environ)
 
     assert report.code == 0
     assert [level for level, _ in report.not_ok("workers")] == ["warning"]
@@ -95,7 +95,7 @@ def test_a_redis_that_keeps_nothing_and_throws_data_out_is_an_error(
         client.config_set("appendonly", "no")
         client.config_set("maxmemory-policy", "allkeys-lru")
 
-    report = Report({**environ, "FATHOM_REDIS_URL": valkey.url})
+    report = DoctorOutput({**environ, "FATHOM_REDIS_URL": valkey.url})
 
     assert report.code == 1
     assert [level for level, _ in report.not_ok("redis")] == ["error", "error"]
@@ -109,7 +109,7 @@ def test_a_redis_that_is_nearly_full_is_a_warning(environ: dict[str, str], valke
         used = client.info("memory")["used_memory"]
         client.config_set("maxmemory", str(int(used * 1.1)))
 
-    report = Report({**environ, "FATHOM_REDIS_URL": valkey.url})
+    report = DoctorOutput({**environ, "FATHOM_REDIS_URL": valkey.url})
 
     assert [level for level, _ in report.not_ok("redis")] == ["warning"]
 
@@ -118,7 +118,7 @@ def test_a_redis_that_is_nearly_full_is_a_warning(environ: dict[str, str], valke
 def test_a_wrong_password_is_told_and_not_shown(
     environ: dict[str, str], valkey: ValkeyServer, login: str
 ) -> None:
-    report = Report({**environ, "FATHOM_REDIS_URL": f"redis://{login}127.0.0.1:{valkey.port}/0"})
+    report = DoctorOutput({**environ, "FATHOM_REDIS_URL": f"redis://{login}127.0.0.1:{valkey.port}/0"})
 
     assert report.code == 1
     assert "refused this user or password" in report.not_ok("redis")[0][1]
@@ -137,7 +137,7 @@ def test_a_wrong_password_is_told_and_not_shown(
 def test_an_s3_that_cannot_be_used_is_an_error(
     environ: dict[str, str], setting: str, value: str | None, word: str
 ) -> None:
-    report = Report({**environ, setting: value or f"http://127.0.0.1:{free_ports(1)[0]}"})
+    report = DoctorOutput({**environ, setting: value or f"http://127.0.0.1:{free_ports(1)[0]}"})
 
     assert report.code == 1
     found = report.not_ok("s3")
@@ -147,7 +147,7 @@ def test_an_s3_that_cannot_be_used_is_an_error(
 
 
 def test_a_public_address_below_a_path_is_an_error_with_its_reason(environ: dict[str, str]) -> None:
-    report = Report({**environ, "FATHOM_S3_PUBLIC_URL": f"{environ['FATHOM_S3_PUBLIC_URL']}/s3/"})
+    report = DoctorOutput({**environ, "FATHOM_S3_PUBLIC_URL": f"{environ['FATHOM_S3_PUBLIC_URL']}/s3/"})
 
     assert report.code == 1
     assert [level for level, _ in report.not_ok("settings")] == ["warning"]
@@ -159,7 +159,7 @@ def test_a_public_address_below_a_path_is_an_error_with_its_reason(environ: dict
 def test_a_public_address_that_is_another_server_is_an_error(
     environ: dict[str, str], valkey: ValkeyServer
 ) -> None:
-    report = Report({**environ, "FATHOM_S3_PUBLIC_URL": f"http://127.0.0.1:{valkey.port}"})
+    report = DoctorOutput({**environ, "FATHOM_S3_PUBLIC_URL": f"http://127.0.0.1:{valkey.port}"})
 
     assert report.code == 1
     assert [level for level, _ in report.not_ok("s3")][:1] == ["error"]

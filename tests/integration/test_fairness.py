@@ -1,4 +1,4 @@
-"""Whose turn it is, counted in images and leases on a real Valkey: no clock decides these tests."""
+"""The fair queue on a real Valkey, counted in images and leases, so that no clock decides these tests."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_two_owners_share_evenly_however_many_jobs_each_has(jobs: RedisJobStore)
 
     assert floor.leases.total() == 100
     assert abs(floor.leases[single] - sum(floor.leases[job] for job in many)) <= 1
-    # The one with many serves them in turn.
+    # The owner with many jobs has them served in turn.
     assert max(floor.leases[job] for job in many) == 1
 
 
@@ -130,7 +130,7 @@ def test_jobs_of_one_owner_share_by_weight(jobs: RedisJobStore) -> None:
 
 
 def test_a_big_job_takes_its_bitmaps_more_than_a_small_one(jobs: RedisJobStore, valkey_url: str) -> None:
-    """Of 100,000 images no names, no list and no messages are held: three bits for each, at most."""
+    """Redis holds no names, lists or messages of 100,000 images: three bits each, at most."""
     sizes = []
     with connect_redis(valkey_url) as client:
         for images in (SMALL, BIG):

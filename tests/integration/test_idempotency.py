@@ -11,12 +11,12 @@ import redis
 
 from fathom.stack.servers import HOST, free_ports
 from shared.errors import JobStoreUnavailable
-from shared.idempotency.durable_store import LastingIdempotency
+from shared.idempotency.durable_store import DurableIdempotency
 from shared.idempotency.port import Idempotency, Standing
 from shared.idempotency.redis_store import RedisIdempotency
 from shared.objectstore.s3 import S3ObjectStore
 from shared.redis.client import connect_redis
-from tests.contracts.idempotency import Advance, IdempotencyContract, LastingIdempotencyContract
+from tests.contracts.idempotency import Advance, DurableIdempotencyContract, IdempotencyContract
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def keys(client: redis.Redis) -> Idempotency:
 
 @pytest.fixture
 def advance(client: redis.Redis) -> Advance:
-    """The server's clock cannot be set: every time it wrote down is moved into the past instead."""
+    """The server's clock cannot be set, so every stored time is moved into the past instead."""
 
     def move(seconds: float) -> None:
         ms = round(seconds * 1000)
@@ -47,16 +47,14 @@ class TestRedisIdempotency(IdempotencyContract):
     """The contract, on a real server."""
 
 
-class TestLastingIdempotency(LastingIdempotencyContract):
-    """The contract of those that outlive Redis, on a real Valkey and a real S3 server."""
+class TestDurableIdempotencyOnServers(DurableIdempotencyContract):
+    """The contract of keys that outlive Redis, on a real Valkey and a real S3 server."""
 
     @pytest.fixture
-    def keys(self, client: redis.Redis, object_store: S3ObjectStore) -> Idempotency:
-        # The object store's clock cannot be set either; Redis's is moved, and this one goes with it.
+    def durable(self, keys: Idempotency, object_store: S3ObjectStore) -> DurableIdempotency:
+        # The object store's clock cannot be set either, so this clock advances together with Redis'.
         self.ahead = 0.0
-        return LastingIdempotency(
-            RedisIdempotency(client), object_store, clock=lambda: time.time() + self.ahead
-        )
+        return DurableIdempotency(keys, object_store, clock=lambda: time.time() + self.ahead)
 
     @pytest.fixture
     def advance(self, advance: Advance) -> Advance:

@@ -62,7 +62,7 @@ def advance(client: redis.Redis) -> Advance:
 
 @pytest.fixture
 def own_server(tmp_path: Path) -> Iterator[ValkeyServer]:
-    """A Valkey that a test may stop and bring to its limits."""
+    """A Valkey that a test may stop or push to its limits."""
     server = start_or_skip(ValkeyServer(tmp_path))
     yield server
     server.stop()
@@ -80,11 +80,11 @@ def bits(client: redis.Redis, job_id: str) -> Counts:
 
 
 class TestRedisJobStore(JobStoreContract, JobOwnersContract, JobLivesContract):
-    """The real store keeps the contract."""
+    """The real store fulfils the contract."""
 
 
 class ClusterNode(ValkeyServer):
-    """A node that has all the slots of a Redis Cluster, and refuses to mix them all the same."""
+    """A node with all slots of a Redis Cluster, which still refuses to mix slots in one script."""
 
     def _configuration(self) -> str:
         # By default the nodes talk to each other 10,000 ports higher, which may be past the last one.
@@ -132,7 +132,7 @@ def oldest_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[redis.Re
     try:
         server = OldestRedis(tmp_path_factory.mktemp("oldest")).start()
     except ServerMissing as exc:
-        # There is no wheel of it for every machine, in CI or not.
+        # Not every machine has a wheel of it, in CI or elsewhere.
         pytest.skip(exc.message)
     with connect_redis(server.url) as client:
         yield client
@@ -150,7 +150,7 @@ class TestRedisJobStoreOnTheOldestServer(
     EndsContract, AttemptsContract, TwoPassesContract,
     EventsContract, QuotaContract, ExpiryContract, RestoreContract,
 ):  # fmt: skip
-    """The parts of the contract whose scripts use what came to servers step by step."""
+    """The parts of the contract whose scripts use features that servers gained over time."""
 
     @pytest.fixture
     def client(self, oldest: redis.Redis) -> redis.Redis:
@@ -208,7 +208,7 @@ def test_a_deleted_job_leaves_nothing_behind(store: RedisJobStore, client: redis
 
     store.delete(job_id)
 
-    # How far the line of owners has come, and the counters of all jobs there ever were.
+    # The clocks of the fair queue, and the counters of all jobs ever.
     assert set(client.scan_iter()) == {b"{fathom}:clocks", b"{fathom}:totals"}
     StoredJobs(client).check()
 
@@ -225,7 +225,7 @@ def test_an_ended_job_keeps_only_what_its_results_need(store: RedisJobStore, cli
     assert {key.decode() for key in client.scan_iter(f"{prefix}*")} == {
         prefix, *(f"{prefix}:{name}" for name in ("ok", "bad", "errors", "reasons", "events")),
     }  # fmt: skip
-    store.expire(job_id)
+    store.expire(job_id, before=store.now() + 1)
     assert {key.decode() for key in client.scan_iter(f"{prefix}*")} == {prefix, f"{prefix}:events"}
 
 
@@ -297,7 +297,7 @@ def test_a_refused_password_is_not_mistaken_for_an_outage(own_server: ValkeyServ
 
 
 class Repeating(redis.Redis):
-    """A client that sends every script twice and drops the first answer, as after a lost connection."""
+    """A client that sends every script twice and drops the first answer, as if it lost its connection."""
 
     def evalsha(self, sha: str, numkeys: int, *keys_and_args: Any) -> Any:
         super().evalsha(sha, numkeys, *keys_and_args)
@@ -346,7 +346,7 @@ def test_what_begins_and_ends_a_job_may_be_repeated_too(repeating: RedisJobStore
     assert repeating.start(uncounted.id, total=10).counts == Counts(total=10)
     assert repeating.cancel(uncounted.id).state is JobState.CANCELING
     repeating.finish(claim(RedisJobStore(any_client), uncounted.id), JobState.CANCELED)
-    repeating.expire(uncounted.id)
+    repeating.expire(uncounted.id, before=repeating.now() + 1)
     aborted = a_created(repeating, 0, state=JobState.UPLOADING)
     assert repeating.abort(aborted, CORRUPT).error == CORRUPT
     repeating.finish(claim(RedisJobStore(any_client), aborted), JobState.FAILED)
@@ -377,10 +377,10 @@ def test_a_repeated_lease_is_the_lease_made_before(repeating: RedisJobStore):
 
 
 def test_a_repeated_request_is_carried_out_once_wherever_the_job_is_by_then(client: redis.Redis):
-    """The first answer was lost; before the repeat came, the job had gone on."""
+    """The first answer was lost, and before the repeat the job has moved on."""
     between: list[Callable[[], object]] = []
 
-    class Slow(redis.Redis):
+    class SlowRedis(redis.Redis):
         def evalsha(self, sha: str, numkeys: int, *args: Any) -> Any:
             super().evalsha(sha, numkeys, *args)
             while between:
@@ -388,7 +388,7 @@ def test_a_repeated_request_is_carried_out_once_wherever_the_job_is_by_then(clie
             return super().evalsha(sha, numkeys, *args)
 
     store = RedisJobStore(client)
-    slow = RedisJobStore(Slow(connection_pool=client.connection_pool))
+    slow = RedisJobStore(SlowRedis(connection_pool=client.connection_pool))
     job_id = a_created(store, 1)
     work_off_all(store, failing=frozenset({0}))
     finish_as(store, job_id, JobState.FAILED)
@@ -464,7 +464,7 @@ def test_a_workers_own_clock_changes_nothing(
     job = store.get(job_id)
     assert job.started_at == pytest.approx(now, abs=60)
     assert job.ended_at == pytest.approx(now, abs=60)
-    assert store.expirable(before=now - 60) == ()
+    assert store.expirable(before=now - 60, limit=100) == ()
 
 
 #: What is asked of a job, by its id and a lease of it.
@@ -480,7 +480,7 @@ CALLS: dict[str, Callable[[RedisJobStore, str, Lease], object]] = {
     "pending_chunks": lambda store, id, lease: store.pending_chunks(8, at_most=9),
     "list": lambda store, id, lease: store.list(),
     "delete": lambda store, id, lease: store.delete(id),
-    "expire": lambda store, id, lease: store.expire(id),
+    "expire": lambda store, id, lease: store.expire(id, before=store.now() + 1),
     "restore": lambda store, id, lease: store.restore(a_job(10, id=id), succeeded=[0]),
 }
 
@@ -489,7 +489,7 @@ CALLS: dict[str, Callable[[RedisJobStore, str, Lease], object]] = {
 def test_of_a_job_whose_record_is_gone_no_script_makes_an_error(
     store: RedisJobStore, client: redis.Redis, name: str
 ):
-    """As on a server that evicts keys, or one whose data were damaged: what is left of it harms nobody."""
+    """A server may evict keys, or lose some of its data; what is left of a job must do no harm."""
     job_id, other = a_created(store), a_created(store)
     lease = take(store)
     client.zadd("{fathom}:finalize", {lease.job_id: 0})

@@ -1,4 +1,4 @@
-"""What the job store costs its server, and what happens when that has no more to give."""
+"""What the job store costs its server, and what happens when the server's memory is full."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.waiting import eventually
 
 @pytest.fixture(scope="module")
 def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
-    """A server of the module's own: what it counts, nobody else moves."""
+    """A server for this module only, so that no other test changes its counters."""
     server = start_or_skip(SharedValkey(tmp_path_factory.mktemp("counted")))
     yield server
     server.stop()
@@ -50,8 +50,8 @@ def memory_of(client: redis.Redis, job_id: str) -> int:
 
 @pytest.mark.parametrize("total", [10_000, pytest.param(100_000, marks=pytest.mark.slow)])
 def test_very_many_images_cost_little_however_they_end(store: RedisJobStore, client: redis.Redis, total: int):
-    """Of 100,000, 30 KB when they are accepted. At the end, every image but a few having failed, and one in
-    ten for a reason of its own, less than 5 MB."""
+    """100,000 images take 30 KB when they are accepted. If nearly all fail, one in ten for a reason of its
+    own, they take less than 5 MB at the end."""
     job = a_job(total)
     store.create(job)
     assert memory_of(client, job.id) < 6_000 + 0.26 * total
@@ -74,7 +74,7 @@ def test_very_many_images_cost_little_however_they_end(store: RedisJobStore, cli
 
 
 class Counted:
-    """Counts the commands that a call costs the server, those in scripts included, and the bytes it answers."""
+    """Counts the commands that a call costs the server, those in scripts included, and bytes of answers."""
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
@@ -170,7 +170,7 @@ def test_a_list_costs_what_it_shows(store: RedisJobStore, counted: Counted):
 
 @pytest.fixture(params=[ValkeyServer, OldestRedis], ids=["valkey", "redis-6.2"])
 def small_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[redis.Redis]:
-    """A server of which a job store may use 6 MB more than it does, and not one byte beyond."""
+    """A server with 6 MB of memory left, and not one byte more."""
     try:
         server = request.param(tmp_path).start()
     except ServerMissing as exc:
@@ -183,7 +183,7 @@ def small_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[red
 
 
 def fill(client: redis.Redis) -> None:
-    """Use up all memory by something else, to the last byte."""
+    """Fill the memory with something else, to the last byte."""
     number = refused = 0
     while refused < 30:
         number += 1
@@ -238,7 +238,7 @@ def test_a_full_server_refuses_new_jobs_and_finishes_those_it_has(small_server: 
     }
     assert store.retry(running).state is JobState.QUEUED
     store.pause(running)
-    store.expire(running)
+    store.expire(running, before=store.now() + 1)
     store.restore(a_job(10), succeeded=range(5))
     StoredJobs(small_server).check()
     with pytest.raises(JobStoreFull):
@@ -252,7 +252,7 @@ def test_a_store_that_was_full_takes_jobs_again_when_some_are_deleted(small_serv
         while len(ids) < 1000:
             ids.append(a_created(store, 100_000))
     memory = small_server.info("memory")
-    # There is room left for what these jobs are going to need.
+    # There is room for all that these jobs will need.
     assert 20 < len(ids) < 1000
     assert 0.88 < memory["used_memory"] / memory["maxmemory"] < 0.93
     assert small_server.set("a ticket", b"x" * 1000)

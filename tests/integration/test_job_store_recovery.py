@@ -1,4 +1,4 @@
-"""Restoring jobs on a real Valkey, beside others and in spite of them, and knowing when that is needed."""
+"""Restore jobs on a real Valkey while others use it, and know when that is needed."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_a_restore_that_was_cut_short_is_carried_on_by_the_next(client: redis.Re
     with pytest.raises(JobStoreUnavailable):
         RedisJobStore(Dying(connection_pool=client.connection_pool)).restore(job, succeeded=range(1999))
     store = RedisJobStore(client)
-    # It hands out nothing that may be done already.
+    # It hands out no image that may be done already.
     assert store.get(job.id).counts.succeeded == 2 * RESTORE_AT_ONCE
     assert store.lease("worker", limit=8) is None
 
@@ -127,12 +127,12 @@ def test_a_restore_that_was_cut_short_is_carried_on_by_the_next(client: redis.Re
 def test_a_restore_goes_in_steps_that_hold_up_nobody(client: redis.Redis):
     steps: list[int] = []
 
-    class Watching(redis.Redis):
+    class ObservedRedis(redis.Redis):
         def evalsha(self, sha: str, numkeys: int, *args: Any) -> Any:
             steps.append(len(args))
             return super().evalsha(sha, numkeys, *args)
 
-    watching = RedisJobStore(Watching(connection_pool=client.connection_pool))
+    watching = RedisJobStore(ObservedRedis(connection_pool=client.connection_pool))
 
     watching.restore(a_job(20_000), succeeded=range(0, 20_000, 2), failures={1: CORRUPT})
 
@@ -185,6 +185,8 @@ class Hammer:
         if verb == "finish":
             claim = store.claim_finalize() or FinalizeClaim(job_id=job_id, number=1)
             store.finish(claim, JobState.CANCELED)
+        elif verb == "expire":
+            store.expire(job_id, before=store.now() + 1)
         else:
             getattr(store, verb)(job_id)
 
@@ -211,7 +213,7 @@ def test_whatever_is_asked_beside_restores_leaves_all_that_is_kept_twice_in_agre
 
 
 class TestReconciled:
-    """Whether the jobs were compared with the object store is forgotten with whatever may be wrong then."""
+    """Any event that may lose data also resets whether the jobs were compared with the object store."""
 
     @pytest.fixture
     def own_store(self, own_server: ValkeyServer) -> Iterator[RedisJobStore]:

@@ -1,4 +1,4 @@
-"""The object store over two different S3 servers: SeaweedFS, and MinIO's front end."""
+"""The object store on two different S3 servers: SeaweedFS, and MinIO's front end."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from shared.objectstore.port import ObjectStore
 from shared.objectstore.s3 import S3ObjectStore
 from shared.settings import Settings
 from tests.conftest import ACCESS_KEY, BUCKET, SECRET_KEY, empty, start_or_skip
-from tests.contracts.object_store import KEYS, ConditionalPutContract, ObjectStoreContract
+from tests.contracts.object_store import KEYS, ObjectStoreContract
 from tests.servers import JuicefsGateway
 from tests.waiting import eventually
 
@@ -56,7 +56,7 @@ def built(settings: Settings) -> Iterator[S3ObjectStore]:
 
 
 class S3Contract(ObjectStoreContract):
-    """What is true of every S3 server. A subclass gives `environ` and `store`."""
+    """What every S3 server does. A subclass provides `environ` and `store`."""
 
     @pytest.fixture
     def build(self, environ: dict[str, str]) -> Iterator[StoreFactory]:
@@ -166,7 +166,7 @@ class S3Contract(ObjectStoreContract):
     )
     @classmethod
     def stranger(cls, request: pytest.FixtureRequest, environ: dict[str, str]) -> Iterator[S3ObjectStore]:
-        """Somebody with a wrong key."""
+        """A store with a wrong key."""
         with built(replace(Settings.from_environ(environ), **request.param)) as stranger:
             yield stranger
 
@@ -210,7 +210,7 @@ class S3Contract(ObjectStoreContract):
         assert not store.exists("broken")
 
 
-class TestSeaweed(S3Contract, ConditionalPutContract):
+class TestSeaweed(S3Contract):
     @pytest.fixture(scope="class")
     @classmethod
     def environ(cls, seaweed_environ: dict[str, str]) -> dict[str, str]:
@@ -241,7 +241,7 @@ class TestMinio(S3Contract):
         empty(juicefs_store)
         return juicefs_store
 
-    # Thousands of objects; SeaweedFS is asked the same every time.
+    # These make thousands of objects; SeaweedFS runs the same test every time.
 
     @pytest.mark.slow
     def test_a_listing_is_complete_past_one_page_and_in_order(self, store: ObjectStore) -> None:
@@ -254,12 +254,6 @@ class TestMinio(S3Contract):
     @pytest.mark.slow
     def test_folders_are_complete_past_one_page(self, store: ObjectStore) -> None:
         super().test_folders_are_complete_past_one_page(store)
-
-    def test_a_condition_this_server_does_not_know_is_no_error(self, store: S3ObjectStore) -> None:
-        store.put("claim", b"first", only_if_new=True)
-        store.put("claim", b"second", only_if_new=True)
-
-        assert store.get("claim") == b"second"
 
 
 class TestServerAway:
@@ -405,7 +399,7 @@ class Pattern(io.RawIOBase):
 
 
 class CannedServer:
-    """Answers each request on a connection of its own, with the next of some bytes; the last repeats."""
+    """Answers each request on a new connection with the next of some byte strings; the last one repeats."""
 
     def __init__(self, answers: tuple[bytes, ...]) -> None:
         self._answers = answers
@@ -435,9 +429,9 @@ class CannedServer:
         while b"\r\n\r\n" not in received:
             received += connection.recv(65536)
         answer = self._answers[min(self.requests, len(self._answers) - 1)]
-        # Counted first: whoever has the answer may look at the count at once.
+        # Count first, since the client may look at the count as soon as it has the answer.
         self.requests += 1
-        # Said aloud, or the client may send the next request into the connection that is being closed.
+        # The header says so, or the client may send its next request on the connection that is closing.
         connection.sendall(answer.replace(b"\r\n", b"\r\nConnection: close\r\n", 1))
 
 

@@ -33,7 +33,7 @@ BAD = ImageFailure(code="image_corrupt", message="Damaged. \u5199\u771f")
 
 
 @dataclass
-class Service:
+class RestorableService:
     """The stores, and what API and workers do with them."""
 
     server: ValkeyServer
@@ -105,16 +105,16 @@ def make_recoverer(
 
 
 @pytest.fixture
-def service(tmp_path: Path, object_store: S3ObjectStore) -> Iterator[Service]:
-    """A Valkey of the test's own, for it is stopped and set back."""
+def service(tmp_path: Path, object_store: S3ObjectStore) -> Iterator[RestorableService]:
+    """A Valkey for this test only, which stops it and restores an older copy."""
     server = start_or_skip(ValkeyServer(tmp_path / "valkey"))
-    service = Service(server, object_store)
+    service = RestorableService(server, object_store)
     yield service
     service.client.close()
     server.stop()
 
 
-def test_jobs_are_as_they_were_after_all_was_flushed(service: Service) -> None:
+def test_jobs_are_as_they_were_after_all_was_flushed(service: RestorableService) -> None:
     ended = service.submit(20)
     service.work(20)
     service.finish()
@@ -148,8 +148,8 @@ def test_jobs_are_as_they_were_after_all_was_flushed(service: Service) -> None:
     assert service.jobs.get(running).counts.succeeded == 240
 
 
-def test_an_older_copy_of_the_data_is_brought_up_to_date(service: Service, tmp_path: Path) -> None:
-    """As an operator does it: stop, put the copy in place, start."""
+def test_an_older_copy_of_the_data_is_brought_up_to_date(service: RestorableService, tmp_path: Path) -> None:
+    """Do what an operator does: stop the server, put the copy in place, start it."""
     started, resumed = service.submit(50), service.submit(4)
     service.controls.pause(resumed)
     service.work(10)
@@ -179,8 +179,8 @@ def test_an_older_copy_of_the_data_is_brought_up_to_date(service: Service, tmp_p
     assert service.jobs.get(since).state is JobState.QUEUED
 
 
-def test_data_lost_while_jobs_are_compared_are_compared_again(service: Service) -> None:
-    """Otherwise what was brought back before the loss would stay lost."""
+def test_data_lost_while_jobs_are_compared_are_compared_again(service: RestorableService) -> None:
+    """Otherwise jobs that were restored before the loss would stay lost."""
     job_ids = {service.submit(2) for _ in range(3)}
     service.client.flushall()
 
@@ -203,8 +203,8 @@ def test_data_lost_while_jobs_are_compared_are_compared_again(service: Service) 
     assert service.jobs.is_reconciled()
 
 
-def test_an_ended_job_expires_and_its_record_goes_later(service: Service) -> None:
-    """By the server's clock, which cannot be set: a retention of a moment is over at once."""
+def test_an_ended_job_expires_and_its_record_goes_later(service: RestorableService) -> None:
+    """The server's clock cannot be set, so the retention is so short that it is over at once."""
     job_id = service.submit(6)
     service.work(6)
     service.finish()

@@ -20,7 +20,7 @@ def statistics(valkey_url: str) -> Iterator[RedisStatistics]:
 
 
 class TestRedisStatistics(StatisticsContract):
-    """The real one keeps the contract."""
+    """The real one fulfils the contract."""
 
 
 def test_what_is_remembered_goes_by_itself(statistics: RedisStatistics, valkey_url: str):

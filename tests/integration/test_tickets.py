@@ -49,7 +49,7 @@ CALLS: list[Callable[[CeleryTickets], object]] = [lambda t: t.publish(1), lambda
 def test_a_broker_that_is_away_is_said_to_be_unavailable_soon(settings_factory: Callable[..., Settings]):
     (nobody,) = free_ports(1)
     away = [connect_tickets(settings_factory(redis_url=f"redis://127.0.0.1:{nobody}/0")) for _ in CALLS]
-    # Each tries several times; both may do so at once.
+    # Each of them tries several times, and both may do so at once.
     with ThreadPoolExecutor(len(CALLS)) as pool:
         errors = [pool.submit(call, tickets).exception for call, tickets in zip(CALLS, away, strict=True)]
 

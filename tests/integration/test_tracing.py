@@ -108,7 +108,7 @@ def hanging() -> Iterator[Collector]:
 # --- an API and a worker --------------------------------------------------------------
 
 
-class Service:
+class TracedService:
     """One API process and one worker, over the run's own servers."""
 
     def __init__(self, folder: Path, environ: Mapping[str, str]) -> None:
@@ -174,7 +174,7 @@ def stores(
 
 
 @contextmanager
-def service(folder: Path, stores: Mapping[str, str], collector: Collector) -> Iterator[Service]:
+def service(folder: Path, stores: Mapping[str, str], collector: Collector) -> Iterator[TracedService]:
     environ = {
         **stores,
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.server.url(""),
@@ -187,7 +187,7 @@ def service(folder: Path, stores: Mapping[str, str], collector: Collector) -> It
         "FATHOM_WEBHOOK_SECRETS": "whsec_" + "c2VjcmV0" * 5,
         "FATHOM_LOG_FORMAT": "json",
     }
-    started = Service(folder, environ)
+    started = TracedService(folder, environ)
     try:
         started.wait()
         yield started

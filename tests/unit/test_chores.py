@@ -24,4 +24,4 @@ def advance(clock: FakeClock) -> Advance:
 
 
 class TestFakeChores(ChoresContract):
-    """The fake keeps the contract, so that unit tests may rely on it."""
+    """The fake fulfils the contract, so unit tests may rely on it."""

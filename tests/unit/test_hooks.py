@@ -1,4 +1,4 @@
-"""What tests let happen at the calls of a fake."""
+"""Hooks that run at the calls of a fake."""
 
 from __future__ import annotations
 

@@ -23,4 +23,4 @@ def advance(clock: FakeClock) -> Advance:
 
 
 class TestFakeIdempotency(IdempotencyContract):
-    """The fake keeps the contract, so that unit tests may rely on it."""
+    """The fake fulfils the contract, so unit tests may rely on it."""

@@ -25,4 +25,4 @@ def advance(clock: FakeClock) -> Advance:
 
 
 class TestFakeJobStore(JobStoreContract, JobOwnersContract, JobLivesContract):
-    """The fake keeps the contract, so that unit tests may rely on it."""
+    """The fake fulfils the contract, so unit tests may rely on it."""

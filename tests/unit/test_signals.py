@@ -1,4 +1,4 @@
-"""Which signals the processes that tests start react to."""
+"""Processes that tests start react to signals."""
 
 from __future__ import annotations
 

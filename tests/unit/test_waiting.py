@@ -19,6 +19,6 @@ def test_by_default_anything_true_is_expected():
     assert eventually(lambda: next(seen)) == "here"
 
 
-def test_whoever_waits_in_vain_is_told_what_was_seen_last():
+def test_a_wait_in_vain_says_what_was_seen_last():
     with pytest.raises(AssertionError, match="last seen: 'processing'"):
         eventually(lambda: "processing", lambda state: state == "done", seconds=0.0)

@@ -12,7 +12,7 @@ from typing import Protocol, Self
 
 from shared.jobs.job import ImageFailure, Lease
 from shared.observability.logs import log_context
-from shared.observability.tracing import Attributes, Kind, Span, Tracer, traced
+from shared.observability.tracing import Attributes, Span, SpanKind, Tracer, traced
 from worker.child.timing import FETCH, STORE
 from worker.pipeline.stages import Stage
 
@@ -147,7 +147,7 @@ class _TracedLease:
         lease = self._lease
         span = self._tracer.start(
             f"{lease.phase} image",
-            kind=Kind.CONSUMER,
+            kind=SpanKind.CONSUMER,
             parent=lease.traceparent,
             attributes={
                 "fathom.job.id": lease.job_id,

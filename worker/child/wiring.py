@@ -8,14 +8,14 @@ from typing import TypeVar
 from billiard.process import current_process
 from celery.signals import worker_process_shutdown
 
-from shared.metrics.buffer import Recorder
+from shared.metrics.buffer import MetricsBuffer
 from shared.net.url_policy import AllowedHosts
 from shared.objectstore.port import ObjectStore
-from shared.observability.tracing import make_tracer
+from shared.observability.tracing_setup import make_tracer
 from shared.settings import Settings
 from worker.child.fetch import Fetcher
 from worker.child.lease_loop import LeaseLoop, Timeouts
-from worker.child.timing import StagedPipeline, TimedPipeline, timed_objects
+from worker.child.timing import StagedPipeline, TimedPipeline, record_transfers
 from worker.child.tracing import Traces
 from worker.model.engine import EngineInfo
 from worker.model.engines import load_engine
@@ -36,9 +36,9 @@ def make_lease_loop(
     bound_malloc()
     heartbeat = _start_heartbeat(settings)
     engine, stores = load_engine(settings), connect_stores(settings)
-    recorder = Recorder(stores.statistics)
-    recorder.start()
-    objects = timed_objects(stores.objects, recorder)
+    metrics_buffer = MetricsBuffer(stores.statistics)
+    metrics_buffer.start()
+    objects = stores.objects.observed_by(record_transfers(metrics_buffer))
     pipeline = wrap(pipeline_for(engine, settings))
     timeouts = Timeouts(lease=settings.lease_seconds, image=settings.image_seconds)
     return LeaseLoop(
@@ -46,7 +46,7 @@ def make_lease_loop(
         jobs=stores.jobs,
         objects=objects,
         fetcher=make_fetcher(settings, objects, timeouts.patience),
-        pipeline=TimedPipeline(pipeline, recorder, worker=worker_name()),
+        pipeline=TimedPipeline(pipeline, metrics_buffer, worker=worker_name()),
         timeouts=timeouts,
         lease_images=settings.lease_images,
         draining=draining,

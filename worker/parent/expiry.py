@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from shared.chores.port import Chores
 from shared.errors import InvalidTransition, JobNotFound
-from shared.idempotency.redis_store import KEEP
+from shared.idempotency.port import KEEP
 from shared.jobs import object_keys
 from shared.jobs.job import Job, JobState, is_job_id
 from shared.jobstore.port import JobStore

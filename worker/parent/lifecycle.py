@@ -20,7 +20,7 @@ from celery.signals import setup_logging, worker_init, worker_ready, worker_shut
 from shared.errors import FathomError
 from shared.observability.logs import configure_logging
 from shared.observability.redaction import secrets_of
-from shared.observability.tracing import prepare_tracing
+from shared.observability.tracing_setup import prepare_tracing
 from shared.settings import Settings
 from worker.model.engines import prepare_engine
 from worker.parent.threads import MaintenanceThreads

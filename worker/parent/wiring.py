@@ -11,7 +11,8 @@ from shared.archive.zip_reader import ArchiveLimits
 from shared.chores.port import ChoreKind
 from shared.net.url_policy import AllowedHosts
 from shared.objectstore.s3 import S3ObjectStore
-from shared.observability.tracing import Tracer, make_tracer
+from shared.observability.tracing import Tracer
+from shared.observability.tracing_setup import make_tracer
 from shared.settings import Settings
 from shared.tickets import CeleryTickets
 from worker.chores.expand import ArchiveExpander

@@ -21,7 +21,6 @@ from shared.errors import (
     FathomError,
     JobStoreFull,
     JobStoreUnavailable,
-    ObjectExists,
     ObjectNotFound,
     ObjectStoreDenied,
     ObjectStoreUnavailable,
@@ -127,7 +126,7 @@ class Breaker:
         except self._trips as exc:
             self._fail(exc, began)
             raise
-        except (ObjectNotFound, ObjectExists, RequestError):
+        except (ObjectNotFound, RequestError):
             # The store answered.
             self._succeed()
             raise

@@ -1,4 +1,4 @@
--- chore_add: note a chore, unless it is known already.
+-- chore_add: add a chore, unless it is known already.
 -- ARGV: chore, kind, job, payload, delay_ms ('inf' lets it sleep)
 local chore, kind, job = ARGV[1], ARGV[2], ARGV[3]
 local key, of_job = at('chore', chore), at('chores-of', job)

@@ -1,8 +1,8 @@
--- chore_claim: take the chore that has been due for longest.
+-- chore_claim: claim the chore that has been due longest.
 -- ARGV: token, for how long (ms), kind...
 -- Returns its row, or nil if none is due.
 
--- The first due chore of a kind and when it was due; entries whose records are gone go as well.
+-- Return the first due chore of a kind and its due time. Entries of chores that are gone are removed.
 local function first_of(kind)
   while true do
     local found = redis.call('ZRANGEBYSCORE', at('chores', kind), '-inf', now, 'WITHSCORES', 'LIMIT', 0, 1)

@@ -1,4 +1,4 @@
--- chore_forget: forget all chores of a job; who holds one has lost it.
+-- chore_forget: delete all chores of a job; their holders lose them.
 -- ARGV: job
 local of_job = at('chores-of', ARGV[1])
 for _, chore in ipairs(redis.call('ZRANGE', of_job, 0, -1)) do

@@ -1,4 +1,4 @@
--- chore_list: the rows of a job's chores, the oldest first, or of one chore.
+-- chore_list: read the rows of a job's chores, oldest first, or of one chore.
 -- ARGV: job, chore (one of them is '')
 local chores = { ARGV[2] }
 if ARGV[2] == '' then

@@ -1,4 +1,4 @@
--- chore_settle: what becomes of a claimed chore.
+-- chore_settle: renew, end or postpone a claimed chore.
 -- ARGV: chore, verb, token, ms, note
 --
 --   renew      hold it for `ms` more
@@ -6,9 +6,9 @@
 --   fail       it is given up; the record is kept for `ms`
 --   postpone   it was tried; it is due in `ms`, or sleeps ('inf')
 --   release    it was not tried; it is due in `ms`
---   blame      as release, but the claim counts as a death
+--   blame      like release, but the claim counts as if its holder had died
 --
--- What came up while it was being done is done at once. Returns 1, or 0 if the claim was lost.
+-- If the chore got more to do meanwhile, it is due at once. Returns 1, or 0 if the claim was lost.
 local chore, verb, token, ms = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local key = at('chore', chore)
 local row = redis.call('HMGET', key, 'token', 'kind', 'version', 'seen')

@@ -1,4 +1,4 @@
--- chore_wake: make an open chore due now; one that is being done is done once more.
+-- chore_wake: make an open chore due now; if it is being done, it is done once more.
 -- ARGV: chore
 local key = at('chore', ARGV[1])
 local row = redis.call('HMGET', key, 'state', 'token', 'kind')

@@ -1,7 +1,7 @@
--- abort: fail a job that waits for its uploads, for a reason that concerns all of it.
+-- abort: fail a job that waits for its uploads, for a reason that concerns the whole job.
 -- ARGV: job, rule (JSON, see request_move), token of this request, failure (JSON)
--- Returns {1, snapshot}, or {0, state} if that state does not allow it; nil without such a job. A
--- job that was aborted before keeps its first reason.
+-- Returns {1, snapshot}; {0, state} if the state does not allow it; nil if there is no such job. A job
+-- that was aborted before keeps its first reason.
 local job = load_job(ARGV[1])
 if not job then
   return nil

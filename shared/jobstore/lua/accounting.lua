@@ -1,13 +1,13 @@
--- ledger: after `prelude`. What is counted about jobs, what is told of them, how they are recorded.
+-- accounting: comes after `prelude`. It counts jobs, appends their events, and records them.
 
--- The hour for which the events of an ended job are kept, and how many are at least.
+-- The events of an ended job are kept for an hour; of every job at least so many are kept.
 local EVENTS_MS, EVENTS_KEPT = 3600000, 1000
 
 -- --- events ----------------------------------------------------------------------------------
 
--- Append an event: a job's state, or that of one of its images. They are numbered one by one, so
--- that a reader sees whether any before the first that is left have gone.
-local function tell(job, state, index)
+-- Append an event: the state of a job, or of one of its images. Events are numbered without gaps, so
+-- that a reader notices if some are no longer kept.
+local function append_event(job, state, index)
   local number = redis.call('HINCRBY', job.key, 'events', 1)
   local event = { 'XADD', job.key .. ':events', 'MAXLEN', '~', EVENTS_KEPT, number, 's', state }
   if index then
@@ -16,7 +16,7 @@ local function tell(job, state, index)
   redis.call(unpack(event))
 end
 
--- Number the events from the microsecond on, which is beyond any number that was ever given.
+-- Number the events from the current microsecond on, which is higher than any number used before.
 local function begin_events(job)
   redis.call('UNLINK', job.key .. ':events')
   redis.call('HSET', job.key, 'events', now * 1000, 'events_from', now * 1000)
@@ -30,7 +30,7 @@ local function count(key, field, change)
   end
 end
 
--- Enter a job's new state where states are looked up: for those that may expire, and the events.
+-- Record a job's new state: in the set of idle jobs, as an event, and in how long events are kept.
 local function enter_state(job)
   local ended = has_ended(job)
   if IDLE[job.state] then
@@ -39,7 +39,7 @@ local function enter_state(job)
     redis.call('ZREM', at('idle'), job.id)
   end
   if job.state then
-    tell(job, job.state)
+    append_event(job, job.state)
   end
   if ended then
     redis.call('PEXPIRE', job.key .. ':events', EVENTS_MS)
@@ -48,10 +48,10 @@ local function enter_state(job)
   end
 end
 
--- Bring all counters up to what a script made of a job. What a job counts for depends on its
--- hash alone (see standing), so they always equal what a recount would give.
+-- Update all counters after a script has changed a job. A job's contribution depends only on its hash, so
+-- the counters always equal a recount.
 local function account(job)
-  local before, after = job.counted, standing(job)
+  local before, after = job.counted, contribution(job)
   local owner = at('owner', job.owner)
   count(at('totals'), 'images', after.images - before.images)
   count(owner, 'images', after.images - before.images)
@@ -70,9 +70,9 @@ end
 
 -- --- what may be accepted --------------------------------------------------------------------
 
--- Why images and bytes of an owner may not be added: {name of the bound, what counts against it,
--- what was to be added, the bound}; nil if they may. `quota` is JSON: {"images":, "owner_images":,
--- "owner_bytes":}, those without a bound left out. Where nothing is added, nothing is exceeded.
+-- Return why images and bytes of an owner may not be added: {name of the bound, what is used, what would
+-- be added, the bound}; nil if they may. `quota` is JSON: {"images":, "owner_images":, "owner_bytes":},
+-- without those that have no bound. If nothing is added, nothing is exceeded.
 local function exceeded(owner, images, bytes, quota)
   local bounds = cjson.decode(quota)
   local function beyond(name, key, field, added)
@@ -84,7 +84,7 @@ local function exceeded(owner, images, bytes, quota)
     or beyond('owner_bytes', at('owner', owner), 'bytes', bytes)
 end
 
--- Whether more than a share of `maxmemory` is used: what is left is for the jobs there are.
+-- Whether more than this share of `maxmemory` is used; the rest is for existing jobs.
 local function is_full(share)
   local info = redis.call('INFO', 'memory')
   local most = tonumber(string.match(info, '\nmaxmemory:(%d+)'))
@@ -93,8 +93,8 @@ end
 
 -- --- records ---------------------------------------------------------------------------------
 
--- Give those of a job's bitmaps that it has not yet all the room they will need, so that no end of an
--- image needs any. One that grows by and by is given twice the room; made whole, exactly that.
+-- Allocate the bitmaps that a job lacks at full size, so that ending an image needs no memory. A bitmap
+-- that grows step by step would take twice as much.
 local function allocate(job)
   if job.total == 0 or job.state == 'expired' then
     return
@@ -107,7 +107,7 @@ local function allocate(job)
   end
 end
 
--- Record a job that is not known. `fields` are fields and values of its hash. It stands nowhere yet:
+-- Record an unknown job. `fields` are fields and values of its hash. It is not counted or queued yet, so
 -- `settle` or `account` must follow.
 local function record(id, entry, fields)
   redis.call('HSET', at('job', id), 'entry', entry, 'ok', 0, 'bad', 0, 'measured', 0, 'cursor', 0, 'virtual', 0,
@@ -121,7 +121,7 @@ local function record(id, entry, fields)
   return job
 end
 
--- Forget all about a job's images.
+-- Delete everything about a job's images.
 local function forget_images(job)
   for _, name in ipairs({ 'ok', 'bad', 'measured', 'errors', 'reasons', 'held', 'attempts', 'retries', 'rate' }) do
     redis.call('UNLINK', job.key .. ':' .. name)

@@ -1,4 +1,4 @@
--- acquire: take a short lock, or extend it if it is the caller's; let it go with a time of 0.
+-- acquire: take a short lock, or extend it if the caller holds it; a time of 0 releases it.
 -- ARGV: lock, owner, ms
 -- Returns 1 if the caller holds it, else 0.
 local key, owner, ms = at('lock', ARGV[1]), ARGV[2], tonumber(ARGV[3])

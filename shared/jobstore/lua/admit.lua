@@ -4,5 +4,5 @@
 if is_full(tonumber(ARGV[4])) then
   return { 'memory' }
 end
--- Its photos have not been counted yet, but they have a byte at least.
+-- The bytes of its photos are unknown, but there is at least one.
 return exceeded(ARGV[1], tonumber(ARGV[2]), 1, ARGV[3])

@@ -1,8 +1,8 @@
--- bits: read a part of a job's bitmaps, and which images are in a lease.
+-- bits: read part of a job's bitmaps, and the images that are in a lease.
 -- ARGV: job, first byte, last byte (-1 for all)
 -- Returns {total, state, succeeded, failed, images in a lease}, or nil if there is no such job.
 --
--- All in one script, and not in a transaction: an old server that is out of memory takes none.
+-- This is a script and not a transaction, because an old server that is out of memory refuses those.
 local key = at('job', ARGV[1])
 local row = redis.call('HMGET', key, 'total', 'state')
 if not row[1] then

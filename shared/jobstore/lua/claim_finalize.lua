@@ -1,7 +1,7 @@
--- claim_finalize: give a job that waits to be finalised to this caller alone, for a while.
+-- claim_finalize: claim a job that waits to be finalised, for a while.
 -- ARGV: claim in ms
--- Returns {job, number of its end, see submit_for_finalising}, or nil. Not finished in time, it is given
--- to another caller. Entries whose jobs are gone go as well.
+-- Returns {job, number of its end, see submit_for_finalising}, or nil. If the caller does not finish in
+-- time, another may claim the job. Entries of jobs that are gone are removed.
 while true do
   local id = redis.call('ZRANGEBYSCORE', at('finalize'), '-inf', now, 'LIMIT', 0, 1)[1]
   if not id then

@@ -1,7 +1,7 @@
--- create: record a new job; one that is known already stays as it is.
+-- create: record a new job; a known job stays as it is.
 -- ARGV: job, its entry in the list, owner, images, bytes, quota (JSON, see exceeded), share of
 -- the memory that may be used, then fields and values of its hash
--- Returns nil, or why it was not recorded: {'memory'} or what `exceeded` returns.
+-- Returns nil, or why the job was not recorded: {'memory'} or what `exceeded` returns.
 if redis.call('EXISTS', at('job', ARGV[1])) == 1 then
   return nil
 end

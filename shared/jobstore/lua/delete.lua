@@ -1,4 +1,4 @@
--- delete: forget a job; its leases end with it.
+-- delete: delete a job and its leases.
 -- ARGV: job
 -- Returns 1, or 0 if there was no such job.
 local job = load_job(ARGV[1])
@@ -10,7 +10,7 @@ drop_leases(job)
 forget_images(job)
 redis.call('UNLINK', job.key)
 job.state = nil
-place(job)
+update_queues(job)
 account(job)
 redis.call('UNLINK', job.key .. ':events')
 redis.call('ZREM', at('finalize'), job.id)

@@ -1,6 +1,6 @@
--- events: read what happened to a job after an event.
--- ARGV: job, the number of that event ('0' for all), most events
--- Returns {number before the first ever told, number of the last, entries}; nil if there is no such job.
+-- events: read the events of a job after a given one.
+-- ARGV: job, number of that event ('0' for all), most events
+-- Returns {number before the first event ever, number of the last, entries}; nil if there is no such job.
 local key = at('job', ARGV[1])
 local row = redis.call('HMGET', key, 'events_from', 'events')
 if not row[1] then

@@ -1,6 +1,6 @@
--- expire: forget the images of a job that nothing is done for, and say so in its state.
--- ARGV: job, rule (JSON: {"moves": {from: to}, ...}), since when it must have been idle in ms ('' for any time)
--- Returns {1, state}, or {0, state} if that state does not allow it, or came later; nil without such a job.
+-- expire: delete the images of an idle job, and set its state to say so.
+-- ARGV: job, rule (JSON: {"moves": {from: to}, ...}), since when it must have been idle in ms
+-- Returns {1, state}; {0, state} if the state does not allow it, or is too new; nil if there is no such job.
 local job = load_job(ARGV[1])
 if not job then
   return nil
@@ -9,10 +9,10 @@ local state = cjson.decode(ARGV[2]).moves[job.state]
 if job.state == 'expired' or not state then
   return { job.state == 'expired' and 1 or 0, job.state }
 end
-if ARGV[3] ~= '' and tonumber(redis.call('ZSCORE', at('idle'), job.id) or now) >= tonumber(ARGV[3]) then
+if tonumber(redis.call('ZSCORE', at('idle'), job.id) or now) >= tonumber(ARGV[3]) then
   return { 0, job.state }
 end
--- A paused job may have leases out.
+-- A paused job may still have leases.
 drop_leases(job)
 forget_images(job)
 end_job(job, state)

@@ -1,10 +1,10 @@
--- turns: after `ledger`. Whose turn it is: virtual time, twice over.
+-- fair_queue: comes after `accounting`. It decides whose turn it is, by virtual time on two levels.
 --
--- Owners stand in line by their virtual time, which advances by the images they are handed; an
--- owner's jobs stand in line by theirs, which advances by images / weight. Each line has a clock:
--- the virtual time at which it was last served. Who joins does so at the clock and never behind
--- it: the time missed gives no claim, and having been served alone is no debt. Urgent jobs stand
--- in lines of their own, which are served first.
+-- Owners are queued by their virtual time, which advances by the images they are handed. An owner's jobs
+-- are queued by theirs, which advances by images / weight. Each queue has a clock: the virtual time at
+-- which it was last served. A newcomer joins at the clock and never before it, so time spent away earns
+-- nothing, and having been served alone costs nothing. Urgent jobs have queues of their own, which are
+-- served first.
 
 local LANES = { 'urgent', 'batch' }
 
@@ -19,8 +19,8 @@ local function activate(job)
   redis.call('ZADD', at('turns', job.lane), 'NX', math.max(tonumber(row[2] or 0), clock), job.owner)
 end
 
--- Take a job out of its line, and an owner who has no other in it out of the owners'.
-local function leave_line(lane, owner, id)
+-- Remove a job from its queue, and its owner from the owners' queue if that was the last job.
+local function leave_queue(lane, owner, id)
   local jobs = at('owner', owner, lane)
   redis.call('ZREM', jobs, id)
   if redis.call('EXISTS', jobs) == 0 then
@@ -28,45 +28,45 @@ local function leave_line(lane, owner, id)
   end
 end
 
--- Put a job into its line, the waiting set, or neither, as its images are now.
-local function place(job)
+-- Put a job into its queue, into the waiting set, or into neither, as its images require.
+local function update_queues(job)
   redis.call('ZREM', at('waiting'), job.id)
   if has_work(job) then
     return activate(job)
   end
-  leave_line(job.lane, job.owner, job.id)
+  leave_queue(job.lane, job.owner, job.id)
   local first = redis.call('ZRANGE', job.key .. ':retries', 0, 0, 'WITHSCORES')
   if runs(job) and not job.restoring and first[1] then
     redis.call('ZADD', at('waiting'), first[2], job.id)
   end
 end
 
--- Make jobs active whose first retry has become due.
+-- Queue the jobs whose first retry has become due.
 local function promote_waiting()
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', at('waiting'), '-inf', now, 'LIMIT', 0, 100)) do
     local job = load_job(id)
     if job then
-      place(job)
+      update_queues(job)
     else
       redis.call('ZREM', at('waiting'), id)
     end
   end
 end
 
--- Each end that a job comes to has a number, greater than those before: who finalises it says which
--- end that is, so that one who was overtaken, and comes back after a retry, does not set the next. It is a
--- time, so that it grows although the data are lost.
+-- Each end of a job has a number, greater than those before. A finaliser names the end it works on, so if
+-- it is overtaken and comes back after a retry, it cannot set the next end. The number is a time, so
+-- that it grows even if data are lost.
 local function submit_for_finalising(job)
-  -- NX: a claim that another caller holds on it stands.
+  -- NX keeps a claim that another caller holds.
   if redis.call('ZADD', at('finalize'), 'NX', now, job.id) == 1 then
     local last = tonumber(redis.call('HGET', job.key, 'ending') or 0)
     redis.call('HSET', job.key, 'ending', string.format('%.0f', math.max(now, last + 1)))
   end
 end
 
--- Take the next step that a job's images allow: to be finalised, or the second pass. Returns whether
--- there was one.
-local function go_on(job)
+-- Take the next step that a job's images allow: finalising, or the second pass. Returns whether there was
+-- one.
+local function advance_job(job)
   local open, moved = runs(job) or job.state == 'paused', false
   if open and job.ok + job.bad == job.total then
     set(job, 'state', 'finalizing')
@@ -82,13 +82,13 @@ local function go_on(job)
   return moved
 end
 
--- Draw the consequences of what a script did to a job: the next phase, finalising, its place, the
--- counters. Every script that changes a job ends with it, or with `account` alone at a job's end.
--- With `stands`, what the job has to lease is known to be what it was.
-local function settle(job, stands)
-  local moved = not job.restoring and go_on(job)
-  if moved or not stands then
-    place(job)
+-- Update everything that depends on a job: its phase, finalising, its queues and the counters. Every script
+-- that changes a job ends with this, or with `account` alone if the job ends. `same_work` says that the
+-- job has the same images to lease as before.
+local function settle(job, same_work)
+  local moved = not job.restoring and advance_job(job)
+  if moved or not same_work then
+    update_queues(job)
   end
   account(job)
 end

@@ -1,7 +1,7 @@
--- finish: set the final state of a job and forget what only a running job needs.
+-- finish: set the final state of a job and delete what only a running job needs.
 -- ARGV: job, final state, the number of the end that was claimed
--- Returns {1, state}, or {0, state} if the job does not wait for this end: it came to it by another
--- caller and has gone on since, or waits for a later one. nil without such a job.
+-- Returns {1, state}; {0, state} if the job does not wait for this end: another caller has set it and the
+-- job has moved on, or it waits for a later end; nil if there is no such job.
 local job = load_job(ARGV[1])
 if not job then
   return nil

@@ -1,11 +1,11 @@
--- is_reconciled: say whether the jobs were compared with the object store since this server started,
--- and hold on to when the question was first asked: a token that is lost whenever data are.
+-- is_reconciled: say whether the jobs were compared with the object store since this server started. The
+-- first call stores a token, which is lost whenever data are lost.
 -- ARGV: a new token
 -- Returns {1 or 0, the token that `mark_reconciled` needs}.
 --
--- The server's run is a part of the answer, so that a restart, a copy restored (which needs one) and
--- a failover all make it no; the key itself goes with all the others. INFO comes from the very node
--- that holds the keys.
+-- The key names the server's run, so a restart, a failover, or a restored copy (which needs a restart)
+-- makes the answer no; a loss of data loses the key too. INFO comes from the very node that holds
+-- the keys.
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
 local kept = redis.call('GET', at('reconciled')) or ''
 local of_run, token, answer = string.match(kept, '^(%w+):(%w+):(%w+)$')

@@ -1,27 +1,27 @@
--- lease: hand out images of the job whose turn it is: the urgent before all others, of these the owner
--- with the lowest virtual time, of his jobs the one with the lowest. From it one due retry alone, or
--- the next images from the cursor. The owner's virtual time advances by the images, the job's by
--- images / weight. The cost does not depend on how many images there are.
+-- lease: hand out images of the job whose turn it is. Urgent jobs come first; then the owner with the lowest
+-- virtual time, and of that owner's jobs the one with the lowest. The lease holds one due retry, or the next
+-- images from the cursor. The owner's virtual time advances by the images, the job's by images / weight.
+-- The cost does not depend on the number of images.
 -- ARGV: new lease, worker, most images, lease in ms
--- Returns {lease, job, phase, options, low, high, images, traceparent, attempts}: low and high '' while
--- there is no range, traceparent '' if there is none, attempts those charged to each image (false for
--- none); nil if there is nothing to do. Asked again for a lease that is held, it describes that.
+-- Returns {lease, job, phase, options, low, high, images, traceparent, attempts}: low and high are '' while
+-- there is no range, traceparent is '' if there is none, and attempts are those charged to each image (false
+-- for none); nil if there is nothing to do. A repeated call for a held lease describes that lease.
 local lease, worker, most, lease_ms = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 
 local function describe(id)
   local row = redis.call('HMGET', at('job', id), 'phase', 'options', 'low', 'high', 'traceparent')
   local images = redis.call('ZRANGE', at('lease', lease, 'images'), 0, -1)
-  -- Of a lease asked for again, no image may be left.
+  -- On a repeated call the lease may have no image left.
   local attempts = images[1] and redis.call('HMGET', at('job', id, 'attempts'), unpack(images)) or {}
   return { lease, id, row[1], row[2], row[3] or '', row[4] or '', images, row[5] or '', attempts }
 end
 
--- The first image from the cursor on that is not behind. A short run of those that are is stepped
--- over; a long one, as after a retry or a restore, is skipped at once, however long it is.
+-- Return the first image from the cursor on that is not done. A short run of done images is stepped over;
+-- a long one, as after a retry or a restore, is skipped at once, however long it is.
 local function next_fresh(job)
   local index, near = job.cursor, job.cursor + 16
   while index < near or index % 8 ~= 0 do
-    if not is_behind(job, index) then
+    if not is_done(job, index) then
       return index
     end
     index = index + 1
@@ -62,18 +62,18 @@ local function hold(job, images)
   extend_lease(lease, lease_ms)
 end
 
--- A turn is the job that has it, and the virtual times at which it and its owner take it.
-local function advance(turn, images)
-  local job, owner = turn.job, at('owner', turn.job.owner)
-  set(job, 'virtual', turn.started + images / job.weight)
+-- `pick` is a job, with the virtual times at which it and its owner were picked.
+local function advance_virtual_times(pick, images)
+  local job, owner = pick.job, at('owner', pick.job.owner)
+  set(job, 'virtual', pick.started + images / job.weight)
   redis.call('ZADD', at('owner', job.owner, job.lane), job.virtual, job.id)
-  local virtual = turn.owner_started + images
-  redis.call('HSET', owner, job.lane .. ':clock', turn.started, job.lane .. ':virtual', virtual)
+  local virtual = pick.owner_started + images
+  redis.call('HSET', owner, job.lane .. ':clock', pick.started, job.lane .. ':virtual', virtual)
   redis.call('ZADD', at('turns', job.lane), virtual, job.owner)
-  redis.call('HSET', at('clocks'), job.lane, turn.owner_started)
+  redis.call('HSET', at('clocks'), job.lane, pick.owner_started)
 end
 
--- The lines are kept exact (see place), but a stray entry must not stop everyone's work.
+-- The queues are kept exact (see update_queues), but a stray entry must not stop all work.
 local function next_in(lane)
   while true do
     local owner = redis.call('ZRANGE', at('turns', lane), 0, 0, 'WITHSCORES')
@@ -85,7 +85,7 @@ local function next_in(lane)
     if job and has_work(job) then
       return { job = job, started = tonumber(first[2]), owner_started = tonumber(owner[2]) }
     end
-    leave_line(lane, owner[1], first[1] or '')
+    leave_queue(lane, owner[1], first[1] or '')
   end
 end
 
@@ -94,14 +94,14 @@ if held_already and redis.call('EXISTS', at('job', held_already)) == 1 then
   return describe(held_already)
 end
 promote_waiting()
-local turn = next_in('urgent') or next_in('batch')
-if not turn then
+local pick = next_in('urgent') or next_in('batch')
+if not pick then
   return nil
 end
-local job = turn.job
+local job = pick.job
 local images = take(job)
 hold(job, images)
-advance(turn, #images)
+advance_virtual_times(pick, #images)
 redis.call('HSETNX', job.key, 'started_at', now)
 set(job, 'state', 'processing')
 settle(job)

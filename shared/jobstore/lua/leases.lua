@@ -1,4 +1,4 @@
--- images: after `turns`. Leases, and how images end; and what clients ask of jobs.
+-- leases: comes after `fair_queue`. Leases, the ends of images and jobs, and what clients ask of jobs.
 
 -- --- leases ----------------------------------------------------------------------------------
 
@@ -7,7 +7,7 @@ local function drop_lease(lease)
   redis.call('ZREM', at('expiry'), lease)
 end
 
--- Drop all leases of a job; where its images go is the caller's to say.
+-- Drop all leases of a job; the caller decides what happens to its images.
 local function drop_leases(job)
   for _, lease in ipairs(redis.call('HVALS', job.key .. ':held')) do
     drop_lease(lease)
@@ -22,8 +22,8 @@ local function is_held(lease)
   return redis.call('EXISTS', at('lease', lease)) == 1
 end
 
--- What a worker hears after an image: the job's state, its lease being extended if any of it is
--- left; nil if it had lost the lease before.
+-- Return what a worker is told after an image: the job's state, or nil if the worker had lost its lease.
+-- If the lease still has images, it is extended.
 local function answer_holder(job, lease, was_held, lease_ms)
   if not was_held then
     return nil
@@ -43,8 +43,8 @@ local function take_out(lease, index)
   end
 end
 
--- Take an image out of whatever it waits in, be it another worker's lease. Returns whether it was in
--- a lease: then the images that are left stand as they did, and `settle` may be told so.
+-- Take an image out of its lease, even another worker's, or out of the retries. Returns whether it was in a
+-- lease: then the job has the same images to lease as before, which `settle` wants to know.
 local function release(job, index)
   local lease = redis.call('HGET', job.key .. ':held', index)
   if not lease then
@@ -76,7 +76,7 @@ local function mark(job, outcome, index)
   job[outcome] = redis.call('HINCRBY', job.key, outcome, 1)
 end
 
--- The name under which a reason is kept, once for all images that failed for it.
+-- Store a reason, once for all images that failed for it, and return its name.
 local function keep_reason(job, failure)
   job.reasons = job.reasons or {}
   if not job.reasons[failure] then
@@ -86,15 +86,15 @@ local function keep_reason(job, failure)
   return job.reasons[failure]
 end
 
--- Write down why an image failed, in some twenty bytes.
+-- Record why an image failed, in about twenty bytes.
 local function write_error(job, index, failure)
   local chunk = math.floor(index / CHUNK)
   local others = redis.call('HGET', job.key .. ':errors', chunk) or ''
   redis.call('HSET', job.key .. ':errors', chunk, others .. index .. ':' .. keep_reason(job, failure) .. ' ')
 end
 
--- Set an image's bit and no more: as failed with `failure` (JSON), or as succeeded if that is ''.
--- Returns what `release` does.
+-- Only set an image's bit: as failed with `failure` (JSON), or as succeeded if that is ''. Returns what
+-- `release` does.
 local function mark_end(job, index, failure)
   local was_held = release(job, index)
   if failure == '' then
@@ -106,7 +106,7 @@ local function mark_end(job, index, failure)
   return was_held
 end
 
--- Count an ended image into its bucket of time; buckets older than the window go.
+-- Count an ended image in its time bucket, and delete buckets older than the window.
 local function tally(job)
   local key, bucket = job.key .. ':rate', math.floor(now / BUCKET_MS)
   if redis.call('HINCRBY', key, bucket, 1) == 1 then
@@ -119,33 +119,33 @@ local function tally(job)
   end
 end
 
--- End an image that has not ended, and tell it. Returns what `release` does.
+-- End an image that has not ended, and append the event. Returns what `release` does.
 local function end_image(job, index, failure)
   local was_held = mark_end(job, index, failure)
   tally(job)
   local outcome = failure == '' and 'succeeded' or cjson.decode(failure).code
   count(at('totals'), 'outcome:' .. outcome, 1)
-  tell(job, failure == '' and 'succeeded' or 'failed', index)
+  append_event(job, failure == '' and 'succeeded' or 'failed', index)
   return was_held
 end
 
--- Charge an attempt to an image that is in no lease: it is due again after a delay, or failed.
--- `policy` is decoded JSON: {"attempts": most there are, "delays_ms": [after the first, ...]}.
+-- Charge an attempt to an image that is in no lease: it is due again after a delay, or it has failed.
+-- `policy` is decoded JSON: {"attempts": most attempts, "delays_ms": [after the first, ...]}.
 local function charge_attempt(job, index, failure, policy)
   local attempts = redis.call('HINCRBY', job.key .. ':attempts', index, 1)
   if attempts >= policy.attempts then
     end_image(job, index, failure)
-    -- Who charges it did not know that it was the last, and has written the reason down nowhere.
+    -- The caller did not know that this was the last attempt, so it has not stored the reason.
     redis.call('ZADD', at('unwritten'), now, job.id .. ':' .. index)
   else
     retry_at(job, index, now + policy.delays_ms[math.min(attempts, #policy.delays_ms)])
-    tell(job, 'pending', index)
+    append_event(job, 'pending', index)
   end
 end
 
 -- --- the ends of jobs ------------------------------------------------------------------------
 
--- Set the state in which a job ends and forget what only a running job needs. Its leases are gone.
+-- Set a job's final state and delete what only a running job needs. It has no leases any more.
 local function end_job(job, state)
   set(job, 'state', state)
   redis.call('HSETNX', job.key, 'ended_at', job.since or now)
@@ -153,14 +153,14 @@ local function end_job(job, state)
   redis.call('HDEL', job.key, 'restoring')
   redis.call('ZREM', at('finalize'), job.id)
   redis.call('UNLINK', job.key .. ':held', job.key .. ':attempts', job.key .. ':retries', job.key .. ':rate')
-  place(job)
+  update_queues(job)
   account(job)
 end
 
 -- --- what clients ask ------------------------------------------------------------------------
 
--- Carry out a client's change of state on a job. Returns 'moved', 'settled' (nothing to do: the
--- job is there already, or this very request was carried out before) or 'refused'.
+-- Change a job's state as a client asks. Returns 'moved', 'settled' (there is nothing to do: the job is in
+-- that state already, or this very request was carried out before) or 'refused'.
 -- `rule` is decoded JSON: {"moves": {from: to}, "already": [states]}.
 local function request_move(job, rule, token)
   if redis.call('HGET', job.key, 'request') == token then

@@ -1,7 +1,6 @@
--- list: read jobs, the newest first.
--- ARGV: upper end of the entries as ZREVRANGEBYLEX takes it ('+' or '(<entry>'), most jobs, owner
--- ('' for all)
--- Returns pairs {entry, snapshot}, where the snapshot is missing if the job is gone.
+-- list: read jobs, newest first.
+-- ARGV: upper bound of the entries for ZREVRANGEBYLEX ('+' or '(<entry>'), most jobs, owner ('' for all)
+-- Returns pairs {entry, snapshot}, without the snapshot if the job is gone.
 local jobs = ARGV[3] == '' and at('jobs') or at('owner', ARGV[3], 'jobs')
 local page = {}
 for _, entry in ipairs(redis.call('ZREVRANGEBYLEX', jobs, ARGV[1], '-', 'LIMIT', 0, ARGV[2])) do

@@ -1,5 +1,5 @@
--- mark_reconciled: say that the jobs were compared with the object store since `is_reconciled` gave
--- out a token. It does not count if data were lost since.
+-- mark_reconciled: record that the jobs were compared with the object store since `is_reconciled` returned
+-- a token. This does not count if data were lost since.
 -- ARGV: the token
 -- Returns 1, or 0 if it does not count.
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')

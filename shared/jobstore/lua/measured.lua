@@ -1,7 +1,7 @@
--- measured: record the range of an image in the first of two passes, once, and widen the job's
--- range by it. The last image opens the second pass, which starts over at the first image.
+-- measured: record an image's range in the first of two passes, once, and widen the job's range by it. The
+-- last image begins the second pass, which starts over at the first image.
 -- ARGV: lease, job, index, low, high, lease in ms
--- Returns the job's state; nil if the lease is not held (any more).
+-- Returns the job's state; nil if the lease is not held.
 local lease, index = ARGV[1], tonumber(ARGV[3])
 local job = load_job(ARGV[2])
 if not job then
@@ -16,7 +16,7 @@ local function widen(field, value, pick)
 end
 
 local held = is_held(lease)
-if job.phase == 'measure' and takes_outcomes(job) and not is_behind(job, index) then
+if job.phase == 'measure' and takes_outcomes(job) and not is_done(job, index) then
   widen('low', ARGV[4], math.min)
   widen('high', ARGV[5], math.max)
   local was_held = release(job, index)

@@ -1,10 +1,10 @@
--- pending_chunks: count the leases that could be taken now, up to a bound.
+-- pending_chunks: count the leases that could be taken now, up to a limit.
 -- ARGV: most images of a lease, most leases to count
 -- Returns the number.
 local chunk, at_most = tonumber(ARGV[1]), tonumber(ARGV[2])
 promote_waiting()
 
--- Every job in a line has at least one lease to give, so `at_most` of each are enough to look at.
+-- Every queued job has at least one lease to give, so looking at `at_most` jobs is enough.
 local function count_chunks(jobs, chunks)
   for _, id in ipairs(redis.call('ZRANGE', jobs, 0, at_most - 1)) do
     local job = load_job(id)

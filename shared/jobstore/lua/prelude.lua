@@ -1,24 +1,24 @@
--- Put before every script of the job store: the keys, the clock, and how a job is read.
--- Before those that change jobs `ledger`, `turns` and `images` follow, in this order.
+-- prelude: comes before every script of the job store. It holds the keys, the clock, and how to read a job.
+-- In scripts that change jobs, `accounting`, `fair_queue` and `leases` follow, in this order.
 --
--- KEYS[1] is the root of all keys, `{fathom}`. It is never a key itself: it names the slot of the
--- script, and every key begins with it, so that all of them lie in that slot. Which jobs and leases a
--- script touches is often known only inside it, so it derives their keys.
+-- KEYS[1] is the root of all keys, `{fathom}`. It is never a key itself. Every key begins with it, so all
+-- keys lie in the slot that it names. A script often finds out only while it runs which jobs and leases it
+-- touches, so it derives their keys.
 --
 --   root:jobs            zset, all scores 0: "<created, microseconds>:<job>", for lists
---   root:turns:<lane>    zset: owners with a job in that lane of something to lease now, by virtual
---                        time; the lanes are `urgent` and `batch`
+--   root:turns:<lane>    zset, the fair queue of owners that have images to lease now in that lane, by
+--                        virtual time; the lanes are `urgent` and `batch`
 --   root:clocks          hash: lane -> the owner's virtual time at which the last lease was taken
---   root:waiting         zset: running jobs with nothing but later retries, by the first due time
+--   root:waiting         zset: running jobs that only have retries due later, by the first due time
 --   root:finalize        zset: jobs to finalise, by the time from which they may be claimed
---   root:idle            zset: jobs ended, uploading or paused, by the time they came to be so
---   root:unwritten       zset: "<job>:<image>" that failed at its last attempt, by the time it did, until
---                        the reason is known to lie in the object store
+--   root:idle            zset: jobs that have ended, are uploading or paused, by the time since when
+--   root:unwritten       zset: "<job>:<image>" that failed at its last attempt, by the time of that, until
+--                        its reason is known to lie in the object store
 --   root:totals          hash: images (unfinished ones), state:<state> -> jobs, outcome:<code> -> images
 --   root:reconciled      string: "<the server's run>:<token>:<yes or no>", see is_reconciled
 --   root:owner:<o>         hash: images (unfinished), bytes (kept); <lane>:virtual, <lane>:clock
 --   root:owner:<o>:jobs    zset like root:jobs
---   root:owner:<o>:<lane>  zset: the owner's running jobs with something to lease now, by virtual time
+--   root:owner:<o>:<lane>  zset, the fair queue of the owner's jobs with images to lease now, by virtual time
 --   root:expiry          zset: leases, by expiry
 --   root:lease:<l>         hash: job, worker, hand (the image in hand, '' for none)
 --   root:lease:<l>:images  zset: its unfinished images, scored with themselves
@@ -30,16 +30,15 @@
 --   root:job:<j>:attempts  hash: image -> attempts charged
 --   root:job:<j>:retries   zset: images to hand out once more, by due time
 --   root:job:<j>:rate      hash: bucket of BUCKET_MS -> images ended in it
---   root:job:<j>:events    stream: what happened, numbered without a gap
+--   root:job:<j>:events    stream: the job's events, numbered without gaps
 --   root:workers, root:slots   zset and hash: living workers, by expiry; their children
 --   root:lock:<name>       string: the owner of a short lock
 --
--- Constants that Python knows as well come before this, from `shared.jobstore.rows`: BUCKET_MS, WINDOW_MS,
--- CHUNK, and the sets of states RUNNING, UNFINISHED, ENDS and IDLE.
+-- `shared.jobstore.rows` puts constants before this that Python uses too: BUCKET_MS, WINDOW_MS, CHUNK, and
+-- the sets of states RUNNING, UNFINISHED, ENDS and IDLE.
 --
--- Times are milliseconds since the epoch by the server's clock. An image with nothing behind it
--- in the present phase is in exactly one place: in a lease, among the retries, or not yet
--- reached by the cursor.
+-- Times are milliseconds since the epoch by the server's clock. An image that is not done in the present
+-- phase is in exactly one place: in a lease, among the retries, or not yet reached by the cursor.
 
 local root = KEYS[1]
 
@@ -54,8 +53,8 @@ end
 
 local now = milliseconds()
 
--- What an unfinished job counts for, so that `account` sees what a script changed.
-local function standing(job)
+-- Return what a job contributes to the counters, so that `account` sees what a script changed.
+local function contribution(job)
   return {
     state = job.state,
     images = UNFINISHED[job.state] and job.total - job.ok - job.bad or 0,
@@ -77,11 +76,11 @@ local function load_job(id)
     owner = row[9], bytes = tonumber(row[10]), lane = row[11] == '1' and 'urgent' or 'batch',
     restoring = row[12] == '1', weight = tonumber(row[13]),
   }
-  job.counted = standing(job)
+  job.counted = contribution(job)
   return job
 end
 
--- All that Python makes a Job of.
+-- Everything from which Python makes a Job.
 local function snapshot(id)
   local key = at('job', id)
   return { id, redis.call('HGETALL', key), redis.call('HGETALL', key .. ':rate'), now }
@@ -96,8 +95,8 @@ local function has(job, outcome, index)
   return redis.call('GETBIT', job.key .. ':' .. outcome, index) == 1
 end
 
--- Whether the present phase has nothing more to do for an image.
-local function is_behind(job, index)
+-- Whether the present phase has nothing left to do for an image.
+local function is_done(job, index)
   return has(job, 'ok', index) or has(job, 'bad', index)
     or (job.phase == 'measure' and has(job, 'measured', index))
 end
@@ -110,8 +109,8 @@ local function has_ended(job)
   return ENDS[job.state]
 end
 
--- Whether outcomes still count. A canceled job takes them until its last lease has ended: from
--- then on it may be being finalised, and its counts must stand still.
+-- Whether outcomes still count. A canceled job takes them until its last lease has ended; after that it may
+-- be finalised at any moment, so its counts must not change.
 local function takes_outcomes(job)
   return runs(job) or job.state == 'paused'
     or (job.state == 'canceling' and redis.call('HLEN', job.key .. ':held') > 0)
@@ -121,14 +120,14 @@ local function due_retries(job)
   return redis.call('ZCOUNT', job.key .. ':retries', '-inf', now)
 end
 
--- How many images the cursor has yet to hand out.
+-- How many images the cursor still has to hand out.
 local function fresh_images(job)
   local behind = job.bad + (job.phase == 'measure' and job.measured or job.ok)
   local under_way = redis.call('HLEN', job.key .. ':held') + redis.call('ZCARD', job.key .. ':retries')
   return job.total - behind - under_way
 end
 
--- A job that is being restored hands nothing out: what it is about to learn need not be done again.
+-- A job that is being restored hands out nothing, since it may learn that images are done already.
 local function has_work(job)
   return runs(job) and not job.restoring and (due_retries(job) > 0 or fresh_images(job) > 0)
 end

@@ -1,5 +1,5 @@
--- reap: take back expired leases. Unfinished images go back to their jobs; only the image in hand
--- is charged an attempt, and the last attempt fails it. What ends a job puts it on the finalise set.
+-- reap: take back expired leases. Unfinished images go back to their jobs. Only the image in hand is charged
+-- an attempt, and fails at the last one. If that was a job's last image, the job waits to be finalised.
 -- ARGV: failure of a crashed image (JSON), policy (JSON, see charge_attempt), most leases
 -- Returns how many leases were taken back.
 local failure, policy = ARGV[1], cjson.decode(ARGV[2])
@@ -11,7 +11,7 @@ local function reap(lease)
     return drop_lease(lease)
   end
   local hand = row[2]
-  -- A late renewal may name an image that has left the lease since: nobody is to blame then.
+  -- A late renewal may name an image that has left the lease since; then no image is to blame.
   local was_in_hand = hand ~= '' and redis.call('ZSCORE', at('lease', lease, 'images'), hand)
   return_images(job, lease)
   if was_in_hand then

@@ -1,6 +1,6 @@
--- renew: extend a lease and name the image in hand, which alone is charged if the worker dies.
+-- renew: extend a lease and name the image in hand, the only one that is charged if the worker dies.
 -- ARGV: lease, image in hand ('' for none), lease in ms
--- Returns the job's state; nil if the lease is not held any more.
+-- Returns the job's state; nil if the lease is no longer held.
 local lease = ARGV[1]
 local id = redis.call('HGET', at('lease', lease), 'job')
 local state = id and redis.call('HGET', at('job', id), 'state')

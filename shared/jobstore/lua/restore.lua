@@ -1,11 +1,11 @@
--- restore: begin to bring a job up to what the object store knows of it. It hands out nothing until
--- `restored`. The events told before are forgotten, since some may be missing.
--- ARGV: job, its entry in the list, time of its end in ms ('' if it has not ended), ends of the range
--- common to its images ('' if there is none), then fields and values of its hash
--- Returns 1, or 0 if the job is known and has ended: then there is nothing to learn.
+-- restore: begin to bring a job up to what the object store knows of it. Until `restored`, it hands out no
+-- images. Its earlier events are deleted, since some may be missing.
+-- ARGV: job, its entry in the list, time of its end in ms ('' if it has not ended), low and high end of its
+-- common range ('' if there is none), then fields and values of its hash
+-- Returns 1, or 0 if the job is known and has ended: then there is nothing to restore.
 local job = load_job(ARGV[1])
 
--- A range that is known needs no first pass; who is still at it finds the lease gone.
+-- If the range is known, the first pass is over, and workers in it lose their leases.
 local function skip_measuring()
   if job.phase == 'measure' and ARGV[4] ~= '' then
     drop_leases(job)
@@ -31,10 +31,10 @@ if has_ended(job) and not job.restoring then
 end
 redis.call('HSET', job.key, 'restoring', 1)
 job.restoring = true
--- Whoever is finalising it does not know the outcomes to come: `restored` submits it anew.
+-- A finaliser would miss the outcomes to come, so `restored` submits the job again.
 redis.call('ZREM', at('finalize'), job.id)
 skip_measuring()
 begin_events(job)
-tell(job, job.state)
+append_event(job, job.state)
 settle(job)
 return 1

@@ -1,6 +1,6 @@
 -- restored: end a restore. The job goes on, or ends as the object store says.
 -- ARGV: job, its state if that is an end (else ''), time of its end in ms
--- Returns 1, or 0 if the job is not being restored any more.
+-- Returns 1, or 0 if the job is no longer being restored.
 local job = load_job(ARGV[1])
 if not job or not job.restoring then
   return 0

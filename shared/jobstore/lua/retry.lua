@@ -1,12 +1,12 @@
--- retry: queue the failed images of an ended job once more, their errors forgotten (their attempts
--- were when it ended).
+-- retry: queue the failed images of an ended job again and delete their errors. Their attempts were deleted
+-- when the job ended.
 -- ARGV: job, rule (JSON, see request_move), token of this request
--- Returns {1, snapshot}, or {0, state} if that state does not allow it; nil without such a job. A
--- job that failed before it had images has none to retry.
+-- Returns {1, snapshot}; {0, state} if the state does not allow it; nil if there is no such job. A job that
+-- failed before it had images has none to retry.
 --
--- The cursor goes back to the start and skips what has ended, so this costs the same for one
--- failed image and for 100,000. A job that has a common range keeps it and its phase; where the
--- range was lost (the job was restored), all images are measured and rendered anew.
+-- The cursor goes back to the start and skips images that have ended, so this costs the same for one failed
+-- image and for 100,000. A job with a common range keeps its range and its phase. If the range was lost
+-- in a restore, all images are measured and rendered again.
 local job = load_job(ARGV[1])
 if not job then
   return nil

@@ -1,4 +1,4 @@
--- slots: forget the workers that were not heard of, and add up the slots of the others.
+-- slots: delete the workers that have expired, and add up the slots of the others.
 -- ARGV: none
 -- Returns the sum.
 for _, worker in ipairs(redis.call('ZRANGEBYSCORE', at('workers'), '-inf', now)) do

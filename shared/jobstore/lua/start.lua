@@ -1,8 +1,8 @@
--- start: queue a job whose uploads are all there.
--- ARGV: job, rule (JSON, see request_move), token of this request, number of images ('' if it is known),
--- bytes of its photos ('' if they are known)
--- Returns {1, snapshot}, {0, state} if that state does not allow it, {2, ...} with what `exceeded`
--- returns, or {3, total} if the number is missing or not the one that is known; nil without such a job.
+-- start: queue a job whose uploads are complete.
+-- ARGV: job, rule (JSON, see request_move), token of this request, number of images ('' if known already),
+-- bytes of its photos ('' if known already)
+-- Returns {1, snapshot}; {0, state} if the state does not allow it; {2, ...} with what `exceeded` returns;
+-- {3, total} if the number is missing or is not the known one; nil if there is no such job.
 local job = load_job(ARGV[1])
 if not job then
   return nil
@@ -13,7 +13,7 @@ if rule.moves[job.state] then
   if total == 0 or (job.total ~= 0 and job.total ~= total) then
     return { 3, job.total }
   end
-  -- What was known from the start is within the quota already.
+  -- Images and bytes that were known before are within the quota already.
   local quota = redis.call('HGET', job.key, 'quota') or '{}'
   local refusal = exceeded(job.owner, total - job.total, bytes - job.bytes, quota)
   if refusal then

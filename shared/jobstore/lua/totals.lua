@@ -1,4 +1,4 @@
--- totals: read what is known of all jobs together.
+-- totals: read the numbers about all jobs together.
 -- ARGV: none
 -- Returns {fields and values of root:totals, leases, living workers and their slots}.
 local living = redis.call('ZRANGEBYSCORE', at('workers'), '(' .. string.format('%.0f', now), '+inf')

@@ -1,6 +1,6 @@
 -- transition: change a job's state as a client asks (pause, resume, cancel).
 -- ARGV: job, rule (JSON, see request_move), token of this request
--- Returns {1, snapshot}, or {0, state} if that state does not allow it; nil without such a job.
+-- Returns {1, snapshot}; {0, state} if the state does not allow it; nil if there is no such job.
 local job = load_job(ARGV[1])
 if not job then
   return nil

@@ -1,6 +1,6 @@
--- unwritten: read failures whose last attempt was charged and that are not in the object store yet.
+-- unwritten: read failures whose last attempt was charged and whose reasons are not in the object store yet.
 -- ARGV: most failures
--- Returns pairs {job, image}. Those of jobs that are gone, or that were retried, are forgotten.
+-- Returns pairs {job, image}. Entries of jobs that are gone or were retried are deleted.
 local found = {}
 for _, member in ipairs(redis.call('ZRANGE', at('unwritten'), 0, ARGV[1] - 1)) do
   local id, index = string.match(member, '^(.+):(%d+)$')

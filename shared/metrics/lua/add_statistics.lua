@@ -1,10 +1,10 @@
--- add_statistics: add what a process measured, once.
+-- add_statistics: add a batch of a process's measurements, once.
 --
 -- KEYS[1] is the root of all keys, `{fathom}`.
 -- ARGV: the batch's id, the seconds for which it is remembered, the seconds after which a worker's
---   counter is forgotten, the number n of fields, n times field and increment, and then for each
---   worker its name and the images it has ended.
--- Returns 1 if it was added, 0 if it had been before.
+--   counter expires, the number n of fields, n pairs of field and increment, then for each worker its
+--   name and the images it has ended.
+-- Returns 1 if the batch was added, 0 if it had been added before.
 
 local root = KEYS[1] .. ':statistics'
 if not redis.call('SET', root .. ':batch:' .. ARGV[1], '', 'NX', 'EX', ARGV[2]) then

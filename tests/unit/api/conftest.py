@@ -18,7 +18,7 @@ from api.auth.authenticate import gate_of
 from api.middleware.rate_limits import make_limiter
 from api.services.backend import Backend, backend_of
 from fathom.result_names import SIDECAR, output_files
-from shared.idempotency.durable_store import LastingIdempotency
+from shared.idempotency.durable_store import DurableIdempotency
 from shared.jobs import object_keys
 from shared.jobs.job import ImageFailure
 from shared.observability.tracing import OFF, Tracer
@@ -132,7 +132,7 @@ def build_api(
         jobs=jobs,
         objects=objects,
         tickets=tickets,
-        idempotency=LastingIdempotency(idempotency, objects),
+        idempotency=DurableIdempotency(idempotency, objects),
         statistics=FakeStatistics(),
         chores=chores,
         limiter=make_limiter("memory://", {}),

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.album import CLASSES, Picture, encode, make_album, make_photo
+from bench.album import CLASSES, AlbumPhoto, encode, make_album, make_photo
 
 
-def album(size_class: str) -> list[Picture]:
+def album(size_class: str) -> list[AlbumPhoto]:
     return list(make_album(3, classes=(size_class,)))
 
 

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-from bench.load import Tally, _form
+from bench.load import RequestTally, _form
 
 
 def test_a_tally_tells_errors_from_answers_and_counts_their_time():
-    tally = Tally()
+    tally = RequestTally()
     for milliseconds in range(1, 101):
         tally.add("200", milliseconds / 1000)
     tally.add("503", 0.5)

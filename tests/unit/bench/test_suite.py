@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench import suite
-from bench.suite import Outcome, Run, parse, summarise, to_text
+from bench.suite import CaseOutcome, SuiteRun, parse, summarise, to_text
 
 ROOT = Path(__file__).parents[3]
 
@@ -32,7 +32,7 @@ def test_named(name): raise ValueError("<&>")
 
 
 @pytest.fixture(scope="module")
-def outcomes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Outcome, ...]:
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> tuple[CaseOutcome, ...]:
     """What pytest itself wrote of some tests."""
     folder = tmp_path_factory.mktemp("suite")
     (folder / "test_some.py").write_text(TESTS)
@@ -50,8 +50,8 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Outcome, ...]:
     return parse((folder / "report.xml").read_text())
 
 
-def test_failures_and_errors_are_told_by_their_first_line(outcomes: tuple[Outcome, ...]) -> None:
-    run = Run(seconds=1.0, exit_code=1, outcomes=outcomes)
+def test_failures_and_errors_are_told_by_their_first_line(outcomes: tuple[CaseOutcome, ...]) -> None:
+    run = SuiteRun(seconds=1.0, exit_code=1, outcomes=outcomes)
 
     assert {test.partition("::")[2]: complaint for test, complaint in run.failures.items()} == {
         "test_bad": "AssertionError: two lines",
@@ -65,12 +65,12 @@ def test_failures_and_errors_are_told_by_their_first_line(outcomes: tuple[Outcom
     assert all(each.seconds >= 0 for each in outcomes)
 
 
-def a_run(*failing: str, seconds: float = 1.0) -> Run:
+def a_run(*failing: str, seconds: float = 1.0) -> SuiteRun:
     outcomes = [
-        Outcome(test=test, seconds=seconds, complaint="No." if test in failing else None)
+        CaseOutcome(test=test, seconds=seconds, complaint="No." if test in failing else None)
         for test in ("one", "two", "three")
     ]
-    return Run(seconds=3 * seconds, exit_code=int(bool(failing)), outcomes=tuple(outcomes))
+    return SuiteRun(seconds=3 * seconds, exit_code=int(bool(failing)), outcomes=tuple(outcomes))
 
 
 def test_tests_that_fail_most_come_first() -> None:
@@ -89,7 +89,7 @@ def test_a_tests_time_is_the_median_of_all_runs() -> None:
 
 
 def test_a_run_that_left_no_report_is_told_by_its_exit_code() -> None:
-    report = summarise([Run(seconds=1.0, exit_code=4, outcomes=())])
+    report = summarise([SuiteRun(seconds=1.0, exit_code=4, outcomes=())])
 
     assert report["runs"] == [{"seconds": 1.0, "exit_code": 4, "tests": 0, "failures": 0}]
 

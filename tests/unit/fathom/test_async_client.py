@@ -64,7 +64,11 @@ def test_the_key_goes_to_the_api_and_to_nobody_else(play: Play, server: Server, 
 @pytest.mark.parametrize("path", ["/v1/jobs", "/start", "/uploads", "/inputs/"])
 @pytest.mark.parametrize("fault", [lose, refuse_connection, lambda _: problem(503, "unavailable", "Later.")])
 def test_a_submission_outlives_passing_faults(
-    play: Play, server: Server, tmp_path: Path, path: str, fault: Callable[[httpx.Request], httpx.Response]
+    play: Play,
+    server: Server,
+    tmp_path: Path,
+    path: str,
+    fault: Callable[[httpx.Request], httpx.Response],
 ) -> None:
     for method in ("POST", "GET", "PUT"):
         server.faults.append(times(2, on(method, path, fault)))
@@ -128,7 +132,9 @@ def test_expired_addresses_are_replaced_by_fresh_ones(play: Play, server: Server
 
 def test_a_result_is_saved_whole_and_kept_if_it_is_there(play: Play, server: Server, tmp_path: Path) -> None:
     server.outputs = {0: {"heatmap": b"12345"}}
-    server.faults.append(times(2, on("GET", "/heatmap", lambda _: httpx.Response(200, stream=Breaking()))))
+    server.faults.append(
+        times(2, on("GET", "/heatmap", lambda _: httpx.Response(200, stream=BreakingAsyncBody())))
+    )
 
     async def act(fathom: AsyncFathom) -> list[bool]:
         job = await fathom.job(JOB_ID)
@@ -209,7 +215,7 @@ def test_images_and_jobs_are_listed_over_all_pages(play: Play, server: Server) -
     assert [job.id for job in jobs] == [JOB_ID]
 
 
-class Breaking(httpx.AsyncByteStream):
+class BreakingAsyncBody(httpx.AsyncByteStream):
     """A body that ends with the connection."""
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -220,7 +226,9 @@ class Breaking(httpx.AsyncByteStream):
 def test_a_download_that_breaks_off_is_fetched_again(play: Play, server: Server, tmp_path: Path) -> None:
     server.names = ["假期/猫.png"]
     server.outputs = {0: {"heatmap": b"one"}}
-    server.faults.append(times(2, on("GET", "/archive", lambda _: httpx.Response(200, stream=Breaking()))))
+    server.faults.append(
+        times(2, on("GET", "/archive", lambda _: httpx.Response(200, stream=BreakingAsyncBody())))
+    )
 
     async def act(fathom: AsyncFathom) -> list[Path]:
         return await (await fathom.job(JOB_ID)).download(tmp_path / "out")

@@ -130,7 +130,7 @@ def test_a_file_of_another_size_is_replaced(fathom: Fathom, server: Server, tmp_
     assert target.read_bytes() == b"12345"
 
 
-class Breaking(httpx.SyncByteStream):
+class BreakingBody(httpx.SyncByteStream):
     """A body that ends with the connection."""
 
     def __iter__(self) -> Iterator[bytes]:
@@ -142,7 +142,9 @@ def test_a_file_whose_connection_broke_is_fetched_again(
     fathom: Fathom, server: Server, tmp_path: Path
 ) -> None:
     server.outputs = {0: {"heatmap": b"12345"}}
-    server.faults.append(times(2, on("GET", "/heatmap", lambda _: httpx.Response(200, stream=Breaking()))))
+    server.faults.append(
+        times(2, on("GET", "/heatmap", lambda _: httpx.Response(200, stream=BreakingBody())))
+    )
 
     assert fathom.job(JOB_ID).save(f"/v1/jobs/{JOB_ID}/images/0/heatmap", tmp_path / "a.png") is True
     assert (tmp_path / "a.png").read_bytes() == b"12345"
@@ -151,7 +153,7 @@ def test_a_file_whose_connection_broke_is_fetched_again(
 def test_a_file_whose_connection_always_breaks_is_given_up(
     fathom: Fathom, server: Server, tmp_path: Path
 ) -> None:
-    server.faults.append(on("GET", "/heatmap", lambda _: httpx.Response(200, stream=Breaking())))
+    server.faults.append(on("GET", "/heatmap", lambda _: httpx.Response(200, stream=BreakingBody())))
 
     with pytest.raises(ConnectionLost, match="was lost"):
         fathom.job(JOB_ID).save(f"/v1/jobs/{JOB_ID}/images/0/heatmap", tmp_path / "a.png")

@@ -207,7 +207,7 @@ def test_what_cannot_be_rotated_stays_as_it_is(store: KeyStore):
 
 
 @pytest.mark.parametrize("first", ["rotate", "revoke"])
-def test_a_rotation_that_overlaps_a_revocation_brings_no_key_back(
+def test_a_rotation_that_overlaps_a_revocation_restores_no_key(
     objects: FakeObjectStore, store: KeyStore, first: str
 ):
     """Each reads the record before the other writes; then one of them writes first."""

@@ -138,7 +138,7 @@ def test_a_verb_that_the_state_refuses_leaves_no_trace(
     controls.cancel(job_id)
     if verb == "cancel":
         finish_as(jobs, job_id, JobState.CANCELED)
-        jobs.expire(job_id)
+        jobs.expire(job_id, before=jobs.now() + 1)
     before = dict(objects.objects)
 
     with pytest.raises(InvalidTransition):
@@ -224,7 +224,7 @@ def test_a_deletion_cut_short_has_removed_what_would_bring_the_job_back(
         controls.delete(job_id)
 
     assert list(objects.objects) == [object_keys.input_image(job_id, 0)]
-    # What the job store still knows of it, its workers may still need.
+    # If the job store still knows the job, its workers may need the objects.
     assert jobs.get(job_id).state is JobState.QUEUED
 
 

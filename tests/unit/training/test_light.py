@@ -10,9 +10,9 @@ from training import meshes
 pytest.importorskip("embreex", reason="needs the `training` extra")
 
 from training.light import Camera, Lighting, View, draw_lighting, render_view
-from training.stage import Rig, Stage, draw_materials
+from training.stage import Rig, SceneBuilder, draw_materials
 from training.textures import TextureBank
-from training.tracer import Tracer
+from training.tracer import RayTracer
 
 
 def make_camera() -> Camera:
@@ -26,11 +26,11 @@ def make_lighting(bank: TextureBank) -> Lighting:
     return replace(draw_lighting(np.random.default_rng(0), rig, bank), fog=0.0, clouds=0.0)
 
 
-def render(stage: Stage, materials: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+def render(stage: SceneBuilder, materials: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
     view = View(
         rng=rng,
-        tracer=Tracer(*stage.gather(), stage.bank),
+        tracer=RayTracer(*stage.gather(), stage.bank),
         camera=make_camera(),
         lighting=make_lighting(stage.bank),
         materials=draw_materials(rng, stage) if materials is None else materials,
@@ -38,12 +38,12 @@ def render(stage: Stage, materials: np.ndarray | None = None) -> tuple[np.ndarra
     return render_view(view)
 
 
-def add_wall(stage: Stage, distance: float, kind: str = "wall", size: float = 20.0) -> None:
+def add_wall(stage: SceneBuilder, distance: float, kind: str = "wall", size: float = 20.0) -> None:
     stage.add(meshes.quad(), stage.add_surface(kind), size=size, at=(0, distance, 0))
 
 
 def test_a_wall_at_right_angles_has_one_depth_along_the_axis(bank: TextureBank) -> None:
-    stage = Stage(bank=bank)
+    stage = SceneBuilder(bank=bank)
     add_wall(stage, 4.0)
     _, inverse = render(stage)
 
@@ -51,7 +51,7 @@ def test_a_wall_at_right_angles_has_one_depth_along_the_axis(bank: TextureBank) 
 
 
 def test_what_no_ray_hits_is_infinitely_far_and_shows_the_sky(bank: TextureBank) -> None:
-    stage = Stage(bank=bank)
+    stage = SceneBuilder(bank=bank)
     add_wall(stage, 4.0, size=1.0)
     light, inverse = render(stage)
 
@@ -62,7 +62,7 @@ def test_what_no_ray_hits_is_infinitely_far_and_shows_the_sky(bank: TextureBank)
 
 
 def test_a_floor_comes_nearer_towards_the_bottom(bank: TextureBank) -> None:
-    stage = Stage(bank=bank)
+    stage = SceneBuilder(bank=bank)
     stage.add(meshes.box(), stage.add_surface("ground"), size=(100, 100, 1), at=(0, 0, -2.5))
     _, inverse = render(stage)
 
@@ -73,7 +73,7 @@ def test_a_floor_comes_nearer_towards_the_bottom(bank: TextureBank) -> None:
 
 
 def test_rays_pass_through_the_holes_of_a_cut_out(bank: TextureBank) -> None:
-    stage = Stage(bank=bank)
+    stage = SceneBuilder(bank=bank)
     stamp = bank.stamps[0]
     stage.add(
         meshes.quad(), stage.add_surface("stamp", texture=stamp.texture), size=(2.8, 1, 2.2), at=(0, 3, 0)
@@ -86,7 +86,7 @@ def test_rays_pass_through_the_holes_of_a_cut_out(bank: TextureBank) -> None:
 
 
 def test_glass_has_its_own_depth_and_shows_what_is_behind(bank: TextureBank) -> None:
-    stage = Stage(bank=bank)
+    stage = SceneBuilder(bank=bank)
     add_wall(stage, 3.0, kind="glass")
     add_wall(stage, 6.0, kind="lamp")
     materials = draw_materials(np.random.default_rng(1), stage)

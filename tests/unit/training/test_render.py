@@ -11,19 +11,19 @@ from training.layouts import LAYOUTS
 from training.light import View, aim_camera, draw_lighting, render_view
 from training.render import is_worth_keeping, render_scene
 from training.shards import Sample
-from training.stage import Stage, draw_materials
+from training.stage import SceneBuilder, draw_materials
 from training.textures import TextureBank
-from training.tracer import Tracer
+from training.tracer import RayTracer
 
 
 @pytest.mark.parametrize("layout", [layout for layout, _ in LAYOUTS], ids=lambda layout: layout.__name__)
 def test_every_layout_gives_finite_light_and_depth(bank: TextureBank, layout) -> None:
     rng = np.random.default_rng(5)
-    stage = Stage(bank=bank)
+    stage = SceneBuilder(bank=bank)
     rig = layout(stage, rng)
     view = View(
         rng=rng,
-        tracer=Tracer(*stage.gather(), bank),
+        tracer=RayTracer(*stage.gather(), bank),
         camera=aim_camera(rng, rig, 48, 64),
         lighting=draw_lighting(rng, rig, bank),
         materials=draw_materials(rng, stage),

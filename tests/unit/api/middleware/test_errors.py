@@ -90,7 +90,7 @@ def test_pages_of_other_sites_may_link_here(api: Api) -> None:
 DOCUMENT = (Path(__file__).parents[4] / "docs" / "api.md").read_text()
 
 #: Raised and caught inside, or a base that is never raised.
-INTERNAL = {"address_refused", "image_error", "object_exists", "object_not_found"}
+INTERNAL = {"address_refused", "image_error", "object_not_found"}
 
 
 def kinds_of(base: type[FathomError]) -> Iterator[type[FathomError]]:

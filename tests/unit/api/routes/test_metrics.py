@@ -19,7 +19,7 @@ DASHBOARD = ROOT / "deploy" / "grafana" / "fathom.json"
 
 def samples(api: Api, **headers: str) -> dict[str, dict[tuple[tuple[str, str], ...], float]]:
     """Return the value of every sample, by its name and its labels."""
-    backend_of(api.client.application).recorder.flush()
+    backend_of(api.client.application).metrics_buffer.flush()
     response = api.get("/metrics", headers=headers)
     assert response.status_code == 200, response.text
     assert response.content_type.startswith("text/plain; version=")
@@ -38,9 +38,9 @@ def worked_api(api: Api) -> Api:
     """An API with jobs, workers and requests of several kinds."""
     api.client.post("/v1/jobs", json={"uploads": [{"name": "a.jpg", "size": 1}]})
     api.jobs.register_worker("host:1", 3)
-    recorder = backend_of(api.client.application).recorder
-    recorder.observe(Family.STAGE, "infer", seconds=0.03)
-    recorder.count_image("host:1")
+    metrics_buffer = backend_of(api.client.application).metrics_buffer
+    metrics_buffer.observe(Family.STAGE, "infer", seconds=0.03)
+    metrics_buffer.count_image("host:1")
     return api
 
 
@@ -63,7 +63,7 @@ def test_tickets_are_the_depth_of_the_queue(api: Api):
 def test_workers_are_those_alive(api: Api):
     api.jobs.register_worker("host:1", 3)
     api.jobs.register_worker("host:2", 4)
-    backend_of(api.client.application).recorder.count_image("host:2")
+    backend_of(api.client.application).metrics_buffer.count_image("host:2")
     found = samples(api)
 
     assert found["fathom_workers"][()] == 2
@@ -73,7 +73,7 @@ def test_workers_are_those_alive(api: Api):
 
 def test_a_stage_is_a_histogram(api: Api):
     for seconds in (0.004, 0.03, 0.03, 1000.0):
-        backend_of(api.client.application).recorder.observe(Family.STAGE, "infer", seconds=seconds)
+        backend_of(api.client.application).metrics_buffer.observe(Family.STAGE, "infer", seconds=seconds)
     buckets = {
         dict(labels)["le"]: count for labels, count in samples(api)["fathom_stage_seconds_bucket"].items()
     }

@@ -60,7 +60,7 @@ def test_an_expired_job_is_shown_and_its_results_are_gone(api: Api):
     job_id = api.submit("a.jpg")
     api.work()
     finish_as(api.jobs, job_id, JobState.SUCCEEDED)
-    api.jobs.expire(job_id)
+    api.jobs.expire(job_id, before=api.jobs.now() + 1)
 
     assert api.get(f"/v1/jobs/{job_id}").get_json()["state"] == "expired"
     for path in ("/images", "/images/0/heatmap", "/archive"):

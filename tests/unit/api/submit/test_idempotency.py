@@ -11,9 +11,10 @@ from werkzeug.test import TestResponse
 from api.submit.accept import is_recorded
 from api.submit.idempotency import Attempt, Fingerprint
 from shared.errors import IdempotencyKeyInUse, JobStoreUnavailable
+from shared.idempotency.durable_store import DurableIdempotency
 from shared.idempotency.port import Standing
 from shared.jobs import object_keys
-from tests.fakes import FakeIdempotency
+from tests.fakes import FakeIdempotency, FakeObjectStore
 from tests.fakes_jobs import FakeClock
 from tests.unit.api.conftest import Api, Eventful, encode_form
 from tests.unit.api.routes.test_submissions import problem
@@ -228,6 +229,11 @@ def keys(clock: FakeClock) -> FakeIdempotency:
     return FakeIdempotency(clock)
 
 
+@pytest.fixture
+def durable(keys: FakeIdempotency) -> DurableIdempotency:
+    return DurableIdempotency(keys, FakeObjectStore())
+
+
 @pytest.mark.parametrize("again", [send, lambda api: announce(api, {"uploads": [{"name": "a", "size": 1}]})])
 def test_a_redis_that_lost_everything_makes_no_second_job(
     api: Api, again: Callable[[Api], TestResponse]
@@ -274,12 +280,12 @@ def die_sealed(keys: FakeIdempotency, job_id: str) -> None:
 
 
 def test_a_job_recorded_by_a_process_that_died_is_the_answer(
-    api: Api, keys: FakeIdempotency, clock: FakeClock
+    api: Api, keys: FakeIdempotency, durable: DurableIdempotency, clock: FakeClock
 ) -> None:
     job_id = api.submit("a.jpg")
     die_sealed(keys, job_id)
     clock.advance(91)
-    attempt = Attempt(keys, "me", "k")
+    attempt = Attempt(durable, "me", "k")
     with attempt.begun(partial(is_recorded, api.backend)):
         attempt.fingerprint.add("payload")
         job = attempt.job_before(api.jobs.get)
@@ -290,14 +296,14 @@ def test_a_job_recorded_by_a_process_that_died_is_the_answer(
 
 
 def test_a_job_that_a_process_did_not_come_to_record_is_made_anew(
-    api: Api, keys: FakeIdempotency, clock: FakeClock
+    api: Api, keys: FakeIdempotency, durable: DurableIdempotency, clock: FakeClock
 ) -> None:
     die_sealed(keys, "a" * 26)
     recorded = partial(is_recorded, api.backend)
-    with pytest.raises(IdempotencyKeyInUse), Attempt(keys, "me", "k").begun(recorded):
+    with pytest.raises(IdempotencyKeyInUse), Attempt(durable, "me", "k").begun(recorded):
         pass
     clock.advance(91)
-    attempt = Attempt(keys, "me", "k")
+    attempt = Attempt(durable, "me", "k")
     with attempt.begun(recorded):
         attempt.seal("b" * 26)
 
@@ -305,8 +311,10 @@ def test_a_job_that_a_process_did_not_come_to_record_is_made_anew(
     assert keys.claim("me", "k", "t").job_id == "b" * 26
 
 
-def test_who_lost_the_key_records_no_job(keys: FakeIdempotency, clock: FakeClock) -> None:
-    slow = Attempt(keys, "me", "k")
+def test_who_lost_the_key_records_no_job(
+    keys: FakeIdempotency, durable: DurableIdempotency, clock: FakeClock
+) -> None:
+    slow = Attempt(durable, "me", "k")
 
     def lose_and_seal() -> None:
         with slow.begun(_no_job):
@@ -320,9 +328,11 @@ def test_who_lost_the_key_records_no_job(keys: FakeIdempotency, clock: FakeClock
     assert keys.claim("me", "k", "third").standing is Standing.RUNNING
 
 
-def test_keys_that_go_away_in_the_end_do_not_hide_what_went_wrong(keys: FakeIdempotency) -> None:
+def test_keys_that_go_away_in_the_end_do_not_hide_what_went_wrong(
+    keys: FakeIdempotency, durable: DurableIdempotency
+) -> None:
     def fail() -> None:
-        with Attempt(keys, "me", "k").begun(_no_job):
+        with Attempt(durable, "me", "k").begun(_no_job):
             keys.away = True
             raise ZeroDivisionError
 
@@ -330,9 +340,11 @@ def test_keys_that_go_away_in_the_end_do_not_hide_what_went_wrong(keys: FakeIdem
         fail()
 
 
-def test_keys_that_are_away_from_the_start_are_said_to_be(keys: FakeIdempotency) -> None:
+def test_keys_that_are_away_from_the_start_are_said_to_be(
+    keys: FakeIdempotency, durable: DurableIdempotency
+) -> None:
     keys.away = True
-    with pytest.raises(JobStoreUnavailable), Attempt(keys, "me", "k").begun(_no_job):
+    with pytest.raises(JobStoreUnavailable), Attempt(durable, "me", "k").begun(_no_job):
         pass
 
 

@@ -36,7 +36,7 @@ class FakePart:
 
 
 @dataclass
-class Clock:
+class RestartClock:
     now: float = 100.0
 
     def __call__(self) -> float:
@@ -49,8 +49,8 @@ def part() -> FakePart:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> RestartClock:
+    return RestartClock()
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def said() -> list[str]:
 
 
 @pytest.fixture
-def supervisor(part: FakePart, clock: Clock, said: list[str]) -> Supervisor:
+def supervisor(part: FakePart, clock: RestartClock, said: list[str]) -> Supervisor:
     return Supervisor([part], say=said.append, clock=clock)
 
 
@@ -69,7 +69,7 @@ def test_a_living_part_is_left_alone(supervisor: Supervisor, part: FakePart) -> 
 
 
 def test_a_dead_part_is_started_again_after_a_pause(
-    supervisor: Supervisor, part: FakePart, clock: Clock, said: list[str]
+    supervisor: Supervisor, part: FakePart, clock: RestartClock, said: list[str]
 ) -> None:
     part.alive = False
 
@@ -83,7 +83,7 @@ def test_a_dead_part_is_started_again_after_a_pause(
 
 
 def test_a_part_that_keeps_dying_is_started_ever_more_rarely(
-    supervisor: Supervisor, part: FakePart, clock: Clock
+    supervisor: Supervisor, part: FakePart, clock: RestartClock
 ) -> None:
     deaths = 12
     pauses = []
@@ -100,7 +100,7 @@ def test_a_part_that_keeps_dying_is_started_ever_more_rarely(
 
 
 def test_a_part_that_lived_long_is_started_soon_again(
-    supervisor: Supervisor, part: FakePart, clock: Clock
+    supervisor: Supervisor, part: FakePart, clock: RestartClock
 ) -> None:
     for lifetime in (0.0, 0.0, RECOVERED):
         clock.now += lifetime
@@ -114,7 +114,7 @@ def test_a_part_that_lived_long_is_started_soon_again(
 
 
 def test_a_start_that_fails_is_told_and_tried_again(
-    supervisor: Supervisor, part: FakePart, clock: Clock, said: list[str]
+    supervisor: Supervisor, part: FakePart, clock: RestartClock, said: list[str]
 ) -> None:
     part.alive = False
     part.errors = [FathomError("The port is taken.")]

@@ -37,7 +37,7 @@ def photos(data: bytes, within: ArchiveLimits = LIMITS) -> list[tuple[str, bytes
 
 
 def outcomes(data: bytes, within: ArchiveLimits = LIMITS) -> list[tuple[str, bytes | str]]:
-    """Return what each photo holds, or the code of what is wrong with it."""
+    """Return each photo's content, or the code of its error."""
     found = expand(io.BytesIO(data), within)
     return [(entry.name, outcome(entry)) for entry in found if isinstance(entry, ArchivedPhoto)]
 
@@ -50,7 +50,7 @@ def outcome(photo: ArchivedPhoto) -> bytes | str:
 
 
 def names(data: bytes) -> list[str]:
-    """Return the names of the photos that a look finds."""
+    """Return the names of the photos that a survey finds."""
     return [entry.name for entry in listed(data) if isinstance(entry, ListedPhoto)]
 
 
@@ -178,29 +178,29 @@ def test_an_archive_whose_directory_cannot_be_read_is_refused(
 # --- photos that fail alone ---------------------------------------------------------
 
 
-class Album:
-    """An archive of three photos, the second of which is tampered with: its header, its entry, its data."""
+class TamperedArchive:
+    """An archive of three photos. The second one's header, entry or data is tampered with."""
 
     def __init__(self, method: int = zipfile.ZIP_STORED, content: bytes = JPEG) -> None:
         self.data = bytearray(make_zip(("0.jpg", JPEG), ("1.jpg", content), ("2.jpg", JPEG), method=method))
         self.header = self.data.index(b"PK\x03\x04", 1)
         self.entry = self.data.index(b"PK\x01\x02", self.data.index(b"PK\x01\x02") + 1)
 
-    def put(self, at: int, form: str, value: int) -> Album:
+    def put(self, at: int, form: str, value: int) -> TamperedArchive:
         struct.pack_into(form, self.data, at, value)
         return self
 
-    def in_header(self, at: int, form: str, value: int) -> Album:
+    def in_header(self, at: int, form: str, value: int) -> TamperedArchive:
         return self.put(self.header + at, form, value)
 
-    def in_entry(self, at: int, form: str, value: int) -> Album:
+    def in_entry(self, at: int, form: str, value: int) -> TamperedArchive:
         return self.put(self.entry + at, form, value)
 
-    def in_both(self, at: int, form: str, value: int) -> Album:
-        """Put a value at a place of the header, which is two bytes further on in the directory."""
+    def in_both(self, at: int, form: str, value: int) -> TamperedArchive:
+        """Write a value at an offset of the header; in the directory it lies two bytes further."""
         return self.in_header(at, form, value).in_entry(at + 2, form, value)
 
-    def with_extra(self, extra: bytes) -> Album:
+    def with_extra(self, extra: bytes) -> TamperedArchive:
         """Add extra fields to the directory alone."""
         end = self.data.index(b"PK\x05\x06")
         size: int = struct.unpack_from("<L", self.data, end + 12)[0]
@@ -217,9 +217,9 @@ DEFLATED, BZIP2, LZMA = zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZM
 BIG = b"\xff\xd8\xff" + bytes(range(256)) * 400
 
 
-def overlapping() -> Album:
-    """Return an album whose second photo reaches into the third, checksum and all."""
-    album = Album()
+def overlapping() -> TamperedArchive:
+    """Return an archive whose second photo reaches into the third, with a correct checksum."""
+    album = TamperedArchive()
     third = album.data.index(b"PK\x03\x04", album.header + 1)
     data = bytes(album.data[album.header + CONTENT : third + 30])
     album.in_both(PACKED, "<L", len(data)).in_both(SIZE, "<L", len(data))
@@ -227,35 +227,35 @@ def overlapping() -> Album:
 
 
 DAMAGED = {
-    "a byte of what is stored": Album().in_header(CONTENT + 9, "<B", 7),
-    "a byte of what is compressed": Album(DEFLATED, BIG).in_header(CONTENT + 99, "<L", 7),
-    "a byte of bzip2": Album(BZIP2, BIG).in_header(CONTENT + 40, "<L", 7),
-    "a byte of lzma": Album(LZMA, BIG).in_header(CONTENT + 9, "<L", 7),
-    "the checksum": Album().in_both(CHECKSUM, "<L", 7),
-    "the header's checksum": Album().in_header(CHECKSUM, "<L", 7),
-    "the header's size": Album().in_header(SIZE, "<L", 7),
-    "the header's compressed size": Album().in_header(PACKED, "<L", 7),
-    "the header's method": Album().in_header(METHOD, "<H", DEFLATED),
-    "the header's encryption": Album().in_header(FLAGS, "<H", 1),
-    "the header's name": Album().in_header(30, "<B", ord("x")),
-    "the header's signature": Album().in_header(0, "<L", 7),
-    "no deflated data": Album().in_both(METHOD, "<H", DEFLATED),
-    "too small a size": Album(DEFLATED, BIG).in_both(SIZE, "<L", 7),
-    "too large a size": Album(DEFLATED, BIG).in_both(SIZE, "<L", len(BIG) + 1),
-    "too small a size of what is stored": Album().in_both(SIZE, "<L", 7),
-    "too small a compressed size": Album(DEFLATED, BIG).in_both(PACKED, "<L", 7),
-    "no compressed data": Album(DEFLATED, BIG).in_both(PACKED, "<L", 0),
-    "data up to the end": Album(DEFLATED, BIG).in_both(PACKED, "<L", 2**31),
+    "a byte of what is stored": TamperedArchive().in_header(CONTENT + 9, "<B", 7),
+    "a byte of what is compressed": TamperedArchive(DEFLATED, BIG).in_header(CONTENT + 99, "<L", 7),
+    "a byte of bzip2": TamperedArchive(BZIP2, BIG).in_header(CONTENT + 40, "<L", 7),
+    "a byte of lzma": TamperedArchive(LZMA, BIG).in_header(CONTENT + 9, "<L", 7),
+    "the checksum": TamperedArchive().in_both(CHECKSUM, "<L", 7),
+    "the header's checksum": TamperedArchive().in_header(CHECKSUM, "<L", 7),
+    "the header's size": TamperedArchive().in_header(SIZE, "<L", 7),
+    "the header's compressed size": TamperedArchive().in_header(PACKED, "<L", 7),
+    "the header's method": TamperedArchive().in_header(METHOD, "<H", DEFLATED),
+    "the header's encryption": TamperedArchive().in_header(FLAGS, "<H", 1),
+    "the header's name": TamperedArchive().in_header(30, "<B", ord("x")),
+    "the header's signature": TamperedArchive().in_header(0, "<L", 7),
+    "no deflated data": TamperedArchive().in_both(METHOD, "<H", DEFLATED),
+    "too small a size": TamperedArchive(DEFLATED, BIG).in_both(SIZE, "<L", 7),
+    "too large a size": TamperedArchive(DEFLATED, BIG).in_both(SIZE, "<L", len(BIG) + 1),
+    "too small a size of what is stored": TamperedArchive().in_both(SIZE, "<L", 7),
+    "too small a compressed size": TamperedArchive(DEFLATED, BIG).in_both(PACKED, "<L", 7),
+    "no compressed data": TamperedArchive(DEFLATED, BIG).in_both(PACKED, "<L", 0),
+    "data up to the end": TamperedArchive(DEFLATED, BIG).in_both(PACKED, "<L", 2**31),
     "data of the next photo": overlapping(),
-    "the place of another photo": Album().in_entry(OFFSET, "<L", 0),
-    "a place beyond the end": Album().in_entry(OFFSET, "<L", 2**31),
-    "a place in the directory": Album().in_entry(OFFSET, "<L", Album().entry),
-    "no UTF-8 where it is said": Album().in_both(FLAGS, "<H", 0x800).in_both(44, "<B", 0xFF),
+    "the place of another photo": TamperedArchive().in_entry(OFFSET, "<L", 0),
+    "a place beyond the end": TamperedArchive().in_entry(OFFSET, "<L", 2**31),
+    "a place in the directory": TamperedArchive().in_entry(OFFSET, "<L", TamperedArchive().entry),
+    "no UTF-8 where it is said": TamperedArchive().in_both(FLAGS, "<H", 0x800).in_both(44, "<B", 0xFF),
 }
 
 
 @pytest.mark.parametrize("album", DAMAGED.values(), ids=DAMAGED)
-def test_a_damaged_photo_fails_alone(album: Album) -> None:
+def test_a_damaged_photo_fails_alone(album: TamperedArchive) -> None:
     found = outcomes(bytes(album.data))
 
     assert [what for _, what in found] == [JPEG, "image_corrupt", JPEG]
@@ -265,58 +265,62 @@ def test_a_damaged_photo_fails_alone(album: Album) -> None:
 @pytest.mark.parametrize(
     ("album", "code"),
     [
-        (Album().in_both(FLAGS, "<H", 0x1), "image_encrypted"),
-        (Album().in_both(FLAGS, "<H", 0x41), "image_encrypted"),
-        (Album().in_both(FLAGS, "<H", 0x1).in_both(METHOD, "<H", 99), "image_encrypted"),
-        (Album().in_both(FLAGS, "<H", 0x20), "unsupported_compression"),
-        *((Album().in_both(METHOD, "<H", method), "unsupported_compression") for method in (1, 6, 9, 93, 95, 98)),
-        (Album().in_entry(24, "<L", 2**31), "image_too_large"),
-        (Album().in_entry(24, "<L", 2**32 - 1), "image_too_large"),
-        (Album(DEFLATED, bytes(2**20 + 1)), "image_too_large"),
+        (TamperedArchive().in_both(FLAGS, "<H", 0x1), "image_encrypted"),
+        (TamperedArchive().in_both(FLAGS, "<H", 0x41), "image_encrypted"),
+        (TamperedArchive().in_both(FLAGS, "<H", 0x1).in_both(METHOD, "<H", 99), "image_encrypted"),
+        (TamperedArchive().in_both(FLAGS, "<H", 0x20), "unsupported_compression"),
+        *((TamperedArchive().in_both(METHOD, "<H", method), "unsupported_compression") for method in (1, 6, 9, 93, 95, 98)),
+        (TamperedArchive().in_entry(24, "<L", 2**31), "image_too_large"),
+        (TamperedArchive().in_entry(24, "<L", 2**32 - 1), "image_too_large"),
+        (TamperedArchive(DEFLATED, bytes(2**20 + 1)), "image_too_large"),
     ],
     ids=["zipcrypto", "strong", "aes", "patched", "shrink", "implode", "deflate64", "zstd", "xz", "ppmd", "2_GiB", "4_GiB", "long"],
 )  # fmt: skip
-def test_a_photo_that_is_not_read_for_another_reason_fails_alone(album: Album, code: str) -> None:
+def test_a_photo_that_is_not_read_for_another_reason_fails_alone(album: TamperedArchive, code: str) -> None:
     assert outcomes(bytes(album.data)) == [("0.jpg", JPEG), ("1.jpg", code), ("2.jpg", JPEG)]
     assert names(bytes(album.data)) == ["0.jpg", "1.jpg", "2.jpg"]
 
 
 @pytest.mark.parametrize("method", [BZIP2, LZMA])
 def test_photos_compressed_by_other_methods_are_read(method: int) -> None:
-    assert photos(bytes(Album(method, BIG).data)) == [("0.jpg", JPEG), ("1.jpg", BIG), ("2.jpg", JPEG)]
+    assert photos(bytes(TamperedArchive(method, BIG).data)) == [
+        ("0.jpg", JPEG),
+        ("1.jpg", BIG),
+        ("2.jpg", JPEG),
+    ]
 
 
 @pytest.mark.parametrize(
     "album",
     [
-        Album().in_entry(VERSION, "<H", 99),
-        Album().with_extra(struct.pack("<HHL", 1, 4, 7)),
-        Album().with_extra(struct.pack("<HHL", 1, 40, 7)),
-        Album().with_extra(struct.pack("<HHBL", 0x7075, 5, 1, 7)),
-        Album().with_extra(struct.pack("<HHBLH", 0x7075, 7, 1, zlib.crc32(b"1.jpg"), 0xFFFF)),
-        Album().with_extra(b"\x01\0\x01"),
+        TamperedArchive().in_entry(VERSION, "<H", 99),
+        TamperedArchive().with_extra(struct.pack("<HHL", 1, 4, 7)),
+        TamperedArchive().with_extra(struct.pack("<HHL", 1, 40, 7)),
+        TamperedArchive().with_extra(struct.pack("<HHBL", 0x7075, 5, 1, 7)),
+        TamperedArchive().with_extra(struct.pack("<HHBLH", 0x7075, 7, 1, zlib.crc32(b"1.jpg"), 0xFFFF)),
+        TamperedArchive().with_extra(b"\x01\0\x01"),
     ],
     ids=["a new version", "zip64", "too short", "no unicode path", "no unicode", "three bytes"],
 )
-def test_a_photo_is_read_whatever_else_the_directory_says_of_it(album: Album) -> None:
+def test_a_photo_is_read_whatever_else_the_directory_says_of_it(album: TamperedArchive) -> None:
     assert photos(bytes(album.data)) == [("0.jpg", JPEG), ("1.jpg", JPEG), ("2.jpg", JPEG)]
 
 
 def test_a_photo_whose_size_in_zip64_is_missing_fails_alone() -> None:
-    album = Album().in_entry(24, "<L", 2**32 - 1).with_extra(struct.pack("<HHL", 1, 4, 7))
+    album = TamperedArchive().in_entry(24, "<L", 2**32 - 1).with_extra(struct.pack("<HHL", 1, 4, 7))
 
     assert [what for _, what in outcomes(bytes(album.data))] == [JPEG, "image_too_large", JPEG]
 
 
 def test_a_bomb_among_photos_fails_alone() -> None:
-    bomb = bytes(Album(DEFLATED, bytes(2**20)).data)
+    bomb = bytes(TamperedArchive(DEFLATED, bytes(2**20)).data)
 
     assert [what for _, what in outcomes(bomb, limits(ratio_from=2**19))] == [JPEG, "image_too_large", JPEG]
     assert photos(bomb)[1] == ("1.jpg", bytes(2**20)), "A large white picture is no bomb."
 
 
 def test_a_dictionary_that_memory_cannot_hold_fails_its_photo_alone() -> None:
-    album = Album(LZMA, BIG).in_header(CONTENT + 5, "<L", 2**32 - 1)
+    album = TamperedArchive(LZMA, BIG).in_header(CONTENT + 5, "<L", 2**32 - 1)
 
     _, (_, second), third = outcomes(bytes(album.data))
 
@@ -338,7 +342,7 @@ def test_entries_at_the_same_place_are_read_once() -> None:
 
 
 def test_an_archive_whose_beginning_is_missing_keeps_what_is_there() -> None:
-    assert [what for _, what in outcomes(bytes(Album().data[30:]))] == ["image_corrupt", JPEG, JPEG]
+    assert [what for _, what in outcomes(bytes(TamperedArchive().data[30:]))] == ["image_corrupt", JPEG, JPEG]
 
 
 def test_what_is_no_photo_by_its_name_and_cannot_be_looked_into_is_skipped() -> None:
@@ -450,7 +454,7 @@ def test_a_look_finds_a_bomb_by_its_directory(
 
 
 def test_a_directory_that_understates_a_size_cannot_make_more_of_it() -> None:
-    """What a look let pass is the most that expanding yields."""
+    """Expanding never yields more than a survey let pass."""
     data = bytearray(make_zip(("a.jpg", bytes(50_000)), method=zipfile.ZIP_DEFLATED))
     struct.pack_into("<L", data, data.index(b"PK\x01\x02") + 24, 10)
 

@@ -47,7 +47,7 @@ def a_job(**changes: Any) -> Job:
 
 
 def answered(job: Job, fields: dict[str, str | int]) -> list[Any]:
-    """Return what a script answers of a job that was just recorded with these fields."""
+    """Return a script's snapshot of a job that was just recorded with these fields."""
     counters = {"ok": 0, "bad": 0, "measured": 0}
     flat = [str(item).encode() for item in flatten({**fields, **counters})]
     return [job.id.encode(), flat, [], 1_700_000_001_000]

@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from shared.metrics.buffer import Recorder
-from shared.metrics.model import BOUNDS, Batch, Family, Histogram, Series, bucket_of
+from shared.metrics.buffer import MetricsBuffer
+from shared.metrics.model import BOUNDS, Family, Histogram, MetricsBatch, Series, bucket_of
 from tests.contracts.statistics import StatisticsContract
 from tests.fakes import FakeStatistics
 from tests.waiting import eventually
@@ -19,7 +19,7 @@ def statistics() -> FakeStatistics:
 
 
 class TestFakeStatistics(StatisticsContract):
-    """The fake keeps the contract, so that unit tests may rely on it."""
+    """The fake fulfils the contract, so unit tests may rely on it."""
 
 
 @pytest.mark.parametrize(
@@ -35,50 +35,50 @@ def test_cumulative_counts_end_with_all_of_them():
     assert Histogram(counts=counts).cumulative()[-1] == sum(counts)
 
 
-def test_what_cannot_be_told_is_told_later(statistics: FakeStatistics):
-    recorder = Recorder(statistics)
-    recorder.observe(Family.STAGE, "infer", seconds=0.1)
+def test_a_batch_that_cannot_be_sent_is_sent_later(statistics: FakeStatistics):
+    metrics_buffer = MetricsBuffer(statistics)
+    metrics_buffer.observe(Family.STAGE, "infer", seconds=0.1)
     statistics.away = True
-    recorder.flush()
-    recorder.observe(Family.STAGE, "infer", seconds=0.1)
-    recorder.flush()
+    metrics_buffer.flush()
+    metrics_buffer.observe(Family.STAGE, "infer", seconds=0.1)
+    metrics_buffer.flush()
     statistics.away = False
-    recorder.flush()
+    metrics_buffer.flush()
 
     assert statistics.read([]).histograms[INFER].cumulative()[-1] == 2
 
 
 def test_an_answer_that_is_lost_counts_nothing_twice(statistics: FakeStatistics):
     class Deaf(FakeStatistics):
-        def add(self, batch: Batch) -> None:
+        def add(self, batch: MetricsBatch) -> None:
             statistics.add(batch)
             self._reach()
 
     deaf = Deaf()
     deaf.away = True
-    recorder = Recorder(deaf)
-    recorder.observe(Family.STAGE, "infer", seconds=0.1)
+    metrics_buffer = MetricsBuffer(deaf)
+    metrics_buffer.observe(Family.STAGE, "infer", seconds=0.1)
     for _ in range(3):
-        recorder.flush()
+        metrics_buffer.flush()
     deaf.away = False
-    recorder.flush()
+    metrics_buffer.flush()
 
     assert statistics.read([]).histograms[INFER].cumulative()[-1] == 1
 
 
-def test_nothing_is_told_when_nothing_happened(statistics: FakeStatistics):
-    Recorder(statistics).flush()
+def test_nothing_is_sent_when_nothing_was_measured(statistics: FakeStatistics):
+    MetricsBuffer(statistics).flush()
 
     assert statistics.batches == {}
 
 
 def test_many_threads_lose_nothing(statistics: FakeStatistics):
-    recorder = Recorder(statistics)
+    metrics_buffer = MetricsBuffer(statistics)
 
     def measure() -> None:
         for _ in range(500):
-            recorder.observe(Family.STAGE, "infer", seconds=0.1)
-            recorder.flush()
+            metrics_buffer.observe(Family.STAGE, "infer", seconds=0.1)
+            metrics_buffer.flush()
 
     threads = [threading.Thread(target=measure) for _ in range(8)]
     for thread in threads:
@@ -89,30 +89,30 @@ def test_many_threads_lose_nothing(statistics: FakeStatistics):
     assert statistics.read([]).histograms[INFER].cumulative()[-1] == 4000
 
 
-def test_it_tells_by_itself_and_once_more_at_the_end(statistics: FakeStatistics):
-    recorder = Recorder(statistics, every=0.01)
-    recorder.start()
-    recorder.observe(Family.STAGE, "infer", seconds=0.1)
+def test_it_sends_by_itself_and_once_more_at_the_end(statistics: FakeStatistics):
+    metrics_buffer = MetricsBuffer(statistics, every=0.01)
+    metrics_buffer.start()
+    metrics_buffer.observe(Family.STAGE, "infer", seconds=0.1)
     eventually(lambda: statistics.batches)
-    recorder.observe(Family.STAGE, "infer", seconds=0.1)
-    recorder.stop()
+    metrics_buffer.observe(Family.STAGE, "infer", seconds=0.1)
+    metrics_buffer.stop()
 
     assert statistics.read([]).histograms[INFER].cumulative()[-1] == 2
 
 
-def test_a_fault_does_not_end_the_telling(statistics: FakeStatistics, caplog: pytest.LogCaptureFixture):
+def test_a_fault_does_not_end_the_sending(statistics: FakeStatistics, caplog: pytest.LogCaptureFixture):
     class Faulty(FakeStatistics):
-        def add(self, batch: Batch) -> None:
+        def add(self, batch: MetricsBatch) -> None:
             if not self.batches:
                 self.batches[""] = batch
                 raise ZeroDivisionError
             super().add(batch)
 
     faulty = Faulty()
-    recorder = Recorder(faulty, every=0.01)
-    recorder.observe(Family.STAGE, "infer", seconds=0.1)
-    recorder.start()
+    metrics_buffer = MetricsBuffer(faulty, every=0.01)
+    metrics_buffer.observe(Family.STAGE, "infer", seconds=0.1)
+    metrics_buffer.start()
     eventually(lambda: faulty.batches, lambda batches: len(batches) >= 2)
-    recorder.stop()
+    metrics_buffer.stop()
 
-    assert "Statistics were not told." in caplog.text
+    assert "Statistics were not sent." in caplog.text

@@ -1,4 +1,4 @@
-"""Where Fathom lets itself be sent: as text, and as the address a name resolves to."""
+"""Which addresses Fathom connects to: as text, and as the address that a name resolves to."""
 
 from __future__ import annotations
 

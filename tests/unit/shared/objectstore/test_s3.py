@@ -12,7 +12,6 @@ from botocore.stub import Stubber
 
 from shared.errors import (
     FathomError,
-    ObjectExists,
     ObjectNotFound,
     ObjectStoreDenied,
     ObjectStoreUnavailable,
@@ -20,15 +19,15 @@ from shared.errors import (
 from shared.objectstore.port import ObjectStore
 from shared.objectstore.s3 import S3ObjectStore, attachment
 from shared.settings import Settings
-from tests.contracts.object_store import ConditionalPutContract, ObjectStoreContract
+from tests.contracts.object_store import ObjectStoreContract
 from tests.fakes import FakeObjectStore
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
-class TestFakeObjectStore(ObjectStoreContract, ConditionalPutContract):
-    """The fake keeps the contract, so that unit tests may rely on it."""
+class TestFakeObjectStore(ObjectStoreContract):
+    """The fake fulfils the contract, so unit tests may rely on it."""
 
     @pytest.fixture
     def store(self) -> ObjectStore:
@@ -53,7 +52,7 @@ def client() -> S3Client:
 
 @pytest.fixture
 def server(client: S3Client) -> Iterator[Stubber]:
-    """What the server answers, request by request; all of it must be asked for."""
+    """The server's answers, request by request; the test must use all of them."""
     with Stubber(client) as stubber:
         yield stubber
         stubber.assert_no_pending_responses()
@@ -75,7 +74,6 @@ def build_store(**environ: str) -> S3ObjectStore:
         ("NoSuchKey", 404, ObjectNotFound),
         ("404", 404, ObjectNotFound),
         ("NoSuchBucket", 404, ObjectStoreUnavailable),
-        ("PreconditionFailed", 412, ObjectExists),
         ("AccessDenied", 403, ObjectStoreDenied),
         ("403", 403, ObjectStoreDenied),
         ("InvalidAccessKeyId", 403, ObjectStoreDenied),

@@ -22,13 +22,15 @@ SIGNING = "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 def test_an_api_key_keeps_its_id_alone():
     key, text = make_key("me", ["read"])
 
-    assert Redactor().redact(f"Bearer {text}, {text}!") == f"Bearer fathom_{key.id}_***, fathom_{key.id}_***!"
+    assert (
+        Redactor([]).redact(f"Bearer {text}, {text}!") == f"Bearer fathom_{key.id}_***, fathom_{key.id}_***!"
+    )
 
 
 def test_a_session_loses_its_signature():
     key, _ = make_key("me", ["read"])
 
-    assert Redactor().redact(f"cookie {sign(key, 2**31)};") == f"cookie s1.{key.id}.***;"
+    assert Redactor([]).redact(f"cookie {sign(key, 2**31)};") == f"cookie s1.{key.id}.***;"
 
 
 @pytest.mark.parametrize(
@@ -49,7 +51,7 @@ def test_a_session_loses_its_signature():
     ],
 )
 def test_what_looks_like_a_secret_is_blanked_out(text: str, secret: str):
-    assert secret not in Redactor().redact(text)
+    assert secret not in Redactor([]).redact(text)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +83,7 @@ def test_named_secrets_are_found_in_every_form():
 )
 def test_a_line_of_json_stays_one(text: str):
     line = json.dumps({"message": json.dumps({"authorization": text, "other": f'say "{text}"'})})
-    redacted = Redactor().redact(line)
+    redacted = Redactor([]).redact(line)
 
     assert set(json.loads(json.loads(redacted)["message"])) == {"authorization", "other"}
     assert redacted != line

@@ -2,36 +2,13 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import subprocess
-import sys
-import threading
-import tomllib
-from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
 from shared.errors import ImageCorrupt
 from shared.observability.logs import JsonFormatter
-from shared.observability.otlp import OtlpTracer, moderate
-from shared.observability.tracing import (
-    EXTRA,
-    NO_SPAN,
-    OFF,
-    NoSpan,
-    find_obstacle,
-    is_wanted,
-    make_tracer,
-    read_traceparent,
-    traced,
-)
+from shared.observability.tracing import NO_SPAN, OFF, NoSpan, read_traceparent, traced
 from tests.traces import PARENT, SAMPLED, TRACE, UNSAMPLED, TraceMemory, facts, id_of, parent_of, trace_of
-
-ROOT = Path(__file__).parents[4]
-ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}
 
 
 @pytest.fixture
@@ -67,103 +44,6 @@ def test_a_traceparent_is_read_in_the_words_of_its_first_version(text: str, expe
 )
 def test_what_is_no_traceparent_is_ignored(text: object):
     assert read_traceparent(text) is None
-
-
-# --- on and off -----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("environ", "expected"),
-    [
-        ({}, False),
-        (ENDPOINT, True),
-        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://127.0.0.1:4318/v1/traces"}, True),
-        ({"OTEL_EXPORTER_OTLP_ENDPOINT": " "}, False),
-        ({**ENDPOINT, "OTEL_SDK_DISABLED": "True"}, False),
-        ({**ENDPOINT, "OTEL_SDK_DISABLED": "false"}, True),
-        ({**ENDPOINT, "OTEL_TRACES_EXPORTER": "none"}, False),
-        ({"OTEL_SERVICE_NAME": "fathom"}, False),
-    ],
-)
-def test_traces_are_wanted_where_a_collector_is_named(environ: dict[str, str], expected: bool):
-    assert is_wanted(environ) is expected
-
-
-def test_no_process_imports_opentelemetry_while_traces_are_off():
-    modules = "api.app, api.server.gunicorn_conf, worker.app, worker.tasks, worker.parent.threads, fathom.doctor.run"
-    program = f"""
-import sys
-# Where OpenTelemetry is installed, the Redis client imports what its own metrics would need.
-import redis
-before = set(sys.modules)
-import {modules}
-from shared.observability.tracing import OFF, make_tracer, prepare_tracing
-endpoint = {{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}}
-assert make_tracer("fathom-api") is OFF
-assert make_tracer("fathom-api", endpoint | {{"OTEL_SDK_DISABLED": "true"}}) is OFF
-assert not prepare_tracing()
-new = sorted(set(sys.modules) - before)
-assert "shared.observability.tracing" in new and "shared.observability.otlp" not in new
-found = [name for name in new if name.startswith(("opentelemetry", "google.protobuf", "requests"))]
-assert not found, found
-"""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "FATHOM_"))}
-
-    ended = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True)
-
-    assert ended.returncode == 0, ended.stderr
-
-
-def test_packages_that_are_missing_are_named_once_and_the_service_goes_on(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-):
-    monkeypatch.setitem(sys.modules, "opentelemetry", None)
-    monkeypatch.delitem(sys.modules, "shared.observability.otlp", raising=False)
-
-    assert make_tracer("fathom-api", ENDPOINT) is OFF
-    assert make_tracer("fathom-api", ENDPOINT) is OFF
-    (record,) = caplog.records
-    assert record.levelno == logging.WARNING
-    assert "pip install -e '.[tracing]'" in record.getMessage()
-
-
-def test_the_extra_that_is_named_is_one_that_there_is():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-
-    assert any("opentelemetry" in package for package in project["optional-dependencies"][EXTRA])
-
-
-def test_a_protocol_that_is_not_spoken_is_an_obstacle():
-    assert find_obstacle(ENDPOINT) is None
-    assert "grpc" in str(find_obstacle({**ENDPOINT, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}))
-
-
-def test_settings_that_opentelemetry_refuses_turn_traces_off(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-):
-    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "-1")
-
-    assert make_tracer("fathom-api", ENDPOINT) is OFF
-    assert "Traces are off: max_queue_size" in caplog.text
-
-
-@pytest.mark.parametrize(
-    ("environ", "expected"),
-    [
-        ({}, "fathom-test"),
-        ({"OTEL_SERVICE_NAME": "albums"}, "albums"),
-        ({"OTEL_RESOURCE_ATTRIBUTES": "service.name=walks,deployment=test"}, "walks"),
-    ],
-)
-def test_the_environment_may_name_the_service(
-    monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], expected: str
-):
-    for name, value in environ.items():
-        monkeypatch.setenv(name, value)
-    memory = TraceMemory()
-    memory.tracer.start("work").end()
-
-    assert memory.one("work").resource.attributes["service.name"] == expected
 
 
 # --- spans ----------------------------------------------------------------------------
@@ -244,43 +124,3 @@ def test_while_traces_are_off_there_is_nothing_to_see():
     assert span is NO_SPAN
     assert (span.is_recorded, span.traceparent, dict(span.log_fields)) == (False, None, {})
     assert "trace_id" not in line
-
-
-# --- a collector that is not there ----------------------------------------------------
-
-
-class Hanging(SpanExporter):
-    """A collector that never answers."""
-
-    def __init__(self) -> None:
-        self.over = threading.Event()
-
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        self.over.wait()
-        return SpanExportResult.FAILURE
-
-
-@pytest.mark.timeout(60)
-def test_a_collector_that_hangs_holds_up_neither_spans_nor_the_end():
-    hanging = Hanging()
-    tracer = OtlpTracer("fathom-test", BatchSpanProcessor(hanging, max_queue_size=8, max_export_batch_size=4))
-
-    # Whoever waited for the collector would never come back.
-    for number in range(1000):
-        tracer.start(f"span {number}").end()
-    tracer.stop()
-    tracer.stop()
-    hanging.over.set()
-
-
-def test_of_many_complaints_one_is_passed_on(caplog: pytest.LogCaptureFixture):
-    talkative = logging.getLogger("tests.talkative")
-    moderate(talkative, seconds=60)
-    for number in range(100):
-        talkative.getChild("exporter").warning("Failed to export batch %s.", number)
-    talkative.getChild("sdk").error("Queue full.")
-
-    assert [record.getMessage() for record in caplog.records] == [
-        "Traces may be lost: Failed to export batch 0."
-    ]
-    assert caplog.records[0].levelno == logging.WARNING

@@ -8,10 +8,10 @@ from fathom.options import Options
 from shared.errors import ImageCorrupt, ObjectNotFound
 from shared.jobs.job import Range, new_job_id
 from shared.jobs.object_keys import input_image, manifest, output
-from shared.metrics.buffer import Recorder
+from shared.metrics.buffer import MetricsBuffer
 from shared.metrics.model import Summary
 from tests.fakes import FakeObjectStore, FakeStatistics
-from worker.child.timing import TimedPipeline, timed_objects
+from worker.child.timing import TimedPipeline, record_transfers
 from worker.pipeline.pipeline import ResultFile
 from worker.pipeline.stages import Stage
 
@@ -43,77 +43,82 @@ def statistics() -> FakeStatistics:
 
 
 @pytest.fixture
-def recorder(statistics: FakeStatistics) -> Recorder:
-    return Recorder(statistics)
+def metrics_buffer(statistics: FakeStatistics) -> MetricsBuffer:
+    return MetricsBuffer(statistics)
 
 
-def told(recorder: Recorder, statistics: FakeStatistics) -> tuple[dict[str, float], Summary]:
+def told(metrics_buffer: MetricsBuffer, statistics: FakeStatistics) -> tuple[dict[str, float], Summary]:
     """Return the seconds of every stage, and all statistics."""
-    recorder.flush()
+    metrics_buffer.flush()
     summary = statistics.read([WORKER])
     return {series.labels[0]: histogram.seconds for series, histogram in summary.histograms.items()}, summary
 
 
 def test_the_steps_of_a_photo_are_recorded_and_the_photo_counted(
-    recorder: Recorder, statistics: FakeStatistics
+    metrics_buffer: MetricsBuffer, statistics: FakeStatistics
 ):
-    TimedPipeline(StandIn(), recorder, worker=WORKER).render(b"", Options())
-    stages, summary = told(recorder, statistics)
+    TimedPipeline(StandIn(), metrics_buffer, worker=WORKER).render(b"", Options())
+    stages, summary = told(metrics_buffer, statistics)
 
     assert stages == pytest.approx({"decode": 0.02, "encode": 0.04})
     assert summary.images == {WORKER: 1}
 
 
-def test_a_photo_that_is_only_measured_is_not_done(recorder: Recorder, statistics: FakeStatistics):
-    assert TimedPipeline(StandIn(), recorder, worker=WORKER).measure(b"", Options()) == Range(
+def test_a_photo_that_is_only_measured_is_not_done(metrics_buffer: MetricsBuffer, statistics: FakeStatistics):
+    assert TimedPipeline(StandIn(), metrics_buffer, worker=WORKER).measure(b"", Options()) == Range(
         low=0.0, high=1.0
     )
-    stages, summary = told(recorder, statistics)
+    stages, summary = told(metrics_buffer, statistics)
 
     assert stages == pytest.approx({"decode": 0.02, "infer": 0.03})
     assert summary.images == {WORKER: 0}
 
 
-def test_a_bad_photo_is_done_too(recorder: Recorder, statistics: FakeStatistics):
+def test_a_bad_photo_is_done_too(metrics_buffer: MetricsBuffer, statistics: FakeStatistics):
     with pytest.raises(ImageCorrupt):
-        TimedPipeline(StandIn(ImageCorrupt()), recorder, worker=WORKER).render(b"", Options())
-    stages, summary = told(recorder, statistics)
+        TimedPipeline(StandIn(ImageCorrupt()), metrics_buffer, worker=WORKER).render(b"", Options())
+    stages, summary = told(metrics_buffer, statistics)
 
     assert stages == pytest.approx({"decode": 0.02})
     assert summary.images == {WORKER: 1}
 
 
-def test_a_photo_that_is_tried_again_is_not_done(recorder: Recorder, statistics: FakeStatistics):
+def test_a_photo_that_is_tried_again_is_not_done(metrics_buffer: MetricsBuffer, statistics: FakeStatistics):
     with pytest.raises(ZeroDivisionError):
-        TimedPipeline(StandIn(ZeroDivisionError()), recorder, worker=WORKER).render(b"", Options())
+        TimedPipeline(StandIn(ZeroDivisionError()), metrics_buffer, worker=WORKER).render(b"", Options())
 
-    assert told(recorder, statistics)[1].images == {WORKER: 0}
+    assert told(metrics_buffer, statistics)[1].images == {WORKER: 0}
 
 
-def test_photos_read_and_results_written_are_recorded(recorder: Recorder, statistics: FakeStatistics):
+def test_photos_read_and_results_written_are_recorded(
+    metrics_buffer: MetricsBuffer, statistics: FakeStatistics
+):
     job_id, inner = new_job_id(), FakeObjectStore()
-    objects = timed_objects(inner, recorder)
+    objects = inner.observed_by(record_transfers(metrics_buffer))
     inner.put(input_image(job_id, 0), b"photo")
     assert objects.get(input_image(job_id, 0), stop=3) == b"pho"
     objects.put(output(job_id, 0, "heatmap.png"), b"map", content_type="image/png")
 
-    assert set(told(recorder, statistics)[0]) == {"fetch", "store"}
+    assert set(told(metrics_buffer, statistics)[0]) == {"fetch", "store"}
     assert inner.content_types[output(job_id, 0, "heatmap.png")] == "image/png"
 
 
-def test_a_photo_read_with_its_tag_is_recorded_too(recorder: Recorder, statistics: FakeStatistics):
+def test_a_photo_read_with_its_tag_is_recorded_too(metrics_buffer: MetricsBuffer, statistics: FakeStatistics):
     key, inner = input_image(new_job_id(), 0), FakeObjectStore()
     inner.put(key, b"photo")
 
-    assert timed_objects(inner, recorder).get_tagged(key, stop=3) == (b"pho", next(inner.list(key)).tag)
-    assert set(told(recorder, statistics)[0]) == {"fetch"}
+    assert inner.observed_by(record_transfers(metrics_buffer)).get_tagged(key, stop=3) == (
+        b"pho",
+        next(inner.list(key)).tag,
+    )
+    assert set(told(metrics_buffer, statistics)[0]) == {"fetch"}
 
 
-def test_other_objects_are_not_timed(recorder: Recorder, statistics: FakeStatistics):
-    objects = timed_objects(FakeObjectStore(), recorder)
+def test_other_objects_are_not_timed(metrics_buffer: MetricsBuffer, statistics: FakeStatistics):
+    objects = FakeObjectStore().observed_by(record_transfers(metrics_buffer))
     objects.put(manifest(new_job_id()), b"")
     with pytest.raises(ObjectNotFound):
         objects.get(input_image(new_job_id(), 0))
 
     assert len(list(objects.list("jobs/"))) == 1
-    assert told(recorder, statistics)[0] == {}
+    assert told(metrics_buffer, statistics)[0] == {}

@@ -175,7 +175,7 @@ def run_time_slice(harness: ChoreHarness) -> Done | Later:
     handler = harness.gathering(ArchiveExpander(harness.objects, LIMITS, clock=harness.clock).expand_all)
     outcome = handler.do(chore, lambda: harness.clock.advance(TIME_SLICE / 10))
     if isinstance(outcome, Later):
-        harness.chores.postpone(chore, seconds=outcome.seconds)
+        harness.chores.postpone(chore, seconds=outcome.seconds, note=outcome.note)
     return outcome
 
 

@@ -279,7 +279,7 @@ def run_time_slice(harness: ChoreHarness, *, max_images: int = 100) -> Done | La
     chore = harness.claim(ChoreKind.LIST)
     outcome = handler.do(chore, check_nothing)
     if isinstance(outcome, Later):
-        harness.chores.postpone(chore, seconds=outcome.seconds)
+        harness.chores.postpone(chore, seconds=outcome.seconds, note=outcome.note)
     return outcome
 
 

@@ -181,7 +181,7 @@ def test_strips_come_in_order_and_make_up_the_map_whichever_way_they_are_read() 
 
 
 def test_only_few_strips_are_computed_to_find_the_range_of_a_smooth_map() -> None:
-    class Counting(Scratch):
+    class CountingScratch(Scratch):
         taken = 0
 
         def take(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
@@ -189,7 +189,7 @@ def test_only_few_strips_are_computed_to_find_the_range_of_a_smooth_map() -> Non
             return super().take(name, shape, dtype)
 
     bump = np.exp(-((np.mgrid[-1:1:192j, -1:1:256j] - 0.2) ** 2).sum(axis=0)).astype(np.float32)
-    scratch = Counting()
+    scratch = CountingScratch()
     depth = upsample(bump, 3000, 4000, scratch)
 
     assert 0 < scratch.taken < 20 < len(list(depth.upsampler.strips()))

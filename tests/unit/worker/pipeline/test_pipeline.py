@@ -430,12 +430,12 @@ def test_fathom_decode_says_whether_every_pixel_is_decoded(decode: str, whole: b
     settings = Settings.from_environ({"FATHOM_DECODE": decode})
     seen: list[float] = []
 
-    class Watching(LuminanceEngine):
+    class RecordingEngine(LuminanceEngine):
         def predict(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
             seen.append(float(batch.std()))
             return super().predict(batch)
 
-    Pipeline.from_settings(Watching(), settings).render(data, options())
+    Pipeline.from_settings(RecordingEngine(), settings).render(data, options())
 
     assert (seen[0] > 0.5) is whole
 
