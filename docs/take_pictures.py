@@ -29,9 +29,9 @@ from training.assets import DEFAULT_ROOT, find_opencv_samples
 IMAGES = Path(__file__).with_name("images")
 #: The samples in the picture that the README begins with.
 SHOWN = ("astronaut.jpg", "photographer.jpeg")
-#: Photos of the album that is shown at work, and how many heatmaps are awaited before the picture is taken.
-ALBUM_SIZE, HEATMAPS = 96, 6
-#: Two pixels of the file for each pixel of the page: sharp on dense screens.
+#: Photos of the album in work, and how many heatmaps the page shows before the picture is taken.
+ALBUM_SIZE, HEATMAPS = 96, 9
+#: Pixels of the file for each pixel of the page, so that it is sharp on dense screens.
 SCALE = 2
 _WITHIN = 60_000
 _QUALITY = 90
@@ -58,15 +58,17 @@ def take_pictures() -> None:
 
 
 def _show_album(browser: Browser, api: httpx.Client) -> None:
-    """Photograph an album at work, one file of which is no picture."""
+    """Photograph an album in work; one of its files is no picture."""
     files = [(f"IMG_{2040 + n}.jpg", photo) for n, photo in enumerate(_album())]
     files[9] = (files[9][0], b"This is a text.")
     job = _submit(api, files, title="Weekend", outputs=["heatmap", "thumbnail"])
-    # Chromium takes a while to start; the album goes on once the page is there to show it.
+    # The page takes a while to load; the album continues once it is there to show it.
     api.post(f"/v1/jobs/{job}/pause").raise_for_status()
     with _page(browser, api, f"/jobs/{job}", height=860, color_scheme="light") as page:
-        page.get_by_role("button", name="Go on").click()
+        expect(page.locator(".cell").first).to_be_visible(timeout=_WITHIN)
+        api.post(f"/v1/jobs/{job}/resume").raise_for_status()
         expect(page.locator(".pair-depth[data-loaded]").nth(HEATMAPS - 1)).to_be_visible(timeout=_WITHIN)
+        expect(page.locator('.cell[data-state="failed"]')).to_be_visible(timeout=_WITHIN)
         _photograph(page, "page-job.webp")
     _wait(api, job)
 
@@ -80,7 +82,7 @@ def _show_photo(browser: Browser, api: httpx.Client, job: str) -> None:
         box = depth.bounding_box()
         assert box is not None
         page.mouse.move(box["x"] + 0.85 * box["width"], box["y"] + 0.8 * box["height"])
-        expect(page.get_by_text("Under the pointer")).to_be_visible(timeout=_WITHIN)
+        expect(page.locator(".legend-marker")).to_be_visible(timeout=_WITHIN)
         _photograph(page, "page-photo.webp")
 
 
@@ -151,7 +153,7 @@ def _page(
         device_scale_factor=SCALE,
         color_scheme=color_scheme,
         locale="en-US",
-        # The bar of progress would still be on its way to where it belongs.
+        # Otherwise the progress bar would still be moving to its value.
         reduced_motion="reduce",
     )
     page = context.new_page()
