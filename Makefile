@@ -87,6 +87,11 @@ bench: setup ## Measure the pipeline against the usual script, and the system ag
 	$(BIN)/python -m bench.pipeline
 	$(BIN)/python -m bench.system
 
+.PHONY: docs
+docs: $(VENV)/.ready-dev ## Make docs/settings.md and the pictures of the documentation again
+	$(BIN)/python -m docs.settings_table
+	$(BIN)/python -m docs.take_pictures
+
 .PHONY: starter
 starter: setup ## Make the starter weights from nothing: render, train, judge (many hours; resumable)
 	$(BIN)/python -m pip install -q -e '.[$(ROLES),training]'

@@ -1,186 +1,56 @@
-"""Settings: `FATHOM_*` of the environment, read once, frozen, every error naming its variable."""
+"""Settings: `FATHOM_*` of the environment, read once, frozen, every error naming its variable.
+
+Each field says how its variable is read, what holds without it, and what it means.
+`docs/settings.md` is generated from that.
+"""
 
 from __future__ import annotations
 
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 from shared.errors import AddressRefused, SettingsError
 from shared.net.url_policy import AllowedHosts
 from shared.net.webhook_signing import is_secret
 
-T = TypeVar("T")
+#: Turns the name of a variable and its text into a value; raises SettingsError, which names the variable.
+Parser = Callable[[str, str], Any]
 
 _RATE = re.compile(r"(\d{1,9})/(second|minute|hour|day)\Z")
 
-ENGINES = ("openvino", "torch", "simulated")
-#: What is not real under the engine `simulated`: the network alone, or all that is done with a photo.
-SIMULATIONS = ("none", "network", "pipeline")
-PRECISIONS = ("auto", "f32", "bf16")
-DECODES = ("fast", "exact")
-LOG_FORMATS = ("auto", "json", "text")
+
+class Group(StrEnum):
+    """What a setting is about; the headings of docs/settings.md, in this order."""
+
+    STORES = "Stores"
+    MODEL = "Model"
+    WORKERS = "Workers"
+    API = "API"
+    ACCESS = "Access"
+    LIMITS = "Limits"
+    SOURCES = "Sources and webhooks"
+    LOGS = "Logs"
+    #: Set by benchmarks and tests alone, and so not documented.
+    BENCHMARKS = "Benchmarks"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """All that can be set, with its default. The README lists the same names."""
+@dataclass(frozen=True)
+class Variable:
+    """How one setting is read from the environment, and what a user is told about it."""
 
-    #: Broker and job store in one; Valkey or Redis 6.2 and newer.
-    redis_url: str
-    #: Where this process reaches S3; None means AWS itself.
-    s3_endpoint_url: str | None
-    #: Where a client reaches the same S3; presigned URLs are made for this address.
-    #: None: no presigned URL is handed out, and outputs are streamed by the API.
-    s3_public_url: str | None
-    s3_bucket: str
-    #: None for both: boto3's own chain (instance role, shared credentials file).
-    s3_access_key: str | None = field(repr=False)
-    s3_secret_key: str | None = field(repr=False)
-    s3_region: str
-    #: `auto`, `official`, `starter`, `random`, or a path to `.pt` or `.safetensors`.
-    weights: str
-    engine: str
-    #: For benchmarks, and in force only together with the engine `simulated`.
-    simulate: str
-    #: How long a photo takes a simulated pipeline, asleep.
-    simulate_seconds: float
-    precision: str
-    #: `fast` reads photos at the largest useful reduction; `exact` keeps every pixel.
-    decode: str
-    #: Downloaded checkpoints and exported graphs.
-    cache_dir: Path
-    #: Pixels of one picture, checked before decoding.
-    max_pixels: int
-    #: Shorter side of the smallest picture accepted, in pixels.
-    min_side: int
-    #: Bytes of one picture.
-    max_image_bytes: int
-    #: Bytes of one request's body.
-    max_request_bytes: int
-    #: Images of one job.
-    max_job_images: int
-    #: Images that have not ended, of all jobs together, and of one owner's.
-    max_unfinished_images: int
-    max_owner_images: int
-    #: Seconds that `POST /v1/depth` has for its answer.
-    depth_seconds: float
-    #: Requests to `POST /v1/depth` that one process serves at once.
-    max_depth_requests: int
-    #: Requests that wait for a job at once, event streams among them, in one process.
-    max_streams: int
-    #: The longest that `Prefer: wait=` is granted, in seconds.
-    max_wait_seconds: float
-    #: Images a worker takes at once.
-    lease_images: int
-    #: A lease not renewed for this long is taken back.
-    lease_seconds: float
-    #: Crashes after which an image is given up.
-    max_attempts: int
-    #: An image in work for longer is charged as timed out.
-    image_seconds: float
-    #: Memory that a child of a worker may take, in MB; an image that needs more is charged. 0 is no bound.
-    child_memory_mb: int
-    #: Ended jobs are deleted after so many hours; 0 is never.
-    retention_hours: float
-    #: Buckets that photos may be read from where they lie, on the same object store; none by default.
-    source_buckets: tuple[str, ...]
-    #: Photos may be read from URLs.
-    url_sources: bool
-    #: Hosts, addresses and networks that sources and webhooks may lead to although they are private.
-    source_hosts: tuple[str, ...]
-    #: Fetching one photo from its URL may take so long in all.
-    source_seconds: float
-    #: The first of them signs webhooks; those that follow do as well, until all receivers know the first.
-    webhook_secrets: tuple[str, ...] = field(repr=False)
-    #: Lifetime of a presigned URL.
-    presign_seconds: int
-    log_level: str
-    log_format: str
-    #: Serve without API keys at an address that others can reach.
-    allow_anonymous: bool
-    #: Names under which the service is reached while it needs no API key, beside local ones.
-    allowed_hosts: tuple[str, ...]
-    #: Proxies in front whose X-Forwarded-* headers are believed.
-    trusted_proxies: int
-    #: Origins whose pages may use the API; none by default.
-    cors_origins: tuple[str, ...]
-    #: Requests of one API key, or of one address where no keys are in force.
-    rate_limit: str
-    #: Reads `/metrics` without an API key.
-    metrics_token: str | None = field(repr=False)
-
-    @classmethod
-    def from_environ(cls, environ: Mapping[str, str] = os.environ) -> Settings:
-        """Read `FATHOM_*` from `environ`.
-
-        Raises SettingsError, naming the variable, for a value that cannot be used.
-        """
-        read = _Reader(environ)
-        settings = cls(
-            redis_url=read.url("FATHOM_REDIS_URL", "redis://127.0.0.1:6379/0", ("redis", "rediss", "unix")),
-            s3_endpoint_url=read.optional_url("FATHOM_S3_ENDPOINT_URL"),
-            s3_public_url=read.optional_url("FATHOM_S3_PUBLIC_URL"),
-            s3_bucket=read.text("FATHOM_S3_BUCKET", "fathom"),
-            s3_access_key=read.optional("FATHOM_S3_ACCESS_KEY"),
-            s3_secret_key=read.optional("FATHOM_S3_SECRET_KEY"),
-            s3_region=read.text("FATHOM_S3_REGION", "us-east-1"),
-            weights=read.text("FATHOM_WEIGHTS", "auto"),
-            engine=read.choice("FATHOM_ENGINE", "openvino", ENGINES),
-            simulate=read.choice("FATHOM_SIMULATE", "none", SIMULATIONS),
-            simulate_seconds=read.number("FATHOM_SIMULATE_SECONDS", 0.0, low=0.0, high=60.0),
-            precision=read.choice("FATHOM_PRECISION", "auto", PRECISIONS),
-            decode=read.choice("FATHOM_DECODE", "fast", DECODES),
-            cache_dir=read.path("FATHOM_CACHE_DIR", _default_cache_dir(environ)),
-            max_pixels=read.integer("FATHOM_MAX_PIXELS", 250_000_000, low=1),
-            min_side=read.integer("FATHOM_MIN_SIDE", 16, low=1),
-            max_image_bytes=read.integer("FATHOM_MAX_IMAGE_BYTES", 512 * 2**20, low=1),
-            max_request_bytes=read.integer("FATHOM_MAX_REQUEST_BYTES", 8 * 2**30, low=1),
-            max_job_images=read.integer("FATHOM_MAX_JOB_IMAGES", 1_000_000, low=1, high=2**31 - 1),
-            max_unfinished_images=read.integer("FATHOM_MAX_UNFINISHED_IMAGES", 2_000_000, low=1),
-            max_owner_images=read.integer("FATHOM_MAX_OWNER_IMAGES", 1_000_000, low=1),
-            depth_seconds=read.number("FATHOM_DEPTH_SECONDS", 20.0, low=0.1, high=300.0),
-            max_depth_requests=read.integer("FATHOM_MAX_DEPTH_REQUESTS", 8, low=1),
-            max_streams=read.integer("FATHOM_MAX_STREAMS", 24, low=1),
-            max_wait_seconds=read.number("FATHOM_MAX_WAIT_SECONDS", 30.0, low=0.0, high=300.0),
-            lease_images=read.integer("FATHOM_LEASE_IMAGES", 8, low=1, high=1000),
-            lease_seconds=read.number("FATHOM_LEASE_SECONDS", 15.0, low=1.0),
-            max_attempts=read.integer("FATHOM_MAX_ATTEMPTS", 3, low=1),
-            image_seconds=read.number("FATHOM_IMAGE_SECONDS", 60.0, low=0.1),
-            child_memory_mb=read.integer("FATHOM_CHILD_MEMORY_MB", 5120, low=0),
-            retention_hours=read.number("FATHOM_RETENTION_HOURS", 168.0, low=0.0),
-            source_buckets=read.words("FATHOM_SOURCE_BUCKETS"),
-            url_sources=read.flag("FATHOM_URL_SOURCES", default=True),
-            source_hosts=read.hosts("FATHOM_SOURCE_HOSTS"),
-            source_seconds=read.number("FATHOM_SOURCE_SECONDS", 30.0, low=1.0, high=60.0),
-            webhook_secrets=read.secrets("FATHOM_WEBHOOK_SECRETS"),
-            presign_seconds=read.integer("FATHOM_PRESIGN_SECONDS", 3600, low=1, high=604_800),
-            log_level=read.choice("FATHOM_LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
-            log_format=read.choice("FATHOM_LOG_FORMAT", "auto", LOG_FORMATS),
-            allow_anonymous=read.flag("FATHOM_ALLOW_ANONYMOUS"),
-            allowed_hosts=read.words("FATHOM_ALLOWED_HOSTS"),
-            trusted_proxies=read.integer("FATHOM_TRUSTED_PROXIES", 0, low=0, high=10),
-            cors_origins=read.origins("FATHOM_CORS_ORIGINS"),
-            rate_limit=read.rate("FATHOM_RATE_LIMIT", "60000/minute"),
-            metrics_token=read.optional("FATHOM_METRICS_TOKEN"),
-        )
-        if (settings.s3_access_key is None) != (settings.s3_secret_key is None):
-            raise SettingsError("FATHOM_S3_ACCESS_KEY and FATHOM_S3_SECRET_KEY must be set together.")
-        if 0 < settings.child_memory_mb < 1024:
-            raise SettingsError("FATHOM_CHILD_MEMORY_MB must be 0, for no bound, or at least 1024.")
-        if (settings.engine == "simulated") != (settings.simulate != "none"):
-            raise SettingsError(
-                "A simulated engine makes no depth maps. For a benchmark, set FATHOM_ENGINE=simulated and "
-                "FATHOM_SIMULATE=network (or pipeline) together; otherwise neither."
-            )
-        if settings.s3_bucket in settings.source_buckets:
-            # Everybody could read everybody's photos and results by naming them as sources.
-            raise SettingsError("FATHOM_SOURCE_BUCKETS must not name the bucket of FATHOM_S3_BUCKET.")
-        return settings
+    group: Group
+    parse: Parser
+    #: The text that stands in for an absent variable; empty for none.
+    default: str
+    about: str
+    #: What an empty default stands for.
+    unset: str = "none"
 
 
 def is_rate(text: str) -> bool:
@@ -189,106 +59,376 @@ def is_rate(text: str) -> bool:
     return match is not None and int(match[1]) > 0
 
 
-def _default_cache_dir(environ: Mapping[str, str]) -> str:
-    home = environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())
-    return str(Path(home) / "fathom")
+# --- how texts are read ---------------------------------------------------------------
 
 
-class _Reader:
-    """Reads typed values; an empty string counts as not set."""
+def _text(name: str, text: str) -> str:
+    return text
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self._environ = environ
 
-    def optional(self, name: str) -> str | None:
-        return self._environ.get(name, "").strip() or None
+def _optional(name: str, text: str) -> str | None:
+    return text or None
 
-    def text(self, name: str, default: str) -> str:
-        return self.optional(name) or default
 
-    def path(self, name: str, default: str) -> Path:
-        return Path(self.text(name, default)).expanduser()
+def _path(name: str, text: str) -> Path:
+    return Path(text).expanduser()
 
-    def choice(self, name: str, default: str, allowed: tuple[str, ...]) -> str:
-        value = self.text(name, default)
-        if value not in allowed:
-            raise SettingsError(f"{name} must be one of {', '.join(allowed)}, not {value!r}.")
-        return value
 
-    def integer(self, name: str, default: int, *, low: int, high: int | None = None) -> int:
-        return self._number(name, default, int, "a whole number", low, high)
+def _choice(*allowed: str) -> Parser:
+    def parse(name: str, text: str) -> str:
+        if text not in allowed:
+            raise SettingsError(f"{name} must be one of {', '.join(allowed)}, not {text!r}.")
+        return text
 
-    def number(self, name: str, default: float, *, low: float, high: float | None = None) -> float:
-        return self._number(name, default, float, "a number", low, high)
+    return parse
 
-    def flag(self, name: str, *, default: bool = False) -> bool:
-        value = self.choice(name, "on" if default else "off", ("0", "1", "false", "true", "off", "on"))
-        return value in ("1", "true", "on")
 
-    def words(self, name: str) -> tuple[str, ...]:
-        return tuple(word for word in self.text(name, "").replace(",", " ").split() if word)
+def _flag(name: str, text: str) -> bool:
+    return _choice("0", "1", "false", "true", "off", "on")(name, text) in ("1", "true", "on")
 
-    def origins(self, name: str) -> tuple[str, ...]:
-        """Read origins as a browser sends them: scheme, host and port, nothing behind."""
-        origins = self.words(name)
-        for origin in origins:
-            parts = urlsplit(origin)
-            if parts.scheme not in ("http", "https") or origin != f"{parts.scheme}://{parts.netloc.lower()}":
-                raise SettingsError(f"{name} must hold origins such as https://example.org, not {origin!r}.")
-        return origins
 
-    def rate(self, name: str, default: str) -> str:
-        value = self.text(name, default)
-        if not is_rate(value):
-            raise SettingsError(f"{name} must be a rate such as 600/minute, not {value!r}.")
-        return value
+def _integer(low: int, high: int | None = None) -> Parser:
+    return _bounded(int, "a whole number", low, high)
 
-    def hosts(self, name: str) -> tuple[str, ...]:
-        words = self.words(name)
+
+def _number(low: float, high: float | None = None) -> Parser:
+    return _bounded(float, "a number", low, high)
+
+
+def _bounded(convert: Callable[[str], Any], noun: str, low: float, high: float | None) -> Parser:
+    def parse(name: str, text: str) -> Any:
         try:
-            AllowedHosts.of(words)
-        except AddressRefused as exc:
-            raise SettingsError(f"{name} must hold hosts, addresses and networks. {exc.message}") from exc
-        return words
-
-    def secrets(self, name: str) -> tuple[str, ...]:
-        words = self.words(name)
-        if not all(map(is_secret, words)):
-            # The value is a secret and is therefore not repeated.
-            raise SettingsError(f"{name} must hold secrets: whsec_ and 24 to 64 bytes in Base64 each.")
-        return words
-
-    def _number(self, name: str, default: T, parse: Callable[[str], T], noun: str, low: Any, high: Any) -> T:
-        text = self.optional(name)
-        if text is None:
-            return default
-        try:
-            value: Any = parse(text)
+            value = convert(text)
         except ValueError as exc:
             raise SettingsError(f"{name} must be {noun}, not {text!r}.") from exc
         # Written so that NaN, which compares false with everything, is refused too.
         if not value >= low or (high is not None and not value <= high):
             bounds = f"at least {low}" if high is None else f"between {low} and {high}"
             raise SettingsError(f"{name} must be {bounds}, not {text}.")
-        return value  # type: ignore[no-any-return]
+        return value
 
-    def url(self, name: str, default: str, schemes: tuple[str, ...]) -> str:
-        value = self.text(name, default)
-        parts = urlsplit(value)
+    return parse
+
+
+def _child_memory(name: str, text: str) -> int:
+    value: int = _integer(0)(name, text)
+    if 0 < value < 1024:
+        raise SettingsError(f"{name} must be 0, for no bound, or at least 1024.")
+    return value
+
+
+def _rate(name: str, text: str) -> str:
+    if not is_rate(text):
+        raise SettingsError(f"{name} must be a rate such as 600/minute, not {text!r}.")
+    return text
+
+
+def _words(name: str, text: str) -> tuple[str, ...]:
+    return tuple(text.replace(",", " ").split())
+
+
+def _origins(name: str, text: str) -> tuple[str, ...]:
+    """Read origins as a browser sends them: scheme, host and port, nothing behind."""
+    origins = _words(name, text)
+    for origin in origins:
+        parts = urlsplit(origin)
+        if parts.scheme not in ("http", "https") or origin != f"{parts.scheme}://{parts.netloc.lower()}":
+            raise SettingsError(f"{name} must hold origins such as https://example.org, not {origin!r}.")
+    return origins
+
+
+def _hosts(name: str, text: str) -> tuple[str, ...]:
+    words = _words(name, text)
+    try:
+        AllowedHosts.of(words)
+    except AddressRefused as exc:
+        raise SettingsError(f"{name} must hold hosts, addresses and networks. {exc.message}") from exc
+    return words
+
+
+def _secrets(name: str, text: str) -> tuple[str, ...]:
+    words = _words(name, text)
+    if not all(map(is_secret, words)):
+        # The value is a secret and is therefore not repeated.
+        raise SettingsError(f"{name} must hold secrets: whsec_ and 24 to 64 bytes in Base64 each.")
+    return words
+
+
+def _url(*schemes: str) -> Parser:
+    def parse(name: str, text: str) -> str:
+        parts = urlsplit(text)
         if parts.scheme not in schemes or not (parts.netloc or parts.path):
             # The value may hold a password and is therefore not repeated.
             raise SettingsError(f"{name} must be a URL that starts with {' or '.join(schemes)}.")
-        return value
+        return text
 
-    def optional_url(self, name: str) -> str | None:
-        if self.optional(name) is None:
-            return None
-        value = self.url(name, "", ("http", "https"))
-        if "@" in urlsplit(value).netloc:
+    return parse
+
+
+def _s3_url(name: str, text: str) -> str | None:
+    if not text:
+        return None
+    value: str = _url("http", "https")(name, text)
+    if "@" in urlsplit(value).netloc:
+        raise SettingsError(
+            f"{name} must hold no credentials; set FATHOM_S3_ACCESS_KEY and FATHOM_S3_SECRET_KEY instead."
+        )
+    # Requests are made by appending to it.
+    if "?" in value or "#" in value:
+        raise SettingsError(f"{name} must end with its host or port: no query (?) or fragment (#).")
+    return value.rstrip("/")
+
+
+# --- the settings ---------------------------------------------------------------------
+
+
+def _setting(
+    group: Group, parse: Parser, default: str, about: str, *, unset: str = "none", secret: bool = False
+) -> Any:
+    """Declare a field that is read from the environment; a secret is left out of the settings' `repr`."""
+    return field(repr=not secret, metadata={"variable": Variable(group, parse, default, about, unset)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All that can be set. The variable of a field is `FATHOM_` and its name in capitals."""
+
+    redis_url: str = _setting(
+        Group.STORES,
+        _url("redis", "rediss", "unix"),
+        "redis://127.0.0.1:6379/0",
+        "Valkey or Redis, 6.2 or newer, with AOF and `noeviction`. One server; Redis Cluster does not work.",
+    )
+    s3_endpoint_url: str | None = _setting(
+        Group.STORES, _s3_url, "", "Where the service reaches S3.", unset="AWS"
+    )
+    s3_public_url: str | None = _setting(
+        Group.STORES,
+        _s3_url,
+        "",
+        "Where clients reach the same S3, at its own host or port, never below a path. Presigned URLs are"
+        " made for it; without it, the API passes all bytes on.",
+    )
+    s3_bucket: str = _setting(
+        Group.STORES, _text, "fathom", "The bucket. The API creates it if it is missing."
+    )
+    s3_access_key: str | None = _setting(
+        Group.STORES,
+        _optional,
+        "",
+        "Set it together with the secret key, or set neither.",
+        unset="boto3's own chain",
+        secret=True,
+    )
+    s3_secret_key: str | None = _setting(
+        Group.STORES,
+        _optional,
+        "",
+        "Set it together with the access key, or set neither.",
+        unset="boto3's own chain",
+        secret=True,
+    )
+    s3_region: str = _setting(Group.STORES, _text, "us-east-1", "The region of the bucket.")
+    presign_seconds: int = _setting(
+        Group.STORES, _integer(1, 604_800), "3600", "Lifetime of a presigned URL."
+    )
+    retention_hours: float = _setting(
+        Group.STORES,
+        _number(0.0),
+        "168",
+        "Ended jobs are deleted, with their files, after this long. `0` keeps them.",
+    )
+    weights: str = _setting(
+        Group.MODEL,
+        _text,
+        "auto",
+        "`official`, `starter`, `random` (seeded, for tests), or a path to a `.pt` or `.safetensors` "
+        "file. `auto` takes the official weights if they have been downloaded, and the starter weights "
+        "otherwise.",
+    )
+    engine: str = _setting(
+        Group.MODEL,
+        _choice("openvino", "torch", "simulated"),
+        "openvino",
+        "`openvino`, or `torch` as the reference.",
+    )
+    precision: str = _setting(
+        Group.MODEL,
+        _choice("auto", "f32", "bf16"),
+        "auto",
+        "`f32`, or `bf16`, which takes half the time on a CPU that has it. `auto` is bf16 with the "
+        "starter weights, whose depth it moves by 0.3 % on average, and f32 with all others.",
+    )
+    decode: str = _setting(
+        Group.MODEL,
+        _choice("fast", "exact"),
+        "fast",
+        "`fast` reads a photo at the largest useful reduction, `exact` reads every pixel.",
+    )
+    cache_dir: Path = _setting(  # noqa: RUF009  # It declares a field.
+        Group.MODEL,
+        _path,
+        "~/.cache/fathom",
+        "Where downloaded weights and exported networks are kept. Below `XDG_CACHE_HOME`, if that is set.",
+    )
+    lease_images: int = _setting(
+        Group.WORKERS, _integer(1, 1000), "8", "Images that a worker takes at a time."
+    )
+    lease_seconds: float = _setting(
+        Group.WORKERS, _number(1.0), "15", "A dead worker's images are taken back after this long."
+    )
+    max_attempts: int = _setting(Group.WORKERS, _integer(1), "3", "An image fails after this many crashes.")
+    image_seconds: float = _setting(
+        Group.WORKERS, _number(0.1), "60", "The longest that one image may take in a worker."
+    )
+    child_memory_mb: int = _setting(
+        Group.WORKERS,
+        _child_memory,
+        "5120",
+        "The most memory that one child process may use. A photo that needs more fails alone. `0` sets no "
+        "bound.",
+    )
+    depth_seconds: float = _setting(
+        Group.API, _number(0.1, 300.0), "20", "The longest that `POST /v1/depth` takes to answer."
+    )
+    max_depth_requests: int = _setting(
+        Group.API, _integer(1), "8", "Requests to `POST /v1/depth` that one API process serves at a time."
+    )
+    max_streams: int = _setting(
+        Group.API,
+        _integer(1),
+        "24",
+        "Requests in one API process that may wait for a job at the same time, event streams included.",
+    )
+    max_wait_seconds: float = _setting(
+        Group.API, _number(0.0, 300.0), "30", "The longest wait that `Prefer: wait=` is granted."
+    )
+    cors_origins: tuple[str, ...] = _setting(Group.API, _origins, "", "Origins whose pages may call the API.")
+    trusted_proxies: int = _setting(
+        Group.API,
+        _integer(0, 10),
+        "0",
+        "How many proxies in front have their `X-Forwarded-*` headers believed. With any, keys are "
+        "required on loopback too.",
+    )
+    allow_anonymous: bool = _setting(
+        Group.ACCESS, _flag, "0", "`1` serves without API keys at an address that others can reach."
+    )
+    allowed_hosts: tuple[str, ...] = _setting(
+        Group.ACCESS,
+        _words,
+        "",
+        "Names, besides local ones, under which the service may be reached while it requires no API key.",
+    )
+    rate_limit: str = _setting(
+        Group.ACCESS,
+        _rate,
+        "60000/minute",
+        "Requests allowed per API key, or per address where no key is required.",
+    )
+    metrics_token: str | None = _setting(
+        Group.ACCESS, _optional, "", "A token that reads `/metrics` without an API key.", secret=True
+    )
+    max_pixels: int = _setting(
+        Group.LIMITS,
+        _integer(1),
+        "250000000",
+        "Pixels of one picture, checked before it is decoded. Phones take up to 200 million.",
+    )
+    min_side: int = _setting(
+        Group.LIMITS, _integer(1), "16", "Pixels of the shorter side of the smallest picture."
+    )
+    max_image_bytes: int = _setting(Group.LIMITS, _integer(1), "536870912", "Bytes of one picture's file.")
+    max_request_bytes: int = _setting(Group.LIMITS, _integer(1), "8589934592", "Bytes of one request.")
+    max_job_images: int = _setting(Group.LIMITS, _integer(1, 2**31 - 1), "1000000", "Images of one job.")
+    max_unfinished_images: int = _setting(
+        Group.LIMITS, _integer(1), "2000000", "Unfinished images of all jobs together."
+    )
+    max_owner_images: int = _setting(
+        Group.LIMITS, _integer(1), "1000000", "Unfinished images of one owner's jobs."
+    )
+    source_buckets: tuple[str, ...] = _setting(
+        Group.SOURCES,
+        _words,
+        "",
+        "Buckets of the same object store that jobs may read photos from. Every user may read them.",
+    )
+    url_sources: bool = _setting(
+        Group.SOURCES, _flag, "on", "`off` refuses photos named by URL, with the code `sources_off`."
+    )
+    source_hosts: tuple[str, ...] = _setting(
+        Group.SOURCES,
+        _hosts,
+        "",
+        "Private hosts, addresses and networks that source URLs and webhooks may lead to, on any port.",
+    )
+    source_seconds: float = _setting(
+        Group.SOURCES,
+        _number(1.0, 60.0),
+        "30",
+        "The longest that fetching one photo from its URL may take in all.",
+    )
+    webhook_secrets: tuple[str, ...] = _setting(
+        Group.SOURCES,
+        _secrets,
+        "",
+        "Secrets (`whsec_` and Base64) that sign webhooks. To replace one, put the new one first and keep"
+        " the old one behind it, which signs too, until every receiver knows the new one. Without a "
+        "secret there are no webhooks; `fathom up` makes one.",
+        secret=True,
+    )
+    log_level: str = _setting(
+        Group.LOGS,
+        _choice("DEBUG", "INFO", "WARNING", "ERROR"),
+        "INFO",
+        "`DEBUG`, `INFO`, `WARNING` or `ERROR`.",
+    )
+    log_format: str = _setting(
+        Group.LOGS,
+        _choice("auto", "json", "text"),
+        "auto",
+        "`json` or `text`; `auto` is text on a terminal and JSON elsewhere.",
+    )
+    simulate: str = _setting(
+        Group.BENCHMARKS,
+        _choice("none", "network", "pipeline"),
+        "none",
+        "What the engine `simulated` fakes: the network alone, or all the work on a photo.",
+    )
+    simulate_seconds: float = _setting(
+        Group.BENCHMARKS, _number(0.0, 60.0), "0", "How long a simulated pipeline sleeps over a photo."
+    )
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str] = os.environ) -> Settings:
+        """Read `FATHOM_*` from `environ`, where an empty text counts as not set.
+
+        Raises SettingsError, naming the variable, for a value that cannot be used.
+        """
+        cache_home = environ.get("XDG_CACHE_HOME")
+        defaults = {"FATHOM_CACHE_DIR": f"{cache_home}/fathom"} if cache_home else {}
+        values = {}
+        for name, variable in cls.variables().items():
+            text = environ.get(name, "").strip() or defaults.get(name, variable.default)
+            values[name.removeprefix("FATHOM_").lower()] = variable.parse(name, text)
+        settings = cls(**values)
+        settings._check_together()
+        return settings
+
+    @classmethod
+    def variables(cls) -> dict[str, Variable]:
+        """Return all variables by name, in the order of the fields."""
+        return {f"FATHOM_{item.name.upper()}": item.metadata["variable"] for item in fields(cls)}
+
+    def _check_together(self) -> None:
+        """Raise SettingsError for values that contradict each other."""
+        if (self.s3_access_key is None) != (self.s3_secret_key is None):
+            raise SettingsError("FATHOM_S3_ACCESS_KEY and FATHOM_S3_SECRET_KEY must be set together.")
+        if (self.engine == "simulated") != (self.simulate != "none"):
             raise SettingsError(
-                f"{name} must hold no credentials; set FATHOM_S3_ACCESS_KEY and FATHOM_S3_SECRET_KEY instead."
+                "A simulated engine makes no depth maps. For a benchmark, set FATHOM_ENGINE=simulated and "
+                "FATHOM_SIMULATE=network (or pipeline) together; otherwise neither."
             )
-        # Requests are made by appending to it.
-        if "?" in value or "#" in value:
-            raise SettingsError(f"{name} must end with its host or port: no query (?) or fragment (#).")
-        return value.rstrip("/")
+        if self.s3_bucket in self.source_buckets:
+            # Everybody could read everybody's photos and results by naming them as sources.
+            raise SettingsError("FATHOM_SOURCE_BUCKETS must not name the bucket of FATHOM_S3_BUCKET.")

@@ -23,7 +23,7 @@ def examine(environ: Mapping[str, str], api_url: str) -> Iterator[Finding]:
     try:
         settings = Settings.from_environ(environ)
     except SettingsError as exc:
-        yield error("settings", exc.message, "Correct it; the README lists all settings.")
+        yield error("settings", exc.message, "Correct it; docs/settings.md lists all settings.")
         return
     yield from check_settings(settings)
     yield from check_redis(settings)
@@ -88,7 +88,7 @@ def check_model(settings: Settings) -> Iterator[Finding]:
     try:
         model = describe(settings)
     except (ModelError, SettingsError) as exc:
-        yield error("model", exc.message, "See FATHOM_WEIGHTS in the README.")
+        yield error("model", exc.message, "See FATHOM_WEIGHTS in docs/settings.md.")
         return
     if model["engine"] == "simulated":
         yield warning("model", "The network is simulated.", "Unset FATHOM_ENGINE and FATHOM_SIMULATE.")

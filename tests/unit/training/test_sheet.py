@@ -18,5 +18,5 @@ def test_pictures_fit_into_tiles_without_being_cut(size: tuple[int, int]) -> Non
     tile = fit(np.zeros((*size, 3), np.uint8))
     rows, columns = (np.flatnonzero((tile == 0).all(-1).any(axis)) for axis in (1, 0))
 
-    assert tile.shape == (180, 240, 3)
+    assert tile.shape == (270, 360, 3)
     assert len(rows) / len(columns) == pytest.approx(size[0] / size[1], rel=0.05)

@@ -69,7 +69,7 @@ def test_packages_that_are_missing_are_named_once_and_the_service_goes_on(
     assert make_tracer("fathom-api", ENDPOINT) is OFF
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
-    assert "pip install 'fathom-depth[tracing]'" in record.getMessage()
+    assert "pip install -e '.[tracing]'" in record.getMessage()
 
 
 def test_the_extra_that_is_named_is_one_that_there_is():

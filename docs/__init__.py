@@ -1,0 +1,1 @@
+"""The documentation, and the two commands that make parts of it."""
