@@ -10,6 +10,9 @@ ALBUM ?= samples
 # What the whole of Fathom on one machine needs: the groups of pyproject.toml.
 ROLES := api,worker,model,embedded
 
+# Many processes import the same code; they compile it once, whatever the shell has set.
+unexport PYTHONDONTWRITEBYTECODE
+
 # torch comes from PyTorch's own CPU index where it can be reached: on Linux, PyPI's
 # build brings several gigabytes of CUDA that no part of Fathom uses.
 TORCH := torch==2.13.0 torchvision==0.28.0

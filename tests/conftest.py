@@ -35,7 +35,14 @@ SettingsFactory = Callable[..., Settings]
 
 
 def pytest_configure() -> None:
-    """Let the processes that tests start react to signals, whatever this one inherited.
+    """Set what this process and those that tests start inherit: reactions to signals, and one thread a library."""
+    react_to_signals()
+    # Tests run side by side. With more threads than free cores, most of them spin while they wait for one another.
+    os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", OPENCV_FOR_THREADS_NUM="1")
+
+
+def react_to_signals() -> None:
+    """Let processes that tests start react to signals, whatever this one inherited.
 
     A shell ignores SIGINT and SIGQUIT for what it runs in the background, as `nohup` does SIGHUP,
     and children inherit what is ignored.

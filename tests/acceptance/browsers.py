@@ -15,12 +15,13 @@ from playwright.sync_api import Page, expect
 from tests.acceptance.stacks import LaunchedStack
 from tests.waiting import eventually
 
-#: Without a graphics card, WebGL is drawn by the processor.
+#: Without a graphics card, the processor draws: WebGL by SwiftShader, all else without.
 FLAGS = [
     "--no-sandbox",
     "--use-gl=angle",
-    "--use-angle=swiftshader",
+    "--use-angle=swiftshader-webgl",
     "--enable-unsafe-swiftshader",
+    "--disable-gpu-compositing",
     "--disable-background-networking",
     "--disable-sync",
     "--disable-component-update",

@@ -216,7 +216,9 @@ def test_in_3d_arrow_keys_look_around_instead_of_turning_the_page(scene: Page):
 
 
 def test_a_photo_in_3d_sways_by_itself_for_those_who_do_not_mind(open_page: OpenPage, done_job: str):
-    page = open_photo(open_page(reduced_motion="no-preference", **SMALL), done_job, 0)
+    page = open_photo(
+        open_page(reduced_motion="no-preference", viewport={"width": 400, "height": 320}), done_job, 0
+    )
     page.get_by_role("button", name="3D").click()
     page.mouse.move(5, 5)
     canvas = page.locator("canvas.scene")
