@@ -23,7 +23,7 @@ import numpy as np
 
 from bench import processes
 from bench.album import make_mixed
-from bench.whole import Stack, run_stack, work_off, write_pictures
+from bench.whole import RunningStack, run_stack, work_off, write_pictures
 from fathom.sync_client import Fathom
 
 PRECISIONS = ("f32", "bf16")
@@ -57,7 +57,7 @@ def _measure_precision(folder: Path, precision: str, album: Sequence[Path], phot
         }
 
 
-def _rest(fathom: Fathom, stack: Stack, child: int, album: Sequence[Path]) -> float:
+def _rest(fathom: Fathom, stack: RunningStack, child: int, album: Sequence[Path]) -> float:
     work_off(fathom, stack, album)
     return processes.resident_mb(child)
 

@@ -28,7 +28,7 @@ from typing import Any
 from bench import processes
 from bench.album import make_album
 from bench.engine import warm_engine
-from bench.whole import OPTIONS, Stack, name_files, poll, run_stack, work_off, write_pictures
+from bench.whole import OPTIONS, RunningStack, name_files, poll, run_stack, work_off, write_pictures
 from fathom.options import Options
 from fathom.sync_client import Fathom, JobHandle
 from shared.settings import Settings
@@ -51,7 +51,7 @@ def measure(photos: int, parts: Sequence[str]) -> dict[str, Any]:
         return report
 
 
-def _measure_one(stack: Stack, album: Sequence[Path], parts: Sequence[str]) -> dict[str, Any]:
+def _measure_one(stack: RunningStack, album: Sequence[Path], parts: Sequence[str]) -> dict[str, Any]:
     report: dict[str, Any] = {}
     with Fathom(stack.info["api"]) as fathom:
         # The first photos compile, and are not counted.
@@ -65,7 +65,7 @@ def _measure_one(stack: Stack, album: Sequence[Path], parts: Sequence[str]) -> d
     return report
 
 
-def _measure_queue(fathom: Fathom, stack: Stack, album: Sequence[Path]) -> dict[str, Any]:
+def _measure_queue(fathom: Fathom, stack: RunningStack, album: Sequence[Path]) -> dict[str, Any]:
     """Compare the child with the bare pipeline, before and after, on the core it has for itself."""
     first, *_, last = sorted(os.sched_getaffinity(0))
     processes.pin(stack.others(), [first])
@@ -136,7 +136,7 @@ def _warm_up(album: Sequence[Path], children: int) -> list[Path]:
     return list(islice(cycle(album), count))
 
 
-def _measure_start(fathom: Fathom, stack: Stack, album: Sequence[Path]) -> float:
+def _measure_start(fathom: Fathom, stack: RunningStack, album: Sequence[Path]) -> float:
     """Kill the worker while a job waits, and see when the one started in its place begins."""
     old = stack.worker
     # It takes nothing on any more, so that the job is all there for its successor.

@@ -25,7 +25,7 @@ _READY_WITHIN = 180.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stack:
+class RunningStack:
     """A running `fathom up`."""
 
     folder: Path
@@ -50,7 +50,7 @@ class Stack:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class JobRun:
     """What working an album off took, in seconds."""
 
     images: int
@@ -70,7 +70,7 @@ class Run:
         }
 
 
-def work_off(fathom: Fathom, stack: Stack, album: Sequence[Path]) -> Run:
+def work_off(fathom: Fathom, stack: RunningStack, album: Sequence[Path]) -> JobRun:
     """Run an album as one job, and forget it."""
     job = fathom.submit(name_files(album), OPTIONS)
     began = time.monotonic()
@@ -83,7 +83,7 @@ def work_off(fathom: Fathom, stack: Stack, album: Sequence[Path]) -> Run:
     if job.status.succeeded != len(album):
         raise SystemExit(f"{job.status.failed} of {len(album)} photos failed.")
     job.delete()
-    return Run(images=len(album) - done, wall=wall, children_cpu=used[0], others_cpu=used[1])
+    return JobRun(images=len(album) - done, wall=wall, children_cpu=used[0], others_cpu=used[1])
 
 
 def name_files(album: Sequence[Path]) -> list[UploadFile]:
@@ -100,7 +100,9 @@ def write_pictures(folder: Path, pictures: Iterator[AlbumPhoto]) -> list[Path]:
 
 
 @contextmanager
-def run_stack(folder: Path, *, concurrency: int, environ: Mapping[str, str] | None = None) -> Iterator[Stack]:
+def run_stack(
+    folder: Path, *, concurrency: int, environ: Mapping[str, str] | None = None
+) -> Iterator[RunningStack]:
     """Run `fathom up` while the block runs, with additions to its environment."""
     folder.mkdir(parents=True)
     command = [sys.executable, "-m", "fathom.cli", "up", "--port", "0", "--data", str(folder)]
@@ -113,7 +115,7 @@ def run_stack(folder: Path, *, concurrency: int, environ: Mapping[str, str] | No
         poll("the stack", lambda: ready.exists() or process.poll() is not None, seconds=_READY_WITHIN)
         if process.poll() is not None:
             raise SystemExit((folder / "up.log").read_text())
-        yield Stack(folder=folder)
+        yield RunningStack(folder=folder)
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait()

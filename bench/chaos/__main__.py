@@ -29,8 +29,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.chaos.attacks import ATTACKS
-from bench.chaos.run import Experiment, Report, run
-from bench.chaos.stack import Size
+from bench.chaos.run import ChaosReport, Experiment, run
+from bench.chaos.stack import StackSize
 from shared.errors import FathomError
 
 _BEGAN = time.monotonic()
@@ -38,7 +38,7 @@ _BEGAN = time.monotonic()
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = _arguments(argv)
-    size = Size(workers=args.workers, children=args.children, simulate=args.simulate)
+    size = StackSize(workers=args.workers, children=args.children, simulate=args.simulate)
     experiment = Experiment(
         seed=args.seed, attack=args.attack, images=args.images, kills=args.kills, size=size
     )
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0 if report.holds else 1
 
 
-def _text(report: Report) -> str:
+def _text(report: ChaosReport) -> str:
     facts = {name: value for name, value in report.to_json().items() if name != "verdicts"}
     lines = [f"{name:<20} {value}" for name, value in facts.items()]
     for verdict in report.verdicts:

@@ -21,7 +21,7 @@ from bench import processes
 from bench.chaos.observations import Cause
 from bench.chaos.observer import Observer
 from bench.chaos.photos import Submitted, make_photo, submit
-from bench.chaos.stack import Stack
+from bench.chaos.stack import ChaosStack
 from bench.faults import Mode
 from bench.resp import Resp
 
@@ -58,7 +58,7 @@ class PlannedFault:
 class Target:
     """What faults are injected into."""
 
-    stack: Stack
+    stack: ChaosStack
     observer: Observer
     api: httpx.Client
     jobs: list[Submitted]
@@ -197,7 +197,7 @@ def has_ended(api: httpx.Client, job: Submitted) -> bool:
     return False
 
 
-def _tickets(stack: Stack) -> int:
+def _tickets(stack: ChaosStack) -> int:
     with Resp(stack.valkey.url) as valkey:
         return int(valkey.call("LLEN", "fathom"))
 

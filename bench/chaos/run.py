@@ -17,7 +17,7 @@ from bench.chaos.judge import Verdict, judge
 from bench.chaos.observations import Image, Observations, Remains
 from bench.chaos.observer import Observer
 from bench.chaos.photos import Submitted, make_photo, submit
-from bench.chaos.stack import Size, Stack
+from bench.chaos.stack import ChaosStack, StackSize
 from bench.resp import Resp
 
 #: Seconds between looks at whether the jobs have ended.
@@ -41,11 +41,11 @@ class Experiment:
     kills: int = 20
     #: Seconds that the jobs may take in all.
     patience: float = 900.0
-    size: Size = field(default_factory=Size)
+    size: StackSize = field(default_factory=StackSize)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class ChaosReport:
     """How a run went."""
 
     experiment: Experiment
@@ -81,10 +81,10 @@ class Report:
         }
 
 
-def run(experiment: Experiment, folder: Path, *, say: Callable[[str], None]) -> Report:
+def run(experiment: Experiment, folder: Path, *, say: Callable[[str], None]) -> ChaosReport:
     """Run an attack in a folder of its own. Raises ChaosFailed if the stack does not come up."""
     observer = Observer()
-    stack = Stack(folder, experiment.size, observer)
+    stack = ChaosStack(folder, experiment.size, observer)
     with stack.running(), stack.http() as api:
         say(f"{experiment.size.slots} children of {experiment.size.workers} workers are ready")
         _warm_up(stack, api)
@@ -98,12 +98,12 @@ def run(experiment: Experiment, folder: Path, *, say: Callable[[str], None]) -> 
             seconds = time.monotonic() - began
             say(f"{injected} faults in {seconds:.0f} s; looking at what is left")
             observations = _gather(target, experiment, injected, before)
-    return Report(
+    return ChaosReport(
         experiment=experiment, seconds=seconds, observations=observations, verdicts=judge(observations)
     )
 
 
-def _warm_up(stack: Stack, api: httpx.Client) -> None:
+def _warm_up(stack: ChaosStack, api: httpx.Client) -> None:
     """Work a small job off and delete it, so that scripts are loaded and connections made."""
     job = submit(api, [make_photo(number) for number in range(4 * stack.size.slots)])
     stack.wait("the first job", lambda: has_ended(api, job), seconds=60.0)
@@ -180,7 +180,7 @@ def _of(jobs: list[Submitted], seen: list[_Seen]) -> tuple[_Seen, ...]:
     return tuple(each for each in list(seen) if each.image[0] in ids)
 
 
-def _settle(stack: Stack, valkey: Resp, jobs: list[Submitted]) -> dict[str, int]:
+def _settle(stack: ChaosStack, valkey: Resp, jobs: list[Submitted]) -> dict[str, int]:
     """Wait until nothing is in hand any more, and return what is."""
     stack.wait_until_ready()
     findings.age_tickets(valkey)

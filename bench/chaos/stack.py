@@ -37,7 +37,7 @@ class ChaosFailed(FathomError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Size:
+class StackSize:
     """How much of a stack there is, and what it pretends."""
 
     workers: int = 2
@@ -56,10 +56,10 @@ class Size:
         return self.workers * self.children
 
 
-class Stack:
+class ChaosStack:
     """All parts, started in order and kept alive by `revive`; use it from one thread."""
 
-    def __init__(self, folder: Path, size: Size, observer: Observer) -> None:
+    def __init__(self, folder: Path, size: StackSize, observer: Observer) -> None:
         self.size = size
         self._folder = folder
         self._observer = observer

@@ -16,7 +16,7 @@ import httpx
 
 from bench.chaos.observer import Observer
 from bench.chaos.photos import make_photo
-from bench.chaos.stack import Size, Stack
+from bench.chaos.stack import ChaosStack, StackSize
 from bench.fairness.small_jobs import SMALL, compare
 from bench.resp import Resp
 
@@ -43,14 +43,14 @@ class Begun:
 def measure_album(folder: Path, images: int, tries: int) -> dict[str, Any]:
     """Send a manifest of photos that lie elsewhere, and small jobs, alone and beside it."""
     photo = make_photo(0)
-    size = Size(
+    size = StackSize(
         workers=1,
         children=CHILDREN,
         lease_seconds=15.0,
         image_seconds=IMAGE_SECONDS,
         settings={"FATHOM_SOURCE_HOSTS": _HOST},
     )
-    stack = Stack(folder, size, Observer())
+    stack = ChaosStack(folder, size, Observer())
     with (
         _gallery(photo) as gallery,
         stack.running(),

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fathom.photos.formats import HEAD_BYTES
-from fathom.photos.kinds import Kind, is_hidden, kind_of, needs_head, why_unread
+from fathom.photos.kinds import FileKind, is_hidden, kind_of, needs_head, why_unread
 from fathom.photos.skipped import Skipped
 
 UNREADABLE = "unreadable"
@@ -111,9 +111,9 @@ class _Search:
             kind, head = _tell(path, name)
         except OSError as exc:
             return self._refuse_unreadable(name, exc)
-        if kind is Kind.PHOTO or (is_given and kind is Kind.OTHER):
+        if kind is FileKind.PHOTO or (is_given and kind is FileKind.OTHER):
             self.found.photos.append((path, name))
-        elif kind is Kind.UNREAD:
+        elif kind is FileKind.UNREAD:
             message = why_unread(name, head) or _UNSUPPORTED
             self.found.refused.append(Refused(name=name, code=UNSUPPORTED, message=message))
         else:
@@ -145,14 +145,14 @@ def _name_below(root: Path, path: Path) -> str:
     return to_name(Path(root.name) if path == root else path.relative_to(root))
 
 
-def _tell(path: Path, name: str) -> tuple[Kind, bytes]:
+def _tell(path: Path, name: str) -> tuple[FileKind, bytes]:
     """Return what a file is, and its first bytes unless its name tells enough.
 
     Raises OSError if a photo, or what may be one, cannot be read.
     """
     kind = kind_of(name)
     special = _special(path)
-    if kind in (Kind.VIDEO, Kind.SIDECAR) or (kind is Kind.OTHER and special):
+    if kind in (FileKind.VIDEO, FileKind.SIDECAR) or (kind is FileKind.OTHER and special):
         return kind, b""
     if special:
         # To open a pipe would be to wait for its writer.

@@ -12,7 +12,7 @@ from enum import StrEnum
 from fathom.photos.formats import SUFFIXES, Format, sniff_format
 
 
-class Kind(StrEnum):
+class FileKind(StrEnum):
     """What a file is to somebody who wants depth maps of an album."""
 
     #: Worth a try: its content is a picture Fathom reads, or its name says so.
@@ -166,23 +166,23 @@ def needs_head(name: str) -> bool:
     return _suffix(name) not in _TELLING
 
 
-def kind_of(name: str, head: bytes = b"") -> Kind:
+def kind_of(name: str, head: bytes = b"") -> FileKind:
     """Tell what a file is from its name and its first HEAD_BYTES bytes, if they are at hand.
 
     A name that says video, sidecar or raw file is believed; of all others, what Fathom reads is a photo.
     """
     suffix = _suffix(name)
     if suffix in VIDEOS:
-        return Kind.VIDEO
+        return FileKind.VIDEO
     if suffix in SIDECARS:
-        return Kind.SIDECAR
+        return FileKind.SIDECAR
     if suffix in RAW:
-        return Kind.UNREAD
+        return FileKind.UNREAD
     if suffix in SUFFIXES or (sniff_format(head) is not None and _tiff_label(head) is None):
-        return Kind.PHOTO
+        return FileKind.PHOTO
     if suffix in PICTURES or _label(head) is not None:
-        return Kind.UNREAD
-    return Kind.VIDEO if _is_video(head) else Kind.OTHER
+        return FileKind.UNREAD
+    return FileKind.VIDEO if _is_video(head) else FileKind.OTHER
 
 
 def is_raw_tiff(name: str, head: bytes) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from fathom.photos.kinds import Kind
+from fathom.photos.kinds import FileKind
 
 #: Names that are kept; all are counted.
 NAMED = 100
@@ -22,10 +22,10 @@ class Skipped:
     sidecars: int = 0
     names: list[str] = field(default_factory=list)
 
-    def add(self, name: str, kind: Kind) -> None:
+    def add(self, name: str, kind: FileKind) -> None:
         self.count += 1
-        self.videos += kind is Kind.VIDEO
-        self.sidecars += kind is Kind.SIDECAR
+        self.videos += kind is FileKind.VIDEO
+        self.sidecars += kind is FileKind.SIDECAR
         if len(self.names) < NAMED:
             self.names.append(name)
 

@@ -17,7 +17,7 @@ from typing import BinaryIO, cast
 from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_LZMA, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from fathom.photos.formats import HEAD_BYTES
-from fathom.photos.kinds import Kind, is_hidden, kind_of, needs_head
+from fathom.photos.kinds import FileKind, is_hidden, kind_of, needs_head
 from shared.archive.zip_names import entry_names
 from shared.errors import (
     ImageCorrupt,
@@ -41,7 +41,7 @@ _DIRECTORY_ENTRY_BYTES = 512
 _DIRECTORY_SIGNATURE = b"PK\x01\x02"
 
 #: Files that become images of the job.
-_TAKEN = (Kind.PHOTO, Kind.UNREAD)
+_TAKEN = (FileKind.PHOTO, FileKind.UNREAD)
 
 #: Flags: encrypted, patched (compressed as a difference to another file), header masked (4.4.4).
 _ENCRYPTED, _PATCHED, _MASKED = 0x1, 0x20, 0x2000
@@ -113,7 +113,7 @@ class SkippedEntry:
     """A file in an archive that is no photo."""
 
     name: str
-    kind: Kind
+    kind: FileKind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,7 +175,7 @@ def _visible(archive: ZipFile, limits: ArchiveLimits) -> Iterator[tuple[ZipInfo,
             yield entry, name
 
 
-def _kind_of(archive: ZipFile, entry: ZipInfo, name: str) -> Kind:
+def _kind_of(archive: ZipFile, entry: ZipInfo, name: str) -> FileKind:
     """Return what a file is, by its name or else by its content."""
     # If the name does not say that a file is a photo, and it cannot be opened, it is none.
     if not needs_head(name) or entry.compress_type not in _BOUNDED or entry.flag_bits & _ENCRYPTED:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bench.chaos.run import Experiment, Report, run
-from bench.chaos.stack import Size
+from bench.chaos.run import ChaosReport, Experiment, run
+from bench.chaos.stack import StackSize
 
 #: The plan of each seed kills children, a whole worker, and a worker's parent alone. Of the small one, all
 #: faults are due before a third of the photos is done, which take time.
@@ -16,7 +16,7 @@ SMALL = Experiment(
     small_images=10,
     kills=3,
     patience=120.0,
-    size=Size(workers=2, children=1, lease_seconds=2.0, image_seconds=0.2),
+    size=StackSize(workers=2, children=1, lease_seconds=2.0, image_seconds=0.2),
 )
 LARGE = Experiment(
     seed=2,
@@ -25,7 +25,7 @@ LARGE = Experiment(
     small_images=10,
     kills=6,
     patience=120.0,
-    size=Size(workers=2, children=2),
+    size=StackSize(workers=2, children=2),
 )
 
 
@@ -34,16 +34,16 @@ LARGE = Experiment(
 )
 def report(
     request: pytest.FixtureRequest, environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> Report:
+) -> ChaosReport:
     """One run, on a stack of its own. `environ` skips it where the servers are missing."""
     return run(request.param, tmp_path_factory.mktemp("chaos") / "data", say=print)
 
 
-def test_whatever_is_killed_every_verdict_holds(report: Report) -> None:
+def test_whatever_is_killed_every_verdict_holds(report: ChaosReport) -> None:
     assert [f"{v.name}: {v.complaints[:3]}" for v in report.verdicts if not v.holds] == []
 
 
-def test_the_verdicts_rest_on_something(report: Report) -> None:
+def test_the_verdicts_rest_on_something(report: ChaosReport) -> None:
     """A judge that saw nothing would find no fault."""
     seen, experiment = report.observations, report.experiment
     sizes = [experiment.images] + [experiment.small_images] * experiment.small_jobs

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from tests.corpus.damage import damaged, truncated
 from tests.corpus.disguises import disguised
-from tests.corpus.entry import FINE, Upload
+from tests.corpus.entry import FINE, CorpusFile
 from tests.corpus.excess import bombs, hostile_tiffs, oversized
 from tests.corpus.oddities import odd
 
-__all__ = ["FINE", "Upload", "bad_uploads"]
+__all__ = ["FINE", "CorpusFile", "bad_uploads"]
 
 
-def bad_uploads() -> tuple[Upload, ...]:
+def bad_uploads() -> tuple[CorpusFile, ...]:
     """Return the whole corpus; every name is there once."""
     uploads = (*oversized(), *bombs(), *hostile_tiffs(), *truncated(), *damaged(), *disguised(), *odd())
     if len({upload.name for upload in uploads}) != len(uploads):

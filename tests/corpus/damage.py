@@ -8,13 +8,13 @@ from collections.abc import Iterator
 
 from PIL import Image
 
-from tests.corpus.entry import FINE, Upload, upload
+from tests.corpus.entry import FINE, CorpusFile, upload
 from tests.unit.worker.pipeline.pictures import png, png_chunk, save, scene, texture
 
 CORRUPT, UNSUPPORTED = "image_corrupt", "unsupported_format"
 
 
-def truncated() -> Iterator[Upload]:
+def truncated() -> Iterator[CorpusFile]:
     """A JPEG cut behind every marker, a PNG behind every chunk, and the others in the middle."""
     jpeg = save(texture(), "JPEG", progressive=True)
     for number, at in enumerate(_markers(jpeg)):
@@ -32,7 +32,7 @@ def truncated() -> Iterator[Upload]:
     yield upload("jpeg cut with a false end.jpg", jpeg[: len(jpeg) // 3] + b"\xff\xd9", CORRUPT)
 
 
-def damaged() -> Iterator[Upload]:
+def damaged() -> Iterator[CorpusFile]:
     """Whole files of which a part is wrong."""
     jpeg = save(texture(), "JPEG")
     yield upload("jpeg without tables.jpg", _without(jpeg, b"\xff\xdb"), CORRUPT)

@@ -7,7 +7,7 @@ import struct
 import zipfile
 from collections.abc import Iterator
 
-from tests.corpus.entry import FINE, Upload, upload
+from tests.corpus.entry import FINE, CorpusFile, upload
 from tests.unit.worker.pipeline.pictures import save, scene
 
 UNSUPPORTED, CORRUPT = "unsupported_format", "image_corrupt"
@@ -34,7 +34,7 @@ _OTHERS = {
 }
 
 
-def disguised() -> Iterator[Upload]:
+def disguised() -> Iterator[CorpusFile]:
     """What is no picture, whatever it is called, and what is one and something else besides."""
     for name, data in _OTHERS.items():
         yield upload(name, data, UNSUPPORTED)

@@ -9,7 +9,7 @@ FINE = "succeeded"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Upload:
+class CorpusFile:
     """A file, and the code it is to fail with, or FINE."""
 
     name: str
@@ -17,5 +17,5 @@ class Upload:
     expected: str
 
 
-def upload(name: str, data: bytes, expected: str) -> Upload:
-    return Upload(name=name, data=data, expected=expected)
+def upload(name: str, data: bytes, expected: str) -> CorpusFile:
+    return CorpusFile(name=name, data=data, expected=expected)

@@ -12,14 +12,14 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image
 
-from tests.corpus.entry import FINE, Upload, upload
+from tests.corpus.entry import FINE, CorpusFile, upload
 from tests.unit.worker.pipeline.pictures import png, png_chunk, save, scene, texture
 
 TOO_LARGE, CORRUPT, UNSUPPORTED = "image_too_large", "image_corrupt", "unsupported_format"
 _HUGE = 2**31 - 1
 
 
-def oversized() -> Iterator[Upload]:
+def oversized() -> Iterator[CorpusFile]:
     """Absurd dimensions in every format's header."""
     yield upload("png 2^31.png", png(_HUGE, _HUGE), TOO_LARGE)
     yield upload("png 2^32.png", png(2**32 - 1, 2**32 - 1), TOO_LARGE)
@@ -49,7 +49,7 @@ def oversized() -> Iterator[Upload]:
     yield upload("avif 65535.avif", _patched(save(scene(), "AVIF"), b"ispe", 8, ">II", 65535, 65535), CORRUPT)
 
 
-def bombs() -> Iterator[Upload]:
+def bombs() -> Iterator[CorpusFile]:
     """Small files that expand, repeat or nest."""
     zeros = zlib.compress(bytes(64 * 2**20), 9)
     yield upload("png more data than pixels.png", png(64, 64, body=zeros), FINE)
@@ -79,7 +79,7 @@ def bombs() -> Iterator[Upload]:
     yield upload("svg bomb.jpg", _laughs(), UNSUPPORTED)
 
 
-def hostile_tiffs() -> Iterator[Upload]:
+def hostile_tiffs() -> Iterator[CorpusFile]:
     """TIFFs whose directories claim, repeat or point to more than there is."""
     wide = {256: 4000, 257: 4000, 278: 4000}
     zeros = zlib.compress(bytes(2**20), 9)

@@ -16,7 +16,7 @@ import warnings
 from fathom.options import Options
 from shared.errors import ImageError
 from tests.corpus import FINE, bad_uploads
-from tests.corpus.entry import Upload
+from tests.corpus.entry import CorpusFile
 from tests.fakes_engine import LuminanceEngine
 from tests.unit.worker.pipeline.pictures import save, scene
 from worker.pipeline.decode.decode import limit_decoder_threads
@@ -36,7 +36,7 @@ def main() -> None:
     # What is imported and kept at the first picture is not the pictures' own.
     for file_format in ("JPEG", "PNG", "HEIF", "AVIF"):
         pipeline.render(save(scene(), file_format), Options())
-    harmless = Upload(name="harmless", data=save(scene(), "JPEG"), expected=FINE)
+    harmless = CorpusFile(name="harmless", data=save(scene(), "JPEG"), expected=FINE)
     _, usual = _run(pipeline, harmless)
     for upload in uploads:
         outcome, peak = _run(pipeline, upload)
@@ -44,7 +44,7 @@ def main() -> None:
         sys.stdout.write(json.dumps(row) + "\n")
 
 
-def _run(pipeline: Pipeline, upload: Upload) -> tuple[str, int]:
+def _run(pipeline: Pipeline, upload: CorpusFile) -> tuple[str, int]:
     """Return what became of an upload, and the most memory that its process had, in bytes."""
     reader, writer = os.pipe()
     child = os.fork()
@@ -61,7 +61,7 @@ def _run(pipeline: Pipeline, upload: Upload) -> tuple[str, int]:
     return outcome, usage.ru_maxrss * 1024
 
 
-def _judge(pipeline: Pipeline, upload: Upload) -> str:
+def _judge(pipeline: Pipeline, upload: CorpusFile) -> str:
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
     most = _address_bytes() + ADDRESS_BYTES
     resource.setrlimit(resource.RLIMIT_AS, (most, most))

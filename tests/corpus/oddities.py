@@ -9,13 +9,13 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image
 
-from tests.corpus.entry import FINE, Upload, upload
+from tests.corpus.entry import FINE, CorpusFile, upload
 from tests.unit.worker.pipeline.pictures import png, png_chunk, save, scene, texture
 
 CORRUPT, TOO_SMALL, UNSUPPORTED = "image_corrupt", "image_too_small", "unsupported_format"
 
 
-def odd() -> Iterator[Upload]:
+def odd() -> Iterator[CorpusFile]:
     """Rare kinds, and nonsense beside the pixels, which costs a picture nothing."""
     for orientation in (0, 9, 255, 65535):
         yield upload(f"orientation {orientation}.jpg", _exif(_orientation(orientation)), FINE)

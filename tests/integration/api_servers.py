@@ -22,11 +22,11 @@ from tests.waiting import eventually
 CONFIG = "python:api.server.gunicorn_conf"
 
 #: Starts a server with changed settings.
-Start = Callable[..., "Server"]
+Start = Callable[..., "ApiServer"]
 
 
 @dataclass
-class Server:
+class ApiServer:
     """A running gunicorn, and what tests ask of it."""
 
     port: int
@@ -72,7 +72,7 @@ class Server:
             return False
 
 
-def launch(config: str, port: int, environ: Mapping[str, str], log: Path, *options: str) -> Server:
+def launch(config: str, port: int, environ: Mapping[str, str], log: Path, *options: str) -> ApiServer:
     """Start gunicorn with one process; what it says is appended to a file."""
     command = [sys.executable, "-m", "gunicorn", "-c", config, "-b", f"{HOST}:{port}", *options]
     with log.open("ab") as file:
@@ -83,4 +83,4 @@ def launch(config: str, port: int, environ: Mapping[str, str], log: Path, *optio
             stderr=file,
             start_new_session=True,
         )
-    return Server(port, process, httpx.Client(base_url=f"http://{HOST}:{port}", timeout=60), log)
+    return ApiServer(port, process, httpx.Client(base_url=f"http://{HOST}:{port}", timeout=60), log)

@@ -11,7 +11,7 @@ from fathom.stack.servers import free_ports
 from shared.objectstore.s3 import S3ObjectStore
 from shared.settings import Settings
 from tests.conftest import ACCESS_KEY, BUCKET, SECRET_KEY, start_or_skip
-from tests.integration.api_servers import CONFIG, Server, Start, launch
+from tests.integration.api_servers import CONFIG, ApiServer, Start, launch
 from tests.servers import JuicefsGateway
 
 
@@ -47,7 +47,7 @@ def start_server(fathom_environ: dict[str, str], tmp_path: Path) -> Iterator[Sta
 
     `start_server("-b", "unix:/x", FATHOM_RATE_LIMIT="5/minute")`; `ready_at=None` waits for nothing.
     """
-    started: list[Server] = []
+    started: list[ApiServer] = []
 
     def start(
         *options: str,
@@ -55,7 +55,7 @@ def start_server(fathom_environ: dict[str, str], tmp_path: Path) -> Iterator[Sta
         ready_at: str | None = "/readyz",
         port: int | None = None,
         **environ: str,
-    ) -> Server:
+    ) -> ApiServer:
         port = port or free_ports(1)[0]
         server = launch(config, port, {**fathom_environ, **environ}, tmp_path / f"api-{port}.log", *options)
         started.append(server)
@@ -71,7 +71,7 @@ def start_server(fathom_environ: dict[str, str], tmp_path: Path) -> Iterator[Sta
 @pytest.fixture(scope="module")
 def module_server(
     module_environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
+) -> Iterator[ApiServer]:
     """One server for all tests of a module that leave it as it is."""
     log = tmp_path_factory.mktemp("api") / "api.log"
     server = launch(CONFIG, free_ports(1)[0], module_environ, log)
@@ -83,6 +83,6 @@ def module_server(
 
 
 @pytest.fixture
-def server(module_server: Server, fathom_environ: dict[str, str]) -> Server:
+def server(module_server: ApiServer, fathom_environ: dict[str, str]) -> ApiServer:
     """The module's server, its stores emptied."""
     return module_server

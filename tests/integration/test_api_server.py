@@ -27,7 +27,7 @@ from shared.objectstore.s3 import S3ObjectStore
 from shared.redis.client import connect_redis
 from shared.settings import Settings
 from tests.fetching import make_fetcher
-from tests.integration.api_servers import Server, Start
+from tests.integration.api_servers import ApiServer, Start
 from tests.waiting import eventually
 
 MIB = 2**20
@@ -64,7 +64,7 @@ def length_of(sizes: list[int]) -> str:
     return str(sum(len(piece) for piece in form_of(sizes)))
 
 
-def peak_during(server: Server, work: Callable[[], Any]) -> tuple[float, Any]:
+def peak_during(server: ApiServer, work: Callable[[], Any]) -> tuple[float, Any]:
     """Return the most resident megabytes seen while something is done, and its result."""
     done, peak = threading.Event(), [0.0]
 
@@ -84,7 +84,7 @@ def peak_during(server: Server, work: Callable[[], Any]) -> tuple[float, Any]:
 
 @pytest.mark.parametrize("announced", [True, False], ids=["length", "chunked"])
 def test_an_album_passes_through_without_filling_the_memory(
-    server: Server,
+    server: ApiServer,
     object_store: S3ObjectStore,
     announced: bool,
 ) -> None:
@@ -106,7 +106,7 @@ def test_an_album_passes_through_without_filling_the_memory(
 
 
 def test_an_archive_passes_through_without_filling_the_memory(
-    server: Server, object_store: S3ObjectStore, tmp_path: Path
+    server: ApiServer, object_store: S3ObjectStore, tmp_path: Path
 ) -> None:
     path = tmp_path / "album.zip"
     with zipfile.ZipFile(path, "w") as archive:
@@ -124,7 +124,7 @@ def test_an_archive_passes_through_without_filling_the_memory(
 
 
 def test_results_leave_without_filling_the_memory(
-    server: Server, object_store: S3ObjectStore, jobs: RedisJobStore
+    server: ApiServer, object_store: S3ObjectStore, jobs: RedisJobStore
 ) -> None:
     job_id = server.http.post("/v1/jobs", content=form_of([1] * 40), headers=FORM).json()["id"]
     data = os.urandom(3 * MIB)
@@ -145,7 +145,7 @@ def test_results_leave_without_filling_the_memory(
 
 
 def test_a_client_that_goes_away_in_the_middle_leaves_nothing(
-    server: Server, object_store: S3ObjectStore, jobs: RedisJobStore
+    server: ApiServer, object_store: S3ObjectStore, jobs: RedisJobStore
 ) -> None:
     sizes = [MIB] * 20
     with server.connect() as connection:
@@ -161,7 +161,7 @@ def test_a_client_that_goes_away_in_the_middle_leaves_nothing(
     assert jobs.list().items == ()
 
 
-def test_a_slow_client_is_waited_for(server: Server) -> None:
+def test_a_slow_client_is_waited_for(server: ApiServer) -> None:
     body = b"".join(form_of([5000]))
     step = len(body) // 20 + 1
     with server.connect() as connection:
@@ -184,7 +184,7 @@ def test_a_slow_client_is_waited_for(server: Server) -> None:
     ids=["size", "end", "cut_off"],
 )
 def test_a_broken_chunked_body_never_becomes_a_job(
-    server: Server, object_store: S3ObjectStore, chunked: bytes
+    server: ApiServer, object_store: S3ObjectStore, chunked: bytes
 ) -> None:
     with server.connect() as connection:
         connection.sendall(
@@ -211,7 +211,7 @@ def test_a_refusal_reaches_a_client_that_is_still_sending(start_server: Start) -
 
 
 def test_an_announced_album_goes_to_the_object_store_by_itself(
-    server: Server, object_store: S3ObjectStore, jobs: RedisJobStore
+    server: ApiServer, object_store: S3ObjectStore, jobs: RedisJobStore
 ) -> None:
     names = ["a/ü.jpg", "写真.jpg", "empty.jpg"]
     photos = [b"one", b"two!", b""]
@@ -233,7 +233,7 @@ def test_an_announced_album_goes_to_the_object_store_by_itself(
 
 
 def test_an_address_used_after_the_start_changes_nothing_that_was_accepted(
-    server: Server, object_store: S3ObjectStore
+    server: ApiServer, object_store: S3ObjectStore
 ) -> None:
     uploads = [{"name": f"{index}.jpg", "size": 3} for index in range(3)]
     job = server.http.post("/v1/jobs", json={"uploads": uploads}).json()
@@ -256,7 +256,7 @@ def test_an_address_used_after_the_start_changes_nothing_that_was_accepted(
 
 
 def test_an_output_comes_from_the_object_store_or_through_the_api(
-    server: Server, object_store: S3ObjectStore, jobs: RedisJobStore
+    server: ApiServer, object_store: S3ObjectStore, jobs: RedisJobStore
 ) -> None:
     job = server.http.post("/v1/jobs", content=form_of([1]), headers=FORM).json()
     lease = jobs.lease("w", limit=1)
@@ -274,7 +274,7 @@ def test_an_output_comes_from_the_object_store_or_through_the_api(
     assert "0.png" in streamed.headers["Content-Disposition"]
 
 
-def test_a_deleted_job_leaves_nothing_in_either_store(server: Server, object_store: S3ObjectStore) -> None:
+def test_a_deleted_job_leaves_nothing_in_either_store(server: ApiServer, object_store: S3ObjectStore) -> None:
     path = server.http.post("/v1/jobs", content=form_of([10] * 30), headers=FORM).headers["Location"]
 
     assert server.http.delete(path).status_code == 204

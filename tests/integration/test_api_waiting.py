@@ -19,7 +19,7 @@ from shared.jobstore.redis_store import RedisJobStore
 from shared.objectstore.s3 import S3ObjectStore
 from shared.redis.client import connect_redis
 from tests.finalizing import finish_as
-from tests.integration.api_servers import Server, Start
+from tests.integration.api_servers import ApiServer, Start
 from tests.waiting import eventually
 
 CORRUPT = ImageFailure(code="image_corrupt", message="The file is damaged.")
@@ -31,7 +31,7 @@ def jobs(valkey_url: str) -> Iterator[RedisJobStore]:
         yield RedisJobStore(client)
 
 
-def submit(server: Server, count: int, **headers: str) -> httpx.Response:
+def submit(server: ApiServer, count: int, **headers: str) -> httpx.Response:
     files = [("images", (f"{n}.jpg", b"x")) for n in range(count)]
     response = server.http.post("/v1/jobs", files=files, headers=headers)
     assert response.status_code == 202, response.text
@@ -99,7 +99,7 @@ class Listener:
 
 
 @contextmanager
-def listening(server: Server, job_id: str, count: int = 1) -> Iterator[list[Listener]]:
+def listening(server: ApiServer, job_id: str, count: int = 1) -> Iterator[list[Listener]]:
     """Listen to a job with some clients; on leaving, all have heard its end."""
     url = f"http://{HOST}:{server.port}/v1/jobs/{job_id}/events"
     listeners = [Listener(url) for _ in range(count)]
@@ -139,7 +139,7 @@ def test_a_restart_in_the_middle_costs_no_event(
     assert set(listener.names) == {"image", "job"}
 
 
-def test_many_listeners_hear_the_same(server: Server, jobs: RedisJobStore) -> None:
+def test_many_listeners_hear_the_same(server: ApiServer, jobs: RedisJobStore) -> None:
     job_id = submit(server, 40).json()["id"]
     with listening(server, job_id, count=8) as listeners:
         for _ in range(4):
@@ -164,7 +164,7 @@ def test_a_client_that_went_away_gives_its_place_back(start_server: Start) -> No
     eventually(lambda: _is_admitted(server, url))
 
 
-def _is_admitted(server: Server, url: str) -> bool:
+def _is_admitted(server: ApiServer, url: str) -> bool:
     with server.http.stream("GET", url) as response:
         return response.status_code == 200
 
@@ -190,7 +190,7 @@ def test_a_long_poll_ends_with_the_job(start_server: Start, jobs: RedisJobStore)
 
 
 def test_a_submission_sent_again_gives_the_same_job_from_another_process(
-    server: Server, start_server: Start, object_store: S3ObjectStore
+    server: ApiServer, start_server: Start, object_store: S3ObjectStore
 ) -> None:
     first = submit(server, 3, **{"Idempotency-Key": "k"})
     stored = {info.key: info.modified_at for info in object_store.list("jobs/")}
@@ -200,7 +200,7 @@ def test_a_submission_sent_again_gives_the_same_job_from_another_process(
     assert {info.key: info.modified_at for info in object_store.list("jobs/")} == stored
 
 
-def test_a_client_that_died_half_way_does_not_lock_its_key(server: Server, valkey_url: str) -> None:
+def test_a_client_that_died_half_way_does_not_lock_its_key(server: ApiServer, valkey_url: str) -> None:
     body = b'--sep\r\nContent-Disposition: form-data; name="images"; filename="a.jpg"\r\n\r\nhalf'
     with server.connect() as connection:
         connection.sendall(
@@ -214,6 +214,6 @@ def test_a_client_that_died_half_way_does_not_lock_its_key(server: Server, valke
     eventually(lambda: _status_under(server, "k") == 202)
 
 
-def _status_under(server: Server, key: str) -> int:
+def _status_under(server: ApiServer, key: str) -> int:
     files = [("images", ("a.jpg", b"x"))]
     return server.http.post("/v1/jobs", files=files, headers={"Idempotency-Key": key}).status_code

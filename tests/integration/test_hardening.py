@@ -14,7 +14,7 @@ import pytest
 from fathom.stack.servers import HOST, ValkeyServer, free_ports
 from shared.api_keys import KeyStore, make_key
 from shared.objectstore.s3 import S3ObjectStore
-from tests.integration.api_servers import Server, Start, launch
+from tests.integration.api_servers import ApiServer, Start, launch
 from tests.waiting import eventually
 
 REDIS_PASSWORD = "a-redis-password"
@@ -28,7 +28,9 @@ threads = 2
 
 
 @pytest.fixture(scope="module")
-def impatient(module_environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def impatient(
+    module_environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ApiServer]:
     """One server for all tests of clients that take their time: they leave it as it was, or should."""
     folder = tmp_path_factory.mktemp("impatient")
     (folder / "impatient.py").write_text(IMPATIENT)
@@ -61,7 +63,7 @@ def make(objects: S3ObjectStore, *scopes: str) -> tuple[str, dict[str, str]]:
     ],
     ids=["header", "body", "chunked"],
 )
-def test_clients_that_send_drop_by_drop_are_cut_off(impatient: Server, opening: bytes):
+def test_clients_that_send_drop_by_drop_are_cut_off(impatient: ApiServer, opening: bytes):
     dripping = threading.Event()
     cut_off = []
 
@@ -102,7 +104,7 @@ def test_clients_that_send_drop_by_drop_are_cut_off(impatient: Server, opening: 
     ],
     ids=["request_line", "header", "body", "chunk"],
 )
-def test_clients_that_fall_silent_do_not_hold_the_threads(impatient: Server, said: bytes) -> None:
+def test_clients_that_fall_silent_do_not_hold_the_threads(impatient: ApiServer, said: bytes) -> None:
     silent = [impatient.connect() for _ in range(4)]
     try:
         for connection in silent:
@@ -114,7 +116,7 @@ def test_clients_that_fall_silent_do_not_hold_the_threads(impatient: Server, sai
             connection.close()
 
 
-def test_connections_that_send_nothing_hold_no_thread(impatient: Server):
+def test_connections_that_send_nothing_hold_no_thread(impatient: ApiServer):
     idle = [impatient.connect() for _ in range(200)]
     try:
         # With a thread for each, for the five seconds that gunicorn waits, this would take minutes.
@@ -138,7 +140,7 @@ def test_connections_that_send_nothing_hold_no_thread(impatient: Server):
     ],
     ids=["long_line", "many_headers", "long_header", "two_lengths", "space", "nonsense"],
 )
-def test_heads_beyond_all_measure_are_refused(impatient: Server, request_head: bytes):
+def test_heads_beyond_all_measure_are_refused(impatient: ApiServer, request_head: bytes):
     with impatient.connect() as connection:
         connection.sendall(request_head)
         answer = connection.recv(100)
@@ -147,7 +149,7 @@ def test_heads_beyond_all_measure_are_refused(impatient: Server, request_head: b
     assert re.match(rb"HTTP/1.1 4\d\d ", answer)
 
 
-def test_clients_that_do_not_hang_up_hold_up_nobody(impatient: Server):
+def test_clients_that_do_not_hang_up_hold_up_nobody(impatient: ApiServer):
     # Gunicorn by itself waits two seconds for each, in the one thread that accepts connections.
     refused = [impatient.connect() for _ in range(40)]
     try:

@@ -21,7 +21,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from fathom.stack.servers import free_ports, tied_to_parent
 from shared.objectstore.s3 import S3ObjectStore
 from tests.conftest import empty
-from tests.integration.api_servers import CONFIG, Server, launch
+from tests.integration.api_servers import CONFIG, ApiServer, launch
 from tests.origins import Origin, Request, answer, origin
 from tests.processes import children, end_group
 from tests.traces import PARENT, SAMPLED, TRACE
@@ -112,7 +112,7 @@ class TracedService:
     """One API process and one worker, over the run's own servers."""
 
     def __init__(self, folder: Path, environ: Mapping[str, str]) -> None:
-        self.api: Server = launch(CONFIG, free_ports(1)[0], environ, folder / "api.log")
+        self.api: ApiServer = launch(CONFIG, free_ports(1)[0], environ, folder / "api.log")
         command = [sys.executable, "-m", "celery", "-A", "worker.app", "worker", f"--concurrency={CHILDREN}"]
         with (folder / "worker.log").open("ab") as log:
             self.worker = subprocess.Popen(

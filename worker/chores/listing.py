@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from fathom.photos.kinds import Kind, is_hidden, kind_of
+from fathom.photos.kinds import FileKind, is_hidden, kind_of
 from fathom.photos.skipped import Skipped
 from shared.errors import (
     BucketNotFound,
@@ -156,7 +156,7 @@ class SourceLister:
         if key.endswith("/") or is_hidden(name):
             return None
         # Reading each object would take a request each, so the name must do.
-        if (kind := kind_of(name)) not in (Kind.PHOTO, Kind.UNREAD):
+        if (kind := kind_of(name)) not in (FileKind.PHOTO, FileKind.UNREAD):
             found.skipped.add(name, kind)
             return None
         address = str(S3Address(bucket=prefix.bucket, key=key))

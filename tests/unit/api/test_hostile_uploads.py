@@ -16,7 +16,7 @@ from shared.chores.port import ChoreKind
 from shared.errors import ImageError
 from shared.jobs import object_keys
 from shared.jobs.job import ImageFailure
-from tests.corpus import FINE, Upload, bad_uploads
+from tests.corpus import FINE, CorpusFile, bad_uploads
 from tests.fakes_engine import LuminanceEngine
 from tests.unit.api.conftest import Api
 from worker.chores.expand import ArchiveExpander
@@ -107,7 +107,7 @@ def outcomes(api: Api, job_id: str) -> list[str]:
     return [image["error"]["code"] if image["error"] else image["state"] for image in images]
 
 
-def zipped(uploads: dict[str, Upload]) -> bytes:
+def zipped(uploads: dict[str, CorpusFile]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, upload in uploads.items():
@@ -117,7 +117,7 @@ def zipped(uploads: dict[str, Upload]) -> bytes:
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_bad_files_fail_one_by_one_with_their_codes(api: Api, packed: bool) -> None:
-    good = Upload(name="good.png", data=bad_uploads()[-1].data, expected=bad_uploads()[-1].expected)
+    good = CorpusFile(name="good.png", data=bad_uploads()[-1].data, expected=bad_uploads()[-1].expected)
     files = SAMPLE | {"good.png": good}
     if packed:
         response = api.post_parts([("archive", "bad.zip", zipped(files))])

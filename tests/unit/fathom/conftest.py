@@ -39,7 +39,7 @@ def problem(status: int, code: str, detail: str, **headers: str) -> httpx.Respon
 
 
 @dataclass
-class Server:
+class FakeServer:
     """Answers as the API does. `faults` come first: each may answer, raise, or let a request pass."""
 
     names: list[str] = field(default_factory=list)
@@ -189,8 +189,8 @@ SKIPPED = "Skipped 4 files that are no photos: 1 video, 1 sidecar, 2 other files
 
 
 @pytest.fixture
-def server() -> Server:
-    return Server()
+def server() -> FakeServer:
+    return FakeServer()
 
 
 @pytest.fixture
@@ -200,7 +200,7 @@ def pauses() -> list[float]:
 
 
 @pytest.fixture
-def fathom(server: Server, pauses: list[float]) -> Iterator[Fathom]:
+def fathom(server: FakeServer, pauses: list[float]) -> Iterator[Fathom]:
     with Fathom(
         "http://fathom.test",
         patience=Patience(total=10.0),

@@ -13,13 +13,13 @@ from fathom.files import find_album, inside, is_archive
 from fathom.models import UploadFile
 from fathom.sync_client import Fathom, JobHandle
 from fathom.transport import ClientError
-from tests.unit.fathom.conftest import CR3, REFUSED, SKIPPED, Server
+from tests.unit.fathom.conftest import CR3, REFUSED, SKIPPED, FakeServer
 
 Submit = Callable[..., JobHandle | AsyncJob]
 
 
 @pytest.fixture(params=["sync", "async"])
-def submit(request: pytest.FixtureRequest, server: Server) -> Submit:
+def submit(request: pytest.FixtureRequest, server: FakeServer) -> Submit:
     """Submit paths with either client."""
     transport = httpx.MockTransport(server)
 
@@ -34,7 +34,7 @@ def submit(request: pytest.FixtureRequest, server: Server) -> Submit:
     return submit_sync if request.param == "sync" else lambda *paths: asyncio.run(submit_async(*paths))
 
 
-def test_of_a_folder_photos_alone_are_sent(submit: Submit, server: Server, album: Path) -> None:
+def test_of_a_folder_photos_alone_are_sent(submit: Submit, server: FakeServer, album: Path) -> None:
     job = submit(album)
 
     assert server.names == ["a.jpg", "x/b.jpg"]
@@ -43,13 +43,17 @@ def test_of_a_folder_photos_alone_are_sent(submit: Submit, server: Server, album
     assert str(job.skipped) == SKIPPED
 
 
-def test_what_the_client_sends_is_what_the_command_sends(submit: Submit, server: Server, album: Path) -> None:
+def test_what_the_client_sends_is_what_the_command_sends(
+    submit: Submit, server: FakeServer, album: Path
+) -> None:
     submit(album)
 
     assert server.names == [file.name for file in find_album([album]).files]
 
 
-def test_a_photo_that_cannot_be_read_stops_no_other(submit: Submit, server: Server, tmp_path: Path) -> None:
+def test_a_photo_that_cannot_be_read_stops_no_other(
+    submit: Submit, server: FakeServer, tmp_path: Path
+) -> None:
     (tmp_path / "a.jpg").write_bytes(b"photo")
     gone = UploadFile(path=tmp_path / "gone.jpg", name="gone.jpg")
     broken = UploadFile(path=Path("/proc/self/mem"), name="broken.jpg")
@@ -64,7 +68,7 @@ def test_a_photo_that_cannot_be_read_stops_no_other(submit: Submit, server: Serv
     ]
 
 
-def test_an_album_of_raw_files_makes_no_job(submit: Submit, server: Server, tmp_path: Path) -> None:
+def test_an_album_of_raw_files_makes_no_job(submit: Submit, server: FakeServer, tmp_path: Path) -> None:
     for name in ("a.CR3", "b.CR3"):
         (tmp_path / name).write_bytes(CR3)
 
@@ -73,7 +77,7 @@ def test_an_album_of_raw_files_makes_no_job(submit: Submit, server: Server, tmp_
     assert server.requests == []
 
 
-def test_a_pipe_is_refused(submit: Submit, server: Server, tmp_path: Path) -> None:
+def test_a_pipe_is_refused(submit: Submit, server: FakeServer, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
 
     with pytest.raises(ClientError, match=r"pipe\.jpg: it is a pipe, not a file"):

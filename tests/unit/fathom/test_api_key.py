@@ -11,18 +11,18 @@ from fathom.backends import run
 from fathom.cli import main
 from fathom.commands.arguments import connect
 from fathom.sync_client import Fathom
-from tests.unit.fathom.conftest import JOB_ID, S3, Server, on
+from tests.unit.fathom.conftest import JOB_ID, S3, FakeServer, on
 
 KEY = "fathom_aaaaaaaaaaaa_bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
 
 
 @pytest.fixture
-def keyed(server: Server) -> Iterator[Fathom]:
+def keyed(server: FakeServer) -> Iterator[Fathom]:
     with Fathom("http://fathom.test", api_key=KEY, transport=httpx.MockTransport(server)) as client:
         yield client
 
 
-def shown(server: Server) -> dict[str, set[str | None]]:
+def shown(server: FakeServer) -> dict[str, set[str | None]]:
     """Return what each host was shown as an Authorization."""
     found: dict[str, set[str | None]] = {}
     for request in server.requests:
@@ -30,7 +30,9 @@ def shown(server: Server) -> dict[str, set[str | None]]:
     return found
 
 
-def test_the_api_is_shown_the_key_and_the_object_store_is_not(server: Server, keyed: Fathom, tmp_path: Path):
+def test_the_api_is_shown_the_key_and_the_object_store_is_not(
+    server: FakeServer, keyed: Fathom, tmp_path: Path
+):
     for index in range(70):
         (tmp_path / f"{index}.jpg").write_bytes(b"photo")
     keyed.submit([tmp_path])
@@ -39,7 +41,7 @@ def test_the_api_is_shown_the_key_and_the_object_store_is_not(server: Server, ke
 
 
 def test_a_redirect_to_the_object_store_does_not_take_the_key_along(
-    server: Server, keyed: Fathom, tmp_path: Path
+    server: FakeServer, keyed: Fathom, tmp_path: Path
 ):
     def redirect(request: httpx.Request) -> httpx.Response:
         return httpx.Response(307, headers={"Location": f"{S3}/inputs/0"})
@@ -53,14 +55,14 @@ def test_a_redirect_to_the_object_store_does_not_take_the_key_along(
 @pytest.mark.parametrize(
     "url", ["http://fathom.test:81/x", "https://fathom.test/x", "http://fathom.test.evil/x"]
 )
-def test_the_key_is_for_one_origin(server: Server, keyed: Fathom, url: str):
+def test_the_key_is_for_one_origin(server: FakeServer, keyed: Fathom, url: str):
     server.faults.append(lambda request: httpx.Response(200))
     run(keyed._http.json("GET", url))
 
     assert set().union(*shown(server).values()) == {None}
 
 
-def test_without_a_key_none_is_shown(server: Server, fathom: Fathom):
+def test_without_a_key_none_is_shown(server: FakeServer, fathom: Fathom):
     list(fathom.jobs())
 
     assert shown(server) == {"fathom.test": {None}}

@@ -11,13 +11,13 @@ import pytest
 from fathom.async_client import AsyncFathom, AsyncJob
 from fathom.models import JobStatus
 from fathom.transport import ApiError, ClientError, ConnectionLost, Patience
-from tests.unit.fathom.conftest import JOB_ID, Server, lose, on, problem, refuse_connection, times
+from tests.unit.fathom.conftest import JOB_ID, FakeServer, lose, on, problem, refuse_connection, times
 
 T = TypeVar("T")
 
 
 @pytest.fixture
-def play(server: Server, pauses: list[float]) -> Callable[[Callable[[AsyncFathom], Awaitable[T]]], T]:
+def play(server: FakeServer, pauses: list[float]) -> Callable[[Callable[[AsyncFathom], Awaitable[T]]], T]:
     """Run what is done with a client to its end; pauses are noted, not waited for."""
 
     async def rest(seconds: float) -> None:
@@ -45,7 +45,7 @@ def album(folder: Path, count: int = 7) -> Path:
     return folder
 
 
-def test_an_album_is_announced_uploaded_and_started(play: Play, server: Server, tmp_path: Path) -> None:
+def test_an_album_is_announced_uploaded_and_started(play: Play, server: FakeServer, tmp_path: Path) -> None:
     job = play(lambda fathom: fathom.submit([album(tmp_path)], {"colormap": "gray"}))
 
     assert (job.id, job.status.total) == (JOB_ID, 7)
@@ -54,7 +54,7 @@ def test_an_album_is_announced_uploaded_and_started(play: Play, server: Server, 
     assert server.started == 1
 
 
-def test_the_key_goes_to_the_api_and_to_nobody_else(play: Play, server: Server, tmp_path: Path) -> None:
+def test_the_key_goes_to_the_api_and_to_nobody_else(play: Play, server: FakeServer, tmp_path: Path) -> None:
     play(lambda fathom: fathom.submit([album(tmp_path)]))
 
     shown = {request.url.host: request.headers.get("Authorization") for request in server.requests}
@@ -65,7 +65,7 @@ def test_the_key_goes_to_the_api_and_to_nobody_else(play: Play, server: Server, 
 @pytest.mark.parametrize("fault", [lose, refuse_connection, lambda _: problem(503, "unavailable", "Later.")])
 def test_a_submission_outlives_passing_faults(
     play: Play,
-    server: Server,
+    server: FakeServer,
     tmp_path: Path,
     path: str,
     fault: Callable[[httpx.Request], httpx.Response],
@@ -81,7 +81,7 @@ def test_a_submission_outlives_passing_faults(
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_pause_asked_for_is_made(play: Play, server: Server, pauses: list[float], status: int) -> None:
+def test_a_pause_asked_for_is_made(play: Play, server: FakeServer, pauses: list[float], status: int) -> None:
     later = problem(status, "later", "Not now.", **{"Retry-After": "7"})
     server.faults.append(times(1, on("GET", "/v1/jobs", lambda _: later)))
 
@@ -91,7 +91,7 @@ def test_a_pause_asked_for_is_made(play: Play, server: Server, pauses: list[floa
 
 
 def test_a_server_that_was_reached_is_waited_for_longer_than_one_that_never_was(
-    play: Play, server: Server, pauses: list[float]
+    play: Play, server: FakeServer, pauses: list[float]
 ) -> None:
     async def act(fathom: AsyncFathom) -> None:
         job = await fathom.job(JOB_ID)
@@ -110,7 +110,7 @@ def test_a_server_that_was_reached_is_waited_for_longer_than_one_that_never_was(
 
 
 def test_an_upload_refused_for_good_raises_its_reason_and_leaves_no_job(
-    play: Play, server: Server, tmp_path: Path
+    play: Play, server: FakeServer, tmp_path: Path
 ) -> None:
     server.faults.append(on("PUT", "/inputs/", lambda _: problem(403, "denied", "No entry.")))
 
@@ -120,7 +120,7 @@ def test_an_upload_refused_for_good_raises_its_reason_and_leaves_no_job(
     assert server.deleted
 
 
-def test_expired_addresses_are_replaced_by_fresh_ones(play: Play, server: Server, tmp_path: Path) -> None:
+def test_expired_addresses_are_replaced_by_fresh_ones(play: Play, server: FakeServer, tmp_path: Path) -> None:
     expired = httpx.Response(403, content="<Error><Code>AccessDenied</Code></Error>")
     server.faults.append(times(4, on("PUT", "/inputs/", lambda _: expired)))
 
@@ -130,7 +130,9 @@ def test_expired_addresses_are_replaced_by_fresh_ones(play: Play, server: Server
     assert server.started == 1
 
 
-def test_a_result_is_saved_whole_and_kept_if_it_is_there(play: Play, server: Server, tmp_path: Path) -> None:
+def test_a_result_is_saved_whole_and_kept_if_it_is_there(
+    play: Play, server: FakeServer, tmp_path: Path
+) -> None:
     server.outputs = {0: {"heatmap": b"12345"}}
     server.faults.append(
         times(2, on("GET", "/heatmap", lambda _: httpx.Response(200, stream=BreakingAsyncBody())))
@@ -146,7 +148,7 @@ def test_a_result_is_saved_whole_and_kept_if_it_is_there(play: Play, server: Ser
     assert list(tmp_path.iterdir()) == [tmp_path / "a.png"]
 
 
-def test_a_file_that_vanished_is_named(play: Play, server: Server, tmp_path: Path) -> None:
+def test_a_file_that_vanished_is_named(play: Play, server: FakeServer, tmp_path: Path) -> None:
     album(tmp_path)
     server.faults.append(lambda _: (tmp_path / "3.jpg").unlink(missing_ok=True))
 
@@ -156,7 +158,9 @@ def test_a_file_that_vanished_is_named(play: Play, server: Server, tmp_path: Pat
     assert server.deleted
 
 
-def test_a_submission_that_is_called_off_leaves_no_job(play: Play, server: Server, tmp_path: Path) -> None:
+def test_a_submission_that_is_called_off_leaves_no_job(
+    play: Play, server: FakeServer, tmp_path: Path
+) -> None:
     async def act(fathom: AsyncFathom) -> None:
         task = asyncio.create_task(fathom.submit([album(tmp_path)]))
         while not any(request.method == "PUT" for request in server.requests):
@@ -170,7 +174,7 @@ def test_a_submission_that_is_called_off_leaves_no_job(play: Play, server: Serve
     assert server.deleted
 
 
-def test_sources_go_by_their_kind(play: Play, server: Server) -> None:
+def test_sources_go_by_their_kind(play: Play, server: FakeServer) -> None:
     bodies: list[bytes] = []
 
     def accept(request: httpx.Request) -> httpx.Response:
@@ -185,7 +189,7 @@ def test_sources_go_by_their_kind(play: Play, server: Server) -> None:
     assert b'{"s3_prefix":"s3://b/p/"},{"s3_prefix":"s3://b"}]' in bodies[0]
 
 
-def test_a_wait_follows_the_job_and_outlives_a_server_that_is_away(play: Play, server: Server) -> None:
+def test_a_wait_follows_the_job_and_outlives_a_server_that_is_away(play: Play, server: FakeServer) -> None:
     server.states = ["queued", "processing", "processing", "partial"]
     seen: list[str] = []
     lost: list[ConnectionLost] = []
@@ -200,7 +204,7 @@ def test_a_wait_follows_the_job_and_outlives_a_server_that_is_away(play: Play, s
     assert lost
 
 
-def test_images_and_jobs_are_listed_over_all_pages(play: Play, server: Server) -> None:
+def test_images_and_jobs_are_listed_over_all_pages(play: Play, server: FakeServer) -> None:
     server.names = [f"{number}.jpg" for number in range(8)]
     server.failed = {3: ("image_empty", "The file is empty.")}
 
@@ -223,7 +227,7 @@ class BreakingAsyncBody(httpx.AsyncByteStream):
         raise httpx.ReadError("reset by peer")
 
 
-def test_a_download_that_breaks_off_is_fetched_again(play: Play, server: Server, tmp_path: Path) -> None:
+def test_a_download_that_breaks_off_is_fetched_again(play: Play, server: FakeServer, tmp_path: Path) -> None:
     server.names = ["假期/猫.png"]
     server.outputs = {0: {"heatmap": b"one"}}
     server.faults.append(
@@ -238,7 +242,7 @@ def test_a_download_that_breaks_off_is_fetched_again(play: Play, server: Server,
 
 
 @pytest.mark.parametrize("action", ["cancel", "pause", "resume", "retry"])
-def test_a_job_is_steered(play: Play, server: Server, action: str) -> None:
+def test_a_job_is_steered(play: Play, server: FakeServer, action: str) -> None:
     async def act(fathom: AsyncFathom) -> None:
         await getattr(await fathom.job(JOB_ID), action)()
 
@@ -247,7 +251,7 @@ def test_a_job_is_steered(play: Play, server: Server, action: str) -> None:
     assert server.requests[-1].url.path == f"/v1/jobs/{JOB_ID}/{action}"
 
 
-def test_a_job_is_deleted(play: Play, server: Server) -> None:
+def test_a_job_is_deleted(play: Play, server: FakeServer) -> None:
     async def act(fathom: AsyncFathom) -> None:
         await (await fathom.job(JOB_ID)).delete()
 

@@ -13,7 +13,7 @@ import pytest
 from fathom.backends import AsyncioBackend, Backend, BlockingBackend, iterate, run
 from fathom.sync_client import Fathom
 from fathom.uploads import ONE_REQUEST_FILES
-from tests.unit.fathom.conftest import JOB_ID, Server
+from tests.unit.fathom.conftest import JOB_ID, FakeServer
 from tests.waiting import DEADLINE
 
 T = TypeVar("T")
@@ -116,7 +116,7 @@ def album(folder: Path) -> list[Path]:
 
 
 def test_the_blocking_client_works_beside_a_running_event_loop(
-    fathom: Fathom, server: Server, tmp_path: Path
+    fathom: Fathom, server: FakeServer, tmp_path: Path
 ) -> None:
     async def main() -> str:
         job = fathom.submit(album(tmp_path)).wait()
@@ -128,7 +128,7 @@ def test_the_blocking_client_works_beside_a_running_event_loop(
 
 
 def test_the_blocking_client_sends_from_several_threads_at_once(tmp_path: Path) -> None:
-    server = Server()
+    server = FakeServer()
     together, uploads, names = threading.Barrier(4), itertools.count(), set[str]()
 
     def meet(request: httpx.Request) -> httpx.Response:
@@ -145,7 +145,7 @@ def test_the_blocking_client_sends_from_several_threads_at_once(tmp_path: Path) 
     assert len(server.stored) == ONE_REQUEST_FILES + 1
 
 
-def test_ctrl_c_ends_a_wait_at_once(server: Server) -> None:
+def test_ctrl_c_ends_a_wait_at_once(server: FakeServer) -> None:
     def interrupt(_: float) -> None:
         raise KeyboardInterrupt
 

@@ -8,7 +8,7 @@ from fathom.downloads import Wanted, fetch_all
 from fathom.models import ImageResult
 from fathom.sync_client import Fathom
 from fathom.transport import ClientError
-from tests.unit.fathom.conftest import JOB_ID, Server, lose, on, times
+from tests.unit.fathom.conftest import JOB_ID, FakeServer, lose, on, times
 
 
 def wanted(*paths: str) -> list[Wanted]:
@@ -30,7 +30,7 @@ def wanted(*paths: str) -> list[Wanted]:
 
 
 @pytest.fixture
-def server(server: Server) -> Server:
+def server(server: FakeServer) -> FakeServer:
     server.outputs = {index: {"heatmap": b"x" * (index + 1)} for index in range(20)}
     return server
 
@@ -58,7 +58,7 @@ def test_a_download_goes_on_where_it_was(fathom: Fathom, tmp_path: Path, replace
     assert (tmp_path / "19.png").read_bytes() == b"x" * 20
 
 
-def test_downloads_survive_lost_connections(fathom: Fathom, server: Server, tmp_path: Path) -> None:
+def test_downloads_survive_lost_connections(fathom: Fathom, server: FakeServer, tmp_path: Path) -> None:
     job = fathom.job(JOB_ID)
     server.faults.append(times(5, on("GET", "/images/", lose)))
 
@@ -79,7 +79,7 @@ def test_a_file_that_cannot_be_written_keeps_no_other_from_it(fathom: Fathom, tm
 
 
 def test_an_output_that_cannot_be_written_keeps_no_other_of_its_image_from_it(
-    fathom: Fathom, server: Server, tmp_path: Path
+    fathom: Fathom, server: FakeServer, tmp_path: Path
 ) -> None:
     server.outputs[0]["pfm"] = b"raw"
     ((image, _),) = wanted("0.png")

@@ -10,11 +10,11 @@ from fathom.files import inside
 from fathom.models import JobStatus
 from fathom.sync_client import Fathom
 from fathom.transport import ClientError, ConnectionLost
-from tests.unit.fathom.conftest import JOB_ID, Server, lose, on, problem, times
+from tests.unit.fathom.conftest import JOB_ID, FakeServer, lose, on, problem, times
 
 
 @pytest.mark.parametrize("end", ["succeeded", "partial", "failed", "canceled", "expired"])
-def test_a_wait_ends_with_the_job(fathom: Fathom, server: Server, end: str) -> None:
+def test_a_wait_ends_with_the_job(fathom: Fathom, server: FakeServer, end: str) -> None:
     server.states = ["queued", "processing", "finalizing", end]
     seen: list[str] = []
 
@@ -25,7 +25,7 @@ def test_a_wait_ends_with_the_job(fathom: Fathom, server: Server, end: str) -> N
 
 
 def test_a_wait_polls_quickly_at_first_and_then_once_a_second(
-    fathom: Fathom, server: Server, pauses: list[float]
+    fathom: Fathom, server: FakeServer, pauses: list[float]
 ) -> None:
     server.states = ["processing"] * 30 + ["succeeded"]
 
@@ -36,7 +36,7 @@ def test_a_wait_polls_quickly_at_first_and_then_once_a_second(
     assert pauses == sorted(pauses)
 
 
-def test_a_wait_goes_on_after_the_server_was_away_for_long(fathom: Fathom, server: Server) -> None:
+def test_a_wait_goes_on_after_the_server_was_away_for_long(fathom: Fathom, server: FakeServer) -> None:
     server.states = ["processing", "processing", "succeeded"]
     job = fathom.job(JOB_ID)
     server.faults.append(times(50, on("GET", "/v1/jobs", lose)))
@@ -48,7 +48,7 @@ def test_a_wait_goes_on_after_the_server_was_away_for_long(fathom: Fathom, serve
     assert len(lost) >= 2
 
 
-def test_a_wait_for_a_job_that_was_deleted_ends(fathom: Fathom, server: Server) -> None:
+def test_a_wait_for_a_job_that_was_deleted_ends(fathom: Fathom, server: FakeServer) -> None:
     server.states = ["processing"]
     job = fathom.job(JOB_ID)
     gone = problem(404, "job_not_found", "There is no such job.")
@@ -58,7 +58,7 @@ def test_a_wait_for_a_job_that_was_deleted_ends(fathom: Fathom, server: Server) 
         job.wait()
 
 
-def test_images_are_listed_over_all_pages(fathom: Fathom, server: Server) -> None:
+def test_images_are_listed_over_all_pages(fathom: Fathom, server: FakeServer) -> None:
     server.names = [f"{number}.jpg" for number in range(8)]
     server.failed = {3: ("image_empty", "The file is empty.")}
 
@@ -69,7 +69,7 @@ def test_images_are_listed_over_all_pages(fathom: Fathom, server: Server) -> Non
     assert images[3].error_message == "The file is empty."
 
 
-def test_images_can_be_filtered_by_state(fathom: Fathom, server: Server) -> None:
+def test_images_can_be_filtered_by_state(fathom: Fathom, server: FakeServer) -> None:
     server.names = [f"{number}.jpg" for number in range(8)]
     server.failed = {2: ("x", "y"), 7: ("x", "y")}
 
@@ -78,7 +78,7 @@ def test_images_can_be_filtered_by_state(fathom: Fathom, server: Server) -> None
 
 @pytest.mark.parametrize("name", ["../up.png", "/etc/passwd", "a/../../up.png"])
 def test_an_archive_cannot_write_outside_its_folder(
-    fathom: Fathom, server: Server, tmp_path: Path, name: str
+    fathom: Fathom, server: FakeServer, tmp_path: Path, name: str
 ) -> None:
     server.names = [name]
     server.outputs = {0: {"heatmap": b"evil"}}
@@ -90,7 +90,7 @@ def test_an_archive_cannot_write_outside_its_folder(
 
 
 def test_a_download_unpacks_the_archive_under_its_names(
-    fathom: Fathom, server: Server, tmp_path: Path
+    fathom: Fathom, server: FakeServer, tmp_path: Path
 ) -> None:
     server.names = ["假期/猫.png", "b.png"]
     server.outputs = {0: {"heatmap": b"one"}, 1: {"heatmap": b"two"}}
@@ -110,7 +110,7 @@ def test_a_link_below_the_folder_leads_nowhere_else(tmp_path: Path) -> None:
         inside(tmp_path / "out", "link/file.png")
 
 
-def test_a_file_of_the_same_size_is_kept(fathom: Fathom, server: Server, tmp_path: Path) -> None:
+def test_a_file_of_the_same_size_is_kept(fathom: Fathom, server: FakeServer, tmp_path: Path) -> None:
     server.outputs = {0: {"heatmap": b"12345"}}
     target = tmp_path / "a.png"
     target.write_bytes(b"54321")
@@ -120,7 +120,7 @@ def test_a_file_of_the_same_size_is_kept(fathom: Fathom, server: Server, tmp_pat
     assert target.read_bytes() == b"54321"
 
 
-def test_a_file_of_another_size_is_replaced(fathom: Fathom, server: Server, tmp_path: Path) -> None:
+def test_a_file_of_another_size_is_replaced(fathom: Fathom, server: FakeServer, tmp_path: Path) -> None:
     server.outputs = {0: {"heatmap": b"12345"}}
     target = tmp_path / "a.png"
     target.write_bytes(b"123")
@@ -139,7 +139,7 @@ class BreakingBody(httpx.SyncByteStream):
 
 
 def test_a_file_whose_connection_broke_is_fetched_again(
-    fathom: Fathom, server: Server, tmp_path: Path
+    fathom: Fathom, server: FakeServer, tmp_path: Path
 ) -> None:
     server.outputs = {0: {"heatmap": b"12345"}}
     server.faults.append(
@@ -151,7 +151,7 @@ def test_a_file_whose_connection_broke_is_fetched_again(
 
 
 def test_a_file_whose_connection_always_breaks_is_given_up(
-    fathom: Fathom, server: Server, tmp_path: Path
+    fathom: Fathom, server: FakeServer, tmp_path: Path
 ) -> None:
     server.faults.append(on("GET", "/heatmap", lambda _: httpx.Response(200, stream=BreakingBody())))
 
@@ -161,7 +161,7 @@ def test_a_file_whose_connection_always_breaks_is_given_up(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_output_behind_a_redirect_is_followed(fathom: Fathom, server: Server, tmp_path: Path) -> None:
+def test_an_output_behind_a_redirect_is_followed(fathom: Fathom, server: FakeServer, tmp_path: Path) -> None:
     away = httpx.Response(307, headers={"Location": "http://s3.elsewhere/object"})
     server.faults.append(on("GET", "/images/0/heatmap", lambda _: away))
     server.faults.append(on("GET", "/object", lambda _: httpx.Response(200, content=b"far")))
@@ -177,7 +177,7 @@ def test_an_address_that_is_no_http_address_is_refused(url: str) -> None:
         Fathom(url)
 
 
-def test_a_job_keeps_what_the_server_said(fathom: Fathom, server: Server) -> None:
+def test_a_job_keeps_what_the_server_said(fathom: Fathom, server: FakeServer) -> None:
     server.names = ["a.jpg"]
     server.options = {"colormap": "gray"}
 
@@ -192,7 +192,7 @@ def test_jobs_are_listed(fathom: Fathom) -> None:
     assert [job.id for job in fathom.jobs()] == [JOB_ID]
 
 
-def test_a_job_id_cannot_reach_another_path(fathom: Fathom, server: Server) -> None:
+def test_a_job_id_cannot_reach_another_path(fathom: Fathom, server: FakeServer) -> None:
     with pytest.raises(ClientError):
         fathom.job("../../livez")
 

@@ -9,7 +9,7 @@ import pytest
 
 from fathom.sync_client import Fathom
 from fathom.transport import ApiError, ConnectionLost, Patience
-from tests.unit.fathom.conftest import JOB_ID, Server, lose, on, problem, refuse_connection, times
+from tests.unit.fathom.conftest import JOB_ID, FakeServer, lose, on, problem, refuse_connection, times
 
 
 def test_a_refusal_is_one_exception_with_code_and_sentence(fathom: Fathom) -> None:
@@ -29,7 +29,7 @@ def test_a_refusal_is_one_exception_with_code_and_sentence(fathom: Fathom) -> No
     ],
 )
 def test_an_error_that_is_no_problem_document_still_has_a_code(
-    fathom: Fathom, server: Server, body: str, content_type: str
+    fathom: Fathom, server: FakeServer, body: str, content_type: str
 ) -> None:
     answer = httpx.Response(418, content=body, headers={"Content-Type": content_type})
     server.faults.append(on("GET", "/v1/jobs", lambda _: answer))
@@ -41,14 +41,16 @@ def test_an_error_that_is_no_problem_document_still_has_a_code(
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
-def test_a_get_is_sent_again_while_the_server_is_away(fathom: Fathom, server: Server, status: int) -> None:
+def test_a_get_is_sent_again_while_the_server_is_away(
+    fathom: Fathom, server: FakeServer, status: int
+) -> None:
     server.faults.append(times(2, on("GET", "/v1/jobs", lambda _: problem(status, "x", "Not now."))))
 
     assert fathom.job(JOB_ID).id == JOB_ID
     assert len(server.requests) == 3
 
 
-def test_retry_after_in_seconds_is_honoured(fathom: Fathom, server: Server, pauses: list[float]) -> None:
+def test_retry_after_in_seconds_is_honoured(fathom: Fathom, server: FakeServer, pauses: list[float]) -> None:
     busy = problem(503, "unavailable", "Not now.", **{"Retry-After": "7"})
     server.faults.append(times(1, on("GET", "/v1/jobs", lambda _: busy)))
 
@@ -57,7 +59,7 @@ def test_retry_after_in_seconds_is_honoured(fathom: Fathom, server: Server, paus
     assert pauses == [7.0]
 
 
-def test_retry_after_as_a_date_is_honoured(fathom: Fathom, server: Server, pauses: list[float]) -> None:
+def test_retry_after_as_a_date_is_honoured(fathom: Fathom, server: FakeServer, pauses: list[float]) -> None:
     began = datetime.now(UTC)
     date = began.replace(microsecond=0) + timedelta(seconds=8)
     busy = problem(429, "busy", "Not now.", **{"Retry-After": format_datetime(date, usegmt=True)})
@@ -71,7 +73,7 @@ def test_retry_after_as_a_date_is_honoured(fathom: Fathom, server: Server, pause
 
 @pytest.mark.parametrize("value", ["soon", "-5", "nan", "inf", "99999999"])
 def test_a_senseless_retry_after_never_waits_beyond_the_patience(
-    fathom: Fathom, server: Server, pauses: list[float], value: str
+    fathom: Fathom, server: FakeServer, pauses: list[float], value: str
 ) -> None:
     busy = problem(503, "unavailable", "Not now.", **{"Retry-After": value})
     server.faults.append(times(1, on("GET", "/v1/jobs", lambda _: busy)))
@@ -82,7 +84,7 @@ def test_a_senseless_retry_after_never_waits_beyond_the_patience(
 
 
 def test_patience_runs_out_with_the_servers_own_words(
-    fathom: Fathom, server: Server, pauses: list[float]
+    fathom: Fathom, server: FakeServer, pauses: list[float]
 ) -> None:
     server.faults.append(on("GET", "/v1/jobs", lambda _: problem(503, "unavailable", "Redis is away.")))
 
@@ -94,14 +96,14 @@ def test_patience_runs_out_with_the_servers_own_words(
 
 @pytest.mark.parametrize("fault", [lose, refuse_connection])
 def test_a_get_survives_lost_connections(
-    fathom: Fathom, server: Server, fault: Callable[[httpx.Request], httpx.Response]
+    fathom: Fathom, server: FakeServer, fault: Callable[[httpx.Request], httpx.Response]
 ) -> None:
     server.faults.append(times(3, on("GET", "/v1/jobs", fault)))
 
     assert fathom.job(JOB_ID).id == JOB_ID
 
 
-def test_a_post_that_may_have_arrived_is_not_sent_twice(fathom: Fathom, server: Server) -> None:
+def test_a_post_that_may_have_arrived_is_not_sent_twice(fathom: Fathom, server: FakeServer) -> None:
     job = fathom.job(JOB_ID)
     server.faults.append(on("POST", "/cancel", lose))
 
@@ -111,21 +113,21 @@ def test_a_post_that_may_have_arrived_is_not_sent_twice(fathom: Fathom, server: 
     assert sum(request.method == "POST" for request in server.requests) == 1
 
 
-def test_a_post_that_never_left_is_sent_again(fathom: Fathom, server: Server) -> None:
+def test_a_post_that_never_left_is_sent_again(fathom: Fathom, server: FakeServer) -> None:
     job = fathom.job(JOB_ID)
     server.faults.append(times(2, on("POST", "/cancel", refuse_connection)))
 
     assert job.cancel().id == JOB_ID
 
 
-def test_a_post_refused_for_now_is_sent_again(fathom: Fathom, server: Server) -> None:
+def test_a_post_refused_for_now_is_sent_again(fathom: Fathom, server: FakeServer) -> None:
     job = fathom.job(JOB_ID)
     server.faults.append(times(2, on("POST", "/pause", lambda _: problem(503, "unavailable", "Not now."))))
 
     assert job.pause().id == JOB_ID
 
 
-def test_a_post_lost_behind_a_proxy_is_not_sent_twice(fathom: Fathom, server: Server) -> None:
+def test_a_post_lost_behind_a_proxy_is_not_sent_twice(fathom: Fathom, server: FakeServer) -> None:
     job = fathom.job(JOB_ID)
     server.faults.append(on("POST", "/resume", lambda _: problem(502, "bad_gateway", "No answer.")))
 
@@ -133,7 +135,7 @@ def test_a_post_lost_behind_a_proxy_is_not_sent_twice(fathom: Fathom, server: Se
         job.resume()
 
 
-def test_a_server_that_is_not_there_is_named(fathom: Fathom, server: Server) -> None:
+def test_a_server_that_is_not_there_is_named(fathom: Fathom, server: FakeServer) -> None:
     server.faults.append(on("GET", "/v1/jobs", refuse_connection))
 
     with pytest.raises(ConnectionLost, match=r"Cannot reach http://fathom\.test .* `fathom up`"):
@@ -141,7 +143,7 @@ def test_a_server_that_is_not_there_is_named(fathom: Fathom, server: Server) -> 
 
 
 def test_a_server_that_never_answered_is_given_up_soon(
-    fathom: Fathom, server: Server, pauses: list[float]
+    fathom: Fathom, server: FakeServer, pauses: list[float]
 ) -> None:
     server.faults.append(on("GET", "/v1/jobs", refuse_connection))
 
@@ -152,7 +154,7 @@ def test_a_server_that_never_answered_is_given_up_soon(
 
 
 def test_a_server_that_answered_before_is_waited_for(
-    fathom: Fathom, server: Server, pauses: list[float]
+    fathom: Fathom, server: FakeServer, pauses: list[float]
 ) -> None:
     job = fathom.job(JOB_ID)
     server.faults.append(on("GET", "/v1/jobs", refuse_connection))

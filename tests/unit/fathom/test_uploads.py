@@ -11,7 +11,7 @@ from fathom.models import UploadFile
 from fathom.sync_client import Fathom
 from fathom.transport import ApiError, ClientError
 from fathom.uploads import ONE_REQUEST_BYTES, ONE_REQUEST_FILES, fits_one_request
-from tests.unit.fathom.conftest import JOB_ID, Server, lose, on, problem, refuse_connection, times
+from tests.unit.fathom.conftest import JOB_ID, FakeServer, lose, on, problem, refuse_connection, times
 
 
 def album(folder: Path, count: int, *, prefix: str = "photo") -> list[UploadFile]:
@@ -33,11 +33,11 @@ def expected(count: int) -> dict[int, bytes]:
     return {number: f"bytes of {number}".encode() for number in range(count)}
 
 
-def posts(server: Server, path: str) -> int:
+def posts(server: FakeServer, path: str) -> int:
     return sum(request.method == "POST" and request.url.path.endswith(path) for request in server.requests)
 
 
-def test_a_small_album_goes_in_one_request(fathom: Fathom, server: Server, tmp_path: Path) -> None:
+def test_a_small_album_goes_in_one_request(fathom: Fathom, server: FakeServer, tmp_path: Path) -> None:
     job = fathom.submit(album(tmp_path, 3), {"outputs": ["heatmap", "pfm"]})
 
     assert job.id == JOB_ID
@@ -47,7 +47,7 @@ def test_a_small_album_goes_in_one_request(fathom: Fathom, server: Server, tmp_p
     assert b"bytes of 2" in server.requests[0].content
 
 
-def test_names_in_any_script_survive_one_request(fathom: Fathom, server: Server, tmp_path: Path) -> None:
+def test_names_in_any_script_survive_one_request(fathom: Fathom, server: FakeServer, tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(b"1")
     names = ["假期/猫.jpg", "🏔️/mañana 100%22.JPG", "a;b='c'.jpg"]
@@ -58,7 +58,7 @@ def test_names_in_any_script_survive_one_request(fathom: Fathom, server: Server,
 
 
 def test_a_large_album_goes_file_by_file_over_all_pages(
-    fathom: Fathom, server: Server, large: list[UploadFile]
+    fathom: Fathom, server: FakeServer, large: list[UploadFile]
 ) -> None:
     fathom.submit(large, {"colormap": "gray"})
 
@@ -70,7 +70,7 @@ def test_a_large_album_goes_file_by_file_over_all_pages(
 
 @pytest.mark.parametrize("name", ['say "cheese".jpg', "back\\slash.jpg", "line\nbreak.jpg"])
 def test_a_name_that_a_form_would_change_goes_as_json(
-    fathom: Fathom, server: Server, tmp_path: Path, name: str
+    fathom: Fathom, server: FakeServer, tmp_path: Path, name: str
 ) -> None:
     path = tmp_path / "x"
     path.write_bytes(b"1")
@@ -82,7 +82,7 @@ def test_a_name_that_a_form_would_change_goes_as_json(
 
 
 def test_a_file_name_that_is_not_unicode_is_sent_readable(
-    fathom: Fathom, server: Server, tmp_path: Path
+    fathom: Fathom, server: FakeServer, tmp_path: Path
 ) -> None:
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.jpg"))
     path.write_bytes(b"1")
@@ -101,7 +101,9 @@ def test_albums_of_many_bytes_go_file_by_file(tmp_path: Path) -> None:
     assert not fits_one_request([UploadFile(path=path, name="a"), UploadFile(path=path, name="b")])
 
 
-def test_uploads_survive_lost_connections(fathom: Fathom, server: Server, large: list[UploadFile]) -> None:
+def test_uploads_survive_lost_connections(
+    fathom: Fathom, server: FakeServer, large: list[UploadFile]
+) -> None:
     server.faults.append(times(20, on("PUT", "/inputs/", lose)))
 
     fathom.submit(large)
@@ -110,7 +112,7 @@ def test_uploads_survive_lost_connections(fathom: Fathom, server: Server, large:
 
 
 def test_expired_addresses_are_replaced_by_fresh_ones(
-    fathom: Fathom, server: Server, large: list[UploadFile]
+    fathom: Fathom, server: FakeServer, large: list[UploadFile]
 ) -> None:
     expired = httpx.Response(403, content="<Error><Code>AccessDenied</Code></Error>")
     server.faults.append(times(30, on("PUT", "/inputs/", lambda _: expired)))
@@ -122,7 +124,7 @@ def test_expired_addresses_are_replaced_by_fresh_ones(
 
 
 def test_uploads_that_the_server_lost_are_sent_again(
-    fathom: Fathom, server: Server, large: list[UploadFile]
+    fathom: Fathom, server: FakeServer, large: list[UploadFile]
 ) -> None:
     def forget(request: httpx.Request) -> httpx.Response:
         del server.stored[5]
@@ -137,7 +139,7 @@ def test_uploads_that_the_server_lost_are_sent_again(
 
 
 def test_a_start_whose_answer_was_lost_is_repeated(
-    fathom: Fathom, server: Server, large: list[UploadFile]
+    fathom: Fathom, server: FakeServer, large: list[UploadFile]
 ) -> None:
     server.faults.append(times(2, on("POST", "/start", lose)))
 
@@ -147,7 +149,7 @@ def test_a_start_whose_answer_was_lost_is_repeated(
 
 
 def test_uploads_that_can_never_succeed_end_with_the_reason_and_leave_no_job(
-    fathom: Fathom, server: Server, large: list[UploadFile]
+    fathom: Fathom, server: FakeServer, large: list[UploadFile]
 ) -> None:
     server.faults.append(on("PUT", "/inputs/", lambda _: problem(403, "denied", "No entry.")))
 
@@ -161,7 +163,7 @@ def test_uploads_that_can_never_succeed_end_with_the_reason_and_leave_no_job(
 
 
 def test_ctrl_c_in_the_middle_of_an_upload_leaves_no_job(
-    fathom: Fathom, server: Server, large: list[UploadFile]
+    fathom: Fathom, server: FakeServer, large: list[UploadFile]
 ) -> None:
     def interrupt(_: int) -> None:
         raise KeyboardInterrupt
@@ -173,7 +175,7 @@ def test_ctrl_c_in_the_middle_of_an_upload_leaves_no_job(
     assert server.started == 0
 
 
-def test_a_file_that_vanished_is_named(fathom: Fathom, server: Server, large: list[UploadFile]) -> None:
+def test_a_file_that_vanished_is_named(fathom: Fathom, server: FakeServer, large: list[UploadFile]) -> None:
     def remove(_: httpx.Request) -> None:
         large[40].path.unlink(missing_ok=True)
 
@@ -186,7 +188,7 @@ def test_a_file_that_vanished_is_named(fathom: Fathom, server: Server, large: li
 
 
 def test_a_small_album_is_sent_again_under_the_same_key_when_the_answer_is_lost(
-    fathom: Fathom, server: Server, tmp_path: Path
+    fathom: Fathom, server: FakeServer, tmp_path: Path
 ) -> None:
     server.faults.append(times(2, on("POST", "/v1/jobs", lose)))
 
@@ -199,7 +201,7 @@ def test_a_small_album_is_sent_again_under_the_same_key_when_the_answer_is_lost(
 
 @pytest.mark.parametrize("busy", [refuse_connection, lambda _: problem(503, "unavailable", "Not now.")])
 def test_a_small_album_refused_for_now_is_sent_again_whole(
-    fathom: Fathom, server: Server, tmp_path: Path, busy: Callable[[httpx.Request], httpx.Response]
+    fathom: Fathom, server: FakeServer, tmp_path: Path, busy: Callable[[httpx.Request], httpx.Response]
 ) -> None:
     server.faults.append(times(2, on("POST", "/v1/jobs", busy)))
 
@@ -217,7 +219,7 @@ def test_bytes_are_told_of_as_they_leave(fathom: Fathom, large: list[UploadFile]
     assert sum(told) == sum(file.size for file in large)
 
 
-def test_a_folder_is_sent_with_its_relative_paths(fathom: Fathom, server: Server, tmp_path: Path) -> None:
+def test_a_folder_is_sent_with_its_relative_paths(fathom: Fathom, server: FakeServer, tmp_path: Path) -> None:
     (tmp_path / "day 1").mkdir()
     (tmp_path / "day 1" / "a.jpg").write_bytes(b"1")
     (tmp_path / "b.jpg").write_bytes(b"2")
@@ -237,7 +239,7 @@ def test_nothing_to_submit_is_said(fathom: Fathom, tmp_path: Path, make: bool, m
         fathom.submit([folder])
 
 
-def test_a_zip_goes_as_an_archive(fathom: Fathom, server: Server, tmp_path: Path) -> None:
+def test_a_zip_goes_as_an_archive(fathom: Fathom, server: FakeServer, tmp_path: Path) -> None:
     path = tmp_path / "album.zip"
     path.write_bytes(b"PK...")
 

@@ -73,7 +73,7 @@ def test_the_content_of_a_file_arrives_as_it_was_sent(data: bytes) -> None:
     assert read(form(part(b'name="images"; filename="a"', data))) == [("images", "a", data)]
 
 
-class Slow(io.BytesIO):
+class SlowBody(io.BytesIO):
     """A body that comes a few bytes at a time, as over a slow connection."""
 
     def __init__(self, body: bytes, step: int) -> None:
@@ -87,7 +87,7 @@ class Slow(io.BytesIO):
 @pytest.mark.parametrize("step", range(1, 40))
 def test_pieces_of_any_size_make_the_same_form(step: int) -> None:
     body = form(part(b'name="images"; filename="a"', b"\r\n--se\r\n-"), part(b'name="options"', b"{}"))
-    parts = list(parse_form(Slow(body, step).read, b"sep", SHAPE))
+    parts = list(parse_form(SlowBody(body, step).read, b"sep", SHAPE))
 
     assert isinstance(parts[0], FormFile)
     assert parts[0].spool.rewound().read() == b"\r\n--se\r\n-"

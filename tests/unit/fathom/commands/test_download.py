@@ -11,7 +11,7 @@ from fathom.commands.download import Results, fetch_results, finish
 from fathom.progress import show_progress
 from fathom.sync_client import Fathom
 from fathom.transport import ClientError
-from tests.unit.fathom.conftest import JOB_ID, Server
+from tests.unit.fathom.conftest import JOB_ID, FakeServer
 
 QUIET = show_progress(quiet=True)
 
@@ -26,24 +26,24 @@ def download(fathom: Fathom, out: Path, *, sidecars: bool = False) -> tuple[Resu
 
 
 @pytest.fixture
-def server() -> Server:
-    return Server()
+def server() -> FakeServer:
+    return FakeServer()
 
 
 @pytest.fixture
-def fathom(server: Server) -> Iterator[Fathom]:
+def fathom(server: FakeServer) -> Iterator[Fathom]:
     with Fathom("http://fathom.test", transport=httpx.MockTransport(server)) as client:
         yield client
 
 
 @pytest.fixture
-def album(server: Server) -> Server:
+def album(server: FakeServer) -> FakeServer:
     server.names = ["a.jpg", "b.jpg", "c.jpg"]
     server.outputs = {index: {"heatmap": b"heatmap of %d" % index} for index in range(3)}
     return server
 
 
-def test_all_results_are_fetched(fathom: Fathom, album: Server, tmp_path: Path) -> None:
+def test_all_results_are_fetched(fathom: Fathom, album: FakeServer, tmp_path: Path) -> None:
     results, code = download(fathom, tmp_path / "out")
 
     assert (code, results.files, results.failures) == (0, 3, [])
@@ -52,7 +52,7 @@ def test_all_results_are_fetched(fathom: Fathom, album: Server, tmp_path: Path) 
 
 @pytest.mark.parametrize("sidecars", [True, False])
 def test_outputs_are_fetched_of_images_that_have_them_and_sidecars_if_asked_for(
-    fathom: Fathom, album: Server, tmp_path: Path, sidecars: bool
+    fathom: Fathom, album: FakeServer, tmp_path: Path, sidecars: bool
 ) -> None:
     for index in range(3):
         album.outputs[index] |= {"depth16": b"16 bits", "depth": b"{}"}
@@ -69,7 +69,7 @@ def test_outputs_are_fetched_of_images_that_have_them_and_sidecars_if_asked_for(
 
 
 def test_a_result_that_cannot_be_written_is_a_failure_with_a_name_at_every_run(
-    fathom: Fathom, album: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    fathom: Fathom, album: FakeServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
     (out / "b.png" / "in the way").mkdir(parents=True)
@@ -84,7 +84,7 @@ def test_a_result_that_cannot_be_written_is_a_failure_with_a_name_at_every_run(
 
 
 def test_a_download_of_which_nothing_can_be_written_fails(
-    fathom: Fathom, album: Server, tmp_path: Path
+    fathom: Fathom, album: FakeServer, tmp_path: Path
 ) -> None:
     for name in "abc":
         (tmp_path / f"{name}.png" / "in the way").mkdir(parents=True)
@@ -93,7 +93,7 @@ def test_a_download_of_which_nothing_can_be_written_fails(
 
 
 def test_a_job_of_a_newer_server_is_refused_in_one_sentence(
-    fathom: Fathom, album: Server, tmp_path: Path
+    fathom: Fathom, album: FakeServer, tmp_path: Path
 ) -> None:
     album.options = {"outputs": ["heatmap", "hologram"]}
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from fathom.photos.kinds import Kind, is_hidden, kind_of, needs_head, why_unread
+from fathom.photos.kinds import FileKind, is_hidden, kind_of, needs_head, why_unread
 
 JPEG = b"\xff\xd8\xff\xe0"
 TIFF = b"II*\0\x08\0\0\0"
@@ -36,45 +36,45 @@ def test_everything_else_is_seen(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "head", "kind"),
     [
-        ("a.jpg", b"anything", Kind.PHOTO),
-        ("IMG_1", JPEG, Kind.PHOTO),
-        ("scan.dat", TIFF, Kind.PHOTO),
-        ("a.HEIC", boxed(b"heic"), Kind.PHOTO),
-        ("burst.heics", boxed(b"hevc"), Kind.PHOTO),
+        ("a.jpg", b"anything", FileKind.PHOTO),
+        ("IMG_1", JPEG, FileKind.PHOTO),
+        ("scan.dat", TIFF, FileKind.PHOTO),
+        ("a.HEIC", boxed(b"heic"), FileKind.PHOTO),
+        ("burst.heics", boxed(b"hevc"), FileKind.PHOTO),
         # A picture that Fathom reads may bear the name of one that it does not.
-        ("favicon.ico", b"\x89PNG\r\n\x1a\n", Kind.PHOTO),
-        ("IMG_1.CR3", JPEG, Kind.UNREAD),
-        ("IMG_1.CR3", b"", Kind.UNREAD),
-        ("IMG_1.cr3", b"anything", Kind.UNREAD),
-        ("IMG_1", boxed(b"crx "), Kind.UNREAD),
-        ("DSC_1.NEF", BIG_TIFF, Kind.UNREAD),
-        ("DSC_1.ARW", TIFF, Kind.UNREAD),
-        ("IMG_1", b"II*\0\x10\0\0\0CR\x02\0", Kind.UNREAD),
-        ("DSCF1.RAF", b"FUJIFILMCCD-RAW 0201", Kind.UNREAD),
-        ("DSCF1", b"FUJIFILMCCD-RAW 0201", Kind.UNREAD),
-        ("P1.ORF", b"IIRO\x08\0\0\0", Kind.UNREAD),
-        ("P1.RW2", b"IIU\0\x08\0\0\0", Kind.UNREAD),
-        ("a.jxl", b"\xff\x0a", Kind.UNREAD),
-        ("a.jp2", b"\0\0\0\x0cjP  \r\n\x87\n", Kind.UNREAD),
-        ("a.psd", b"8BPS\0\x01", Kind.UNREAD),
-        ("a.svg", b"<?xml version=", Kind.UNREAD),
-        ("sky.hdr", b"#?RADIANCE\n", Kind.UNREAD),
-        ("a.TGA", b"", Kind.UNREAD),
-        ("clip.MOV", boxed(b"qt  "), Kind.VIDEO),
-        ("clip.MOV", b"", Kind.VIDEO),
-        ("clip", boxed(b"isom"), Kind.VIDEO),
-        ("clip", b"\0\0\0\x08wide\0\0\0\0mdat", Kind.VIDEO),
-        ("clip", b"RIFF\0\0\0\0AVI LIST", Kind.VIDEO),
-        ("MVI_1.THM", JPEG, Kind.SIDECAR),
-        ("IMG_1.AAE", b"<?xml", Kind.SIDECAR),
-        ("IMG_1.jpg.json", b"{", Kind.SIDECAR),
-        ("IMG_1.CR3.xmp", b"<x:xmpmeta", Kind.SIDECAR),
-        ("notes.txt", b"text", Kind.OTHER),
-        ("empty", b"", Kind.OTHER),
-        ("album.zip", b"PK\x03\x04", Kind.OTHER),
+        ("favicon.ico", b"\x89PNG\r\n\x1a\n", FileKind.PHOTO),
+        ("IMG_1.CR3", JPEG, FileKind.UNREAD),
+        ("IMG_1.CR3", b"", FileKind.UNREAD),
+        ("IMG_1.cr3", b"anything", FileKind.UNREAD),
+        ("IMG_1", boxed(b"crx "), FileKind.UNREAD),
+        ("DSC_1.NEF", BIG_TIFF, FileKind.UNREAD),
+        ("DSC_1.ARW", TIFF, FileKind.UNREAD),
+        ("IMG_1", b"II*\0\x10\0\0\0CR\x02\0", FileKind.UNREAD),
+        ("DSCF1.RAF", b"FUJIFILMCCD-RAW 0201", FileKind.UNREAD),
+        ("DSCF1", b"FUJIFILMCCD-RAW 0201", FileKind.UNREAD),
+        ("P1.ORF", b"IIRO\x08\0\0\0", FileKind.UNREAD),
+        ("P1.RW2", b"IIU\0\x08\0\0\0", FileKind.UNREAD),
+        ("a.jxl", b"\xff\x0a", FileKind.UNREAD),
+        ("a.jp2", b"\0\0\0\x0cjP  \r\n\x87\n", FileKind.UNREAD),
+        ("a.psd", b"8BPS\0\x01", FileKind.UNREAD),
+        ("a.svg", b"<?xml version=", FileKind.UNREAD),
+        ("sky.hdr", b"#?RADIANCE\n", FileKind.UNREAD),
+        ("a.TGA", b"", FileKind.UNREAD),
+        ("clip.MOV", boxed(b"qt  "), FileKind.VIDEO),
+        ("clip.MOV", b"", FileKind.VIDEO),
+        ("clip", boxed(b"isom"), FileKind.VIDEO),
+        ("clip", b"\0\0\0\x08wide\0\0\0\0mdat", FileKind.VIDEO),
+        ("clip", b"RIFF\0\0\0\0AVI LIST", FileKind.VIDEO),
+        ("MVI_1.THM", JPEG, FileKind.SIDECAR),
+        ("IMG_1.AAE", b"<?xml", FileKind.SIDECAR),
+        ("IMG_1.jpg.json", b"{", FileKind.SIDECAR),
+        ("IMG_1.CR3.xmp", b"<x:xmpmeta", FileKind.SIDECAR),
+        ("notes.txt", b"text", FileKind.OTHER),
+        ("empty", b"", FileKind.OTHER),
+        ("album.zip", b"PK\x03\x04", FileKind.OTHER),
     ],
 )
-def test_a_file_is_told_by_content_and_name(name: str, head: bytes, kind: Kind) -> None:
+def test_a_file_is_told_by_content_and_name(name: str, head: bytes, kind: FileKind) -> None:
     assert kind_of(name, head) is kind
 
 
@@ -110,7 +110,7 @@ def test_a_file_is_told_by_content_and_name(name: str, head: bytes, kind: Kind) 
 )
 def test_every_makers_raw_file_is_one_whatever_container_it_uses(suffix: str) -> None:
     for head in (b"", TIFF, BIG_TIFF, b"no header that anybody knows"):
-        assert kind_of(f"IMG_1.{suffix.upper()}", head) is Kind.UNREAD
+        assert kind_of(f"IMG_1.{suffix.upper()}", head) is FileKind.UNREAD
     assert "camera's raw file (" in str(why_unread(f"IMG_1.{suffix}", TIFF))
 
 

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from fathom.photos.kinds import Kind
+from fathom.photos.kinds import FileKind
 from fathom.photos.skipped import NAMED, Skipped
 
 
 def skipped(*, videos: int = 0, sidecars: int = 0, others: int = 0) -> Skipped:
     found = Skipped()
-    for kind, count in ((Kind.VIDEO, videos), (Kind.SIDECAR, sidecars), (Kind.OTHER, others)):
+    for kind, count in ((FileKind.VIDEO, videos), (FileKind.SIDECAR, sidecars), (FileKind.OTHER, others)):
         for number in range(count):
             found.add(f"{kind}-{number}", kind)
     return found

@@ -14,7 +14,7 @@ from worker.chores.runner import AWAY, FAULT, MAX_CLAIMS, Check, ChoreRunner, Do
 JOB = new_job_id()
 
 
-class Handler:
+class RecordingHandler:
     """Does what the test says, and records its chores."""
 
     def __init__(self, does: Callable[[Chore, Check], Done | Later] = lambda chore, check: Done()) -> None:
@@ -30,7 +30,9 @@ class Handler:
         self.given_up.append(chore)
 
 
-def run(harness: ChoreHarness, handler: Handler, *, draining: Callable[[], bool] = lambda: False) -> int:
+def run(
+    harness: ChoreHarness, handler: RecordingHandler, *, draining: Callable[[], bool] = lambda: False
+) -> int:
     return ChoreRunner(harness.chores, {ChoreKind.LIST: handler}, draining=draining).run_due()
 
 
@@ -39,7 +41,7 @@ def test_what_is_due_is_done_until_nothing_is(harness: ChoreHarness) -> None:
         harness.chores.add(name, ChoreKind.LIST, JOB)
     harness.chores.add("later", ChoreKind.LIST, JOB, delay=60)
     harness.chores.add("other", ChoreKind.EXPAND, JOB)
-    handler = Handler(lambda chore, check: Done(note="well done"))
+    handler = RecordingHandler(lambda chore, check: Done(note="well done"))
 
     assert run(harness, handler) == 3
     assert sorted(chore.id for chore in handler.done) == ["a", "b", "c"]
@@ -51,14 +53,14 @@ def test_what_is_due_is_done_until_nothing_is(harness: ChoreHarness) -> None:
 def test_a_chore_is_put_off_as_its_handler_says(harness: ChoreHarness) -> None:
     harness.chores.add("a", ChoreKind.LIST, JOB)
 
-    assert run(harness, Handler(lambda chore, check: Later(seconds=60, note="busy"))) == 1
+    assert run(harness, RecordingHandler(lambda chore, check: Later(seconds=60, note="busy"))) == 1
     (chore,) = harness.chores.list(JOB)
     assert (chore.attempts, chore.note, chore.due_at) == (1, "busy", harness.clock.now + 60)
 
 
 def test_a_chore_may_fail_for_good(harness: ChoreHarness) -> None:
     harness.chores.add("a", ChoreKind.LIST, JOB)
-    run(harness, Handler(lambda chore, check: Done(note="no", failed=True)))
+    run(harness, RecordingHandler(lambda chore, check: Done(note="no", failed=True)))
 
     assert harness.chores.list(JOB)[0].state is ChoreState.FAILED
 
@@ -71,11 +73,11 @@ def test_a_store_that_is_away_puts_a_chore_off_and_charges_nothing(harness: Chor
 
     for _ in range(2 * MAX_CLAIMS):
         with pytest.raises(ObjectStoreUnavailable):
-            run(harness, Handler(fail))
-        assert run(harness, Handler(fail)) == 0
+            run(harness, RecordingHandler(fail))
+        assert run(harness, RecordingHandler(fail)) == 0
         harness.clock.advance(AWAY)
 
-    handler = Handler()
+    handler = RecordingHandler()
     assert run(harness, handler) == 1
     assert (handler.done[0].attempts, handler.done[0].claims) == (0, 1)
 
@@ -88,7 +90,7 @@ def test_a_chore_that_fails_unexpectedly_is_given_up_after_three_claims(
     def fail(chore: Chore, check: Check) -> Done:
         raise ZeroDivisionError
 
-    handler = Handler(fail)
+    handler = RecordingHandler(fail)
 
     with caplog.at_level(logging.ERROR):
         for _ in range(MAX_CLAIMS + 3):
@@ -106,14 +108,14 @@ def test_a_chore_that_kills_its_workers_is_given_up(harness: ChoreHarness) -> No
     for _ in range(MAX_CLAIMS):
         harness.claim(ChoreKind.LIST)
         harness.clock.advance(31)
-    handler = Handler()
+    handler = RecordingHandler()
     run(harness, handler)
 
     assert (handler.done, [chore.id for chore in handler.given_up]) == ([], ["a"])
 
 
 def test_a_chore_given_up_whose_job_is_gone_is_finished(harness: ChoreHarness) -> None:
-    class Gone(Handler):
+    class Gone(RecordingHandler):
         def give_up(self, chore: Chore) -> None:
             raise JobNotFound
 
@@ -138,10 +140,10 @@ def test_a_worker_that_stops_claims_no_more_chores_and_releases_its_own(harness:
         check()
         raise AssertionError("unreachable")
 
-    assert run(harness, Handler(stop_half_way), draining=lambda: stopping) == 1
-    assert run(harness, Handler(), draining=lambda: stopping) == 0
+    assert run(harness, RecordingHandler(stop_half_way), draining=lambda: stopping) == 1
+    assert run(harness, RecordingHandler(), draining=lambda: stopping) == 0
     assert [chore.claims for chore in harness.chores.list(JOB)] == [0, 0]
-    assert run(harness, Handler()) == 2
+    assert run(harness, RecordingHandler()) == 2
 
 
 def test_a_chore_woken_while_it_is_done_is_done_once_more(harness: ChoreHarness) -> None:
@@ -152,5 +154,5 @@ def test_a_chore_woken_while_it_is_done_is_done_once_more(harness: ChoreHarness)
             harness.chores.wake("a")
         return Later()
 
-    handler = Handler(wake)
+    handler = RecordingHandler(wake)
     assert run(harness, handler) == 2

@@ -9,7 +9,7 @@ from shared.errors import ObjectStoreUnavailable
 from shared.jobs.job import new_job_id
 from tests.traces import PARENT, SAMPLED, TRACE, TraceMemory, facts, parent_of, trace_of
 from tests.unit.worker.chores.conftest import ChoreHarness
-from tests.unit.worker.chores.test_runner import Handler
+from tests.unit.worker.chores.test_runner import RecordingHandler
 from worker.chores.runner import ChoreRunner, Done, Later
 from worker.chores.tracing import trace_chores
 
@@ -20,7 +20,7 @@ def memory() -> TraceMemory:
 
 
 def run(
-    harness: ChoreHarness, memory: TraceMemory, handler: Handler, kind: ChoreKind = ChoreKind.LIST
+    harness: ChoreHarness, memory: TraceMemory, handler: RecordingHandler, kind: ChoreKind = ChoreKind.LIST
 ) -> int:
     traced = trace_chores({kind: handler}, harness.jobs, memory.tracer)
     return ChoreRunner(harness.chores, traced, draining=lambda: False).run_due()
@@ -36,7 +36,7 @@ def test_a_chore_is_a_span_in_the_trace_of_its_job(
     job = harness.accept(traceparent=SAMPLED)
     harness.chores.add("a", ChoreKind.LIST, job.id)
 
-    assert run(harness, memory, Handler(lambda chore, check: outcome)) == 1
+    assert run(harness, memory, RecordingHandler(lambda chore, check: outcome)) == 1
     span = memory.one("list chore")
     assert (trace_of(span), parent_of(span)) == (TRACE, PARENT)
     assert facts(span) == {"fathom.job.id": job.id, "fathom.chore.attempt": 1, "fathom.outcome": told}
@@ -51,7 +51,7 @@ def test_the_span_of_a_failed_chore_has_its_code_and_the_chore_is_settled_as_usu
     job = harness.accept(traceparent=SAMPLED)
     harness.chores.add("a", ChoreKind.LIST, job.id)
     with pytest.raises(ObjectStoreUnavailable):
-        run(harness, memory, Handler(fail))
+        run(harness, memory, RecordingHandler(fail))
 
     assert facts(memory.one("list chore"))["error.type"] == ObjectStoreUnavailable.code
     assert [chore.state for chore in harness.chores.list(job.id) if chore.id == "a"] == [ChoreState.OPEN]
@@ -60,7 +60,7 @@ def test_the_span_of_a_failed_chore_has_its_code_and_the_chore_is_settled_as_usu
 def test_chores_of_jobs_that_are_not_traced_or_gone_are_done_all_the_same(
     harness: ChoreHarness, memory: TraceMemory
 ) -> None:
-    handler = Handler()
+    handler = RecordingHandler()
     harness.chores.add("a", ChoreKind.LIST, harness.accept().id)
     harness.chores.add("b", ChoreKind.LIST, new_job_id())
 
@@ -71,5 +71,5 @@ def test_chores_of_jobs_that_are_not_traced_or_gone_are_done_all_the_same(
 def test_looking_at_a_job_for_its_webhook_is_no_span(harness: ChoreHarness, memory: TraceMemory) -> None:
     harness.chores.add("a", ChoreKind.NOTIFY, harness.accept(traceparent=SAMPLED).id)
 
-    assert run(harness, memory, Handler(), ChoreKind.NOTIFY) == 1
+    assert run(harness, memory, RecordingHandler(), ChoreKind.NOTIFY) == 1
     assert memory.spans() == ()

@@ -29,7 +29,7 @@ from worker.parent.recovery import Recoverer
 DAY = 86_400.0
 
 
-class Service:
+class FakeService:
     """A farm whose job store may lose everything, or return to an earlier copy."""
 
     def __init__(self, farm: Farm) -> None:
@@ -94,11 +94,11 @@ class Service:
 
 
 @pytest.fixture
-def service(farm: Farm) -> Service:
-    return Service(farm)
+def service(farm: Farm) -> FakeService:
+    return FakeService(farm)
 
 
-def stop_after(service: Service, pictures: int, then: Callable[[], object]) -> None:
+def stop_after(service: FakeService, pictures: int, then: Callable[[], object]) -> None:
     """Call `then` once so many pictures are in work or done, and drop the rest."""
     seen: list[bytes] = []
 
@@ -114,7 +114,7 @@ def stop_after(service: Service, pictures: int, then: Callable[[], object]) -> N
     service.farm.pipeline.before = lambda data: None
 
 
-def test_a_job_in_the_middle_goes_on_and_nothing_is_done_twice(service: Service):
+def test_a_job_in_the_middle_goes_on_and_nothing_is_done_twice(service: FakeService):
     pictures = [b"picture %d" % n for n in range(10)]
     job_id = service.submit(*pictures)
     stop_after(service, 4, lambda: None)
@@ -132,7 +132,7 @@ def test_a_job_in_the_middle_goes_on_and_nothing_is_done_twice(service: Service)
     assert sorted(data for data, _ in service.farm.pipeline.rendered) == sorted(pictures)
 
 
-def test_failed_images_stay_failed_with_their_reasons(service: Service):
+def test_failed_images_stay_failed_with_their_reasons(service: FakeService):
     job_id = service.submit(b"one", b"corrupt", b"three", b"four")
     stop_after(service, 3, lambda: None)
     service.lose_everything()
@@ -146,7 +146,7 @@ def test_failed_images_stay_failed_with_their_reasons(service: Service):
     assert service.jobs.get(job_id).counts.failed == 1
 
 
-def test_an_image_given_up_by_the_reaper_stays_failed(service: Service):
+def test_an_image_given_up_by_the_reaper_stays_failed(service: FakeService):
     job_id = service.submit(b"one", b"two")
     for _ in range(3):
         lease = service.jobs.lease("dead", limit=1)
@@ -163,7 +163,7 @@ def test_an_image_given_up_by_the_reaper_stays_failed(service: Service):
     assert service.codes(job_id) == {0: "worker_crashed"}
 
 
-def test_outputs_without_their_sidecar_prove_nothing(service: Service):
+def test_outputs_without_their_sidecar_prove_nothing(service: FakeService):
     job_id = service.submit(b"one", b"two")
     service.objects.put(object_keys.output(job_id, 0, "heatmap.png"), b"half done")
     service.objects.put(object_keys.output(job_id, 1, "depth.json"), b"{}")
@@ -183,7 +183,7 @@ def test_outputs_without_their_sidecar_prove_nothing(service: Service):
     ],
 )
 def test_an_ended_job_is_as_it_was(
-    service: Service, pictures: list[bytes], state: JobState, codes: dict[int, str]
+    service: FakeService, pictures: list[bytes], state: JobState, codes: dict[int, str]
 ):
     job_id = service.submit(*pictures)
     service.work()
@@ -201,7 +201,7 @@ def test_an_ended_job_is_as_it_was(
     assert service.jobs.claim_finalize() is None
 
 
-def test_the_outputs_of_ended_jobs_are_not_listed(service: Service):
+def test_the_outputs_of_ended_jobs_are_not_listed(service: FakeService):
     for _ in range(3):
         service.submit(b"one", b"corrupt")
     service.work()
@@ -218,7 +218,7 @@ def test_the_outputs_of_ended_jobs_are_not_listed(service: Service):
     assert not [prefix for prefix in listed if "outputs" in prefix]
 
 
-def test_a_canceled_job_stays_canceled_with_what_was_done(service: Service):
+def test_a_canceled_job_stays_canceled_with_what_was_done(service: FakeService):
     job_id = service.submit(*(b"picture %d" % n for n in range(5)))
     stop_after(service, 2, lambda: service.controls.cancel(job_id))
     service.finish_up()
@@ -232,7 +232,7 @@ def test_a_canceled_job_stays_canceled_with_what_was_done(service: Service):
     assert service.states(job_id) == states
 
 
-def test_a_job_canceled_the_moment_before_ends_as_canceled(service: Service):
+def test_a_job_canceled_the_moment_before_ends_as_canceled(service: FakeService):
     job_id = service.submit(b"one", b"two")
     service.controls.cancel(job_id)
     service.lose_everything()
@@ -254,7 +254,7 @@ def test_a_job_canceled_the_moment_before_ends_as_canceled(service: Service):
         (["start", "pause", "resume"], JobState.QUEUED),
     ],
 )
-def test_what_was_asked_last_holds(service: Service, verbs: list[str], state: JobState):
+def test_what_was_asked_last_holds(service: FakeService, verbs: list[str], state: JobState):
     job_id = service.submit(b"one", state=JobState.UPLOADING)
     for verb in verbs:
         getattr(service.controls, verb)(job_id)
@@ -265,7 +265,7 @@ def test_what_was_asked_last_holds(service: Service, verbs: list[str], state: Jo
     assert service.jobs.get(job_id).state is state
 
 
-def test_a_retried_job_is_not_ended_and_its_failures_are_forgotten(service: Service):
+def test_a_retried_job_is_not_ended_and_its_failures_are_forgotten(service: FakeService):
     job_id = service.submit(b"one", b"bad luck", b"three")
     service.objects.delete(object_keys.input_image(job_id, 1))
     service.work()
@@ -286,7 +286,7 @@ def test_a_retried_job_is_not_ended_and_its_failures_are_forgotten(service: Serv
 STEPS = ("failures", "result", "finish")
 
 
-def overtake(service: Service, step: str, others: Callable[[], object], *, dies: bool) -> None:
+def overtake(service: FakeService, step: str, others: Callable[[], object], *, dies: bool) -> None:
     """Finalise the waiting job, but run `others` just before one step; the worker may die after it."""
     jobs, objects = service.jobs, service.objects
     steps: dict[str, tuple[Hooked, Callable[..., object]]] = {
@@ -313,7 +313,7 @@ def overtake(service: Service, step: str, others: Callable[[], object], *, dies:
     store.after(method, None)
 
 
-def end_and_retry(service: Service, job_id: str) -> None:
+def end_and_retry(service: FakeService, job_id: str) -> None:
     """Let another worker finalise the job, and its owner retry it with a mended photo."""
     service.farm.clock.advance(65)
     service.finish_up()
@@ -325,7 +325,7 @@ def end_and_retry(service: Service, job_id: str) -> None:
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("goes_on", ["waits", "works", "ends"])
 def test_a_slow_finaliser_does_not_bring_back_an_end_that_was_taken_back(
-    service: Service, step: str, dies: bool, goes_on: str
+    service: FakeService, step: str, dies: bool, goes_on: str
 ):
     job_id = service.submit(b"one", b"corrupt", b"three", b"corrupt for good")
     service.work()
@@ -353,7 +353,7 @@ def test_a_slow_finaliser_does_not_bring_back_an_end_that_was_taken_back(
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_later_finaliser_of_the_same_end_changes_nothing(service: Service, step: str):
+def test_a_later_finaliser_of_the_same_end_changes_nothing(service: FakeService, step: str):
     job_id = service.submit(b"one", b"corrupt", b"three")
     service.work()
 
@@ -371,7 +371,7 @@ def test_a_later_finaliser_of_the_same_end_changes_nothing(service: Service, ste
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_finaliser_leaves_nothing_of_a_job_that_is_deleted_meanwhile(service: Service, step: str):
+def test_a_finaliser_leaves_nothing_of_a_job_that_is_deleted_meanwhile(service: FakeService, step: str):
     job_id = service.submit(b"one", b"corrupt")
     service.work()
 
@@ -382,7 +382,7 @@ def test_a_finaliser_leaves_nothing_of_a_job_that_is_deleted_meanwhile(service: 
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_finaliser_keeps_all_of_a_job_that_redis_loses_meanwhile(service: Service, step: str):
+def test_a_finaliser_keeps_all_of_a_job_that_redis_loses_meanwhile(service: FakeService, step: str):
     job_id = service.submit(b"one", b"corrupt")
     service.work()
     before = service.farm.jobs
@@ -396,7 +396,7 @@ def test_a_finaliser_keeps_all_of_a_job_that_redis_loses_meanwhile(service: Serv
     assert service.codes(job_id) == {1: "image_corrupt"}
 
 
-def test_an_image_whose_outputs_are_there_did_not_fail_whatever_a_slow_worker_wrote(service: Service):
+def test_an_image_whose_outputs_are_there_did_not_fail_whatever_a_slow_worker_wrote(service: FakeService):
     job_id = service.submit(b"one", b"corrupt", b"three")
     service.work()
     service.finish_up()
@@ -412,7 +412,7 @@ def test_an_image_whose_outputs_are_there_did_not_fail_whatever_a_slow_worker_wr
     assert service.codes(job_id) == {}
 
 
-def test_a_deleted_job_stays_deleted(service: Service):
+def test_a_deleted_job_stays_deleted(service: FakeService):
     job_id = service.submit(b"one")
     service.controls.delete(job_id)
     # A worker that processed it may store its outputs a moment later.
@@ -424,7 +424,7 @@ def test_a_deleted_job_stays_deleted(service: Service):
     assert service.jobs.list().items == ()
 
 
-def test_a_job_deleted_while_it_is_brought_back_is_gone(service: Service):
+def test_a_job_deleted_while_it_is_brought_back_is_gone(service: FakeService):
     job_id = service.submit(b"one")
     service.lose_everything()
 
@@ -437,7 +437,7 @@ def test_a_job_deleted_while_it_is_brought_back_is_gone(service: Service):
     assert service.jobs.list().items == ()
 
 
-def test_a_job_that_failed_as_a_whole_keeps_its_reason(service: Service):
+def test_a_job_that_failed_as_a_whole_keeps_its_reason(service: FakeService):
     job_id = service.submit(state=JobState.UPLOADING)
     service.controls.abort(job_id, ImageFailure(code="invalid_archive", message="No ZIP."))
     service.lose_everything()
@@ -450,7 +450,7 @@ def test_a_job_that_failed_as_a_whole_keeps_its_reason(service: Service):
     assert job.error.code == "invalid_archive"
 
 
-def test_images_found_out_later_are_known_again(service: Service):
+def test_images_found_out_later_are_known_again(service: FakeService):
     job_id = service.submit(state=JobState.UPLOADING)
     for index in range(3):
         service.objects.put(object_keys.input_image(job_id, index), b"x%d" % index)
@@ -464,7 +464,7 @@ def test_images_found_out_later_are_known_again(service: Service):
     assert service.jobs.get(job_id).counts.succeeded == 3
 
 
-def accept(service: Service, *pictures: bytes) -> str:
+def accept(service: FakeService, *pictures: bytes) -> str:
     """Start a job of uploads as the API does; 77 bytes were announced."""
     job_id = service.submit(*pictures, state=JobState.UPLOADING)
     uploads = AcceptedUploads(len(pictures))
@@ -474,7 +474,7 @@ def accept(service: Service, *pictures: bytes) -> str:
     return job_id
 
 
-def test_an_upload_replaced_before_a_loss_is_told_after_it(service: Service):
+def test_an_upload_replaced_before_a_loss_is_told_after_it(service: FakeService):
     job_id = accept(service, b"one", b"two")
     service.objects.put(object_keys.input_image(job_id, 0), b"uno")
     service.lose_everything()
@@ -488,7 +488,7 @@ def test_an_upload_replaced_before_a_loss_is_told_after_it(service: Service):
     assert service.jobs.get(job_id).bytes == 6
 
 
-def test_a_retry_processes_what_was_accepted_and_nothing_else(service: Service):
+def test_a_retry_processes_what_was_accepted_and_nothing_else(service: FakeService):
     job_id = accept(service, b"one", b"two")
     service.objects.put(object_keys.input_image(job_id, 0), b"uno")
     for content in (b"uno", b"dos", b"one"):
@@ -507,7 +507,7 @@ def test_a_retry_processes_what_was_accepted_and_nothing_else(service: Service):
     assert [data for data, _ in service.farm.pipeline.rendered] == [b"two", b"one"]
 
 
-def test_a_job_normalised_as_a_whole_goes_on_over_the_same_range(service: Service):
+def test_a_job_normalised_as_a_whole_goes_on_over_the_same_range(service: FakeService):
     pictures = [b"a", b"four", b"longest of all", b"pic"]
     job_id = service.submit(*pictures, options=Options.parse({"normalize": "job"}))
     # The pipeline of words writes no range, but a real sidecar does.
@@ -529,7 +529,7 @@ def test_a_job_normalised_as_a_whole_goes_on_over_the_same_range(service: Servic
     assert service.jobs.get(job_id).counts.succeeded == 4
 
 
-def test_an_older_copy_is_brought_up_to_what_happened_since(service: Service):
+def test_an_older_copy_is_brought_up_to_what_happened_since(service: FakeService):
     """In the copy the job has just been accepted; since then images were done, one failed, and it was paused."""
     job_id = service.submit(*(b"picture %d" % n for n in range(5)), b"corrupt")
     copy = service.jobs.get(job_id)
@@ -553,7 +553,7 @@ def test_an_older_copy_is_brought_up_to_what_happened_since(service: Service):
         (["cancel"], JobState.CANCELING),
     ],
 )
-def test_what_was_asked_since_an_older_copy_holds(service: Service, verbs: list[str], state: JobState):
+def test_what_was_asked_since_an_older_copy_holds(service: FakeService, verbs: list[str], state: JobState):
     job_id = service.submit(b"one", b"two")
     copy = service.jobs.get(job_id)
     for verb in verbs:
@@ -566,7 +566,7 @@ def test_what_was_asked_since_an_older_copy_holds(service: Service, verbs: list[
     assert service.jobs.get(job_id).state is state
 
 
-def test_a_job_that_ended_since_an_older_copy_has_ended(service: Service):
+def test_a_job_that_ended_since_an_older_copy_has_ended(service: FakeService):
     job_id = service.submit(b"one", b"corrupt")
     copy = service.jobs.get(job_id)
     service.work()
@@ -580,7 +580,7 @@ def test_a_job_that_ended_since_an_older_copy_has_ended(service: Service):
     assert service.codes(job_id) == {1: "image_corrupt"}
 
 
-def test_a_retry_since_an_older_copy_holds(service: Service):
+def test_a_retry_since_an_older_copy_holds(service: FakeService):
     job_id = service.submit(b"one", b"corrupt")
     service.work()
     service.finish_up()
@@ -598,7 +598,7 @@ def test_a_retry_since_an_older_copy_holds(service: Service):
     assert service.states(job_id) == [ImageState.SUCCEEDED, ImageState.PENDING]
 
 
-def test_what_has_expired_is_left_to_expiry(service: Service):
+def test_what_has_expired_is_left_to_expiry(service: FakeService):
     old = service.submit(b"one")
     service.work()
     service.finish_up()
@@ -614,7 +614,7 @@ def test_what_has_expired_is_left_to_expiry(service: Service):
     assert service.objects.exists(object_keys.job_record(old))
 
 
-def test_recovery_runs_once_after_every_start(service: Service):
+def test_recovery_runs_once_after_every_start(service: FakeService):
     service.submit(b"one")
 
     assert service.recover() == 1
@@ -623,7 +623,7 @@ def test_recovery_runs_once_after_every_start(service: Service):
     assert service.recover() == 1
 
 
-def test_one_worker_at_a_time_recovers(service: Service):
+def test_one_worker_at_a_time_recovers(service: FakeService):
     service.submit(b"one")
     service.jobs.acquire("recovery", "another worker", 20)
 
@@ -632,7 +632,7 @@ def test_one_worker_at_a_time_recovers(service: Service):
     assert service.recover() == 1
 
 
-def test_an_interrupted_recovery_starts_over(service: Service):
+def test_an_interrupted_recovery_starts_over(service: FakeService):
     job_ids = [service.submit(b"picture") for _ in range(5)]
     service.lose_everything()
     calls = itertools.count(1)
@@ -651,7 +651,7 @@ def test_an_interrupted_recovery_starts_over(service: Service):
 
 
 @pytest.mark.parametrize("record", [b"", b"no json", b"{}", b"[]", b'{"id": 1, "total": "x"}'])
-def test_a_damaged_record_does_not_keep_the_others_away(service: Service, record: bytes):
+def test_a_damaged_record_does_not_keep_the_others_away(service: FakeService, record: bytes):
     broken, whole = service.submit(b"one"), service.submit(b"two")
     service.objects.put(object_keys.job_record(broken), record)
     service.lose_everything()
@@ -662,7 +662,7 @@ def test_a_damaged_record_does_not_keep_the_others_away(service: Service, record
     assert service.jobs.is_reconciled()
 
 
-def test_what_else_lies_in_the_bucket_is_left_alone(service: Service):
+def test_what_else_lies_in_the_bucket_is_left_alone(service: FakeService):
     job_id = service.submit(b"one")
     for key in ("jobs/loose", "jobs/not-a-job/job.json", "keys/abc.json", "other"):
         service.objects.put(key, b"x")
@@ -672,7 +672,7 @@ def test_what_else_lies_in_the_bucket_is_left_alone(service: Service):
     assert [job.id for job in service.jobs.list().items] == [job_id]
 
 
-def test_a_record_of_an_earlier_version_is_read(service: Service):
+def test_a_record_of_an_earlier_version_is_read(service: FakeService):
     job_id = service.submit(b"one")
     record = json.loads(service.objects.get(object_keys.job_record(job_id)))
     for newer in ("state", "owner", "bytes", "urgent", "title"):

@@ -20,7 +20,7 @@ from tests.waiting import DEADLINE
 from worker.supervision.breaker import FIRST, LONGEST, Breakers
 
 
-class Clock(FakeClock):
+class BreakerClock(FakeClock):
     """A clock that advances while a caller waits."""
 
     def __init__(self) -> None:
@@ -33,12 +33,12 @@ class Clock(FakeClock):
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> BreakerClock:
+    return BreakerClock()
 
 
 @pytest.fixture
-def breakers(clock: Clock) -> Breakers:
+def breakers(clock: BreakerClock) -> Breakers:
     return Breakers(clock=clock)
 
 
@@ -73,7 +73,9 @@ def test_an_answer_is_passed_on_and_a_store_that_is_there_is_never_waited_for(br
 
 
 @pytest.mark.parametrize("error", [ObjectStoreUnavailable(), ObjectStoreDenied()])
-def test_a_store_that_comes_back_in_time_is_waited_for(breakers: Breakers, clock: Clock, error: Exception):
+def test_a_store_that_comes_back_in_time_is_waited_for(
+    breakers: Breakers, clock: BreakerClock, error: Exception
+):
     breaker, store = breakers.objects, Store(error)
 
     assert breaker.call(comes_back(store, after=3), seconds=60, wait=clock.sleep) == "answer"
@@ -81,7 +83,7 @@ def test_a_store_that_comes_back_in_time_is_waited_for(breakers: Breakers, clock
     assert not breaker.is_open
 
 
-def test_one_that_stays_away_raises_once_the_time_is_over(breakers: Breakers, clock: Clock):
+def test_one_that_stays_away_raises_once_the_time_is_over(breakers: Breakers, clock: BreakerClock):
     store = Store(ObjectStoreUnavailable("gone"))
 
     with pytest.raises(ObjectStoreUnavailable, match="gone"):
@@ -90,7 +92,7 @@ def test_one_that_stays_away_raises_once_the_time_is_over(breakers: Breakers, cl
     assert 2 <= store.calls <= 4
 
 
-def test_a_worker_that_stops_does_not_wait(breakers: Breakers, clock: Clock):
+def test_a_worker_that_stops_does_not_wait(breakers: Breakers, clock: BreakerClock):
     store = Store(ObjectStoreUnavailable())
 
     with pytest.raises(ObjectStoreUnavailable):
@@ -109,7 +111,7 @@ def test_while_it_is_open_others_do_not_call_at_all(breakers: Breakers):
     assert (away.calls, other.calls) == (1, 0)
 
 
-def test_pauses_grow_and_stay_bounded(breakers: Breakers, clock: Clock):
+def test_pauses_grow_and_stay_bounded(breakers: Breakers, clock: BreakerClock):
     calls: list[float] = []
 
     def call() -> None:
@@ -127,7 +129,7 @@ def test_pauses_grow_and_stay_bounded(breakers: Breakers, clock: Clock):
     assert min(clock.waits) >= 0.02
 
 
-def test_the_stores_have_breakers_of_their_own(breakers: Breakers, clock: Clock):
+def test_the_stores_have_breakers_of_their_own(breakers: Breakers, clock: BreakerClock):
     with pytest.raises(JobStoreUnavailable):
         breakers.objects.call(Store(JobStoreUnavailable()))
 
@@ -136,7 +138,7 @@ def test_the_stores_have_breakers_of_their_own(breakers: Breakers, clock: Clock)
     assert (breakers.jobs.is_open, breakers.objects.is_open) == (True, False)
 
 
-def test_a_store_that_is_full_is_not_away(breakers: Breakers, clock: Clock):
+def test_a_store_that_is_full_is_not_away(breakers: Breakers, clock: BreakerClock):
     store = Store(JobStoreFull())
 
     with pytest.raises(JobStoreFull):
@@ -146,7 +148,7 @@ def test_a_store_that_is_full_is_not_away(breakers: Breakers, clock: Clock):
     assert not breakers.jobs.is_open
 
 
-def test_an_answer_that_something_is_missing_closes_it(breakers: Breakers, clock: Clock):
+def test_an_answer_that_something_is_missing_closes_it(breakers: Breakers, clock: BreakerClock):
     breaker = breakers.objects
     with pytest.raises(ObjectStoreUnavailable):
         breaker.call(Store(ObjectStoreUnavailable()))
@@ -157,7 +159,7 @@ def test_an_answer_that_something_is_missing_closes_it(breakers: Breakers, clock
     assert not breaker.is_open
 
 
-def test_a_probe_calls_only_while_it_is_open_and_closes_it(breakers: Breakers, clock: Clock):
+def test_a_probe_calls_only_while_it_is_open_and_closes_it(breakers: Breakers, clock: BreakerClock):
     breaker, ping = breakers.objects, Store()
     breaker.probe(ping)
     assert ping.calls == 0
@@ -172,7 +174,7 @@ def test_a_probe_calls_only_while_it_is_open_and_closes_it(breakers: Breakers, c
 
 
 def test_a_long_absence_is_logged_in_two_lines_and_a_short_one_in_none(
-    caplog: pytest.LogCaptureFixture, breakers: Breakers, clock: Clock
+    caplog: pytest.LogCaptureFixture, breakers: Breakers, clock: BreakerClock
 ):
     breaker = breakers.objects
     with caplog.at_level(logging.INFO):
