@@ -1,4 +1,4 @@
-// The upload protocol, in the same steps as fathom/uploads.py: create the job, put its photos, start it.
+// The upload protocol, in the steps and words of fathom/uploads.py: announce the photos, put each file, start the job.
 // A photo goes to a presigned URL of the store, or through the API where the store is out of reach.
 
 import { Problem, RequestError, ask, paths, wait } from "../api.js";
@@ -30,7 +30,7 @@ export class Unreadable extends Error {
  * @param {string} title
  * @returns {Promise<Job & {uploads: Upload[]}>}
  */
-export function createUploadJob(photos, options, title) {
+export function announce(photos, options, title) {
   const uploads = photos.map(({ file, name }) => ({ name, size: file.size }));
   return ask(paths.jobs, { method: "POST", json: { uploads, options, title } });
 }
@@ -50,7 +50,7 @@ export async function missingUploads(/** @type {string} */ jobId) {
 }
 
 /** Start a job; returns false if the server still lacks photos. */
-export async function startJob(/** @type {string} */ jobId) {
+export async function start(/** @type {string} */ jobId) {
   try {
     await ask(paths.verb(jobId, "start"), { method: "POST" });
     return true;

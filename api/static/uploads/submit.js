@@ -3,7 +3,7 @@
 import { paths } from "../api.js";
 import { baseName } from "../format.js";
 import { commonFolder } from "./collect.js";
-import { createUploadJob, missingUploads } from "./protocol.js";
+import { announce, missingUploads } from "./protocol.js";
 import { put } from "./put.js";
 import { UploadSession } from "./upload_session.js";
 
@@ -15,7 +15,7 @@ const LONGEST_TITLE = 200;
 
 /** Announce photos and begin to send them; return the job at once. `skipped` counts the other files by kind. */
 export async function submitPhotos(/** @type {Harvest} */ { photos, skipped }, options) {
-  const job = await createUploadJob(photos, options, titleOf(photos));
+  const job = await announce(photos, options, titleOf(photos));
   const files = new Map(photos.map(({ file }, index) => [index, file]));
   new UploadSession(job.id, files, job.uploads, skipped);
   return job;

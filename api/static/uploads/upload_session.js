@@ -1,7 +1,7 @@
 // Uploads the photos of one job: several at once, with pauses and further tries when the user wants them.
 
 import { Pool } from "../pool.js";
-import { Addresses, Unreadable, missingUploads, putFile, startJob } from "./protocol.js";
+import { Addresses, Unreadable, missingUploads, putFile, start } from "./protocol.js";
 
 /** @import { Upload } from "../api.js" */
 
@@ -144,7 +144,7 @@ export class UploadSession extends EventTarget {
   async #start() {
     this.#enter("starting");
     try {
-      if (await startJob(this.jobId)) {
+      if (await start(this.jobId)) {
         sessions.delete(this.jobId);
         this.#enter("done");
       } else if (this.recounts++ === RECOUNTS) {
