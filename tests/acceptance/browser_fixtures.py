@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.acceptance.albums import jpeg, photo
-from tests.acceptance.browsers import FLAGS, OpenPage, submit
+from tests.acceptance.browsers import FLAGS, PATIENCE, OpenPage, submit
 from tests.acceptance.stacks import LaunchedStack
 from tests.conftest import skip_or_fail
 
@@ -23,6 +23,7 @@ def browser() -> Iterator[Browser]:
     chromium = shutil.which("chromium-headless-shell") or shutil.which("chromium")
     if chromium is None:
         skip_or_fail("There is no Chromium; `apt-get install chromium-headless-shell` brings one.")
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=chromium, headless=True, args=FLAGS)
         yield launched
@@ -41,6 +42,7 @@ def open_page(browser: Browser, stack: LaunchedStack) -> Iterator[OpenPage]:
     def make(path: str = "/", *, expected: Sequence[str] = (), locale: str = "en-US", **options: Any) -> Page:
         options.setdefault("reduced_motion", "reduce")
         context = browser.new_context(base_url=stack.api, locale=locale, **options)
+        context.set_default_timeout(PATIENCE)
         contexts.append(context)
         page = context.new_page()
 

@@ -13,7 +13,7 @@ import httpx
 from playwright.sync_api import Page, expect
 
 from tests.acceptance.stacks import LaunchedStack
-from tests.waiting import eventually
+from tests.waiting import DEADLINE, eventually
 
 #: Without a graphics card, the processor draws: WebGL by SwiftShader, all else without.
 FLAGS = [
@@ -27,8 +27,8 @@ FLAGS = [
     "--disable-component-update",
     "--no-first-run",
 ]
-#: Milliseconds until a small job has been shown as done.
-DONE_WITHIN = 60_000
+#: Milliseconds until a test of the page gives up.
+PATIENCE = 1000 * DEADLINE
 PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True}
 
 AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js")
@@ -92,7 +92,7 @@ def wait_for_job(page: Page) -> str:
 
 
 def expect_state(page: Page, words: str) -> None:
-    expect(page.locator(".pill").first).to_have_text(words, timeout=DONE_WITHIN)
+    expect(page.locator(".pill").first).to_have_text(words)
 
 
 def cells(page: Page, state: str) -> Any:

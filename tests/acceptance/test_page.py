@@ -13,7 +13,6 @@ from playwright.sync_api import Page, Route, expect
 
 from tests.acceptance.albums import jpeg, photo, plain_album
 from tests.acceptance.browsers import (
-    DONE_WITHIN,
     OpenPage,
     announce,
     cells,
@@ -118,7 +117,7 @@ def test_photos_are_shown_before_they_are_sent(page: Page, album: Path):
 
 def test_a_reload_in_the_middle_of_the_work_finds_it_again(page: Page, tmp_path: Path):
     pick_folder(page, plain_album(tmp_path / "many", 30, size=(320, 240)))
-    expect(cells(page, "succeeded").first).to_be_attached(timeout=DONE_WITHIN)
+    expect(cells(page, "succeeded").first).to_be_attached()
 
     page.reload()
 
@@ -255,7 +254,7 @@ def test_a_job_can_be_held_and_let_go(page: Page, stack: LaunchedStack, tmp_path
     with stack.at_rest():
         pick_folder(page, plain_album(tmp_path / "held", 3))
 
-        page.get_by_role("button", name="Pause", exact=True).click(timeout=DONE_WITHIN)
+        page.get_by_role("button", name="Pause", exact=True).click()
         expect_state(page, "Paused")
         page.get_by_role("button", name="Resume", exact=True).click()
         expect(page.locator(".pill")).not_to_have_text("Paused")
@@ -327,7 +326,7 @@ def test_five_thousand_files_do_not_hold_the_page_up(page: Page):
         }"""
     )
 
-    expect(page.locator(".fact-done dd")).to_have_text("0 of 5,000", timeout=DONE_WITHIN)
+    expect(page.locator(".fact-done dd")).to_have_text("0 of 5,000")
     expect(page.locator(".thumb-name").first).to_have_text("0.jpg")
     assert page.locator(".cell").count() < 120
     assert page.evaluate("window.reads") < 120

@@ -9,7 +9,6 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.acceptance.browsers import (
-    DONE_WITHIN,
     PHONE,
     OpenPage,
     announce,
@@ -55,7 +54,7 @@ def visit(page: Page, view: str, job: str) -> None:
     elif view == "job":
         expect(page.locator(".pair-depth[data-loaded]")).to_have_count(4)
     elif view != "missing":
-        expect(page.locator(".photo-panel")).to_be_visible(timeout=DONE_WITHIN)
+        expect(page.locator(".photo-panel")).to_be_visible()
         page.locator(".photo-details summary").click()
     if view == "scene":
         page.locator("[data-mode=scene]").click()
@@ -115,7 +114,7 @@ def test_everything_can_be_done_with_the_keyboard_alone(page: Page):
     assert "cat.jpg" in page.evaluate("document.activeElement.textContent")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text("cat.jpg")
-    expect(page.locator(".photo-panel")).to_be_visible(timeout=DONE_WITHIN)
+    expect(page.locator(".photo-panel")).to_be_visible()
     walk_to("Line between photo and depth")
     page.keyboard.press("End")
     expect(page.get_by_role("slider", name="Line")).to_have_attribute("aria-valuenow", "100")

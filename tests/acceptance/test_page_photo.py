@@ -23,8 +23,6 @@ from worker.pipeline.colour import colour_table
 
 pytest_plugins = ["tests.acceptance.browser_fixtures"]
 
-WAIT = 20_000
-
 
 #: The processor draws in place of a graphics card: the fewer pixels the better.
 SMALL = {"viewport": {"width": 700, "height": 520}}
@@ -47,7 +45,7 @@ def shown(page: Page, done_job: str) -> Page:
 
 def open_photo(page: Page, job: str, index: int) -> Page:
     page.goto(f"/jobs/{job}/photos/{index}")
-    expect(page.locator(".stage-depth, canvas.scene")).to_be_visible(timeout=WAIT)
+    expect(page.locator(".stage-depth, canvas.scene")).to_be_visible()
     return page
 
 
