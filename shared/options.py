@@ -41,6 +41,11 @@ class Size(StrEnum):
     NETWORK = "network"
 
 
+class Edges(StrEnum):
+    SNAP = "snap"
+    SMOOTH = "smooth"
+
+
 class Normalize(StrEnum):
     IMAGE = "image"
     JOB = "job"
@@ -77,6 +82,10 @@ class Options(BaseModel):
     size: Size = Field(
         default=Size.ORIGINAL, description="`original`: the photo's own size; `network`: as predicted."
     )
+    edges: Edges = Field(
+        default=Edges.SNAP,
+        description="`snap`: edges of full-size maps follow the photo; `smooth`: only interpolated.",
+    )
     normalize: Normalize = Field(
         default=Normalize.IMAGE,
         description="`image`: each image over its own range; `job`: one range for the whole job.",
@@ -101,6 +110,14 @@ class Options(BaseModel):
             return cls.model_validate(data)
         except ValidationError as exc:
             raise InvalidOptions(_sentences(exc)) from exc
+
+    @classmethod
+    def from_record(cls, data: dict[str, Any]) -> Options:
+        """Read options that `to_json` gave. Those without `edges` are older than it: edges were smooth.
+
+        Raises InvalidOptions as `parse` does.
+        """
+        return cls.parse({"edges": Edges.SMOOTH, **data})
 
     @classmethod
     def from_pairs(cls, pairs: Iterable[str]) -> Options:

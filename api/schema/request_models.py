@@ -9,7 +9,7 @@ from pydantic.dataclasses import dataclass
 
 from api.schema.clean_name import clean_name
 from shared.jobs.job import ImageState, WebhookEvent
-from shared.options import Colormap, HeatmapFormat, Options, Output, Size
+from shared.options import Colormap, Edges, HeatmapFormat, Options, Output, Size
 
 #: Uploads listed at once.
 UPLOADS_PAGE = 1000
@@ -81,6 +81,7 @@ class DepthQuery(_Request):
     invert: bool = False
     clip: str = Field(default="0,100", max_length=60, description="Two percentiles, as `2,98`.")
     size: Size = Size.ORIGINAL
+    edges: Edges = Edges.SNAP
 
 
 class DepthForm(_Request):

@@ -8,13 +8,15 @@ of matrices: the cubic weights of its rows times the few widened rows they depen
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
 
 from shared.jobs.job import Range
 from worker.model.preprocess import cubic_taps
@@ -31,6 +33,9 @@ _MOST_ROWS = 32
 #: To find out which strips may hold an extreme takes as long as to compute this many.
 _FEW_STRIPS = 24
 
+#: Cells between parts of a strip that are done as one.
+_GAP = 4
+
 #: Negative weights of the cubic kernel with a = -0.75 add up to 0.1875 at most, the positive
 #: ones to as much more than 1. In two dimensions the negative products add up to this.
 _OVERSHOOT = 2 * 0.1875 * 1.1875
@@ -40,13 +45,17 @@ _ROUNDING = 1e-5
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Strip:
+class Strip:
     """Rows [top, bottom) of the result, made from `weights` and the widened rows from `first` on."""
 
     top: int
     bottom: int
     first: int
     weights: Floats
+
+    def rows_of(self, wide: NDArray[Any]) -> NDArray[Any]:
+        """Return the widened rows that the strip depends on."""
+        return wide[self.first : self.first + self.weights.shape[1]]
 
 
 class Upsampler:
@@ -62,11 +71,12 @@ class Upsampler:
         self.shape = height, width
         self._prediction = prediction
         self._scratch = scratch
-        # As many rows out as in, so that the vertical weights are 0, 1, 0, 0 here.
-        self._wide = scratch.take("wide", (prediction.shape[0], width), np.float32)
-        size = width, prediction.shape[0]
-        cv2.resize(prediction, size, dst=self._wide, interpolation=cv2.INTER_CUBIC)
-        self._strips = _plan(prediction.shape[0], height, _rows_of_a_strip(width))
+        self._wide = self._widen(prediction, "wide")
+        self._strips = plan_strips(prediction.shape[0], height, rows_of_a_strip(width), cubic_taps)
+
+    def resized(self, height: int, width: int, scratch: Scratch) -> Upsampler:
+        """Return what resizes the same prediction to another size."""
+        return Upsampler(self._prediction, height, width, scratch)
 
     def strips(self) -> Iterator[tuple[int, Floats]]:
         """Yield all strips from top to bottom, each with its first row, and valid until the next."""
@@ -88,72 +98,136 @@ class Upsampler:
     def extremes(self) -> Range:
         """Return the smallest and the largest value of the map.
 
-        Of a large map only strips that may hold one of them are computed. How far a value can
+        Of a large map only the parts that may hold one of them are computed. How far a value can
         lie outside of the 4 x 4 values it is interpolated from is known, and maps are smooth: for
-        most photos a few strips in a hundred are left.
+        most photos a few parts in a hundred are left.
         """
         if len(self._strips) <= _FEW_STRIPS:
-            return _join([self._range_of(number) for number in range(len(self._strips))])
-        lowest, highest = self._bounds()
-        found: dict[int, Range] = {}
-        # The most promising strips first: the first of them that cannot do better ends it.
-        for number in np.argsort(-highest).tolist():
-            if found and highest[number] <= max(seen.high for seen in found.values()):
-                break
-            found[number] = self._range_of(number)
-        for number in np.argsort(lowest).tolist():
-            if lowest[number] >= min(seen.low for seen in found.values()):
-                break
-            if number not in found:
-                found[number] = self._range_of(number)
-        return _join(found.values())
+            ranges = [self._range_of(strip) for strip in self._strips]
+            return Range(low=min(one.low for one in ranges), high=max(one.high for one in ranges))
+        lower, upper = self._bounds()
+        lower, upper = self.below_strips(lower, cv2.erode), self.below_strips(upper, cv2.dilate)
+        return Range(low=-self._largest(-upper, -lower, -1), high=self._largest(lower, upper, 1))
 
-    def _range_of(self, number: int) -> Range:
-        low, high, _, _ = cv2.minMaxLoc(self._compute(self._strips[number]))
-        return Range(low=low, high=high)
+    def _largest(self, lower: Floats, upper: Floats, sign: int) -> float:
+        """Return the largest value of the map times `sign`, given bounds of that, strips x w."""
+        # A good one first, and then what may be better, the most promising parts first.
+        largest = self._largest_of(self._strips[int(lower.max(axis=1).argmax())], sign)
+        number, first, end = _runs(upper > largest)
+        best = np.array([upper[n, a:b].max() for n, a, b in zip(number, first, end, strict=True)])
+        slack = _ROUNDING * float(np.abs(upper).max())
+        reached: dict[int, float] = {}
+        for run in np.argsort(-best).tolist():
+            if best[run] <= max([largest, *reached.values()]):
+                break
+            found = _range(
+                self._part(self._strips[number[run]], self._columns(first[run], end[run], upper.shape[1]))
+            )
+            value = found.high if sign > 0 else -found.low
+            reached[number[run]] = max(value, reached.get(number[run], value))
+        # A part's values may differ in the last bits from those of its whole strip.
+        top = max([largest, *reached.values()])
+        again = [self._strips[number] for number, value in reached.items() if value >= top - slack]
+        return max([largest, *(self._largest_of(strip, sign) for strip in again)])
+
+    def _largest_of(self, strip: Strip, sign: int) -> float:
+        found = self._range_of(strip)
+        return found.high if sign > 0 else -found.low
+
+    def _range_of(self, strip: Strip) -> Range:
+        return _range(self._compute(strip))
 
     def _bounds(self) -> tuple[Floats, Floats]:
-        """Return for each strip bounds that none of its values is below or above."""
-        kernel = np.ones((4, 4), np.uint8)
-        # The taps of a cell reach from one before to two after it.
-        largest = cv2.dilate(self._prediction, kernel, anchor=(1, 1))
-        smallest = cv2.erode(self._prediction, kernel, anchor=(1, 1))
-        slack = _OVERSHOOT * (largest - smallest)
-        slack += _ROUNDING * np.maximum(np.abs(largest), np.abs(smallest))
-        upper, lower = (largest + slack).max(axis=1), (smallest - slack).min(axis=1)
-        first = [strip.first for strip in self._strips]
-        # All strips read equally many rows.
-        count = self._strips[0].weights.shape[1]
-        lowest, highest = sliding_window_view(lower, count), sliding_window_view(upper, count)
-        return lowest[first].min(axis=1), highest[first].max(axis=1)
+        """Return for each cell, h x w, bounds of what is interpolated between it and the next."""
+        return bound_cells(self._prediction)
 
-    def _compute(self, strip: _Strip) -> Floats:
+    def below_strips(self, values: NDArray[Any], extreme: Callable[..., Any]) -> NDArray[Any]:
+        """Return the extreme, `cv2.dilate` or `cv2.erode`, of the cells below each strip, strips x w."""
+        taps, _ = cubic_taps(values.shape[0], self.shape[0])
+        first = [int(taps[strip.top, 1]) for strip in self._strips]
+        count = max(
+            int(taps[strip.bottom - 1, 1]) - top + 1 for strip, top in zip(self._strips, first, strict=True)
+        )
+        # The rows below the last ones are none, whatever the extreme.
+        return np.asarray(extreme(values, np.ones((count, 1), np.uint8), anchor=(0, 0)))[first]
+
+    def pieces(self, on: NDArray[np.bool_]) -> list[list[slice]]:
+        """Return for each strip the columns over the cells which are on, strips x w, in few pieces."""
+        number, first, end = _runs(on)
+        pieces = [self._columns(a, b, on.shape[1]) for a, b in zip(first, end, strict=True)]
+        bounds = np.searchsorted(number, np.arange(len(on) + 1)).tolist()
+        return [pieces[a:b] for a, b in pairwise(bounds)]
+
+    def _columns(self, first: int, end: int, width: int) -> slice:
+        """Return the columns over some of `width` cells, each from its middle to that of the next."""
+        scale = self.shape[1] / width
+        left = int((first + 0.5) * scale - 1) if first else 0
+        right = int((end + 0.5) * scale + 2) if end < width else self.shape[1]
+        return slice(max(left, 0), min(right, self.shape[1]))
+
+    def _widen(self, prediction: Floats, name: str) -> Floats:
+        """Return a prediction at the map's width, in a scratch buffer."""
+        wide: Floats = self._scratch.take(name, (prediction.shape[0], self.shape[1]), np.float32)
+        # As many rows out as in, so that the vertical weights are 0, 1, 0, 0 here.
+        cv2.resize(prediction, wide.shape[::-1], dst=wide, interpolation=cv2.INTER_CUBIC)
+        return wide
+
+    def _compute(self, strip: Strip) -> Floats:
         shape = strip.bottom - strip.top, self.shape[1]
         return self._multiply(strip, self._scratch.take("strip", shape, np.float32))
 
-    def _multiply(self, strip: _Strip, into: Floats) -> Floats:
-        rows = self._wide[strip.first : strip.first + strip.weights.shape[1]]
-        product: Floats = np.matmul(strip.weights, rows, out=into)
+    def _multiply(self, strip: Strip, into: Floats) -> Floats:
+        product: Floats = np.matmul(strip.weights, strip.rows_of(self._wide), out=into)
         return product
 
+    def _part(self, strip: Strip, columns: slice) -> Floats:
+        """Return some columns of a strip, but for rounding."""
+        part: Floats = strip.weights @ strip.rows_of(self._wide)[:, columns]
+        return part
 
-def _join(ranges: Collection[Range]) -> Range:
-    return Range(low=min(one.low for one in ranges), high=max(one.high for one in ranges))
+
+def bound_cells(prediction: Floats) -> tuple[Floats, Floats]:
+    """Return for each cell, h x w, bounds of what is interpolated between it and the next ones."""
+    kernel = np.ones((4, 4), np.uint8)
+    # The taps of a cell reach from one before to two after it.
+    largest = cv2.dilate(prediction, kernel, anchor=(1, 1))
+    smallest = cv2.erode(prediction, kernel, anchor=(1, 1))
+    slack = _OVERSHOOT * (largest - smallest)
+    slack += _ROUNDING * np.maximum(np.abs(largest), np.abs(smallest))
+    return smallest - slack, largest + slack
 
 
-def _rows_of_a_strip(width: int) -> int:
+def _runs(on: NDArray[np.bool_]) -> tuple[list[int], list[int], list[int]]:
+    """Return the runs of each row, over small gaps: their rows, first columns and ends, in order."""
+    closed = cv2.morphologyEx(on.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((1, _GAP + 1), np.uint8))
+    change = np.diff(np.pad(closed.astype(np.int8), ((0, 0), (1, 1))), axis=1)
+    (rows, first), (_, end) = np.nonzero(change == 1), np.nonzero(change == -1)
+    return rows.tolist(), first.tolist(), end.tolist()
+
+
+def _range(values: Floats) -> Range:
+    low, high, _, _ = cv2.minMaxLoc(values)
+    return Range(low=low, high=high)
+
+
+def rows_of_a_strip(width: int) -> int:
     """Return an even number of rows: the colour of a JPEG is kept for pairs of them."""
     return max(2, min(_MOST_ROWS, _STRIP_VALUES // width // 2 * 2))
 
 
-@lru_cache(maxsize=16)
-def _plan(size: int, new_size: int, rows: int) -> tuple[_Strip, ...]:
+#: From an old and a new size to which old positions each new one reads, n x k, and their weights.
+Taps: TypeAlias = Callable[[int, int], tuple[NDArray[np.intp], Floats]]
+
+
+@lru_cache(maxsize=32)
+def plan_strips(size: int, new_size: int, rows: int, taps: Taps) -> tuple[Strip, ...]:
     """Return the strips of `rows` rows that resize `size` rows to `new_size`."""
-    return tuple(_make_strips(size, new_size, rows))
+    return tuple(_make_strips(size, new_size, rows, *taps(size, new_size)))
 
 
-def _make_strips(size: int, new_size: int, rows: int) -> Iterator[_Strip]:
-    taps, weights = cubic_taps(size, new_size)
+def _make_strips(
+    size: int, new_size: int, rows: int, taps: NDArray[np.intp], weights: Floats
+) -> Iterator[Strip]:
     tops = np.arange(0, new_size, rows)
     first = np.minimum.reduceat(taps.min(axis=1), tops)
     count = int((np.maximum.reduceat(taps.max(axis=1), tops) - first).max()) + 1
@@ -165,4 +239,4 @@ def _make_strips(size: int, new_size: int, rows: int) -> Iterator[_Strip]:
         banded[np.arange(new_size), columns[:, tap]] += weights[:, tap]
     for top, start in zip(tops.tolist(), first.tolist(), strict=True):
         bottom = min(top + rows, new_size)
-        yield _Strip(top=top, bottom=bottom, first=start, weights=banded[top:bottom])
+        yield Strip(top=top, bottom=bottom, first=start, weights=banded[top:bottom])

@@ -4,7 +4,7 @@ import pytest
 
 from shared.errors import InvalidOptions
 from shared.jobs.object_keys import output_files
-from shared.options import Normalize, Options, Output
+from shared.options import Edges, Normalize, Options, Output
 
 
 def test_the_default_is_one_png_heatmap_a_photo():
@@ -20,6 +20,20 @@ def test_options_survive_the_way_through_json():
     )
 
     assert Options.parse(options.to_json()) == options
+
+
+@pytest.mark.parametrize("edges", list(Edges))
+def test_recorded_options_are_read_as_they_were_given(edges: Edges):
+    options = Options(edges=edges)
+
+    assert Options.from_record(options.to_json()) == options
+
+
+def test_options_recorded_before_edges_could_be_chosen_have_smooth_ones():
+    older = {name: value for name, value in Options().to_json().items() if name != "edges"}
+
+    assert Options.from_record(older) == Options(edges=Edges.SMOOTH)
+    assert Options.parse(older).edges is Edges.SNAP
 
 
 def test_a_command_line_gives_the_same_options_as_json():
@@ -46,6 +60,7 @@ def test_a_command_line_gives_the_same_options_as_json():
         ({"colormap": "jet"}, "colormap"),
         ({"colour": "inferno"}, "colour"),
         ({"size": 512}, "size"),
+        ({"edges": "sharp"}, "edges"),
         ({"invert": "perhaps"}, "invert"),
     ],
 )
