@@ -12,7 +12,7 @@ All numbers were chosen on renders with known depth. Lengths are in cells.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 import cv2
 import numpy as np
@@ -177,7 +177,7 @@ def _share_of_step(values: Floats) -> Floats:
     border = 2 * _REACH
     near, far = _extremes(_extend(values, border))
     # The wider window's extremes are those of the narrower one's.
-    wider = _extremes(near)[0] - _extremes(far)[1]
+    wider = _largest(near) - _smallest(far)
     rise = near - far
     share = _ramp(rise, *_RISE) * _ramp(rise / np.maximum(wider, _SMALLEST), *_STEEPNESS)
     return np.ascontiguousarray(share[border:-border, border:-border])
@@ -192,10 +192,22 @@ def _extend(values: Floats, by: int) -> Floats:
 
 def _extremes(values: Floats) -> tuple[Floats, Floats]:
     """Return the largest and the smallest value within `_REACH` of each cell."""
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * _REACH + 1, 2 * _REACH + 1))
-    largest = cv2.dilate(values, disc, borderType=cv2.BORDER_REPLICATE)
-    smallest = cv2.erode(values, disc, borderType=cv2.BORDER_REPLICATE)
-    return np.asarray(largest, np.float32), np.asarray(smallest, np.float32)
+    return _largest(values), _smallest(values)
+
+
+def _largest(values: Floats) -> Floats:
+    return np.asarray(cv2.dilate(values, _disc(), borderType=cv2.BORDER_REPLICATE), np.float32)
+
+
+def _smallest(values: Floats) -> Floats:
+    return np.asarray(cv2.erode(values, _disc(), borderType=cv2.BORDER_REPLICATE), np.float32)
+
+
+@cache
+def _disc() -> Pixels:
+    return np.asarray(
+        cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * _REACH + 1, 2 * _REACH + 1)), np.uint8
+    )
 
 
 def _ramp(values: Floats, low: float, high: float) -> Floats:
@@ -320,8 +332,8 @@ def _side(x: Floats, gain: float) -> Floats:
     return np.divide(np.float32(1), x, out=x)
 
 
-#: Blocks decided at a time, so that they stay in the processor's cache.
-_BLOCKS = 128
+#: Pixels decided at a time, so that they stay in the processor's cache.
+_PIXELS = 2**15
 
 
 def _choose(model: _Model, guide: Guide, on: NDArray[np.bool_]) -> Pixels:
@@ -335,8 +347,9 @@ def _choose(model: _Model, guide: Guide, on: NDArray[np.bool_]) -> Pixels:
     colours = guide.planes.reshape(3, tall, pixels, broad, pixels)
     into = side.reshape(tall, pixels, broad, pixels)
     windows = _windows(model.planes)
-    for start in range(0, rows.size, _BLOCKS):
-        row, column = rows[start : start + _BLOCKS], columns[start : start + _BLOCKS]
+    count = _PIXELS // pixels**2
+    for start in range(0, rows.size, count):
+        row, column = rows[start : start + count], columns[start : start + count]
         planes = windows[:, row, column].reshape(4, row.size, -1) @ _widening(guide.fold)
         decided = _decide_blocks(planes, colours[:, row, :, column].reshape(row.size, 3, -1), guide.gain)
         into[row, :, column] = decided.reshape(row.size, pixels, pixels)
@@ -369,7 +382,7 @@ def _windows(planes: Floats) -> Floats:
     return sliding_window_view(padded, (half + 2, half + 2), axis=(1, 2))[:, ::half, ::half]
 
 
-@lru_cache(maxsize=4)
+@cache
 def _widening(fold: int) -> Floats:
     """Return the matrix that widens a block of a window, 16 values, bilinearly to its pixels."""
     at = (np.arange(_BLOCK * fold) + 0.5) / (2 * fold) + 0.5

@@ -48,7 +48,7 @@ class SnappedUpsampler(Upsampler):
 
     def _multiply(self, strip: Strip, into: Floats) -> Floats:
         values = super()._multiply(strip, into)
-        for piece in self._pieces[self._number(strip)]:
+        for piece in self._pieces[strip.number]:
             self._add_rise(strip, piece, values[:, piece])
         return values
 
@@ -59,7 +59,7 @@ class SnappedUpsampler(Upsampler):
 
     def _add_rise(self, strip: Strip, piece: slice, into: Floats) -> None:
         """Add the rise, as far as each pixel is near, to the far plateau of some columns of a strip."""
-        side_strip = self._side_strips[self._number(strip)]
+        side_strip = self._side_strips[strip.number]
         share = self._scratch.take("share", into.shape, np.float32)
         levels = cv2.LUT(side_strip.rows_of(self._side)[:, piece], self._steepened)
         np.matmul(side_strip.weights, levels, out=share)
@@ -67,9 +67,6 @@ class SnappedUpsampler(Upsampler):
         rise = self._scratch.take("rise", into.shape, np.float32)
         np.matmul(strip.weights, strip.rows_of(self._rise)[:, piece], out=rise)
         cv2.accumulateProduct(share, rise, into)
-
-    def _number(self, strip: Strip) -> int:
-        return strip.top // rows_of_a_strip(self.shape[1])
 
 
 def linear_taps(size: int, new_size: int) -> tuple[NDArray[np.intp], Floats]:
@@ -100,9 +97,9 @@ def _sides(
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Return between which cells and the next ones right and below anything is near, and anything is far."""
     fold = side.shape[0] // cells[0]
-    # From the middle of a cell to that of the next, and a pixel more on each side: sides are interpolated.
-    reach = np.ones((fold + 3, fold + 3), np.uint8)
-    largest = cv2.dilate(side, reach, anchor=(1, 1))
-    smallest = cv2.erode(side, reach, anchor=(1, 1))
+    # From the middle of a cell to that of the next, and two pixels more: sides are interpolated, or averaged.
+    reach = np.ones((fold + 5, fold + 5), np.uint8)
+    largest = cv2.dilate(side, reach, anchor=(2, 2))
+    smallest = cv2.erode(side, reach, anchor=(2, 2))
     at = slice(fold // 2 - 1 + fold % 2, None, fold)
     return steepened[largest[at, at]] > 0, steepened[smallest[at, at]] < 1

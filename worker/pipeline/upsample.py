@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
 from typing import Any, TypeAlias
 
 import cv2
@@ -36,9 +35,9 @@ _FEW_STRIPS = 24
 #: Cells between parts of a strip that are done as one.
 _GAP = 4
 
-#: Negative weights of the cubic kernel with a = -0.75 add up to 0.1875 at most, the positive
-#: ones to as much more than 1. In two dimensions the negative products add up to this.
-_OVERSHOOT = 2 * 0.1875 * 1.1875
+#: The outer two of the cubic kernel's weights with a = -0.75 are never positive, and add up to no less than
+#: this times -1: second differences count so much.
+_OVERSHOOT = np.float32(0.1875)
 
 #: What rounding may add to a value, as a share of its inputs; generous.
 _ROUNDING = 1e-5
@@ -48,6 +47,7 @@ _ROUNDING = 1e-5
 class Strip:
     """Rows [top, bottom) of the result, made from `weights` and the widened rows from `first` on."""
 
+    number: int
     top: int
     bottom: int
     first: int
@@ -103,8 +103,8 @@ class Upsampler:
         most photos a few parts in a hundred are left.
         """
         if len(self._strips) <= _FEW_STRIPS:
-            ranges = [self._range_of(strip) for strip in self._strips]
-            return Range(low=min(one.low for one in ranges), high=max(one.high for one in ranges))
+            ranges = [cv2.minMaxLoc(self._compute(strip))[:2] for strip in self._strips]
+            return Range(low=min(low for low, _ in ranges), high=max(high for _, high in ranges))
         lower, upper = self._bounds()
         lower, upper = self.below_strips(lower, cv2.erode), self.below_strips(upper, cv2.dilate)
         return Range(low=-self._largest(-upper, -lower, -1), high=self._largest(lower, upper, 1))
@@ -112,30 +112,21 @@ class Upsampler:
     def _largest(self, lower: Floats, upper: Floats, sign: int) -> float:
         """Return the largest value of the map times `sign`, given bounds of that, strips x w."""
         # A good one first, and then what may be better, the most promising parts first.
-        largest = self._largest_of(self._strips[int(lower.max(axis=1).argmax())], sign)
-        number, first, end = _runs(upper > largest)
-        best = np.array([upper[n, a:b].max() for n, a, b in zip(number, first, end, strict=True)])
-        slack = _ROUNDING * float(np.abs(upper).max())
+        best = _largest(self._compute(self._strips[int(lower.max(axis=1).argmax())]), sign)
+        parts = [(upper[n, a:b].max(), n, a, b) for n, a, b in _runs(upper > best)]
         reached: dict[int, float] = {}
-        for run in np.argsort(-best).tolist():
-            if best[run] <= max([largest, *reached.values()]):
+        top = best
+        for bound, number, first, end in sorted(parts, reverse=True):
+            if bound <= top:
                 break
-            found = _range(
-                self._part(self._strips[number[run]], self._columns(first[run], end[run], upper.shape[1]))
-            )
-            value = found.high if sign > 0 else -found.low
-            reached[number[run]] = max(value, reached.get(number[run], value))
+            columns = self._columns(first, end, upper.shape[1])
+            found = _largest(self._part(self._strips[number], columns), sign)
+            reached[number] = max(found, reached.get(number, found))
+            top = max(top, found)
         # A part's values may differ in the last bits from those of its whole strip.
-        top = max([largest, *reached.values()])
-        again = [self._strips[number] for number, value in reached.items() if value >= top - slack]
-        return max([largest, *(self._largest_of(strip, sign) for strip in again)])
-
-    def _largest_of(self, strip: Strip, sign: int) -> float:
-        found = self._range_of(strip)
-        return found.high if sign > 0 else -found.low
-
-    def _range_of(self, strip: Strip) -> Range:
-        return _range(self._compute(strip))
+        least = top - _ROUNDING * float(np.abs(upper).max())
+        again = [self._strips[number] for number, found in reached.items() if found >= least]
+        return max([best, *(_largest(self._compute(strip), sign) for strip in again)])
 
     def _bounds(self) -> tuple[Floats, Floats]:
         """Return for each cell, h x w, bounds of what is interpolated between it and the next."""
@@ -153,10 +144,10 @@ class Upsampler:
 
     def pieces(self, on: NDArray[np.bool_]) -> list[list[slice]]:
         """Return for each strip the columns over the cells which are on, strips x w, in few pieces."""
-        number, first, end = _runs(on)
-        pieces = [self._columns(a, b, on.shape[1]) for a, b in zip(first, end, strict=True)]
-        bounds = np.searchsorted(number, np.arange(len(on) + 1)).tolist()
-        return [pieces[a:b] for a, b in pairwise(bounds)]
+        pieces: list[list[slice]] = [[] for _ in on]
+        for number, first, end in _runs(on):
+            pieces[number].append(self._columns(first, end, on.shape[1]))
+        return pieces
 
     def _columns(self, first: int, end: int, width: int) -> slice:
         """Return the columns over some of `width` cells, each from its middle to that of the next."""
@@ -187,27 +178,56 @@ class Upsampler:
 
 
 def bound_cells(prediction: Floats) -> tuple[Floats, Floats]:
-    """Return for each cell, h x w, bounds of what is interpolated between it and the next ones."""
-    kernel = np.ones((4, 4), np.uint8)
-    # The taps of a cell reach from one before to two after it.
-    largest = cv2.dilate(prediction, kernel, anchor=(1, 1))
-    smallest = cv2.erode(prediction, kernel, anchor=(1, 1))
-    slack = _OVERSHOOT * (largest - smallest)
-    slack += _ROUNDING * np.maximum(np.abs(largest), np.abs(smallest))
-    return smallest - slack, largest + slack
+    """Return for each cell, h x w, bounds of what is interpolated between it and the next ones.
+
+    Between two cells, the kernel stays between their values where the prediction is straight, and
+    leaves them by a share of its second differences where it bends. Bounds from those are far closer
+    than bounds from the values alone: a steep slope has none of them.
+    """
+    padded = np.pad(prediction, 2, mode="edge")
+    slack = np.float32(_ROUNDING * float(np.abs(prediction).max()))
+    return -_bound_above(-padded) - slack, _bound_above(padded) + slack
 
 
-def _runs(on: NDArray[np.bool_]) -> tuple[list[int], list[int], list[int]]:
-    """Return the runs of each row, over small gaps: their rows, first columns and ends, in order."""
+def _bound_above(p: Floats) -> Floats:
+    """Return upper bounds for each cell, h x w, of a prediction with two cells more on each side."""
+    across = _OVERSHOOT * _larger(np.maximum(2 * p[:, 1:-1] - p[:, :-2] - p[:, 2:], 0), axis=1)
+    rows = _larger(p[:, 1:-1], axis=1) + across
+    # Rows are widened before they are mixed, and so are their second differences.
+    bend = 2 * p[1:-1] - p[:-2] - p[2:]
+    highest, lowest = _of_four(bend, np.maximum), _of_four(bend, np.minimum)
+    highest += _OVERSHOOT * (highest - lowest)
+    bound = _larger(rows[1:-1], axis=0) + _OVERSHOOT * _larger(np.maximum(highest, 0), axis=0)
+    # Before the first cell, half of one lies that is counted with it.
+    bound[:, 1] = np.maximum(bound[:, 0], bound[:, 1])
+    bound[1] = np.maximum(bound[0], bound[1])
+    return np.asarray(bound[1:, 1:], np.float32)
+
+
+def _larger(values: Floats, *, axis: int) -> Floats:
+    """Return the larger of each two neighbours along an axis."""
+    one, other = (values[:-1], values[1:]) if axis == 0 else (values[:, :-1], values[:, 1:])
+    return np.maximum(one, other)
+
+
+def _of_four(values: Floats, choose: np.ufunc) -> Floats:
+    """Return the largest or the smallest of each four neighbours in a row."""
+    pairs = choose(values[:, :-1], values[:, 1:])
+    return np.asarray(choose(pairs[:, :-2], pairs[:, 2:]), np.float32)
+
+
+def _runs(on: NDArray[np.bool_]) -> list[tuple[int, int, int]]:
+    """Return the runs in each row, over small gaps: row, first column and end, in order."""
     closed = cv2.morphologyEx(on.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((1, _GAP + 1), np.uint8))
     change = np.diff(np.pad(closed.astype(np.int8), ((0, 0), (1, 1))), axis=1)
     (rows, first), (_, end) = np.nonzero(change == 1), np.nonzero(change == -1)
-    return rows.tolist(), first.tolist(), end.tolist()
+    return list(zip(rows.tolist(), first.tolist(), end.tolist(), strict=True))
 
 
-def _range(values: Floats) -> Range:
+def _largest(values: Floats, sign: int) -> float:
+    """Return the largest of some values times `sign`."""
     low, high, _, _ = cv2.minMaxLoc(values)
-    return Range(low=low, high=high)
+    return high if sign > 0 else -low
 
 
 def rows_of_a_strip(width: int) -> int:
@@ -237,6 +257,6 @@ def _make_strips(
     columns = taps - first.repeat(rows)[:new_size, np.newaxis]
     for tap in range(taps.shape[1]):
         banded[np.arange(new_size), columns[:, tap]] += weights[:, tap]
-    for top, start in zip(tops.tolist(), first.tolist(), strict=True):
+    for number, (top, start) in enumerate(zip(tops.tolist(), first.tolist(), strict=True)):
         bottom = min(top + rows, new_size)
-        yield Strip(top=top, bottom=bottom, first=start, weights=banded[top:bottom])
+        yield Strip(number=number, top=top, bottom=bottom, first=start, weights=banded[top:bottom])
