@@ -33,7 +33,7 @@ _RISE = 0.05, 0.1
 _STEEPNESS = 0.45, 0.7
 
 #: Less of a step than this is none.
-_LEAST = 1e-3
+_LEAST = 0.01
 
 #: Where between both extremes nearby, 0 to 1, a cell begins to count as surely one of them, and wholly does.
 _SURE = 0.55, 0.9
@@ -102,7 +102,7 @@ def find_steps(prediction: Floats, guide: Guide) -> Steps | None:
     # Over its own range, so that the result does not depend on the prediction's scale and shift.
     values = (prediction - np.float32(low)) * np.float32(1 / span)
     share = _share_of_step(values)
-    if not (share > _LEAST).any():
+    if not share.any():
         return None
     cells = _cells(guide)
     model = _fit(values, values, cells)
@@ -111,7 +111,7 @@ def find_steps(prediction: Floats, guide: Guide) -> Steps | None:
     return Steps(
         far=prediction + np.float32(span) * (share * (far - values)),
         rise=np.float32(span) * (share * (near - far)),
-        side=_choose(model, guide, share > _LEAST),
+        side=_choose(model, guide, share > 0),
     )
 
 
@@ -180,6 +180,7 @@ def _share_of_step(values: Floats) -> Floats:
     wider = _largest(near) - _smallest(far)
     rise = near - far
     share = _ramp(rise, *_RISE) * _ramp(rise / np.maximum(wider, _SMALLEST), *_STEEPNESS)
+    share[share < _LEAST] = 0
     return np.ascontiguousarray(share[border:-border, border:-border])
 
 
