@@ -100,7 +100,7 @@ def find_steps(prediction: Floats, guide: Guide) -> Steps | None:
     if span <= 1e-6 * max(abs(low), abs(low + span)):
         return None
     # Over its own range, so that the result does not depend on the prediction's scale and shift.
-    values = (prediction - np.float32(low)) * np.float32(1 / span)
+    values = (prediction - np.float32(low)) / np.float32(span)
     share = _share_of_step(values)
     if not share.any():
         return None

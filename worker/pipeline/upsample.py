@@ -30,7 +30,7 @@ _STRIP_VALUES = 2**17
 _MOST_ROWS = 32
 
 #: To find out which strips may hold an extreme takes as long as to compute this many.
-_FEW_STRIPS = 24
+_FEW_STRIPS = 48
 
 #: Cells between parts of a strip that are done as one.
 _GAP = 4

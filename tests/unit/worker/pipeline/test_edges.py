@@ -104,7 +104,9 @@ def test_where_the_map_does_not_step_nothing_changes_to_the_bit() -> None:
     assert (after[:, 900:1100] != before[:, 900:1100]).any()
 
 
-@pytest.mark.parametrize(("scale", "shift"), [(1e-4, 0.0), (1000.0, 0.0), (1.0, 2000.0), (0.01, -5.0)])
+@pytest.mark.parametrize(
+    ("scale", "shift"), [(1e-4, 0.0), (1e-30, 0.0), (1e30, 0.0), (1000.0, 0.0), (1.0, 2000.0), (0.01, -5.0)]
+)
 def test_scale_and_shift_of_the_prediction_are_kept(scale: float, shift: float) -> None:
     prediction, picture = bumpy(), patchwork(750, 1000)
     plain = snapped(prediction, picture, 750, 1000)
