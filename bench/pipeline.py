@@ -236,7 +236,7 @@ def _table(report: dict[str, Any]) -> str:
 def _row(name: str, measured: dict[str, Any]) -> str:
     way = measured["ways"][name]
     faster = measured["times_faster"].get(name, 1.0)
-    off = measured["grey_levels_from_baseline"].get(name, {}).get("mean", 0.0)
+    off = measured["grey_levels_from_baseline"].get(name, {}).get("mean", "-")
     stages = "  ".join(f"{stage} {ms}" for stage, ms in way["stages_ms"].items())
     return f"{name:10} {way['ms']:7}  x{faster:<5} off by {off:<6} {stages}"
 

@@ -50,6 +50,9 @@ _OWN = 0.5
 #: How steeply a pixel's side follows from the discriminant.
 _GAIN = 8.0
 
+#: Rows of a picture that are halved at a time.
+_STRIP_ROWS = 64
+
 #: Cells of a block, along each side, whose pixels are decided together. It divides every network size.
 _BLOCK = 4
 
@@ -129,15 +132,26 @@ class _Model:
 
 
 def _shrink(picture: Pixels, height: int, width: int) -> Pixels:
-    """Return a photo at another size: halved, which averages and is fast, then bilinear."""
-    while picture.shape[0] >= 2 * height and picture.shape[1] >= 2 * width:
-        picture = _halve(picture[: picture.shape[0] // 2 * 2, : picture.shape[1] // 2 * 2])
-    return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
+    """Return a picture at another size: halved, which averages and is fast, then bilinear."""
+    times = 0
+    while picture.shape[0] >> times >= 2 * height and picture.shape[1] >> times >= 2 * width:
+        times += 1
+    small = _halve(picture, times) if times else picture
+    return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
-def _halve(values: Pixels) -> Pixels:
-    size = values.shape[1] // 2, values.shape[0] // 2
-    return np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_AREA), np.uint8)
+def _halve(picture: Pixels, times: int) -> Pixels:
+    """Return a picture halved some times, a strip at a time: half of 200 megapixels would be 150 MB."""
+    height, width = picture.shape[0] >> times, picture.shape[1] >> times
+    halved = np.empty((height, width, *picture.shape[2:]), np.uint8)
+    rows = max(1, _STRIP_ROWS >> times)
+    for top in range(0, height, rows):
+        strip = picture[top << times : min(top + rows, height) << times, : width << times]
+        for _ in range(times):
+            size = strip.shape[1] // 2, strip.shape[0] // 2
+            strip = np.asarray(cv2.resize(strip, size, interpolation=cv2.INTER_AREA), np.uint8)
+        halved[top : top + rows] = strip
+    return halved
 
 
 def _split(rgb: Pixels) -> Pixels:

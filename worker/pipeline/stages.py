@@ -17,7 +17,7 @@ class Stage(StrEnum):
     DECODE = "decode"
     PREPARE = "prepare"
     INFER = "infer"
-    #: Widening the prediction and finding the range of the map.
+    #: Finding the prediction's steps, widening it, and finding the range of the map.
     UPSAMPLE = "upsample"
     #: The map itself, strip by strip: interpolated, normalised, looked up in the colours. Of a
     #: PNG's, the encoder takes each strip while it is in the processor's cache.
