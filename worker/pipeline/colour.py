@@ -71,7 +71,8 @@ def colour_bands(
     the last has `BAND_ROWS`; it lives in the scratch buffers and is valid until the next. An odd
     last row or column is there twice.
     The colour of four pixels is that of their average index, where an encoder would average
-    their colours: on a map this smooth the difference is below one level in nearly all pixels.
+    their colours: where a map is smooth the difference is below one level, and a crisp edge gets a
+    fringe of a pixel.
     """
     half = BAND_ROWS // 2, -(-width // 2)
     luma = scratch.take("luma", (BAND_ROWS, 2 * half[1]), np.uint8)
