@@ -37,15 +37,15 @@ from shared.settings import Settings
 from worker.model.weights import resolve_weights
 from worker.pipeline.pipeline import Pipeline
 
-JPEG_OUT = Options.parse({"heatmap_format": "jpeg"})
-#: The lossless form, whose palette indices are the grey levels to compare.
-PNG_OUT = Options()
+#: The lossless form, whose palette indices are the grey levels to compare. The script's edges are smooth.
+PNG_OUT = Options.parse({"edges": "smooth"})
 
-#: Variants by name: precision and decoding.
+#: Variants by name: precision, decoding and edges. What `snap` makes, the script does not.
 VARIANTS = {
-    "f32_exact": ("f32", "exact"),
-    "f32": ("f32", "fast"),
-    "bf16": ("bf16", "fast"),
+    "f32_exact": ("f32", "exact", "smooth"),
+    "f32": ("f32", "fast", "smooth"),
+    "bf16": ("bf16", "fast", "smooth"),
+    "bf16_snap": ("bf16", "fast", "snap"),
 }
 
 
@@ -99,7 +99,7 @@ def measure(photos: Sequence[AlbumPhoto], settings: Settings, *, rounds: int) ->
     weights = resolve_weights(settings.weights, settings.cache_dir)
     baseline = Baseline(weights)
     pipelines = {
-        name: _pipeline(settings, precision, decode) for name, (precision, decode) in VARIANTS.items()
+        name: _pipeline(settings, precision, decode) for name, (precision, decode, _) in VARIANTS.items()
     }
     by_class = {name: [photo for photo in photos if photo.size_class == name] for name in CLASSES}
     return {
@@ -123,7 +123,7 @@ def _measure_class(
     series = {name: Timings() for name in ("baseline", *pipelines)}
     for number in range(rounds + 1):
         timed = {"baseline": _time_baseline(baseline, photos)}
-        timed |= {name: _time_pipeline(pipeline, photos) for name, pipeline in pipelines.items()}
+        timed |= {name: _time_pipeline(pipeline, photos, name) for name, pipeline in pipelines.items()}
         if number > 0:
             for name, (seconds, stages) in timed.items():
                 series[name].add(seconds, stages, len(photos))
@@ -160,12 +160,15 @@ def _time_baseline(baseline: Baseline, photos: Sequence[AlbumPhoto]) -> tuple[fl
     return _timed(lambda: [baseline.heatmap(photo.data, stages) for photo in photos]), stages.seconds
 
 
-def _time_pipeline(pipeline: Pipeline, photos: Sequence[AlbumPhoto]) -> tuple[float, dict[str, float]]:
+def _time_pipeline(
+    pipeline: Pipeline, photos: Sequence[AlbumPhoto], variant: str
+) -> tuple[float, dict[str, float]]:
+    options = Options.parse({"heatmap_format": "jpeg", "edges": VARIANTS[variant][2]})
     spent: dict[str, float] = {}
 
     def run() -> None:
         for photo in photos:
-            pipeline.render(photo.data, JPEG_OUT)
+            pipeline.render(photo.data, options)
             for stage, seconds in pipeline.seconds.items():
                 spent[str(stage)] = spent.get(str(stage), 0.0) + seconds
 
@@ -182,10 +185,11 @@ def _fidelity(
     photos: Sequence[AlbumPhoto], baseline: Baseline, pipelines: dict[str, Pipeline]
 ) -> dict[str, dict[str, float]]:
     """Return how far the grey levels, 0 to 255, lie from the baseline's: mean and worst photo's mean."""
-    distances: dict[str, list[float]] = {name: [] for name in pipelines}
+    alike = {name: pipeline for name, pipeline in pipelines.items() if VARIANTS[name][2] == "smooth"}
+    distances: dict[str, list[float]] = {name: [] for name in alike}
     for photo in photos:
         _, expected = baseline.heatmap(photo.data, Stages())
-        for name, pipeline in pipelines.items():
+        for name, pipeline in alike.items():
             grey = _grey(pipeline.render(photo.data, PNG_OUT)[0].data)
             distances[name].append(float(np.abs(grey.astype(np.int16) - expected).mean()))
     return {
@@ -232,7 +236,7 @@ def _table(report: dict[str, Any]) -> str:
 def _row(name: str, measured: dict[str, Any]) -> str:
     way = measured["ways"][name]
     faster = measured["times_faster"].get(name, 1.0)
-    off = measured["grey_levels_from_baseline"].get(name, {}).get("mean", 0.0)
+    off = measured["grey_levels_from_baseline"].get(name, {}).get("mean", "-")
     stages = "  ".join(f"{stage} {ms}" for stage, ms in way["stages_ms"].items())
     return f"{name:10} {way['ms']:7}  x{faster:<5} off by {off:<6} {stages}"
 

@@ -227,6 +227,7 @@ def test_options_go_with_the_job_and_are_remembered(page: Page, stack: LaunchedS
     page.get_by_label("Viridis").check()
     page.get_by_label("Fine depth (16-bit PNG)").check()
     page.get_by_label("All photos together").check()
+    page.get_by_label("Smooth").check()
     page.reload()
     drop(page, [("a.jpg", jpeg(photo()))])
     job = wait_for_job(page)
@@ -234,7 +235,7 @@ def test_options_go_with_the_job_and_are_remembered(page: Page, stack: LaunchedS
     options = httpx.get(f"{stack.api}/v1/jobs/{job}").json()["options"]
 
     assert options["outputs"] == ["heatmap", "thumbnail", "depth16"]
-    assert (options["colormap"], options["normalize"]) == ("viridis", "job")
+    assert (options["colormap"], options["normalize"], options["edges"]) == ("viridis", "job", "smooth")
 
 
 def test_failed_photos_can_be_shown_alone_and_tried_again(page: Page, done_job: str):

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from fathom.options import Normalize, Options, OptionsRefused, Output
+from fathom.options import Edges, Normalize, Options, OptionsRefused, Output
 from fathom.result_names import output_files
 
 
@@ -22,6 +22,20 @@ def test_options_survive_the_way_through_json():
     )
 
     assert Options.parse(options.to_json()) == options
+
+
+@pytest.mark.parametrize("edges", list(Edges))
+def test_recorded_options_are_read_as_they_were_given(edges: Edges):
+    options = Options(edges=edges)
+
+    assert Options.from_record(options.to_json()) == options
+
+
+def test_options_recorded_before_edges_could_be_chosen_have_smooth_ones():
+    older = {name: value for name, value in Options().to_json().items() if name != "edges"}
+
+    assert Options.from_record(older) == Options(edges=Edges.SMOOTH)
+    assert Options.parse(older).edges is Edges.SNAP
 
 
 def test_a_command_line_gives_the_same_options_as_json():
@@ -48,6 +62,7 @@ def test_a_command_line_gives_the_same_options_as_json():
         ({"colormap": "jet"}, "colormap"),
         ({"colour": "inferno"}, "colour"),
         ({"size": 512}, "size"),
+        ({"edges": "sharp"}, "edges"),
         ({"invert": "perhaps"}, "invert"),
         ({"invert": None}, "invert"),
         ({"invert": []}, "invert"),

@@ -115,7 +115,7 @@ def test_answers_name_their_headers(
         ("jobs.images", {"job_id", "state", "cursor", "limit"}),
         (
             "depth.depth",
-            {"output", "heatmap_format", "colormap", "invert", "clip", "size", "Prefer", "Accept"},
+            {"output", "heatmap_format", "colormap", "invert", "clip", "size", "edges", "Prefer", "Accept"},
         ),
     ],
 )

@@ -100,10 +100,10 @@ def test_a_photo_may_come_as_the_body_or_in_a_form(api: Api, body: bytes, conten
         ("?output=depth16", "*/*", "image/png", {"outputs": (Output.DEPTH16,)}),
         ("?output=pfm", "*/*", "application/octet-stream", {"outputs": (Output.PFM,)}),
         (
-            "?colormap=turbo&invert=true&clip=2,98&size=network",
+            "?colormap=turbo&invert=true&clip=2,98&size=network&edges=smooth",
             "*/*",
             "image/png",
-            {"colormap": "turbo", "invert": True, "clip": (2.0, 98.0), "size": "network"},
+            {"colormap": "turbo", "invert": True, "clip": (2.0, 98.0), "size": "network", "edges": "smooth"},
         ),
     ],
 )

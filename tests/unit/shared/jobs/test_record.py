@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from fathom.options import Options
+from fathom.options import Edges, Options
 from shared.jobs.job import Job, JobState, new_job_id
 from shared.jobs.record import decode_job, encode_job, new_job
 from tests.traces import SAMPLED
@@ -34,6 +34,13 @@ def test_a_record_of_an_earlier_version_knows_no_trace():
     del record["traceparent"]
 
     assert decode_job(json.dumps(record).encode()).traceparent is None
+
+
+def test_a_record_from_before_edges_could_be_chosen_has_smooth_ones():
+    record = json.loads(encode_job(a_job(None)))
+    assert record["options"].pop("edges") == "snap"
+
+    assert decode_job(json.dumps(record).encode()).options == Options(edges=Edges.SMOOTH)
 
 
 @pytest.mark.parametrize("given", [7, "x" * 10_000, SAMPLED.upper(), {"a": 1}])

@@ -36,6 +36,28 @@ def test_the_map_has_the_photos_size_and_its_own_extremes() -> None:
     assert depth.non_finite == 0
 
 
+def rough(kind: str) -> NDArray[np.float32]:
+    """Predictions that no network would make, with extremes where they are least expected."""
+    rng = np.random.default_rng(8)
+    values = {
+        "noise": rng.random((192, 256)),
+        "steps": rng.random((192, 256)) > 0.5,
+        "walk": rng.standard_normal((192, 256)).cumsum(axis=1) - 40,
+        "slope": np.add.outer(np.arange(192.0), 2 * np.arange(256.0)),
+        "corners": np.pad([[9.0]], ((0, 191), (0, 255))) - np.pad([[9.0]], ((191, 0), (255, 0))),
+    }[kind]
+    return np.asarray(values, np.float32)
+
+
+@pytest.mark.parametrize("kind", ["noise", "steps", "walk", "slope", "corners"])
+@pytest.mark.parametrize(("height", "width"), [(3000, 4000), (2999, 301), (1700, 900)])
+def test_the_extremes_are_found_wherever_they_are(kind: str, height: int, width: int) -> None:
+    depth = upsample(rough(kind), height, width, Scratch())
+    values = depth.values
+
+    assert (depth.low, depth.high) == (values.min(), values.max())
+
+
 def test_resizing_comes_before_normalising_so_that_overshoot_is_in_range() -> None:
     step = np.zeros((32, 32), np.float32)
     step[:, 16:] = 1

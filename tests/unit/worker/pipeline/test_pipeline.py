@@ -122,8 +122,9 @@ def test_extreme_shapes_keep_their_size_in_every_output(size: tuple[int, int]) -
 
 
 def test_heatmap_png_and_jpeg_show_the_same() -> None:
+    # A JPEG halves the size of colours, which tells where edges are crisp all over.
     data = save(texture(400, 600), "PNG")
-    png, jpeg = render(data)["heatmap"], render(data, heatmap_format="jpeg")["heatmap"]
+    png, jpeg = (render(data, heatmap_format=kind, edges="smooth")["heatmap"] for kind in ("png", "jpeg"))
 
     assert jpeg.file_name == "heatmap.jpg"
     assert Image.open(io.BytesIO(png.data)).mode == "P"
@@ -195,11 +196,66 @@ def test_network_size_keeps_the_prediction_as_it_is() -> None:
 
 def test_side_by_side_has_the_photo_left_and_the_heatmap_right() -> None:
     photo = texture(300, 400)
-    files = render(save(photo, "PNG"), outputs=["side_by_side", "heatmap"])
+    files = render(save(photo, "PNG"), outputs=["side_by_side", "heatmap"], edges="smooth")
     both = pixels(files["side_by_side"]).astype(int)
 
     assert np.abs(both[:, :400] - photo).mean() < 12
     assert np.abs(both[:, 400:] - pixels(files["heatmap"])).mean() < 4
+
+
+# --- edges ------------------------------------------------------------------------
+
+
+def crispness(depth: NDArray[np.float32]) -> float:
+    """The share of values that lie well between near and far: an edge's ramp."""
+    share = (depth - depth.min()) / (depth.max() - depth.min())
+    return float(((share > 0.2) & (share < 0.8)).mean())
+
+
+def test_edges_follow_the_photo_in_every_full_size_output() -> None:
+    data = save(lit_corner(900, 1200), "PNG")
+    crisp, soft = (render(data, outputs=ALL_OUTPUTS, edges=edges) for edges in ("snap", "smooth"))
+    depth = npy(crisp["npy"])
+    words = np.asarray(Image.open(io.BytesIO(crisp["depth16"].data))) / 65535
+    shown = sidecar(crisp)
+
+    assert crispness(depth) < 0.3 * crispness(npy(soft["npy"]))
+    assert crisp["pfm"].data.endswith(np.ascontiguousarray(depth[::-1]).tobytes())
+    assert (shown["min"], shown["max"]) == (depth.min(), depth.max())
+    assert np.abs(shown["min"] + words * (shown["max"] - shown["min"]) - depth).max() < 0.02
+    for output in ("heatmap", "side_by_side", "thumbnail"):
+        assert crisp[output].data != soft[output].data
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg"])
+def test_a_crisp_heatmap_shows_the_same_as_png_and_as_jpeg(kind: str) -> None:
+    data = save(lit_corner(900, 1200), "PNG")
+    heat = pixels(render(data, heatmap_format=kind, colormap="gray")["heatmap"], "L").astype(int)
+    depth = npy(render(data, outputs="npy")["npy"])
+    exact = 255 * (depth - depth.min()) / (depth.max() - depth.min())
+
+    assert np.abs(heat - exact).mean() < 1
+
+
+@pytest.mark.parametrize("given", [{"size": "network"}, {"size": "network", "normalize": "job"}])
+def test_at_the_networks_size_there_are_no_edges_to_choose(given: dict[str, str]) -> None:
+    data = save(lit_corner(), "PNG")
+    outputs = ["heatmap", "npy", "thumbnail"]
+    crisp, soft = (render(data, outputs=outputs, edges=edges, **given) for edges in ("snap", "smooth"))
+
+    assert all(crisp[output].data == soft[output].data for output in outputs)
+
+
+@pytest.mark.parametrize("edges", ["snap", "smooth"])
+def test_the_sidecar_names_the_edges(edges: str) -> None:
+    assert sidecar(render(save(lit_corner(), "PNG"), edges=edges))["options"]["edges"] == edges
+
+
+def test_a_measured_range_is_that_of_the_crisp_map() -> None:
+    data = save(lit_corner(900, 1200), "PNG")
+    depth = npy(render(data, outputs="npy")["npy"])
+
+    assert pipeline().measure(data, options()) == Range(low=float(depth.min()), high=float(depth.max()))
 
 
 def test_side_by_side_shows_every_pixel_of_a_large_jpeg() -> None:
