@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import ModelError
-from worker.model.engine import EngineInfo, check_batch
+from worker.model.engine import EngineInfo
 from worker.model.openvino_branches import USUAL_SIZES, Branches
 from worker.model.openvino_import import import_openvino
+from worker.model.preprocess import check_batch
 from worker.model.weights import Weights
 
 logger = logging.getLogger(__name__)
