@@ -45,8 +45,11 @@ def test_the_parent_sees_the_leases_its_children_hold(slots: HeartbeatSlots):
     slots.heartbeat(7, memory_bytes=0).hold_lease("two", lambda: None)
     assert slots.leases() == ["one", "two"]
 
+    heartbeat.hold_lease("next", lambda: None)
+    assert slots.leases() == ["one", "next", "two"]
+
     heartbeat.release_lease("one")
-    assert slots.leases() == ["two"]
+    assert (heartbeat.leases, slots.leases()) == (["next"], ["next", "two"])
 
 
 def test_a_child_whose_heartbeat_stops_is_killed(slots: HeartbeatSlots):
