@@ -135,7 +135,7 @@ def _child(stores: Stores, image_seconds: float) -> LeaseLoop:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.distant", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--images", type=int, default=64, help="of each job (64)")
+    parser.add_argument("--images", type=int, default=160, help="of each job (160)")
     parser.add_argument("--rounds", type=int, default=3, help="jobs with and without the delay (3)")
     parser.add_argument("--image-ms", type=float, default=80.0, help="what a photo takes (80)")
     parser.add_argument("--latency", type=float, default=30.0, help="of a request and its answer, in ms (30)")

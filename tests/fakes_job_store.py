@@ -453,9 +453,9 @@ class FakeJobStore(Hooked):
         """Return whether a lease is still held; for tests only."""
         return lease.id in self._leases
 
-    def held(self) -> list[str]:
+    def held(self) -> tuple[str, ...]:
         """Return the leases that are held, the oldest first; for tests only."""
-        return list(self._leases)
+        return tuple(self._leases)
 
     # --- steps ---
 

@@ -124,8 +124,10 @@ class LeaseLoop:
         self._storer = ThreadPoolExecutor(STORED_AT_ONCE, thread_name_prefix="store")
         #: The next lease, on the way or held.
         self._upcoming: Future[HeldLease | None] | None = None
-        #: Images being stored, and leases being given back after them; the oldest first.
+        #: Images being stored, the oldest first.
         self._storing: deque[Future[None]] = deque()
+        #: Leases being given back, each after its last image is stored.
+        self._closing: deque[Future[None]] = deque()
 
     def work(self, seconds: float) -> bool:
         """Work off leases until there is none; take no new one after `seconds`.
@@ -158,11 +160,11 @@ class LeaseLoop:
             if held is not None:
                 self._close(held)
         finally:
-            self._wait_for_stores(0)
+            self._settle()
 
     def _take_lease(self) -> HeldLease | None:
         # The last image of a lease may open a second pass, or come back to be tried again.
-        self._wait_for_stores(0)
+        self._settle()
         if self._breakers.objects.is_open:
             # A lease is of no use without the object store.
             self._patiently(self._breakers.objects, self._objects.ping)
@@ -211,28 +213,26 @@ class LeaseLoop:
         try:
             for index, fetching in held.images:
                 outcome = self._outcome(held, index, fetching)
-                self._wait_for_stores(STORED_AT_ONCE - 1)
+                _wait_for(self._storing, left=STORED_AT_ONCE - 1)
                 if outcome is None:
                     break
                 held.commits.append(self._storer.submit(self._commit, held, index, outcome))
                 self._storing.append(held.commits[-1])
                 if outcome.is_large:
-                    self._wait_for_stores(0)
+                    _wait_for(self._storing)
                 # This image's results must not stay in memory while the next image is processed.
                 del outcome
         finally:
             held.renewer.release()
             # Whatever happened to this image, the ones before it are committed first.
-            self._storing.append(self._storer.submit(self._close, held))
+            self._closing.append(self._leaser.submit(self._close, held))
 
-    def _wait_for_stores(self, left: int) -> None:
-        """Wait until so many are left. Raises the first error of those that ended, after all of them."""
-        errors = []
-        while len(self._storing) > left:
-            error = self._storing.popleft().exception()
-            errors += [] if error is None else [error]
-        if errors:
-            raise errors[0]
+    def _settle(self) -> None:
+        """Wait until all is stored and given back. Raises the first error of storing."""
+        try:
+            _wait_for(self._storing)
+        finally:
+            _wait_for(self._closing)
 
     def _close(self, held: HeldLease) -> None:
         """Give a lease back once its images are stored."""
@@ -323,6 +323,16 @@ class LeaseLoop:
 
     def _patiently(self, breaker: Breaker, call: Callable[[], T]) -> T:
         return breaker.call(call, seconds=self._timeouts.patience, give_up=self._draining)
+
+
+def _wait_for(futures: deque[Future[None]], *, left: int = 0) -> None:
+    """Wait until so many are left. Raises the first error of those that ended, after all of them."""
+    errors = []
+    while len(futures) > left:
+        error = futures.popleft().exception()
+        errors += [] if error is None else [error]
+    if errors:
+        raise errors[0]
 
 
 def _failed(error: ImageError, *, try_again: bool = False) -> Outcome:

@@ -249,7 +249,7 @@ def test_the_next_lease_is_fetched_while_the_last_image_is_processed(farm: Farm)
     assert waited == [True]
     assert farm.jobs.get(job_id).counts.succeeded == 8
     assert len(farm.pipeline.rendered) == 8
-    assert farm.jobs.held() == []
+    assert farm.jobs.held() == ()
 
 
 def test_a_child_holds_no_second_lease_before_its_last_image(farm: Farm):
@@ -268,7 +268,7 @@ def test_a_worker_that_is_leaving_gives_both_leases_back_and_charges_none(farm: 
 
     assert farm.child().work(60) is True
 
-    assert farm.jobs.held() == []
+    assert farm.jobs.held() == ()
     assert farm.jobs.get(job_id).counts.succeeded == 4
     free = list(iter(lambda: farm.jobs.lease("other", limit=8), None))
     assert sorted(index for lease in free for index in lease.indices) == [4, 5, 6, 7]
@@ -280,7 +280,7 @@ def test_a_worker_that_is_leaving_gives_the_next_lease_back_before_a_slow_image_
 
     def leave() -> None:
         farm.draining = True
-        eventually(lambda: farm.jobs.held() == [])
+        eventually(lambda: farm.jobs.held() == ())
 
     in_the_last_image(farm, leave)
 
@@ -292,7 +292,7 @@ def test_a_pause_gives_the_next_lease_back_and_a_resume_finishes_it(farm: Farm):
     in_the_last_image(farm, lambda: farm.jobs.pause(job_id))
     farm.child().work(60)
 
-    assert farm.jobs.held() == []
+    assert farm.jobs.held() == ()
     assert farm.jobs.get(job_id).counts.succeeded == 4
 
     farm.jobs.resume(job_id)
@@ -333,7 +333,7 @@ def test_if_the_store_goes_away_both_leases_are_given_back_and_nothing_is_charge
     with pytest.raises(ObjectStoreUnavailable):
         farm.child(patience=0.01).work(60)
 
-    assert farm.jobs.held() == []
+    assert farm.jobs.held() == ()
     assert farm.jobs.get(job_id).counts.failed == 0
     farm.objects.before(farm.objects.put, None)
     farm.pipeline.before = lambda data: None
@@ -364,7 +364,7 @@ def test_after_its_time_a_ticket_takes_no_next_lease(farm: Farm):
     assert farm.child().work(0.2) is True
 
     assert farm.jobs.get(job_id).counts.succeeded == 4
-    assert farm.jobs.held() == []
+    assert farm.jobs.held() == ()
 
 
 def test_two_images_are_stored_at_once(farm: Farm):

@@ -99,7 +99,7 @@ def test_an_image_that_hangs_is_charged_its_neighbours_go_back_and_the_process_e
         held.take(0)
         assert ended.wait(DEADLINE)
 
-    assert farm.jobs.held() == []
+    assert farm.jobs.held() == ()
     free = farm.jobs.lease("other", limit=3)
     assert free is not None
     assert set(free.indices) <= {1, 2}
@@ -168,7 +168,7 @@ def test_the_image_in_hand_is_charged_for_the_memory_though_the_child_holds_anot
         heartbeat.start()
         assert ended.wait(DEADLINE)
 
-    assert farm.jobs.held() == []
+    assert farm.jobs.held() == ()
     assert charged[:1] == [(first.id, 1)]
 
 
