@@ -149,6 +149,8 @@ class LeaseLoop:
                     return False
                 with log_context(job=held.lease.job_id):
                     self._work_off(held)
+                if self._upcoming is not None:
+                    self._patiently(self._breakers.jobs, held.renewer.put_down)
             return True
         finally:
             self._wind_up()

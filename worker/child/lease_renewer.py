@@ -114,6 +114,16 @@ class LeaseRenewer:
         """Note that no image is in hand; the next renewal tells the job store."""
         self._set(None)
 
+    def put_down(self) -> None:
+        """Tell the job store that no image is in hand, before an image of another lease is.
+
+        Otherwise a crash would be charged to both. Raises JobStoreUnavailable.
+        """
+        with self._renewal:
+            self._set(None)
+            self._jobs.renew(self._lease, in_hand=None)
+            self._renewed_at = self._clock()
+
     def note_state(self, state: JobState | None) -> None:
         """Drop the lease if the job no longer runs; None means that the lease is lost."""
         if state is None or not state.runs:

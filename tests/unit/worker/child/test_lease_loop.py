@@ -356,6 +356,30 @@ def test_a_next_lease_that_cannot_be_taken_is_taken_once_the_store_is_back(farm:
     assert farm.jobs.get(job_id).counts.succeeded == 8
 
 
+def test_a_crash_in_the_next_lease_is_not_charged_to_an_image_that_is_still_being_stored(farm: Farm):
+    job_id = submit_two_leases(farm)
+    crashed, attempts = threading.Event(), dict[int, int]()
+    last = object_keys.output(job_id, 3, "heatmap.png")
+    farm.objects.before(
+        farm.objects.put, lambda key, *_, **__: crashed.wait(DEADLINE) if key == last else None
+    )
+
+    def crash(data: bytes) -> None:
+        if data == b"picture 4":
+            # What the store does once nobody renews the leases of a child that is gone.
+            farm.clock.advance(60)
+            farm.jobs.reap()
+            farm.clock.advance(60)
+            for lease in iter(lambda: farm.jobs.lease("other", limit=8), None):
+                attempts.update(zip(lease.indices, lease.attempts, strict=True))
+            crashed.set()
+
+    farm.pipeline.before = crash
+    farm.child().work(60)
+
+    assert (attempts[3], attempts[4]) == (0, 1)
+
+
 def test_after_its_time_a_ticket_takes_no_next_lease(farm: Farm):
     job_id = submit_two_leases(farm)
     began = time.monotonic()
