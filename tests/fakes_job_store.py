@@ -453,6 +453,10 @@ class FakeJobStore(Hooked):
         """Return whether a lease is still held; for tests only."""
         return lease.id in self._leases
 
+    def held(self) -> tuple[str, ...]:
+        """Return the leases that are held, the oldest first; for tests only."""
+        return tuple(self._leases)
+
     # --- steps ---
 
     def _find(self, job_id: str) -> JobRecord:

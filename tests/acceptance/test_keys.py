@@ -10,8 +10,8 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from fathom.errors import ApiError
 from fathom.sync_client import Fathom
-from fathom.transport import ApiError
 from tests.acceptance.albums import jpeg, photo
 from tests.acceptance.stacks import Ended, LaunchedStack, invoke_fathom
 from tests.waiting import eventually

@@ -15,9 +15,10 @@ from click.testing import CliRunner
 
 from fathom.async_client import AsyncFathom
 from fathom.cli import main
+from fathom.errors import ClientError, ConnectionLost
 from fathom.stack.servers import SeaweedServer, ValkeyServer
 from fathom.sync_client import Fathom
-from fathom.transport import ClientError, ConnectionLost, Patience
+from fathom.transport import Patience
 from shared.errors import FathomError, WeightsUnavailable
 from shared.objectstore.s3 import S3ObjectStore
 from shared.observability.otlp import connect_exporter

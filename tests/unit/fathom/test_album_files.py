@@ -9,10 +9,10 @@ import httpx
 import pytest
 
 from fathom.async_client import AsyncFathom, AsyncJob
+from fathom.errors import ClientError
 from fathom.files import find_album, inside, is_archive
 from fathom.models import UploadFile
 from fathom.sync_client import Fathom, JobHandle
-from fathom.transport import ClientError
 from tests.unit.fathom.conftest import CR3, REFUSED, SKIPPED, FakeServer
 
 Submit = Callable[..., JobHandle | AsyncJob]

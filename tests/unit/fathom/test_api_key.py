@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from fathom.backends import run
 from fathom.cli import main
-from fathom.commands.arguments import connect
+from fathom.commands.connection import connect
 from fathom.sync_client import Fathom
 from tests.unit.fathom.conftest import JOB_ID, S3, FakeServer, on
 

@@ -9,8 +9,9 @@ import httpx
 import pytest
 
 from fathom.async_client import AsyncFathom, AsyncJob
+from fathom.errors import ApiError, ClientError, ConnectionLost
 from fathom.models import JobStatus
-from fathom.transport import ApiError, ClientError, ConnectionLost, Patience
+from fathom.transport import Patience
 from tests.unit.fathom.conftest import JOB_ID, FakeServer, lose, on, problem, refuse_connection, times
 
 T = TypeVar("T")

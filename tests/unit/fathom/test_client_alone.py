@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import pytest
 
-from fathom.cli import main
+from fathom.cli import COMMANDS
 from tests.client_alone import CLIENT, fathom_alone, needed_by, python_alone, requirements_of
 
 SOURCES = sorted(CLIENT.rglob("*.py"))
@@ -110,11 +110,11 @@ def test_help_lists_every_command(client_site: Path, tmp_path: Path):
 
     assert ended.returncode == 0, ended.stderr
     listed = re.findall(r"^  (\w+) ", ended.stdout.partition("Commands:")[2], re.MULTILINE)
-    assert set(main.commands) <= set(listed)
+    assert set(COMMANDS) <= set(listed)
 
 
 def test_every_command_is_known_to_speak_http_or_to_need_the_server():
-    assert {command.split()[0] for command in SERVER_COMMANDS} | HTTP_COMMANDS == set(main.commands)
+    assert {command.split()[0] for command in SERVER_COMMANDS} | HTTP_COMMANDS == set(COMMANDS)
 
 
 @pytest.fixture(scope="module")

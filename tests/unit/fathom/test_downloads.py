@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from fathom.downloads import Wanted, fetch_all
+from fathom.errors import ClientError
 from fathom.models import ImageResult
 from fathom.sync_client import Fathom
-from fathom.transport import ClientError
 from tests.unit.fathom.conftest import JOB_ID, FakeServer, lose, on, times
 
 

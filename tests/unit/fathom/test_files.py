@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from fathom.errors import ClientError, ConnectionLost
 from fathom.files import NotWritten, atomic_file, below, extract_all, file_size, inside
-from fathom.transport import ClientError, ConnectionLost
 
 #: Makes a place that cannot be written, below a folder, and returns it.
 Obstacle = Callable[[Path], Path]

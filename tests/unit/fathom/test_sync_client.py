@@ -6,10 +6,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from fathom.errors import ClientError, ConnectionLost
 from fathom.files import inside
 from fathom.models import JobStatus
 from fathom.sync_client import Fathom
-from fathom.transport import ClientError, ConnectionLost
 from tests.unit.fathom.conftest import JOB_ID, FakeServer, lose, on, problem, times
 
 

@@ -7,8 +7,9 @@ from email.utils import format_datetime
 import httpx
 import pytest
 
+from fathom.errors import ApiError, ConnectionLost
 from fathom.sync_client import Fathom
-from fathom.transport import ApiError, ConnectionLost, Patience
+from fathom.transport import Patience
 from tests.unit.fathom.conftest import JOB_ID, FakeServer, lose, on, problem, refuse_connection, times
 
 

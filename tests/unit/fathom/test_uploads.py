@@ -7,9 +7,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from fathom.errors import ApiError, ClientError
 from fathom.models import UploadFile
 from fathom.sync_client import Fathom
-from fathom.transport import ApiError, ClientError
 from fathom.uploads import ONE_REQUEST_BYTES, ONE_REQUEST_FILES, fits_one_request
 from tests.unit.fathom.conftest import JOB_ID, FakeServer, lose, on, problem, refuse_connection, times
 

@@ -8,9 +8,9 @@ import httpx
 import pytest
 
 from fathom.commands.download import Results, fetch_results, finish
+from fathom.errors import ClientError
 from fathom.progress import show_progress
 from fathom.sync_client import Fathom
-from fathom.transport import ClientError
 from tests.unit.fathom.conftest import JOB_ID, FakeServer
 
 QUIET = show_progress(quiet=True)

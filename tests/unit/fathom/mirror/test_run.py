@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from fathom.errors import ApiError, ClientError, ConnectionLost
 from fathom.files import Album
 from fathom.mirror.index import MirrorIndex, open_index
 from fathom.mirror.plan import BATCH, MirrorRequest
@@ -15,7 +16,7 @@ from fathom.mirror.report import MirrorProgress, MirrorReport
 from fathom.mirror.run import JobGone, MirrorRun
 from fathom.models import UploadFile
 from fathom.sync_client import Fathom
-from fathom.transport import ApiError, ClientError, ConnectionLost, Patience
+from fathom.transport import Patience
 from tests.unit.fathom.conftest import lose, on, problem, times
 from tests.unit.fathom.job_server import JobServer, during
 

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import itertools
+import threading
+import time
+from collections.abc import Callable
 
 import pytest
 
 from fathom.options import Options
-from shared.errors import ObjectStoreDenied, ObjectStoreUnavailable
+from shared.errors import JobStoreUnavailable, ObjectStoreDenied, ObjectStoreUnavailable
 from shared.jobs import object_keys
-from shared.jobs.job import ImageState, JobState
+from shared.jobs.job import ImageState, JobState, Lease
 from tests.finalizing import claimed
 from tests.unit.worker.conftest import Farm
+from tests.waiting import DEADLINE, eventually
 from worker.child.lease_loop import LARGE_BYTES
 
 
@@ -211,3 +215,192 @@ def test_no_new_lease_begins_after_its_time(farm: Farm):
 
     assert farm.child().work(0) is True
     assert farm.pipeline.rendered == []
+
+
+# --- the next lease, taken while the last image of one is processed ---
+
+
+def submit_two_leases(farm: Farm) -> str:
+    """Submit a job whose images 0 to 3 are the first lease of a child, and 4 to 7 the second."""
+    return farm.submit(*(b"picture %d" % n for n in range(8)))
+
+
+def in_the_last_image(farm: Farm, act: Callable[[], object]) -> None:
+    """Act while the last image of the first lease is processed and the second lease is held."""
+
+    def process(data: bytes) -> None:
+        if data == b"picture 3":
+            eventually(lambda: len(farm.jobs.held()) == 2)
+            act()
+
+    farm.pipeline.before = process
+
+
+def test_the_next_lease_is_fetched_while_the_last_image_is_processed(farm: Farm):
+    job_id = submit_two_leases(farm)
+    fetched = threading.Event()
+    fifth = object_keys.input_image(job_id, 4)
+    farm.objects.after(farm.objects.get, lambda key, **_: fetched.set() if key == fifth else None)
+    waited: list[bool] = []
+    in_the_last_image(farm, lambda: waited.append(fetched.wait(DEADLINE)))
+
+    assert farm.child().work(60) is False
+
+    assert waited == [True]
+    assert farm.jobs.get(job_id).counts.succeeded == 8
+    assert len(farm.pipeline.rendered) == 8
+    assert farm.jobs.held() == ()
+
+
+def test_a_child_holds_no_second_lease_before_its_last_image(farm: Farm):
+    submit_two_leases(farm)
+    held: list[int] = []
+    farm.pipeline.before = lambda data: held.append(len(farm.jobs.held())) if data == b"picture 2" else None
+
+    farm.child().work(60)
+
+    assert held == [1]
+
+
+def test_a_worker_that_is_leaving_gives_both_leases_back_and_charges_none(farm: Farm):
+    job_id = submit_two_leases(farm)
+    in_the_last_image(farm, lambda: setattr(farm, "draining", True))
+
+    assert farm.child().work(60) is True
+
+    assert farm.jobs.held() == ()
+    assert farm.jobs.get(job_id).counts.succeeded == 4
+    free = list(iter(lambda: farm.jobs.lease("other", limit=8), None))
+    assert sorted(index for lease in free for index in lease.indices) == [4, 5, 6, 7]
+    assert not any(attempts for lease in free for attempts in lease.attempts)
+
+
+def test_a_worker_that_is_leaving_gives_the_next_lease_back_before_a_slow_image_ends(farm: Farm):
+    submit_two_leases(farm)
+
+    def leave() -> None:
+        farm.draining = True
+        eventually(lambda: farm.jobs.held() == ())
+
+    in_the_last_image(farm, leave)
+
+    assert farm.child().work(60) is True
+
+
+def test_a_pause_gives_the_next_lease_back_and_a_resume_finishes_it(farm: Farm):
+    job_id = submit_two_leases(farm)
+    in_the_last_image(farm, lambda: farm.jobs.pause(job_id))
+    farm.child().work(60)
+
+    assert farm.jobs.held() == ()
+    assert farm.jobs.get(job_id).counts.succeeded == 4
+
+    farm.jobs.resume(job_id)
+    farm.child().work(60)
+
+    assert farm.jobs.get(job_id).counts.succeeded == 8
+    assert len(farm.pipeline.rendered) == 8
+
+
+def test_a_cancel_gives_the_next_lease_back(farm: Farm):
+    job_id = submit_two_leases(farm)
+    in_the_last_image(farm, lambda: farm.jobs.cancel(job_id))
+
+    farm.child().work(60)
+
+    assert len(farm.pipeline.rendered) == 4
+    assert claimed(farm.jobs) == job_id
+
+
+def test_the_next_lease_is_renewed_while_it_waits(farm: Farm):
+    submit_two_leases(farm)
+    renewed: set[str] = set()
+
+    def note(lease: Lease, *, in_hand: int | None) -> None:
+        if in_hand is None:
+            renewed.add(lease.id)
+
+    farm.jobs.before(farm.jobs.renew, note)
+    in_the_last_image(farm, lambda: eventually(lambda: farm.jobs.held()[1] in renewed))
+
+    assert farm.child(lease_seconds=0.03).work(60) is False
+
+
+def test_if_the_store_goes_away_both_leases_are_given_back_and_nothing_is_charged(farm: Farm):
+    job_id = submit_two_leases(farm)
+    in_the_last_image(farm, lambda: fail(farm, "put", ObjectStoreUnavailable()))
+
+    with pytest.raises(ObjectStoreUnavailable):
+        farm.child(patience=0.01).work(60)
+
+    assert farm.jobs.held() == ()
+    assert farm.jobs.get(job_id).counts.failed == 0
+    farm.objects.before(farm.objects.put, None)
+    farm.pipeline.before = lambda data: None
+    farm.child().work(60)
+    assert farm.jobs.get(job_id).counts.succeeded == 8
+
+
+def test_a_next_lease_that_cannot_be_taken_is_taken_once_the_store_is_back(farm: Farm):
+    job_id = submit_two_leases(farm)
+    tries = itertools.count()
+
+    def refuse_the_second(worker: str, *, limit: int) -> None:
+        if next(tries) == 1:
+            raise JobStoreUnavailable
+
+    farm.jobs.before(farm.jobs.lease, refuse_the_second)
+
+    assert farm.child().work(60) is False
+
+    assert farm.jobs.get(job_id).counts.succeeded == 8
+
+
+def test_a_crash_in_the_next_lease_is_not_charged_to_an_image_that_is_still_being_stored(farm: Farm):
+    job_id = submit_two_leases(farm)
+    crashed, attempts = threading.Event(), dict[int, int]()
+    last = object_keys.output(job_id, 3, "heatmap.png")
+    farm.objects.before(
+        farm.objects.put, lambda key, *_, **__: crashed.wait(DEADLINE) if key == last else None
+    )
+
+    def crash(data: bytes) -> None:
+        if data == b"picture 4":
+            # What the store does once nobody renews the leases of a child that is gone.
+            farm.clock.advance(60)
+            farm.jobs.reap()
+            farm.clock.advance(60)
+            for lease in iter(lambda: farm.jobs.lease("other", limit=8), None):
+                attempts.update(zip(lease.indices, lease.attempts, strict=True))
+            crashed.set()
+
+    farm.pipeline.before = crash
+    farm.child().work(60)
+
+    assert (attempts[3], attempts[4]) == (0, 1)
+
+
+def test_after_its_time_a_ticket_takes_no_next_lease(farm: Farm):
+    job_id = submit_two_leases(farm)
+    began = time.monotonic()
+    farm.pipeline.before = lambda data: eventually(lambda: time.monotonic() >= began + 0.3)
+
+    assert farm.child().work(0.2) is True
+
+    assert farm.jobs.get(job_id).counts.succeeded == 4
+    assert farm.jobs.held() == ()
+
+
+def test_two_images_are_stored_at_once(farm: Farm):
+    job_id = farm.submit(b"one", b"two", b"three", b"four")
+    both = threading.Barrier(2)
+
+    def meet(key: str, *_: object, **__: object) -> None:
+        if key.endswith("heatmap.png"):
+            both.wait(DEADLINE)
+
+    farm.objects.before(farm.objects.put, meet)
+
+    farm.child().work(60)
+
+    assert farm.jobs.get(job_id).counts.succeeded == 4

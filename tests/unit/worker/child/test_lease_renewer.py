@@ -99,6 +99,7 @@ def test_an_image_that_hangs_is_charged_its_neighbours_go_back_and_the_process_e
         held.take(0)
         assert ended.wait(DEADLINE)
 
+    assert farm.jobs.held() == ()
     free = farm.jobs.lease("other", limit=3)
     assert free is not None
     assert set(free.indices) <= {1, 2}
@@ -153,6 +154,22 @@ def test_an_image_that_takes_too_much_memory_is_charged_and_its_neighbours_go_ba
     assert free is not None
     assert 1 not in free.indices
     assert farm.jobs.images(job_id).items[1].state is ImageState.PENDING
+
+
+def test_the_image_in_hand_is_charged_for_the_memory_though_the_child_holds_another_lease(farm: Farm):
+    (_, first), (_, second) = take_lease(farm), take_lease(farm)
+    charged: list[tuple[str, int]] = []
+    farm.jobs.before(farm.jobs.charge, lambda lease, index, failure: charged.append((lease.id, index)))
+    ended, heartbeat = threading.Event(), Heartbeat(HeartbeatSlot(), memory_bytes=1)
+    held = renewer(farm, first, heartbeat=heartbeat, end_process=ended.set)
+
+    with held, renewer(farm, second, heartbeat=heartbeat, end_process=lambda: None):
+        held.take(1)
+        heartbeat.start()
+        assert ended.wait(DEADLINE)
+
+    assert farm.jobs.held() == ()
+    assert charged[:1] == [(first.id, 1)]
 
 
 def test_a_worker_that_is_to_stop_hands_a_slow_image_over_and_its_end_still_counts(farm: Farm):

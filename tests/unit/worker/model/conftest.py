@@ -81,7 +81,7 @@ def settings_factory(cache_dir: Path) -> SettingsFactory:
     return build
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def batch_factory() -> Callable[..., NDArray[np.float32]]:
     """Normal noise as the network's input, seeded by a word, as the parity data has it."""
 

@@ -45,8 +45,11 @@ def test_the_parent_sees_the_leases_its_children_hold(slots: HeartbeatSlots):
     slots.heartbeat(7, memory_bytes=0).hold_lease("two", lambda: None)
     assert slots.leases() == ["one", "two"]
 
-    heartbeat.release_lease()
-    assert slots.leases() == ["two"]
+    heartbeat.hold_lease("next", lambda: None)
+    assert slots.leases() == ["one", "next", "two"]
+
+    heartbeat.release_lease("one")
+    assert (heartbeat.leases, slots.leases()) == (["next"], ["next", "two"])
 
 
 def test_a_child_whose_heartbeat_stops_is_killed(slots: HeartbeatSlots):
@@ -98,7 +101,7 @@ def test_memory_beyond_the_bound_is_reported_while_a_lease_is_held():
     hoard = bytearray(os.urandom(1)) * (200 * 2**20)
 
     assert excess.wait(DEADLINE)
-    heartbeat.release_lease()
+    heartbeat.release_lease("a-lease")
     del hoard
 
 
@@ -111,4 +114,4 @@ def test_without_a_bound_or_within_it_nothing_is_reported(memory_bytes: int):
     wait_for_a_beat(slot)
 
     assert not excess.is_set()
-    heartbeat.release_lease()
+    heartbeat.release_lease("a-lease")

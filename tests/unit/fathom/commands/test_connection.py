@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from fathom.commands.arguments import find_job
+from fathom.commands.connection import find_job
 from fathom.commands.exit import CommandFailed
+from fathom.errors import ApiError
 from fathom.sync_client import Fathom
-from fathom.transport import ApiError
 from tests.unit.fathom.job_server import FakeJob, JobServer
 
 IDS = ("abcd" + "2" * 22, "abcd" + "3" * 22, "wxyz" + "4" * 22)
