@@ -2,7 +2,7 @@
 
 What the usual tutorial does, stage by stage: Pillow decodes, OpenCV resizes in floating
 point, PyTorch predicts in eager mode, resizes the map to the photo's size and finds its
-range, and OpenCV colours and writes a JPEG. One thread.
+range, and OpenCV colours and writes a JPEG. One thread, unless told otherwise.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ class Stages:
 class Baseline:
     """The tutorial's loop body, with the network loaded once."""
 
-    def __init__(self, weights: Weights) -> None:
-        torch.set_num_threads(1)
-        cv2.setNumThreads(1)
+    def __init__(self, weights: Weights, *, threads: int = 1) -> None:
+        torch.set_num_threads(threads)
+        cv2.setNumThreads(threads)
         self._network = load_network(weights)
 
     def heatmap(self, data: bytes, stages: Stages) -> tuple[bytes, NDArray[np.uint8]]:

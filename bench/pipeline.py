@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from bench import processes
 from bench.album import AlbumPhoto, make_album
 from bench.baseline import Baseline, Stages
 from bench.engine import warm_engine
@@ -104,7 +105,7 @@ def measure(photos: Sequence[AlbumPhoto], settings: Settings, *, rounds: int) ->
     by_class = {name: [photo for photo in photos if photo.size_class == name] for name in CLASSES}
     return {
         "machine": {
-            "processor": _processor(),
+            "processor": processes.processor_name(),
             "python": platform.python_version(),
             "cores": 1,
         },
@@ -138,16 +139,6 @@ def _read_album(folder: Path) -> Iterator[AlbumPhoto]:
             if image.format == "JPEG":
                 size_class = next(key for key, least in CLASSES.items() if megapixels >= least)
                 yield AlbumPhoto(name=name, size_class=size_class, data=path.read_bytes())
-
-
-def _processor() -> str:
-    """Return the processor's name, as Linux has it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def _pipeline(settings: Settings, precision: str, decode: str) -> Pipeline:

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 _TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def processor_name() -> str:
+    """Return the processor's name, as Linux has it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
@@ -26,6 +37,13 @@ def peak_mb(pid: int) -> float:
     return _status_mb(pid, "VmHWM")
 
 
+def proportional_mb(pid: int) -> float:
+    """Return the memory of a process, of shared pages only its share, as proc(5)'s smaps_rollup has it."""
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    found = re.search(r"^Pss:\s+(\d+) kB", rollup, re.MULTILINE)
+    return int(found[1]) / 1024 if found else 0.0
+
+
 def forget_peak(pid: int) -> None:
     Path(f"/proc/{pid}/clear_refs").write_text("5")
 
@@ -36,7 +54,13 @@ def started_at(pid: int) -> float:
 
 
 def children(pid: int) -> list[int]:
-    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    """Return the children of a process, whichever of its threads started them."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        # A thread may end in the meantime.
+        with suppress(FileNotFoundError, ProcessLookupError):
+            found += [int(word) for word in (task / "children").read_text().split()]
+    return sorted(found)
 
 
 def descendants(pid: int) -> list[int]:

@@ -29,6 +29,8 @@ class RunningStack:
     """A running `fathom up`."""
 
     folder: Path
+    #: The process of `fathom up`, above all others.
+    pid: int
 
     @property
     def info(self) -> dict[str, Any]:
@@ -115,7 +117,7 @@ def run_stack(
         poll("the stack", lambda: ready.exists() or process.poll() is not None, seconds=_READY_WITHIN)
         if process.poll() is not None:
             raise SystemExit((folder / "up.log").read_text())
-        yield RunningStack(folder=folder)
+        yield RunningStack(folder=folder, pid=process.pid)
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait()

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -31,6 +32,32 @@ def test_resident_memory_counts_what_is_written() -> None:
     assert processes.resident_mb(os.getpid()) - before > 50
     assert processes.peak_mb(os.getpid()) >= before + 50
     del block
+
+
+def test_proportional_memory_counts_what_is_written() -> None:
+    before = processes.proportional_mb(os.getpid())
+    block = bytearray(b"x") * (64 * 2**20)
+
+    assert processes.proportional_mb(os.getpid()) - before > 50
+    del block
+
+
+def test_a_child_is_found_whichever_thread_started_it() -> None:
+    started, done = threading.Event(), threading.Event()
+    children: list[subprocess.Popen[bytes]] = []
+
+    def start() -> None:
+        children.append(subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE))
+        started.set()
+        done.wait()
+
+    thread = threading.Thread(target=start)
+    thread.start()
+    started.wait()
+    with children[0] as child:
+        assert child.pid in processes.children(os.getpid())
+        done.set()
+    thread.join()
 
 
 def test_a_child_is_found_pinned_and_its_start_known() -> None:
