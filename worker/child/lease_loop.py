@@ -77,7 +77,7 @@ class Outcome:
         return sum(len(file.data) for file in self.files) > LARGE_BYTES
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class HeldLease:
     """A lease with what keeps it: its renewer, its trace, and its images on the way."""
 
@@ -124,6 +124,8 @@ class LeaseLoop:
         self._storer = ThreadPoolExecutor(STORED_AT_ONCE, thread_name_prefix="store")
         #: The next lease, on the way or held.
         self._upcoming: Future[HeldLease | None] | None = None
+        #: Leases that are not given back yet.
+        self._held: list[HeldLease] = []
         #: Images being stored, the oldest first.
         self._storing: deque[Future[None]] = deque()
         #: Leases being given back, each after its last image is stored.
@@ -156,13 +158,13 @@ class LeaseLoop:
             self._wind_up()
 
     def _wind_up(self) -> None:
-        """Give back a lease that was taken in advance, and wait until all is stored."""
+        """Wait until all is stored, and give back every lease: a time limit may interrupt `work` anywhere."""
         try:
-            held = self._collect_upcoming()
-            if held is not None:
-                self._close(held)
-        finally:
+            self._collect_upcoming()
             self._settle()
+        finally:
+            for held in tuple(self._held):
+                self._close(held)
 
     def _take_lease(self) -> HeldLease | None:
         # The last image of a lease may open a second pass, or come back to be tried again.
@@ -191,8 +193,9 @@ class LeaseLoop:
         return None if lease is None else self._hold(lease)
 
     def _collect_upcoming(self) -> HeldLease | None:
-        upcoming, self._upcoming = self._upcoming, None
-        return None if upcoming is None else upcoming.result()
+        held = None if self._upcoming is None else self._upcoming.result()
+        self._upcoming = None
+        return held
 
     def _hold(self, lease: Lease) -> HeldLease:
         """Renew a lease from now on, and begin to fetch its images."""
@@ -209,7 +212,9 @@ class LeaseLoop:
         renewer.__enter__()
         trace.__enter__()
         images = self._prefetcher.images(lease, trace.fetching(self._fetcher.fetch))
-        return HeldLease(lease=lease, renewer=renewer, trace=trace, images=images)
+        held = HeldLease(lease=lease, renewer=renewer, trace=trace, images=images)
+        self._held.append(held)
+        return held
 
     def _work_off(self, held: HeldLease) -> None:
         try:
@@ -245,6 +250,7 @@ class LeaseLoop:
         finally:
             held.trace.__exit__(None, None, None)
             held.renewer.__exit__(None, None, None)
+            self._held.remove(held)
 
     def _outcome(self, held: HeldLease, index: int, fetching: Future[bytes]) -> Outcome | None:
         """Return how an image ended; None if the rest of the lease is to be dropped."""
