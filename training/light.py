@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from training.meshes import Floats, rotation
-from training.stage import Rig
+from training.scene import Rig
 from training.textures import TextureBank
 from training.tracer import Hits, Materials, Rays, RayTracer, locate
 

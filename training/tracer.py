@@ -10,7 +10,7 @@ from embreex.rtcore_scene import EmbreeScene  # type: ignore[import-untyped]  # 
 from numpy.typing import NDArray
 
 from training.meshes import Floats, Mesh
-from training.stage import PLANAR
+from training.scene import PLANAR
 from training.textures import SIDES, TextureBank
 
 Indices = NDArray[np.int64]

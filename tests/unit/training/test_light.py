@@ -10,7 +10,7 @@ from training import meshes
 pytest.importorskip("embreex", reason="needs the `training` extra")
 
 from training.light import Camera, Lighting, View, draw_lighting, render_view
-from training.stage import Rig, SceneBuilder, draw_materials
+from training.scene import Rig, SceneBuilder, draw_materials
 from training.textures import TextureBank
 from training.tracer import RayTracer
 

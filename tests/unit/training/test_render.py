@@ -10,8 +10,8 @@ pytest.importorskip("embreex", reason="needs the `training` extra")
 from training.layouts import LAYOUTS
 from training.light import View, aim_camera, draw_lighting, render_view
 from training.render import is_worth_keeping, render_scene
+from training.scene import SceneBuilder, draw_materials
 from training.shards import Sample
-from training.stage import SceneBuilder, draw_materials
 from training.textures import TextureBank
 from training.tracer import RayTracer
 

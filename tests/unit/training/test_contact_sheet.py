@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.sheet import colour, fit
+from training.contact_sheet import colour, fit
 
 
 def test_near_is_bright_and_a_constant_map_is_black() -> None:
