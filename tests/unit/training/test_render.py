@@ -19,14 +19,14 @@ from training.tracer import RayTracer
 @pytest.mark.parametrize("layout", [layout for layout, _ in LAYOUTS], ids=lambda layout: layout.__name__)
 def test_every_layout_gives_finite_light_and_depth(bank: TextureBank, layout) -> None:
     rng = np.random.default_rng(5)
-    stage = SceneBuilder(bank=bank)
-    rig = layout(stage, rng)
+    scene = SceneBuilder(bank=bank)
+    view_range = layout(scene, rng)
     view = View(
         rng=rng,
-        tracer=RayTracer(*stage.gather(), bank),
-        camera=aim_camera(rng, rig, 48, 64),
-        lighting=draw_lighting(rng, rig, bank),
-        materials=draw_materials(rng, stage),
+        tracer=RayTracer(*scene.build(), bank),
+        camera=aim_camera(rng, view_range, 48, 64),
+        lighting=draw_lighting(rng, view_range, bank),
+        materials=draw_materials(rng, scene),
     )
     light, inverse = render_view(view)
 
