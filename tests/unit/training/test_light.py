@@ -50,7 +50,7 @@ def test_a_wall_at_right_angles_has_one_depth_along_the_axis(bank: TextureBank) 
     assert inverse == pytest.approx(np.full((30, 40), 0.25), abs=1e-5)
 
 
-def test_what_no_ray_hits_is_infinitely_far_and_shows_the_sky(bank: TextureBank) -> None:
+def test_a_ray_that_hits_nothing_is_infinitely_far_and_shows_the_sky(bank: TextureBank) -> None:
     scene = SceneBuilder(bank=bank)
     add_wall(scene, 4.0, size=1.0)
     light, inverse = render(scene)

@@ -37,7 +37,7 @@ def test_every_layout_gives_finite_light_and_depth(bank: TextureBank, layout) ->
     assert inverse.max() > 0
 
 
-def test_a_seed_gives_the_same_pixels_again_and_another_seed_others(bank: TextureBank) -> None:
+def test_the_same_seed_gives_the_same_pixels_and_another_seed_gives_others(bank: TextureBank) -> None:
     first, again = (render_scene(bank, (3, 1, 4), (48, 64), 2) for _ in range(2))
     other = render_scene(bank, (3, 1, 5), (48, 64), 2)
 
