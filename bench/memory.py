@@ -23,7 +23,7 @@ import numpy as np
 
 from bench import processes
 from bench.album import make_mixed
-from bench.whole import RunningStack, run_stack, work_off, write_pictures
+from bench.embedded_stack import RunningStack, run_stack, work_off, write_pictures
 from fathom.sync_client import Fathom
 
 PRECISIONS = ("f32", "bf16")

@@ -27,8 +27,8 @@ from typing import Any
 
 from bench import processes
 from bench.album import make_album
+from bench.embedded_stack import OPTIONS, RunningStack, name_files, poll, run_stack, work_off, write_pictures
 from bench.engine import warm_engine
-from bench.whole import OPTIONS, RunningStack, name_files, poll, run_stack, work_off, write_pictures
 from fathom.options import Options
 from fathom.sync_client import Fathom, JobHandle
 from shared.settings import Settings

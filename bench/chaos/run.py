@@ -11,9 +11,9 @@ from typing import Any, Protocol, TypeVar
 
 import httpx
 
-from bench.chaos import findings
+from bench.chaos import final_state
 from bench.chaos.attacks import PlannedFault, Target, has_ended, inject, plan
-from bench.chaos.judge import Verdict, judge
+from bench.chaos.checker import Verdict, judge
 from bench.chaos.observations import Image, Observations, Remains
 from bench.chaos.observer import Observer
 from bench.chaos.photos import Submitted, make_photo, submit
@@ -89,7 +89,7 @@ def run(experiment: Experiment, folder: Path, *, say: Callable[[str], None]) -> 
         say(f"{experiment.size.slots} children of {experiment.size.workers} workers are ready")
         _warm_up(stack, api)
         with Resp(stack.valkey.url) as valkey:
-            before = findings.bytes_of_keys(valkey)
+            before = final_state.bytes_of_keys(valkey)
         with observer.watching(stack.valkey.url):
             target = Target(stack=stack, observer=observer, api=api, jobs=[])
             began = time.monotonic()
@@ -148,7 +148,7 @@ def _gather(target: Target, experiment: Experiment, injected: int, before: dict[
     stack, observer = target.stack, target.observer
     with Resp(stack.valkey.url, timeout=60.0) as valkey, stack.bare_s3() as s3:
         unfinished = _settle(stack, valkey, target.jobs)
-        found = [findings.find_job(valkey, s3, job) for job in target.jobs]
+        found = [final_state.find_job(valkey, s3, job) for job in target.jobs]
         slots = stack.slots()
         remains = _clean_up(target, valkey, before, unfinished, slots)
     return Observations(
@@ -183,15 +183,15 @@ def _of(jobs: list[Submitted], seen: list[_Seen]) -> tuple[_Seen, ...]:
 def _settle(stack: ChaosStack, valkey: Resp, jobs: list[Submitted]) -> dict[str, int]:
     """Wait until nothing is in hand any more, and return what is."""
     stack.wait_until_ready()
-    findings.age_tickets(valkey)
+    final_state.age_tickets(valkey)
 
     def is_quiet() -> bool:
         stack.revive()
         # Killed workers are counted for a while; then only the living are.
-        return not any(findings.unfinished(valkey, jobs).values()) and stack.slots() == stack.size.slots
+        return not any(final_state.unfinished(valkey, jobs).values()) and stack.slots() == stack.size.slots
 
-    findings.wait_until(is_quiet, _SETTLE)
-    return findings.unfinished(valkey, jobs)
+    final_state.wait_until(is_quiet, _SETTLE)
+    return final_state.unfinished(valkey, jobs)
 
 
 def _clean_up(
@@ -206,8 +206,8 @@ def _clean_up(
         unfinished=unfinished,
         slots=slots,
         slots_wanted=target.stack.size.slots,
-        keys_of_jobs=findings.keys_of(valkey, target.jobs),
+        keys_of_jobs=final_state.keys_of(valkey, target.jobs),
         objects_of_jobs=objects,
         bytes_before=before,
-        bytes_after=findings.bytes_of_keys(valkey),
+        bytes_after=final_state.bytes_of_keys(valkey),
     )

@@ -25,7 +25,7 @@ from typing import Any
 
 from bench.fairness.album import measure_album
 from bench.fairness.cost import measure_cost
-from bench.fairness.crowd import CrowdSize
+from bench.fairness.simulated_workers import CrowdSize
 from bench.fairness.small_jobs import measure_owners, measure_small
 from fathom.stack.servers import ValkeyServer
 

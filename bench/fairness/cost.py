@@ -6,7 +6,7 @@ import statistics
 import time
 from typing import Any
 
-from bench.chaos import findings
+from bench.chaos import final_state
 from bench.dispatch import Meter
 from bench.fairness.small_jobs import BIG, SMALL
 from bench.resp import Resp
@@ -55,7 +55,7 @@ def _create(store: RedisJobStore, images: int) -> str:
 
 
 def _bytes(valkey: Resp, job_id: str) -> int:
-    return sum(findings.bytes_of_keys(valkey, f"*{job_id}*").values())
+    return sum(final_state.bytes_of_keys(valkey, f"*{job_id}*").values())
 
 
 def _work_off(store: RedisJobStore, images: int) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from bench.fairness.crowd import CrowdSize, crowd
+from bench.fairness.simulated_workers import CrowdSize, crowd
 from fathom.options import Options
 from shared.jobs.job import ANYONE, JobState, new_job_id
 from shared.jobs.record import new_job

@@ -8,7 +8,7 @@ import time
 
 from bench import processes
 from bench.dispatch import Meter, measure
-from bench.fairness.crowd import CrowdSize, crowd
+from bench.fairness.simulated_workers import CrowdSize, crowd
 from bench.resp import Resp
 from fathom.options import Options
 from shared.jobs.job import JobState, new_job_id

@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from bench.bare_s3 import BareS3
-from bench.chaos import findings
+from bench.chaos import final_state
 from bench.chaos.observer import Observer
 from bench.chaos.photos import Submitted
 from bench.resp import Resp, RespError
@@ -94,7 +94,7 @@ def test_a_job_is_found_as_the_job_store_and_the_object_store_wrote_it(
     object_store.put(object_keys.output(job.id, 0, "heatmap.png"), b"data")
     object_store.put(object_keys.output(job.id, 0, "depth.json"), b'{"source": {"sha256": "abc"}}')
     object_store.put(object_keys.result(job.id), b'{"id": "y"}')
-    found = findings.find_job(valkey, s3, job)
+    found = final_state.find_job(valkey, s3, job)
 
     assert (found.state, found.succeeded, found.failed, found.bitcounts) == ("processing", 1, 1, (1, 1))
     assert (found.succeeded_bits, found.failed_bits) == (frozenset({0}), frozenset({3}))
@@ -108,25 +108,25 @@ def test_what_is_in_hand_is_found_and_gone_when_all_is_done(
 ) -> None:
     lease = jobs.lease("worker", limit=TOTAL)
     assert lease is not None
-    in_hand = findings.unfinished(valkey, [job])
+    in_hand = final_state.unfinished(valkey, [job])
     for index in range(TOTAL):
         jobs.done(lease, index)
-    waiting = findings.unfinished(valkey, [job])
+    waiting = final_state.unfinished(valkey, [job])
     finish_as(jobs, job.id, JobState.SUCCEEDED)
 
     assert (in_hand["keys of leases"], in_hand["expiry"], in_hand["images held"]) == (2, 1, TOTAL)
     assert (waiting["keys of leases"], waiting["images held"], waiting["finalize"]) == (0, 0, 1)
-    assert not any(findings.unfinished(valkey, [job]).values())
+    assert not any(final_state.unfinished(valkey, [job]).values())
 
 
 def test_a_deleted_job_leaves_no_key_and_no_byte(valkey: Resp, jobs: RedisJobStore, job: Submitted) -> None:
-    assert findings.keys_of(valkey, [job])
-    before = findings.bytes_of_keys(valkey, f"*{job.id}*")
+    assert final_state.keys_of(valkey, [job])
+    before = final_state.bytes_of_keys(valkey, f"*{job.id}*")
     jobs.delete(job.id)
 
     assert sum(before.values()) > 500
-    assert findings.keys_of(valkey, [job]) == ()
-    assert findings.bytes_of_keys(valkey, f"*{job.id}*") == {}
+    assert final_state.keys_of(valkey, [job]) == ()
+    assert final_state.bytes_of_keys(valkey, f"*{job.id}*") == {}
 
 
 def test_every_outcome_is_observed_once(
@@ -154,5 +154,5 @@ def test_tickets_in_dead_hands_are_aged(valkey: Resp, valkey_url: str, seaweed_s
     with redis.Redis.from_url(valkey_url) as client:
         client.zadd("unacked_index", {"tag": time.time()})
 
-    assert findings.age_tickets(valkey) == 1
+    assert final_state.age_tickets(valkey) == 1
     assert valkey.call("ZSCORE", "unacked_index", "tag") == b"0"

@@ -30,7 +30,7 @@ def judged(folder: Path) -> dict[str, dict[str, Any]]:
     if not sys.platform.startswith("linux"):
         pytest.skip("Memory is measured as Linux does.")
     ended = subprocess.run(
-        [sys.executable, "-m", "tests.corpus.judge"],
+        [sys.executable, "-m", "tests.corpus.run_pipeline"],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(folder)},
         capture_output=True,

@@ -1,4 +1,4 @@
-"""Run every bad upload through the pipeline in a process of its own: `python -m tests.corpus.judge`.
+"""Run every bad upload through the pipeline in a process of its own: `python -m tests.corpus.run_pipeline`.
 
 Prints one JSON line for each: its name, what became of it, and how much memory it took beyond what a
 small harmless photo takes. A process that is killed says so by its signal.

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bench.chaos.judge import FILES, ROOM, judge
+from bench.chaos.checker import FILES, ROOM, judge
 from bench.chaos.observations import (
     Cause,
     Fetched,
