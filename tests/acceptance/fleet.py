@@ -21,6 +21,8 @@ from typing import Any, Self
 
 from redis import Redis
 
+from bench.http_exchange import Exchange
+from bench.proxy import Proxy
 from fathom.options import Options
 from fathom.result_names import SIDECAR
 from fathom.stack.servers import SeaweedServer, ValkeyServer, tied_to_parent
@@ -37,7 +39,6 @@ from shared.settings import Settings
 from shared.tickets import connect_tickets
 from tests.acceptance.stacks import ROOT
 from tests.processes import children, end_group, is_alive
-from tests.proxy import Exchange, Proxy
 from tests.waiting import eventually
 
 LEASE_SECONDS = 2.0

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
+from bench.faults import Mode
 from shared.errors import JobStoreFull
 from shared.jobs.job import ImageState, JobState
 from tests.acceptance.fleet import LEASE_SECONDS, Fleet, Worker
 from tests.processes import is_alive
-from tests.proxy import Mode
 from tests.waiting import eventually
 
 
@@ -199,7 +199,7 @@ def test_no_image_fails_for_an_s3_that_is_away_and_work_goes_on_by_itself(fleet:
 def test_lost_answers_and_slow_ones_cost_nothing_but_time(fleet: Fleet) -> None:
     job_id = fleet.submit(*slow(16, 0.1))
     fleet.wait_for(job_id, 2)
-    fleet.s3_proxy.set(Mode.SWALLOW_ANSWER, methods={"PUT"}, times=5)
+    fleet.s3_proxy.set(Mode.DROP_RESPONSE, methods={"PUT"}, times=5)
     eventually(lambda: sum(e.status == 200 and not e.answered for e in fleet.exchanges) >= 5)
     fleet.s3_proxy.set(Mode.SLOW, latency=0.2, bytes_per_second=20_000)
 

@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from bench.faults import Mode
+from bench.http_exchange import Exchange
+from bench.proxy import Proxy
 from tests.acceptance.albums import plain_album, tree
 from tests.acceptance.conftest import CommandStarter
 from tests.acceptance.stacks import LaunchedStack, invoke_fathom
 from tests.processes import descendants
-from tests.proxy import Exchange, Mode, Proxy
 from tests.waiting import eventually
 
 COUNT = 30
