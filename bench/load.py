@@ -232,9 +232,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--pollers", type=int, default=200, help="clients that poll (200)")
     parser.add_argument("--submitters", type=int, default=20, help="clients that submit (20)")
     parser.add_argument("--seconds", type=float, default=60.0, help="duration in seconds (60)")
-    parser.add_argument(
-        "--poll-every", type=float, default=1.0, help="seconds between polls of a client (1)"
-    )
+    parser.add_argument("--poll-every", type=float, default=1.0, help="seconds between polls of a client (1)")
     parser.add_argument(
         "--submit-every", type=float, default=5.0, help="seconds between forms of a client (5)"
     )

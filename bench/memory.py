@@ -107,9 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.memory", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument(
-        "--photos", type=int, default=500, help="photos, rounded up to whole albums (500)"
-    )
+    parser.add_argument("--photos", type=int, default=500, help="photos, rounded up to whole albums (500)")
     parser.add_argument("--precisions", default=",".join(PRECISIONS), help="precisions to measure (all)")
     parser.add_argument("--json", action="store_true", help="print JSON on one line")
     return parser.parse_args(argv)

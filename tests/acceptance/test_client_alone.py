@@ -67,7 +67,7 @@ def test_an_album_goes_all_its_way(fathom: Run, tmp_path: Path) -> None:
 def test_a_job_is_looked_at_and_controlled(fathom: Run, stack: LaunchedStack, tmp_path: Path) -> None:
     plain_album(tmp_path / "album", 2)
 
-    with stack.at_rest():
+    with stack.workers_stopped():
         job = fathom("submit", "album", "--detach").strip()
         states = [json.loads(fathom(verb, job, "--json"))["state"] for verb in ("pause", "resume", "cancel")]
         images = json.loads(fathom("images", job, "--json"))

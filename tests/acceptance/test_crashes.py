@@ -13,7 +13,7 @@ import pytest
 from fathom.sync_client import JobHandle
 from tests.acceptance.albums import plain_album
 from tests.acceptance.stacks import LaunchedStack, check_exactly_once
-from tests.origins import Gated, origin
+from tests.origins import GatedPhotos, origin
 from tests.processes import children, is_alive
 from tests.waiting import eventually
 
@@ -41,15 +41,15 @@ def crashing(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture
-def gated(photos: list[bytes]) -> Iterator[Gated]:
+def gated(photos: list[bytes]) -> Iterator[GatedPhotos]:
     with origin() as server:
-        gated = Gated(server, photos, FIRST)
+        gated = GatedPhotos(server, photos, FIRST)
         yield gated
         gated.open()
 
 
 @pytest.fixture
-def job(crashing: LaunchedStack, gated: Gated) -> Iterator[JobHandle]:
+def job(crashing: LaunchedStack, gated: GatedPhotos) -> Iterator[JobHandle]:
     """A job of which the first images are done, and all others in hand or waiting."""
     body = {"sources": [{"url": url} for url in gated.urls]}
     created = httpx.post(f"{crashing.api}/v1/jobs", json=body)
@@ -60,14 +60,14 @@ def job(crashing: LaunchedStack, gated: Gated) -> Iterator[JobHandle]:
         yield job
 
 
-def end(job: JobHandle, gated: Gated) -> None:
+def end(job: JobHandle, gated: GatedPhotos) -> None:
     gated.open()
     job.wait()
     assert job.status.state == "succeeded"
 
 
 def test_a_worker_child_killed_in_the_middle_costs_no_image(
-    crashing: LaunchedStack, job: JobHandle, gated: Gated
+    crashing: LaunchedStack, job: JobHandle, gated: GatedPhotos
 ) -> None:
     victim = max(children(crashing.workers[0]))
 
@@ -79,7 +79,7 @@ def test_a_worker_child_killed_in_the_middle_costs_no_image(
 
 
 def test_a_whole_worker_killed_in_the_middle_costs_no_image(
-    crashing: LaunchedStack, job: JobHandle, gated: Gated
+    crashing: LaunchedStack, job: JobHandle, gated: GatedPhotos
 ) -> None:
     victims = [crashing.workers[0], *children(crashing.workers[0])]
 
@@ -93,7 +93,7 @@ def test_a_whole_worker_killed_in_the_middle_costs_no_image(
 
 
 def test_servers_killed_one_after_another_in_the_middle_cost_no_image(
-    crashing: LaunchedStack, job: JobHandle, gated: Gated
+    crashing: LaunchedStack, job: JobHandle, gated: GatedPhotos
 ) -> None:
     for part in ("redis", "s3", "api"):
         victim = crashing.info["pids"][part]

@@ -31,7 +31,7 @@ def whole(fleet: Fleet) -> None:
     """Every test finds both servers whole and both workers at work."""
     fleet.s3_proxy.set(Mode.PASS)
     fleet.redis_proxy.set(Mode.PASS)
-    fleet.man("one", "two")
+    fleet.run_only("one", "two")
 
 
 def slow(count: int, seconds: float = 0.1) -> list[bytes]:
@@ -45,8 +45,8 @@ def slow(count: int, seconds: float = 0.1) -> list[bytes]:
 POISON = {
     b"crash": "worker_crashed",
     b"hang": "timed_out",
-    b"eat": "out_of_memory",
-    b"seize": "worker_crashed",
+    b"fill_memory": "out_of_memory",
+    b"hold_gil": "worker_crashed",
 }
 
 
@@ -55,7 +55,8 @@ POISON = {
     [
         {0: b"crash", 15: b"hang"},
         pytest.param(
-            {0: b"crash", 9: b"hang", 10: b"crash", 16: b"eat", 23: b"seize"}, marks=pytest.mark.slow
+            {0: b"crash", 9: b"hang", 10: b"crash", 16: b"fill_memory", 23: b"hold_gil"},
+            marks=pytest.mark.slow,
         ),
     ],
     ids=["two", "all"],
@@ -63,10 +64,9 @@ POISON = {
 def test_poison_fails_alone_wherever_it_is_and_its_neighbours_are_not_charged(
     fleet: Fleet, poison: dict[int, bytes]
 ) -> None:
-    """First, in the middle, two in one lease, and last; the leases have eight images.
+    """The poison is first, in the middle, twice in one lease, and last; a lease has eight images.
 
-    What seizes a process leaves not even the thread running that keeps its lease: there the
-    parent has to see to it.
+    While native code holds the GIL, not even the lease renewer runs, so the parent must kill the child.
     """
     pictures = slow(24, 0.01)
     for index, picture in poison.items():
@@ -79,7 +79,7 @@ def test_poison_fails_alone_wherever_it_is_and_its_neighbours_are_not_charged(
     assert fleet.failures(job_id) == {index: POISON[picture] for index, picture in poison.items()}
     # Each was tried three times; the third charge ended it.
     assert fleet.charged(job_id) == dict.fromkeys(poison, 2)
-    fleet.check_whole(job_id, 24, failed=list(poison))
+    fleet.check_result(job_id, 24, failed=list(poison))
 
 
 # --- workers that stop, or are stopped ----------------------------------------------
@@ -119,7 +119,7 @@ def test_a_worker_that_is_told_to_stop_hands_over_at_once(
     assert job.state is JobState.SUCCEEDED
     # Had anybody waited for the lease to expire, the image in hand would have been charged.
     assert fleet.charged(job_id) == {}
-    fleet.check_whole(job_id, 6)
+    fleet.check_result(job_id, 6)
     assert first.process.wait(60) is not None
     eventually(lambda: not any(is_alive(child) for child in below))
 
@@ -148,7 +148,7 @@ def lose_a_ticket(fleet: Fleet, worker: Worker) -> str:
 
 def test_a_ticket_lost_in_the_pop_window_costs_time_and_no_job(fleet: Fleet) -> None:
     """The stopped worker's socket takes the ticket that nobody will ever read."""
-    (one,) = fleet.man("one")
+    (one,) = fleet.run_only("one")
     job_id = lose_a_ticket(fleet, one)
     one.end()
 
@@ -188,7 +188,7 @@ def test_no_image_fails_for_an_s3_that_is_away_and_work_goes_on_by_itself(fleet:
 
     assert job.state is JobState.SUCCEEDED
     assert fleet.charged(job_id) == {}
-    fleet.check_whole(job_id, 40)
+    fleet.check_result(job_id, 40)
     # Nobody hammered it, as whoever did not wait would thousands of times.
     refused = [e for e in fleet.exchanges[before:] if e.status is None and e.answered]
     assert len(refused) < 200
@@ -207,7 +207,7 @@ def test_lost_answers_and_slow_ones_cost_nothing_but_time(fleet: Fleet) -> None:
 
     assert job.state is JobState.SUCCEEDED
     assert fleet.charged(job_id) == {}
-    fleet.check_whole(job_id, 16)
+    fleet.check_result(job_id, 16)
 
 
 @pytest.mark.parametrize("mode", [Mode.REFUSE, Mode.HANG])
@@ -222,7 +222,7 @@ def test_no_image_fails_for_a_redis_that_is_away(fleet: Fleet, mode: Mode) -> No
     job = fleet.wait_for_end(job_id)
     assert job.state is JobState.SUCCEEDED
     assert fleet.charged(job_id) == {}
-    fleet.check_whole(job_id, 40)
+    fleet.check_result(job_id, 40)
 
 
 def test_a_valkey_that_is_killed_again_and_again_costs_no_image(fleet: Fleet) -> None:
@@ -237,7 +237,7 @@ def test_a_valkey_that_is_killed_again_and_again_costs_no_image(fleet: Fleet) ->
 
     assert job.state is JobState.SUCCEEDED
     assert fleet.charged(job_id) == {}
-    fleet.check_whole(job_id, 60)
+    fleet.check_result(job_id, 60)
 
 
 def test_after_a_flush_jobs_are_as_they_were_and_nothing_is_done_twice(fleet: Fleet) -> None:
@@ -261,7 +261,7 @@ def test_after_a_flush_jobs_are_as_they_were_and_nothing_is_done_twice(fleet: Fl
     assert fleet.jobs.get(ended).state is JobState.SUCCEEDED
     assert fleet.jobs.get(paused).state is JobState.PAUSED
     assert fleet.wait_for_end(canceled).state is JobState.CANCELED
-    fleet.check_whole(job_id, 41, failed=[0])
+    fleet.check_result(job_id, 41, failed=[0])
     fleet.controls.delete(paused)
 
 
@@ -281,4 +281,4 @@ def test_a_redis_without_memory_stops_no_job_that_runs_and_no_worker(fleet: Flee
     assert (job.state, after.state) == (JobState.SUCCEEDED, JobState.SUCCEEDED)
     assert fleet.charged(job_id) == {}
     assert all(is_alive(worker.process.pid) for worker in workers)
-    fleet.check_whole(job_id, 40)
+    fleet.check_result(job_id, 40)

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from fathom.sync_client import Fathom
 from fathom.transport import ApiError
 from tests.acceptance.albums import jpeg, photo
-from tests.acceptance.stacks import Ended, LaunchedStack, invoke_fathom
+from tests.acceptance.stacks import CommandResult, LaunchedStack, invoke_fathom
 from tests.waiting import eventually
 
 
@@ -42,7 +42,7 @@ def make_key(stack: LaunchedStack, *options: str) -> dict[str, str]:
     return dict(ended.json)
 
 
-def submit(stack: LaunchedStack, album: Path, out: Path, **environ: str) -> Ended:
+def submit(stack: LaunchedStack, album: Path, out: Path, **environ: str) -> CommandResult:
     return invoke_fathom(
         "submit", album, "--out", out, "--quiet", "--api", stack.api, environ={**stack.environ, **environ}
     )

@@ -252,7 +252,7 @@ def test_failed_photos_can_be_shown_alone_and_tried_again(page: Page, done_job: 
 
 
 def test_a_job_can_be_held_and_let_go(page: Page, stack: LaunchedStack, tmp_path: Path):
-    with stack.at_rest():
+    with stack.workers_stopped():
         pick_folder(page, plain_album(tmp_path / "held", 3))
 
         page.get_by_role("button", name="Pause", exact=True).click(timeout=DONE_WITHIN)

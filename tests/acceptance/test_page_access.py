@@ -14,7 +14,7 @@ from tests.acceptance.browsers import (
     OpenPage,
     announce,
     expect_state,
-    find_barriers,
+    find_violations,
     overflow,
 )
 from tests.acceptance.stacks import LaunchedStack
@@ -77,7 +77,7 @@ def test_nothing_keeps_anybody_out(
     barriers = {}
     for view in VIEWS:
         visit(page, view, done_job)
-        barriers[view] = find_barriers(page, rules)
+        barriers[view] = find_violations(page, rules)
 
     assert barriers == {view: [] for view in VIEWS}
 
@@ -85,11 +85,11 @@ def test_nothing_keeps_anybody_out(
 def test_nothing_in_the_middle_of_things_keeps_anybody_out(page: Page, stack: LaunchedStack):
     page.goto(f"/jobs/{announce(stack, ['a.jpg', 'b.jpg'])}")
     expect(page.locator(".dropzone-status")).not_to_be_empty()
-    uploading = find_barriers(page)
+    uploading = find_violations(page)
     page.get_by_role("button", name="Delete").click()
 
     assert uploading == []
-    assert find_barriers(page) == []
+    assert find_violations(page) == []
 
 
 def test_everything_can_be_done_with_the_keyboard_alone(page: Page):

@@ -221,7 +221,7 @@ def test_one_trace_leads_from_the_request_to_the_stages_of_every_image(collector
     assert {image.span.kind for image in images} == {Span.SPAN_KIND_CONSUMER}
     assert sorted(image.facts["fathom.image.index"] for image in images) == list(range(PHOTOS))
     assert {image.facts["fathom.outcome"] for image in images} == {"succeeded"}
-    assert [collector.below(image) for image in images] == [STAGES] * PHOTOS
+    assert [collector.children_of(image) for image in images] == [STAGES] * PHOTOS
 
 
 @pytest.mark.parametrize("name", ["finalize job", "deliver chore"])

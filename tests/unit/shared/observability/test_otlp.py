@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
 from shared.observability.otlp import OtlpTracer, moderate
-from tests.traces import TraceMemory
+from tests.traces import InMemoryTraces
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ def test_the_environment_may_name_the_service(
 ):
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
-    memory = TraceMemory()
+    memory = InMemoryTraces()
     memory.tracer.start("work").end()
 
     assert memory.one("work").resource.attributes["service.name"] == expected

@@ -8,12 +8,12 @@ import pytest
 from shared.errors import ImageCorrupt
 from shared.observability.logs import JsonFormatter
 from shared.observability.tracing import NO_SPAN, OFF, NoSpan, read_traceparent, traced
-from tests.traces import PARENT, SAMPLED, TRACE, UNSAMPLED, TraceMemory, facts, id_of, parent_of, trace_of
+from tests.traces import PARENT, SAMPLED, TRACE, UNSAMPLED, InMemoryTraces, facts, id_of, parent_of, trace_of
 
 
 @pytest.fixture
-def memory() -> TraceMemory:
-    return TraceMemory()
+def memory() -> InMemoryTraces:
+    return InMemoryTraces()
 
 
 # --- traceparents ---------------------------------------------------------------------
@@ -49,7 +49,7 @@ def test_what_is_no_traceparent_is_ignored(text: object):
 # --- spans ----------------------------------------------------------------------------
 
 
-def test_a_span_goes_on_in_the_trace_of_its_parent(memory: TraceMemory):
+def test_a_span_goes_on_in_the_trace_of_its_parent(memory: InMemoryTraces):
     outer = memory.tracer.start("outer", parent=SAMPLED)
     inner = memory.tracer.start("inner", parent=outer)
     distant = memory.tracer.start("distant", parent=inner.traceparent)
@@ -63,14 +63,14 @@ def test_a_span_goes_on_in_the_trace_of_its_parent(memory: TraceMemory):
 
 
 @pytest.mark.parametrize("parent", [None, "nonsense", NO_SPAN])
-def test_without_a_parent_a_trace_begins(memory: TraceMemory, parent: NoSpan | str | None):
+def test_without_a_parent_a_trace_begins(memory: InMemoryTraces, parent: NoSpan | str | None):
     memory.tracer.start("work", parent=parent).end()
 
     assert memory.one("work").parent is None
     assert trace_of(memory.one("work")) != TRACE
 
 
-def test_below_a_span_that_is_not_sampled_none_is(memory: TraceMemory):
+def test_below_a_span_that_is_not_sampled_none_is(memory: InMemoryTraces):
     span = memory.tracer.start("outer", parent=UNSAMPLED)
     below = memory.tracer.start("inner", parent=span)
     below.end()
@@ -84,14 +84,14 @@ def test_below_a_span_that_is_not_sampled_none_is(memory: TraceMemory):
 def test_the_sampler_of_the_environment_decides_where_a_trace_begins(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
     monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0")
-    memory = TraceMemory()
+    memory = InMemoryTraces()
     for parent in (None, UNSAMPLED, SAMPLED):
         memory.tracer.start("work", parent=parent).end()
 
     assert [parent_of(span) for span in memory.named("work")] == [PARENT]
 
 
-def test_an_error_is_told_by_its_code_and_never_by_its_message(memory: TraceMemory):
+def test_an_error_is_told_by_its_code_and_never_by_its_message(memory: InMemoryTraces):
     with (
         pytest.raises(ImageCorrupt),
         traced(memory.tracer, "decode", parent=SAMPLED, attributes={"fathom.image.index": 3}),
@@ -107,7 +107,7 @@ def test_an_error_is_told_by_its_code_and_never_by_its_message(memory: TraceMemo
     assert "holiday" not in decode.to_json() + lookup.to_json()
 
 
-def test_the_log_names_the_span_that_a_line_belongs_to(memory: TraceMemory):
+def test_the_log_names_the_span_that_a_line_belongs_to(memory: InMemoryTraces):
     record = logging.makeLogRecord({"msg": "Hello."})
     with traced(memory.tracer, "work", parent=SAMPLED):
         line = json.loads(JsonFormatter().format(record))

@@ -18,7 +18,7 @@ from tests.traces import (
     SAMPLED,
     TRACE,
     UNSAMPLED,
-    TraceMemory,
+    InMemoryTraces,
     facts,
     id_of,
     parent_of,
@@ -33,12 +33,12 @@ SECONDS = {Stage.DECODE: 0.02, Stage.INFER: 0.03, Stage.ENCODE: 0.01}
 
 
 @pytest.fixture
-def memory() -> TraceMemory:
-    return TraceMemory()
+def memory() -> InMemoryTraces:
+    return InMemoryTraces()
 
 
 @pytest.fixture
-def traces(memory: TraceMemory) -> Traces:
+def traces(memory: InMemoryTraces) -> Traces:
     return Traces(
         memory.tracer,
         seconds=lambda: SECONDS,
@@ -51,7 +51,7 @@ def by_index(spans: list[ReadableSpan]) -> dict[int, dict[str, object]]:
 
 
 def test_every_image_is_a_span_in_the_trace_of_its_submission(
-    farm: Farm, memory: TraceMemory, traces: Traces
+    farm: Farm, memory: InMemoryTraces, traces: Traces
 ):
     job_id = farm.submit(b"one", b"three", traceparent=SAMPLED)
 
@@ -73,17 +73,23 @@ def test_every_image_is_a_span_in_the_trace_of_its_submission(
     assert sorted(by_index(spans)) == [0, 1]
 
 
-def test_the_stages_of_an_image_are_spans_below_its_own(farm: Farm, memory: TraceMemory, traces: Traces):
+def test_the_stages_of_an_image_are_spans_below_its_own(farm: Farm, memory: InMemoryTraces, traces: Traces):
     farm.submit(b"one", traceparent=SAMPLED)
 
     farm.child(traces=traces).work(60)
 
-    assert set(memory.below(memory.one("render image"))) == {"fetch", "decode", "infer", "encode", "store"}
+    assert set(memory.children_of(memory.one("render image"))) == {
+        "fetch",
+        "decode",
+        "infer",
+        "encode",
+        "store",
+    }
     assert [seconds_of(memory.one(stage)) for stage in SECONDS] == pytest.approx(list(SECONDS.values()))
     assert memory.one("infer").start_time == memory.one("decode").end_time
 
 
-def test_the_span_of_a_bad_image_has_its_code(farm: Farm, memory: TraceMemory, traces: Traces):
+def test_the_span_of_a_bad_image_has_its_code(farm: Farm, memory: InMemoryTraces, traces: Traces):
     farm.submit(b"one", b"corrupt", traceparent=SAMPLED)
 
     farm.child(traces=traces).work(60)
@@ -94,7 +100,7 @@ def test_the_span_of_a_bad_image_has_its_code(farm: Farm, memory: TraceMemory, t
     assert told[1]["fathom.image.charged"] is False
 
 
-def test_an_image_whose_file_is_gone_has_a_span_too(farm: Farm, memory: TraceMemory, traces: Traces):
+def test_an_image_whose_file_is_gone_has_a_span_too(farm: Farm, memory: InMemoryTraces, traces: Traces):
     job_id = farm.submit(b"one", traceparent=SAMPLED)
     farm.objects.delete(object_keys.input_image(job_id, 0))
 
@@ -103,10 +109,10 @@ def test_an_image_whose_file_is_gone_has_a_span_too(farm: Farm, memory: TraceMem
     span = memory.one("render image")
     assert facts(span)["error.type"] == "input_missing"
     assert facts(memory.one("fetch"))["error.type"] == "input_missing"
-    assert memory.below(span) == ["fetch", "store"]
+    assert memory.children_of(span) == ["fetch", "store"]
 
 
-def test_every_attempt_at_an_image_is_a_span_of_its_own(farm: Farm, memory: TraceMemory, traces: Traces):
+def test_every_attempt_at_an_image_is_a_span_of_its_own(farm: Farm, memory: InMemoryTraces, traces: Traces):
     farm.submit(b"bug", traceparent=SAMPLED)
 
     for _ in range(10):
@@ -118,17 +124,17 @@ def test_every_attempt_at_an_image_is_a_span_of_its_own(farm: Farm, memory: Trac
     assert {(each["error.type"], each["fathom.image.charged"]) for each in told} == {("internal_error", True)}
 
 
-def test_both_passes_over_an_image_are_spans(farm: Farm, memory: TraceMemory, traces: Traces):
+def test_both_passes_over_an_image_are_spans(farm: Farm, memory: InMemoryTraces, traces: Traces):
     farm.submit(b"one", options=Options.parse({"normalize": "job"}), traceparent=SAMPLED)
 
     farm.child(traces=traces).work(60)
 
     stages = {"fetch", "decode", "infer", "encode"}
-    assert set(memory.below(memory.one("measure image"))) == stages
-    assert set(memory.below(memory.one("render image"))) == stages | {"store"}
+    assert set(memory.children_of(memory.one("measure image"))) == stages
+    assert set(memory.children_of(memory.one("render image"))) == stages | {"store"}
 
 
-def test_images_that_do_not_end_are_interrupted(farm: Farm, memory: TraceMemory, traces: Traces):
+def test_images_that_do_not_end_are_interrupted(farm: Farm, memory: InMemoryTraces, traces: Traces):
     farm.submit(*(b"picture %d" % n for n in range(6)), traceparent=SAMPLED)
 
     def leave(data: bytes) -> None:
@@ -143,7 +149,7 @@ def test_images_that_do_not_end_are_interrupted(farm: Farm, memory: TraceMemory,
 
 
 def test_an_object_store_that_is_away_interrupts_and_fails_nothing(
-    farm: Farm, memory: TraceMemory, traces: Traces
+    farm: Farm, memory: InMemoryTraces, traces: Traces
 ):
     farm.submit(b"one", traceparent=SAMPLED)
     farm.pipeline.before = lambda data: setattr(farm.objects, "away", True)
@@ -157,7 +163,7 @@ def test_an_object_store_that_is_away_interrupts_and_fails_nothing(
 
 @pytest.mark.parametrize("traceparent", [None, UNSAMPLED])
 def test_a_job_that_is_not_sampled_leaves_no_span(
-    farm: Farm, memory: TraceMemory, traces: Traces, traceparent: str | None
+    farm: Farm, memory: InMemoryTraces, traces: Traces, traceparent: str | None
 ):
     job_id = farm.submit(b"one", b"corrupt", traceparent=traceparent)
 
@@ -177,7 +183,7 @@ def test_a_traced_job_comes_to_the_same_results(farm: Farm, traces: Traces):
     assert farm.output(job_id, 9) == b"heat of picture 9"
 
 
-def test_the_end_of_a_job_is_a_span(farm: Farm, memory: TraceMemory):
+def test_the_end_of_a_job_is_a_span(farm: Farm, memory: InMemoryTraces):
     job_id = farm.submit(b"one", traceparent=SAMPLED)
     farm.child().work(60)
 
@@ -189,7 +195,7 @@ def test_the_end_of_a_job_is_a_span(farm: Farm, memory: TraceMemory):
 
 
 def test_a_line_about_an_image_names_its_span(
-    farm: Farm, memory: TraceMemory, traces: Traces, caplog: pytest.LogCaptureFixture
+    farm: Farm, memory: InMemoryTraces, traces: Traces, caplog: pytest.LogCaptureFixture
 ):
     lines: list[str] = []
 

@@ -7,7 +7,7 @@ import pytest
 from shared.chores.port import Chore, ChoreKind, ChoreState
 from shared.errors import ObjectStoreUnavailable
 from shared.jobs.job import new_job_id
-from tests.traces import PARENT, SAMPLED, TRACE, TraceMemory, facts, parent_of, trace_of
+from tests.traces import PARENT, SAMPLED, TRACE, InMemoryTraces, facts, parent_of, trace_of
 from tests.unit.worker.chores.conftest import ChoreHarness
 from tests.unit.worker.chores.test_runner import RecordingHandler
 from worker.chores.runner import ChoreRunner, Done, Later
@@ -15,12 +15,12 @@ from worker.chores.tracing import trace_chores
 
 
 @pytest.fixture
-def memory() -> TraceMemory:
-    return TraceMemory()
+def memory() -> InMemoryTraces:
+    return InMemoryTraces()
 
 
 def run(
-    harness: ChoreHarness, memory: TraceMemory, handler: RecordingHandler, kind: ChoreKind = ChoreKind.LIST
+    harness: ChoreHarness, memory: InMemoryTraces, handler: RecordingHandler, kind: ChoreKind = ChoreKind.LIST
 ) -> int:
     traced = trace_chores({kind: handler}, harness.jobs, memory.tracer)
     return ChoreRunner(harness.chores, traced, draining=lambda: False).run_due()
@@ -31,7 +31,7 @@ def run(
     [(Done(), "succeeded"), (Done(failed=True), "failed"), (Later(seconds=60), "put off")],
 )
 def test_a_chore_is_a_span_in_the_trace_of_its_job(
-    harness: ChoreHarness, memory: TraceMemory, outcome: Done | Later, told: str
+    harness: ChoreHarness, memory: InMemoryTraces, outcome: Done | Later, told: str
 ) -> None:
     job = harness.accept(traceparent=SAMPLED)
     harness.chores.add("a", ChoreKind.LIST, job.id)
@@ -43,7 +43,7 @@ def test_a_chore_is_a_span_in_the_trace_of_its_job(
 
 
 def test_the_span_of_a_failed_chore_has_its_code_and_the_chore_is_settled_as_usual(
-    harness: ChoreHarness, memory: TraceMemory
+    harness: ChoreHarness, memory: InMemoryTraces
 ) -> None:
     def fail(chore: Chore, check: Callable[[], None]) -> Done:
         raise ObjectStoreUnavailable
@@ -58,7 +58,7 @@ def test_the_span_of_a_failed_chore_has_its_code_and_the_chore_is_settled_as_usu
 
 
 def test_chores_of_jobs_that_are_not_traced_or_gone_are_done_all_the_same(
-    harness: ChoreHarness, memory: TraceMemory
+    harness: ChoreHarness, memory: InMemoryTraces
 ) -> None:
     handler = RecordingHandler()
     harness.chores.add("a", ChoreKind.LIST, harness.accept().id)
@@ -68,7 +68,7 @@ def test_chores_of_jobs_that_are_not_traced_or_gone_are_done_all_the_same(
     assert memory.spans() == ()
 
 
-def test_looking_at_a_job_for_its_webhook_is_no_span(harness: ChoreHarness, memory: TraceMemory) -> None:
+def test_looking_at_a_job_for_its_webhook_is_no_span(harness: ChoreHarness, memory: InMemoryTraces) -> None:
     harness.chores.add("a", ChoreKind.NOTIFY, harness.accept(traceparent=SAMPLED).id)
 
     assert run(harness, memory, RecordingHandler(), ChoreKind.NOTIFY) == 1
