@@ -60,7 +60,7 @@ def test_a_bad_photo_is_named_with_its_reason(submitted: CommandResult, name: st
     assert lines[0].endswith(".")
 
 
-def test_a_photo_taken_sideways_comes_out_upright(submitted: CommandResult, results: Path) -> None:
+def test_the_heatmap_of_a_photo_taken_sideways_is_upright(submitted: CommandResult, results: Path) -> None:
     upright, phone = (
         np.asarray(Image.open(results / name)).astype(int) for name in ("upright.png", "phone.png")
     )
@@ -119,7 +119,7 @@ def test_a_run_without_a_server_gives_the_same_results(
         assert (tmp_path / "out" / name).read_bytes() == (results / name).read_bytes()
 
 
-def test_photos_are_announced_to_be_put_straight_into_s3(stack: LaunchedStack, tmp_path: Path) -> None:
+def test_announced_photos_are_uploaded_directly_to_s3(stack: LaunchedStack, tmp_path: Path) -> None:
     folder = plain_album(tmp_path / "album", 3)
     files = [UploadFile(path=path, name=path.name) for path in sorted(folder.iterdir())]
 
@@ -165,7 +165,7 @@ def test_a_detached_job_is_fetched_later_and_only_once(stack: LaunchedStack, tmp
     assert {name for name in first if again[name] != first[name]} == {"0001.png"}
 
 
-def test_a_job_is_the_same_to_all_commands(stack: LaunchedStack, tmp_path: Path) -> None:
+def test_all_commands_show_the_same_job(stack: LaunchedStack, tmp_path: Path) -> None:
     submitted = stack.run("submit", plain_album(tmp_path / "album", 3), "--json").json
     status = stack.run("status", submitted["id"], "--json").json
     listed = stack.run("jobs", "--json").json["jobs"]
@@ -247,7 +247,7 @@ def test_an_interrupted_submit_leaves_the_job_running(
         (["images", "a" * 26], 1, "no such job"),
     ],
 )
-def test_a_mistake_is_explained_in_a_sentence(
+def test_a_wrong_command_is_explained_in_one_sentence(
     stack: LaunchedStack, arguments: list[str], code: int, message: str
 ) -> None:
     ended = stack.run(arguments[0], *arguments[1:])

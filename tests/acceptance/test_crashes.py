@@ -66,9 +66,7 @@ def end(job: JobHandle, gated: GatedPhotos) -> None:
     assert job.status.state == "succeeded"
 
 
-def test_a_worker_child_killed_in_the_middle_costs_no_image(
-    crashing: LaunchedStack, job: JobHandle, gated: GatedPhotos
-) -> None:
+def test_killing_a_child_fails_no_image(crashing: LaunchedStack, job: JobHandle, gated: GatedPhotos) -> None:
     victim = max(children(crashing.workers[0]))
 
     os.kill(victim, signal.SIGKILL)
@@ -78,9 +76,7 @@ def test_a_worker_child_killed_in_the_middle_costs_no_image(
     check_exactly_once(crashing, job.id, COUNT)
 
 
-def test_a_whole_worker_killed_in_the_middle_costs_no_image(
-    crashing: LaunchedStack, job: JobHandle, gated: GatedPhotos
-) -> None:
+def test_killing_a_worker_fails_no_image(crashing: LaunchedStack, job: JobHandle, gated: GatedPhotos) -> None:
     victims = [crashing.workers[0], *children(crashing.workers[0])]
 
     os.kill(victims[0], signal.SIGKILL)
@@ -92,7 +88,7 @@ def test_a_whole_worker_killed_in_the_middle_costs_no_image(
     eventually(lambda: crashing.workers, lambda workers: workers != victims[:1])
 
 
-def test_servers_killed_one_after_another_in_the_middle_cost_no_image(
+def test_killing_the_servers_one_after_another_fails_no_image(
     crashing: LaunchedStack, job: JobHandle, gated: GatedPhotos
 ) -> None:
     for part in ("redis", "s3", "api"):

@@ -102,9 +102,7 @@ def holder(fleet: Fleet, job_id: str) -> Worker:
     ],
     ids=lambda signals: "+".join(each.name for each in signals),
 )
-def test_a_worker_that_is_told_to_stop_hands_over_at_once(
-    fleet: Fleet, signals: list[signal.Signals]
-) -> None:
+def test_a_stopping_worker_releases_its_leases_at_once(fleet: Fleet, signals: list[signal.Signals]) -> None:
     """The image in hand takes longer than anybody waits: it is handed over too, and charged to nobody."""
     job_id = fleet.submit(b"sleep 1.8 first", *slow(5, 0.01))
     first = holder(fleet, job_id)
@@ -146,7 +144,7 @@ def lose_a_ticket(fleet: Fleet, worker: Worker) -> str:
     pytest.fail("The worker took no ticket.")
 
 
-def test_a_ticket_lost_in_the_pop_window_costs_time_and_no_job(fleet: Fleet) -> None:
+def test_a_ticket_lost_in_the_pop_window_delays_but_loses_no_job(fleet: Fleet) -> None:
     """The stopped worker's socket takes the ticket that nobody will ever read."""
     (one,) = fleet.run_only("one")
     job_id = lose_a_ticket(fleet, one)
@@ -179,7 +177,7 @@ def disturb_s3(fleet: Fleet, mode: Mode, seconds: float) -> str:
 @pytest.mark.parametrize(
     "mode", [Mode.REFUSE, Mode.ANSWER_503, pytest.param(Mode.HANG, marks=pytest.mark.slow)]
 )
-def test_no_image_fails_for_an_s3_that_is_away_and_work_goes_on_by_itself(fleet: Fleet, mode: Mode) -> None:
+def test_an_outage_of_s3_fails_no_image_and_work_continues(fleet: Fleet, mode: Mode) -> None:
     """Away for longer than a lease lasts and an image may take."""
     before = len(fleet.exchanges)
     told = {name: len(worker.lines("wait")) for name, worker in fleet.workers.items()}
@@ -196,7 +194,7 @@ def test_no_image_fails_for_an_s3_that_is_away_and_work_goes_on_by_itself(fleet:
         assert len(worker.lines("wait")) - told[name] < 40
 
 
-def test_lost_answers_and_slow_ones_cost_nothing_but_time(fleet: Fleet) -> None:
+def test_lost_and_slow_responses_fail_no_image(fleet: Fleet) -> None:
     job_id = fleet.submit(*slow(16, 0.1))
     fleet.wait_for(job_id, 2)
     fleet.s3_proxy.set(Mode.DROP_RESPONSE, methods={"PUT"}, times=5)
@@ -211,7 +209,7 @@ def test_lost_answers_and_slow_ones_cost_nothing_but_time(fleet: Fleet) -> None:
 
 
 @pytest.mark.parametrize("mode", [Mode.REFUSE, Mode.HANG])
-def test_no_image_fails_for_a_redis_that_is_away(fleet: Fleet, mode: Mode) -> None:
+def test_an_outage_of_redis_fails_no_image(fleet: Fleet, mode: Mode) -> None:
     job_id = fleet.submit(*slow(40, 0.05))
     fleet.wait_for(job_id, 4)
 
@@ -225,7 +223,7 @@ def test_no_image_fails_for_a_redis_that_is_away(fleet: Fleet, mode: Mode) -> No
     fleet.check_result(job_id, 40)
 
 
-def test_a_valkey_that_is_killed_again_and_again_costs_no_image(fleet: Fleet) -> None:
+def test_repeated_kills_of_valkey_fail_no_image(fleet: Fleet) -> None:
     job_id = fleet.submit(*slow(60, 0.05))
     for round in range(2):
         fleet.wait_for(job_id, 4 + 10 * round)
@@ -240,7 +238,7 @@ def test_a_valkey_that_is_killed_again_and_again_costs_no_image(fleet: Fleet) ->
     fleet.check_result(job_id, 60)
 
 
-def test_after_a_flush_jobs_are_as_they_were_and_nothing_is_done_twice(fleet: Fleet) -> None:
+def test_after_a_flush_jobs_are_restored_and_nothing_is_done_twice(fleet: Fleet) -> None:
     ended = fleet.submit(b"one", b"two")
     fleet.wait_for_end(ended)
     paused, canceled = fleet.submit(*slow(4, 1.0)), fleet.submit(*slow(4, 1.0))
@@ -265,7 +263,7 @@ def test_after_a_flush_jobs_are_as_they_were_and_nothing_is_done_twice(fleet: Fl
     fleet.controls.delete(paused)
 
 
-def test_a_redis_without_memory_stops_no_job_that_runs_and_no_worker(fleet: Fleet) -> None:
+def test_a_full_redis_stops_neither_running_jobs_nor_workers(fleet: Fleet) -> None:
     job_id = fleet.submit(*slow(40, 0.05))
     fleet.wait_for(job_id, 4)
     workers = list(fleet.workers.values())

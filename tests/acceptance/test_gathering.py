@@ -78,7 +78,7 @@ def images(stack: LaunchedStack, job_id: str) -> dict[str, str]:
         return {image.name: image.error_code or image.state for image in fathom.job(job_id).images()}
 
 
-def test_photos_are_read_from_where_they_lie_and_the_end_is_told(
+def test_photos_are_read_in_place_and_the_webhook_gets_the_end(
     gathering: LaunchedStack, bucket: S3ObjectStore, elsewhere: Origin, photos: list[bytes]
 ) -> None:
     bucket.put("2024/a.jpg", photos[0])

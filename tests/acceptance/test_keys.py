@@ -48,7 +48,7 @@ def submit(stack: LaunchedStack, album: Path, out: Path, **environ: str) -> Comm
     )
 
 
-def test_from_open_to_guarded(guarded: LaunchedStack, album: Path, tmp_path: Path):
+def test_the_first_key_ends_anonymous_access(guarded: LaunchedStack, album: Path, tmp_path: Path):
     assert submit(guarded, album, tmp_path / "before").code == 0
     mine, other = make_key(guarded), make_key(guarded)
     # Each process of the API hears of the first key by itself.
@@ -100,7 +100,7 @@ def test_a_rotated_key_keeps_its_jobs_and_not_its_secret(guarded: LaunchedStack,
         assert [job.total for job in client.jobs()] == [3]
 
 
-def test_the_metrics_tell_of_the_work(guarded: LaunchedStack, album: Path, tmp_path: Path):
+def test_the_metrics_count_the_work(guarded: LaunchedStack, album: Path, tmp_path: Path):
     key = make_key(guarded, "--scopes", "read,submit,admin")
     assert submit(guarded, album, tmp_path / "out", FATHOM_API_KEY=key["key"]).code == 0
     stages = {"fetch", "decode", "prepare", "infer", "upsample", "encode", "store"}

@@ -68,7 +68,7 @@ VIEWS = ("home", "jobs", "job", "photo", "scene", "missing")
 @pytest.mark.parametrize(
     ("scheme", "rules"), [("light", None), ("dark", ["color-contrast"])], ids=["light", "dark"]
 )
-def test_nothing_keeps_anybody_out(
+def test_no_view_has_accessibility_violations(
     open_page: OpenPage, done_job: str, scheme: Literal["light", "dark"], rules: list[str] | None
 ):
     """In the dark only the colours are others."""
@@ -82,7 +82,7 @@ def test_nothing_keeps_anybody_out(
     assert barriers == {view: [] for view in VIEWS}
 
 
-def test_nothing_in_the_middle_of_things_keeps_anybody_out(page: Page, stack: LaunchedStack):
+def test_uploading_and_working_views_have_no_accessibility_violations(page: Page, stack: LaunchedStack):
     page.goto(f"/jobs/{announce(stack, ['a.jpg', 'b.jpg'])}")
     expect(page.locator(".dropzone-status")).not_to_be_empty()
     uploading = find_violations(page)
@@ -142,7 +142,7 @@ def test_focus_is_always_visible(page: Page, done_job: str):
         assert outlines == ["solid"]
 
 
-def test_progress_is_told_to_those_who_do_not_see_it(page: Page, done_job: str):
+def test_progress_is_announced_to_screen_readers(page: Page, done_job: str):
     page.goto(f"/jobs/{done_job}")
 
     expect(page.locator(".progress [role=status]")).to_have_text("Done, but some photos failed 100%")
@@ -180,7 +180,7 @@ def test_the_language_can_be_switched_and_stays(page: Page):
     expect(page.get_by_role("heading", level=1)).to_have_text("See the depth in your photos")
 
 
-def test_the_dark_is_dark_and_can_be_switched(open_page: OpenPage):
+def test_the_dark_theme_is_dark_and_can_be_switched(open_page: OpenPage):
     page = open_page(color_scheme="dark")
 
     def brightness() -> int:
@@ -194,7 +194,7 @@ def test_the_dark_is_dark_and_can_be_switched(open_page: OpenPage):
     assert brightness() > 220
 
 
-def test_a_name_written_from_right_to_left_keeps_to_itself(page: Page, done_job: str):
+def test_a_right_to_left_name_does_not_affect_the_text_around_it(page: Page, done_job: str):
     page.goto(f"/jobs/{done_job}")
 
     name = page.locator('.cell[data-index="3"] bdi')
@@ -205,7 +205,7 @@ def test_a_name_written_from_right_to_left_keeps_to_itself(page: Page, done_job:
     ) == (page.locator('.cell[data-index="3"]').evaluate("it => it.getBoundingClientRect().left"))
 
 
-def test_the_tab_key_stops_once_at_the_photos(page: Page, done_job: str):
+def test_the_photos_are_one_tab_stop(page: Page, done_job: str):
     page.goto(f"/jobs/{done_job}")
     expect(page.locator(".pair-depth[data-loaded]")).to_have_count(4)
 

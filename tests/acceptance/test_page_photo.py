@@ -76,7 +76,7 @@ def point_at(element: Locator, u: float, v: float) -> None:
     element.hover(position={"x": u * box["width"], "y": v * box["height"]}, force=True)
 
 
-def test_the_line_follows_keys_and_pointer(shown: Page):
+def test_the_divider_follows_keys_and_pointer(shown: Page):
     line = shown.get_by_role("slider", name="Line between photo and depth")
     expect(line).to_have_attribute("aria-valuenow", "50")
 
@@ -97,7 +97,7 @@ def test_the_line_follows_keys_and_pointer(shown: Page):
     expect(line).to_have_attribute("aria-valuenow", "25")
 
 
-def test_the_heatmap_is_the_workers_own_pixel_by_pixel(page: Page, stack: LaunchedStack):
+def test_the_heatmap_equals_that_of_the_worker_in_every_pixel(page: Page, stack: LaunchedStack):
     job = submit(
         stack, [("a.jpg", jpeg(photo()))], outputs=["heatmap", "thumbnail"], colormap="magma", invert=True
     )
@@ -109,7 +109,7 @@ def test_the_heatmap_is_the_workers_own_pixel_by_pixel(page: Page, stack: Launch
 
 
 @pytest.mark.parametrize("name", ["turbo", "spectral", "gray"])
-def test_other_colours_are_made_of_the_depth_itself(
+def test_other_colours_are_computed_from_the_depth(
     shown: Page, stack: LaunchedStack, done_job: str, name: str
 ):
     words = np.asarray(stored(stack, done_job, 0, "depth16"), np.float64)
@@ -134,7 +134,9 @@ def test_other_colours_are_made_of_the_depth_itself(
     ],
     ids=["npy", "pfm", "jpeg", "thumbnail"],
 )
-def test_depth_is_read_from_whatever_the_job_has(page: Page, stack: LaunchedStack, options: dict[str, Any]):
+def test_depth_is_read_from_any_output_that_contains_it(
+    page: Page, stack: LaunchedStack, options: dict[str, Any]
+):
     image = jpeg(photo())
     truth = submit(stack, [("a.jpg", image)], outputs=["depth16"])
     words = np.asarray(stored(stack, truth, 0, "depth16"), np.float64) / 65535
@@ -147,7 +149,7 @@ def test_depth_is_read_from_whatever_the_job_has(page: Page, stack: LaunchedStac
     assert np.mean(np.abs(gray - words)) < 0.015
 
 
-def test_the_place_under_the_pointer_is_named_as_nearness(shown: Page, stack: LaunchedStack, done_job: str):
+def test_the_nearness_under_the_pointer_is_shown(shown: Page, stack: LaunchedStack, done_job: str):
     words = np.asarray(stored(stack, done_job, 0, "depth16"), np.float64)
     stage = shown.locator(".slider")
 
@@ -190,7 +192,7 @@ def settled_picture(page: Page, canvas: Locator) -> NDArray[np.int16]:
     raise AssertionError("The canvas never came to rest.")
 
 
-def test_from_where_it_was_taken_a_photo_in_3d_is_the_photo(scene: Page):
+def test_a_photo_in_3d_looks_like_the_photo_from_its_original_viewpoint(scene: Page):
     seen = settled_picture(scene, scene.locator("canvas.scene"))
 
     height, width = seen.shape[:2]
@@ -202,7 +204,7 @@ def test_from_where_it_was_taken_a_photo_in_3d_is_the_photo(scene: Page):
     assert np.mean(np.abs(seen[rows, columns] - expected)) < 12
 
 
-def test_in_3d_arrow_keys_look_around_instead_of_turning_the_page(scene: Page):
+def test_in_3d_arrow_keys_move_the_view_instead_of_changing_the_photo(scene: Page):
     canvas = scene.locator("canvas.scene")
     before = settled_picture(scene, canvas)
     address = scene.url
@@ -215,7 +217,7 @@ def test_in_3d_arrow_keys_look_around_instead_of_turning_the_page(scene: Page):
     assert scene.url == address
 
 
-def test_a_photo_in_3d_sways_by_itself_for_those_who_do_not_mind(open_page: OpenPage, done_job: str):
+def test_a_photo_in_3d_moves_unless_reduced_motion_is_preferred(open_page: OpenPage, done_job: str):
     page = open_photo(
         open_page(reduced_motion="no-preference", viewport={"width": 400, "height": 320}), done_job, 0
     )
@@ -228,7 +230,7 @@ def test_a_photo_in_3d_sways_by_itself_for_those_who_do_not_mind(open_page: Open
     assert any(not np.array_equal(first, picture(canvas)) for _ in range(40))
 
 
-def test_arrow_keys_go_from_photo_to_photo_and_escape_back_to_the_job(page: Page, done_job: str):
+def test_arrow_keys_change_the_photo_and_escape_returns_to_the_job(page: Page, done_job: str):
     page.goto(f"/jobs/{done_job}")
     page.locator('.cell[data-index="0"] a').click()
     expect(page.get_by_role("heading", level=1)).to_have_text("first.jpg")
@@ -267,7 +269,7 @@ def test_a_photo_that_lies_on_its_side_is_shown_upright(page: Page, done_job: st
     assert np.mean(np.abs(found - np.asarray(photo(), int))) < 6
 
 
-def test_photo_and_depth_agree_that_xmp_turns_nothing_and_exif_does(page: Page, stack: LaunchedStack):
+def test_photo_and_depth_are_rotated_by_exif_and_not_by_xmp(page: Page, stack: LaunchedStack):
     lying = photo().transpose(Image.Transpose.ROTATE_90)
     plain, turned = jpeg(photo()), jpeg(lying, orientation=6)
     job = submit(
@@ -301,7 +303,7 @@ def test_a_photo_that_browsers_cannot_show_comes_from_its_thumbnail(page: Page, 
     assert np.mean(np.abs(found - np.asarray(photo(), int))) < 12
 
 
-def test_a_webp_on_its_head_is_shown_upright(page: Page, stack: LaunchedStack):
+def test_an_upside_down_webp_is_shown_upright(page: Page, stack: LaunchedStack):
     data, exif = io.BytesIO(), Image.Exif()
     exif[0x0112] = 3
     photo().transpose(Image.Transpose.ROTATE_180).save(data, "WEBP", quality=95, exif=exif)
@@ -322,7 +324,7 @@ def test_each_result_can_be_downloaded_under_its_own_name(shown: Page):
         assert (saved.mode, saved.size) == ("I;16", (320, 240))
 
 
-def test_what_is_seen_can_be_saved_in_its_colours(shown: Page):
+def test_the_picture_can_be_saved_in_the_shown_colours(shown: Page):
     shown.get_by_label("Viridis", exact=True).check()
 
     with shown.expect_download() as started:
@@ -340,11 +342,11 @@ def test_a_failed_photo_says_why(page: Page, done_job: str):
     expect(page.locator(".photo-panel")).to_be_hidden()
 
 
-def test_the_page_says_which_weights_the_depth_was_made_with(shown: Page):
+def test_the_page_names_the_weights_of_the_depth(shown: Page):
     expect(shown.locator(".weights")).to_contain_text("random weights")
 
 
-def test_a_photo_that_the_job_does_not_have_is_said_to_be_missing(page: Page, done_job: str):
+def test_a_photo_that_the_job_does_not_have_is_shown_as_missing(page: Page, done_job: str):
     page.goto(f"/jobs/{done_job}/photos/99")
 
     expect(page.locator(".stage-note")).to_contain_text("The job has no such photo.")

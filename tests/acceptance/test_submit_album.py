@@ -71,7 +71,7 @@ def submit(serving: LaunchedStack, gate: HoldingProxy, album: Path, out: Path) -
     return ("submit", str(album), "--out", str(out), "--api", gate.proxy.url)
 
 
-def test_killed_while_uploading_it_goes_on_and_sends_nothing_twice(
+def test_a_run_killed_during_its_upload_continues_and_sends_nothing_twice(
     serving: LaunchedStack, start_command: CommandStarter, gate: HoldingProxy, album: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
@@ -114,7 +114,7 @@ def check_later_runs(
     assert (out / "renamed.png").read_bytes() == (out / "0000.png").read_bytes()
 
 
-def test_ctrl_c_while_uploading_ends_at_once_in_a_sentence(
+def test_ctrl_c_during_an_upload_ends_at_once_with_one_sentence(
     serving: LaunchedStack, start_command: CommandStarter, gate: HoldingProxy, album: Path, tmp_path: Path
 ) -> None:
     command = submit(serving, gate, album, tmp_path / "out")
@@ -130,7 +130,7 @@ def test_ctrl_c_while_uploading_ends_at_once_in_a_sentence(
     assert "Traceback" not in err
 
 
-def test_the_api_killed_in_the_middle_costs_the_run_nothing(
+def test_a_run_survives_a_kill_of_the_api(
     serving: LaunchedStack, start_command: CommandStarter, gate: HoldingProxy, album: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
@@ -147,7 +147,7 @@ def test_the_api_killed_in_the_middle_costs_the_run_nothing(
     assert tree(out) == {f"{number:04}.png" for number in range(COUNT)}
 
 
-def test_two_runs_into_one_folder_do_not_meet(
+def test_a_second_run_into_the_same_folder_is_refused(
     serving: LaunchedStack, start_command: CommandStarter, gate: HoldingProxy, album: Path, tmp_path: Path
 ) -> None:
     command = submit(serving, gate, album, tmp_path / "out")
@@ -163,7 +163,7 @@ def test_two_runs_into_one_folder_do_not_meet(
     assert second.err == f"fathom: Another `fathom` is writing into {tmp_path / 'out'}; wait until it ends.\n"
 
 
-def test_a_watch_takes_new_photos_until_ctrl_c(
+def test_a_watch_submits_new_photos_until_ctrl_c(
     serving: LaunchedStack, start_command: CommandStarter, album: Path, tmp_path: Path
 ) -> None:
     folder, out = tmp_path / "camera", tmp_path / "camera" / "depth"
@@ -193,7 +193,7 @@ def test_a_watch_with_a_wrong_option_ends(serving: LaunchedStack, tmp_path: Path
     assert "colormap" in ended.err
 
 
-def test_a_result_that_cannot_be_written_costs_no_other(
+def test_a_result_that_cannot_be_written_does_not_affect_the_others(
     serving: LaunchedStack, album: Path, tmp_path: Path
 ) -> None:
     out, other = tmp_path / "out", tmp_path / "other"

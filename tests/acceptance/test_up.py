@@ -27,7 +27,7 @@ def gone(pids: set[int]) -> bool:
     return not any(is_alive(pid) for pid in pids)
 
 
-def test_stack_json_says_how_to_reach_everything_and_to_its_owner_alone(stack: LaunchedStack) -> None:
+def test_stack_json_has_all_addresses_and_only_its_owner_may_read_it(stack: LaunchedStack) -> None:
     info = stack.info
 
     assert set(info) == {"api", "redis", "s3", "pids"}
@@ -48,7 +48,7 @@ def test_no_command_line_shows_a_key(stack: LaunchedStack) -> None:
     assert not any(key.encode() in line for key in keys for line in shown)
 
 
-def test_webhooks_are_signed_though_nobody_set_a_secret(stack: LaunchedStack) -> None:
+def test_webhooks_are_signed_without_a_configured_secret(stack: LaunchedStack) -> None:
     (secret,) = httpx.get(f"{stack.api}/v1/webhook-secrets").json()["secrets"]
 
     assert is_secret(secret)
@@ -81,7 +81,7 @@ def test_a_port_in_use_is_named(environ: dict[str, str], tmp_path: Path) -> None
         ({"FATHOM_LEASE_SECONDS": "soon"}, "FATHOM_LEASE_SECONDS must be a number"),
     ],
 )
-def test_a_stack_that_could_not_work_starts_nothing(
+def test_a_stack_with_an_obstacle_starts_nothing(
     environ: dict[str, str], tmp_path: Path, settings: dict[str, str], message: str
 ) -> None:
     ended = run_fathom("up", "--port", "0", "--data", tmp_path / "data", environ={**environ, **settings})
@@ -101,7 +101,7 @@ def test_weights_and_cache_may_be_given_as_relative_paths(environ: dict[str, str
     assert f"{Path.cwd()}/weights/none.safetensors" in ended.err
 
 
-def test_a_signal_during_the_start_ends_all_it_started(start_stack: StackFactory) -> None:
+def test_a_signal_during_the_start_ends_everything_that_was_started(start_stack: StackFactory) -> None:
     mine = start_stack("mine", **SIMULATED).launch()
     eventually((mine.data / "logs" / "valkey.log").exists)
     pids = descendants(mine.process.pid)
@@ -111,7 +111,7 @@ def test_a_signal_during_the_start_ends_all_it_started(start_stack: StackFactory
     assert not (mine.data / "stack.json").exists()
 
 
-def test_whether_killed_hard_or_stopped_in_order_it_leaves_no_process_and_its_jobs_go_on_later(
+def test_a_killed_or_stopped_stack_leaves_no_process_and_its_jobs_continue_later(
     start_stack: StackFactory, tmp_path: Path
 ) -> None:
     def start() -> LaunchedStack:
@@ -153,7 +153,7 @@ def end(stack: LaunchedStack, job_id: str) -> None:
     check_exactly_once(stack, job_id, COUNT)
 
 
-def test_two_stacks_run_side_by_side_and_ctrl_c_ends_all_that_one_started(
+def test_two_stacks_run_side_by_side_and_ctrl_c_ends_everything_of_one(
     stack: LaunchedStack, start_stack: StackFactory, tmp_path: Path
 ) -> None:
     other = start_stack("other", "--workers", "2", "--concurrency", "1", **SIMULATED).start()

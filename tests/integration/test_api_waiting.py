@@ -115,7 +115,7 @@ def listening(server: ApiServer, job_id: str, count: int = 1) -> Iterator[list[L
     assert all(listener.over for listener in listeners)
 
 
-def test_a_restart_in_the_middle_costs_no_event(
+def test_a_restart_during_a_stream_loses_no_event(
     start_server: Start, jobs: RedisJobStore, tmp_path: Path
 ) -> None:
     """A stream does not keep its process from ending, however long that would wait for it."""
@@ -139,7 +139,7 @@ def test_a_restart_in_the_middle_costs_no_event(
     assert set(listener.names) == {"image", "job"}
 
 
-def test_many_listeners_hear_the_same(server: ApiServer, jobs: RedisJobStore) -> None:
+def test_many_streams_get_the_same_events(server: ApiServer, jobs: RedisJobStore) -> None:
     job_id = submit(server, 40).json()["id"]
     with listening(server, job_id, count=8) as listeners:
         for _ in range(4):
@@ -150,7 +150,7 @@ def test_many_listeners_hear_the_same(server: ApiServer, jobs: RedisJobStore) ->
     assert {listener.states[-1] for listener in listeners} == {"partial"}
 
 
-def test_a_client_that_went_away_gives_its_place_back(start_server: Start) -> None:
+def test_a_disconnected_client_frees_its_place(start_server: Start) -> None:
     server = start_server(FATHOM_MAX_STREAMS="1")
     url = f"/v1/jobs/{submit(server, 1).json()['id']}/events"
     with server.http.stream("GET", url) as response:
@@ -200,7 +200,9 @@ def test_a_submission_sent_again_gives_the_same_job_from_another_process(
     assert {info.key: info.modified_at for info in object_store.list("jobs/")} == stored
 
 
-def test_a_client_that_died_half_way_does_not_lock_its_key(server: ApiServer, valkey_url: str) -> None:
+def test_a_client_that_dies_during_its_submission_does_not_lock_its_key(
+    server: ApiServer, valkey_url: str
+) -> None:
     body = b'--sep\r\nContent-Disposition: form-data; name="images"; filename="a.jpg"\r\n\r\nhalf'
     with server.connect() as connection:
         connection.sendall(

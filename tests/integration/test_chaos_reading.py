@@ -150,7 +150,9 @@ def test_every_outcome_is_observed_once(
     assert all(began - 1 < record.at < time.monotonic() + 1 for record in observer.recorded)
 
 
-def test_tickets_in_dead_hands_are_aged(valkey: Resp, valkey_url: str, seaweed_server: SeaweedServer) -> None:
+def test_unacknowledged_tickets_are_expired(
+    valkey: Resp, valkey_url: str, seaweed_server: SeaweedServer
+) -> None:
     with redis.Redis.from_url(valkey_url) as client:
         client.zadd("unacked_index", {"tag": time.time()})
 

@@ -67,7 +67,7 @@ class Floor:
 
 @pytest.mark.parametrize("workers", [1, 2, 8, 64])
 @pytest.mark.parametrize("arrives_after", [0, 3, 20])
-def test_a_small_job_beside_a_big_one_takes_at_most_three_times_as_long_and_a_lease(
+def test_a_small_job_beside_a_big_one_takes_at_most_three_times_as_long_plus_one_lease(
     jobs: RedisJobStore, workers: int, arrives_after: int
 ) -> None:
     alone = Floor(jobs, workers).steps_until_done(create(jobs, SMALL))
@@ -81,7 +81,7 @@ def test_a_small_job_beside_a_big_one_takes_at_most_three_times_as_long_and_a_le
     assert beside <= 3 * alone + LEASE
 
 
-def test_between_the_leases_of_a_small_job_the_big_one_gets_one(jobs: RedisJobStore) -> None:
+def test_the_leases_of_a_small_and_a_big_job_alternate(jobs: RedisJobStore) -> None:
     big = create(jobs, BIG)
     floor = Floor(jobs, 1)
     for _ in range(10 * LEASE):
@@ -95,7 +95,9 @@ def test_between_the_leases_of_a_small_job_the_big_one_gets_one(jobs: RedisJobSt
 
 
 @pytest.mark.parametrize("workers", [1, 64])
-def test_one_owners_many_jobs_do_not_crowd_out_anothers_one(jobs: RedisJobStore, workers: int) -> None:
+def test_the_many_jobs_of_one_owner_do_not_delay_the_job_of_another(
+    jobs: RedisJobStore, workers: int
+) -> None:
     alone = Floor(jobs, workers).steps_until_done(create(jobs, SMALL, owner="one"))
     for _ in range(200):
         create(jobs, 1000, owner="many")
@@ -129,7 +131,7 @@ def test_jobs_of_one_owner_share_by_weight(jobs: RedisJobStore) -> None:
     assert floor.leases[heavy] == pytest.approx(3 * floor.leases[light], abs=4)
 
 
-def test_a_big_job_takes_its_bitmaps_more_than_a_small_one(jobs: RedisJobStore, valkey_url: str) -> None:
+def test_a_big_job_needs_only_its_bitmaps_more_than_a_small_one(jobs: RedisJobStore, valkey_url: str) -> None:
     """Redis holds no names, lists or messages of 100,000 images: three bits each, at most."""
     sizes = []
     with connect_redis(valkey_url) as client:

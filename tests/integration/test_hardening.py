@@ -63,7 +63,7 @@ def make(objects: S3ObjectStore, *scopes: str) -> tuple[str, dict[str, str]]:
     ],
     ids=["header", "body", "chunked"],
 )
-def test_clients_that_send_drop_by_drop_are_cut_off(impatient: ApiServer, opening: bytes):
+def test_slow_clients_are_disconnected(impatient: ApiServer, opening: bytes):
     dripping = threading.Event()
     cut_off = []
 
@@ -104,7 +104,7 @@ def test_clients_that_send_drop_by_drop_are_cut_off(impatient: ApiServer, openin
     ],
     ids=["request_line", "header", "body", "chunk"],
 )
-def test_clients_that_fall_silent_do_not_hold_the_threads(impatient: ApiServer, said: bytes) -> None:
+def test_silent_clients_do_not_block_the_threads(impatient: ApiServer, said: bytes) -> None:
     silent = [impatient.connect() for _ in range(4)]
     try:
         for connection in silent:
@@ -116,7 +116,7 @@ def test_clients_that_fall_silent_do_not_hold_the_threads(impatient: ApiServer, 
             connection.close()
 
 
-def test_connections_that_send_nothing_hold_no_thread(impatient: ApiServer):
+def test_idle_connections_block_no_thread(impatient: ApiServer):
     idle = [impatient.connect() for _ in range(200)]
     try:
         # With a thread for each, for the five seconds that gunicorn waits, this would take minutes.
@@ -140,7 +140,7 @@ def test_connections_that_send_nothing_hold_no_thread(impatient: ApiServer):
     ],
     ids=["long_line", "many_headers", "long_header", "two_lengths", "space", "nonsense"],
 )
-def test_heads_beyond_all_measure_are_refused(impatient: ApiServer, request_head: bytes):
+def test_oversized_headers_are_refused(impatient: ApiServer, request_head: bytes):
     with impatient.connect() as connection:
         connection.sendall(request_head)
         answer = connection.recv(100)
@@ -149,7 +149,7 @@ def test_heads_beyond_all_measure_are_refused(impatient: ApiServer, request_head
     assert re.match(rb"HTTP/1.1 4\d\d ", answer)
 
 
-def test_clients_that_do_not_hang_up_hold_up_nobody(impatient: ApiServer):
+def test_clients_that_keep_connections_open_block_nobody(impatient: ApiServer):
     # Gunicorn by itself waits two seconds for each, in the one thread that accepts connections.
     refused = [impatient.connect() for _ in range(40)]
     try:
@@ -166,7 +166,7 @@ def test_clients_that_do_not_hang_up_hold_up_nobody(impatient: ApiServer):
 # --- where it listens --------------------------------------------------------------
 
 
-def test_it_refuses_to_start_where_others_reach_it_without_a_key(start_server: Start, tmp_path: Path):
+def test_the_api_does_not_start_on_a_reachable_address_without_a_key(start_server: Start, tmp_path: Path):
     server = start_server("-b", f"unix:{tmp_path}/s", ready_at=None, FATHOM_LOG_FORMAT="text")
     server.process.wait(60)
 
@@ -175,7 +175,7 @@ def test_it_refuses_to_start_where_others_reach_it_without_a_key(start_server: S
     assert "FATHOM_ALLOW_ANONYMOUS=1" in server.log.read_text()
 
 
-def test_it_starts_there_if_told_so_or_with_a_key(
+def test_the_api_starts_there_if_allowed_or_with_a_key(
     start_server: Start, tmp_path: Path, object_store: S3ObjectStore
 ):
     told = start_server("-b", f"unix:{tmp_path}/s", FATHOM_ALLOW_ANONYMOUS="1")
@@ -190,7 +190,9 @@ def test_it_starts_there_if_told_so_or_with_a_key(
 # --- keys and limits, by all processes together ----------------------------------------
 
 
-def test_a_key_works_at_once_and_a_revoked_one_not_for_ever(start_server: Start, object_store: S3ObjectStore):
+def test_a_new_key_works_at_once_and_a_revoked_one_soon_stops(
+    start_server: Start, object_store: S3ObjectStore
+):
     server = start_server(WEB_CONCURRENCY="2")
     assert server.get("/v1/jobs").status_code == 200
     key_id, header = make(object_store)
@@ -201,7 +203,7 @@ def test_a_key_works_at_once_and_a_revoked_one_not_for_ever(start_server: Start,
     eventually(lambda: [server.get("/v1/jobs", **header).status_code for _ in range(10)] == [401] * 10)
 
 
-def test_processes_count_together(start_server: Start):
+def test_all_processes_share_the_rate_limit(start_server: Start):
     server = start_server(WEB_CONCURRENCY="2", FATHOM_RATE_LIMIT="20/hour")
     statuses = [server.get("/v1/session").status_code for _ in range(30)]
 

@@ -120,7 +120,7 @@ def cluster(cluster_node: redis.Redis) -> redis.Redis:
     return cluster_node
 
 
-def test_a_node_of_a_cluster_says_so(cluster: redis.Redis, valkey_url: str):
+def test_the_cluster_server_is_a_cluster(cluster: redis.Redis, valkey_url: str):
     at = cluster.connection_pool.connection_kwargs
 
     assert look_at_redis(f"redis://{at['host']}:{at['port']}/0").in_cluster
@@ -157,11 +157,11 @@ class TestRedisJobStoreOnTheOldestServer(
         return oldest
 
 
-def test_the_oldest_server_is_the_oldest(oldest: redis.Redis) -> None:
+def test_the_oldest_server_is_redis_6_2(oldest: redis.Redis) -> None:
     assert oldest.info("server")["redis_version"].startswith("6.2.")
 
 
-def test_the_servers_clock_takes_a_lease_back(client: redis.Redis):
+def test_a_lease_expires_by_the_clock_of_the_server(client: redis.Redis):
     store = RedisJobStore(client, lease_seconds=0.05, retry_delays=(0.03,))
     job_id = a_created(store, 1)
     for crash in range(3):
@@ -172,7 +172,7 @@ def test_the_servers_clock_takes_a_lease_back(client: redis.Redis):
     assert store.get(job_id).state is JobState.FINALIZING
 
 
-def test_a_claim_on_finalising_ends_by_the_servers_clock(client: redis.Redis):
+def test_a_finalize_claim_expires_by_the_clock_of_the_server(client: redis.Redis):
     store = RedisJobStore(client, claim_seconds=0.05)
     job_id = a_created(store, 1)
     work_off(store, take(store))
@@ -252,7 +252,7 @@ def test_a_restarted_server_is_found_again_by_the_same_store(own_server: ValkeyS
         assert store.get(job_id).counts == Counts(total=2, succeeded=1)
 
 
-def test_a_server_that_is_away_is_said_to_be_unavailable(own_server: ValkeyServer):
+def test_an_unreachable_server_is_reported_as_unavailable(own_server: ValkeyServer):
     with connect_redis(own_server.url) as client:
         store = RedisJobStore(client)
         job_id = a_created(store, 2)
@@ -271,7 +271,7 @@ def test_a_server_that_is_away_is_said_to_be_unavailable(own_server: ValkeyServe
 
 
 @pytest.mark.timeout(60)
-def test_nobody_listening_is_said_soon():
+def test_a_refused_connection_is_reported_soon():
     with (
         connect_redis(f"redis://127.0.0.1:{free_ports(1)[0]}/0") as client,
         pytest.raises(JobStoreUnavailable),
@@ -340,7 +340,9 @@ def test_a_job_of_repeated_commands_is_the_same_job(repeating: RedisJobStore, an
     repeating.delete(job_id)
 
 
-def test_what_begins_and_ends_a_job_may_be_repeated_too(repeating: RedisJobStore, any_client: redis.Redis):
+def test_commands_that_begin_and_end_a_job_can_be_repeated_too(
+    repeating: RedisJobStore, any_client: redis.Redis
+):
     uncounted = a_job(0, state=JobState.UPLOADING, bytes=5)
     repeating.create(uncounted, quota=Quota(images=10, owner_bytes=5))
     assert repeating.start(uncounted.id, total=10).counts == Counts(total=10)
@@ -376,7 +378,7 @@ def test_a_repeated_lease_is_the_lease_made_before(repeating: RedisJobStore):
     assert repeating.lease("worker", limit=8) is None
 
 
-def test_a_repeated_request_is_carried_out_once_wherever_the_job_is_by_then(client: redis.Redis):
+def test_a_repeated_command_has_its_effect_once_whatever_happened_in_between(client: redis.Redis):
     """The first answer was lost, and before the repeat the job has moved on."""
     between: list[Callable[[], object]] = []
 
@@ -428,7 +430,7 @@ def test_many_workers_at_once_end_every_image_once(valkey_url: str, client: redi
     assert {claimed(store) for _ in range(4)} == {*ids, None}
 
 
-def test_a_stray_entry_in_the_sets_stops_nobody(store: RedisJobStore, client: redis.Redis):
+def test_a_stray_entry_in_the_sets_is_harmless(store: RedisJobStore, client: redis.Redis):
     client.zadd("{fathom}:turns:urgent", {"gone": -1, "without jobs": -2})
     client.zadd("{fathom}:owner:gone:urgent", {"gone": -1})
     client.zadd("{fathom}:turns:batch", {"anyone": -1})
@@ -447,7 +449,7 @@ def test_a_stray_entry_in_the_sets_stops_nobody(store: RedisJobStore, client: re
     StoredJobs(client).check()
 
 
-def test_a_workers_own_clock_changes_nothing(
+def test_the_clock_of_a_worker_does_not_matter(
     store: RedisJobStore, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ):
     now = store.now()
@@ -486,9 +488,7 @@ CALLS: dict[str, Callable[[RedisJobStore, str, Lease], object]] = {
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_of_a_job_whose_record_is_gone_no_script_makes_an_error(
-    store: RedisJobStore, client: redis.Redis, name: str
-):
+def test_no_script_fails_for_a_job_without_a_record(store: RedisJobStore, client: redis.Redis, name: str):
     """A server may evict keys, or lose some of its data; what is left of a job must do no harm."""
     job_id, other = a_created(store), a_created(store)
     lease = take(store)

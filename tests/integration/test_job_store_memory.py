@@ -156,7 +156,7 @@ def test_a_lease_costs_the_same_however_many_jobs_owners_and_images_there_are(
     assert among_many == alone
 
 
-def test_a_list_costs_what_it_shows(store: RedisJobStore, counted: Counted):
+def test_the_cost_of_a_list_depends_on_its_page_only(store: RedisJobStore, counted: Counted):
     for _ in range(5):
         a_created(store, owner="me")
     few, _ = counted(lambda: store.list(owner="me", limit=3))

@@ -40,7 +40,7 @@ def own_server(tmp_path: Path) -> Iterator[ValkeyServer]:
     server.stop()
 
 
-def test_restoring_a_job_that_others_work_on_ends_every_image_once(valkey_url: str, client: redis.Redis):
+def test_restoring_a_running_job_ends_every_image_once(valkey_url: str, client: redis.Redis):
     store = RedisJobStore(client)
     job = a_job(3000)
     store.create(job)
@@ -97,7 +97,7 @@ def test_a_job_deleted_while_it_is_restored_stays_deleted(client: redis.Redis):
     StoredJobs(client).check()
 
 
-def test_a_restore_that_was_cut_short_is_carried_on_by_the_next(client: redis.Redis):
+def test_an_interrupted_restore_is_continued_by_the_next(client: redis.Redis):
     job = a_job(2000)
 
     class Dying(redis.Redis):
@@ -124,7 +124,7 @@ def test_a_restore_that_was_cut_short_is_carried_on_by_the_next(client: redis.Re
     StoredJobs(client).check()
 
 
-def test_a_restore_goes_in_steps_that_hold_up_nobody(client: redis.Redis):
+def test_a_restore_works_in_short_steps(client: redis.Redis):
     steps: list[int] = []
 
     class ObservedRedis(redis.Redis):
@@ -192,7 +192,7 @@ class Hammer:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_whatever_is_asked_beside_restores_leaves_all_that_is_kept_twice_in_agreement(
+def test_verbs_during_restores_keep_redundant_data_consistent(
     valkey_url: str, client: redis.Redis, seed: int
 ):
     kinds: list[dict[str, Any]] = [

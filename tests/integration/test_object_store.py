@@ -178,7 +178,7 @@ class S3Contract(ObjectStoreContract):
             operation(stranger)
 
     @pytest.mark.parametrize("name", ["put", "put_stream", "list", "ping"])
-    def test_a_missing_bucket_is_trouble_of_the_store(self, build: StoreFactory, name: str) -> None:
+    def test_a_missing_bucket_is_an_error_of_the_store(self, build: StoreFactory, name: str) -> None:
         with pytest.raises(ObjectStoreUnavailable):
             OPERATIONS[name](build(s3_bucket="no-such-bucket"))
 
@@ -201,7 +201,7 @@ class S3Contract(ObjectStoreContract):
         assert store.size("long") == 60_000_000
         assert store.get("long", start=59_999_000) == Pattern.piece(59_999_000, 60_000_000)
 
-    def test_a_stream_that_breaks_off_leaves_no_object(self, store: S3ObjectStore) -> None:
+    def test_an_interrupted_stream_leaves_no_object(self, store: S3ObjectStore) -> None:
         source = cast(BinaryIO, Pattern(60_000_000, broken_at=30_000_000))
 
         with pytest.raises(OSError, match="The disk is gone"):
@@ -265,13 +265,13 @@ class TestServerAway:
 
     @operations
     @pytest.mark.timeout(60)
-    def test_nobody_listening_means_unavailable_soon(
+    def test_a_refused_connection_is_soon_reported_as_unavailable(
         self, nowhere: S3ObjectStore, operation: Operation
     ) -> None:
         with pytest.raises(ObjectStoreUnavailable):
             operation(nowhere)
 
-    def test_a_store_goes_on_when_its_server_is_back(self, tmp_path: Path) -> None:
+    def test_a_store_works_again_when_its_server_is_back(self, tmp_path: Path) -> None:
         server = JuicefsGateway(tmp_path, bucket=BUCKET, access_key=ACCESS_KEY, secret_key=SECRET_KEY)
         start_or_skip(server)
         with built(Settings.from_environ(server.environ())) as store:
@@ -330,19 +330,19 @@ class TestServerAway:
         ],
         ids=["slow down", "proxy", "internal error", "request timeout", "connection closed"],
     )
-    def test_trouble_of_the_server_is_tried_three_times(self, answer: bytes) -> None:
+    def test_server_errors_are_retried_three_times(self, answer: bytes) -> None:
         with answering(answer) as server, built(settings_for(server.port)) as store:
             with pytest.raises(ObjectStoreUnavailable):
                 store.get("k")
             assert server.requests == 3
 
-    def test_a_passing_trouble_is_not_noticed(self) -> None:
+    def test_a_temporary_server_error_is_hidden(self) -> None:
         trouble = b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\n\r\n"
         good = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood"
         with answering(trouble, b"", good) as server, built(settings_for(server.port)) as store:
             assert store.get("k") == b"good"
 
-    def test_a_mistake_of_ours_is_not_taken_for_trouble(self) -> None:
+    def test_a_client_error_is_not_retried(self) -> None:
         answer = (
             b"HTTP/1.1 400 No\r\nContent-Length: 46\r\n\r\n<Error><Code>KeyTooLongError</Code></Error>   "
         )

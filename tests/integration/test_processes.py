@@ -98,7 +98,7 @@ def test_starting_a_killed_program_again_ends_the_children_it_left(
     assert wait_for_pids(tmp_path)[0] == program.pid != parent
 
 
-def test_a_program_that_ended_tells_its_exit_code_and_its_last_words(
+def test_an_ended_program_reports_its_exit_code_and_last_output(
     make_program: Callable[[str], Program],
 ) -> None:
     program = make_program("import sys; print('why'); sys.exit(7)")
@@ -150,7 +150,7 @@ def tell(guard: subprocess.Popen[str], line: str) -> None:
     guard.stdin.flush()
 
 
-def test_a_guard_left_alone_ends_whole_groups(
+def test_a_guard_without_its_parent_ends_whole_groups(
     start_group: StartGroup, guard_process: subprocess.Popen[str], tmp_path: Path
 ) -> None:
     pids = []
@@ -182,7 +182,7 @@ def test_a_guard_ends_the_children_of_a_leader_that_is_gone_already(
     eventually(lambda: not is_alive(child))
 
 
-def test_a_guard_leaves_groups_alone_that_were_taken_off_its_list(
+def test_a_guard_ignores_groups_that_were_removed(
     start_group: StartGroup, guard_process: subprocess.Popen[str], tmp_path: Path
 ) -> None:
     group, guard = start_group(_PARENT), guard_process

@@ -115,7 +115,7 @@ def make(call: Callable[[str], object], url: str) -> None:
 
 @calls
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "s3.localhost"])
-def test_what_lies_on_this_machine_is_asked_without_a_proxy(
+def test_this_machine_is_requested_without_a_proxy(
     proxy: Origin, here: Origin, call: Callable[[str], object], host: str
 ) -> None:
     make(call, here.url("/", host=host))
@@ -125,7 +125,7 @@ def test_what_lies_on_this_machine_is_asked_without_a_proxy(
 
 
 @calls
-def test_what_lies_elsewhere_is_asked_through_the_proxy(
+def test_other_machines_are_requested_through_the_proxy(
     proxy: Origin, here: Origin, call: Callable[[str], object]
 ) -> None:
     make(call, here.url("/", host="storage.test"))
@@ -137,7 +137,7 @@ def test_what_lies_elsewhere_is_asked_through_the_proxy(
 @calls
 @pytest.mark.parametrize("direct", ["storage.test", ".test", "other.test,storage.test", "*"])
 @pytest.mark.parametrize("name", ["NO_PROXY", "no_proxy"])
-def test_what_is_to_be_asked_without_a_proxy_is(
+def test_no_proxy_is_obeyed(
     proxy: Origin,
     here: Origin,
     monkeypatch: pytest.MonkeyPatch,
@@ -157,7 +157,7 @@ def test_what_is_to_be_asked_without_a_proxy_is(
     "unusable", ["socks5://127.0.0.1:1", "gopher://127.0.0.1:1", "http://127.0.0.1:port"]
 )
 @pytest.mark.parametrize("call", [ask, ask_async, fetch_weights])
-def test_a_proxy_that_cannot_be_used_is_in_the_way_of_other_machines_alone(
+def test_a_broken_proxy_affects_only_other_machines(
     proxy: Origin,
     here: Origin,
     monkeypatch: pytest.MonkeyPatch,
@@ -191,7 +191,7 @@ def test_the_embedded_servers_start_and_work_beside_a_proxy(proxy: Origin, tmp_p
     assert proxy.requests == []
 
 
-def test_the_doctor_finds_whole_servers_healthy_beside_a_proxy(
+def test_the_doctor_finds_servers_healthy_beside_a_proxy(
     proxy: Origin, fathom_environ: dict[str, str]
 ) -> None:
     result = CliRunner().invoke(

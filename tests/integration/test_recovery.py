@@ -114,7 +114,7 @@ def service(tmp_path: Path, object_store: S3ObjectStore) -> Iterator[RestorableS
     server.stop()
 
 
-def test_jobs_are_as_they_were_after_all_was_flushed(service: RestorableService) -> None:
+def test_jobs_are_restored_after_flushall(service: RestorableService) -> None:
     ended = service.submit(20)
     service.work(20)
     service.finish()
@@ -179,7 +179,7 @@ def test_an_older_copy_of_the_data_is_brought_up_to_date(service: RestorableServ
     assert service.jobs.get(since).state is JobState.QUEUED
 
 
-def test_data_lost_while_jobs_are_compared_are_compared_again(service: RestorableService) -> None:
+def test_data_lost_during_a_recovery_are_recovered_again(service: RestorableService) -> None:
     """Otherwise jobs that were restored before the loss would stay lost."""
     job_ids = {service.submit(2) for _ in range(3)}
     service.client.flushall()
@@ -203,7 +203,7 @@ def test_data_lost_while_jobs_are_compared_are_compared_again(service: Restorabl
     assert service.jobs.is_reconciled()
 
 
-def test_an_ended_job_expires_and_its_record_goes_later(service: RestorableService) -> None:
+def test_an_ended_job_expires_and_its_record_is_deleted_later(service: RestorableService) -> None:
     """The server's clock cannot be set, so the retention is so short that it is over at once."""
     job_id = service.submit(6)
     service.work(6)

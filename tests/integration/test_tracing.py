@@ -209,7 +209,7 @@ def collector(stores: dict[str, str], tmp_path_factory: pytest.TempPathFactory) 
         yield collector
 
 
-def test_one_trace_leads_from_the_request_to_the_stages_of_every_image(collector: Collector) -> None:
+def test_one_trace_connects_the_request_with_the_stages_of_every_image(collector: Collector) -> None:
     (request,) = collector.named("POST /v1/jobs")
     images = collector.named("render image")
 
@@ -225,7 +225,7 @@ def test_one_trace_leads_from_the_request_to_the_stages_of_every_image(collector
 
 
 @pytest.mark.parametrize("name", ["finalize job", "deliver chore"])
-def test_what_else_is_done_for_a_job_is_in_its_trace(collector: Collector, name: str) -> None:
+def test_chores_and_the_end_of_a_job_are_in_its_trace(collector: Collector, name: str) -> None:
     (request,) = collector.named("POST /v1/jobs")
     (told,) = collector.named(name)
 
@@ -233,7 +233,7 @@ def test_what_else_is_done_for_a_job_is_in_its_trace(collector: Collector, name:
     assert told.facts["fathom.job.id"] == request.facts["fathom.job.id"]
 
 
-def test_nobody_but_the_collector_hears_of_a_trace_and_it_hears_no_names(collector: Collector) -> None:
+def test_traces_go_only_to_the_collector_and_contain_no_names(collector: Collector) -> None:
     others = collector.other_requests()
 
     assert {request.path for request in others} == {"/hook", *(f"/holiday-{n}.jpg" for n in range(PHOTOS))}
@@ -243,7 +243,7 @@ def test_nobody_but_the_collector_hears_of_a_trace_and_it_hears_no_names(collect
     assert not any(b"holiday" in request.body for request in collector.exports())
 
 
-def test_a_collector_that_hangs_costs_no_image_and_holds_up_no_end(
+def test_a_hanging_collector_fails_no_image_and_delays_no_end(
     stores: dict[str, str], hanging: Collector, tmp_path: Path
 ) -> None:
     with service(tmp_path, stores, hanging) as started:

@@ -77,7 +77,7 @@ def test_images_are_pinned(compose: dict[str, Any], service: str):
     assert "build" in definition or re.search(r":[\w.-]*\d[\w.-]*$", definition["image"])
 
 
-def test_valkey_keeps_what_it_is_given(compose: dict[str, Any]):
+def test_valkey_is_durable_and_evicts_nothing(compose: dict[str, Any]):
     command = " ".join(compose["services"]["valkey"]["command"])
 
     assert "--appendonly yes" in command
@@ -141,7 +141,7 @@ def all_of(dockerfile: str, target: str) -> str:
         ("model", {"worker", "tracing", "model"}, {"fathom", "shared", "worker"}),
     ],
 )
-def test_an_image_holds_the_packages_and_the_rooms_of_its_role(
+def test_an_image_contains_the_packages_and_folders_of_its_role(
     dockerfile: str, target: str, groups: set[str], rooms: set[str]
 ):
     text = all_of(dockerfile, target)
@@ -181,7 +181,7 @@ def imported(room: str) -> set[str]:
         ("training", ["worker", "model", "training"]),
     ],
 )
-def test_a_role_lists_every_package_that_its_room_imports(room: str, groups: list[str]):
+def test_a_role_lists_every_package_that_its_folders_import(room: str, groups: list[str]):
     given = project()["project"]
     listed = given["dependencies"] + [
         each for group in groups for each in given["optional-dependencies"][group]
@@ -195,7 +195,7 @@ def test_a_role_lists_every_package_that_its_room_imports(room: str, groups: lis
 
 
 @pytest.mark.parametrize("room", ["api", "worker"])
-def test_a_room_is_imported_with_the_packages_of_its_role_alone(tmp_path: Path, room: str):
+def test_a_folder_can_be_imported_with_only_the_packages_of_its_role(tmp_path: Path, room: str):
     given = project()["project"]
     listed = given["dependencies"] + given["optional-dependencies"][room]
     link_packages(needed_by(Requirement(each).name for each in listed), tmp_path)
@@ -230,7 +230,7 @@ def test_the_api_needs_no_package_that_opens_pictures():
     assert re.findall("numpy|opencv|openvino|pillow|torch", packages) == []
 
 
-def test_the_server_cannot_be_taken_for_a_library():
+def test_the_wheel_of_the_server_contains_no_packages():
     given = project()
 
     assert "Private :: Do Not Upload" in given["project"]["classifiers"]

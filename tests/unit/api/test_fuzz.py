@@ -88,7 +88,7 @@ def labels() -> list[str]:
 @pytest.mark.parametrize("examples", [8, pytest.param(60, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("mode", list(schemathesis.GenerationMode), ids=str)
 @pytest.mark.parametrize("label", labels())
-def test_every_answer_is_one_that_is_described(
+def test_every_response_is_documented(
     make_api: ApiFactory, label: str, mode: schemathesis.GenerationMode, examples: int
 ) -> None:
     api, schema = fuzzed(make_api)
@@ -130,7 +130,7 @@ STEPS: tuple[tuple[str, str, dict[str, Any]], ...] = (
 )
 
 
-def test_whatever_is_done_with_a_job_in_whatever_order_is_described(make_api: ApiFactory) -> None:
+def test_any_sequence_of_requests_gets_documented_responses(make_api: ApiFactory) -> None:
     api, schema = fuzzed(make_api)
     chance = random.Random(1)
     statuses: Counter[int] = Counter()

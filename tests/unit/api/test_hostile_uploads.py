@@ -134,7 +134,7 @@ def test_bad_files_fail_one_by_one_with_their_codes(api: Api, packed: bool) -> N
 
 
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
-def test_a_hostile_name_is_data_and_never_a_path(api: Api, name: str) -> None:
+def test_a_hostile_name_is_never_used_as_a_path(api: Api, name: str) -> None:
     response = api.announce({"name": name, "size": 5})
     assert response.status_code == 202, response.text
     job_id = response.get_json()["id"]
@@ -168,7 +168,7 @@ def test_a_hostile_name_is_data_and_never_a_path(api: Api, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
-def test_a_hostile_name_in_an_archive_is_data_too(api: Api, name: str) -> None:
+def test_a_hostile_name_in_an_archive_is_never_used_as_a_path(api: Api, name: str) -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr(name + ".png", b"photo")
@@ -183,7 +183,7 @@ def test_a_hostile_name_in_an_archive_is_data_too(api: Api, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "../a.jpg", '<b>"x"</b>.jpg', "a\u202egpj.jpg"])
-def test_a_hostile_name_in_an_error_is_told_as_json(api: Api, name: str) -> None:
+def test_a_hostile_name_in_an_error_is_escaped_in_json(api: Api, name: str) -> None:
     response = api.client.get(f"/v1/jobs/{quote(name, safe='')}")
 
     assert response.content_type == "application/problem+json"

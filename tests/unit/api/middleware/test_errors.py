@@ -23,7 +23,7 @@ def test_an_unknown_address_is_a_problem(api: Api) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "allowed"), [("PUT", "/v1/jobs", "POST"), ("POST", "/livez", "GET")]
 )
-def test_a_method_that_is_not_known_is_a_problem_that_names_those_that_are(
+def test_an_unsupported_method_is_a_problem_that_names_the_supported_ones(
     api: Api, method: str, path: str, allowed: str
 ) -> None:
     response = api.client.open(path, method=method)
@@ -32,7 +32,7 @@ def test_a_method_that_is_not_known_is_a_problem_that_names_those_that_are(
     assert allowed in response.headers["Allow"]
 
 
-def test_an_unforeseen_error_tells_the_log_everything_and_the_client_nothing(
+def test_an_unexpected_error_is_logged_and_hidden_from_the_client(
     api: Api, caplog: pytest.LogCaptureFixture
 ) -> None:
     def explode(job_id: str) -> None:
@@ -47,7 +47,7 @@ def test_an_unforeseen_error_tells_the_log_everything_and_the_client_nothing(
     assert "secret detail" in caplog.text
 
 
-def test_a_part_that_is_away_is_a_503_with_retry_after(api: Api) -> None:
+def test_an_unavailable_part_gives_503_with_retry_after(api: Api) -> None:
     api.jobs.away = True
     response = api.get("/v1/jobs")
 

@@ -45,7 +45,7 @@ def test_a_request_is_a_span_by_its_route(api: Api, memory: InMemoryTraces):
     }
 
 
-def test_a_request_goes_on_in_the_trace_of_its_caller(api: Api, memory: InMemoryTraces):
+def test_a_request_continues_the_trace_of_its_caller(api: Api, memory: InMemoryTraces):
     api.get("/v1/jobs", headers={"traceparent": SAMPLED}).close()
 
     span = memory.one("GET /v1/jobs")
@@ -55,7 +55,7 @@ def test_a_request_goes_on_in_the_trace_of_its_caller(api: Api, memory: InMemory
 @pytest.mark.parametrize(
     "given", ["", "nonsense", SAMPLED.upper(), f"{SAMPLED}, {SAMPLED}", "00-" + "0" * 52]
 )
-def test_a_traceparent_that_is_none_is_ignored(api: Api, memory: InMemoryTraces, given: str):
+def test_a_malformed_traceparent_is_ignored(api: Api, memory: InMemoryTraces, given: str):
     response = api.get("/v1/jobs", headers={"traceparent": given})
     response.close()
 
@@ -72,7 +72,7 @@ def test_probes_and_files_have_no_spans(api: Api, memory: InMemoryTraces, path: 
     assert memory.spans() == ()
 
 
-def test_a_path_that_nothing_serves_is_not_told(api: Api, memory: InMemoryTraces):
+def test_an_unknown_path_does_not_appear_in_a_span(api: Api, memory: InMemoryTraces):
     api.get("/v1/holiday.jpg?token=secret").close()
 
     span = memory.one("GET")
@@ -82,13 +82,13 @@ def test_a_path_that_nothing_serves_is_not_told(api: Api, memory: InMemoryTraces
     assert "secret" not in span.to_json()
 
 
-def test_a_method_that_there_is_not_names_no_span(api: Api, memory: InMemoryTraces):
+def test_an_unknown_method_does_not_name_a_span(api: Api, memory: InMemoryTraces):
     api.client.open("/v1/jobs", method="HOLIDAY").close()
 
     assert facts(memory.one("HTTP"))["http.request.method"] == "_OTHER"
 
 
-def test_a_fault_of_ours_is_an_error(api: Api, memory: InMemoryTraces):
+def test_an_internal_error_marks_its_span(api: Api, memory: InMemoryTraces):
     api.jobs.away = True
     api.get("/v1/jobs").close()
 
@@ -98,7 +98,7 @@ def test_a_fault_of_ours_is_an_error(api: Api, memory: InMemoryTraces):
     assert not span.status.is_unset
 
 
-def test_an_answer_that_is_never_made_ends_its_span(api: Api, memory: InMemoryTraces):
+def test_an_error_while_the_response_is_made_ends_the_span(api: Api, memory: InMemoryTraces):
     def fail(response: Response) -> Response:
         raise ZeroDivisionError
 
@@ -169,7 +169,7 @@ def test_an_announced_job_stays_in_the_trace_of_its_announcement(api: Api, memor
     assert trace_of(memory.one("POST /v1/jobs/<job_id>/start")) == TRACE
 
 
-def test_a_job_that_is_not_sampled_says_so_to_its_workers(api: Api, memory: InMemoryTraces):
+def test_an_unsampled_job_tells_its_workers_so(api: Api, memory: InMemoryTraces):
     response = api.client.post("/v1/jobs", json=ANNOUNCED, headers={"traceparent": UNSAMPLED})
     response.close()
 
@@ -178,7 +178,7 @@ def test_a_job_that_is_not_sampled_says_so_to_its_workers(api: Api, memory: InMe
     assert memory.spans() == ()
 
 
-def test_while_traces_are_off_nothing_is_remembered(make_api: ApiFactory):
+def test_without_tracing_a_job_stores_no_traceparent(make_api: ApiFactory):
     api = make_api()
     response = api.client.post("/v1/jobs", json=ANNOUNCED, headers={"traceparent": SAMPLED})
 

@@ -22,12 +22,12 @@ def refused(*arguments: str | Path) -> str:
     return " ".join(result.output.split())
 
 
-def test_files_and_addresses_are_told_apart() -> None:
+def test_files_and_urls_are_distinguished() -> None:
     assert tell_apart([Path("a"), Path("b")]) == ([Path("a"), Path("b")], [])
     assert tell_apart(["s3://a/b", "https://c/d"]) == ([], ["s3://a/b", "https://c/d"])
 
 
-def test_files_and_addresses_do_not_go_together(tmp_path: Path) -> None:
+def test_files_and_urls_cannot_be_mixed(tmp_path: Path) -> None:
     assert "go as two jobs" in refused("submit", tmp_path, "s3://bucket/a.jpg")
 
 
@@ -42,14 +42,14 @@ def test_results_among_the_photos_are_refused(tmp_path: Path, command: str) -> N
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_a_shell_is_told_how_to_complete(shell: str) -> None:
+def test_the_completion_script_of_a_shell_is_printed(shell: str) -> None:
     result = CliRunner().invoke(main, ["completion", shell])
 
     assert result.exit_code == 0
     assert "_FATHOM_COMPLETE" in result.output
 
 
-def test_a_shell_without_completion_is_wrong_usage() -> None:
+def test_an_unsupported_shell_is_wrong_usage() -> None:
     assert CliRunner().invoke(main, ["completion", "tcsh"]).exit_code == 2
 
 
@@ -64,7 +64,7 @@ def test_words_are_completed(monkeypatch: pytest.MonkeyPatch, typed: str, offere
     assert f"plain,{offered}" in result.output
 
 
-def test_a_job_is_completed_with_nothing_where_no_server_is() -> None:
+def test_without_a_server_job_ids_are_not_completed() -> None:
     words = {
         "_FATHOM_COMPLETE": "bash_complete",
         "COMP_WORDS": "fathom status --api ftp://nowhere a",
@@ -90,7 +90,7 @@ def sent(server: JobServer) -> list[str]:
     return sorted(name for job in server.jobs.values() for name in job.names)
 
 
-def test_an_album_is_sent_but_for_what_gives_no_depth_map(
+def test_everything_of_an_album_that_can_get_a_depth_map_is_sent(
     fathom: Fathom, server: JobServer, album: Path, tmp_path: Path
 ) -> None:
     result = fathom("submit", album, "--out", tmp_path / "out", "--json")
@@ -107,7 +107,7 @@ def test_an_album_is_sent_but_for_what_gives_no_depth_map(
     assert sorted(path.name for path in (tmp_path / "out").rglob("*.png")) == ["a.png", "b.png"]
 
 
-def test_a_second_run_names_the_same_and_sends_nothing(
+def test_a_second_run_reports_the_same_and_sends_nothing(
     fathom: Fathom, server: JobServer, album: Path
 ) -> None:
     fathom("submit", album, "--out", album / "depth")
@@ -117,7 +117,7 @@ def test_a_second_run_names_the_same_and_sends_nothing(
     assert len(server.jobs) == 1
 
 
-def test_a_job_without_results_counts_what_was_not_sent(
+def test_without_results_the_skipped_files_are_counted(
     fathom: Fathom, server: JobServer, album: Path
 ) -> None:
     server.bad[b"photo x/b.jpg"] = "image_corrupt"
@@ -130,7 +130,7 @@ def test_a_job_without_results_counts_what_was_not_sent(
     assert answer["counts"] == {"total": 4, "succeeded": 1, "failed": 3, "pending": 0}
 
 
-def test_a_job_that_is_left_running_says_what_was_not_sent(fathom: Fathom, album: Path) -> None:
+def test_a_detached_job_reports_the_skipped_files(fathom: Fathom, album: Path) -> None:
     told_programs, told_people = (
         fathom("submit", album, "--detach", "--json"),
         fathom("submit", album, "--detach"),
@@ -145,7 +145,7 @@ def test_a_job_that_is_left_running_says_what_was_not_sent(fathom: Fathom, album
 
 
 @pytest.mark.parametrize("out", [True, False])
-def test_people_are_told_in_lines(fathom: Fathom, album: Path, tmp_path: Path, out: bool) -> None:
+def test_without_json_the_report_is_text(fathom: Fathom, album: Path, tmp_path: Path, out: bool) -> None:
     result = fathom("submit", album, *(("--out", tmp_path / "out") if out else ()))
 
     assert result.exit_code == 3
@@ -168,7 +168,7 @@ def test_an_album_of_raw_files_fails_and_sends_nothing(
 
 
 @pytest.mark.parametrize("out", [True, False])
-def test_an_album_without_photos_is_wrong_usage_that_says_what_there_is(
+def test_an_album_without_photos_is_wrong_usage_that_names_what_there_is(
     fathom: Fathom, tmp_path: Path, out: bool
 ) -> None:
     (tmp_path / "album").mkdir()
@@ -180,9 +180,7 @@ def test_an_album_without_photos_is_wrong_usage_that_says_what_there_is(
     assert "1 video." in result.stderr
 
 
-def test_a_photo_that_cannot_be_read_after_all_is_named(
-    fathom: Fathom, server: JobServer, tmp_path: Path
-) -> None:
+def test_a_photo_that_becomes_unreadable_is_named(fathom: Fathom, server: JobServer, tmp_path: Path) -> None:
     """It can be opened, but to read it is an I/O error."""
     (tmp_path / "a.jpg").write_bytes(b"photo")
     (tmp_path / "b.jpg").symlink_to("/proc/self/mem")
@@ -202,7 +200,9 @@ def test_a_photo_with_an_archive_behind_it_is_a_photo(
     assert (sent(server), server.forms) == (["a.jpg", "a.jpg"], ["images"])
 
 
-def test_an_archive_is_one_whatever_it_is_called(fathom: Fathom, server: JobServer, tmp_path: Path) -> None:
+def test_an_archive_is_recognised_whatever_its_name(
+    fathom: Fathom, server: JobServer, tmp_path: Path
+) -> None:
     (tmp_path / "album.bin").write_bytes(zipped())
     server.skipped = {"count": 3, "videos": 2, "names": ["a.mov", "b.mov", "c.txt"]}
     result = fathom("submit", tmp_path / "album.bin")
@@ -215,7 +215,7 @@ def test_an_archive_is_one_whatever_it_is_called(fathom: Fathom, server: JobServ
 
 @pytest.mark.parametrize("command", ["submit", "run", "watch"])
 @pytest.mark.parametrize("make", ["pipe", "device", "nothing"])
-def test_what_is_no_file_is_refused_in_a_sentence(
+def test_a_path_that_is_not_a_file_is_refused_in_one_sentence(
     fathom: Fathom, tmp_path: Path, command: str, make: str
 ) -> None:
     path = {"pipe": tmp_path / "pipe", "device": Path("/dev/null"), "nothing": tmp_path / "nothing"}[make]
@@ -240,7 +240,7 @@ def test_a_file_at_standard_input_is_sent(fathom: Fathom, server: JobServer, tmp
     )
 
 
-def test_no_result_is_written_over_a_photo_that_lies_among_them(
+def test_no_result_overwrites_a_photo_in_the_same_folder(
     fathom: Fathom, server: JobServer, tmp_path: Path
 ) -> None:
     photo = tmp_path / "a.png"

@@ -69,7 +69,7 @@ def nothing() -> None:
     """Nothing happens."""
 
 
-def test_what_is_there_and_what_comes_is_taken(scene: Scene) -> None:
+def test_existing_and_new_photos_are_submitted(scene: Scene) -> None:
     scene.add("a.jpg")
     scene.events = [nothing, lambda: scene.add("b.jpg"), nothing, nothing]
 
@@ -80,9 +80,7 @@ def test_what_is_there_and_what_comes_is_taken(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("once", [True, False])
-def test_a_file_that_grows_is_left_until_it_keeps_still_whatever_its_clock_says(
-    scene: Scene, once: bool
-) -> None:
+def test_a_growing_file_is_left_until_it_stops_changing_whatever_its_mtime(scene: Scene, once: bool) -> None:
     scene.add("a.jpg", b"p")
     scene.events = [lambda: scene.add("a.jpg", b"ph"), lambda: scene.add("a.jpg", b"pho"), nothing]
     scene.events += [] if once else [nothing]
@@ -93,7 +91,7 @@ def test_a_file_that_grows_is_left_until_it_keeps_still_whatever_its_clock_says(
     assert scene.events == []
 
 
-def test_a_file_that_is_written_anew_at_the_same_size_is_left_too(scene: Scene) -> None:
+def test_a_file_that_is_rewritten_at_the_same_size_is_left_too(scene: Scene) -> None:
     def rewrite() -> None:
         scene.clock += 1
         scene.add("a.jpg")
@@ -105,7 +103,7 @@ def test_a_file_that_is_written_anew_at_the_same_size_is_left_too(scene: Scene) 
     assert scene.taken == []
 
 
-def test_what_cannot_be_read_is_handed_over_with_the_rest(scene: Scene) -> None:
+def test_unreadable_files_are_submitted_with_the_rest(scene: Scene) -> None:
     scene.add("a.jpg")
     scene.add("b.CR3")
     (scene.folder / "c.jpg").symlink_to("nowhere")
@@ -118,7 +116,7 @@ def test_what_cannot_be_read_is_handed_over_with_the_rest(scene: Scene) -> None:
     assert scene.said == ["Skipped 1 file that is no photo: 1 video."]
 
 
-def test_a_photo_that_changed_is_taken_again(scene: Scene) -> None:
+def test_a_changed_photo_is_submitted_again(scene: Scene) -> None:
     scene.add("a.jpg")
     scene.events = [nothing, lambda: scene.add("a.jpg", b"another"), nothing]
 
@@ -128,7 +126,7 @@ def test_a_photo_that_changed_is_taken_again(scene: Scene) -> None:
     assert scene.taken == [["a.jpg"], ["a.jpg"]]
 
 
-def test_results_and_photos_that_went_make_no_work(scene: Scene) -> None:
+def test_results_and_removed_photos_cause_no_work(scene: Scene) -> None:
     scene.add("a.jpg")
     scene.add("b.jpg")
     (scene.folder / "depth").mkdir()
@@ -140,7 +138,7 @@ def test_results_and_photos_that_went_make_no_work(scene: Scene) -> None:
     assert scene.taken == [["a.jpg", "b.jpg"]]
 
 
-def test_a_server_that_is_away_is_told_of_once_and_waited_for(scene: Scene) -> None:
+def test_an_outage_of_the_server_is_reported_once_and_waited_for(scene: Scene) -> None:
     scene.add("a.jpg")
     scene.refusals = ["Cannot reach it."] * 3
     scene.events = [nothing] * 5
@@ -152,7 +150,7 @@ def test_a_server_that_is_away_is_told_of_once_and_waited_for(scene: Scene) -> N
     assert scene.taken == [["a.jpg"]]
 
 
-def test_a_folder_that_is_away_for_a_while_is_waited_for(tmp_path: Path) -> None:
+def test_a_temporarily_missing_folder_is_waited_for(tmp_path: Path) -> None:
     scene = Scene(folder=tmp_path / "mount")
     scene.events = [nothing, scene.folder.mkdir, lambda: scene.add("a.jpg"), nothing, nothing]
 
@@ -164,7 +162,7 @@ def test_a_folder_that_is_away_for_a_while_is_waited_for(tmp_path: Path) -> None
     assert scene.taken == [["a.jpg"]]
 
 
-def test_once_takes_all_that_is_there_and_ends(scene: Scene) -> None:
+def test_once_submits_the_existing_photos_and_ends(scene: Scene) -> None:
     scene.add("a.jpg")
     scene.add("b.jpg")
     scene.events = [nothing]
@@ -180,7 +178,7 @@ def test_once_over_an_empty_folder_ends(scene: Scene) -> None:
     assert scene.taken == []
 
 
-def test_what_does_not_mend_itself_ends_the_watch(scene: Scene) -> None:
+def test_a_permanent_error_ends_the_watch(scene: Scene) -> None:
     scene.add("a.jpg")
 
     def refuse(album: Album) -> None:
@@ -221,7 +219,7 @@ def tell(*reports: MirrorReport, as_json: bool) -> tuple[list[str], str]:
     return lines.splitlines(), printer.state
 
 
-def test_what_cannot_be_read_is_told_of_once() -> None:
+def test_an_unreadable_file_is_reported_once() -> None:
     again = round_of(unread("a.jpg"), kept=1)
     lines, state = tell(round_of(unread("a.jpg"), fetched=1), again, again, as_json=False)
 
@@ -230,7 +228,7 @@ def test_what_cannot_be_read_is_told_of_once() -> None:
     assert state == "partial"
 
 
-def test_programs_are_told_of_news_alone() -> None:
+def test_json_reports_only_news() -> None:
     lines, state = tell(
         round_of(unread("a.jpg")),
         round_of(unread("a.jpg")),
@@ -245,14 +243,14 @@ def test_programs_are_told_of_news_alone() -> None:
     assert state == "failed"
 
 
-def test_a_photo_that_fails_again_after_it_was_changed_is_told_of_again() -> None:
+def test_a_photo_that_fails_again_after_a_change_is_reported_again() -> None:
     bad = ImageResult.failure("a.jpg", "image_corrupt", "It is damaged.", index=0)
     lines, _ = tell(round_of(bad), round_of(bad), as_json=True)
 
     assert len(lines) == 2
 
 
-def test_once_ends_as_submit_does(fathom: Fathom, tmp_path: Path) -> None:
+def test_once_has_the_exit_code_of_submit(fathom: Fathom, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     done = fathom("watch", tmp_path / "empty", "--out", tmp_path / "out", "--once")
 

@@ -31,7 +31,7 @@ def test_a_signal_stops_the_next_pause(stop_signal: StopSignal, signum: signal.S
         stop_signal.pause()
 
 
-def test_a_second_signal_asks_for_haste(stop_signal: StopSignal) -> None:
+def test_a_second_signal_shortens_the_stop(stop_signal: StopSignal) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
     os.kill(os.getpid(), signal.SIGINT)
 

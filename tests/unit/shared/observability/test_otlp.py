@@ -43,7 +43,7 @@ class Hanging(SpanExporter):
 
 
 @pytest.mark.timeout(60)
-def test_a_collector_that_hangs_holds_up_neither_spans_nor_the_end():
+def test_a_hanging_collector_delays_neither_spans_nor_the_exit():
     hanging = Hanging()
     tracer = OtlpTracer("fathom-test", BatchSpanProcessor(hanging, max_queue_size=8, max_export_batch_size=4))
 
@@ -55,7 +55,7 @@ def test_a_collector_that_hangs_holds_up_neither_spans_nor_the_end():
     hanging.over.set()
 
 
-def test_of_many_complaints_one_is_passed_on(caplog: pytest.LogCaptureFixture):
+def test_repeated_export_errors_are_logged_once(caplog: pytest.LogCaptureFixture):
     talkative = logging.getLogger("tests.talkative")
     moderate(talkative, seconds=60)
     for number in range(100):

@@ -136,7 +136,7 @@ def test_an_upload_that_is_put_back_is_the_one_accepted(objects: FakeObjectStore
     assert loader.fetch(JOB, 0) == b"photo"
 
 
-def test_of_a_large_album_every_upload_is_compared(objects: FakeObjectStore) -> None:
+def test_every_upload_of_a_large_album_is_compared(objects: FakeObjectStore) -> None:
     accept(objects, *(b"%d" % index for index in range(4100)))
     loader = fetcher(objects)
     for index in (4095, 4096, 4099):
@@ -161,7 +161,7 @@ def test_an_input_needs_no_manifest(objects: FakeObjectStore) -> None:
     assert fetcher(objects).fetch(JOB, 3) == b"photo"
 
 
-def test_of_an_input_that_is_too_large_no_more_is_read_than_shows_it(objects: FakeObjectStore) -> None:
+def test_only_the_beginning_of_an_oversized_input_is_read(objects: FakeObjectStore) -> None:
     objects.put(object_keys.input_image(JOB, 0), bytes(1000))
 
     assert len(fetcher(objects).fetch(JOB, 0)) == MOST
@@ -177,7 +177,7 @@ def test_of_an_input_that_is_too_large_no_more_is_read_than_shows_it(objects: Fa
         ("a.nef", b"\xff\xd8\xff\xe0", False),
     ],
 )
-def test_a_tiff_called_a_raw_file_is_one(
+def test_a_tiff_named_like_a_raw_file_is_a_raw_file(
     objects: FakeObjectStore, name: str, data: bytes, is_raw: bool
 ) -> None:
     store(objects, {}, {"name": name})
@@ -190,7 +190,7 @@ def test_a_tiff_called_a_raw_file_is_one(
         fetcher(objects).fetch(JOB, 1)
 
 
-def test_a_tiff_of_a_job_without_a_manifest_is_one(objects: FakeObjectStore) -> None:
+def test_a_tiff_of_a_job_without_a_manifest_is_a_tiff(objects: FakeObjectStore) -> None:
     objects.put(object_keys.input_image(JOB, 0), b"II*\0")
 
     assert fetcher(objects).fetch(JOB, 0) == b"II*\0"
@@ -204,7 +204,7 @@ def test_an_input_that_is_gone_is_missing(objects: FakeObjectStore, manifest: bo
     assert code(objects) == "input_missing"
 
 
-def test_an_input_that_is_gone_says_nothing_about_its_neighbours(objects: FakeObjectStore) -> None:
+def test_a_missing_input_does_not_affect_its_neighbours(objects: FakeObjectStore) -> None:
     store(objects, {}, {}, {})
     objects.put(object_keys.input_image(JOB, 0), b"first")
     objects.put(object_keys.input_image(JOB, 2), b"third")
@@ -218,7 +218,7 @@ def test_an_input_that_is_gone_says_nothing_about_its_neighbours(objects: FakeOb
 # --- objects ----------------------------------------------------------------------
 
 
-def test_an_object_is_read_from_where_it_lies(objects: FakeObjectStore) -> None:
+def test_an_object_is_read_from_its_own_bucket(objects: FakeObjectStore) -> None:
     objects.in_bucket("album").put("walk/写真.jpg", b"photo")
     store(objects, {"s3": "s3://album/walk/写真.jpg"})
 
@@ -226,7 +226,7 @@ def test_an_object_is_read_from_where_it_lies(objects: FakeObjectStore) -> None:
     assert not objects.exists(object_keys.input_image(JOB, 0))
 
 
-def test_of_an_object_that_is_too_large_no_more_is_read_than_shows_it(objects: FakeObjectStore) -> None:
+def test_only_the_beginning_of_an_oversized_object_is_read(objects: FakeObjectStore) -> None:
     objects.in_bucket("album").put("a.jpg", bytes(1000))
     store(objects, {"s3": "s3://album/a.jpg"})
 
@@ -244,7 +244,7 @@ def test_of_an_object_that_is_too_large_no_more_is_read_than_shows_it(objects: F
         ("s3://album/../fathom/a.jpg", ("album",), "source_refused"),
     ],
 )
-def test_what_is_wrong_with_an_object_is_the_images_own_fault(
+def test_a_bad_object_fails_its_image(
     objects: FakeObjectStore, address: str, buckets: tuple[str, ...], expected: str
 ) -> None:
     objects.buckets["closed"] = None
@@ -254,14 +254,14 @@ def test_what_is_wrong_with_an_object_is_the_images_own_fault(
     assert code(objects, buckets=buckets) == expected
 
 
-def test_a_store_that_is_away_is_no_images_fault(objects: FakeObjectStore) -> None:
+def test_an_unavailable_store_fails_no_image(objects: FakeObjectStore) -> None:
     store(objects, {"s3": "s3://album/a.jpg"})
     objects.in_bucket("album").away = True
     with pytest.raises(ObjectStoreUnavailable):
         fetcher(objects).fetch(JOB, 0)
 
 
-def test_a_store_that_refuses_us_altogether_is_no_images_fault(objects: FakeObjectStore) -> None:
+def test_a_store_that_denies_everything_fails_no_image(objects: FakeObjectStore) -> None:
     store(objects, {"s3": "s3://closed/a.jpg"})
     objects.buckets["closed"] = None
 
@@ -287,7 +287,7 @@ def test_a_url_is_read(objects: FakeObjectStore, web: Web) -> None:
     assert fetcher(objects, web).fetch(JOB, 0) == b"photo"
 
 
-def test_of_a_url_no_more_is_read_than_shows_that_it_is_too_large(objects: FakeObjectStore, web: Web) -> None:
+def test_only_the_beginning_of_an_oversized_url_is_read(objects: FakeObjectStore, web: Web) -> None:
     store(objects, {"url": URL})
     web.pages[URL] = (200, [bytes(40)] * 1000)
 
@@ -316,7 +316,7 @@ def test_of_a_url_no_more_is_read_than_shows_that_it_is_too_large(objects: FakeO
     ],
     ids=str,
 )
-def test_what_is_wrong_with_a_url_has_its_code(
+def test_every_error_of_a_url_has_its_code(
     objects: FakeObjectStore, web: Web, page: tuple[int, list[bytes]] | Exception, expected: str
 ) -> None:
     store(objects, {"url": URL})
@@ -326,9 +326,7 @@ def test_what_is_wrong_with_a_url_has_its_code(
 
 
 @pytest.mark.parametrize("page", [AddressRefused("10.0.0.7 is private"), OutboundFailed("10.0.0.7 said no")])
-def test_errors_tell_nothing_of_what_lies_behind_an_address(
-    objects: FakeObjectStore, web: Web, page: Exception
-) -> None:
+def test_errors_reveal_nothing_about_the_server(objects: FakeObjectStore, web: Web, page: Exception) -> None:
     store(objects, {"url": URL})
     web.pages[URL] = page
     with pytest.raises(ImageError) as caught:
@@ -375,7 +373,7 @@ def test_the_lines_of_a_lease_are_read_once(objects: FakeObjectStore) -> None:
     assert asked == ["inputs.tags", "0", *manifest, "64", *manifest]
 
 
-def test_lines_of_many_jobs_do_not_add_up(objects: FakeObjectStore) -> None:
+def test_manifest_lines_of_many_jobs_do_not_accumulate(objects: FakeObjectStore) -> None:
     objects.in_bucket("album").put("a.jpg", b"photo")
     loader = fetcher(objects)
     for _ in range(100):
@@ -433,7 +431,7 @@ def test_a_server_that_does_not_answer_is_tried_three_times(farm: Farm, web: Web
     assert farm.jobs.get(job.id).counts.succeeded == 1
 
 
-def test_a_server_that_comes_back_costs_an_image_nothing(farm: Farm, web: Web) -> None:
+def test_a_server_that_recovers_fails_no_image(farm: Farm, web: Web) -> None:
     web.pages[URL] = (503, [])
     job = submit(farm, {"url": URL})
     child(farm, web).work(60)

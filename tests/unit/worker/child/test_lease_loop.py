@@ -63,7 +63,7 @@ def test_an_image_whose_file_is_gone_fails_alone(farm: Farm):
     assert farm.jobs.get(job_id).counts.succeeded == 1
 
 
-def test_no_more_of_a_picture_is_read_than_shows_that_it_is_too_large(farm: Farm):
+def test_only_the_beginning_of_an_oversized_picture_is_read(farm: Farm):
     job_id = farm.submit(b"x" * 5000)
     seen: list[bytes] = []
     farm.pipeline.before = seen.append
@@ -84,7 +84,7 @@ def test_an_empty_picture_reaches_the_pipeline(farm: Farm):
     assert seen == [b""]
 
 
-def test_a_fault_of_ours_is_tried_three_times_and_harms_no_neighbour(farm: Farm):
+def test_an_internal_error_is_retried_three_times_and_harms_no_neighbour(farm: Farm):
     job_id = farm.submit(b"one", b"bug", b"three")
     tries: list[bytes] = []
     farm.pipeline.before = tries.append
@@ -98,7 +98,7 @@ def test_a_fault_of_ours_is_tried_three_times_and_harms_no_neighbour(farm: Farm)
     assert farm.jobs.get(job_id).counts.succeeded == 2
 
 
-def test_a_job_normalised_as_a_whole_renders_over_the_range_of_all(farm: Farm):
+def test_a_job_normalised_as_a_whole_renders_with_the_range_of_all_images(farm: Farm):
     job_id = farm.submit(b"a", b"four", b"corrupt", options=Options.parse({"normalize": "job"}))
 
     farm.child().work(60)
@@ -110,7 +110,7 @@ def test_a_job_normalised_as_a_whole_renders_over_the_range_of_all(farm: Farm):
     assert codes(farm, job_id) == {2: "image_corrupt"}
 
 
-def test_a_cancel_acts_within_one_image_and_keeps_what_is_done(farm: Farm):
+def test_a_cancel_acts_within_one_image_and_keeps_the_results(farm: Farm):
     job_id = farm.submit(*(b"picture %d" % n for n in range(8)))
     seen: list[bytes] = []
 
@@ -128,7 +128,7 @@ def test_a_cancel_acts_within_one_image_and_keeps_what_is_done(farm: Farm):
     assert claimed(farm.jobs) == job_id
 
 
-def test_a_pause_gives_the_rest_back_and_a_resume_finishes_it(farm: Farm):
+def test_a_pause_releases_the_remaining_images_and_a_resume_finishes_them(farm: Farm):
     job_id = farm.submit(*(b"picture %d" % n for n in range(6)))
     farm.pipeline.before = lambda data: farm.jobs.pause(job_id) if data == b"picture 1" else None
     farm.child(lease_images=6).work(60)
@@ -142,7 +142,7 @@ def test_a_pause_gives_the_rest_back_and_a_resume_finishes_it(farm: Farm):
     assert [data for data, _ in farm.pipeline.rendered].count(b"picture 1") == 1
 
 
-def test_a_worker_that_is_leaving_finishes_the_image_in_hand_and_charges_none(farm: Farm):
+def test_a_stopping_worker_finishes_its_current_image_and_charges_none(farm: Farm):
     job_id = farm.submit(*(b"picture %d" % n for n in range(6)))
 
     def leave(data: bytes) -> None:
@@ -171,7 +171,7 @@ def fail(farm: Farm, method: str, error: Exception, *, calls: int | None = None)
 
 @pytest.mark.parametrize("method", ["get", "put"])
 @pytest.mark.parametrize("error", [ObjectStoreUnavailable(), ObjectStoreDenied()])
-def test_a_store_that_was_away_for_a_moment_costs_no_image(farm: Farm, method: str, error: Exception):
+def test_a_short_outage_of_a_store_fails_no_image(farm: Farm, method: str, error: Exception):
     job_id = farm.submit(b"one", b"two", b"three")
     fail(farm, method, error, calls=2)
 
@@ -181,7 +181,7 @@ def test_a_store_that_was_away_for_a_moment_costs_no_image(farm: Farm, method: s
 
 
 @pytest.mark.parametrize("method", ["get", "put"])
-def test_a_store_that_stays_away_stops_the_work_and_charges_no_image(farm: Farm, method: str):
+def test_a_long_outage_of_a_store_stops_the_work_and_charges_no_image(farm: Farm, method: str):
     job_id = farm.submit(b"one", b"two", b"three")
     fail(farm, method, ObjectStoreUnavailable())
     for _ in range(5):
@@ -195,7 +195,7 @@ def test_a_store_that_stays_away_stops_the_work_and_charges_no_image(farm: Farm,
     assert farm.jobs.get(job_id).counts.succeeded == 3
 
 
-def test_a_lease_that_outlasts_its_ticket_is_given_back(farm: Farm):
+def test_a_lease_that_outlasts_its_ticket_is_released(farm: Farm):
     job_id = farm.submit(b"one", b"two", b"three")
 
     # The grace ends before the ticket begins, as if the first image had taken all of it.
@@ -206,7 +206,7 @@ def test_a_lease_that_outlasts_its_ticket_is_given_back(farm: Farm):
     assert farm.jobs.get(job_id).counts.succeeded == 3
 
 
-def test_no_new_lease_begins_after_its_time(farm: Farm):
+def test_no_new_lease_begins_after_the_time_of_a_ticket(farm: Farm):
     farm.submit(b"one")
 
     assert farm.child().work(0) is True

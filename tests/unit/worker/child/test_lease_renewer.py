@@ -46,7 +46,7 @@ def take_lease(farm: Farm, images: int = 3) -> tuple[str, Lease]:
     return job_id, lease
 
 
-def test_only_the_image_in_hand_is_charged_when_the_worker_dies(farm: Farm):
+def test_only_the_current_image_is_charged_when_the_worker_dies(farm: Farm):
     job_id, lease = take_lease(farm)
     attempts = 0
     while farm.jobs.get(job_id).counts.failed == 0 and attempts < 10:
@@ -64,7 +64,7 @@ def test_only_the_image_in_hand_is_charged_when_the_worker_dies(farm: Farm):
     assert [image.index for image in farm.jobs.failures(job_id)] == [1]
 
 
-def test_a_lease_that_was_taken_back_is_dropped(farm: Farm):
+def test_an_expired_lease_is_dropped(farm: Farm):
     _, lease = take_lease(farm)
     farm.clock.advance(60)
     farm.jobs.reap()
@@ -90,7 +90,7 @@ def test_a_lease_is_renewed_while_an_image_is_in_work(farm: Farm):
         assert renewed.wait(DEADLINE)
 
 
-def test_an_image_that_hangs_is_charged_its_neighbours_go_back_and_the_process_ends(farm: Farm):
+def test_a_hanging_image_is_charged_its_neighbours_are_released_and_the_process_ends(farm: Farm):
     job_id, lease = take_lease(farm)
     ended = threading.Event()
     held = renewer(farm, lease, image_seconds=0.05, end_process=ended.set)
@@ -118,9 +118,7 @@ class Limit(float):
 
 
 @pytest.mark.parametrize("next_image", [None, 1])
-def test_the_image_that_hung_is_charged_though_it_leaves_the_hand_at_that_moment(
-    farm: Farm, next_image: int | None
-):
+def test_a_hanging_image_is_charged_even_if_it_ends_at_that_moment(farm: Farm, next_image: int | None):
     _, lease = take_lease(farm)
     ended, charged = threading.Event(), list[int]()
 
@@ -139,7 +137,7 @@ def test_the_image_that_hung_is_charged_though_it_leaves_the_hand_at_that_moment
     assert charged[:1] == [0]
 
 
-def test_an_image_that_takes_too_much_memory_is_charged_and_its_neighbours_go_back(farm: Farm):
+def test_an_image_that_takes_too_much_memory_is_charged_and_its_neighbours_are_released(farm: Farm):
     job_id, lease = take_lease(farm)
     ended, heartbeat = threading.Event(), Heartbeat(HeartbeatSlot(), memory_bytes=1)
     heartbeat.start()
@@ -155,7 +153,7 @@ def test_an_image_that_takes_too_much_memory_is_charged_and_its_neighbours_go_ba
     assert farm.jobs.images(job_id).items[1].state is ImageState.PENDING
 
 
-def test_a_worker_that_is_to_stop_hands_a_slow_image_over_and_its_end_still_counts(farm: Farm):
+def test_a_stopping_worker_releases_a_slow_image_whose_end_still_counts(farm: Farm):
     job_id, lease = take_lease(farm)
     held = renewer(farm, lease, draining=True)
 
@@ -173,7 +171,7 @@ def test_a_worker_that_is_to_stop_hands_a_slow_image_over_and_its_end_still_coun
     assert farm.jobs.get(job_id).counts.failed == 0
 
 
-def test_a_lease_is_kept_through_a_short_absence_of_the_job_store(farm: Farm):
+def test_a_lease_survives_a_short_outage_of_the_job_store(farm: Farm):
     _, lease = take_lease(farm)
     held = renewer(farm, lease, seconds=0.03)
 
@@ -187,7 +185,7 @@ def test_a_lease_is_kept_through_a_short_absence_of_the_job_store(farm: Farm):
     assert farm.jobs.holds(lease)
 
 
-def test_waiting_for_a_store_is_no_hanging_image(farm: Farm):
+def test_an_image_that_waits_for_a_store_does_not_count_as_hanging(farm: Farm):
     _, lease = take_lease(farm)
     ended, clock, renewals = threading.Event(), FakeClock(), list[None]()
     held = renewer(farm, lease, end_process=ended.set, clock=clock)

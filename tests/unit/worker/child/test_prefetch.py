@@ -59,7 +59,7 @@ def test_images_come_in_order_each_with_its_own_bytes():
     assert sorted(images.asked) == list(range(9))
 
 
-def test_the_next_image_is_fetched_while_one_is_in_hand_by_another_thread():
+def test_the_next_image_is_fetched_by_another_thread_during_processing():
     second_asked = Event()
 
     def fetch(job_id: str, index: int) -> bytes:
@@ -84,13 +84,13 @@ def test_the_next_image_is_fetched_while_one_is_in_hand_by_another_thread():
         ([LARGE, SMALL, SMALL, SMALL], [1, 3, 4, 4]),
     ],
 )
-def test_large_images_are_not_held_together(sizes: list[bytes], asked: list[int]):
+def test_large_images_are_not_held_at_the_same_time(sizes: list[bytes], asked: list[int]):
     images = Images(*sizes)
 
     assert [len(images.asked) for _ in images.in_order()] == asked
 
 
-def test_while_a_size_is_not_known_nothing_is_fetched_beside_it():
+def test_an_image_of_unknown_size_is_fetched_alone():
     images, arrives = Images(LARGE, SMALL, SMALL), Event()
 
     def fetch(job_id: str, index: int) -> bytes:
@@ -110,7 +110,7 @@ def test_while_a_size_is_not_known_nothing_is_fetched_beside_it():
     assert [(index, future.result()) for index, future in images_on_the_way] == [(2, SMALL)]
 
 
-def test_an_image_after_one_that_cannot_be_fetched_is_fetched_ahead_all_the_same():
+def test_an_image_is_prefetched_even_after_a_failed_one():
     images = Images(OSError("gone"), SMALL)
 
     next(images.in_order())

@@ -64,7 +64,7 @@ def test_the_steps_of_a_photo_are_recorded_and_the_photo_counted(
     assert summary.images == {WORKER: 1}
 
 
-def test_a_photo_that_is_only_measured_is_not_done(metrics_buffer: MetricsBuffer, statistics: FakeStatistics):
+def test_a_measured_photo_does_not_count_as_done(metrics_buffer: MetricsBuffer, statistics: FakeStatistics):
     assert TimedPipeline(StandIn(), metrics_buffer, worker=WORKER).measure(b"", Options()) == Range(
         low=0.0, high=1.0
     )
@@ -74,7 +74,7 @@ def test_a_photo_that_is_only_measured_is_not_done(metrics_buffer: MetricsBuffer
     assert summary.images == {WORKER: 0}
 
 
-def test_a_bad_photo_is_done_too(metrics_buffer: MetricsBuffer, statistics: FakeStatistics):
+def test_a_bad_photo_counts_as_done(metrics_buffer: MetricsBuffer, statistics: FakeStatistics):
     with pytest.raises(ImageCorrupt):
         TimedPipeline(StandIn(ImageCorrupt()), metrics_buffer, worker=WORKER).render(b"", Options())
     stages, summary = told(metrics_buffer, statistics)
@@ -83,7 +83,7 @@ def test_a_bad_photo_is_done_too(metrics_buffer: MetricsBuffer, statistics: Fake
     assert summary.images == {WORKER: 1}
 
 
-def test_a_photo_that_is_tried_again_is_not_done(metrics_buffer: MetricsBuffer, statistics: FakeStatistics):
+def test_a_photo_to_retry_does_not_count_as_done(metrics_buffer: MetricsBuffer, statistics: FakeStatistics):
     with pytest.raises(ZeroDivisionError):
         TimedPipeline(StandIn(ZeroDivisionError()), metrics_buffer, worker=WORKER).render(b"", Options())
 

@@ -112,7 +112,7 @@ def test_an_image_whose_file_is_gone_has_a_span_too(farm: Farm, memory: InMemory
     assert memory.children_of(span) == ["fetch", "store"]
 
 
-def test_every_attempt_at_an_image_is_a_span_of_its_own(farm: Farm, memory: InMemoryTraces, traces: Traces):
+def test_every_attempt_at_an_image_has_its_own_span(farm: Farm, memory: InMemoryTraces, traces: Traces):
     farm.submit(b"bug", traceparent=SAMPLED)
 
     for _ in range(10):
@@ -134,7 +134,7 @@ def test_both_passes_over_an_image_are_spans(farm: Farm, memory: InMemoryTraces,
     assert set(memory.children_of(memory.one("render image"))) == stages | {"store"}
 
 
-def test_images_that_do_not_end_are_interrupted(farm: Farm, memory: InMemoryTraces, traces: Traces):
+def test_images_that_do_not_end_have_an_interrupted_span(farm: Farm, memory: InMemoryTraces, traces: Traces):
     farm.submit(*(b"picture %d" % n for n in range(6)), traceparent=SAMPLED)
 
     def leave(data: bytes) -> None:
@@ -174,7 +174,7 @@ def test_a_job_that_is_not_sampled_leaves_no_span(
     assert farm.jobs.get(job_id).state is JobState.PARTIAL
 
 
-def test_a_traced_job_comes_to_the_same_results(farm: Farm, traces: Traces):
+def test_tracing_does_not_change_results(farm: Farm, traces: Traces):
     job_id = farm.submit(*(b"picture %d" % n for n in range(10)), traceparent=SAMPLED)
 
     farm.child(traces=traces).work(60)

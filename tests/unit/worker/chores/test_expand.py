@@ -68,7 +68,7 @@ def test_the_photos_of_an_archive_become_inputs_and_the_job_starts(harness: Chor
     assert not any(key.startswith("archives/") for key in harness.keys(job)), "It takes no more space."
 
 
-def test_photos_and_archives_keep_the_places_they_came_in(harness: ChoreHarness) -> None:
+def test_photos_and_archives_keep_their_order(harness: ChoreHarness) -> None:
     job = submit(harness, {1: album(1, 3), 4: album(4, 2), 10: album(10, 2)}, 13)
     for index in (0, 6, 7, 8, 9, 12):
         harness.objects.put(object_keys.input_image(job.id, index), b"photo %d" % index)
@@ -77,7 +77,7 @@ def test_photos_and_archives_keep_the_places_they_came_in(harness: ChoreHarness)
     assert inputs(harness, job) == [b"photo %d" % n for n in range(13)]
 
 
-def test_what_was_cut_short_is_repeated_with_the_same_result(harness: ChoreHarness) -> None:
+def test_an_interrupted_expansion_is_repeated_with_the_same_result(harness: ChoreHarness) -> None:
     job = submit(harness, {0: album(0, 20)}, 20)
     looks = iter(range(15))
 
@@ -292,7 +292,7 @@ def test_a_photo_that_is_damaged_in_its_archive_becomes_an_image_that_fails(harn
     ],
     ids=["encrypted", "deflate64", "a size too small", "a size too large"],
 )
-def test_a_photo_whose_entry_says_what_is_not_read_fails_alone(
+def test_a_photo_with_an_unsupported_entry_fails_alone(
     harness: ChoreHarness, place: int, form: str, value: int, code: str
 ) -> None:
     data = bytearray(zip_of(("0.jpg", bytes(50_000)), ("1.jpg", b"photo 1")))
@@ -324,7 +324,7 @@ def test_a_photo_that_cannot_be_read_is_not_read_again_in_the_next_time_slice(ha
 
 
 @pytest.mark.parametrize("verb", ["cancel", "delete"])
-def test_a_job_that_is_gone_before_is_not_expanded(harness: ChoreHarness, verb: str) -> None:
+def test_the_archive_of_a_deleted_job_is_not_expanded(harness: ChoreHarness, verb: str) -> None:
     job = submit(harness, {0: album(0, 3)}, 3)
     if verb == "delete":
         harness.objects.delete(object_keys.job_record(job.id))
@@ -366,7 +366,7 @@ def test_a_job_that_is_not_recorded_yet_is_waited_for(harness: ChoreHarness) -> 
     assert harness.keys(job) == ["archives/0.zip"]
 
 
-def test_what_cannot_be_done_for_an_unforeseen_reason_fails_the_job(harness: ChoreHarness) -> None:
+def test_a_chore_given_up_fails_the_job_with_internal_error(harness: ChoreHarness) -> None:
     job = submit(harness, {0: album(0, 3)}, 3)
     harness.gathering(ArchiveExpander(harness.objects, LIMITS).expand_all).give_up(
         harness.claim(ChoreKind.EXPAND)

@@ -57,7 +57,7 @@ def test_the_span_of_a_failed_chore_has_its_code_and_the_chore_is_settled_as_usu
     assert [chore.state for chore in harness.chores.list(job.id) if chore.id == "a"] == [ChoreState.OPEN]
 
 
-def test_chores_of_jobs_that_are_not_traced_or_gone_are_done_all_the_same(
+def test_chores_of_untraced_or_deleted_jobs_are_done_too(
     harness: ChoreHarness, memory: InMemoryTraces
 ) -> None:
     handler = RecordingHandler()
@@ -68,7 +68,7 @@ def test_chores_of_jobs_that_are_not_traced_or_gone_are_done_all_the_same(
     assert memory.spans() == ()
 
 
-def test_looking_at_a_job_for_its_webhook_is_no_span(harness: ChoreHarness, memory: InMemoryTraces) -> None:
+def test_checking_a_job_for_its_webhook_makes_no_span(harness: ChoreHarness, memory: InMemoryTraces) -> None:
     harness.chores.add("a", ChoreKind.NOTIFY, harness.accept(traceparent=SAMPLED).id)
 
     assert run(harness, memory, RecordingHandler(), ChoreKind.NOTIFY) == 1

@@ -37,7 +37,7 @@ def test_photos_of_the_usual_shapes_have_a_branch(photo: tuple[int, int]):
 
 
 @pytest.mark.parametrize("size", [*USUAL_SIZES, (256, 256), (32, 256), (96, 64)])
-def test_every_size_is_predicted_as_the_graph_itself_does(
+def test_branches_predict_the_same_as_the_graph_at_every_size(
     random_graph: Path, branches: Branches, batch_factory: BatchFactory, size: tuple[int, int]
 ):
     batch = batch_factory(*size)
@@ -77,7 +77,7 @@ def test_branches_share_their_weights(random_graph: Path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Only Linux says what is resident.")
-def test_the_file_of_the_weights_is_let_go_of_after_each_size(
+def test_the_mapping_of_the_weights_is_released_after_each_size(
     random_graph: Path, batch_factory: BatchFactory
 ):
     branches = Branches(random_graph, ())

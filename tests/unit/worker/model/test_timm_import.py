@@ -73,20 +73,20 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int | str]:
     return {kind: found[str(root / kind)] for kind in TORCHVISIONS}
 
 
-def test_timm_makes_the_encoder_whatever_build_torchvision_is():
+def test_timm_makes_the_encoder_with_any_build_of_torchvision():
     code = "from worker.model.timm_import import import_timm\nprint('tf_efficientnet_lite3' in import_timm().list_models())"
 
     assert run_python(code) == "True"
 
 
-def test_operators_are_declared_where_torchvision_lacks_them(outcomes: dict[str, int | str]):
+def test_operators_are_declared_if_torchvision_lacks_them(outcomes: dict[str, int | str]):
     assert outcomes["needs operators"] == 1
 
 
-def test_nothing_is_declared_where_torchvision_imports_as_it_is(outcomes: dict[str, int | str]):
+def test_nothing_is_declared_if_torchvision_can_be_imported(outcomes: dict[str, int | str]):
     assert outcomes["whole"] == 0
 
 
-def test_another_failure_of_the_import_is_not_hidden(outcomes: dict[str, int | str]):
+def test_other_import_errors_are_not_hidden(outcomes: dict[str, int | str]):
     assert outcomes["needs more memory"] == "RuntimeError('out of memory')"
     assert outcomes["needs a library"] == "ImportError('libpng is missing')"

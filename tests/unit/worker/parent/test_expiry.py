@@ -53,7 +53,7 @@ def keys(farm: Farm, job_id: str) -> list[str]:
     return [entry.key for entry in farm.objects.list(object_keys.job_prefix(job_id))]
 
 
-def test_an_ended_job_goes_after_its_time_and_not_before(farm: Farm):
+def test_an_ended_job_expires_after_the_retention_and_not_before(farm: Farm):
     job_id, bad = end(farm, b"one", b"two"), end(farm, b"corrupt")
     farm.clock.advance(6.9 * DAY)
     younger = end(farm, b"three")
@@ -68,7 +68,7 @@ def test_an_ended_job_goes_after_its_time_and_not_before(farm: Farm):
     assert len(keys(farm, younger)) == 6
 
 
-def test_a_job_that_runs_never_goes(farm: Farm):
+def test_a_running_job_never_expires(farm: Farm):
     job_id = submit(farm, b"one", b"two")
     farm.jobs.lease("worker", limit=1)
     farm.clock.advance(100 * DAY)
@@ -79,7 +79,7 @@ def test_a_job_that_runs_never_goes(farm: Farm):
     assert len(keys(farm, job_id)) == 4
 
 
-def test_a_paused_job_that_nobody_touches_goes(farm: Farm):
+def test_an_untouched_paused_job_expires(farm: Farm):
     job_id = submit(farm, b"one")
     Controls(farm.jobs, farm.objects).pause(job_id)
     farm.clock.advance(8 * DAY)
@@ -88,7 +88,7 @@ def test_a_paused_job_that_nobody_touches_goes(farm: Farm):
     assert keys(farm, job_id) == []
 
 
-def test_a_job_that_is_touched_while_others_are_expired_stays(farm: Farm):
+def test_a_job_touched_during_a_run_does_not_expire(farm: Farm):
     first, second = submit(farm, b"one"), submit(farm, b"two")
     controls = Controls(farm.jobs, farm.objects)
     for job_id in (first, second):
@@ -109,7 +109,7 @@ def test_a_job_that_is_touched_while_others_are_expired_stays(farm: Farm):
     assert object_keys.input_image(second, 0) in keys(farm, second)
 
 
-def test_what_is_lost_during_a_sweep_is_not_swept(farm: Farm):
+def test_jobs_lost_during_a_sweep_are_not_swept(farm: Farm):
     job_id = end(farm, b"one")
     farm.clock.advance(7.5 * DAY)
     expirer_ = expirer(farm)
@@ -144,7 +144,7 @@ def test_one_worker_at_a_time_expires_jobs(farm: Farm):
 
 
 @pytest.mark.parametrize("reached", [0, 1, 2, 3, 4])
-def test_a_worker_that_dies_in_between_leaves_what_others_finish(farm: Farm, reached: int):
+def test_others_finish_the_expiry_of_a_worker_that_died(farm: Farm, reached: int):
     job_id = end(farm, b"one")
     farm.clock.advance(8 * DAY)
     calls = itertools.count(1)
@@ -166,7 +166,7 @@ def test_a_worker_that_dies_in_between_leaves_what_others_finish(farm: Farm, rea
     assert farm.jobs.get(job_id).state is JobState.EXPIRED
 
 
-def test_the_record_goes_after_as_long_again(farm: Farm):
+def test_the_record_is_deleted_after_another_retention(farm: Farm):
     job_id, kept = end(farm, b"one"), submit(farm, b"two")
     farm.jobs.lease("worker", limit=1)
     farm.clock.advance(7.1 * DAY)
@@ -183,7 +183,7 @@ def test_the_record_goes_after_as_long_again(farm: Farm):
     assert farm.jobs.get(kept).state is JobState.PROCESSING
 
 
-def test_uploads_that_no_job_came_of_go_when_the_last_of_them_is_old(farm: Farm):
+def test_uploads_without_a_job_are_deleted_when_the_last_is_old(farm: Farm):
     job_id = new_job_id()
     farm.objects.put(object_keys.input_image(job_id, 0), b"x")
     farm.clock.advance(5 * DAY)
@@ -207,7 +207,7 @@ def test_nothing_is_swept_while_the_job_store_may_have_lost_something(farm: Farm
     assert keys(farm, job_id) != []
 
 
-def test_what_came_under_an_idempotency_key_goes_after_a_day(farm: Farm):
+def test_idempotency_records_are_deleted_after_a_day(farm: Farm):
     record = object_keys.idempotency_record("a" * 64)
     farm.objects.put(record, b"{}")
     farm.clock.advance(DAY - 1)
@@ -220,7 +220,7 @@ def test_what_came_under_an_idempotency_key_goes_after_a_day(farm: Farm):
     assert not farm.objects.exists(record)
 
 
-def test_what_is_not_a_jobs_is_never_swept(farm: Farm):
+def test_keys_outside_of_jobs_are_never_swept(farm: Farm):
     for key in ("jobs/loose", "jobs/not-a-job/x", "keys/abc.json", "elsewhere"):
         farm.objects.put(key, b"x")
     farm.clock.advance(1000 * DAY)
@@ -230,7 +230,7 @@ def test_what_is_not_a_jobs_is_never_swept(farm: Farm):
 
 
 @pytest.mark.parametrize(("hours", "pause", "long_pause"), [(168, 60, 3600), (0.01, 1, 3.6), (1, 36, 360)])
-def test_calls_are_as_far_apart_as_the_retention_allows(
+def test_the_interval_of_sweeps_follows_from_the_retention(
     farm: Farm, hours: float, pause: float, long_pause: float
 ):
     mine = expirer(farm, retention_seconds=hours * 3600)

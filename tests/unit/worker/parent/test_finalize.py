@@ -73,7 +73,7 @@ def test_finalising_twice_changes_nothing(farm: Farm):
     assert farm.jobs.get(job_id) == ended
 
 
-def test_failures_that_a_retry_mended_are_forgotten(farm: Farm):
+def test_failures_that_a_retry_fixed_are_removed(farm: Farm):
     job_id = farm.submit(b"one", b"corrupt")
     work_and_finalize(farm, job_id)
     farm.objects.put(object_keys.input_image(job_id, 1), b"mended")
@@ -103,7 +103,7 @@ class _Losing(FakeJobStore):
             yield replace(status, failure=None)
 
 
-def test_a_job_whose_reasons_are_lost_while_they_are_written_down_has_not_ended(farm: Farm):
+def test_a_job_that_loses_its_failures_while_they_are_written_has_not_ended(farm: Farm):
     farm.jobs = _Losing(clock=farm.clock)
     job_id = farm.submit(b"one", b"corrupt")
     farm.objects.put(object_keys.job_record(job_id), b"{}")

@@ -69,7 +69,7 @@ def test_one_worker_at_a_time_maintains_but_all_are_counted(farm: Farm):
     assert farm.jobs.slots() == 5
 
 
-def test_the_images_of_a_dead_worker_are_taken_back_and_given_tickets(farm: Farm):
+def test_the_images_of_a_dead_worker_are_released_and_get_tickets(farm: Farm):
     farm.submit(b"one", b"two")
     farm.jobs.lease("dead", limit=2)
     tickets = FakeTickets()
@@ -83,7 +83,7 @@ def test_the_images_of_a_dead_worker_are_taken_back_and_given_tickets(farm: Farm
     assert tickets.depth() >= 1
 
 
-def test_after_a_time_without_the_job_store_holders_get_the_time_to_renew_their_leases(farm: Farm):
+def test_after_an_outage_of_the_job_store_workers_get_time_to_renew_their_leases(farm: Farm):
     """A job store that was away for longer than a lease holds only expired leases."""
     farm.submit(b"one", b"two")
     lease = farm.jobs.lease("alive", limit=2)
@@ -106,7 +106,7 @@ def test_after_a_time_without_the_job_store_holders_get_the_time_to_renew_their_
     assert not farm.jobs.holds(lease)
 
 
-def test_nothing_is_taken_back_at_once_after_the_job_store_has_restarted(farm: Farm):
+def test_no_lease_expires_just_after_a_restart_of_the_job_store(farm: Farm):
     farm.submit(b"one", b"two")
     lease = farm.jobs.lease("alive", limit=2)
     assert lease is not None
@@ -119,9 +119,7 @@ def test_nothing_is_taken_back_at_once_after_the_job_store_has_restarted(farm: F
     assert farm.jobs.holds(lease)
 
 
-def test_a_broker_without_room_for_tickets_is_logged_once_and_stops_nothing(
-    farm: Farm, caplog: pytest.LogCaptureFixture
-):
+def test_a_full_broker_is_logged_once_and_stops_nothing(farm: Farm, caplog: pytest.LogCaptureFixture):
     class Full(FakeTickets):
         def publish(self, count: int) -> None:
             raise JobStoreFull
@@ -141,7 +139,7 @@ def test_a_broker_without_room_for_tickets_is_logged_once_and_stops_nothing(
     assert told == ["WARNING"]
 
 
-def test_the_reason_of_an_image_that_was_given_up_reaches_the_object_store(farm: Farm):
+def test_the_failure_of_an_image_without_attempts_left_is_stored(farm: Farm):
     job_id = farm.submit(b"one", b"two")
     for _ in range(3):
         lease = farm.jobs.lease("dead", limit=1)
@@ -158,7 +156,7 @@ def test_the_reason_of_an_image_that_was_given_up_reaches_the_object_store(farm:
 
 
 @pytest.mark.parametrize("moment", ["before", "during"])
-def test_a_reason_that_a_retry_took_back_is_not_written(farm: Farm, moment: str):
+def test_a_failure_withdrawn_by_a_retry_is_not_written(farm: Farm, moment: str):
     """If it were written after the retry, the image would count as failed after a loss of Redis."""
     job_id = farm.submit(b"one", b"bug")
     maintenance, controls = (
@@ -183,7 +181,7 @@ def test_a_reason_that_a_retry_took_back_is_not_written(farm: Farm, moment: str)
     assert farm.objects.exists(object_keys.failure(job_id, 1)) is (moment == "during")
 
 
-def test_all_jobs_that_wait_are_finalised(farm: Farm):
+def test_all_waiting_jobs_are_finalised(farm: Farm):
     jobs = [farm.submit(b"one"), farm.submit(b"corrupt")]
     farm.child().work(60)
 
@@ -191,7 +189,7 @@ def test_all_jobs_that_wait_are_finalised(farm: Farm):
     assert [farm.jobs.get(job_id).state for job_id in jobs] == [JobState.SUCCEEDED, JobState.FAILED]
 
 
-def test_a_worker_that_leaves_is_not_counted_any_more(farm: Farm):
+def test_a_stopped_worker_is_no_longer_counted(farm: Farm):
     maintenance = make_maintenance(farm, FakeTickets())
     maintenance.run()
 

@@ -114,7 +114,7 @@ def stop_after(service: FakeService, pictures: int, then: Callable[[], object]) 
     service.farm.pipeline.before = lambda data: None
 
 
-def test_a_job_in_the_middle_goes_on_and_nothing_is_done_twice(service: FakeService):
+def test_an_interrupted_job_continues_and_nothing_is_done_twice(service: FakeService):
     pictures = [b"picture %d" % n for n in range(10)]
     job_id = service.submit(*pictures)
     stop_after(service, 4, lambda: None)
@@ -163,7 +163,7 @@ def test_an_image_given_up_by_the_reaper_stays_failed(service: FakeService):
     assert service.codes(job_id) == {0: "worker_crashed"}
 
 
-def test_outputs_without_their_sidecar_prove_nothing(service: FakeService):
+def test_outputs_without_a_sidecar_do_not_count_as_done(service: FakeService):
     job_id = service.submit(b"one", b"two")
     service.objects.put(object_keys.output(job_id, 0, "heatmap.png"), b"half done")
     service.objects.put(object_keys.output(job_id, 1, "depth.json"), b"{}")
@@ -182,7 +182,7 @@ def test_outputs_without_their_sidecar_prove_nothing(service: FakeService):
         ([b"corrupt"], JobState.FAILED, {0: "image_corrupt"}),
     ],
 )
-def test_an_ended_job_is_as_it_was(
+def test_an_ended_job_is_restored_unchanged(
     service: FakeService, pictures: list[bytes], state: JobState, codes: dict[int, str]
 ):
     job_id = service.submit(*pictures)
@@ -218,7 +218,7 @@ def test_the_outputs_of_ended_jobs_are_not_listed(service: FakeService):
     assert not [prefix for prefix in listed if "outputs" in prefix]
 
 
-def test_a_canceled_job_stays_canceled_with_what_was_done(service: FakeService):
+def test_a_canceled_job_stays_canceled_and_keeps_its_results(service: FakeService):
     job_id = service.submit(*(b"picture %d" % n for n in range(5)))
     stop_after(service, 2, lambda: service.controls.cancel(job_id))
     service.finish_up()
@@ -232,7 +232,7 @@ def test_a_canceled_job_stays_canceled_with_what_was_done(service: FakeService):
     assert service.states(job_id) == states
 
 
-def test_a_job_canceled_the_moment_before_ends_as_canceled(service: FakeService):
+def test_a_job_canceled_just_before_the_loss_ends_as_canceled(service: FakeService):
     job_id = service.submit(b"one", b"two")
     service.controls.cancel(job_id)
     service.lose_everything()
@@ -254,7 +254,7 @@ def test_a_job_canceled_the_moment_before_ends_as_canceled(service: FakeService)
         (["start", "pause", "resume"], JobState.QUEUED),
     ],
 )
-def test_what_was_asked_last_holds(service: FakeService, verbs: list[str], state: JobState):
+def test_the_last_verb_before_the_loss_holds(service: FakeService, verbs: list[str], state: JobState):
     job_id = service.submit(b"one", state=JobState.UPLOADING)
     for verb in verbs:
         getattr(service.controls, verb)(job_id)
@@ -265,7 +265,7 @@ def test_what_was_asked_last_holds(service: FakeService, verbs: list[str], state
     assert service.jobs.get(job_id).state is state
 
 
-def test_a_retried_job_is_not_ended_and_its_failures_are_forgotten(service: FakeService):
+def test_a_retried_job_has_not_ended_and_has_no_failures(service: FakeService):
     job_id = service.submit(b"one", b"bad luck", b"three")
     service.objects.delete(object_keys.input_image(job_id, 1))
     service.work()
@@ -324,7 +324,7 @@ def end_and_retry(service: FakeService, job_id: str) -> None:
 @pytest.mark.parametrize("dies", [False, True])
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("goes_on", ["waits", "works", "ends"])
-def test_a_slow_finaliser_does_not_bring_back_an_end_that_was_taken_back(
+def test_a_slow_finaliser_does_not_restore_an_end_that_a_retry_withdrew(
     service: FakeService, step: str, dies: bool, goes_on: str
 ):
     job_id = service.submit(b"one", b"corrupt", b"three", b"corrupt for good")
@@ -371,7 +371,7 @@ def test_a_later_finaliser_of_the_same_end_changes_nothing(service: FakeService,
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_finaliser_leaves_nothing_of_a_job_that_is_deleted_meanwhile(service: FakeService, step: str):
+def test_a_finaliser_leaves_nothing_of_a_job_deleted_meanwhile(service: FakeService, step: str):
     job_id = service.submit(b"one", b"corrupt")
     service.work()
 
@@ -382,7 +382,7 @@ def test_a_finaliser_leaves_nothing_of_a_job_that_is_deleted_meanwhile(service: 
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_finaliser_keeps_all_of_a_job_that_redis_loses_meanwhile(service: FakeService, step: str):
+def test_a_finaliser_keeps_everything_of_a_job_that_redis_loses_meanwhile(service: FakeService, step: str):
     job_id = service.submit(b"one", b"corrupt")
     service.work()
     before = service.farm.jobs
@@ -396,7 +396,7 @@ def test_a_finaliser_keeps_all_of_a_job_that_redis_loses_meanwhile(service: Fake
     assert service.codes(job_id) == {1: "image_corrupt"}
 
 
-def test_an_image_whose_outputs_are_there_did_not_fail_whatever_a_slow_worker_wrote(service: FakeService):
+def test_an_image_with_outputs_has_succeeded_whatever_failure_a_slow_worker_wrote(service: FakeService):
     job_id = service.submit(b"one", b"corrupt", b"three")
     service.work()
     service.finish_up()
@@ -424,7 +424,7 @@ def test_a_deleted_job_stays_deleted(service: FakeService):
     assert service.jobs.list().items == ()
 
 
-def test_a_job_deleted_while_it_is_brought_back_is_gone(service: FakeService):
+def test_a_job_deleted_during_its_recovery_stays_deleted(service: FakeService):
     job_id = service.submit(b"one")
     service.lose_everything()
 
@@ -450,7 +450,7 @@ def test_a_job_that_failed_as_a_whole_keeps_its_reason(service: FakeService):
     assert job.error.code == "invalid_archive"
 
 
-def test_images_found_out_later_are_known_again(service: FakeService):
+def test_the_number_of_images_from_the_start_is_restored(service: FakeService):
     job_id = service.submit(state=JobState.UPLOADING)
     for index in range(3):
         service.objects.put(object_keys.input_image(job_id, index), b"x%d" % index)
@@ -474,7 +474,7 @@ def accept(service: FakeService, *pictures: bytes) -> str:
     return job_id
 
 
-def test_an_upload_replaced_before_a_loss_is_told_after_it(service: FakeService):
+def test_an_upload_replaced_before_a_loss_is_detected_after_it(service: FakeService):
     job_id = accept(service, b"one", b"two")
     service.objects.put(object_keys.input_image(job_id, 0), b"uno")
     service.lose_everything()
@@ -488,7 +488,7 @@ def test_an_upload_replaced_before_a_loss_is_told_after_it(service: FakeService)
     assert service.jobs.get(job_id).bytes == 6
 
 
-def test_a_retry_processes_what_was_accepted_and_nothing_else(service: FakeService):
+def test_a_retry_processes_only_accepted_photos(service: FakeService):
     job_id = accept(service, b"one", b"two")
     service.objects.put(object_keys.input_image(job_id, 0), b"uno")
     for content in (b"uno", b"dos", b"one"):
@@ -507,7 +507,7 @@ def test_a_retry_processes_what_was_accepted_and_nothing_else(service: FakeServi
     assert [data for data, _ in service.farm.pipeline.rendered] == [b"two", b"one"]
 
 
-def test_a_job_normalised_as_a_whole_goes_on_over_the_same_range(service: FakeService):
+def test_a_job_normalised_as_a_whole_continues_with_the_same_range(service: FakeService):
     pictures = [b"a", b"four", b"longest of all", b"pic"]
     job_id = service.submit(*pictures, options=Options.parse({"normalize": "job"}))
     # The pipeline of words writes no range, but a real sidecar does.
@@ -529,7 +529,7 @@ def test_a_job_normalised_as_a_whole_goes_on_over_the_same_range(service: FakeSe
     assert service.jobs.get(job_id).counts.succeeded == 4
 
 
-def test_an_older_copy_is_brought_up_to_what_happened_since(service: FakeService):
+def test_an_older_copy_of_redis_is_updated_from_s3(service: FakeService):
     """In the copy the job has just been accepted; since then images were done, one failed, and it was paused."""
     job_id = service.submit(*(b"picture %d" % n for n in range(5)), b"corrupt")
     copy = service.jobs.get(job_id)
@@ -553,7 +553,7 @@ def test_an_older_copy_is_brought_up_to_what_happened_since(service: FakeService
         (["cancel"], JobState.CANCELING),
     ],
 )
-def test_what_was_asked_since_an_older_copy_holds(service: FakeService, verbs: list[str], state: JobState):
+def test_verbs_later_than_an_older_copy_hold(service: FakeService, verbs: list[str], state: JobState):
     job_id = service.submit(b"one", b"two")
     copy = service.jobs.get(job_id)
     for verb in verbs:
@@ -566,7 +566,7 @@ def test_what_was_asked_since_an_older_copy_holds(service: FakeService, verbs: l
     assert service.jobs.get(job_id).state is state
 
 
-def test_a_job_that_ended_since_an_older_copy_has_ended(service: FakeService):
+def test_a_job_that_ended_after_an_older_copy_has_ended(service: FakeService):
     job_id = service.submit(b"one", b"corrupt")
     copy = service.jobs.get(job_id)
     service.work()
@@ -580,7 +580,7 @@ def test_a_job_that_ended_since_an_older_copy_has_ended(service: FakeService):
     assert service.codes(job_id) == {1: "image_corrupt"}
 
 
-def test_a_retry_since_an_older_copy_holds(service: FakeService):
+def test_a_retry_later_than_an_older_copy_holds(service: FakeService):
     job_id = service.submit(b"one", b"corrupt")
     service.work()
     service.finish_up()
@@ -598,7 +598,7 @@ def test_a_retry_since_an_older_copy_holds(service: FakeService):
     assert service.states(job_id) == [ImageState.SUCCEEDED, ImageState.PENDING]
 
 
-def test_what_has_expired_is_left_to_expiry(service: FakeService):
+def test_recovery_ignores_expired_jobs(service: FakeService):
     old = service.submit(b"one")
     service.work()
     service.finish_up()
@@ -651,7 +651,7 @@ def test_an_interrupted_recovery_starts_over(service: FakeService):
 
 
 @pytest.mark.parametrize("record", [b"", b"no json", b"{}", b"[]", b'{"id": 1, "total": "x"}'])
-def test_a_damaged_record_does_not_keep_the_others_away(service: FakeService, record: bytes):
+def test_a_damaged_record_does_not_prevent_the_recovery_of_others(service: FakeService, record: bytes):
     broken, whole = service.submit(b"one"), service.submit(b"two")
     service.objects.put(object_keys.job_record(broken), record)
     service.lose_everything()
@@ -662,7 +662,7 @@ def test_a_damaged_record_does_not_keep_the_others_away(service: FakeService, re
     assert service.jobs.is_reconciled()
 
 
-def test_what_else_lies_in_the_bucket_is_left_alone(service: FakeService):
+def test_other_objects_in_the_bucket_are_ignored(service: FakeService):
     job_id = service.submit(b"one")
     for key in ("jobs/loose", "jobs/not-a-job/job.json", "keys/abc.json", "other"):
         service.objects.put(key, b"x")

@@ -120,7 +120,7 @@ def test_parameters_of_a_scan_that_has_none_do_not_matter(kind: str, parameters:
     ids=["nothing", "zero", "zeros", "ff", "fill", "mp4", "zip", "zeros and mp4", "jpeg", "line"],
 )
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_end_that_is_not_marked_is_an_end(kind: str, tail: bytes) -> None:
+def test_a_missing_end_marker_is_harmless(kind: str, tail: bytes) -> None:
     assert_whole(KINDS[kind].removesuffix(END) + tail, kind)
 
 
@@ -136,7 +136,7 @@ def test_what_follows_the_end_does_not_matter(kind: str, tail: bytes) -> None:
     "numbers", [[(1, 1), (1, 1)], [(2, 2), (1, 2)], [(1, 3), (3, 3)], [(0, 0)], [(1, 9)], [(1, 1), (2, 2)]]
 )
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_colour_profile_in_pieces_that_do_not_fit_costs_nothing(
+def test_a_colour_profile_in_inconsistent_pieces_is_harmless(
     kind: str, numbers: list[tuple[int, int]]
 ) -> None:
     pieces = [segment(0xE2, b"ICC_PROFILE\0" + bytes(pair) + bytes(200)) for pair in numbers]
@@ -148,7 +148,7 @@ def test_a_colour_profile_in_pieces_that_do_not_fit_costs_nothing(
     "stray", [b"\xff", b"\xff\xff\xff\xff", bytes(12), b"stray bytes \x00\x01\x02", b"\xff\0" * 9]
 )
 @pytest.mark.parametrize("kind", KINDS)
-def test_stray_bytes_before_markers_cost_nothing(kind: str, stray: bytes) -> None:
+def test_stray_bytes_before_markers_are_harmless(kind: str, stray: bytes) -> None:
     assert_whole(with_before_every_marker(KINDS[kind], stray), kind)
 
 
@@ -173,15 +173,13 @@ def test_stray_bytes_before_markers_cost_nothing(kind: str, stray: bytes) -> Non
     ],
 )
 @pytest.mark.parametrize("kind", ["baseline", "progressive", "gray", "cmyk"])
-def test_odd_segments_beside_the_picture_cost_nothing(kind: str, odd: bytes) -> None:
+def test_odd_segments_beside_the_picture_are_harmless(kind: str, odd: bytes) -> None:
     assert_whole(inserted(KINDS[kind], odd), kind)
 
 
 @pytest.mark.parametrize("transform", [3, 9, 255])
 @pytest.mark.parametrize(("kind", "usual"), [("baseline", 1), ("progressive", 1), ("cmyk", 2)])
-def test_an_unknown_transform_of_adobes_is_taken_for_the_usual_one(
-    kind: str, usual: int, transform: int
-) -> None:
+def test_an_unknown_adobe_transform_is_read_as_the_usual_one(kind: str, usual: int, transform: int) -> None:
     plain = without(KINDS[kind], 0xEE if kind == "cmyk" else 0xE0)
     adobe = b"Adobe\0\x64\0\0\0\0"
 
@@ -192,19 +190,19 @@ def test_an_unknown_transform_of_adobes_is_taken_for_the_usual_one(
 
 @pytest.mark.parametrize("interval", [b"\0\0", b"\xff\xff"])
 @pytest.mark.parametrize("kind", ["baseline", "progressive", "gray"])
-def test_a_restart_interval_that_is_never_reached_costs_nothing(kind: str, interval: bytes) -> None:
+def test_a_restart_interval_that_is_never_reached_is_harmless(kind: str, interval: bytes) -> None:
     assert_whole(inserted(KINDS[kind], segment(0xDD, b"\0\1"), segment(0xDD, interval)), kind)
 
 
 @pytest.mark.parametrize("kind", ["restarts", "progressive restarts"])
 @pytest.mark.parametrize("padding", [b"\xff", b"\xff\xff\xff", bytes(12)])
-def test_padding_before_restarts_costs_nothing(kind: str, padding: bytes) -> None:
+def test_padding_before_restarts_is_harmless(kind: str, padding: bytes) -> None:
     assert_whole(re.sub(rb"(?=\xff[\xd0-\xd7])", padding, KINDS[kind]), kind)
 
 
 @pytest.mark.parametrize("first", range(1, 8))
 @pytest.mark.parametrize("step", [0, 1])
-def test_restarts_that_are_numbered_in_another_way_cost_nothing(first: int, step: int) -> None:
+def test_unusual_restart_numbers_are_harmless(first: int, step: int) -> None:
     numbers = iter(range(10_000))
     data = re.sub(
         rb"\xff[\xd0-\xd7]",
@@ -215,7 +213,7 @@ def test_restarts_that_are_numbered_in_another_way_cost_nothing(first: int, step
     assert_whole(data, "restarts")
 
 
-def test_a_restart_behind_the_last_interval_costs_nothing() -> None:
+def test_a_restart_after_the_last_interval_is_harmless() -> None:
     assert_whole(KINDS["restarts"].removesuffix(END) + b"\xff\xd0" + END, "restarts")
 
 
@@ -315,7 +313,7 @@ def test_a_picture_whose_end_was_overwritten_with_zeros_is_refused(kind: str) ->
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_cut_within_the_last_bytes_costs_no_more_than_a_block(kind: str) -> None:
+def test_a_cut_within_the_last_bytes_changes_at_most_one_block(kind: str) -> None:
     """Zeros in place of the last byte may be codes of the last block; all else is refused."""
     data, whole = KINDS[kind], pixels(KINDS[kind])
     for tail in TAILS.values():
@@ -349,7 +347,7 @@ def test_a_progressive_picture_needs_all_its_scans(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["baseline", "progressive", "restarts"])
-def test_bad_codes_are_found_behind_stray_bytes_at_the_end(kind: str) -> None:
+def test_bad_codes_before_stray_bytes_at_the_end_are_found(kind: str) -> None:
     data = bytearray(KINDS[kind])
     # Sixteen ones are no code; a stuffed zero follows each byte of them.
     at = data.index(b"\xff\xda") + 200

@@ -40,7 +40,7 @@ print(cycle(), bound_malloc(), cycle())
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc is needed")
-def test_large_blocks_go_back_to_the_system_at_once() -> None:
+def test_large_blocks_are_returned_to_the_system_at_once() -> None:
     done = subprocess.run([sys.executable, "-c", _PROGRAM], capture_output=True, text=True, check=True)
     unbound, bound, left = done.stdout.split()
     if bound == "False":
@@ -76,7 +76,7 @@ print(held, resident() - before)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc is needed")
-def test_holes_in_the_heap_go_back_to_the_system_when_it_is_trimmed() -> None:
+def test_trimming_the_heap_returns_its_holes_to_the_system() -> None:
     done = subprocess.run([sys.executable, "-c", _HOLES], capture_output=True, text=True, check=True)
     held, left = map(float, done.stdout.split())
     if held < 15:

@@ -51,7 +51,7 @@ def test_photos_of_30_megapixels_take_bounded_memory_and_no_more_each_time(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is needed")
-def test_a_photo_of_200_megapixels_is_taken_by_default_and_never_held_as_a_whole() -> None:
+def test_a_photo_of_200_megapixels_is_accepted_by_default_and_never_held_in_memory_as_a_whole() -> None:
     before, after = peaks("gray_jpeg(12240, 16320)", 1)
 
     # As RGB it has 600 MB; of its heatmap there are strips and the file.

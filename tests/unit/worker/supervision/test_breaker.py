@@ -65,7 +65,7 @@ def comes_back(store: Store, after: int) -> Callable[[], str]:
     return call
 
 
-def test_an_answer_is_passed_on_and_a_store_that_is_there_is_never_waited_for(breakers: Breakers):
+def test_a_result_is_returned_at_once_while_the_store_is_available(breakers: Breakers):
     breaker, store = breakers.objects, Store()
 
     assert [breaker.call(store) for _ in range(100)] == ["answer"] * 100
@@ -83,7 +83,7 @@ def test_a_store_that_comes_back_in_time_is_waited_for(
     assert not breaker.is_open
 
 
-def test_one_that_stays_away_raises_once_the_time_is_over(breakers: Breakers, clock: BreakerClock):
+def test_a_store_that_stays_away_raises_after_the_time_limit(breakers: Breakers, clock: BreakerClock):
     store = Store(ObjectStoreUnavailable("gone"))
 
     with pytest.raises(ObjectStoreUnavailable, match="gone"):
@@ -92,7 +92,7 @@ def test_one_that_stays_away_raises_once_the_time_is_over(breakers: Breakers, cl
     assert 2 <= store.calls <= 4
 
 
-def test_a_worker_that_stops_does_not_wait(breakers: Breakers, clock: BreakerClock):
+def test_a_stopping_worker_does_not_wait(breakers: Breakers, clock: BreakerClock):
     store = Store(ObjectStoreUnavailable())
 
     with pytest.raises(ObjectStoreUnavailable):
@@ -100,7 +100,7 @@ def test_a_worker_that_stops_does_not_wait(breakers: Breakers, clock: BreakerClo
     assert (store.calls, clock.waits) == (1, [])
 
 
-def test_while_it_is_open_others_do_not_call_at_all(breakers: Breakers):
+def test_while_the_breaker_is_open_other_callers_do_not_call(breakers: Breakers):
     breaker, away, other = breakers.jobs, Store(JobStoreUnavailable()), Store()
     with pytest.raises(JobStoreUnavailable):
         breaker.call(away)
@@ -111,7 +111,7 @@ def test_while_it_is_open_others_do_not_call_at_all(breakers: Breakers):
     assert (away.calls, other.calls) == (1, 0)
 
 
-def test_pauses_grow_and_stay_bounded(breakers: Breakers, clock: BreakerClock):
+def test_pauses_grow_up_to_a_limit(breakers: Breakers, clock: BreakerClock):
     calls: list[float] = []
 
     def call() -> None:
@@ -129,7 +129,7 @@ def test_pauses_grow_and_stay_bounded(breakers: Breakers, clock: BreakerClock):
     assert min(clock.waits) >= 0.02
 
 
-def test_the_stores_have_breakers_of_their_own(breakers: Breakers, clock: BreakerClock):
+def test_every_store_has_its_own_breaker(breakers: Breakers, clock: BreakerClock):
     with pytest.raises(JobStoreUnavailable):
         breakers.objects.call(Store(JobStoreUnavailable()))
 
@@ -148,7 +148,7 @@ def test_a_store_that_is_full_is_not_away(breakers: Breakers, clock: BreakerCloc
     assert not breakers.jobs.is_open
 
 
-def test_an_answer_that_something_is_missing_closes_it(breakers: Breakers, clock: BreakerClock):
+def test_a_not_found_error_closes_the_breaker(breakers: Breakers, clock: BreakerClock):
     breaker = breakers.objects
     with pytest.raises(ObjectStoreUnavailable):
         breaker.call(Store(ObjectStoreUnavailable()))
@@ -159,7 +159,7 @@ def test_an_answer_that_something_is_missing_closes_it(breakers: Breakers, clock
     assert not breaker.is_open
 
 
-def test_a_probe_calls_only_while_it_is_open_and_closes_it(breakers: Breakers, clock: BreakerClock):
+def test_a_probe_calls_only_while_the_breaker_is_open_and_closes_it(breakers: Breakers, clock: BreakerClock):
     breaker, ping = breakers.objects, Store()
     breaker.probe(ping)
     assert ping.calls == 0
@@ -173,7 +173,7 @@ def test_a_probe_calls_only_while_it_is_open_and_closes_it(breakers: Breakers, c
     assert (ping.calls, breaker.is_open) == (1, False)
 
 
-def test_a_long_absence_is_logged_in_two_lines_and_a_short_one_in_none(
+def test_a_long_outage_is_logged_in_two_lines_and_a_short_one_not_at_all(
     caplog: pytest.LogCaptureFixture, breakers: Breakers, clock: BreakerClock
 ):
     breaker = breakers.objects
@@ -197,7 +197,7 @@ def _fail_once(breakers: Breakers) -> None:
     breakers.note(ObjectStoreUnavailable(), began=time.monotonic())
 
 
-def test_what_one_child_learns_all_know():
+def test_all_children_share_the_state_of_a_breaker():
     breakers = Breakers()
     child = multiprocessing.get_context("fork").Process(target=_fail_once, args=(breakers,))
 

@@ -147,7 +147,7 @@ def test_colours_that_differ_in_their_lower_bits_are_not_transparent(colour: int
 
 
 @pytest.mark.parametrize(("colour", "depth"), [(GREY, 1), (GREY, 4), (GREY, 8), (RGB, 8)])
-def test_bits_beyond_the_depth_play_no_part(colour: int, depth: int) -> None:
+def test_bits_beyond_the_depth_are_ignored(colour: int, depth: int) -> None:
     values = samples(HEIGHT, WIDTH, colour, depth)
     plain, high = (decoded(transparent(values, colour, depth, high=bits)) for bits in (0, 0x55))
 
@@ -157,7 +157,7 @@ def test_bits_beyond_the_depth_play_no_part(colour: int, depth: int) -> None:
 @pytest.mark.parametrize("by", [1, 2])
 @pytest.mark.parametrize("count", [1, 3, 4])
 @pytest.mark.parametrize("depth", [2, 8])
-def test_colours_of_a_palette_may_be_transparent_in_part(depth: int, count: int, by: int) -> None:
+def test_colours_of_a_palette_may_be_partly_transparent(depth: int, count: int, by: int) -> None:
     values = samples(HEIGHT, WIDTH, PALETTE, 2)
     given = [0, 100, 255, 31][:count]
     data = write(values, PALETTE, depth, before=[chunk(b"tRNS", bytes(given))])
@@ -169,7 +169,7 @@ def test_colours_of_a_palette_may_be_transparent_in_part(depth: int, count: int,
 
 @pytest.mark.parametrize("length", [0, 1, 3, 5, 7, 300])
 @pytest.mark.parametrize(("colour", "depth"), KINDS)
-def test_transparency_of_a_wrong_length_is_none(colour: int, depth: int, length: int) -> None:
+def test_transparency_of_a_wrong_length_is_ignored(colour: int, depth: int, length: int) -> None:
     if colour == PALETTE and 0 < length <= 2**depth:
         length += 2**depth
     values = samples(24, 24, colour, depth)

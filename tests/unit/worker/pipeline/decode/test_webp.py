@@ -103,7 +103,7 @@ def decoded(data: bytes) -> Photo:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", FILES)
-def test_what_is_beside_the_picture_costs_nothing(
+def test_damage_beside_the_picture_is_harmless(
     name: str, kind: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     photo = decoded(FILES[name](*parts(kind)))
@@ -114,7 +114,7 @@ def test_what_is_beside_the_picture_costs_nothing(
 
 
 @pytest.mark.parametrize("kind", ["lossless", "lossy"])
-def test_a_picture_that_may_have_no_metadata_may_have_it_all_the_same(kind: str) -> None:
+def test_metadata_that_the_header_does_not_announce_is_harmless(kind: str) -> None:
     _, rest = parts(kind)
     photo = decoded(join(chunk(b"ICCP", JUNK), *rest, chunk(b"EXIF", JUNK)))
 
@@ -134,7 +134,7 @@ def test_an_orientation_is_applied_wherever_it_stands(at: str) -> None:
     assert (photo.rgb == upright).all()
 
 
-def test_a_large_picture_is_as_robust() -> None:
+def test_a_large_picture_is_read_as_robustly() -> None:
     whole = save(texture(2048, 2050), "WEBP", lossless=False, method=0)
     size = (2049).to_bytes(3, "little") + (2047).to_bytes(3, "little")
     head = chunk(b"VP8X", bytes([EXIF | ICC, 0, 0, 0]) + size)
@@ -151,7 +151,7 @@ def test_a_large_picture_is_as_robust() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
-def test_a_picture_cut_off_is_damaged_whatever_the_file_says_of_its_length(kind: str, share: float) -> None:
+def test_a_truncated_picture_is_damaged_whatever_length_the_file_claims(kind: str, share: float) -> None:
     data = picture(kind)
     cut = data[: int(share * len(data))]
 
@@ -160,7 +160,7 @@ def test_a_picture_cut_off_is_damaged_whatever_the_file_says_of_its_length(kind:
             decoded(spoiled)
 
 
-def test_a_file_shorter_than_it_says_is_damaged() -> None:
+def test_a_file_shorter_than_its_claimed_length_is_damaged() -> None:
     head, rest = parts("lossy")
 
     with pytest.raises(ImageCorrupt):
