@@ -1,4 +1,4 @@
-"""Albums through the whole of Fathom, as its users send them."""
+"""Albums through the whole system, as users submit them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def submitted(stack: LaunchedStack, album: Path, results: Path) -> CommandResult:
-    """The nasty album, sent and fetched once."""
+    """The nasty album, submitted and downloaded once."""
     return stack.run("submit", album, "--out", results)
 
 
@@ -68,7 +68,7 @@ def test_the_heatmap_of_a_photo_taken_sideways_is_upright(submitted: CommandResu
     same = np.abs(upright - phone).mean()
     turned = np.abs(upright - phone[::-1, ::-1]).mean()
 
-    # The two photos differ by their JPEG compression alone, which random weights blow up.
+    # The photos differ only by their JPEG compression, which random weights amplify.
     assert same < turned / 4
 
 

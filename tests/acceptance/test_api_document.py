@@ -1,4 +1,4 @@
-"""docs/api.md, carried out: its examples run, one after the other, against a real stack."""
+"""Run the examples of docs/api.md one after another against a real stack."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DOCUMENT = ROOT / "docs" / "api.md"
 
 @pytest.fixture(scope="module")
 def folder(stack: LaunchedStack, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the examples were run, with all that they left behind."""
+    """The folder in which the examples ran, with their files."""
     if shutil.which("curl") is None:
         skip_or_fail("The examples need curl.")
     folder = tmp_path_factory.mktemp("document")

@@ -1,4 +1,4 @@
-"""The client as it is installed alone, against a real server: its commands, and both Python clients."""
+"""A client that was installed without the server, against a real server: commands and both Python clients."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ asyncio.run(main())
 
 @pytest.fixture
 def fathom(client_site: Path, stack: LaunchedStack, tmp_path: Path) -> Run:
-    """Run a command of the client that is installed alone, and return what it prints."""
+    """Run a command of the installed client, and return its output."""
     environ = {**stack.environ, "FATHOM_API": stack.api}
 
     def run(*arguments: str | Path, code: int = 0) -> str:

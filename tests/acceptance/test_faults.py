@@ -1,4 +1,4 @@
-"""Poison, signals, and servers that go away: no image is lost, none is charged for another's fault."""
+"""Poison, signals and outages: no image is lost, and none is charged for the fault of another."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from tests.waiting import eventually
 
 @pytest.fixture(scope="module")
 def fleet(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    """Two workers of one child each, that have to live through all of this."""
+    """Two workers of one child each, for all these tests."""
     with Fleet(tmp_path_factory.mktemp("fleet"), environ) as fleet:
         yield fleet
 
 
 @pytest.fixture(autouse=True)
 def whole(fleet: Fleet) -> None:
-    """Every test finds both servers whole and both workers at work."""
+    """Every test begins with both servers and both workers running."""
     fleet.s3_proxy.set(Mode.PASS)
     fleet.redis_proxy.set(Mode.PASS)
     fleet.run_only("one", "two")
@@ -103,7 +103,7 @@ def holder(fleet: Fleet, job_id: str) -> Worker:
     ids=lambda signals: "+".join(each.name for each in signals),
 )
 def test_a_stopping_worker_releases_its_leases_at_once(fleet: Fleet, signals: list[signal.Signals]) -> None:
-    """The image in hand takes longer than anybody waits: it is handed over too, and charged to nobody."""
+    """The current image takes too long to wait for, so it is released too, without a charge."""
     job_id = fleet.submit(b"sleep 1.8 first", *slow(5, 0.01))
     first = holder(fleet, job_id)
     eventually(lambda: _in_hand(fleet, job_id) == 0)
@@ -111,11 +111,11 @@ def test_a_stopping_worker_releases_its_leases_at_once(fleet: Fleet, signals: li
     below = first.children
     for number in signals:
         first.signal(number)
-        # Two of a kind that come at once are one.
+        # Two signals of a kind at the same time may arrive as one.
         time.sleep(0.1)
     job = fleet.wait_for_end(job_id)
     assert job.state is JobState.SUCCEEDED
-    # Had anybody waited for the lease to expire, the image in hand would have been charged.
+    # If its lease had expired, the current image would have been charged.
     assert fleet.charged(job_id) == {}
     fleet.check_result(job_id, 6)
     assert first.process.wait(60) is not None
@@ -129,9 +129,9 @@ def _in_hand(fleet: Fleet, job_id: str) -> int | None:
 
 
 def lose_a_ticket(fleet: Fleet, worker: Worker) -> str:
-    """Submit a job one of whose tickets goes to a stopped worker's socket; return the job.
+    """Submit a job with a ticket that goes to the socket of a stopped worker; return the job.
 
-    A worker that is stopped between two looks for tickets takes none: then it is tried again.
+    A worker that was stopped between two polls takes no ticket; then it tries again.
     """
     for _ in range(20):
         worker.signal_all(signal.SIGSTOP)
@@ -145,7 +145,7 @@ def lose_a_ticket(fleet: Fleet, worker: Worker) -> str:
 
 
 def test_a_ticket_lost_in_the_pop_window_delays_but_loses_no_job(fleet: Fleet) -> None:
-    """The stopped worker's socket takes the ticket that nobody will ever read."""
+    """The socket of the stopped worker takes a ticket that is never read."""
     (one,) = fleet.run_only("one")
     job_id = lose_a_ticket(fleet, one)
     one.end()
@@ -160,12 +160,12 @@ def test_a_ticket_lost_in_the_pop_window_delays_but_loses_no_job(fleet: Fleet) -
 # --- servers that go away -------------------------------------------------------------
 
 
-#: Seconds that a server is away: longer than a lease lasts, and than an image may take.
+#: Seconds of an outage: longer than a lease, and than an image may take.
 AWAY = 1.7 * LEASE_SECONDS
 
 
 def disturb_s3(fleet: Fleet, mode: Mode, seconds: float) -> str:
-    """Spoil S3's traffic in the middle of a job; return the job once S3 is whole again."""
+    """Disturb the traffic to S3 in the middle of a job; return the job once S3 works again."""
     job_id = fleet.submit(*slow(40, 0.05))
     fleet.wait_for(job_id, 4)
     fleet.s3_proxy.set(mode)
@@ -178,7 +178,7 @@ def disturb_s3(fleet: Fleet, mode: Mode, seconds: float) -> str:
     "mode", [Mode.REFUSE, Mode.ANSWER_503, pytest.param(Mode.HANG, marks=pytest.mark.slow)]
 )
 def test_an_outage_of_s3_fails_no_image_and_work_continues(fleet: Fleet, mode: Mode) -> None:
-    """Away for longer than a lease lasts and an image may take."""
+    """The outage is longer than a lease, and than an image may take."""
     before = len(fleet.exchanges)
     told = {name: len(worker.lines("wait")) for name, worker in fleet.workers.items()}
     job_id = disturb_s3(fleet, mode, AWAY)
@@ -187,7 +187,7 @@ def test_an_outage_of_s3_fails_no_image_and_work_continues(fleet: Fleet, mode: M
     assert job.state is JobState.SUCCEEDED
     assert fleet.charged(job_id) == {}
     fleet.check_result(job_id, 40)
-    # Nobody hammered it, as whoever did not wait would thousands of times.
+    # All workers backed off; without pauses there would be thousands of requests.
     refused = [e for e in fleet.exchanges[before:] if e.status is None and e.answered]
     assert len(refused) < 200
     for name, worker in fleet.workers.items():
@@ -272,7 +272,7 @@ def test_a_full_redis_stops_neither_running_jobs_nor_workers(fleet: Fleet) -> No
     job = fleet.wait_for_end(job_id)
     with pytest.raises(JobStoreFull):
         fleet.submit(b"one")
-    # Whoever is idle meanwhile must be there when there is room again.
+    # Idle workers must still run when there is memory again.
     fleet.redis.config_set("maxmemory", "0")
     after = fleet.wait_for_end(fleet.submit(b"one", b"two"))
 

@@ -1,4 +1,4 @@
-"""Photos that come in archives or lie elsewhere, and webhooks, through real processes and real servers."""
+"""Archives, photos in other places, and webhooks, with real processes and real servers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SETTINGS = {
     "FATHOM_WEBHOOK_SECRETS": ",".join(SECRETS),
     "FATHOM_LEASE_SECONDS": "2",
 }
-#: Files in the archive whose expansion is disturbed, and what follows each photo: it takes time to be stored.
+#: Photos in the archive whose expansion is interrupted, and bytes after each photo that make storing it slow.
 MANY, PADDING = 60, bytes(500_000)
 
 
@@ -73,7 +73,7 @@ def ended(stack: LaunchedStack, job_id: str) -> dict[str, Any]:
 
 
 def images(stack: LaunchedStack, job_id: str) -> dict[str, str]:
-    """Return what became of each image, by name: its state, or the code of its failure."""
+    """Return the outcome of each image by name: its state, or the code of its failure."""
     with stack.client() as fathom:
         return {image.name: image.error_code or image.state for image in fathom.job(job_id).images()}
 
@@ -151,12 +151,12 @@ def test_an_archive_whose_worker_is_killed_while_it_is_expanded_loses_nothing(
         for number in range(MANY):
             archive.writestr(f"{number}.jpg", photos[number % 3] + PADDING)
 
-    # The kill may come too late: then it is repeated.
+    # The kill may come too late; then it is repeated.
     assert any(killed_in_the_middle(gathering, path, photos) for _ in range(4))
 
 
 def killed_in_the_middle(stack: LaunchedStack, path: Path, photos: list[bytes]) -> bool:
-    """Kill the worker while it expands an archive; returns False if it was over before."""
+    """Kill the worker while it expands an archive; return False if it was finished before."""
     with path.open("rb") as file:
         job = httpx.post(f"{stack.api}/v1/jobs", files={"archive": file}, timeout=60).json()
     assert (job["state"], job["counts"]["total"]) == ("uploading", MANY)
@@ -168,7 +168,7 @@ def killed_in_the_middle(stack: LaunchedStack, path: Path, photos: list[bytes]) 
         stored = sum(1 for _ in objects.list(prefix))
     eventually(lambda: not any(is_alive(pid) for pid in workers))
     with connect_redis(stack.info["redis"]) as client:
-        # What the dead worker had claimed is another's at once, and not only after a while.
+        # Another worker gets the claim of the dead one at once, not only when it expires.
         RewindChores(client)(60)
 
     assert ended(stack, job["id"])["state"] == "succeeded"

@@ -1,4 +1,4 @@
-"""An album through the page in a real browser: dropped, sent, watched, steered, fetched."""
+"""An album on the page in a real browser: drop, upload, follow, control and download it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytest_plugins = ["tests.acceptance.browser_fixtures"]
 
 @pytest.fixture(scope="module")
 def album(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of photos in folders, and what else lies around in folders."""
+    """A folder of nested photos and other usual files."""
     folder = plain_album(tmp_path_factory.mktemp("page") / "Summer", 12, size=(160, 120))
     plain_album(folder / "deep" / "deeper", 4, size=(96, 64))
     (folder / "notes.txt").write_text("no photo")
@@ -39,7 +39,7 @@ def album(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def stop_uploads(page: Page, *, after: int) -> None:
-    """Let so many photos through; all others never get anywhere."""
+    """Let this many uploads pass; block all others."""
     passed = 0
 
     def decide(route: Route) -> None:
@@ -188,7 +188,7 @@ def test_the_page_follows_a_job_by_its_event_stream(page: Page):
     expect_state(page, "Done")
 
     assert sum(url.endswith("/events") for url in asked) >= 1
-    # Once to begin with, once after the start; never again and again.
+    # One request at first, one after the start, and no polling.
     assert sum(url.endswith(f"/v1/jobs/{job}") for url in asked) <= 3
 
 
@@ -304,7 +304,7 @@ def test_five_thousand_photos_need_few_elements(page: Page, stack: LaunchedStack
 
 
 def test_five_thousand_files_do_not_block_the_page(page: Page):
-    """They are announced at once, and only what is on the screen is looked into."""
+    """All are announced at once, and only those on the screen are read."""
     page.route(
         re.compile("inputs|uploads"),
         lambda route: None if route.request.method == "PUT" else route.continue_(),
@@ -352,7 +352,7 @@ def test_an_unknown_job_is_shown_as_unknown(open_page: OpenPage):
 
 
 def test_the_page_asks_for_the_key_and_sends_it_from_then_on(open_page: OpenPage, done_job: str):
-    """Keys are in force for all or nobody, so here the browser stands in for a server that knows one."""
+    """Keys affect all clients of a stack, so here the browser imitates a server with a key."""
     page = open_page(expected=["401"])
     seen: list[str | None] = []
 

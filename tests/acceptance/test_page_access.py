@@ -1,4 +1,4 @@
-"""The page for everybody: by keyboard, with screen readers, on a phone, in the dark, in Chinese."""
+"""The page with a keyboard, with screen readers, on a phone, in the dark theme, and in Chinese."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.acceptance.stacks import LaunchedStack
 
 pytest_plugins = ["tests.acceptance.browser_fixtures"]
 
-#: Texts and labels that can be seen or heard, but for names of files, which belong to their owner.
+#: Visible texts and accessible labels, except for file names, which come from users.
 _TEXTS = """
 () => {
   const found = [];
@@ -37,14 +37,14 @@ _TEXTS = """
   return found.map((text) => text.trim()).filter(Boolean);
 }
 """
-#: What stays as it is in every language.
+#: Texts that are the same in all languages.
 _NAMES = re.compile(
     r"Fathom|PNG|JPEG|ZIP|JSON|NumPy|PFM|Python|API|fathom_|JavaScript|\S+\.jpg|random|The album"
 )
 
 
 def visit(page: Page, view: str, job: str) -> None:
-    """Go to a view and wait until it shows what it has to show."""
+    """Open a view and wait until it is complete."""
     paths = {"home": "/", "jobs": "/jobs", "job": f"/jobs/{job}", "missing": f"/jobs/{job}/photos/99"}
     paths |= {name: f"/jobs/{job}/photos/0" for name in ("photo", "scene")}
     page.goto(paths[view])
@@ -71,7 +71,7 @@ VIEWS = ("home", "jobs", "job", "photo", "scene", "missing")
 def test_no_view_has_accessibility_violations(
     open_page: OpenPage, done_job: str, scheme: Literal["light", "dark"], rules: list[str] | None
 ):
-    """In the dark only the colours are others."""
+    """In the dark theme, only colours differ."""
     page = open_page(color_scheme=scheme)
 
     barriers = {}

@@ -1,4 +1,4 @@
-"""One photo on the page: compared with its depth, in other colours, in 3D, and its files."""
+"""One photo on the page: comparison with its depth, other colours, 3D, and its files."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ pytest_plugins = ["tests.acceptance.browser_fixtures"]
 WAIT = 20_000
 
 
-#: The processor draws in place of a graphics card: the fewer pixels the better.
+#: The CPU renders instead of a graphics card, so the window is small.
 SMALL = {"viewport": {"width": 700, "height": 520}}
 
 
 @pytest.fixture
 def scene(open_page: OpenPage, done_job: str) -> Page:
-    """The first photo of the job in 3D, the pointer elsewhere."""
+    """The first photo of the job in 3D, with the pointer elsewhere."""
     page = open_photo(open_page(**SMALL), done_job, 0)
     page.get_by_role("button", name="3D").click()
     page.mouse.move(5, 5)
@@ -41,7 +41,7 @@ def scene(open_page: OpenPage, done_job: str) -> Page:
 
 @pytest.fixture
 def shown(page: Page, done_job: str) -> Page:
-    """The first photo of the job, ready to be looked at."""
+    """The first photo of the job, loaded."""
     return open_photo(page, done_job, 0)
 
 
@@ -52,14 +52,14 @@ def open_photo(page: Page, job: str, index: int) -> Page:
 
 
 def pixels(canvas: Locator) -> NDArray[np.uint8]:
-    """Return what a canvas shows, H x W x 3."""
+    """Return the pixels of a canvas, H x W x 3."""
     address = canvas.evaluate("canvas => canvas.toDataURL('image/png')")
     data = base64.b64decode(address.partition(",")[2])
     return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
 
 
 def picture(element: Locator) -> NDArray[np.int16]:
-    """Return what an element looks like on the screen, H x W x 3."""
+    """Return a screenshot of an element, H x W x 3."""
     return np.asarray(Image.open(io.BytesIO(element.screenshot())).convert("RGB"), np.int16)
 
 
@@ -70,7 +70,7 @@ def stored(stack: LaunchedStack, job: str, index: int, output: str) -> Image.Ima
 
 
 def point_at(element: Locator, u: float, v: float) -> None:
-    """Put the pointer at a place of an element, 0 to 1 each."""
+    """Move the pointer to a position in an element, as shares from 0 to 1."""
     box = element.bounding_box()
     assert box is not None
     element.hover(position={"x": u * box["width"], "y": v * box["height"]}, force=True)
@@ -120,7 +120,7 @@ def test_other_colours_are_computed_from_the_depth(
     found = pixels(shown.locator(".stage-depth"))
     expected = colour_table(Colormap(name))[indices]
     assert found.shape == expected.shape
-    # Halves may be rounded to either side.
+    # Halves may be rounded up or down.
     assert np.mean(np.any(found != expected, axis=2)) < 0.001
 
 
@@ -181,7 +181,7 @@ def test_a_photo_in_3d_is_drawn_and_moves_with_the_pointer(scene: Page):
 
 
 def settled_picture(page: Page, canvas: Locator) -> NDArray[np.int16]:
-    """Return a canvas once two looks at it are alike."""
+    """Return the pixels of a canvas once two screenshots are equal."""
     before = picture(canvas)
     for _ in range(100):
         page.wait_for_timeout(50)
@@ -285,7 +285,7 @@ def test_photo_and_depth_are_rotated_by_exif_and_not_by_xmp(page: Page, stack: L
 
 
 def with_xmp_orientation(data: bytes) -> bytes:
-    """Say in a JPEG's XMP that it is to be turned by a quarter: browsers take no notice."""
+    """Add an XMP orientation of 90 degrees to a JPEG; browsers ignore it."""
     xmp = b'http://ns.adobe.com/xap/1.0/\0<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf='
     xmp += b'"http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description xmlns:tiff='
     xmp += b'"http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/></rdf:RDF></x:xmpmeta>'

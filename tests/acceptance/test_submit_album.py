@@ -1,4 +1,4 @@
-"""`fathom submit --out` and `fathom watch` as they are lived with: killed, interrupted, and run again."""
+"""`fathom submit --out` and `fathom watch`: killed, interrupted, and run again."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from tests.processes import descendants
 from tests.waiting import eventually
 
 COUNT = 30
-#: Photos that arrive before a run is disturbed.
+#: Photos that arrive before a run is interrupted.
 FIRST = 10
 _HOST = "127.0.0.2"
 
 
 @pytest.fixture(scope="module")
 def serving(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[LaunchedStack]:
-    """A stack whose clients are taken for distant: all their bytes go through the API."""
+    """A stack whose object store clients cannot reach, so all bytes go through the API."""
     with LaunchedStack(
         tmp_path_factory.mktemp("serving") / "data", environ, "--host", _HOST
     ).running() as stack:
@@ -36,7 +36,7 @@ def serving(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -
 
 
 class HoldingProxy:
-    """A proxy before the API that has seen every request, and may hold photos back after the first."""
+    """A proxy in front of the API that records requests, and can hold photos back after the first ones."""
 
     def __init__(self, stack: LaunchedStack) -> None:
         self.exchanges: list[Exchange] = []
@@ -89,7 +89,7 @@ def test_a_run_killed_during_its_upload_continues_and_sends_nothing_twice(
     assert before < COUNT
     assert ended.code == 0
     assert tree(out) == {f"{number:04}.png" for number in range(COUNT)}
-    # What was on its way when the process died may have arrived or not; each sender has one at a time.
+    # Photos in flight at the kill may have arrived or not; each sender has one.
     assert COUNT <= len(gate.uploads()) <= COUNT + 8
     assert len({path.split("/")[3] for path in gate.uploads()}) == 1
 
@@ -101,7 +101,7 @@ def test_a_run_killed_during_its_upload_continues_and_sends_nothing_twice(
 def check_later_runs(
     serving: LaunchedStack, gate: HoldingProxy, album: Path, out: Path, command: tuple[str, ...]
 ) -> None:
-    """Run again over an album that is done; then with one photo renamed and one new."""
+    """Run again over a finished album, then with one photo renamed and one added."""
     asked = len(gate.exchanges)
     again = invoke_fathom(*command, "--json", environ=serving.environ).json
     assert (again["kept"], again["counts"]["succeeded"], again["jobs"]) == (COUNT, COUNT, [])
@@ -118,7 +118,7 @@ def test_ctrl_c_during_an_upload_ends_at_once_with_one_sentence(
     serving: LaunchedStack, start_command: CommandStarter, gate: HoldingProxy, album: Path, tmp_path: Path
 ) -> None:
     command = submit(serving, gate, album, tmp_path / "out")
-    # Nothing that is in flight ever comes back.
+    # Requests in flight never get a response.
     gate.proxy.set(Mode.HANG, methods={"PUT"})
     process = start_command(*command)
     eventually(lambda: any(e.path.endswith("/uploads") for e in gate.exchanges))

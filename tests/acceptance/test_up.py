@@ -1,4 +1,4 @@
-"""`fathom up` from start to end: ready, refused, stopped, killed, started again."""
+"""`fathom up`: its start, refusals, stop, kill and restart."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.acceptance.stacks import LaunchedStack, check_exactly_once, run_fatho
 from tests.processes import descendants, is_alive
 from tests.waiting import eventually
 
-#: Photos of a job that is interrupted.
+#: Photos of an interrupted job.
 COUNT = 40
 
 
@@ -52,7 +52,7 @@ def test_webhooks_are_signed_without_a_configured_secret(stack: LaunchedStack) -
     (secret,) = httpx.get(f"{stack.api}/v1/webhook-secrets").json()["secrets"]
 
     assert is_secret(secret)
-    # Whoever calls the API gets a secret of their own, never the one it is derived from.
+    # Callers of the API get their own secret, never the one from which it is derived.
     assert secret != json.loads((stack.data / "keys.json").read_text())["webhook_secret"]
 
 
@@ -121,7 +121,7 @@ def test_a_killed_or_stopped_stack_leaves_no_process_and_its_jobs_continue_later
     first = start()
     killed, below = begin(first, album), descendants(first.process.pid)
     first.kill()
-    # At once, while the parts of the first one are still ending.
+    # At once, while the first stack is still stopping.
     second = start()
     assert gone(below)
     end(second, killed)
@@ -136,7 +136,7 @@ def test_a_killed_or_stopped_stack_leaves_no_process_and_its_jobs_continue_later
 
 
 def begin(stack: LaunchedStack, album: Path) -> str:
-    """Submit an album and wait until some of it is done, and most of it is not."""
+    """Submit an album and wait until a small part of it is done."""
     with stack.client() as fathom:
         job = fathom.submit([album])
         eventually(lambda: job.refresh().succeeded, lambda succeeded: succeeded >= 3)
@@ -144,7 +144,7 @@ def begin(stack: LaunchedStack, album: Path) -> str:
 
 
 def end(stack: LaunchedStack, job_id: str) -> None:
-    """Wait for the end of a job that another stack began; what was done is not lost."""
+    """Wait for the end of a job that another stack began; no result may be lost."""
     assert stack.run("status", job_id).code == 0
     with stack.client() as fathom:
         job = fathom.job(job_id)
@@ -185,7 +185,7 @@ def test_nothing_listens_beyond_this_machine(stack: LaunchedStack) -> None:
     ]
 
     assert len(listening) >= 3
-    # 127.0.0.1, as the kernel writes it.
+    # 127.0.0.1 in the notation of the kernel.
     assert {address.split(":")[0] for address in listening} == {"0100007F"}
 
 

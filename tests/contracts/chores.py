@@ -1,6 +1,6 @@
-"""What every store of chores does, real or not.
+"""The contract of every store of chores.
 
-A subclass gives the fixtures `chores` (empty) and `advance`, which lets seconds pass for it.
+A subclass provides the fixtures `chores` (empty) and `advance`, which lets seconds pass for it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What every store of idempotency keys does. A subclass provides the fixtures `keys` and `advance`."""
+"""The contract of every store of idempotency keys. A subclass provides the fixtures `keys` and `advance`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from shared.idempotency.port import Claim, Idempotency, Standing
 
 HOLD, KEEP = 90.0, 86400.0
 
-#: What claims and seals keys: the store itself, or what makes it durable.
+#: Claims and seals keys: the store itself, or its durable wrapper.
 Claims = Idempotency | DurableIdempotency
 
 #: Lets seconds pass for the store.
@@ -155,7 +155,7 @@ class IdempotencyContract:
 
 
 class DurableIdempotencyContract(IdempotencyContract):
-    """What keys do besides when the object store remembers them.
+    """The additional contract of keys that are also recorded in the object store.
 
     A subclass also provides the fixtures `durable`, over `keys`, and `lose`, which empties `keys`.
     """

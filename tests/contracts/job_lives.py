@@ -1,4 +1,4 @@
-"""What every job store does at the ends of a job's life: events, abortion, expiry, restoring, totals.
+"""The contract of every job store for events, abort, expiry, restore and totals.
 
 The fixtures are those of `tests.contracts.job_store`.
 """
@@ -565,7 +565,7 @@ class RestoreContract:
 
 class UnwrittenContract:
     def fail(self, store: JobStore, advance: Advance, job_id: str) -> None:
-        """Fail the only image of a job by its attempts."""
+        """Fail the only image of a job by using up its attempts."""
         for _ in range(3):
             store.charge(take(store), 0, SLOW)
             advance(6)
@@ -632,7 +632,7 @@ class UnwrittenContract:
 class TotalsContract:
     def test_totals_count_all_jobs(self, store: JobStore, advance: Advance) -> None:
         running = [JobState.PROCESSING, JobState.QUEUED]
-        # The running ones come last, since later steps would work them off.
+        # The running jobs come last, because later steps would finish them.
         for state in [*(set(JobState) - set(running)), *running]:
             job_in(store, state)
             store.claim_finalize()
@@ -641,7 +641,7 @@ class TotalsContract:
         totals = store.totals()
 
         assert totals.jobs == {state: 1 for state in JobState} | {JobState.UPLOADING: 2}
-        # Two each of those that wait, run or rest, and five more.
+        # Two jobs in each state that waits, runs or is paused, and five more.
         assert totals.unfinished_images == 2 * 4 + 5
         assert totals.outcomes == {"succeeded": 5, "image_corrupt": 3}
 
@@ -686,4 +686,4 @@ class TotalsContract:
 class JobLivesContract(
     EventsContract, AbortContract, ExpiryContract, RestoreContract, UnwrittenContract, TotalsContract
 ):
-    """All of it."""
+    """The whole contract."""

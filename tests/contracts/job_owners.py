@@ -1,4 +1,4 @@
-"""What every job store does about owners: whose turn it is, whose jobs are listed, how much each may ask.
+"""The contract of every job store for owners: whose turn it is, whose jobs are listed, and quotas.
 
 The fixtures are those of `tests.contracts.job_store`.
 """
@@ -26,12 +26,12 @@ from tests.contracts.job_store import (
 )
 from tests.finalizing import finish_as
 
-#: Not one of them may become part of a key.
+#: No key may contain any of these.
 NO_OWNERS = ["", "a b", "a:jobs", "{a}", "a" * 129, "käte", "a\n"]
 
 
 def turns(store: JobStore, count: int, *, limit: int = 8) -> list[str]:
-    """Take leases, and return whose jobs they were of."""
+    """Take leases, and return the owners of their jobs."""
     return [store.get(take(store, limit).job_id).owner for _ in range(count)]
 
 
@@ -99,7 +99,7 @@ class OwnersFairnessContract:
         assert leases == {other: 40, heavy: 30, light: 10}
 
     def test_shares_are_counted_in_images_and_not_in_leases(self, store: JobStore) -> None:
-        """One owner's leases have one image each, because they are retries."""
+        """The leases of one owner have one image each, because they are retries."""
         retried = a_created(store, 64, owner="retries")
         store.give_back(take(store, 64).id)
         a_created(store, 1000, owner="plain")
@@ -117,7 +117,7 @@ class OwnersFairnessContract:
 
         a_created(store, 1000, owner="away")
 
-        # An owner that joins at the last lease is ahead by that one lease at most.
+        # An owner who joins at the last lease is ahead by at most that lease.
         assert Counter(turns(store, 10))["away"] in (5, 6)
 
     def test_an_owner_who_was_alone_is_not_penalised(self, store: JobStore) -> None:
@@ -408,4 +408,4 @@ class UncountedContract:
 
 
 class JobOwnersContract(OwnersContract, OwnersFairnessContract, QuotaContract, UncountedContract):
-    """All of it."""
+    """The whole contract."""

@@ -1,7 +1,7 @@
-"""What every job store does, real or not.
+"""The contract of every job store.
 
-A subclass gives the fixtures `store` (empty, with the defaults: leases of 15 seconds, three
-attempts, retries after 1 and 5 seconds) and `advance`, which lets seconds pass for it.
+A subclass provides the fixtures `store` (empty, with the defaults: leases of 15 seconds, three attempts,
+retries after 1 and 5 seconds) and `advance`, which lets seconds pass for it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 SLOW = ImageFailure(code="timed_out", message="It took too long.")
 ONE_RANGE = Options.parse({"normalize": "job"})
 VERBS = ("start", "pause", "resume", "cancel", "retry")
-#: Not one of them may become part of a key.
+#: No key may contain any of these.
 NO_IDS = ["", "x", "a" * 25, "a" * 27, "A" * 26, "{other}" + "a" * 19, "a" * 23 + ":ok", "../" + "a" * 23]
 
 
@@ -79,7 +79,7 @@ def work_off_all(store: JobStore, *, failing: frozenset[int] = frozenset(), limi
 
 
 def job_in(store: JobStore, state: JobState) -> str:
-    """Bring a job of two images to a state, in the way jobs get there."""
+    """Bring a job of two images to a state through the usual calls."""
     job_id = a_created(store, 2, state=JobState.UPLOADING)
     if state is JobState.UPLOADING:
         return job_id
@@ -1351,4 +1351,4 @@ class JobStoreContract(
     JobsContract, TransitionsContract, LeasesContract, EndsContract, AttemptsContract, TwoPassesContract,
     FairnessContract, FinalizingContract, ImagesContract, RateContract, HouseContract,
 ):  # fmt: skip
-    """All of it."""
+    """The whole contract."""

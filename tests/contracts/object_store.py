@@ -1,4 +1,4 @@
-"""What every object store does, real or not. A subclass provides the fixture `store`, empty."""
+"""The contract of every object store. A subclass provides the fixture `store`, empty."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shared.api_keys import KeyStore, make_key, rotate_key
 from shared.errors import ObjectNotFound
 from shared.objectstore.port import ObjectStore, Transfer
 
-#: Past the thousand objects that one page of an S3 listing holds.
+#: More than the thousand objects of one page of an S3 listing.
 MANY = 1050
 
 KEYS = [
@@ -72,7 +72,7 @@ class ObjectStoreContract:
         keys.save(key)
         keys.revoke(key.id)
 
-        # A rotation does this if it has read the record before.
+        # A rotation that has read the record before does this.
         keys.save(rotate_key(key, keep=0.0)[0])
 
         assert keys.read(key.id).is_revoked
@@ -270,7 +270,7 @@ class ObjectStoreContract:
 
         (entry,) = store.list("k")
 
-        # Servers give whole seconds, and their clock may differ a little from ours.
+        # Servers return whole seconds, and their clocks may differ slightly from ours.
         assert before - 5 <= entry.modified_at <= time.time() + 5
 
     def test_folders_are_named_once_and_objects_beside_them_are_not(self, store: ObjectStore) -> None:

@@ -1,4 +1,4 @@
-"""What every store of statistics does."""
+"""The contract of every store of statistics."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def batch(id: str, **changes: Any) -> MetricsBatch:
 
 
 class StatisticsContract:
-    """Run by the tests of each implementation, with a fixture `statistics`."""
+    """The contract. A subclass provides the fixture `statistics`."""
 
     def test_new_statistics_are_empty(self, statistics: Statistics):
         summary = statistics.read(["host:1"])

@@ -1,4 +1,4 @@
-"""The API in real server processes: memory, slow and broken connections, and the way to real stores."""
+"""The API in real server processes: memory, slow and broken connections, and real stores."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.integration.api_servers import ApiServer, Start
 from tests.waiting import eventually
 
 MIB = 2**20
-#: What a server may grow by: far less than what passes through it.
+#: The megabytes by which a server may grow: far fewer than pass through it.
 MOST_MB = 96
 
 
@@ -42,12 +42,12 @@ def jobs(valkey_url: str) -> Iterator[RedisJobStore]:
 
 
 def photo(index: int, size: int) -> bytes:
-    """Return bytes that do not repeat within a photo nor between photos, fast."""
+    """Return bytes quickly that do not repeat within or between photos."""
     return (index.to_bytes(4, "big") * (size // 4 + 1))[:size]
 
 
 def form_of(sizes: list[int], closing: bytes = b"--sep--\r\n") -> Iterator[bytes]:
-    """Yield a form with photos, made while it is sent."""
+    """Yield a form with photos, which are made while it is sent."""
     for index, size in enumerate(sizes):
         name = f"album/写真 {index}.jpg"
         yield f'--sep\r\nContent-Disposition: form-data; name="images"; filename="{name}"\r\n\r\n'.encode()
@@ -65,7 +65,7 @@ def length_of(sizes: list[int]) -> str:
 
 
 def peak_during(server: ApiServer, work: Callable[[], Any]) -> tuple[float, Any]:
-    """Return the most resident megabytes seen while something is done, and its result."""
+    """Return the peak of the resident memory in MB during a call, and the result of the call."""
     done, peak = threading.Event(), [0.0]
 
     def follow() -> None:
@@ -247,7 +247,7 @@ def test_an_address_used_after_the_start_changes_nothing_that_was_accepted(
     ]
     fetcher = make_fetcher(object_store, most_bytes=100)
 
-    # The store takes what has the size that was signed.
+    # The store accepts only objects of the signed size.
     assert again == [200, 200, 403]
     assert fetcher.fetch(job["id"], 0) == b"one"
     with pytest.raises(InputChanged):
@@ -284,7 +284,7 @@ def test_a_deleted_job_leaves_nothing_in_either_store(server: ApiServer, object_
 
 
 def test_the_bucket_of_a_new_object_store_is_made(start_server: Start) -> None:
-    # Ready means that the bucket is there.
+    # Ready means that the bucket exists.
     server = start_server(FATHOM_S3_BUCKET="not-made-yet")
 
     assert server.http.get("/readyz").json()["parts"]["object_store"]["ok"] is True
@@ -339,7 +339,7 @@ def test_a_stopped_server_finishes_the_upload_it_is_receiving(
         )
         eventually(lambda: any(client.scan_iter("{fathom}:idempotency:*")))
         server.process.send_signal(signal.SIGTERM)
-        # A process that is about to end hangs up on those who ask nothing.
+        # A stopping process closes idle connections.
         assert idle.recv(1) == b""
         connection.sendall(body[1000:])
         status, answer = answer_on(connection)

@@ -1,4 +1,4 @@
-"""Chores on a real Valkey: the contract, then what only a real server can get wrong."""
+"""Chores on a real Valkey: the contract, and what only a real server can get wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`fathom doctor` on real servers, whole and broken."""
+"""`fathom doctor` on real servers, good and broken ones."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from tests.conftest import start_or_skip
 
 @pytest.fixture
 def environ(fathom_environ: dict[str, str]) -> dict[str, str]:
-    """The settings of whole servers, with real weights."""
+    """The settings of good servers, with real weights."""
     return {**fathom_environ, "FATHOM_WEIGHTS": "starter"}
 
 
 @pytest.fixture
 def valkey(tmp_path: Path) -> Iterator[ValkeyServer]:
-    """A Valkey of the test's own, to be set up wrongly."""
+    """A Valkey for one test, which configures it wrongly."""
     server = start_or_skip(ValkeyServer(tmp_path / "valkey", password="secret-word"))
     yield server
     server.stop()
 
 
 class DoctorOutput:
-    """What the command said."""
+    """The output of the command."""
 
     def __init__(self, environ: Mapping[str, str], *arguments: str) -> None:
         result = CliRunner().invoke(main, ["doctor", "--json", *arguments], env=dict(environ))

@@ -1,4 +1,4 @@
-"""The fair queue on a real Valkey, counted in images and leases, so that no clock decides these tests."""
+"""The fair queue on a real Valkey, counted in images and leases and not in time."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def create(jobs: RedisJobStore, images: int, **facts: Any) -> str:
 
 
 class Floor:
-    """Workers that all take the same time for an image: they move in steps of one image each."""
+    """Workers that need the same time for every image: in each step, each ends one image."""
 
     def __init__(self, jobs: RedisJobStore, workers: int) -> None:
         self._jobs = jobs
@@ -118,7 +118,7 @@ def test_two_owners_share_evenly_however_many_jobs_each_has(jobs: RedisJobStore)
 
     assert floor.leases.total() == 100
     assert abs(floor.leases[single] - sum(floor.leases[job] for job in many)) <= 1
-    # The owner with many jobs has them served in turn.
+    # The jobs of the owner with many take turns.
     assert max(floor.leases[job] for job in many) == 1
 
 

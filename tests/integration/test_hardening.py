@@ -1,4 +1,4 @@
-"""The API in real server processes, against clients that mean no good, and with keys in force."""
+"""The API in real server processes, against hostile clients, and with API keys."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.integration.api_servers import ApiServer, Start, launch
 from tests.waiting import eventually
 
 REDIS_PASSWORD = "a-redis-password"
-#: A server whose patience is short, with few threads to hold on to.
+#: A server with short timeouts and few threads.
 IMPATIENT = """
 from api.server.gunicorn_conf import *
 from api.server import gunicorn_conf
@@ -31,7 +31,7 @@ threads = 2
 def impatient(
     module_environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ApiServer]:
-    """One server for all tests of clients that take their time: they leave it as it was, or should."""
+    """One server for all tests of slow clients, which must not change it."""
     folder = tmp_path_factory.mktemp("impatient")
     (folder / "impatient.py").write_text(IMPATIENT)
     server = launch(str(folder / "impatient.py"), free_ports(1)[0], module_environ, folder / "api.log")
@@ -43,7 +43,7 @@ def impatient(
 
 
 def make(objects: S3ObjectStore, *scopes: str) -> tuple[str, dict[str, str]]:
-    """Return the id of a new key, and the header that shows it."""
+    """Return the id of a new key, and the header that sends it."""
     key, text = make_key("test", scopes or ("read", "submit"))
     KeyStore(objects).save(key)
     return key.id, {"Authorization": f"Bearer {text}"}
@@ -81,7 +81,7 @@ def test_slow_clients_are_disconnected(impatient: ApiServer, opening: bytes):
     for thread in threads:
         thread.start()
     try:
-        # They never fall silent, and there are four of them for each thread.
+        # They never stop sending, and there are four of them for each thread.
         assert impatient.get("/livez").status_code == 200
         eventually(lambda: len(cut_off) == len(connections))
     finally:
@@ -119,7 +119,7 @@ def test_silent_clients_do_not_block_the_threads(impatient: ApiServer, said: byt
 def test_idle_connections_block_no_thread(impatient: ApiServer):
     idle = [impatient.connect() for _ in range(200)]
     try:
-        # With a thread for each, for the five seconds that gunicorn waits, this would take minutes.
+        # If each held a thread for the five seconds that gunicorn waits, this would take minutes.
         answers = [impatient.get("/livez").status_code for _ in range(5)]
     finally:
         for connection in idle:
@@ -145,12 +145,12 @@ def test_oversized_headers_are_refused(impatient: ApiServer, request_head: bytes
         connection.sendall(request_head)
         answer = connection.recv(100)
 
-    # Which 4xx it is, is a matter of gunicorn's parser; nothing of it reaches the app.
+    # The parser of gunicorn chooses the 4xx; nothing reaches the app.
     assert re.match(rb"HTTP/1.1 4\d\d ", answer)
 
 
 def test_clients_that_keep_connections_open_block_nobody(impatient: ApiServer):
-    # Gunicorn by itself waits two seconds for each, in the one thread that accepts connections.
+    # Gunicorn alone would wait two seconds for each, in the only thread that accepts connections.
     refused = [impatient.connect() for _ in range(40)]
     try:
         for connection in refused:
@@ -199,7 +199,7 @@ def test_a_new_key_works_at_once_and_a_revoked_one_soon_stops(
     eventually(lambda: server.get("/v1/jobs").status_code == 401)
     assert server.get("/v1/jobs", **header).status_code == 200
     KeyStore(object_store).revoke(key_id)
-    # Both processes have to know: ten refusals in a row come from both.
+    # Both processes must know: ten refusals in a row come from both.
     eventually(lambda: [server.get("/v1/jobs", **header).status_code for _ in range(10)] == [401] * 10)
 
 
@@ -235,7 +235,7 @@ def test_metrics_count_the_requests_of_all_processes(start_server: Start):
             if each.startswith(line)
         )
 
-    # Each process hands its numbers in by and by.
+    # Each process sends its numbers periodically.
     eventually(counted, lambda requests: requests >= 20)
     assert counted() == 20
 

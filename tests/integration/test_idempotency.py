@@ -44,11 +44,11 @@ def advance(client: redis.Redis) -> Advance:
 
 
 class TestRedisIdempotency(IdempotencyContract):
-    """The contract, on a real server."""
+    """The contract on a real server."""
 
 
 class TestDurableIdempotencyOnServers(DurableIdempotencyContract):
-    """The contract of keys that outlive Redis, on a real Valkey and a real S3 server."""
+    """The contract of keys that survive a loss of Redis, on a real Valkey and a real S3 server."""
 
     @pytest.fixture
     def durable(self, keys: Idempotency, object_store: S3ObjectStore) -> DurableIdempotency:

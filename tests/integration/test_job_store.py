@@ -1,4 +1,4 @@
-"""The job store on a real Valkey: the contract, then what only a real server can get wrong."""
+"""The job store on a real Valkey: the contract, and what only a real server can get wrong."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def advance(client: redis.Redis) -> Advance:
 
 @pytest.fixture
 def own_server(tmp_path: Path) -> Iterator[ValkeyServer]:
-    """A Valkey that a test may stop or push to its limits."""
+    """A Valkey that tests may stop or fill."""
     server = start_or_skip(ValkeyServer(tmp_path))
     yield server
     server.stop()
@@ -132,7 +132,7 @@ def oldest_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[redis.Re
     try:
         server = OldestRedis(tmp_path_factory.mktemp("oldest")).start()
     except ServerMissing as exc:
-        # Not every machine has a wheel of it, in CI or elsewhere.
+        # There is not a wheel of it for every machine, in CI or elsewhere.
         pytest.skip(exc.message)
     with connect_redis(server.url) as client:
         yield client
@@ -150,7 +150,7 @@ class TestRedisJobStoreOnTheOldestServer(
     EndsContract, AttemptsContract, TwoPassesContract,
     EventsContract, QuotaContract, ExpiryContract, RestoreContract,
 ):  # fmt: skip
-    """The parts of the contract whose scripts use features that servers gained over time."""
+    """The parts of the contract whose scripts use newer features of servers."""
 
     @pytest.fixture
     def client(self, oldest: redis.Redis) -> redis.Redis:
@@ -208,7 +208,7 @@ def test_a_deleted_job_leaves_nothing_behind(store: RedisJobStore, client: redis
 
     store.delete(job_id)
 
-    # The clocks of the fair queue, and the counters of all jobs ever.
+    # The virtual times of the fair queue, and the counters of all jobs.
     assert set(client.scan_iter()) == {b"{fathom}:clocks", b"{fathom}:totals"}
     StoredJobs(client).check()
 
@@ -469,7 +469,7 @@ def test_the_clock_of_a_worker_does_not_matter(
     assert store.expirable(before=now - 60, limit=100) == ()
 
 
-#: What is asked of a job, by its id and a lease of it.
+#: Calls for a job, by its id and one of its leases.
 CALLS: dict[str, Callable[[RedisJobStore, str, Lease], object]] = {
     "give_back": lambda store, id, lease: store.give_back(lease.id),
     "renew": lambda store, id, lease: store.renew(lease, in_hand=0),
@@ -489,7 +489,7 @@ CALLS: dict[str, Callable[[RedisJobStore, str, Lease], object]] = {
 
 @pytest.mark.parametrize("name", CALLS)
 def test_no_script_fails_for_a_job_without_a_record(store: RedisJobStore, client: redis.Redis, name: str):
-    """A server may evict keys, or lose some of its data; what is left of a job must do no harm."""
+    """A server may evict keys or lose data; the remains of a job must be harmless."""
     job_id, other = a_created(store), a_created(store)
     lease = take(store)
     client.zadd("{fathom}:finalize", {lease.job_id: 0})

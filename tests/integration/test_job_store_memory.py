@@ -1,4 +1,4 @@
-"""What the job store costs its server, and what happens when the server's memory is full."""
+"""What the job store costs its server, and what it does when the memory of the server is full."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def store(client: redis.Redis) -> RedisJobStore:
 
 
 def memory_of(client: redis.Redis, job_id: str) -> int:
-    """Return the bytes of all keys of a job; every value of a hash or a stream is looked at."""
+    """Return the bytes of all keys of a job, measured over every value of a hash or a stream."""
     keys = list(client.scan_iter(f"{{fathom}}:job:{job_id}*"))
     return sum(client.memory_usage(key, samples=0) or 0 for key in keys)
 
@@ -74,13 +74,13 @@ def test_very_many_images_cost_little_however_they_end(store: RedisJobStore, cli
 
 
 class Counted:
-    """Counts the commands that a call costs the server, those in scripts included, and bytes of answers."""
+    """Counts the commands of a call, including those in scripts, and the bytes of its responses."""
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
 
     def __call__(self, call: Callable[[], object]) -> tuple[int, int]:
-        call()  # Scripts are loaded, and connections made.
+        call()  # Load the scripts, and open the connections.
         self._client.config_resetstat()
         call()
         answered = self._client.info("stats")["total_net_output_bytes"]
@@ -106,7 +106,7 @@ def test_a_poll_costs_the_same_for_ten_images_and_for_a_hundred_thousand(
 
     (few_commands, few_bytes), (many_commands, many_bytes) = costs
     assert few_commands == many_commands <= 8
-    # The numbers have more digits.
+    # Its numbers have more digits.
     assert abs(many_bytes - few_bytes) < 40
 
 
@@ -252,7 +252,7 @@ def test_a_store_that_was_full_takes_jobs_again_when_some_are_deleted(small_serv
         while len(ids) < 1000:
             ids.append(a_created(store, 100_000))
     memory = small_server.info("memory")
-    # There is room for all that these jobs will need.
+    # There is room for everything that these jobs will need.
     assert 20 < len(ids) < 1000
     assert 0.88 < memory["used_memory"] / memory["maxmemory"] < 0.93
     assert small_server.set("a ticket", b"x" * 1000)
@@ -267,7 +267,7 @@ def test_a_store_that_was_full_takes_jobs_again_when_some_are_deleted(small_serv
             return False
         return True
 
-    # What is deleted is freed in the background.
+    # The server frees deleted keys in the background.
     eventually(accepts)
     a_created(store, 100_000)
 

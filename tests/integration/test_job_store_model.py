@@ -48,7 +48,7 @@ from tests.store_invariants import StoredJobs
 
 #: Far longer than a test runs, so that only `advance` makes anything due or expire.
 TIMES: dict[str, Any] = {"lease_seconds": 1000, "retry_delays": (100, 500), "claim_seconds": 4000}
-#: What is asked of a job, the more interesting the more often.
+#: The verbs of a job; the more interesting ones are repeated.
 VERBS = ("retry", "pause", "resume") * 3 + ("start", "cancel", "finish", "delete", "abort", "expire")
 FAILURE = ImageFailure(code="image_corrupt", message="No.")
 NO_IMAGES = ImageFailure(code="no_images", message="None.")
@@ -61,7 +61,7 @@ ends = st.floats(-1e6, 1e6, allow_nan=False)
 
 @dataclass(frozen=True, kw_only=True)
 class LeasePair:
-    """The same lease, as each of the stores knows it."""
+    """The same lease in both stores."""
 
     real: Lease
     model: Lease
@@ -69,7 +69,7 @@ class LeasePair:
 
 @dataclass(frozen=True, kw_only=True)
 class Claims:
-    """The same claim, as each of the stores knows it."""
+    """The same claim in both stores."""
 
     real: FinalizeClaim
     model: FinalizeClaim
@@ -132,7 +132,7 @@ class RestoredJob:
     common: Range | None
 
     def restore(self, store: JobStore, job: Job) -> None:
-        """Restore a job from it; the job may lack some of its images."""
+        """Restore a job; some of its images may be missing."""
         ended_at = store.now() - 300 if self.state.ended else None
         store.restore(
             replace(job, state=self.state, ended_at=ended_at),
@@ -192,7 +192,7 @@ def attempt(call: Callable[[], Any]) -> Any:
 
 
 def ask(store: JobStore, verb: str, job_id: str) -> Any:
-    """Ask something of a job, as clients do; a job may expire at any time."""
+    """Call a verb of a job, as clients do; a job may expire at any time."""
     if verb == "expire":
         return store.expire(job_id, before=store.now() + 1)
     return getattr(store, verb)(job_id)
@@ -433,7 +433,7 @@ class JobStores(RuleBasedStateMachine):
 
     @invariant()
     def what_is_kept_twice_agrees_with_itself(self) -> None:
-        # Retries that have become due are queued when leases are asked for.
+        # Asking for a lease queues due retries.
         assert self.real.pending_chunks(1, at_most=99) == self.model.pending_chunks(1, at_most=99)
         StoredJobs(self.client).check()
 

@@ -1,4 +1,4 @@
-"""Restore jobs on a real Valkey while others use it, and know when that is needed."""
+"""Restore jobs on a real Valkey while others use it, and detect when that is needed."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_restoring_a_running_job_ends_every_image_once(valkey_url: str, client: 
     counts = store.get(job.id).counts
     assert counts.pending == 0
     assert counts == bits(client, job.id)
-    # Two thirds must be worked on; of the others none that was not taken before it was known.
+    # Two thirds must be leased, and the others only if they were leased before their outcomes were restored.
     assert 1999 <= worked < 3000
     StoredJobs(client).check()
 
@@ -113,7 +113,7 @@ def test_an_interrupted_restore_is_continued_by_the_next(client: redis.Redis):
     with pytest.raises(JobStoreUnavailable):
         RedisJobStore(Dying(connection_pool=client.connection_pool)).restore(job, succeeded=range(1999))
     store = RedisJobStore(client)
-    # It hands out no image that may be done already.
+    # It leases no image that may be done already.
     assert store.get(job.id).counts.succeeded == 2 * RESTORE_AT_ONCE
     assert store.lease("worker", limit=8) is None
 
@@ -145,7 +145,7 @@ VERBS = ("pause", "resume", "resume", "cancel", "retry", "expire", "delete", "fi
 
 
 class Hammer:
-    """Asks everything of a few jobs at random, restoring them among other things."""
+    """Calls random verbs of a few jobs, and restores them in between."""
 
     def __init__(self, url: str, jobs: list[Job], seed: int) -> None:
         self._url = url
@@ -156,7 +156,7 @@ class Hammer:
         with connect_redis(self._url) as client:
             store = RedisJobStore(client, retry_delays=(0.01,))
             for _ in range(150):
-                # What the job's state does not allow is refused, and a job may be gone.
+                # The state of a job may not allow the verb, and the job may be deleted.
                 with suppress(InvalidTransition, JobNotFound):
                     self._chance.choice((self._restore, self._work, self._work, self._work, self._ask))(store)
 
@@ -251,7 +251,7 @@ class TestReconciled:
             client.flushall()
             assert not own_store.is_reconciled()
             client.flushall()
-            # Another one asks, too.
+            # Another process asks, too.
             assert not RedisJobStore(client).is_reconciled()
 
         own_store.mark_reconciled()

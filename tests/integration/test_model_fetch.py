@@ -1,4 +1,4 @@
-"""The download of the official checkpoint, from servers that behave and from servers that do not."""
+"""The download of the official checkpoint, from good and from bad servers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TIMEOUT = 0.5
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """Start a server that gives one answer to every request; returns its URL."""
+    """Start a server with one response for every request; return its URL."""
     servers: list[ThreadingHTTPServer] = []
 
     def start(answer: Answer) -> str:
@@ -68,7 +68,7 @@ def sha256(data: bytes) -> str:
 
 
 def send(data: bytes, *, status: int = 200, length: int | None = None) -> Answer:
-    """Answer with `data`, claiming another `length` if one is given."""
+    """Respond with `data`, with another Content-Length if `length` is given."""
 
     def answer(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(status)
@@ -224,7 +224,7 @@ def test_a_body_that_never_ends_does_not_fill_the_disk(serve: Serve, tmp_path: P
             while True:
                 handler.wfile.write(piece)
         except ConnectionError:
-            # The client has had enough, which is what the test is about.
+            # The client disconnects, as the test expects.
             return
 
     with pytest.raises(ModelError, match="more than 256 MB: that is no checkpoint"):

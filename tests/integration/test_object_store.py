@@ -1,4 +1,4 @@
-"""The object store on two different S3 servers: SeaweedFS, and MinIO's front end."""
+"""The object store on two different S3 servers: SeaweedFS, and the front end of MinIO."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def built(settings: Settings) -> Iterator[S3ObjectStore]:
 
 
 class S3Contract(ObjectStoreContract):
-    """What every S3 server does. A subclass provides `environ` and `store`."""
+    """Tests for every S3 server. A subclass provides `environ` and `store`."""
 
     @pytest.fixture
     def build(self, environ: dict[str, str]) -> Iterator[StoreFactory]:
@@ -369,7 +369,7 @@ def settings_for(port: int) -> Settings:
 class Pattern(io.RawIOBase):
     """A long seekable stream that takes no memory; byte n is n modulo 251."""
 
-    #: Longer than any part, so that a piece is one slice of it.
+    #: Longer than any part, so that every part is one slice of it.
     _CYCLE = bytes(range(251)) * 40_000
 
     def __init__(self, size: int, *, broken_at: int | None = None) -> None:
@@ -429,9 +429,9 @@ class CannedServer:
         while b"\r\n\r\n" not in received:
             received += connection.recv(65536)
         answer = self._answers[min(self.requests, len(self._answers) - 1)]
-        # Count first, since the client may look at the count as soon as it has the answer.
+        # Count first, because a test may read the count as soon as the client has the response.
         self.requests += 1
-        # The header says so, or the client may send its next request on the connection that is closing.
+        # Without this header, the client might send its next request on the closing connection.
         connection.sendall(answer.replace(b"\r\n", b"\r\nConnection: close\r\n", 1))
 
 

@@ -1,4 +1,4 @@
-"""Requests to servers that mean harm: real sockets, real TLS, a resolver of our own."""
+"""Requests to hostile servers, with real sockets, real TLS and our own resolver."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_this_machine_is_not_reachable_unless_it_is_allowed(server: Origin, host
 
 
 class Rebinding:
-    """A name that leads to an allowed address the first time it is asked for, and then elsewhere."""
+    """Resolves a name to an allowed address the first time, and then to another one."""
 
     def __init__(self) -> None:
         self.answers = ["127.0.0.1", "127.0.0.2"]
@@ -83,7 +83,7 @@ class Rebinding:
 
 
 def test_dns_rebinding_does_not_work(server: Origin) -> None:
-    """The check and the connection use one and the same answer of the resolver."""
+    """The check and the connection use the same response of the resolver."""
     server.serve("/", answer("200 OK", b"photo"))
     rebinding = Rebinding()
 
@@ -100,7 +100,7 @@ def test_at_a_redirect_the_same_name_is_resolved_and_checked_again(server: Origi
 
 
 def test_a_name_that_leads_inside_at_a_redirect_is_refused_there(server: Origin) -> None:
-    """The first host is allowed; the second leads to the same machine under another name."""
+    """The first host is allowed; the second is another name of the same machine."""
     url = server.serve("/", answer("302 Found", Location=server.url("/secret", host="inside.example")))
     sender = outbound(AllowedHosts.of(["allowed.example"]))
     with pytest.raises(AddressRefused):
@@ -232,7 +232,7 @@ def test_a_server_that_does_not_speak_http_is_an_error(server: Origin, data: byt
 
 
 def test_a_compressed_body_is_returned_unchanged(server: Origin) -> None:
-    """Nothing is unpacked, so that nothing can explode."""
+    """Nothing is decompressed, so no bomb can expand."""
     body = b"\x1f\x8b" + bytes(100)
 
     assert get(outbound(), server.serve("/", answer("200 OK", body, Content_Encoding="gzip"))) == (200, body)
@@ -253,7 +253,7 @@ def test_no_more_is_read_than_requested(server: Origin) -> None:
         for _ in zip(range(10), reply.pieces, strict=False):
             pass
 
-    # What lies in the buffers of two sockets is sent as well.
+    # The buffers of both sockets are sent as well.
     assert sent < 64 * 2**20
 
 

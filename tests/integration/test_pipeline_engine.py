@@ -1,4 +1,4 @@
-"""The pipeline with the real network, on seeded random weights: shapes and promises, not depth."""
+"""The pipeline with the real network on random weights: shapes and invariants, not depth."""
 
 from __future__ import annotations
 

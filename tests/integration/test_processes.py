@@ -1,4 +1,4 @@
-"""Programs with children, and the guard that outlives their parent."""
+"""Programs with children, and the orphan guard that outlives their parent."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ with open("pids.part", "w") as file:
 os.rename("pids.part", "pids")
 time.sleep(600)
 """
-#: The same, deaf to SIGTERM.
+#: The same, but it ignores SIGTERM.
 _STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)" + _PARENT
 
 
@@ -124,7 +124,7 @@ def test_a_program_may_be_stopped_twice_and_before_its_start(make_program: Calla
 
 @pytest.fixture
 def start_group(tmp_path: Path) -> Iterator[StartGroup]:
-    """Start a program that leads a group of its own; whatever is left of it at the end is killed."""
+    """Start a program in its own process group; kill the rest of the group at the end."""
     started: list[subprocess.Popen[bytes]] = []
 
     def start(code: str) -> subprocess.Popen[bytes]:
@@ -138,7 +138,7 @@ def start_group(tmp_path: Path) -> Iterator[StartGroup]:
 
 @pytest.fixture
 def guard_process() -> Iterator[subprocess.Popen[str]]:
-    """A guard by itself."""
+    """A guard without a stack."""
     command = [sys.executable, "-I", "-S", orphan_guard.__file__]
     with subprocess.Popen(command, stdin=subprocess.PIPE, text=True) as process:
         yield process

@@ -1,4 +1,4 @@
-"""Proxies in the environment: what lies on this machine is reached without them, all else through them."""
+"""Proxies in the environment: they are used for all machines but this one."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ JSON = answer("200 OK", b"{}", Content_Type="application/json")
 
 @pytest.fixture
 def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Origin]:
-    """The proxy that the environment names, which answers for `storage.test` itself."""
+    """The proxy in the environment, which itself responds for `storage.test`."""
     with origin() as server:
         for name in NAMES:
             for spelling in (name, name.lower()):
@@ -53,7 +53,7 @@ def here() -> Iterator[Origin]:
 
 @pytest.fixture(autouse=True)
 def _names(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let `storage.test` be a name of this machine, as any name below `localhost` is."""
+    """Let `storage.test` resolve to this machine, like any name below `localhost`."""
     real = socket.getaddrinfo
 
     def look_up(host: Any, *args: Any, **kwargs: Any) -> Any:
@@ -108,7 +108,7 @@ calls = pytest.mark.parametrize("call", [ask, ask_async, read_object, fetch_weig
 
 
 def make(call: Callable[[str], object], url: str) -> None:
-    """Ask a server for what it may not have: only who was asked matters."""
+    """Send a request; only its receiver matters, not the response."""
     with suppress(ClientError, FathomError):
         call(url)
 

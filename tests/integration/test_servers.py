@@ -1,4 +1,4 @@
-"""The embedded servers as processes: they start, keep their data, and leave nothing behind."""
+"""The embedded servers start, keep their data, and leave nothing behind."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def odd_seaweed(odd_folder: Path) -> Iterator[EmbeddedServer]:
 
 @pytest.fixture(params=["odd_valkey", "odd_seaweed"])
 def odd(request: pytest.FixtureRequest) -> EmbeddedServer:
-    """A server that many tests share; they leave it as it is."""
+    """A server that many tests share; they must not change it."""
     server: EmbeddedServer = request.getfixturevalue(request.param)
     return server
 
@@ -139,7 +139,7 @@ def test_data_survive_a_restart_on_another_port_with_other_keys(tmp_path: Path) 
 
 
 def sockets_of(server: EmbeddedServer) -> list[Path]:
-    """Return the sockets of a SeaweedFS in the folder that it would leave them in."""
+    """Return the sockets of SeaweedFS in the folder in which it would leave them."""
     return list(Path("/tmp").glob(f"seaweedfs-s3-{server.port}.sock"))
 
 
@@ -168,7 +168,7 @@ def test_one_object_may_be_stopped_twice_and_started_again(tmp_path: Path) -> No
 
 
 def test_a_killed_server_is_started_again_by_the_same_object(tmp_path: Path) -> None:
-    """It does not wait for a lock that it holds itself."""
+    """A server does not wait for its own lock."""
     with valkey(tmp_path) as server:
         write(server, b"kept")
         os.kill(server.pid, signal.SIGKILL)
@@ -323,7 +323,7 @@ def test_a_valkey_asks_for_its_password_and_hides_it(tmp_path: Path) -> None:
 
 
 class StubbornServer(EmbeddedServer):
-    """Ignores SIGTERM, has a child of its own, and never answers unless told so."""
+    """Ignores SIGTERM, has a child, and only responds if configured so."""
 
     name = "stubborn"
     ready = True
@@ -333,7 +333,7 @@ class StubbornServer(EmbeddedServer):
         return Launch(command=["/bin/sh", "-c", script], environ=os.environ)
 
     def _is_ready(self) -> bool:
-        # It has said its word before anybody's patience is at an end.
+        # It has written its line before the timeout.
         eventually((self.data_dir / "up").exists)
         return self.ready
 
@@ -412,7 +412,7 @@ def listening(pid: int) -> list[str]:
 
 def _socket_inodes(pid: int) -> Iterator[str]:
     for link in Path(f"/proc/{pid}/fd").iterdir():
-        # A descriptor may be closed between the listing and the look.
+        # A descriptor may be closed between listing and reading it.
         with suppress(FileNotFoundError):
             target = os.readlink(link)
             if target.startswith("socket:["):

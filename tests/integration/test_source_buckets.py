@@ -1,4 +1,4 @@
-"""Other buckets of the same server, as sources read them."""
+"""Other buckets of the same server as sources of photos."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ def statistics(valkey_url: str) -> Iterator[RedisStatistics]:
 
 
 class TestRedisStatistics(StatisticsContract):
-    """The real one fulfils the contract."""
+    """The real store fulfils the contract."""
 
 
 def test_statistics_expire(statistics: RedisStatistics, valkey_url: str):

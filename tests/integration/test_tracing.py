@@ -1,4 +1,4 @@
-"""Traces of real server and worker processes, sent to a collector of the test's own."""
+"""Traces of real server and worker processes, sent to a collector in the test."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ PHOTOS, CHILDREN = 3, 2
 
 @dataclass(frozen=True, kw_only=True)
 class Told:
-    """A span as it came."""
+    """A received span."""
 
     service: str
     span: Span
@@ -51,12 +51,12 @@ class Told:
 
 @dataclass(frozen=True, kw_only=True)
 class Collector:
-    """A server that takes spans, and is everybody else that a job has to do with."""
+    """A server that receives spans, serves the photos, and receives the webhook."""
 
     server: Origin
 
     def told(self) -> list[Told]:
-        """Return the spans of the trace that the tests are about."""
+        """Return the spans of the tested trace."""
         found = []
         for request in self.exports():
             for resource in ExportTraceServiceRequest.FromString(request.body).resource_spans:
@@ -78,7 +78,7 @@ class Collector:
         return [request for request in self.server.requests if request.path != EXPORTS]
 
     def job(self) -> dict[str, Any]:
-        """Return a job of photos that lie at URLs, with a webhook."""
+        """Return a job of photos at URLs, with a webhook."""
         photo = (ROOT / "samples" / "rocket.jpg").read_bytes()
         self.server.serve("/hook", answer("204 No Content"))
         paths = [f"/holiday-{number}.jpg" for number in range(PHOTOS)]
@@ -92,7 +92,7 @@ class Collector:
 
 @pytest.fixture
 def hanging() -> Iterator[Collector]:
-    """A collector that never answers."""
+    """A collector that never responds."""
     over = threading.Event()
 
     def hang(request: Request) -> Iterator[bytes]:
@@ -109,7 +109,7 @@ def hanging() -> Iterator[Collector]:
 
 
 class TracedService:
-    """One API process and one worker, over the run's own servers."""
+    """One API process and one worker, with the servers of the run."""
 
     def __init__(self, folder: Path, environ: Mapping[str, str]) -> None:
         self.api: ApiServer = launch(CONFIG, free_ports(1)[0], environ, folder / "api.log")
@@ -132,7 +132,7 @@ class TracedService:
         self.api.end()
 
     def stop(self) -> None:
-        """End both as an operator does, and wait for them."""
+        """Stop both with SIGTERM, and wait for them."""
         for process in (self.worker, self.api.process):
             process.terminate()
         for process in (self.worker, self.api.process):
@@ -142,7 +142,7 @@ class TracedService:
         return set(children(self.worker.pid))
 
     def replace_children(self) -> None:
-        """Kill the worker's children, and wait for those that it starts in their place."""
+        """Kill the children of the worker, and wait for their replacements."""
         before = self.children()
         for child in before:
             os.kill(child, signal.SIGKILL)
@@ -179,7 +179,7 @@ def service(folder: Path, stores: Mapping[str, str], collector: Collector) -> It
         **stores,
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.server.url(""),
         "OTEL_EXPORTER_OTLP_HEADERS": "x-tenant=albums",
-        # Whatever comes was sent as a process ended.
+        # All spans were sent when a process ended.
         "OTEL_BSP_SCHEDULE_DELAY": "600000",
         "FATHOM_ENGINE": "simulated",
         "FATHOM_SIMULATE": "network",
@@ -197,7 +197,7 @@ def service(folder: Path, stores: Mapping[str, str], collector: Collector) -> It
 
 @pytest.fixture(scope="module")
 def collector(stores: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
-    """A collector that has heard all about one job, worked off by children that were started late."""
+    """A collector with all spans of one job, which late-started children processed."""
     with origin() as server:
         server.serve(EXPORTS, answer("200 OK", Content_Type="application/x-protobuf", Connection="close"))
         collector = Collector(server=server)
