@@ -1,4 +1,4 @@
-"""The compose file, the Dockerfile and the environment example, read as an engine would."""
+"""The compose file, the Dockerfile and the environment example, parsed as Docker does."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_workers_get_longer_to_stop_than_they_need(compose: dict[str, Any]):
 
 
 def all_of(dockerfile: str, target: str) -> str:
-    """Return the stages an image is built from, one above the other, and no stage that it only copies from."""
+    """Return the chain of stages of an image, without stages from which it only copies."""
     found = stages(dockerfile)
     text = found[target]
     parent = text.partition("\n")[0]
@@ -156,7 +156,7 @@ def test_an_image_contains_the_packages_and_folders_of_its_role(
 
 
 def imported(room: str) -> set[str]:
-    """Return the top-level names that a room imports when it runs."""
+    """Return the top-level names that a folder imports when it runs."""
     found: set[str] = set()
     waiting: list[ast.AST] = [ast.parse(path.read_bytes()) for path in (ROOT / room).rglob("*.py")]
     while waiting:
@@ -176,7 +176,7 @@ def imported(room: str) -> set[str]:
     [
         ("api", ["api"]),
         ("shared", ["tracing"]),
-        # The network is loaded by torch where it is exported, and that is the group `model`.
+        # Only the export of the network needs torch, which is in the group `model`.
         ("worker", ["worker", "model"]),
         ("training", ["worker", "model", "training"]),
     ],
@@ -202,7 +202,7 @@ def test_a_folder_can_be_imported_with_only_the_packages_of_its_role(tmp_path: P
     paths = [
         path.relative_to(ROOT) for each in (room, "shared") for path in sorted((ROOT / each).rglob("*.py"))
     ]
-    # The API's entry point connects to what it is given.
+    # The entry point of the API connects at once.
     names = {".".join(path.with_suffix("").parts) for path in paths} - {"api.wsgi"}
     program = f"""
 import importlib

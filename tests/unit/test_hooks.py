@@ -1,4 +1,4 @@
-"""Hooks that run at the calls of a fake."""
+"""Hooks that run before and after calls of a fake."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""Processes that tests start react to signals."""
+"""Processes that tests start have the default signal handlers."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 
-#: Does what a run of tests does first; then tells which signals a child ignores.
+#: Does what a test run does first, then prints which signals a child ignores.
 RUN = """
 import subprocess, sys
 from tests.conftest import pytest_configure

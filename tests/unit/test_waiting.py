@@ -1,4 +1,4 @@
-"""How tests wait."""
+"""The helper with which tests wait."""
 
 from __future__ import annotations
 

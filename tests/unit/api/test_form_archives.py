@@ -1,4 +1,4 @@
-"""Archives in a form: looked into while they are received, expanded by a worker."""
+"""Archives in a form: the API inspects them while it receives them, and a worker expands them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ALBUM = (("in/a.jpg", b"A"), ("notes.txt", b"hello"), ("in/写真.png", b"BB"))
 
 
 def gather(api: Api) -> None:
-    """Do what a worker does about archives."""
+    """Expand archives as a worker does."""
     expander = ArchiveExpander(api.objects, ArchiveLimits.from_settings(api.settings))
     handler = Gathering(
         jobs=api.jobs, objects=api.objects, wake_workers=lambda: None, gather=expander.expand_all
@@ -116,7 +116,7 @@ def test_clients_cannot_upload_into_a_gathered_job(api: Api, verb: str) -> None:
 
 
 def in_entry(place: int, form: str, value: int) -> bytes:
-    """Return an archive of two photos, with a value put into what its directory says of the first."""
+    """Return an archive of two photos, with a changed value in the directory entry of the first."""
     data = bytearray(zip_of(("a.jpg", b"x"), ("b.jpg", b"y")))
     struct.pack_into(form, data, data.index(b"PK\x01\x02") + place, value)
     return bytes(data)

@@ -25,7 +25,7 @@ from worker.chores.runner import ChoreRunner
 from worker.pipeline.photo import Limits
 from worker.pipeline.pipeline import Pipeline
 
-#: A few of every kind; all of them are judged one by one elsewhere.
+#: A few of every kind; another test runs all of them.
 SAMPLE = {upload.name: upload for upload in bad_uploads()[::12]}
 
 #: Names that a file system, a log, a terminal or a page might take for something else.
@@ -68,14 +68,14 @@ NAMES = {
 
 @pytest.fixture
 def api(api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
-    """The API in a working directory of its own, in which nothing may appear."""
+    """The API in its own working directory, in which no file may appear."""
     monkeypatch.chdir(tmp_path)
     yield api
     assert list(tmp_path.rglob("*")) == []
 
 
 def work(api: Api) -> None:
-    """Do what a worker does, with the real pipeline."""
+    """Process the images as a worker does, with the real pipeline."""
     pipeline = Pipeline(
         LuminanceEngine(), limits=Limits(max_pixels=4_000_000, min_side=16, max_bytes=8 * 2**20)
     )

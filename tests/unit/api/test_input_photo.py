@@ -1,4 +1,4 @@
-"""The photo as it was sent, over which the page lays its heatmap."""
+"""The original photo, which the page shows beneath its heatmap."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pages of the documentation, and what they point at."""
+"""The pages of the documentation, and their links."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_every_picture_is_shown_on_a_page_and_is_not_too_large():
 
 
 def test_every_step_in_the_diagram_of_an_image_is_a_file():
-    """Each box of the picture names a file, below the room that it stands in."""
+    """Every box of the diagram names a file in the folder of its group."""
     text = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
     picture = text.partition("```mermaid\n")[2].partition("```")[0]
     steps = re.findall(r'\["([\w/]+\.(?:py|lua))', picture)

@@ -23,7 +23,7 @@ def keyed(server: FakeServer) -> Iterator[Fathom]:
 
 
 def shown(server: FakeServer) -> dict[str, set[str | None]]:
-    """Return what each host was shown as an Authorization."""
+    """Return the Authorization header that each host received."""
     found: dict[str, set[str | None]] = {}
     for request in server.requests:
         found.setdefault(request.url.host, set()).add(request.headers.get("Authorization"))

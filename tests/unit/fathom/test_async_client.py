@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 @pytest.fixture
 def play(server: FakeServer, pauses: list[float]) -> Callable[[Callable[[AsyncFathom], Awaitable[T]]], T]:
-    """Run what is done with a client to its end; pauses are noted, not waited for."""
+    """Run a coroutine with a client to its end; pauses are recorded and do not wait."""
 
     async def rest(seconds: float) -> None:
         pauses.append(seconds)

@@ -22,7 +22,7 @@ Play = Callable[[Callable[[Backend], Coroutine[Any, Any, T]]], T]
 
 @pytest.fixture(params=["asyncio", "blocking"])
 def play(request: pytest.FixtureRequest) -> Play[Any]:
-    """Run what a coroutine does over either backend."""
+    """Run a coroutine over either backend."""
     if request.param == "blocking":
         return lambda act: run(act(BlockingBackend(lambda _: None)))
     return lambda act: asyncio.run(act(AsyncioBackend(asyncio.sleep)))

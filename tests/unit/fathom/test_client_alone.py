@@ -1,4 +1,4 @@
-"""The client is installed alone: what it brings, and what it says of the commands that need the server."""
+"""A client that was installed without the server: its modules, and its messages for commands of the server."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fathom.cli import main
 from tests.client_alone import CLIENT, fathom_alone, needed_by, python_alone, requirements_of
 
 SOURCES = sorted(CLIENT.rglob("*.py"))
-#: Files of the server's own commands, of which none is imported before such a command runs.
+#: The modules of commands that need the server; none is imported before such a command runs.
 SERVER_ONLY = ("fathom.demo", "fathom.doctor", "fathom.stack")
 HTTP_COMMANDS = {
     *("submit", "watch", "status", "images", "jobs", "open", "download"),
@@ -119,7 +119,7 @@ def test_every_command_is_listed_as_http_or_as_needing_the_server():
 
 @pytest.fixture(scope="module")
 def said(client_site: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
-    """What each command leaves that needs the server: its exit code, standard output and standard error."""
+    """The exit code, standard output and standard error of every command that needs the server."""
     program = f"""
 import json
 from click.testing import CliRunner

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, with the reason where they cannot be."""
+"""Files are written completely or not at all, and errors name the reason."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from fathom.files import NotWritten, atomic_file, below, extract_all, file_size, inside
 from fathom.transport import ClientError, ConnectionLost
 
-#: Makes a place that cannot be written, below a folder, and returns it.
+#: Makes a path below a folder that cannot be written, and returns it.
 Obstacle = Callable[[Path], Path]
 
 
@@ -46,7 +46,7 @@ OBSTACLES = [folder_in_the_way, file_in_the_way, too_long_a_name, too_long_a_pat
 
 
 def write(path: Path, *, error: Exception | None = None) -> None:
-    """Write a file, in the middle of which an error may happen."""
+    """Write a file, possibly with an error in the middle."""
     with atomic_file(path) as file:
         file.write(b"data")
         if error is not None:

@@ -22,7 +22,7 @@ def test_no_more_threads_run_than_allowed() -> None:
         with lock:
             running += 1
             most = max(most, running)
-        # All four must be here at once, or the barrier breaks.
+        # All four must wait here at the same time, or the barrier breaks.
         barrier.wait()
         with lock:
             running -= 1

@@ -132,7 +132,7 @@ def test_no_result_name_is_longer_than_a_file_system_allows(name: str):
     assert not any(part.endswith((".", " ")) for part in parts)
 
 
-#: Names that get in each other's way: a few parts, as folders and as files.
+#: Names that collide: a few parts as folders and as files.
 CROWDED = st.lists(st.sampled_from(["x", "X.png", "x.jpg", "x.png", "é.png", "e\u0301.jpg", "x.jpg (2).png"]), min_size=1, max_size=3).map("/".join)  # fmt: skip
 
 

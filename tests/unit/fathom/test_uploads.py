@@ -15,7 +15,7 @@ from tests.unit.fathom.conftest import JOB_ID, FakeServer, lose, on, problem, re
 
 
 def album(folder: Path, count: int, *, prefix: str = "photo") -> list[UploadFile]:
-    """Photos whose bytes name them; enough of them, and they go one by one."""
+    """Photos whose bytes are their names; many of them are uploaded one by one."""
     files = []
     for number in range(count):
         path = folder / f"{prefix}{number}.jpg"
@@ -158,7 +158,7 @@ def test_permanently_failing_uploads_raise_the_reason_and_leave_no_job(
 
     assert server.deleted
     assert server.started == 0
-    # Two rounds at most: the second sees that the first gained nothing.
+    # At most two rounds: the second finds that the first achieved nothing.
     assert sum(request.method == "PUT" for request in server.requests) <= 2 * len(large)
 
 

@@ -1,4 +1,4 @@
-"""The page's modules that need no document, tested in node."""
+"""Run the tests of those modules of the page that need no document, in node."""
 
 from __future__ import annotations
 

@@ -210,7 +210,7 @@ def test_a_failed_rotation_changes_nothing(store: KeyStore):
 def test_a_rotation_during_a_revocation_does_not_restore_the_key(
     objects: FakeObjectStore, store: KeyStore, first: str
 ):
-    """Each reads the record before the other writes; then one of them writes first."""
+    """Both read the record before either writes; then one of them writes first."""
     key, _ = saved(store)
     verbs: dict[str, Callable[[], object]] = {
         "rotate": partial(store.rotate, key.id, keep=3600.0),

@@ -54,7 +54,7 @@ def submit(jobs: FakeJobStore, objects: FakeObjectStore) -> Callable[..., str]:
 
 
 def end(jobs: FakeJobStore, objects: FakeObjectStore, job_id: str) -> None:
-    """Let a job end with its first image failed."""
+    """End a job whose first image failed."""
     lease = jobs.lease("worker", limit=10)
     assert lease is not None
     for index in lease.indices:

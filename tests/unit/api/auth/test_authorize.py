@@ -24,7 +24,7 @@ from shared.jobs.record import encode_job, new_job
 from tests.fakes import FakeClock
 from tests.unit.api.conftest import Api, ApiFactory
 
-#: All that is open to everybody. A route added here is a decision.
+#: All public routes. Adding one here is a deliberate decision.
 PUBLIC = {
     "session.end",
     "health.index",
@@ -46,7 +46,7 @@ class Keyring:
         self.store = KeyStore(api.objects)
 
     def make(self, *scopes: str, **bounds: Any) -> tuple[ApiKey, dict[str, str]]:
-        """Return a new key and the header that presents it."""
+        """Return a new key and the header that sends it."""
         key, text = make_key("somebody", scopes or ("read", "submit"), **bounds)
         self.store.save(key)
         gate_of(self.api.client.application).keys.forget()
@@ -239,7 +239,7 @@ def rules_of(app: Flask) -> list[tuple[Rule, str]]:
 
 
 def address(app: Flask, rule: Rule, job_id: str) -> str:
-    """Return an address that a route answers to, for a job."""
+    """Return a path of a route, for a job."""
     values: dict[str, Any] = {
         name: 0 if type(converter).__name__ == "IntegerConverter" else "heatmap"
         for name, converter in rule._converters.items()

@@ -50,7 +50,7 @@ def add(objects: FakeObjectStore) -> ApiKey:
 
 
 def settle() -> None:
-    """Wait until no keys are being read."""
+    """Wait until no refresh is running."""
     for thread in threading.enumerate():
         if thread.name == "keys":
             thread.join(DEADLINE)
@@ -93,7 +93,7 @@ def test_two_changes_within_one_second_are_both_seen(
     rotated, _ = KeyStore(objects).rotate(key.id, keep=0.0)
     written = objects.modified_at[object_keys.api_key(key.id)]
     assert cache.find(key.id) == rotated
-    # As long as the one before, and by the whole seconds of S3 as old.
+    # It has the size of the one before, and the same modification time in the whole seconds of S3.
     again, _ = KeyStore(objects).rotate(key.id, keep=0.0)
     objects.modified_at[object_keys.api_key(key.id)] = written
     clock.advance(FRESH + 0.01)
@@ -105,7 +105,7 @@ def test_an_unchanged_record_is_read_once(cache: KeyCache, objects: CountingStor
     key = add(objects)
     objects.modified_at[object_keys.api_key(key.id)] = 1_700_000_000.0
     assert cache.find(key.id) == key
-    # Were it read again, it would be found to be damaged.
+    # If it were read again, it would be damaged.
     objects.objects[object_keys.api_key(key.id)] = b"?" * len(objects.objects[object_keys.api_key(key.id)])
     clock.advance(FRESH + 0.01)
 

@@ -11,7 +11,7 @@ from api.live.disconnect import client_disconnected
 
 @pytest.fixture
 def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
-    """The server's end of a connection, and the client's."""
+    """The ends of a connection: that of the server, then that of the client."""
     server, client = socket.socketpair()
     yield server, client
     server.close()

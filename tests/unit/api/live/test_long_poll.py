@@ -14,7 +14,7 @@ FORM = "multipart/form-data; boundary=sep"
 
 
 def once_watched(api: Api, work: Callable[[], object]) -> None:
-    """Do something as soon as a request waits for a job, when the job's events are read."""
+    """Call a function as soon as a request waits for a job, when the events of the job are read."""
 
     def happens(*args: object, **kwargs: object) -> None:
         api.jobs.before(api.jobs.events, None)

@@ -26,7 +26,7 @@ class Event:
 
 
 def parse(text: str) -> Iterator[Event]:
-    """Read a stream by the HTML standard, where comments and `retry` are not events."""
+    """Parse a stream as in the HTML standard, where comments and `retry` are not events."""
     for block in text.split("\n\n"):
         fields = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
         if "data" in fields:

@@ -10,7 +10,7 @@ OURS = "https://app.example"
 
 @pytest.fixture
 def named(make_api: ApiFactory) -> Api:
-    """An API that lets pages of one origin in."""
+    """An API that allows one other origin."""
     return make_api(cors_origins=(OURS,))
 
 

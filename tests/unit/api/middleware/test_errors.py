@@ -89,7 +89,7 @@ def test_pages_of_other_sites_may_link_here(api: Api) -> None:
 
 DOCUMENT = (Path(__file__).parents[4] / "docs" / "api.md").read_text()
 
-#: Raised and caught inside, or a base that is never raised.
+#: Errors that are caught internally, and bases that are never raised.
 INTERNAL = {"address_refused", "image_error", "object_not_found"}
 
 
@@ -100,7 +100,7 @@ def kinds_of(base: type[FathomError]) -> Iterator[type[FathomError]]:
 
 
 def codes_of_rows(*statuses: int) -> set[str]:
-    """Return the codes in the rows of the table of errors that speak of any of `statuses`."""
+    """Return the codes of these statuses in the table of errors."""
     rows = re.findall(r"^\| ([\d, ]+) \| (.*) \|$", DOCUMENT, re.MULTILINE)
     told = [codes for numbers, codes in rows if set(map(int, numbers.split(","))) & set(statuses)]
     return set(re.findall(r"`([a-z_]+)`", "\n".join(told)))
@@ -114,7 +114,7 @@ def is_documented(kind: type[FathomError]) -> bool:
 
 
 def test_the_document_names_every_code_at_its_status():
-    # Which others there are depends on what other tests have imported.
+    # Other tests may have imported further classes.
     kinds = {kind for kind in kinds_of(FathomError) if kind.__module__.startswith(("api.", "shared."))}
 
     assert len(kinds) > 50

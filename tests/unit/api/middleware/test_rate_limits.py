@@ -12,7 +12,7 @@ from tests.unit.api.conftest import Api, ApiFactory
 
 @pytest.fixture
 def strict(make_api: ApiFactory) -> Api:
-    """An API that answers three requests a minute of each caller."""
+    """An API that allows every caller three requests per minute."""
     return make_api(rate_limit="3/minute")
 
 

@@ -102,7 +102,7 @@ def test_an_error_while_the_response_is_made_ends_the_span(api: Api, memory: InM
     def fail(response: Response) -> Response:
         raise ZeroDivisionError
 
-    # It comes before what hands the span over to the answer.
+    # This runs before the function that attaches the span to the response.
     api.client.application.after_request(fail)
     api.client.application.testing = True
     with pytest.raises(ZeroDivisionError):

@@ -17,7 +17,7 @@ from tests.waiting import eventually
 
 @contextmanager
 def working(api: Api, *, failure: ImageFailure | None = None, ends: bool = True) -> Iterator[list[Job]]:
-    """Work off urgent jobs as a worker does; yield the jobs done."""
+    """Process urgent jobs as a worker does; yield the finished jobs."""
     done: list[Job] = []
     over = threading.Event()
 
@@ -48,7 +48,7 @@ def send(api: Api, photo: bytes = b"photo", query: str = "", **headers: str) -> 
         data=photo,
         headers={"Content-Type": "image/jpeg"} | {name.replace("_", "-"): v for name, v in headers.items()},
     )
-    # As servers do once an answer has been sent.
+    # Servers do this once a response has been sent.
     response.close()
     return response
 

@@ -24,7 +24,7 @@ STATIC = Path(__file__).parents[4] / "api" / "static"
 MODULES = sorted(path.relative_to(STATIC).as_posix() for path in STATIC.rglob("*.js"))
 TEXTS = sorted(path for path in STATIC.rglob("*") if path.suffix in (".js", ".css", ".html", ".svg"))
 
-#: A text asked for by its name, a name with parts filled in, and names kept in a table.
+#: Uses of a text: by its name, by a name with variable parts, and by names in a table.
 _NAMED = re.compile(r'\bt\(\s*"([^"]+)"')
 _TEMPLATE = re.compile(r"\b(?:t|has)\(\s*`([^`]+)`")
 _QUOTED = re.compile(r'"([a-z]+\.[a-z_]+)"')
@@ -36,7 +36,7 @@ def source(name: str) -> str:
 
 @cache
 def texts(language: str) -> dict[str, str]:
-    """Return the texts of a language by their keys, plural forms as one string."""
+    """Return the texts of a language by their keys; plural forms are one string."""
     entry = re.compile(r'^  (?:"([^"]+)"|(\w+)): (.+),$', re.MULTILINE)
     return {quoted or plain: value for quoted, plain, value in entry.findall(source(f"i18n/{language}.js"))}
 
@@ -235,7 +235,7 @@ def test_every_text_is_used() -> None:
 
 @pytest.mark.parametrize("name", [name for name in MODULES if not name.startswith("i18n/")])
 def test_no_module_contains_sentences(name: str) -> None:
-    """All texts that people read are in the languages. Only errors for programmers are written in place."""
+    """All texts for users are in the language files. Only errors for programmers are in the modules."""
     lines = [
         line
         for line in re.sub(r"/\*.*?\*/", "", source(name), flags=re.DOTALL).splitlines()

@@ -54,7 +54,7 @@ def test_a_form_becomes_a_queued_job(api: Api) -> None:
     assert (job["started_at"], job["ended_at"], job["skipped"]) == (None, None, [])
     created = datetime.fromisoformat(job["created_at"])
     assert job["created_at"].endswith("Z")
-    # It is told in milliseconds.
+    # It is stored in milliseconds.
     assert began - timedelta(milliseconds=1) <= created <= datetime.now(UTC)
 
 
@@ -384,7 +384,7 @@ def test_an_outage_of_the_job_store_during_a_submission_leaves_photos_but_no_job
     )
 
     problem(response, 503, "job_store_unavailable")
-    # What a record would speak of stays until it expires; `job.json` does not.
+    # The photo stays until it expires, but `job.json` does not.
     assert [key.rpartition("/")[2] for key in api.objects.objects] == ["0"]
 
 

@@ -13,7 +13,7 @@ from tests.fakes import FakeClock
 
 @pytest.fixture
 def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
-    """The client's and the server's end of a connection."""
+    """The ends of a connection: that of the client, then that of the server."""
     client, server = socket.socketpair()
     yield client, server
     client.close()
@@ -66,7 +66,7 @@ def test_a_client_that_sends_too_slowly_is_disconnected():
         paced = PacedSocket(sender, grace=300, pace=0.5, silence=60, clock=clock)
         received = b"".join(until_given_up(paced))
 
-    # Each byte takes twenty seconds and earns two; of the grace, twelve are left then.
+    # Each byte takes twenty seconds and earns two; twelve seconds of the grace are left then.
     assert len(received) == 16
 
 
@@ -77,7 +77,7 @@ def test_a_client_with_a_sufficient_rate_may_take_long():
         assert len(paced.recv(5000)) == 5000
         sender.pause = 4
 
-        # Five seconds were earned beside the two of grace.
+        # Five seconds were earned, in addition to the two of grace.
         assert len(list(until_given_up(paced))) == 1
 
 

@@ -1,4 +1,4 @@
-"""Jobs that the job store has lost, and jobs that have expired."""
+"""Look up jobs that the job store has lost, and jobs that have expired."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from tests.waiting import DEADLINE, eventually
 
 
 class CountingJobs(FakeJobStore):
-    """A job store that counts how often it is asked."""
+    """A job store that counts its calls."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -128,7 +128,7 @@ def test_a_gap_in_the_events_is_noticed(jobs: CountingJobs) -> None:
     job = a_job(jobs, total=2500)
     watched = watched_job(jobs, job)
     start = watched.latest
-    # Of so many events the store forgets the first.
+    # The store forgets the first of so many events.
     work(jobs, 2500)
     watched.look(jobs)
 

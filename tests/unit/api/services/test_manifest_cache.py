@@ -24,7 +24,7 @@ def objects() -> FakeObjectStore:
 
 
 def two_jobs(objects: FakeObjectStore) -> int:
-    """Return the bytes that the names of two jobs take, and a little more."""
+    """Return slightly more bytes than the names of two jobs take."""
     return 2 * ManifestCache(objects).names("a").size + 10
 
 

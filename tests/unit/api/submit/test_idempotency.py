@@ -272,7 +272,7 @@ def test_another_payload_is_refused_after_a_loss_of_redis_too(api: Api) -> None:
 
 
 def die_sealed(keys: FakeIdempotency, job_id: str) -> None:
-    """Claim and seal a key as a process does that then dies."""
+    """Claim and seal a key, as a process does before it dies."""
     fingerprint = Fingerprint()
     fingerprint.add("payload")
     keys.claim("me", "k", "dead")

@@ -74,7 +74,7 @@ def test_the_content_of_a_file_arrives_as_it_was_sent(data: bytes) -> None:
 
 
 class SlowBody(io.BytesIO):
-    """A body that comes a few bytes at a time, as over a slow connection."""
+    """A body that arrives a few bytes at a time, as over a slow connection."""
 
     def __init__(self, body: bytes, step: int) -> None:
         super().__init__(body)

@@ -238,7 +238,7 @@ def test_an_object_that_is_not_an_input_is_ignored(api: Api, name: str) -> None:
 
 
 def fetched(api: Api, job_id: str, index: int) -> bytes | str:
-    """Return the photo that a worker reads, or the code of its failure."""
+    """Return the photo as a worker reads it, or the code of its failure."""
     try:
         return make_fetcher(api.objects, most_bytes=100).fetch(job_id, index)
     except ImageError as exc:
@@ -262,7 +262,7 @@ def test_a_refused_start_accepts_no_upload(api: Api) -> None:
     api.client.post(f"/v1/jobs/{job_id}/start")
     put(api, job_id, 1, b"x")
     api.client.post(f"/v1/jobs/{job_id}/start")
-    # Only the first start that was carried out counts.
+    # Only the first successful start counts.
     api.objects.put(object_keys.input_image(job_id, 1), b"y")
     api.client.post(f"/v1/jobs/{job_id}/start")
 
@@ -292,7 +292,7 @@ def list_all(api: Api, job_id: str, limit: int = 1000) -> tuple[list[int], int]:
 
 @pytest.fixture(scope="module")
 def large() -> Iterator[tuple[Api, str]]:
-    """An album of 25,000 photos: too large to be listed whole, or checked for one page."""
+    """An album of 25,000 photos, which is too large to list or check it completely for one page."""
     api = build_api()
     yield api, str(api.announce(*({"name": f"{n}.jpg", "size": 1} for n in range(25_000))).get_json()["id"])
     api.backend.senders.shutdown()

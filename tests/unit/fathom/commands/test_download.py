@@ -17,7 +17,7 @@ QUIET = show_progress(quiet=True)
 
 
 def download(fathom: Fathom, out: Path, *, sidecars: bool = False) -> tuple[Results, int]:
-    """Return what came of a download, and the exit code of the command."""
+    """Return the report of a download, and the exit code of the command."""
     job = fathom.job(JOB_ID)
     results = fetch_results(job, out, QUIET, sidecars=sidecars)
     with pytest.raises(SystemExit) as caught:

@@ -16,7 +16,7 @@ from tests.unit.fathom.job_server import JobServer
 
 
 def refused(*arguments: str | Path) -> str:
-    """Return what a command says that is used in a wrong way."""
+    """Return the usage error of a command."""
     result = CliRunner().invoke(main, [*map(str, arguments), "--api", "http://127.0.0.1:9"])
     assert result.exit_code == 2, result.output
     return " ".join(result.output.split())
@@ -181,7 +181,7 @@ def test_an_album_without_photos_is_wrong_usage_that_names_what_there_is(
 
 
 def test_a_photo_that_becomes_unreadable_is_named(fathom: Fathom, server: JobServer, tmp_path: Path) -> None:
-    """It can be opened, but to read it is an I/O error."""
+    """The file can be opened, but reading it is an I/O error."""
     (tmp_path / "a.jpg").write_bytes(b"photo")
     (tmp_path / "b.jpg").symlink_to("/proc/self/mem")
     result = fathom("submit", tmp_path, "--json")

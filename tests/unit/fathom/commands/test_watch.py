@@ -25,7 +25,7 @@ class Over(Exception):
 
 @dataclass
 class Scene:
-    """A watched folder; while the watch sleeps, the next thing happens."""
+    """A watched folder; whenever the watch sleeps, the next change happens."""
 
     folder: Path
     #: When files were last changed, in seconds since the epoch.
@@ -209,7 +209,7 @@ def round_of(*failures: ImageResult, fetched: int = 0, kept: int = 0) -> MirrorR
 
 
 def tell(*reports: MirrorReport, as_json: bool) -> tuple[list[str], str]:
-    """Return the lines told of rounds, and the state of all in the end."""
+    """Return the lines about each round, and the final state."""
     written = io.StringIO()
     printer = RoundPrinter(Display(Console(file=written), quiet=False), as_json=as_json)
     with contextlib.redirect_stdout(io.TextIOWrapper(raw := io.BytesIO(), write_through=True)):

@@ -1,4 +1,4 @@
-"""How `fathom doctor` judges what it is told. What it finds out itself is tested on real servers."""
+"""How `fathom doctor` rates facts. Tests on real servers check how it collects them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ GOOD = RedisFacts(
 
 
 def levels(**changes: Any) -> dict[str, str]:
-    """Return messages and levels of a server like the good one, but for the changes."""
+    """Return messages and levels for a good server with these changes."""
     facts = dataclasses.replace(GOOD, **changes)
     return {finding.message: finding.level for finding in judge_redis(facts, "redis://here")}
 
@@ -163,7 +163,7 @@ def test_tracing_is_checked_if_it_is_turned_on(changes: dict[str, str], expected
 
 
 def test_without_the_packages_of_a_worker_the_network_is_not_checked(monkeypatch: pytest.MonkeyPatch):
-    # As in the API's image.
+    # The image of the API has no such package.
     monkeypatch.setitem(sys.modules, "worker.model.description", None)
 
     (finding,) = check_model(Settings.from_environ({"FATHOM_WEIGHTS": "/nowhere/weights.pt"}))

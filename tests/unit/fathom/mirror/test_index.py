@@ -81,7 +81,7 @@ def test_a_hash_is_read_once_for_all_variants(tmp_path: Path, out: Path) -> None
         known = photo(tmp_path, "a.jpg", b"1", index)
         index.open_batch("http://api", [known])
     stat = (tmp_path / "a.jpg").stat()
-    # Other bytes under the same size and time: seen only by who reads the file again.
+    # Other bytes with the same size and time, which only reading the file again can detect.
     (tmp_path / "a.jpg").write_bytes(b"2")
     os.utime(tmp_path / "a.jpg", ns=(stat.st_atime_ns, stat.st_mtime_ns))
 

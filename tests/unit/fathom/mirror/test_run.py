@@ -47,7 +47,7 @@ def out(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def mirror(fathom: Fathom, folder: Path, out: Path) -> Mirror:
-    """Run over all that is in the folder now."""
+    """Run over the current files of the folder."""
 
     def run(
         *, progress: MirrorProgress | None = None, fresh: bool = False, ending: str = "png", **options: Any
@@ -163,7 +163,7 @@ def test_changing_the_options_or_changing_them_back_makes_new_results(
 ) -> None:
     fill(folder, "a")
     mirror(colormap="gray")
-    # Of the same size, as a heatmap of other colours is.
+    # Of the same size, like a heatmap with other colours.
     (out / "a.png").write_bytes(b"HEATMAP OF PHOTO A")
 
     assert mirror(colormap="magma").fetched == 1
@@ -305,7 +305,7 @@ def test_an_earlier_result_that_cannot_be_moved_to_its_new_name_fails_alone(
 
 
 def leave_no_room(index: MirrorIndex) -> None:
-    """Let an index find the disk full as soon as it needs more of it."""
+    """Make the disk full for an index as soon as it must grow."""
     (pages,) = index._db.execute("pragma page_count").fetchone()
     index._db.execute(f"pragma max_page_count = {pages}")
 
@@ -379,11 +379,11 @@ def test_a_folder_of_results_replaces_a_moved_result(
 
 
 class Killed(BaseException):
-    """Ends a run as hard as a test can: nothing catches it."""
+    """Ends a run abruptly, because nothing catches it."""
 
 
 def kill_at(count: int, method: str, path: str) -> Callable[[httpx.Request], None]:
-    """Raise at the n-th such request and at all later ones, before the server sees them."""
+    """Raise at the n-th request of this kind and at all later ones, before the server gets them."""
     left, lock = [count], threading.Lock()
 
     def fault(request: httpx.Request) -> None:

@@ -220,7 +220,7 @@ def test_an_unreadable_given_path_is_named(tmp_path: Path, monkeypatch: pytest.M
 
 @contextmanager
 def nobody(folder: Path) -> Iterator[None]:
-    """Let root be nobody for a while, who may look into `folder` all the same."""
+    """Drop the rights of root while the block runs, but keep access to `folder`."""
     folder.chmod(0o755)
     root = os.geteuid() == 0
     try:

@@ -41,7 +41,7 @@ def test_other_files_are_visible(name: str) -> None:
         ("scan.dat", TIFF, FileKind.PHOTO),
         ("a.HEIC", boxed(b"heic"), FileKind.PHOTO),
         ("burst.heics", boxed(b"hevc"), FileKind.PHOTO),
-        # A picture that Fathom reads may bear the name of one that it does not.
+        # A supported picture may have the suffix of an unsupported one.
         ("favicon.ico", b"\x89PNG\r\n\x1a\n", FileKind.PHOTO),
         ("IMG_1.CR3", JPEG, FileKind.UNREAD),
         ("IMG_1.CR3", b"", FileKind.UNREAD),

@@ -13,7 +13,7 @@ from shared.net.webhook_signing import is_secret
 
 
 class GaveUp(Exception):
-    """Raised by a pause instead of waiting on."""
+    """Raised by a pause instead of waiting."""
 
 
 def give_up() -> None:
@@ -89,7 +89,7 @@ def test_a_lock_is_free_once_all_its_holders_are_gone(folder: DataFolder) -> Non
 def test_a_start_waits_for_the_lock_of_a_dead_owner(folder: DataFolder) -> None:
     guard = os.open(folder.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(guard, fcntl.LOCK_EX)
-    # No process has this id: it is beyond the kernel's largest.
+    # No process has this id, because it is larger than the kernel allows.
     os.pwrite(guard, b"4194305", 0)
     pauses = []
 

@@ -11,7 +11,7 @@ from shared.errors import FathomError
 
 @dataclass
 class FakePart:
-    """A part whose life the test decides on."""
+    """A part that the test starts and kills."""
 
     name: str = "worker-1"
     log_path: Path = Path("worker-1.log")

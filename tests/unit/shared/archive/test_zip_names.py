@@ -9,7 +9,7 @@ import pytest
 
 from shared.archive.zip_names import entry_names
 
-#: What albums are called in each encoding; of the shortest names every character counts.
+#: Names of albums in each encoding; in the shortest names, every character counts.
 ALBUMS = {
     "gbk": [
         ["照片1.jpg"],
@@ -97,7 +97,7 @@ CASES = [(encoding, names) for encoding, albums in ALBUMS.items() for names in a
 
 
 def archive(*names: bytes, extra: bytes = b"", flags: int = 0) -> list[zipfile.ZipInfo]:
-    """Return the entries of an archive with these names as they are, in a directory that `zipfile` has read."""
+    """Return the entries of an archive with these raw names, as `zipfile` reads them."""
     entries = b"".join(
         struct.pack("<4s6H3L5H2L", b"PK\1\2", 20, 20, flags, *[0] * 6, len(name), len(extra), *[0] * 5) + name + extra
         for name in names
@@ -113,7 +113,7 @@ def test_names_are_read_in_the_encoding_that_they_were_written_in(encoding: str,
 
 @pytest.mark.parametrize("encoding", ["gbk", "big5", "shift_jis", "euc_kr", "cp866"])
 def test_ambiguous_names_are_decoded_like_the_others_of_the_archive(encoding: str) -> None:
-    """`è` in UTF-8 is 猫 in GBK, and most names in one of these encodings are in another one too."""
+    """`è` in UTF-8 is 猫 in GBK, and most names in one of these encodings are valid in another."""
     names = [name for album in ALBUMS[encoding] for name in album]
     names += ["猫.jpg"] if encoding == "gbk" else []
 

@@ -37,7 +37,7 @@ def photos(data: bytes, within: ArchiveLimits = LIMITS) -> list[tuple[str, bytes
 
 
 def outcomes(data: bytes, within: ArchiveLimits = LIMITS) -> list[tuple[str, bytes | str]]:
-    """Return each photo's content, or the code of its error."""
+    """Return the content of each photo, or the code of its error."""
     found = expand(io.BytesIO(data), within)
     return [(entry.name, outcome(entry)) for entry in found if isinstance(entry, ArchivedPhoto)]
 
@@ -197,11 +197,11 @@ class TamperedArchive:
         return self.put(self.entry + at, form, value)
 
     def in_both(self, at: int, form: str, value: int) -> TamperedArchive:
-        """Write a value at an offset of the header; in the directory it lies two bytes further."""
+        """Write a value at an offset of the header, and two bytes further in the directory."""
         return self.in_header(at, form, value).in_entry(at + 2, form, value)
 
     def with_extra(self, extra: bytes) -> TamperedArchive:
-        """Add extra fields to the directory alone."""
+        """Add extra fields to the directory only."""
         end = self.data.index(b"PK\x05\x06")
         size: int = struct.unpack_from("<L", self.data, end + 12)[0]
         self.put(end + 12, "<L", size + len(extra)).in_entry(30, "<H", len(extra))
@@ -211,7 +211,7 @@ class TamperedArchive:
 
 
 FLAGS, METHOD, CHECKSUM, PACKED, SIZE, CONTENT = 6, 8, 14, 18, 22, 30 + len("1.jpg")
-#: Places that the directory alone has.
+#: Offsets of fields that only the directory has.
 VERSION, OFFSET = 6, 42
 DEFLATED, BZIP2, LZMA = zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA
 BIG = b"\xff\xd8\xff" + bytes(range(256)) * 400
@@ -454,7 +454,7 @@ def test_an_inspection_finds_a_bomb_by_its_directory(
 
 
 def test_an_understated_size_limits_what_is_read() -> None:
-    """Expanding never yields more than a survey let pass."""
+    """Expanding never yields more than an inspection allowed."""
     data = bytearray(make_zip(("a.jpg", bytes(50_000)), method=zipfile.ZIP_DEFLATED))
     struct.pack_into("<L", data, data.index(b"PK\x01\x02") + 24, 10)
 

@@ -29,7 +29,7 @@ def test_line_n_is_image_n_even_with_line_breaks_in_names():
     assert b'"index": 1' in data.split(b"\n")[1]
 
 
-#: URLs and places in S3, of which a photo has one or none.
+#: The source of a photo: a URL, a location in S3, or none.
 references = st.tuples(st.none(), st.none()) | st.tuples(names, st.none()) | st.tuples(st.none(), names)
 
 

@@ -9,7 +9,7 @@ from shared.jobstore.bitmaps import ImageBits
 
 
 def bits(states: str, *, first: int = 0, job_ended: bool = False) -> ImageBits:
-    """Make bitmaps of one letter an image: `s`ucceeded, `f`ailed, `h`eld, `.` none of these."""
+    """Make bitmaps from one letter per image: `s`ucceeded, `f`ailed, `h`eld, or `.` for none."""
 
     def bitmap(letter: str) -> bytes:
         packed = bytearray((len(states) + 7) // 8)

@@ -1,4 +1,4 @@
-"""Which addresses Fathom connects to: as text, and as the address that a name resolves to."""
+"""Which addresses Fathom may connect to, by their text and after resolving their names."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
 def test_the_example_of_the_specification_has_its_signature() -> None:
-    """This example comes from the specification's own libraries."""
+    """This example is from the libraries of the specification."""
     payload = b'{"test": 2432232314}'
 
     signature = sign([SECRET], "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, payload)

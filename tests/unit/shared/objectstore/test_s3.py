@@ -52,7 +52,7 @@ def client() -> S3Client:
 
 @pytest.fixture
 def server(client: S3Client) -> Iterator[Stubber]:
-    """The server's answers, request by request; the test must use all of them."""
+    """The responses of the server, request by request; the test must use all."""
     with Stubber(client) as stubber:
         yield stubber
         stubber.assert_no_pending_responses()

@@ -32,7 +32,7 @@ def test_the_environment_may_name_the_service(
 
 
 class Hanging(SpanExporter):
-    """A collector that never answers."""
+    """A collector that never responds."""
 
     def __init__(self) -> None:
         self.over = threading.Event()

@@ -37,7 +37,7 @@ JOB = new_job_id()
 
 @dataclass(frozen=True, kw_only=True)
 class Web(Outbound):
-    """Pages by URL: a status and pieces, or an error."""
+    """Responses by URL: a status and a body in pieces, or an error."""
 
     allowed: AllowedHosts = field(default_factory=AllowedHosts)
     pages: dict[str, tuple[int, list[bytes]] | Exception] = field(default_factory=dict)
@@ -97,7 +97,7 @@ def code_of(call: Callable[[], object]) -> str:
 
 
 def accept(objects: FakeObjectStore, *photos: bytes) -> None:
-    """Store the uploads of a job, and write down their tags as the start of a job does."""
+    """Store the uploads of a job, and record their tags as the start of a job does."""
     uploads = AcceptedUploads(len(photos))
     for index, data in enumerate(photos):
         objects.put(object_keys.input_image(JOB, index), data)

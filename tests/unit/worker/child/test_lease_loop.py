@@ -159,7 +159,7 @@ def test_a_stopping_worker_finishes_its_current_image_and_charges_none(farm: Far
 
 
 def fail(farm: Farm, method: str, error: Exception, *, calls: int | None = None) -> None:
-    """Let so many calls of one method of the object store fail, by default all."""
+    """Let this many calls of a method of the object store fail, by default all."""
     numbers = itertools.count()
 
     def happens(*args: object, **kwargs: object) -> None:

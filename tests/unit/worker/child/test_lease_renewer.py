@@ -106,7 +106,7 @@ def test_a_hanging_image_is_charged_its_neighbours_are_released_and_the_process_
 
 
 class Limit(float):
-    """A time limit that calls `meanwhile` at the moment when it is found to be exceeded."""
+    """A time limit that calls `meanwhile` just when it is exceeded."""
 
     meanwhile: Callable[[], object]
 
@@ -193,7 +193,7 @@ def test_an_image_that_waits_for_a_store_does_not_count_as_hanging(farm: Farm):
     held.release()
     farm.jobs.before(farm.jobs.renew, lambda lease, in_hand: renewals.append(None))
 
-    # Each tick renews the lease first, so the second renewal proves that the first tick found nothing in hand.
+    # Each tick first renews the lease, so the second renewal proves that the first tick found no current image.
     with held:
         for looks in (1, 2):
             clock.advance(100)

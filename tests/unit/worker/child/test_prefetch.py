@@ -78,7 +78,7 @@ def test_the_next_image_is_fetched_by_another_thread_during_processing():
     ("sizes", "asked"),
     [
         ([SMALL] * 4, [2, 3, 4, 4]),
-        # While a large image is in hand, nothing else is fetched.
+        # While a large image is processed, nothing else is fetched.
         ([SMALL, LARGE, SMALL, SMALL, SMALL], [2, 2, 4, 5, 5]),
         ([LARGE, LARGE, LARGE, LARGE], [1, 2, 3, 4]),
         ([LARGE, SMALL, SMALL, SMALL], [1, 3, 4, 4]),

@@ -26,7 +26,7 @@ class ChoreHarness:
     jobs: FakeJobStore
     objects: FakeObjectStore
     chores: FakeChores
-    #: How often workers were told that there is work.
+    #: How often workers were woken.
     wakes: list[None] = field(default_factory=list)
 
     def accept(self, *, record: bool = True, **changes: Any) -> Job:

@@ -265,7 +265,7 @@ def test_an_archive_that_cannot_be_expanded_ends_the_job_with_the_reason(
 
 
 def reason(harness: ChoreHarness, job: Job, index: int) -> str:
-    """Return the code that a worker fails an image with."""
+    """Return the code with which a worker fails an image."""
     with pytest.raises(ImageError) as caught:
         make_fetcher(harness.objects, most_bytes=2**20).fetch(job.id, index)
     return caught.value.code

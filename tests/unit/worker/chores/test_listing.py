@@ -300,7 +300,7 @@ PHOTOS = [
 def test_a_listing_ends_in_a_few_time_slices_even_if_its_start_takes_longer_than_one(
     harness: ChoreHarness, slow_bucket: SlowBucket, lost_at: int | None
 ) -> None:
-    """Also if Redis is lost after some of them."""
+    """This also holds if Redis loses its data after some time slices."""
     job, slices = submit(harness, *LISTINGS), 1
     while run_time_slice(harness) != Done():
         slices += 1

@@ -44,7 +44,7 @@ class Sent:
 
 @dataclass(frozen=True, kw_only=True)
 class Receiver(Outbound):
-    """A receiver that answers with the statuses given, then 200; an error stands for no answer."""
+    """A receiver that responds with the given statuses and then 200; an error means no response."""
 
     allowed: AllowedHosts = field(default_factory=AllowedHosts)
     answers: list[int | Exception] = field(default_factory=list)
@@ -222,7 +222,7 @@ def test_a_receiver_that_answers_410_gets_no_more_messages(harness: ChoreHarness
 def test_a_refused_address_is_retried_like_one_that_does_not_answer(
     harness: ChoreHarness, receiver: Receiver
 ) -> None:
-    """A name may resolve to another address for a while; the error does not say which."""
+    """A name may resolve to a forbidden address temporarily; the error does not show it."""
     job = submit(harness)
     work(harness)
     end(harness)
@@ -265,7 +265,7 @@ def test_the_message_of_a_job_that_failed_as_a_whole_has_its_reason(
 def test_a_worker_that_dies_before_the_end_is_set_loses_no_message(
     harness: ChoreHarness, receiver: Receiver
 ) -> None:
-    """The webhook's chore is woken before the end is set; it waits until it is."""
+    """The chore of the webhook is woken before the end is set, and waits for the end."""
     job = submit(harness)
     work(harness)
     harness.chores.wake(notify_id(job.id))

@@ -1,4 +1,4 @@
-"""Folders through real processes: names, failures, crashes, and a range of their own."""
+"""Process folders with real processes: names, failures, crashes, and a common range."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def test_random_weights_are_the_same_numbers_everywhere(random_tensors: dict[str
 
 
 class Hostile:
-    """Unpickling this makes a folder."""
+    """Unpickling this creates a folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -28,7 +28,7 @@ from worker.model.weights import Weights, resolve_weights
 ROOT = Path(__file__).parents[4]
 BatchFactory = Callable[..., NDArray[np.float32]]
 
-#: How far a prediction may be from the official network's, as a share of its maximum.
+#: The largest allowed difference from the official network, as a share of its maximum.
 TOLERANCES = {"torch": 1e-4, "openvino": 1e-3}
 
 SIZES = [(256, side) for side in range(32, 257, 32)] + [(side, 256) for side in range(32, 256, 32)]
@@ -51,7 +51,7 @@ def engine(request: pytest.FixtureRequest) -> InferenceEngine:
 
 
 def error(found: NDArray[Any], wanted: NDArray[Any]) -> float:
-    """Return the largest difference as a share of the largest value wanted."""
+    """Return the largest difference as a share of the largest expected value."""
     return float(np.abs(found - wanted).max() / wanted.max())
 
 
@@ -326,7 +326,7 @@ print(json.dumps([name for name, module in sys.modules.items() if module is not 
 def test_a_worker_with_a_cached_graph_imports_no_torch_and_sends_no_telemetry(
     random_graph: Path, cache_dir: Path, tmp_path: Path
 ):
-    # OpenVINO's telemetry, when it runs, leaves its client id in the home directory.
+    # The telemetry of OpenVINO would leave its client id in the home directory.
     environ = {"FATHOM_WEIGHTS": "random", "FATHOM_CACHE_DIR": str(cache_dir), "HOME": str(tmp_path)}
 
     ended = subprocess.run(

@@ -30,7 +30,7 @@ def test_the_output_is_one_map_for_each_picture_of_its_size():
 
 def test_the_output_is_the_raw_prediction_clipped_at_zero():
     network = random_network()
-    # Without its bias the last layer's output lies on both sides of zero.
+    # Without its bias, the last layer has outputs on both sides of zero.
     last = network.scratch.output_conv[4]
     assert isinstance(last, nn.Conv2d)
     nn.init.normal_(last.weight, generator=torch.Generator().manual_seed(1))

@@ -46,7 +46,7 @@ def test_branches_predict_the_same_as_the_graph_at_every_size(
     found = branches.run(batch)
 
     assert found.shape == size
-    # The same kernels on the same weights; but nothing promises that they are chosen alike.
+    # The weights are the same, but nothing guarantees that the same kernels are chosen.
     assert np.abs(found - wanted).max() / wanted.max() < 1e-5
 
 
@@ -86,5 +86,5 @@ def test_the_mapping_of_the_weights_is_released_after_each_size(
 
     for size in ((64, 96), (96, 64), (64, 96)):
         branches.run(batch_factory(*size))
-        # Small ones, such as biases, are used where they lie.
+        # Small constants, such as biases, are used in place.
         assert resident(file) < file.stat().st_size / 10

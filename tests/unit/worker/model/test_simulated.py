@@ -1,4 +1,4 @@
-"""The engine that only pretends: never by accident, and never in silence."""
+"""The simulated engine, which is never used by accident or silently."""
 
 from __future__ import annotations
 

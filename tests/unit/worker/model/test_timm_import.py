@@ -18,16 +18,16 @@ except RuntimeError:
     raise RuntimeError("operator torchvision::nms does not exist")
 """
 
-#: What torchvision may do when it is imported.
+#: Ways in which importing torchvision can behave.
 TORCHVISIONS = {
     "whole": "",
     "needs more memory": "raise RuntimeError('out of memory')",
     "needs a library": "raise ImportError('libpng is missing')",
-    # Last, because what it makes us declare stays declared.
+    # Last, because its declarations stay.
     "needs operators": NEEDS_OPERATORS,
 }
 
-#: Imports timm beside one torchvision after another, and prints what each brought about.
+#: Imports timm beside one torchvision after another, and prints the outcome of each.
 IMPORTS = """
 import json, sys
 sys.path[:0] = [sys.argv[1]]
@@ -48,7 +48,7 @@ print(json.dumps(outcomes))
 
 
 def run_python(code: str, *arguments: str) -> str:
-    """Run code in an interpreter of its own, and return what it prints."""
+    """Run code in its own interpreter, and return its output."""
     ended = subprocess.run(
         [sys.executable, "-c", code, *arguments],
         cwd=ROOT,
@@ -63,7 +63,7 @@ def run_python(code: str, *arguments: str) -> str:
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int | str]:
-    """For every kind of torchvision, how many operators were declared, or the error that reached the caller."""
+    """For every kind of torchvision, the number of declared operators, or the error of the caller."""
     root = tmp_path_factory.mktemp("torchvisions")
     for kind, body in TORCHVISIONS.items():
         for package, content in (("torchvision", body), ("timm", "import torchvision")):

@@ -28,7 +28,7 @@ def seeded(*shape: int) -> Tensor:
 
 
 def error(found: Tensor, wanted: Tensor) -> float:
-    """Return the largest difference as a share of the largest value wanted."""
+    """Return the largest difference as a share of the largest expected value."""
     return float((found - wanted).abs().max() / wanted.abs().max())
 
 
@@ -55,7 +55,7 @@ def test_a_batch_is_predicted_picture_by_picture(fast: MidasSmall):
 def test_all_residual_units_but_the_coarsest_use_winograd(fast: MidasSmall):
     replaced = [module for module in fast.modules() if isinstance(module, WinogradConv)]
 
-    # Three fusions, two units each, two convolutions in each; the end of the decoder is apart.
+    # Three fusions of two units with two convolutions each, without the end of the decoder.
     assert len(replaced) == 12
 
 

@@ -94,7 +94,7 @@ def test_a_deleted_job_cannot_be_finalised(farm: Farm):
 
 
 class _Losing(FakeJobStore):
-    """Loses a job, with the reasons of its failures, while they are read."""
+    """Loses a job and its failures while they are read."""
 
     def failures(self, job_id: str) -> Iterator[ImageStatus]:
         found = list(super().failures(job_id))

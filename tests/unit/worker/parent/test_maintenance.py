@@ -84,7 +84,7 @@ def test_the_images_of_a_dead_worker_are_released_and_get_tickets(farm: Farm):
 
 
 def test_after_an_outage_of_the_job_store_workers_get_time_to_renew_their_leases(farm: Farm):
-    """A job store that was away for longer than a lease holds only expired leases."""
+    """After an outage longer than a lease, all leases in the job store have expired."""
     farm.submit(b"one", b"two")
     lease = farm.jobs.lease("alive", limit=2)
     assert lease is not None
@@ -98,7 +98,7 @@ def test_after_an_outage_of_the_job_store_workers_get_time_to_renew_their_leases
     assert farm.jobs.holds(lease)
     assert farm.jobs.renew(lease, in_hand=0) is JobState.PROCESSING
 
-    # Once it runs every second again, a lease that nobody renews is taken back.
+    # Once it runs every second again, a lease without renewals expires.
     for _ in range(30):
         for clock in (now, farm.clock):
             clock.advance(1)

@@ -1,4 +1,4 @@
-"""The object store restores what the job store has lost."""
+"""Restore from the object store what the job store has lost."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class FakeService:
         return recoverer.recover()
 
     def job(self, job_id: str) -> Job:
-        """Return what must be the same after a loss."""
+        """Return everything that must be the same after a loss."""
         return replace(self.jobs.get(job_id), images_per_second=None, started_at=None, ended_at=None)
 
     def states(self, job_id: str) -> list[ImageState]:
@@ -99,7 +99,7 @@ def service(farm: Farm) -> FakeService:
 
 
 def stop_after(service: FakeService, pictures: int, then: Callable[[], object]) -> None:
-    """Call `then` once so many pictures are in work or done, and drop the rest."""
+    """Call `then` once this many pictures are begun or done, and drop the rest."""
     seen: list[bytes] = []
 
     def before(data: bytes) -> None:
@@ -282,7 +282,7 @@ def test_a_retried_job_has_not_ended_and_has_no_failures(service: FakeService):
     assert service.jobs.get(job_id).state is JobState.SUCCEEDED
 
 
-#: What a finaliser writes, in its order, and the end in the job store.
+#: The steps of a finaliser in order; the last one sets the end in the job store.
 STEPS = ("failures", "result", "finish")
 
 
@@ -314,7 +314,7 @@ def overtake(service: FakeService, step: str, others: Callable[[], object], *, d
 
 
 def end_and_retry(service: FakeService, job_id: str) -> None:
-    """Let another worker finalise the job, and its owner retry it with a mended photo."""
+    """Let another worker finalise the job, and its owner retry it with a fixed photo."""
     service.farm.clock.advance(65)
     service.finish_up()
     service.objects.put(object_keys.input_image(job_id, 1), b"mended")
@@ -530,7 +530,7 @@ def test_a_job_normalised_as_a_whole_continues_with_the_same_range(service: Fake
 
 
 def test_an_older_copy_of_redis_is_updated_from_s3(service: FakeService):
-    """In the copy the job has just been accepted; since then images were done, one failed, and it was paused."""
+    """In the copy, the job was just accepted; later some images ended, one failed, and it was paused."""
     job_id = service.submit(*(b"picture %d" % n for n in range(5)), b"corrupt")
     copy = service.jobs.get(job_id)
     stop_after(service, 6, lambda: service.controls.pause(job_id))

@@ -1,4 +1,4 @@
-"""The corpus of bad uploads: each ends with its code, in little memory, and leaves nothing behind."""
+"""Every bad upload of the corpus ends with its code, needs little memory, and leaves no file."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import pytest
 from tests.corpus import FINE, bad_uploads
 
 ROOT = Path(__file__).resolve().parents[4]
-#: Megabytes that a bad file may take beyond a small harmless one. The largest picture among them that is
-#: valid has 4 megapixels: 12 MB as RGB, a few times over.
+#: Megabytes that a bad file may take beyond a small harmless one. The largest valid picture among them has
+#: 4 megapixels: a few copies of 12 MB as RGB.
 MOST = 32
 
 
@@ -26,7 +26,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def judged(folder: Path) -> dict[str, dict[str, Any]]:
-    """What became of every upload, by name, in processes of their own with bounded memory."""
+    """The outcome of every upload by name, each in its own process with limited memory."""
     if not sys.platform.startswith("linux"):
         pytest.skip("Memory is measured as Linux does.")
     ended = subprocess.run(

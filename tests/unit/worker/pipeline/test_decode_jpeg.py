@@ -1,4 +1,4 @@
-"""JPEGs that break the standard beside the pixels, which are whole; and those that lack pixels, which are not."""
+"""JPEGs that violate the standard beside their pixels are accepted; those that lack pixels are refused."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from worker.pipeline.decode.decode import decode
 PICTURE = texture(160, 208)
 END = b"\xff\xd9"
 
-#: Every way to write a JPEG that matters here, all of the same size.
+#: All relevant kinds of JPEG, of the same size.
 KINDS = {
     "baseline": save(PICTURE, "JPEG"),
     "subsampled": save(PICTURE, "JPEG", subsampling="4:2:0"),
@@ -39,7 +39,7 @@ def pixels(data: bytes, by: int = 1) -> NDArray[np.uint8]:
 
 
 def assert_whole(data: bytes, kind: str) -> None:
-    """A file is decoded to the very pixels of the sound one, at full size and reduced."""
+    """Assert that a file has exactly the pixels of the valid one, at full size and reduced."""
     for by in (1, 8):
         np.testing.assert_array_equal(pixels(data, by), pixels(KINDS[kind], by))
 
@@ -55,7 +55,7 @@ def segment(marker: int, body: bytes) -> bytes:
 
 
 def inserted(data: bytes, *segments: bytes) -> bytes:
-    """Put segments behind the start of a JPEG."""
+    """Insert segments after the start of a JPEG."""
     return data[:2] + b"".join(segments) + data[2:]
 
 
@@ -65,7 +65,7 @@ def without(data: bytes, marker: int) -> bytes:
 
 
 def markers(data: bytes) -> list[int]:
-    """Where the segments begin, and the end."""
+    """Return the positions of the segments, and of the end."""
     places, at = [], 2
     while data[at : at + 2] != END:
         places.append(at)
@@ -78,7 +78,7 @@ def markers(data: bytes) -> list[int]:
 
 
 def with_before_every_marker(data: bytes, stray: bytes) -> bytes:
-    """Put bytes before all markers but the first: a file that does not begin with two is no JPEG to anybody."""
+    """Insert bytes before every marker but the first two, without which no program accepts a JPEG."""
     places = markers(data)[1:]
     parts = [data[a:b] for a, b in zip(places, [*places[1:], len(data)], strict=True)]
     return data[: places[0]] + b"".join(stray + part for part in parts)
@@ -218,7 +218,7 @@ def test_a_restart_after_the_last_interval_is_harmless() -> None:
 
 
 def one_scan_each(*missing: int) -> bytes:
-    """A baseline JPEG whose three components have a scan each, as scanners write them; or lack it."""
+    """Return a baseline JPEG with a scan for each of its three components, as scanners write it, or without one."""
     planes = [save(plane, "JPEG") for plane in Image.fromarray(PICTURE).convert("YCbCr").split()]
     scans = []
     for number, plane in enumerate(planes, 1):
@@ -241,11 +241,11 @@ def test_a_scan_for_each_component_makes_a_whole_picture() -> None:
 
 
 def flat_with_unusual_sampling(missing: int = 0) -> bytes:
-    """A gray JPEG, 96 x 96, of three blocks of Y for one of Cb and Cr, which turbojpeg has no name for."""
+    """Return a gray JPEG, 96 x 96, with three blocks of Y for one of Cb and Cr, unknown to turbojpeg."""
     data = KINDS["baseline"]
     frame, scan = data.index(b"\xff\xc0"), data.index(b"\xff\xda")
     sized = data[: frame + 5] + b"\0\x60\0\x60\3\1\x31" + data[frame + 12 : scan + 14]
-    # Standard codes: no difference and the end of the block, of Y and of Cb and Cr.
+    # Standard codes of Y, and of Cb and Cr: no difference, and the end of the block.
     bits = (3 * "001010" + 2 * "0000") * (48 - missing)
     bits += "1" * (-len(bits) % 8)
     return sized + int(bits, 2).to_bytes(len(bits) // 8) + END
@@ -278,7 +278,7 @@ def test_a_picture_of_unusual_sampling_that_stops_early_is_refused(missing: int)
 
 
 def cuts(data: bytes) -> list[int]:
-    """Where to cut a JPEG: evenly over its scans, at every marker, and near its end."""
+    """Return positions to cut a JPEG: evenly over its scans, at every marker, and near its end."""
     scan = data.index(b"\xff\xda") + 14
     ends = [at for at in markers(data) if at > scan]
     return sorted({*range(scan, len(data) - 16, len(data) // 12), *ends[:-1], len(data) - 6, len(data) - 12})
@@ -314,7 +314,7 @@ def test_a_picture_whose_end_was_overwritten_with_zeros_is_refused(kind: str) ->
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_cut_within_the_last_bytes_changes_at_most_one_block(kind: str) -> None:
-    """Zeros in place of the last byte may be codes of the last block; all else is refused."""
+    """Zeros instead of the last byte may be codes of the last block; anything else is refused."""
     data, whole = KINDS[kind], pixels(KINDS[kind])
     for tail in TAILS.values():
         for cut in range(1, 12):
@@ -349,7 +349,7 @@ def test_a_progressive_picture_needs_all_its_scans(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["baseline", "progressive", "restarts"])
 def test_bad_codes_before_stray_bytes_at_the_end_are_found(kind: str) -> None:
     data = bytearray(KINDS[kind])
-    # Sixteen ones are no code; a stuffed zero follows each byte of them.
+    # Sixteen ones are not a code; a stuffed zero follows each byte of them.
     at = data.index(b"\xff\xda") + 200
     data[at : at + 8] = b"\xff\0" * 4
 

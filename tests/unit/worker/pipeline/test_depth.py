@@ -1,4 +1,4 @@
-"""Resizing, ranges and whole numbers, with the values a broken network might give."""
+"""Resizing, ranges and quantisation, also with the values of a broken network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The heap of a process that works off photos, told by the system from outside."""
+"""The heap of a process that processes photos, as measured by the system."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-# Frees a large block beneath a small one that stays, before and after the heap is bound, and prints
-# how much of the block stays resident, in MB.
+# Frees a large block below a small one that stays, before and after the heap is configured, and prints how
+# many MB of the block stay resident.
 _PROGRAM = """
 import ctypes
 from pathlib import Path
@@ -50,8 +50,8 @@ def test_large_blocks_are_returned_to_the_system_at_once() -> None:
     assert float(left) < 2
 
 
-# Frees many small blocks among others that stay, and prints how much of them stays resident, in MB, before
-# and after the heap is trimmed.
+# Frees many small blocks between others that stay, and prints how many MB of them stay resident before and
+# after the heap is trimmed.
 _HOLES = """
 import ctypes
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""From bytes to result files, with an engine whose depth is the picture's brightness."""
+"""From bytes to result files, with an engine whose depth is the brightness of the picture."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ALL_OUTPUTS = [str(output) for output in Output]
 
 
 def lit_corner(height: int = 300, width: int = 400, bright: int = 250) -> NDArray[np.uint8]:
-    """A dark picture whose top left quarter is bright: near, for the engine of these tests."""
+    """Return a dark picture with a bright top left quarter, which is near for the engine of these tests."""
     picture = np.full((height, width, 3), 20, np.uint8)
     picture[: height // 2, : width // 2] = bright
     return picture
@@ -423,7 +423,7 @@ def test_the_luminance_engine_keeps_the_layout_of_the_photo() -> None:
 
 @pytest.mark.parametrize(("decode", "whole"), [("exact", True), ("fast", False)])
 def test_fathom_decode_chooses_whether_every_pixel_is_decoded(decode: str, whole: bool) -> None:
-    # Columns that alternate vanish in a picture that is decoded at an eighth of its size.
+    # Alternating columns vanish in a picture decoded at an eighth of its size.
     lines = np.zeros((1500, 2100, 3), np.uint8)
     lines[:, ::2] = 255
     data = save(lines, "PNG")

@@ -1,4 +1,4 @@
-"""The pipeline that looks at no photo."""
+"""The simulated pipeline, which decodes no photo."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TIFF of every kind, made by a writer that shares no code with the reader: right, or refused."""
+"""TIFF of every kind, from a writer that shares no code with the reader, is right or refused."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HEIGHT, WIDTH = 37, 53
 COLOR = texture(HEIGHT, WIDTH)
 GRAY = COLOR[..., 1]
 
-#: How a sample of 8 bits is written as one of another type at its full scale.
+#: How an 8-bit sample is scaled to another type.
 WRITTEN = {
     "uint8": lambda v: v,
     "uint16": lambda v: v.astype(np.uint16) * 257,
@@ -37,7 +37,7 @@ WRITTEN = {
     "float64": lambda v: v / 255,
 }
 
-#: Compression and predictor, as the writer calls them; a predictor of floats is number 3.
+#: Compression and predictor as the writer names them; the predictor for floats has number 3.
 PACKED = {
     "none": (None, False),
     "lzw": ("lzw", False),
@@ -60,7 +60,7 @@ def write(picture: NDArray[Any], **options: Any) -> bytes:
 
 
 def tiff_of(fields: dict[int, int | tuple[int, ...]], body: bytes, *, order: str = "<") -> bytes:
-    """Return a TIFF made by hand of one strip; fields that are not given are those of gray bytes."""
+    """Return a handmade TIFF of one strip; by default its fields describe gray bytes."""
     usual = {256: WIDTH, 257: HEIGHT, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 279: len(body)}
     body += bytes(len(body) % 2)
     entries, tail, after = b"", b"", 8 + len(body)
@@ -79,7 +79,7 @@ def read(data: bytes) -> NDArray[np.uint8]:
 
 
 def difference(rgb: NDArray[np.uint8], expected: NDArray[np.uint8]) -> int:
-    """Return the largest difference of a sample; RGB is expected to be gray where a gray picture is."""
+    """Return the largest difference of a sample; a gray picture is compared as gray RGB."""
     if expected.ndim == 2:
         expected = np.dstack([expected] * 3)
     assert rgb.shape == expected.shape
@@ -95,7 +95,7 @@ SHAPES: dict[str, tuple[NDArray[np.uint8], dict[str, Any]]] = {
     ),
 }
 
-#: Byte order, whether it is a BigTIFF, and how the picture is cut; neither divides its sides.
+#: Byte order, whether it is a BigTIFF, and the size of strips or tiles, which does not divide the picture.
 CONTAINERS = [
     {"byteorder": order, "bigtiff": is_big} | pieces
     for order in "<>"
@@ -150,7 +150,7 @@ def planes(picture: NDArray[Any]) -> NDArray[Any]:
 
 
 def packed(values: NDArray[Any], bits: int) -> bytes:
-    """Return numbers packed without gaps, every row beginning with a byte of its own."""
+    """Return numbers packed without gaps; every row begins with a new byte."""
     every_bit = values.astype(np.uint16)[..., None] >> np.arange(bits)[::-1] & 1
     return np.packbits(every_bit.reshape(len(values), -1).astype(np.uint8), axis=1).tobytes()
 
@@ -172,7 +172,7 @@ def test_samples_that_do_not_fill_bytes_are_unpacked(bits: int, order: str, phot
 def test_a_palette_gives_its_colours(bits: int, most: int) -> None:
     palette = np.random.default_rng(3).integers(0, 256, (3, 2**bits))
     index = GRAY >> (8 - bits)
-    # They are meant to have 16 bits, but some writers use only 8 of them.
+    # They should have 16 bits, but some writers use only 8 of them.
     table = tuple((palette * (most // 255)).ravel().tolist())
     data = tiff_of({258: bits, 262: 3, 320: table}, packed(index, bits))
 
@@ -247,7 +247,7 @@ def test_the_first_three_of_many_bands_are_the_colours() -> None:
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("photometric", [8, 9])
 def test_lab_has_its_colours(dtype: type, photometric: int) -> None:
-    # By the white of D50, an orange of sRGB 200, 120, 40 is L* 58.4, a* 28, b* 55.
+    # With the white of D50, the orange of sRGB 200, 120, 40 is L* 58.4, a* 28, b* 55.
     lab = np.zeros((32, 32, 3), np.uint8)
     lab[:16], lab[16:] = (149, 128 + 28, 128 + 55), (255, 128, 128)
     stored = lab if photometric == 9 else lab ^ np.array([0, 128, 128], np.uint8)
@@ -278,7 +278,7 @@ def test_ycbcr_becomes_rgb() -> None:
 )
 def test_jpeg_in_a_tiff_is_read(shape: str, options: dict[str, Any], pieces: dict[str, Any]) -> None:
     picture, kind = SHAPES[shape]
-    # Chroma that is sampled more coarsely needs a picture without edges.
+    # Coarser chroma sampling needs a picture without edges.
     smooth = np.full_like(picture, 90) if options.get("subsampling") == (2, 2) else picture
     data = write(smooth, compression="jpeg", compressionargs={"level": 99}, **kind, **options, **pieces)
 
@@ -454,7 +454,7 @@ def test_the_name_of_a_camera_maker_does_not_make_a_raw_file() -> None:
 
 
 def with_number(data: bytes, tag: int, value: int) -> bytes:
-    """Return a TIFF one of whose fields, which holds one number, is another."""
+    """Return a TIFF with another value of one field."""
     changed = bytearray(data)
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         field = file.pages.first.tags[tag]

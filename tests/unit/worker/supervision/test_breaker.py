@@ -122,10 +122,10 @@ def test_pauses_grow_up_to_a_limit(breakers: Breakers, clock: BreakerClock):
         breakers.objects.call(call, seconds=60, wait=clock.sleep)
 
     pauses = [after - before for before, after in itertools.pairwise(calls)]
-    # A waiting caller may look a moment late.
+    # A waiting caller may check slightly late.
     assert FIRST / 2 <= pauses[0] < FIRST + 0.1
     assert LONGEST / 2 <= pauses[-1] < max(pauses) + 0.1 < LONGEST + 0.2
-    # A waiting caller looks a few dozen times a second at most.
+    # A waiting caller checks at most a few dozen times per second.
     assert min(clock.waits) >= 0.02
 
 

@@ -77,7 +77,7 @@ def test_a_pid_that_no_longer_belongs_to_a_child_is_ignored(slots: HeartbeatSlot
     child.join(DEADLINE)
 
     eventually(lambda: slots.kill_silent(0.0) == 0)
-    # The lease is still known, so that it can be given back.
+    # The lease is still known, so that it can be released.
     assert slots.leases() == ["a-lease"]
 
 

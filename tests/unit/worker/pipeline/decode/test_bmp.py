@@ -1,4 +1,4 @@
-"""BMP of every header, layout and direction; alpha that is none, and places that are wrong."""
+"""BMP with every header, layout and direction, with empty alpha, and with wrong offsets."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tests.unit.worker.pipeline.pictures import LIMITS
 from worker.pipeline.decode.decode import decode
 
 HEIGHT, WIDTH = 37, 51
-#: Headers of 40 bytes and more that have the same beginning.
+#: Headers of 40 bytes and more, which begin alike.
 SIZES = (40, 52, 56, 108, 124)
 
 RGB, BIT_FIELDS, ALPHA_BIT_FIELDS = 0, 3, 6
 
-#: Bits of a pixel, and which of them are red, green, blue and alpha.
+#: The bits of a pixel, and the masks of red, green, blue and alpha.
 LAYOUTS: dict[str, tuple[int, tuple[int, int, int, int]]] = {
     "BGRX": (32, (0xFF0000, 0xFF00, 0xFF, 0)),
     "BGRA": (32, (0xFF0000, 0xFF00, 0xFF, 0xFF000000)),
@@ -47,7 +47,7 @@ def texture(alpha: int = 255) -> NDArray[np.uint8]:
 
 
 def fields(rgba: NDArray[np.uint8], masks: tuple[int, ...]) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """Return a picture as numbers of bit fields, and what these mean, 0 to 255."""
+    """Return a picture as bit fields, and their meaning as RGBA, 0 to 255."""
     values, meant = np.zeros(rgba.shape[:2], np.uint64), np.full(rgba.shape, 255.0)
     for channel, mask in enumerate(masks):
         if mask:
@@ -71,7 +71,7 @@ def bmp(
     gap: int = 0,
     width: int = WIDTH,
 ) -> bytes:
-    """Return a BMP of rows of numbers or bytes; `offset` is where it says that they begin."""
+    """Return a BMP of rows of numbers or bytes; `offset` is the claimed position of the rows."""
     packed = [row.tobytes() for row in (rows if top_down else rows[::-1])]
     body = b"".join(row + bytes(-len(row) % 4) for row in packed)
     height = -len(rows) if top_down else len(rows)

@@ -1,4 +1,4 @@
-"""GIF: comments, programs' extensions and stray bytes never cost the picture; its transparency is kept."""
+"""GIF: comments, application extensions and stray bytes are harmless, and transparency is kept."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ JUNK = b"\xff" * 600
 
 
 def blocks(body: bytes) -> bytes:
-    """Return a body cut into blocks that begin with their size, and the empty one that ends them."""
+    """Return a body as sub-blocks with their sizes, and the empty one at their end."""
     pieces = (body[at : at + 255] for at in range(0, len(body), 255))
     return b"".join(bytes([len(piece)]) + piece for piece in pieces) + b"\0"
 

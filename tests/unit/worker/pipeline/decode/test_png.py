@@ -1,4 +1,4 @@
-"""PNG chunk by chunk: what is beside the picture never costs it, and what makes it must be sound."""
+"""PNG chunk by chunk: ancillary chunks are harmless, and critical chunks must be valid."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from tests.unit.worker.pipeline.png_writer import (
 from worker.pipeline.decode.decode import decode
 from worker.pipeline.photo import Photo
 
-#: A picture of each kind, and all kinds of chunk that a picture can be had without: those of the
-#: specification and its extensions, of moving pictures, and private ones.
+#: A picture of each kind, and all kinds of ancillary chunks: those of the specification and its extensions,
+#: of animations, and private ones.
 HEIGHT, WIDTH = 40, 56
 ANCILLARY = (
     b"acTL bKGD cHRM cICP cLLI caBX eXIf fcTL fdAT fRAc gAMA gIFg gIFt gIFx hIST iCCP iDOT iTXt mDCV oFFs pCAL "
@@ -47,7 +47,7 @@ BODIES = {
     "false deflate": b"Raw profile type exif\0\0" + b"\x78\x9c" + b"\xff" * 40,
 }
 
-#: How a chunk comes to be in a file, from the chunks of a sound one.
+#: Ways to insert a chunk into a valid file.
 WAYS: dict[str, Callable[[list[Chunk], bytes, bytes], list[Chunk]]] = {
     "ahead": lambda sound, kind, body: [sound[0], chunk(kind, body), *sound[1:]],
     "twice": lambda sound, kind, body: [sound[0], chunk(kind, body), chunk(kind, body * 2), *sound[1:]],
@@ -59,7 +59,7 @@ WAYS: dict[str, Callable[[list[Chunk], bytes, bytes], list[Chunk]]] = {
 
 @pytest.fixture(autouse=True)
 def _silent(capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
-    """No library has a word to say, whatever it is given."""
+    """No library prints anything, whatever the file."""
     yield
     assert capfd.readouterr() == ("", "")
 
@@ -103,7 +103,7 @@ def test_all_additional_chunks_together_are_harmless(
 ) -> None:
     sound = plain(colour, depth, interlaced=interlaced)
     head, *rest, end = split(sound)
-    # 500 bytes are too many for any transparency.
+    # 500 bytes are too many for a transparency chunk.
     crowd = [
         chunk(kind, (body * 500)[:500], off=off)
         for kind in ANCILLARY
@@ -202,7 +202,7 @@ def _exif(orientation: int) -> bytes:
 
 
 def _raw_profile(orientation: int) -> bytes:
-    """As ImageMagick writes it: name, length, and hexadecimal digits."""
+    """The format of ImageMagick: name, length, and hexadecimal digits."""
     return f"\nexif\n{len(_exif(orientation)):8}\n{_exif(orientation).hex()}\n".encode()
 
 
@@ -392,7 +392,7 @@ def test_a_wrong_chunk_length_is_damage(at: int, length: int) -> None:
 def test_a_picture_with_an_unknown_critical_chunk_is_unsupported() -> None:
     head, *rest = split(plain())
 
-    # As in the PNGs inside apps for iPhones, whose rows are not what the specification says.
+    # As in the PNGs inside iPhone apps, whose rows do not follow the specification.
     with pytest.raises(UnsupportedFormat):
         decoded(join([chunk(b"CgBI", b"\x50\0\x20\x02"), head, *rest]))
 

@@ -1,4 +1,4 @@
-"""Large PNG, WebP and HEIF, decoded at a reduced size: the same picture as Pillow's, and as strict."""
+"""Large PNG, WebP and HEIF at a reduced size: the same picture as from Pillow, and the same errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""WebP: what is beside the picture never costs it, whether it is damaged, cut off, misplaced or undeclared."""
+"""WebP: damaged, truncated, misplaced or undeclared metadata are harmless."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ JUNK = b"\xff" * 101
 
 
 def chunk(kind: bytes, body: bytes, *, length: int | None = None, filled: bool = True) -> bytes:
-    """Return a chunk, which may say a wrong length, or lack the byte that fills it up."""
+    """Return a chunk, possibly with a wrong length or without its padding byte."""
     said = len(body) if length is None else length
     return kind + struct.pack("<I", said) + body + bytes(len(body) % 2 if filled else 0)
 
 
 def join(*chunks: bytes, more: int = 0) -> bytes:
-    """Return a file that says that it is longer by `more`."""
+    """Return a file that claims to be longer by `more` bytes."""
     body = b"WEBP" + b"".join(chunks)
     return b"RIFF" + struct.pack("<I", len(body) + more) + body
 
@@ -49,7 +49,7 @@ def picture(kind: str) -> bytes:
 
 
 def parts(kind: str) -> tuple[Callable[[int], bytes], list[bytes]]:
-    """Return an extended header, from flags besides its own, and the chunks of the picture."""
+    """Return an extended header with additional flags, and the chunks of the picture."""
     chunks = list(split(picture(kind)))
     flags = {"moving": MOVING, "alpha": ALPHA, "lossless and alpha": ALPHA}.get(kind, 0)
     size = (WIDTH - 1).to_bytes(3, "little") + (HEIGHT - 1).to_bytes(3, "little")

@@ -1,4 +1,4 @@
-"""JPEGs put together from bands, read back with other people's readers."""
+"""JPEGs joined from bands, read by other libraries."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from worker.pipeline.encode.banded_jpeg import BandedJpeg
 from worker.pipeline.encode.files import encode_jpeg
 from worker.pipeline.photo import Pixels
 
-#: Heights for one band, for an odd end, and for more bands than there are numbers of restart markers.
+#: Heights for one band, for an odd end, and for more bands than restart markers have numbers.
 SIZES = [(1, 1), (15, 40), (128, 64), (129, 65), (255, 3), (1161, 33), (2000, 16)]
 
 
 def planes(height: int, width: int) -> tuple[Pixels, Pixels, Pixels]:
-    """Make planes for a picture of this size, that of Y even."""
+    """Make planes for a picture of this size; Y has an even size."""
     random = np.random.default_rng(height * width)
     half = -(-height // 2), -(-width // 2)
     even = 2 * half[0], 2 * half[1]
-    # Noise on a ramp: every kind of block, many of them differing from the one before.
+    # Noise on a ramp gives every kind of block, often different from the one before.
     ramp = np.linspace(0, 200, even[0] * even[1]).reshape(even)
     luma = (ramp + random.integers(0, 55, even)).astype(np.uint8)
     blue, red = (random.integers(0, 256, half, np.uint8) for _ in range(2))

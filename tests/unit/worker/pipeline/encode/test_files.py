@@ -1,4 +1,4 @@
-"""Files read back with other people's readers."""
+"""Result files, read by other libraries."""
 
 from __future__ import annotations
 

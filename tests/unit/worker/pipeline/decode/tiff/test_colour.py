@@ -1,4 +1,4 @@
-"""The colour tables against known values of their authors."""
+"""Compare the colour tables with known values of their authors."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def planes_of(strips: Iterable[tuple[int, Pixels]], width: int, colormap: Colorm
 def test_planes_are_the_colours_a_jpeg_encoder_would_make_of_the_heatmap(
     colormap: Colormap, size: tuple[int, int]
 ) -> None:
-    # As smooth as a map is: neighbours differ by a level at most.
+    # As smooth as a depth map: neighbours differ by at most one level.
     ramp = np.linspace(0, min(255, size[0] * size[1] // 2), size[0] * size[1]).reshape(size).astype(np.uint8)
     strips = [(top, ramp[top : top + 32]) for top in range(0, size[0], 32)]
     luma, blue, red = planes_of(strips, size[1], colormap)

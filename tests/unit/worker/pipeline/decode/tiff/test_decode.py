@@ -1,4 +1,4 @@
-"""Photos in every format, mode and orientation; and files that lie, stop early or mean harm."""
+"""Photos in every format, mode and orientation, and wrong, truncated or hostile files."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ def test_orientation_is_applied_exactly_once(file_format: str, orientation: int)
 
 @pytest.mark.parametrize("file_format", ["HEIF", "AVIF"])
 def test_exif_is_ignored_if_the_container_itself_can_rotate_the_picture(file_format: str) -> None:
-    # The writers turn an orientation into the container's own property. So another tag is
-    # written, and renamed to the orientation's afterwards.
+    # The writers convert an orientation to a property of the container. So another tag is written, and
+    # renamed to the orientation afterwards.
     exif = Image.Exif()
     exif[0x0213] = 6
     data = save(scene(), file_format, exif=exif.tobytes())
@@ -89,14 +89,14 @@ XMP = (
 
 
 def save_with_xmp(file_format: str, **options: Any) -> bytes:
-    """Return a file that is upright, and turned according to its XMP alone."""
+    """Return an upright file that only its XMP calls rotated."""
     if file_format == "PNG":
         text = PngImagePlugin.PngInfo()
         text.add_itxt("XML:com.adobe.xmp", XMP.decode())
         return save(scene(), "PNG", pnginfo=text, **options)
     if file_format == "TIFF":
         return save(scene(), "TIFF", tiffinfo={700: XMP}, **options)
-    # The writers of HEIF and AVIF would turn the picture itself: so the name is made right afterwards.
+    # The writers of HEIF and AVIF would rotate the picture, so the name is corrected afterwards.
     data = save(scene(), file_format, xmp=XMP.replace(b"Orientation", b"Prientation"), **options)
     return data.replace(b"Prientation", b"Orientation")
 
@@ -514,7 +514,7 @@ def test_a_part_of_a_tiff_with_its_directory_first_is_never_accepted_as_the_whol
     data = save(texture(), "TIFF", compression=compression)
     whole = decode(data, LIMITS).rgb
     for length in range(8, len(data), len(data) // 61):
-        # Padded to its length again, with what a crashed disk leaves behind.
+        # Padded to its old length with zeros, as after a disk failure.
         spoiled = data[:length] + b"\0" * (len(data) - length)
         try:
             rgb = decode(spoiled, LIMITS).rgb
