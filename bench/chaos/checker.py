@@ -116,7 +116,7 @@ def own_photo(observations: Observations) -> Iterator[str]:
 
 
 @_invariant("result.json has the same state and counts as Valkey.")
-def told(observations: Observations) -> Iterator[str]:
+def result_agrees(observations: Observations) -> Iterator[str]:
     for job in observations.jobs:
         counts = {"total": job.total, "succeeded": job.succeeded, "failed": job.failed}
         result = job.result or {}

@@ -180,7 +180,7 @@ def disturb_s3(fleet: Fleet, mode: Mode, seconds: float) -> str:
 def test_an_outage_of_s3_fails_no_image_and_work_continues(fleet: Fleet, mode: Mode) -> None:
     """The outage is longer than a lease, and than an image may take."""
     before = len(fleet.exchanges)
-    told = {name: len(worker.lines("wait")) for name, worker in fleet.workers.items()}
+    waits_before = {name: len(worker.lines("wait")) for name, worker in fleet.workers.items()}
     job_id = disturb_s3(fleet, mode, AWAY)
     job = fleet.wait_for_end(job_id)
 
@@ -191,7 +191,7 @@ def test_an_outage_of_s3_fails_no_image_and_work_continues(fleet: Fleet, mode: M
     refused = [e for e in fleet.exchanges[before:] if e.status is None and e.answered]
     assert len(refused) < 200
     for name, worker in fleet.workers.items():
-        assert len(worker.lines("wait")) - told[name] < 40
+        assert len(worker.lines("wait")) - waits_before[name] < 40
 
 
 def test_lost_and_slow_responses_fail_no_image(fleet: Fleet) -> None:

@@ -105,7 +105,7 @@ def test_the_metrics_count_the_work(guarded: LaunchedStack, album: Path, tmp_pat
     assert submit(guarded, album, tmp_path / "out", FATHOM_API_KEY=key["key"]).code == 0
     stages = {"fetch", "decode", "prepare", "infer", "upsample", "encode", "store"}
 
-    def told() -> dict[str, float] | None:
+    def read_metrics() -> dict[str, float] | None:
         text = httpx.get(f"{guarded.api}/metrics", headers={"Authorization": f"Bearer {key['key']}"}).text
         samples = [s for family in text_string_to_metric_families(text) for s in family.samples]
         counts = {s.labels["stage"]: s.value for s in samples if s.name == "fathom_stage_seconds_count"}
@@ -113,6 +113,6 @@ def test_the_metrics_count_the_work(guarded: LaunchedStack, album: Path, tmp_pat
         done = [s.value for s in samples if s.name == "fathom_images_total"]
         return counts if stages <= set(counts) and sum(images) == sum(done) > 0 else None
 
-    counts = eventually(told)
+    counts = eventually(read_metrics)
     assert counts["infer"] >= 3
     assert counts["store"] >= counts["infer"]

@@ -43,7 +43,7 @@ from tests.finalizing import claimed, finish_as
 NO_IMAGES = ImageFailure(code="no_images", message="The archive holds no image: «写真.zip».")
 
 
-def told(store: JobStore, job_id: str, *, after: str | None = None) -> list[tuple[int | None, str]]:
+def events_of(store: JobStore, job_id: str, *, after: str | None = None) -> list[tuple[int | None, str]]:
     """Return the events of a job, which must be complete, as image and state."""
     events = store.events(job_id, after=after)
     assert events.complete
@@ -64,7 +64,7 @@ class EventsContract:
         finish_as(store, job_id, JobState.PARTIAL)
         store.retry(job_id)
 
-        assert told(store, job_id) == [
+        assert events_of(store, job_id) == [
             (None, "uploading"),
             (None, "queued"),
             (None, "processing"),
@@ -89,7 +89,7 @@ class EventsContract:
         store.reap()
         store.give_back(take(store).id)
 
-        assert told(store, job_id)[2:] == [(0, "pending"), (1, "pending")]
+        assert events_of(store, job_id)[2:] == [(0, "pending"), (1, "pending")]
 
     def test_a_failure_at_the_last_attempt_makes_an_event(self, store: JobStore, advance: Advance) -> None:
         job_id = a_created(store, 1)
@@ -97,14 +97,14 @@ class EventsContract:
             store.charge(take(store), 0, SLOW)
             advance(6)
 
-        assert told(store, job_id)[2:] == [
+        assert events_of(store, job_id)[2:] == [
             (0, "pending"), (0, "pending"), (0, "failed"), (None, "finalizing"),
         ]  # fmt: skip
 
     def test_a_reader_continues_after_its_last_event(self, store: JobStore) -> None:
         job_id = a_created(store, 3)
         seen = store.last_event(job_id)
-        assert told(store, job_id, after=seen) == []
+        assert events_of(store, job_id, after=seen) == []
         store.done(take(store), 1)
 
         events = store.events(job_id, after=seen)
@@ -114,7 +114,7 @@ class EventsContract:
             (1, "succeeded"),
         ]
         assert store.last_event(job_id) == events.events[-1].id
-        assert told(store, job_id, after=events.events[0].id) == [(1, "succeeded")]
+        assert events_of(store, job_id, after=events.events[0].id) == [(1, "succeeded")]
 
     def test_events_come_in_batches(self, store: JobStore) -> None:
         job_id = a_created(store, 8)
@@ -157,7 +157,7 @@ class EventsContract:
         finish_as(store, job_id, JobState.SUCCEEDED)
         last = store.last_event(job_id)
         advance(3500)
-        assert len(told(store, job_id)) == 5
+        assert len(events_of(store, job_id)) == 5
         advance(200)
 
         assert store.events(job_id).events == ()
@@ -172,7 +172,7 @@ class EventsContract:
         store.retry(job_id)
         advance(4000)
 
-        assert told(store, job_id)[-1] == (None, "queued")
+        assert events_of(store, job_id)[-1] == (None, "queued")
 
     @pytest.mark.parametrize("job_id", ["unknown2" * 3 + "ab", *NO_IDS])
     def test_an_unknown_job_has_no_events(self, store: JobStore, job_id: str) -> None:
@@ -488,7 +488,7 @@ class RestoreContract:
         store.restore(job, succeeded=range(4))
 
         assert not store.events(job.id, after=seen).complete
-        assert told(store, job.id) == [(None, "queued")]
+        assert events_of(store, job.id) == [(None, "queued")]
         known = store.last_event(job.id)
         advance(1)
         store.restore(job, succeeded=range(5))

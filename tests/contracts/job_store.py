@@ -1276,7 +1276,7 @@ class RateContract:
         assert store.get(job_in(store, JobState.SUCCEEDED)).images_per_second is None
 
 
-class HouseContract:
+class MaintenanceContract:
     def test_slots_are_those_of_the_living_workers(self, store: JobStore, advance: Advance) -> None:
         assert store.slots() == 0
         store.register_worker("a", 4)
@@ -1349,6 +1349,6 @@ class HouseContract:
 
 class JobStoreContract(
     JobsContract, TransitionsContract, LeasesContract, EndsContract, AttemptsContract, TwoPassesContract,
-    FairnessContract, FinalizingContract, ImagesContract, RateContract, HouseContract,
+    FairnessContract, FinalizingContract, ImagesContract, RateContract, MaintenanceContract,
 ):  # fmt: skip
     """The whole contract."""

@@ -333,8 +333,8 @@ class ObjectStoreContract:
         assert store.get("raced") in bodies
 
     def test_an_observer_is_called_for_each_object_read_or_written(self, store: ObjectStore) -> None:
-        told: list[tuple[Transfer, str]] = []
-        observed = store.observed_by(lambda transfer, key, seconds: told.append((transfer, key)))
+        observed_calls: list[tuple[Transfer, str]] = []
+        observed = store.observed_by(lambda transfer, key, seconds: observed_calls.append((transfer, key)))
         observed.put("a", DATA)
         assert observed.get("a", stop=3) == DATA[:3]
         assert observed.get_tagged("a") == (DATA, next(store.list("a")).tag)
@@ -342,7 +342,7 @@ class ObjectStoreContract:
             observed.get("missing")
         store.put("b", b"not observed")
 
-        assert told == [(Transfer.WRITE, "a"), (Transfer.READ, "a"), (Transfer.READ, "a")]
+        assert observed_calls == [(Transfer.WRITE, "a"), (Transfer.READ, "a"), (Transfer.READ, "a")]
 
     def test_the_bucket_may_be_ensured_again_and_again(self, store: ObjectStore) -> None:
         store.put("k", b"x")

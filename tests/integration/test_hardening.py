@@ -178,8 +178,8 @@ def test_the_api_does_not_start_on_a_reachable_address_without_a_key(start_serve
 def test_the_api_starts_there_if_allowed_or_with_a_key(
     start_server: Start, tmp_path: Path, object_store: S3ObjectStore
 ):
-    told = start_server("-b", f"unix:{tmp_path}/s", FATHOM_ALLOW_ANONYMOUS="1")
-    assert told.get("/v1/jobs").status_code == 200
+    allowed = start_server("-b", f"unix:{tmp_path}/s", FATHOM_ALLOW_ANONYMOUS="1")
+    assert allowed.get("/v1/jobs").status_code == 200
     _, header = make(object_store)
     guarded = start_server("-b", f"unix:{tmp_path}/t")
 

@@ -296,7 +296,7 @@ def test_a_refused_password_is_not_mistaken_for_an_outage(own_server: ValkeyServ
         RedisJobStore(stranger).ping()
 
 
-class Repeating(redis.Redis):
+class RepeatingRedis(redis.Redis):
     """A client that sends every script twice and drops the first answer, as if it lost its connection."""
 
     def evalsha(self, sha: str, numkeys: int, *keys_and_args: Any) -> Any:
@@ -313,7 +313,7 @@ def any_client(request: pytest.FixtureRequest) -> redis.Redis:
 
 @pytest.fixture
 def repeating(any_client: redis.Redis) -> RedisJobStore:
-    return RedisJobStore(Repeating(connection_pool=any_client.connection_pool))
+    return RedisJobStore(RepeatingRedis(connection_pool=any_client.connection_pool))
 
 
 def test_a_job_of_repeated_commands_is_the_same_job(repeating: RedisJobStore, any_client: redis.Redis):

@@ -73,7 +73,7 @@ def test_very_many_images_cost_little_however_they_end(store: RedisJobStore, cli
     assert memory_of(client, job.id) < 50 * total
 
 
-class Counted:
+class CommandCounter:
     """Counts the commands of a call, including those in scripts, and the bytes of its responses."""
 
     def __init__(self, client: redis.Redis) -> None:
@@ -90,12 +90,12 @@ class Counted:
 
 
 @pytest.fixture
-def counted(client: redis.Redis) -> Counted:
-    return Counted(client)
+def counted(client: redis.Redis) -> CommandCounter:
+    return CommandCounter(client)
 
 
 def test_a_poll_costs_the_same_for_ten_images_and_for_a_hundred_thousand(
-    store: RedisJobStore, counted: Counted
+    store: RedisJobStore, counted: CommandCounter
 ):
     costs = []
     for total in (10, 100_000):
@@ -111,7 +111,7 @@ def test_a_poll_costs_the_same_for_ten_images_and_for_a_hundred_thousand(
 
 
 def test_a_late_page_of_a_huge_job_costs_no_more_than_a_first(
-    store: RedisJobStore, client: redis.Redis, counted: Counted
+    store: RedisJobStore, client: redis.Redis, counted: CommandCounter
 ):
     job_id = a_created(store, 100_000)
     client.setbit(f"{{fathom}}:job:{job_id}:bad", 99_998, 1)
@@ -125,7 +125,7 @@ def test_a_late_page_of_a_huge_job_costs_no_more_than_a_first(
 
 
 def test_a_lease_skips_a_long_run_of_ended_images_at_once(
-    store: RedisJobStore, client: redis.Redis, counted: Counted
+    store: RedisJobStore, client: redis.Redis, counted: CommandCounter
 ):
     a_created(store, 10)
     first, _ = counted(lambda: take(store, 1))
@@ -142,7 +142,7 @@ def test_a_lease_skips_a_long_run_of_ended_images_at_once(
 
 
 def test_a_lease_costs_the_same_however_many_jobs_owners_and_images_there_are(
-    store: RedisJobStore, counted: Counted
+    store: RedisJobStore, counted: CommandCounter
 ):
     for owner in ("me", "you"):
         a_created(store, 1000, owner=owner)
@@ -156,7 +156,7 @@ def test_a_lease_costs_the_same_however_many_jobs_owners_and_images_there_are(
     assert among_many == alone
 
 
-def test_the_cost_of_a_list_depends_on_its_page_only(store: RedisJobStore, counted: Counted):
+def test_the_cost_of_a_list_depends_on_its_page_only(store: RedisJobStore, counted: CommandCounter):
     for _ in range(5):
         a_created(store, owner="me")
     few, _ = counted(lambda: store.list(owner="me", limit=3))

@@ -152,7 +152,7 @@ records = st.builds(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Touch:
+class LeaseCall:
     """Which lease and which of its images a call is about, and whether the call is repeated."""
 
     which: int
@@ -162,7 +162,7 @@ class Touch:
 
 
 touches = st.builds(
-    Touch,
+    LeaseCall,
     which=st.integers(0, 9),
     place=st.integers(0, 7),
     # Most calls are about a lease that is held, and some about an older one.
@@ -244,7 +244,7 @@ class JobStores(RuleBasedStateMachine):
         if twice:
             call(self.real, lease.real)
 
-    def touched(self, touch: Touch) -> tuple[LeasePair, int]:
+    def touched(self, touch: LeaseCall) -> tuple[LeasePair, int]:
         held = [lease for lease in self.leases if self.model.holds(lease.model)]
         among = self.leases if touch.late or not held else held
         lease = among[touch.which % len(among)]
@@ -330,13 +330,13 @@ class JobStores(RuleBasedStateMachine):
 
     @precondition(lambda self: self.leases)
     @rule(touch=touches, nothing=st.booleans())
-    def renew(self, touch: Touch, nothing: bool) -> None:
+    def renew(self, touch: LeaseCall, nothing: bool) -> None:
         lease, index = self.touched(touch)
         self.both_on(lease, lambda store, own: store.renew(own, in_hand=None if nothing else index))
 
     @precondition(lambda self: self.leases)
     @rule(touch=touches, fails=st.booleans(), low=ends, high=ends)
-    def end(self, touch: Touch, fails: bool, low: float, high: float) -> None:
+    def end(self, touch: LeaseCall, fails: bool, low: float, high: float) -> None:
         lease, index = self.touched(touch)
         self.end_image(lease, index, Range(low=low, high=high), fails=fails, twice=touch.twice)
 
@@ -384,13 +384,13 @@ class JobStores(RuleBasedStateMachine):
 
     @precondition(lambda self: self.leases)
     @rule(touch=touches)
-    def charge(self, touch: Touch) -> None:
+    def charge(self, touch: LeaseCall) -> None:
         lease, index = self.touched(touch)
         self.both_on(lease, lambda store, own: store.charge(own, index, FAILURE), twice=touch.twice)
 
     @precondition(lambda self: self.leases)
     @rule(touch=touches)
-    def give_back(self, touch: Touch) -> None:
+    def give_back(self, touch: LeaseCall) -> None:
         lease, _ = self.touched(touch)
         self.both_on(lease, lambda store, own: store.give_back(own.id), twice=touch.twice)
 

@@ -144,7 +144,7 @@ def test_a_restore_works_in_short_steps(client: redis.Redis):
 VERBS = ("pause", "resume", "resume", "cancel", "retry", "expire", "delete", "finish")
 
 
-class Hammer:
+class RandomCalls:
     """Calls random verbs of a few jobs, and restores them in between."""
 
     def __init__(self, url: str, jobs: list[Job], seed: int) -> None:
@@ -204,7 +204,7 @@ def test_verbs_during_restores_keep_redundant_data_consistent(
     jobs = [a_job(600, **kind) for kind in kinds]
 
     with ThreadPoolExecutor(6) as pool:
-        hammers = [pool.submit(Hammer(valkey_url, jobs, 10 * seed + number)) for number in range(6)]
+        hammers = [pool.submit(RandomCalls(valkey_url, jobs, 10 * seed + number)) for number in range(6)]
         for hammer in hammers:
             hammer.result()
 

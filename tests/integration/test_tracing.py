@@ -37,7 +37,7 @@ PHOTOS, CHILDREN = 3, 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
+class ReceivedSpan:
     """A received span."""
 
     service: str
@@ -55,21 +55,23 @@ class Collector:
 
     server: Origin
 
-    def told(self) -> list[Told]:
+    def _all_spans(self) -> list[ReceivedSpan]:
         """Return the spans of the tested trace."""
         found = []
         for request in self.exports():
             for resource in ExportTraceServiceRequest.FromString(request.body).resource_spans:
                 names = {each.key: each.value.string_value for each in resource.resource.attributes}
                 spans = (span for scope in resource.scope_spans for span in scope.spans)
-                found += [Told(service=names["service.name"], span=span) for span in spans]
+                found += [ReceivedSpan(service=names["service.name"], span=span) for span in spans]
         return [each for each in found if each.span.trace_id.hex() == TRACE]
 
-    def named(self, name: str) -> list[Told]:
-        return [each for each in self.told() if each.span.name == name]
+    def named(self, name: str) -> list[ReceivedSpan]:
+        return [each for each in self._all_spans() if each.span.name == name]
 
-    def below(self, parent: Told) -> set[str]:
-        return {each.span.name for each in self.told() if each.span.parent_span_id == parent.span.span_id}
+    def children_of(self, parent: ReceivedSpan) -> set[str]:
+        return {
+            each.span.name for each in self._all_spans() if each.span.parent_span_id == parent.span.span_id
+        }
 
     def exports(self) -> list[Request]:
         return [request for request in self.server.requests if request.path == EXPORTS]
@@ -227,10 +229,10 @@ def test_one_trace_connects_the_request_with_the_stages_of_every_image(collector
 @pytest.mark.parametrize("name", ["finalize job", "deliver chore"])
 def test_chores_and_the_end_of_a_job_are_in_its_trace(collector: Collector, name: str) -> None:
     (request,) = collector.named("POST /v1/jobs")
-    (told,) = collector.named(name)
+    (received,) = collector.named(name)
 
-    assert (told.service, told.span.parent_span_id) == ("fathom-worker", request.span.span_id)
-    assert told.facts["fathom.job.id"] == request.facts["fathom.job.id"]
+    assert (received.service, received.span.parent_span_id) == ("fathom-worker", request.span.span_id)
+    assert received.facts["fathom.job.id"] == request.facts["fathom.job.id"]
 
 
 def test_traces_go_only_to_the_collector_and_contain_no_names(collector: Collector) -> None:

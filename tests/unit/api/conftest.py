@@ -45,7 +45,7 @@ def sidecar(index: int) -> bytes:
     return json.dumps({"min": index + 0.5, "max": index + 8.0}).encode()
 
 
-class Eventful(io.BytesIO):
+class HookedBody(io.BytesIO):
     """A body that calls a function while it is received."""
 
     def __init__(self, body: bytes, happens: Callable[[], object]) -> None:

@@ -123,10 +123,10 @@ def test_every_claim_holds_for_a_correct_run(correct_run: Observations) -> None:
 @pytest.mark.parametrize(
     ("change", "names"),
     [
-        (with_job(state="processing"), {"ended", "told"}),
-        (with_job(state="canceled"), {"ended", "told"}),
-        (with_job(succeeded=TOTAL + 1), {"counted", "told"}),
-        (with_job(failed=1), {"ended", "counted", "told"}),
+        (with_job(state="processing"), {"ended", "result_agrees"}),
+        (with_job(state="canceled"), {"ended", "result_agrees"}),
+        (with_job(succeeded=TOTAL + 1), {"counted", "result_agrees"}),
+        (with_job(failed=1), {"ended", "counted", "result_agrees"}),
         (with_job(bitcounts=(TOTAL - 1, 0)), {"counted"}),
         (with_job(bitcounts=(TOTAL, 1)), {"counted"}),
         (with_job(succeeded_bits=frozenset(range(TOTAL - 1))), {"complete", "counted", "stored"}),
@@ -142,8 +142,8 @@ def test_every_claim_holds_for_a_correct_run(correct_run: Observations) -> None:
         (with_job(outputs={**without(TOTAL), TOTAL: FILES}), {"stored"}),
         (with_job(sources={**{i: photo(i) for i in range(TOTAL)}, 2: photo(3)}), {"own_photo"}),
         (with_job(sources={}), {"own_photo"}),
-        (with_job(result=None), {"told"}),
-        (with_job(result={"id": JOB, "state": "succeeded", "counts": {}}), {"told"}),
+        (with_job(result=None), {"result_agrees"}),
+        (with_job(result={"id": JOB, "state": "succeeded", "counts": {}}), {"result_agrees"}),
     ],
 )
 def test_a_wrong_job_is_found(correct_run: Observations, change: Change, names: set[str]) -> None:

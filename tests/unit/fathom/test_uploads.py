@@ -212,11 +212,11 @@ def test_a_small_album_refused_temporarily_is_sent_again(
 
 
 def test_sent_bytes_are_reported_as_they_leave(fathom: Fathom, large: list[UploadFile]) -> None:
-    told: list[int] = []
+    reported: list[int] = []
 
-    fathom.submit(large, on_bytes=told.append)
+    fathom.submit(large, on_bytes=reported.append)
 
-    assert sum(told) == sum(file.size for file in large)
+    assert sum(reported) == sum(file.size for file in large)
 
 
 def test_a_folder_is_sent_with_its_relative_paths(fathom: Fathom, server: FakeServer, tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ class WordPipeline:
 
 
 @dataclass
-class Farm:
+class WorkerHarness:
     """Fake stores, a fake pipeline, and lease loops that use them."""
 
     jobs: FakeJobStore
@@ -161,8 +161,8 @@ class Farm:
 
 
 @pytest.fixture
-def farm() -> Farm:
+def harness() -> WorkerHarness:
     clock = FakeClock()
-    return Farm(
+    return WorkerHarness(
         jobs=FakeJobStore(clock=clock), objects=FakeObjectStore(), pipeline=WordPipeline(), clock=clock
     )

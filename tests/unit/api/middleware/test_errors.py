@@ -102,8 +102,8 @@ def kinds_of(base: type[FathomError]) -> Iterator[type[FathomError]]:
 def codes_of_rows(*statuses: int) -> set[str]:
     """Return the codes of these statuses in the table of errors."""
     rows = re.findall(r"^\| ([\d, ]+) \| (.*) \|$", DOCUMENT, re.MULTILINE)
-    told = [codes for numbers, codes in rows if set(map(int, numbers.split(","))) & set(statuses)]
-    return set(re.findall(r"`([a-z_]+)`", "\n".join(told)))
+    matching = [codes for numbers, codes in rows if set(map(int, numbers.split(","))) & set(statuses)]
+    return set(re.findall(r"`([a-z_]+)`", "\n".join(matching)))
 
 
 def is_documented(kind: type[FathomError]) -> bool:

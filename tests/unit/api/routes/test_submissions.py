@@ -16,7 +16,7 @@ from shared.jobs import object_keys
 from shared.jobs.job import JobState
 from shared.jobs.manifest import decode_manifest
 from shared.jobs.record import decode_job
-from tests.unit.api.conftest import Api, ApiFactory, Eventful, encode_form
+from tests.unit.api.conftest import Api, ApiFactory, HookedBody, encode_form
 
 
 def problem(response: TestResponse, status: int, code: str) -> dict[str, Any]:
@@ -378,7 +378,7 @@ def test_an_outage_of_the_job_store_during_a_submission_leaves_photos_but_no_job
     body = encode_form([("images", "a.jpg", b"x")], [])
     response = api.client.post(
         "/v1/jobs",
-        input_stream=Eventful(body, go_away),
+        input_stream=HookedBody(body, go_away),
         content_type="multipart/form-data; boundary=sep",
         content_length=len(body),
     )
@@ -490,7 +490,7 @@ def test_without_room_for_another_image_nothing_is_received(make_api: ApiFactory
 
     response = api.client.post(
         "/v1/jobs",
-        input_stream=Eventful(b"", refuse),
+        input_stream=HookedBody(b"", refuse),
         content_type="multipart/form-data; boundary=sep",
         content_length=10**9,
     )

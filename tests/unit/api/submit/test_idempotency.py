@@ -16,7 +16,7 @@ from shared.idempotency.port import Standing
 from shared.jobs import object_keys
 from tests.fakes import FakeIdempotency, FakeObjectStore
 from tests.fakes_jobs import FakeClock
-from tests.unit.api.conftest import Api, Eventful, encode_form
+from tests.unit.api.conftest import Api, HookedBody, encode_form
 from tests.unit.api.routes.test_submissions import problem
 
 PHOTOS = [("images", "a/b.jpg", b"one"), ("images", "写真.png", b"two")]
@@ -172,7 +172,7 @@ def test_while_a_submission_runs_a_repeat_must_wait(api: Api) -> None:
     body = encode_form(PHOTOS, [])
     first = api.client.post(
         "/v1/jobs",
-        input_stream=Eventful(body, lambda: answers.append(send(api))),
+        input_stream=HookedBody(body, lambda: answers.append(send(api))),
         content_type="multipart/form-data; boundary=sep",
         content_length=len(body),
         headers={"Idempotency-Key": "k"},

@@ -31,7 +31,7 @@ def fathom(server: JobServer) -> Fathom:
     return run
 
 
-def told(result: Result) -> dict[str, Any]:
+def printed_json(result: Result) -> dict[str, Any]:
     """Return the JSON that a command printed."""
     return dict(json.loads(result.stdout))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.fathom.commands.conftest import Fathom, codes, told
+from tests.unit.fathom.commands.conftest import Fathom, codes, printed_json
 from tests.unit.fathom.conftest import CR3, REFUSED, SKIPPED
 from tests.unit.worker.pipeline.pictures import save, texture
 
@@ -23,8 +23,12 @@ def test_photos_are_processed_and_the_rest_is_named(fathom: Fathom, album: Path,
     again = fathom("run", album, album / "depth", env=SIMULATED)
 
     failed = {**REFUSED, "x/b.jpg": "unsupported_format", "z.jpg": "unreadable"}
-    assert (result.exit_code, told(result)["state"], codes(told(result))) == (3, "partial", failed)
-    assert told(result)["counts"] == {"total": 5, "succeeded": 1, "failed": 4}
+    assert (result.exit_code, printed_json(result)["state"], codes(printed_json(result))) == (
+        3,
+        "partial",
+        failed,
+    )
+    assert printed_json(result)["counts"] == {"total": 5, "succeeded": 1, "failed": 4}
     assert [path.name for path in (album / "depth").iterdir()] == ["a.png"]
     # Results are not photos of the second run.
     assert (again.exit_code, SKIPPED in again.stderr, "partial: 1 of 5 images" in again.stderr) == (

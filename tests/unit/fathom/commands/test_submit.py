@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from fathom.cli import main
 from fathom.commands.submit import tell_apart
-from tests.unit.fathom.commands.conftest import Fathom, codes, told
+from tests.unit.fathom.commands.conftest import Fathom, codes, printed_json
 from tests.unit.fathom.conftest import CR3, REFUSED, SKIPPED
 from tests.unit.fathom.job_server import JobServer
 
@@ -94,7 +94,7 @@ def test_everything_of_an_album_that_can_get_a_depth_map_is_sent(
     fathom: Fathom, server: JobServer, album: Path, tmp_path: Path
 ) -> None:
     result = fathom("submit", album, "--out", tmp_path / "out", "--json")
-    answer = told(result)
+    answer = printed_json(result)
 
     assert sent(server) == ["a.jpg", "x/b.jpg"]
     assert (result.exit_code, answer["state"], codes(answer)) == (3, "partial", REFUSED)
@@ -113,7 +113,7 @@ def test_a_second_run_reports_the_same_and_sends_nothing(
     fathom("submit", album, "--out", album / "depth")
     again = fathom("submit", album, "--out", album / "depth", "--json")
 
-    assert (again.exit_code, codes(told(again)), told(again)["kept"]) == (3, REFUSED, 2)
+    assert (again.exit_code, codes(printed_json(again)), printed_json(again)["kept"]) == (3, REFUSED, 2)
     assert len(server.jobs) == 1
 
 
@@ -122,7 +122,7 @@ def test_without_results_the_skipped_files_are_counted(
 ) -> None:
     server.bad[b"photo x/b.jpg"] = "image_corrupt"
     result = fathom("submit", album, "--json")
-    answer = told(result)
+    answer = printed_json(result)
 
     assert sent(server) == ["a.jpg", "x/b.jpg"]
     assert (result.exit_code, answer["state"]) == (3, "partial")
@@ -131,17 +131,17 @@ def test_without_results_the_skipped_files_are_counted(
 
 
 def test_a_detached_job_reports_the_skipped_files(fathom: Fathom, album: Path) -> None:
-    told_programs, told_people = (
+    as_json, as_text = (
         fathom("submit", album, "--detach", "--json"),
         fathom("submit", album, "--detach"),
     )
 
-    assert (told_programs.exit_code, codes(told(told_programs))) == (3, REFUSED)
-    assert told(told_programs)["counts"]["total"] == 4
-    assert told_people.exit_code == 3
-    assert told_people.stdout == "b" * 26 + "\n"
-    assert SKIPPED in told_people.stderr
-    assert all(f"failed: {name}" in told_people.stderr for name in REFUSED)
+    assert (as_json.exit_code, codes(printed_json(as_json))) == (3, REFUSED)
+    assert printed_json(as_json)["counts"]["total"] == 4
+    assert as_text.exit_code == 3
+    assert as_text.stdout == "b" * 26 + "\n"
+    assert SKIPPED in as_text.stderr
+    assert all(f"failed: {name}" in as_text.stderr for name in REFUSED)
 
 
 @pytest.mark.parametrize("out", [True, False])
@@ -163,8 +163,8 @@ def test_an_album_of_raw_files_fails_and_sends_nothing(
     (tmp_path / "album" / "b.dng").write_bytes(b"II*\0")
     result = fathom("submit", tmp_path / "album", "--json", *(("--out", tmp_path / "out") if out else ()))
 
-    assert (result.exit_code, told(result)["state"], server.jobs) == (1, "failed", {})
-    assert codes(told(result)) == {"a.CR3": "unsupported_format", "b.dng": "unsupported_format"}
+    assert (result.exit_code, printed_json(result)["state"], server.jobs) == (1, "failed", {})
+    assert codes(printed_json(result)) == {"a.CR3": "unsupported_format", "b.dng": "unsupported_format"}
 
 
 @pytest.mark.parametrize("out", [True, False])
@@ -186,7 +186,11 @@ def test_a_photo_that_becomes_unreadable_is_named(fathom: Fathom, server: JobSer
     (tmp_path / "b.jpg").symlink_to("/proc/self/mem")
     result = fathom("submit", tmp_path, "--json")
 
-    assert (result.exit_code, codes(told(result)), sent(server)) == (3, {"b.jpg": "unreadable"}, ["a.jpg"])
+    assert (result.exit_code, codes(printed_json(result)), sent(server)) == (
+        3,
+        {"b.jpg": "unreadable"},
+        ["a.jpg"],
+    )
 
 
 def test_a_photo_with_an_archive_behind_it_is_a_photo(
@@ -210,7 +214,7 @@ def test_an_archive_is_recognised_whatever_its_name(
 
     assert (result.exit_code, detached.exit_code, server.forms) == (0, 0, ["archive"] * 2)
     assert "Skipped 3 files that are no photos: 2 videos, 1 other file." in result.stderr
-    assert told(detached)["skipped"]["names"] == ["a.mov", "b.mov", "c.txt"]
+    assert printed_json(detached)["skipped"]["names"] == ["a.mov", "b.mov", "c.txt"]
 
 
 @pytest.mark.parametrize("command", ["submit", "run", "watch"])

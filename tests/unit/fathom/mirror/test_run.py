@@ -624,22 +624,22 @@ def test_a_refusal_ends_the_run_with_its_reason(mirror: Mirror, server: JobServe
 
 def test_sent_and_settled_photos_add_up(mirror: Mirror, server: JobServer, folder: Path) -> None:
     fill(folder, "a", "b", "c")
-    told: list[tuple[str, int, int]] = []
+    reported: list[tuple[str, int, int]] = []
 
     class Writing(MirrorProgress):
         def planned(self, size: int, images: int) -> None:
-            told.append(("planned", size, images))
+            reported.append(("planned", size, images))
 
         def sent(self, done: int, total: int) -> None:
-            told.append(("sent", done, total))
+            reported.append(("sent", done, total))
 
         def settled(self, done: int, total: int) -> None:
-            told.append(("settled", done, total))
+            reported.append(("settled", done, total))
 
     server.faults.append(times(2, on("PUT", "", lose)))
     mirror(progress=Writing())
 
-    assert told[0] == ("planned", 21, 3)
-    assert [line for line in told if line[0] == "sent"][-1] == ("sent", 21, 21)
-    assert max(done for name, done, _ in told if name == "sent") == 21
-    assert [line for line in told if line[0] == "settled"] == [("settled", n, 3) for n in (1, 2, 3)]
+    assert reported[0] == ("planned", 21, 3)
+    assert [line for line in reported if line[0] == "sent"][-1] == ("sent", 21, 21)
+    assert max(done for name, done, _ in reported if name == "sent") == 21
+    assert [line for line in reported if line[0] == "settled"] == [("settled", n, 3) for n in (1, 2, 3)]

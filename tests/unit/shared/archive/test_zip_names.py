@@ -136,9 +136,9 @@ def test_names_are_decoded_whatever_their_bytes() -> None:
 
 def test_a_name_flagged_as_utf8_does_not_affect_the_others() -> None:
     flagged = archive("фото.jpg".encode(), flags=0x800)
-    told, untold = entry_names(flagged + archive("照片1.jpg".encode("gbk")))
+    flagged_name, other_name = entry_names(flagged + archive("照片1.jpg".encode("gbk")))
 
-    assert (told, untold) == ("фото.jpg", "照片1.jpg")
+    assert (flagged_name, other_name) == ("фото.jpg", "照片1.jpg")
 
 
 def unicode_path(of: bytes, name: bytes, version: int = 1) -> bytes:

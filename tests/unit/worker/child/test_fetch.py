@@ -25,7 +25,7 @@ from shared.net.url_policy import AllowedHosts
 from shared.settings import Settings
 from tests.fakes import FakeObjectStore
 from tests.fetching import make_fetcher
-from tests.unit.worker.conftest import Farm
+from tests.unit.worker.conftest import WorkerHarness
 from worker.child.fetch import Fetcher
 from worker.child.lease_loop import LeaseLoop
 from worker.child.wiring import make_fetcher as fetcher_of_settings
@@ -36,7 +36,7 @@ JOB = new_job_id()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Web(Outbound):
+class FakeOutbound(Outbound):
     """Responses by URL: a status and a body in pieces, or an error."""
 
     allowed: AllowedHosts = field(default_factory=AllowedHosts)
@@ -64,8 +64,8 @@ def objects() -> FakeObjectStore:
 
 
 @pytest.fixture
-def web() -> Web:
-    return Web()
+def web() -> FakeOutbound:
+    return FakeOutbound()
 
 
 def store(objects: FakeObjectStore, *sources: dict[str, Any], job_id: str = JOB) -> None:
@@ -76,12 +76,12 @@ def store(objects: FakeObjectStore, *sources: dict[str, Any], job_id: str = JOB)
 
 
 def fetcher(
-    objects: FakeObjectStore, web: Web | None = None, *, buckets: tuple[str, ...] = ("album",)
+    objects: FakeObjectStore, web: FakeOutbound | None = None, *, buckets: tuple[str, ...] = ("album",)
 ) -> Fetcher:
     return make_fetcher(objects, outbound=web, buckets=buckets, most_bytes=MOST)
 
 
-def code(objects: FakeObjectStore, web: Web | None = None, **changes: tuple[str, ...]) -> str:
+def code(objects: FakeObjectStore, web: FakeOutbound | None = None, **changes: tuple[str, ...]) -> str:
     with pytest.raises(ImageError) as caught:
         fetcher(objects, web, **changes).fetch(JOB, 0)
     return caught.value.code
@@ -280,14 +280,14 @@ def test_a_store_that_denies_everything_fails_no_image(objects: FakeObjectStore)
 URL = "https://example.org/a.jpg"
 
 
-def test_a_url_is_read(objects: FakeObjectStore, web: Web) -> None:
+def test_a_url_is_read(objects: FakeObjectStore, web: FakeOutbound) -> None:
     store(objects, {"url": URL})
     web.pages[URL] = (200, [b"pho", b"to"])
 
     assert fetcher(objects, web).fetch(JOB, 0) == b"photo"
 
 
-def test_only_the_beginning_of_an_oversized_url_is_read(objects: FakeObjectStore, web: Web) -> None:
+def test_only_the_beginning_of_an_oversized_url_is_read(objects: FakeObjectStore, web: FakeOutbound) -> None:
     store(objects, {"url": URL})
     web.pages[URL] = (200, [bytes(40)] * 1000)
 
@@ -317,7 +317,7 @@ def test_only_the_beginning_of_an_oversized_url_is_read(objects: FakeObjectStore
     ids=str,
 )
 def test_every_error_of_a_url_has_its_code(
-    objects: FakeObjectStore, web: Web, page: tuple[int, list[bytes]] | Exception, expected: str
+    objects: FakeObjectStore, web: FakeOutbound, page: tuple[int, list[bytes]] | Exception, expected: str
 ) -> None:
     store(objects, {"url": URL})
     web.pages[URL] = page
@@ -326,7 +326,9 @@ def test_every_error_of_a_url_has_its_code(
 
 
 @pytest.mark.parametrize("page", [AddressRefused("10.0.0.7 is private"), OutboundFailed("10.0.0.7 said no")])
-def test_errors_reveal_nothing_about_the_server(objects: FakeObjectStore, web: Web, page: Exception) -> None:
+def test_errors_reveal_nothing_about_the_server(
+    objects: FakeObjectStore, web: FakeOutbound, page: Exception
+) -> None:
     store(objects, {"url": URL})
     web.pages[URL] = page
     with pytest.raises(ImageError) as caught:
@@ -336,7 +338,7 @@ def test_errors_reveal_nothing_about_the_server(objects: FakeObjectStore, web: W
     assert URL not in caught.value.message
 
 
-def test_a_fetch_is_broken_off_when_the_worker_stops(objects: FakeObjectStore, web: Web) -> None:
+def test_a_fetch_is_broken_off_when_the_worker_stops(objects: FakeObjectStore, web: FakeOutbound) -> None:
     store(objects, {"url": URL})
     web.pages[URL] = (200, [b"x"] * 50)
     stopping = make_fetcher(objects, outbound=web, most_bytes=MOST, draining=lambda: True)
@@ -387,57 +389,59 @@ def test_manifest_lines_of_many_jobs_do_not_accumulate(objects: FakeObjectStore)
 # --- in a child -------------------------------------------------------------------
 
 
-def submit(farm: Farm, *sources: dict[str, str]) -> Job:
-    job_id = farm.submit(*(b"" for _ in sources))
-    farm.objects.delete_prefix(object_keys.inputs_prefix(job_id))
-    store(farm.objects, *sources, job_id=job_id)
-    return farm.jobs.get(job_id)
+def submit(harness: WorkerHarness, *sources: dict[str, str]) -> Job:
+    job_id = harness.submit(*(b"" for _ in sources))
+    harness.objects.delete_prefix(object_keys.inputs_prefix(job_id))
+    store(harness.objects, *sources, job_id=job_id)
+    return harness.jobs.get(job_id)
 
 
-def child(farm: Farm, web: Web) -> LeaseLoop:
-    return farm.child(fetcher=fetcher(farm.objects, web))
+def child(harness: WorkerHarness, web: FakeOutbound) -> LeaseLoop:
+    return harness.child(fetcher=fetcher(harness.objects, web))
 
 
-def test_a_bad_source_fails_its_own_image_and_no_other(farm: Farm, web: Web) -> None:
-    farm.objects.buckets["album"] = FakeObjectStore()
-    farm.objects.in_bucket("album").put("a.jpg", b"photo")
+def test_a_bad_source_fails_its_own_image_and_no_other(harness: WorkerHarness, web: FakeOutbound) -> None:
+    harness.objects.buckets["album"] = FakeObjectStore()
+    harness.objects.in_bucket("album").put("a.jpg", b"photo")
     web.pages.update({URL: (200, [b"photo"]), URL + "2": (404, []), URL + "3": AddressRefused()})
     job = submit(
-        farm,
+        harness,
         {"s3": "s3://album/a.jpg"},
         {"s3": "s3://album/b.jpg"},
         {"url": URL},
         {"url": URL + "2"},
         {"url": URL + "3"},
     )
-    child(farm, web).work(60)
+    child(harness, web).work(60)
 
-    failures = {i.index: i.failure.code for i in farm.jobs.failures(job.id) if i.failure is not None}
+    failures = {i.index: i.failure.code for i in harness.jobs.failures(job.id) if i.failure is not None}
     assert failures == {1: "source_missing", 3: "source_missing", 4: "source_refused"}
-    assert farm.jobs.get(job.id).counts.succeeded == 2
+    assert harness.jobs.get(job.id).counts.succeeded == 2
 
 
-def test_a_server_that_does_not_answer_is_tried_three_times(farm: Farm, web: Web) -> None:
+def test_a_server_that_does_not_answer_is_tried_three_times(
+    harness: WorkerHarness, web: FakeOutbound
+) -> None:
     web.pages.update({URL: OutboundFailed("away"), URL + "2": (200, [b"photo"])})
-    job = submit(farm, {"url": URL}, {"url": URL + "2"})
+    job = submit(harness, {"url": URL}, {"url": URL + "2"})
     for _ in range(3):
-        assert not list(farm.jobs.failures(job.id))
-        child(farm, web).work(60)
-        farm.clock.advance(60)
+        assert not list(harness.jobs.failures(job.id))
+        child(harness, web).work(60)
+        harness.clock.advance(60)
 
-    (failed,) = farm.jobs.failures(job.id)
+    (failed,) = harness.jobs.failures(job.id)
     assert failed.failure is not None
     assert (failed.index, failed.failure.code) == (0, "source_unavailable")
-    assert farm.jobs.get(job.id).counts.succeeded == 1
+    assert harness.jobs.get(job.id).counts.succeeded == 1
 
 
-def test_a_server_that_recovers_fails_no_image(farm: Farm, web: Web) -> None:
+def test_a_server_that_recovers_fails_no_image(harness: WorkerHarness, web: FakeOutbound) -> None:
     web.pages[URL] = (503, [])
-    job = submit(farm, {"url": URL})
-    child(farm, web).work(60)
+    job = submit(harness, {"url": URL})
+    child(harness, web).work(60)
     web.pages[URL] = (200, [b"photo"])
-    farm.clock.advance(60)
-    child(farm, web).work(60)
+    harness.clock.advance(60)
+    child(harness, web).work(60)
 
-    assert farm.jobs.get(job.id).state is JobState.FINALIZING
-    assert farm.jobs.get(job.id).counts.succeeded == 1
+    assert harness.jobs.get(job.id).state is JobState.FINALIZING
+    assert harness.jobs.get(job.id).counts.succeeded == 1

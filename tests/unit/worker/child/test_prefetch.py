@@ -17,7 +17,7 @@ T = TypeVar("T")
 SMALL, LARGE = b"small", bytes(LARGE_BYTES + 1)
 
 
-class AtOnce(Executor):
+class InlineExecutor(Executor):
     """Runs each call before `submit` returns, so results come in the order of submission."""
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
@@ -29,7 +29,7 @@ class AtOnce(Executor):
         return future
 
 
-class Images:
+class FakeImages:
     """Images by index; records which were fetched."""
 
     def __init__(self, *images: bytes | Exception) -> None:
@@ -47,11 +47,11 @@ class Images:
         return Lease(id="lease", job_id="job", indices=tuple(range(len(self._images))), options=Options())
 
     def in_order(self) -> Iterator[tuple[int, Future[bytes]]]:
-        return Prefetcher(pool=AtOnce()).images(self.lease(), self.fetch)
+        return Prefetcher(pool=InlineExecutor()).images(self.lease(), self.fetch)
 
 
 def test_images_come_in_order_each_with_its_own_bytes():
-    images = Images(*(b"%d" % n for n in range(9)))
+    images = FakeImages(*(b"%d" % n for n in range(9)))
 
     found = [(index, future.result()) for index, future in Prefetcher().images(images.lease(), images.fetch)]
 
@@ -67,7 +67,7 @@ def test_the_next_image_is_fetched_by_another_thread_during_processing():
             second_asked.set()
         return SMALL
 
-    images_on_the_way = Prefetcher().images(Images(SMALL, SMALL, SMALL).lease(), fetch)
+    images_on_the_way = Prefetcher().images(FakeImages(SMALL, SMALL, SMALL).lease(), fetch)
     index, future = next(images_on_the_way)
 
     assert (index, future.result()) == (0, SMALL)
@@ -85,13 +85,13 @@ def test_the_next_image_is_fetched_by_another_thread_during_processing():
     ],
 )
 def test_large_images_are_not_held_at_the_same_time(sizes: list[bytes], asked: list[int]):
-    images = Images(*sizes)
+    images = FakeImages(*sizes)
 
     assert [len(images.asked) for _ in images.in_order()] == asked
 
 
 def test_an_image_of_unknown_size_is_fetched_alone():
-    images, arrives = Images(LARGE, SMALL, SMALL), Event()
+    images, arrives = FakeImages(LARGE, SMALL, SMALL), Event()
 
     def fetch(job_id: str, index: int) -> bytes:
         found = images.fetch(job_id, index)
@@ -111,7 +111,7 @@ def test_an_image_of_unknown_size_is_fetched_alone():
 
 
 def test_an_image_is_prefetched_even_after_a_failed_one():
-    images = Images(OSError("gone"), SMALL)
+    images = FakeImages(OSError("gone"), SMALL)
 
     next(images.in_order())
 
@@ -119,7 +119,7 @@ def test_an_image_is_prefetched_even_after_a_failed_one():
 
 
 def test_an_image_that_cannot_be_fetched_is_reported_in_its_order():
-    images = Images(SMALL, OSError("gone"), SMALL)
+    images = FakeImages(SMALL, OSError("gone"), SMALL)
 
     errors = [future.exception() for _, future in images.in_order()]
 
@@ -127,7 +127,7 @@ def test_an_image_that_cannot_be_fetched_is_reported_in_its_order():
 
 
 def test_stopping_early_leaves_the_rest_unfetched():
-    images = Images(*[SMALL] * 8)
+    images = FakeImages(*[SMALL] * 8)
     images_on_the_way = images.in_order()
     next(images_on_the_way)
 

@@ -17,7 +17,7 @@ from shared.jobs.job import Job, JobState
 from tests.fakes import FakeJobStore
 from tests.fakes_chores import FakeChores
 from tests.fetching import make_fetcher
-from tests.unit.worker.chores.conftest import ChoreHarness, Ticking, check_nothing
+from tests.unit.worker.chores.conftest import ChoreHarness, TickingClock, check_nothing
 from worker.chores.expand import TIME_SLICE, ArchiveExpander
 from worker.chores.runner import ChoreInterrupted, ChoreRunner, Done, Later
 from worker.chores.time_slice import CHECKPOINT
@@ -198,7 +198,7 @@ def test_after_a_loss_of_redis_an_archive_continues_where_it_stopped(harness: Ch
     slow = SlowListings(harness)
     run_time_slice(harness)
     before = set(slow.stored)
-    harness.jobs, harness.chores = FakeJobStore(Ticking(harness.clock)), FakeChores(harness.clock)
+    harness.jobs, harness.chores = FakeJobStore(TickingClock(harness.clock)), FakeChores(harness.clock)
     harness.jobs.create(job)
     add_chores(job, harness.objects, harness.chores)
     while run_time_slice(harness) != Done():

@@ -18,7 +18,7 @@ from shared.jobs.sources import Listing, encode_listings
 from shared.objectstore.port import ObjectInfo
 from tests.fakes import FakeClock, FakeJobStore, FakeObjectStore
 from tests.fakes_chores import FakeChores
-from tests.unit.worker.chores.conftest import ChoreHarness, Ticking, check_nothing
+from tests.unit.worker.chores.conftest import ChoreHarness, TickingClock, check_nothing
 from worker.chores.listing import SourceLister
 from worker.chores.runner import ChoreInterrupted, Done, Later
 from worker.chores.time_slice import TIME_SLICE
@@ -305,7 +305,10 @@ def test_a_listing_ends_in_a_few_time_slices_even_if_its_start_takes_longer_than
     while run_time_slice(harness) != Done():
         slices += 1
         if slices == lost_at:
-            harness.jobs, harness.chores = FakeJobStore(Ticking(harness.clock)), FakeChores(harness.clock)
+            harness.jobs, harness.chores = (
+                FakeJobStore(TickingClock(harness.clock)),
+                FakeChores(harness.clock),
+            )
             harness.jobs.create(job)
             add_chores(job, harness.objects, harness.chores)
 

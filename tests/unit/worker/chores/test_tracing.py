@@ -27,11 +27,11 @@ def run(
 
 
 @pytest.mark.parametrize(
-    ("outcome", "told"),
+    ("outcome", "recorded"),
     [(Done(), "succeeded"), (Done(failed=True), "failed"), (Later(seconds=60), "put off")],
 )
 def test_a_chore_is_a_span_in_the_trace_of_its_job(
-    harness: ChoreHarness, memory: InMemoryTraces, outcome: Done | Later, told: str
+    harness: ChoreHarness, memory: InMemoryTraces, outcome: Done | Later, recorded: str
 ) -> None:
     job = harness.accept(traceparent=SAMPLED)
     harness.chores.add("a", ChoreKind.LIST, job.id)
@@ -39,7 +39,7 @@ def test_a_chore_is_a_span_in_the_trace_of_its_job(
     assert run(harness, memory, RecordingHandler(lambda chore, check: outcome)) == 1
     span = memory.one("list chore")
     assert (trace_of(span), parent_of(span)) == (TRACE, PARENT)
-    assert facts(span) == {"fathom.job.id": job.id, "fathom.chore.attempt": 1, "fathom.outcome": told}
+    assert facts(span) == {"fathom.job.id": job.id, "fathom.chore.attempt": 1, "fathom.outcome": recorded}
 
 
 def test_the_span_of_a_failed_chore_has_its_code_and_the_chore_is_settled_as_usual(

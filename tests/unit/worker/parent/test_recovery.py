@@ -23,25 +23,25 @@ from tests.fakes import FakeObjectStore
 from tests.fakes_hooks import Hooked
 from tests.fakes_job_store import FakeJobStore
 from tests.finalizing import claim, finalize_claimed
-from tests.unit.worker.conftest import Farm
+from tests.unit.worker.conftest import WorkerHarness
 from worker.parent.recovery import Recoverer
 
 DAY = 86_400.0
 
 
 class FakeService:
-    """A farm whose job store may lose everything, or return to an earlier copy."""
+    """A harness whose job store may lose everything, or return to an earlier copy."""
 
-    def __init__(self, farm: Farm) -> None:
-        self.farm = farm
+    def __init__(self, harness: WorkerHarness) -> None:
+        self.harness = harness
 
     @property
     def jobs(self) -> FakeJobStore:
-        return self.farm.jobs
+        return self.harness.jobs
 
     @property
     def objects(self) -> FakeObjectStore:
-        return self.farm.objects
+        return self.harness.objects
 
     @property
     def controls(self) -> Controls:
@@ -63,20 +63,20 @@ class FakeService:
         return job.id
 
     def work(self) -> None:
-        self.farm.child().work(60)
+        self.harness.child().work(60)
 
     def finish_up(self) -> None:
-        self.farm.maintenance().finish_up()
+        self.harness.maintenance().finish_up()
 
     def lose_everything(self) -> None:
-        self.farm.jobs = FakeJobStore(clock=self.farm.clock)
+        self.harness.jobs = FakeJobStore(clock=self.harness.clock)
 
     def recover(self, *, retention: float | None = None) -> int | None:
         recoverer = Recoverer(
             name="worker",
             jobs=self.jobs,
             objects=self.objects,
-            chores=self.farm.chores,
+            chores=self.harness.chores,
             retention_seconds=retention,
             draining=lambda: False,
         )
@@ -94,8 +94,8 @@ class FakeService:
 
 
 @pytest.fixture
-def service(farm: Farm) -> FakeService:
-    return FakeService(farm)
+def service(harness: WorkerHarness) -> FakeService:
+    return FakeService(harness)
 
 
 def stop_after(service: FakeService, pictures: int, then: Callable[[], object]) -> None:
@@ -106,12 +106,12 @@ def stop_after(service: FakeService, pictures: int, then: Callable[[], object]) 
         seen.append(data)
         if len(seen) == pictures:
             then()
-            service.farm.draining = True
+            service.harness.draining = True
 
-    service.farm.pipeline.before = before
-    service.farm.child(lease_images=100).work(60)
-    service.farm.draining = False
-    service.farm.pipeline.before = lambda data: None
+    service.harness.pipeline.before = before
+    service.harness.child(lease_images=100).work(60)
+    service.harness.draining = False
+    service.harness.pipeline.before = lambda data: None
 
 
 def test_an_interrupted_job_continues_and_nothing_is_done_twice(service: FakeService):
@@ -129,7 +129,7 @@ def test_an_interrupted_job_continues_and_nothing_is_done_twice(service: FakeSer
     assert (after.created_at, after.options) == (before.created_at, before.options)
     service.work()
     assert service.jobs.get(job_id).counts.succeeded == 10
-    assert sorted(data for data, _ in service.farm.pipeline.rendered) == sorted(pictures)
+    assert sorted(data for data, _ in service.harness.pipeline.rendered) == sorted(pictures)
 
 
 def test_failed_images_stay_failed_with_their_reasons(service: FakeService):
@@ -142,7 +142,7 @@ def test_failed_images_stay_failed_with_their_reasons(service: FakeService):
     assert service.codes(job_id) == {1: "image_corrupt"}
     assert service.states(job_id)[1] is ImageState.FAILED
     service.work()
-    assert [data for data, _ in service.farm.pipeline.rendered].count(b"corrupt") == 0
+    assert [data for data, _ in service.harness.pipeline.rendered].count(b"corrupt") == 0
     assert service.jobs.get(job_id).counts.failed == 1
 
 
@@ -152,9 +152,9 @@ def test_an_image_given_up_by_the_reaper_stays_failed(service: FakeService):
         lease = service.jobs.lease("dead", limit=1)
         assert lease is not None
         service.jobs.renew(lease, in_hand=0)
-        service.farm.clock.advance(60)
+        service.harness.clock.advance(60)
         service.jobs.reap()
-        service.farm.clock.advance(60)
+        service.harness.clock.advance(60)
     service.finish_up()
     service.lose_everything()
 
@@ -242,7 +242,7 @@ def test_a_job_canceled_just_before_the_loss_ends_as_canceled(service: FakeServi
     service.finish_up()
 
     assert service.jobs.get(job_id).state is JobState.CANCELED
-    assert service.farm.pipeline.rendered == []
+    assert service.harness.pipeline.rendered == []
 
 
 @pytest.mark.parametrize(
@@ -315,7 +315,7 @@ def overtake(service: FakeService, step: str, others: Callable[[], object], *, d
 
 def end_and_retry(service: FakeService, job_id: str) -> None:
     """Let another worker finalise the job, and its owner retry it with a fixed photo."""
-    service.farm.clock.advance(65)
+    service.harness.clock.advance(65)
     service.finish_up()
     service.objects.put(object_keys.input_image(job_id, 1), b"mended")
     service.controls.retry(job_id)
@@ -358,7 +358,7 @@ def test_a_later_finaliser_of_the_same_end_changes_nothing(service: FakeService,
     service.work()
 
     def others() -> None:
-        service.farm.clock.advance(65)
+        service.harness.clock.advance(65)
         service.finish_up()
 
     overtake(service, step, others, dies=False)
@@ -385,7 +385,7 @@ def test_a_finaliser_leaves_nothing_of_a_job_deleted_meanwhile(service: FakeServ
 def test_a_finaliser_keeps_everything_of_a_job_that_redis_loses_meanwhile(service: FakeService, step: str):
     job_id = service.submit(b"one", b"corrupt")
     service.work()
-    before = service.farm.jobs
+    before = service.harness.jobs
 
     with pytest.raises(JobNotFound):
         overtake(service, step, lambda: before.delete(job_id), dies=False)
@@ -504,7 +504,7 @@ def test_a_retry_processes_only_accepted_photos(service: FakeService):
 
     job = service.jobs.get(job_id)
     assert (job.state, job.bytes) == (JobState.SUCCEEDED, 6)
-    assert [data for data, _ in service.farm.pipeline.rendered] == [b"two", b"one"]
+    assert [data for data, _ in service.harness.pipeline.rendered] == [b"two", b"one"]
 
 
 def test_a_job_normalised_as_a_whole_continues_with_the_same_range(service: FakeService):
@@ -512,8 +512,8 @@ def test_a_job_normalised_as_a_whole_continues_with_the_same_range(service: Fake
     job_id = service.submit(*pictures, options=Options.parse({"normalize": "job"}))
     # The pipeline of words writes no range, but a real sidecar does.
     stop_after(service, 6, lambda: None)
-    assert len(service.farm.pipeline.rendered) == 2
-    common = service.farm.pipeline.rendered[0][1]
+    assert len(service.harness.pipeline.rendered) == 2
+    common = service.harness.pipeline.rendered[0][1]
     assert common is not None
     span = {"range": {"low": common.low, "high": common.high, "of": "job"}}
     for index in range(2):
@@ -523,9 +523,9 @@ def test_a_job_normalised_as_a_whole_continues_with_the_same_range(service: Fake
     service.recover()
     service.work()
 
-    ranges = {common for _, common in service.farm.pipeline.rendered}
+    ranges = {common for _, common in service.harness.pipeline.rendered}
     assert ranges == {Range(low=1.0, high=28.0)}
-    assert [data for data, _ in service.farm.pipeline.rendered] == pictures
+    assert [data for data, _ in service.harness.pipeline.rendered] == pictures
     assert service.jobs.get(job_id).counts.succeeded == 4
 
 
@@ -602,7 +602,7 @@ def test_recovery_ignores_expired_jobs(service: FakeService):
     old = service.submit(b"one")
     service.work()
     service.finish_up()
-    service.farm.clock.advance(3 * DAY)
+    service.harness.clock.advance(3 * DAY)
     young = service.submit(b"two")
     service.work()
     service.finish_up()
@@ -628,7 +628,7 @@ def test_one_worker_at_a_time_recovers(service: FakeService):
     service.jobs.acquire("recovery", "another worker", 20)
 
     assert service.recover() is None
-    service.farm.clock.advance(21)
+    service.harness.clock.advance(21)
     assert service.recover() == 1
 
 

@@ -42,7 +42,7 @@ def breakers(clock: BreakerClock) -> Breakers:
     return Breakers(clock=clock)
 
 
-class Store:
+class FakeStore:
     """Raises its error while it has one; counts its calls."""
 
     def __init__(self, error: Exception | None = None) -> None:
@@ -56,7 +56,7 @@ class Store:
         return "answer"
 
 
-def comes_back(store: Store, after: int) -> Callable[[], str]:
+def comes_back(store: FakeStore, after: int) -> Callable[[], str]:
     def call() -> str:
         if store.calls == after:
             store.error = None
@@ -66,7 +66,7 @@ def comes_back(store: Store, after: int) -> Callable[[], str]:
 
 
 def test_a_result_is_returned_at_once_while_the_store_is_available(breakers: Breakers):
-    breaker, store = breakers.objects, Store()
+    breaker, store = breakers.objects, FakeStore()
 
     assert [breaker.call(store) for _ in range(100)] == ["answer"] * 100
     assert not breaker.is_open
@@ -76,7 +76,7 @@ def test_a_result_is_returned_at_once_while_the_store_is_available(breakers: Bre
 def test_a_store_that_comes_back_in_time_is_waited_for(
     breakers: Breakers, clock: BreakerClock, error: Exception
 ):
-    breaker, store = breakers.objects, Store(error)
+    breaker, store = breakers.objects, FakeStore(error)
 
     assert breaker.call(comes_back(store, after=3), seconds=60, wait=clock.sleep) == "answer"
     assert store.calls == 4
@@ -84,7 +84,7 @@ def test_a_store_that_comes_back_in_time_is_waited_for(
 
 
 def test_a_store_that_stays_away_raises_after_the_time_limit(breakers: Breakers, clock: BreakerClock):
-    store = Store(ObjectStoreUnavailable("gone"))
+    store = FakeStore(ObjectStoreUnavailable("gone"))
 
     with pytest.raises(ObjectStoreUnavailable, match="gone"):
         breakers.objects.call(store, seconds=0.3, wait=clock.sleep)
@@ -93,7 +93,7 @@ def test_a_store_that_stays_away_raises_after_the_time_limit(breakers: Breakers,
 
 
 def test_a_stopping_worker_does_not_wait(breakers: Breakers, clock: BreakerClock):
-    store = Store(ObjectStoreUnavailable())
+    store = FakeStore(ObjectStoreUnavailable())
 
     with pytest.raises(ObjectStoreUnavailable):
         breakers.objects.call(store, seconds=1000, give_up=lambda: True, wait=clock.sleep)
@@ -101,7 +101,7 @@ def test_a_stopping_worker_does_not_wait(breakers: Breakers, clock: BreakerClock
 
 
 def test_while_the_breaker_is_open_other_callers_do_not_call(breakers: Breakers):
-    breaker, away, other = breakers.jobs, Store(JobStoreUnavailable()), Store()
+    breaker, away, other = breakers.jobs, FakeStore(JobStoreUnavailable()), FakeStore()
     with pytest.raises(JobStoreUnavailable):
         breaker.call(away)
 
@@ -131,7 +131,7 @@ def test_pauses_grow_up_to_a_limit(breakers: Breakers, clock: BreakerClock):
 
 def test_every_store_has_its_own_breaker(breakers: Breakers, clock: BreakerClock):
     with pytest.raises(JobStoreUnavailable):
-        breakers.objects.call(Store(JobStoreUnavailable()))
+        breakers.objects.call(FakeStore(JobStoreUnavailable()))
 
     assert not breakers.objects.is_open
     breakers.note(JobStoreUnavailable(), began=clock())
@@ -139,7 +139,7 @@ def test_every_store_has_its_own_breaker(breakers: Breakers, clock: BreakerClock
 
 
 def test_a_store_that_is_full_is_not_away(breakers: Breakers, clock: BreakerClock):
-    store = Store(JobStoreFull())
+    store = FakeStore(JobStoreFull())
 
     with pytest.raises(JobStoreFull):
         breakers.jobs.call(store, seconds=60, wait=clock.sleep)
@@ -151,16 +151,16 @@ def test_a_store_that_is_full_is_not_away(breakers: Breakers, clock: BreakerCloc
 def test_a_not_found_error_closes_the_breaker(breakers: Breakers, clock: BreakerClock):
     breaker = breakers.objects
     with pytest.raises(ObjectStoreUnavailable):
-        breaker.call(Store(ObjectStoreUnavailable()))
+        breaker.call(FakeStore(ObjectStoreUnavailable()))
 
     with pytest.raises(ObjectNotFound):
-        breaker.call(Store(ObjectNotFound()), seconds=10, wait=clock.sleep)
+        breaker.call(FakeStore(ObjectNotFound()), seconds=10, wait=clock.sleep)
 
     assert not breaker.is_open
 
 
 def test_a_probe_calls_only_while_the_breaker_is_open_and_closes_it(breakers: Breakers, clock: BreakerClock):
-    breaker, ping = breakers.objects, Store()
+    breaker, ping = breakers.objects, FakeStore()
     breaker.probe(ping)
     assert ping.calls == 0
 
@@ -178,10 +178,10 @@ def test_a_long_outage_is_logged_in_two_lines_and_a_short_one_not_at_all(
 ):
     breaker = breakers.objects
     with caplog.at_level(logging.INFO):
-        breaker.call(comes_back(Store(ObjectStoreUnavailable()), after=1), seconds=10, wait=clock.sleep)
+        breaker.call(comes_back(FakeStore(ObjectStoreUnavailable()), after=1), seconds=10, wait=clock.sleep)
         assert caplog.records == []
 
-        store = Store(ObjectStoreUnavailable("no answer"))
+        store = FakeStore(ObjectStoreUnavailable("no answer"))
         with pytest.raises(ObjectStoreUnavailable):
             breaker.call(store, seconds=30, wait=clock.sleep)
         store.error = None
