@@ -1,7 +1,7 @@
 """Take the pictures of the documentation: `python -m docs.take_pictures`.
 
 Starts a stack of its own in a temporary folder, sends it the sample photos, and photographs the page in
-Chromium. The contact sheet of the starter weights shows photographs of OpenCV's, which `training.assets` fetches;
+Chromium. The contact sheet of the starter weights shows photographs of OpenCV, which `training.assets` fetches;
 without them the sheet stays as it is.
 """
 
