@@ -1,8 +1,8 @@
 """Take the pictures of the documentation: `python -m docs.take_pictures`.
 
-Starts a stack of its own in a temporary folder, sends it the sample photos, and photographs the page in
-Chromium. The contact sheet of the starter weights shows photographs of OpenCV, which `training.assets` fetches;
-without them the sheet stays as it is.
+Starts its own stack in a temporary folder, submits the sample photos, and takes pictures of the page in
+Chromium. The contact sheet of the starter weights needs photographs of OpenCV, which `training.assets`
+fetches; without them it is not changed.
 """
 
 from __future__ import annotations
