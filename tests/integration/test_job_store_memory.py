@@ -193,6 +193,27 @@ def fill(client: redis.Redis) -> None:
             refused += 1
 
 
+def end_all_images(store: RedisJobStore) -> None:
+    """End every image of all jobs; image 3 of each job fails."""
+    while store.pending_chunks(8, at_most=1):
+        lease = take(store)
+        for index in lease.indices:
+            if lease.phase is Phase.MEASURE:
+                store.measured(lease, index, Range(low=0, high=1))
+            else:
+                store.done(lease, index, failure=CORRUPT if index == 3 else None)
+        time.sleep(0.005)
+
+
+def use_maintenance_commands(store: RedisJobStore) -> None:
+    """Call the commands with which workers register and maintain the store."""
+    store.register_worker("worker", 1)
+    assert store.acquire("maintenance", "worker", 5)
+    assert not store.is_reconciled()
+    store.mark_reconciled()
+    assert store.is_reconciled()
+
+
 def test_a_full_server_refuses_new_jobs_and_finishes_those_it_has(small_server: redis.Redis):
     store = RedisJobStore(small_server, retry_delays=(0.01,))
     running, waiting = a_created(store, 100), a_created(store, 0, state=JobState.UPLOADING)
@@ -205,25 +226,14 @@ def test_a_full_server_refuses_new_jobs_and_finishes_those_it_has(small_server: 
             call()
     assert len(store.list().items) == 4
 
-    store.register_worker("worker", 1)
-    assert store.acquire("maintenance", "worker", 5)
-    assert not store.is_reconciled()
-    store.mark_reconciled()
-    assert store.is_reconciled()
+    use_maintenance_commands(store)
     store.start(waiting, total=50)
     store.cancel(other)
     lease = take(store, 4)
     assert store.renew(lease, in_hand=0) is JobState.PROCESSING
     assert store.charge(lease, lease.indices[0], SLOW) is JobState.PROCESSING
     store.give_back(lease.id)
-    while store.pending_chunks(8, at_most=1):
-        lease = take(store)
-        for index in lease.indices:
-            if lease.phase is Phase.MEASURE:
-                store.measured(lease, index, Range(low=0, high=1))
-            else:
-                store.done(lease, index, failure=CORRUPT if index == 3 else None)
-        time.sleep(0.005)
+    end_all_images(store)
     assert [image.index for image in store.failures(running)] == [3]
     assert store.images(waiting, state=ImageState.SUCCEEDED, limit=3).next_cursor == "4"
     assert store.events(running).events[-1].state == "finalizing"
