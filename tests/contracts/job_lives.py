@@ -35,8 +35,8 @@ from tests.contracts.job_store import (
     job_in,
     states_of,
     take,
-    work_off,
-    work_off_all,
+    end_lease,
+    end_all_leases,
 )
 from tests.finalizing import claimed, finish_as
 
@@ -118,7 +118,7 @@ class EventsContract:
 
     def test_events_come_in_batches(self, store: JobStore) -> None:
         job_id = a_created(store, 8)
-        work_off(store, take(store))
+        end_lease(store, take(store))
         first = store.events(job_id, limit=4)
         rest = store.events(job_id, after=first.events[-1].id, limit=100)
 
@@ -153,7 +153,7 @@ class EventsContract:
 
     def test_events_are_kept_for_an_hour_after_the_end(self, store: JobStore, advance: Advance) -> None:
         job_id = a_created(store, 1)
-        work_off_all(store)
+        end_all_leases(store)
         finish_as(store, job_id, JobState.SUCCEEDED)
         last = store.last_event(job_id)
         advance(3500)
@@ -167,7 +167,7 @@ class EventsContract:
 
     def test_the_events_of_a_retried_job_do_not_expire(self, store: JobStore, advance: Advance) -> None:
         job_id = a_created(store, 1)
-        work_off_all(store, failing=frozenset({0}))
+        end_all_leases(store, failing=frozenset({0}))
         finish_as(store, job_id, JobState.FAILED)
         store.retry(job_id)
         advance(4000)
@@ -480,7 +480,7 @@ class RestoreContract:
     def test_readers_of_events_notice_a_restore(self, store: JobStore, advance: Advance) -> None:
         job = a_job(10)
         store.create(job)
-        work_off(store, take(store))
+        end_lease(store, take(store))
         seen = store.last_event(job.id)
         advance(1)
         store.delete(job.id)
@@ -515,7 +515,7 @@ class RestoreContract:
         assert store.get(job.id).progress == pytest.approx(7 / 8)
         lease = take(store)
         assert (lease.indices, lease.phase, lease.range) == ((3,), Phase.RENDER, Range(low=0.1, high=2.5))
-        assert work_off(store, lease) is JobState.FINALIZING
+        assert end_lease(store, lease) is JobState.FINALIZING
 
     def test_a_known_job_that_was_measuring_skips_to_rendering(
         self, store: JobStore, advance: Advance

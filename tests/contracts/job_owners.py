@@ -21,8 +21,8 @@ from tests.contracts.job_store import (
     a_created,
     a_job,
     take,
-    work_off,
-    work_off_all,
+    end_lease,
+    end_all_leases,
 )
 from tests.finalizing import finish_as
 
@@ -190,7 +190,7 @@ class OwnersFairnessContract:
 
 
 def ended(store: JobStore, job_id: str) -> None:
-    work_off_all(store)
+    end_all_leases(store)
     finish_as(store, job_id, JobState.SUCCEEDED)
 
 
@@ -339,7 +339,7 @@ class QuotaContract:
 
     def test_retried_images_count_again(self, store: JobStore) -> None:
         job_id = a_created(store, 4)
-        work_off(store, take(store), failing=frozenset({0, 1, 2}))
+        end_lease(store, take(store), failing=frozenset({0, 1, 2}))
         finish_as(store, job_id, JobState.PARTIAL)
         assert store.totals().unfinished_images == 0
 
@@ -358,7 +358,7 @@ class UncountedContract:
         job = store.start(job_id, total=20)
 
         assert (job.state, job.counts) == (JobState.QUEUED, Counts(total=20))
-        work_off_all(store)
+        end_all_leases(store)
         assert store.get(job_id).counts == Counts(total=20, succeeded=20)
 
     def test_images_counted_at_the_start_are_limited(self, store: JobStore) -> None:
@@ -393,7 +393,7 @@ class UncountedContract:
     def test_starting_again_with_the_same_number_is_no_error(self, store: JobStore) -> None:
         job_id = a_created(store, 0, state=JobState.UPLOADING)
         store.start(job_id, total=3)
-        work_off(store, take(store, 1))
+        end_lease(store, take(store, 1))
 
         assert store.start(job_id, total=3).counts == Counts(total=3, succeeded=1)
 

@@ -65,7 +65,7 @@ def take(store: JobStore, limit: int = 8) -> Lease:
     return lease
 
 
-def work_off(store: JobStore, lease: Lease, *, failing: frozenset[int] = frozenset()) -> JobState | None:
+def end_lease(store: JobStore, lease: Lease, *, failing: frozenset[int] = frozenset()) -> JobState | None:
     """End all images of a lease and return what the last call returned."""
     state = None
     for index in lease.indices:
@@ -73,9 +73,9 @@ def work_off(store: JobStore, lease: Lease, *, failing: frozenset[int] = frozens
     return state
 
 
-def work_off_all(store: JobStore, *, failing: frozenset[int] = frozenset(), limit: int = 8) -> None:
+def end_all_leases(store: JobStore, *, failing: frozenset[int] = frozenset(), limit: int = 8) -> None:
     while (lease := store.lease("worker", limit=limit)) is not None:
-        work_off(store, lease, failing=failing)
+        end_lease(store, lease, failing=failing)
 
 
 def job_in(store: JobStore, state: JobState) -> str:
@@ -92,7 +92,7 @@ def job_in(store: JobStore, state: JobState) -> str:
         store.cancel(job_id)
     failing = {JobState.FAILED: frozenset({0, 1}), JobState.PARTIAL: frozenset({0})}
     if state in (JobState.FINALIZING, JobState.SUCCEEDED, JobState.PARTIAL, JobState.FAILED):
-        work_off_all(store, failing=failing.get(state, frozenset()))
+        end_all_leases(store, failing=failing.get(state, frozenset()))
     if state is JobState.EXPIRED:
         finish_as(store, job_id, JobState.CANCELED)
         store.expire(job_id, before=store.now() + 1)
@@ -121,7 +121,7 @@ class JobsContract:
     def test_creating_a_job_again_changes_nothing(self, store: JobStore) -> None:
         job = a_job()
         store.create(job)
-        work_off(store, take(store, 3))
+        end_lease(store, take(store, 3))
 
         store.create(job)
 
@@ -286,7 +286,7 @@ class TransitionsContract:
         assert store.lease("worker", limit=8) is None
         assert store.pending_chunks(8, at_most=10) == 0
         store.resume(job_id)
-        work_off_all(store)
+        end_all_leases(store)
         assert store.get(job_id).counts == Counts(total=10, succeeded=10)
 
     def test_a_canceled_job_waits_for_leased_images(self, store: JobStore) -> None:
@@ -310,7 +310,7 @@ class TransitionsContract:
         lease = take(store)
         store.cancel(job_id)
 
-        assert work_off(store, lease) is JobState.CANCELING
+        assert end_lease(store, lease) is JobState.CANCELING
         assert claimed(store) == job_id
 
     def test_a_canceled_job_waits_at_most_for_the_lease_of_a_dead_worker(
@@ -375,7 +375,7 @@ class TransitionsContract:
     @pytest.mark.parametrize("total", [1, 3, 8, 9, 20])
     def test_a_retry_keeps_what_succeeded(self, store: JobStore, total: int) -> None:
         job_id = a_created(store, total + 1)
-        work_off_all(store, failing=frozenset({0}))
+        end_all_leases(store, failing=frozenset({0}))
         finish_as(store, job_id, JobState.PARTIAL)
 
         store.retry(job_id)
@@ -384,7 +384,7 @@ class TransitionsContract:
 
     def test_a_retry_covers_only_failed_images(self, store: JobStore) -> None:
         job_id = a_created(store, 20)
-        work_off_all(store, failing=frozenset({1, 2, 17}))
+        end_all_leases(store, failing=frozenset({1, 2, 17}))
         finish_as(store, job_id, JobState.PARTIAL)
 
         job = store.retry(job_id)
@@ -397,11 +397,11 @@ class TransitionsContract:
 
     def test_a_retried_job_ends_again(self, store: JobStore) -> None:
         job_id = a_created(store, 3)
-        work_off_all(store, failing=frozenset({0, 1}))
+        end_all_leases(store, failing=frozenset({0, 1}))
         finish_as(store, job_id, JobState.PARTIAL)
         store.retry(job_id)
 
-        work_off_all(store, failing=frozenset({1}))
+        end_all_leases(store, failing=frozenset({1}))
 
         assert store.get(job_id).counts == Counts(total=3, succeeded=2, failed=1)
         finish_as(store, job_id, JobState.PARTIAL)
@@ -532,7 +532,7 @@ class LeasesContract:
         a_created(store)
         lease = take(store, 2)
 
-        assert work_off(store, lease) is JobState.PROCESSING
+        assert end_lease(store, lease) is JobState.PROCESSING
         assert store.renew(lease, in_hand=None) is None
 
     @pytest.mark.parametrize(
@@ -811,7 +811,7 @@ class TwoPassesContract:
         assert (second.indices, second.phase) == ((0, 1, 2), Phase.RENDER)
         assert second.range == Range(low=-2.5, high=7.75)
         assert store.get(job_id).counts == Counts(total=3, measured=3)
-        assert work_off(store, second) is JobState.FINALIZING
+        assert end_lease(store, second) is JobState.FINALIZING
 
     def test_a_range_is_stored_exactly(self, store: JobStore) -> None:
         a_created(store, 1, options=ONE_RANGE)
@@ -866,7 +866,7 @@ class TwoPassesContract:
     def test_a_job_with_nothing_to_measure_has_no_second_pass(self, store: JobStore) -> None:
         job_id = a_created(store, 2, options=ONE_RANGE)
 
-        state = work_off(store, take(store), failing=frozenset({0, 1}))
+        state = end_lease(store, take(store), failing=frozenset({0, 1}))
 
         assert state is JobState.FINALIZING
         assert claimed(store) == job_id
@@ -921,7 +921,7 @@ class TwoPassesContract:
         lease = take(store)
         store.measured(lease, 0, Range(low=2, high=3))
         store.done(lease, 1, failure=CORRUPT)
-        work_off_all(store)
+        end_all_leases(store)
         finish_as(store, job_id, JobState.PARTIAL)
 
         store.retry(job_id)
@@ -931,7 +931,7 @@ class TwoPassesContract:
 
     def test_a_retry_without_a_range_measures_first(self, store: JobStore) -> None:
         job_id = a_created(store, 2, options=ONE_RANGE)
-        work_off(store, take(store), failing=frozenset({0, 1}))
+        end_lease(store, take(store), failing=frozenset({0, 1}))
         finish_as(store, job_id, JobState.FAILED)
 
         store.retry(job_id)
@@ -1074,13 +1074,13 @@ class FinalizingContract:
         self, store: JobStore, advance: Advance, state: JobState
     ) -> None:
         job_id = a_created(store, 2)
-        work_off_all(store, failing=frozenset({0}))
+        end_all_leases(store, failing=frozenset({0}))
         slow = claim(store, job_id)
         advance(65)
         finish_as(store, job_id, JobState.PARTIAL)
         store.retry(job_id)
 
-        for step in (lambda: None, lambda: work_off_all(store), lambda: finish_as(store, job_id, state)):
+        for step in (lambda: None, lambda: end_all_leases(store), lambda: finish_as(store, job_id, state)):
             step()
             before = store.get(job_id)
             with pytest.raises(InvalidTransition):
@@ -1103,7 +1103,7 @@ class FinalizingContract:
         job_id = a_created(store, 1)
         numbers = []
         for _ in range(3):
-            work_off_all(store, failing=frozenset({0}))
+            end_all_leases(store, failing=frozenset({0}))
             ending = claim(store, job_id)
             numbers.append(ending.number)
             store.finish(ending, JobState.FAILED)
@@ -1180,7 +1180,7 @@ class ImagesContract:
     ) -> None:
         job_id = a_created(store, 37)
         lease = take(store, 30)
-        work_off(store, lease, failing=frozenset(range(0, 30, 4)))
+        end_lease(store, lease, failing=frozenset(range(0, 30, 4)))
         whole = store.images(job_id, state=state, limit=1000)
         pages, cursor = [], 0
         while True:
@@ -1207,13 +1207,13 @@ class ImagesContract:
         job_id = a_created(store, total)
 
         assert len(store.images(job_id, state=ImageState.PENDING).items) == total
-        work_off_all(store)
+        end_all_leases(store)
         assert len(store.images(job_id, state=ImageState.SUCCEEDED).items) == total
         assert store.images(job_id, state=ImageState.PENDING).items == ()
 
     def test_images_without_an_end_in_an_ended_job_are_canceled(self, store: JobStore) -> None:
         job_id = a_created(store, 10)
-        work_off(store, take(store, 3))
+        end_lease(store, take(store, 3))
         store.cancel(job_id)
         finish_as(store, job_id, JobState.CANCELED)
 
@@ -1241,14 +1241,14 @@ class RateContract:
 
     def test_the_rate_of_a_new_job_is_plausible(self, store: JobStore) -> None:
         job_id = a_created(store, 100)
-        work_off(store, take(store, 40))
+        end_lease(store, take(store, 40))
 
         assert store.get(job_id).images_per_second == pytest.approx(40, rel=0.25)
 
     def test_the_rate_covers_the_last_half_minute(self, store: JobStore, advance: Advance) -> None:
         job_id = a_created(store, 1000)
         for images in (100, 100, 10, 10, 10, 10, 10, 10, 10):
-            work_off(store, take(store, images))
+            end_lease(store, take(store, images))
             advance(5)
 
         assert store.get(job_id).images_per_second == pytest.approx(2.0, rel=0.25)
@@ -1257,16 +1257,16 @@ class RateContract:
         self, store: JobStore, advance: Advance
     ) -> None:
         job_id = a_created(store, 1000)
-        work_off(store, take(store, 100))
+        end_lease(store, take(store, 100))
         advance(40)
 
         assert store.get(job_id).images_per_second is None
 
     def test_a_pause_does_not_slow_the_rate_for_long(self, store: JobStore, advance: Advance) -> None:
         job_id = a_created(store, 1000)
-        work_off(store, take(store, 10))
+        end_lease(store, take(store, 10))
         advance(300)
-        work_off(store, take(store, 20))
+        end_lease(store, take(store, 20))
 
         rate = store.get(job_id).images_per_second
         assert rate is not None

@@ -32,8 +32,8 @@ from tests.contracts.job_store import (
     a_created,
     a_job,
     take,
-    work_off,
-    work_off_all,
+    end_lease,
+    end_all_leases,
 )
 from tests.finalizing import claim, claimed, finish_as
 from tests.rewind import Rewind
@@ -175,7 +175,7 @@ def test_a_lease_expires_by_the_clock_of_the_server(client: redis.Redis):
 def test_a_finalize_claim_expires_by_the_clock_of_the_server(client: redis.Redis):
     store = RedisJobStore(client, claim_seconds=0.05)
     job_id = a_created(store, 1)
-    work_off(store, take(store))
+    end_lease(store, take(store))
 
     assert claimed(store) == job_id
     eventually(lambda: claimed(store) == job_id)
@@ -216,9 +216,9 @@ def test_a_deleted_job_leaves_nothing_behind(store: RedisJobStore, client: redis
 def test_an_ended_job_keeps_only_what_its_results_need(store: RedisJobStore, client: redis.Redis):
     job_id = a_created(store, 20)
     store.charge(take(store, 1), 0, CORRUPT)
-    work_off(store, take(store, 19), failing=frozenset({3}))
+    end_lease(store, take(store, 19), failing=frozenset({3}))
     Rewind(client)(2)
-    work_off_all(store)
+    end_all_leases(store)
     finish_as(store, job_id, JobState.PARTIAL)
 
     prefix = f"{{fathom}}:job:{job_id}"
@@ -329,7 +329,7 @@ def test_a_job_of_repeated_commands_is_the_same_job(repeating: RedisJobStore, an
     again = take(repeating)
     assert again.indices == (0,)
     assert repeating.measured(again, 0, Range(low=-1, high=2)) is None
-    work_off_all(repeating, failing=frozenset({7}))
+    end_all_leases(repeating, failing=frozenset({7}))
     assert repeating.get(job_id).counts == Counts(total=20, succeeded=19, failed=1, measured=20)
     repeating.finish(claim(RedisJobStore(any_client), job_id), JobState.PARTIAL)
     assert repeating.retry(job_id).state is JobState.QUEUED
@@ -392,11 +392,11 @@ def test_a_repeated_command_has_its_effect_once_whatever_happened_in_between(cli
     store = RedisJobStore(client)
     slow = RedisJobStore(SlowRedis(connection_pool=client.connection_pool))
     job_id = a_created(store, 1)
-    work_off_all(store, failing=frozenset({0}))
+    end_all_leases(store, failing=frozenset({0}))
     finish_as(store, job_id, JobState.FAILED)
 
     def fail_again() -> None:
-        work_off_all(store, failing=frozenset({0}))
+        end_all_leases(store, failing=frozenset({0}))
         finish_as(store, job_id, JobState.FAILED)
 
     client.script_load("return 1")
@@ -417,7 +417,7 @@ def test_many_workers_at_once_end_every_image_once(valkey_url: str, client: redi
             store = RedisJobStore(own)
             while (lease := store.lease(f"worker {worker}", limit=7)) is not None:
                 mine += [(lease.job_id, index) for index in lease.indices]
-                work_off(store, lease, failing=frozenset(range(0, 300, 10)))
+                end_lease(store, lease, failing=frozenset(range(0, 300, 10)))
         return mine
 
     with ThreadPoolExecutor(8) as pool:
@@ -460,7 +460,7 @@ def test_the_clock_of_a_worker_does_not_matter(
 
     assert store.reap() == 0
     assert store.renew(lease, in_hand=0) is JobState.PROCESSING
-    work_off(store, lease)
+    end_lease(store, lease)
     finish_as(store, job_id, JobState.SUCCEEDED)
 
     job = store.get(job_id)

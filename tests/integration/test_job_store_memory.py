@@ -17,7 +17,16 @@ from shared.jobs.job import Counts, ImageFailure, ImageState, ImageStatus, JobSt
 from shared.jobstore.redis_store import RedisJobStore
 from shared.redis.client import connect_redis
 from tests.conftest import start_or_skip
-from tests.contracts.job_store import CORRUPT, ONE_RANGE, SLOW, a_created, a_job, take, work_off, work_off_all
+from tests.contracts.job_store import (
+    CORRUPT,
+    ONE_RANGE,
+    SLOW,
+    a_created,
+    a_job,
+    take,
+    end_lease,
+    end_all_leases,
+)
 from tests.servers import OldestRedis, SharedValkey
 from tests.store_invariants import StoredJobs
 from tests.waiting import eventually
@@ -59,7 +68,7 @@ def test_very_many_images_cost_little_however_they_end(store: RedisJobStore, cli
     reasons = [
         ImageFailure(code="image_corrupt", message=f"{CORRUPT.message} ({n})") for n in range(different)
     ]
-    work_off(store, take(store, 100))
+    end_lease(store, take(store, 100))
 
     store.restore(job, failures={index: reasons[index % different] for index in range(100, total - 200)})
     for _ in range(2):
@@ -129,7 +138,7 @@ def test_a_lease_skips_a_long_run_of_ended_images_at_once(
 ):
     a_created(store, 10)
     first, _ = counted(lambda: take(store, 1))
-    work_off_all(store)
+    end_all_leases(store)
     job_id = a_created(store, 100_000)
     key = f"{{fathom}}:job:{job_id}"
     client.set(f"{key}:ok", b"\xff" * 12_499 + b"\xf0")

@@ -342,7 +342,7 @@ class JobStores(RuleBasedStateMachine):
 
     @precondition(lambda self: any(state.runs for state in self.states))
     @rule(limit=st.integers(1, 4), fails=st.booleans(), low=ends, high=ends)
-    def work_off(self, limit: int, fails: bool, low: float, high: float) -> None:
+    def end_lease(self, limit: int, fails: bool, low: float, high: float) -> None:
         """Take leases and end all their images until there is none; the very first may fail."""
         while (lease := self.take(limit)) is not None:
             for index in lease.real.indices:

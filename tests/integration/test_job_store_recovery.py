@@ -20,7 +20,7 @@ from shared.jobs.job import Counts, FinalizeClaim, Job, JobState, Phase, Range
 from shared.jobstore.redis_store import RESTORE_AT_ONCE, RedisJobStore
 from shared.redis.client import connect_redis
 from tests.conftest import start_or_skip
-from tests.contracts.job_store import CORRUPT, ONE_RANGE, a_created, a_job, take, work_off
+from tests.contracts.job_store import CORRUPT, ONE_RANGE, a_created, a_job, take, end_lease
 from tests.integration.test_job_store import bits
 from tests.store_invariants import StoredJobs
 from tests.waiting import eventually
@@ -53,7 +53,7 @@ def test_restoring_a_running_job_ends_every_image_once(valkey_url: str, client: 
             while mine.get(job.id).state is not JobState.FINALIZING:
                 if (lease := mine.lease(f"worker {worker}", limit=7)) is not None:
                     images += len(lease.indices)
-                    work_off(mine, lease)
+                    end_lease(mine, lease)
         return images
 
     def restore(_: int) -> None:
