@@ -32,11 +32,11 @@ from tests.contracts.job_store import (
     Advance,
     a_created,
     a_job,
+    end_all_leases,
+    end_lease,
     job_in,
     states_of,
     take,
-    end_lease,
-    end_all_leases,
 )
 from tests.finalizing import claimed, finish_as
 

@@ -20,9 +20,9 @@ from tests.contracts.job_store import (
     Advance,
     a_created,
     a_job,
-    take,
-    end_lease,
     end_all_leases,
+    end_lease,
+    take,
 )
 from tests.finalizing import finish_as
 

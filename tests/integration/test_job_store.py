@@ -31,9 +31,9 @@ from tests.contracts.job_store import (
     TwoPassesContract,
     a_created,
     a_job,
-    take,
-    end_lease,
     end_all_leases,
+    end_lease,
+    take,
 )
 from tests.finalizing import claim, claimed, finish_as
 from tests.rewind import Rewind

@@ -23,9 +23,9 @@ from tests.contracts.job_store import (
     SLOW,
     a_created,
     a_job,
-    take,
-    end_lease,
     end_all_leases,
+    end_lease,
+    take,
 )
 from tests.servers import OldestRedis, SharedValkey
 from tests.store_invariants import StoredJobs

@@ -20,7 +20,7 @@ from shared.jobs.job import Counts, FinalizeClaim, Job, JobState, Phase, Range
 from shared.jobstore.redis_store import RESTORE_AT_ONCE, RedisJobStore
 from shared.redis.client import connect_redis
 from tests.conftest import start_or_skip
-from tests.contracts.job_store import CORRUPT, ONE_RANGE, a_created, a_job, take, end_lease
+from tests.contracts.job_store import CORRUPT, ONE_RANGE, a_created, a_job, end_lease, take
 from tests.integration.test_job_store import bits
 from tests.store_invariants import StoredJobs
 from tests.waiting import eventually
