@@ -43,7 +43,7 @@ _NAMES = re.compile(
 )
 
 
-def visit(page: Page, view: str, job: str) -> None:
+def open_view(page: Page, view: str, job: str) -> None:
     """Open a view and wait until it is complete."""
     paths = {"home": "/", "jobs": "/jobs", "job": f"/jobs/{job}", "missing": f"/jobs/{job}/photos/99"}
     paths |= {name: f"/jobs/{job}/photos/0" for name in ("photo", "scene")}
@@ -76,7 +76,7 @@ def test_no_view_has_accessibility_violations(
 
     barriers = {}
     for view in VIEWS:
-        visit(page, view, done_job)
+        open_view(page, view, done_job)
         barriers[view] = find_violations(page, rules)
 
     assert barriers == {view: [] for view in VIEWS}
@@ -93,7 +93,7 @@ def test_uploading_and_working_views_have_no_accessibility_violations(page: Page
 
 
 def test_everything_can_be_done_with_the_keyboard_alone(page: Page):
-    def walk_to(name: str) -> None:
+    def tab_to(name: str) -> None:
         for _ in range(40):
             page.keyboard.press("Tab")
             active = page.evaluate(
@@ -106,26 +106,26 @@ def test_everything_can_be_done_with_the_keyboard_alone(page: Page):
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
     expect(page.get_by_role("link", name="Skip to the content")).to_be_in_viewport()
-    walk_to("Try it with sample photos")
+    tab_to("Try it with sample photos")
     page.keyboard.press("Enter")
     expect_state(page, "Done")
-    walk_to("astronaut.jpg")
+    tab_to("astronaut.jpg")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
     assert "cat.jpg" in page.evaluate("document.activeElement.textContent")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text("cat.jpg")
     expect(page.locator(".photo-panel")).to_be_visible(timeout=DONE_WITHIN)
-    walk_to("Line between photo and depth")
+    tab_to("Line between photo and depth")
     page.keyboard.press("End")
     expect(page.get_by_role("slider", name="Line")).to_have_attribute("aria-valuenow", "100")
-    walk_to("3D")
+    tab_to("3D")
     page.keyboard.press("Space")
     expect(page.locator("canvas.scene")).to_be_visible()
     page.keyboard.press("Escape")
-    walk_to("Delete")
+    tab_to("Delete")
     page.keyboard.press("Enter")
-    walk_to("Delete")
+    tab_to("Delete")
     page.keyboard.press("Enter")
     page.wait_for_url("**/jobs")
 
@@ -153,7 +153,7 @@ def test_every_view_fits_a_phone(open_page: OpenPage, done_job: str):
 
     too_wide = {}
     for view in VIEWS:
-        visit(page, view, done_job)
+        open_view(page, view, done_job)
         too_wide[view] = overflow(page)
 
     assert max(too_wide.values()) <= 0, too_wide
@@ -163,7 +163,7 @@ def test_chinese_readers_get_chinese(open_page: OpenPage, done_job: str):
     page = open_page(locale="zh-CN")
 
     for view in VIEWS:
-        visit(page, view, done_job)
+        open_view(page, view, done_job)
         texts = [_NAMES.sub("", text) for text in page.evaluate(_TEXTS)]
         assert [text for text in texts if re.search(r"[A-Za-z]{3}", text)] == [], view
     assert page.locator("html").get_attribute("lang") == "zh-CN"

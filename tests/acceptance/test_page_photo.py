@@ -40,7 +40,7 @@ def scene(open_page: OpenPage, done_job: str) -> Page:
 
 
 @pytest.fixture
-def shown(page: Page, done_job: str) -> Page:
+def photo_page(page: Page, done_job: str) -> Page:
     """The first photo of the job, loaded."""
     return open_photo(page, done_job, 0)
 
@@ -76,24 +76,24 @@ def point_at(element: Locator, u: float, v: float) -> None:
     element.hover(position={"x": u * box["width"], "y": v * box["height"]}, force=True)
 
 
-def test_the_divider_follows_keys_and_pointer(shown: Page):
-    line = shown.get_by_role("slider", name="Line between photo and depth")
+def test_the_divider_follows_keys_and_pointer(photo_page: Page):
+    line = photo_page.get_by_role("slider", name="Line between photo and depth")
     expect(line).to_have_attribute("aria-valuenow", "50")
 
     line.focus()
     for key in ("ArrowRight", "PageUp", "Shift+ArrowRight"):
-        shown.keyboard.press(key)
+        photo_page.keyboard.press(key)
     expect(line).to_have_attribute("aria-valuenow", "72")
     expect(line).to_have_attribute("aria-valuetext", "72 % photo, 28 % depth")
-    shown.keyboard.press("Home")
-    assert "inset(0px 0px 0px 0%)" in shown.locator(".stage-depth").evaluate(
+    photo_page.keyboard.press("Home")
+    assert "inset(0px 0px 0px 0%)" in photo_page.locator(".stage-depth").evaluate(
         "it => getComputedStyle(it).clipPath"
     )
 
-    point_at(shown.locator(".slider"), 0.5, 0.2)
-    shown.mouse.down()
-    point_at(shown.locator(".slider"), 0.25, 0.2)
-    shown.mouse.up()
+    point_at(photo_page.locator(".slider"), 0.5, 0.2)
+    photo_page.mouse.down()
+    point_at(photo_page.locator(".slider"), 0.25, 0.2)
+    photo_page.mouse.up()
     expect(line).to_have_attribute("aria-valuenow", "25")
 
 
@@ -110,14 +110,14 @@ def test_the_heatmap_equals_that_of_the_worker_in_every_pixel(page: Page, stack:
 
 @pytest.mark.parametrize("name", ["turbo", "spectral", "gray"])
 def test_other_colours_are_computed_from_the_depth(
-    shown: Page, stack: LaunchedStack, done_job: str, name: str
+    photo_page: Page, stack: LaunchedStack, done_job: str, name: str
 ):
     words = np.asarray(stored(stack, done_job, 0, "depth16"), np.float64)
     indices = np.rint(words / 65535 * 255).astype(int)
 
-    shown.get_by_label(name.capitalize(), exact=True).check()
+    photo_page.get_by_label(name.capitalize(), exact=True).check()
 
-    found = pixels(shown.locator(".stage-depth"))
+    found = pixels(photo_page.locator(".stage-depth"))
     expected = colour_table(Colormap(name))[indices]
     assert found.shape == expected.shape
     # Halves may be rounded up or down.
@@ -149,14 +149,14 @@ def test_depth_is_read_from_any_output_that_contains_it(
     assert np.mean(np.abs(gray - words)) < 0.015
 
 
-def test_the_nearness_under_the_pointer_is_shown(shown: Page, stack: LaunchedStack, done_job: str):
+def test_the_nearness_under_the_pointer_is_shown(photo_page: Page, stack: LaunchedStack, done_job: str):
     words = np.asarray(stored(stack, done_job, 0, "depth16"), np.float64)
-    stage = shown.locator(".slider")
+    stage = photo_page.locator(".slider")
 
     readings = []
     for u, v in ((0.2, 0.3), (0.8, 0.6)):
         point_at(stage, u, v)
-        readings.append(shown.locator(".nearness").inner_text())
+        readings.append(photo_page.locator(".nearness").inner_text())
 
     height, width = words.shape
     around = [words[int(0.3 * height), int(0.2 * width)], words[int(0.6 * height), int(0.8 * width)]]
@@ -164,7 +164,7 @@ def test_the_nearness_under_the_pointer_is_shown(shown: Page, stack: LaunchedSta
         assert text.endswith("% near")
         assert abs(int(text.split("%")[0]) - word / 655.35) < 4
     assert readings[0] != readings[1]
-    expect(shown.locator(".legend-reading")).to_have_text(f"Under the pointer: {readings[1]}")
+    expect(photo_page.locator(".legend-reading")).to_have_text(f"Under the pointer: {readings[1]}")
 
 
 def test_a_photo_in_3d_is_drawn_and_moves_with_the_pointer(scene: Page):
@@ -315,24 +315,26 @@ def test_an_upside_down_webp_is_shown_upright(page: Page, stack: LaunchedStack):
     assert np.mean(np.abs(found - np.asarray(photo(), int))) < 12
 
 
-def test_each_result_can_be_downloaded_under_its_own_name(shown: Page):
-    with shown.expect_download() as started:
-        shown.get_by_role("link", name="Fine depth (16-bit PNG)").click()
+def test_each_result_can_be_downloaded_under_its_own_name(photo_page: Page):
+    with photo_page.expect_download() as started:
+        photo_page.get_by_role("link", name="Fine depth (16-bit PNG)").click()
 
     assert started.value.suggested_filename == "first.depth16.png"
     with Image.open(started.value.path()) as saved:
         assert (saved.mode, saved.size) == ("I;16", (320, 240))
 
 
-def test_the_picture_can_be_saved_in_the_shown_colours(shown: Page):
-    shown.get_by_label("Viridis", exact=True).check()
+def test_the_picture_can_be_saved_in_the_shown_colours(photo_page: Page):
+    photo_page.get_by_label("Viridis", exact=True).check()
 
-    with shown.expect_download() as started:
-        shown.get_by_role("button", name="This view as a picture").click()
+    with photo_page.expect_download() as started:
+        photo_page.get_by_role("button", name="This view as a picture").click()
 
     assert started.value.suggested_filename == "first.depth-view.png"
     with Image.open(started.value.path()) as saved:
-        np.testing.assert_array_equal(np.asarray(saved.convert("RGB")), pixels(shown.locator(".stage-depth")))
+        np.testing.assert_array_equal(
+            np.asarray(saved.convert("RGB")), pixels(photo_page.locator(".stage-depth"))
+        )
 
 
 def test_a_failed_photo_says_why(page: Page, done_job: str):
@@ -342,8 +344,8 @@ def test_a_failed_photo_says_why(page: Page, done_job: str):
     expect(page.locator(".photo-panel")).to_be_hidden()
 
 
-def test_the_page_names_the_weights_of_the_depth(shown: Page):
-    expect(shown.locator(".weights")).to_contain_text("random weights")
+def test_the_page_names_the_weights_of_the_depth(photo_page: Page):
+    expect(photo_page.locator(".weights")).to_contain_text("random weights")
 
 
 def test_a_photo_that_the_job_does_not_have_is_shown_as_missing(page: Page, done_job: str):

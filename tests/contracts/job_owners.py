@@ -30,7 +30,7 @@ from tests.finalizing import finish_as
 NO_OWNERS = ["", "a b", "a:jobs", "{a}", "a" * 129, "käte", "a\n"]
 
 
-def turns(store: JobStore, count: int, *, limit: int = 8) -> list[str]:
+def owners_served(store: JobStore, count: int, *, limit: int = 8) -> list[str]:
     """Take leases, and return the owners of their jobs."""
     return [store.get(take(store, limit).job_id).owner for _ in range(count)]
 
@@ -79,7 +79,7 @@ class OwnersFairnessContract:
             a_created(store, 8, owner="many")
         a_created(store, 40, owner="one")
 
-        order = turns(store, 10)
+        order = owners_served(store, 10)
 
         assert Counter(order) == {"many": 5, "one": 5}
 
@@ -87,7 +87,7 @@ class OwnersFairnessContract:
         a_created(store, 1000, owner="heavy", weight=100.0)
         a_created(store, 1000, owner="light", weight=0.01)
 
-        assert Counter(turns(store, 20)) == {"heavy": 10, "light": 10}
+        assert Counter(owners_served(store, 20)) == {"heavy": 10, "light": 10}
 
     def test_jobs_of_one_owner_share_by_weight_among_themselves(self, store: JobStore) -> None:
         light = a_created(store, 1000, owner="me")
@@ -113,20 +113,20 @@ class OwnersFairnessContract:
     def test_an_owner_who_was_away_does_not_catch_up(self, store: JobStore) -> None:
         a_created(store, 8, owner="away")
         a_created(store, 1000, owner="busy")
-        turns(store, 40)
+        owners_served(store, 40)
 
         a_created(store, 1000, owner="away")
 
         # An owner who joins at the last lease is ahead by at most that lease.
-        assert Counter(turns(store, 10))["away"] in (5, 6)
+        assert Counter(owners_served(store, 10))["away"] in (5, 6)
 
     def test_an_owner_who_was_alone_is_not_penalised(self, store: JobStore) -> None:
         a_created(store, 10_000, owner="busy")
-        turns(store, 100)
+        owners_served(store, 100)
 
         a_created(store, 1000, owner="new")
 
-        assert Counter(turns(store, 10))["new"] in (5, 6)
+        assert Counter(owners_served(store, 10))["new"] in (5, 6)
 
     def test_a_new_job_of_a_busy_owner_is_served_beside_the_old_one(self, store: JobStore) -> None:
         a_created(store, 10_000, owner="me")
@@ -158,9 +158,9 @@ class OwnersFairnessContract:
         a_created(store, 800, owner="a")
         a_created(store, 800, owner="b")
         a_created(store, 400, owner="a", urgent=True)
-        turns(store, 50)
+        owners_served(store, 50)
 
-        assert Counter(turns(store, 10)) == {"a": 5, "b": 5}
+        assert Counter(owners_served(store, 10)) == {"a": 5, "b": 5}
 
     def test_an_urgent_retry_that_is_not_due_delays_nobody(self, store: JobStore, advance: Advance) -> None:
         urgent = a_created(store, 1, urgent=True)
@@ -186,7 +186,7 @@ class OwnersFairnessContract:
         store.delete(a_created(store, 100, owner="gone"))
         a_created(store, 100, owner="here")
 
-        assert turns(store, 3) == ["here"] * 3
+        assert owners_served(store, 3) == ["here"] * 3
 
 
 def ended(store: JobStore, job_id: str) -> None:

@@ -28,13 +28,15 @@ threads = 2
 
 
 @pytest.fixture(scope="module")
-def impatient(
+def short_timeout_server(
     module_environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ApiServer]:
     """One server for all tests of slow clients, which must not change it."""
-    folder = tmp_path_factory.mktemp("impatient")
-    (folder / "impatient.py").write_text(IMPATIENT)
-    server = launch(str(folder / "impatient.py"), free_ports(1)[0], module_environ, folder / "api.log")
+    folder = tmp_path_factory.mktemp("short_timeout_server")
+    (folder / "short_timeout_server.py").write_text(IMPATIENT)
+    server = launch(
+        str(folder / "short_timeout_server.py"), free_ports(1)[0], module_environ, folder / "api.log"
+    )
     try:
         server.wait_until_ready("/livez")
         yield server
@@ -63,7 +65,7 @@ def make(objects: S3ObjectStore, *scopes: str) -> tuple[str, dict[str, str]]:
     ],
     ids=["header", "body", "chunked"],
 )
-def test_slow_clients_are_disconnected(impatient: ApiServer, opening: bytes):
+def test_slow_clients_are_disconnected(short_timeout_server: ApiServer, opening: bytes):
     dripping = threading.Event()
     cut_off = []
 
@@ -76,13 +78,13 @@ def test_slow_clients_are_disconnected(impatient: ApiServer, opening: bytes):
         except OSError:
             cut_off.append(connection)
 
-    connections = [impatient.connect() for _ in range(8)]
+    connections = [short_timeout_server.connect() for _ in range(8)]
     threads = [threading.Thread(target=drip, args=(connection,)) for connection in connections]
     for thread in threads:
         thread.start()
     try:
         # They never stop sending, and there are four of them for each thread.
-        assert impatient.get("/livez").status_code == 200
+        assert short_timeout_server.get("/livez").status_code == 200
         eventually(lambda: len(cut_off) == len(connections))
     finally:
         dripping.set()
@@ -104,23 +106,23 @@ def test_slow_clients_are_disconnected(impatient: ApiServer, opening: bytes):
     ],
     ids=["request_line", "header", "body", "chunk"],
 )
-def test_silent_clients_do_not_block_the_threads(impatient: ApiServer, said: bytes) -> None:
-    silent = [impatient.connect() for _ in range(4)]
+def test_silent_clients_do_not_block_the_threads(short_timeout_server: ApiServer, said: bytes) -> None:
+    silent = [short_timeout_server.connect() for _ in range(4)]
     try:
         for connection in silent:
             connection.sendall(said)
 
-        assert impatient.get("/livez").status_code == 200
+        assert short_timeout_server.get("/livez").status_code == 200
     finally:
         for connection in silent:
             connection.close()
 
 
-def test_idle_connections_block_no_thread(impatient: ApiServer):
-    idle = [impatient.connect() for _ in range(200)]
+def test_idle_connections_block_no_thread(short_timeout_server: ApiServer):
+    idle = [short_timeout_server.connect() for _ in range(200)]
     try:
         # If each held a thread for the five seconds that gunicorn waits, this would take minutes.
-        answers = [impatient.get("/livez").status_code for _ in range(5)]
+        answers = [short_timeout_server.get("/livez").status_code for _ in range(5)]
     finally:
         for connection in idle:
             connection.close()
@@ -140,8 +142,8 @@ def test_idle_connections_block_no_thread(impatient: ApiServer):
     ],
     ids=["long_line", "many_headers", "long_header", "two_lengths", "space", "nonsense"],
 )
-def test_oversized_headers_are_refused(impatient: ApiServer, request_head: bytes):
-    with impatient.connect() as connection:
+def test_oversized_headers_are_refused(short_timeout_server: ApiServer, request_head: bytes):
+    with short_timeout_server.connect() as connection:
         connection.sendall(request_head)
         answer = connection.recv(100)
 
@@ -149,15 +151,15 @@ def test_oversized_headers_are_refused(impatient: ApiServer, request_head: bytes
     assert re.match(rb"HTTP/1.1 4\d\d ", answer)
 
 
-def test_clients_that_keep_connections_open_block_nobody(impatient: ApiServer):
+def test_clients_that_keep_connections_open_block_nobody(short_timeout_server: ApiServer):
     # Gunicorn alone would wait two seconds for each, in the only thread that accepts connections.
-    refused = [impatient.connect() for _ in range(40)]
+    refused = [short_timeout_server.connect() for _ in range(40)]
     try:
         for connection in refused:
             connection.sendall(b"nonsense\r\n\r\n")
         for connection in refused:
             assert connection.recv(100).startswith(b"HTTP/1.1 4")
-        assert impatient.get("/livez").status_code == 200
+        assert short_timeout_server.get("/livez").status_code == 200
     finally:
         for connection in refused:
             connection.close()

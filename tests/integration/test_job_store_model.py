@@ -235,7 +235,7 @@ class JobStores(RuleBasedStateMachine):
         assert comparable(real) == comparable(model)
         return real
 
-    def both_on(
+    def call_both_with_lease(
         self, lease: LeasePair, call: Callable[[JobStore, Lease], Any], *, twice: bool = False
     ) -> None:
         """Make a call about a lease. The real store may get it twice, which must make no difference."""
@@ -263,11 +263,15 @@ class JobStores(RuleBasedStateMachine):
         self, lease: LeasePair, index: int, measured: Range, *, fails: bool, twice: bool = False
     ) -> None:
         if fails:
-            self.both_on(lease, lambda store, own: store.done(own, index, failure=FAILURE), twice=twice)
+            self.call_both_with_lease(
+                lease, lambda store, own: store.done(own, index, failure=FAILURE), twice=twice
+            )
         elif lease.real.phase is Phase.RENDER:
-            self.both_on(lease, lambda store, own: store.done(own, index), twice=twice)
+            self.call_both_with_lease(lease, lambda store, own: store.done(own, index), twice=twice)
         else:
-            self.both_on(lease, lambda store, own: store.measured(own, index, measured), twice=twice)
+            self.call_both_with_lease(
+                lease, lambda store, own: store.measured(own, index, measured), twice=twice
+            )
 
     @initialize(target=jobs, kinds=st.lists(st.builds(JobKind, **KINDS), min_size=2, max_size=3))
     def create_some(self, kinds: list[JobKind]) -> Any:
@@ -332,7 +336,9 @@ class JobStores(RuleBasedStateMachine):
     @rule(touch=touches, nothing=st.booleans())
     def renew(self, touch: LeaseCall, nothing: bool) -> None:
         lease, index = self.touched(touch)
-        self.both_on(lease, lambda store, own: store.renew(own, in_hand=None if nothing else index))
+        self.call_both_with_lease(
+            lease, lambda store, own: store.renew(own, in_hand=None if nothing else index)
+        )
 
     @precondition(lambda self: self.leases)
     @rule(touch=touches, fails=st.booleans(), low=ends, high=ends)
@@ -386,13 +392,15 @@ class JobStores(RuleBasedStateMachine):
     @rule(touch=touches)
     def charge(self, touch: LeaseCall) -> None:
         lease, index = self.touched(touch)
-        self.both_on(lease, lambda store, own: store.charge(own, index, FAILURE), twice=touch.twice)
+        self.call_both_with_lease(
+            lease, lambda store, own: store.charge(own, index, FAILURE), twice=touch.twice
+        )
 
     @precondition(lambda self: self.leases)
     @rule(touch=touches)
     def give_back(self, touch: LeaseCall) -> None:
         lease, _ = self.touched(touch)
-        self.both_on(lease, lambda store, own: store.give_back(own.id), twice=touch.twice)
+        self.call_both_with_lease(lease, lambda store, own: store.give_back(own.id), twice=touch.twice)
 
     @precondition(lambda self: JobState.PROCESSING in self.states)
     @rule(seconds=st.sampled_from([150, 600, 1200, 5000]))
@@ -414,7 +422,7 @@ class JobStores(RuleBasedStateMachine):
                 store.mark_written(job_id, [image.index])
 
     @invariant()
-    def all_that_can_be_read_agrees(self) -> None:
+    def both_stores_read_the_same(self) -> None:
         real, model = self.real.list(limit=100), self.model.list(limit=100)
         assert [comparable(job) for job in real.items] == [comparable(job) for job in model.items]
         for job in real.items:
@@ -432,7 +440,7 @@ class JobStores(RuleBasedStateMachine):
             assert found[0] == found[1]
 
     @invariant()
-    def what_is_kept_twice_agrees_with_itself(self) -> None:
+    def redundant_data_agree(self) -> None:
         # Asking for a lease queues due retries.
         assert self.real.pending_chunks(1, at_most=99) == self.model.pending_chunks(1, at_most=99)
         StoredJobs(self.client).check()

@@ -165,17 +165,17 @@ class S3Contract(ObjectStoreContract):
         ids=["secret", "access"],
     )
     @classmethod
-    def stranger(cls, request: pytest.FixtureRequest, environ: dict[str, str]) -> Iterator[S3ObjectStore]:
+    def denied_store(cls, request: pytest.FixtureRequest, environ: dict[str, str]) -> Iterator[S3ObjectStore]:
         """A store with a wrong key."""
-        with built(replace(Settings.from_environ(environ), **request.param)) as stranger:
-            yield stranger
+        with built(replace(Settings.from_environ(environ), **request.param)) as denied:
+            yield denied
 
     @operations
     def test_wrong_credentials_are_denied(
-        self, store: S3ObjectStore, stranger: S3ObjectStore, operation: Operation
+        self, store: S3ObjectStore, denied_store: S3ObjectStore, operation: Operation
     ) -> None:
         with pytest.raises(ObjectStoreDenied):
-            operation(stranger)
+            operation(denied_store)
 
     @pytest.mark.parametrize("name", ["put", "put_stream", "list", "ping"])
     def test_a_missing_bucket_is_an_error_of_the_store(self, build: StoreFactory, name: str) -> None:
@@ -259,17 +259,17 @@ class TestMinio(S3Contract):
 class TestServerAway:
     @pytest.fixture(scope="class")
     @classmethod
-    def nowhere(cls) -> Iterator[S3ObjectStore]:
+    def unreachable_store(cls) -> Iterator[S3ObjectStore]:
         with built(settings_for(free_ports(1)[0])) as store:
             yield store
 
     @operations
     @pytest.mark.timeout(60)
     def test_a_refused_connection_is_soon_reported_as_unavailable(
-        self, nowhere: S3ObjectStore, operation: Operation
+        self, unreachable_store: S3ObjectStore, operation: Operation
     ) -> None:
         with pytest.raises(ObjectStoreUnavailable):
-            operation(nowhere)
+            operation(unreachable_store)
 
     def test_a_store_works_again_when_its_server_is_back(self, tmp_path: Path) -> None:
         server = JuicefsGateway(tmp_path, bucket=BUCKET, access_key=ACCESS_KEY, secret_key=SECRET_KEY)

@@ -144,7 +144,7 @@ def guard_process() -> Iterator[subprocess.Popen[str]]:
         yield process
 
 
-def tell(guard: subprocess.Popen[str], line: str) -> None:
+def send_line(guard: subprocess.Popen[str], line: str) -> None:
     assert guard.stdin is not None
     guard.stdin.write(line)
     guard.stdin.flush()
@@ -157,7 +157,7 @@ def test_a_guard_without_its_parent_ends_whole_groups(
     for code in (_PARENT, _STUBBORN):
         group = start_group(code)
         pids += wait_for_pids(tmp_path)
-        tell(guard_process, f"+{group.pid}\n")
+        send_line(guard_process, f"+{group.pid}\n")
 
     assert guard_process.stdin is not None
     guard_process.stdin.close()
@@ -171,7 +171,7 @@ def test_a_guard_ends_the_children_of_a_leader_that_is_gone_already(
 ) -> None:
     group, guard = start_group(_PARENT), guard_process
     _, child = wait_for_pids(tmp_path)
-    tell(guard, f"+{group.pid}\n")
+    send_line(guard, f"+{group.pid}\n")
     group.kill()
     group.wait()
 
@@ -187,7 +187,7 @@ def test_a_guard_ignores_groups_that_were_removed(
 ) -> None:
     group, guard = start_group(_PARENT), guard_process
     pids = wait_for_pids(tmp_path)
-    tell(guard, f"+{group.pid}\n-{group.pid}\n")
+    send_line(guard, f"+{group.pid}\n-{group.pid}\n")
 
     assert guard.stdin is not None
     guard.stdin.close()

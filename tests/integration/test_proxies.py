@@ -44,7 +44,7 @@ def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Origin]:
 
 
 @pytest.fixture
-def here() -> Iterator[Origin]:
+def local_server() -> Iterator[Origin]:
     """A server on this machine."""
     with origin() as server:
         server.serve("/", JSON)
@@ -116,22 +116,22 @@ def make(call: Callable[[str], object], url: str) -> None:
 @calls
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "s3.localhost"])
 def test_this_machine_is_requested_without_a_proxy(
-    proxy: Origin, here: Origin, call: Callable[[str], object], host: str
+    proxy: Origin, local_server: Origin, call: Callable[[str], object], host: str
 ) -> None:
-    make(call, here.url("/", host=host))
+    make(call, local_server.url("/", host=host))
 
-    assert here.requests
+    assert local_server.requests
     assert proxy.requests == []
 
 
 @calls
 def test_other_machines_are_requested_through_the_proxy(
-    proxy: Origin, here: Origin, call: Callable[[str], object]
+    proxy: Origin, local_server: Origin, call: Callable[[str], object]
 ) -> None:
-    make(call, here.url("/", host="storage.test"))
+    make(call, local_server.url("/", host="storage.test"))
 
-    assert proxy.requests[0].path.startswith(f"http://storage.test:{here.port}/")
-    assert here.requests == []
+    assert proxy.requests[0].path.startswith(f"http://storage.test:{local_server.port}/")
+    assert local_server.requests == []
 
 
 @calls
@@ -139,7 +139,7 @@ def test_other_machines_are_requested_through_the_proxy(
 @pytest.mark.parametrize("name", ["NO_PROXY", "no_proxy"])
 def test_no_proxy_is_obeyed(
     proxy: Origin,
-    here: Origin,
+    local_server: Origin,
     monkeypatch: pytest.MonkeyPatch,
     call: Callable[[str], object],
     name: str,
@@ -147,9 +147,9 @@ def test_no_proxy_is_obeyed(
 ) -> None:
     monkeypatch.setenv(name, direct)
 
-    make(call, here.url("/", host="storage.test"))
+    make(call, local_server.url("/", host="storage.test"))
 
-    assert here.requests
+    assert local_server.requests
     assert proxy.requests == []
 
 
@@ -159,7 +159,7 @@ def test_no_proxy_is_obeyed(
 @pytest.mark.parametrize("call", [ask, ask_async, fetch_weights])
 def test_a_broken_proxy_affects_only_other_machines(
     proxy: Origin,
-    here: Origin,
+    local_server: Origin,
     monkeypatch: pytest.MonkeyPatch,
     call: Callable[[str], object],
     unusable: str,
@@ -169,10 +169,10 @@ def test_a_broken_proxy_affects_only_other_machines(
         monkeypatch.setenv(name.lower(), unusable)
 
     with pytest.raises((ConnectionLost, WeightsUnavailable), match="of a kind that cannot be used"):
-        call(here.url("/", host="storage.test"))
-    make(call, here.url("/"))
+        call(local_server.url("/", host="storage.test"))
+    make(call, local_server.url("/"))
 
-    assert here.requests
+    assert local_server.requests
 
 
 def test_the_embedded_servers_start_and_work_beside_a_proxy(proxy: Origin, tmp_path: Path) -> None:

@@ -103,12 +103,12 @@ def test_every_response_is_documented(
             case.path_parameters["job_id"] = in_state(api, states[turn % len(states)])
         case.call_and_validate(checks=CHECKS)
 
-    with nothing_to_get_wrong(mode):
+    with skip_without_invalid_requests(mode):
         send()
 
 
 @contextmanager
-def nothing_to_get_wrong(mode: schemathesis.GenerationMode) -> Iterator[None]:
+def skip_without_invalid_requests(mode: schemathesis.GenerationMode) -> Iterator[None]:
     """Skip an operation for which no request is invalid."""
     try:
         yield

@@ -22,7 +22,7 @@ def keyed(server: FakeServer) -> Iterator[Fathom]:
         yield client
 
 
-def shown(server: FakeServer) -> dict[str, set[str | None]]:
+def sent_authorizations(server: FakeServer) -> dict[str, set[str | None]]:
     """Return the Authorization header that each host received."""
     found: dict[str, set[str | None]] = {}
     for request in server.requests:
@@ -37,7 +37,7 @@ def test_the_key_is_sent_to_the_api_and_not_to_the_object_store(
         (tmp_path / f"{index}.jpg").write_bytes(b"photo")
     keyed.submit([tmp_path])
 
-    assert shown(server) == {"fathom.test": {f"Bearer {KEY}"}, "s3.test": {None}}
+    assert sent_authorizations(server) == {"fathom.test": {f"Bearer {KEY}"}, "s3.test": {None}}
 
 
 def test_a_redirect_to_the_object_store_does_not_carry_the_key(
@@ -49,7 +49,7 @@ def test_a_redirect_to_the_object_store_does_not_carry_the_key(
     server.faults.append(on("GET", "/heatmap", redirect))
     keyed.job(JOB_ID).save(f"/v1/jobs/{JOB_ID}/images/0/heatmap", tmp_path / "0.png")
 
-    assert shown(server) == {"fathom.test": {f"Bearer {KEY}"}, "s3.test": {None}}
+    assert sent_authorizations(server) == {"fathom.test": {f"Bearer {KEY}"}, "s3.test": {None}}
 
 
 @pytest.mark.parametrize(
@@ -59,13 +59,13 @@ def test_the_key_is_for_one_origin(server: FakeServer, keyed: Fathom, url: str):
     server.faults.append(lambda request: httpx.Response(200))
     run(keyed._http.json("GET", url))
 
-    assert set().union(*shown(server).values()) == {None}
+    assert set().union(*sent_authorizations(server).values()) == {None}
 
 
 def test_without_a_key_none_is_sent(server: FakeServer, fathom: Fathom):
     list(fathom.jobs())
 
-    assert shown(server) == {"fathom.test": {None}}
+    assert sent_authorizations(server) == {"fathom.test": {None}}
 
 
 @pytest.mark.parametrize(("value", "expected"), [(KEY, True), ("", False), (None, False)])

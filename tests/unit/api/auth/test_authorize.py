@@ -520,12 +520,12 @@ def test_loopback_addresses_are_recognised(address: Any, expected: bool):
     assert is_loopback(address) is expected
 
 
-def boot(api: Api, *addresses: Any) -> None:
+def start_api(api: Api, *addresses: Any) -> None:
     settle_exposure(api.client.application, addresses, pause=lambda _: None)
 
 
 def test_the_api_starts_on_loopback_without_keys(api: Api):
-    boot(api, ("127.0.0.1", 8080), ("::1", 8080, 0, 0))
+    start_api(api, ("127.0.0.1", 8080), ("::1", 8080, 0, 0))
 
     assert api.get("/v1/jobs").status_code == 200
 
@@ -535,7 +535,7 @@ def test_the_api_does_not_start_on_a_reachable_address_without_keys(
     api: Api, caplog: pytest.LogCaptureFixture, addresses: list[Any]
 ):
     with pytest.raises(SystemExit) as exit:
-        boot(api, *addresses)
+        start_api(api, *addresses)
 
     assert exit.value.code == 3
     assert "fathom keys create" in caplog.text
@@ -543,19 +543,19 @@ def test_the_api_does_not_start_on_a_reachable_address_without_keys(
 
 def test_the_api_does_not_start_behind_a_proxy_without_keys(make_api: ApiFactory):
     with pytest.raises(SystemExit):
-        boot(make_api(trusted_proxies=1), ("127.0.0.1", 8080))
+        start_api(make_api(trusted_proxies=1), ("127.0.0.1", 8080))
 
 
 def test_the_api_starts_anywhere_if_anonymous_access_is_allowed(make_api: ApiFactory):
     api = make_api(allow_anonymous=True)
-    boot(api, ("0.0.0.0", 8080))
+    start_api(api, ("0.0.0.0", 8080))
 
     assert api.get("/v1/jobs").status_code == 200
 
 
 def test_the_api_starts_anywhere_with_a_key(api: Api, keys: Keyring):
     _, header = keys.make()
-    boot(api, ("0.0.0.0", 8080))
+    start_api(api, ("0.0.0.0", 8080))
 
     assert api.get("/v1/jobs").status_code == 401
     assert api.get("/v1/jobs", headers=header).status_code == 200
@@ -563,7 +563,7 @@ def test_the_api_starts_anywhere_with_a_key(api: Api, keys: Keyring):
 
 def test_an_exposed_api_that_lost_its_keys_stays_closed(api: Api, keys: Keyring):
     key, _ = keys.make()
-    boot(api, ("0.0.0.0", 8080))
+    start_api(api, ("0.0.0.0", 8080))
     api.objects.delete(object_keys.api_key(key.id))
     gate_of(api.client.application).keys.forget()
 

@@ -13,7 +13,7 @@ from tests.unit.api.conftest import Api, ApiFactory, encode_form
 FORM = "multipart/form-data; boundary=sep"
 
 
-def once_watched(api: Api, work: Callable[[], object]) -> None:
+def when_watched(api: Api, work: Callable[[], object]) -> None:
     """Call a function as soon as a request waits for a job, when the events of the job are read."""
 
     def happens(*args: object, **kwargs: object) -> None:
@@ -63,7 +63,7 @@ def test_a_preference_is_read_as_in_rfc_7240(api: Api, header: str, seconds: flo
 
 def test_a_long_poll_returns_when_the_job_has_ended(api: Api) -> None:
     job_id = api.submit("a.jpg")
-    once_watched(api, lambda: finish(api))
+    when_watched(api, lambda: finish(api))
     response = api.get(f"/v1/jobs/{job_id}", headers={"Prefer": "wait=20"})
 
     assert response.get_json()["state"] == "succeeded"
@@ -89,7 +89,7 @@ def test_a_long_poll_for_an_ended_job_returns_at_once(api: Api) -> None:
 def test_a_client_with_the_current_tag_waits_for_a_change(api: Api) -> None:
     job_id = api.submit("a.jpg", "b.jpg")
     tag = api.get(f"/v1/jobs/{job_id}").headers["ETag"]
-    once_watched(api, lambda: api.work(limit=1))
+    when_watched(api, lambda: api.work(limit=1))
     response = api.get(f"/v1/jobs/{job_id}", headers={"Prefer": "wait=20", "If-None-Match": tag})
 
     assert response.status_code == 200
@@ -107,7 +107,7 @@ def test_a_client_with_an_old_tag_does_not_wait(api: Api) -> None:
 
 def test_a_submission_may_wait_for_its_end(api: Api) -> None:
     body = encode_form([("images", "a.jpg", b"x")], [])
-    once_watched(api, lambda: finish(api))
+    when_watched(api, lambda: finish(api))
     response = api.client.post("/v1/jobs", data=body, content_type=FORM, headers={"Prefer": "wait=20"})
 
     assert response.status_code == 202
@@ -142,7 +142,7 @@ def test_a_stopping_process_lets_no_client_wait(api: Api) -> None:
 
 def test_a_job_deleted_while_somebody_waits_is_not_found(api: Api) -> None:
     job_id = api.submit("a.jpg")
-    once_watched(api, lambda: api.jobs.delete(job_id))
+    when_watched(api, lambda: api.jobs.delete(job_id))
     response = api.get(f"/v1/jobs/{job_id}", headers={"Prefer": "wait=20"})
 
     assert response.status_code == 404

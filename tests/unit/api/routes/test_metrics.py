@@ -34,7 +34,7 @@ def value(api: Api, name: str, **labels: str) -> float:
     return samples(api)[name][tuple(sorted(labels.items()))]
 
 
-def worked_api(api: Api) -> Api:
+def busy_api(api: Api) -> Api:
     """An API with jobs, workers and requests of several kinds."""
     api.client.post("/v1/jobs", json={"uploads": [{"name": "a.jpg", "size": 1}]})
     api.jobs.register_worker("host:1", 3)
@@ -159,7 +159,7 @@ def expressions() -> list[str]:
 
 
 def test_every_metric_of_the_dashboard_exists(api: Api):
-    emitted = set(samples(worked_api(api)))
+    emitted = set(samples(busy_api(api)))
     asked = {name for expression in expressions() for name in re.findall(r"\bfathom_\w+", expression)}
 
     assert len(asked) >= 10
@@ -167,7 +167,7 @@ def test_every_metric_of_the_dashboard_exists(api: Api):
 
 
 def test_every_label_of_the_dashboard_exists(api: Api):
-    found = samples(worked_api(api))
+    found = samples(busy_api(api))
     labels = {name for series in found.values() for labels in series for name, _ in labels}
     dashboard = DASHBOARD.read_text(encoding="utf-8")
     asked = {
@@ -180,7 +180,7 @@ def test_every_label_of_the_dashboard_exists(api: Api):
 
 
 def test_the_dashboard_shows_every_metric(api: Api):
-    families = {re.sub(r"_(bucket|count|sum|total)$", "", name) for name in samples(worked_api(api))}
+    families = {re.sub(r"_(bucket|count|sum|total)$", "", name) for name in samples(busy_api(api))}
     shown = " ".join(expressions())
 
     assert {family for family in families if family not in shown} == set()

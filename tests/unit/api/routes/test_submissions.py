@@ -391,11 +391,11 @@ def test_an_outage_of_the_job_store_during_a_submission_leaves_photos_but_no_job
 def test_a_put_that_fails_in_the_middle_leaves_nothing(api: Api) -> None:
     puts = itertools.count(1)
 
-    def tire(key: str, data: bytes, **kwargs: Any) -> None:
+    def fail_at_put_7(key: str, data: bytes, **kwargs: Any) -> None:
         if next(puts) == 7:
             raise ObjectStoreUnavailable
 
-    api.objects.before(api.objects.put, tire)
+    api.objects.before(api.objects.put, fail_at_put_7)
     problem(api.post_files([(f"{n}.jpg", b"x") for n in range(30)]), 503, "object_store_unavailable")
 
     assert nothing_is_left(api)

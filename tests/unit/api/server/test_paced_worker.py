@@ -20,7 +20,7 @@ def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
     server.close()
 
 
-def until_given_up(paced: PacedSocket) -> Iterator[bytes]:
+def until_disconnected(paced: PacedSocket) -> Iterator[bytes]:
     """Yield received bytes, one at a time, until the time is up."""
     with suppress(NoMoreData):
         while True:
@@ -64,7 +64,7 @@ def test_a_client_that_sends_too_slowly_is_disconnected():
     clock = FakeClock()
     with Sender(clock, pause=20) as sender:
         paced = PacedSocket(sender, grace=300, pace=0.5, silence=60, clock=clock)
-        received = b"".join(until_given_up(paced))
+        received = b"".join(until_disconnected(paced))
 
     # Each byte takes twenty seconds and earns two; twelve seconds of the grace are left then.
     assert len(received) == 16
@@ -78,7 +78,7 @@ def test_a_client_with_a_sufficient_rate_may_take_long():
         sender.pause = 4
 
         # Five seconds were earned, in addition to the two of grace.
-        assert len(list(until_given_up(paced))) == 1
+        assert len(list(until_disconnected(paced))) == 1
 
 
 def test_the_time_of_the_server_does_not_count_against_the_client():

@@ -271,7 +271,7 @@ def test_another_payload_is_refused_after_a_loss_of_redis_too(api: Api) -> None:
     problem(send(api, [("images", "other.jpg", b"other")]), 422, "idempotency_key_reused")
 
 
-def die_sealed(keys: FakeIdempotency, job_id: str) -> None:
+def seal_and_die(keys: FakeIdempotency, job_id: str) -> None:
     """Claim and seal a key, as a process does before it dies."""
     fingerprint = Fingerprint()
     fingerprint.add("payload")
@@ -283,7 +283,7 @@ def test_a_repeat_returns_the_job_recorded_by_a_process_that_died(
     api: Api, keys: FakeIdempotency, durable: DurableIdempotency, clock: FakeClock
 ) -> None:
     job_id = api.submit("a.jpg")
-    die_sealed(keys, job_id)
+    seal_and_die(keys, job_id)
     clock.advance(91)
     attempt = Attempt(durable, "me", "k")
     with attempt.begun(partial(is_recorded, api.backend)):
@@ -298,7 +298,7 @@ def test_a_repeat_returns_the_job_recorded_by_a_process_that_died(
 def test_a_repeat_creates_the_job_that_a_dead_process_did_not_record(
     api: Api, keys: FakeIdempotency, durable: DurableIdempotency, clock: FakeClock
 ) -> None:
-    die_sealed(keys, "a" * 26)
+    seal_and_die(keys, "a" * 26)
     recorded = partial(is_recorded, api.backend)
     with pytest.raises(IdempotencyKeyInUse), Attempt(durable, "me", "k").begun(recorded):
         pass

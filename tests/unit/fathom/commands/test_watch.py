@@ -210,7 +210,7 @@ def round_of(*failures: ImageResult, fetched: int = 0, kept: int = 0) -> MirrorR
     return MirrorReport(total=total, fetched=fetched, kept=kept, new_failures=list(failures))
 
 
-def tell(*reports: MirrorReport, as_json: bool) -> tuple[list[str], str]:
+def run_report(*reports: MirrorReport, as_json: bool) -> tuple[list[str], str]:
     """Return the lines about each round, and the final state."""
     written = io.StringIO()
     printer = RoundPrinter(Display(Console(file=written), quiet=False), as_json=as_json)
@@ -223,7 +223,7 @@ def tell(*reports: MirrorReport, as_json: bool) -> tuple[list[str], str]:
 
 def test_an_unreadable_file_is_reported_once() -> None:
     again = round_of(unread("a.jpg"), kept=1)
-    lines, state = tell(round_of(unread("a.jpg"), fetched=1), again, again, as_json=False)
+    lines, state = run_report(round_of(unread("a.jpg"), fetched=1), again, again, as_json=False)
 
     assert [line for line in lines if "a.jpg" in line] == ["failed: a.jpg  [unreadable] It cannot be read."]
     assert len(lines) == 2
@@ -231,7 +231,7 @@ def test_an_unreadable_file_is_reported_once() -> None:
 
 
 def test_json_reports_only_news() -> None:
-    lines, state = tell(
+    lines, state = run_report(
         round_of(unread("a.jpg")),
         round_of(unread("a.jpg")),
         round_of(unread("a.jpg"), unread("b.jpg")),
@@ -247,7 +247,7 @@ def test_json_reports_only_news() -> None:
 
 def test_a_photo_that_fails_again_after_a_change_is_reported_again() -> None:
     bad = ImageResult.failure("a.jpg", "image_corrupt", "It is damaged.", index=0)
-    lines, _ = tell(round_of(bad), round_of(bad), as_json=True)
+    lines, _ = run_report(round_of(bad), round_of(bad), as_json=True)
 
     assert len(lines) == 2
 

@@ -196,7 +196,7 @@ def test_unreadable_folders_are_named_and_the_rest_is_found(
     for name, mode in (("locked.jpg", 0o000), ("locked", 0o000), ("x", 0o000), ("y", 0o444)):
         (tmp_path / name).chmod(mode)
     monkeypatch.chdir(tmp_path)
-    with nobody(tmp_path):
+    with without_root_rights(tmp_path):
         found = find(Path())
 
     assert [name for _, name in found.photos] == ["a.png", "z/a.png"]
@@ -211,7 +211,7 @@ def test_an_unreadable_given_path_is_named(tmp_path: Path, monkeypatch: pytest.M
     put(tmp_path / "b.png")
     (tmp_path / "album").chmod(0o000)
     monkeypatch.chdir(tmp_path)
-    with nobody(tmp_path):
+    with without_root_rights(tmp_path):
         found = find(Path("album"), Path("album/a.png"), Path("b.png"))
 
     assert [name for _, name in found.photos] == ["b.png"]
@@ -219,7 +219,7 @@ def test_an_unreadable_given_path_is_named(tmp_path: Path, monkeypatch: pytest.M
 
 
 @contextmanager
-def nobody(folder: Path) -> Iterator[None]:
+def without_root_rights(folder: Path) -> Iterator[None]:
     """Drop the rights of root while the block runs, but keep access to `folder`."""
     folder.chmod(0o755)
     root = os.geteuid() == 0

@@ -98,11 +98,11 @@ def test_an_interrupted_expansion_is_repeated_with_the_same_result(harness: Chor
 def test_a_store_that_goes_away_leaves_the_job_waiting(harness: ChoreHarness) -> None:
     job = submit(harness, {0: album(0, 20)}, 20)
 
-    def tire(key: str, stream: BinaryIO, **kwargs: str) -> None:
+    def fail_at_photo_7(key: str, stream: BinaryIO, **kwargs: str) -> None:
         if key.endswith("/7"):
             raise ObjectStoreUnavailable
 
-    harness.objects.before(harness.objects.put_stream, tire)
+    harness.objects.before(harness.objects.put_stream, fail_at_photo_7)
     with pytest.raises(ObjectStoreUnavailable):
         expand(harness)
     assert harness.job(job).state is JobState.UPLOADING

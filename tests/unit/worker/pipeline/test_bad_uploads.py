@@ -25,7 +25,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def judged(folder: Path) -> dict[str, dict[str, Any]]:
+def outcomes_by_name(folder: Path) -> dict[str, dict[str, Any]]:
     """The outcome of every upload by name, each in its own process with limited memory."""
     if not sys.platform.startswith("linux"):
         pytest.skip("Memory is measured as Linux does.")
@@ -50,17 +50,19 @@ def test_the_corpus_is_large_and_most_of_it_is_bad() -> None:
     assert sum(upload.expected != FINE for upload in uploads) >= 90
 
 
-def test_every_bad_upload_ends_with_its_code(judged: dict[str, dict[str, Any]]) -> None:
-    outcomes = {name: row["outcome"] for name, row in judged.items()}
+def test_every_bad_upload_ends_with_its_code(outcomes_by_name: dict[str, dict[str, Any]]) -> None:
+    outcomes = {name: row["outcome"] for name, row in outcomes_by_name.items()}
 
     assert outcomes == {upload.name: upload.expected for upload in bad_uploads()}
 
 
-def test_no_bad_upload_takes_much_memory(judged: dict[str, dict[str, Any]]) -> None:
-    taken = {name: row["extra_bytes"] / 2**20 for name, row in judged.items()}
+def test_no_bad_upload_takes_much_memory(outcomes_by_name: dict[str, dict[str, Any]]) -> None:
+    taken = {name: row["extra_bytes"] / 2**20 for name, row in outcomes_by_name.items()}
 
     assert {name: megabytes for name, megabytes in taken.items() if megabytes > MOST} == {}
 
 
-def test_no_bad_upload_leaves_a_file_behind(judged: dict[str, dict[str, Any]], folder: Path) -> None:
+def test_no_bad_upload_leaves_a_file_behind(
+    outcomes_by_name: dict[str, dict[str, Any]], folder: Path
+) -> None:
     assert [path for path in folder.rglob("*") if "__pycache__" not in str(path)] == []

@@ -38,7 +38,7 @@ def pixels(data: bytes, by: int = 1) -> NDArray[np.uint8]:
     return decode(data, LIMITS, least_size=lambda h, w: (h // by, w // by)).rgb
 
 
-def assert_whole(data: bytes, kind: str) -> None:
+def assert_same_pixels(data: bytes, kind: str) -> None:
     """Assert that a file has exactly the pixels of the valid one, at full size and reduced."""
     for by in (1, 8):
         np.testing.assert_array_equal(pixels(data, by), pixels(KINDS[kind], by))
@@ -100,7 +100,7 @@ def test_parameters_of_a_scan_that_has_none_do_not_matter(kind: str, parameters:
     data = KINDS[kind]
     at = data.index(b"\xff\xda") + 5 + 2 * data[data.index(b"\xff\xda") + 4]
 
-    assert_whole(data[:at] + parameters + data[at + 3 :], kind)
+    assert_same_pixels(data[:at] + parameters + data[at + 3 :], kind)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_parameters_of_a_scan_that_has_none_do_not_matter(kind: str, parameters:
 )
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_missing_end_marker_is_harmless(kind: str, tail: bytes) -> None:
-    assert_whole(KINDS[kind].removesuffix(END) + tail, kind)
+    assert_same_pixels(KINDS[kind].removesuffix(END) + tail, kind)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_a_missing_end_marker_is_harmless(kind: str, tail: bytes) -> None:
 )
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_follows_the_end_does_not_matter(kind: str, tail: bytes) -> None:
-    assert_whole(KINDS[kind] + tail, kind)
+    assert_same_pixels(KINDS[kind] + tail, kind)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_a_colour_profile_in_inconsistent_pieces_is_harmless(
 ) -> None:
     pieces = [segment(0xE2, b"ICC_PROFILE\0" + bytes(pair) + bytes(200)) for pair in numbers]
 
-    assert_whole(inserted(KINDS[kind], *pieces), kind)
+    assert_same_pixels(inserted(KINDS[kind], *pieces), kind)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_a_colour_profile_in_inconsistent_pieces_is_harmless(
 )
 @pytest.mark.parametrize("kind", KINDS)
 def test_stray_bytes_before_markers_are_harmless(kind: str, stray: bytes) -> None:
-    assert_whole(with_before_every_marker(KINDS[kind], stray), kind)
+    assert_same_pixels(with_before_every_marker(KINDS[kind], stray), kind)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_stray_bytes_before_markers_are_harmless(kind: str, stray: bytes) -> Non
 )
 @pytest.mark.parametrize("kind", ["baseline", "progressive", "gray", "cmyk"])
 def test_odd_segments_beside_the_picture_are_harmless(kind: str, odd: bytes) -> None:
-    assert_whole(inserted(KINDS[kind], odd), kind)
+    assert_same_pixels(inserted(KINDS[kind], odd), kind)
 
 
 @pytest.mark.parametrize("transform", [3, 9, 255])
@@ -191,13 +191,13 @@ def test_an_unknown_adobe_transform_is_read_as_the_usual_one(kind: str, usual: i
 @pytest.mark.parametrize("interval", [b"\0\0", b"\xff\xff"])
 @pytest.mark.parametrize("kind", ["baseline", "progressive", "gray"])
 def test_a_restart_interval_that_is_never_reached_is_harmless(kind: str, interval: bytes) -> None:
-    assert_whole(inserted(KINDS[kind], segment(0xDD, b"\0\1"), segment(0xDD, interval)), kind)
+    assert_same_pixels(inserted(KINDS[kind], segment(0xDD, b"\0\1"), segment(0xDD, interval)), kind)
 
 
 @pytest.mark.parametrize("kind", ["restarts", "progressive restarts"])
 @pytest.mark.parametrize("padding", [b"\xff", b"\xff\xff\xff", bytes(12)])
 def test_padding_before_restarts_is_harmless(kind: str, padding: bytes) -> None:
-    assert_whole(re.sub(rb"(?=\xff[\xd0-\xd7])", padding, KINDS[kind]), kind)
+    assert_same_pixels(re.sub(rb"(?=\xff[\xd0-\xd7])", padding, KINDS[kind]), kind)
 
 
 @pytest.mark.parametrize("first", range(1, 8))
@@ -210,11 +210,11 @@ def test_unusual_restart_numbers_are_harmless(first: int, step: int) -> None:
         KINDS["restarts"],
     )
 
-    assert_whole(data, "restarts")
+    assert_same_pixels(data, "restarts")
 
 
 def test_a_restart_after_the_last_interval_is_harmless() -> None:
-    assert_whole(KINDS["restarts"].removesuffix(END) + b"\xff\xd0" + END, "restarts")
+    assert_same_pixels(KINDS["restarts"].removesuffix(END) + b"\xff\xd0" + END, "restarts")
 
 
 def one_scan_each(*missing: int) -> bytes:

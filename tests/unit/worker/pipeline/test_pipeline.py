@@ -232,13 +232,13 @@ def test_a_thumbnail_has_photo_and_heatmap_of_at_most_512(
 @pytest.mark.parametrize("outputs", ALL_OUTPUTS)
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_predictions_that_are_not_finite_give_results_with_a_warning(outputs: str, bad: float) -> None:
-    def spoil(prediction: NDArray[np.float32]) -> NDArray[np.float32]:
+    def damage(prediction: NDArray[np.float32]) -> NDArray[np.float32]:
         prediction[:4, :5] = bad
         return prediction
 
     files = {
         f.output: f
-        for f in pipeline(engine=LuminanceEngine(spoil)).render(
+        for f in pipeline(engine=LuminanceEngine(damage)).render(
             save(texture(), "PNG"), options(outputs=outputs)
         )
     }

@@ -56,7 +56,7 @@ class FakeStore:
         return "answer"
 
 
-def comes_back(store: FakeStore, after: int) -> Callable[[], str]:
+def recovers(store: FakeStore, after: int) -> Callable[[], str]:
     def call() -> str:
         if store.calls == after:
             store.error = None
@@ -78,7 +78,7 @@ def test_a_store_that_comes_back_in_time_is_waited_for(
 ):
     breaker, store = breakers.objects, FakeStore(error)
 
-    assert breaker.call(comes_back(store, after=3), seconds=60, wait=clock.sleep) == "answer"
+    assert breaker.call(recovers(store, after=3), seconds=60, wait=clock.sleep) == "answer"
     assert store.calls == 4
     assert not breaker.is_open
 
@@ -178,7 +178,7 @@ def test_a_long_outage_is_logged_in_two_lines_and_a_short_one_not_at_all(
 ):
     breaker = breakers.objects
     with caplog.at_level(logging.INFO):
-        breaker.call(comes_back(FakeStore(ObjectStoreUnavailable()), after=1), seconds=10, wait=clock.sleep)
+        breaker.call(recovers(FakeStore(ObjectStoreUnavailable()), after=1), seconds=10, wait=clock.sleep)
         assert caplog.records == []
 
         store = FakeStore(ObjectStoreUnavailable("no answer"))
