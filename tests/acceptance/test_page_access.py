@@ -101,7 +101,7 @@ def test_everything_can_be_done_with_the_keyboard_alone(page: Page):
             )
             if name in active:
                 return
-        raise AssertionError(f"The Tab key never came to {name!r}.")
+        raise AssertionError(f"The Tab key did not reach {name!r}.")
 
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()

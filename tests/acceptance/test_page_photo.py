@@ -189,7 +189,7 @@ def settled_picture(page: Page, canvas: Locator) -> NDArray[np.int16]:
         if np.array_equal(before, now):
             return now
         before = now
-    raise AssertionError("The canvas never came to rest.")
+    raise AssertionError("The canvas did not stop changing.")
 
 
 def test_a_photo_in_3d_looks_like_the_photo_from_its_original_viewpoint(scene: Page):

@@ -115,7 +115,7 @@ def skip_without_invalid_requests(mode: schemathesis.GenerationMode) -> Iterator
     except Unsatisfiable:
         if mode.is_positive:
             raise
-        pytest.skip("There is nothing to get wrong.")
+        pytest.skip("No request is invalid for this operation.")
 
 
 #: The possible steps of a walk: methods and paths below that of a job, and parameters beside its id.

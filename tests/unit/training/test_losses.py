@@ -32,7 +32,7 @@ def test_a_perfect_prediction_has_no_loss_but_the_ordinal_one(inverse_depth: Ten
     weights = LossWeights(ordinal=0.0)
     loss = training_loss(normalise(inverse_depth), inverse_depth, weights)
 
-    # Cutting off the farthest two percent leaves a trace in the relative term.
+    # Clipping the farthest two percent leaves a small relative error.
     assert float(loss) == pytest.approx(0, abs=2e-3)
 
 

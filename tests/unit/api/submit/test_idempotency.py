@@ -354,4 +354,4 @@ def test_a_record_without_its_objects_does_not_count_as_a_job(api: Api) -> None:
 
 
 def _no_job(job_id: str) -> bool:
-    raise AssertionError("No job is looked for.")
+    raise AssertionError("No job may be looked up.")

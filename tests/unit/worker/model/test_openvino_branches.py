@@ -76,7 +76,7 @@ def test_branches_share_their_weights(random_graph: Path):
     assert all(constants(body) == constants(bodies[0]) for body in bodies)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="Only Linux says what is resident.")
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is needed")
 def test_the_mapping_of_the_weights_is_released_after_each_size(
     random_graph: Path, batch_factory: BatchFactory
 ):

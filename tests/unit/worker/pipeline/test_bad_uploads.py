@@ -28,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def outcomes_by_name(folder: Path) -> dict[str, dict[str, Any]]:
     """The outcome of every upload by name, each in its own process with limited memory."""
     if not sys.platform.startswith("linux"):
-        pytest.skip("Memory is measured as Linux does.")
+        pytest.skip("The memory of a process is measured on Linux only.")
     ended = subprocess.run(
         [sys.executable, "-m", "tests.corpus.run_pipeline"],
         cwd=folder,

@@ -80,6 +80,6 @@ def test_trimming_the_heap_returns_its_holes_to_the_system() -> None:
     done = subprocess.run([sys.executable, "-c", _HOLES], capture_output=True, text=True, check=True)
     held, left = map(float, done.stdout.split())
     if held < 15:
-        pytest.skip("this C library gives holes back by itself")
+        pytest.skip("this C library returns holes without a trim")
 
     assert left < held / 2
