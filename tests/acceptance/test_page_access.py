@@ -92,7 +92,7 @@ def test_uploading_and_working_views_have_no_accessibility_violations(page: Page
     assert find_violations(page) == []
 
 
-def test_everything_can_be_done_with_the_keyboard_alone(page: Page):
+def test_everything_can_be_done_with_the_keyboard_only(page: Page):
     def tab_to(name: str) -> None:
         for _ in range(40):
             page.keyboard.press("Tab")

@@ -260,7 +260,7 @@ def test_a_swipe_goes_to_the_next_photo(open_page: OpenPage, done_job: str):
     expect(page.get_by_role("heading", level=1)).to_have_text("phone.jpg")
 
 
-def test_a_photo_that_lies_on_its_side_is_shown_upright(page: Page, done_job: str):
+def test_a_photo_stored_sideways_is_shown_upright(page: Page, done_job: str):
     open_photo(page, done_job, 1)
 
     found = pixels(page.locator("canvas.stage-layer:not(.stage-depth)")).astype(int)

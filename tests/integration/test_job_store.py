@@ -181,7 +181,7 @@ def test_a_finalize_claim_expires_by_the_clock_of_the_server(client: redis.Redis
     eventually(lambda: claimed(store) == job_id)
 
 
-def test_every_key_lies_in_one_slot_of_a_cluster(store: RedisJobStore, client: redis.Redis, advance: Advance):
+def test_all_keys_are_in_one_slot_of_a_cluster(store: RedisJobStore, client: redis.Redis, advance: Advance):
     a_created(store, 4, options=ONE_RANGE)
     lease = take(store, 3)
     store.measured(lease, 0, Range(low=0, high=1))

@@ -224,11 +224,15 @@ class TestReconciled:
             assert store.is_reconciled()
             yield store
 
-    def test_another_process_sees_it(self, own_server: ValkeyServer, own_store: RedisJobStore) -> None:
+    def test_another_process_sees_the_reconciliation(
+        self, own_server: ValkeyServer, own_store: RedisJobStore
+    ) -> None:
         with connect_redis(own_server.url) as client:
             assert RedisJobStore(client).is_reconciled()
 
-    def test_by_a_restart(self, own_server: ValkeyServer, own_store: RedisJobStore) -> None:
+    def test_a_restart_resets_the_reconciliation(
+        self, own_server: ValkeyServer, own_store: RedisJobStore
+    ) -> None:
         job_id = a_created(own_store)
         own_server.stop()
         own_server.start()
@@ -238,13 +242,15 @@ class TestReconciled:
         own_store.mark_reconciled()
         assert own_store.is_reconciled()
 
-    def test_by_a_loss_of_all_data(self, own_server: ValkeyServer, own_store: RedisJobStore) -> None:
+    def test_a_loss_of_all_data_resets_the_reconciliation(
+        self, own_server: ValkeyServer, own_store: RedisJobStore
+    ) -> None:
         with connect_redis(own_server.url) as client:
             client.flushall()
 
         assert not own_store.is_reconciled()
 
-    def test_by_a_loss_of_all_data_while_they_are_compared(
+    def test_a_loss_of_all_data_during_recovery_resets_the_reconciliation(
         self, own_server: ValkeyServer, own_store: RedisJobStore
     ) -> None:
         with connect_redis(own_server.url) as client:
@@ -258,7 +264,9 @@ class TestReconciled:
 
         assert not own_store.is_reconciled()
 
-    def test_by_an_older_copy(self, own_server: ValkeyServer, own_store: RedisJobStore) -> None:
+    def test_an_older_copy_resets_the_reconciliation(
+        self, own_server: ValkeyServer, own_store: RedisJobStore
+    ) -> None:
         own_server.stop()
         copy = own_server.data_dir.with_name("copy")
         shutil.copytree(own_server.data_dir, copy)
@@ -272,7 +280,9 @@ class TestReconciled:
 
         assert not own_store.is_reconciled()
 
-    def test_by_a_failover(self, own_server: ValkeyServer, own_store: RedisJobStore, tmp_path: Path) -> None:
+    def test_a_failover_resets_the_reconciliation(
+        self, own_server: ValkeyServer, own_store: RedisJobStore, tmp_path: Path
+    ) -> None:
         replica = start_or_skip(ValkeyServer(tmp_path / "replica"))
         try:
             with connect_redis(own_server.url) as client:

@@ -237,7 +237,7 @@ def test_the_wheel_of_the_server_contains_no_packages():
     assert given["tool"]["setuptools"]["packages"] == []
 
 
-def test_what_the_dockerfile_copies_exists(dockerfile: str):
+def test_everything_that_the_dockerfile_copies_exists(dockerfile: str):
     sources = [
         word
         for line in re.findall(r"^COPY (?!--from)(.+)$", dockerfile, flags=re.MULTILINE)

@@ -81,7 +81,7 @@ def test_tests_that_fail_most_come_first() -> None:
     assert [run["failures"] for run in report["runs"]] == [1, 0, 2, 1]
 
 
-def test_a_tests_time_is_the_median_of_all_runs() -> None:
+def test_the_time_of_a_test_is_the_median_of_all_runs() -> None:
     report = summarise([a_run(seconds=1.0), a_run(seconds=2.0), a_run(seconds=9.0)])
 
     assert report["slowest"] == {"one": 2.0, "two": 2.0, "three": 2.0}

@@ -43,7 +43,7 @@ def test_only_the_photos_of_a_folder_are_sent(submit: Submit, server: FakeServer
     assert str(job.skipped) == SKIPPED
 
 
-def test_what_the_client_sends_is_what_the_command_sends(
+def test_the_client_sends_the_same_files_as_the_command(
     submit: Submit, server: FakeServer, album: Path
 ) -> None:
     submit(album)

@@ -43,7 +43,7 @@ def test_baselines_get_many_of_the_labelled_pairs_wrong(
     assert low <= pair_error(baseline(500, 500), pairs) <= high
 
 
-def test_all_points_lie_inside_the_picture(entries: Entries) -> None:
+def test_all_points_are_inside_the_picture(entries: Entries) -> None:
     points = np.array([point for entry in entries.values() for pair in entry["pairs"] for point in pair])
 
     assert points.min() >= 0

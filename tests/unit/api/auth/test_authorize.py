@@ -190,7 +190,7 @@ def test_a_scope_is_needed_for_each_method(
         check(response, 403, "missing_scope")
 
 
-def test_admin_sees_and_controls_the_jobs_of_all(api: Api, keys: Keyring):
+def test_admin_sees_and_controls_all_jobs(api: Api, keys: Keyring):
     _, header = keys.make("read", "submit", "admin")
     jobs = [add_job(api, owner) for owner in (ANYONE, "aaaaaaaaaaaa")]
 

@@ -170,7 +170,7 @@ def test_a_rejected_key_is_read_again(cache: KeyCache, objects: CountingStore, c
     assert cache.find(key.id, accept=lambda found: found.hash == key.hash) is None
 
 
-def test_guessing_secrets_costs_a_few_listings_a_second(
+def test_guessing_secrets_causes_a_few_listings_per_second(
     cache: KeyCache, objects: CountingStore, clock: FakeClock
 ):
     key, began = add(objects), clock()
@@ -182,7 +182,9 @@ def test_guessing_secrets_costs_a_few_listings_a_second(
     assert objects.listings <= (clock() - began) / FOR_UNKNOWN + 1
 
 
-def test_guessing_costs_a_few_listings_a_second(cache: KeyCache, objects: CountingStore, clock: FakeClock):
+def test_guessing_ids_causes_a_few_listings_per_second(
+    cache: KeyCache, objects: CountingStore, clock: FakeClock
+):
     add(objects)
     began = clock()
     for _ in range(100):

@@ -90,7 +90,7 @@ def test_a_key_has_one_count_for_all_addresses(strict: Api):
     assert statuses(strict, 1, headers=other) == [200]
 
 
-def test_a_key_may_have_a_rate_of_its_own(strict: Api):
+def test_a_key_may_have_its_own_rate(strict: Api):
     keys = Keyring(strict)
     _, slow = keys.make(rate="1/hour")
     _, fast = keys.make(rate="100/second")

@@ -95,7 +95,7 @@ def test_a_second_run_asks_the_server_nothing(
     assert (report.kept, report.fetched, report.files) == (2, 0, 2)
 
 
-def test_one_new_photo_is_sent_alone(mirror: Mirror, server: JobServer, folder: Path, out: Path) -> None:
+def test_only_a_new_photo_is_sent(mirror: Mirror, server: JobServer, folder: Path, out: Path) -> None:
     fill(folder, "a", "b")
     mirror()
     fill(folder, "new")

@@ -38,5 +38,5 @@ def test_a_second_signal_shortens_the_stop(stop_signal: StopSignal) -> None:
     assert stop_signal.hurry
 
 
-def test_the_slots_of_a_plan_are_all_children_of_all_workers() -> None:
+def test_the_slots_of_a_plan_are_the_children_of_all_workers() -> None:
     assert StackPlan(data_dir=Path("x"), workers=3, concurrency=2).slots == 6

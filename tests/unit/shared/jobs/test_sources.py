@@ -81,7 +81,7 @@ def test_a_prefix_may_be_a_whole_bucket() -> None:
         ("https://example.org/a%2Fb.jpg", "b.jpg"),
     ],
 )
-def test_a_photo_is_called_after_the_last_part_of_its_url(url: str, name: str) -> None:
+def test_a_photo_gets_the_last_part_of_its_url_as_name(url: str, name: str) -> None:
     assert url_name(url) == name
 
 
@@ -96,11 +96,11 @@ def test_a_photo_is_called_after_the_last_part_of_its_url(url: str, name: str) -
         ("a/", "a//b.jpg", "b.jpg"),
     ],
 )
-def test_a_photo_is_called_after_its_key_below_the_prefix(prefix: str, key: str, name: str) -> None:
+def test_a_photo_gets_its_key_below_the_prefix_as_name(prefix: str, key: str, name: str) -> None:
     assert name_below(prefix, key) == name
 
 
-def test_a_photo_named_by_itself_is_called_after_the_last_part_of_its_key() -> None:
+def test_a_photo_named_by_itself_gets_the_last_part_of_its_key_as_name() -> None:
     assert key_name("2024/walk/a.jpg") == "a.jpg"
     assert key_name("a/b/") == "b"
 

@@ -113,7 +113,7 @@ def test_a_store_that_goes_away_leaves_the_job_waiting(harness: ChoreHarness) ->
     assert harness.job(job).state is JobState.QUEUED
 
 
-def test_what_was_stored_before_a_crash_is_not_stored_again(harness: ChoreHarness) -> None:
+def test_photos_stored_before_a_crash_are_not_stored_again(harness: ChoreHarness) -> None:
     job = submit(harness, {0: album(0, 20)}, 20)
     for index in (0, 7, 19):
         harness.objects.put(object_keys.input_image(job.id, index), b"photo %d" % index)
@@ -209,7 +209,7 @@ def test_after_a_loss_of_redis_an_archive_continues_where_it_stopped(harness: Ch
     assert inputs(harness, job) == [b"photo %d" % n for n in range(20)]
 
 
-def test_a_crash_in_the_middle_of_a_time_slice_costs_what_was_stored_since_the_last_checkpoint(
+def test_after_a_crash_only_photos_since_the_last_checkpoint_are_stored_again(
     harness: ChoreHarness,
 ) -> None:
     job = submit(harness, {0: album(0, 20)}, 20)

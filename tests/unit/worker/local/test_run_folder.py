@@ -65,9 +65,7 @@ def album(tmp_path: Path) -> Path:
     return album
 
 
-def test_a_folder_gives_a_heatmap_for_every_photo_and_a_reason_for_every_other(
-    album: Path, tmp_path: Path
-) -> None:
+def test_a_folder_gives_a_heatmap_or_a_reason_for_every_file(album: Path, tmp_path: Path) -> None:
     summary = run(album, tmp_path / "out", sidecars=False)
 
     assert tree(tmp_path / "out") == [

@@ -32,7 +32,7 @@ def test_a_released_mapping_can_still_be_read(path: Path):
         assert mapped[SIZE - 1] == 7
 
 
-def test_what_was_written_to_a_private_mapping_is_not_lost(path: Path):
+def test_writes_to_a_private_mapping_are_not_lost(path: Path):
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) as mapped:
         mapped[0] = 1
 

@@ -128,7 +128,7 @@ def test_a_missing_end_marker_is_harmless(kind: str, tail: bytes) -> None:
     "tail", [bytes(5000), MP4, KINDS["baseline"], KINDS["progressive"], b"\xff\xda" * 9000]
 )
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_follows_the_end_does_not_matter(kind: str, tail: bytes) -> None:
+def test_bytes_after_the_end_marker_are_harmless(kind: str, tail: bytes) -> None:
     assert_same_pixels(KINDS[kind] + tail, kind)
 
 

@@ -163,7 +163,7 @@ def test_the_default_image_of_an_animated_png_is_used() -> None:
 @pytest.mark.parametrize(
     "tail", [b"\0", b"\0" * 5000, b"\x89PNG\r\n\x1a\n", b"PK\x03\x04" + bytes(range(256)) * 9]
 )
-def test_what_follows_the_end_is_ignored(tail: bytes) -> None:
+def test_bytes_after_the_end_are_ignored(tail: bytes) -> None:
     assert (decoded(plain() + tail).rgb == decoded(plain()).rgb).all()
 
 

@@ -530,7 +530,7 @@ def test_pillow_never_fills_in_missing_pixels() -> None:
 
 
 @pytest.mark.parametrize("file_format", WRITERS)
-def test_what_follows_the_end_of_a_picture_is_ignored(file_format: str) -> None:
+def test_bytes_after_the_end_of_a_picture_are_ignored(file_format: str) -> None:
     data = save(texture(), file_format)
     whole = decode(data, LIMITS).rgb
     photo = decode(data + b"\0\0\0\x18ftypmp42" + bytes(range(256)) * 20, LIMITS)
