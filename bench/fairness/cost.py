@@ -34,14 +34,14 @@ def measure_cost(url: str) -> dict[str, Any]:
         store = RedisJobStore(client)
         small, big = _create(store, SMALL), _create(store, BIG)
         memory = {"new": _memory(valkey, big)}
-        _work_off(store, SMALL // 2)
-        _work_off(store, BIG // 2)
+        _end_images(store, SMALL // 2)
+        _end_images(store, BIG // 2)
         memory["half_done"] = _memory(valkey, big)
         statuses = {
             "10_images": _measure_status(store, valkey, small),
             "100000_images": _measure_status(store, valkey, big),
         }
-        _work_off(store, BIG)
+        _end_images(store, BIG)
         memory["all_done_a_tenth_failed"] = _memory(valkey, big)
         for job_id in (small, big):
             store.delete(job_id)
@@ -61,7 +61,7 @@ def _memory(valkey: Resp, job_id: str) -> int:
     return sum(final_state.key_bytes(valkey, f"*{job_id}*").values())
 
 
-def _work_off(store: RedisJobStore, images: int) -> None:
+def _end_images(store: RedisJobStore, images: int) -> None:
     """End `images` images, or all there are, of the jobs that have their turn."""
     while images > 0 and (lease := store.lease("bench", limit=min(images, _LEASE))) is not None:
         for index in lease.indices:
