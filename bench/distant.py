@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.fairness.crowd import LEASE_IMAGES, SleepingPipeline, make_fetcher
+from bench.fairness.simulated_workers import LEASE_IMAGES, SleepingPipeline, make_fetcher
 from bench.faults import Mode
 from bench.proxy import Proxy
 from fathom.options import Options

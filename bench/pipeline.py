@@ -1,11 +1,11 @@
-"""The pipeline against the loop it replaces, on one core, in one run.
+"""Compare the pipeline with the usual loop on one core, in one run.
 
     python -m bench.pipeline --album DIR --json
 
-Every photo goes through the baseline (`bench.baseline`) and through each variant of the
-pipeline in turn, so that a machine whose speed drifts drifts for all of them. JPEG in,
-JPEG out, same weights. The figures are medians over rounds of the mean per photo, for each
-class of size. Without `--album`, photos are made (`bench.album`).
+The baseline (`bench.baseline`) and each variant of the pipeline take turns, so that a machine
+whose speed drifts affects all of them alike. Input and output are JPEG, with the same weights. The
+numbers are medians over rounds of the mean per photo, for each size class. Without `--album`,
+photos are made (`bench.album`).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from shared.settings import Settings
 from worker.model.weights import resolve_weights
 from worker.pipeline.pipeline import Pipeline
 
-#: The lossless form, whose palette indices are the grey levels to compare. The script's edges are smooth.
+#: Lossless; its palette indices are the grey levels to compare. The script's edges are smooth.
 PNG_OUT = Options.parse({"edges": "smooth"})
 
 #: Variants by name: precision, decoding and edges. What `snap` makes, the script does not.
@@ -52,7 +52,7 @@ VARIANTS = {
 
 @dataclass
 class Timings:
-    """One way of making heatmaps: seconds per photo and per stage, one entry a round."""
+    """The timings of one variant: seconds per photo and per stage, one entry per round."""
 
     rounds: list[float] = field(default_factory=list)
     stages: dict[str, list[float]] = field(default_factory=dict)
@@ -69,7 +69,7 @@ class Timings:
         }
 
 
-#: Classes of size by the least megapixels of each, the largest first.
+#: Size classes with their fewest megapixels, the largest first.
 CLASSES = {"12mp": 8.0, "3mp": 1.0, "vga": 0.0}
 
 
@@ -85,10 +85,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _stay_on_one_core() -> None:
-    """Start this program again with one thread on one core: libraries start theirs when imported."""
+    """Restart this program with one thread on one core, because libraries start threads when imported."""
     if os.environ.get("OMP_NUM_THREADS") == "1":
         return
-    # Linux alone lets a process choose its core; elsewhere one thread has to do.
+    # Only Linux lets a process choose its core; elsewhere one thread must be enough.
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     environ = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -96,7 +96,7 @@ def _stay_on_one_core() -> None:
 
 
 def measure(photos: Sequence[AlbumPhoto], settings: Settings, *, rounds: int) -> dict[str, Any]:
-    """Run every photo through every way `rounds` times, after one round that does not count."""
+    """Run every photo through every variant `rounds` times, after one warm-up round."""
     weights = resolve_weights(settings.weights, settings.cache_dir)
     baseline = Baseline(weights)
     pipelines = {
@@ -132,7 +132,7 @@ def _measure_class(
 
 
 def _read_album(folder: Path) -> Iterator[AlbumPhoto]:
-    """Yield the JPEGs of a folder, each in its class of size."""
+    """Yield the JPEGs of a folder with their size classes."""
     for path, name in find_photos([folder]).photos:
         with Image.open(path) as image:
             megapixels = image.width * image.height / 1e6
@@ -175,7 +175,7 @@ def _timed(call: Callable[[], object]) -> float:
 def _fidelity(
     photos: Sequence[AlbumPhoto], baseline: Baseline, pipelines: dict[str, Pipeline]
 ) -> dict[str, dict[str, float]]:
-    """Return how far the grey levels, 0 to 255, lie from the baseline's: mean and worst photo's mean."""
+    """Return how far the grey levels (0 to 255) are from the baseline: the mean, and of the worst photo."""
     alike = {name: pipeline for name, pipeline in pipelines.items() if VARIANTS[name][2] == "smooth"}
     distances: dict[str, list[float]] = {name: [] for name in alike}
     for photo in photos:
@@ -235,9 +235,9 @@ def _row(name: str, measured: dict[str, Any]) -> str:
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.pipeline", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--album", type=Path, help="a folder of JPEGs (photos made from the samples)")
-    parser.add_argument("--photos", type=int, default=6, help="photos of each class, if they are made (6)")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds that count (5)")
+    parser.add_argument("--album", type=Path, help="a folder of JPEGs (made from the samples)")
+    parser.add_argument("--photos", type=int, default=6, help="photos of each class, without --album (6)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds after the warm-up (5)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser.parse_args(argv)
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+from bench.embedded_stack import run_stack
 from bench.peers.measure import pinned
 from bench.peers.peer import Depth, Setup, Started
-from bench.whole import run_stack
 from worker.model.openvino_engine import BRANCH_AFTER
 
 #: What Fathom is asked for in every row, and for the heatmaps that the others are compared with: the plain

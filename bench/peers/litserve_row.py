@@ -13,9 +13,9 @@ from pathlib import Path
 
 import httpx
 
+from bench.embedded_stack import poll
 from bench.peers.measure import pinned
 from bench.peers.peer import Depth, Setup, Started
-from bench.whole import poll
 from fathom.stack.servers import free_ports
 
 _READY_WITHIN = 120.0

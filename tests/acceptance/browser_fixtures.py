@@ -1,4 +1,4 @@
-"""Fixtures of the tests of the page: one Chromium for a module of them, a page for each, a job that is done."""
+"""Fixtures for the tests of the page: one Chromium per module, one page per test, and one ended job."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from tests.conftest import skip_or_fail
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A Chromium. While Playwright is open its event loop runs in this thread: no other may, so it ends here."""
-    # The shell is the same browser without windows, at half the work.
+    """A Chromium. It ends with the module, because no other event loop can run in this thread meanwhile."""
+    # The headless shell is the same browser without windows, and needs half the CPU time.
     chromium = shutil.which("chromium-headless-shell") or shutil.which("chromium")
     if chromium is None:
-        skip_or_fail("There is no Chromium; `apt-get install chromium-headless-shell` brings one.")
+        skip_or_fail("Chromium is not installed (Debian: apt-get install chromium-headless-shell).")
     expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=chromium, headless=True, args=FLAGS)
@@ -34,7 +34,7 @@ def browser() -> Iterator[Browser]:
 def open_page(browser: Browser, stack: LaunchedStack) -> Iterator[OpenPage]:
     """Open the page: `open_page("/jobs", locale="zh-CN", **PHONE)`.
 
-    Any error in its console fails the test, but for those that hold one of the words in `expected`.
+    Any error in its console fails the test, unless it contains one of the words in `expected`.
     """
     contexts: list[BrowserContext] = []
     errors: list[str] = []
@@ -52,7 +52,7 @@ def open_page(browser: Browser, stack: LaunchedStack) -> Iterator[OpenPage]:
 
         page.on("console", lambda message: note(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: note(str(error)))
-        # A page that is sending asks before it is left.
+        # A page that is uploading asks for confirmation before it is left.
         page.on("dialog", lambda dialog: dialog.accept())
         page.goto(path)
         return page
@@ -66,13 +66,13 @@ def open_page(browser: Browser, stack: LaunchedStack) -> Iterator[OpenPage]:
 
 @pytest.fixture
 def page(open_page: OpenPage) -> Page:
-    """The page, freshly opened, in English on a desktop."""
+    """The page, just opened, in English on a desktop."""
     return open_page()
 
 
 @pytest.fixture(scope="session")
 def done_job(stack: LaunchedStack) -> str:
-    """A job that others have watched to its end: four photos, one of them lying on its side, and a fraud."""
+    """An ended job of four photos, one of them stored sideways, and a text that is named like a photo."""
     image = photo()
     files = [
         ("album/first.jpg", jpeg(image)),

@@ -1,4 +1,4 @@
-"""What is read from /proc, on this very process."""
+"""What `bench.processes` reads from /proc, tried on this process and its children."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_child_is_found_whichever_thread_started_it() -> None:
     thread.join()
 
 
-def test_a_child_is_found_pinned_and_its_start_known() -> None:
+def test_a_child_is_found_with_its_start_and_can_be_pinned() -> None:
     core = min(os.sched_getaffinity(0))
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
         processes.pin([child.pid], [core])
@@ -70,7 +70,7 @@ def test_a_child_is_found_pinned_and_its_start_known() -> None:
         assert 0 <= time.clock_gettime(time.CLOCK_BOOTTIME) - processes.started_at(child.pid) < 60
 
 
-def test_a_group_has_its_living_members_even_without_its_leader() -> None:
+def test_a_group_keeps_its_living_members_without_its_leader() -> None:
     sleeper = "subprocess.Popen(['sleep', '60'], stdout=subprocess.DEVNULL)"
     script = f"import subprocess; print({sleeper}.pid, flush=True); input()"
     leader = subprocess.Popen(

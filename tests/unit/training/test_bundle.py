@@ -15,7 +15,7 @@ from worker.model.checkpoint import UNUSED_PREFIX, random_network, read_network
 
 @pytest.fixture(scope="module")
 def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Weights as training leaves them."""
+    """Weights as the training writes them."""
     path = tmp_path_factory.mktemp("full") / "full.safetensors"
     torch.manual_seed(0)
     network = random_network()
@@ -26,7 +26,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def small(full: Path) -> Path:
-    """A bundle of them."""
+    """The bundled weights."""
     path = full.with_name("small.safetensors")
     assert bundle(full, path, {"steps": "7"}) == path.stat().st_size
     return path
