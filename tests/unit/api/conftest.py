@@ -161,10 +161,15 @@ def make_api() -> Iterator[ApiFactory]:
 
     yield make
     for api in made:
-        backend = api.backend
-        backend.watcher.stop_when(lambda: True)
-        for pool in (backend.cleaners, backend.senders, backend.probes):
-            pool.shutdown()
+        close_api(api)
+
+
+def close_api(api: Api) -> None:
+    """End the threads of an API."""
+    backend = api.backend
+    backend.watcher.stop_when(lambda: True)
+    for pool in (backend.cleaners, backend.senders, backend.probes):
+        pool.shutdown()
 
 
 @pytest.fixture
