@@ -9,11 +9,9 @@ import pytest
 import torch
 
 from tests.unit.training.conftest import make_sample
-from training.encoder import scale_decoder
 from training.finetune import Epoch, Method, finetune
 from training.pairs import BadPairs
-from training.train import save_weights
-from worker.model.checkpoint import random_network, read_network
+from worker.model.checkpoint import read_network
 
 
 @pytest.fixture(scope="module")
@@ -25,16 +23,6 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         cv2.imwrite(str(folder / f"{seed}.jpg"), sample.image)
         cv2.imwrite(str(folder / f"{seed}.depth.png"), (sample.inverse_depth * 65535).astype(np.uint16))
     return folder
-
-
-@pytest.fixture(scope="module")
-def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(3)
-    network = random_network()
-    scale_decoder(network, torch.randn(1, 3, 64, 64))
-    path = tmp_path_factory.mktemp("weights") / "untrained.safetensors"
-    save_weights(network, path, {})
-    return path
 
 
 AT_LENGTH = [pytest.param("full", 14, 1e-3, 0.5, marks=pytest.mark.slow), pytest.param("lora", 16, 5e-3, 0.5, marks=pytest.mark.slow)]  # fmt: skip
