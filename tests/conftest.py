@@ -70,7 +70,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Where tests run in several processes, begin with what takes long: so all end at about the same time."""
     if hasattr(config, "workerinput"):
-        folders = ("tests/acceptance/", "tests/integration/", TORCH, "")
+        folders: tuple[str | tuple[str, ...], ...] = ("tests/acceptance/", "tests/integration/", TORCH, "")
         items.sort(key=lambda item: next(n for n, each in enumerate(folders) if item.nodeid.startswith(each)))
 
 
