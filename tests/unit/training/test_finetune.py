@@ -29,7 +29,7 @@ AT_LENGTH = [pytest.param("full", 14, 1e-3, 0.5, marks=pytest.mark.slow), pytest
 
 
 @pytest.mark.parametrize(
-    ("method", "epochs", "rate", "share"), [("full", 3, 1e-3, 0.95), ("lora", 3, 5e-3, 0.95), *AT_LENGTH]
+    ("method", "epochs", "rate", "share"), [("full", 2, 1e-3, 0.95), ("lora", 2, 5e-3, 0.95), *AT_LENGTH]
 )
 def test_fine_tuning_lowers_the_error_on_held_out_pairs(
     pairs: Path, untrained: Path, tmp_path: Path, method: Method, epochs: int, rate: float, share: float
