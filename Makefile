@@ -1,4 +1,4 @@
-# Everything a person needs starts here; `make` alone lists it.
+# The commands of this repository; `make` alone lists them.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 
@@ -7,14 +7,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8080
 ALBUM ?= samples
-# What the whole of Fathom on one machine needs: the groups of pyproject.toml.
+# The groups of pyproject.toml that all of Fathom needs on one machine.
 ROLES := api,worker,model,embedded
 
-# Many processes import the same code; they compile it once, whatever the shell has set.
+# Many processes import the same code, so they must be able to cache its bytecode.
 unexport PYTHONDONTWRITEBYTECODE
 
-# torch comes from PyTorch's own CPU index where it can be reached: on Linux, PyPI's
-# build brings several gigabytes of CUDA that no part of Fathom uses.
+# torch comes from PyTorch's own CPU index if that can be reached: on Linux, the build on PyPI brings several
+# gigabytes of CUDA, which Fathom never uses.
 TORCH := torch==2.13.0 torchvision==0.28.0
 TORCH_INDEX := https://download.pytorch.org/whl/cpu
 
@@ -36,7 +36,7 @@ $(VENV)/.ready-dev: $(VENV)/.ready
 	$(BIN)/python -m pip install -q -e '.[$(ROLES),training,tracing,dev]'
 	@touch $@
 
-# The page's linters, which bring no code into the page; node itself comes with the venv.
+# The linters of the page. They add no code to it, and the venv already contains node.
 node_modules/.ready: package.json $(VENV)/.ready-dev
 	PATH="$(abspath $(BIN)):$$PATH" npm install --loglevel=error
 	@touch $@
@@ -45,19 +45,19 @@ node_modules/.ready: package.json $(VENV)/.ready-dev
 setup: $(VENV)/.ready ## Make .venv and install everything in it
 
 .PHONY: demo
-demo: setup ## Turn the sample album (or ALBUM=dir) into heatmaps in demo-output/
+demo: setup ## Turn the sample album (or ALBUM=DIR) into heatmaps in demo-output/
 	@rm -rf demo-output
 	$(BIN)/python -m fathom.demo --album '$(ALBUM)' --out demo-output
 
 .PHONY: run
-run: setup ## Run the whole service at PORT (8080) until Ctrl-C
+run: setup ## Run all of Fathom at PORT (8080) until Ctrl-C
 	$(BIN)/fathom up --port $(PORT)
 
-# Three processes for two cores, since many tests wait; each with servers of its own; the tests of a file stay together.
+# Three processes on two cores, because many tests wait. Each starts its own servers, and runs whole files.
 SIDE_BY_SIDE := -n 3 --dist loadscope --no-loadscope-reorder
 
 .PHONY: test
-test: $(VENV)/.ready-dev ## Run the tests; the servers they need are started by them
+test: $(VENV)/.ready-dev ## Run the tests; they start the servers that they need
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 .PHONY: test-all
@@ -65,11 +65,11 @@ test-all: $(VENV)/.ready-dev ## Run the slow tests too
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m ""
 
 .PHONY: test-unit
-test-unit: $(VENV)/.ready-dev ## Run the fast tests alone, which need no server
+test-unit: $(VENV)/.ready-dev ## Run the unit tests only, which need no server
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) tests/unit
 
 .PHONY: lint
-lint: $(VENV)/.ready-dev node_modules/.ready ## Check format, lint, types and import rules
+lint: $(VENV)/.ready-dev node_modules/.ready ## Check format, style, types and import rules
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -77,8 +77,8 @@ lint: $(VENV)/.ready-dev node_modules/.ready ## Check format, lint, types and im
 	$(BIN)/node node_modules/.bin/biome lint --error-on-warnings
 	$(BIN)/node node_modules/.bin/tsc
 	@if command -v luacheck > /dev/null; then $(BIN)/python .ci/lint_lua.py; \
-		elif [ -z "$$CI" ]; then echo "Lua was not linted: there is no luacheck here (Debian: apt-get install lua-check)."; \
-		else echo "Lua cannot be linted: there is no luacheck here." >&2; exit 1; fi
+		elif [ -z "$$CI" ]; then echo "Lua was not linted: luacheck is not installed (Debian: apt-get install lua-check)."; \
+		else echo "Lua cannot be linted: luacheck is not installed." >&2; exit 1; fi
 
 .PHONY: format
 format: $(VENV)/.ready-dev ## Format the code
@@ -86,17 +86,17 @@ format: $(VENV)/.ready-dev ## Format the code
 	$(BIN)/ruff check --fix .
 
 .PHONY: bench
-bench: setup ## Measure the pipeline against the usual script, and the system against the pipeline
+bench: setup ## Compare the pipeline with the usual script, and the system with the pipeline
 	$(BIN)/python -m bench.pipeline
 	$(BIN)/python -m bench.system
 
 .PHONY: docs
-docs: $(VENV)/.ready-dev ## Make docs/settings.md and the pictures of the documentation again
+docs: $(VENV)/.ready-dev ## Regenerate docs/settings.md and the pictures of the documentation
 	$(BIN)/python -m docs.settings_table
 	$(BIN)/python -m docs.take_pictures
 
 .PHONY: starter
-starter: setup ## Make the starter weights from nothing: render, train, judge (many hours; resumable)
+starter: setup ## Make the starter weights from scratch: render, train, evaluate (many hours; resumable)
 	$(BIN)/python -m pip install -q -e '.[$(ROLES),training]'
 	$(BIN)/python -m training.starter --seed 0
 

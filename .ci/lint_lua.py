@@ -1,7 +1,6 @@
-"""Lint the Lua scripts as a server gets them: after their constants and preludes.
+"""Lint the Lua scripts as the server gets them: with the constants and preludes before them.
 
-Names what it finds by file and line. What a script leaves unused of its preludes is a finding only if all
-scripts do.
+Every finding names its file and line. An unused name of a prelude is a finding only if no script uses it.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _FINDING = re.compile(r".*/(?P<script>\d+)\.lua:(?P<line>\d+):(?P<column>\d+): (
 
 
 class Finding(NamedTuple):
-    """A finding of luacheck, and where it belongs."""
+    """A finding of luacheck, with its place in a source file."""
 
     file: Path
     line: int
@@ -35,7 +34,7 @@ class Finding(NamedTuple):
 
 
 class ScriptCollector(Redis):
-    """Collects the scripts that stores register; it connects to nothing."""
+    """Collects the scripts that the stores register, without a connection."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,8 +45,8 @@ class ScriptCollector(Redis):
         return super().register_script(script)
 
 
-class Layout:
-    """Maps the lines of a script to its files."""
+class SourceMap:
+    """Maps the lines of a script to the files that it was joined from."""
 
     def __init__(self, script: str, files: dict[Path, str]) -> None:
         self.starts: list[tuple[int, Path]] = []
@@ -69,7 +68,7 @@ class Layout:
 
 
 def collect_scripts() -> list[str]:
-    """Return all scripts, each as one text."""
+    """Return the full text of every script."""
     collector = ScriptCollector()
     for store in STORES:
         store(collector)
@@ -77,7 +76,7 @@ def collect_scripts() -> list[str]:
 
 
 def check(scripts: list[str]) -> Iterator[tuple[int, int, int, str]]:
-    """Yield the number of a script, line, column and text of all that luacheck finds."""
+    """Run luacheck; yield the number of the script, the line, the column and the text of each finding."""
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / f"{number}.lua" for number in range(len(scripts))]
         for path, script in zip(paths, scripts, strict=True):
@@ -90,19 +89,21 @@ def check(scripts: list[str]) -> Iterator[tuple[int, int, int, str]]:
         yield int(found["script"]), int(found["line"]), int(found["column"]), found["text"]
 
 
-def findings(scripts: list[str], layouts: list[Layout]) -> list[Finding]:
-    """Return what is to be mended."""
+def findings(scripts: list[str], maps: list[SourceMap]) -> list[Finding]:
+    """Return the findings to fix."""
     where: dict[Finding, set[int]] = {}
     for script, line, column, text in check(scripts):
-        where.setdefault(Finding(*layouts[script].place(line), column, text), set()).add(script)
-    holders = {finding: _holders(finding, layouts) for finding in where}
+        where.setdefault(Finding(*maps[script].place(line), column, text), set()).add(script)
+    scripts_with_file = {finding: _scripts_with(finding, maps) for finding in where}
     return sorted(
-        finding for finding, found in where.items() if found == holders[finding] or not _is_unused(finding)
+        finding
+        for finding, found in where.items()
+        if found == scripts_with_file[finding] or not _is_unused(finding)
     )
 
 
-def _holders(finding: Finding, layouts: list[Layout]) -> set[int]:
-    return {number for number, layout in enumerate(layouts) if finding.file in layout.files}
+def _scripts_with(finding: Finding, maps: list[SourceMap]) -> set[int]:
+    return {number for number, source_map in enumerate(maps) if finding.file in source_map.files}
 
 
 def _is_unused(finding: Finding) -> bool:
@@ -112,11 +113,11 @@ def _is_unused(finding: Finding) -> bool:
 def main() -> None:
     files = {path: path.read_text("utf-8") for path in sorted(Path("shared").rglob("*.lua"))}
     scripts = collect_scripts()
-    layouts = [Layout(script, files) for script in scripts]
-    lost = files.keys() - set().union(*(layout.files for layout in layouts))
+    maps = [SourceMap(script, files) for script in scripts]
+    lost = files.keys() - set().union(*(source_map.files for source_map in maps))
     found = [
-        *findings(scripts, layouts),
-        *(Finding(file, 1, 1, "No store runs this.") for file in sorted(lost)),
+        *findings(scripts, maps),
+        *(Finding(file, 1, 1, "No store uses this file.") for file in sorted(lost)),
     ]
     for finding in found:
         print(f"{finding.file}:{finding.line}:{finding.column}: {finding.text}")

@@ -1,1 +1,1 @@
-"""Benchmarks: each one a command that prints JSON. Ratios are measured in one run."""
+"""Benchmarks. Each is a command that prints JSON; every ratio is measured within one run."""

@@ -1,10 +1,10 @@
-"""Albums for the benchmarks: photographs of the sizes that cameras take, made from the samples.
+"""Make albums for the benchmarks: photos of the sizes that cameras take, from the samples.
 
     python -m bench.album OUT --photos 6
 
-Nobody's own photos have to be handed round: the sample photographs are cropped, enlarged to
-the size of each class, given the noise of a sensor, so that their JPEGs are about as large
-and as dear to decode as a camera's, and saved at quality 93. The same seed gives the same pixels.
+The sample photos are cropped, enlarged to the size of each class and saved at quality 93, so nobody
+has to share private photos. Sensor noise makes the JPEGs about as large, and as slow to decode, as those of a
+camera. The same seed gives the same pixels.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from fathom.photos.discovery import find_photos
 
 SAMPLES = Path(__file__).resolve().parent.parent / "samples"
 
-#: By class, its photos' sizes as (height, width); the aspects are those of phones and cameras.
+#: The sizes of each class as (height, width), with the aspect ratios of phones and cameras.
 CLASSES = {
     "12mp": ((3000, 4000), (4000, 3000), (2828, 4242)),
     "3mp": ((1536, 2048), (1440, 2160), (2048, 1536)),
     "vga": ((480, 640), (640, 480), (427, 640)),
 }
 
-#: Photos for a test of memory: sizes, formats and shapes as mixed as they come, up to 50 MP.
+#: Photos for a memory test, with mixed sizes, formats and shapes, up to 50 MP.
 MIXED = (
     ((480, 640), "JPEG"),
     ((3000, 4000), "JPEG"),
@@ -53,14 +53,14 @@ MIXED = (
     ((3000, 4000), "TIFF"),
 )
 
-#: Standard deviation of the noise, in levels of 255, as a phone's has it in good light.
+#: Standard deviation of the noise, in levels of 255, like that of a phone in good light.
 _NOISE = 5.0
 _QUALITY = 93
 
 
 @dataclass(frozen=True, kw_only=True)
 class AlbumPhoto:
-    """A photo of an album, as a file."""
+    """One file of an album."""
 
     name: str
     size_class: str
@@ -70,7 +70,7 @@ class AlbumPhoto:
 def make_album(
     photos: int, *, classes: Sequence[str] = tuple(CLASSES), seed: int = 0
 ) -> Iterator[AlbumPhoto]:
-    """Yield `photos` JPEGs of each class, the samples and the aspects taking turns."""
+    """Yield `photos` JPEGs of each class, which cycle through the samples and the sizes."""
     samples = _samples()
     for size_class in classes:
         sizes = CLASSES[size_class]
@@ -83,7 +83,7 @@ def make_album(
 
 
 def make_mixed(*, seed: int = 0) -> Iterator[AlbumPhoto]:
-    """Yield one photo for each line of `MIXED`, one at a time: together they are large."""
+    """Yield one photo for each line of `MIXED`, one at a time because all together are large."""
     samples = _samples()
     for number, ((height, width), file_format) in enumerate(MIXED):
         rgb = make_photo(samples[number % len(samples)], height, width, np.random.default_rng((seed, number)))
@@ -94,11 +94,11 @@ def make_mixed(*, seed: int = 0) -> Iterator[AlbumPhoto]:
 def make_photo(
     sample: NDArray[np.uint8], height: int, width: int, random: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """Return a sample, H x W x 3, cropped at random and enlarged to height x width, with noise."""
+    """Return a random crop of a sample, enlarged to height x width x 3, with noise."""
     enlarged = cv2.resize(
         _crop(sample, height / width, random), (width, height), interpolation=cv2.INTER_CUBIC
     )
-    # A sensor's noise is correlated over neighbours by the mosaic of its colours.
+    # Because of the colour mosaic, the noise of neighbouring pixels of a sensor is correlated.
     noise = cv2.GaussianBlur(
         random.standard_normal((height, width), dtype=np.float32) * (2 * _NOISE), (0, 0), 0.6
     )
@@ -110,10 +110,10 @@ def make_photo(
 def encode(rgb: NDArray[np.uint8], file_format: str) -> bytes:
     register_heif_opener()
     file = io.BytesIO()
-    # Level 1 of PNG's deflate: what it decodes to is what matters here.
+    # A low compression level is enough for PNG, because only decoding is measured.
     options = {"quality": _QUALITY} if file_format in ("JPEG", "WEBP", "HEIF") else {}
     options |= {"compress_level": 1} if file_format == "PNG" else {}
-    # Of noise at a higher quality, WebP's first partition overflows.
+    # At a higher quality, noise overflows the first partition of a WebP.
     options |= {"method": 0, "quality": 80} if file_format == "WEBP" else {}
     Image.fromarray(rgb).save(file, file_format, **options)
     return file.getvalue()
@@ -129,7 +129,7 @@ def _load(path: Path) -> NDArray[np.uint8]:
 
 
 def _crop(sample: NDArray[np.uint8], aspect: float, random: np.random.Generator) -> NDArray[np.uint8]:
-    """Cut a piece of the aspect height / width, between 0.8 and all of what fits, at a random place."""
+    """Crop a random part of the aspect ratio height / width, 0.8 to 1 of the largest that fits."""
     full_height, full_width = sample.shape[:2]
     scale = random.uniform(0.8, 1.0)
     height = max(1, int(scale * min(full_height, full_width * aspect)))
@@ -143,7 +143,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("out", type=Path, help="the folder to write to")
     parser.add_argument("--photos", type=int, default=6, help="photos of each class (6)")
-    parser.add_argument("--mixed", action="store_true", help="the mixed formats instead, up to 50 MP")
+    parser.add_argument("--mixed", action="store_true", help="make the mixed formats instead, up to 50 MP")
     args = parser.parse_args(argv)
     for picture in make_mixed() if args.mixed else make_album(args.photos):
         path = args.out / picture.name

@@ -1,6 +1,6 @@
-"""Reading S3 with nothing but HTTP: listings and objects, requests signed by AWS Signature Version 4.
+"""Read objects and listings of S3 over plain HTTP, with requests signed by AWS Signature Version 4.
 
-What judges the object store's contents must not read through the code it judges.
+A checker of the object store must not use the code that it checks.
 Source: "Signature Calculations for the Authorization Header", Amazon S3 API Reference.
 """
 
@@ -20,7 +20,7 @@ _EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 
 
 class BareS3:
-    """Reads one bucket at `endpoint`, in path style; a context manager."""
+    """Reads one bucket at `endpoint`, with path-style URLs. A context manager."""
 
     def __init__(
         self, endpoint: str, bucket: str, access_key: str, secret_key: str, region: str = "us-east-1"
@@ -39,7 +39,7 @@ class BareS3:
         self._http.close()
 
     def list(self, prefix: str, *, page_size: int = 1000) -> Iterator[tuple[str, int]]:
-        """Yield key and size of every object below `prefix`. Raises httpx.HTTPError, as `get` does."""
+        """Yield key and size of every object below `prefix`. Raises httpx.HTTPError, like `get`."""
         token: str | None = None
         while True:
             query = {"list-type": "2", "max-keys": str(page_size), "prefix": prefix}

@@ -1,8 +1,8 @@
-"""The loop a person would otherwise run: MiDaS_small in PyTorch, one photo after another.
+"""The usual loop: MiDaS_small in PyTorch, one photo after another, in one thread.
 
-What the usual tutorial does, stage by stage: Pillow decodes, OpenCV resizes in floating
-point, PyTorch predicts in eager mode, resizes the map to the photo's size and finds its
-range, and OpenCV colours and writes a JPEG. One thread.
+It does what the usual tutorial does: Pillow decodes, OpenCV resizes in floating point, PyTorch predicts in
+eager mode, resizes the map to the size of the photo and finds its range, and OpenCV colours it and writes a
+JPEG. It uses one thread, unless told otherwise.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ JPEG_QUALITY = 95
 
 @dataclass
 class Stages:
-    """Seconds spent in each stage, added up over photos."""
+    """Seconds spent in each stage, summed over photos."""
 
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -43,15 +43,15 @@ class Stages:
 
 
 class Baseline:
-    """The tutorial's loop body, with the network loaded once."""
+    """The body of the tutorial's loop; the network is loaded once."""
 
-    def __init__(self, weights: Weights) -> None:
-        torch.set_num_threads(1)
-        cv2.setNumThreads(1)
+    def __init__(self, weights: Weights, *, threads: int = 1) -> None:
+        torch.set_num_threads(threads)
+        cv2.setNumThreads(threads)
         self._network = load_network(weights)
 
     def heatmap(self, data: bytes, stages: Stages) -> tuple[bytes, NDArray[np.uint8]]:
-        """Return the heatmap as JPEG, and the grey levels it was coloured from, H x W."""
+        """Return the heatmap as JPEG, and the grey levels from which it was coloured, H x W."""
         with stages.stage("decode"):
             rgb = np.array(ImageOps.exif_transpose(Image.open(io.BytesIO(data)).convert("RGB")))
         with stages.stage("prepare"):
@@ -71,7 +71,7 @@ class Baseline:
 
 
 def _prepare(rgb: NDArray[np.uint8]) -> torch.Tensor:
-    """Do as `small_transform` of the official hubconf does: floats first, then the resize."""
+    """Convert to floats and then resize, as `small_transform` of the official hubconf does."""
     height, width = network_size(*rgb.shape[:2])
     resized = cv2.resize(rgb / 255.0, (width, height), interpolation=cv2.INTER_CUBIC)
     normalised: Any = (resized - MEAN) / STD

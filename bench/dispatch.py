@@ -1,12 +1,11 @@
-"""How fast one Valkey hands images out and takes their ends back.
+"""Measure how fast one Valkey leases images and records their ends.
 
     python -m bench.dispatch --json
 
-Client processes, 1 to 16 of them, take leases of 8 images and end each image, through the
-same job store that workers use; there are no photos, no S3 and no Celery. `bare` calls
-`lease` and `done` alone; `as a worker` names the image in hand before each, too, which is
-one call more. On few cores the clients are slower than Valkey: what it could do by itself follows from
-the processor time it took for an image.
+1 to 16 client processes take leases of 8 images and end each image, through the job store that workers
+use; there are no photos, no S3 and no Celery. `bare` calls only `lease` and `done`; `as a worker` also names
+the current image before each, which is one more call. On few cores, the clients are slower than Valkey, so
+its own limit is computed from its CPU time per image.
 """
 
 from __future__ import annotations
@@ -33,34 +32,34 @@ from shared.redis.client import connect_redis
 
 PROCESSES = (1, 2, 4, 8, 16)
 LEASE_IMAGES = 8
-#: Images a second that one Valkey is to hand out and take back.
+#: Images per second that one Valkey must lease and end.
 GOAL = 5000
-#: Images of a round's job: more than any round works off.
+#: Images of the job of a round: more than a round can end.
 _JOB_IMAGES = 1_000_000
-#: Calls by which the scripts' own costs are measured.
+#: Calls that measure the cost of each script.
 _PROBES = 2000
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServerLoad:
-    """What one Valkey did, from one moment to another."""
+    """What one Valkey did between two moments."""
 
     seconds: float
     cpu_seconds: float
-    #: Calls and microseconds of scripts, by Valkey's own account.
+    #: Calls and microseconds of scripts, as Valkey reports them.
     calls: int
     script_us: float
 
 
 class Meter:
-    """Reads what Valkey says of its own work."""
+    """Reads the statistics of Valkey."""
 
     def __init__(self, valkey: Resp) -> None:
         self._valkey = valkey
         self._last = self._read()
 
     def lap(self) -> ServerLoad:
-        """Return what was done since the last lap."""
+        """Return the work since the last lap."""
         before, self._last = self._last, self._read()
         seconds, cpu, calls, us = (now - then for now, then in zip(self._last, before, strict=True))
         return ServerLoad(seconds=seconds, cpu_seconds=cpu, calls=int(calls), script_us=us)
@@ -78,7 +77,7 @@ class Meter:
 
 
 def measure(processes: Sequence[int], seconds: float) -> dict[str, Any]:
-    """Return the report: a round for each number of processes, in both ways."""
+    """Return the report, with one round for each number of processes and each way."""
     with (
         tempfile.TemporaryDirectory(prefix="fathom-dispatch-") as folder,
         ValkeyServer(Path(folder)) as server,
@@ -120,7 +119,7 @@ def _measure_round(url: str, valkey: Resp, count: int, seconds: float, *, as_wor
         client.start()
     ready.wait(120.0)
     meter = Meter(valkey)
-    # Nobody begins before, so that every call is counted.
+    # No client begins earlier, so every call is counted.
     ready.wait(120.0)
     results = [answers.get() for _ in clients]
     load = meter.lap()
@@ -154,7 +153,7 @@ def _work(
     ready: multiprocessing.synchronize.Barrier,
     answers: multiprocessing.queues.SimpleQueue[tuple[int, float]],
 ) -> None:
-    """Take leases and end their images until the time is over; a process of its own."""
+    """Take leases and end their images until the time is over; runs in its own process."""
     with connect_redis(url) as client:
         store = RedisJobStore(client)
         store.ping()
@@ -232,8 +231,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.dispatch", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     counts = ",".join(map(str, PROCESSES))
-    parser.add_argument("--processes", default=counts, help=f"numbers of client processes ({counts})")
-    parser.add_argument("--seconds", type=float, default=4.0, help="of each round (4)")
+    parser.add_argument("--processes", default=counts, help=f"the numbers of client processes ({counts})")
+    parser.add_argument("--seconds", type=float, default=4.0, help="seconds of each round (4)")
     parser.add_argument("--json", action="store_true", help="print JSON on one line")
     args = parser.parse_args(argv)
     report = measure([int(word) for word in args.processes.split(",")], args.seconds)

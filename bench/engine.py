@@ -1,4 +1,4 @@
-"""The engine as a worker has it after its first photos: what is measured is what lasts."""
+"""The engine as it is in a worker after the first photos, so that benchmarks measure the steady state."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from worker.model.openvino_engine import OpenVinoEngine
 
 
 def warm_engine(settings: Settings) -> InferenceEngine:
-    """Return the engine that `settings` name as it is after a while, not as it starts."""
+    """Return the engine of the settings in its steady state."""
     engine = load_engine(settings)
     if isinstance(engine, OpenVinoEngine):
         engine.branch()

@@ -1,4 +1,4 @@
-"""What can be done to the traffic of a server."""
+"""The faults that a proxy can inject into the traffic of a server."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ class Mode(StrEnum):
 
     #: Forward everything.
     PASS = "pass"
-    #: Let nobody connect, and reset who is connected.
+    #: Refuse new connections and reset open ones.
     REFUSE = "refuse"
-    #: Accept connections and forward nothing until the mode changes; then go on where it was.
+    #: Accept connections, but forward nothing until the mode changes.
     HANG = "hang"
-    #: Forward late and a few bytes at a time.
+    #: Forward with a delay, a few bytes at a time.
     SLOW = "slow"
-    #: Answer 503 SlowDown, as S3 does, and forward nothing. HTTP only.
+    #: Answer 503 SlowDown, as S3 does, without forwarding the request. HTTP only.
     ANSWER_503 = "answer_503"
-    #: Forward the request, wait for the server's answer, drop it and reset the connection.
-    SWALLOW_ANSWER = "swallow_answer"
+    #: Forward the request, wait for the response, drop it, and reset the connection.
+    DROP_RESPONSE = "drop_response"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """A mode, and what it applies to. Methods and paths are known of HTTP only."""
+    """A mode, and the requests to which it applies. Only HTTP has methods and paths."""
 
     mode: Mode
     #: Only requests with these methods; empty means all.
     methods: frozenset[str] = frozenset()
-    #: Only requests whose path has this in it.
+    #: Only requests whose path contains this.
     path: str = ""
-    #: Only so many requests; those that follow pass. None means all.
+    #: Only this many requests; later ones pass. None means all.
     times: int | None = None
-    #: Of SLOW: the wait before a request and before its answer, in seconds.
+    #: For SLOW: the delay before a request and before its response, in seconds.
     latency: float = 0.0
-    #: Of SLOW: the speed of each direction; None is as fast as it goes.
+    #: For SLOW: the speed of each direction; None means no limit.
     bytes_per_second: float | None = None
 
     @property
     def selects(self) -> bool:
-        """Whether it applies to some requests and not to others."""
+        """Whether the fault applies to some requests only."""
         return bool(self.methods or self.path or self.times is not None)
 
     def applies_to(self, method: str, path: str) -> bool:

@@ -1,18 +1,21 @@
-"""One connection through the proxy, request by request."""
+"""Serve one HTTP connection through the proxy, request by request."""
 
 from __future__ import annotations
 
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from bench.faults import Fault, Mode
-from bench.http_frames import Head, answer_body, is_framed, read_head, request_body
+from bench.http_frames import Head, is_framed, read_head, request_body, response_body
+
+if TYPE_CHECKING:
+    from bench.proxy import Proxy
 
 #: SO_LINGER on, for zero seconds.
 _LINGER = struct.pack("ii", 1, 0)
@@ -29,23 +32,23 @@ _ANSWER_503 = (
 
 @dataclass(frozen=True, kw_only=True)
 class Exchange:
-    """One HTTP request that came, whatever became of it. Times are of `time.monotonic`."""
+    """One HTTP request and its outcome. Times are of `time.monotonic`."""
 
     method: str
     path: str
-    #: What `identify` made of the client's port; by default the port itself.
+    #: What `identify` returned for the port of the client; by default the port itself.
     client: Any
     began_at: float
     ended_at: float
-    #: What the server answered; None if it was not asked, or did not answer.
+    #: The status of the server's response; None if the server was not asked or did not respond.
     status: int | None
-    #: Whether the client was sent all of an answer, the server's or the proxy's own.
+    #: Whether the client got a whole response, from the server or from the proxy.
     answered: bool
 
 
 @dataclass(kw_only=True)
-class _Course:
-    """How an exchange goes."""
+class _ExchangeState:
+    """The state of an exchange that is going on."""
 
     method: str
     path: str
@@ -54,66 +57,57 @@ class _Course:
     answered: bool = False
 
 
-class Passage(Protocol):
-    """What a connection asks of the proxy it goes through; `bench.proxy.Proxy` is it."""
-
-    def fault_for(self, method: str, path: str) -> Fault: ...
-    def hold(self, fault: Fault) -> None: ...
-    def pace(self, pieces: Iterable[bytes], fault: Fault) -> Iterator[bytes]: ...
-    def dial(self, stack: ExitStack) -> socket.socket: ...
-
-
 class HttpConnection:
-    """Serves one client's connection; the one to the server is made at its first request."""
+    """Serves the connection of one client; connects to the server at the first request."""
 
     def __init__(
-        self, proxy: Passage, client: socket.socket, identity: Any, observe: Callable[[Exchange], None]
+        self, proxy: Proxy, client: socket.socket, identity: Any, observe: Callable[[Exchange], None]
     ) -> None:
         self._proxy = proxy
         self._client = client
         self._identity = identity
         self._observe = observe
         self._server: socket.socket | None = None
-        self._answers: BinaryIO
+        self._responses: BinaryIO
 
     def serve(self, stack: ExitStack) -> None:
-        """Pass requests on until either side ends. Raises OSError, EOFError or NotHttp."""
+        """Forward requests until either side closes. Raises OSError, EOFError or NotHttp."""
         requests = stack.enter_context(self._client.makefile("rb"))
         while (head := read_head(requests)) is not None:
             method, path = head.words[:2]
-            course = _Course(method=method, path=path)
+            state = _ExchangeState(method=method, path=path)
             try:
-                goes_on = self._exchange(requests, head, course, stack)
+                keep_alive = self._exchange(requests, head, state, stack)
             finally:
-                self._tell(course)
-            if not goes_on:
+                self._report(state)
+            if not keep_alive:
                 return
 
-    def _exchange(self, requests: BinaryIO, head: Head, course: _Course, stack: ExitStack) -> bool:
-        """Carry one request out; returns whether the connection may carry another."""
-        fault = self._proxy.fault_for(course.method, course.path)
+    def _exchange(self, requests: BinaryIO, head: Head, state: _ExchangeState, stack: ExitStack) -> bool:
+        """Serve one request; return whether the connection may serve another."""
+        fault = self._proxy.fault_for(state.method, state.path)
         if fault.mode is Mode.HANG:
             self._proxy.hold(fault)
         if fault.mode is Mode.ANSWER_503:
-            self._refuse(requests, head, course)
+            self._refuse(requests, head, state)
             return False
         self._forward(requests, head, fault, stack)
-        answer = _final_head(self._answers)
-        course.status = answer.status
-        if fault.mode is Mode.SWALLOW_ANSWER:
+        response = _final_head(self._responses)
+        state.status = response.status
+        if fault.mode is Mode.DROP_RESPONSE:
             reset_when_closed(self._client)
             return False
-        self._send(answer.encode(), answer_body(self._answers, answer, course.method), fault)
-        course.answered = True
-        return is_framed(answer, course.method) and "close" not in answer.header("connection")
+        self._send(response.encode(), response_body(self._responses, response, state.method), fault)
+        state.answered = True
+        return is_framed(response, state.method) and "close" not in response.header("connection")
 
-    def _refuse(self, requests: BinaryIO, head: Head, course: _Course) -> None:
+    def _refuse(self, requests: BinaryIO, head: Head, state: _ExchangeState) -> None:
         if not head.header("expect"):
-            # Closed with bytes unread, the connection would be reset and the answer lost.
+            # Closing with unread bytes would reset the connection and lose the response.
             for _ in request_body(requests, head):
                 pass
         self._client.sendall(_ANSWER_503)
-        course.answered = True
+        state.answered = True
 
     def _forward(self, requests: BinaryIO, head: Head, fault: Fault, stack: ExitStack) -> None:
         server = self._connected(stack)
@@ -128,22 +122,22 @@ class HttpConnection:
             self._client.sendall(part)
 
     def _connected(self, stack: ExitStack) -> socket.socket:
-        """Return the connection to the server, a new one where the server has closed the old one."""
+        """Return the connection to the server, or a new one if the server has closed it."""
         if self._server is None or _is_stale(self._server):
             self._server = self._proxy.dial(stack)
-            self._answers = stack.enter_context(self._server.makefile("rb"))
+            self._responses = stack.enter_context(self._server.makefile("rb"))
         return self._server
 
-    def _tell(self, course: _Course) -> None:
+    def _report(self, state: _ExchangeState) -> None:
         self._observe(
             Exchange(
-                method=course.method,
-                path=course.path,
+                method=state.method,
+                path=state.path,
                 client=self._identity,
-                began_at=course.began_at,
+                began_at=state.began_at,
                 ended_at=time.monotonic(),
-                status=course.status,
-                answered=course.answered,
+                status=state.status,
+                answered=state.answered,
             )
         )
 
@@ -152,16 +146,16 @@ def reset_when_closed(each: socket.socket) -> None:
     each.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
 
 
-def _final_head(answers: BinaryIO) -> Head:
-    """Read an answer's head; interim ones, such as 100 Continue, are dropped."""
-    while (head := read_head(answers)) is not None:
+def _final_head(responses: BinaryIO) -> Head:
+    """Read the head of a response; drop interim ones, such as 100 Continue."""
+    while (head := read_head(responses)) is not None:
         if head.status >= 200:
             return head
-    raise EOFError("The server closed the connection without an answer.")
+    raise EOFError("The server closed the connection without a response.")
 
 
 def _is_stale(server: socket.socket) -> bool:
-    """Return whether an idle connection has been closed, or holds bytes that nobody asked for."""
+    """Return whether an idle connection was closed, or has unexpected bytes."""
     try:
         server.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
     except BlockingIOError:

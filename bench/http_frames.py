@@ -1,4 +1,4 @@
-"""HTTP/1.1 as bytes on a connection: where a message ends, and not a byte of it changed."""
+"""Parse HTTP/1.1 messages only as far as needed to find their ends; their bytes stay unchanged."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-#: Longest line of a head, in bytes; whatever is longer is no HTTP that we know.
+#: The longest line of a head, in bytes.
 _LINE = 65536
 _PIECE = 65536
 
 
 class NotHttp(ValueError):
-    """The bytes are no HTTP/1.1 message."""
+    """The bytes are not an HTTP/1.1 message."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Head:
-    """The first line of a message and its headers, as they came, line ends included."""
+    """The first line and the headers of a message, unchanged, with their line ends."""
 
     first: bytes
     lines: tuple[bytes, ...]
@@ -29,11 +29,11 @@ class Head:
 
     @property
     def status(self) -> int:
-        """The status of an answer."""
+        """The status of a response."""
         return int(self.words[1])
 
     def header(self, name: str) -> str:
-        """Return a header's value in lower case; empty without it."""
+        """Return the value of a header in lower case, or an empty string."""
         for line in self.lines:
             key, _, value = line.partition(b":")
             if key.strip().lower() == name.encode():
@@ -49,7 +49,7 @@ class Head:
 
 
 def read_head(stream: BinaryIO) -> Head | None:
-    """Read a head up to its empty line; None where the connection ends first. Raises NotHttp."""
+    """Read a head up to its empty line; return None if the connection ends first. Raises NotHttp."""
     lines: list[bytes] = []
     while (line := stream.readline(_LINE)) not in (b"\r\n", b"\n"):
         if not line.endswith(b"\n"):
@@ -61,21 +61,21 @@ def read_head(stream: BinaryIO) -> Head | None:
 
 
 def request_body(stream: BinaryIO, head: Head) -> Iterator[bytes]:
-    """Yield the body of a request in pieces, chunked framing and all."""
+    """Yield the body of a request in pieces, including its chunked framing."""
     return _body(stream, head, until_end=False)
 
 
-def answer_body(stream: BinaryIO, head: Head, method: str) -> Iterator[bytes]:
-    """Yield the body of the answer to a `method` request in pieces."""
+def response_body(stream: BinaryIO, head: Head, method: str) -> Iterator[bytes]:
+    """Yield the body of the response to a `method` request in pieces."""
     if method == "HEAD" or head.status in (204, 304):
         return iter(())
     return _body(stream, head, until_end=True)
 
 
-def is_framed(answer: Head, method: str) -> bool:
-    """Return whether an answer ends before its connection does."""
-    bodiless = method == "HEAD" or answer.status in (204, 304)
-    return bodiless or bool(answer.header("transfer-encoding") or answer.header("content-length"))
+def is_framed(response: Head, method: str) -> bool:
+    """Return whether the end of a response is known before its connection closes."""
+    bodiless = method == "HEAD" or response.status in (204, 304)
+    return bodiless or bool(response.header("transfer-encoding") or response.header("content-length"))
 
 
 def _body(stream: BinaryIO, head: Head, *, until_end: bool) -> Iterator[bytes]:
@@ -102,7 +102,7 @@ def _chunks(stream: BinaryIO) -> Iterator[bytes]:
         yield line
         size = int(line.partition(b";")[0], 16)
         yield from _exactly(stream, size)
-        # After the last chunk come trailers, after every other one an empty line.
+        # An empty line follows every chunk; trailers may precede the last one.
         while (line := stream.readline(_LINE)).strip():
             yield line
         yield line

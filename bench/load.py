@@ -1,10 +1,10 @@
-"""Many clients at once on the embedded stack: how long a poll takes while photos come in.
+"""Measure how long a poll takes while many clients poll and submit photos.
 
     python -m bench.load --json
 
-Starts `fathom up` on a free port in a folder of its own, or uses the service at `--api`. Each poller asks
-for one job after the other over a connection of its own, as clients that wait do; each submitter
-posts a form of a few small photos, again and again. All of it stays on 127.0.0.1.
+Starts `fathom up` on a free port in its own folder, or uses the service at `--api`. Each poller keeps a
+connection and polls one job after another, like a client that waits; each submitter posts forms with a
+few small photos.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ import numpy as np
 from PIL import Image
 
 _READY_WITHIN = 180.0
-#: Seconds that an answer may take before it counts as an error.
-_PATIENCE = 30.0
+#: Seconds after which a request without a response counts as an error.
+_TIMEOUT = 30.0
 _BOUNDARY = "load"
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadPlan:
-    """Who does what, for how long. Times are in seconds."""
+    """The number of clients, their rates, and the duration. Times are in seconds."""
 
     pollers: int
     submitters: int
     seconds: float
-    #: Between two polls of a poller, and between two forms of a submitter.
+    #: Seconds between two polls of a poller, and between two forms of a submitter.
     poll_every: float
     submit_every: float
     photos: int
@@ -51,7 +51,7 @@ class LoadPlan:
 
 @dataclass(kw_only=True)
 class RequestTally:
-    """What one kind of request came to."""
+    """Times and statuses of one kind of request."""
 
     seconds: list[float] = field(default_factory=list)
     statuses: Counter[str] = field(default_factory=Counter)
@@ -73,16 +73,16 @@ class RequestTally:
 
 
 class Connection:
-    """One kept-alive HTTP/1.1 connection. It does little: client and server share the cores."""
+    """One kept-alive HTTP/1.1 connection. It is minimal, because client and server share the cores."""
 
     def __init__(self, host: str, port: int) -> None:
         self._address = (host, port)
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def send(self, head: str, body: bytes = b"") -> tuple[str, bytes]:
-        """Send a request and return its status and body; `lost` for a status if the connection broke."""
+        """Send a request; return status and body. The status is `lost (...)` if the connection broke."""
         try:
-            return await asyncio.wait_for(self._exchange(head, body), _PATIENCE)
+            return await asyncio.wait_for(self._exchange(head, body), _TIMEOUT)
         except (OSError, EOFError, TimeoutError) as exc:
             self.close()
             return f"lost ({type(exc).__name__})", b""
@@ -106,8 +106,8 @@ class Connection:
         return lines[0].split(" ")[1], answer
 
 
-class Load:
-    """Pollers and submitters of one service."""
+class LoadGenerator:
+    """Runs pollers and submitters against one service."""
 
     def __init__(self, url: str, plan: LoadPlan) -> None:
         parts = urlsplit(url)
@@ -119,7 +119,7 @@ class Load:
         self.submissions = RequestTally()
 
     async def run(self) -> None:
-        """Submit a few jobs to poll for, then let all loose until the time is up."""
+        """Submit a few jobs to poll, then run all clients until the time is over."""
         connection = Connection(*self._address)
         for _ in range(3):
             await self._submit(connection, RequestTally())
@@ -131,7 +131,7 @@ class Load:
 
     async def _poll_until(self, until: float) -> None:
         connection = Connection(*self._address)
-        # Clients do not begin in step.
+        # Real clients do not begin at the same time.
         await asyncio.sleep(random.uniform(0, self._plan.poll_every))
         while time.perf_counter() < until:
             job = random.choice(self._jobs[-50:])
@@ -162,8 +162,8 @@ class Load:
 
 
 def measure(url: str, plan: LoadPlan) -> dict[str, Any]:
-    """Put the load on a service, and return what came of it."""
-    load = Load(url, plan)
+    """Load a service as planned, and return the report."""
+    load = LoadGenerator(url, plan)
     asyncio.run(load.run())
     return {
         "plan": vars(plan),
@@ -173,7 +173,7 @@ def measure(url: str, plan: LoadPlan) -> dict[str, Any]:
 
 
 def _form(photos: int) -> bytes:
-    """Return a form with photos of noise, 256 pixels wide; no two are alike."""
+    """Return a form of noise photos, 256 pixels wide, which all differ."""
     noise = np.random.default_rng(0)
     parts = []
     for index in range(photos):
@@ -188,7 +188,7 @@ def _form(photos: int) -> bytes:
 
 @contextmanager
 def _stack(*, concurrency: int) -> Iterator[str]:
-    """Run `fathom up` while the block runs, and yield where it answers."""
+    """Run `fathom up` while the block runs, and yield the URL of its API."""
     with tempfile.TemporaryDirectory(prefix="fathom-load-") as name:
         ready, log = Path(name) / "stack.json", Path(name) / "up.log"
         command = [sys.executable, "-m", "fathom.cli", "up", "--port", "0", "--data", name]
@@ -227,14 +227,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.load", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--api", help="a service that runs already (an embedded stack is started)")
-    parser.add_argument("--concurrency", type=int, default=1, help="children of the stack's worker (1)")
+    parser.add_argument("--api", help="the URL of a running service (starts an embedded stack)")
+    parser.add_argument("--concurrency", type=int, default=1, help="children of the worker in the stack (1)")
     parser.add_argument("--pollers", type=int, default=200, help="clients that poll (200)")
     parser.add_argument("--submitters", type=int, default=20, help="clients that submit (20)")
-    parser.add_argument("--seconds", type=float, default=60.0, help="how long (60)")
-    parser.add_argument("--poll-every", type=float, default=1.0, help="seconds between polls of each (1)")
-    parser.add_argument("--submit-every", type=float, default=5.0, help="seconds between forms of each (5)")
-    parser.add_argument("--photos", type=int, default=2, help="photos of a form (2)")
+    parser.add_argument("--seconds", type=float, default=60.0, help="duration in seconds (60)")
+    parser.add_argument("--poll-every", type=float, default=1.0, help="seconds between polls of a client (1)")
+    parser.add_argument(
+        "--submit-every", type=float, default=5.0, help="seconds between forms of a client (5)"
+    )
+    parser.add_argument("--photos", type=int, default=2, help="photos in a form (2)")
     parser.add_argument("--json", action="store_true", help="print JSON on one line")
     return parser.parse_args(argv)
 

@@ -1,11 +1,11 @@
-"""The pipeline against the loop it replaces, on one core, in one run.
+"""Compare the pipeline with the usual loop on one core, in one run.
 
     python -m bench.pipeline --album DIR --json
 
-Every photo goes through the baseline (`bench.baseline`) and through each variant of the
-pipeline in turn, so that a machine whose speed drifts drifts for all of them. JPEG in,
-JPEG out, same weights. The figures are medians over rounds of the mean per photo, for each
-class of size. Without `--album`, photos are made (`bench.album`).
+The baseline (`bench.baseline`) and each variant of the pipeline take turns, so that a machine
+whose speed drifts affects all of them alike. Input and output are JPEG, with the same weights. The
+numbers are medians over rounds of the mean per photo, for each size class. Without `--album`,
+photos are made (`bench.album`).
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from bench import processes
 from bench.album import AlbumPhoto, make_album
 from bench.baseline import Baseline, Stages
 from bench.engine import warm_engine
@@ -37,21 +38,21 @@ from shared.settings import Settings
 from worker.model.weights import resolve_weights
 from worker.pipeline.pipeline import Pipeline
 
-JPEG_OUT = Options.parse({"heatmap_format": "jpeg"})
-#: The lossless form, whose palette indices are the grey levels to compare.
-PNG_OUT = Options()
+#: Lossless; its palette indices are the grey levels to compare. The script's edges are smooth.
+PNG_OUT = Options.parse({"edges": "smooth"})
 
-#: Variants by name: precision and decoding.
+#: Variants by name: precision, decoding and edges. What `snap` makes, the script does not.
 VARIANTS = {
-    "f32_exact": ("f32", "exact"),
-    "f32": ("f32", "fast"),
-    "bf16": ("bf16", "fast"),
+    "f32_exact": ("f32", "exact", "smooth"),
+    "f32": ("f32", "fast", "smooth"),
+    "bf16": ("bf16", "fast", "smooth"),
+    "bf16_snap": ("bf16", "fast", "snap"),
 }
 
 
 @dataclass
 class Timings:
-    """One way of making heatmaps: seconds per photo and per stage, one entry a round."""
+    """The timings of one variant: seconds per photo and per stage, one entry per round."""
 
     rounds: list[float] = field(default_factory=list)
     stages: dict[str, list[float]] = field(default_factory=dict)
@@ -68,7 +69,7 @@ class Timings:
         }
 
 
-#: Classes of size by the least megapixels of each, the largest first.
+#: Size classes with their fewest megapixels, the largest first.
 CLASSES = {"12mp": 8.0, "3mp": 1.0, "vga": 0.0}
 
 
@@ -84,10 +85,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _stay_on_one_core() -> None:
-    """Start this program again with one thread on one core: libraries start theirs when imported."""
+    """Restart this program with one thread on one core, because libraries start threads when imported."""
     if os.environ.get("OMP_NUM_THREADS") == "1":
         return
-    # Linux alone lets a process choose its core; elsewhere one thread has to do.
+    # Only Linux lets a process choose its core; elsewhere one thread must be enough.
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     environ = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -95,16 +96,16 @@ def _stay_on_one_core() -> None:
 
 
 def measure(photos: Sequence[AlbumPhoto], settings: Settings, *, rounds: int) -> dict[str, Any]:
-    """Run every photo through every way `rounds` times, after one round that does not count."""
+    """Run every photo through every variant `rounds` times, after one warm-up round."""
     weights = resolve_weights(settings.weights, settings.cache_dir)
     baseline = Baseline(weights)
     pipelines = {
-        name: _pipeline(settings, precision, decode) for name, (precision, decode) in VARIANTS.items()
+        name: _pipeline(settings, precision, decode) for name, (precision, decode, _) in VARIANTS.items()
     }
     by_class = {name: [photo for photo in photos if photo.size_class == name] for name in CLASSES}
     return {
         "machine": {
-            "processor": _processor(),
+            "processor": processes.processor_name(),
             "python": platform.python_version(),
             "cores": 1,
         },
@@ -123,7 +124,7 @@ def _measure_class(
     series = {name: Timings() for name in ("baseline", *pipelines)}
     for number in range(rounds + 1):
         timed = {"baseline": _time_baseline(baseline, photos)}
-        timed |= {name: _time_pipeline(pipeline, photos) for name, pipeline in pipelines.items()}
+        timed |= {name: _time_pipeline(pipeline, photos, name) for name, pipeline in pipelines.items()}
         if number > 0:
             for name, (seconds, stages) in timed.items():
                 series[name].add(seconds, stages, len(photos))
@@ -131,23 +132,13 @@ def _measure_class(
 
 
 def _read_album(folder: Path) -> Iterator[AlbumPhoto]:
-    """Yield the JPEGs of a folder, each in its class of size."""
+    """Yield the JPEGs of a folder with their size classes."""
     for path, name in find_photos([folder]).photos:
         with Image.open(path) as image:
             megapixels = image.width * image.height / 1e6
             if image.format == "JPEG":
                 size_class = next(key for key, least in CLASSES.items() if megapixels >= least)
                 yield AlbumPhoto(name=name, size_class=size_class, data=path.read_bytes())
-
-
-def _processor() -> str:
-    """Return the processor's name, as Linux has it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def _pipeline(settings: Settings, precision: str, decode: str) -> Pipeline:
@@ -160,12 +151,15 @@ def _time_baseline(baseline: Baseline, photos: Sequence[AlbumPhoto]) -> tuple[fl
     return _timed(lambda: [baseline.heatmap(photo.data, stages) for photo in photos]), stages.seconds
 
 
-def _time_pipeline(pipeline: Pipeline, photos: Sequence[AlbumPhoto]) -> tuple[float, dict[str, float]]:
+def _time_pipeline(
+    pipeline: Pipeline, photos: Sequence[AlbumPhoto], variant: str
+) -> tuple[float, dict[str, float]]:
+    options = Options.parse({"heatmap_format": "jpeg", "edges": VARIANTS[variant][2]})
     spent: dict[str, float] = {}
 
     def run() -> None:
         for photo in photos:
-            pipeline.render(photo.data, JPEG_OUT)
+            pipeline.render(photo.data, options)
             for stage, seconds in pipeline.seconds.items():
                 spent[str(stage)] = spent.get(str(stage), 0.0) + seconds
 
@@ -181,11 +175,12 @@ def _timed(call: Callable[[], object]) -> float:
 def _fidelity(
     photos: Sequence[AlbumPhoto], baseline: Baseline, pipelines: dict[str, Pipeline]
 ) -> dict[str, dict[str, float]]:
-    """Return how far the grey levels, 0 to 255, lie from the baseline's: mean and worst photo's mean."""
-    distances: dict[str, list[float]] = {name: [] for name in pipelines}
+    """Return how far the grey levels (0 to 255) are from the baseline: the mean, and of the worst photo."""
+    alike = {name: pipeline for name, pipeline in pipelines.items() if VARIANTS[name][2] == "smooth"}
+    distances: dict[str, list[float]] = {name: [] for name in alike}
     for photo in photos:
         _, expected = baseline.heatmap(photo.data, Stages())
-        for name, pipeline in pipelines.items():
+        for name, pipeline in alike.items():
             grey = _grey(pipeline.render(photo.data, PNG_OUT)[0].data)
             distances[name].append(float(np.abs(grey.astype(np.int16) - expected).mean()))
     return {
@@ -232,7 +227,7 @@ def _table(report: dict[str, Any]) -> str:
 def _row(name: str, measured: dict[str, Any]) -> str:
     way = measured["ways"][name]
     faster = measured["times_faster"].get(name, 1.0)
-    off = measured["grey_levels_from_baseline"].get(name, {}).get("mean", 0.0)
+    off = measured["grey_levels_from_baseline"].get(name, {}).get("mean", "-")
     stages = "  ".join(f"{stage} {ms}" for stage, ms in way["stages_ms"].items())
     return f"{name:10} {way['ms']:7}  x{faster:<5} off by {off:<6} {stages}"
 
@@ -240,9 +235,9 @@ def _row(name: str, measured: dict[str, Any]) -> str:
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.pipeline", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--album", type=Path, help="a folder of JPEGs (photos made from the samples)")
-    parser.add_argument("--photos", type=int, default=6, help="photos of each class, if they are made (6)")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds that count (5)")
+    parser.add_argument("--album", type=Path, help="a folder of JPEGs (made from the samples)")
+    parser.add_argument("--photos", type=int, default=6, help="photos of each class, without --album (6)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds after the warm-up (5)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser.parse_args(argv)
 

@@ -1,8 +1,9 @@
-"""What Linux tells of processes: their processor time, their memory, their children and their cores."""
+"""Read from /proc what processes use: CPU time, memory, children, connections and cores."""
 
 from __future__ import annotations
 
 import os
+import platform
 import re
 from collections.abc import Iterable
 from contextlib import suppress
@@ -11,41 +12,64 @@ from pathlib import Path
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
+def processor_name() -> str:
+    """Return the processor's name, as Linux has it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
 def cpu_seconds(pids: Iterable[int]) -> float:
-    """Return the processor time of processes so far, user and system, all threads."""
+    """Return the CPU time of processes so far: user and system, all threads."""
     return sum(sum(map(int, _stat(pid)[11:13])) for pid in pids) / _TICKS
 
 
 def resident_mb(pid: int) -> float:
-    """Return the resident memory of a process, pages it shares included."""
+    """Return the resident memory of a process, including shared pages."""
     return _status_mb(pid, "VmRSS")
 
 
 def peak_mb(pid: int) -> float:
-    """Return the highest resident memory since the process began or `forget_peak` was called."""
+    """Return the highest resident memory since the process began or `reset_peak` was called."""
     return _status_mb(pid, "VmHWM")
 
 
-def forget_peak(pid: int) -> None:
+def proportional_mb(pid: int) -> float:
+    """Return the memory of a process, of shared pages only its share, as proc(5)'s smaps_rollup has it."""
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    found = re.search(r"^Pss:\s+(\d+) kB", rollup, re.MULTILINE)
+    return int(found[1]) / 1024 if found else 0.0
+
+
+def reset_peak(pid: int) -> None:
     Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
 def started_at(pid: int) -> float:
-    """Return when a process began, in seconds on the clock of `time.clock_gettime(CLOCK_BOOTTIME)`."""
+    """Return the start time of a process, on the clock `CLOCK_BOOTTIME` in seconds."""
     return int(_stat(pid)[19]) / _TICKS
 
 
 def children(pid: int) -> list[int]:
-    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    """Return the children of a process, whichever of its threads started them."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        # A thread may end in the meantime.
+        with suppress(FileNotFoundError, ProcessLookupError):
+            found += [int(word) for word in (task / "children").read_text().split()]
+    return sorted(found)
 
 
 def descendants(pid: int) -> list[int]:
-    """Return a process and all below it."""
+    """Return a process and all its descendants."""
     return [pid, *(below for child in children(pid) for below in descendants(child))]
 
 
 def members(group: int) -> frozenset[int]:
-    """Return the living processes of a process group, be its leader alive or not."""
+    """Return the living processes of a process group, even if its leader is dead."""
     found = set()
     for entry in Path("/proc").iterdir():
         # A process may end in the meantime; a zombie has ended.
@@ -56,7 +80,7 @@ def members(group: int) -> frozenset[int]:
 
 
 def owner_of(port: int, peer: int) -> int | None:
-    """Return the process that has the TCP connection from `port` to `peer`, both of 127.0.0.1."""
+    """Return the process that holds the TCP connection from `port` to `peer`, both on 127.0.0.1."""
     inode = _inode_of(f"0100007F:{port:04X}", f"0100007F:{peer:04X}")
     if inode is None:
         return None
@@ -76,7 +100,7 @@ def _inode_of(local: str, remote: str) -> str | None:
 
 
 def pin(pids: Iterable[int], cores: Iterable[int]) -> None:
-    """Let processes, with all their threads, run on these cores only."""
+    """Restrict processes and all their threads to these cores."""
     chosen = set(cores)
     for pid in pids:
         for task in Path(f"/proc/{pid}/task").iterdir():
@@ -86,7 +110,7 @@ def pin(pids: Iterable[int], cores: Iterable[int]) -> None:
 
 
 def _stat(pid: int) -> list[str]:
-    """Return the fields of proc(5)'s stat that follow the name, which may hold anything."""
+    """Return the fields of `stat` (proc(5)) after the name, which may contain any character."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 

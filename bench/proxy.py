@@ -1,14 +1,14 @@
-"""A TCP proxy before a server, which spoils the traffic as it is told and tells what passed.
+"""A TCP proxy that injects faults into the traffic to a server and reports every exchange.
 
     with Proxy(("127.0.0.1", 8333)) as proxy:
         use(proxy.url)
         proxy.set(Mode.ANSWER_503)                                # every request
-        proxy.set(Mode.SWALLOW_ANSWER, methods={"PUT"}, times=1)  # one lost answer
+        proxy.set(Mode.DROP_RESPONSE, methods={"PUT"}, times=1)  # one lost response
         proxy.set(Mode.SLOW, latency=0.2, bytes_per_second=10_000)
         proxy.set(Mode.PASS)
 
-Modes change at any time, for open connections too. With `http=False` the bytes are
-not looked at, which does for Valkey; faults that select requests have no meaning then.
+The mode can change at any time, also for open connections. With `http=False`, as for Valkey, the proxy does
+not parse the bytes, so no fault can select requests.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from fathom.stack.servers import free_ports
 
 HOST = "127.0.0.1"
 _PIECE = 65536
-#: Seconds to connect to the server behind.
+#: Seconds within which a connection to the server must open.
 _DIAL_SECONDS = 10.0
-#: Seconds after which a failed `accept` is tried again.
+#: Seconds between a failed `accept` and the next attempt.
 _ACCEPT_PAUSE = 0.01
 
 
 class Selection(TypedDict, total=False):
-    """The fields of `Fault` that `Proxy.set` takes beside the mode and the methods."""
+    """The fields of `Fault` that `Proxy.set` takes besides the mode and the methods."""
 
     path: str
     times: int
@@ -41,7 +41,7 @@ class Selection(TypedDict, total=False):
 
 
 class Proxy:
-    """Listens on a port of its own while inside its `with`; its threads and sockets end with it."""
+    """Listens on its own port inside its `with` block; its threads and sockets end with the block."""
 
     def __init__(
         self,
@@ -51,16 +51,16 @@ class Proxy:
         observe: Callable[[Exchange], None] = lambda exchange: None,
         identify: Callable[[int], Any] = lambda port: port,
     ) -> None:
-        """Forward to `target`. `observe` hears of every HTTP exchange, in the connection's thread.
+        """Forward to `target`, and call `observe` for every HTTP exchange, in the thread of the connection.
 
-        `identify` is asked once for every HTTP connection, with the client's port.
+        `identify` is called once for every HTTP connection, with the port of the client.
         """
         self._target = target
         self._http = http
         self._observe = observe
         self._identify = identify
         self._listener, self.port = _bind()
-        #: Guards all that follows, and tells waiting threads of changes.
+        #: Guards the fields below, and wakes threads that wait for a change.
         self._changed = threading.Condition()
         self._fault = PASS
         self._left: int | None = None
@@ -82,28 +82,28 @@ class Proxy:
             self._closing = True
             self._changed.notify_all()
             for each in (self._listener, *self._sockets):
-                _shut(each, socket.SHUT_RDWR)
+                _shutdown(each, socket.SHUT_RDWR)
         while threads := self._running():
             for thread in threads:
                 thread.join()
         self._listener.close()
 
     def set(self, mode: Mode, *, methods: Iterable[str] = (), **selection: Unpack[Selection]) -> None:
-        """Treat the traffic so from now on. Raises ValueError for what no proxy can do."""
+        """Set the fault for all traffic from now on. Raises ValueError for an impossible fault."""
         fault = Fault(mode=mode, methods=frozenset(methods), **selection)
         if fault.selects and (not self._http or mode is Mode.REFUSE):
-            raise ValueError("Only requests of HTTP can be selected, once they are there.")
+            raise ValueError("Only HTTP requests can be selected, and not if connections are refused.")
         if mode is Mode.ANSWER_503 and not self._http:
-            raise ValueError("Only a request of HTTP can be answered 503.")
+            raise ValueError("Only an HTTP request can be answered 503.")
         with self._changed:
             was, self._fault, self._left = self._fault, fault, fault.times
             self._refuse(was=was.mode is Mode.REFUSE, now=mode is Mode.REFUSE)
             self._changed.notify_all()
 
-    # --- what connections ask ---
+    # --- called by connections ---
 
     def fault_for(self, method: str, path: str) -> Fault:
-        """Return what is to be done to a request that begins; it counts as one of the fault's `times`."""
+        """Return the fault for a new request, which counts as one of the `times` of the fault."""
         with self._changed:
             fault = self._fault
             if not fault.applies_to(method, path) or self._left == 0:
@@ -113,39 +113,39 @@ class Proxy:
             return fault
 
     def dial(self, stack: ExitStack) -> socket.socket:
-        """Connect to the server behind, until `stack` ends."""
+        """Connect to the server; `stack` closes the connection."""
         server = socket.create_connection(self._target, timeout=_DIAL_SECONDS)
         server.settimeout(None)
         self._register(server, stack)
         return server
 
     def pace(self, pieces: Iterable[bytes], fault: Fault) -> Iterator[bytes]:
-        """Yield bytes as fast as `fault` lets them through, and none while the proxy hangs.
+        """Yield bytes at the speed of `fault`, and none while the proxy hangs.
 
         Raises EOFError when the proxy is closed.
         """
         if fault.mode is Mode.SLOW:
-            self._rest(fault.latency)
+            self._sleep(fault.latency)
         for piece in pieces:
-            for part in _parts(piece, fault):
+            for part in _split(piece, fault):
                 if fault.mode is Mode.SLOW and fault.bytes_per_second:
-                    self._rest(len(part) / fault.bytes_per_second)
+                    self._sleep(len(part) / fault.bytes_per_second)
                 self._await(lambda: self._fault.mode is not Mode.HANG or self._fault.selects)
                 yield part
 
     def hold(self, fault: Fault) -> None:
-        """Wait while `fault`, a hang, is in force. Raises EOFError when the proxy is closed."""
+        """Wait until `fault`, a hang, is over. Raises EOFError when the proxy is closed."""
         self._await(lambda: self._fault is not fault)
 
     # --- connections ---
 
     def _refuse(self, *, was: bool, now: bool) -> None:
         if now and not was:
-            # The port stays ours: a socket that no longer listens refuses, and may listen again.
-            _shut(self._listener, socket.SHUT_RDWR)
+            # The socket keeps its port: it refuses connections now, and can listen again later.
+            _shutdown(self._listener, socket.SHUT_RDWR)
             for each in self._sockets:
                 reset_when_closed(each)
-                _shut(each, socket.SHUT_RD)
+                _shutdown(each, socket.SHUT_RD)
         elif was and not now:
             self._listener.listen()
 
@@ -156,8 +156,8 @@ class Proxy:
                 try:
                     client, (_, port) = self._listener.accept()
                 except OSError:
-                    # It no longer listens: for now, for good, or the process has no file left.
-                    self._rest(_ACCEPT_PAUSE)
+                    # The socket no longer listens, or the process has no file descriptor left.
+                    self._sleep(_ACCEPT_PAUSE)
                 else:
                     self._spawn(self._connect, client, port)
 
@@ -171,21 +171,21 @@ class Proxy:
 
     def _pass_bytes(self, client: socket.socket, stack: ExitStack) -> None:
         server = self.dial(stack)
-        upwards = self._spawn(self._pump, client, server, False)
+        upstream = self._spawn(self._pump, client, server, False)
         self._pump(server, client, True)
-        upwards.join()
+        upstream.join()
 
     def _pump(self, source: socket.socket, sink: socket.socket, answers: bool) -> None:
         with suppress(OSError, EOFError):
             while piece := source.recv(_PIECE):
                 fault = self.fault_for("", "")
-                if answers and fault.mode is Mode.SWALLOW_ANSWER:
+                if answers and fault.mode is Mode.DROP_RESPONSE:
                     reset_when_closed(sink)
-                    _shut(sink, socket.SHUT_RD)
+                    _shutdown(sink, socket.SHUT_RD)
                     return
                 for part in self.pace([piece], fault):
                     sink.sendall(part)
-        _shut(sink, socket.SHUT_WR)
+        _shutdown(sink, socket.SHUT_WR)
 
     def _register(self, each: socket.socket, stack: ExitStack) -> None:
         """Close a socket when `stack` ends, and let `set` and `__exit__` reach it until then."""
@@ -195,7 +195,7 @@ class Proxy:
             self._sockets.add(each)
             if self._closing or self._fault.mode is Mode.REFUSE:
                 reset_when_closed(each)
-                _shut(each, socket.SHUT_RD)
+                _shutdown(each, socket.SHUT_RD)
         stack.callback(self._forget, each)
 
     def _forget(self, each: socket.socket) -> None:
@@ -215,7 +215,7 @@ class Proxy:
         thread = threading.Thread(target=body, name=f"proxy-{self.port}", daemon=True)
         with self._changed:
             self._threads.add(thread)
-            # Within the lock: who waits for the end of all threads must find none that has not begun.
+            # Start it inside the lock, because `__exit__` joins every thread in the set.
             thread.start()
         return thread
 
@@ -229,14 +229,14 @@ class Proxy:
             if self._closing:
                 raise EOFError("The proxy is closed.")
 
-    def _rest(self, seconds: float) -> None:
+    def _sleep(self, seconds: float) -> None:
         with self._changed:
             if self._changed.wait_for(lambda: self._closing, seconds):
                 raise EOFError("The proxy is closed.")
 
 
 def _bind() -> tuple[socket.socket, int]:
-    """Return a socket on a port that stays its own while it does not listen, as one Linux chose would not."""
+    """Return a socket bound to a reserved port, which stays its own even while it does not listen."""
     (port,) = free_ports(1)
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -244,14 +244,14 @@ def _bind() -> tuple[socket.socket, int]:
     return listener, port
 
 
-def _shut(each: socket.socket, how: int) -> None:
-    # Whoever is at the other end may have been quicker.
+def _shutdown(each: socket.socket, how: int) -> None:
+    # The other end may have closed it already.
     with suppress(OSError):
         each.shutdown(how)
 
 
-def _parts(piece: bytes, fault: Fault) -> Iterator[bytes]:
-    """Cut a piece so that a slow connection moves ten times a second."""
+def _split(piece: bytes, fault: Fault) -> Iterator[bytes]:
+    """Split a piece so that a slow connection sends ten parts per second."""
     rate = fault.bytes_per_second if fault.mode is Mode.SLOW else None
     step = max(1, int(rate / 10)) if rate else max(1, len(piece))
     for start in range(0, len(piece), step):

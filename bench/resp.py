@@ -1,7 +1,6 @@
-"""Valkey's own protocol (RESP2) over a plain socket.
+"""Speak the protocol of Valkey (RESP2) over a plain socket.
 
-What judges the job store must not read through the code it judges, and shares none of it:
-no client library, no scripts, no retries.
+A checker of the job store must not use the code that it checks: no client library, no scripts, no retries.
 """
 
 from __future__ import annotations
@@ -22,10 +21,10 @@ class RespError(FathomError):
 
 
 class Resp:
-    """One connection to a server, for one thread; a context manager."""
+    """One connection to a server, for one thread. A context manager."""
 
     def __init__(self, url: str, *, timeout: float | None = 10.0) -> None:
-        """Connect to `redis://[:password@]host:port/db`. Raises OSError and RespError, as every call does."""
+        """Connect to `redis://[:password@]host:port/db`. Raises OSError and RespError, like every call."""
         parts = urlsplit(url)
         self._socket = socket.create_connection((parts.hostname, parts.port or 6379), timeout=timeout)
         self._stream = self._socket.makefile("rb")
@@ -45,7 +44,7 @@ class Resp:
             pass
 
     def interrupt(self) -> None:
-        """End a call that waits in another thread; it raises there."""
+        """End a call that waits in another thread; the call raises."""
         self._socket.shutdown(socket.SHUT_RDWR)
 
     def call(self, *words: str | int | bytes) -> Any:
@@ -60,7 +59,7 @@ class Resp:
         return [self._read() for _ in encoded]
 
     def monitor(self) -> Iterator[bytes]:
-        """Return every command that the server carries out from now on, those inside scripts too."""
+        """Yield every command that the server executes from now on, also inside scripts."""
         self.call("MONITOR")
         return iter(self._stream.readline, b"")
 

@@ -1,10 +1,10 @@
-"""Runs the tests again and again beside busy processes, and tells which of them cannot be relied on.
+"""Run the tests again and again beside busy processes, to find flaky and slow ones.
 
     python -m bench.suite --runs 10 --load 4
     python -m bench.suite --runs 20 --load 4 -- tests/integration -k job_store
 
-What follows `--` is given to pytest in place of what `make test` gives it. The exit code is 0 if
-every test passed in every run.
+The arguments after `--` go to pytest instead of those of `make test`. The exit code is 0 if every test
+passed in every run.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from xml.etree import ElementTree
 from fathom.stack.servers import tied_to_parent
 
 ROOT = Path(__file__).resolve().parents[1]
-#: The options of pytest in the Makefile's `test`.
+#: The options that `make test` passes to pytest.
 MAKE_TEST = ("-n", "3", "--dist", "loadscope", "--no-loadscope-reorder")
-#: How many of the slowest tests are told.
+#: The number of slowest tests in a report.
 SLOWEST = 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class CaseOutcome:
-    """What became of a test in one run."""
+    """The outcome of a test in one run."""
 
     test: str
-    #: Of its setup, its call and its teardown.
+    #: Seconds of its setup, call and teardown.
     seconds: float
-    #: The first line of what went wrong; None if nothing did.
-    complaint: str | None = None
+    #: The first line of the failure; None if the test passed.
+    error: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,31 +54,31 @@ class SuiteRun:
 
     @property
     def failures(self) -> dict[str, str]:
-        """The complaints of this run, by test."""
-        return {each.test: each.complaint for each in self.outcomes if each.complaint is not None}
+        """The failures of this run, by test."""
+        return {each.test: each.error for each in self.outcomes if each.error is not None}
 
 
 def parse(xml: str) -> tuple[CaseOutcome, ...]:
-    """Read what pytest's `--junitxml` wrote; a test with two complaints is there twice."""
+    """Parse a `--junitxml` report of pytest; a test that failed twice (call and teardown) appears twice."""
     return tuple(map(_outcome, ElementTree.fromstring(xml).iter("testcase")))
 
 
 def _outcome(case: ElementTree.Element) -> CaseOutcome:
-    troubles = [child for child in case if child.tag in ("failure", "error")]
+    problems = [child for child in case if child.tag in ("failure", "error")]
     return CaseOutcome(
         test=f"{case.get('classname')}::{case.get('name')}",
         seconds=float(case.get("time", 0)),
-        complaint=_complaint(troubles[0]) if troubles else None,
+        error=_first_line(problems[0]) if problems else None,
     )
 
 
-def _complaint(trouble: ElementTree.Element) -> str:
-    words = trouble.get("message") or trouble.text or trouble.tag
+def _first_line(problem: ElementTree.Element) -> str:
+    words = problem.get("message") or problem.text or problem.tag
     return words.strip().partition("\n")[0]
 
 
 def measure(runs: int, load: int, arguments: Sequence[str]) -> dict[str, Any]:
-    """Run the tests so often, beside so many busy processes; return the report."""
+    """Run the tests `runs` times beside `load` busy processes; return the report."""
     with tempfile.TemporaryDirectory(prefix="fathom-suite-") as folder, _busy(load):
         done = [_run(arguments, Path(folder) / f"{number}.xml") for number in range(runs)]
     return {"load": load, "arguments": list(arguments), **summarise(done)}
@@ -86,7 +86,7 @@ def measure(runs: int, load: int, arguments: Sequence[str]) -> dict[str, Any]:
 
 @contextmanager
 def _busy(count: int) -> Iterator[None]:
-    """Keep processors busy with so many processes while the block runs."""
+    """Keep the CPUs busy with `count` processes while the block runs."""
     with ExitStack() as stack:
         for _ in range(count):
             process = subprocess.Popen(tied_to_parent([sys.executable, "-c", "while True: pass"]))
@@ -104,7 +104,7 @@ def _run(arguments: Sequence[str], report: Path) -> SuiteRun:
 
 
 def summarise(runs: Sequence[SuiteRun]) -> dict[str, Any]:
-    """Return how long the runs took, which tests failed in how many of them, and which are slow."""
+    """Return the duration of the runs, how often each test failed, and which tests are slow."""
     failed, seconds = defaultdict(list), defaultdict(list)
     for run in runs:
         for test, complaint in run.failures.items():
@@ -131,7 +131,7 @@ def summarise(runs: Sequence[SuiteRun]) -> dict[str, Any]:
 
 
 def to_text(report: dict[str, Any]) -> str:
-    """Return a report as tables for a person."""
+    """Return a report as tables for people."""
     lines = ["    seconds  exit  tests  failures"]
     for number, run in enumerate(report["runs"], start=1):
         lines.append(
@@ -149,8 +149,8 @@ def to_text(report: dict[str, Any]) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.suite", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--runs", type=int, default=10, help="how often the tests are run (10)")
-    parser.add_argument("--load", type=int, default=4, help="busy processes beside them (4)")
+    parser.add_argument("--runs", type=int, default=10, help="number of runs (10)")
+    parser.add_argument("--load", type=int, default=4, help="busy processes beside the tests (4)")
     parser.add_argument("--json", action="store_true", help="print JSON on one line")
     parser.add_argument("arguments", nargs="*", default=list(MAKE_TEST), metavar="-- ARGUMENT")
     args = parser.parse_args(argv)

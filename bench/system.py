@@ -1,13 +1,13 @@
-"""The whole system against the bare pipeline: API, Valkey, S3 and workers on the embedded stack.
+"""Compare the whole system (API, Valkey, S3 and workers) with the bare pipeline.
 
     python -m bench.system --json
 
-Starts `fathom up` on free ports in a folder of its own and works an album off, three times:
+Starts `fathom up` on free ports in its own folder and runs an album in three ways:
 
-- `queue`: one child alone on one core, everything else on the other. Images per second of the
-  child's processor time, against the bare pipeline's on the same photos in the same run.
-- `scaling`: two children against one, on both cores, with the servers' processor time accounted for.
-- `start`: from the start of a worker process to its first image in work, the graph being cached.
+- `queue`: one child has a core to itself, everything else shares the other. Compares images per second of
+  the child's CPU time with the bare pipeline, on the same photos in the same run.
+- `scaling`: compares two children with one, on both cores, and accounts for the CPU time of the servers.
+- `start`: the time from the start of a worker process to its first lease, with a cached graph.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from typing import Any
 
 from bench import processes
 from bench.album import make_album
+from bench.embedded_stack import OPTIONS, RunningStack, name_files, poll, run_album, run_stack, write_pictures
 from bench.engine import warm_engine
-from bench.whole import OPTIONS, RunningStack, name_files, poll, run_stack, work_off, write_pictures
 from fathom.options import Options
 from fathom.sync_client import Fathom, JobHandle
 from shared.settings import Settings
@@ -54,8 +54,8 @@ def measure(photos: int, parts: Sequence[str]) -> dict[str, Any]:
 def _measure_one(stack: RunningStack, album: Sequence[Path], parts: Sequence[str]) -> dict[str, Any]:
     report: dict[str, Any] = {}
     with Fathom(stack.info["api"]) as fathom:
-        # The first photos compile, and are not counted.
-        work_off(fathom, stack, _warm_up(album, 1))
+        # The first photos compile the graphs, so they do not count.
+        run_album(fathom, stack, _warm_up(album, 1))
         if "queue" in parts:
             report["queue"] = _measure_queue(fathom, stack, album)
         if "start" in parts:
@@ -66,12 +66,12 @@ def _measure_one(stack: RunningStack, album: Sequence[Path], parts: Sequence[str
 
 
 def _measure_queue(fathom: Fathom, stack: RunningStack, album: Sequence[Path]) -> dict[str, Any]:
-    """Compare the child with the bare pipeline, before and after, on the core it has for itself."""
+    """Compare the child with the bare pipeline, which runs before and after it on the same core."""
     first, *_, last = sorted(os.sched_getaffinity(0))
     processes.pin(stack.others(), [first])
     processes.pin(stack.children(), [last])
     before = _bare_pipeline(album, last)
-    run = work_off(fathom, stack, album)
+    run = run_album(fathom, stack, album)
     after = _bare_pipeline(album, last)
     bare = 2 * len(album) / (before + after)
     return {
@@ -82,7 +82,7 @@ def _measure_queue(fathom: Fathom, stack: RunningStack, album: Sequence[Path]) -
 
 
 def _bare_pipeline(album: Sequence[Path], core: int) -> float:
-    """Return the processor seconds the pipeline takes for an album, in a process of its own."""
+    """Return the CPU seconds of the bare pipeline for an album, in its own process."""
     program = [sys.executable, "-m", "bench.system", "--bare", str(core), *map(str, album)]
     environ = {**os.environ, "OMP_NUM_THREADS": "1", "FATHOM_LOG_LEVEL": "ERROR"}
     done = subprocess.run(program, env=environ, capture_output=True, text=True, check=True)
@@ -103,10 +103,10 @@ def _run_bare(core: int, album: Sequence[str]) -> None:
 
 
 def _measure_scaling(folder: Path, album: Sequence[Path]) -> dict[str, Any]:
-    """Run one child, then two, all processes on two cores.
+    """Run one child, then two, with all processes on two cores.
 
-    Where two children fill both cores, the servers take their time from them; a machine with
-    cores to spare would not. So their processor time is taken off the wall time of two.
+    Two children fill both cores, so the servers take CPU time from them; on a machine with spare cores they
+    would not. Therefore the CPU time of the servers is subtracted from the wall time of two children.
     """
     cores = sorted(os.sched_getaffinity(0))[:2]
     runs = []
@@ -115,10 +115,10 @@ def _measure_scaling(folder: Path, album: Sequence[Path]) -> dict[str, Any]:
             run_stack(folder / f"children-{concurrency}", concurrency=concurrency) as stack,
             Fathom(stack.info["api"]) as fathom,
         ):
-            work_off(fathom, stack, _warm_up(album, concurrency))
+            run_album(fathom, stack, _warm_up(album, concurrency))
             processes.pin([*stack.others(), *stack.children()], cores)
-            # Long enough for the beginning and the end of a job not to count for much.
-            runs.append(work_off(fathom, stack, [*album] * 3))
+            # Long enough that the beginning and the end of a job hardly count.
+            runs.append(run_album(fathom, stack, [*album] * 3))
     one, two = runs
     rates = [run.images / run.wall for run in runs]
     accounted = two.images / (two.wall - two.others_cpu / len(cores))
@@ -131,31 +131,31 @@ def _measure_scaling(folder: Path, album: Sequence[Path]) -> dict[str, Any]:
 
 
 def _warm_up(album: Sequence[Path], children: int) -> list[Path]:
-    """Return enough of an album for each child to have all it compiles."""
+    """Return enough photos that every child has compiled everything."""
     count = (BRANCH_AFTER + 16) * children
     return list(islice(cycle(album), count))
 
 
 def _measure_start(fathom: Fathom, stack: RunningStack, album: Sequence[Path]) -> float:
-    """Kill the worker while a job waits, and see when the one started in its place begins."""
+    """Kill the worker while a job waits; return the seconds that its successor takes to begin."""
     old = stack.worker
-    # It takes nothing on any more, so that the job is all there for its successor.
+    # The stopped worker takes no work, so the successor gets the whole job.
     os.kill(old, signal.SIGSTOP)
     for child in stack.children():
         os.kill(child, signal.SIGSTOP)
     job = fathom.submit(name_files(album), OPTIONS)
     for pid in processes.descendants(old):
         os.kill(pid, signal.SIGKILL)
-    poll("a new worker", lambda: stack.worker != old)
+    poll("The new worker", lambda: stack.worker != old)
     began = processes.started_at(stack.worker)
-    poll("the first lease", lambda: _is_in_work(job))
+    poll("The first lease", lambda: _has_begun(job))
     seconds = time.clock_gettime(time.CLOCK_BOOTTIME) - began
     job.wait()
     job.delete()
     return round(seconds, 2)
 
 
-def _is_in_work(job: JobHandle) -> bool:
+def _has_begun(job: JobHandle) -> bool:
     return any(True for _ in job.images("processing")) or job.refresh().succeeded > 0
 
 

@@ -1,8 +1,8 @@
 """Take the pictures of the documentation: `python -m docs.take_pictures`.
 
-Starts a stack of its own in a temporary folder, sends it the sample photos, and photographs the page in
-Chromium. The sheet of the starter weights shows photographs of OpenCV's, which `training.assets` fetches;
-without them the sheet stays as it is.
+Starts its own stack in a temporary folder, submits the sample photos, and takes pictures of the page in
+Chromium. The contact sheet of the starter weights needs photographs of OpenCV, which `training.assets`
+fetches; without them it is not changed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from bench.album import SAMPLES, make_album
 from fathom.stack.stack import Stack, StackPlan, StopSignal
-from training import sheet
+from training import contact_sheet
 from training.assets import DEFAULT_ROOT, find_opencv_samples
 
 IMAGES = Path(__file__).with_name("images")
@@ -54,7 +54,7 @@ def take_pictures() -> None:
                 _show_photo(browser, api, job)
             _show_depth(api, job)
     if find_opencv_samples(DEFAULT_ROOT).is_dir():
-        sheet.main(["--out", str(IMAGES / "starter-weights.webp")])
+        contact_sheet.main(["--out", str(IMAGES / "starter-weights.webp")])
 
 
 def _show_album(browser: Browser, api: httpx.Client) -> None:

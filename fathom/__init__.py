@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fathom.async_client import AsyncFathom, AsyncJob
+    from fathom.errors import ApiError, ClientError, ConnectionLost
     from fathom.models import ImageResult, JobStatus, UploadFile
     from fathom.sync_client import Fathom, JobHandle
-    from fathom.transport import ApiError, ClientError, ConnectionLost
 
 __all__ = [
     "ApiError",
@@ -25,11 +25,11 @@ __all__ = [
 ]
 
 _MODULES = {
-    "ApiError": "transport",
+    "ApiError": "errors",
     "AsyncFathom": "async_client",
     "AsyncJob": "async_client",
-    "ClientError": "transport",
-    "ConnectionLost": "transport",
+    "ClientError": "errors",
+    "ConnectionLost": "errors",
     "Fathom": "sync_client",
     "ImageResult": "models",
     "JobHandle": "sync_client",

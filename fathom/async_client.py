@@ -20,12 +20,13 @@ from urllib.parse import quote
 import httpx
 
 from fathom.backends import AsyncioBackend
+from fathom.errors import BodyLost, ConnectionLost
 from fathom.files import atomic_file, extract_all, file_size, find_readable, refuse_empty, writing
 from fathom.models import ImageResult, JobStatus, UploadFile
 from fathom.photos.skipped import Skipped
 from fathom.progress import show_progress
 from fathom.proxies import AsyncProxyTransport
-from fathom.transport import BodyLost, ConnectionLost, Patience, Transport
+from fathom.transport import Patience, Transport
 from fathom.uploads import ignore, post_one_by_one, post_sources
 
 #: How long a wait outlives a server that is away, in seconds.

@@ -1,30 +1,49 @@
 """The `fathom` command: whole photo albums into depth maps.
 
-A thin composition root: each group of subcommands has a file of its own in
-`fathom.commands`, and imports other rooms only inside the subcommand that needs them.
+A thin composition root: each group of subcommands has a file of its own in `fathom.commands`. It is imported
+only when one of them is used, so that none waits for what another needs; `--help` imports none. Other rooms
+are imported only inside the subcommand that needs them.
 """
 
 from __future__ import annotations
 
+import importlib
 import io
 import sys
 from typing import Any
 
 import click
 
-from fathom.commands.completion import completion
-from fathom.commands.control import cancel, delete, pause, resume, retry
-from fathom.commands.doctor import doctor
-from fathom.commands.download import download
 from fathom.commands.exit import CommandFailed
-from fathom.commands.keys import keys
-from fathom.commands.model import model
-from fathom.commands.run import run
-from fathom.commands.status import images, jobs, open_page, status
-from fathom.commands.submit import submit
-from fathom.commands.up import up
-from fathom.commands.watch import watch
-from fathom.transport import ClientError
+from fathom.errors import ClientError
+
+#: Where each subcommand is in `fathom.commands`, and the first sentence of its help; in the help's order.
+COMMANDS = {
+    "up": ("up.up", "Start Fathom: Valkey, an S3 server, the API and workers, until Ctrl-C."),
+    "submit": ("submit.submit", "Send photos, folders of photos, or one ZIP file; wait; fetch the results."),
+    "watch": ("watch.watch", "Turn new photos in DIR into heatmaps as they arrive, until Ctrl-C."),
+    "status": ("status.status", "Show how a job stands."),
+    "images": ("status.images", "List a job's images."),
+    "jobs": ("status.jobs", "List the jobs of a server, the newest first."),
+    "open": ("status.open_page", "Open a job's page in the browser."),
+    "download": ("download.download", "Fetch a job's results under the photos' own names."),
+    "cancel": ("control.cancel", "Stop a job within one image; finished results stay."),
+    "pause": ("control.pause", "Pause a job; `resume` continues it."),
+    "resume": ("control.resume", "Continue a paused job."),
+    "retry": ("control.retry", "Try the failed images of an ended job once more."),
+    "delete": ("control.delete", "Delete a job with all its files on the server."),
+    "run": ("run.run", "Process the photos of IN into OUT on this machine, with no server."),
+    "model": ("model.model", "Fetch, describe, fine-tune or export the depth network."),
+    "keys": ("keys.keys", "Make, list, rotate and revoke API keys."),
+    "doctor": (
+        "doctor.doctor",
+        "Check Redis, S3, weights, workers and this machine; say what is wrong and how to fix it.",
+    ),
+    "completion": (
+        "completion.completion",
+        "Print a script that lets a shell complete subcommands, options and the ids of jobs.",
+    ),
+}
 
 _EXAMPLES = """\b
 Examples:
@@ -43,7 +62,7 @@ failed, 4 canceled, 130 interrupted.
 
 
 class _Commands(click.Group):
-    """Turns every expected error into one sentence; commands keep their order."""
+    """Imports a subcommand when it is used, and turns every expected error into one sentence."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -52,7 +71,26 @@ class _Commands(click.Group):
             raise CommandFailed(str(exc)) from exc
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(".")
+        command = getattr(importlib.import_module(f"fathom.commands.{module}"), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        # Click would import every subcommand for its first sentence.
+        limit = formatter.width - 6 - max(map(len, COMMANDS))
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [
+                    (name, click.Command(name, help=text).get_short_help_str(limit))
+                    for name, (_, text) in COMMANDS.items()
+                ]
+            )
 
 
 @click.group(cls=_Commands, epilog=_EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
@@ -62,29 +100,6 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # The locale may lack characters of a photo's name; standard error escapes them by itself.
         sys.stdout.reconfigure(errors="backslashreplace")
-
-
-for command in (
-    up,
-    submit,
-    watch,
-    status,
-    images,
-    jobs,
-    open_page,
-    download,
-    cancel,
-    pause,
-    resume,
-    retry,
-    delete,
-    run,
-    model,
-    keys,
-    doctor,
-    completion,
-):
-    main.add_command(command)
 
 
 if __name__ == "__main__":

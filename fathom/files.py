@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from fathom.errors import ClientError
 from fathom.models import ImageResult, UploadFile
 from fathom.photos.discovery import UNREADABLE, Found, check_path, find_photos, to_path
 from fathom.photos.skipped import Skipped
-from fathom.transport import ClientError
 
 #: How ZIP archives begin: with an entry, with their end if they are empty, or as one of several parts.
 _ZIP_SIGNATURES = (b"PK\3\4", b"PK\5\6", b"PK\7\x08")

@@ -45,6 +45,11 @@ class Size(StrEnum):
     NETWORK = "network"
 
 
+class Edges(StrEnum):
+    SNAP = "snap"
+    SMOOTH = "smooth"
+
+
 class Normalize(StrEnum):
     IMAGE = "image"
     JOB = "job"
@@ -80,6 +85,12 @@ class Options:
         default=Size.ORIGINAL,
         metadata={"description": "`original`: the photo's own size; `network`: as predicted."},
     )
+    edges: Edges = field(
+        default=Edges.SNAP,
+        metadata={
+            "description": "`snap`: edges of full-size maps follow the photo; `smooth`: only interpolated."
+        },
+    )
     normalize: Normalize = field(
         default=Normalize.IMAGE,
         metadata={
@@ -107,6 +118,14 @@ class Options:
         if wrong:
             raise OptionsRefused("; ".join(wrong))
         return cls(**read)
+
+    @classmethod
+    def from_record(cls, data: Mapping[str, Any]) -> Options:
+        """Read options that `to_json` gave. Those without `edges` are older than it: their edges were smooth.
+
+        Raises OptionsRefused as `parse` does.
+        """
+        return cls.parse({"edges": Edges.SMOOTH, **data})
 
     @classmethod
     def from_pairs(cls, pairs: Iterable[str]) -> Options:
@@ -190,5 +209,6 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
     "invert": _read_flag,
     "clip": _read_clip,
     "size": _choose(Size),
+    "edges": _choose(Edges),
     "normalize": _choose(Normalize),
 }

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 
 from fathom.backends import Backend
+from fathom.errors import ApiError, BodyLost, ClientError, ConnectionLost
 
 #: Answers that say "not now": the request was not carried out.
 _NOT_NOW = frozenset({429, 503})
@@ -21,27 +22,6 @@ _NOT_NOW = frozenset({429, 503})
 _LOST = frozenset({502, 504})
 #: Seconds to wait for the first answer ever; long enough for a server that is restarting.
 _FIRST_CONTACT = 2.0
-
-
-class ClientError(Exception):
-    """The request could not be carried out."""
-
-
-class ApiError(ClientError):
-    """The API refused; `code` is stable, and the text is a sentence for a person."""
-
-    def __init__(self, *, status: int, code: str, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-
-
-class ConnectionLost(ClientError):
-    """The server could not be reached, or the connection broke, and patience ran out."""
-
-
-class BodyLost(ConnectionLost):
-    """The connection broke in the middle of an answer; asking again may well help."""
 
 
 @dataclass(frozen=True, kw_only=True)

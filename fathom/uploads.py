@@ -14,9 +14,10 @@ from typing import Any
 
 import httpx
 
+from fathom.errors import ApiError, ClientError, ConnectionLost
 from fathom.models import UploadFile
 from fathom.parallel import LIMIT
-from fathom.transport import ApiError, ClientError, ConnectionLost, Transport
+from fathom.transport import Transport
 
 #: The largest album sent as one multipart request: files, and bytes.
 ONE_REQUEST_FILES = 64

@@ -269,7 +269,7 @@ class Settings:
         Group.MODEL,
         _path,
         "~/.cache/fathom",
-        "Where downloaded weights and exported networks are kept. Below `XDG_CACHE_HOME`, if that is set.",
+        "Where weights, exported and compiled networks are kept. Below `XDG_CACHE_HOME`, if that is set.",
     )
     lease_images: int = _setting(
         Group.WORKERS, _integer(1, 1000), "8", "Images that a worker takes at a time."

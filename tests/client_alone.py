@@ -1,4 +1,4 @@
-"""The client as `pip install ./fathom` leaves it, beside what it says it needs and nothing else."""
+"""Install the client as `pip install ./fathom` does, with only the packages that it requires."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NAME = "fathom-depth"
 
 
 def install_client(folder: Path) -> Path:
-    """Install the client into a folder, from a copy, so that the checkout stays clean; returns that folder."""
+    """Install the client from a copy of the checkout into a folder; return the folder to put on the path."""
     source, target = folder / "source", folder / "site"
     shutil.copytree(CLIENT, source / "fathom", ignore=shutil.ignore_patterns("__pycache__"))
     offline = ["--quiet", "--no-index", "--no-deps", "--no-build-isolation", "--no-compile"]
@@ -45,7 +45,7 @@ def requirements_of(target: Path) -> list[str]:
 
 
 def needed_by(names: Iterable[str]) -> set[str]:
-    """Return distributions and all that they require, without extras."""
+    """Return distributions and all their requirements, without extras."""
     found: set[str] = set()
     waiting = list(names)
     while waiting:
@@ -67,17 +67,17 @@ def link_packages(names: Iterable[str], target: Path) -> None:
     for name in names:
         found = distribution(name)
         for top in {file.parts[0] for file in found.files or ()} - {"..", "__pycache__"}:
-            # Some folders are shared, such as `google`.
+            # Distributions share some folders, such as `google`.
             if not (target / top).is_symlink():
                 (target / top).symlink_to(Path(str(found.locate_file(top))))
 
 
 def python_alone(site: Path, program: str) -> list[str]:
-    """Return the command that runs a program with that folder and the standard library on the path."""
+    """Return the command that runs a program with only that folder and the standard library on the path."""
     return [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.append({str(site)!r})\n{program}"]
 
 
 def fathom_alone(site: Path, *arguments: str | Path) -> list[str]:
-    """Return the command that runs `fathom` there."""
+    """Return the command that runs `fathom` from that folder."""
     program = "from fathom.cli import main; main(prog_name='fathom')"
     return [*python_alone(site, program), *map(str, arguments)]

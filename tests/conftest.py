@@ -1,8 +1,8 @@
-"""Fixtures of every test: real servers, started when the first test asks for them.
+"""Fixtures for all tests: real servers, started when the first test needs them.
 
-Each process that runs tests has servers of its own, so that several may run side by side.
-`fathom_environ` holds the `FATHOM_*` of the live servers, for child processes;
-`settings` is the same, read. Each test finds both stores empty.
+Every process that runs tests has its own servers, so several can run side by side. `fathom_environ` holds the
+`FATHOM_*` of the running servers for child processes, and `settings` holds the same as Settings. Both stores
+are empty at the start of each test.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from shared.settings import Settings
 from tests.client_alone import install_client
 from tests.servers import SharedValkey
 
-# Asserts of the contract tests explain themselves like those in test modules.
+# Failed asserts in the contract tests show their values, as those in test modules do.
 pytest.register_assert_rewrite("tests.contracts")
 
 BUCKET = "fathom-test"
@@ -38,17 +38,17 @@ SettingsFactory = Callable[..., Settings]
 
 
 def pytest_configure() -> None:
-    """Set what this process and those that tests start inherit: reactions to signals, and one thread a library."""
-    react_to_signals()
-    # Tests run side by side. With more threads than free cores, most of them spin while they wait for one another.
+    """Reset signal handlers, and give each library one thread, for this process and for its children."""
+    restore_signal_handlers()
+    # Tests run side by side. With more threads than free cores, most threads would spin while they wait.
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", OPENCV_FOR_THREADS_NUM="1")
 
 
-def react_to_signals() -> None:
-    """Let processes that tests start react to signals, whatever this one inherited.
+def restore_signal_handlers() -> None:
+    """Restore the default signal handlers, so that processes that tests start have them too.
 
-    A shell ignores SIGINT and SIGQUIT for what it runs in the background, as `nohup` does SIGHUP,
-    and children inherit what is ignored.
+    A shell ignores SIGINT and SIGQUIT in background processes, and `nohup` ignores SIGHUP; children inherit
+    ignored signals.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
@@ -57,7 +57,7 @@ def react_to_signals() -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
-    """Where tests run in several processes, keep those that share fixtures together: of a file, and of torch."""
+    """Run tests that share fixtures in the same process: those of a file, and all that need the network."""
     from xdist.scheduler import LoadScopeScheduling
 
     class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist ships no types.
@@ -68,21 +68,21 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Where tests run in several processes, begin with what takes long: so all end at about the same time."""
+    """Run the slowest folders first, so that all processes end at about the same time."""
     if hasattr(config, "workerinput"):
         folders: tuple[str | tuple[str, ...], ...] = ("tests/acceptance/", "tests/integration/", TORCH, "")
         items.sort(key=lambda item: next(n for n, each in enumerate(folders) if item.nodeid.startswith(each)))
 
 
 def skip_or_fail(reason: str) -> NoReturn:
-    """Skip a test that cannot run on this machine; in CI, where it must run, fail it."""
+    """Skip a test that cannot run on this machine; fail it in CI, where it must run."""
     if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)
 
 
 def start_or_skip(server: Server) -> Server:
-    """Start a server, or end the test if its package is missing."""
+    """Start a server; skip or fail the test if its package is missing."""
     try:
         return server.start()
     except ServerMissing as exc:
@@ -91,7 +91,7 @@ def start_or_skip(server: Server) -> Server:
 
 @pytest.fixture(scope="session")
 def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
-    """One Valkey for the whole run. A test that stops it starts a server of its own instead."""
+    """One Valkey for the whole run. Tests that stop a server start their own."""
     server = start_or_skip(SharedValkey(tmp_path_factory.mktemp("valkey")))
     yield server
     server.stop()
@@ -99,19 +99,19 @@ def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeySe
 
 @pytest.fixture(scope="session")
 def valkey_databases() -> Iterator[int]:
-    """The numbers of databases that nobody has used yet."""
+    """The numbers of unused databases."""
     return iter(range(SharedValkey.databases))
 
 
 @pytest.fixture(scope="module")
 def valkey_database(valkey_server: ValkeyServer, valkey_databases: Iterator[int]) -> str:
-    """The URL of a module's own database on the run's own Valkey, as it stands after other tests of it."""
+    """The URL of the module's own database, as earlier tests of the module left it."""
     return f"{valkey_server.url.removesuffix('/0')}/{next(valkey_databases)}"
 
 
 @pytest.fixture
 def valkey_url(valkey_database: str) -> str:
-    """The URL of the module's own database, emptied."""
+    """The URL of the module's own database, empty."""
     with redis.Redis.from_url(valkey_database) as client:
         client.flushdb()
     return valkey_database
@@ -125,7 +125,7 @@ def seaweed_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seaweed
             tmp_path_factory.mktemp("s3"), bucket=BUCKET, access_key=ACCESS_KEY, secret_key=SECRET_KEY
         )
     )
-    # Nobody reads its data again.
+    # Its data are not needed again.
     server.stop_grace = 0.0
     yield server
     server.stop()
@@ -133,16 +133,16 @@ def seaweed_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seaweed
 
 @pytest.fixture(scope="session")
 def seaweed_environ(seaweed_server: SeaweedServer) -> dict[str, str]:
-    """`FATHOM_S3_*` of the run's own S3 server, as it stands after other tests.
+    """`FATHOM_S3_*` of the run's S3 server, as earlier tests left it.
 
-    The public address differs from the internal one, as it does behind any proxy.
+    The public address differs from the internal one, as behind a proxy.
     """
     return seaweed_server.environ() | {"FATHOM_S3_PUBLIC_URL": f"http://localhost:{seaweed_server.port}"}
 
 
 @pytest.fixture(scope="session")
 def seaweed_store(seaweed_environ: dict[str, str]) -> Iterator[S3ObjectStore]:
-    """The object store of the run's own S3 server, built once because boto3 takes its time."""
+    """The object store on the run's S3 server, made once because boto3 is slow to start."""
     store = S3ObjectStore.from_settings(Settings.from_environ(seaweed_environ))
     yield store
     store.close()
@@ -157,13 +157,13 @@ def object_store(seaweed_store: S3ObjectStore) -> S3ObjectStore:
 
 @pytest.fixture
 def s3_environ(seaweed_environ: dict[str, str], object_store: S3ObjectStore) -> dict[str, str]:
-    """`FATHOM_S3_*` of the run's own S3 server, emptied."""
+    """`FATHOM_S3_*` of the run's S3 server, empty."""
     return dict(seaweed_environ)
 
 
 @pytest.fixture(scope="session")
 def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the model's exported graph is kept: one for all processes of the run, for exporting takes seconds."""
+    """The cache of the exported graph. All processes of the run share it, because an export takes seconds."""
     base = tmp_path_factory.getbasetemp()
     cache = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
     cache.mkdir(exist_ok=True)
@@ -172,13 +172,13 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def client_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a client that is installed alone."""
+    """The folder of a client that was installed without the server."""
     return install_client(tmp_path_factory.mktemp("client"))
 
 
 @pytest.fixture(scope="module")
 def module_environ(valkey_database: str, seaweed_environ: dict[str, str], cache_dir: Path) -> dict[str, str]:
-    """All `FATHOM_*` that a process needs to work with the live servers, on random weights."""
+    """All `FATHOM_*` that a process needs for the running servers, with random weights."""
     return {
         "FATHOM_REDIS_URL": valkey_database,
         **seaweed_environ,
@@ -190,13 +190,13 @@ def module_environ(valkey_database: str, seaweed_environ: dict[str, str], cache_
 
 @pytest.fixture
 def fathom_environ(module_environ: dict[str, str], valkey_url: str, s3_environ: object) -> dict[str, str]:
-    """The same, both stores emptied."""
+    """The same, with both stores empty."""
     return dict(module_environ)
 
 
 @pytest.fixture
 def settings_factory(fathom_environ: dict[str, str]) -> SettingsFactory:
-    """Settings for the live servers, any of them changed: `settings_factory(lease_images=2)`."""
+    """Make Settings for the running servers, with changes: `settings_factory(lease_images=2)`."""
 
     def build(**changes: Any) -> Settings:
         return dataclasses.replace(Settings.from_environ(fathom_environ), **changes)
@@ -206,11 +206,11 @@ def settings_factory(fathom_environ: dict[str, str]) -> SettingsFactory:
 
 @pytest.fixture
 def settings(settings_factory: SettingsFactory) -> Settings:
-    """Settings for the live servers."""
+    """Settings for the running servers."""
     return settings_factory()
 
 
 def empty(store: S3ObjectStore) -> None:
-    """Delete every object of a bucket, which must be on a server that the tests started."""
+    """Delete every object of a bucket on a server that the tests started."""
     while (first := next(store.list(""), None)) is not None:
         store.delete_prefix(first.key.partition("/")[0])

@@ -1,4 +1,4 @@
-"""In-memory implementations of the ports, for unit tests. Contract tests compare them with the real ones."""
+"""In-memory implementations of the ports for unit tests; contract tests compare them with the real ones."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from tests.fakes_jobs import FakeClock as FakeClock
 
 
 class FakeObjectStore(Hooked):
-    """Objects in a dictionary.
+    """Keeps objects in a dictionary.
 
-    With `away` set, every call raises ObjectStoreUnavailable, as if S3 were down.
+    While `away` is set, every call raises ObjectStoreUnavailable, as if S3 were down.
     """
 
     def __init__(self, *, public_url: str | None = None, clock: Callable[[], float] = time) -> None:
@@ -39,7 +39,7 @@ class FakeObjectStore(Hooked):
         self.modified_at: dict[str, float] = {}
         self.content_types: dict[str, str] = {}
         self.away = False
-        #: Other buckets of the same server; None stands for a bucket that denies access.
+        #: Other buckets of the same server; None is a bucket that denies access.
         self.buckets: dict[str, FakeObjectStore | None] = {}
         self._public_url = public_url
         self._clock = clock
@@ -154,7 +154,7 @@ class FakeObjectStore(Hooked):
 
 
 def _tag(data: bytes) -> str:
-    # The same content gives the same tag. Python caches this hash; a digest of large photos would take long.
+    # The same content has the same tag. Python caches this hash, while a digest of large photos would be slow.
     return f"{len(data)}-{hash(data)}"
 
 
@@ -173,7 +173,7 @@ class _DeniedBucket(FakeObjectStore):
 
 
 class FakeTickets:
-    """Counts the tickets published. With `away` set every call raises JobStoreUnavailable."""
+    """Counts published tickets. While `away` is set, every call raises JobStoreUnavailable."""
 
     def __init__(self) -> None:
         self.waiting = 0
@@ -203,7 +203,7 @@ class _Submission:
 
 
 class FakeIdempotency:
-    """Requests by key in a dictionary. With `away` set every call raises JobStoreUnavailable."""
+    """Keeps requests by key in a dictionary. While `away` is set, every call raises JobStoreUnavailable."""
 
     def __init__(
         self, clock: Callable[[], float] = time, *, hold: float = 90.0, keep: float = 86400.0
@@ -280,7 +280,7 @@ class FakeIdempotency:
 
 
 class FakeStatistics:
-    """Statistics in counters. With `away` set every call raises JobStoreUnavailable."""
+    """Keeps statistics in counters. While `away` is set, every call raises JobStoreUnavailable."""
 
     def __init__(self) -> None:
         self.away = False

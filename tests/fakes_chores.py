@@ -1,4 +1,4 @@
-"""Chores in memory, for unit tests. The contract test compares them with the real ones."""
+"""Chores in memory for unit tests; contract tests compare them with the real ones."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from shared.errors import JobStoreUnavailable
 
 @dataclass(kw_only=True)
 class _OpenChore:
-    """A chore, and whether it got more to do since it was claimed."""
+    """A chore, and whether it was added or woken again since it was claimed."""
 
     chore: Chore
     again: bool = False
 
 
 class FakeChores:
-    """Chores in a dictionary. With `away` set every call raises JobStoreUnavailable."""
+    """Keeps chores in a dictionary. While `away` is set, every call raises JobStoreUnavailable."""
 
     def __init__(self, clock: Callable[[], float] = time) -> None:
         self.away = False

@@ -1,4 +1,4 @@
-"""A depth engine with no network: bright is near. Small, exact and the same everywhere."""
+"""Depth engines without a network, in which bright is near: fast, exact and the same on every machine."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _LUMA = np.array([0.299 * 0.229, 0.587 * 0.224, 0.114 * 0.225], np.float32)
 class LuminanceEngine:
     """Predicts the luminance of the picture, smoothed, as relative inverse depth of 100 to 1100.
 
-    `change` may spoil a prediction, as a broken network would.
+    `change` may damage a prediction, as a broken network would.
     """
 
     def __init__(self, change: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None) -> None:
         self._change = change
-        #: Height and width of every input seen.
+        #: Height and width of every input so far.
         self.seen: list[tuple[int, int]] = []
 
     @property
@@ -41,12 +41,12 @@ class LuminanceEngine:
 
 
 def load_luminance_engine(settings: Settings) -> LuminanceEngine:
-    """Stand in for `load_engine` in a process started afresh."""
+    """Replace `load_engine` in a new process."""
     return LuminanceEngine()
 
 
 class CrashingEngine(LuminanceEngine):
-    """Kills its process, as a fault in a library would, over a picture that is all white."""
+    """Kills its process at an all-white picture, as a fault in a library would."""
 
     def predict(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         if batch.min() > 2:
@@ -59,7 +59,7 @@ def load_crashing_engine(settings: Settings) -> LuminanceEngine:
 
 
 def load_engine_on_a_full_disk(settings: Settings) -> LuminanceEngine:
-    """Let this process find the disk full when it writes the results of `full.png` into FATHOM_TEST_OUT."""
+    """Make writing the results of `full.png` into FATHOM_TEST_OUT fail with a full disk, in this process."""
     part = Path(os.environ["FATHOM_TEST_OUT"], f".full.png.{os.getpid()}.part")
     part.symlink_to("/dev/full")
     return LuminanceEngine()

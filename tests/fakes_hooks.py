@@ -1,4 +1,4 @@
-"""Let something happen at the very moment a fake is called."""
+"""Run a function just before or after a call of a fake."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Hook = Callable[..., object]
 
 
 class Hooked:
-    """A fake whose calls may run hooks, as in `store.before(store.put, fail)`.
+    """A fake whose calls can run hooks, as in `store.before(store.put, fail)`.
 
-    A hook gets the arguments of the call, and the call raises whatever the hook raises. It stays until
-    another hook replaces it; None removes it.
+    A hook gets the arguments of the call. If it raises, the call raises the same. It stays until another hook
+    replaces it; None removes it.
     """
 
     def __init__(self) -> None:
@@ -25,18 +25,18 @@ class Hooked:
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        # Only the fake's own methods run hooks, so that an override in a test runs them once.
+        # Only methods of the fake itself run hooks, so an override in a test runs each hook once.
         if Hooked in cls.__bases__:
             for name, method in list(vars(cls).items()):
                 if isfunction(method) and not name.startswith("_"):
                     setattr(cls, name, _hooked(method))
 
     def before(self, method: Callable[..., object], happens: Hook | None) -> None:
-        """Run a hook before each call of a method of this fake."""
+        """Run a hook before every call of a method of this fake."""
         self._before[_name(self, method)] = happens
 
     def after(self, method: Callable[..., object], happens: Hook | None) -> None:
-        """Run a hook after each call of a method of this fake that returns."""
+        """Run a hook after every successful call of a method of this fake."""
         self._after[_name(self, method)] = happens
 
 

@@ -1,6 +1,6 @@
-"""The job store in memory, for unit tests. The contract tests check that it behaves like the real one.
+"""The job store in memory for unit tests; contract tests check that it behaves like the real one.
 
-The real one keeps counters; this one counts anew whenever it is asked.
+The real one keeps counters, while this one counts at every call.
 """
 
 from __future__ import annotations
@@ -73,10 +73,10 @@ def _reachable(
 
 
 class FakeJobStore(Hooked):
-    """Jobs in dictionaries, with a clock that tests may set.
+    """Keeps jobs in dictionaries, with a clock that tests can set.
 
-    With `away` set, every call raises JobStoreUnavailable, as if Redis were down. With `full` set, new
-    jobs are refused, as if its memory were used up. `reconciled` may be unset, as by a restart.
+    While `away` is set, every call raises JobStoreUnavailable, as if Redis were down. While `full` is set, it
+    refuses new jobs, as if its memory were full. A test may unset `reconciled`, as a restart does.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class FakeJobStore(Hooked):
     ) -> None:
         super().__init__()
         self.away = False
-        #: The number of calls while it was away.
+        #: The number of calls while the store was away.
         self.refused = 0
         self.full = False
         self.reconciled = False
@@ -452,6 +452,10 @@ class FakeJobStore(Hooked):
     def holds(self, lease: Lease) -> bool:
         """Return whether a lease is still held; for tests only."""
         return lease.id in self._leases
+
+    def held(self) -> tuple[str, ...]:
+        """Return the leases that are held, the oldest first; for tests only."""
+        return tuple(self._leases)
 
     # --- steps ---
 

@@ -1,4 +1,4 @@
-"""A job as a plain model, and the fair queue, for the in-memory job store."""
+"""The job records and the fair queue of the in-memory job store."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from shared.jobs.job import (
     Range,
 )
 
-#: So many events of a job are kept, until so many seconds after its end.
+#: The number of events kept of a job, and for how many seconds after its end.
 EVENTS_KEPT, EVENTS_SECONDS = 1000, 3600.0
 
 
 class FakeClock:
-    """A clock that stands still until a test advances it."""
+    """A clock that only advances when a test advances it."""
 
     def __init__(self, now: float = 1_000_000.0) -> None:
         self.now = now
@@ -36,7 +36,7 @@ class FakeClock:
 
 @dataclass(kw_only=True)
 class JobRecord:
-    """A job as a plain model: sets and dictionaries of its images."""
+    """A job as sets and dictionaries of its images."""
 
     job: Job
     state: JobState
@@ -45,22 +45,22 @@ class JobRecord:
     succeeded: set[int] = field(default_factory=set)
     failed: dict[int, ImageFailure] = field(default_factory=dict)
     measured: dict[int, Range] = field(default_factory=dict)
-    #: The range it was restored with.
+    #: The common range with which it was restored.
     common: Range | None = None
-    #: By image: the lease it is in; when it is due again; how many attempts were charged.
+    #: By image: the lease that holds it, the time of its retry, and the number of charged attempts.
     held: dict[int, str] = field(default_factory=dict)
     retries: dict[int, float] = field(default_factory=dict)
     attempts: dict[int, int] = field(default_factory=dict)
     end_times: list[float] = field(default_factory=list)
     cursor: int = 0
-    #: The number of its last end, see FinalizeClaim.
+    #: The number of its last end (see FinalizeClaim).
     ending: int = 0
     started_at: float | None = None
     ended_at: float | None = None
     error: ImageFailure | None = None
-    #: The time of its end, if that was restored.
+    #: The restored time of its end, if there is one.
     restored_end: float | None = None
-    #: The state of its last event, and the time of that.
+    #: The state in its last state event, and the time of that event.
     last_state: JobState | None = None
     last_state_at: float = 0.0
     events: list[JobEvent] = field(default_factory=list)
@@ -87,7 +87,7 @@ class JobRecord:
 
     @property
     def expires(self) -> bool:
-        """Whether it may expire, once it has been idle for long."""
+        """Whether the job can expire when it has been idle for long."""
         ended = self.state.ended and self.state is not JobState.EXPIRED
         return ended or self.state in (JobState.UPLOADING, JobState.PAUSED)
 
@@ -97,7 +97,7 @@ class JobRecord:
 
     @property
     def done(self) -> set[int]:
-        """Images for which the present phase has nothing left to do."""
+        """Images that the current phase has finished."""
         passed = self.measured if self.phase is Phase.MEASURE else ()
         return self.succeeded | self.failed.keys() | set(passed)
 
@@ -158,7 +158,7 @@ class JobRecord:
         del self.events[:-EVENTS_KEPT]
 
     def append_state_event(self, now: float) -> None:
-        """Append an event for the job's state, if the state has changed."""
+        """Append an event for the state of the job, if the state has changed."""
         if self.state is not self.last_state:
             if self._events_ran_out(now):
                 self.events.clear()
@@ -188,7 +188,7 @@ class LeaseRecord:
 
 @dataclass(kw_only=True)
 class FairQueue:
-    """Names that wait to be served, by virtual time. A newcomer joins at the clock, never before it."""
+    """Names that wait to be served, by virtual time. A newcomer joins at the current virtual time."""
 
     clock: float = 0.0
     virtual: dict[str, float] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""How tests fetch images as a worker does."""
+"""Make the fetcher of a worker for tests."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def make_fetcher(
     buckets: Collection[str] = (),
     draining: Callable[[], bool] = lambda: False,
 ) -> Fetcher:
-    """Make a fetcher that does not wait for an object store that is away."""
+    """Make a fetcher that does not wait for an unavailable object store."""
     return Fetcher(
         objects,
         most_bytes=most_bytes,

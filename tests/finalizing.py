@@ -12,7 +12,7 @@ from worker.parent.finalize import finalize
 
 
 def claim(store: JobStore, job_id: str | None = None) -> FinalizeClaim:
-    """Claim a job that waits to be finalised; if a job is named, it must be that one."""
+    """Claim a job that waits to be finalised, which must be `job_id` if that is given."""
     found = store.claim_finalize()
     assert found is not None
     assert job_id in (None, found.job_id)
@@ -20,7 +20,7 @@ def claim(store: JobStore, job_id: str | None = None) -> FinalizeClaim:
 
 
 def claimed(store: JobStore) -> str | None:
-    """Claim a job that waits to be finalised and return its id; None if there is none."""
+    """Claim a job that waits to be finalised; return its id, or None if there is none."""
     found = store.claim_finalize()
     return found.job_id if found else None
 
@@ -38,5 +38,5 @@ def finalize_claimed(
     chores: Chores | None = None,
     tracer: Tracer = OFF,
 ) -> JobState:
-    """Finalise a claimed job as a worker does, without traces or webhooks if none are given."""
+    """Finalise a claimed job as a worker does, by default without traces and webhooks."""
     return finalize(claim, jobs, objects, chores or FakeChores(), tracer)

@@ -1,4 +1,4 @@
-"""Servers of other people, for tests: they answer as they are told, well or badly."""
+"""HTTP servers that stand for those of third parties; tests choose their responses, also broken ones."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-#: What a server sends, in pieces; the socket is closed behind the last.
+#: Yields what a server sends, in pieces; the connection closes after the last.
 Responder = Callable[["Request"], Iterator[bytes]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """A request as it came."""
+    """A received request."""
 
     line: str
     headers: Mapping[str, str]
@@ -28,14 +28,14 @@ class Request:
 
 
 def answer(status: str, body: bytes = b"", **headers: str) -> bytes:
-    """Return a whole answer; `Location` and the like are given as keywords, with `_` for `-`."""
+    """Return a whole response; headers are keyword arguments, with `_` for `-`."""
     lines = {"Content-Length": str(len(body))} | {k.replace("_", "-"): v for k, v in headers.items()}
     head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
     return f"HTTP/1.1 {status}\r\n{head}\r\n".encode() + body
 
 
 def drip(data: bytes, seconds: float) -> Iterator[bytes]:
-    """Yield a byte now and then."""
+    """Yield one byte every `seconds`."""
     for at in range(len(data)):
         yield data[at : at + 1]
         time.sleep(seconds)
@@ -43,7 +43,7 @@ def drip(data: bytes, seconds: float) -> Iterator[bytes]:
 
 @dataclass
 class Origin:
-    """A server on a port of the loopback address; `responses` are by path."""
+    """A server on a port of the loopback address, with its responses by path."""
 
     port: int
     scheme: str = "http"
@@ -51,7 +51,7 @@ class Origin:
     requests: list[Request] = field(default_factory=list)
 
     def serve(self, path: str, *pieces: bytes) -> str:
-        """Answer a path with fixed bytes; returns its URL."""
+        """Respond to a path with fixed bytes; return its URL."""
         return self.respond(path, lambda _: iter(pieces))
 
     def respond(self, path: str, responder: Responder) -> str:
@@ -63,10 +63,10 @@ class Origin:
 
 
 @dataclass
-class Gated:
-    """Photos at URLs, the first few of which come at once and all others when the gate is opened.
+class GatedPhotos:
+    """Photos at URLs; the first `free` are served at once, the others only after `open`.
 
-    A job of them is in the middle of its work until then, on a slow machine and on a fast one.
+    Until then, a job of these photos cannot end, however fast the machine is.
     """
 
     server: Origin
@@ -91,13 +91,13 @@ class Gated:
 
 @contextmanager
 def origin(tls: ssl.SSLContext | None = None) -> Iterator[Origin]:
-    """Run a server until the block is left."""
+    """Run a server while the block runs."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         served = Origin(port=listener.getsockname()[1], scheme="https" if tls else "http")
         thread = threading.Thread(target=_accept, args=(listener, served, tls), daemon=True)
         thread.start()
         yield served
-        # A listener that is only closed would go on waiting for its next connection.
+        # After `close` alone, `accept` would keep waiting.
         listener.shutdown(socket.SHUT_RDWR)
         thread.join(5)
 
@@ -111,7 +111,7 @@ def _accept(listener: socket.socket, served: Origin, tls: ssl.SSLContext | None)
 
 def _serve(client: socket.socket, served: Origin, tls: ssl.SSLContext | None) -> None:
     with suppress(OSError), client:
-        # A client may give up at any time; that is what many of these tests are about.
+        # Clients may disconnect at any time, and many tests are about that.
         stream = tls.wrap_socket(client, server_side=True) if tls else client
         with stream:
             request = _read(stream)

@@ -1,4 +1,4 @@
-"""Processes that tests start: who is below whom, who is alive, and how all of them end."""
+"""Find the descendants of a process, check whether one is alive, and end a process group."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def children(pid: int) -> list[int]:
 
 
 def descendants(pid: int) -> set[int]:
-    """Return the processes below `pid`, however deep."""
+    """Return all descendants of a process."""
     parents = {child: parent for child, parent in map(_child_and_parent, _all_pids()) if parent}
     found, frontier = set[int](), {pid}
     while frontier:
@@ -28,12 +28,12 @@ def descendants(pid: int) -> set[int]:
 
 
 def is_alive(pid: int) -> bool:
-    """Tell whether a process runs; a zombie does not."""
+    """Return whether a process runs; a zombie does not."""
     return _stat(pid)[0] not in ("Z", "X", "")
 
 
 def end_group(leader: subprocess.Popen[Any]) -> None:
-    """Kill a process that was started with `start_new_session`, and all of its group; wait until they are gone."""
+    """Kill the group of a process that was started with `start_new_session`; wait until all have ended."""
     with suppress(ProcessLookupError):
         os.killpg(leader.pid, signal.SIGKILL)
     leader.wait()
@@ -51,7 +51,7 @@ def _child_and_parent(pid: int) -> tuple[int, int]:
 def _stat(pid: int) -> tuple[str, str]:
     """Return the state and the parent of a process; empty strings if there is none."""
     try:
-        # The name, in parentheses, may hold anything; the state comes after the last one.
+        # The state follows the name in parentheses, which may contain any character.
         state, parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
     except (FileNotFoundError, ProcessLookupError):
         return "", ""

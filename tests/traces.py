@@ -1,4 +1,4 @@
-"""Traces in memory, and what tests ask of them."""
+"""Keep traces in memory, and query them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from shared.observability.otlp import OtlpTracer
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = "00f067aa0ba902b7"
-#: What a client sends whose own spans are sampled, and are not.
+#: The traceparent of a client whose trace is sampled, and of one whose trace is not.
 SAMPLED, UNSAMPLED = f"00-{TRACE}-{PARENT}-01", f"00-{TRACE}-{PARENT}-00"
 
 
-class TraceMemory:
-    """A tracer that keeps its spans."""
+class InMemoryTraces:
+    """A tracer and the spans that it has exported."""
 
     def __init__(self) -> None:
         self._exporter = InMemorySpanExporter()
@@ -36,7 +36,7 @@ class TraceMemory:
         (span,) = self.named(name)
         return span
 
-    def below(self, span: ReadableSpan) -> list[str]:
+    def children_of(self, span: ReadableSpan) -> list[str]:
         """Return the names of a span's children, in the order in which they began."""
         children = [each for each in self.spans() if parent_of(each) == id_of(span)]
         return [child.name for child in sorted(children, key=lambda child: child.start_time or 0)]

@@ -1,4 +1,4 @@
-"""How tests wait for what another thread, process or server is about to do."""
+"""Wait for another thread, process or server."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-#: Seconds until a test gives up: far more than anything takes, for a busy machine is no fault.
+#: Seconds until a test gives up: far more than anything takes, because a busy machine must not fail a test.
 DEADLINE = 60.0
 
 
 def eventually(
     look: Callable[[], T | None], expected: Callable[[T], object] = bool, *, seconds: float = DEADLINE
 ) -> T:
-    """Look again and again until what is seen is as expected, by default anything true; return it.
+    """Poll `look` until its result is as `expected`, by default truthy, and return the result.
 
-    Fails after `seconds`, and says what was seen last.
+    None is never as expected. Fails after `seconds`, and shows the last result.
     """
     deadline = time.monotonic() + seconds
     while True:

@@ -16,10 +16,10 @@ from training.assets import find_photographs, find_stamps
 Image = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 
-#: Side of every texture in texels, and of its reduced copies.
+#: Side of each mipmap level of a texture, in texels.
 SIDES = (256, 128, 64, 32, 16, 8)
 
-
+#: Number of procedural textures by kind.
 _COUNTS = {"noise": 60, "pattern": 90, "facade": 40, "foliage": 40, "mesh": 24, "cloth": 60}
 
 
@@ -30,17 +30,17 @@ class Stamp:
     texture: int
     #: Width divided by height.
     aspect: float
-    #: The folder it came from: animals, plants, food, ...
+    #: The folder that it came from: animals, plants, food, ...
     family: str
-    #: Smooth bulge of its silhouette, 0..1, on a coarse grid.
+    #: Smooth bulge inside its silhouette, 0..1, on a coarse grid.
     bulge: Image
 
 
 @dataclass(frozen=True, kw_only=True)
 class TextureBank:
-    """All textures with their reduced copies, as one flat array for fast gathers."""
+    """All textures with their mipmaps, as one flat array for fast look-ups."""
 
-    #: Every copy of every texture, texel after texel, as RGBA packed in 32 bits.
+    #: Every level of every texture, texel after texel, as RGBA packed in 32 bits.
     texels: NDArray[np.uint32]
     #: Where in `texels` each level begins.
     offsets: NDArray[np.int64]
@@ -51,7 +51,7 @@ class TextureBank:
     stamps: tuple[Stamp, ...]
 
     def sample(self, texture: NDArray[np.int64], u: Image, v: Image, level: NDArray[np.int64]) -> Image:
-        """Look textures up bilinearly and repeating; return n x 4 RGBA in 0..1. v = 0 is the top row."""
+        """Look textures up, bilinear and repeating, as N x 4 RGBA in 0..1; v = 0 is the top row."""
         side = np.asarray(SIDES)[level]
         x, y = u * side - 0.5, v * side - 0.5
         left, top = np.floor(x), np.floor(y)
@@ -72,9 +72,9 @@ class TextureBank:
 
 
 def build_bank(root: Path, seed: int, *, variety: float = 1.0) -> TextureBank:
-    """Make the bank from a seed and whatever photographs are below `root/assets`.
+    """Make the bank from a seed and from the photographs below `root/assets`, if any.
 
-    `variety` scales how many textures of each kind there are, never below two.
+    `variety` scales the number of textures of each kind, never below two.
     """
     rng = np.random.default_rng([seed, 1])
     count = {kind: max(round(number * variety), 2) for kind, number in _COUNTS.items()}
@@ -99,12 +99,12 @@ def build_bank(root: Path, seed: int, *, variety: float = 1.0) -> TextureBank:
 
 @lru_cache(maxsize=1)
 def cached_bank(root: Path, seed: int) -> TextureBank:
-    """Make the bank once a process."""
+    """Make the bank once per process."""
     return build_bank(root, seed)
 
 
 def make_noise(rng: np.random.Generator) -> Image:
-    """Blend two or three colours along fractal noise that repeats."""
+    """Blend two or three colours by fractal noise that repeats."""
     field = fractal(rng)
     colours = draw_colours(rng, 3)
     image = colours[0] * (1 - field[..., None]) + colours[1] * field[..., None]
@@ -117,7 +117,7 @@ def make_noise(rng: np.random.Generator) -> Image:
 
 
 def make_pattern(rng: np.random.Generator) -> Image:
-    """Draw one of ten repeating patterns in three colours, a little worn."""
+    """Draw one of ten repeating patterns in three colours, slightly worn."""
     mask = _PATTERNS[int(rng.integers(len(_PATTERNS)))](rng)
     colours = draw_colours(rng, 3)
     image = colours[0] * (1 - mask[..., None]) + colours[1] * mask[..., None]
@@ -129,7 +129,7 @@ def make_pattern(rng: np.random.Generator) -> Image:
 
 
 def make_cloth(rng: np.random.Generator, motifs: Sequence[Bytes]) -> Image:
-    """Scatter many small motifs over a ground, as on printed cloth, maps and posters."""
+    """Scatter many small motifs over a background, as on printed cloth, maps and posters."""
     canvas = make_pattern(rng) if rng.random() < 0.4 else make_noise(rng)
     for _ in range(int(rng.integers(10, 60))):
         motif = motifs[int(rng.integers(len(motifs)))]
@@ -147,7 +147,7 @@ def make_cloth(rng: np.random.Generator, motifs: Sequence[Bytes]) -> Image:
 
 
 def make_facade(rng: np.random.Generator) -> Image:
-    """Draw a wall with rows of windows, two to six storeys a tile."""
+    """Draw a wall with two to six rows of windows."""
     wall, glass, frame = draw_colours(rng, 3)
     image = np.broadcast_to(wall, (256, 256, 3)) * (0.8 + 0.4 * fractal(rng)[..., None])
     glass = glass * rng.uniform(0.1, 0.8)
@@ -166,7 +166,7 @@ def make_facade(rng: np.random.Generator) -> Image:
 
 
 def make_foliage(rng: np.random.Generator) -> Bytes:
-    """Draw overlapping leaves or blades on a transparent ground."""
+    """Draw overlapping leaves or blades on a transparent background."""
     canvas = np.zeros((256, 256, 4), np.uint8)
     base = (
         rng.uniform(0, 255, 3) if rng.random() < 0.25 else np.array([60, 130, 50]) * rng.uniform(0.5, 1.5, 3)
@@ -181,7 +181,7 @@ def make_foliage(rng: np.random.Generator) -> Bytes:
 
 
 def make_mesh(rng: np.random.Generator) -> Bytes:
-    """Draw bars, wire mesh or lattice on a transparent ground (fences, grilles, blinds)."""
+    """Draw bars, wire mesh or lattice on a transparent background (fences, grilles, blinds)."""
     canvas = np.zeros((256, 256, 4), np.uint8)
     colour = (*(draw_colours(rng, 1)[0] * 255).tolist(), 255)
     count, width = int(rng.integers(3, 12)), int(rng.integers(3, 18))
@@ -197,7 +197,7 @@ def make_mesh(rng: np.random.Generator) -> Bytes:
 
 
 def crop_square(rng: np.random.Generator, image: Bytes) -> Image:
-    """Cut a random square out of a photograph, at the size of a texture."""
+    """Crop a random square from a photograph and resize it to a texture."""
     height, width = image.shape[:2]
     side = int(min(height, width) * rng.uniform(0.3, 1.0))
     y, x = int(rng.integers(0, height - side + 1)), int(rng.integers(0, width - side + 1))
@@ -207,7 +207,7 @@ def crop_square(rng: np.random.Generator, image: Bytes) -> Image:
 
 
 def fractal(rng: np.random.Generator) -> Image:
-    """Return repeating noise over six octaves, stretched to 0..1."""
+    """Return repeating noise of seven octaves, stretched to 0..1."""
     total = np.zeros((256, 256))
     decay, stretch = rng.uniform(0.4, 0.85), rng.choice([1, 1, 2, 4])
     for octave in range(1, 8):
@@ -221,7 +221,7 @@ def fractal(rng: np.random.Generator) -> Image:
 
 
 def draw_colours(rng: np.random.Generator, count: int) -> Image:
-    """Draw colours: most of them muted, as in photographs, the rest anywhere."""
+    """Draw colours: most are muted, as in photographs, the rest are arbitrary."""
     colours = rng.uniform(0.03, 0.95, (count, 3))
     muted = rng.random((count, 1)) < 0.7
     grey = colours.mean(1, keepdims=True)
@@ -346,7 +346,7 @@ def _fit_stamp(image: Bytes) -> tuple[Bytes, float]:
     rows, columns = (np.flatnonzero((image[..., 3] > 60).any(axis)) for axis in (1, 0))
     cut = image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] if len(rows) and len(columns) else image
     resized = cv2.resize(cut, (252, 252), interpolation=cv2.INTER_AREA)
-    # A clear frame keeps the repeating lookup from joining opposite edges.
+    # A transparent border keeps the repeating look-up from blending opposite edges.
     framed = cv2.copyMakeBorder(resized, 2, 2, 2, 2, cv2.BORDER_CONSTANT)
     return np.asarray(framed, np.uint8), cut.shape[1] / cut.shape[0]
 

@@ -1,4 +1,4 @@
-"""Cast rays at triangles with Embree, through holes in cut-out textures, and read what they meet."""
+"""Cast rays at triangles with Embree, let them pass through cut-out textures, and look up what they hit."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from embreex.rtcore_scene import EmbreeScene  # type: ignore[import-untyped]  # 
 from numpy.typing import NDArray
 
 from training.meshes import Floats, Mesh
-from training.stage import PLANAR
+from training.scene import PLANAR
 from training.textures import SIDES, TextureBank
 
 Indices = NDArray[np.int64]
 Materials = NDArray[np.void]
 
-#: Rays pass through this many holes before they are taken to have left the scene.
-_HOLES = 4
+#: A ray passes through at most this many holes.
+_MAX_HOLES = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rays:
-    """Rays and the pixel each belongs to."""
+    """Rays, and the pixel that each belongs to."""
 
     #: N x 3, metres.
     origins: Floats
     #: N x 3, unit length.
     directions: Floats
-    #: Number of the pixel, row by row.
+    #: Index of the pixel, row by row.
     pixels: Indices
 
     def take(self, chosen: Indices) -> Rays:
@@ -40,11 +40,11 @@ class Rays:
 
 @dataclass(frozen=True, kw_only=True)
 class Hits:
-    """Where rays met a surface; `triangle` is -1 where they met none."""
+    """Where rays hit a surface; `triangle` is -1 where they hit none."""
 
     triangle: Indices
     distance: Floats
-    #: Weights of the second and third corner.
+    #: Barycentric weights of the second and third corner.
     second: Floats
     third: Floats
 
@@ -59,12 +59,12 @@ class Hits:
 
 
 class RayTracer:
-    """The triangles of a stage, ready for rays; materials change from view to view."""
+    """Casts rays at the triangles of a scene; every view brings its own materials."""
 
-    def __init__(self, mesh: Mesh, owners: Indices, bank: TextureBank) -> None:
-        self._mesh, self._owners, self.bank = mesh, owners, bank
+    def __init__(self, mesh: Mesh, surface_of_triangle: Indices, bank: TextureBank) -> None:
+        self._mesh, self._surface_of_triangle, self.bank = mesh, surface_of_triangle, bank
         self._scene = EmbreeScene()
-        # Embree keeps no copy, so the tracer has to.
+        # Embree does not copy the corners, so the tracer must keep them alive.
         self._corners = np.ascontiguousarray(mesh.positions)
         TriangleMesh(self._scene, self._corners)
         edges = np.cross(self._corners[:, 1] - self._corners[:, 0], self._corners[:, 2] - self._corners[:, 0])
@@ -76,10 +76,10 @@ class RayTracer:
         self._density = np.sqrt(texel_area / area)
 
     def cast(
-        self, rays: Rays, materials: Materials, *, holes: int = _HOLES, through_glass: bool = False
+        self, rays: Rays, materials: Materials, *, holes: int = _MAX_HOLES, through_glass: bool = False
     ) -> Hits:
-        """Return the first surface each ray meets, holes of cut-outs left out, and glass too if asked."""
-        hits = self.cast_plainly(rays.origins, rays.directions)
+        """Return the first surface that each ray hits, past holes in cut-outs, and past glass if asked."""
+        hits = self.intersect(rays.origins, rays.directions)
         travelled = np.zeros(len(rays.pixels), np.float32)
         pending = np.arange(len(rays.pixels))
         for _ in range(holes):
@@ -89,13 +89,13 @@ class RayTracer:
                 break
             travelled[pending] = hits.distance[pending] * np.float32(1.0005) + np.float32(1e-4)
             onward = rays.origins[pending] + rays.directions[pending] * travelled[pending, None]
-            again = self.cast_plainly(onward, rays.directions[pending])
+            again = self.intersect(onward, rays.directions[pending])
             hits.triangle[pending], hits.second[pending] = again.triangle, again.second
             hits.distance[pending], hits.third[pending] = again.distance + travelled[pending], again.third
         return hits
 
-    def cast_plainly(self, origins: Floats, directions: Floats) -> Hits:
-        """Return the first triangle each ray meets, holes or not."""
+    def intersect(self, origins: Floats, directions: Floats) -> Hits:
+        """Return the first triangle that each ray hits, whether it has a hole there or not."""
         found = self._scene.run(
             np.ascontiguousarray(origins, np.float32), np.ascontiguousarray(directions, np.float32), output=1
         )
@@ -107,20 +107,20 @@ class RayTracer:
         )
 
     def materials_of(self, hits: Hits, materials: Materials) -> Materials:
-        """Return the material of every hit; a ray that met nothing gets that of the first triangle."""
-        chosen: Materials = materials[self._owners[np.maximum(hits.triangle, 0)]]
+        """Return the material at every hit; a ray that hit nothing gets that of the first triangle."""
+        chosen: Materials = materials[self._surface_of_triangle[np.maximum(hits.triangle, 0)]]
         return chosen
 
     def normals(self, rays: Rays, hits: Hits) -> Floats:
-        """Return the smooth unit normal at every hit, turned towards where the ray came from."""
+        """Return the smooth unit normal at every hit, facing the origin of the ray."""
         normals = self._interpolate(self._mesh.normals, hits)
         normals[(normals * rays.directions).sum(1) > 0] *= -1
         return np.asarray(normals / np.maximum(np.linalg.norm(normals, axis=1), 1e-6)[:, None], np.float32)
 
     def texels(self, rays: Rays, hits: Hits, material: Materials, *, focal: float) -> Floats:
-        """Look up the texture at every hit: RGBA in 0..1, finer the larger `focal` (pixels) is."""
+        """Look up the texture at every hit: RGBA in 0..1. A longer `focal` (pixels) reads finer levels."""
         planar = material["mapping"] == PLANAR
-        flat = _project(locate(rays, hits), self._flat_normals[hits.triangle])
+        flat = _project(hit_points(rays, hits), self._flat_normals[hits.triangle])
         unwrapped = self._interpolate(self._mesh.uvs, hits)
         uv = np.where(planar[:, None], flat, unwrapped) * material["scale"][:, None]
         turn_x, turn_y = np.cos(material["angle"]), np.sin(material["angle"])
@@ -148,8 +148,8 @@ class RayTracer:
         return np.asarray(first * (1 - u - v) + second * u + third * v, np.float32)
 
 
-def locate(rays: Rays, hits: Hits) -> Floats:
-    """Return the point of every hit."""
+def hit_points(rays: Rays, hits: Hits) -> Floats:
+    """Return the point of every hit, N x 3."""
     return np.asarray(rays.origins + rays.directions * hits.distance[:, None], np.float32)
 
 

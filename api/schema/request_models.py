@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.dataclasses import dataclass
 
 from api.schema.clean_name import clean_name
-from fathom.options import Colormap, HeatmapFormat, Options, OptionsRefused, Output, Size
+from fathom.options import Colormap, Edges, HeatmapFormat, Options, OptionsRefused, Output, Size
 from shared.errors import InvalidOptions
 from shared.jobs.job import ImageState, WebhookEvent
 
@@ -82,6 +82,7 @@ class DepthQuery(_Request):
     invert: bool = False
     clip: str = Field(default="0,100", max_length=60, description="Two percentiles, as `2,98`.")
     size: Size = Size.ORIGINAL
+    edges: Edges = Edges.SNAP
 
 
 class DepthForm(_Request):

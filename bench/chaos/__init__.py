@@ -1,1 +1,1 @@
-"""Attacks on a running Fathom, and a judge that believes nothing Fathom says of itself."""
+"""Attacks on a running Fathom, and a checker that trusts nothing that Fathom reports about itself."""

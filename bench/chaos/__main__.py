@@ -1,21 +1,21 @@
-"""Attack a running Fathom and judge what is left.
+"""Attack a running Fathom and check its final state.
 
     python -m bench.chaos --seed 1 --json
     python -m bench.chaos --seed 1 --attack valkey
 
-Starts a stack of its own (Valkey, S3, API, two workers with two children each, the
-network simulated), sends one job of 2,000 images and three of 30 beside it, and attacks:
+Starts its own stack (Valkey, S3, API, two workers with two children each, a simulated
+pipeline), submits one job of 2,000 images and three of 30, and attacks:
 
-- `kills`       SIGKILL of children, of whole workers, and of workers' parents alone
+- `kills`       SIGKILL of children, of whole workers, and of the parents of workers alone
 - `valkey`      SIGKILL and restart of Valkey with its append-only file, five times
-- `flush`       FLUSHALL in mid-job
-- `s3`          S3 refused, hanging, answering 503, slow, and its answers lost
+- `flush`       FLUSHALL in the middle of a job
+- `s3`          S3 refuses connections, hangs, answers 503, is slow, or its responses are lost
 - `pauses`      storms of pause and resume from several clients
-- `pop-window`  a worker is stopped, takes a ticket it never reads, and is killed
-- `mixed`       kills, restarts of Valkey, faults of S3 and storms, shuffled
+- `pop-window`  a stopped worker pops a ticket, never reads it, and is killed
+- `mixed`       kills, restarts of Valkey, faults of S3 and storms, in random order
 
-The judge shares no code with what it judges, and reads nothing through it. Exit code 1 if
-any verdict is not held.
+The checker shares no code with Fathom and reads nothing through it. The exit code is 1 if
+any claim does not hold.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     with tempfile.TemporaryDirectory(prefix="fathom-chaos-", ignore_cleanup_errors=True) as folder:
         try:
-            report = run(experiment, args.keep or Path(folder), say=_say)
+            report = run(experiment, args.keep or Path(folder), log=_log)
         except FathomError as exc:
-            _say(exc.message)
+            _log(exc.message)
             return 2
     print(json.dumps(report.to_json()) if args.json else _text(report))
     return 0 if report.holds else 1
@@ -64,21 +64,21 @@ def _text(report: ChaosReport) -> str:
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.chaos", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--seed", type=int, default=1, help="makes the plan of faults (1)")
+    parser.add_argument("--seed", type=int, default=1, help="the seed of the plan of faults (1)")
     parser.add_argument("--attack", choices=ATTACKS, default="kills")
-    parser.add_argument("--images", type=int, default=2000, help="of the large job (2000)")
-    parser.add_argument("--kills", type=int, default=20, help="of the attacks kills and mixed (20)")
-    parser.add_argument("--workers", type=int, default=2, help="(2)")
-    parser.add_argument("--children", type=int, default=2, help="of each worker (2)")
+    parser.add_argument("--images", type=int, default=2000, help="images of the large job (2000)")
+    parser.add_argument("--kills", type=int, default=20, help="kills in the attacks `kills` and `mixed` (20)")
+    parser.add_argument("--workers", type=int, default=2, help="workers (2)")
+    parser.add_argument("--children", type=int, default=2, help="children of each worker (2)")
     parser.add_argument(
-        "--simulate", choices=("network", "pipeline"), default="pipeline", help="what is not real (pipeline)"
+        "--simulate", choices=("network", "pipeline"), default="pipeline", help="what is simulated (pipeline)"
     )
-    parser.add_argument("--keep", type=Path, help="a folder for data and logs, kept (a temporary one)")
+    parser.add_argument("--keep", type=Path, help="keep data and logs in this folder (a temporary one)")
     parser.add_argument("--json", action="store_true", help="print JSON on one line")
     return parser.parse_args(argv)
 
 
-def _say(text: str) -> None:
+def _log(text: str) -> None:
     print(f"chaos: {time.monotonic() - _BEGAN:6.1f} s  {text}", file=sys.stderr)
 
 

@@ -1,8 +1,8 @@
-"""What the harness saw while it attacked a stack, and what it found afterwards.
+"""What the harness observed during an attack, and the state that it found afterwards.
 
-None of it comes from the code under test: requests are seen by a proxy before S3, the
-job store's writes by Valkey's own MONITOR, faults are noted by who injects them, and the
-end is read by clients of the harness's own. All times are of `time.monotonic`.
+Nothing here comes from the code under test. A proxy in front of S3 sees the requests, MONITOR shows the
+writes of the job store, the attacks note their faults, and the harness reads the final state with its own
+clients. All times are of `time.monotonic`.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ Image = tuple[str, int]
 
 @dataclass(frozen=True, kw_only=True)
 class Fetched:
-    """A process read an image's photo: it holds the image."""
+    """A process fetched the photo of an image, so it holds the image."""
 
     at: float
     image: Image
-    #: None if the process was gone before it could be named.
+    #: None if the process ended before it could be identified.
     pid: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stored:
-    """A process stored an image's sidecar, the last of its files."""
+    """A process stored the sidecar of an image, the last of its files."""
 
     at: float
     image: Image
     pid: int | None
-    #: False if the store's answer did not reach the process, which then has to ask again.
+    #: False if the response did not reach the process, so that it must send the request again.
     answered: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recorded:
-    """Valkey set an image's bit in one of the bitmaps `ok` and `bad`."""
+    """Valkey set the bit of an image in one of the bitmaps `ok` and `bad`."""
 
     at: float
     image: Image
@@ -49,28 +49,28 @@ class Cause(StrEnum):
     """The kind of a fault."""
 
     KILL = "kill"
-    #: Valkey was killed, and started again with what its append-only file holds.
+    #: Valkey was killed and restarted from its append-only file.
     RESTART = "restart"
     #: Valkey was emptied.
     FLUSH = "flush"
-    #: The way to S3 was spoilt.
+    #: The traffic to S3 was disturbed.
     S3 = "s3"
 
 
 @dataclass(frozen=True, kw_only=True)
 class InjectedFault:
-    """One act of the attack, from its beginning to its end."""
+    """One fault of the attack, with its begin and end."""
 
     cause: Cause
     began_at: float
     ended_at: float
-    #: Processes that it killed.
+    #: The processes that it killed.
     pids: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
-class JobFound:
-    """A job at the end, as Valkey and S3 hold it."""
+class FinalJob:
+    """The final state of a job in Valkey and S3."""
 
     id: str
     total: int
@@ -78,25 +78,25 @@ class JobFound:
     #: The counters of the job's hash.
     succeeded: int
     failed: int
-    #: BITCOUNT of the bitmaps, and the bits themselves, read one by one.
+    #: The BITCOUNT of both bitmaps, and their bits, read one by one.
     bitcounts: tuple[int, int]
     succeeded_bits: frozenset[int]
     failed_bits: frozenset[int]
     #: By image, the names of its files in S3 that are not empty.
     outputs: Mapping[int, frozenset[str]]
-    #: By image, the SHA-256 of the photo that its sidecar speaks of.
+    #: By image, the SHA-256 of the photo that its sidecar names.
     sources: Mapping[int, str]
-    #: The SHA-256 of each photo as it was sent.
+    #: The SHA-256 of each photo that was sent.
     photos: tuple[str, ...]
     #: result.json, decoded; None if there is none.
     result: Mapping[str, object] | None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Remains:
-    """What is left when every job has ended, and then when every job was deleted."""
+class Leftovers:
+    """What is left after all jobs have ended, and after they were deleted."""
 
-    #: By name, what must come to nothing once all jobs have ended: tickets, leases, ...
+    #: By name, the numbers that must be zero once all jobs have ended: tickets, leases, ...
     unfinished: Mapping[str, int]
     #: Slots of living workers, and how many there should be.
     slots: int
@@ -111,22 +111,22 @@ class Remains:
 
 @dataclass(frozen=True, kw_only=True)
 class Observations:
-    """All of it."""
+    """Everything that was observed in one run."""
 
-    jobs: tuple[JobFound, ...]
-    remains: Remains
+    jobs: tuple[FinalJob, ...]
+    leftovers: Leftovers
     fetched: tuple[Fetched, ...] = ()
     stored: tuple[Stored, ...] = ()
     recorded: tuple[Recorded, ...] = ()
     faults: tuple[InjectedFault, ...] = ()
-    #: Faults of the attack's plan, and how many were injected; each may cause several InjectedFaults.
+    #: The number of planned faults, and of those that were injected; each may cause several InjectedFaults.
     faults_planned: int = 0
     faults_injected: int = 0
-    #: What did not go as a fault intended, or as it should.
-    oddities: tuple[str, ...] = ()
-    #: Requests that the proxy answered 503: when, and by which process.
-    turned_away: tuple[tuple[float, int | None], ...] = ()
-    #: Crashes after which an image may be given up.
+    #: Unexpected events while faults were injected.
+    anomalies: tuple[str, ...] = ()
+    #: Requests to which the proxy answered 503: when they came, and from which process.
+    answered_503: tuple[tuple[float, int | None], ...] = ()
+    #: Attempts after which an image fails.
     max_attempts: int = 3
-    #: By name, seconds that something took, and that it may take.
+    #: By name, the seconds that a step took, and its limit.
     timed: Mapping[str, tuple[float, float]] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Watches a stack from outside while it is attacked."""
+"""Observe a stack from outside while it is attacked."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from bench.http_exchange import Exchange
 from bench.resp import Resp, RespError
 
 _PATH = re.compile(r"/jobs/([a-z2-7]{26})/(inputs|outputs)/(\d+)(?:/depth\.json)?(?:\?|\Z)")
-#: A bit of an outcome being set inside a script, as MONITOR shows it.
+#: How MONITOR shows that a script sets the bit of an outcome.
 _SETBIT = re.compile(
     rb'\+(\d+\.\d+) \[\d+ lua\] "SETBIT" "\{fathom\}:job:([a-z2-7]{26}):(ok|bad)" "(\d+)" "1"'
 )
-#: Seconds between tries to reach a Valkey that is away.
+#: Seconds between attempts to connect to a Valkey that is down.
 _PAUSE = 0.02
 
 
 class Observer:
-    """Notes what S3 is asked and what Valkey sets; its lists grow from several threads."""
+    """Notes requests to S3 and bits that Valkey sets. Several threads append to its lists."""
 
     def __init__(self) -> None:
         self.fetched: list[Fetched] = []
         self.stored: list[Stored] = []
         self.recorded: list[Recorded] = []
         self.faults: list[InjectedFault] = []
-        #: When requests were turned away with 503, and whose they were.
-        self.turned_away: list[tuple[float, int | None]] = []
+        #: Requests to which the proxy answered 503: when they came, and from which process.
+        self.answered_503: list[tuple[float, int | None]] = []
         self._images_stored: set[Image] = set()
         self._readers: set[int | None] = set()
         self._closing = False
         self._resp: Resp | None = None
 
-    def see(self, exchange: Exchange) -> None:
-        """Note a request to S3, from the proxy."""
+    def note_request(self, exchange: Exchange) -> None:
+        """Note a request to S3; the proxy calls this."""
         if exchange.status is None and exchange.answered:
-            self.turned_away.append((exchange.began_at, exchange.client))
+            self.answered_503.append((exchange.began_at, exchange.client))
         match = _PATH.search(exchange.path)
         if match is None or exchange.status not in (200, 206):
             return
@@ -61,19 +61,19 @@ class Observer:
         return len(self._images_stored)
 
     def has_worked(self, pid: int) -> bool:
-        """Return whether a process was seen to read a photo."""
+        """Return whether a process has fetched a photo."""
         return pid in self._readers
 
     def note_fault(self, cause: Cause, began_at: float, pids: Iterable[int] = ()) -> None:
-        """Note a fault that began then and ends now."""
+        """Note a fault that began at `began_at` and ends now."""
         now = time.monotonic()
         self.faults.append(InjectedFault(cause=cause, began_at=began_at, ended_at=now, pids=frozenset(pids)))
 
     @contextmanager
-    def watching(self, url: str) -> Iterator[None]:
-        """Note what the Valkey at `url` records, through its restarts, while the block runs."""
+    def monitoring(self, url: str) -> Iterator[None]:
+        """Note what the Valkey at `url` records while the block runs, across its restarts."""
         watched = threading.Event()
-        thread = threading.Thread(target=self._watch, args=(url, watched), name="observer", daemon=True)
+        thread = threading.Thread(target=self._monitor, args=(url, watched), name="observer", daemon=True)
         thread.start()
         watched.wait(10.0)
         try:
@@ -84,10 +84,10 @@ class Observer:
                 self._resp.interrupt()  # type: ignore[union-attr]
             thread.join()
 
-    def _watch(self, url: str, watched: threading.Event) -> None:
+    def _monitor(self, url: str, watched: threading.Event) -> None:
         while not self._closing:
             with suppress(OSError, RespError), Resp(url, timeout=None) as self._resp:
-                # The times that Valkey gives are of the clock that can be set.
+                # Valkey reports wall-clock times.
                 offset = time.monotonic() - time.time()
                 lines = self._resp.monitor()
                 watched.set()

@@ -1,4 +1,4 @@
-"""Small photos, all different, and the jobs that are made of them."""
+"""Make small photos that all differ, and submit them as jobs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SIZE = (48, 64)
 
 @dataclass(frozen=True, kw_only=True)
 class Submitted:
-    """A job that was accepted, and the SHA-256 of each of its photos."""
+    """An accepted job, with the SHA-256 of each photo."""
 
     id: str
     photos: tuple[str, ...]
@@ -27,7 +27,7 @@ class Submitted:
 
 
 def make_photo(number: int) -> bytes:
-    """Return a JPEG that no other number gives."""
+    """Return a JPEG that is different for every number."""
     pixels = np.random.default_rng(number).integers(0, 256, (3, 4, 3), np.uint8)
     file = io.BytesIO()
     Image.fromarray(pixels).resize(SIZE[::-1], Image.Resampling.BILINEAR).save(file, "JPEG", quality=80)

@@ -1,4 +1,4 @@
-"""The stack that is attacked: Valkey, S3 behind a proxy, the API and workers, each a process of its own."""
+"""The stack under attack: Valkey, S3 behind a proxy, the API and workers, each in its own process."""
 
 from __future__ import annotations
 
@@ -26,29 +26,29 @@ from shared.errors import FathomError
 BUCKET = "fathom"
 _READY_WITHIN = 120.0
 _POLL = 0.02
-#: Seconds for which orphans may go on after their worker's parent was killed, until it is started again.
-ORPHANS = 1.0
+#: Seconds for which orphans may keep working after the parent was killed, before the worker is restarted.
+ORPHAN_SECONDS = 1.0
 
 
 class ChaosFailed(FathomError):
-    """The stack under attack could not be brought up."""
+    """The stack under attack did not start."""
 
     code = "chaos_failed"
 
 
 @dataclass(frozen=True, kw_only=True)
 class StackSize:
-    """How much of a stack there is, and what it pretends."""
+    """The size of the stack, and what it simulates."""
 
     workers: int = 2
     children: int = 2
-    #: Short, so that the end of a run does not wait long for the leases of the killed.
+    #: Short, so that the leases of killed workers expire soon at the end of a run.
     lease_seconds: float = 5.0
-    #: As FATHOM_SIMULATE: what is done with a photo.
+    #: What is simulated, as in FATHOM_SIMULATE.
     simulate: str = "pipeline"
-    #: How long a photo takes a simulated pipeline, asleep.
+    #: How long the simulated pipeline sleeps for a photo.
     image_seconds: float = 0.0
-    #: Settings beside those that the stack needs.
+    #: Additional settings.
     settings: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -57,7 +57,7 @@ class StackSize:
 
 
 class ChaosStack:
-    """All parts, started in order and kept alive by `revive`; use it from one thread."""
+    """Starts all parts in order; `restart_dead` keeps them alive. Use it from one thread."""
 
     def __init__(self, folder: Path, size: StackSize, observer: Observer) -> None:
         self.size = size
@@ -71,12 +71,12 @@ class ChaosStack:
             secret_key=secrets.token_hex(20),
         )
         self._api_port = free_ports(1)[0]
-        #: Of every worker that has ended: since when, and the processes that were its own.
+        #: For every ended worker: when it ended, and the processes that it had.
         self._ended: dict[str, tuple[float, frozenset[int]]] = {}
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Start everything; end everything, whatever state it is in."""
+        """Run the stack while the block runs; end every process, whatever its state."""
         self._folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
             lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -86,7 +86,7 @@ class ChaosStack:
             stack.enter_context(self.valkey)
             stack.enter_context(self.s3)
             self.proxy = stack.enter_context(
-                Proxy((HOST, self.s3.port), observe=self._observer.see, identify=self._identify)
+                Proxy((HOST, self.s3.port), observe=self._observer.note_request, identify=self._identify)
             )
             self._start_programs(guard, stack)
             self.wait_until_ready()
@@ -114,7 +114,7 @@ class ChaosStack:
             | self.valkey.environ()
             | self.s3.environ()
             | {
-                # Programs run in another folder than this one.
+                # The programs run in another folder.
                 "PYTHONPATH": str(Path(__file__).parents[2]),
                 "FATHOM_S3_PUBLIC_URL": self.s3.endpoint_url,
                 "FATHOM_ENGINE": "simulated",
@@ -140,20 +140,20 @@ class ChaosStack:
         return BareS3(self.s3.endpoint_url, BUCKET, self.s3.access_key, self.s3.secret_key)
 
     def slots(self) -> int:
-        """Return the slots of living workers, as the API says; 0 while it does not answer."""
+        """Return the slots of living workers, as the API reports them; 0 while it does not answer."""
         with suppress(httpx.HTTPError, ValueError), self.http() as api:
             return int(api.get("/readyz").json().get("slots") or 0)
         return 0
 
     def wait_until_ready(self) -> None:
-        """Wait until every slot is there. Raises ChaosFailed."""
+        """Wait until every slot is available. Raises ChaosFailed."""
         self.wait("all slots", lambda: self.slots() >= self.size.slots, seconds=_READY_WITHIN)
 
     def wait(self, what: str, check: Callable[[], bool], *, seconds: float) -> None:
-        """Wait until something is so, keeping the programs alive. Raises ChaosFailed."""
+        """Wait until `check` returns True, and restart dead programs meanwhile. Raises ChaosFailed."""
         deadline = time.monotonic() + seconds
         while not check():
-            self.revive()
+            self.restart_dead()
             if time.monotonic() > deadline:
                 logs = [log_tail(program.log_path, lines=8) for program in (self.api, *self.workers)]
                 raise ChaosFailed("\n".join((f"{what}: not within {seconds:g} s.", *logs)))
@@ -171,31 +171,31 @@ class ChaosStack:
         return found
 
     def kill(self, pids: frozenset[int]) -> None:
-        """Kill processes at once, and note it."""
+        """Kill processes and note the fault."""
         began = time.monotonic()
         _kill(pids)
         self._observer.note_fault(Cause.KILL, began, pids)
 
     def kill_parent(self, group: int) -> None:
-        """Kill a worker's parent alone. Its children go when they notice, or are swept away by `revive`."""
+        """Kill only the parent of a worker. Its children end by themselves, or `restart_dead` kills them."""
         (worker,) = (worker for worker in self.workers if worker.pid == group)
         self._ended[worker.name] = (time.monotonic(), processes.members(group))
         _kill({group})
 
-    def revive(self) -> None:
-        """Start what has died again; a worker when its orphans are gone, or have had their time."""
+    def restart_dead(self) -> None:
+        """Restart dead programs. A worker must wait until its orphans have ended, at most ORPHAN_SECONDS."""
         for program in (self.api, *self.workers):
             if not program.is_running():
-                self._revive(program)
+                self._restart(program)
 
-    def _revive(self, program: Program) -> None:
+    def _restart(self, program: Program) -> None:
         orphans = processes.members(program.pid)
-        began, condemned = self._ended.setdefault(program.name, (time.monotonic(), orphans))
-        if orphans and time.monotonic() < began + ORPHANS:
+        began, lost = self._ended.setdefault(program.name, (time.monotonic(), orphans))
+        if orphans and time.monotonic() < began + ORPHAN_SECONDS:
             return
         _kill(orphans)
-        if condemned:
-            self._observer.note_fault(Cause.KILL, began, condemned | orphans)
+        if lost:
+            self._observer.note_fault(Cause.KILL, began, lost | orphans)
         del self._ended[program.name]
         program.start()
 

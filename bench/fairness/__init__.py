@@ -1,1 +1,1 @@
-"""Whether small jobs wait behind big ones, and what a big one costs."""
+"""Measure whether small jobs wait behind big ones, and what a big job costs."""

@@ -1,15 +1,15 @@
-"""Whether small jobs wait behind big ones, and what a big one costs.
+"""Measure whether small jobs wait behind big ones, and what a big job costs.
 
     python -m bench.fairness --json
 
-- `small`   a job of 10 images alone, and beside one of 100,000, served by 64 workers' children
-- `owners`  one owner's job beside another owner's thousand
-- `cost`    the big job's memory in Valkey, and a look at its status
-- `album`   the big job through the whole system, eight children, its photos named in a manifest
+- `small`   a job of 10 images alone, and beside a job of 100,000, with 64 children
+- `owners`  the job of one owner beside the thousand jobs of another
+- `cost`    the memory of the big job in Valkey, and the cost of its status
+- `album`   the big job in the whole system with eight children, its photos named by URL
 
-`small` and `owners` run the real work loop on the real job store, photos taking their time
-asleep: two cores could not be 64 workers, and what is judged is Valkey and the order of leases.
-`album` runs everything but the pipeline, which is simulated and sleeps too. Ratios are of one run.
+`small` and `owners` run the real work loop on the real job store, but photos only sleep: two cores could not
+run 64 workers, and only Valkey and the order of leases are measured. `album` runs everything but the
+pipeline, which also sleeps. All ratios are within one run.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Any
 
 from bench.fairness.album import measure_album
 from bench.fairness.cost import measure_cost
-from bench.fairness.crowd import CrowdSize
+from bench.fairness.simulated_workers import FleetSize
 from bench.fairness.small_jobs import measure_owners, measure_small
 from fathom.stack.servers import ValkeyServer
 
@@ -33,16 +33,16 @@ PARTS = ("small", "owners", "cost", "album")
 
 
 def measure(parts: Sequence[str], *, tries: int, images: int, jobs: int) -> dict[str, Any]:
-    """Return the report of the parts asked for."""
+    """Return the report of these parts."""
     report: dict[str, Any] = {}
     if "small" in parts:
         with _valkey() as url:
-            report["small"] = measure_small(url, tries, CrowdSize())
-            few = CrowdSize(children=2, processes=1)
+            report["small"] = measure_small(url, tries, FleetSize())
+            few = FleetSize(children=2, processes=1)
             report["small_with_two_children"] = measure_small(url, tries, few)
     if "owners" in parts:
         with _valkey() as url:
-            report["owners"] = measure_owners(url, tries, CrowdSize(), jobs=jobs)
+            report["owners"] = measure_owners(url, tries, FleetSize(), jobs=jobs)
     if "cost" in parts:
         with _valkey() as url:
             report["cost"] = measure_cost(url)
@@ -65,9 +65,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.fairness", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--parts", default=",".join(PARTS), help="what to measure (all)")
-    parser.add_argument("--tries", type=int, default=20, help="small jobs in each company (20)")
-    parser.add_argument("--images", type=int, default=100_000, help="of the big album (100000)")
-    parser.add_argument("--jobs", type=int, default=1000, help="of the other owner (1000)")
+    parser.add_argument("--tries", type=int, default=20, help="small jobs in each setting (20)")
+    parser.add_argument("--images", type=int, default=100_000, help="images of the big album (100000)")
+    parser.add_argument("--jobs", type=int, default=1000, help="jobs of the other owner (1000)")
     parser.add_argument("--json", action="store_true", help="print JSON on one line")
     args = parser.parse_args(argv)
     report = measure(args.parts.split(","), tries=args.tries, images=args.images, jobs=args.jobs)

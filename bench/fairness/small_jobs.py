@@ -1,4 +1,4 @@
-"""How long a small job takes, alone and in company."""
+"""Measure how long a small job takes alone, and beside other jobs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from bench.fairness.crowd import CrowdSize, crowd
+from bench.fairness.simulated_workers import FleetSize, simulated_workers
 from fathom.options import Options
 from shared.jobs.job import ANYONE, JobState, new_job_id
 from shared.jobs.record import new_job
@@ -17,36 +17,36 @@ from shared.jobstore.redis_store import RedisJobStore
 from shared.redis.client import connect_redis
 
 SMALL, BIG = 10, 100_000
-#: A small job beside a big one may take so many times what it takes alone.
+#: A small job beside a big one may take this many times as long as alone.
 GOAL = 3.0
 _POLL = 0.002
-#: The longest pause between tries, so that they hit the crowd at any moment of its leases.
+#: The longest pause between tries, so that they begin at random moments of the leases.
 _PAUSE = 0.3
-#: Seconds for which the shares of two owners are watched.
-_WATCHED = 4.0
+#: Seconds for which the shares of two owners are measured.
+_OBSERVED_SECONDS = 4.0
 
 
-def measure_small(url: str, tries: int, size: CrowdSize) -> dict[str, Any]:
-    """Compare a small job alone with the same beside a big one, served by a crowd."""
-    with crowd(url, size), connect_redis(url) as client:
+def measure_small(url: str, tries: int, size: FleetSize) -> dict[str, Any]:
+    """Compare a small job alone with one beside a big job."""
+    with simulated_workers(url, size), connect_redis(url) as client:
         store = RedisJobStore(client)
         _time_small(store)
-        alone = _tries(tries, lambda: _time_small(store))
+        alone = _repeat(tries, lambda: _time_small(store))
         with _job(store, BIG):
-            beside = _tries(tries, lambda: _time_small(store))
+            beside = _repeat(tries, lambda: _time_small(store))
     return {"children": size.children, "image_seconds": size.image_seconds, **compare(alone, beside)}
 
 
-def measure_owners(url: str, tries: int, size: CrowdSize, *, jobs: int) -> dict[str, Any]:
-    """Compare one owner's small job alone with the same beside another owner's many jobs.
+def measure_owners(url: str, tries: int, size: FleetSize, *, jobs: int) -> dict[str, Any]:
+    """Compare the small job of one owner alone with one beside the many jobs of another owner.
 
-    Then both have as much work as they like, the one in many jobs and the other in one.
+    Then measure the shares of both while one has many jobs, and the other has one big job.
     """
-    with crowd(url, size), connect_redis(url) as client:
+    with simulated_workers(url, size), connect_redis(url) as client:
         store = RedisJobStore(client)
-        alone = _tries(tries, lambda: _time_small(store, "one"))
+        alone = _repeat(tries, lambda: _time_small(store, "one"))
         many = [_create(store, BIG // jobs, "many") for _ in range(jobs)]
-        beside = _tries(tries, lambda: _time_small(store, "one"))
+        beside = _repeat(tries, lambda: _time_small(store, "one"))
         with _job(store, BIG, "one") as single:
             time.sleep(1.0)
             shares = _done_meanwhile(store, [many, [single]])
@@ -61,7 +61,7 @@ def measure_owners(url: str, tries: int, size: CrowdSize, *, jobs: int) -> dict[
 
 
 def compare(alone: Sequence[float], beside: Sequence[float]) -> dict[str, Any]:
-    """Return medians and 95th percentiles in seconds, and the ratio that has a goal."""
+    """Return medians and 95th percentiles in seconds, and their ratios."""
     median = statistics.median(alone)
     return {
         "tries": len(beside),
@@ -80,16 +80,16 @@ def percentile_95(seconds: Sequence[float]) -> float:
     return sorted(seconds)[max(0, -(-95 * len(seconds) // 100) - 1)]
 
 
-def _tries(count: int, attempt: Callable[[], float]) -> list[float]:
-    luck, found = random.Random(0), []
+def _repeat(count: int, attempt: Callable[[], float]) -> list[float]:
+    rng, found = random.Random(0), []
     for _ in range(count):
-        time.sleep(luck.uniform(0, _PAUSE))
+        time.sleep(rng.uniform(0, _PAUSE))
         found.append(attempt())
     return found
 
 
 def _time_small(store: RedisJobStore, owner: str = ANYONE) -> float:
-    """Return the seconds from a small job's creation to the end of its last image."""
+    """Return the seconds from the creation of a small job to the end of its last image."""
     began = time.monotonic()
     job_id = _create(store, SMALL, owner)
     while store.get(job_id).counts.pending:
@@ -101,7 +101,7 @@ def _time_small(store: RedisJobStore, owner: str = ANYONE) -> float:
 
 def _done_meanwhile(store: RedisJobStore, groups: Sequence[Sequence[str]]) -> list[int]:
     before = [_done(store, group) for group in groups]
-    time.sleep(_WATCHED)
+    time.sleep(_OBSERVED_SECONDS)
     return [_done(store, group) - was for group, was in zip(groups, before, strict=True)]
 
 

@@ -6,15 +6,8 @@ from collections.abc import Callable
 
 import click
 
-from fathom.commands.arguments import (
-    api_option,
-    connect,
-    find_job,
-    job_argument,
-    json_option,
-    print_json,
-    quiet_option,
-)
+from fathom.commands.arguments import api_option, json_option, print_json, quiet_option
+from fathom.commands.connection import connect, find_job, job_argument
 from fathom.commands.report import describe
 from fathom.models import JobStatus
 from fathom.sync_client import JobHandle

@@ -11,18 +11,17 @@ import click
 
 from fathom.commands.arguments import (
     api_option,
-    connect,
-    find_job,
-    job_argument,
     json_option,
     out_option,
     print_json,
     quiet_option,
     sidecars_option,
 )
+from fathom.commands.connection import connect, find_job, job_argument
 from fathom.commands.exit import EXIT_CODES
 from fathom.commands.report import failure_json, print_failures, print_skipped
 from fathom.downloads import fetch_all
+from fathom.errors import ClientError
 from fathom.files import NotWritten, writing
 from fathom.models import ImageResult
 from fathom.options import Options, OptionsRefused
@@ -30,7 +29,6 @@ from fathom.photos.discovery import to_name
 from fathom.progress import Display, show_progress
 from fathom.result_names import result_names
 from fathom.sync_client import JobHandle
-from fathom.transport import ClientError
 
 
 @dataclass(frozen=True, kw_only=True)

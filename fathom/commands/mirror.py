@@ -13,6 +13,7 @@ from fathom.commands.arguments import print_json
 from fathom.commands.download import result_paths
 from fathom.commands.exit import EXIT_CODES, INTERRUPTED, exit_at_once
 from fathom.commands.report import failure_json, print_failures, print_skipped
+from fathom.errors import ClientError
 from fathom.files import Album, find_album, find_readable
 from fathom.mirror.index import open_index
 from fathom.mirror.plan import MirrorRequest
@@ -22,7 +23,6 @@ from fathom.models import UploadFile
 from fathom.photos.discovery import to_name, to_path
 from fathom.progress import Display, ProgressLine
 from fathom.sync_client import Fathom
-from fathom.transport import ClientError
 
 
 class _Lines(MirrorProgress):

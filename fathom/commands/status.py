@@ -9,7 +9,8 @@ from urllib.parse import urljoin
 import click
 from rich.console import Console
 
-from fathom.commands.arguments import api_option, connect, find_job, job_argument, json_option, print_json
+from fathom.commands.arguments import api_option, json_option, print_json
+from fathom.commands.connection import connect, find_job, job_argument
 from fathom.commands.exit import EXIT_CODES, INTERRUPTED
 from fathom.commands.report import describe, print_jobs, printable
 from fathom.progress import Display, show_progress

@@ -14,7 +14,6 @@ from fathom.commands.arguments import (
     DEFAULT_API,
     ExistingPath,
     api_option,
-    connect,
     json_option,
     option_option,
     parse_options,
@@ -23,6 +22,7 @@ from fathom.commands.arguments import (
     refuse_inside_out,
     sidecars_option,
 )
+from fathom.commands.connection import connect
 from fathom.commands.download import Results, fetch_results, finish, job_json
 from fathom.commands.exit import EXIT_CODES, INTERRUPTED
 from fathom.commands.mirror import mirror_and_exit, report_and_exit, require_photos

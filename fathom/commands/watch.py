@@ -15,7 +15,6 @@ import click
 from fathom.commands.arguments import (
     ExistingPath,
     api_option,
-    connect,
     json_option,
     option_option,
     out_option,
@@ -25,9 +24,11 @@ from fathom.commands.arguments import (
     refuse_inside_out,
     sidecars_option,
 )
+from fathom.commands.connection import connect
 from fathom.commands.exit import EXIT_CODES, exit_at_once
 from fathom.commands.mirror import mirror
 from fathom.commands.report import print_failures
+from fathom.errors import ApiError, ClientError, ConnectionLost
 from fathom.files import Album, find_album
 from fathom.mirror.index import IndexFull, IndexInUse
 from fathom.mirror.report import MirrorReport
@@ -35,7 +36,6 @@ from fathom.mirror.run import JobGone
 from fathom.models import ImageResult
 from fathom.progress import Display, show_progress
 from fathom.sync_client import Fathom
-from fathom.transport import ApiError, ClientError, ConnectionLost
 
 #: Seconds between two looks at the folder; a file must stay the same from one look to the next.
 _LOOK = 2.0

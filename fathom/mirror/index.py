@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fathom.errors import ClientError
 from fathom.files import file_size
 from fathom.models import UploadFile
 from fathom.photos.discovery import to_path
-from fathom.transport import ClientError
 
 FILE_NAME = ".fathom-index.sqlite3"
 

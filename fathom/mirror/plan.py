@@ -10,13 +10,13 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from fathom.errors import ApiError
 from fathom.files import Album, NotWritten, atomic_file, inside, writing
 from fathom.mirror.index import IndexFull, LocalPhoto, MirrorIndex, Unreadable, UploadBatch
 from fathom.mirror.report import MirrorReport
 from fathom.models import ImageResult, UploadFile
 from fathom.photos.discovery import UNREADABLE
 from fathom.sync_client import Fathom, JobHandle
-from fathom.transport import ApiError
 
 #: Photos of one job, unless all must be normalised together.
 BATCH = 250

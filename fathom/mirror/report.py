@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from fathom.errors import ClientError
 from fathom.models import ImageResult, JobStatus
 from fathom.photos.skipped import Skipped
-from fathom.transport import ClientError
 
 
 class MirrorProgress:

@@ -18,13 +18,13 @@ from typing import TypeVar
 
 from fathom.async_client import WAIT_PATIENCE
 from fathom.downloads import fetch_all
+from fathom.errors import ApiError, ClientError, ConnectionLost
 from fathom.files import NotWritten
 from fathom.mirror.index import IndexFull, LocalPhoto, MirrorIndex
 from fathom.mirror.plan import GONE, MirrorRequest, PlannedBatch, Planner
 from fathom.mirror.report import MirrorProgress, MirrorReport, Tally
 from fathom.models import ImageResult, JobStatus
 from fathom.sync_client import Fathom, JobHandle
-from fathom.transport import ApiError, ClientError, ConnectionLost
 
 T = TypeVar("T")
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -22,6 +23,7 @@ from fathom.stack.restart import Supervisor
 from fathom.stack.servers import SeaweedServer, ValkeyServer, free_ports
 from shared.errors import FathomError
 from shared.settings import Settings
+from worker.model.weights import resolve_weights
 
 BUCKET = "fathom"
 #: Seconds for a part to get ready.
@@ -148,17 +150,15 @@ class Stack:
 
     def _start(self) -> None:
         self._make_servers()
-        self._prepare_network()
-        for server in (self._redis, self._s3):
-            self._start_server(server)
-        self._api = self._program("api", api_command(self._plan.host, self._port))
+        with self._preparing_network() as wait_for_network:
+            for server in (self._redis, self._s3):
+                self._start_server(server)
+            self._api = self._start_program("api", api_command(self._plan.host, self._port))
+            wait_for_network()
         self._workers = [
-            self._program(f"worker-{number}", worker_command(number, self._plan.concurrency))
+            self._start_program(f"worker-{number}", worker_command(number, self._plan.concurrency))
             for number in range(1, self._plan.workers + 1)
         ]
-        for program in (self._api, *self._workers):
-            self._parts.append(program)
-            program.start()
         self._wait_until_ready()
         self._write_stack_file()
 
@@ -172,20 +172,32 @@ class Stack:
             secret_key=self._keys.secret_key,
         )
 
-    def _prepare_network(self) -> None:
-        """Find the weights and export the network before anything else starts, so that no worker has to."""
+    @contextmanager
+    def _preparing_network(self) -> Iterator[Callable[[], None]]:
+        """Find the weights and export the network before the workers start, so that no worker has to.
+
+        Yield a function that waits for the end. The first time it takes seconds on one core; meanwhile the
+        others start what needs no network.
+        """
         self._say("preparing the depth network (the first time, this takes up to a minute)")
-        if Settings.from_environ(self._plan.environ).engine == "simulated":
+        settings = Settings.from_environ(self._environ())
+        if settings.engine == "simulated":
             self._say("WARNING: the engine is SIMULATED, for benchmarks only: no depth maps will be made")
+        else:
+            # If there are no weights, nothing is started.
+            resolve_weights(settings.weights, settings.cache_dir)
         program = self._program("prepare", _python("fathom.stack.prepare"))
         # The log of an earlier run must not explain how this one failed.
         program.log_path.unlink(missing_ok=True)
         program.start()
         try:
-            while (code := program.exit_code()) is None:
-                self._stop_signal.pause()
+            yield partial(self._wait_for_network, program)
         finally:
             program.stop()
+
+    def _wait_for_network(self, program: Program) -> None:
+        while (code := program.exit_code()) is None:
+            self._stop_signal.pause()
         if code != 0:
             raise StackFailed(log_tail(program.log_path, lines=5) or "The depth network was not prepared.")
 
@@ -194,6 +206,12 @@ class Stack:
         server.log_path = self._folder.log(server.name)
         self._parts.append(server)
         server.start(timeout=READY_WITHIN)
+
+    def _start_program(self, name: str, command: Sequence[str]) -> Program:
+        program = self._program(name, command)
+        self._parts.append(program)
+        program.start()
+        return program
 
     def _program(self, name: str, command: Sequence[str]) -> Program:
         return Program(

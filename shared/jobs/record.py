@@ -44,7 +44,7 @@ def decode_job(data: bytes) -> Job:
     return new_job(
         record["id"],
         total=record["total"],
-        options=Options.parse(record["options"]),
+        options=Options.from_record(record["options"]),
         state=JobState(record.get("state", JobState.QUEUED)),
         created_at=record["created_at"],
         weight=record.get("weight", 1.0),

@@ -142,7 +142,7 @@ def _to_counts(fields: Mapping[str, str]) -> Counts:
 
 
 def _to_options(text: str | bytes) -> Options:
-    return Options.parse(json.loads(text))
+    return Options.from_record(json.loads(text))
 
 
 def _to_webhook(text: str | None) -> Webhook | None:

@@ -1,4 +1,4 @@
-"""Albums as people have them: the good, the odd, and what only looks like a photo."""
+"""Albums as people have them, with good photos, odd photos, and files that only look like photos."""
 
 from __future__ import annotations
 
@@ -41,23 +41,23 @@ def png(image: Image.Image) -> bytes:
     return data.getvalue()
 
 
-#: Where the heatmap of each real photo of the nasty album belongs, and its size, width first.
+#: The path of the heatmap of each good photo in the nasty album, and its size as (width, height).
 REAL = {
     "IMG_1.png": (320, 240),
     "cmyk.png": (320, 240),
     "upright.png": (320, 240),
-    # Stored sideways, 240 x 320, and shown upright.
+    # Stored sideways as 240 x 320, and shown upright.
     "phone.png": (320, 240),
     "sixteen.png": (200, 150),
     "same.png": (320, 240),
-    # `same.png` beside `same.jpg`: the later one keeps its full name.
+    # From `same.png` beside `same.jpg`: the second one keeps its full name.
     "same.png.png": (320, 240),
     "trip/day 1/IMG_1.png": (100, 80),
     "trip/day 2/IMG_1.png": (80, 100),
     "假期/猫.png": (320, 240),
     "🏔️/mañana.png": (320, 240),
 }
-#: The bad ones, by the code of their failure.
+#: The bad files with the codes of their failures.
 BAD = {
     "notes.jpg": "unsupported_format",
     "cut.jpg": "image_corrupt",
@@ -69,7 +69,7 @@ SKIPPED = "Skipped 3 files that are no photos: 1 video, 1 sidecar, 1 other file.
 
 
 def nasty_album(folder: Path) -> Path:
-    """Write an album of everything that goes wrong with albums; returns its folder."""
+    """Write an album with everything that can be wrong with albums; return its folder."""
     image = photo()
     plain = jpeg(image)
     files = {
@@ -87,7 +87,7 @@ def nasty_album(folder: Path) -> Path:
         "notes.jpg": b"Dear diary, this is no picture.",
         "cut.jpg": plain[: len(plain) // 2],
         "empty.jpg": b"",
-        # Beginnings of raw files: in a container of its own, and in that of TIFF.
+        # The beginnings of raw files: one in its own container, one in TIFF.
         "IMG_2.CR3": b"\0\0\0\x18ftypcrx " + bytes(100),
         "trip/IMG_3.NEF": b"MM\0*\0\0\0\x08" + bytes(100),
         "IMG_1.MOV": b"\0\0\0\x14ftypqt  " + bytes(100),
@@ -101,7 +101,7 @@ def nasty_album(folder: Path) -> Path:
 
 
 def plain_album(folder: Path, count: int, *, size: tuple[int, int] = (96, 64)) -> Path:
-    """Write `count` photos of one size, all different."""
+    """Write `count` photos of one size, which all differ."""
     image = photo().resize(size)
     files = {}
     for number in range(count):
@@ -120,6 +120,6 @@ def write_album(folder: Path, files: dict[str, bytes]) -> Path:
 
 
 def tree(folder: Path) -> set[str]:
-    """Return the relative paths of all files below `folder` but hidden ones: an index lies beside results."""
+    """Return the relative paths of all files in a folder, except hidden ones such as the index."""
     files = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
     return {path.relative_to(folder).as_posix() for path in files}

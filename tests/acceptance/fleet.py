@@ -1,7 +1,7 @@
-"""Workers as real processes on real servers, with a proxy before each server that can spoil its traffic.
+"""Real worker processes on real servers, with a proxy in front of each server that can inject faults.
 
-There is no API: jobs are put where it puts them. Workers reach the servers through the
-proxies, the test reaches them directly.
+There is no API: tests write jobs into the stores as it does. Workers use the proxies, tests use the servers
+directly.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from typing import Any, Self
 
 from redis import Redis
 
+from bench.http_exchange import Exchange
+from bench.proxy import Proxy
 from fathom.options import Options
 from fathom.result_names import SIDECAR
 from fathom.stack.servers import SeaweedServer, ValkeyServer, tied_to_parent
@@ -37,7 +39,6 @@ from shared.settings import Settings
 from shared.tickets import connect_tickets
 from tests.acceptance.stacks import ROOT
 from tests.processes import children, end_group, is_alive
-from tests.proxy import Exchange, Proxy
 from tests.waiting import eventually
 
 LEASE_SECONDS = 2.0
@@ -67,16 +68,16 @@ class Worker:
         return children(self.process.pid)
 
     def signal(self, number: Signals) -> None:
-        """Send a signal to the parent alone, as a container gets it."""
+        """Send a signal to the parent only, as a container runtime does."""
         self.process.send_signal(number)
 
     def signal_all(self, number: Signals) -> None:
-        """Send a signal to the parent and its children, as to a machine that fails."""
+        """Send a signal to the parent and its children, as if the machine failed."""
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, number)
 
     def lines(self, action: str) -> list[str]:
-        """Return what the log says about an action."""
+        """Return the log messages of an action."""
         records = (line for line in self.log.read_text().splitlines() if line.startswith("{"))
         return [record["message"] for record in map(json.loads, records) if record.get("action") == action]
 
@@ -142,14 +143,14 @@ class Fleet:
         self.workers[name] = worker
         return worker
 
-    def man(self, *names: str) -> list[Worker]:
-        """Have workers of these names at work, and no others."""
+    def run_only(self, *names: str) -> list[Worker]:
+        """Make sure that exactly the workers of these names run."""
         for name in [name for name in self.workers if name not in names]:
             self.workers.pop(name).end()
         for name in names:
             if name not in self.workers or not is_alive(self.workers[name].process.pid):
                 self.launch(name)
-            # A test that failed may have left it standing still.
+            # A failed test may have left it stopped.
             self.workers[name].signal_all(signal.SIGCONT)
         eventually(lambda: set(names) == self._registered(), seconds=90)
         return [self.workers[name] for name in names]
@@ -162,7 +163,7 @@ class Fleet:
     # --- jobs ---
 
     def submit(self, *pictures: bytes, options: Options | None = None) -> str:
-        """Put a job where the API puts it, and wake the workers as it does."""
+        """Store a job as the API does, and publish tickets for it."""
         options = options or Options()
         job = new_job(
             new_job_id(),
@@ -184,7 +185,7 @@ class Fleet:
         return eventually(lambda: self._ended(job_id), seconds=seconds)
 
     def wait_for(self, job_id: str, images: int) -> None:
-        """Wait until so many images have succeeded."""
+        """Wait until this many images have succeeded."""
         eventually(lambda: self.jobs.get(job_id).counts.succeeded, lambda succeeded: succeeded >= images)
 
     def failures(self, job_id: str) -> dict[int, str]:
@@ -192,18 +193,18 @@ class Fleet:
         return {image.index: image.failure.code for image in self.jobs.failures(job_id) if image.failure}
 
     def charged(self, job_id: str) -> Counter[int]:
-        """Return how often each image was charged an attempt that was not its last."""
+        """Return how often each image was charged an attempt, except for its last."""
         events = self.jobs.events(job_id).events
         return Counter(e.index for e in events if e.state == "pending" and e.index is not None)
 
     def times_rendered(self, job_id: str) -> Counter[int]:
-        """Return how often the sidecar of each image was written, as the proxy saw it."""
+        """Return how often the sidecar of each image was written, as observed by the proxy."""
         prefix = f"/{object_keys.outputs_prefix(job_id)}"
         paths = (e.path.partition(prefix)[2] for e in list(self.exchanges) if e.method == "PUT")
         return Counter(int(path.partition("/")[0]) for path in paths if path.endswith(SIDECAR))
 
-    def check_whole(self, job_id: str, total: int, *, failed: Sequence[int] = ()) -> None:
-        """Assert that all that is told about an ended job is the same: each image ended once."""
+    def check_result(self, job_id: str, total: int, *, failed: Sequence[int] = ()) -> None:
+        """Assert that both stores agree about an ended job: each image ended once."""
         job = self.jobs.get(job_id)
         result = json.loads(self.objects.get(object_keys.result(job_id)))
         stored = {entry.key.split("/")[3] for entry in self.objects.list(object_keys.outputs_prefix(job_id))}
@@ -225,6 +226,6 @@ class Fleet:
         try:
             job = self.jobs.get(job_id)
         except JobNotFound:
-            # Lost, and not brought back yet.
+            # The job is lost, and not restored yet.
             return None
         return job if job.state.ended else None

@@ -1,7 +1,7 @@
 """A real worker in which some pictures are poison: `celery -A tests.acceptance.poison_worker worker`.
 
-The bytes of a picture say what it does to whoever decodes it; all others are left to the
-pipeline. Everything but that is the worker's own.
+The bytes of such a picture say what happens in the process that decodes it. The pipeline gets all other
+pictures, and the rest is the real worker.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from worker.parent.lifecycle import connect_signals
 from worker.pipeline.pipeline import ResultFile
 from worker.pipeline.stages import Stage
 
-#: Of `eat`: what is eaten at once, and in all; it is more than a child of these tests may have.
-_BITE, _ENOUGH = 64 * 2**20, 1280 * 2**20
+#: For `fill_memory`: the size of one block, and of all together, which is more than a child may use.
+_BLOCK, _ALL = 64 * 2**20, 1280 * 2**20
 
 
-class Poisoned:
-    """A pipeline that swallows whatever it is given."""
+class PoisonedPipeline:
+    """A pipeline that obeys poisoned pictures."""
 
     def __init__(self, pipeline: StagedPipeline) -> None:
         self._pipeline = pipeline
@@ -41,26 +41,26 @@ class Poisoned:
         return self._pipeline.seconds
 
     def measure(self, data: bytes, options: Options) -> Range:
-        swallow(data)
+        obey(data)
         return self._pipeline.measure(data, options)
 
     def render(self, data: bytes, options: Options, *, common: Range | None = None) -> tuple[ResultFile, ...]:
-        swallow(data)
+        obey(data)
         return self._pipeline.render(data, options, common=common)
 
 
-def swallow(data: bytes) -> None:
-    """Do what the first word says."""
+def obey(data: bytes) -> None:
+    """Do what the first word of a picture says."""
     word, _, rest = data.decode("latin-1").partition(" ")
     if word == "crash":
         ctypes.string_at(0)
     elif word == "hang":
         time.sleep(1000)
-    elif word == "seize":
-        # Native code that never comes back and keeps Python's lock: not even threads go on.
+    elif word == "hold_gil":
+        # Native code that never returns and holds the GIL, so that all other threads stop too.
         re.match(r"(a+)+$", "a" * 64 + "b")
-    elif word == "eat":
-        hoard = [os.urandom(1) * _BITE for _ in range(_ENOUGH // _BITE)]
+    elif word == "fill_memory":
+        hoard = [os.urandom(1) * _BLOCK for _ in range(_ALL // _BLOCK)]
         time.sleep(1000)
         del hoard
     elif word == "bad":
@@ -71,7 +71,7 @@ def swallow(data: bytes) -> None:
 
 @cache
 def lease_loop() -> LeaseLoop:
-    return make_lease_loop(settings, wrap=Poisoned)
+    return make_lease_loop(settings, wrap=PoisonedPipeline)
 
 
 settings = Settings.from_environ()

@@ -1,4 +1,4 @@
-"""Running the real thing: `fathom up` and other `fathom` commands as processes of their own."""
+"""Run `fathom up` and other `fathom` commands, as processes or in this process."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def fathom_command(*arguments: str | Path) -> list[str]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ended:
-    """What a command left behind."""
+class CommandResult:
+    """The exit code and the output of a command."""
 
     code: int
     out: str
@@ -47,17 +47,17 @@ class Ended:
         return json.loads(self.out)
 
 
-def invoke_fathom(*arguments: str | Path, environ: Mapping[str, str]) -> Ended:
-    """Run a `fathom` command in this process, which takes no time to start."""
+def invoke_fathom(*arguments: str | Path, environ: Mapping[str, str]) -> CommandResult:
+    """Run a `fathom` command in this process, which saves the time to start another."""
     absent = dict.fromkeys(name for name in os.environ if name not in environ)
     result = CliRunner().invoke(main, list(map(str, arguments)), env={**absent, **environ})
     if not isinstance(result.exception, SystemExit | None):
         raise result.exception
-    return Ended(code=result.exit_code, out=result.stdout, err=result.stderr)
+    return CommandResult(code=result.exit_code, out=result.stdout, err=result.stderr)
 
 
-def run_fathom(*arguments: str | Path, environ: Mapping[str, str], seconds: float = 120.0) -> Ended:
-    """Run a `fathom` command as a process of its own."""
+def run_fathom(*arguments: str | Path, environ: Mapping[str, str], seconds: float = 120.0) -> CommandResult:
+    """Run a `fathom` command in its own process."""
     ended = subprocess.run(
         fathom_command(*arguments),
         cwd=ROOT,
@@ -68,11 +68,11 @@ def run_fathom(*arguments: str | Path, environ: Mapping[str, str], seconds: floa
         check=False,
     )
     assert "Traceback" not in ended.stderr, ended.stderr
-    return Ended(code=ended.returncode, out=ended.stdout, err=ended.stderr)
+    return CommandResult(code=ended.returncode, out=ended.stdout, err=ended.stderr)
 
 
 class LaunchedStack:
-    """A `fathom up` of a test, on a free port, over a folder of its own."""
+    """A `fathom up` for tests, on a free port with its own folder."""
 
     def __init__(self, data: Path, environ: Mapping[str, str], *options: str) -> None:
         self.data = data
@@ -87,9 +87,9 @@ class LaunchedStack:
         return self._process
 
     def launch(self) -> LaunchedStack:
-        """Start it without waiting for anything; its words go to up.log."""
+        """Start it without waiting; its output goes to up.log."""
         self.data.mkdir(parents=True, exist_ok=True)
-        # One that was killed hard leaves its stack.json behind.
+        # A stack that was killed has left its stack.json behind.
         self._stale = self._read_stack_file()
         command = fathom_command("up", "--port", "0", "--data", self.data, *self._options)
         with (self.data / "up.log").open("ab") as log:
@@ -133,18 +133,18 @@ class LaunchedStack:
         return list(self.info["pids"]["workers"])
 
     @contextmanager
-    def at_rest(self) -> Iterator[None]:
-        """Let its workers stand still for a while: no image ends meanwhile, on a fast machine as on a slow one."""
-        held = {pid for worker in self.workers for pid in (worker, *descendants(worker))}
+    def workers_stopped(self) -> Iterator[None]:
+        """Stop its workers (SIGSTOP) while the block runs, so that no image can end, however fast the machine is."""
+        stopped = {pid for worker in self.workers for pid in (worker, *descendants(worker))}
         try:
-            for pid in held:
+            for pid in stopped:
                 os.kill(pid, signal.SIGSTOP)
             yield
         finally:
-            for pid in held:
+            for pid in stopped:
                 os.kill(pid, signal.SIGCONT)
 
-    def run(self, command: str, *arguments: str | Path) -> Ended:
+    def run(self, command: str, *arguments: str | Path) -> CommandResult:
         """Run a `fathom` command against this stack."""
         return invoke_fathom(command, *arguments, "--api", self.api, environ=self.environ)
 
@@ -172,28 +172,28 @@ class LaunchedStack:
             store.close()
 
     def terminate(self, *, seconds: float = 60.0) -> int:
-        """End it as Ctrl-C does; returns the exit code."""
+        """Stop it with SIGTERM; return the exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(seconds)
 
     def kill(self) -> None:
-        """End `fathom up` itself the hard way."""
+        """Kill `fathom up` itself."""
         self.process.kill()
         self.process.wait()
 
     def close(self) -> None:
-        """End it and all that it started, by force if it does not go."""
+        """End it and everything that it started, by force if necessary."""
         if self._process is None:
             return
         below = descendants(self._process.pid)
         try:
-            eventually(self._is_hurried_to_its_end)
+            eventually(self._terminate_once)
         finally:
             self.kill()
             eventually(lambda: {pid for pid in below if is_alive(pid)}, lambda left: not left)
 
-    def _is_hurried_to_its_end(self) -> bool:
-        """Ask it to end; who is asked again makes haste."""
+    def _terminate_once(self) -> bool:
+        """Send SIGTERM, which at the second time makes it stop faster; return whether it has ended."""
         self.process.terminate()
         try:
             self.process.wait(0.3)
@@ -203,7 +203,7 @@ class LaunchedStack:
 
 
 def check_exactly_once(stack: LaunchedStack, job_id: str, total: int, *, failed: int = 0) -> None:
-    """Assert that counters, bitmaps, images and the S3 listing of an ended job all tell the same story."""
+    """Assert that counters, images, result.json and the S3 listing of an ended job agree."""
     succeeded = total - failed
     with stack.jobs() as jobs:
         job = jobs.get(job_id)

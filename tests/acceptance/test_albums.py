@@ -1,4 +1,4 @@
-"""Albums through the whole of Fathom, as its users send them."""
+"""Albums through the whole system, as users submit them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fathom.models import UploadFile
 from fathom.uploads import ONE_REQUEST_FILES
 from tests.acceptance.albums import BAD, REAL, SKIPPED, nasty_album, plain_album, tree
 from tests.acceptance.conftest import CommandStarter
-from tests.acceptance.stacks import Ended, LaunchedStack, check_exactly_once, run_fathom
+from tests.acceptance.stacks import CommandResult, LaunchedStack, check_exactly_once, run_fathom
 from tests.waiting import DEADLINE, eventually
 
 
@@ -29,30 +29,30 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def submitted(stack: LaunchedStack, album: Path, results: Path) -> Ended:
-    """The nasty album, sent and fetched once."""
+def submitted(stack: LaunchedStack, album: Path, results: Path) -> CommandResult:
+    """The nasty album, submitted and downloaded once."""
     return stack.run("submit", album, "--out", results)
 
 
-def test_every_real_photo_has_its_heatmap_under_its_own_name(submitted: Ended, results: Path) -> None:
+def test_every_real_photo_has_its_heatmap_under_its_own_name(submitted: CommandResult, results: Path) -> None:
     assert tree(results) == set(REAL)
 
 
 @pytest.mark.parametrize("name", sorted(REAL))
-def test_a_heatmap_has_the_size_of_its_photo(submitted: Ended, results: Path, name: str) -> None:
+def test_a_heatmap_has_the_size_of_its_photo(submitted: CommandResult, results: Path, name: str) -> None:
     with Image.open(results / name) as heatmap:
         assert heatmap.size == REAL[name]
         assert heatmap.mode == "P"
 
 
-def test_some_bad_photos_make_the_job_partial(submitted: Ended) -> None:
+def test_some_bad_photos_make_the_job_partial(submitted: CommandResult) -> None:
     assert submitted.code == 3
     assert f"partial: {len(REAL)} of {len(REAL) + len(BAD)} images" in submitted.err
     assert SKIPPED in submitted.err
 
 
 @pytest.mark.parametrize("name", sorted(BAD))
-def test_a_bad_photo_is_named_with_its_reason(submitted: Ended, name: str) -> None:
+def test_a_bad_photo_is_named_with_its_reason(submitted: CommandResult, name: str) -> None:
     lines = [line for line in submitted.err.splitlines() if line.startswith(f"failed: {name} ")]
 
     assert len(lines) == 1
@@ -60,7 +60,7 @@ def test_a_bad_photo_is_named_with_its_reason(submitted: Ended, name: str) -> No
     assert lines[0].endswith(".")
 
 
-def test_a_photo_taken_sideways_comes_out_upright(submitted: Ended, results: Path) -> None:
+def test_the_heatmap_of_a_photo_taken_sideways_is_upright(submitted: CommandResult, results: Path) -> None:
     upright, phone = (
         np.asarray(Image.open(results / name)).astype(int) for name in ("upright.png", "phone.png")
     )
@@ -68,12 +68,12 @@ def test_a_photo_taken_sideways_comes_out_upright(submitted: Ended, results: Pat
     same = np.abs(upright - phone).mean()
     turned = np.abs(upright - phone[::-1, ::-1]).mean()
 
-    # The two photos differ by their JPEG compression alone, which random weights blow up.
+    # The photos differ only by their JPEG compression, which random weights amplify.
     assert same < turned / 4
 
 
 def test_a_zip_gives_the_same_results_as_its_folder_whatever_is_damaged_in_it(
-    stack: LaunchedStack, album: Path, submitted: Ended, results: Path, tmp_path: Path
+    stack: LaunchedStack, album: Path, submitted: CommandResult, results: Path, tmp_path: Path
 ) -> None:
     archive = tmp_path / "album.zip"
     with zipfile.ZipFile(archive, "w") as file:
@@ -93,7 +93,7 @@ def test_a_zip_gives_the_same_results_as_its_folder_whatever_is_damaged_in_it(
 
 
 def test_the_library_gives_the_same_results_as_the_command(
-    stack: LaunchedStack, album: Path, submitted: Ended, results: Path, tmp_path: Path
+    stack: LaunchedStack, album: Path, submitted: CommandResult, results: Path, tmp_path: Path
 ) -> None:
     job_id = submitted.err.splitlines()[-1].split()[0]
 
@@ -107,7 +107,7 @@ def test_the_library_gives_the_same_results_as_the_command(
 
 
 def test_a_run_without_a_server_gives_the_same_results(
-    stack: LaunchedStack, album: Path, submitted: Ended, results: Path, tmp_path: Path
+    stack: LaunchedStack, album: Path, submitted: CommandResult, results: Path, tmp_path: Path
 ) -> None:
     ended = run_fathom("run", album, tmp_path / "out", "--json", environ=stack.environ)
 
@@ -119,7 +119,7 @@ def test_a_run_without_a_server_gives_the_same_results(
         assert (tmp_path / "out" / name).read_bytes() == (results / name).read_bytes()
 
 
-def test_photos_are_announced_to_be_put_straight_into_s3(stack: LaunchedStack, tmp_path: Path) -> None:
+def test_announced_photos_are_uploaded_directly_to_s3(stack: LaunchedStack, tmp_path: Path) -> None:
     folder = plain_album(tmp_path / "album", 3)
     files = [UploadFile(path=path, name=path.name) for path in sorted(folder.iterdir())]
 
@@ -165,7 +165,7 @@ def test_a_detached_job_is_fetched_later_and_only_once(stack: LaunchedStack, tmp
     assert {name for name in first if again[name] != first[name]} == {"0001.png"}
 
 
-def test_a_job_is_the_same_to_all_commands(stack: LaunchedStack, tmp_path: Path) -> None:
+def test_all_commands_show_the_same_job(stack: LaunchedStack, tmp_path: Path) -> None:
     submitted = stack.run("submit", plain_album(tmp_path / "album", 3), "--json").json
     status = stack.run("status", submitted["id"], "--json").json
     listed = stack.run("jobs", "--json").json["jobs"]
@@ -187,7 +187,7 @@ def test_options_reach_the_pipeline(stack: LaunchedStack, tmp_path: Path) -> Non
 
 
 def test_a_canceled_job_exits_4_and_can_be_deleted(stack: LaunchedStack, tmp_path: Path) -> None:
-    with stack.at_rest():
+    with stack.workers_stopped():
         job_id = stack.run("submit", plain_album(tmp_path / "album", 2), "--detach").out.strip()
         assert stack.run("cancel", job_id).code in (0, 4)
     ended = eventually(lambda: stack.run("status", job_id), lambda status: status.code == 4)
@@ -201,7 +201,7 @@ def test_a_canceled_job_exits_4_and_can_be_deleted(stack: LaunchedStack, tmp_pat
 
 def test_a_paused_job_waits_until_it_is_resumed(stack: LaunchedStack, tmp_path: Path) -> None:
     with stack.client() as fathom:
-        with stack.at_rest():
+        with stack.workers_stopped():
             job = fathom.submit([plain_album(tmp_path / "album", 12)])
             assert job.pause().state == "paused"
         job.resume()
@@ -215,7 +215,7 @@ def test_an_interrupted_submit_leaves_the_job_running(
     stack: LaunchedStack, start_command: CommandStarter, tmp_path: Path
 ) -> None:
     with stack.client() as fathom:
-        with stack.at_rest():
+        with stack.workers_stopped():
             process = start_command("submit", plain_album(tmp_path / "album", 12), "--api", stack.api)
             assert process.stderr is not None
             said = ""
@@ -247,7 +247,7 @@ def test_an_interrupted_submit_leaves_the_job_running(
         (["images", "a" * 26], 1, "no such job"),
     ],
 )
-def test_a_mistake_is_explained_in_a_sentence(
+def test_a_wrong_command_is_explained_in_one_sentence(
     stack: LaunchedStack, arguments: list[str], code: int, message: str
 ) -> None:
     ended = stack.run(arguments[0], *arguments[1:])

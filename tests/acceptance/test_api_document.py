@@ -1,4 +1,4 @@
-"""docs/api.md, carried out: its examples run, one after the other, against a real stack."""
+"""Run the examples of docs/api.md one after another against a real stack."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DOCUMENT = ROOT / "docs" / "api.md"
 
 @pytest.fixture(scope="module")
 def folder(stack: LaunchedStack, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the examples were run, with all that they left behind."""
+    """The folder in which the examples ran, with their files."""
     if shutil.which("curl") is None:
         skip_or_fail("The examples need curl.")
     folder = tmp_path_factory.mktemp("document")
@@ -54,12 +54,12 @@ def test_one_photo_is_answered_with_its_depth(folder: Path) -> None:
     assert len(colours) > 50
 
 
-def test_nothing_is_left_of_it(folder: Path, stack: LaunchedStack) -> None:
+def test_nothing_of_the_single_photo_is_left(folder: Path, stack: LaunchedStack) -> None:
     with stack.jobs() as jobs:
         assert not any(job.urgent for job in jobs.list(limit=100).items)
 
 
-def test_the_job_was_done_as_it_was_asked_for(folder: Path) -> None:
+def test_the_job_was_processed_with_its_options(folder: Path) -> None:
     job = json.loads((folder / "job.json").read_text())
     images = json.loads((folder / "images.json").read_text())["images"]
 
@@ -76,7 +76,7 @@ def test_the_stream_of_an_ended_job_shows_it_and_ends(folder: Path) -> None:
     assert '"state":"succeeded"' in (folder / "events.txt").read_text()
 
 
-def test_the_results_are_what_they_are_called(folder: Path) -> None:
+def test_the_results_have_the_formats_of_their_names(folder: Path) -> None:
     with zipfile.ZipFile(io.BytesIO((folder / "walk.zip").read_bytes())) as archive:
         assert archive.namelist() == ["rocket.png", "trip/clock.png"]
         assert archive.read("rocket.png") == (folder / "rocket.png").read_bytes()

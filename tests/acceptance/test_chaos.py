@@ -1,4 +1,4 @@
-"""Short forms of `python -m bench.chaos`: children and workers are killed, and a judge looks at it all."""
+"""Short runs of `python -m bench.chaos`: children and workers are killed, and the checker checks the rest."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import pytest
 from bench.chaos.run import ChaosReport, Experiment, run
 from bench.chaos.stack import StackSize
 
-#: The plan of each seed kills children, a whole worker, and a worker's parent alone. Of the small one, all
-#: faults are due before a third of the photos is done, which take time.
+#: Both seeds kill children, a whole worker, and the parent of a worker alone. In the small one, photos take
+#: time, and all faults are due before a third of them is done.
 SMALL = Experiment(
     seed=331,
     images=40,
     small_jobs=1,
     small_images=10,
     kills=3,
-    patience=120.0,
+    timeout=120.0,
     size=StackSize(workers=2, children=1, lease_seconds=2.0, image_seconds=0.2),
 )
 LARGE = Experiment(
@@ -24,7 +24,7 @@ LARGE = Experiment(
     small_jobs=3,
     small_images=10,
     kills=6,
-    patience=120.0,
+    timeout=120.0,
     size=StackSize(workers=2, children=2),
 )
 
@@ -35,16 +35,16 @@ LARGE = Experiment(
 def report(
     request: pytest.FixtureRequest, environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> ChaosReport:
-    """One run, on a stack of its own. `environ` skips it where the servers are missing."""
-    return run(request.param, tmp_path_factory.mktemp("chaos") / "data", say=print)
+    """One run, on its own stack. `environ` skips it if the servers are missing."""
+    return run(request.param, tmp_path_factory.mktemp("chaos") / "data", log=print)
 
 
-def test_whatever_is_killed_every_verdict_holds(report: ChaosReport) -> None:
+def test_every_claim_holds_whatever_is_killed(report: ChaosReport) -> None:
     assert [f"{v.name}: {v.complaints[:3]}" for v in report.verdicts if not v.holds] == []
 
 
-def test_the_verdicts_rest_on_something(report: ChaosReport) -> None:
-    """A judge that saw nothing would find no fault."""
+def test_the_verdicts_rest_on_observations(report: ChaosReport) -> None:
+    """A checker without observations would find nothing wrong."""
     seen, experiment = report.observations, report.experiment
     sizes = [experiment.images] + [experiment.small_images] * experiment.small_jobs
 

@@ -1,4 +1,4 @@
-"""The Python client against a real server, just as the README shows it."""
+"""The Python client against a real server, as in the README."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ README = ROOT / "README.md"
 
 
 def examples() -> list[str]:
-    """Return the programs of the README's section on Python."""
+    """Return the programs in the Python section of the README."""
     section = README.read_text().partition("## From Python")[2].partition("\n## ")[0]
     return re.findall(r"```python\n(.*?)```", section, flags=re.DOTALL)
 

@@ -1,4 +1,4 @@
-"""The client as it is installed alone, against a real server: its commands, and both Python clients."""
+"""A client that was installed without the server, against a real server: commands and both Python clients."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ asyncio.run(main())
 
 @pytest.fixture
 def fathom(client_site: Path, stack: LaunchedStack, tmp_path: Path) -> Run:
-    """Run a command of the client that is installed alone, and return what it prints."""
+    """Run a command of the installed client, and return its output."""
     environ = {**stack.environ, "FATHOM_API": stack.api}
 
     def run(*arguments: str | Path, code: int = 0) -> str:
@@ -50,7 +50,7 @@ def fathom(client_site: Path, stack: LaunchedStack, tmp_path: Path) -> Run:
     return run
 
 
-def test_an_album_goes_all_its_way(fathom: Run, tmp_path: Path) -> None:
+def test_an_album_is_submitted_and_downloaded(fathom: Run, tmp_path: Path) -> None:
     plain_album(tmp_path / "album", 3)
     heatmaps = {f"{number:04}.png" for number in range(3)}
 
@@ -64,10 +64,10 @@ def test_an_album_goes_all_its_way(fathom: Run, tmp_path: Path) -> None:
     assert {name for name in tree(tmp_path / "watched") if name.endswith(".jpg")}
 
 
-def test_a_job_is_looked_at_and_controlled(fathom: Run, stack: LaunchedStack, tmp_path: Path) -> None:
+def test_a_job_is_shown_and_controlled(fathom: Run, stack: LaunchedStack, tmp_path: Path) -> None:
     plain_album(tmp_path / "album", 2)
 
-    with stack.at_rest():
+    with stack.workers_stopped():
         job = fathom("submit", "album", "--detach").strip()
         states = [json.loads(fathom(verb, job, "--json"))["state"] for verb in ("pause", "resume", "cancel")]
         images = json.loads(fathom("images", job, "--json"))
@@ -80,7 +80,7 @@ def test_a_job_is_looked_at_and_controlled(fathom: Run, stack: LaunchedStack, tm
 
 
 @pytest.mark.parametrize("program", [SYNC, ASYNC], ids=["sync", "async"])
-def test_the_python_clients_are_whole(
+def test_both_python_clients_work(
     client_site: Path, stack: LaunchedStack, tmp_path: Path, program: str
 ) -> None:
     plain_album(tmp_path / "album", 2)

@@ -1,4 +1,4 @@
-"""Whatever is killed in the middle of a job: every image still ends exactly once."""
+"""Kill processes in the middle of a job: every image still ends exactly once."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from fathom.sync_client import JobHandle
 from tests.acceptance.albums import plain_album
 from tests.acceptance.conftest import WITHOUT_NETWORK
 from tests.acceptance.stacks import LaunchedStack, check_exactly_once
-from tests.origins import Gated, origin
+from tests.origins import GatedPhotos, origin
 from tests.processes import children, is_alive
 from tests.waiting import eventually
 
-#: Photos of the job that is disturbed, and how many of them are done before.
+#: Photos of the disturbed job, and how many of them are done before the kill.
 COUNT, FIRST = 16, 4
 SETTINGS = {
     "FATHOM_SOURCE_HOSTS": "127.0.0.1",
-    # Until a dead worker's images are taken back: shorter than by default, to wait less.
+    # Shorter than the default, so that the leases of a dead worker expire sooner.
     "FATHOM_LEASE_SECONDS": "2",
 }
 
@@ -35,23 +35,23 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
 
 @pytest.fixture(scope="module")
 def crashing(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[LaunchedStack]:
-    """One stack that has to live through all of this."""
+    """One stack for all these tests."""
     data = tmp_path_factory.mktemp("crashing") / "data"
     with LaunchedStack(data, environ | WITHOUT_NETWORK | SETTINGS, "--concurrency", "2").running() as stack:
         yield stack
 
 
 @pytest.fixture
-def gated(photos: list[bytes]) -> Iterator[Gated]:
+def gated(photos: list[bytes]) -> Iterator[GatedPhotos]:
     with origin() as server:
-        gated = Gated(server, photos, FIRST)
+        gated = GatedPhotos(server, photos, FIRST)
         yield gated
         gated.open()
 
 
 @pytest.fixture
-def job(crashing: LaunchedStack, gated: Gated) -> Iterator[JobHandle]:
-    """A job of which the first images are done, and all others in hand or waiting."""
+def job(crashing: LaunchedStack, gated: GatedPhotos) -> Iterator[JobHandle]:
+    """A job whose first images are done, while the others are leased or waiting."""
     body = {"sources": [{"url": url} for url in gated.urls]}
     created = httpx.post(f"{crashing.api}/v1/jobs", json=body)
     assert created.status_code == 202, created.text
@@ -61,15 +61,13 @@ def job(crashing: LaunchedStack, gated: Gated) -> Iterator[JobHandle]:
         yield job
 
 
-def end(job: JobHandle, gated: Gated) -> None:
+def end(job: JobHandle, gated: GatedPhotos) -> None:
     gated.open()
     job.wait()
     assert job.status.state == "succeeded"
 
 
-def test_a_worker_child_killed_in_the_middle_costs_no_image(
-    crashing: LaunchedStack, job: JobHandle, gated: Gated
-) -> None:
+def test_killing_a_child_fails_no_image(crashing: LaunchedStack, job: JobHandle, gated: GatedPhotos) -> None:
     victim = max(children(crashing.workers[0]))
 
     os.kill(victim, signal.SIGKILL)
@@ -79,22 +77,20 @@ def test_a_worker_child_killed_in_the_middle_costs_no_image(
     check_exactly_once(crashing, job.id, COUNT)
 
 
-def test_a_whole_worker_killed_in_the_middle_costs_no_image(
-    crashing: LaunchedStack, job: JobHandle, gated: Gated
-) -> None:
+def test_killing_a_worker_fails_no_image(crashing: LaunchedStack, job: JobHandle, gated: GatedPhotos) -> None:
     victims = [crashing.workers[0], *children(crashing.workers[0])]
 
     os.kill(victims[0], signal.SIGKILL)
     end(job, gated)
 
     check_exactly_once(crashing, job.id, COUNT)
-    # Its children went with it, and another worker took its place.
+    # Its children ended too, and another worker replaced it.
     eventually(lambda: not any(is_alive(pid) for pid in victims))
     eventually(lambda: crashing.workers, lambda workers: workers != victims[:1])
 
 
-def test_servers_killed_one_after_another_in_the_middle_cost_no_image(
-    crashing: LaunchedStack, job: JobHandle, gated: Gated
+def test_killing_the_servers_one_after_another_fails_no_image(
+    crashing: LaunchedStack, job: JobHandle, gated: GatedPhotos
 ) -> None:
     for part in ("redis", "s3", "api"):
         victim = crashing.info["pids"][part]

@@ -32,10 +32,10 @@ def test_the_demo_turns_any_album_into_heatmaps_and_leaves_nothing_running(
     assert ended.returncode == 3
     assert tree(out) == set(REAL)
     assert all(f"failed: {name} " in ended.stderr for name in BAD)
-    # Once, and loudly.
+    # Exactly one warning.
     assert ended.stderr.count("NOT DEPTH MAPS") == 1
     assert "Traceback" not in ended.stderr
-    # The exporter of the network may leave an empty folder of torch's behind, and nobody else anything.
+    # Only the export of the network may leave something: an empty folder of torch.
     assert {path.name.rpartition("_")[0] for path in data.iterdir()} <= {"torchinductor"}
     assert not _processes_that_mention(str(data))
 

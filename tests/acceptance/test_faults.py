@@ -1,4 +1,4 @@
-"""Poison, signals, and servers that go away: no image is lost, none is charged for another's fault."""
+"""Poison, signals and outages: no image is lost, and none is charged for the fault of another."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from typing import Any
 
 import pytest
 
+from bench.faults import Mode
 from shared.errors import JobStoreFull
 from shared.jobs.job import ImageState, JobState
 from tests.acceptance.fleet import LEASE_SECONDS, Fleet, Worker
 from tests.processes import is_alive
-from tests.proxy import Mode
 from tests.waiting import eventually
 
 
 @pytest.fixture(scope="module")
 def fleet(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    """Two workers of one child each, that have to live through all of this."""
+    """Two workers of one child each, for all these tests."""
     with Fleet(tmp_path_factory.mktemp("fleet"), environ) as fleet:
         yield fleet
 
 
 @pytest.fixture(autouse=True)
 def whole(fleet: Fleet) -> None:
-    """Every test finds both servers whole and both workers at work."""
+    """Every test begins with both servers and both workers running."""
     fleet.s3_proxy.set(Mode.PASS)
     fleet.redis_proxy.set(Mode.PASS)
-    fleet.man("one", "two")
+    fleet.run_only("one", "two")
 
 
 def slow(count: int, seconds: float = 0.1) -> list[bytes]:
@@ -45,8 +45,8 @@ def slow(count: int, seconds: float = 0.1) -> list[bytes]:
 POISON = {
     b"crash": "worker_crashed",
     b"hang": "timed_out",
-    b"eat": "out_of_memory",
-    b"seize": "worker_crashed",
+    b"fill_memory": "out_of_memory",
+    b"hold_gil": "worker_crashed",
 }
 
 
@@ -55,7 +55,8 @@ POISON = {
     [
         {0: b"crash", 15: b"hang"},
         pytest.param(
-            {0: b"crash", 9: b"hang", 10: b"crash", 16: b"eat", 23: b"seize"}, marks=pytest.mark.slow
+            {0: b"crash", 9: b"hang", 10: b"crash", 16: b"fill_memory", 23: b"hold_gil"},
+            marks=pytest.mark.slow,
         ),
     ],
     ids=["two", "all"],
@@ -63,10 +64,9 @@ POISON = {
 def test_poison_fails_alone_wherever_it_is_and_its_neighbours_are_not_charged(
     fleet: Fleet, poison: dict[int, bytes]
 ) -> None:
-    """First, in the middle, two in one lease, and last; the leases have eight images.
+    """The poison is first, in the middle, twice in one lease, and last; a lease has eight images.
 
-    What seizes a process leaves not even the thread running that keeps its lease: there the
-    parent has to see to it.
+    While native code holds the GIL, not even the lease renewer runs, so the parent must kill the child.
     """
     pictures = slow(24, 0.01)
     for index, picture in poison.items():
@@ -79,7 +79,7 @@ def test_poison_fails_alone_wherever_it_is_and_its_neighbours_are_not_charged(
     assert fleet.failures(job_id) == {index: POISON[picture] for index, picture in poison.items()}
     # Each was tried three times; the third charge ended it.
     assert fleet.charged(job_id) == dict.fromkeys(poison, 2)
-    fleet.check_whole(job_id, 24, failed=list(poison))
+    fleet.check_result(job_id, 24, failed=list(poison))
 
 
 # --- workers that stop, or are stopped ----------------------------------------------
@@ -102,10 +102,8 @@ def holder(fleet: Fleet, job_id: str) -> Worker:
     ],
     ids=lambda signals: "+".join(each.name for each in signals),
 )
-def test_a_worker_that_is_told_to_stop_hands_over_at_once(
-    fleet: Fleet, signals: list[signal.Signals]
-) -> None:
-    """The image in hand takes longer than anybody waits: it is handed over too, and charged to nobody."""
+def test_a_stopping_worker_releases_its_leases_at_once(fleet: Fleet, signals: list[signal.Signals]) -> None:
+    """The current image takes too long to wait for, so it is released too, without a charge."""
     job_id = fleet.submit(b"sleep 1.8 first", *slow(5, 0.01))
     first = holder(fleet, job_id)
     eventually(lambda: _in_hand(fleet, job_id) == 0)
@@ -113,13 +111,13 @@ def test_a_worker_that_is_told_to_stop_hands_over_at_once(
     below = first.children
     for number in signals:
         first.signal(number)
-        # Two of a kind that come at once are one.
+        # Two signals of a kind at the same time may arrive as one.
         time.sleep(0.1)
     job = fleet.wait_for_end(job_id)
     assert job.state is JobState.SUCCEEDED
-    # Had anybody waited for the lease to expire, the image in hand would have been charged.
+    # If its lease had expired, the current image would have been charged.
     assert fleet.charged(job_id) == {}
-    fleet.check_whole(job_id, 6)
+    fleet.check_result(job_id, 6)
     assert first.process.wait(60) is not None
     eventually(lambda: not any(is_alive(child) for child in below))
 
@@ -131,9 +129,9 @@ def _in_hand(fleet: Fleet, job_id: str) -> int | None:
 
 
 def lose_a_ticket(fleet: Fleet, worker: Worker) -> str:
-    """Submit a job one of whose tickets goes to a stopped worker's socket; return the job.
+    """Submit a job with a ticket that goes to the socket of a stopped worker; return the job.
 
-    A worker that is stopped between two looks for tickets takes none: then it is tried again.
+    A worker that was stopped between two polls takes no ticket; then it tries again.
     """
     for _ in range(20):
         worker.signal_all(signal.SIGSTOP)
@@ -146,9 +144,9 @@ def lose_a_ticket(fleet: Fleet, worker: Worker) -> str:
     pytest.fail("The worker took no ticket.")
 
 
-def test_a_ticket_lost_in_the_pop_window_costs_time_and_no_job(fleet: Fleet) -> None:
-    """The stopped worker's socket takes the ticket that nobody will ever read."""
-    (one,) = fleet.man("one")
+def test_a_ticket_lost_in_the_pop_window_delays_but_loses_no_job(fleet: Fleet) -> None:
+    """The socket of the stopped worker takes a ticket that is never read."""
+    (one,) = fleet.run_only("one")
     job_id = lose_a_ticket(fleet, one)
     one.end()
 
@@ -162,12 +160,12 @@ def test_a_ticket_lost_in_the_pop_window_costs_time_and_no_job(fleet: Fleet) -> 
 # --- servers that go away -------------------------------------------------------------
 
 
-#: Seconds that a server is away: longer than a lease lasts, and than an image may take.
+#: Seconds of an outage: longer than a lease, and than an image may take.
 AWAY = 1.7 * LEASE_SECONDS
 
 
 def disturb_s3(fleet: Fleet, mode: Mode, seconds: float) -> str:
-    """Spoil S3's traffic in the middle of a job; return the job once S3 is whole again."""
+    """Disturb the traffic to S3 in the middle of a job; return the job once S3 works again."""
     job_id = fleet.submit(*slow(40, 0.05))
     fleet.wait_for(job_id, 4)
     fleet.s3_proxy.set(mode)
@@ -179,27 +177,27 @@ def disturb_s3(fleet: Fleet, mode: Mode, seconds: float) -> str:
 @pytest.mark.parametrize(
     "mode", [Mode.REFUSE, Mode.ANSWER_503, pytest.param(Mode.HANG, marks=pytest.mark.slow)]
 )
-def test_no_image_fails_for_an_s3_that_is_away_and_work_goes_on_by_itself(fleet: Fleet, mode: Mode) -> None:
-    """Away for longer than a lease lasts and an image may take."""
+def test_an_outage_of_s3_fails_no_image_and_work_continues(fleet: Fleet, mode: Mode) -> None:
+    """The outage is longer than a lease, and than an image may take."""
     before = len(fleet.exchanges)
-    told = {name: len(worker.lines("wait")) for name, worker in fleet.workers.items()}
+    waits_before = {name: len(worker.lines("wait")) for name, worker in fleet.workers.items()}
     job_id = disturb_s3(fleet, mode, AWAY)
     job = fleet.wait_for_end(job_id)
 
     assert job.state is JobState.SUCCEEDED
     assert fleet.charged(job_id) == {}
-    fleet.check_whole(job_id, 40)
-    # Nobody hammered it, as whoever did not wait would thousands of times.
+    fleet.check_result(job_id, 40)
+    # All workers backed off; without pauses there would be thousands of requests.
     refused = [e for e in fleet.exchanges[before:] if e.status is None and e.answered]
     assert len(refused) < 200
     for name, worker in fleet.workers.items():
-        assert len(worker.lines("wait")) - told[name] < 40
+        assert len(worker.lines("wait")) - waits_before[name] < 40
 
 
-def test_lost_answers_and_slow_ones_cost_nothing_but_time(fleet: Fleet) -> None:
+def test_lost_and_slow_responses_fail_no_image(fleet: Fleet) -> None:
     job_id = fleet.submit(*slow(16, 0.1))
     fleet.wait_for(job_id, 2)
-    fleet.s3_proxy.set(Mode.SWALLOW_ANSWER, methods={"PUT"}, times=5)
+    fleet.s3_proxy.set(Mode.DROP_RESPONSE, methods={"PUT"}, times=5)
     eventually(lambda: sum(e.status == 200 and not e.answered for e in fleet.exchanges) >= 5)
     fleet.s3_proxy.set(Mode.SLOW, latency=0.2, bytes_per_second=20_000)
 
@@ -207,11 +205,11 @@ def test_lost_answers_and_slow_ones_cost_nothing_but_time(fleet: Fleet) -> None:
 
     assert job.state is JobState.SUCCEEDED
     assert fleet.charged(job_id) == {}
-    fleet.check_whole(job_id, 16)
+    fleet.check_result(job_id, 16)
 
 
 @pytest.mark.parametrize("mode", [Mode.REFUSE, Mode.HANG])
-def test_no_image_fails_for_a_redis_that_is_away(fleet: Fleet, mode: Mode) -> None:
+def test_an_outage_of_redis_fails_no_image(fleet: Fleet, mode: Mode) -> None:
     job_id = fleet.submit(*slow(40, 0.05))
     fleet.wait_for(job_id, 4)
 
@@ -222,10 +220,10 @@ def test_no_image_fails_for_a_redis_that_is_away(fleet: Fleet, mode: Mode) -> No
     job = fleet.wait_for_end(job_id)
     assert job.state is JobState.SUCCEEDED
     assert fleet.charged(job_id) == {}
-    fleet.check_whole(job_id, 40)
+    fleet.check_result(job_id, 40)
 
 
-def test_a_valkey_that_is_killed_again_and_again_costs_no_image(fleet: Fleet) -> None:
+def test_repeated_kills_of_valkey_fail_no_image(fleet: Fleet) -> None:
     job_id = fleet.submit(*slow(60, 0.05))
     for round in range(2):
         fleet.wait_for(job_id, 4 + 10 * round)
@@ -237,10 +235,10 @@ def test_a_valkey_that_is_killed_again_and_again_costs_no_image(fleet: Fleet) ->
 
     assert job.state is JobState.SUCCEEDED
     assert fleet.charged(job_id) == {}
-    fleet.check_whole(job_id, 60)
+    fleet.check_result(job_id, 60)
 
 
-def test_after_a_flush_jobs_are_as_they_were_and_nothing_is_done_twice(fleet: Fleet) -> None:
+def test_after_a_flush_jobs_are_restored_and_nothing_is_done_twice(fleet: Fleet) -> None:
     ended = fleet.submit(b"one", b"two")
     fleet.wait_for_end(ended)
     paused, canceled = fleet.submit(*slow(4, 1.0)), fleet.submit(*slow(4, 1.0))
@@ -261,11 +259,11 @@ def test_after_a_flush_jobs_are_as_they_were_and_nothing_is_done_twice(fleet: Fl
     assert fleet.jobs.get(ended).state is JobState.SUCCEEDED
     assert fleet.jobs.get(paused).state is JobState.PAUSED
     assert fleet.wait_for_end(canceled).state is JobState.CANCELED
-    fleet.check_whole(job_id, 41, failed=[0])
+    fleet.check_result(job_id, 41, failed=[0])
     fleet.controls.delete(paused)
 
 
-def test_a_redis_without_memory_stops_no_job_that_runs_and_no_worker(fleet: Fleet) -> None:
+def test_a_full_redis_stops_neither_running_jobs_nor_workers(fleet: Fleet) -> None:
     job_id = fleet.submit(*slow(40, 0.05))
     fleet.wait_for(job_id, 4)
     workers = list(fleet.workers.values())
@@ -274,11 +272,11 @@ def test_a_redis_without_memory_stops_no_job_that_runs_and_no_worker(fleet: Flee
     job = fleet.wait_for_end(job_id)
     with pytest.raises(JobStoreFull):
         fleet.submit(b"one")
-    # Whoever is idle meanwhile must be there when there is room again.
+    # Idle workers must still run when there is memory again.
     fleet.redis.config_set("maxmemory", "0")
     after = fleet.wait_for_end(fleet.submit(b"one", b"two"))
 
     assert (job.state, after.state) == (JobState.SUCCEEDED, JobState.SUCCEEDED)
     assert fleet.charged(job_id) == {}
     assert all(is_alive(worker.process.pid) for worker in workers)
-    fleet.check_whole(job_id, 40)
+    fleet.check_result(job_id, 40)

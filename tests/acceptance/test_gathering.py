@@ -1,4 +1,4 @@
-"""Photos that come in archives or lie elsewhere, and webhooks, through real processes and real servers."""
+"""Archives, photos in other places, and webhooks, with real processes and real servers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SETTINGS = {
     "FATHOM_WEBHOOK_SECRETS": ",".join(SECRETS),
     "FATHOM_LEASE_SECONDS": "2",
 }
-#: Files in the archive whose expansion is disturbed, and what follows each photo: it takes time to be stored.
+#: Photos in the archive whose expansion is interrupted, and bytes after each photo that make storing it slow.
 MANY, PADDING = 60, bytes(500_000)
 
 
@@ -57,7 +57,7 @@ def bucket(gathering: LaunchedStack) -> Iterator[S3ObjectStore]:
 
 
 @pytest.fixture
-def elsewhere() -> Iterator[Origin]:
+def photo_origin() -> Iterator[Origin]:
     with origin() as served:
         yield served
 
@@ -74,30 +74,30 @@ def ended(stack: LaunchedStack, job_id: str) -> dict[str, Any]:
 
 
 def images(stack: LaunchedStack, job_id: str) -> dict[str, str]:
-    """Return what became of each image, by name: its state, or the code of its failure."""
+    """Return the outcome of each image by name: its state, or the code of its failure."""
     with stack.client() as fathom:
         return {image.name: image.error_code or image.state for image in fathom.job(job_id).images()}
 
 
-def test_photos_are_read_from_where_they_lie_and_the_end_is_told(
-    gathering: LaunchedStack, bucket: S3ObjectStore, elsewhere: Origin, photos: list[bytes]
+def test_photos_are_read_in_place_and_the_webhook_gets_the_end(
+    gathering: LaunchedStack, bucket: S3ObjectStore, photo_origin: Origin, photos: list[bytes]
 ) -> None:
     bucket.put("2024/a.jpg", photos[0])
     bucket.put("2024/walk/写真.jpg", photos[1])
     bucket.put("2024/notes.txt", b"hello")
     bucket.put("2025/b.jpg", photos[2])
-    hook = elsewhere.serve("/hook", answer("204 No Content"))
+    hook = photo_origin.serve("/hook", answer("204 No Content"))
     job = post(
         gathering,
         sources=[
             {"s3_prefix": "s3://album/2024/"},
             {"s3": "s3://album/2025/b.jpg"},
             {"s3": "s3://album/2025/gone.jpg"},
-            {"url": elsewhere.serve("/moved.jpg", answer("302 Found", Location="/c.jpg"))},
-            {"url": elsewhere.serve("/c.jpg", answer("200 OK", photos[2])), "name": "c.jpg"},
-            {"url": elsewhere.url("/gone.jpg"), "name": "nowhere.jpg"},
-            {"url": elsewhere.serve("/evil.jpg", answer("302 Found", Location="http://127.0.0.2/"))},
-            {"url": elsewhere.serve("/page.jpg", answer("200 OK", b"<html>" * 100))},
+            {"url": photo_origin.serve("/moved.jpg", answer("302 Found", Location="/c.jpg"))},
+            {"url": photo_origin.serve("/c.jpg", answer("200 OK", photos[2])), "name": "c.jpg"},
+            {"url": photo_origin.url("/gone.jpg"), "name": "nowhere.jpg"},
+            {"url": photo_origin.serve("/evil.jpg", answer("302 Found", Location="http://127.0.0.2/"))},
+            {"url": photo_origin.serve("/page.jpg", answer("200 OK", b"<html>" * 100))},
         ],
         webhook={"url": hook},
     )
@@ -118,7 +118,7 @@ def test_photos_are_read_from_where_they_lie_and_the_end_is_told(
     check_exactly_once(gathering, job["id"], 9, failed=4)
     skipped = httpx.get(f"{gathering.api}/v1/jobs/{job['id']}/skipped").json()
     assert skipped == {"count": 1, "names": ["notes.txt"]}
-    check_webhook(gathering, elsewhere, job["id"])
+    check_webhook(gathering, photo_origin, job["id"])
 
 
 def check_webhook(stack: LaunchedStack, receiver: Origin, job_id: str) -> None:
@@ -152,12 +152,12 @@ def test_an_archive_whose_worker_is_killed_while_it_is_expanded_loses_nothing(
         for number in range(MANY):
             archive.writestr(f"{number}.jpg", photos[number % 3] + PADDING)
 
-    # The kill may come too late: then it is repeated.
-    assert any(killed_in_the_middle(gathering, path, photos) for _ in range(4))
+    # The kill may come too late; then it is repeated.
+    assert any(kill_during_expansion(gathering, path, photos) for _ in range(4))
 
 
-def killed_in_the_middle(stack: LaunchedStack, path: Path, photos: list[bytes]) -> bool:
-    """Kill the worker while it expands an archive; returns False if it was over before."""
+def kill_during_expansion(stack: LaunchedStack, path: Path, photos: list[bytes]) -> bool:
+    """Kill the worker while it expands an archive; return False if it was finished before."""
     with path.open("rb") as file:
         job = httpx.post(f"{stack.api}/v1/jobs", files={"archive": file}, timeout=60).json()
     assert (job["state"], job["counts"]["total"]) == ("uploading", MANY)
@@ -169,7 +169,7 @@ def killed_in_the_middle(stack: LaunchedStack, path: Path, photos: list[bytes]) 
         stored = sum(1 for _ in objects.list(prefix))
     eventually(lambda: not any(is_alive(pid) for pid in workers))
     with connect_redis(stack.info["redis"]) as client:
-        # What the dead worker had claimed is another's at once, and not only after a while.
+        # Another worker gets the claim of the dead one at once, not only when it expires.
         RewindChores(client)(60)
 
     assert ended(stack, job["id"])["state"] == "succeeded"

@@ -1,4 +1,4 @@
-"""A whole stack from open to guarded: keys made by the command, one owner's jobs hidden from another, metrics."""
+"""API keys on a whole stack: keys from the command, jobs hidden from other owners, metrics."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from fathom.errors import ApiError
 from fathom.sync_client import Fathom
-from fathom.transport import ApiError
 from tests.acceptance.albums import jpeg, photo
 from tests.acceptance.conftest import WITHOUT_NETWORK
-from tests.acceptance.stacks import Ended, LaunchedStack, invoke_fathom
+from tests.acceptance.stacks import CommandResult, LaunchedStack, invoke_fathom
 from tests.waiting import eventually
 
 
 @pytest.fixture(scope="module")
 def guarded(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[LaunchedStack]:
-    """A stack with a job from before the first key; the tests make keys."""
+    """A stack with a job from before the first key. The tests make keys."""
     with LaunchedStack(
         tmp_path_factory.mktemp("guarded") / "data", environ | WITHOUT_NETWORK
     ).running() as stack:
@@ -37,7 +37,7 @@ def album(tmp_path: Path) -> Path:
 
 
 def make_key(stack: LaunchedStack, *options: str) -> dict[str, str]:
-    """Return a new key's id and text, by `fathom keys create`."""
+    """Create a key with `fathom keys create`; return its id and text."""
     ended = invoke_fathom(
         "keys", "--data", stack.data, "create", "--name", "test", "--json", *options, environ=stack.environ
     )
@@ -45,16 +45,16 @@ def make_key(stack: LaunchedStack, *options: str) -> dict[str, str]:
     return dict(ended.json)
 
 
-def submit(stack: LaunchedStack, album: Path, out: Path, **environ: str) -> Ended:
+def submit(stack: LaunchedStack, album: Path, out: Path, **environ: str) -> CommandResult:
     return invoke_fathom(
         "submit", album, "--out", out, "--quiet", "--api", stack.api, environ={**stack.environ, **environ}
     )
 
 
-def test_from_open_to_guarded(guarded: LaunchedStack, album: Path, tmp_path: Path):
+def test_the_first_key_ends_anonymous_access(guarded: LaunchedStack, album: Path, tmp_path: Path):
     assert submit(guarded, album, tmp_path / "before").code == 0
     mine, other = make_key(guarded), make_key(guarded)
-    # Each process of the API hears of the first key by itself.
+    # Every process of the API learns of the first key on its own.
     outs = (tmp_path / f"refused-{number}" for number in itertools.count())
     refused = eventually(lambda: submit(guarded, album, next(outs)), lambda ended: ended.code != 0)
     done = submit(guarded, album, tmp_path / "mine", FATHOM_API_KEY=mine["key"])
@@ -96,19 +96,19 @@ def test_a_rotated_key_keeps_its_jobs_and_not_its_secret(guarded: LaunchedStack,
         return httpx.get(f"{guarded.api}/v1/jobs", headers=header).status_code
 
     assert ended.code == 0, ended.err
-    # Every process of the API takes the new secret at once, and refuses the old one in the end.
+    # Every process of the API accepts the new secret at once, and soon refuses the old one.
     assert [status(ended.json["key"]) for _ in range(20)] == [200] * 20
     eventually(lambda: {status(key["key"]) for _ in range(20)} == {401})
     with Fathom(guarded.api, api_key=ended.json["key"]) as client:
         assert [job.total for job in client.jobs()] == [3]
 
 
-def test_the_metrics_tell_of_the_work(guarded: LaunchedStack, album: Path, tmp_path: Path):
+def test_the_metrics_count_the_work(guarded: LaunchedStack, album: Path, tmp_path: Path):
     key = make_key(guarded, "--scopes", "read,submit,admin")
     assert submit(guarded, album, tmp_path / "out", FATHOM_API_KEY=key["key"]).code == 0
     stages = {"fetch", "decode", "prepare", "infer", "upsample", "encode", "store"}
 
-    def told() -> dict[str, float] | None:
+    def read_metrics() -> dict[str, float] | None:
         text = httpx.get(f"{guarded.api}/metrics", headers={"Authorization": f"Bearer {key['key']}"}).text
         samples = [s for family in text_string_to_metric_families(text) for s in family.samples]
         counts = {s.labels["stage"]: s.value for s in samples if s.name == "fathom_stage_seconds_count"}
@@ -116,6 +116,6 @@ def test_the_metrics_tell_of_the_work(guarded: LaunchedStack, album: Path, tmp_p
         done = [s.value for s in samples if s.name == "fathom_images_total"]
         return counts if stages <= set(counts) and sum(images) == sum(done) > 0 else None
 
-    counts = eventually(told)
+    counts = eventually(read_metrics)
     assert counts["infer"] >= 3
     assert counts["store"] >= counts["infer"]

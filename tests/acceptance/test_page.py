@@ -1,4 +1,4 @@
-"""An album through the page in a real browser: dropped, sent, watched, steered, fetched."""
+"""An album on the page in a real browser: drop, upload, follow, control and download it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from playwright.sync_api import Page, Route, expect
 
 from tests.acceptance.albums import jpeg, photo, plain_album
 from tests.acceptance.browsers import (
-    DONE_WITHIN,
     OpenPage,
     announce,
     cells,
@@ -30,7 +29,7 @@ pytest_plugins = ["tests.acceptance.browser_fixtures"]
 
 @pytest.fixture(scope="module")
 def album(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of photos in folders, and what else lies around in folders."""
+    """A folder of nested photos and other usual files."""
     folder = plain_album(tmp_path_factory.mktemp("page") / "Summer", 12, size=(160, 120))
     plain_album(folder / "deep" / "deeper", 4, size=(96, 64))
     (folder / "notes.txt").write_text("no photo")
@@ -39,7 +38,7 @@ def album(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def stop_uploads(page: Page, *, after: int) -> None:
-    """Let so many photos through; all others never get anywhere."""
+    """Let this many uploads pass; block all others."""
     passed = 0
 
     def decide(route: Route) -> None:
@@ -63,9 +62,7 @@ def test_dropped_photos_become_heatmaps_and_a_bad_one_is_explained(page: Page):
     assert page.locator(".bar").first.get_attribute("aria-valuenow") == "100"
 
 
-def test_a_folder_keeps_its_names_and_what_is_no_photo_stays_out(
-    page: Page, stack: LaunchedStack, album: Path
-):
+def test_a_folder_keeps_its_names_and_other_files_are_skipped(page: Page, stack: LaunchedStack, album: Path):
     pick_folder(page, album)
     job = wait_for_job(page)
 
@@ -76,7 +73,7 @@ def test_a_folder_keeps_its_names_and_what_is_no_photo_stays_out(
     assert {image["name"] for image in images} >= {"Summer/0000.jpg", "Summer/deep/deeper/0003.jpg"}
 
 
-def test_videos_and_system_files_stay_out_and_raw_files_are_named(
+def test_videos_and_system_files_are_skipped_and_raw_files_named(
     page: Page, stack: LaunchedStack, tmp_path: Path
 ):
     folder = plain_album(tmp_path / "Trip", 1, size=(96, 64))
@@ -116,9 +113,9 @@ def test_photos_are_shown_before_they_are_sent(page: Page, album: Path):
     )
 
 
-def test_a_reload_in_the_middle_of_the_work_finds_it_again(page: Page, tmp_path: Path):
+def test_a_reload_during_the_work_shows_the_job_again(page: Page, tmp_path: Path):
     pick_folder(page, plain_album(tmp_path / "many", 30, size=(320, 240)))
-    expect(cells(page, "succeeded").first).to_be_attached(timeout=DONE_WITHIN)
+    expect(cells(page, "succeeded").first).to_be_attached()
 
     page.reload()
 
@@ -126,7 +123,7 @@ def test_a_reload_in_the_middle_of_the_work_finds_it_again(page: Page, tmp_path:
     expect(page.locator(".fact-done dd")).to_have_text("30 of 30")
 
 
-def test_uploads_cut_off_by_a_reload_go_on_with_the_same_folder(page: Page, album: Path):
+def test_uploads_interrupted_by_a_reload_continue_with_the_same_folder(page: Page, album: Path):
     stop_uploads(page, after=5)
     pick_folder(page, album)
     job = wait_for_job(page)
@@ -143,7 +140,7 @@ def test_uploads_cut_off_by_a_reload_go_on_with_the_same_folder(page: Page, albu
     expect(page.locator(".fact-done dd")).to_have_text("16 of 16")
 
 
-def test_other_photos_than_those_announced_are_not_sent(page: Page, stack: LaunchedStack, album: Path):
+def test_only_announced_photos_are_uploaded(page: Page, stack: LaunchedStack, album: Path):
     page.goto(f"/jobs/{announce(stack, ['Summer/0000.jpg', 'Summer/x.jpg'])}")
 
     pick_folder(page, album)
@@ -151,7 +148,7 @@ def test_other_photos_than_those_announced_are_not_sent(page: Page, stack: Launc
     expect(page.locator(".dropzone-status")).to_contain_text("0 were found, 2 are still missing")
 
 
-def test_sending_can_be_paused_and_goes_on(page: Page, album: Path):
+def test_an_upload_can_be_paused_and_resumed(page: Page, album: Path):
     stop_uploads(page, after=3)
     pick_folder(page, album)
     expect(page.locator(".fact-done dd")).to_have_text("3 of 16")
@@ -164,7 +161,7 @@ def test_sending_can_be_paused_and_goes_on(page: Page, album: Path):
     expect_state(page, "Done")
 
 
-def test_photos_go_through_the_api_where_the_store_cannot_be_reached(
+def test_photos_are_uploaded_through_the_api_if_the_store_is_unreachable(
     open_page: OpenPage, stack: LaunchedStack, album: Path
 ):
     page = open_page(expected=["Failed to load resource"])
@@ -181,7 +178,7 @@ def test_photos_go_through_the_api_where_the_store_cannot_be_reached(
     assert sum(url.startswith(stack.api) for url in own) >= 16
 
 
-def test_what_happens_to_a_job_comes_as_a_stream_of_events(page: Page):
+def test_the_page_follows_a_job_by_its_event_stream(page: Page):
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
 
@@ -190,11 +187,11 @@ def test_what_happens_to_a_job_comes_as_a_stream_of_events(page: Page):
     expect_state(page, "Done")
 
     assert sum(url.endswith("/events") for url in asked) >= 1
-    # Once to begin with, once after the start; never again and again.
+    # One request at first, one after the start, and no polling.
     assert sum(url.endswith(f"/v1/jobs/{job}") for url in asked) <= 3
 
 
-def test_without_a_stream_of_events_the_page_asks_again_and_again(open_page: OpenPage):
+def test_without_an_event_stream_the_page_polls(open_page: OpenPage):
     page = open_page(expected=["503"])
     page.route("**/events", lambda route: route.fulfill(status=503))
 
@@ -223,11 +220,12 @@ def test_the_samples_can_be_tried(page: Page):
     expect(cells(page, "succeeded")).to_have_count(5)
 
 
-def test_options_go_with_the_job_and_are_remembered(page: Page, stack: LaunchedStack):
+def test_options_are_sent_with_the_job_and_remembered(page: Page, stack: LaunchedStack):
     page.locator(".options summary").click()
     page.get_by_label("Viridis").check()
     page.get_by_label("Fine depth (16-bit PNG)").check()
     page.get_by_label("All photos together").check()
+    page.get_by_label("Smooth").check()
     page.reload()
     drop(page, [("a.jpg", jpeg(photo()))])
     job = wait_for_job(page)
@@ -235,10 +233,10 @@ def test_options_go_with_the_job_and_are_remembered(page: Page, stack: LaunchedS
     options = httpx.get(f"{stack.api}/v1/jobs/{job}").json()["options"]
 
     assert options["outputs"] == ["heatmap", "thumbnail", "depth16"]
-    assert (options["colormap"], options["normalize"]) == ("viridis", "job")
+    assert (options["colormap"], options["normalize"], options["edges"]) == ("viridis", "job", "smooth")
 
 
-def test_failed_photos_can_be_shown_alone_and_tried_again(page: Page, done_job: str):
+def test_failed_photos_can_be_filtered_and_retried(page: Page, done_job: str):
     page.goto(f"/jobs/{done_job}")
     page.get_by_role("button", name=re.compile("^Failed")).click()
     expect(page.locator(".cell")).to_have_count(1)
@@ -251,11 +249,11 @@ def test_failed_photos_can_be_shown_alone_and_tried_again(page: Page, done_job: 
     expect_state(page, "Done, some failed")
 
 
-def test_a_job_can_be_held_and_let_go(page: Page, stack: LaunchedStack, tmp_path: Path):
-    with stack.at_rest():
+def test_a_job_can_be_paused_and_resumed(page: Page, stack: LaunchedStack, tmp_path: Path):
+    with stack.workers_stopped():
         pick_folder(page, plain_album(tmp_path / "held", 3))
 
-        page.get_by_role("button", name="Pause", exact=True).click(timeout=DONE_WITHIN)
+        page.get_by_role("button", name="Pause", exact=True).click()
         expect_state(page, "Paused")
         page.get_by_role("button", name="Resume", exact=True).click()
         expect(page.locator(".pill")).not_to_have_text("Paused")
@@ -266,7 +264,7 @@ def test_a_job_can_be_held_and_let_go(page: Page, stack: LaunchedStack, tmp_path
     expect_state(page, "Cancelled")
 
 
-def test_a_job_is_deleted_only_after_a_question(page: Page, stack: LaunchedStack):
+def test_a_job_is_deleted_only_after_confirmation(page: Page, stack: LaunchedStack):
     job = submit(stack, [("a.jpg", jpeg(photo()))])
     page.goto(f"/jobs/{job}")
     page.get_by_role("button", name="Delete").click()
@@ -290,7 +288,7 @@ def test_all_results_are_one_download(page: Page, done_job: str):
         assert "album/first.png" in archive.namelist()
 
 
-def test_five_thousand_photos_are_a_few_elements(page: Page, stack: LaunchedStack):
+def test_five_thousand_photos_need_few_elements(page: Page, stack: LaunchedStack):
     job = announce(stack, [f"IMG_{number:04}.jpg" for number in range(5000)], title="Large")
     page.goto(f"/jobs/{job}")
     expect(page.locator(".thumb-name").first).to_have_text("IMG_0000.jpg")
@@ -305,8 +303,8 @@ def test_five_thousand_photos_are_a_few_elements(page: Page, stack: LaunchedStac
     assert last.get_attribute("aria-posinset") == last.get_attribute("aria-setsize") == "5000"
 
 
-def test_five_thousand_files_do_not_hold_the_page_up(page: Page):
-    """They are announced at once, and only what is on the screen is looked into."""
+def test_five_thousand_files_do_not_block_the_page(page: Page):
+    """All are announced at once, and only those on the screen are read."""
     page.route(
         re.compile("inputs|uploads"),
         lambda route: None if route.request.method == "PUT" else route.continue_(),
@@ -327,7 +325,7 @@ def test_five_thousand_files_do_not_hold_the_page_up(page: Page):
         }"""
     )
 
-    expect(page.locator(".fact-done dd")).to_have_text("0 of 5,000", timeout=DONE_WITHIN)
+    expect(page.locator(".fact-done dd")).to_have_text("0 of 5,000")
     expect(page.locator(".thumb-name").first).to_have_text("0.jpg")
     assert page.locator(".cell").count() < 120
     assert page.evaluate("window.reads") < 120
@@ -347,14 +345,14 @@ def test_the_list_of_jobs_is_shown_in_pages(page: Page, stack: LaunchedStack):
     expect(page.get_by_role("heading", level=1)).to_have_text("Jobs")
 
 
-def test_an_unknown_job_is_said_to_be_unknown(open_page: OpenPage):
+def test_an_unknown_job_is_shown_as_unknown(open_page: OpenPage):
     page = open_page(f"/jobs/{'a' * 26}", expected=["404"])
 
     expect(page.get_by_role("alert")).to_contain_text("There is no such job.")
 
 
-def test_the_key_is_asked_for_and_sent_from_then_on(open_page: OpenPage, done_job: str):
-    """Keys are in force for all or nobody, so here the browser stands in for a server that knows one."""
+def test_the_page_asks_for_the_key_and_sends_it_from_then_on(open_page: OpenPage, done_job: str):
+    """Keys affect all clients of a stack, so here the browser imitates a server with a key."""
     page = open_page(expected=["401"])
     seen: list[str | None] = []
 

@@ -1,4 +1,4 @@
-"""The page for everybody: by keyboard, with screen readers, on a phone, in the dark, in Chinese."""
+"""The page with a keyboard, with screen readers, on a phone, in the dark theme, and in Chinese."""
 
 from __future__ import annotations
 
@@ -9,19 +9,18 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.acceptance.browsers import (
-    DONE_WITHIN,
     PHONE,
     OpenPage,
     announce,
     expect_state,
-    find_barriers,
+    find_violations,
     overflow,
 )
 from tests.acceptance.stacks import LaunchedStack
 
 pytest_plugins = ["tests.acceptance.browser_fixtures"]
 
-#: Texts and labels that can be seen or heard, but for names of files, which belong to their owner.
+#: Visible texts and accessible labels, except for file names, which come from users.
 _TEXTS = """
 () => {
   const found = [];
@@ -37,14 +36,14 @@ _TEXTS = """
   return found.map((text) => text.trim()).filter(Boolean);
 }
 """
-#: What stays as it is in every language.
+#: Texts that are the same in all languages.
 _NAMES = re.compile(
     r"Fathom|PNG|JPEG|ZIP|JSON|NumPy|PFM|Python|API|fathom_|JavaScript|\S+\.jpg|random|The album"
 )
 
 
-def visit(page: Page, view: str, job: str) -> None:
-    """Go to a view and wait until it shows what it has to show."""
+def open_view(page: Page, view: str, job: str) -> None:
+    """Open a view and wait until it is complete."""
     paths = {"home": "/", "jobs": "/jobs", "job": f"/jobs/{job}", "missing": f"/jobs/{job}/photos/99"}
     paths |= {name: f"/jobs/{job}/photos/0" for name in ("photo", "scene")}
     page.goto(paths[view])
@@ -55,7 +54,7 @@ def visit(page: Page, view: str, job: str) -> None:
     elif view == "job":
         expect(page.locator(".pair-depth[data-loaded]")).to_have_count(4)
     elif view != "missing":
-        expect(page.locator(".photo-panel")).to_be_visible(timeout=DONE_WITHIN)
+        expect(page.locator(".photo-panel")).to_be_visible()
         page.locator(".photo-details summary").click()
     if view == "scene":
         page.locator("[data-mode=scene]").click()
@@ -68,32 +67,32 @@ VIEWS = ("home", "jobs", "job", "photo", "scene", "missing")
 @pytest.mark.parametrize(
     ("scheme", "rules"), [("light", None), ("dark", ["color-contrast"])], ids=["light", "dark"]
 )
-def test_nothing_keeps_anybody_out(
+def test_no_view_has_accessibility_violations(
     open_page: OpenPage, done_job: str, scheme: Literal["light", "dark"], rules: list[str] | None
 ):
-    """In the dark only the colours are others."""
+    """In the dark theme, only colours differ."""
     page = open_page(color_scheme=scheme)
 
     barriers = {}
     for view in VIEWS:
-        visit(page, view, done_job)
-        barriers[view] = find_barriers(page, rules)
+        open_view(page, view, done_job)
+        barriers[view] = find_violations(page, rules)
 
     assert barriers == {view: [] for view in VIEWS}
 
 
-def test_nothing_in_the_middle_of_things_keeps_anybody_out(page: Page, stack: LaunchedStack):
+def test_uploading_and_working_views_have_no_accessibility_violations(page: Page, stack: LaunchedStack):
     page.goto(f"/jobs/{announce(stack, ['a.jpg', 'b.jpg'])}")
     expect(page.locator(".dropzone-status")).not_to_be_empty()
-    uploading = find_barriers(page)
+    uploading = find_violations(page)
     page.get_by_role("button", name="Delete").click()
 
     assert uploading == []
-    assert find_barriers(page) == []
+    assert find_violations(page) == []
 
 
-def test_everything_can_be_done_with_the_keyboard_alone(page: Page):
-    def walk_to(name: str) -> None:
+def test_everything_can_be_done_with_the_keyboard_only(page: Page):
+    def tab_to(name: str) -> None:
         for _ in range(40):
             page.keyboard.press("Tab")
             active = page.evaluate(
@@ -101,31 +100,31 @@ def test_everything_can_be_done_with_the_keyboard_alone(page: Page):
             )
             if name in active:
                 return
-        raise AssertionError(f"The Tab key never came to {name!r}.")
+        raise AssertionError(f"The Tab key did not reach {name!r}.")
 
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
     expect(page.get_by_role("link", name="Skip to the content")).to_be_in_viewport()
-    walk_to("Try it with sample photos")
+    tab_to("Try it with sample photos")
     page.keyboard.press("Enter")
     expect_state(page, "Done")
-    walk_to("astronaut.jpg")
+    tab_to("astronaut.jpg")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
     assert "cat.jpg" in page.evaluate("document.activeElement.textContent")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text("cat.jpg")
-    expect(page.locator(".photo-panel")).to_be_visible(timeout=DONE_WITHIN)
-    walk_to("Line between photo and depth")
+    expect(page.locator(".photo-panel")).to_be_visible()
+    tab_to("Line between photo and depth")
     page.keyboard.press("End")
     expect(page.get_by_role("slider", name="Line")).to_have_attribute("aria-valuenow", "100")
-    walk_to("3D")
+    tab_to("3D")
     page.keyboard.press("Space")
     expect(page.locator("canvas.scene")).to_be_visible()
     page.keyboard.press("Escape")
-    walk_to("Delete")
+    tab_to("Delete")
     page.keyboard.press("Enter")
-    walk_to("Delete")
+    tab_to("Delete")
     page.keyboard.press("Enter")
     page.wait_for_url("**/jobs")
 
@@ -142,7 +141,7 @@ def test_focus_is_always_visible(page: Page, done_job: str):
         assert outlines == ["solid"]
 
 
-def test_progress_is_told_to_those_who_do_not_see_it(page: Page, done_job: str):
+def test_progress_is_announced_to_screen_readers(page: Page, done_job: str):
     page.goto(f"/jobs/{done_job}")
 
     expect(page.locator(".progress [role=status]")).to_have_text("Done, but some photos failed 100%")
@@ -153,7 +152,7 @@ def test_every_view_fits_a_phone(open_page: OpenPage, done_job: str):
 
     too_wide = {}
     for view in VIEWS:
-        visit(page, view, done_job)
+        open_view(page, view, done_job)
         too_wide[view] = overflow(page)
 
     assert max(too_wide.values()) <= 0, too_wide
@@ -163,7 +162,7 @@ def test_chinese_readers_get_chinese(open_page: OpenPage, done_job: str):
     page = open_page(locale="zh-CN")
 
     for view in VIEWS:
-        visit(page, view, done_job)
+        open_view(page, view, done_job)
         texts = [_NAMES.sub("", text) for text in page.evaluate(_TEXTS)]
         assert [text for text in texts if re.search(r"[A-Za-z]{3}", text)] == [], view
     assert page.locator("html").get_attribute("lang") == "zh-CN"
@@ -180,7 +179,7 @@ def test_the_language_can_be_switched_and_stays(page: Page):
     expect(page.get_by_role("heading", level=1)).to_have_text("See the depth in your photos")
 
 
-def test_the_dark_is_dark_and_can_be_switched(open_page: OpenPage):
+def test_the_dark_theme_is_dark_and_can_be_switched(open_page: OpenPage):
     page = open_page(color_scheme="dark")
 
     def brightness() -> int:
@@ -194,7 +193,7 @@ def test_the_dark_is_dark_and_can_be_switched(open_page: OpenPage):
     assert brightness() > 220
 
 
-def test_a_name_written_from_right_to_left_keeps_to_itself(page: Page, done_job: str):
+def test_a_right_to_left_name_does_not_affect_the_text_around_it(page: Page, done_job: str):
     page.goto(f"/jobs/{done_job}")
 
     name = page.locator('.cell[data-index="3"] bdi')
@@ -205,7 +204,7 @@ def test_a_name_written_from_right_to_left_keeps_to_itself(page: Page, done_job:
     ) == (page.locator('.cell[data-index="3"]').evaluate("it => it.getBoundingClientRect().left"))
 
 
-def test_the_tab_key_stops_once_at_the_photos(page: Page, done_job: str):
+def test_the_photos_are_one_tab_stop(page: Page, done_job: str):
     page.goto(f"/jobs/{done_job}")
     expect(page.locator(".pair-depth[data-loaded]")).to_have_count(4)
 

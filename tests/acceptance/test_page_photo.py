@@ -1,4 +1,4 @@
-"""One photo on the page: compared with its depth, in other colours, in 3D, and its files."""
+"""One photo on the page: comparison with its depth, other colours, 3D, and its files."""
 
 from __future__ import annotations
 
@@ -24,16 +24,14 @@ from worker.pipeline.colour import colour_table
 
 pytest_plugins = ["tests.acceptance.browser_fixtures"]
 
-WAIT = 20_000
 
-
-#: The processor draws in place of a graphics card: the fewer pixels the better.
+#: The CPU renders instead of a graphics card, so the window is small.
 SMALL = {"viewport": {"width": 700, "height": 520}}
 
 
 @pytest.fixture
 def scene(open_page: OpenPage, done_job: str) -> Page:
-    """The first photo of the job in 3D, the pointer elsewhere."""
+    """The first photo of the job in 3D, with the pointer elsewhere."""
     page = open_photo(open_page(**SMALL), done_job, 0)
     page.get_by_role("button", name="3D").click()
     page.mouse.move(5, 5)
@@ -41,7 +39,7 @@ def scene(open_page: OpenPage, done_job: str) -> Page:
 
 
 @pytest.fixture(scope="module")
-def shown(browser: Browser, stack: LaunchedStack, done_job: str) -> Iterator[Page]:
+def photo_page(browser: Browser, stack: LaunchedStack, done_job: str) -> Iterator[Page]:
     """The first photo of the job, opened once for all tests that only look at it, each in colours of its own."""
     with opening(browser, stack) as open_page:
         yield open_photo(open_page(), done_job, 0)
@@ -49,19 +47,19 @@ def shown(browser: Browser, stack: LaunchedStack, done_job: str) -> Iterator[Pag
 
 def open_photo(page: Page, job: str, index: int) -> Page:
     page.goto(f"/jobs/{job}/photos/{index}")
-    expect(page.locator(".stage-depth, canvas.scene")).to_be_visible(timeout=WAIT)
+    expect(page.locator(".stage-depth, canvas.scene")).to_be_visible()
     return page
 
 
 def pixels(canvas: Locator) -> NDArray[np.uint8]:
-    """Return what a canvas shows, H x W x 3."""
+    """Return the pixels of a canvas, H x W x 3."""
     address = canvas.evaluate("canvas => canvas.toDataURL('image/png')")
     data = base64.b64decode(address.partition(",")[2])
     return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
 
 
 def picture(element: Locator) -> NDArray[np.int16]:
-    """Return what an element looks like on the screen, H x W x 3."""
+    """Return a screenshot of an element, H x W x 3."""
     return np.asarray(Image.open(io.BytesIO(element.screenshot())).convert("RGB"), np.int16)
 
 
@@ -72,13 +70,13 @@ def stored(stack: LaunchedStack, job: str, index: int, output: str) -> Image.Ima
 
 
 def point_at(element: Locator, u: float, v: float) -> None:
-    """Put the pointer at a place of an element, 0 to 1 each."""
+    """Move the pointer to a position in an element, as shares from 0 to 1."""
     box = element.bounding_box()
     assert box is not None
     element.hover(position={"x": u * box["width"], "y": v * box["height"]}, force=True)
 
 
-def test_the_line_follows_keys_and_pointer(page: Page, done_job: str):
+def test_the_divider_follows_keys_and_pointer(page: Page, done_job: str):
     open_photo(page, done_job, 0)
     line = page.get_by_role("slider", name="Line between photo and depth")
     expect(line).to_have_attribute("aria-valuenow", "50")
@@ -100,7 +98,7 @@ def test_the_line_follows_keys_and_pointer(page: Page, done_job: str):
     expect(line).to_have_attribute("aria-valuenow", "25")
 
 
-def test_the_heatmap_is_the_workers_own_pixel_by_pixel(page: Page, stack: LaunchedStack):
+def test_the_heatmap_equals_that_of_the_worker_in_every_pixel(page: Page, stack: LaunchedStack):
     job = submit(
         stack, [("a.jpg", jpeg(photo()))], outputs=["heatmap", "thumbnail"], colormap="magma", invert=True
     )
@@ -112,18 +110,18 @@ def test_the_heatmap_is_the_workers_own_pixel_by_pixel(page: Page, stack: Launch
 
 
 @pytest.mark.parametrize("name", ["turbo", "spectral", "gray"])
-def test_other_colours_are_made_of_the_depth_itself(
-    shown: Page, stack: LaunchedStack, done_job: str, name: str
+def test_other_colours_are_computed_from_the_depth(
+    photo_page: Page, stack: LaunchedStack, done_job: str, name: str
 ):
     words = np.asarray(stored(stack, done_job, 0, "depth16"), np.float64)
     indices = np.rint(words / 65535 * 255).astype(int)
 
-    shown.get_by_label(name.capitalize(), exact=True).check()
+    photo_page.get_by_label(name.capitalize(), exact=True).check()
 
-    found = pixels(shown.locator(".stage-depth"))
+    found = pixels(photo_page.locator(".stage-depth"))
     expected = colour_table(Colormap(name))[indices]
     assert found.shape == expected.shape
-    # Halves may be rounded to either side.
+    # Halves may be rounded up or down.
     assert np.mean(np.any(found != expected, axis=2)) < 0.001
 
 
@@ -137,7 +135,7 @@ def test_other_colours_are_made_of_the_depth_itself(
     ],
     ids=["npy", "pfm", "jpeg", "thumbnail"],
 )
-def test_depth_is_read_from_whatever_the_job_has(
+def test_depth_is_read_from_any_output_that_contains_it(
     page: Page, stack: LaunchedStack, done_job: str, options: dict[str, Any]
 ):
     words = np.asarray(stored(stack, done_job, 0, "depth16"), np.float64) / 65535
@@ -150,14 +148,14 @@ def test_depth_is_read_from_whatever_the_job_has(
     assert np.mean(np.abs(gray - words)) < 0.015
 
 
-def test_the_place_under_the_pointer_is_named_as_nearness(shown: Page, stack: LaunchedStack, done_job: str):
+def test_the_nearness_under_the_pointer_is_shown(photo_page: Page, stack: LaunchedStack, done_job: str):
     words = np.asarray(stored(stack, done_job, 0, "depth16"), np.float64)
-    stage = shown.locator(".slider")
+    stage = photo_page.locator(".slider")
 
     readings = []
     for u, v in ((0.2, 0.3), (0.8, 0.6)):
         point_at(stage, u, v)
-        readings.append(shown.locator(".nearness").inner_text())
+        readings.append(photo_page.locator(".nearness").inner_text())
 
     height, width = words.shape
     around = [words[int(0.3 * height), int(0.2 * width)], words[int(0.6 * height), int(0.8 * width)]]
@@ -165,7 +163,7 @@ def test_the_place_under_the_pointer_is_named_as_nearness(shown: Page, stack: La
         assert text.endswith("% near")
         assert abs(int(text.split("%")[0]) - word / 655.35) < 4
     assert readings[0] != readings[1]
-    expect(shown.locator(".legend-reading")).to_have_text(f"Under the pointer: {readings[1]}")
+    expect(photo_page.locator(".legend-reading")).to_have_text(f"Under the pointer: {readings[1]}")
 
 
 def test_a_photo_in_3d_is_drawn_and_moves_with_the_pointer(scene: Page):
@@ -182,7 +180,7 @@ def test_a_photo_in_3d_is_drawn_and_moves_with_the_pointer(scene: Page):
 
 
 def settled_picture(page: Page, canvas: Locator) -> NDArray[np.int16]:
-    """Return a canvas once two looks at it are alike."""
+    """Return the pixels of a canvas once two screenshots are equal."""
     before = picture(canvas)
     for _ in range(100):
         page.wait_for_timeout(50)
@@ -190,10 +188,10 @@ def settled_picture(page: Page, canvas: Locator) -> NDArray[np.int16]:
         if np.array_equal(before, now):
             return now
         before = now
-    raise AssertionError("The canvas never came to rest.")
+    raise AssertionError("The canvas did not stop changing.")
 
 
-def test_from_where_it_was_taken_a_photo_in_3d_is_the_photo(scene: Page):
+def test_a_photo_in_3d_looks_like_the_photo_from_its_original_viewpoint(scene: Page):
     seen = settled_picture(scene, scene.locator("canvas.scene"))
 
     height, width = seen.shape[:2]
@@ -205,7 +203,7 @@ def test_from_where_it_was_taken_a_photo_in_3d_is_the_photo(scene: Page):
     assert np.mean(np.abs(seen[rows, columns] - expected)) < 12
 
 
-def test_in_3d_arrow_keys_look_around_instead_of_turning_the_page(scene: Page):
+def test_in_3d_arrow_keys_move_the_view_instead_of_changing_the_photo(scene: Page):
     canvas = scene.locator("canvas.scene")
     before = settled_picture(scene, canvas)
     address = scene.url
@@ -218,7 +216,7 @@ def test_in_3d_arrow_keys_look_around_instead_of_turning_the_page(scene: Page):
     assert scene.url == address
 
 
-#: Screenshots take many frames, which are slow without a graphics card. The scene draws earlier in the same frame.
+#: Screenshots take many frames, which are slow without a graphics card. The scene renders first in each.
 _WAIT_FOR_ANOTHER_FRAME = """
 (canvas) => new Promise((resolve) => {
   let first = null;
@@ -233,7 +231,7 @@ _WAIT_FOR_ANOTHER_FRAME = """
 """
 
 
-def test_a_photo_in_3d_sways_by_itself_for_those_who_do_not_mind(open_page: OpenPage, done_job: str):
+def test_a_photo_in_3d_moves_unless_reduced_motion_is_preferred(open_page: OpenPage, done_job: str):
     page = open_photo(
         open_page(reduced_motion="no-preference", viewport={"width": 400, "height": 320}), done_job, 0
     )
@@ -243,7 +241,7 @@ def test_a_photo_in_3d_sways_by_itself_for_those_who_do_not_mind(open_page: Open
     assert page.locator("canvas.scene").evaluate(_WAIT_FOR_ANOTHER_FRAME)
 
 
-def test_arrow_keys_go_from_photo_to_photo_and_escape_back_to_the_job(page: Page, done_job: str):
+def test_arrow_keys_change_the_photo_and_escape_returns_to_the_job(page: Page, done_job: str):
     page.goto(f"/jobs/{done_job}")
     page.locator('.cell[data-index="0"] a').click()
     expect(page.get_by_role("heading", level=1)).to_have_text("first.jpg")
@@ -273,7 +271,7 @@ def test_a_swipe_goes_to_the_next_photo(open_page: OpenPage, done_job: str):
     expect(page.get_by_role("heading", level=1)).to_have_text("phone.jpg")
 
 
-def test_a_photo_that_lies_on_its_side_is_shown_upright(page: Page, done_job: str):
+def test_a_photo_stored_sideways_is_shown_upright(page: Page, done_job: str):
     open_photo(page, done_job, 1)
 
     found = pixels(page.locator("canvas.stage-layer:not(.stage-depth)")).astype(int)
@@ -282,7 +280,7 @@ def test_a_photo_that_lies_on_its_side_is_shown_upright(page: Page, done_job: st
     assert np.mean(np.abs(found - np.asarray(photo(), int))) < 6
 
 
-def test_photo_and_depth_agree_that_xmp_turns_nothing_and_exif_does(page: Page, stack: LaunchedStack):
+def test_photo_and_depth_are_rotated_by_exif_and_not_by_xmp(page: Page, stack: LaunchedStack):
     lying = photo().transpose(Image.Transpose.ROTATE_90)
     plain, turned = jpeg(photo()), jpeg(lying, orientation=6)
     job = submit(
@@ -298,7 +296,7 @@ def test_photo_and_depth_agree_that_xmp_turns_nothing_and_exif_does(page: Page, 
 
 
 def with_xmp_orientation(data: bytes) -> bytes:
-    """Say in a JPEG's XMP that it is to be turned by a quarter: browsers take no notice."""
+    """Add an XMP orientation of 90 degrees to a JPEG; browsers ignore it."""
     xmp = b'http://ns.adobe.com/xap/1.0/\0<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf='
     xmp += b'"http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description xmlns:tiff='
     xmp += b'"http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/></rdf:RDF></x:xmpmeta>'
@@ -316,7 +314,7 @@ def test_a_photo_that_browsers_cannot_show_comes_from_its_thumbnail(page: Page, 
     assert np.mean(np.abs(found - np.asarray(photo(), int))) < 12
 
 
-def test_a_webp_on_its_head_is_shown_upright(page: Page, stack: LaunchedStack):
+def test_an_upside_down_webp_is_shown_upright(page: Page, stack: LaunchedStack):
     data, exif = io.BytesIO(), Image.Exif()
     exif[0x0112] = 3
     photo().transpose(Image.Transpose.ROTATE_180).save(data, "WEBP", quality=95, exif=exif)
@@ -328,24 +326,26 @@ def test_a_webp_on_its_head_is_shown_upright(page: Page, stack: LaunchedStack):
     assert np.mean(np.abs(found - np.asarray(photo(), int))) < 12
 
 
-def test_each_result_can_be_downloaded_under_its_own_name(shown: Page):
-    with shown.expect_download() as started:
-        shown.get_by_role("link", name="Fine depth (16-bit PNG)").click()
+def test_each_result_can_be_downloaded_under_its_own_name(photo_page: Page):
+    with photo_page.expect_download() as started:
+        photo_page.get_by_role("link", name="Fine depth (16-bit PNG)").click()
 
     assert started.value.suggested_filename == "first.depth16.png"
     with Image.open(started.value.path()) as saved:
         assert (saved.mode, saved.size) == ("I;16", (320, 240))
 
 
-def test_what_is_seen_can_be_saved_in_its_colours(shown: Page):
-    shown.get_by_label("Viridis", exact=True).check()
+def test_the_picture_can_be_saved_in_the_shown_colours(photo_page: Page):
+    photo_page.get_by_label("Viridis", exact=True).check()
 
-    with shown.expect_download() as started:
-        shown.get_by_role("button", name="This view as a picture").click()
+    with photo_page.expect_download() as started:
+        photo_page.get_by_role("button", name="This view as a picture").click()
 
     assert started.value.suggested_filename == "first.depth-view.png"
     with Image.open(started.value.path()) as saved:
-        np.testing.assert_array_equal(np.asarray(saved.convert("RGB")), pixels(shown.locator(".stage-depth")))
+        np.testing.assert_array_equal(
+            np.asarray(saved.convert("RGB")), pixels(photo_page.locator(".stage-depth"))
+        )
 
 
 def test_a_failed_photo_says_why(page: Page, done_job: str):
@@ -355,11 +355,11 @@ def test_a_failed_photo_says_why(page: Page, done_job: str):
     expect(page.locator(".photo-panel")).to_be_hidden()
 
 
-def test_the_page_says_which_weights_the_depth_was_made_with(shown: Page):
-    expect(shown.locator(".weights")).to_contain_text("random weights")
+def test_the_page_names_the_weights_of_the_depth(photo_page: Page):
+    expect(photo_page.locator(".weights")).to_contain_text("random weights")
 
 
-def test_a_photo_that_the_job_does_not_have_is_said_to_be_missing(page: Page, done_job: str):
+def test_a_photo_that_the_job_does_not_have_is_shown_as_missing(page: Page, done_job: str):
     page.goto(f"/jobs/{done_job}/photos/99")
 
     expect(page.locator(".stage-note")).to_contain_text("The job has no such photo.")

@@ -1,4 +1,4 @@
-"""The README's calls of the API, carried out: what they answer is what it shows."""
+"""Run the API calls of the README; their output is what it shows."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from PIL import Image
 from tests.acceptance.stacks import ROOT, LaunchedStack
 from tests.conftest import skip_or_fail
 
-#: What differs from one run to the next: ids and times.
+#: Values that differ between runs: ids and times.
 _OWN = re.compile(r"[a-z2-7]{26}|\d{4}-\d\d-\d\dT[\d:.]+Z")
 
 
 def calls_of_the_readme() -> list[tuple[str, str]]:
-    """Return the calls of the API, each with the output shown below it."""
+    """Return the API calls of the README, each with the output below it."""
     block = (ROOT / "README.md").read_text(encoding="utf-8").partition("```console\n")[2].partition("```")[0]
     calls = re.findall(r"^\$ ((?:.*\\\n)*.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE)
     return [(command.partition(" && file ")[0], shown) for command, shown in calls]
 
 
 def fragments(shown: str) -> list[str]:
-    """Return what stands between the dots, with what differs from run to run left out."""
+    """Return the texts between the dots, without values that differ between runs."""
     return [_OWN.sub("", part).strip(" ,\n") for part in shown.split("...")]
 
 
 @pytest.fixture(scope="module")
 def answers(stack: LaunchedStack, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """What the calls answer, one after the other, each with the job that the first has made."""
+    """The outputs of the calls in order; all use the job that the first one made."""
     if shutil.which("curl") is None:
         skip_or_fail("The examples need curl.")
     folder = tmp_path_factory.mktemp("readme")

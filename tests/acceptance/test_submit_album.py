@@ -1,4 +1,4 @@
-"""`fathom submit --out` and `fathom watch` as they are lived with: killed, interrupted, and run again."""
+"""`fathom submit --out` and `fathom watch`: killed, interrupted, and run again."""
 
 from __future__ import annotations
 
@@ -11,22 +11,24 @@ from pathlib import Path
 
 import pytest
 
+from bench.faults import Mode
+from bench.http_exchange import Exchange
+from bench.proxy import Proxy
 from tests.acceptance.albums import plain_album, tree
 from tests.acceptance.conftest import WITHOUT_NETWORK, CommandStarter
 from tests.acceptance.stacks import LaunchedStack, invoke_fathom
 from tests.processes import descendants
-from tests.proxy import Exchange, Mode, Proxy
 from tests.waiting import eventually
 
 COUNT = 30
-#: Photos that arrive before a run is disturbed.
+#: Photos that arrive before a run is interrupted.
 FIRST = 10
 _HOST = "127.0.0.2"
 
 
 @pytest.fixture(scope="module")
 def serving(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[LaunchedStack]:
-    """A stack whose clients are taken for distant: all their bytes go through the API."""
+    """A stack whose object store clients cannot reach, so all bytes go through the API."""
     with LaunchedStack(
         tmp_path_factory.mktemp("serving") / "data", environ | WITHOUT_NETWORK, "--host", _HOST
     ).running() as stack:
@@ -34,7 +36,7 @@ def serving(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -
 
 
 class HoldingProxy:
-    """A proxy before the API that has seen every request, and may hold photos back after the first."""
+    """A proxy in front of the API that records requests, and can hold photos back after the first ones."""
 
     def __init__(self, stack: LaunchedStack) -> None:
         self.exchanges: list[Exchange] = []
@@ -69,7 +71,7 @@ def submit(serving: LaunchedStack, gate: HoldingProxy, album: Path, out: Path) -
     return ("submit", str(album), "--out", str(out), "--api", gate.proxy.url)
 
 
-def test_killed_while_uploading_it_goes_on_and_sends_nothing_twice(
+def test_a_run_killed_during_its_upload_continues_and_sends_nothing_twice(
     serving: LaunchedStack, start_command: CommandStarter, gate: HoldingProxy, album: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
@@ -87,7 +89,7 @@ def test_killed_while_uploading_it_goes_on_and_sends_nothing_twice(
     assert before < COUNT
     assert ended.code == 0
     assert tree(out) == {f"{number:04}.png" for number in range(COUNT)}
-    # What was on its way when the process died may have arrived or not; each sender has one at a time.
+    # Photos in flight at the kill may have arrived or not; each sender has one.
     assert COUNT <= len(gate.uploads()) <= COUNT + 8
     assert len({path.split("/")[3] for path in gate.uploads()}) == 1
 
@@ -99,7 +101,7 @@ def test_killed_while_uploading_it_goes_on_and_sends_nothing_twice(
 def check_later_runs(
     serving: LaunchedStack, gate: HoldingProxy, album: Path, out: Path, command: tuple[str, ...]
 ) -> None:
-    """Run again over an album that is done; then with one photo renamed and one new."""
+    """Run again over a finished album, then with one photo renamed and one added."""
     asked = len(gate.exchanges)
     again = invoke_fathom(*command, "--json", environ=serving.environ).json
     assert (again["kept"], again["counts"]["succeeded"], again["jobs"]) == (COUNT, COUNT, [])
@@ -112,11 +114,11 @@ def check_later_runs(
     assert (out / "renamed.png").read_bytes() == (out / "0000.png").read_bytes()
 
 
-def test_ctrl_c_while_uploading_ends_at_once_in_a_sentence(
+def test_ctrl_c_during_an_upload_ends_at_once_with_one_sentence(
     serving: LaunchedStack, start_command: CommandStarter, gate: HoldingProxy, album: Path, tmp_path: Path
 ) -> None:
     command = submit(serving, gate, album, tmp_path / "out")
-    # Nothing that is in flight ever comes back.
+    # Requests in flight never get a response.
     gate.proxy.set(Mode.HANG, methods={"PUT"})
     process = start_command(*command)
     eventually(lambda: any(e.path.endswith("/uploads") for e in gate.exchanges))
@@ -128,7 +130,7 @@ def test_ctrl_c_while_uploading_ends_at_once_in_a_sentence(
     assert "Traceback" not in err
 
 
-def test_the_api_killed_in_the_middle_costs_the_run_nothing(
+def test_a_run_survives_a_kill_of_the_api(
     serving: LaunchedStack, start_command: CommandStarter, gate: HoldingProxy, album: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
@@ -145,7 +147,7 @@ def test_the_api_killed_in_the_middle_costs_the_run_nothing(
     assert tree(out) == {f"{number:04}.png" for number in range(COUNT)}
 
 
-def test_two_runs_into_one_folder_do_not_meet(
+def test_a_second_run_into_the_same_folder_is_refused(
     serving: LaunchedStack, start_command: CommandStarter, gate: HoldingProxy, album: Path, tmp_path: Path
 ) -> None:
     command = submit(serving, gate, album, tmp_path / "out")
@@ -161,7 +163,7 @@ def test_two_runs_into_one_folder_do_not_meet(
     assert second.err == f"fathom: Another `fathom` is writing into {tmp_path / 'out'}; wait until it ends.\n"
 
 
-def test_a_watch_takes_new_photos_until_ctrl_c(
+def test_a_watch_submits_new_photos_until_ctrl_c(
     serving: LaunchedStack, start_command: CommandStarter, album: Path, tmp_path: Path
 ) -> None:
     folder, out = tmp_path / "camera", tmp_path / "camera" / "depth"
@@ -191,7 +193,7 @@ def test_a_watch_with_a_wrong_option_ends(serving: LaunchedStack, tmp_path: Path
     assert "colormap" in ended.err
 
 
-def test_a_result_that_cannot_be_written_costs_no_other(
+def test_a_result_that_cannot_be_written_does_not_affect_the_others(
     serving: LaunchedStack, album: Path, tmp_path: Path
 ) -> None:
     out, other = tmp_path / "out", tmp_path / "other"

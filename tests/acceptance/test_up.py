@@ -1,4 +1,4 @@
-"""`fathom up` from start to end: ready, refused, stopped, killed, started again."""
+"""`fathom up`: its start, refusals, stop, kill and restart."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.acceptance.stacks import LaunchedStack, check_exactly_once, run_fatho
 from tests.processes import descendants, is_alive
 from tests.waiting import eventually
 
-#: Photos of a job that is interrupted.
+#: Photos of an interrupted job.
 COUNT = 40
 
 
@@ -27,7 +27,7 @@ def gone(pids: set[int]) -> bool:
     return not any(is_alive(pid) for pid in pids)
 
 
-def test_stack_json_says_how_to_reach_everything_and_to_its_owner_alone(stack: LaunchedStack) -> None:
+def test_stack_json_has_all_addresses_and_only_its_owner_may_read_it(stack: LaunchedStack) -> None:
     info = stack.info
 
     assert set(info) == {"api", "redis", "s3", "pids"}
@@ -48,11 +48,11 @@ def test_no_command_line_shows_a_key(stack: LaunchedStack) -> None:
     assert not any(key.encode() in line for key in keys for line in shown)
 
 
-def test_webhooks_are_signed_though_nobody_set_a_secret(stack: LaunchedStack) -> None:
+def test_webhooks_are_signed_without_a_configured_secret(stack: LaunchedStack) -> None:
     (secret,) = httpx.get(f"{stack.api}/v1/webhook-secrets").json()["secrets"]
 
     assert is_secret(secret)
-    # Whoever calls the API gets a secret of their own, never the one it is derived from.
+    # Callers of the API get their own secret, never the one from which it is derived.
     assert secret != json.loads((stack.data / "keys.json").read_text())["webhook_secret"]
 
 
@@ -81,7 +81,7 @@ def test_a_port_in_use_is_named(environ: dict[str, str], tmp_path: Path) -> None
         ({"FATHOM_LEASE_SECONDS": "soon"}, "FATHOM_LEASE_SECONDS must be a number"),
     ],
 )
-def test_a_stack_that_could_not_work_starts_nothing(
+def test_a_stack_with_an_obstacle_starts_nothing(
     environ: dict[str, str], tmp_path: Path, settings: dict[str, str], message: str
 ) -> None:
     ended = run_fathom("up", "--port", "0", "--data", tmp_path / "data", environ={**environ, **settings})
@@ -101,7 +101,7 @@ def test_weights_and_cache_may_be_given_as_relative_paths(environ: dict[str, str
     assert f"{Path.cwd()}/weights/none.safetensors" in ended.err
 
 
-def test_a_signal_during_the_start_ends_all_it_started(start_stack: StackFactory) -> None:
+def test_a_signal_during_the_start_ends_everything_that_was_started(start_stack: StackFactory) -> None:
     mine = start_stack("mine", **SIMULATED).launch()
     eventually((mine.data / "logs" / "valkey.log").exists)
     pids = descendants(mine.process.pid)
@@ -111,7 +111,7 @@ def test_a_signal_during_the_start_ends_all_it_started(start_stack: StackFactory
     assert not (mine.data / "stack.json").exists()
 
 
-def test_whether_killed_hard_or_stopped_in_order_it_leaves_no_process_and_its_jobs_go_on_later(
+def test_a_killed_or_stopped_stack_leaves_no_process_and_its_jobs_continue_later(
     start_stack: StackFactory, tmp_path: Path
 ) -> None:
     def start() -> LaunchedStack:
@@ -121,7 +121,7 @@ def test_whether_killed_hard_or_stopped_in_order_it_leaves_no_process_and_its_jo
     first = start()
     killed, below = begin(first, album), descendants(first.process.pid)
     first.kill()
-    # At once, while the parts of the first one are still ending.
+    # At once, while the first stack is still stopping.
     second = start()
     assert gone(below)
     end(second, killed)
@@ -136,7 +136,7 @@ def test_whether_killed_hard_or_stopped_in_order_it_leaves_no_process_and_its_jo
 
 
 def begin(stack: LaunchedStack, album: Path) -> str:
-    """Submit an album and wait until some of it is done, and most of it is not."""
+    """Submit an album and wait until a small part of it is done."""
     with stack.client() as fathom:
         job = fathom.submit([album])
         eventually(lambda: job.refresh().succeeded, lambda succeeded: succeeded >= 3)
@@ -144,7 +144,7 @@ def begin(stack: LaunchedStack, album: Path) -> str:
 
 
 def end(stack: LaunchedStack, job_id: str) -> None:
-    """Wait for the end of a job that another stack began; what was done is not lost."""
+    """Wait for the end of a job that another stack began; no result may be lost."""
     assert stack.run("status", job_id).code == 0
     with stack.client() as fathom:
         job = fathom.job(job_id)
@@ -153,7 +153,7 @@ def end(stack: LaunchedStack, job_id: str) -> None:
     check_exactly_once(stack, job_id, COUNT)
 
 
-def test_two_stacks_run_side_by_side_and_ctrl_c_ends_all_that_one_started(
+def test_two_stacks_run_side_by_side_and_ctrl_c_ends_everything_of_one(
     stack: LaunchedStack, start_stack: StackFactory, tmp_path: Path
 ) -> None:
     other = start_stack("other", "--workers", "2", "--concurrency", "1", **SIMULATED).start()
@@ -185,7 +185,7 @@ def test_nothing_listens_beyond_this_machine(stack: LaunchedStack) -> None:
     ]
 
     assert len(listening) >= 3
-    # 127.0.0.1, as the kernel writes it.
+    # 127.0.0.1 in the notation of the kernel.
     assert {address.split(":")[0] for address in listening} == {"0100007F"}
 
 

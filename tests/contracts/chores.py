@@ -1,6 +1,6 @@
-"""What every store of chores does, real or not.
+"""The contract of every store of chores.
 
-A subclass gives the fixtures `chores` (empty) and `advance`, which lets seconds pass for it.
+A subclass provides the fixtures `chores` (empty) and `advance`, which lets seconds pass for it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def claim(chores: Chores, *kinds: ChoreKind, seconds: float = 30.0) -> Chore:
 class ChoresContract:
     """Adding, claiming, settling."""
 
-    def test_a_chore_comes_back_as_it_was_added(self, chores: Chores) -> None:
+    def test_a_chore_round_trips(self, chores: Chores) -> None:
         payload = '{"name": "«café» 写真", "n": 1}'
         chores.add("c", DELIVER, JOB, payload=payload)
 
@@ -43,21 +43,19 @@ class ChoresContract:
         assert chores.get("c") is None
         assert chores.list(JOB) == ()
 
-    def test_a_chore_is_held_by_one_at_a_time(self, chores: Chores) -> None:
+    def test_a_chore_has_one_holder_at_a_time(self, chores: Chores) -> None:
         chores.add("c", EXPAND, JOB)
         claim(chores)
 
         assert chores.claim((EXPAND,), seconds=30) is None
 
-    def test_only_the_kinds_asked_for_are_given_out(self, chores: Chores) -> None:
+    def test_only_the_requested_kinds_are_claimed(self, chores: Chores) -> None:
         chores.add("c", EXPAND, JOB)
 
         assert chores.claim((LIST, NOTIFY, DELIVER), seconds=30) is None
         assert claim(chores, NOTIFY, EXPAND).id == "c"
 
-    def test_what_has_been_due_for_longest_comes_first_whatever_its_kind(
-        self, chores: Chores, advance: Advance
-    ) -> None:
+    def test_the_chore_that_has_been_due_longest_comes_first(self, chores: Chores, advance: Advance) -> None:
         chores.add("later", EXPAND, JOB, delay=5)
         chores.add("first", NOTIFY, JOB, delay=1)
         chores.add("second", EXPAND, JOB, delay=3)
@@ -72,7 +70,7 @@ class ChoresContract:
         advance(61)
         assert claim(chores).id == "c"
 
-    def test_a_chore_whose_holder_dies_is_taken_up_by_another(self, chores: Chores, advance: Advance) -> None:
+    def test_a_chore_of_a_dead_holder_is_claimed_by_another(self, chores: Chores, advance: Advance) -> None:
         chores.add("c", EXPAND, JOB)
         dead = claim(chores)
         advance(31)
@@ -114,7 +112,7 @@ class ChoresContract:
         assert chore.state == (ChoreState.FAILED if failed else ChoreState.DONE)
         assert chore.note == "the end"
 
-    def test_a_chore_put_off_counts_its_tries(self, chores: Chores, advance: Advance) -> None:
+    def test_postponing_a_chore_counts_an_attempt(self, chores: Chores, advance: Advance) -> None:
         chores.add("c", EXPAND, JOB)
         for attempt in range(3):
             chore = claim(chores)
@@ -123,14 +121,14 @@ class ChoresContract:
             assert chores.claim((EXPAND,), seconds=30) is None
             advance(6)
 
-    def test_a_chore_that_is_released_was_not_tried(self, chores: Chores) -> None:
+    def test_releasing_a_chore_counts_no_attempt(self, chores: Chores) -> None:
         chores.add("c", EXPAND, JOB)
         chores.release(claim(chores))
         chore = claim(chores)
 
         assert (chore.attempts, chore.claims) == (0, 1)
 
-    def test_a_fault_counts_like_a_death(self, chores: Chores) -> None:
+    def test_a_faulty_release_counts_like_a_dead_holder(self, chores: Chores) -> None:
         chores.add("c", EXPAND, JOB)
         for claims in (1, 2, 3):
             chore = claim(chores)
@@ -140,7 +138,7 @@ class ChoresContract:
 
         assert claim(chores).claims == 1
 
-    def test_a_sleeping_chore_is_done_when_it_is_woken(self, chores: Chores, advance: Advance) -> None:
+    def test_a_postponed_chore_is_due_when_it_is_woken(self, chores: Chores, advance: Advance) -> None:
         chores.add("c", NOTIFY, JOB, delay=math.inf)
         advance(1e6)
         assert chores.claim((NOTIFY,), seconds=30) is None
@@ -149,7 +147,7 @@ class ChoresContract:
         chores.wake("c")
         assert claim(chores, NOTIFY).id == "c"
 
-    def test_a_chore_falls_asleep_again(self, chores: Chores, advance: Advance) -> None:
+    def test_a_chore_postponed_for_ever_is_never_due(self, chores: Chores, advance: Advance) -> None:
         chores.add("c", NOTIFY, JOB)
         chores.postpone(claim(chores, NOTIFY), seconds=math.inf, note="")
         advance(1e6)
@@ -158,9 +156,7 @@ class ChoresContract:
 
     @pytest.mark.parametrize("by", ["wake", "add"])
     @pytest.mark.parametrize("end", ["sleep", "finish"])
-    def test_a_chore_that_gets_more_to_do_while_it_is_done_is_done_once_more(
-        self, chores: Chores, by: str, end: str
-    ) -> None:
+    def test_a_chore_woken_while_it_is_claimed_is_due_again(self, chores: Chores, by: str, end: str) -> None:
         chores.add("c", NOTIFY, JOB)
         chore = claim(chores, NOTIFY)
         if by == "wake":
@@ -197,7 +193,7 @@ class ChoresContract:
         ]
         assert [chore.id for chore in chores.list(other)] == ["x"]
 
-    def test_forgotten_chores_are_gone_and_their_holders_have_lost_them(self, chores: Chores) -> None:
+    def test_deleted_chores_are_gone_and_lost_to_their_holders(self, chores: Chores) -> None:
         chores.add("held", EXPAND, JOB)
         held = claim(chores)
         chores.add("open", EXPAND, JOB)

@@ -1,4 +1,4 @@
-"""What every store of idempotency keys does. A subclass provides the fixtures `keys` and `advance`."""
+"""The contract of every store of idempotency keys. A subclass provides the fixtures `keys` and `advance`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from shared.idempotency.port import Claim, Idempotency, Standing
 
 HOLD, KEEP = 90.0, 86400.0
 
-#: What claims and seals keys: the store itself, or what makes it durable.
+#: Claims and seals keys: the store itself, or its durable wrapper.
 Claims = Idempotency | DurableIdempotency
 
 #: Lets seconds pass for the store.
@@ -27,7 +27,7 @@ class IdempotencyContract:
     def claims(self, keys: Idempotency) -> Claims:
         return keys
 
-    def test_a_key_nobody_used_is_the_callers(self, claims: Claims) -> None:
+    def test_an_unused_key_can_be_claimed(self, claims: Claims) -> None:
         assert claims.claim("me", "k", "t") == Claim(standing=Standing.NEW)
 
     def test_a_claim_may_be_repeated(self, claims: Claims) -> None:
@@ -35,7 +35,7 @@ class IdempotencyContract:
 
         assert claims.claim("me", "k", "t").standing is Standing.NEW
 
-    def test_a_key_in_use_is_refused_with_the_time_it_takes_at_most(self, claims: Claims) -> None:
+    def test_a_key_in_use_is_refused_with_the_time_left(self, claims: Claims) -> None:
         claims.claim("me", "k", "t")
         claim = claims.claim("me", "k", "other")
 
@@ -45,7 +45,7 @@ class IdempotencyContract:
     @pytest.mark.parametrize(
         ("owner", "key"), [("you", "k"), ("me", "k2"), ("mek", ""), ("", "mek"), ("m", "ek")]
     )
-    def test_keys_of_others_and_other_keys_are_not_touched(
+    def test_other_keys_and_keys_of_other_owners_are_independent(
         self, claims: Claims, owner: str, key: str
     ) -> None:
         claims.claim("me", "k", "t")
@@ -66,9 +66,7 @@ class IdempotencyContract:
         advance(61)
         assert claims.claim("me", "k", "other").standing is Standing.NEW
 
-    def test_a_holder_that_died_loses_its_hold(
-        self, claims: Claims, keys: Idempotency, advance: Advance
-    ) -> None:
+    def test_a_dead_holder_loses_its_claim(self, claims: Claims, keys: Idempotency, advance: Advance) -> None:
         claims.claim("me", "k", "t")
         advance(HOLD + 1)
 
@@ -77,7 +75,7 @@ class IdempotencyContract:
         assert not seal(claims)
         assert claims.claim("me", "k", "third").standing is Standing.RUNNING
 
-    def test_a_holder_that_renews_keeps_its_hold(
+    def test_a_holder_that_renews_keeps_its_claim(
         self, claims: Claims, keys: Idempotency, advance: Advance
     ) -> None:
         claims.claim("me", "k", "t")
@@ -87,7 +85,7 @@ class IdempotencyContract:
 
         assert claims.claim("me", "k", "other").standing is Standing.RUNNING
 
-    def test_a_holder_that_dies_after_sealing_leaves_word_of_the_job(
+    def test_the_job_of_a_holder_that_dies_after_sealing_is_known(
         self, claims: Claims, keys: Idempotency, advance: Advance
     ) -> None:
         claims.claim("me", "k", "t")
@@ -102,14 +100,18 @@ class IdempotencyContract:
         assert not keys.finish("me", "k", "t")
         assert keys.finish("me", "k", "other")
 
-    def test_word_of_the_job_outlives_its_finder_too(self, claims: Claims, advance: Advance) -> None:
+    def test_a_sealed_job_stays_known_if_the_next_holder_dies_too(
+        self, claims: Claims, advance: Advance
+    ) -> None:
         claims.claim("me", "k", "t")
         seal(claims)
         for token in ("other", "third"):
             advance(HOLD + 1)
             assert claims.claim("me", "k", token).job_id == "j"
 
-    def test_a_finder_may_seal_anew(self, claims: Claims, keys: Idempotency, advance: Advance) -> None:
+    def test_the_next_holder_may_seal_again(
+        self, claims: Claims, keys: Idempotency, advance: Advance
+    ) -> None:
         claims.claim("me", "k", "t")
         seal(claims)
         advance(HOLD + 1)
@@ -119,13 +121,13 @@ class IdempotencyContract:
 
         assert claims.claim("me", "k", "t") == Claim(standing=Standing.DONE, fingerprint="f2", job_id="j2")
 
-    def test_a_submission_that_came_to_nothing_frees_its_key(self, claims: Claims, keys: Idempotency) -> None:
+    def test_releasing_a_failed_submission_frees_its_key(self, claims: Claims, keys: Idempotency) -> None:
         claims.claim("me", "k", "t")
         assert keys.release("me", "k", "t")
 
         assert claims.claim("me", "k", "other") == Claim(standing=Standing.NEW)
 
-    def test_so_does_one_that_was_sealed(self, claims: Claims, keys: Idempotency) -> None:
+    def test_releasing_a_sealed_submission_frees_its_key(self, claims: Claims, keys: Idempotency) -> None:
         claims.claim("me", "k", "t")
         seal(claims)
         assert keys.release("me", "k", "t")
@@ -141,7 +143,7 @@ class IdempotencyContract:
 
         assert claims.claim("me", "k", "other").standing is Standing.DONE
 
-    def test_nobody_but_the_holder_changes_anything(self, claims: Claims, keys: Idempotency) -> None:
+    def test_only_the_holder_can_change_an_entry(self, claims: Claims, keys: Idempotency) -> None:
         claims.claim("me", "k", "t")
 
         assert not keys.renew("me", "k", "other")
@@ -153,7 +155,7 @@ class IdempotencyContract:
 
 
 class DurableIdempotencyContract(IdempotencyContract):
-    """What keys do besides when the object store remembers them.
+    """The additional contract of keys that are also recorded in the object store.
 
     A subclass also provides the fixtures `durable`, over `keys`, and `lose`, which empties `keys`.
     """
@@ -163,7 +165,7 @@ class DurableIdempotencyContract(IdempotencyContract):
         return durable
 
     @pytest.mark.parametrize("finished", [False, True])
-    def test_after_a_loss_there_is_word_of_the_job(
+    def test_after_a_loss_of_redis_the_job_is_known(
         self, claims: Claims, keys: Idempotency, lose: Callable[[], None], finished: bool
     ) -> None:
         claims.claim("me", "k", "t")
@@ -178,7 +180,9 @@ class DurableIdempotencyContract(IdempotencyContract):
         assert keys.finish("me", "k", "other")
         assert claims.claim("me", "k", "third") == Claim(standing=Standing.DONE, fingerprint="f", job_id="j")
 
-    def test_after_a_loss_keys_of_others_are_new(self, claims: Claims, lose: Callable[[], None]) -> None:
+    def test_after_a_loss_of_redis_other_keys_are_unused(
+        self, claims: Claims, lose: Callable[[], None]
+    ) -> None:
         claims.claim("me", "k", "t")
         seal(claims)
         lose()

@@ -1,4 +1,4 @@
-"""What every job store does at the ends of a job's life: events, abortion, expiry, restoring, totals.
+"""The contract of every job store for events, abort, expiry, restore and totals.
 
 The fixtures are those of `tests.contracts.job_store`.
 """
@@ -32,18 +32,18 @@ from tests.contracts.job_store import (
     Advance,
     a_created,
     a_job,
+    end_all_leases,
+    end_lease,
     job_in,
     states_of,
     take,
-    work_off,
-    work_off_all,
 )
 from tests.finalizing import claimed, finish_as
 
 NO_IMAGES = ImageFailure(code="no_images", message="The archive holds no image: «写真.zip».")
 
 
-def told(store: JobStore, job_id: str, *, after: str | None = None) -> list[tuple[int | None, str]]:
+def events_of(store: JobStore, job_id: str, *, after: str | None = None) -> list[tuple[int | None, str]]:
     """Return the events of a job, which must be complete, as image and state."""
     events = store.events(job_id, after=after)
     assert events.complete
@@ -64,7 +64,7 @@ class EventsContract:
         finish_as(store, job_id, JobState.PARTIAL)
         store.retry(job_id)
 
-        assert told(store, job_id) == [
+        assert events_of(store, job_id) == [
             (None, "uploading"),
             (None, "queued"),
             (None, "processing"),
@@ -78,7 +78,7 @@ class EventsContract:
             (None, "queued"),
         ]
 
-    def test_an_image_that_is_retried_makes_an_event_and_one_that_is_given_back_does_not(
+    def test_a_retried_image_makes_an_event_and_a_released_one_does_not(
         self, store: JobStore, advance: Advance
     ) -> None:
         job_id = a_created(store, 2)
@@ -89,7 +89,7 @@ class EventsContract:
         store.reap()
         store.give_back(take(store).id)
 
-        assert told(store, job_id)[2:] == [(0, "pending"), (1, "pending")]
+        assert events_of(store, job_id)[2:] == [(0, "pending"), (1, "pending")]
 
     def test_a_failure_at_the_last_attempt_makes_an_event(self, store: JobStore, advance: Advance) -> None:
         job_id = a_created(store, 1)
@@ -97,14 +97,14 @@ class EventsContract:
             store.charge(take(store), 0, SLOW)
             advance(6)
 
-        assert told(store, job_id)[2:] == [
+        assert events_of(store, job_id)[2:] == [
             (0, "pending"), (0, "pending"), (0, "failed"), (None, "finalizing"),
         ]  # fmt: skip
 
-    def test_a_reader_goes_on_after_what_it_has(self, store: JobStore) -> None:
+    def test_a_reader_continues_after_its_last_event(self, store: JobStore) -> None:
         job_id = a_created(store, 3)
         seen = store.last_event(job_id)
-        assert told(store, job_id, after=seen) == []
+        assert events_of(store, job_id, after=seen) == []
         store.done(take(store), 1)
 
         events = store.events(job_id, after=seen)
@@ -114,11 +114,11 @@ class EventsContract:
             (1, "succeeded"),
         ]
         assert store.last_event(job_id) == events.events[-1].id
-        assert told(store, job_id, after=events.events[0].id) == [(1, "succeeded")]
+        assert events_of(store, job_id, after=events.events[0].id) == [(1, "succeeded")]
 
-    def test_events_come_in_portions(self, store: JobStore) -> None:
+    def test_events_come_in_batches(self, store: JobStore) -> None:
         job_id = a_created(store, 8)
-        work_off(store, take(store))
+        end_lease(store, take(store))
         first = store.events(job_id, limit=4)
         rest = store.events(job_id, after=first.events[-1].id, limit=100)
 
@@ -127,7 +127,9 @@ class EventsContract:
         assert len(first.events) == 4
         assert first.events + rest.events == store.events(job_id).events
 
-    def test_the_last_thousand_are_kept_and_a_reader_that_missed_more_notices(self, store: JobStore) -> None:
+    def test_the_last_thousand_events_are_kept_and_a_reader_that_missed_more_notices(
+        self, store: JobStore
+    ) -> None:
         job_id = a_created(store, 1500)
         begun = store.last_event(job_id)
         lease = take(store, 1500)
@@ -144,20 +146,18 @@ class EventsContract:
         assert [event.index for event in page.events] == list(range(300, 1290))
 
     @pytest.mark.parametrize("after", ["", "x", "-", "1-1", "0", "9" * 18, "9" * 40, "٣" * 16, "$", "+"])
-    def test_after_an_id_that_nobody_gave_out_events_are_not_complete(
-        self, store: JobStore, after: str
-    ) -> None:
+    def test_events_after_an_unknown_id_are_not_complete(self, store: JobStore, after: str) -> None:
         job_id = a_created(store)
 
         assert not store.events(job_id, after=after).complete
 
-    def test_events_outlive_the_end_by_an_hour(self, store: JobStore, advance: Advance) -> None:
+    def test_events_are_kept_for_an_hour_after_the_end(self, store: JobStore, advance: Advance) -> None:
         job_id = a_created(store, 1)
-        work_off_all(store)
+        end_all_leases(store)
         finish_as(store, job_id, JobState.SUCCEEDED)
         last = store.last_event(job_id)
         advance(3500)
-        assert len(told(store, job_id)) == 5
+        assert len(events_of(store, job_id)) == 5
         advance(200)
 
         assert store.events(job_id).events == ()
@@ -165,14 +165,14 @@ class EventsContract:
         assert store.last_event(job_id) == last
         assert store.events(job_id, after=last).complete
 
-    def test_a_retried_jobs_events_do_not_run_out(self, store: JobStore, advance: Advance) -> None:
+    def test_the_events_of_a_retried_job_do_not_expire(self, store: JobStore, advance: Advance) -> None:
         job_id = a_created(store, 1)
-        work_off_all(store, failing=frozenset({0}))
+        end_all_leases(store, failing=frozenset({0}))
         finish_as(store, job_id, JobState.FAILED)
         store.retry(job_id)
         advance(4000)
 
-        assert told(store, job_id)[-1] == (None, "queued")
+        assert events_of(store, job_id)[-1] == (None, "queued")
 
     @pytest.mark.parametrize("job_id", ["unknown2" * 3 + "ab", *NO_IDS])
     def test_an_unknown_job_has_no_events(self, store: JobStore, job_id: str) -> None:
@@ -211,7 +211,7 @@ class AbortContract:
             store.abort(job_id, NO_IMAGES)
         assert (store.get(job_id).state, store.get(job_id).error) == (state, None)
 
-    def test_there_is_nothing_to_retry_in_it(self, store: JobStore) -> None:
+    def test_an_aborted_job_has_nothing_to_retry(self, store: JobStore) -> None:
         job_id = a_created(store, 2, state=JobState.UPLOADING)
         store.abort(job_id, NO_IMAGES)
         finish_as(store, job_id, JobState.FAILED)
@@ -228,7 +228,7 @@ class AbortContract:
 
 class ExpiryContract:
     @pytest.mark.parametrize("state", JobState)
-    def test_what_may_expire_is_what_the_table_of_states_says(
+    def test_jobs_expire_as_the_table_of_states_says(
         self, store: JobStore, advance: Advance, state: JobState
     ) -> None:
         job_id = job_in(store, state)
@@ -245,7 +245,9 @@ class ExpiryContract:
                 store.expire(job_id, before=store.now() + 1)
             assert store.get(job_id).state is state
 
-    def test_the_oldest_come_first_and_by_portions(self, store: JobStore, advance: Advance) -> None:
+    def test_the_oldest_expirable_jobs_come_first_and_in_batches(
+        self, store: JobStore, advance: Advance
+    ) -> None:
         ids = []
         for _ in range(4):
             ids.append(job_in(store, JobState.SUCCEEDED))
@@ -254,7 +256,7 @@ class ExpiryContract:
         assert store.expirable(before=store.now() - 15, limit=2) == (ids[0], ids[1])
         assert store.expirable(before=store.now() - 15, limit=100) == (ids[0], ids[1], ids[2])
 
-    def test_a_job_touched_by_its_client_is_idle_anew(self, store: JobStore, advance: Advance) -> None:
+    def test_touching_a_job_restarts_its_idle_time(self, store: JobStore, advance: Advance) -> None:
         job_id = job_in(store, JobState.PAUSED)
         advance(100)
         store.resume(job_id)
@@ -265,7 +267,7 @@ class ExpiryContract:
         assert store.expirable(before=store.now() - 50, limit=100) == ()
         assert store.expirable(before=store.now(), limit=100) == (job_id,)
 
-    def test_a_job_touched_after_it_was_found_expirable_stays(
+    def test_a_job_touched_after_it_was_found_does_not_expire(
         self, store: JobStore, advance: Advance
     ) -> None:
         job_id = job_in(store, JobState.PAUSED)
@@ -283,7 +285,7 @@ class ExpiryContract:
         store.expire(job_id, before=before)
         assert store.get(job_id).state is JobState.EXPIRED
 
-    def test_of_an_expired_job_the_record_remains(self, store: JobStore) -> None:
+    def test_the_record_of_an_expired_job_remains(self, store: JobStore) -> None:
         job_id = job_in(store, JobState.PARTIAL)
         before = store.get(job_id)
 
@@ -312,12 +314,12 @@ class ExpiryContract:
         assert store.totals().leases == 0
 
     @pytest.mark.parametrize("job_id", ["unknown2" * 3 + "ab", *NO_IDS])
-    def test_an_unknown_job_has_expired_already(self, store: JobStore, job_id: str) -> None:
+    def test_an_unknown_job_counts_as_expired(self, store: JobStore, job_id: str) -> None:
         store.expire(job_id, before=store.now() + 1)
 
 
 class RestoreContract:
-    def test_an_unknown_job_goes_on_where_it_stopped(self, store: JobStore) -> None:
+    def test_a_restored_unknown_job_continues_where_it_stopped(self, store: JobStore) -> None:
         hook = Webhook(url="https://example.org/", events=(WebhookEvent.ENDED, WebhookEvent.PROGRESS))
         job = a_job(20, owner="me", bytes=7, weight=2.0, webhook=hook, traceparent=TRACEPARENT)
 
@@ -333,7 +335,7 @@ class RestoreContract:
         assert store.totals().unfinished_images == 8
 
     @pytest.mark.parametrize("state", sorted(set(JobState) - {JobState.EXPIRED}))
-    def test_an_unknown_job_is_recorded_in_the_state_it_has(self, store: JobStore, state: JobState) -> None:
+    def test_a_restored_unknown_job_has_its_state(self, store: JobStore, state: JobState) -> None:
         job = a_job(4, state=state)
 
         for _ in range(2):
@@ -345,7 +347,7 @@ class RestoreContract:
         waits = state in (JobState.FINALIZING, JobState.CANCELING)
         assert claimed(store) == (job.id if waits else None)
 
-    def test_an_ended_job_keeps_when_it_did(self, store: JobStore, advance: Advance) -> None:
+    def test_a_restored_ended_job_keeps_its_times(self, store: JobStore, advance: Advance) -> None:
         old = a_job(2, state=JobState.SUCCEEDED, created_at=10.0, started_at=11.25, ended_at=12.5)
         new = a_job(2, state=JobState.FAILED, created_at=20.0, ended_at=store.now() - 5)
         now = a_job(2, state=JobState.CANCELED, created_at=30.0)
@@ -358,7 +360,7 @@ class RestoreContract:
         assert [job.id for job in store.list().items] == [now.id, new.id, old.id]
         assert store.expirable(before=store.now() - 4, limit=100) == (old.id, new.id)
 
-    def test_of_an_expired_job_the_record_is_restored(self, store: JobStore) -> None:
+    def test_the_record_of_an_expired_job_is_restored(self, store: JobStore) -> None:
         job = a_job(2, state=JobState.EXPIRED, bytes=100)
 
         store.restore(job, succeeded=[0])
@@ -382,7 +384,7 @@ class RestoreContract:
         assert store.get(job.id).state is JobState.FINALIZING
         assert claimed(store) == job.id
 
-    def test_a_known_job_learns_what_it_does_not_know(self, store: JobStore) -> None:
+    def test_restoring_a_known_job_adds_missing_outcomes(self, store: JobStore) -> None:
         job = a_job(10)
         store.create(job)
         lease = take(store, 4)
@@ -399,7 +401,7 @@ class RestoreContract:
         assert [take(store).indices for _ in range(2)] == [(3,), (4, 7, 8)]
         assert store.lease("worker", limit=8) is None
 
-    def test_an_image_in_work_elsewhere_is_taken_out_of_the_lease(self, store: JobStore) -> None:
+    def test_a_restored_outcome_removes_the_image_from_its_lease(self, store: JobStore) -> None:
         job = a_job(2)
         store.create(job)
         lease = take(store)
@@ -410,7 +412,7 @@ class RestoreContract:
         assert store.done(lease, 1) is JobState.FINALIZING
         assert store.get(job.id).counts == Counts(total=2, succeeded=2)
 
-    def test_a_known_job_that_has_ended_since_ends(self, store: JobStore) -> None:
+    def test_restoring_the_end_of_a_known_job_ends_it(self, store: JobStore) -> None:
         job = a_job(4)
         store.create(job)
         lease = take(store)
@@ -434,7 +436,7 @@ class RestoreContract:
         assert store.get(job_id).state is JobState.SUCCEEDED
 
     @pytest.mark.parametrize("state", [JobState.QUEUED, JobState.SUCCEEDED])
-    def test_a_known_job_that_has_ended_stays_as_it_is(self, store: JobStore, state: JobState) -> None:
+    def test_restoring_a_known_ended_job_changes_nothing(self, store: JobStore, state: JobState) -> None:
         job_id = job_in(store, JobState.PARTIAL)
         before = store.get(job_id)
 
@@ -443,7 +445,7 @@ class RestoreContract:
         assert store.get(job_id) == before
 
     @pytest.mark.parametrize("state", [JobState.PAUSED, JobState.CANCELING, JobState.UPLOADING])
-    def test_a_known_job_keeps_its_state(self, store: JobStore, state: JobState) -> None:
+    def test_restoring_a_known_job_keeps_its_state(self, store: JobStore, state: JobState) -> None:
         job_id = job_in(store, state)
 
         store.restore(a_job(2, id=job_id), succeeded=[1])
@@ -468,17 +470,17 @@ class RestoreContract:
         assert take(store).indices == (99_998,)
 
     @pytest.mark.parametrize("outcomes", [{"succeeded": [10]}, {"succeeded": [-1]}, {"failures": {10: SLOW}}])
-    def test_an_image_that_the_job_has_not_is_refused(
+    def test_an_image_that_the_job_does_not_have_is_refused(
         self, store: JobStore, outcomes: dict[str, Any]
     ) -> None:
         with pytest.raises(ValueError, match="no"):
             store.restore(a_job(10), **outcomes)
         assert store.list().items == ()
 
-    def test_readers_notice_that_they_must_look_again(self, store: JobStore, advance: Advance) -> None:
+    def test_readers_of_events_notice_a_restore(self, store: JobStore, advance: Advance) -> None:
         job = a_job(10)
         store.create(job)
-        work_off(store, take(store))
+        end_lease(store, take(store))
         seen = store.last_event(job.id)
         advance(1)
         store.delete(job.id)
@@ -486,13 +488,13 @@ class RestoreContract:
         store.restore(job, succeeded=range(4))
 
         assert not store.events(job.id, after=seen).complete
-        assert told(store, job.id) == [(None, "queued")]
+        assert events_of(store, job.id) == [(None, "queued")]
         known = store.last_event(job.id)
         advance(1)
         store.restore(job, succeeded=range(5))
         assert not store.events(job.id, after=known).complete
 
-    def test_a_job_normalised_as_a_whole_is_measured_again_where_its_range_is_lost(
+    def test_a_job_normalised_as_a_whole_is_measured_again_if_its_range_is_lost(
         self, store: JobStore
     ) -> None:
         job = a_job(4, options=ONE_RANGE)
@@ -503,7 +505,9 @@ class RestoreContract:
         assert (lease.indices, lease.phase) == ((0, 1, 3), Phase.MEASURE)
         assert store.get(job.id).counts == Counts(total=4, failed=1)
 
-    def test_it_goes_on_rendering_where_its_range_is_known(self, store: JobStore) -> None:
+    def test_a_job_normalised_as_a_whole_continues_rendering_if_its_range_is_known(
+        self, store: JobStore
+    ) -> None:
         job = a_job(4, options=ONE_RANGE)
 
         store.restore(job, succeeded=[0, 1], failures={2: CORRUPT}, common=Range(low=0.1, high=2.5))
@@ -511,9 +515,9 @@ class RestoreContract:
         assert store.get(job.id).progress == pytest.approx(7 / 8)
         lease = take(store)
         assert (lease.indices, lease.phase, lease.range) == ((3,), Phase.RENDER, Range(low=0.1, high=2.5))
-        assert work_off(store, lease) is JobState.FINALIZING
+        assert end_lease(store, lease) is JobState.FINALIZING
 
-    def test_a_known_one_that_was_measuring_skips_to_rendering(
+    def test_a_known_job_that_was_measuring_skips_to_rendering(
         self, store: JobStore, advance: Advance
     ) -> None:
         job = a_job(4, options=ONE_RANGE)
@@ -533,9 +537,7 @@ class RestoreContract:
         with pytest.raises(ValueError, match="finite"):
             store.restore(a_job(options=ONE_RANGE), common=Range(low=0.0, high=value))
 
-    def test_a_retry_after_a_restored_end_measures_all_anew_where_the_range_is_lost(
-        self, store: JobStore
-    ) -> None:
+    def test_a_retry_after_a_restored_end_measures_again_if_the_range_is_lost(self, store: JobStore) -> None:
         job = a_job(3, options=ONE_RANGE, state=JobState.PARTIAL)
         store.restore(job, succeeded=[0, 1], failures={2: CORRUPT})
         assert store.get(job.id).counts == Counts(total=3, succeeded=2, failed=1)
@@ -545,7 +547,7 @@ class RestoreContract:
         lease = take(store)
         assert (lease.indices, lease.phase) == ((0, 1, 2), Phase.MEASURE)
 
-    def test_a_retry_after_a_restored_end_is_for_the_failed_images(self, store: JobStore) -> None:
+    def test_a_retry_after_a_restored_end_covers_the_failed_images(self, store: JobStore) -> None:
         job = a_job(20, state=JobState.PARTIAL, started_at=5.0, ended_at=6.0)
         store.restore(job, succeeded=range(18), failures={18: SLOW, 19: SLOW})
 
@@ -553,7 +555,7 @@ class RestoreContract:
 
         assert take(store).indices == (18, 19)
 
-    def test_what_a_store_knows_is_compared_once(self, store: JobStore) -> None:
+    def test_a_store_is_reconciled_only_after_it_was_marked(self, store: JobStore) -> None:
         assert not store.is_reconciled()
         assert not store.is_reconciled()
         store.mark_reconciled()
@@ -563,13 +565,13 @@ class RestoreContract:
 
 class UnwrittenContract:
     def fail(self, store: JobStore, advance: Advance, job_id: str) -> None:
-        """Fail the only image of a job by its attempts."""
+        """Fail the only image of a job by using up its attempts."""
         for _ in range(3):
             store.charge(take(store), 0, SLOW)
             advance(6)
         assert store.get(job_id).counts.failed == 1
 
-    def test_what_was_charged_to_the_last_is_unwritten_until_it_is_written(
+    def test_a_failure_at_the_last_attempt_is_unwritten_until_it_is_marked(
         self, store: JobStore, advance: Advance
     ) -> None:
         ids = [a_created(store, 1) for _ in range(2)]
@@ -600,7 +602,7 @@ class UnwrittenContract:
 
         assert [(id, image.index) for id, image in store.unwritten_failures()] == [(job_id, 0)]
 
-    def test_a_worker_that_fails_an_image_has_written_why(self, store: JobStore) -> None:
+    def test_a_failure_recorded_by_a_worker_is_not_unwritten(self, store: JobStore) -> None:
         a_created(store, 1)
         store.done(take(store), 0, failure=CORRUPT)
 
@@ -615,7 +617,7 @@ class UnwrittenContract:
         ],
         ids=["delete", "expire", "retry"],
     )
-    def test_what_is_no_more_failed_is_left_out(
+    def test_retried_images_are_left_out_of_unwritten_failures(
         self, store: JobStore, advance: Advance, change: Callable[[JobStore, str], object]
     ) -> None:
         job_id = a_created(store, 1)
@@ -628,9 +630,9 @@ class UnwrittenContract:
 
 
 class TotalsContract:
-    def test_totals_are_those_of_all_jobs(self, store: JobStore, advance: Advance) -> None:
+    def test_totals_count_all_jobs(self, store: JobStore, advance: Advance) -> None:
         running = [JobState.PROCESSING, JobState.QUEUED]
-        # The running ones come last, since later steps would work them off.
+        # The running jobs come last, because later steps would finish them.
         for state in [*(set(JobState) - set(running)), *running]:
             job_in(store, state)
             store.claim_finalize()
@@ -639,17 +641,17 @@ class TotalsContract:
         totals = store.totals()
 
         assert totals.jobs == {state: 1 for state in JobState} | {JobState.UPLOADING: 2}
-        # Two each of those that wait, run or rest, and five more.
+        # Two jobs in each state that waits, runs or is paused, and five more.
         assert totals.unfinished_images == 2 * 4 + 5
         assert totals.outcomes == {"succeeded": 5, "image_corrupt": 3}
 
-    def test_there_is_nothing_in_an_empty_store(self, store: JobStore) -> None:
+    def test_an_empty_store_has_no_totals(self, store: JobStore) -> None:
         totals = store.totals()
 
         assert (totals.jobs, totals.unfinished_images, totals.leases) == ({}, 0, 0)
         assert (totals.outcomes, totals.workers) == ({}, {})
 
-    def test_outcomes_are_counted_on_and_restored_ones_are_not(self, store: JobStore) -> None:
+    def test_new_outcomes_are_counted_and_restored_ones_are_not(self, store: JobStore) -> None:
         job_id = a_created(store, 3)
         lease = take(store)
         store.done(lease, 0)
@@ -674,7 +676,7 @@ class TotalsContract:
 
         assert (totals.leases, totals.workers) == (1, {"new": 2})
 
-    def test_the_clock_goes_on_by_itself(self, store: JobStore, advance: Advance) -> None:
+    def test_the_clock_advances(self, store: JobStore, advance: Advance) -> None:
         a_created(store, 1)
         take(store)
 
@@ -684,4 +686,4 @@ class TotalsContract:
 class JobLivesContract(
     EventsContract, AbortContract, ExpiryContract, RestoreContract, UnwrittenContract, TotalsContract
 ):
-    """All of it."""
+    """The whole contract."""

@@ -1,4 +1,4 @@
-"""What every job store does about owners: whose turn it is, whose jobs are listed, how much each may ask.
+"""The contract of every job store for owners: whose turn it is, whose jobs are listed, and quotas.
 
 The fixtures are those of `tests.contracts.job_store`.
 """
@@ -20,23 +20,23 @@ from tests.contracts.job_store import (
     Advance,
     a_created,
     a_job,
+    end_all_leases,
+    end_lease,
     take,
-    work_off,
-    work_off_all,
 )
 from tests.finalizing import finish_as
 
-#: Not one of them may become part of a key.
+#: No key may contain any of these.
 NO_OWNERS = ["", "a b", "a:jobs", "{a}", "a" * 129, "käte", "a\n"]
 
 
-def turns(store: JobStore, count: int, *, limit: int = 8) -> list[str]:
-    """Take leases, and return whose jobs they were of."""
+def owners_served(store: JobStore, count: int, *, limit: int = 8) -> list[str]:
+    """Take leases, and return the owners of their jobs."""
     return [store.get(take(store, limit).job_id).owner for _ in range(count)]
 
 
 class OwnersContract:
-    def test_a_job_keeps_what_it_was_created_with(self, store: JobStore) -> None:
+    def test_a_job_keeps_the_fields_of_its_creation(self, store: JobStore) -> None:
         job = a_job(5, owner="key_1.a@b-c", bytes=2**40, urgent=True, title="Été «1»", gathered=True)
 
         store.create(job)
@@ -64,7 +64,7 @@ class OwnersContract:
         assert len(store.list().items) == 9
         assert store.list(owner="nobody").items == ()
 
-    def test_anothers_cursor_shows_no_job_of_his(self, store: JobStore) -> None:
+    def test_the_cursor_of_another_owner_shows_none_of_their_jobs(self, store: JobStore) -> None:
         mine = a_created(store, owner="me", created_at=1.0)
         for at in (2.0, 3.0):
             a_created(store, owner="you", created_at=at)
@@ -74,22 +74,22 @@ class OwnersContract:
 
 
 class OwnersFairnessContract:
-    def test_many_jobs_of_one_owner_do_not_crowd_out_anothers_one(self, store: JobStore) -> None:
+    def test_many_jobs_of_one_owner_do_not_delay_the_job_of_another(self, store: JobStore) -> None:
         for _ in range(30):
             a_created(store, 8, owner="many")
         a_created(store, 40, owner="one")
 
-        order = turns(store, 10)
+        order = owners_served(store, 10)
 
         assert Counter(order) == {"many": 5, "one": 5}
 
-    def test_owners_share_evenly_whatever_their_jobs_weigh(self, store: JobStore) -> None:
+    def test_owners_share_evenly_whatever_the_weights_of_their_jobs(self, store: JobStore) -> None:
         a_created(store, 1000, owner="heavy", weight=100.0)
         a_created(store, 1000, owner="light", weight=0.01)
 
-        assert Counter(turns(store, 20)) == {"heavy": 10, "light": 10}
+        assert Counter(owners_served(store, 20)) == {"heavy": 10, "light": 10}
 
-    def test_jobs_of_one_owner_share_his_part_by_weight(self, store: JobStore) -> None:
+    def test_jobs_of_one_owner_share_by_weight_among_themselves(self, store: JobStore) -> None:
         light = a_created(store, 1000, owner="me")
         heavy = a_created(store, 1000, owner="me", weight=3.0)
         other = a_created(store, 1000, owner="you")
@@ -98,8 +98,8 @@ class OwnersFairnessContract:
 
         assert leases == {other: 40, heavy: 30, light: 10}
 
-    def test_what_counts_is_images_and_not_leases(self, store: JobStore) -> None:
-        """One owner's leases have one image each, because they are retries."""
+    def test_shares_are_counted_in_images_and_not_in_leases(self, store: JobStore) -> None:
+        """The leases of one owner have one image each, because they are retries."""
         retried = a_created(store, 64, owner="retries")
         store.give_back(take(store, 64).id)
         a_created(store, 1000, owner="plain")
@@ -110,25 +110,25 @@ class OwnersFairnessContract:
 
         assert abs(images["retries"] - images["plain"]) <= 64 + 8
 
-    def test_an_owner_who_was_away_has_no_claim_on_the_time_he_missed(self, store: JobStore) -> None:
+    def test_an_owner_who_was_away_does_not_catch_up(self, store: JobStore) -> None:
         a_created(store, 8, owner="away")
         a_created(store, 1000, owner="busy")
-        turns(store, 40)
+        owners_served(store, 40)
 
         a_created(store, 1000, owner="away")
 
-        # An owner that joins at the last lease is ahead by that one lease at most.
-        assert Counter(turns(store, 10))["away"] in (5, 6)
+        # An owner who joins at the last lease is ahead by at most that lease.
+        assert Counter(owners_served(store, 10))["away"] in (5, 6)
 
-    def test_an_owner_who_was_alone_owes_nothing_for_it(self, store: JobStore) -> None:
+    def test_an_owner_who_was_alone_is_not_penalised(self, store: JobStore) -> None:
         a_created(store, 10_000, owner="busy")
-        turns(store, 100)
+        owners_served(store, 100)
 
         a_created(store, 1000, owner="new")
 
-        assert Counter(turns(store, 10))["new"] in (5, 6)
+        assert Counter(owners_served(store, 10))["new"] in (5, 6)
 
-    def test_a_new_job_of_a_busy_owner_is_served_beside_his_old_one(self, store: JobStore) -> None:
+    def test_a_new_job_of_a_busy_owner_is_served_beside_the_old_one(self, store: JobStore) -> None:
         a_created(store, 10_000, owner="me")
         a_created(store, 10_000, owner="you")
         for _ in range(50):
@@ -139,7 +139,7 @@ class OwnersFairnessContract:
 
         assert order.count(small) == 2
 
-    def test_urgent_jobs_go_before_all_others(self, store: JobStore) -> None:
+    def test_urgent_jobs_have_priority(self, store: JobStore) -> None:
         a_created(store, 1000, owner="batch")
         take(store)
         urgent = [a_created(store, 1, owner="batch", urgent=True) for _ in range(3)]
@@ -154,15 +154,15 @@ class OwnersFairnessContract:
 
         assert one in {take(store).job_id for _ in range(3)}
 
-    def test_urgent_work_costs_an_owner_nothing_of_his_part_of_the_rest(self, store: JobStore) -> None:
+    def test_urgent_work_does_not_reduce_the_share_of_an_owner(self, store: JobStore) -> None:
         a_created(store, 800, owner="a")
         a_created(store, 800, owner="b")
         a_created(store, 400, owner="a", urgent=True)
-        turns(store, 50)
+        owners_served(store, 50)
 
-        assert Counter(turns(store, 10)) == {"a": 5, "b": 5}
+        assert Counter(owners_served(store, 10)) == {"a": 5, "b": 5}
 
-    def test_an_urgent_retry_that_is_not_due_holds_up_nobody(self, store: JobStore, advance: Advance) -> None:
+    def test_an_urgent_retry_that_is_not_due_delays_nobody(self, store: JobStore, advance: Advance) -> None:
         urgent = a_created(store, 1, urgent=True)
         store.charge(take(store), 0, SLOW)
         batch = a_created(store, 100)
@@ -171,7 +171,7 @@ class OwnersFairnessContract:
         advance(1.1)
         assert take(store).job_id == urgent
 
-    def test_a_paused_job_gives_its_owners_turn_to_his_other(self, store: JobStore) -> None:
+    def test_a_paused_job_gives_its_turn_to_another_job_of_its_owner(self, store: JobStore) -> None:
         first, second = a_created(store, 100, owner="a"), a_created(store, 100, owner="a")
         a_created(store, 100, owner="b")
         store.pause(first)
@@ -180,15 +180,17 @@ class OwnersFairnessContract:
 
         assert (leases[first], leases[second]) == (0, 3)
 
-    def test_an_owners_last_deleted_job_is_forgotten_in_his_line(self, store: JobStore) -> None:
+    def test_deleting_the_last_job_of_an_owner_removes_the_owner_from_the_queue(
+        self, store: JobStore
+    ) -> None:
         store.delete(a_created(store, 100, owner="gone"))
         a_created(store, 100, owner="here")
 
-        assert turns(store, 3) == ["here"] * 3
+        assert owners_served(store, 3) == ["here"] * 3
 
 
 def ended(store: JobStore, job_id: str) -> None:
-    work_off_all(store)
+    end_all_leases(store)
     finish_as(store, job_id, JobState.SUCCEEDED)
 
 
@@ -201,7 +203,7 @@ class QuotaContract:
             (Quota(owner_bytes=199), "keep 199 bytes of photos at most, and keep 100"),
         ],
     )
-    def test_a_job_beyond_a_bound_is_refused_and_not_recorded(
+    def test_a_job_beyond_a_limit_is_refused_and_not_recorded(
         self, store: JobStore, quota: Quota, reason: str
     ) -> None:
         a_created(store, 10, owner="me", bytes=100)
@@ -218,7 +220,7 @@ class QuotaContract:
     @pytest.mark.parametrize(
         "quota", [Quota(images=30), Quota(owner_images=20), Quota(owner_bytes=200), Quota()]
     )
-    def test_a_job_may_come_up_to_a_bound(self, store: JobStore, quota: Quota) -> None:
+    def test_a_job_may_reach_a_limit(self, store: JobStore, quota: Quota) -> None:
         a_created(store, 10, owner="me", bytes=100)
         a_created(store, 10, owner="you", bytes=100)
 
@@ -226,11 +228,11 @@ class QuotaContract:
 
         assert store.totals().unfinished_images == 30
 
-    def test_a_job_that_alone_is_beyond_a_bound_is_told_to_be_sent_in_parts(self, store: JobStore) -> None:
+    def test_a_job_that_alone_exceeds_a_limit_must_be_sent_in_parts(self, store: JobStore) -> None:
         with pytest.raises(QuotaExceeded, match="alone is more than that"):
             store.create(a_job(11), quota=Quota(images=10))
 
-    def test_what_is_known_already_is_held_against_no_bound(self, store: JobStore) -> None:
+    def test_repeating_a_known_job_is_not_limited(self, store: JobStore) -> None:
         job = a_job(10)
         store.create(job, quota=Quota(images=10))
 
@@ -248,7 +250,7 @@ class QuotaContract:
             (Quota(owner_bytes=100), False),
         ],
     )
-    def test_admission_says_beforehand_what_creating_would(
+    def test_admission_predicts_what_creating_would_do(
         self, store: JobStore, quota: Quota, admitted: bool
     ) -> None:
         a_created(store, 10, owner="me", bytes=100)
@@ -260,7 +262,7 @@ class QuotaContract:
                 store.admit("me", 5, quota=quota)
         assert store.totals().unfinished_images == 10
 
-    def test_images_that_end_make_room(self, store: JobStore) -> None:
+    def test_ended_images_free_room(self, store: JobStore) -> None:
         a_created(store, 10)
         lease = take(store, 10)
         store.done(lease, 0)
@@ -272,7 +274,7 @@ class QuotaContract:
             store.admit("anyone", 3, quota=Quota(images=10))
 
     @pytest.mark.parametrize("bytes", [0, 99, 100, 150])
-    def test_what_photos_really_take_counts_from_the_start_on(self, store: JobStore, bytes: int) -> None:
+    def test_from_the_start_on_the_stored_bytes_count(self, store: JobStore, bytes: int) -> None:
         job = a_job(2, owner="me", bytes=100, state=JobState.UPLOADING)
         store.create(job, quota=Quota(owner_bytes=150))
 
@@ -283,7 +285,7 @@ class QuotaContract:
         with pytest.raises(QuotaExceeded):
             store.create(a_job(1, owner="me", bytes=1), quota=Quota(owner_bytes=bytes + 50))
 
-    def test_photos_that_take_more_than_may_be_kept_do_not_start(self, store: JobStore) -> None:
+    def test_a_start_with_more_bytes_than_allowed_is_refused(self, store: JobStore) -> None:
         job = a_job(2, owner="me", bytes=100, state=JobState.UPLOADING)
         store.create(job, quota=Quota(owner_bytes=150))
 
@@ -294,7 +296,7 @@ class QuotaContract:
         assert store.get(job.id).bytes == 100
         assert store.start(job.id, bytes=150).state is JobState.QUEUED
 
-    def test_a_start_that_adds_nothing_is_held_against_no_bound(self, store: JobStore) -> None:
+    def test_a_start_that_adds_nothing_is_not_limited(self, store: JobStore) -> None:
         job = a_job(2, owner="me", bytes=100, state=JobState.UPLOADING)
         store.create(job, quota=Quota(owner_images=2, owner_bytes=100))
         a_created(store, 5, owner="me", bytes=500)
@@ -311,7 +313,7 @@ class QuotaContract:
         ],
         ids=["cancel", "abort", "expire", "delete"],
     )
-    def test_a_job_that_is_given_up_makes_room(
+    def test_a_canceled_aborted_expired_or_deleted_job_frees_room(
         self, store: JobStore, leave: Callable[[JobStore, str], object], kept_bytes: bool
     ) -> None:
         job_id = a_created(store, 10, state=JobState.UPLOADING, bytes=100)
@@ -325,7 +327,7 @@ class QuotaContract:
         else:
             store.admit("anyone", 1, quota=Quota(owner_bytes=1))
 
-    def test_an_ended_jobs_photos_are_kept_until_it_is_deleted(self, store: JobStore) -> None:
+    def test_the_bytes_of_an_ended_job_count_until_it_is_deleted(self, store: JobStore) -> None:
         job_id = a_created(store, 2, bytes=100)
         ended(store, job_id)
         with pytest.raises(QuotaExceeded, match="when some of them are deleted"):
@@ -337,7 +339,7 @@ class QuotaContract:
 
     def test_retried_images_count_again(self, store: JobStore) -> None:
         job_id = a_created(store, 4)
-        work_off(store, take(store), failing=frozenset({0, 1, 2}))
+        end_lease(store, take(store), failing=frozenset({0, 1, 2}))
         finish_as(store, job_id, JobState.PARTIAL)
         assert store.totals().unfinished_images == 0
 
@@ -349,17 +351,17 @@ class QuotaContract:
 class UncountedContract:
     """Jobs whose images are counted only when they start."""
 
-    def test_they_are_counted_when_the_job_starts(self, store: JobStore) -> None:
+    def test_images_of_a_job_created_without_them_are_counted_at_its_start(self, store: JobStore) -> None:
         job_id = a_created(store, 0, state=JobState.UPLOADING)
         assert store.get(job_id).progress == 0.0
 
         job = store.start(job_id, total=20)
 
         assert (job.state, job.counts) == (JobState.QUEUED, Counts(total=20))
-        work_off_all(store)
+        end_all_leases(store)
         assert store.get(job_id).counts == Counts(total=20, succeeded=20)
 
-    def test_they_are_held_against_the_bounds_then(self, store: JobStore) -> None:
+    def test_images_counted_at_the_start_are_limited(self, store: JobStore) -> None:
         job = a_job(0, state=JobState.UPLOADING)
         store.create(job, quota=Quota(images=20, owner_images=15))
 
@@ -372,14 +374,14 @@ class UncountedContract:
         assert store.start(job.id, total=15).counts.total == 15
         assert store.totals().unfinished_images == 15
 
-    def test_a_job_counted_from_the_start_is_not_held_against_them_twice(self, store: JobStore) -> None:
+    def test_images_counted_at_creation_are_not_counted_again_at_the_start(self, store: JobStore) -> None:
         job = a_job(10, state=JobState.UPLOADING)
         store.create(job, quota=Quota(images=10))
 
         assert store.start(job.id, total=10).state is JobState.QUEUED
 
     @pytest.mark.parametrize(("total", "given"), [(0, None), (0, 0), (5, 4), (5, 0)])
-    def test_a_number_that_is_missing_or_another_is_refused(
+    def test_a_start_with_a_missing_or_different_number_is_refused(
         self, store: JobStore, total: int, given: int | None
     ) -> None:
         job_id = a_created(store, total, state=JobState.UPLOADING)
@@ -388,14 +390,14 @@ class UncountedContract:
             store.start(job_id, total=given)
         assert store.get(job_id).state is JobState.UPLOADING
 
-    def test_starting_again_with_the_number_is_no_error(self, store: JobStore) -> None:
+    def test_starting_again_with_the_same_number_is_no_error(self, store: JobStore) -> None:
         job_id = a_created(store, 0, state=JobState.UPLOADING)
         store.start(job_id, total=3)
-        work_off(store, take(store, 1))
+        end_lease(store, take(store, 1))
 
         assert store.start(job_id, total=3).counts == Counts(total=3, succeeded=1)
 
-    def test_a_job_that_is_queued_has_an_image(self, store: JobStore) -> None:
+    def test_a_queued_job_has_at_least_one_image(self, store: JobStore) -> None:
         with pytest.raises(ValueError, match="at least one"):
             store.create(a_job(0))
 
@@ -406,4 +408,4 @@ class UncountedContract:
 
 
 class JobOwnersContract(OwnersContract, OwnersFairnessContract, QuotaContract, UncountedContract):
-    """All of it."""
+    """The whole contract."""

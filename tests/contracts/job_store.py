@@ -1,7 +1,7 @@
-"""What every job store does, real or not.
+"""The contract of every job store.
 
-A subclass gives the fixtures `store` (empty, with the defaults: leases of 15 seconds, three
-attempts, retries after 1 and 5 seconds) and `advance`, which lets seconds pass for it.
+A subclass provides the fixtures `store` (empty, with the defaults: leases of 15 seconds, three attempts,
+retries after 1 and 5 seconds) and `advance`, which lets seconds pass for it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 SLOW = ImageFailure(code="timed_out", message="It took too long.")
 ONE_RANGE = Options.parse({"normalize": "job"})
 VERBS = ("start", "pause", "resume", "cancel", "retry")
-#: Not one of them may become part of a key.
+#: No key may contain any of these.
 NO_IDS = ["", "x", "a" * 25, "a" * 27, "A" * 26, "{other}" + "a" * 19, "a" * 23 + ":ok", "../" + "a" * 23]
 
 
@@ -65,7 +65,7 @@ def take(store: JobStore, limit: int = 8) -> Lease:
     return lease
 
 
-def work_off(store: JobStore, lease: Lease, *, failing: frozenset[int] = frozenset()) -> JobState | None:
+def end_lease(store: JobStore, lease: Lease, *, failing: frozenset[int] = frozenset()) -> JobState | None:
     """End all images of a lease and return what the last call returned."""
     state = None
     for index in lease.indices:
@@ -73,13 +73,13 @@ def work_off(store: JobStore, lease: Lease, *, failing: frozenset[int] = frozens
     return state
 
 
-def work_off_all(store: JobStore, *, failing: frozenset[int] = frozenset(), limit: int = 8) -> None:
+def end_all_leases(store: JobStore, *, failing: frozenset[int] = frozenset(), limit: int = 8) -> None:
     while (lease := store.lease("worker", limit=limit)) is not None:
-        work_off(store, lease, failing=failing)
+        end_lease(store, lease, failing=failing)
 
 
 def job_in(store: JobStore, state: JobState) -> str:
-    """Bring a job of two images to a state, in the way jobs get there."""
+    """Bring a job of two images to a state through the usual calls."""
     job_id = a_created(store, 2, state=JobState.UPLOADING)
     if state is JobState.UPLOADING:
         return job_id
@@ -92,7 +92,7 @@ def job_in(store: JobStore, state: JobState) -> str:
         store.cancel(job_id)
     failing = {JobState.FAILED: frozenset({0, 1}), JobState.PARTIAL: frozenset({0})}
     if state in (JobState.FINALIZING, JobState.SUCCEEDED, JobState.PARTIAL, JobState.FAILED):
-        work_off_all(store, failing=failing.get(state, frozenset()))
+        end_all_leases(store, failing=failing.get(state, frozenset()))
     if state is JobState.EXPIRED:
         finish_as(store, job_id, JobState.CANCELED)
         store.expire(job_id, before=store.now() + 1)
@@ -107,7 +107,7 @@ def states_of(store: JobStore, job_id: str) -> list[ImageState]:
 
 
 class JobsContract:
-    def test_a_job_reads_back_as_it_was_created(self, store: JobStore) -> None:
+    def test_a_job_round_trips(self, store: JobStore) -> None:
         options = Options.parse({"outputs": ["depth16", "heatmap"], "clip": [0.5, 99.25], "invert": True})
         job = a_job(100_000, options=options, weight=2.5)
 
@@ -121,7 +121,7 @@ class JobsContract:
     def test_creating_a_job_again_changes_nothing(self, store: JobStore) -> None:
         job = a_job()
         store.create(job)
-        work_off(store, take(store, 3))
+        end_lease(store, take(store, 3))
 
         store.create(job)
 
@@ -134,7 +134,7 @@ class JobsContract:
             store.create(a_job(state=state))
 
     @pytest.mark.parametrize("changes", [{"id": "../etc"}, {"weight": 0.0}, {"weight": float("nan")}])
-    def test_a_job_that_cannot_be_kept_is_refused(self, store: JobStore, changes: dict[str, Any]) -> None:
+    def test_an_invalid_job_is_refused(self, store: JobStore, changes: dict[str, Any]) -> None:
         with pytest.raises(ValueError, match="positive weight"):
             store.create(a_job(**changes))
 
@@ -175,7 +175,7 @@ class JobsContract:
 
         assert [job.id for job in store.list().items] == [ids[2], ids[0], ids[3], ids[1]]
 
-    def test_pages_hold_every_job_once_even_of_one_instant(self, store: JobStore) -> None:
+    def test_pages_contain_every_job_once_even_with_equal_times(self, store: JobStore) -> None:
         ids = {a_created(store, created_at=5.0) for _ in range(7)}
         seen: list[str] = []
         cursor = None
@@ -194,7 +194,7 @@ class JobsContract:
         assert store.list(limit=4).next_cursor is None
         assert store.list(limit=3).next_cursor is not None
 
-    def test_what_happens_between_two_pages_does_not_shift_them(self, store: JobStore) -> None:
+    def test_changes_between_two_pages_do_not_shift_them(self, store: JobStore) -> None:
         ids = [a_created(store, created_at=float(at)) for at in range(6)]
         first = store.list(limit=3)
         a_created(store, created_at=100.0)
@@ -206,7 +206,7 @@ class JobsContract:
         assert [job.id for job in second.items] == [ids[2], ids[1], ids[0]]
 
     @pytest.mark.parametrize("cursor", ["", "0", "+", "-", "[x", "٣" * 17 + ":" + "a" * 26, "0" * 17 + ":x"])
-    def test_a_cursor_of_no_list_is_refused(self, store: JobStore, cursor: str) -> None:
+    def test_a_cursor_that_no_list_returned_is_refused(self, store: JobStore, cursor: str) -> None:
         with pytest.raises(RequestError):
             store.list(cursor=cursor)
 
@@ -226,7 +226,7 @@ class JobsContract:
         with pytest.raises(JobNotFound):
             store.get(job_id)
 
-    def test_a_deleted_job_waits_no_more_to_be_finalised(self, store: JobStore) -> None:
+    def test_a_deleted_job_no_longer_waits_to_be_finalised(self, store: JobStore) -> None:
         store.delete(job_in(store, JobState.FINALIZING))
 
         assert store.claim_finalize() is None
@@ -260,7 +260,9 @@ class TransitionsContract:
         assert store.get(job_id).state is TRANSITIONS["lease"].get(state, state)
 
     @pytest.mark.parametrize("state", TRANSITIONS["complete"])
-    def test_the_last_image_completes_a_job_in_whatever_state(self, store: JobStore, state: JobState) -> None:
+    def test_the_last_image_completes_a_job_in_every_open_state(
+        self, store: JobStore, state: JobState
+    ) -> None:
         job_id = a_created(store, 1)
         lease = take(store)
         if state in (JobState.PAUSED, JobState.QUEUED):
@@ -272,7 +274,7 @@ class TransitionsContract:
         assert store.done(lease, 0) is TRANSITIONS["complete"][state]
         assert claimed(store) == job_id
 
-    def test_a_paused_job_rests_and_goes_on_where_it_stopped(self, store: JobStore) -> None:
+    def test_a_paused_job_gets_no_leases_and_continues_where_it_stopped(self, store: JobStore) -> None:
         job_id = a_created(store)
         lease = take(store, 4)
         assert store.done(lease, 0) is JobState.PROCESSING
@@ -284,10 +286,10 @@ class TransitionsContract:
         assert store.lease("worker", limit=8) is None
         assert store.pending_chunks(8, at_most=10) == 0
         store.resume(job_id)
-        work_off_all(store)
+        end_all_leases(store)
         assert store.get(job_id).counts == Counts(total=10, succeeded=10)
 
-    def test_a_canceled_job_waits_for_the_image_in_hand(self, store: JobStore) -> None:
+    def test_a_canceled_job_waits_for_leased_images(self, store: JobStore) -> None:
         job_id = a_created(store)
         lease = take(store, 4)
 
@@ -308,10 +310,10 @@ class TransitionsContract:
         lease = take(store)
         store.cancel(job_id)
 
-        assert work_off(store, lease) is JobState.CANCELING
+        assert end_lease(store, lease) is JobState.CANCELING
         assert claimed(store) == job_id
 
-    def test_a_canceled_job_waits_no_longer_than_its_dead_workers_lease(
+    def test_a_canceled_job_waits_at_most_for_the_lease_of_a_dead_worker(
         self, store: JobStore, advance: Advance
     ) -> None:
         job_id = a_created(store)
@@ -326,7 +328,7 @@ class TransitionsContract:
         assert claimed(store) == job_id
         assert store.done(lease, 0) is None
 
-    def test_counts_stand_still_once_a_canceled_job_is_being_finalised(
+    def test_counts_are_frozen_once_a_canceled_job_is_being_finalised(
         self, store: JobStore, advance: Advance
     ) -> None:
         job_id = a_created(store)
@@ -341,7 +343,7 @@ class TransitionsContract:
 
         assert store.get(job_id).counts == Counts(total=10)
 
-    def test_measurements_stand_still_too(self, store: JobStore, advance: Advance) -> None:
+    def test_measurements_are_frozen_too(self, store: JobStore, advance: Advance) -> None:
         job_id = a_created(store, options=ONE_RANGE)
         late = take(store, 2)
         advance(16)
@@ -352,7 +354,7 @@ class TransitionsContract:
 
         assert store.get(job_id).counts == Counts(total=10)
 
-    def test_a_canceled_job_does_not_go_on_to_its_second_pass(self, store: JobStore) -> None:
+    def test_a_canceled_job_does_not_begin_its_second_pass(self, store: JobStore) -> None:
         job_id = a_created(store, 1, options=ONE_RANGE)
         lease = take(store)
         store.cancel(job_id)
@@ -361,7 +363,7 @@ class TransitionsContract:
         assert claimed(store) == job_id
         assert store.get(job_id).phase is Phase.MEASURE
 
-    def test_canceling_again_does_not_take_back_the_claim(self, store: JobStore) -> None:
+    def test_canceling_again_does_not_revoke_the_claim(self, store: JobStore) -> None:
         job_id = a_created(store)
         store.cancel(job_id)
         assert claimed(store) == job_id
@@ -373,16 +375,16 @@ class TransitionsContract:
     @pytest.mark.parametrize("total", [1, 3, 8, 9, 20])
     def test_a_retry_keeps_what_succeeded(self, store: JobStore, total: int) -> None:
         job_id = a_created(store, total + 1)
-        work_off_all(store, failing=frozenset({0}))
+        end_all_leases(store, failing=frozenset({0}))
         finish_as(store, job_id, JobState.PARTIAL)
 
         store.retry(job_id)
 
         assert states_of(store, job_id) == ["pending"] + ["succeeded"] * total
 
-    def test_a_retry_is_for_the_failed_images_alone(self, store: JobStore) -> None:
+    def test_a_retry_covers_only_failed_images(self, store: JobStore) -> None:
         job_id = a_created(store, 20)
-        work_off_all(store, failing=frozenset({1, 2, 17}))
+        end_all_leases(store, failing=frozenset({1, 2, 17}))
         finish_as(store, job_id, JobState.PARTIAL)
 
         job = store.retry(job_id)
@@ -393,13 +395,13 @@ class TransitionsContract:
         assert take(store).indices == (1, 2, 17)
         assert store.lease("worker", limit=8) is None
 
-    def test_a_retried_job_ends_anew(self, store: JobStore) -> None:
+    def test_a_retried_job_ends_again(self, store: JobStore) -> None:
         job_id = a_created(store, 3)
-        work_off_all(store, failing=frozenset({0, 1}))
+        end_all_leases(store, failing=frozenset({0, 1}))
         finish_as(store, job_id, JobState.PARTIAL)
         store.retry(job_id)
 
-        work_off_all(store, failing=frozenset({1}))
+        end_all_leases(store, failing=frozenset({1}))
 
         assert store.get(job_id).counts == Counts(total=3, succeeded=2, failed=1)
         finish_as(store, job_id, JobState.PARTIAL)
@@ -419,7 +421,7 @@ class TransitionsContract:
 
 
 class LeasesContract:
-    def test_images_are_handed_out_once_and_in_order(self, store: JobStore) -> None:
+    def test_images_are_leased_once_and_in_order(self, store: JobStore) -> None:
         a_created(store, 20)
 
         leases = [store.lease("worker", limit=8) for _ in range(4)]
@@ -431,7 +433,7 @@ class LeasesContract:
         ]
         assert leases[3] is None
 
-    def test_a_lease_says_all_a_worker_needs(self, store: JobStore) -> None:
+    def test_a_lease_contains_everything_that_a_worker_needs(self, store: JobStore) -> None:
         options = Options.parse({"outputs": ["pfm"]})
         job_id = a_created(store, options=options)
 
@@ -444,7 +446,7 @@ class LeasesContract:
             None,
         )
 
-    def test_leases_have_ids_of_their_own(self, store: JobStore) -> None:
+    def test_lease_ids_are_unique(self, store: JobStore) -> None:
         a_created(store)
 
         assert len({take(store, 1).id for _ in range(10)}) == 10
@@ -468,7 +470,7 @@ class LeasesContract:
             store.lease("worker", limit=limit)
 
     @pytest.mark.parametrize("traceparent", [None, TRACEPARENT])
-    def test_a_lease_goes_on_in_the_trace_of_its_job(self, store: JobStore, traceparent: str | None) -> None:
+    def test_a_lease_contains_the_trace_of_its_job(self, store: JobStore, traceparent: str | None) -> None:
         job_id = a_created(store, 3, traceparent=traceparent)
 
         lease = take(store)
@@ -476,7 +478,7 @@ class LeasesContract:
         assert (lease.traceparent, lease.attempts) == (traceparent, (0, 0, 0))
         assert store.get(job_id).traceparent == traceparent
 
-    def test_a_lease_says_how_often_its_images_were_tried(self, store: JobStore, advance: Advance) -> None:
+    def test_a_lease_contains_the_attempts_of_its_images(self, store: JobStore, advance: Advance) -> None:
         a_created(store, 2)
         seen = []
         for _ in range(3):
@@ -489,7 +491,7 @@ class LeasesContract:
         assert seen == [((0,), (0,)), ((0,), (1,)), ((0,), (2,))]
         assert (lease.indices, lease.attempts) == ((1,), (0,))
 
-    def test_images_that_came_back_are_handed_out_one_by_one(self, store: JobStore) -> None:
+    def test_released_images_are_leased_one_by_one(self, store: JobStore) -> None:
         a_created(store, 6)
         store.give_back(take(store, 3).id)
 
@@ -497,7 +499,7 @@ class LeasesContract:
 
         assert leases == [(0,), (1,), (2,), (3, 4, 5)]
 
-    def test_giving_back_charges_no_attempt_however_often(self, store: JobStore) -> None:
+    def test_releasing_an_image_never_charges_an_attempt(self, store: JobStore) -> None:
         job_id = a_created(store, 1)
         for _ in range(10):
             lease = take(store)
@@ -509,7 +511,7 @@ class LeasesContract:
         assert take(store).indices == (0,)
         assert store.lease("worker", limit=8) is None
 
-    def test_what_ended_is_not_given_back(self, store: JobStore) -> None:
+    def test_ended_images_are_not_released(self, store: JobStore) -> None:
         a_created(store, 3)
         lease = take(store)
         store.done(lease, 1)
@@ -519,7 +521,7 @@ class LeasesContract:
         assert [take(store).indices for _ in range(2)] == [(0,), (2,)]
         assert store.lease("worker", limit=8) is None
 
-    def test_a_lease_that_was_given_back_is_not_held(self, store: JobStore) -> None:
+    def test_a_released_lease_is_not_held(self, store: JobStore) -> None:
         a_created(store)
         lease = take(store)
         store.give_back(lease.id)
@@ -530,7 +532,7 @@ class LeasesContract:
         a_created(store)
         lease = take(store, 2)
 
-        assert work_off(store, lease) is JobState.PROCESSING
+        assert end_lease(store, lease) is JobState.PROCESSING
         assert store.renew(lease, in_hand=None) is None
 
     @pytest.mark.parametrize(
@@ -542,7 +544,7 @@ class LeasesContract:
         ],
         ids=["renew", "done", "charge"],
     )
-    def test_a_lease_lives_as_long_as_its_worker_speaks(
+    def test_a_lease_lives_as_long_as_it_is_renewed(
         self, store: JobStore, advance: Advance, keep: Callable[[JobStore, Lease], object]
     ) -> None:
         a_created(store)
@@ -554,7 +556,7 @@ class LeasesContract:
         assert store.reap() == 0
         assert store.renew(lease, in_hand=None) is JobState.PROCESSING
 
-    def test_an_expired_lease_that_was_not_taken_back_may_be_renewed(
+    def test_an_expired_lease_can_be_renewed_until_it_is_reaped(
         self, store: JobStore, advance: Advance
     ) -> None:
         a_created(store)
@@ -600,7 +602,7 @@ class EndsContract:
         assert states == [JobState.PROCESSING] * 7 + [JobState.FINALIZING]
         assert store.get(job_id).counts == Counts(total=8, succeeded=8)
 
-    def test_a_failure_is_kept_word_for_word(self, store: JobStore) -> None:
+    def test_a_failure_is_stored_unchanged(self, store: JobStore) -> None:
         job_id = a_created(store, 1)
 
         store.done(take(store), 0, failure=CORRUPT)
@@ -608,7 +610,7 @@ class EndsContract:
         (image,) = store.failures(job_id)
         assert (image.index, image.state, image.failure) == (0, ImageState.FAILED, CORRUPT)
 
-    def test_an_end_counts_though_the_lease_was_lost(self, store: JobStore, advance: Advance) -> None:
+    def test_an_end_counts_even_after_the_lease_was_lost(self, store: JobStore, advance: Advance) -> None:
         job_id = a_created(store, 2)
         lost = take(store)
         advance(16)
@@ -620,7 +622,7 @@ class EndsContract:
         assert take(store).indices == (1,)
         assert store.lease("worker", limit=8) is None
 
-    def test_an_end_by_a_late_worker_frees_the_image_in_anothers_lease(
+    def test_an_end_by_a_late_worker_removes_the_image_from_the_lease_of_another(
         self, store: JobStore, advance: Advance
     ) -> None:
         job_id = a_created(store, 1)
@@ -636,7 +638,7 @@ class EndsContract:
         assert store.done(present, 0, failure=CORRUPT) is None
         assert store.get(job_id).counts == Counts(total=1, succeeded=1)
 
-    def test_a_lost_lease_gives_nothing_back(self, store: JobStore, advance: Advance) -> None:
+    def test_a_lost_lease_releases_nothing(self, store: JobStore, advance: Advance) -> None:
         a_created(store, 2)
         lost = take(store)
         advance(16)
@@ -651,7 +653,7 @@ class EndsContract:
 
 
 class AttemptsContract:
-    def test_a_dead_workers_images_come_back_and_one_alone_is_charged(
+    def test_the_images_of_a_dead_worker_are_released_and_only_one_is_charged(
         self, store: JobStore, advance: Advance
     ) -> None:
         a_created(store, 3)
@@ -666,7 +668,7 @@ class AttemptsContract:
         advance(1.1)
         assert take(store).indices == (1,)
 
-    def test_nothing_expires_before_its_time(self, store: JobStore, advance: Advance) -> None:
+    def test_no_lease_expires_early(self, store: JobStore, advance: Advance) -> None:
         a_created(store)
         take(store)
         advance(14)
@@ -688,7 +690,7 @@ class AttemptsContract:
             code="worker_crashed", message="The picture crashed the worker three times and was given up."
         )
 
-    def test_a_worker_that_dies_with_nothing_in_hand_charges_nobody(
+    def test_a_worker_that_dies_without_a_current_image_charges_none(
         self, store: JobStore, advance: Advance
     ) -> None:
         job_id = a_created(store, 1)
@@ -700,7 +702,7 @@ class AttemptsContract:
         assert store.get(job_id).counts == Counts(total=1)
         assert take(store).indices == (0,)
 
-    def test_after_an_image_nothing_is_in_hand(self, store: JobStore, advance: Advance) -> None:
+    def test_after_an_image_ends_there_is_no_current_image(self, store: JobStore, advance: Advance) -> None:
         a_created(store, 2)
         lease = take(store)
         store.renew(lease, in_hand=0)
@@ -710,7 +712,7 @@ class AttemptsContract:
 
         assert take(store).indices == (1,)
 
-    def test_an_image_in_hand_that_ended_is_not_charged(self, store: JobStore, advance: Advance) -> None:
+    def test_a_current_image_that_ended_is_not_charged(self, store: JobStore, advance: Advance) -> None:
         job_id = a_created(store, 2)
         lease = take(store)
         store.done(lease, 0)
@@ -731,7 +733,7 @@ class AttemptsContract:
         assert [store.reap() for _ in range(4)] == [1, 0, 0, 0]
         assert store.get(job_id).counts.failed == 0
 
-    def test_a_paused_jobs_dead_worker_is_noticed_too(self, store: JobStore, advance: Advance) -> None:
+    def test_a_dead_worker_of_a_paused_job_is_noticed_too(self, store: JobStore, advance: Advance) -> None:
         job_id = a_created(store, 2)
         take(store)
         store.pause(job_id)
@@ -741,9 +743,7 @@ class AttemptsContract:
         store.resume(job_id)
         assert [take(store).indices for _ in range(2)] == [(0,), (1,)]
 
-    def test_a_charged_image_is_tried_again_after_longer_and_longer(
-        self, store: JobStore, advance: Advance
-    ) -> None:
+    def test_a_charged_image_is_retried_after_growing_delays(self, store: JobStore, advance: Advance) -> None:
         a_created(store, 1)
         assert store.charge(take(store), 0, SLOW) is JobState.PROCESSING
         advance(0.8)
@@ -756,9 +756,7 @@ class AttemptsContract:
 
         assert store.charge(take(store), 0, SLOW) is JobState.FINALIZING
 
-    def test_the_last_attempt_fails_with_the_failure_it_was_charged_for(
-        self, store: JobStore, advance: Advance
-    ) -> None:
+    def test_the_last_attempt_fails_with_its_failure(self, store: JobStore, advance: Advance) -> None:
         job_id = a_created(store, 1)
         for _ in range(3):
             store.charge(take(store), 0, SLOW)
@@ -792,7 +790,7 @@ class AttemptsContract:
         assert store.get(job_id).counts == Counts(total=1)
         assert take(store).indices == (0,)
 
-    def test_a_retry_that_is_not_due_does_not_hold_up_the_rest(self, store: JobStore) -> None:
+    def test_a_retry_that_is_not_due_does_not_delay_the_other_images(self, store: JobStore) -> None:
         a_created(store, 4)
         store.charge(take(store, 1), 0, SLOW)
 
@@ -800,7 +798,7 @@ class AttemptsContract:
 
 
 class TwoPassesContract:
-    def test_all_images_are_measured_and_then_rendered_over_one_range(self, store: JobStore) -> None:
+    def test_all_images_are_measured_and_then_rendered_with_one_range(self, store: JobStore) -> None:
         job_id = a_created(store, 3, options=ONE_RANGE)
         lease = take(store)
         assert (lease.phase, lease.range) == (Phase.MEASURE, None)
@@ -813,9 +811,9 @@ class TwoPassesContract:
         assert (second.indices, second.phase) == ((0, 1, 2), Phase.RENDER)
         assert second.range == Range(low=-2.5, high=7.75)
         assert store.get(job_id).counts == Counts(total=3, measured=3)
-        assert work_off(store, second) is JobState.FINALIZING
+        assert end_lease(store, second) is JobState.FINALIZING
 
-    def test_a_range_keeps_every_digit(self, store: JobStore) -> None:
+    def test_a_range_is_stored_exactly(self, store: JobStore) -> None:
         a_created(store, 1, options=ONE_RANGE)
         exact = Range(low=0.1 + 0.2, high=1e300 / 3)
 
@@ -842,7 +840,7 @@ class TwoPassesContract:
         store.measured(last, 2, Range(low=0, high=1))
         assert take(store).phase is Phase.RENDER
 
-    def test_what_failed_in_the_first_pass_has_no_second(self, store: JobStore) -> None:
+    def test_images_that_failed_in_the_first_pass_skip_the_second(self, store: JobStore) -> None:
         job_id = a_created(store, 20, options=ONE_RANGE)
         failing = {0, 3, *range(8, 18)}
         while (lease := store.lease("worker", limit=4)) and lease.phase is Phase.MEASURE:
@@ -868,7 +866,7 @@ class TwoPassesContract:
     def test_a_job_with_nothing_to_measure_has_no_second_pass(self, store: JobStore) -> None:
         job_id = a_created(store, 2, options=ONE_RANGE)
 
-        state = work_off(store, take(store), failing=frozenset({0, 1}))
+        state = end_lease(store, take(store), failing=frozenset({0, 1}))
 
         assert state is JobState.FINALIZING
         assert claimed(store) == job_id
@@ -883,7 +881,7 @@ class TwoPassesContract:
         assert store.get(job_id).counts == Counts(total=2, measured=1)
         assert store.get(job_id).phase is Phase.MEASURE
 
-    def test_calls_from_the_first_pass_do_no_harm_in_the_second(
+    def test_late_calls_of_the_first_pass_are_harmless_in_the_second(
         self, store: JobStore, advance: Advance
     ) -> None:
         job_id = a_created(store, 1, options=ONE_RANGE)
@@ -918,12 +916,12 @@ class TwoPassesContract:
         with pytest.raises(ValueError, match="finite"):
             store.measured(take(store), 0, Range(low=value, high=1.0))
 
-    def test_a_retry_renders_over_the_range_there_is(self, store: JobStore) -> None:
+    def test_a_retry_renders_with_the_existing_range(self, store: JobStore) -> None:
         job_id = a_created(store, 2, options=ONE_RANGE)
         lease = take(store)
         store.measured(lease, 0, Range(low=2, high=3))
         store.done(lease, 1, failure=CORRUPT)
-        work_off_all(store)
+        end_all_leases(store)
         finish_as(store, job_id, JobState.PARTIAL)
 
         store.retry(job_id)
@@ -931,9 +929,9 @@ class TwoPassesContract:
         again = take(store)
         assert (again.indices, again.phase, again.range) == ((1,), Phase.RENDER, Range(low=2, high=3))
 
-    def test_a_retry_measures_when_there_is_no_range(self, store: JobStore) -> None:
+    def test_a_retry_without_a_range_measures_first(self, store: JobStore) -> None:
         job_id = a_created(store, 2, options=ONE_RANGE)
-        work_off(store, take(store), failing=frozenset({0, 1}))
+        end_lease(store, take(store), failing=frozenset({0, 1}))
         finish_as(store, job_id, JobState.FAILED)
 
         store.retry(job_id)
@@ -941,7 +939,7 @@ class TwoPassesContract:
         again = take(store)
         assert (again.indices, again.phase) == ((0, 1), Phase.MEASURE)
 
-    def test_a_job_paused_between_the_passes_goes_on_with_the_second(self, store: JobStore) -> None:
+    def test_a_job_paused_between_the_passes_continues_with_the_second(self, store: JobStore) -> None:
         job_id = a_created(store, 1, options=ONE_RANGE)
         lease = take(store)
         store.pause(job_id)
@@ -972,7 +970,7 @@ class FairnessContract:
 
         assert leases == {light: 10, heavy: 30}
 
-    def test_a_resumed_job_has_no_claim_on_the_time_it_rested(self, store: JobStore) -> None:
+    def test_a_resumed_job_does_not_catch_up_on_the_time_of_its_pause(self, store: JobStore) -> None:
         rested, other = a_created(store, 1000), a_created(store, 1000)
         take(store)
         store.pause(rested)
@@ -984,9 +982,7 @@ class FairnessContract:
         leases = Counter(take(store).job_id for _ in range(10))
         assert abs(leases[rested] - leases[other]) <= 2
 
-    def test_a_job_that_waited_for_its_retries_has_no_claim_either(
-        self, store: JobStore, advance: Advance
-    ) -> None:
+    def test_a_job_that_waited_for_retries_does_not_catch_up(self, store: JobStore, advance: Advance) -> None:
         waiting = a_created(store, 8)
         lease = take(store)
         other = a_created(store, 1000)
@@ -999,7 +995,7 @@ class FairnessContract:
         assert sum(len(lease.indices) for lease in order if lease.job_id == waiting) == 8
         assert sum(lease.job_id == other for lease in order) >= 1
 
-    def test_a_job_with_everything_leased_stands_in_nobodys_way(self, store: JobStore) -> None:
+    def test_a_job_with_all_images_leased_does_not_delay_others(self, store: JobStore) -> None:
         a_created(store, 1)
         take(store)
         other = a_created(store, 2)
@@ -1016,7 +1012,9 @@ class FairnessContract:
 
 
 class FinalizingContract:
-    def test_a_job_is_claimed_by_one_caller_for_a_minute(self, store: JobStore, advance: Advance) -> None:
+    def test_a_job_to_finalise_is_claimed_by_one_caller_for_a_minute(
+        self, store: JobStore, advance: Advance
+    ) -> None:
         job_id = job_in(store, JobState.FINALIZING)
 
         assert claimed(store) == job_id
@@ -1049,14 +1047,16 @@ class FinalizingContract:
     @pytest.mark.parametrize(
         "state", sorted(set(JobState) - {JobState.FINALIZING, JobState.CANCELING, JobState.PARTIAL})
     )
-    def test_only_a_job_that_waits_for_it_is_finished(self, store: JobStore, state: JobState) -> None:
+    def test_only_a_job_that_waits_to_be_finalised_is_finished(
+        self, store: JobStore, state: JobState
+    ) -> None:
         job_id = job_in(store, state)
 
         with pytest.raises(InvalidTransition):
             store.finish(FinalizeClaim(job_id=job_id, number=0), JobState.PARTIAL)
         assert store.get(job_id).state is state
 
-    def test_a_canceled_job_with_a_lease_out_is_not_finished(self, store: JobStore) -> None:
+    def test_a_canceled_job_with_a_lease_is_not_finished(self, store: JobStore) -> None:
         job_id = a_created(store)
         take(store)
         store.cancel(job_id)
@@ -1064,23 +1064,23 @@ class FinalizingContract:
         with pytest.raises(InvalidTransition):
             store.finish(FinalizeClaim(job_id=job_id, number=0), JobState.CANCELED)
 
-    def test_a_job_does_not_end_in_a_state_that_is_no_end(self, store: JobStore) -> None:
+    def test_a_job_cannot_finish_in_a_state_that_is_not_an_end(self, store: JobStore) -> None:
         job_in(store, JobState.FINALIZING)
         with pytest.raises(ValueError, match="queued"):
             store.finish(claim(store), JobState.QUEUED)
 
     @pytest.mark.parametrize("state", [JobState.PARTIAL, JobState.SUCCEEDED])
-    def test_a_finaliser_that_was_overtaken_does_not_set_the_end_after_a_retry(
+    def test_an_overtaken_finaliser_does_not_set_the_end_after_a_retry(
         self, store: JobStore, advance: Advance, state: JobState
     ) -> None:
         job_id = a_created(store, 2)
-        work_off_all(store, failing=frozenset({0}))
+        end_all_leases(store, failing=frozenset({0}))
         slow = claim(store, job_id)
         advance(65)
         finish_as(store, job_id, JobState.PARTIAL)
         store.retry(job_id)
 
-        for step in (lambda: None, lambda: work_off_all(store), lambda: finish_as(store, job_id, state)):
+        for step in (lambda: None, lambda: end_all_leases(store), lambda: finish_as(store, job_id, state)):
             step()
             before = store.get(job_id)
             with pytest.raises(InvalidTransition):
@@ -1088,7 +1088,7 @@ class FinalizingContract:
             assert store.get(job_id).state is before.state
         assert before.state is state
 
-    def test_two_that_claimed_the_same_end_may_both_set_it(self, store: JobStore, advance: Advance) -> None:
+    def test_two_claimants_of_the_same_end_may_both_set_it(self, store: JobStore, advance: Advance) -> None:
         job_id = job_in(store, JobState.FINALIZING)
         slow = claim(store)
         advance(65)
@@ -1103,7 +1103,7 @@ class FinalizingContract:
         job_id = a_created(store, 1)
         numbers = []
         for _ in range(3):
-            work_off_all(store, failing=frozenset({0}))
+            end_all_leases(store, failing=frozenset({0}))
             ending = claim(store, job_id)
             numbers.append(ending.number)
             store.finish(ending, JobState.FAILED)
@@ -1111,7 +1111,7 @@ class FinalizingContract:
 
         assert numbers == sorted(set(numbers))
 
-    def test_an_end_that_was_claimed_before_a_restore_is_claimed_anew(self, store: JobStore) -> None:
+    def test_an_end_claimed_before_a_restore_is_claimed_again(self, store: JobStore) -> None:
         job = a_job(3)
         store.create(job)
         store.cancel(job.id)
@@ -1132,7 +1132,7 @@ class FinalizingContract:
 
 
 class ImagesContract:
-    def test_every_image_has_the_state_it_is_in(self, store: JobStore) -> None:
+    def test_every_image_is_listed_with_its_state(self, store: JobStore) -> None:
         job_id = a_created(store, 6)
         store.done(take(store, 1), 0)
         store.done(take(store, 1), 1, failure=CORRUPT)
@@ -1157,7 +1157,7 @@ class ImagesContract:
             (ImageState.CANCELED, []),
         ],
     )
-    def test_images_may_be_asked_for_by_state(
+    def test_images_can_be_filtered_by_state(
         self, store: JobStore, state: ImageState, expected: list[int]
     ) -> None:
         job_id = a_created(store, 21)
@@ -1175,10 +1175,12 @@ class ImagesContract:
 
     @pytest.mark.parametrize("limit", [1, 3, 7, 8, 9, 40])
     @pytest.mark.parametrize("state", [None, ImageState.SUCCEEDED, ImageState.FAILED, ImageState.PENDING])
-    def test_pages_hold_every_image_once(self, store: JobStore, state: ImageState | None, limit: int) -> None:
+    def test_pages_contain_every_image_once(
+        self, store: JobStore, state: ImageState | None, limit: int
+    ) -> None:
         job_id = a_created(store, 37)
         lease = take(store, 30)
-        work_off(store, lease, failing=frozenset(range(0, 30, 4)))
+        end_lease(store, lease, failing=frozenset(range(0, 30, 4)))
         whole = store.images(job_id, state=state, limit=1000)
         pages, cursor = [], 0
         while True:
@@ -1201,17 +1203,17 @@ class ImagesContract:
             assert (page.items, page.next_cursor) == ((), None)
 
     @pytest.mark.parametrize("total", [1, 7, 8, 9, 16, 17])
-    def test_the_last_byte_of_a_bitmap_ends_with_the_job(self, store: JobStore, total: int) -> None:
+    def test_bits_beyond_the_last_image_are_ignored(self, store: JobStore, total: int) -> None:
         job_id = a_created(store, total)
 
         assert len(store.images(job_id, state=ImageState.PENDING).items) == total
-        work_off_all(store)
+        end_all_leases(store)
         assert len(store.images(job_id, state=ImageState.SUCCEEDED).items) == total
         assert store.images(job_id, state=ImageState.PENDING).items == ()
 
     def test_images_without_an_end_in_an_ended_job_are_canceled(self, store: JobStore) -> None:
         job_id = a_created(store, 10)
-        work_off(store, take(store, 3))
+        end_lease(store, take(store, 3))
         store.cancel(job_id)
         finish_as(store, job_id, JobState.CANCELED)
 
@@ -1237,16 +1239,16 @@ class RateContract:
 
         assert store.get(job_id).images_per_second is None
 
-    def test_the_rate_of_a_job_that_just_began_is_not_out_of_all_proportion(self, store: JobStore) -> None:
+    def test_the_rate_of_a_new_job_is_plausible(self, store: JobStore) -> None:
         job_id = a_created(store, 100)
-        work_off(store, take(store, 40))
+        end_lease(store, take(store, 40))
 
         assert store.get(job_id).images_per_second == pytest.approx(40, rel=0.25)
 
-    def test_the_rate_is_that_of_the_last_half_minute(self, store: JobStore, advance: Advance) -> None:
+    def test_the_rate_covers_the_last_half_minute(self, store: JobStore, advance: Advance) -> None:
         job_id = a_created(store, 1000)
         for images in (100, 100, 10, 10, 10, 10, 10, 10, 10):
-            work_off(store, take(store, images))
+            end_lease(store, take(store, images))
             advance(5)
 
         assert store.get(job_id).images_per_second == pytest.approx(2.0, rel=0.25)
@@ -1255,16 +1257,16 @@ class RateContract:
         self, store: JobStore, advance: Advance
     ) -> None:
         job_id = a_created(store, 1000)
-        work_off(store, take(store, 100))
+        end_lease(store, take(store, 100))
         advance(40)
 
         assert store.get(job_id).images_per_second is None
 
     def test_a_pause_does_not_slow_the_rate_for_long(self, store: JobStore, advance: Advance) -> None:
         job_id = a_created(store, 1000)
-        work_off(store, take(store, 10))
+        end_lease(store, take(store, 10))
         advance(300)
-        work_off(store, take(store, 20))
+        end_lease(store, take(store, 20))
 
         rate = store.get(job_id).images_per_second
         assert rate is not None
@@ -1274,7 +1276,7 @@ class RateContract:
         assert store.get(job_in(store, JobState.SUCCEEDED)).images_per_second is None
 
 
-class HouseContract:
+class MaintenanceContract:
     def test_slots_are_those_of_the_living_workers(self, store: JobStore, advance: Advance) -> None:
         assert store.slots() == 0
         store.register_worker("a", 4)
@@ -1308,12 +1310,12 @@ class HouseContract:
         assert store.pending_chunks(8, at_most=10) == 3
 
     @pytest.mark.parametrize("at_most", [0, 1, 7])
-    def test_pending_chunks_are_counted_to_a_bound(self, store: JobStore, at_most: int) -> None:
+    def test_pending_chunks_are_counted_up_to_a_limit(self, store: JobStore, at_most: int) -> None:
         a_created(store, 100_000)
 
         assert store.pending_chunks(8, at_most=at_most) == at_most
 
-    def test_what_is_not_to_be_worked_on_is_not_pending(self, store: JobStore) -> None:
+    def test_jobs_without_work_have_no_pending_chunks(self, store: JobStore) -> None:
         for state in JobState:
             if not state.runs:
                 job_in(store, state)
@@ -1333,7 +1335,7 @@ class HouseContract:
         assert store.acquire("maintenance", "b", 5)
         assert not store.acquire("maintenance", "a", 5)
 
-    def test_a_lock_that_is_let_go_is_free_and_only_its_owner_can(self, store: JobStore) -> None:
+    def test_only_its_owner_can_release_a_lock(self, store: JobStore) -> None:
         assert store.acquire("maintenance", "a", 5)
         assert not store.acquire("maintenance", "b", 0)
         assert not store.acquire("maintenance", "b", 5)
@@ -1341,12 +1343,12 @@ class HouseContract:
         assert store.acquire("maintenance", "b", 5)
         assert not store.acquire("free", "a", 0)
 
-    def test_a_store_that_answers_pings(self, store: JobStore) -> None:
+    def test_a_store_responds_to_ping(self, store: JobStore) -> None:
         store.ping()
 
 
 class JobStoreContract(
     JobsContract, TransitionsContract, LeasesContract, EndsContract, AttemptsContract, TwoPassesContract,
-    FairnessContract, FinalizingContract, ImagesContract, RateContract, HouseContract,
+    FairnessContract, FinalizingContract, ImagesContract, RateContract, MaintenanceContract,
 ):  # fmt: skip
-    """All of it."""
+    """The whole contract."""

@@ -1,4 +1,4 @@
-"""What every object store does, real or not. A subclass provides the fixture `store`, empty."""
+"""The contract of every object store. A subclass provides the fixture `store`, empty."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shared.api_keys import KeyStore, make_key, rotate_key
 from shared.errors import ObjectNotFound
 from shared.objectstore.port import ObjectStore, Transfer
 
-#: Past the thousand objects that one page of an S3 listing holds.
+#: More than the thousand objects of one page of an S3 listing.
 MANY = 1050
 
 KEYS = [
@@ -71,19 +71,19 @@ class ObjectStoreContract:
         for place, key in enumerate(listed):
             assert [entry.key for entry in store.list("p/", after=key)] == listed[place + 1 :]
 
-    def test_an_api_key_stays_revoked_though_its_record_is_written_again(self, store: ObjectStore) -> None:
+    def test_an_api_key_stays_revoked_even_if_its_record_is_written_again(self, store: ObjectStore) -> None:
         keys = KeyStore(store)
         key, _ = make_key("me", ["read"])
         keys.save(key)
         keys.revoke(key.id)
 
-        # A rotation does this if it has read the record before.
+        # A rotation that has read the record before does this.
         keys.save(rotate_key(key, keep=0.0)[0])
 
         assert keys.read(key.id).is_revoked
         assert [each.is_revoked for each in keys.list()] == [True]
 
-    def test_unicode_forms_of_one_letter_are_two_keys(self, store: ObjectStore) -> None:
+    def test_different_unicode_forms_are_different_keys(self, store: ObjectStore) -> None:
         store.put("forms/\u00e9", b"composed")
         store.put("forms/e\u0301", b"combining")
 
@@ -209,7 +209,7 @@ class ObjectStoreContract:
         assert b"".join(pieces) == DATA
         assert max(len(piece) for piece in pieces) <= 300
 
-    def test_a_stream_may_be_left_half_read(self, store: ObjectStore) -> None:
+    def test_a_stream_may_be_abandoned(self, store: ObjectStore) -> None:
         store.put("k", bytes(3_000_000))
 
         for _ in range(40):
@@ -220,7 +220,7 @@ class ObjectStoreContract:
         assert store.size("k") == 3_000_000
 
     @pytest.mark.parametrize("size", [0, 1, 100_000, 8 * 2**20, 8 * 2**20 + 1, 20_000_000])
-    def test_a_seekable_stream_is_written_whole(self, store: ObjectStore, size: int) -> None:
+    def test_a_seekable_stream_is_written_completely(self, store: ObjectStore, size: int) -> None:
         data = (b"0123456789abcde" * (size // 15 + 1))[:size]
         source = io.BytesIO(data)
 
@@ -260,7 +260,7 @@ class ObjectStoreContract:
         assert sorted(listed) == sorted(keys)
         assert wide.delete_prefix("mixed/") == len(keys)
 
-    def test_a_listing_holds_what_starts_with_the_prefix_and_no_more(self, store: ObjectStore) -> None:
+    def test_a_listing_contains_exactly_the_keys_with_the_prefix(self, store: ObjectStore) -> None:
         for key in ("jobs/1/a", "jobs/1/b/c", "jobs/10/a", "jobs/2/a", "job"):
             store.put(key, b"x")
 
@@ -268,14 +268,14 @@ class ObjectStoreContract:
         assert [entry.key for entry in store.list("jobs/1")] == ["jobs/1/a", "jobs/1/b/c", "jobs/10/a"]
         assert len(list(store.list(""))) == 5
 
-    def test_a_listing_tells_when_an_object_was_written_last(self, store: ObjectStore) -> None:
+    def test_a_listing_contains_the_modification_times(self, store: ObjectStore) -> None:
         before = time.time()
         store.put("k", b"first")
         store.put("k", b"second")
 
         (entry,) = store.list("k")
 
-        # Servers give whole seconds, and their clock may differ a little from ours.
+        # Servers return whole seconds, and their clocks may differ slightly from ours.
         assert before - 5 <= entry.modified_at <= time.time() + 5
 
     def test_folders_are_named_once_and_objects_beside_them_are_not(self, store: ObjectStore) -> None:
@@ -298,7 +298,7 @@ class ObjectStoreContract:
         store.delete("missing")
         store.delete("missing/too/deep")
 
-    def test_delete_prefix_leaves_the_neighbours(self, store: ObjectStore) -> None:
+    def test_delete_prefix_keeps_other_keys(self, store: ObjectStore) -> None:
         for key in ("jobs/1/a", "jobs/1/b/c", "jobs/1/b/d", "jobs/10/a", "jobs/11", "jobs/2/a"):
             store.put(key, b"x")
 
@@ -308,7 +308,7 @@ class ObjectStoreContract:
     def test_delete_prefix_of_nothing_deletes_nothing(self, store: ObjectStore) -> None:
         assert store.delete_prefix("nothing/") == 0
 
-    def test_delete_prefix_takes_names_in_any_script(self, store: ObjectStore) -> None:
+    def test_delete_prefix_deletes_names_in_any_script(self, store: ObjectStore) -> None:
         for key in KEYS:
             store.put(f"all/{key}", b"x")
 
@@ -330,16 +330,16 @@ class ObjectStoreContract:
         with ThreadPoolExecutor(16) as pool:
             assert list(pool.map(store.get, bodies)) == list(bodies.values())
 
-    def test_racing_writers_of_one_key_leave_one_whole_object(self, store: ObjectStore) -> None:
+    def test_racing_writers_of_one_key_leave_one_complete_object(self, store: ObjectStore) -> None:
         bodies = [bytes([index]) * 50_000 for index in range(16)]
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(lambda body: store.put("raced", body), bodies))
 
         assert store.get("raced") in bodies
 
-    def test_an_observer_is_told_of_each_object_read_or_written(self, store: ObjectStore) -> None:
-        told: list[tuple[Transfer, str]] = []
-        observed = store.observed_by(lambda transfer, key, seconds: told.append((transfer, key)))
+    def test_an_observer_is_called_for_each_object_read_or_written(self, store: ObjectStore) -> None:
+        observed_calls: list[tuple[Transfer, str]] = []
+        observed = store.observed_by(lambda transfer, key, seconds: observed_calls.append((transfer, key)))
         observed.put("a", DATA)
         assert observed.get("a", stop=3) == DATA[:3]
         assert observed.get_tagged("a") == (DATA, next(store.list("a")).tag)
@@ -347,7 +347,7 @@ class ObjectStoreContract:
             observed.get("missing")
         store.put("b", b"not observed")
 
-        assert told == [(Transfer.WRITE, "a"), (Transfer.READ, "a"), (Transfer.READ, "a")]
+        assert observed_calls == [(Transfer.WRITE, "a"), (Transfer.READ, "a"), (Transfer.READ, "a")]
 
     def test_the_bucket_may_be_ensured_again_and_again(self, store: ObjectStore) -> None:
         store.put("k", b"x")

@@ -1,4 +1,4 @@
-"""What every store of statistics does."""
+"""The contract of every store of statistics."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def batch(id: str, **changes: Any) -> MetricsBatch:
 
 
 class StatisticsContract:
-    """Run by the tests of each implementation, with a fixture `statistics`."""
+    """The contract. A subclass provides the fixture `statistics`."""
 
-    def test_nothing_was_measured_at_first(self, statistics: Statistics):
+    def test_new_statistics_are_empty(self, statistics: Statistics):
         summary = statistics.read(["host:1"])
 
         assert summary.histograms == {}
@@ -49,7 +49,7 @@ class StatisticsContract:
         assert statistics.read(["host:1"]).histograms[INFER].cumulative()[-1] == 3
         assert statistics.read(["host:1"]).images == {"host:1": 3}
 
-    def test_only_workers_asked_for_are_named(self, statistics: Statistics):
+    def test_only_the_requested_workers_are_named(self, statistics: Statistics):
         statistics.add(batch("one", images={"host:1": 3, "host:2": 4}))
 
         assert statistics.read(["host:2", "host:3"]).images == {"host:2": 4, "host:3": 0}

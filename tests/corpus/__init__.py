@@ -1,4 +1,4 @@
-"""Bad uploads, made when they are needed: files that lie, stop early, never end, or mean harm."""
+"""Bad uploads, made when needed: files that are wrong, truncated, endless or hostile."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["FINE", "CorpusFile", "bad_uploads"]
 
 @cache
 def bad_uploads() -> tuple[CorpusFile, ...]:
-    """Return the whole corpus, made once in a process; every name is there once."""
+    """Return the whole corpus, made once in a process; all names are different."""
     uploads = (*oversized(), *bombs(), *hostile_tiffs(), *truncated(), *damaged(), *disguised(), *odd())
     if len({upload.name for upload in uploads}) != len(uploads):
         raise AssertionError("Two uploads of the corpus have the same name.")

@@ -1,4 +1,4 @@
-"""Pictures that stop early, and pictures with something broken in them."""
+"""Truncated pictures, and pictures with broken parts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CORRUPT, UNSUPPORTED = "image_corrupt", "unsupported_format"
 
 
 def truncated() -> Iterator[CorpusFile]:
-    """A JPEG cut behind every marker, a PNG behind every chunk, and the others in the middle."""
+    """A JPEG cut after every marker, a PNG cut after every chunk, and other formats cut in the middle."""
     jpeg = save(texture(), "JPEG", progressive=True)
     for number, at in enumerate(_markers(jpeg)):
         yield upload(f"jpeg cut at marker {number}.jpg", jpeg[: at + 2], UNSUPPORTED if at == 0 else CORRUPT)
@@ -33,7 +33,7 @@ def truncated() -> Iterator[CorpusFile]:
 
 
 def damaged() -> Iterator[CorpusFile]:
-    """Whole files of which a part is wrong."""
+    """Complete files with one wrong part."""
     jpeg = save(texture(), "JPEG")
     yield upload("jpeg without tables.jpg", _without(jpeg, b"\xff\xdb"), CORRUPT)
     yield upload("jpeg without huffman, as films have it.jpg", _without(jpeg, b"\xff\xc4"), FINE)
@@ -73,7 +73,7 @@ def damaged() -> Iterator[CorpusFile]:
 
 
 def _markers(data: bytes) -> Iterator[int]:
-    """Yield where every marker of a JPEG is."""
+    """Yield the position of every marker of a JPEG."""
     at = 0
     while (at := data.find(b"\xff", at)) >= 0 and at + 1 < len(data):
         if data[at + 1] not in (0x00, 0xFF, 0xD9):
@@ -85,7 +85,7 @@ def _markers(data: bytes) -> Iterator[int]:
 
 
 def _chunks(data: bytes) -> Iterator[int]:
-    """Yield where every chunk of a PNG begins."""
+    """Yield the position of every chunk of a PNG."""
     at = 8
     while at < len(data):
         yield at
@@ -93,7 +93,7 @@ def _chunks(data: bytes) -> Iterator[int]:
 
 
 def _boxes(data: bytes) -> Iterator[int]:
-    """Yield where every box of a HEIF begins, but the first."""
+    """Yield the position of every box of a HEIF, except for the first."""
     at = int.from_bytes(data[:4], "big")
     while at < len(data):
         yield at
@@ -142,7 +142,7 @@ def _with_bad_lzw() -> bytes:
 
 
 def _looping_tiff() -> bytes:
-    """Its last directory says that the first one follows."""
+    """Return a TIFF whose last directory points to the first."""
     data = bytearray(save(scene(), "TIFF"))
     first = int.from_bytes(data[4:8], "little")
     count = int.from_bytes(data[first : first + 2], "little")

@@ -35,7 +35,7 @@ _OTHERS = {
 
 
 def disguised() -> Iterator[CorpusFile]:
-    """What is no picture, whatever it is called, and what is one and something else besides."""
+    """Files that are not pictures, whatever their names, and pictures that are also something else."""
     for name, data in _OTHERS.items():
         yield upload(name, data, UNSUPPORTED)
     yield upload("empty.jpg", b"", "image_empty")
@@ -67,6 +67,6 @@ def _commented(jpeg: bytes, text: bytes) -> bytes:
 
 
 def _gif_and_script() -> bytes:
-    """A picture whose comment a browser could take for a program."""
+    """Return a picture whose comment a browser could run as a script."""
     data = save(scene(), "GIF")
     return data[:-1] + b"!\xfe\x10*/=1;alert(1);//x\0;"

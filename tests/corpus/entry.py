@@ -1,16 +1,16 @@
-"""One bad upload, and what is to become of it."""
+"""One bad upload, and its expected outcome."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: What becomes of a file that only looks bad: it is a valid picture.
+#: The outcome of a file that only looks bad, and is a valid picture.
 FINE = "succeeded"
 
 
 @dataclass(frozen=True, kw_only=True)
 class CorpusFile:
-    """A file, and the code it is to fail with, or FINE."""
+    """A file, and the code of its expected failure, or FINE."""
 
     name: str
     data: bytes

@@ -1,4 +1,4 @@
-"""Files that ask for far more memory or time than they are worth."""
+"""Files that need far more memory or time than their size suggests."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _HUGE = 2**31 - 1
 
 
 def oversized() -> Iterator[CorpusFile]:
-    """Absurd dimensions in every format's header."""
+    """Absurd dimensions in the header of every format."""
     yield upload("png 2^31.png", png(_HUGE, _HUGE), TOO_LARGE)
     yield upload("png 2^32.png", png(2**32 - 1, 2**32 - 1), TOO_LARGE)
     yield upload("png line.png", png(100_000_000, 16), TOO_LARGE)
@@ -80,7 +80,7 @@ def bombs() -> Iterator[CorpusFile]:
 
 
 def hostile_tiffs() -> Iterator[CorpusFile]:
-    """TIFFs whose directories claim, repeat or point to more than there is."""
+    """TIFFs whose directories claim, repeat or reference more than there is."""
     wide = {256: 4000, 257: 4000, 278: 4000}
     zeros = zlib.compress(bytes(2**20), 9)
     yield upload("tiff one strip of 4 GB.tif", _tiff_of(wide | {258: 64, 277: 32, 259: 8}, zeros), TOO_LARGE)
@@ -113,7 +113,7 @@ def hostile_tiffs() -> Iterator[CorpusFile]:
     yield upload("bigtiff whose strip ends at 2^63.tif", _bigtiff_of_a_strip(2**63 - 64), CORRUPT)
 
 
-#: Fields of a TIFF that point beyond its end, or nowhere.
+#: Fields of a TIFF that point beyond its end, or to no value.
 _POINTERS = {
     "a strip beyond the end": {273: 2**31},
     "a strip at 2^32": {273: 2**32 - 1},
@@ -129,7 +129,7 @@ _POINTERS = {
 
 
 def _patched(data: bytes, mark: bytes, offset: int, form: str, *values: int) -> bytes:
-    """Overwrite numbers behind the first `mark`."""
+    """Overwrite numbers after the first `mark`."""
     patched = bytearray(data)
     struct.pack_into(form, patched, data.index(mark) + offset, *values)
     return bytes(patched)
@@ -171,7 +171,7 @@ def _webp_lossless(width: int, height: int) -> bytes:
 
 
 def _tiff_of(tags: dict[int, int], body: bytes = bytes(64)) -> bytes:
-    """Return a TIFF of one directory behind its data; tags that are not given are those of grey bytes."""
+    """Return a TIFF of one directory after its data; by default its tags describe grey bytes."""
     usual = {256: 8, 257: 8, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: 8, 279: len(body)}
     entries = sorted((usual | tags).items())
     directory = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries)
@@ -184,7 +184,7 @@ def _tiff_bomb(zeros: bytes) -> bytes:
 
 
 def _lzw_of_zeros() -> bytes:
-    """Return 4096 zeros and more by LZW: the code to clear the table, then each code that it has just got."""
+    """Return more than 4096 zeros in LZW: the clear code, then every code just after the table gets it."""
     codes, width = ["100000000", "000000000"], 9
     for code in range(258, 4094):
         width = (code - 1).bit_length()
@@ -194,7 +194,7 @@ def _lzw_of_zeros() -> bytes:
 
 
 def _tiff_of_claims(count: int, *, kind: int, first: int = 40_000, compression: int = 1) -> bytes:
-    """Return a sound TIFF with more fields, each of which claims a billion values."""
+    """Return a valid TIFF with additional fields, each of which claims a billion values."""
     data = _tiff_of({256: 64, 257: 64, 278: 64, 259: compression}, bytes(4096))
     at = int.from_bytes(data[4:8], "little")
     (fields,) = struct.unpack_from("<H", data, at)
@@ -204,7 +204,7 @@ def _tiff_of_claims(count: int, *, kind: int, first: int = 40_000, compression: 
 
 
 def _looping(tag: int) -> bytes:
-    """Return a TIFF of previews, each of which leads back to the first: as its sub-directory, or as the next."""
+    """Return a TIFF of previews that all point back to the first, as sub-directory or as next directory."""
     data = bytearray(_tiff_of({254: 1, 330: 0}))
     first = int.from_bytes(data[4:8], "little")
     data[-4:] = struct.pack("<I", first)
@@ -213,7 +213,7 @@ def _looping(tag: int) -> bytes:
 
 
 def _tiff_of_shared_strips() -> bytes:
-    """Return a TIFF each of whose 1000 strips is all of the file."""
+    """Return a TIFF of 1000 strips, each of which is the whole file."""
     body = zlib.compress(bytes(range(256)) * 4096)
     places = struct.pack("<1000I", *[8] * 1000) + struct.pack("<1000I", *[len(body)] * 1000)
     data = _tiff_of({256: 64, 257: 1000, 278: 1, 259: 8, 273: 0, 279: 0}, body + places)
@@ -228,10 +228,10 @@ def _tiff_of_jpeg(side: int) -> bytes:
 
 
 def _tiff_of_lzma() -> bytes:
-    """Return a TIFF whose strip asks for a dictionary of 4 GB."""
+    """Return a TIFF whose strip needs an LZMA dictionary of 4 GB."""
     filters = [{"id": lzma.FILTER_LZMA2, "dict_size": 2**20}]
     packed = bytearray(lzma.compress(bytes(4096), filters=filters))
-    # The block's header: its size, flags, the filter's number, the size of its properties, and these.
+    # The header of the block: its size, flags, the id of the filter, the size of its properties, and these.
     packed[16] = 40
     packed[20:24] = struct.pack("<I", zlib.crc32(packed[12:20]))
     return _tiff_of({256: 64, 257: 64, 278: 64, 259: 34925}, bytes(packed))

@@ -1,4 +1,4 @@
-"""Pictures of kinds that are rare, and metadata that is wrong: most of them are valid."""
+"""Rare kinds of pictures, and wrong metadata; most of these files are valid."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CORRUPT, TOO_SMALL, UNSUPPORTED = "image_corrupt", "image_too_small", "unsupport
 
 
 def odd() -> Iterator[CorpusFile]:
-    """Rare kinds, and nonsense beside the pixels, which costs a picture nothing."""
+    """Rare kinds, and nonsense beside the pixels, which does not harm a picture."""
     for orientation in (0, 9, 255, 65535):
         yield upload(f"orientation {orientation}.jpg", _exif(_orientation(orientation)), FINE)
     yield upload("exif of nonsense.jpg", _exif(b"Exif\0\0" + bytes(range(256)) * 20), FINE)
@@ -61,7 +61,7 @@ def _orientation(value: int) -> bytes:
 
 
 def _looping_exif() -> bytes:
-    """A directory whose sub-directory, and whose successor, is itself."""
+    """Return a directory that is its own sub-directory and successor."""
     entry = struct.pack("<HHII", 0x8769, 4, 1, 8)
     return b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", 1) + entry + struct.pack("<I", 8)
 
@@ -87,7 +87,7 @@ def _deep_png() -> bytes:
 
 
 def _beside(chunk: bytes) -> bytes:
-    """Return a PNG with one more chunk, all but its length, which is added."""
+    """Return a PNG with an additional chunk; `chunk` is all of it but its length."""
     rows = zlib.compress((b"\0" + b"\x80" * 96) * 32)
     return png(32, 32, struct.pack(">I", len(chunk) - 8) + chunk, body=rows)
 

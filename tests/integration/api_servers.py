@@ -1,4 +1,4 @@
-"""The API in server processes of its own, as it is started in production."""
+"""Run the API in its own server processes, as in production."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Start = Callable[..., "ApiServer"]
 
 @dataclass
 class ApiServer:
-    """A running gunicorn, and what tests ask of it."""
+    """A running gunicorn."""
 
     port: int
     process: subprocess.Popen[bytes]
@@ -39,7 +39,7 @@ class ApiServer:
         return f"http://{HOST}:{self.port}"
 
     def get(self, path: str, **headers: str) -> httpx.Response:
-        """Ask over a connection of its own."""
+        """Send a GET over a new connection."""
         return httpx.get(self.url + path, headers=headers, timeout=60)
 
     def rss_mb(self) -> float:
@@ -53,13 +53,13 @@ class ApiServer:
         eventually(lambda: self._answers(path))
 
     def stop(self) -> str:
-        """End it as an operator does; return its log."""
+        """Stop it with SIGTERM; return its log."""
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(60)
         return self.log.read_text()
 
     def end(self) -> None:
-        """End it and all its processes, whatever they are doing."""
+        """Kill all its processes."""
         self.http.close()
         end_group(self.process)
 
@@ -73,7 +73,7 @@ class ApiServer:
 
 
 def launch(config: str, port: int, environ: Mapping[str, str], log: Path, *options: str) -> ApiServer:
-    """Start gunicorn with one process; what it says is appended to a file."""
+    """Start gunicorn with one process; append its output to a file."""
     command = [sys.executable, "-m", "gunicorn", "-c", config, "-b", f"{HOST}:{port}", *options]
     with log.open("ab") as file:
         process = subprocess.Popen(

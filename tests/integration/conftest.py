@@ -1,4 +1,4 @@
-"""Fixtures of the integration tests alone."""
+"""Fixtures for the integration tests."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.servers import JuicefsGateway
 
 @pytest.fixture(scope="session")
 def juicefs_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JuicefsGateway]:
-    """MinIO's S3 front end, one for the whole run, with the bucket `fathom-test`."""
+    """The S3 front end of MinIO, one for the whole run, with the bucket `fathom-test`."""
     server = start_or_skip(
         JuicefsGateway(
             tmp_path_factory.mktemp("juicefs"), bucket=BUCKET, access_key=ACCESS_KEY, secret_key=SECRET_KEY
@@ -29,13 +29,13 @@ def juicefs_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Juicef
 
 @pytest.fixture(scope="session")
 def juicefs_environ(juicefs_gateway: JuicefsGateway) -> dict[str, str]:
-    """`FATHOM_S3_*` of MinIO's front end; the public address differs from the internal one."""
+    """`FATHOM_S3_*` of the front end of MinIO; the public address differs from the internal one."""
     return juicefs_gateway.environ() | {"FATHOM_S3_PUBLIC_URL": f"http://localhost:{juicefs_gateway.port}"}
 
 
 @pytest.fixture(scope="session")
 def juicefs_store(juicefs_environ: dict[str, str]) -> Iterator[S3ObjectStore]:
-    """The object store over MinIO's front end, as it stands after other tests."""
+    """The object store on the front end of MinIO, as earlier tests left it."""
     store = S3ObjectStore.from_settings(Settings.from_environ(juicefs_environ))
     yield store
     store.close()
@@ -43,9 +43,9 @@ def juicefs_store(juicefs_environ: dict[str, str]) -> Iterator[S3ObjectStore]:
 
 @pytest.fixture
 def start_server(fathom_environ: dict[str, str], tmp_path: Path) -> Iterator[Start]:
-    """Start the API as it is started in production, with one process and changed settings.
+    """Start the API as in production, but with one process, and with changed settings.
 
-    `start_server("-b", "unix:/x", FATHOM_RATE_LIMIT="5/minute")`; `ready_at=None` waits for nothing.
+    `start_server("-b", "unix:/x", FATHOM_RATE_LIMIT="5/minute")`; with `ready_at=None` it does not wait.
     """
     started: list[ApiServer] = []
 
@@ -72,7 +72,7 @@ def start_server(fathom_environ: dict[str, str], tmp_path: Path) -> Iterator[Sta
 def module_server(
     module_environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ApiServer]:
-    """One server for all tests of a module that leave it as it is."""
+    """One server for all tests of a module that do not change it."""
     log = tmp_path_factory.mktemp("api") / "api.log"
     server = launch(CONFIG, free_ports(1)[0], module_environ, log)
     try:
@@ -84,5 +84,5 @@ def module_server(
 
 @pytest.fixture
 def server(module_server: ApiServer, fathom_environ: dict[str, str]) -> ApiServer:
-    """The module's server, its stores emptied."""
+    """The module's server, with empty stores."""
     return module_server

@@ -1,4 +1,4 @@
-"""The API in real server processes: memory, slow and broken connections, and the way to real stores."""
+"""The API in real server processes: memory, slow and broken connections, and real stores."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.integration.api_servers import ApiServer, Start
 from tests.waiting import eventually
 
 MIB = 2**20
-#: What a server may grow by: far less than what passes through it.
+#: The megabytes by which a server may grow: far fewer than pass through it.
 MOST_MB = 96
 
 
@@ -42,12 +42,12 @@ def jobs(valkey_url: str) -> Iterator[RedisJobStore]:
 
 
 def photo(index: int, size: int) -> bytes:
-    """Return bytes that do not repeat within a photo nor between photos, fast."""
+    """Return bytes quickly that do not repeat within or between photos."""
     return (index.to_bytes(4, "big") * (size // 4 + 1))[:size]
 
 
 def form_of(sizes: list[int], closing: bytes = b"--sep--\r\n") -> Iterator[bytes]:
-    """Yield a form with photos, made while it is sent."""
+    """Yield a form with photos, which are made while it is sent."""
     for index, size in enumerate(sizes):
         name = f"album/写真 {index}.jpg"
         yield f'--sep\r\nContent-Disposition: form-data; name="images"; filename="{name}"\r\n\r\n'.encode()
@@ -65,7 +65,7 @@ def length_of(sizes: list[int]) -> str:
 
 
 def peak_during(server: ApiServer, work: Callable[[], Any]) -> tuple[float, Any]:
-    """Return the most resident megabytes seen while something is done, and its result."""
+    """Return the peak of the resident memory in MB during a call, and the result of the call."""
     done, peak = threading.Event(), [0.0]
 
     def follow() -> None:
@@ -83,7 +83,7 @@ def peak_during(server: ApiServer, work: Callable[[], Any]) -> tuple[float, Any]
 
 
 @pytest.mark.parametrize("announced", [True, False], ids=["length", "chunked"])
-def test_an_album_passes_through_without_filling_the_memory(
+def test_an_upload_of_an_album_needs_little_memory(
     server: ApiServer,
     object_store: S3ObjectStore,
     announced: bool,
@@ -105,7 +105,7 @@ def test_an_album_passes_through_without_filling_the_memory(
     assert object_store.get(object_keys.input_image(job_id, 37)) == photo(37, MIB) * 2
 
 
-def test_an_archive_passes_through_without_filling_the_memory(
+def test_an_upload_of_an_archive_needs_little_memory(
     server: ApiServer, object_store: S3ObjectStore, tmp_path: Path
 ) -> None:
     path = tmp_path / "album.zip"
@@ -123,7 +123,7 @@ def test_an_archive_passes_through_without_filling_the_memory(
     assert peak - before < MOST_MB
 
 
-def test_results_leave_without_filling_the_memory(
+def test_a_download_of_results_needs_little_memory(
     server: ApiServer, object_store: S3ObjectStore, jobs: RedisJobStore
 ) -> None:
     job_id = server.http.post("/v1/jobs", content=form_of([1] * 40), headers=FORM).json()["id"]
@@ -144,7 +144,7 @@ def test_results_leave_without_filling_the_memory(
     assert peak - before < MOST_MB
 
 
-def test_a_client_that_goes_away_in_the_middle_leaves_nothing(
+def test_an_interrupted_submission_leaves_nothing(
     server: ApiServer, object_store: S3ObjectStore, jobs: RedisJobStore
 ) -> None:
     sizes = [MIB] * 20
@@ -161,7 +161,7 @@ def test_a_client_that_goes_away_in_the_middle_leaves_nothing(
     assert jobs.list().items == ()
 
 
-def test_a_slow_client_is_waited_for(server: ApiServer) -> None:
+def test_a_slow_client_can_finish(server: ApiServer) -> None:
     body = b"".join(form_of([5000]))
     step = len(body) // 20 + 1
     with server.connect() as connection:
@@ -210,7 +210,7 @@ def test_a_refusal_reaches_a_client_that_is_still_sending(start_server: Start) -
     assert response.json()["code"] == "too_large"
 
 
-def test_an_announced_album_goes_to_the_object_store_by_itself(
+def test_an_announced_album_is_uploaded_directly_to_the_object_store(
     server: ApiServer, object_store: S3ObjectStore, jobs: RedisJobStore
 ) -> None:
     names = ["a/ü.jpg", "写真.jpg", "empty.jpg"]
@@ -247,7 +247,7 @@ def test_an_address_used_after_the_start_changes_nothing_that_was_accepted(
     ]
     fetcher = make_fetcher(object_store, most_bytes=100)
 
-    # The store takes what has the size that was signed.
+    # The store accepts only objects of the signed size.
     assert again == [200, 200, 403]
     assert fetcher.fetch(job["id"], 0) == b"one"
     with pytest.raises(InputChanged):
@@ -284,13 +284,13 @@ def test_a_deleted_job_leaves_nothing_in_either_store(server: ApiServer, object_
 
 
 def test_the_bucket_of_a_new_object_store_is_made(start_server: Start) -> None:
-    # Ready means that the bucket is there.
+    # Ready means that the bucket exists.
     server = start_server(FATHOM_S3_BUCKET="not-made-yet")
 
     assert server.http.get("/readyz").json()["parts"]["object_store"]["ok"] is True
 
 
-def test_without_a_job_store_it_lives_and_says_what_is_missing(start_server: Start) -> None:
+def test_without_a_job_store_the_api_is_alive_and_names_what_is_missing(start_server: Start) -> None:
     nowhere = f"redis://{HOST}:{free_ports(1)[0]}/0"
     server = start_server(ready_at="/livez", FATHOM_REDIS_URL=nowhere)
     ready = server.http.get("/readyz")
@@ -301,7 +301,7 @@ def test_without_a_job_store_it_lives_and_says_what_is_missing(start_server: Sta
     assert (refused.status_code, refused.json()["code"]) == (503, "job_store_unavailable")
 
 
-def test_an_object_store_that_dies_meanwhile_breaks_the_download(
+def test_an_object_store_that_dies_aborts_the_download(
     start_server: Start, jobs: RedisJobStore, tmp_path: Path
 ) -> None:
     with SeaweedServer(tmp_path / "s3", bucket="mortal", access_key="key", secret_key="secret-key") as mortal:
@@ -339,7 +339,7 @@ def test_a_stopped_server_finishes_the_upload_it_is_receiving(
         )
         eventually(lambda: any(client.scan_iter("{fathom}:idempotency:*")))
         server.process.send_signal(signal.SIGTERM)
-        # A process that is about to end hangs up on those who ask nothing.
+        # A stopping process closes idle connections.
         assert idle.recv(1) == b""
         connection.sendall(body[1000:])
         status, answer = answer_on(connection)

@@ -51,7 +51,7 @@ def finish(jobs: RedisJobStore, job_id: str) -> None:
 
 @dataclass
 class Listener:
-    """A client of a stream that comes back with the last event it has seen, as browsers do."""
+    """A client of a stream that reconnects with the id of its last event, as browsers do."""
 
     url: str
     last_id: str | None = None
@@ -62,12 +62,12 @@ class Listener:
     over: bool = False
 
     def listen(self) -> None:
-        """Follow the stream until the server says not to come back."""
+        """Follow the stream until the server tells it not to reconnect."""
         eventually(self._connect)
 
     def _connect(self) -> bool:
         headers = {} if self.last_id is None else {"Last-Event-ID": self.last_id}
-        # Nobody answers while the server is started again.
+        # Nothing responds while the server restarts.
         with (
             suppress(httpx.TransportError),
             httpx.stream("GET", self.url, headers=headers, timeout=60) as response,
@@ -100,7 +100,7 @@ class Listener:
 
 @contextmanager
 def listening(server: ApiServer, job_id: str, count: int = 1) -> Iterator[list[Listener]]:
-    """Listen to a job with some clients; on leaving, all have heard its end."""
+    """Follow a job with several clients; at the end of the block, all have seen its end."""
     url = f"http://{HOST}:{server.port}/v1/jobs/{job_id}/events"
     listeners = [Listener(url) for _ in range(count)]
     threads = [threading.Thread(target=listener.listen) for listener in listeners]
@@ -115,10 +115,10 @@ def listening(server: ApiServer, job_id: str, count: int = 1) -> Iterator[list[L
     assert all(listener.over for listener in listeners)
 
 
-def test_a_restart_in_the_middle_costs_no_event(
+def test_a_restart_during_a_stream_loses_no_event(
     start_server: Start, jobs: RedisJobStore, tmp_path: Path
 ) -> None:
-    """A stream does not keep its process from ending, however long that would wait for it."""
+    """A stream does not prevent its process from stopping, however long that would wait."""
     patient = tmp_path / "patient.py"
     patient.write_text("from api.server.gunicorn_conf import *\ngraceful_timeout = 600\n")
     server = start_server(config=str(patient))
@@ -139,7 +139,7 @@ def test_a_restart_in_the_middle_costs_no_event(
     assert set(listener.names) == {"image", "job"}
 
 
-def test_many_listeners_hear_the_same(server: ApiServer, jobs: RedisJobStore) -> None:
+def test_many_streams_get_the_same_events(server: ApiServer, jobs: RedisJobStore) -> None:
     job_id = submit(server, 40).json()["id"]
     with listening(server, job_id, count=8) as listeners:
         for _ in range(4):
@@ -150,11 +150,11 @@ def test_many_listeners_hear_the_same(server: ApiServer, jobs: RedisJobStore) ->
     assert {listener.states[-1] for listener in listeners} == {"partial"}
 
 
-def test_a_client_that_went_away_gives_its_place_back(start_server: Start) -> None:
+def test_a_disconnected_client_frees_its_place(start_server: Start) -> None:
     server = start_server(FATHOM_MAX_STREAMS="1")
     url = f"/v1/jobs/{submit(server, 1).json()['id']}/events"
     with server.http.stream("GET", url) as response:
-        # Kept, for a stream that nobody reads any more is closed.
+        # Keep a reference, because a stream that is garbage-collected is closed.
         pieces = response.iter_raw()
         next(pieces)
         refused = server.http.get(url)
@@ -170,7 +170,7 @@ def _is_admitted(server: ApiServer, url: str) -> bool:
 
 
 def test_a_long_poll_ends_with_the_job(start_server: Start, jobs: RedisJobStore) -> None:
-    """Had it to wait for anything else, it would take longer than its client waits."""
+    """If it waited for anything else, it would take longer than its client waits."""
     server = start_server(FATHOM_MAX_WAIT_SECONDS="300")
     job_id = submit(server, 10).json()["id"]
 
@@ -178,7 +178,7 @@ def test_a_long_poll_ends_with_the_job(start_server: Start, jobs: RedisJobStore)
         work(jobs, 10)
         finish(jobs, job_id)
 
-    # It comes after the question, or the question finds the job ended: then there is nothing to wait for.
+    # Either the end comes after the request, or the request finds an ended job and does not wait.
     timer = threading.Timer(0.2, do_all)
     timer.start()
     response = server.http.get(f"/v1/jobs/{job_id}", headers={"Prefer": "wait=300"})
@@ -200,7 +200,9 @@ def test_a_submission_sent_again_gives_the_same_job_from_another_process(
     assert {info.key: info.modified_at for info in object_store.list("jobs/")} == stored
 
 
-def test_a_client_that_died_half_way_does_not_lock_its_key(server: ApiServer, valkey_url: str) -> None:
+def test_a_client_that_dies_during_its_submission_does_not_lock_its_key(
+    server: ApiServer, valkey_url: str
+) -> None:
     body = b'--sep\r\nContent-Disposition: form-data; name="images"; filename="a.jpg"\r\n\r\nhalf'
     with server.connect() as connection:
         connection.sendall(

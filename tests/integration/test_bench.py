@@ -1,4 +1,4 @@
-"""The benchmarks of the job store measure what they say."""
+"""The benchmarks of the job store measure what they claim."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 
 from bench import processes
 from bench.dispatch import Meter, measure
-from bench.fairness.crowd import CrowdSize, crowd
+from bench.fairness.simulated_workers import FleetSize, simulated_workers
 from bench.resp import Resp
 from fathom.options import Options
 from shared.jobs.job import JobState, new_job_id
@@ -31,7 +31,7 @@ def test_a_meter_counts_the_scripts_of_a_lap(valkey_url: str) -> None:
     assert 0 < first.script_us < 1e6 * first.seconds
 
 
-def test_the_process_behind_a_connection_is_found() -> None:
+def test_the_owner_of_a_connection_is_found() -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,
         socket.create_connection(listener.getsockname()) as client,
@@ -42,7 +42,7 @@ def test_the_process_behind_a_connection_is_found() -> None:
     assert processes.owner_of(port, peer) is None
 
 
-def test_a_round_calls_as_often_as_it_should_for_an_image() -> None:
+def test_a_round_counts_the_calls_per_image() -> None:
     bare, as_worker = measure([1], 0.2)["rounds"]
 
     # A lease is one call for eight images.
@@ -51,14 +51,14 @@ def test_a_round_calls_as_often_as_it_should_for_an_image() -> None:
     assert 0 < bare["valkey_cpu_share"] <= 1.2
 
 
-def test_a_crowd_works_a_job_off_and_leaves_nothing_in_hand(valkey_url: str) -> None:
+def test_simulated_workers_finish_a_job_and_release_all_leases(valkey_url: str) -> None:
     with connect_redis(valkey_url) as client, Resp(valkey_url) as valkey:
         store = RedisJobStore(client)
         job_id = new_job_id()
         store.create(
             new_job(job_id, total=50, options=Options(), state=JobState.QUEUED, created_at=time.time())
         )
-        with crowd(valkey_url, CrowdSize(children=4, processes=2, image_seconds=0.001)):
+        with simulated_workers(valkey_url, FleetSize(children=4, processes=2, image_seconds=0.001)):
             eventually(lambda: store.get(job_id).counts, lambda counts: not counts.pending)
 
         assert store.get(job_id).counts.succeeded == 50

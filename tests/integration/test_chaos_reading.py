@@ -1,4 +1,4 @@
-"""What the judge of `bench.chaos` reads of real servers, with nothing but sockets."""
+"""What the checker of `bench.chaos` reads from real servers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from bench.bare_s3 import BareS3
-from bench.chaos import findings
+from bench.chaos import final_state
 from bench.chaos.observer import Observer
 from bench.chaos.photos import Submitted
 from bench.resp import Resp, RespError
@@ -55,7 +55,7 @@ def job(jobs: RedisJobStore) -> Submitted:
     return Submitted(id=job_id, photos=("0" * 64,) * TOTAL)
 
 
-def test_answers_of_every_kind_are_read(valkey: Resp) -> None:
+def test_responses_of_every_type_are_read(valkey: Resp) -> None:
     assert valkey.call("SET", "k", b"\r\n\x00value") == b"OK"
     assert valkey.call("GET", "k") == b"\r\n\x00value"
     assert valkey.call("GET", "none") is None
@@ -66,7 +66,7 @@ def test_answers_of_every_kind_are_read(valkey: Resp) -> None:
     assert valkey.call("PING") == b"PONG"
 
 
-def test_a_password_is_given(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_the_client_sends_the_password(tmp_path_factory: pytest.TempPathFactory) -> None:
     with (
         ValkeyServer(tmp_path_factory.mktemp("locked"), password="se-cret") as server,
         Resp(server.url) as client,
@@ -84,7 +84,7 @@ def test_objects_are_listed_and_read_over_several_pages(s3: BareS3, object_store
     assert s3.get("jobs/x") is None
 
 
-def test_a_job_is_found_as_the_job_store_and_the_object_store_wrote_it(
+def test_a_job_is_read_as_the_stores_wrote_it(
     valkey: Resp, s3: BareS3, jobs: RedisJobStore, job: Submitted, object_store: S3ObjectStore
 ) -> None:
     lease = jobs.lease("worker", limit=5)
@@ -94,7 +94,7 @@ def test_a_job_is_found_as_the_job_store_and_the_object_store_wrote_it(
     object_store.put(object_keys.output(job.id, 0, "heatmap.png"), b"data")
     object_store.put(object_keys.output(job.id, 0, "depth.json"), b'{"source": {"sha256": "abc"}}')
     object_store.put(object_keys.result(job.id), b'{"id": "y"}')
-    found = findings.find_job(valkey, s3, job)
+    found = final_state.read_job(valkey, s3, job)
 
     assert (found.state, found.succeeded, found.failed, found.bitcounts) == ("processing", 1, 1, (1, 1))
     assert (found.succeeded_bits, found.failed_bits) == (frozenset({0}), frozenset({3}))
@@ -103,37 +103,37 @@ def test_a_job_is_found_as_the_job_store_and_the_object_store_wrote_it(
     assert found.result == {"id": "y"}
 
 
-def test_what_is_in_hand_is_found_and_gone_when_all_is_done(
+def test_held_images_and_leases_count_as_unfinished_until_the_job_ends(
     valkey: Resp, jobs: RedisJobStore, job: Submitted
 ) -> None:
     lease = jobs.lease("worker", limit=TOTAL)
     assert lease is not None
-    in_hand = findings.unfinished(valkey, [job])
+    held = final_state.count_unfinished(valkey, [job])
     for index in range(TOTAL):
         jobs.done(lease, index)
-    waiting = findings.unfinished(valkey, [job])
+    waiting = final_state.count_unfinished(valkey, [job])
     finish_as(jobs, job.id, JobState.SUCCEEDED)
 
-    assert (in_hand["keys of leases"], in_hand["expiry"], in_hand["images held"]) == (2, 1, TOTAL)
-    assert (waiting["keys of leases"], waiting["images held"], waiting["finalize"]) == (0, 0, 1)
-    assert not any(findings.unfinished(valkey, [job]).values())
+    assert (held["lease keys"], held["expiry"], held["images held"]) == (2, 1, TOTAL)
+    assert (waiting["lease keys"], waiting["images held"], waiting["finalize"]) == (0, 0, 1)
+    assert not any(final_state.count_unfinished(valkey, [job]).values())
 
 
 def test_a_deleted_job_leaves_no_key_and_no_byte(valkey: Resp, jobs: RedisJobStore, job: Submitted) -> None:
-    assert findings.keys_of(valkey, [job])
-    before = findings.bytes_of_keys(valkey, f"*{job.id}*")
+    assert final_state.keys_of(valkey, [job])
+    before = final_state.key_bytes(valkey, f"*{job.id}*")
     jobs.delete(job.id)
 
     assert sum(before.values()) > 500
-    assert findings.keys_of(valkey, [job]) == ()
-    assert findings.bytes_of_keys(valkey, f"*{job.id}*") == {}
+    assert final_state.keys_of(valkey, [job]) == ()
+    assert final_state.key_bytes(valkey, f"*{job.id}*") == {}
 
 
 def test_every_outcome_is_observed_once(
     valkey_url: str, jobs: RedisJobStore, job: Submitted, valkey: Resp
 ) -> None:
     observer = Observer()
-    with observer.watching(valkey_url):
+    with observer.monitoring(valkey_url):
         lease = jobs.lease("worker", limit=3)
         assert lease is not None
         began = time.monotonic()
@@ -150,9 +150,11 @@ def test_every_outcome_is_observed_once(
     assert all(began - 1 < record.at < time.monotonic() + 1 for record in observer.recorded)
 
 
-def test_tickets_in_dead_hands_are_aged(valkey: Resp, valkey_url: str, seaweed_server: SeaweedServer) -> None:
+def test_unacknowledged_tickets_are_expired(
+    valkey: Resp, valkey_url: str, seaweed_server: SeaweedServer
+) -> None:
     with redis.Redis.from_url(valkey_url) as client:
         client.zadd("unacked_index", {"tag": time.time()})
 
-    assert findings.age_tickets(valkey) == 1
+    assert final_state.expire_tickets(valkey) == 1
     assert valkey.call("ZSCORE", "unacked_index", "tag") == b"0"

@@ -1,4 +1,4 @@
-"""Chores on a real Valkey: the contract, then what only a real server can get wrong."""
+"""Chores on a real Valkey: the contract, and what only a real server can get wrong."""
 
 from __future__ import annotations
 
@@ -52,7 +52,9 @@ def test_many_workers_never_hold_the_same_chore(chores: RedisChores) -> None:
     assert sorted(done, key=int) == [str(number) for number in range(200)]
 
 
-def test_nothing_of_chores_outlives_what_it_speaks_of(chores: RedisChores, client: redis.Redis) -> None:
+def test_keys_of_chores_expire_and_are_deleted_with_their_job(
+    chores: RedisChores, client: redis.Redis
+) -> None:
     chores.add("c", ChoreKind.EXPAND, JOB)
     chore = chores.claim((ChoreKind.EXPAND,), seconds=30)
     assert chore is not None
@@ -65,7 +67,7 @@ def test_nothing_of_chores_outlives_what_it_speaks_of(chores: RedisChores, clien
     assert list(client.scan_iter("{fathom}:chore*")) == []
 
 
-def test_the_record_of_a_chore_that_expired_is_passed_over(chores: RedisChores, client: redis.Redis) -> None:
+def test_a_chore_without_a_record_is_skipped(chores: RedisChores, client: redis.Redis) -> None:
     for name in ("a", "b"):
         chores.add(name, ChoreKind.EXPAND, JOB)
     client.delete("{fathom}:chore:a")
@@ -77,6 +79,6 @@ def test_the_record_of_a_chore_that_expired_is_passed_over(chores: RedisChores, 
     assert chores.list(JOB)[0].state is ChoreState.OPEN
 
 
-def test_a_server_that_is_away_is_said_to_be(client: redis.Redis) -> None:
+def test_an_unavailable_server_is_reported(client: redis.Redis) -> None:
     with connect_redis("redis://127.0.0.1:1/0") as nowhere, pytest.raises(JobStoreUnavailable):
         RedisChores(nowhere).wake("c")

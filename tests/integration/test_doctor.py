@@ -1,4 +1,4 @@
-"""`fathom doctor` on real servers, whole and broken."""
+"""`fathom doctor` on real servers, good and broken ones."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from tests.conftest import start_or_skip
 
 @pytest.fixture
 def environ(fathom_environ: dict[str, str]) -> dict[str, str]:
-    """The settings of whole servers, with real weights."""
+    """The settings of good servers, with real weights."""
     return {**fathom_environ, "FATHOM_WEIGHTS": "starter"}
 
 
 @pytest.fixture
 def valkey(tmp_path: Path) -> Iterator[ValkeyServer]:
-    """A Valkey of the test's own, to be set up wrongly."""
+    """A Valkey for one test, which configures it wrongly."""
     server = start_or_skip(ValkeyServer(tmp_path / "valkey", password="secret-word"))
     yield server
     server.stop()
 
 
 class DoctorOutput:
-    """What the command said."""
+    """The output of the command."""
 
     def __init__(self, environ: Mapping[str, str], *arguments: str) -> None:
         result = CliRunner().invoke(main, ["doctor", "--json", *arguments], env=dict(environ))
@@ -47,7 +47,7 @@ class DoctorOutput:
         return [(f["level"], f["message"]) for f in self.findings if f["part"] == part and f["level"] != "ok"]
 
 
-def test_whole_servers_are_healthy(environ: dict[str, str], object_store: S3ObjectStore) -> None:
+def test_good_servers_are_healthy(environ: dict[str, str], object_store: S3ObjectStore) -> None:
     with connect_redis(environ["FATHOM_REDIS_URL"]) as client:
         RedisJobStore(client).register_worker("one", 3)
 
@@ -70,7 +70,7 @@ def test_whole_servers_are_healthy(environ: dict[str, str], object_store: S3Obje
     assert list(object_store.list("")) == []
 
 
-def test_a_person_reads_marks_and_remedies(environ: dict[str, str]) -> None:
+def test_the_text_shows_marks_and_remedies(environ: dict[str, str]) -> None:
     port = free_ports(1)[0]
     broken = {**environ, "FATHOM_REDIS_URL": f"redis://127.0.0.1:{port}/0"}
 
@@ -88,7 +88,7 @@ def test_without_workers_it_warns_and_is_no_error(environ: dict[str, str]) -> No
     assert [level for level, _ in report.not_ok("workers")] == ["warning"]
 
 
-def test_a_redis_that_keeps_nothing_and_throws_data_out_is_an_error(
+def test_a_redis_that_persists_nothing_and_evicts_data_is_an_error(
     environ: dict[str, str], valkey: ValkeyServer
 ) -> None:
     with redis.Redis.from_url(valkey.url) as client:
@@ -115,7 +115,7 @@ def test_a_redis_that_is_nearly_full_is_a_warning(environ: dict[str, str], valke
 
 
 @pytest.mark.parametrize("login", ["", ":wrong@"])
-def test_a_wrong_password_is_told_and_not_shown(
+def test_a_wrong_password_is_reported_without_showing_it(
     environ: dict[str, str], valkey: ValkeyServer, login: str
 ) -> None:
     report = DoctorOutput({**environ, "FATHOM_REDIS_URL": f"redis://{login}127.0.0.1:{valkey.port}/0"})

@@ -1,4 +1,4 @@
-"""The fair queue on a real Valkey, counted in images and leases, so that no clock decides these tests."""
+"""The fair queue on a real Valkey, counted in images and leases and not in time."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def create(jobs: RedisJobStore, images: int, **facts: Any) -> str:
     return job_id
 
 
-class Floor:
-    """Workers that all take the same time for an image: they move in steps of one image each."""
+class SteppedWorkers:
+    """Workers that need the same time for every image: in each step, each ends one image."""
 
     def __init__(self, jobs: RedisJobStore, workers: int) -> None:
         self._jobs = jobs
@@ -67,42 +67,44 @@ class Floor:
 
 @pytest.mark.parametrize("workers", [1, 2, 8, 64])
 @pytest.mark.parametrize("arrives_after", [0, 3, 20])
-def test_a_small_job_beside_a_big_one_takes_at_most_three_times_as_long_and_a_lease(
+def test_a_small_job_beside_a_big_one_takes_at_most_three_times_as_long_plus_one_lease(
     jobs: RedisJobStore, workers: int, arrives_after: int
 ) -> None:
-    alone = Floor(jobs, workers).steps_until_done(create(jobs, SMALL))
+    alone = SteppedWorkers(jobs, workers).steps_until_done(create(jobs, SMALL))
     create(jobs, BIG)
-    floor = Floor(jobs, workers)
+    stepped = SteppedWorkers(jobs, workers)
     for _ in range(arrives_after):
-        floor.step()
-    beside = floor.steps_until_done(create(jobs, SMALL))
+        stepped.step()
+    beside = stepped.steps_until_done(create(jobs, SMALL))
 
     assert alone == (SMALL if workers == 1 else LEASE)
     assert beside <= 3 * alone + LEASE
 
 
-def test_between_the_leases_of_a_small_job_the_big_one_gets_one(jobs: RedisJobStore) -> None:
+def test_the_leases_of_a_small_and_a_big_job_alternate(jobs: RedisJobStore) -> None:
     big = create(jobs, BIG)
-    floor = Floor(jobs, 1)
+    stepped = SteppedWorkers(jobs, 1)
     for _ in range(10 * LEASE):
-        floor.step()
-    before = floor.leases[big]
+        stepped.step()
+    before = stepped.leases[big]
     small = create(jobs, SMALL)
-    floor.steps_until_done(small)
+    stepped.steps_until_done(small)
 
-    assert floor.leases[small] == 2
-    assert floor.leases[big] - before <= 2
+    assert stepped.leases[small] == 2
+    assert stepped.leases[big] - before <= 2
 
 
 @pytest.mark.parametrize("workers", [1, 64])
-def test_one_owners_many_jobs_do_not_crowd_out_anothers_one(jobs: RedisJobStore, workers: int) -> None:
-    alone = Floor(jobs, workers).steps_until_done(create(jobs, SMALL, owner="one"))
+def test_the_many_jobs_of_one_owner_do_not_delay_the_job_of_another(
+    jobs: RedisJobStore, workers: int
+) -> None:
+    alone = SteppedWorkers(jobs, workers).steps_until_done(create(jobs, SMALL, owner="one"))
     for _ in range(200):
         create(jobs, 1000, owner="many")
-    floor = Floor(jobs, workers)
+    stepped = SteppedWorkers(jobs, workers)
     for _ in range(3 * LEASE):
-        floor.step()
-    beside = floor.steps_until_done(create(jobs, SMALL, owner="one"))
+        stepped.step()
+    beside = stepped.steps_until_done(create(jobs, SMALL, owner="one"))
 
     assert beside <= 3 * alone + LEASE
 
@@ -110,26 +112,26 @@ def test_one_owners_many_jobs_do_not_crowd_out_anothers_one(jobs: RedisJobStore,
 def test_two_owners_share_evenly_however_many_jobs_each_has(jobs: RedisJobStore) -> None:
     many = [create(jobs, 1000, owner="many") for _ in range(50)]
     single = create(jobs, BIG, owner="one")
-    floor = Floor(jobs, 4)
+    stepped = SteppedWorkers(jobs, 4)
     for _ in range(25 * LEASE):
-        floor.step()
+        stepped.step()
 
-    assert floor.leases.total() == 100
-    assert abs(floor.leases[single] - sum(floor.leases[job] for job in many)) <= 1
-    # The owner with many jobs has them served in turn.
-    assert max(floor.leases[job] for job in many) == 1
+    assert stepped.leases.total() == 100
+    assert abs(stepped.leases[single] - sum(stepped.leases[job] for job in many)) <= 1
+    # The jobs of the owner with many take turns.
+    assert max(stepped.leases[job] for job in many) == 1
 
 
 def test_jobs_of_one_owner_share_by_weight(jobs: RedisJobStore) -> None:
     light, heavy = create(jobs, BIG, weight=1.0), create(jobs, BIG, weight=3.0)
-    floor = Floor(jobs, 4)
+    stepped = SteppedWorkers(jobs, 4)
     for _ in range(20 * LEASE):
-        floor.step()
+        stepped.step()
 
-    assert floor.leases[heavy] == pytest.approx(3 * floor.leases[light], abs=4)
+    assert stepped.leases[heavy] == pytest.approx(3 * stepped.leases[light], abs=4)
 
 
-def test_a_big_job_takes_its_bitmaps_more_than_a_small_one(jobs: RedisJobStore, valkey_url: str) -> None:
+def test_a_big_job_needs_only_its_bitmaps_more_than_a_small_one(jobs: RedisJobStore, valkey_url: str) -> None:
     """Redis holds no names, lists or messages of 100,000 images: three bits each, at most."""
     sizes = []
     with connect_redis(valkey_url) as client:

@@ -1,4 +1,4 @@
-"""The API in real server processes, against clients that mean no good, and with keys in force."""
+"""The API in real server processes, against hostile clients, and with API keys."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.integration.api_servers import ApiServer, Start, launch
 from tests.waiting import eventually
 
 REDIS_PASSWORD = "a-redis-password"
-#: A server whose patience is short, with few threads to hold on to.
+#: A server with short timeouts and few threads.
 IMPATIENT = """
 from api.server.gunicorn_conf import *
 from api.server import gunicorn_conf
@@ -28,13 +28,15 @@ threads = 2
 
 
 @pytest.fixture(scope="module")
-def impatient(
+def short_timeout_server(
     module_environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ApiServer]:
-    """One server for all tests of clients that take their time: they leave it as it was, or should."""
-    folder = tmp_path_factory.mktemp("impatient")
-    (folder / "impatient.py").write_text(IMPATIENT)
-    server = launch(str(folder / "impatient.py"), free_ports(1)[0], module_environ, folder / "api.log")
+    """One server for all tests of slow clients, which must not change it."""
+    folder = tmp_path_factory.mktemp("short_timeout_server")
+    (folder / "short_timeout_server.py").write_text(IMPATIENT)
+    server = launch(
+        str(folder / "short_timeout_server.py"), free_ports(1)[0], module_environ, folder / "api.log"
+    )
     try:
         server.wait_until_ready("/livez")
         yield server
@@ -43,7 +45,7 @@ def impatient(
 
 
 def make(objects: S3ObjectStore, *scopes: str) -> tuple[str, dict[str, str]]:
-    """Return the id of a new key, and the header that shows it."""
+    """Return the id of a new key, and the header that sends it."""
     key, text = make_key("test", scopes or ("read", "submit"))
     KeyStore(objects).save(key)
     return key.id, {"Authorization": f"Bearer {text}"}
@@ -63,7 +65,7 @@ def make(objects: S3ObjectStore, *scopes: str) -> tuple[str, dict[str, str]]:
     ],
     ids=["header", "body", "chunked"],
 )
-def test_clients_that_send_drop_by_drop_are_cut_off(impatient: ApiServer, opening: bytes):
+def test_slow_clients_are_disconnected(short_timeout_server: ApiServer, opening: bytes):
     dripping = threading.Event()
     cut_off = []
 
@@ -76,13 +78,13 @@ def test_clients_that_send_drop_by_drop_are_cut_off(impatient: ApiServer, openin
         except OSError:
             cut_off.append(connection)
 
-    connections = [impatient.connect() for _ in range(8)]
+    connections = [short_timeout_server.connect() for _ in range(8)]
     threads = [threading.Thread(target=drip, args=(connection,)) for connection in connections]
     for thread in threads:
         thread.start()
     try:
-        # They never fall silent, and there are four of them for each thread.
-        assert impatient.get("/livez").status_code == 200
+        # They never stop sending, and there are four of them for each thread.
+        assert short_timeout_server.get("/livez").status_code == 200
         eventually(lambda: len(cut_off) == len(connections))
     finally:
         dripping.set()
@@ -104,23 +106,23 @@ def test_clients_that_send_drop_by_drop_are_cut_off(impatient: ApiServer, openin
     ],
     ids=["request_line", "header", "body", "chunk"],
 )
-def test_clients_that_fall_silent_do_not_hold_the_threads(impatient: ApiServer, said: bytes) -> None:
-    silent = [impatient.connect() for _ in range(4)]
+def test_silent_clients_do_not_block_the_threads(short_timeout_server: ApiServer, said: bytes) -> None:
+    silent = [short_timeout_server.connect() for _ in range(4)]
     try:
         for connection in silent:
             connection.sendall(said)
 
-        assert impatient.get("/livez").status_code == 200
+        assert short_timeout_server.get("/livez").status_code == 200
     finally:
         for connection in silent:
             connection.close()
 
 
-def test_connections_that_send_nothing_hold_no_thread(impatient: ApiServer):
-    idle = [impatient.connect() for _ in range(200)]
+def test_idle_connections_block_no_thread(short_timeout_server: ApiServer):
+    idle = [short_timeout_server.connect() for _ in range(200)]
     try:
-        # With a thread for each, for the five seconds that gunicorn waits, this would take minutes.
-        answers = [impatient.get("/livez").status_code for _ in range(5)]
+        # If each held a thread for the five seconds that gunicorn waits, this would take minutes.
+        answers = [short_timeout_server.get("/livez").status_code for _ in range(5)]
     finally:
         for connection in idle:
             connection.close()
@@ -140,24 +142,24 @@ def test_connections_that_send_nothing_hold_no_thread(impatient: ApiServer):
     ],
     ids=["long_line", "many_headers", "long_header", "two_lengths", "space", "nonsense"],
 )
-def test_heads_beyond_all_measure_are_refused(impatient: ApiServer, request_head: bytes):
-    with impatient.connect() as connection:
+def test_oversized_headers_are_refused(short_timeout_server: ApiServer, request_head: bytes):
+    with short_timeout_server.connect() as connection:
         connection.sendall(request_head)
         answer = connection.recv(100)
 
-    # Which 4xx it is, is a matter of gunicorn's parser; nothing of it reaches the app.
+    # The parser of gunicorn chooses the 4xx; nothing reaches the app.
     assert re.match(rb"HTTP/1.1 4\d\d ", answer)
 
 
-def test_clients_that_do_not_hang_up_hold_up_nobody(impatient: ApiServer):
-    # Gunicorn by itself waits two seconds for each, in the one thread that accepts connections.
-    refused = [impatient.connect() for _ in range(40)]
+def test_clients_that_keep_connections_open_block_nobody(short_timeout_server: ApiServer):
+    # Gunicorn alone would wait two seconds for each, in the only thread that accepts connections.
+    refused = [short_timeout_server.connect() for _ in range(40)]
     try:
         for connection in refused:
             connection.sendall(b"nonsense\r\n\r\n")
         for connection in refused:
             assert connection.recv(100).startswith(b"HTTP/1.1 4")
-        assert impatient.get("/livez").status_code == 200
+        assert short_timeout_server.get("/livez").status_code == 200
     finally:
         for connection in refused:
             connection.close()
@@ -166,7 +168,7 @@ def test_clients_that_do_not_hang_up_hold_up_nobody(impatient: ApiServer):
 # --- where it listens --------------------------------------------------------------
 
 
-def test_it_refuses_to_start_where_others_reach_it_without_a_key(start_server: Start, tmp_path: Path):
+def test_the_api_does_not_start_on_a_reachable_address_without_a_key(start_server: Start, tmp_path: Path):
     server = start_server("-b", f"unix:{tmp_path}/s", ready_at=None, FATHOM_LOG_FORMAT="text")
     server.process.wait(60)
 
@@ -175,11 +177,11 @@ def test_it_refuses_to_start_where_others_reach_it_without_a_key(start_server: S
     assert "FATHOM_ALLOW_ANONYMOUS=1" in server.log.read_text()
 
 
-def test_it_starts_there_if_told_so_or_with_a_key(
+def test_the_api_starts_there_if_allowed_or_with_a_key(
     start_server: Start, tmp_path: Path, object_store: S3ObjectStore
 ):
-    told = start_server("-b", f"unix:{tmp_path}/s", FATHOM_ALLOW_ANONYMOUS="1")
-    assert told.get("/v1/jobs").status_code == 200
+    allowed = start_server("-b", f"unix:{tmp_path}/s", FATHOM_ALLOW_ANONYMOUS="1")
+    assert allowed.get("/v1/jobs").status_code == 200
     _, header = make(object_store)
     guarded = start_server("-b", f"unix:{tmp_path}/t")
 
@@ -190,18 +192,20 @@ def test_it_starts_there_if_told_so_or_with_a_key(
 # --- keys and limits, by all processes together ----------------------------------------
 
 
-def test_a_key_works_at_once_and_a_revoked_one_not_for_ever(start_server: Start, object_store: S3ObjectStore):
+def test_a_new_key_works_at_once_and_a_revoked_one_soon_stops(
+    start_server: Start, object_store: S3ObjectStore
+):
     server = start_server(WEB_CONCURRENCY="2")
     assert server.get("/v1/jobs").status_code == 200
     key_id, header = make(object_store)
     eventually(lambda: server.get("/v1/jobs").status_code == 401)
     assert server.get("/v1/jobs", **header).status_code == 200
     KeyStore(object_store).revoke(key_id)
-    # Both processes have to know: ten refusals in a row come from both.
+    # Both processes must know: ten refusals in a row come from both.
     eventually(lambda: [server.get("/v1/jobs", **header).status_code for _ in range(10)] == [401] * 10)
 
 
-def test_processes_count_together(start_server: Start):
+def test_all_processes_share_the_rate_limit(start_server: Start):
     server = start_server(WEB_CONCURRENCY="2", FATHOM_RATE_LIMIT="20/hour")
     statuses = [server.get("/v1/session").status_code for _ in range(30)]
 
@@ -233,7 +237,7 @@ def test_metrics_count_the_requests_of_all_processes(start_server: Start):
             if each.startswith(line)
         )
 
-    # Each process hands its numbers in by and by.
+    # Each process sends its numbers periodically.
     eventually(counted, lambda requests: requests >= 20)
     assert counted() == 20
 

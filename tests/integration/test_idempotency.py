@@ -44,11 +44,11 @@ def advance(client: redis.Redis) -> Advance:
 
 
 class TestRedisIdempotency(IdempotencyContract):
-    """The contract, on a real server."""
+    """The contract on a real server."""
 
 
 class TestDurableIdempotencyOnServers(DurableIdempotencyContract):
-    """The contract of keys that outlive Redis, on a real Valkey and a real S3 server."""
+    """The contract of keys that survive a loss of Redis, on a real Valkey and a real S3 server."""
 
     @pytest.fixture
     def durable(self, keys: Idempotency, object_store: S3ObjectStore) -> DurableIdempotency:
@@ -69,7 +69,7 @@ class TestDurableIdempotencyOnServers(DurableIdempotencyContract):
         return client.flushdb
 
 
-def test_of_many_at_once_one_gets_the_key(keys: Idempotency) -> None:
+def test_one_of_many_simultaneous_claims_gets_the_key(keys: Idempotency) -> None:
     with ThreadPoolExecutor(8) as pool:
         claims = list(pool.map(lambda n: keys.claim("me", "k", f"t{n}"), range(50)))
 
@@ -77,7 +77,7 @@ def test_of_many_at_once_one_gets_the_key(keys: Idempotency) -> None:
     assert [claim.standing for claim in claims].count(Standing.RUNNING) == 49
 
 
-def test_an_entry_leaves_the_server_by_itself(keys: Idempotency, client: redis.Redis) -> None:
+def test_an_entry_expires(keys: Idempotency, client: redis.Redis) -> None:
     keys.claim("me", "k", "t")
     (entry,) = client.scan_iter("{fathom}:*")
 
@@ -86,6 +86,6 @@ def test_an_entry_leaves_the_server_by_itself(keys: Idempotency, client: redis.R
     assert 86_000_000 < client.pttl(entry) <= 86_400_000
 
 
-def test_a_server_that_is_away_is_said_to_be() -> None:
+def test_an_unavailable_server_is_reported() -> None:
     with connect_redis(f"redis://{HOST}:{free_ports(1)[0]}/0") as nowhere, pytest.raises(JobStoreUnavailable):
         RedisIdempotency(nowhere).claim("me", "k", "t")

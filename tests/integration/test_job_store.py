@@ -1,4 +1,4 @@
-"""The job store on a real Valkey: the contract, then what only a real server can get wrong."""
+"""The job store on a real Valkey: the contract, and what only a real server can get wrong."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from tests.contracts.job_store import (
     TwoPassesContract,
     a_created,
     a_job,
+    end_all_leases,
+    end_lease,
     take,
-    work_off,
-    work_off_all,
 )
 from tests.finalizing import claim, claimed, finish_as
 from tests.rewind import Rewind
@@ -62,7 +62,7 @@ def advance(client: redis.Redis) -> Advance:
 
 @pytest.fixture
 def own_server(tmp_path: Path) -> Iterator[ValkeyServer]:
-    """A Valkey that a test may stop or push to its limits."""
+    """A Valkey that tests may stop or fill."""
     server = start_or_skip(ValkeyServer(tmp_path))
     yield server
     server.stop()
@@ -120,7 +120,7 @@ def cluster(cluster_node: redis.Redis) -> redis.Redis:
     return cluster_node
 
 
-def test_a_node_of_a_cluster_says_so(cluster: redis.Redis, valkey_url: str):
+def test_the_cluster_server_is_a_cluster(cluster: redis.Redis, valkey_url: str):
     at = cluster.connection_pool.connection_kwargs
 
     assert look_at_redis(f"redis://{at['host']}:{at['port']}/0").in_cluster
@@ -132,7 +132,7 @@ def oldest_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[redis.Re
     try:
         server = OldestRedis(tmp_path_factory.mktemp("oldest")).start()
     except ServerMissing as exc:
-        # Not every machine has a wheel of it, in CI or elsewhere.
+        # There is not a wheel of it for every machine, in CI or elsewhere.
         pytest.skip(exc.message)
     with connect_redis(server.url) as client:
         yield client
@@ -150,18 +150,18 @@ class TestRedisJobStoreOnTheOldestServer(
     EndsContract, AttemptsContract, TwoPassesContract,
     EventsContract, QuotaContract, ExpiryContract, RestoreContract,
 ):  # fmt: skip
-    """The parts of the contract whose scripts use features that servers gained over time."""
+    """The parts of the contract whose scripts use newer features of servers."""
 
     @pytest.fixture
     def client(self, oldest: redis.Redis) -> redis.Redis:
         return oldest
 
 
-def test_the_oldest_server_is_the_oldest(oldest: redis.Redis) -> None:
+def test_the_oldest_server_is_redis_6_2(oldest: redis.Redis) -> None:
     assert oldest.info("server")["redis_version"].startswith("6.2.")
 
 
-def test_the_servers_clock_takes_a_lease_back(client: redis.Redis):
+def test_a_lease_expires_by_the_clock_of_the_server(client: redis.Redis):
     store = RedisJobStore(client, lease_seconds=0.05, retry_delays=(0.03,))
     job_id = a_created(store, 1)
     for crash in range(3):
@@ -172,16 +172,16 @@ def test_the_servers_clock_takes_a_lease_back(client: redis.Redis):
     assert store.get(job_id).state is JobState.FINALIZING
 
 
-def test_a_claim_on_finalising_ends_by_the_servers_clock(client: redis.Redis):
+def test_a_finalize_claim_expires_by_the_clock_of_the_server(client: redis.Redis):
     store = RedisJobStore(client, claim_seconds=0.05)
     job_id = a_created(store, 1)
-    work_off(store, take(store))
+    end_lease(store, take(store))
 
     assert claimed(store) == job_id
     eventually(lambda: claimed(store) == job_id)
 
 
-def test_every_key_lies_in_one_slot_of_a_cluster(store: RedisJobStore, client: redis.Redis, advance: Advance):
+def test_all_keys_are_in_one_slot_of_a_cluster(store: RedisJobStore, client: redis.Redis, advance: Advance):
     a_created(store, 4, options=ONE_RANGE)
     lease = take(store, 3)
     store.measured(lease, 0, Range(low=0, high=1))
@@ -208,7 +208,7 @@ def test_a_deleted_job_leaves_nothing_behind(store: RedisJobStore, client: redis
 
     store.delete(job_id)
 
-    # The clocks of the fair queue, and the counters of all jobs ever.
+    # The virtual times of the fair queue, and the counters of all jobs.
     assert set(client.scan_iter()) == {b"{fathom}:clocks", b"{fathom}:totals"}
     StoredJobs(client).check()
 
@@ -216,9 +216,9 @@ def test_a_deleted_job_leaves_nothing_behind(store: RedisJobStore, client: redis
 def test_an_ended_job_keeps_only_what_its_results_need(store: RedisJobStore, client: redis.Redis):
     job_id = a_created(store, 20)
     store.charge(take(store, 1), 0, CORRUPT)
-    work_off(store, take(store, 19), failing=frozenset({3}))
+    end_lease(store, take(store, 19), failing=frozenset({3}))
     Rewind(client)(2)
-    work_off_all(store)
+    end_all_leases(store)
     finish_as(store, job_id, JobState.PARTIAL)
 
     prefix = f"{{fathom}}:job:{job_id}"
@@ -252,7 +252,7 @@ def test_a_restarted_server_is_found_again_by_the_same_store(own_server: ValkeyS
         assert store.get(job_id).counts == Counts(total=2, succeeded=1)
 
 
-def test_a_server_that_is_away_is_said_to_be_unavailable(own_server: ValkeyServer):
+def test_an_unreachable_server_is_reported_as_unavailable(own_server: ValkeyServer):
     with connect_redis(own_server.url) as client:
         store = RedisJobStore(client)
         job_id = a_created(store, 2)
@@ -271,7 +271,7 @@ def test_a_server_that_is_away_is_said_to_be_unavailable(own_server: ValkeyServe
 
 
 @pytest.mark.timeout(60)
-def test_nobody_listening_is_said_soon():
+def test_a_refused_connection_is_reported_soon():
     with (
         connect_redis(f"redis://127.0.0.1:{free_ports(1)[0]}/0") as client,
         pytest.raises(JobStoreUnavailable),
@@ -296,7 +296,7 @@ def test_a_refused_password_is_not_mistaken_for_an_outage(own_server: ValkeyServ
         RedisJobStore(stranger).ping()
 
 
-class Repeating(redis.Redis):
+class RepeatingRedis(redis.Redis):
     """A client that sends every script twice and drops the first answer, as if it lost its connection."""
 
     def evalsha(self, sha: str, numkeys: int, *keys_and_args: Any) -> Any:
@@ -313,7 +313,7 @@ def any_client(request: pytest.FixtureRequest) -> redis.Redis:
 
 @pytest.fixture
 def repeating(any_client: redis.Redis) -> RedisJobStore:
-    return RedisJobStore(Repeating(connection_pool=any_client.connection_pool))
+    return RedisJobStore(RepeatingRedis(connection_pool=any_client.connection_pool))
 
 
 def test_a_job_of_repeated_commands_is_the_same_job(repeating: RedisJobStore, any_client: redis.Redis):
@@ -329,7 +329,7 @@ def test_a_job_of_repeated_commands_is_the_same_job(repeating: RedisJobStore, an
     again = take(repeating)
     assert again.indices == (0,)
     assert repeating.measured(again, 0, Range(low=-1, high=2)) is None
-    work_off_all(repeating, failing=frozenset({7}))
+    end_all_leases(repeating, failing=frozenset({7}))
     assert repeating.get(job_id).counts == Counts(total=20, succeeded=19, failed=1, measured=20)
     repeating.finish(claim(RedisJobStore(any_client), job_id), JobState.PARTIAL)
     assert repeating.retry(job_id).state is JobState.QUEUED
@@ -340,7 +340,9 @@ def test_a_job_of_repeated_commands_is_the_same_job(repeating: RedisJobStore, an
     repeating.delete(job_id)
 
 
-def test_what_begins_and_ends_a_job_may_be_repeated_too(repeating: RedisJobStore, any_client: redis.Redis):
+def test_commands_that_begin_and_end_a_job_can_be_repeated_too(
+    repeating: RedisJobStore, any_client: redis.Redis
+):
     uncounted = a_job(0, state=JobState.UPLOADING, bytes=5)
     repeating.create(uncounted, quota=Quota(images=10, owner_bytes=5))
     assert repeating.start(uncounted.id, total=10).counts == Counts(total=10)
@@ -376,7 +378,7 @@ def test_a_repeated_lease_is_the_lease_made_before(repeating: RedisJobStore):
     assert repeating.lease("worker", limit=8) is None
 
 
-def test_a_repeated_request_is_carried_out_once_wherever_the_job_is_by_then(client: redis.Redis):
+def test_a_repeated_command_has_its_effect_once_whatever_happened_in_between(client: redis.Redis):
     """The first answer was lost, and before the repeat the job has moved on."""
     between: list[Callable[[], object]] = []
 
@@ -390,11 +392,11 @@ def test_a_repeated_request_is_carried_out_once_wherever_the_job_is_by_then(clie
     store = RedisJobStore(client)
     slow = RedisJobStore(SlowRedis(connection_pool=client.connection_pool))
     job_id = a_created(store, 1)
-    work_off_all(store, failing=frozenset({0}))
+    end_all_leases(store, failing=frozenset({0}))
     finish_as(store, job_id, JobState.FAILED)
 
     def fail_again() -> None:
-        work_off_all(store, failing=frozenset({0}))
+        end_all_leases(store, failing=frozenset({0}))
         finish_as(store, job_id, JobState.FAILED)
 
     client.script_load("return 1")
@@ -415,7 +417,7 @@ def test_many_workers_at_once_end_every_image_once(valkey_url: str, client: redi
             store = RedisJobStore(own)
             while (lease := store.lease(f"worker {worker}", limit=7)) is not None:
                 mine += [(lease.job_id, index) for index in lease.indices]
-                work_off(store, lease, failing=frozenset(range(0, 300, 10)))
+                end_lease(store, lease, failing=frozenset(range(0, 300, 10)))
         return mine
 
     with ThreadPoolExecutor(8) as pool:
@@ -428,7 +430,7 @@ def test_many_workers_at_once_end_every_image_once(valkey_url: str, client: redi
     assert {claimed(store) for _ in range(4)} == {*ids, None}
 
 
-def test_a_stray_entry_in_the_sets_stops_nobody(store: RedisJobStore, client: redis.Redis):
+def test_a_stray_entry_in_the_sets_is_harmless(store: RedisJobStore, client: redis.Redis):
     client.zadd("{fathom}:turns:urgent", {"gone": -1, "without jobs": -2})
     client.zadd("{fathom}:owner:gone:urgent", {"gone": -1})
     client.zadd("{fathom}:turns:batch", {"anyone": -1})
@@ -447,7 +449,7 @@ def test_a_stray_entry_in_the_sets_stops_nobody(store: RedisJobStore, client: re
     StoredJobs(client).check()
 
 
-def test_a_workers_own_clock_changes_nothing(
+def test_the_clock_of_a_worker_does_not_matter(
     store: RedisJobStore, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ):
     now = store.now()
@@ -458,7 +460,7 @@ def test_a_workers_own_clock_changes_nothing(
 
     assert store.reap() == 0
     assert store.renew(lease, in_hand=0) is JobState.PROCESSING
-    work_off(store, lease)
+    end_lease(store, lease)
     finish_as(store, job_id, JobState.SUCCEEDED)
 
     job = store.get(job_id)
@@ -467,7 +469,7 @@ def test_a_workers_own_clock_changes_nothing(
     assert store.expirable(before=now - 60, limit=100) == ()
 
 
-#: What is asked of a job, by its id and a lease of it.
+#: Calls for a job, by its id and one of its leases.
 CALLS: dict[str, Callable[[RedisJobStore, str, Lease], object]] = {
     "give_back": lambda store, id, lease: store.give_back(lease.id),
     "renew": lambda store, id, lease: store.renew(lease, in_hand=0),
@@ -486,10 +488,8 @@ CALLS: dict[str, Callable[[RedisJobStore, str, Lease], object]] = {
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_of_a_job_whose_record_is_gone_no_script_makes_an_error(
-    store: RedisJobStore, client: redis.Redis, name: str
-):
-    """A server may evict keys, or lose some of its data; what is left of a job must do no harm."""
+def test_no_script_fails_for_a_job_without_a_record(store: RedisJobStore, client: redis.Redis, name: str):
+    """A server may evict keys or lose data; the remains of a job must be harmless."""
     job_id, other = a_created(store), a_created(store)
     lease = take(store)
     client.zadd("{fathom}:finalize", {lease.job_id: 0})

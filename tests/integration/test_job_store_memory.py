@@ -1,4 +1,4 @@
-"""What the job store costs its server, and what happens when the server's memory is full."""
+"""What the job store costs its server, and what it does when the memory of the server is full."""
 
 from __future__ import annotations
 
@@ -17,7 +17,16 @@ from shared.jobs.job import Counts, ImageFailure, ImageState, ImageStatus, JobSt
 from shared.jobstore.redis_store import RedisJobStore
 from shared.redis.client import connect_redis
 from tests.conftest import start_or_skip
-from tests.contracts.job_store import CORRUPT, ONE_RANGE, SLOW, a_created, a_job, take, work_off, work_off_all
+from tests.contracts.job_store import (
+    CORRUPT,
+    ONE_RANGE,
+    SLOW,
+    a_created,
+    a_job,
+    end_all_leases,
+    end_lease,
+    take,
+)
 from tests.servers import OldestRedis, SharedValkey
 from tests.store_invariants import StoredJobs
 from tests.waiting import eventually
@@ -43,7 +52,7 @@ def store(client: redis.Redis) -> RedisJobStore:
 
 
 def memory_of(client: redis.Redis, job_id: str) -> int:
-    """Return the bytes of all keys of a job; every value of a hash or a stream is looked at."""
+    """Return the bytes of all keys of a job, measured over every value of a hash or a stream."""
     keys = list(client.scan_iter(f"{{fathom}}:job:{job_id}*"))
     return sum(client.memory_usage(key, samples=0) or 0 for key in keys)
 
@@ -59,7 +68,7 @@ def test_very_many_images_cost_little_however_they_end(store: RedisJobStore, cli
     reasons = [
         ImageFailure(code="image_corrupt", message=f"{CORRUPT.message} ({n})") for n in range(different)
     ]
-    work_off(store, take(store, 100))
+    end_lease(store, take(store, 100))
 
     store.restore(job, failures={index: reasons[index % different] for index in range(100, total - 200)})
     for _ in range(2):
@@ -73,14 +82,14 @@ def test_very_many_images_cost_little_however_they_end(store: RedisJobStore, cli
     assert memory_of(client, job.id) < 50 * total
 
 
-class Counted:
-    """Counts the commands that a call costs the server, those in scripts included, and bytes of answers."""
+class CommandCounter:
+    """Counts the commands of a call, including those in scripts, and the bytes of its responses."""
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
 
     def __call__(self, call: Callable[[], object]) -> tuple[int, int]:
-        call()  # Scripts are loaded, and connections made.
+        call()  # Load the scripts, and open the connections.
         self._client.config_resetstat()
         call()
         answered = self._client.info("stats")["total_net_output_bytes"]
@@ -90,12 +99,12 @@ class Counted:
 
 
 @pytest.fixture
-def counted(client: redis.Redis) -> Counted:
-    return Counted(client)
+def counted(client: redis.Redis) -> CommandCounter:
+    return CommandCounter(client)
 
 
 def test_a_poll_costs_the_same_for_ten_images_and_for_a_hundred_thousand(
-    store: RedisJobStore, counted: Counted
+    store: RedisJobStore, counted: CommandCounter
 ):
     costs = []
     for total in (10, 100_000):
@@ -106,12 +115,12 @@ def test_a_poll_costs_the_same_for_ten_images_and_for_a_hundred_thousand(
 
     (few_commands, few_bytes), (many_commands, many_bytes) = costs
     assert few_commands == many_commands <= 8
-    # The numbers have more digits.
+    # Its numbers have more digits.
     assert abs(many_bytes - few_bytes) < 40
 
 
 def test_a_late_page_of_a_huge_job_costs_no_more_than_a_first(
-    store: RedisJobStore, client: redis.Redis, counted: Counted
+    store: RedisJobStore, client: redis.Redis, counted: CommandCounter
 ):
     job_id = a_created(store, 100_000)
     client.setbit(f"{{fathom}}:job:{job_id}:bad", 99_998, 1)
@@ -125,11 +134,11 @@ def test_a_late_page_of_a_huge_job_costs_no_more_than_a_first(
 
 
 def test_a_lease_skips_a_long_run_of_ended_images_at_once(
-    store: RedisJobStore, client: redis.Redis, counted: Counted
+    store: RedisJobStore, client: redis.Redis, counted: CommandCounter
 ):
     a_created(store, 10)
     first, _ = counted(lambda: take(store, 1))
-    work_off_all(store)
+    end_all_leases(store)
     job_id = a_created(store, 100_000)
     key = f"{{fathom}}:job:{job_id}"
     client.set(f"{key}:ok", b"\xff" * 12_499 + b"\xf0")
@@ -142,7 +151,7 @@ def test_a_lease_skips_a_long_run_of_ended_images_at_once(
 
 
 def test_a_lease_costs_the_same_however_many_jobs_owners_and_images_there_are(
-    store: RedisJobStore, counted: Counted
+    store: RedisJobStore, counted: CommandCounter
 ):
     for owner in ("me", "you"):
         a_created(store, 1000, owner=owner)
@@ -156,7 +165,7 @@ def test_a_lease_costs_the_same_however_many_jobs_owners_and_images_there_are(
     assert among_many == alone
 
 
-def test_a_list_costs_what_it_shows(store: RedisJobStore, counted: Counted):
+def test_the_cost_of_a_list_depends_on_its_page_only(store: RedisJobStore, counted: CommandCounter):
     for _ in range(5):
         a_created(store, owner="me")
     few, _ = counted(lambda: store.list(owner="me", limit=3))
@@ -193,6 +202,27 @@ def fill(client: redis.Redis) -> None:
             refused += 1
 
 
+def end_all_images(store: RedisJobStore) -> None:
+    """End every image of all jobs; image 3 of each job fails."""
+    while store.pending_chunks(8, at_most=1):
+        lease = take(store)
+        for index in lease.indices:
+            if lease.phase is Phase.MEASURE:
+                store.measured(lease, index, Range(low=0, high=1))
+            else:
+                store.done(lease, index, failure=CORRUPT if index == 3 else None)
+        time.sleep(0.005)
+
+
+def use_maintenance_commands(store: RedisJobStore) -> None:
+    """Call the commands with which workers register and maintain the store."""
+    store.register_worker("worker", 1)
+    assert store.acquire("maintenance", "worker", 5)
+    assert not store.is_reconciled()
+    store.mark_reconciled()
+    assert store.is_reconciled()
+
+
 def test_a_full_server_refuses_new_jobs_and_finishes_those_it_has(small_server: redis.Redis):
     store = RedisJobStore(small_server, retry_delays=(0.01,))
     running, waiting = a_created(store, 100), a_created(store, 0, state=JobState.UPLOADING)
@@ -205,25 +235,14 @@ def test_a_full_server_refuses_new_jobs_and_finishes_those_it_has(small_server: 
             call()
     assert len(store.list().items) == 4
 
-    store.register_worker("worker", 1)
-    assert store.acquire("maintenance", "worker", 5)
-    assert not store.is_reconciled()
-    store.mark_reconciled()
-    assert store.is_reconciled()
+    use_maintenance_commands(store)
     store.start(waiting, total=50)
     store.cancel(other)
     lease = take(store, 4)
     assert store.renew(lease, in_hand=0) is JobState.PROCESSING
     assert store.charge(lease, lease.indices[0], SLOW) is JobState.PROCESSING
     store.give_back(lease.id)
-    while store.pending_chunks(8, at_most=1):
-        lease = take(store)
-        for index in lease.indices:
-            if lease.phase is Phase.MEASURE:
-                store.measured(lease, index, Range(low=0, high=1))
-            else:
-                store.done(lease, index, failure=CORRUPT if index == 3 else None)
-        time.sleep(0.005)
+    end_all_images(store)
     assert [image.index for image in store.failures(running)] == [3]
     assert store.images(waiting, state=ImageState.SUCCEEDED, limit=3).next_cursor == "4"
     assert store.events(running).events[-1].state == "finalizing"
@@ -252,7 +271,7 @@ def test_a_store_that_was_full_takes_jobs_again_when_some_are_deleted(small_serv
         while len(ids) < 1000:
             ids.append(a_created(store, 100_000))
     memory = small_server.info("memory")
-    # There is room for all that these jobs will need.
+    # There is room for everything that these jobs will need.
     assert 20 < len(ids) < 1000
     assert 0.88 < memory["used_memory"] / memory["maxmemory"] < 0.93
     assert small_server.set("a ticket", b"x" * 1000)
@@ -267,7 +286,7 @@ def test_a_store_that_was_full_takes_jobs_again_when_some_are_deleted(small_serv
             return False
         return True
 
-    # What is deleted is freed in the background.
+    # The server frees deleted keys in the background.
     eventually(accepts)
     a_created(store, 100_000)
 

@@ -48,7 +48,7 @@ from tests.store_invariants import StoredJobs
 
 #: Far longer than a test runs, so that only `advance` makes anything due or expire.
 TIMES: dict[str, Any] = {"lease_seconds": 1000, "retry_delays": (100, 500), "claim_seconds": 4000}
-#: What is asked of a job, the more interesting the more often.
+#: The verbs of a job; the more interesting ones are repeated.
 VERBS = ("retry", "pause", "resume") * 3 + ("start", "cancel", "finish", "delete", "abort", "expire")
 FAILURE = ImageFailure(code="image_corrupt", message="No.")
 NO_IMAGES = ImageFailure(code="no_images", message="None.")
@@ -61,7 +61,7 @@ ends = st.floats(-1e6, 1e6, allow_nan=False)
 
 @dataclass(frozen=True, kw_only=True)
 class LeasePair:
-    """The same lease, as each of the stores knows it."""
+    """The same lease in both stores."""
 
     real: Lease
     model: Lease
@@ -69,7 +69,7 @@ class LeasePair:
 
 @dataclass(frozen=True, kw_only=True)
 class Claims:
-    """The same claim, as each of the stores knows it."""
+    """The same claim in both stores."""
 
     real: FinalizeClaim
     model: FinalizeClaim
@@ -132,7 +132,7 @@ class RestoredJob:
     common: Range | None
 
     def restore(self, store: JobStore, job: Job) -> None:
-        """Restore a job from it; the job may lack some of its images."""
+        """Restore a job; some of its images may be missing."""
         ended_at = store.now() - 300 if self.state.ended else None
         store.restore(
             replace(job, state=self.state, ended_at=ended_at),
@@ -152,7 +152,7 @@ records = st.builds(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Touch:
+class LeaseCall:
     """Which lease and which of its images a call is about, and whether the call is repeated."""
 
     which: int
@@ -162,7 +162,7 @@ class Touch:
 
 
 touches = st.builds(
-    Touch,
+    LeaseCall,
     which=st.integers(0, 9),
     place=st.integers(0, 7),
     # Most calls are about a lease that is held, and some about an older one.
@@ -192,7 +192,7 @@ def attempt(call: Callable[[], Any]) -> Any:
 
 
 def ask(store: JobStore, verb: str, job_id: str) -> Any:
-    """Ask something of a job, as clients do; a job may expire at any time."""
+    """Call a verb of a job, as clients do; a job may expire at any time."""
     if verb == "expire":
         return store.expire(job_id, before=store.now() + 1)
     return getattr(store, verb)(job_id)
@@ -235,7 +235,7 @@ class JobStores(RuleBasedStateMachine):
         assert comparable(real) == comparable(model)
         return real
 
-    def both_on(
+    def call_both_with_lease(
         self, lease: LeasePair, call: Callable[[JobStore, Lease], Any], *, twice: bool = False
     ) -> None:
         """Make a call about a lease. The real store may get it twice, which must make no difference."""
@@ -244,7 +244,7 @@ class JobStores(RuleBasedStateMachine):
         if twice:
             call(self.real, lease.real)
 
-    def touched(self, touch: Touch) -> tuple[LeasePair, int]:
+    def touched(self, touch: LeaseCall) -> tuple[LeasePair, int]:
         held = [lease for lease in self.leases if self.model.holds(lease.model)]
         among = self.leases if touch.late or not held else held
         lease = among[touch.which % len(among)]
@@ -263,11 +263,15 @@ class JobStores(RuleBasedStateMachine):
         self, lease: LeasePair, index: int, measured: Range, *, fails: bool, twice: bool = False
     ) -> None:
         if fails:
-            self.both_on(lease, lambda store, own: store.done(own, index, failure=FAILURE), twice=twice)
+            self.call_both_with_lease(
+                lease, lambda store, own: store.done(own, index, failure=FAILURE), twice=twice
+            )
         elif lease.real.phase is Phase.RENDER:
-            self.both_on(lease, lambda store, own: store.done(own, index), twice=twice)
+            self.call_both_with_lease(lease, lambda store, own: store.done(own, index), twice=twice)
         else:
-            self.both_on(lease, lambda store, own: store.measured(own, index, measured), twice=twice)
+            self.call_both_with_lease(
+                lease, lambda store, own: store.measured(own, index, measured), twice=twice
+            )
 
     @initialize(target=jobs, kinds=st.lists(st.builds(JobKind, **KINDS), min_size=2, max_size=3))
     def create_some(self, kinds: list[JobKind]) -> Any:
@@ -330,19 +334,21 @@ class JobStores(RuleBasedStateMachine):
 
     @precondition(lambda self: self.leases)
     @rule(touch=touches, nothing=st.booleans())
-    def renew(self, touch: Touch, nothing: bool) -> None:
+    def renew(self, touch: LeaseCall, nothing: bool) -> None:
         lease, index = self.touched(touch)
-        self.both_on(lease, lambda store, own: store.renew(own, in_hand=None if nothing else index))
+        self.call_both_with_lease(
+            lease, lambda store, own: store.renew(own, in_hand=None if nothing else index)
+        )
 
     @precondition(lambda self: self.leases)
     @rule(touch=touches, fails=st.booleans(), low=ends, high=ends)
-    def end(self, touch: Touch, fails: bool, low: float, high: float) -> None:
+    def end(self, touch: LeaseCall, fails: bool, low: float, high: float) -> None:
         lease, index = self.touched(touch)
         self.end_image(lease, index, Range(low=low, high=high), fails=fails, twice=touch.twice)
 
     @precondition(lambda self: any(state.runs for state in self.states))
     @rule(limit=st.integers(1, 4), fails=st.booleans(), low=ends, high=ends)
-    def work_off(self, limit: int, fails: bool, low: float, high: float) -> None:
+    def end_lease(self, limit: int, fails: bool, low: float, high: float) -> None:
         """Take leases and end all their images until there is none; the very first may fail."""
         while (lease := self.take(limit)) is not None:
             for index in lease.real.indices:
@@ -384,15 +390,17 @@ class JobStores(RuleBasedStateMachine):
 
     @precondition(lambda self: self.leases)
     @rule(touch=touches)
-    def charge(self, touch: Touch) -> None:
+    def charge(self, touch: LeaseCall) -> None:
         lease, index = self.touched(touch)
-        self.both_on(lease, lambda store, own: store.charge(own, index, FAILURE), twice=touch.twice)
+        self.call_both_with_lease(
+            lease, lambda store, own: store.charge(own, index, FAILURE), twice=touch.twice
+        )
 
     @precondition(lambda self: self.leases)
     @rule(touch=touches)
-    def give_back(self, touch: Touch) -> None:
+    def give_back(self, touch: LeaseCall) -> None:
         lease, _ = self.touched(touch)
-        self.both_on(lease, lambda store, own: store.give_back(own.id), twice=touch.twice)
+        self.call_both_with_lease(lease, lambda store, own: store.give_back(own.id), twice=touch.twice)
 
     @precondition(lambda self: JobState.PROCESSING in self.states)
     @rule(seconds=st.sampled_from([150, 600, 1200, 5000]))
@@ -414,7 +422,7 @@ class JobStores(RuleBasedStateMachine):
                 store.mark_written(job_id, [image.index])
 
     @invariant()
-    def all_that_can_be_read_agrees(self) -> None:
+    def both_stores_read_the_same(self) -> None:
         real, model = self.real.list(limit=100), self.model.list(limit=100)
         assert [comparable(job) for job in real.items] == [comparable(job) for job in model.items]
         for job in real.items:
@@ -432,8 +440,8 @@ class JobStores(RuleBasedStateMachine):
             assert found[0] == found[1]
 
     @invariant()
-    def what_is_kept_twice_agrees_with_itself(self) -> None:
-        # Retries that have become due are queued when leases are asked for.
+    def redundant_data_agree(self) -> None:
+        # Asking for a lease queues due retries.
         assert self.real.pending_chunks(1, at_most=99) == self.model.pending_chunks(1, at_most=99)
         StoredJobs(self.client).check()
 

@@ -1,4 +1,4 @@
-"""Restore jobs on a real Valkey while others use it, and know when that is needed."""
+"""Restore jobs on a real Valkey while others use it, and detect when that is needed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from shared.jobs.job import Counts, FinalizeClaim, Job, JobState, Phase, Range
 from shared.jobstore.redis_store import RESTORE_AT_ONCE, RedisJobStore
 from shared.redis.client import connect_redis
 from tests.conftest import start_or_skip
-from tests.contracts.job_store import CORRUPT, ONE_RANGE, a_created, a_job, take, work_off
+from tests.contracts.job_store import CORRUPT, ONE_RANGE, a_created, a_job, end_lease, take
 from tests.integration.test_job_store import bits
 from tests.store_invariants import StoredJobs
 from tests.waiting import eventually
@@ -40,7 +40,7 @@ def own_server(tmp_path: Path) -> Iterator[ValkeyServer]:
     server.stop()
 
 
-def test_restoring_a_job_that_others_work_on_ends_every_image_once(valkey_url: str, client: redis.Redis):
+def test_restoring_a_running_job_ends_every_image_once(valkey_url: str, client: redis.Redis):
     store = RedisJobStore(client)
     job = a_job(3000)
     store.create(job)
@@ -53,7 +53,7 @@ def test_restoring_a_job_that_others_work_on_ends_every_image_once(valkey_url: s
             while mine.get(job.id).state is not JobState.FINALIZING:
                 if (lease := mine.lease(f"worker {worker}", limit=7)) is not None:
                     images += len(lease.indices)
-                    work_off(mine, lease)
+                    end_lease(mine, lease)
         return images
 
     def restore(_: int) -> None:
@@ -68,7 +68,7 @@ def test_restoring_a_job_that_others_work_on_ends_every_image_once(valkey_url: s
     counts = store.get(job.id).counts
     assert counts.pending == 0
     assert counts == bits(client, job.id)
-    # Two thirds must be worked on; of the others none that was not taken before it was known.
+    # Two thirds must be leased, and the others only if they were leased before their outcomes were restored.
     assert 1999 <= worked < 3000
     StoredJobs(client).check()
 
@@ -97,7 +97,7 @@ def test_a_job_deleted_while_it_is_restored_stays_deleted(client: redis.Redis):
     StoredJobs(client).check()
 
 
-def test_a_restore_that_was_cut_short_is_carried_on_by_the_next(client: redis.Redis):
+def test_an_interrupted_restore_is_continued_by_the_next(client: redis.Redis):
     job = a_job(2000)
 
     class Dying(redis.Redis):
@@ -113,7 +113,7 @@ def test_a_restore_that_was_cut_short_is_carried_on_by_the_next(client: redis.Re
     with pytest.raises(JobStoreUnavailable):
         RedisJobStore(Dying(connection_pool=client.connection_pool)).restore(job, succeeded=range(1999))
     store = RedisJobStore(client)
-    # It hands out no image that may be done already.
+    # It leases no image that may be done already.
     assert store.get(job.id).counts.succeeded == 2 * RESTORE_AT_ONCE
     assert store.lease("worker", limit=8) is None
 
@@ -124,7 +124,7 @@ def test_a_restore_that_was_cut_short_is_carried_on_by_the_next(client: redis.Re
     StoredJobs(client).check()
 
 
-def test_a_restore_goes_in_steps_that_hold_up_nobody(client: redis.Redis):
+def test_a_restore_works_in_short_steps(client: redis.Redis):
     steps: list[int] = []
 
     class ObservedRedis(redis.Redis):
@@ -144,8 +144,8 @@ def test_a_restore_goes_in_steps_that_hold_up_nobody(client: redis.Redis):
 VERBS = ("pause", "resume", "resume", "cancel", "retry", "expire", "delete", "finish")
 
 
-class Hammer:
-    """Asks everything of a few jobs at random, restoring them among other things."""
+class RandomCalls:
+    """Calls random verbs of a few jobs, and restores them in between."""
 
     def __init__(self, url: str, jobs: list[Job], seed: int) -> None:
         self._url = url
@@ -156,7 +156,7 @@ class Hammer:
         with connect_redis(self._url) as client:
             store = RedisJobStore(client, retry_delays=(0.01,))
             for _ in range(150):
-                # What the job's state does not allow is refused, and a job may be gone.
+                # The state of a job may not allow the verb, and the job may be deleted.
                 with suppress(InvalidTransition, JobNotFound):
                     self._chance.choice((self._restore, self._work, self._work, self._work, self._ask))(store)
 
@@ -192,7 +192,7 @@ class Hammer:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_whatever_is_asked_beside_restores_leaves_all_that_is_kept_twice_in_agreement(
+def test_verbs_during_restores_keep_redundant_data_consistent(
     valkey_url: str, client: redis.Redis, seed: int
 ):
     kinds: list[dict[str, Any]] = [
@@ -204,7 +204,7 @@ def test_whatever_is_asked_beside_restores_leaves_all_that_is_kept_twice_in_agre
     jobs = [a_job(600, **kind) for kind in kinds]
 
     with ThreadPoolExecutor(6) as pool:
-        hammers = [pool.submit(Hammer(valkey_url, jobs, 10 * seed + number)) for number in range(6)]
+        hammers = [pool.submit(RandomCalls(valkey_url, jobs, 10 * seed + number)) for number in range(6)]
         for hammer in hammers:
             hammer.result()
 
@@ -224,11 +224,15 @@ class TestReconciled:
             assert store.is_reconciled()
             yield store
 
-    def test_another_process_sees_it(self, own_server: ValkeyServer, own_store: RedisJobStore) -> None:
+    def test_another_process_sees_the_reconciliation(
+        self, own_server: ValkeyServer, own_store: RedisJobStore
+    ) -> None:
         with connect_redis(own_server.url) as client:
             assert RedisJobStore(client).is_reconciled()
 
-    def test_by_a_restart(self, own_server: ValkeyServer, own_store: RedisJobStore) -> None:
+    def test_a_restart_resets_the_reconciliation(
+        self, own_server: ValkeyServer, own_store: RedisJobStore
+    ) -> None:
         job_id = a_created(own_store)
         own_server.stop()
         own_server.start()
@@ -238,27 +242,31 @@ class TestReconciled:
         own_store.mark_reconciled()
         assert own_store.is_reconciled()
 
-    def test_by_a_loss_of_all_data(self, own_server: ValkeyServer, own_store: RedisJobStore) -> None:
+    def test_a_loss_of_all_data_resets_the_reconciliation(
+        self, own_server: ValkeyServer, own_store: RedisJobStore
+    ) -> None:
         with connect_redis(own_server.url) as client:
             client.flushall()
 
         assert not own_store.is_reconciled()
 
-    def test_by_a_loss_of_all_data_while_they_are_compared(
+    def test_a_loss_of_all_data_during_recovery_resets_the_reconciliation(
         self, own_server: ValkeyServer, own_store: RedisJobStore
     ) -> None:
         with connect_redis(own_server.url) as client:
             client.flushall()
             assert not own_store.is_reconciled()
             client.flushall()
-            # Another one asks, too.
+            # Another process asks, too.
             assert not RedisJobStore(client).is_reconciled()
 
         own_store.mark_reconciled()
 
         assert not own_store.is_reconciled()
 
-    def test_by_an_older_copy(self, own_server: ValkeyServer, own_store: RedisJobStore) -> None:
+    def test_an_older_copy_resets_the_reconciliation(
+        self, own_server: ValkeyServer, own_store: RedisJobStore
+    ) -> None:
         own_server.stop()
         copy = own_server.data_dir.with_name("copy")
         shutil.copytree(own_server.data_dir, copy)
@@ -272,7 +280,9 @@ class TestReconciled:
 
         assert not own_store.is_reconciled()
 
-    def test_by_a_failover(self, own_server: ValkeyServer, own_store: RedisJobStore, tmp_path: Path) -> None:
+    def test_a_failover_resets_the_reconciliation(
+        self, own_server: ValkeyServer, own_store: RedisJobStore, tmp_path: Path
+    ) -> None:
         replica = start_or_skip(ValkeyServer(tmp_path / "replica"))
         try:
             with connect_redis(own_server.url) as client:

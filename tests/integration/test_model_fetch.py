@@ -1,4 +1,4 @@
-"""The download of the official checkpoint, from servers that behave and from servers that do not."""
+"""The download of the official checkpoint, from good and from bad servers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TIMEOUT = 0.5
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """Start a server that gives one answer to every request; returns its URL."""
+    """Start a server with one response for every request; return its URL."""
     servers: list[ThreadingHTTPServer] = []
 
     def start(answer: Answer) -> str:
@@ -68,7 +68,7 @@ def sha256(data: bytes) -> str:
 
 
 def send(data: bytes, *, status: int = 200, length: int | None = None) -> Answer:
-    """Answer with `data`, claiming another `length` if one is given."""
+    """Respond with `data`, with another Content-Length if `length` is given."""
 
     def answer(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(status)
@@ -114,7 +114,7 @@ def test_a_redirect_is_followed(serve: Serve, checkpoint: bytes, tmp_path: Path)
     assert path.stat().st_size == len(checkpoint)
 
 
-def test_a_checkpoint_that_is_there_is_not_asked_for_again(tmp_path: Path):
+def test_an_existing_checkpoint_is_not_fetched_again(tmp_path: Path):
     path = official_path(tmp_path)
     path.parent.mkdir(parents=True)
     path.write_bytes(b"fetched before")
@@ -134,7 +134,7 @@ def test_a_wrong_file_in_its_place_is_replaced(serve: Serve, checkpoint: bytes, 
     assert path.read_bytes() == checkpoint
 
 
-def test_a_wrong_hash_keeps_nothing(serve: Serve, checkpoint: bytes, tmp_path: Path):
+def test_a_file_with_a_wrong_hash_is_not_kept(serve: Serve, checkpoint: bytes, tmp_path: Path):
     url = serve(send(checkpoint))
 
     with pytest.raises(
@@ -145,7 +145,7 @@ def test_a_wrong_hash_keeps_nothing(serve: Serve, checkpoint: bytes, tmp_path: P
     assert left_in(tmp_path) == []
 
 
-def test_a_download_that_fails_leaves_what_was_there(serve: Serve, tmp_path: Path):
+def test_a_failed_download_keeps_the_existing_file(serve: Serve, tmp_path: Path):
     path = official_path(tmp_path)
     path.parent.mkdir(parents=True)
     path.write_bytes(b"of another version")
@@ -169,7 +169,7 @@ def test_a_file_of_the_right_hash_with_other_entries_is_refused(serve: Serve, tm
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.999])
-def test_a_body_that_ends_early_is_a_download_that_broke_off(
+def test_a_truncated_body_is_an_interrupted_download(
     serve: Serve, checkpoint: bytes, tmp_path: Path, share: float
 ):
     data = checkpoint[: int(len(checkpoint) * share)]
@@ -182,7 +182,7 @@ def test_a_body_that_ends_early_is_a_download_that_broke_off(
 
 
 @pytest.mark.parametrize("status", [403, 404, 500, 503])
-def test_an_error_of_the_server_is_told_by_its_number(serve: Serve, tmp_path: Path, status: int):
+def test_a_server_error_is_reported_with_its_status(serve: Serve, tmp_path: Path, status: int):
     url = serve(send(b"no", status=status))
 
     with pytest.raises(WeightsUnavailable, match=f"the server answered {status}"):
@@ -192,9 +192,7 @@ def test_an_error_of_the_server_is_told_by_its_number(serve: Serve, tmp_path: Pa
 
 
 @pytest.mark.timeout(60)
-def test_a_server_that_accepts_and_never_answers_is_given_up(
-    serve: Serve, tmp_path: Path, released: threading.Event
-):
+def test_a_server_that_never_responds_is_abandoned(serve: Serve, tmp_path: Path, released: threading.Event):
     url = serve(lambda handler: released.wait())
 
     with pytest.raises(WeightsUnavailable, match=r"No answer|stopped answering"):
@@ -204,7 +202,7 @@ def test_a_server_that_accepts_and_never_answers_is_given_up(
 
 
 @pytest.mark.timeout(60)
-def test_a_server_that_stops_in_the_middle_is_given_up(
+def test_a_server_that_stops_sending_is_abandoned(
     serve: Serve, checkpoint: bytes, tmp_path: Path, released: threading.Event
 ):
     def begin(handler: BaseHTTPRequestHandler) -> None:
@@ -226,7 +224,7 @@ def test_a_body_that_never_ends_does_not_fill_the_disk(serve: Serve, tmp_path: P
             while True:
                 handler.wfile.write(piece)
         except ConnectionError:
-            # The client has had enough, which is what the test is about.
+            # The client disconnects, as the test expects.
             return
 
     with pytest.raises(ModelError, match="more than 256 MB: that is no checkpoint"):
@@ -239,7 +237,7 @@ def test_a_body_that_never_ends_does_not_fill_the_disk(serve: Serve, tmp_path: P
 @pytest.mark.parametrize(
     "url", ["http://127.0.0.1:1/file", "http://name.invalid/file", "https://127.0.0.1:1/file"]
 )
-def test_without_a_connection_it_ends_soon_and_says_how_to_go_on(tmp_path: Path, url: str):
+def test_without_a_connection_it_ends_soon_and_names_a_remedy(tmp_path: Path, url: str):
     with pytest.raises(WeightsUnavailable) as caught:
         fetch_official(tmp_path, url=url)
 
@@ -248,7 +246,7 @@ def test_without_a_connection_it_ends_soon_and_says_how_to_go_on(tmp_path: Path,
     assert left_in(tmp_path) == []
 
 
-def test_a_redirect_in_a_circle_ends(serve: Serve, tmp_path: Path):
+def test_a_redirect_loop_is_an_error(serve: Serve, tmp_path: Path):
     def around(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(302)
         handler.send_header("Location", handler.path)

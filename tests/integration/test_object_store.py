@@ -1,4 +1,4 @@
-"""The object store on two different S3 servers: SeaweedFS, and MinIO's front end."""
+"""The object store on two different S3 servers: SeaweedFS, and the front end of MinIO."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def built(settings: Settings) -> Iterator[S3ObjectStore]:
 
 
 class S3Contract(ObjectStoreContract):
-    """What every S3 server does. A subclass provides `environ` and `store`."""
+    """Tests for every S3 server. A subclass provides `environ` and `store`."""
 
     @pytest.fixture
     def build(self, environ: dict[str, str]) -> Iterator[StoreFactory]:
@@ -165,20 +165,20 @@ class S3Contract(ObjectStoreContract):
         ids=["secret", "access"],
     )
     @classmethod
-    def stranger(cls, request: pytest.FixtureRequest, environ: dict[str, str]) -> Iterator[S3ObjectStore]:
+    def denied_store(cls, request: pytest.FixtureRequest, environ: dict[str, str]) -> Iterator[S3ObjectStore]:
         """A store with a wrong key."""
-        with built(replace(Settings.from_environ(environ), **request.param)) as stranger:
-            yield stranger
+        with built(replace(Settings.from_environ(environ), **request.param)) as denied:
+            yield denied
 
     @operations
     def test_wrong_credentials_are_denied(
-        self, store: S3ObjectStore, stranger: S3ObjectStore, operation: Operation
+        self, store: S3ObjectStore, denied_store: S3ObjectStore, operation: Operation
     ) -> None:
         with pytest.raises(ObjectStoreDenied):
-            operation(stranger)
+            operation(denied_store)
 
     @pytest.mark.parametrize("name", ["put", "put_stream", "list", "ping"])
-    def test_a_missing_bucket_is_trouble_of_the_store(self, build: StoreFactory, name: str) -> None:
+    def test_a_missing_bucket_is_an_error_of_the_store(self, build: StoreFactory, name: str) -> None:
         with pytest.raises(ObjectStoreUnavailable):
             OPERATIONS[name](build(s3_bucket="no-such-bucket"))
 
@@ -201,7 +201,7 @@ class S3Contract(ObjectStoreContract):
         assert store.size("long") == 60_000_000
         assert store.get("long", start=59_999_000) == Pattern.piece(59_999_000, 60_000_000)
 
-    def test_a_stream_that_breaks_off_leaves_no_object(self, store: S3ObjectStore) -> None:
+    def test_an_interrupted_stream_leaves_no_object(self, store: S3ObjectStore) -> None:
         source = cast(BinaryIO, Pattern(60_000_000, broken_at=30_000_000))
 
         with pytest.raises(OSError, match="The disk is gone"):
@@ -266,19 +266,19 @@ class TestMinio(S3Contract):
 class TestServerAway:
     @pytest.fixture(scope="class")
     @classmethod
-    def nowhere(cls) -> Iterator[S3ObjectStore]:
+    def unreachable_store(cls) -> Iterator[S3ObjectStore]:
         with built(settings_for(free_ports(1)[0])) as store:
             yield store
 
     @operations
     @pytest.mark.timeout(60)
-    def test_nobody_listening_means_unavailable_soon(
-        self, nowhere: S3ObjectStore, operation: Operation
+    def test_a_refused_connection_is_soon_reported_as_unavailable(
+        self, unreachable_store: S3ObjectStore, operation: Operation
     ) -> None:
         with pytest.raises(ObjectStoreUnavailable):
-            operation(nowhere)
+            operation(unreachable_store)
 
-    def test_a_store_goes_on_when_its_server_is_back(self, tmp_path: Path) -> None:
+    def test_a_store_works_again_when_its_server_is_back(self, tmp_path: Path) -> None:
         server = JuicefsGateway(tmp_path, bucket=BUCKET, access_key=ACCESS_KEY, secret_key=SECRET_KEY)
         start_or_skip(server)
         with built(Settings.from_environ(server.environ())) as store:
@@ -337,19 +337,19 @@ class TestServerAway:
         ],
         ids=["slow down", "proxy", "internal error", "request timeout", "connection closed"],
     )
-    def test_trouble_of_the_server_is_tried_three_times(self, answer: bytes) -> None:
+    def test_server_errors_are_retried_three_times(self, answer: bytes) -> None:
         with answering(answer) as server, built(settings_for(server.port)) as store:
             with pytest.raises(ObjectStoreUnavailable):
                 store.get("k")
             assert server.requests == 3
 
-    def test_a_passing_trouble_is_not_noticed(self) -> None:
+    def test_a_temporary_server_error_is_hidden(self) -> None:
         trouble = b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\n\r\n"
         good = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood"
         with answering(trouble, b"", good) as server, built(settings_for(server.port)) as store:
             assert store.get("k") == b"good"
 
-    def test_a_mistake_of_ours_is_not_taken_for_trouble(self) -> None:
+    def test_a_client_error_is_not_retried(self) -> None:
         answer = (
             b"HTTP/1.1 400 No\r\nContent-Length: 46\r\n\r\n<Error><Code>KeyTooLongError</Code></Error>   "
         )
@@ -376,7 +376,7 @@ def settings_for(port: int) -> Settings:
 class Pattern(io.RawIOBase):
     """A long seekable stream that takes no memory; byte n is n modulo 251."""
 
-    #: Longer than any part, so that a piece is one slice of it.
+    #: Longer than any part, so that every part is one slice of it.
     _CYCLE = bytes(range(251)) * 40_000
 
     def __init__(self, size: int, *, broken_at: int | None = None) -> None:
@@ -436,9 +436,9 @@ class CannedServer:
         while b"\r\n\r\n" not in received:
             received += connection.recv(65536)
         answer = self._answers[min(self.requests, len(self._answers) - 1)]
-        # Count first, since the client may look at the count as soon as it has the answer.
+        # Count first, because a test may read the count as soon as the client has the response.
         self.requests += 1
-        # The header says so, or the client may send its next request on the connection that is closing.
+        # Without this header, the client might send its next request on the closing connection.
         connection.sendall(answer.replace(b"\r\n", b"\r\nConnection: close\r\n", 1))
 
 

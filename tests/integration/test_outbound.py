@@ -1,4 +1,4 @@
-"""Requests to servers that mean harm: real sockets, real TLS, a resolver of our own."""
+"""Requests to hostile servers, with real sockets, real TLS and our own resolver."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def get(sender: Outbound, url: str) -> tuple[int, bytes]:
         return reply.status, b"".join(reply.pieces)
 
 
-def test_a_file_is_fetched_as_it_is(server: Origin) -> None:
+def test_a_file_is_fetched_unchanged(server: Origin) -> None:
     url = server.serve("/a%20b.jpg?x=1", answer("200 OK", b"photo"))
 
     assert get(outbound(), url) == (200, b"photo")
@@ -64,7 +64,7 @@ def test_the_name_goes_into_the_request_and_the_checked_address_gets_it(server: 
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "photos.example", "localhost", "[::1]", "2130706433"])
-def test_without_an_allowance_nothing_of_this_machine_is_reached(server: Origin, host: str) -> None:
+def test_this_machine_is_not_reachable_unless_it_is_allowed(server: Origin, host: str) -> None:
     url = server.serve("/", answer("200 OK", b"secret"))
     with pytest.raises(AddressRefused):
         get(outbound(NOBODY), url.replace("127.0.0.1", host))
@@ -73,7 +73,7 @@ def test_without_an_allowance_nothing_of_this_machine_is_reached(server: Origin,
 
 
 class Rebinding:
-    """A name that leads to an allowed address the first time it is asked for, and then elsewhere."""
+    """Resolves a name to an allowed address the first time, and then to another one."""
 
     def __init__(self) -> None:
         self.answers = ["127.0.0.1", "127.0.0.2"]
@@ -82,8 +82,8 @@ class Rebinding:
         return [self.answers.pop(0)]
 
 
-def test_a_name_that_resolves_to_something_else_the_next_time_gains_nothing(server: Origin) -> None:
-    """The check and the connection use one and the same answer of the resolver."""
+def test_dns_rebinding_does_not_work(server: Origin) -> None:
+    """The check and the connection use the same response of the resolver."""
     server.serve("/", answer("200 OK", b"photo"))
     rebinding = Rebinding()
 
@@ -100,7 +100,7 @@ def test_at_a_redirect_the_same_name_is_resolved_and_checked_again(server: Origi
 
 
 def test_a_name_that_leads_inside_at_a_redirect_is_refused_there(server: Origin) -> None:
-    """The first host is allowed; the second leads to the same machine under another name."""
+    """The first host is allowed; the second is another name of the same machine."""
     url = server.serve("/", answer("302 Found", Location=server.url("/secret", host="inside.example")))
     sender = outbound(AllowedHosts.of(["allowed.example"]))
     with pytest.raises(AddressRefused):
@@ -151,7 +151,7 @@ def test_a_redirect_may_be_relative(server: Origin, location: str) -> None:
 
 
 @pytest.mark.parametrize("hops", [1, MAX_REDIRECTS, MAX_REDIRECTS + 1])
-def test_so_many_redirects_are_followed_and_no_more(server: Origin, hops: int) -> None:
+def test_the_number_of_redirects_is_limited(server: Origin, hops: int) -> None:
     for hop in range(hops):
         server.serve(f"/{hop}", answer("302 Found", Location=f"/{hop + 1}"))
     server.serve(f"/{hops}", answer("200 OK", b"photo"))
@@ -171,7 +171,7 @@ def test_a_redirect_to_itself_ends(server: Origin) -> None:
     assert len(server.requests) == MAX_REDIRECTS + 1
 
 
-def test_a_redirect_without_a_location_is_an_answer(server: Origin) -> None:
+def test_a_redirect_without_a_location_is_returned(server: Origin) -> None:
     assert get(outbound(), server.serve("/", answer("302 Found", b"nowhere"))) == (302, b"nowhere")
 
 
@@ -186,14 +186,14 @@ def test_a_redirect_without_a_location_is_an_answer(server: Origin) -> None:
     ],
     ids=["head and body", "body", "endless head", "endless interim answers", "redirects"],
 )
-def test_a_server_that_drips_is_left_at_the_deadline(server: Origin, responder: Responder) -> None:
+def test_a_slow_server_is_abandoned_at_the_deadline(server: Origin, responder: Responder) -> None:
     url = server.respond("/", responder)
     with pytest.raises(OutboundFailed):
         get(outbound(seconds=0.5), url)
 
 
 @pytest.mark.timeout(60)
-def test_a_server_that_says_nothing_is_left_at_the_deadline(server: Origin) -> None:
+def test_a_silent_server_is_abandoned_at_the_deadline(server: Origin) -> None:
     over = threading.Event()
     url = server.respond("/", lambda _: iter([answer("200 OK")] if over.wait() else []))
     with pytest.raises(OutboundFailed):
@@ -226,19 +226,19 @@ def test_a_server_that_says_nothing_is_left_at_the_deadline(server: Origin) -> N
         "TLS",
     ],
 )
-def test_a_server_that_speaks_no_http_has_failed(server: Origin, data: bytes) -> None:
+def test_a_server_that_does_not_speak_http_is_an_error(server: Origin, data: bytes) -> None:
     with pytest.raises(OutboundFailed):
         get(outbound(), server.serve("/", data))
 
 
-def test_what_is_compressed_is_handed_on_as_it_is(server: Origin) -> None:
-    """Nothing is unpacked, so that nothing can explode."""
+def test_a_compressed_body_is_returned_unchanged(server: Origin) -> None:
+    """Nothing is decompressed, so no bomb can expand."""
     body = b"\x1f\x8b" + bytes(100)
 
     assert get(outbound(), server.serve("/", answer("200 OK", body, Content_Encoding="gzip"))) == (200, body)
 
 
-def test_no_more_is_read_than_is_wanted(server: Origin) -> None:
+def test_no_more_is_read_than_requested(server: Origin) -> None:
     sent = 0
 
     def endless(_: object) -> Iterator[bytes]:
@@ -253,18 +253,18 @@ def test_no_more_is_read_than_is_wanted(server: Origin) -> None:
         for _ in zip(range(10), reply.pieces, strict=False):
             pass
 
-    # What lies in the buffers of two sockets is sent as well.
+    # The buffers of both sockets are sent as well.
     assert sent < 64 * 2**20
 
 
-def test_nothing_listens_there(server: Origin) -> None:
+def test_a_refused_connection_is_an_error(server: Origin) -> None:
     with origin() as gone:
         url = gone.url("/")
     with pytest.raises(OutboundFailed):
         get(outbound(), url)
 
 
-def test_a_name_that_is_not_known_is_a_failure() -> None:
+def test_an_unknown_name_is_an_error() -> None:
     def unknown(host: str, port: int) -> list[str]:
         raise OSError("Name or service not known")
 
@@ -311,13 +311,13 @@ def test_the_certificate_is_checked_against_the_name_not_the_address(authority: 
             get(outbound(tls=trusting), server.url("/"))
 
 
-def test_a_certificate_of_nobody_is_refused(authority: trustme.CA) -> None:
+def test_an_untrusted_certificate_is_refused(authority: trustme.CA) -> None:
     serving, _ = contexts(authority, "photos.example")
     with origin(serving) as server, pytest.raises(OutboundFailed):
         get(outbound(), server.url("/", host="photos.example"))
 
 
-def test_a_server_that_stalls_in_the_handshake_is_left_at_the_deadline(server: Origin) -> None:
+def test_a_server_that_stalls_in_the_handshake_is_abandoned_at_the_deadline(server: Origin) -> None:
     server.respond("/", lambda _: iter([]))
     with pytest.raises(OutboundFailed):
         get(outbound(seconds=0.3), server.url("/").replace("http", "https"))
@@ -326,7 +326,7 @@ def test_a_server_that_stalls_in_the_handshake_is_left_at_the_deadline(server: O
 # --- sending ----------------------------------------------------------------------
 
 
-def test_a_body_is_sent_once_and_the_answer_is_its_status(server: Origin) -> None:
+def test_a_body_is_sent_once_and_the_status_is_returned(server: Origin) -> None:
     url = server.serve("/hook", answer("204 No Content"))
 
     assert outbound().post(url, b"hello", {"Content-Type": "text/plain", "Content-Length": "5"}) == 204

@@ -1,4 +1,4 @@
-"""The pipeline with the real network, on seeded random weights: shapes and promises, not depth."""
+"""The pipeline with the real network on random weights: shapes and invariants, not depth."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_every_shape_goes_through_the_network_and_back(
     assert depth.std() > 0
 
 
-def test_a_turned_photo_has_the_depth_of_the_same_photo_upright(
+def test_a_rotated_photo_has_the_depth_of_the_upright_photo(
     engine: InferenceEngine, settings: Settings
 ) -> None:
     pipeline, options = Pipeline.from_settings(engine, settings), Options.parse({"outputs": "npy"})

@@ -1,4 +1,4 @@
-"""Programs with children, and the guard that outlives their parent."""
+"""Programs with children, and the orphan guard that outlives their parent."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ with open("pids.part", "w") as file:
 os.rename("pids.part", "pids")
 time.sleep(600)
 """
-#: The same, deaf to SIGTERM.
+#: The same, but it ignores SIGTERM.
 _STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)" + _PARENT
 
 
@@ -98,7 +98,7 @@ def test_starting_a_killed_program_again_ends_the_children_it_left(
     assert wait_for_pids(tmp_path)[0] == program.pid != parent
 
 
-def test_a_program_that_ended_tells_its_exit_code_and_its_last_words(
+def test_an_ended_program_reports_its_exit_code_and_last_output(
     make_program: Callable[[str], Program],
 ) -> None:
     program = make_program("import sys; print('why'); sys.exit(7)")
@@ -124,7 +124,7 @@ def test_a_program_may_be_stopped_twice_and_before_its_start(make_program: Calla
 
 @pytest.fixture
 def start_group(tmp_path: Path) -> Iterator[StartGroup]:
-    """Start a program that leads a group of its own; whatever is left of it at the end is killed."""
+    """Start a program in its own process group; kill the rest of the group at the end."""
     started: list[subprocess.Popen[bytes]] = []
 
     def start(code: str) -> subprocess.Popen[bytes]:
@@ -138,26 +138,26 @@ def start_group(tmp_path: Path) -> Iterator[StartGroup]:
 
 @pytest.fixture
 def guard_process() -> Iterator[subprocess.Popen[str]]:
-    """A guard by itself."""
+    """A guard without a stack."""
     command = [sys.executable, "-I", "-S", orphan_guard.__file__]
     with subprocess.Popen(command, stdin=subprocess.PIPE, text=True) as process:
         yield process
 
 
-def tell(guard: subprocess.Popen[str], line: str) -> None:
+def send_line(guard: subprocess.Popen[str], line: str) -> None:
     assert guard.stdin is not None
     guard.stdin.write(line)
     guard.stdin.flush()
 
 
-def test_a_guard_left_alone_ends_whole_groups(
+def test_a_guard_without_its_parent_ends_whole_groups(
     start_group: StartGroup, guard_process: subprocess.Popen[str], tmp_path: Path
 ) -> None:
     pids = []
     for code in (_PARENT, _STUBBORN):
         group = start_group(code)
         pids += wait_for_pids(tmp_path)
-        tell(guard_process, f"+{group.pid}\n")
+        send_line(guard_process, f"+{group.pid}\n")
 
     assert guard_process.stdin is not None
     guard_process.stdin.close()
@@ -171,7 +171,7 @@ def test_a_guard_ends_the_children_of_a_leader_that_is_gone_already(
 ) -> None:
     group, guard = start_group(_PARENT), guard_process
     _, child = wait_for_pids(tmp_path)
-    tell(guard, f"+{group.pid}\n")
+    send_line(guard, f"+{group.pid}\n")
     group.kill()
     group.wait()
 
@@ -182,12 +182,12 @@ def test_a_guard_ends_the_children_of_a_leader_that_is_gone_already(
     eventually(lambda: not is_alive(child))
 
 
-def test_a_guard_leaves_groups_alone_that_were_taken_off_its_list(
+def test_a_guard_ignores_groups_that_were_removed(
     start_group: StartGroup, guard_process: subprocess.Popen[str], tmp_path: Path
 ) -> None:
     group, guard = start_group(_PARENT), guard_process
     pids = wait_for_pids(tmp_path)
-    tell(guard, f"+{group.pid}\n-{group.pid}\n")
+    send_line(guard, f"+{group.pid}\n-{group.pid}\n")
 
     assert guard.stdin is not None
     guard.stdin.close()

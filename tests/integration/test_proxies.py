@@ -1,4 +1,4 @@
-"""Proxies in the environment: what lies on this machine is reached without them, all else through them."""
+"""Proxies in the environment: they are used for all machines but this one."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from click.testing import CliRunner
 
 from fathom.async_client import AsyncFathom
 from fathom.cli import main
+from fathom.errors import ClientError, ConnectionLost
 from fathom.stack.servers import SeaweedServer, ValkeyServer
 from fathom.sync_client import Fathom
-from fathom.transport import ClientError, ConnectionLost, Patience
+from fathom.transport import Patience
 from shared.errors import FathomError, WeightsUnavailable
 from shared.objectstore.s3 import S3ObjectStore
 from shared.observability.otlp import connect_exporter
@@ -33,7 +34,7 @@ JSON = answer("200 OK", b"{}", Content_Type="application/json")
 
 @pytest.fixture
 def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Origin]:
-    """The proxy that the environment names, which answers for `storage.test` itself."""
+    """The proxy in the environment, which itself responds for `storage.test`."""
     with origin() as server:
         for name in NAMES:
             for spelling in (name, name.lower()):
@@ -44,7 +45,7 @@ def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Origin]:
 
 
 @pytest.fixture
-def here() -> Iterator[Origin]:
+def local_server() -> Iterator[Origin]:
     """A server on this machine."""
     with origin() as server:
         server.serve("/", JSON)
@@ -53,7 +54,7 @@ def here() -> Iterator[Origin]:
 
 @pytest.fixture(autouse=True)
 def _names(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let `storage.test` be a name of this machine, as any name below `localhost` is."""
+    """Let `storage.test` resolve to this machine, like any name below `localhost`."""
     real = socket.getaddrinfo
 
     def look_up(host: Any, *args: Any, **kwargs: Any) -> Any:
@@ -108,38 +109,38 @@ calls = pytest.mark.parametrize("call", [ask, ask_async, read_object, fetch_weig
 
 
 def make(call: Callable[[str], object], url: str) -> None:
-    """Ask a server for what it may not have: only who was asked matters."""
+    """Send a request; only its receiver matters, not the response."""
     with suppress(ClientError, FathomError):
         call(url)
 
 
 @calls
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "s3.localhost"])
-def test_what_lies_on_this_machine_is_asked_without_a_proxy(
-    proxy: Origin, here: Origin, call: Callable[[str], object], host: str
+def test_this_machine_is_requested_without_a_proxy(
+    proxy: Origin, local_server: Origin, call: Callable[[str], object], host: str
 ) -> None:
-    make(call, here.url("/", host=host))
+    make(call, local_server.url("/", host=host))
 
-    assert here.requests
+    assert local_server.requests
     assert proxy.requests == []
 
 
 @calls
-def test_what_lies_elsewhere_is_asked_through_the_proxy(
-    proxy: Origin, here: Origin, call: Callable[[str], object]
+def test_other_machines_are_requested_through_the_proxy(
+    proxy: Origin, local_server: Origin, call: Callable[[str], object]
 ) -> None:
-    make(call, here.url("/", host="storage.test"))
+    make(call, local_server.url("/", host="storage.test"))
 
-    assert proxy.requests[0].path.startswith(f"http://storage.test:{here.port}/")
-    assert here.requests == []
+    assert proxy.requests[0].path.startswith(f"http://storage.test:{local_server.port}/")
+    assert local_server.requests == []
 
 
 @calls
 @pytest.mark.parametrize("direct", ["storage.test", ".test", "other.test,storage.test", "*"])
 @pytest.mark.parametrize("name", ["NO_PROXY", "no_proxy"])
-def test_what_is_to_be_asked_without_a_proxy_is(
+def test_no_proxy_is_obeyed(
     proxy: Origin,
-    here: Origin,
+    local_server: Origin,
     monkeypatch: pytest.MonkeyPatch,
     call: Callable[[str], object],
     name: str,
@@ -147,9 +148,9 @@ def test_what_is_to_be_asked_without_a_proxy_is(
 ) -> None:
     monkeypatch.setenv(name, direct)
 
-    make(call, here.url("/", host="storage.test"))
+    make(call, local_server.url("/", host="storage.test"))
 
-    assert here.requests
+    assert local_server.requests
     assert proxy.requests == []
 
 
@@ -157,9 +158,9 @@ def test_what_is_to_be_asked_without_a_proxy_is(
     "unusable", ["socks5://127.0.0.1:1", "gopher://127.0.0.1:1", "http://127.0.0.1:port"]
 )
 @pytest.mark.parametrize("call", [ask, ask_async, fetch_weights])
-def test_a_proxy_that_cannot_be_used_is_in_the_way_of_other_machines_alone(
+def test_a_broken_proxy_affects_only_other_machines(
     proxy: Origin,
-    here: Origin,
+    local_server: Origin,
     monkeypatch: pytest.MonkeyPatch,
     call: Callable[[str], object],
     unusable: str,
@@ -169,10 +170,10 @@ def test_a_proxy_that_cannot_be_used_is_in_the_way_of_other_machines_alone(
         monkeypatch.setenv(name.lower(), unusable)
 
     with pytest.raises((ConnectionLost, WeightsUnavailable), match="of a kind that cannot be used"):
-        call(here.url("/", host="storage.test"))
-    make(call, here.url("/"))
+        call(local_server.url("/", host="storage.test"))
+    make(call, local_server.url("/"))
 
-    assert here.requests
+    assert local_server.requests
 
 
 def test_the_embedded_servers_start_and_work_beside_a_proxy(proxy: Origin, tmp_path: Path) -> None:
@@ -191,7 +192,7 @@ def test_the_embedded_servers_start_and_work_beside_a_proxy(proxy: Origin, tmp_p
     assert proxy.requests == []
 
 
-def test_the_doctor_finds_whole_servers_healthy_beside_a_proxy(
+def test_the_doctor_finds_servers_healthy_beside_a_proxy(
     proxy: Origin, fathom_environ: dict[str, str]
 ) -> None:
     result = CliRunner().invoke(

@@ -1,4 +1,4 @@
-"""The proxy that spoils traffic, before small servers of its own."""
+"""The proxy that injects faults, in front of small servers."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from typing import ClassVar
 
 import pytest
 
-from bench.proxy import Selection
+from bench.faults import Mode
+from bench.http_exchange import Exchange
+from bench.proxy import Proxy, Selection
 from shared.errors import ObjectStoreUnavailable
 from shared.objectstore.s3 import S3ObjectStore
 from shared.settings import Settings
-from tests.proxy import Exchange, Mode, Proxy
 from tests.waiting import eventually
 
 
 class Echo(BaseHTTPRequestHandler):
-    """Answers every request with its own body, and remembers it."""
+    """Responds to every request with its own body, and records it."""
 
     protocol_version = "HTTP/1.1"
     seen: ClassVar[list[tuple[str, bytes]]] = []
@@ -39,12 +40,12 @@ class Echo(BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_PUT
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 class EchoServer(ThreadingHTTPServer):
     def handle_error(self, *_: object) -> None:
-        """Say nothing: clients are meant to vanish here."""
+        """Log nothing, because clients disconnect on purpose."""
 
 
 @pytest.fixture(scope="module")
@@ -91,8 +92,8 @@ def test_bodies_pass_unchanged_over_one_connection(proxy: Proxy, body: bytes) ->
         assert [put(client, body=body) for _ in range(3)] == [(200, body)] * 3
 
 
-def test_a_chunked_request_passes_in_its_chunks(proxy: Proxy, server: ThreadingHTTPServer) -> None:
-    """The bytes behind the head reach the server as they were sent."""
+def test_a_chunked_request_passes_unchanged(proxy: Proxy, server: ThreadingHTTPServer) -> None:
+    """The bytes after the head reach the server as they were sent."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         sent = b"5;x=1\r\nhello\r\n0\r\nchecksum: abc\r\n\r\n"
         with (
@@ -119,7 +120,7 @@ def test_an_answer_to_head_ends_without_its_body(proxy: Proxy) -> None:
         assert put(client) == (200, b"hello")
 
 
-def test_exchanges_are_told_with_method_path_status_and_the_clients_port(
+def test_every_exchange_is_reported_with_its_method_path_status_and_client_port(
     proxy: Proxy, log: list[Exchange]
 ) -> None:
     with connection(proxy) as client:
@@ -132,7 +133,7 @@ def test_exchanges_are_told_with_method_path_status_and_the_clients_port(
     assert log[0].began_at <= log[0].ended_at
 
 
-def test_a_refusing_proxy_lets_nobody_in_and_resets_who_is_there(proxy: Proxy) -> None:
+def test_a_refusing_proxy_resets_open_connections_and_refuses_new_ones(proxy: Proxy) -> None:
     with connection(proxy) as client:
         put(client)
         proxy.set(Mode.REFUSE)
@@ -156,7 +157,7 @@ def test_a_proxy_that_refused_serves_again_on_the_same_port(proxy: Proxy) -> Non
     assert proxy.port == port
 
 
-def test_a_hanging_proxy_forwards_nothing_and_then_goes_on(proxy: Proxy) -> None:
+def test_a_hanging_proxy_forwards_nothing_until_it_is_released(proxy: Proxy) -> None:
     with connection(proxy) as client:
         put(client)
         proxy.set(Mode.HANG)
@@ -183,8 +184,8 @@ def test_a_request_is_answered_503_without_reaching_the_server(proxy: Proxy, log
     assert (log[0].status, log[0].answered) == (None, True)
 
 
-def test_a_swallowed_answer_leaves_the_servers_work_done(proxy: Proxy, log: list[Exchange]) -> None:
-    proxy.set(Mode.SWALLOW_ANSWER)
+def test_a_dropped_response_does_not_undo_the_request(proxy: Proxy, log: list[Exchange]) -> None:
+    proxy.set(Mode.DROP_RESPONSE)
     with connection(proxy) as client, pytest.raises(ConnectionResetError):
         put(client, "/kept")
 
@@ -193,7 +194,7 @@ def test_a_swallowed_answer_leaves_the_servers_work_done(proxy: Proxy, log: list
     assert (log[0].status, log[0].answered) == (200, False)
 
 
-def test_a_slow_proxy_takes_its_time(proxy: Proxy) -> None:
+def test_a_slow_proxy_delays_and_limits_the_speed(proxy: Proxy) -> None:
     proxy.set(Mode.SLOW, latency=0.05, bytes_per_second=10_000)
     with connection(proxy) as client:
         began = time.monotonic()
@@ -202,7 +203,7 @@ def test_a_slow_proxy_takes_its_time(proxy: Proxy) -> None:
         assert time.monotonic() - began >= 2 * (0.05 + 0.1)
 
 
-@pytest.mark.parametrize("mode", [Mode.ANSWER_503, Mode.SWALLOW_ANSWER])
+@pytest.mark.parametrize("mode", [Mode.ANSWER_503, Mode.DROP_RESPONSE])
 def test_a_fault_can_select_methods_and_paths(proxy: Proxy, mode: Mode) -> None:
     proxy.set(mode, methods={"PUT"}, path="/outputs/")
     with connection(proxy) as client:
@@ -227,12 +228,12 @@ def test_a_fault_can_be_limited_to_some_requests(proxy: Proxy) -> None:
     ("http", "mode", "selection"),
     [(True, Mode.REFUSE, {"path": "/a"}), (False, Mode.ANSWER_503, {}), (False, Mode.SLOW, {"path": "/a"})],
 )
-def test_what_no_proxy_can_do_is_an_error(http: bool, mode: Mode, selection: Selection) -> None:
+def test_an_impossible_fault_is_an_error(http: bool, mode: Mode, selection: Selection) -> None:
     with Proxy(("127.0.0.1", 1), http=http) as proxy, pytest.raises(ValueError, match="HTTP"):
         proxy.set(mode, **selection)
 
 
-def test_a_server_that_is_gone_resets_its_clients(free_port: int) -> None:
+def test_without_a_server_the_proxy_resets_its_clients(free_port: int) -> None:
     with (
         Proxy(("127.0.0.1", free_port)) as proxy,
         connection(proxy) as client,
@@ -242,7 +243,7 @@ def test_a_server_that_is_gone_resets_its_clients(free_port: int) -> None:
 
 
 @pytest.mark.parametrize("mode", [Mode.PASS, Mode.HANG, Mode.SLOW])
-def test_a_proxy_ends_at_once_whatever_hangs_in_it(server: ThreadingHTTPServer, mode: Mode) -> None:
+def test_a_proxy_closes_at_once_even_if_requests_hang(server: ThreadingHTTPServer, mode: Mode) -> None:
     proxy = Proxy(("127.0.0.1", server.server_port))
     with connection(proxy) as client:
         with proxy:
@@ -250,7 +251,7 @@ def test_a_proxy_ends_at_once_whatever_hangs_in_it(server: ThreadingHTTPServer, 
             client.request("PUT", "/a", b"hello")
         assert not [thread for thread in threading.enumerate() if thread.name == f"proxy-{proxy.port}"]
         with socket.socket() as probe:
-            # Closed connections of it may linger; nobody listens there.
+            # Closed connections may linger, but nothing listens on the port.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", proxy.port))
 
@@ -266,9 +267,9 @@ def test_bytes_that_are_not_http_pass_in_both_directions(echo_port: int, mode: M
             assert answers.read() == b""
 
 
-def test_an_answer_that_is_not_http_can_be_swallowed(echo_port: int) -> None:
+def test_a_response_that_is_not_http_can_be_dropped(echo_port: int) -> None:
     with Proxy(("127.0.0.1", echo_port), http=False) as proxy:
-        proxy.set(Mode.SWALLOW_ANSWER)
+        proxy.set(Mode.DROP_RESPONSE)
         with socket.create_connection(("127.0.0.1", proxy.port)) as client:
             client.sendall(b"PING\r\n")
 
@@ -276,7 +277,7 @@ def test_an_answer_that_is_not_http_can_be_swallowed(echo_port: int) -> None:
                 client.recv(10)
 
 
-def test_the_object_store_works_through_it_and_sees_its_faults(
+def test_the_object_store_works_through_the_proxy_and_sees_its_faults(
     s3_environ: dict[str, str], object_store: S3ObjectStore, seaweed_server: object
 ) -> None:
     port = int(s3_environ["FATHOM_S3_ENDPOINT_URL"].rpartition(":")[2])
@@ -287,7 +288,7 @@ def test_the_object_store_works_through_it_and_sees_its_faults(
         )
         store.put("a/b", b"first")
         assert object_store.get("a/b") == b"first"
-        proxy.set(Mode.SWALLOW_ANSWER, methods={"PUT"}, times=1)
+        proxy.set(Mode.DROP_RESPONSE, methods={"PUT"}, times=1)
         store.put("a/b", b"second")
         assert store.get("a/b") == b"second"
         proxy.set(Mode.ANSWER_503, methods={"PUT"})
@@ -310,7 +311,7 @@ def free_port() -> int:
 
 @pytest.fixture
 def echo_port() -> Iterator[int]:
-    """A server that sends back what it is sent, one connection at a time."""
+    """The port of a server that echoes bytes, one connection at a time."""
 
     def serve() -> None:
         while True:

@@ -1,4 +1,4 @@
-"""A real Valkey loses all or some of its data; the real S3 has the record."""
+"""A real Valkey loses all or some of its data; a real S3 has the records."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ BAD = ImageFailure(code="image_corrupt", message="Damaged. \u5199\u771f")
 
 @dataclass
 class RestorableService:
-    """The stores, and what API and workers do with them."""
+    """The stores, with the calls of the API and of workers."""
 
     server: ValkeyServer
     objects: S3ObjectStore
@@ -61,7 +61,7 @@ class RestorableService:
         return job.id
 
     def work(self, images: int) -> list[int]:
-        """Work off so many images of whatever job comes; those that 5 divides fail."""
+        """End this many images of the jobs whose turn it is; every fifth index fails."""
         done: list[int] = []
         while len(done) < images:
             lease = self.jobs.lease("worker", limit=images - len(done))
@@ -106,7 +106,7 @@ def make_recoverer(
 
 @pytest.fixture
 def service(tmp_path: Path, object_store: S3ObjectStore) -> Iterator[RestorableService]:
-    """A Valkey for this test only, which stops it and restores an older copy."""
+    """A Valkey for one test, which stops it and restores an older copy of its data."""
     server = start_or_skip(ValkeyServer(tmp_path / "valkey"))
     service = RestorableService(server, object_store)
     yield service
@@ -114,7 +114,7 @@ def service(tmp_path: Path, object_store: S3ObjectStore) -> Iterator[RestorableS
     server.stop()
 
 
-def test_jobs_are_as_they_were_after_all_was_flushed(service: RestorableService) -> None:
+def test_jobs_are_restored_after_flushall(service: RestorableService) -> None:
     ended = service.submit(20)
     service.work(20)
     service.finish()
@@ -149,7 +149,7 @@ def test_jobs_are_as_they_were_after_all_was_flushed(service: RestorableService)
 
 
 def test_an_older_copy_of_the_data_is_brought_up_to_date(service: RestorableService, tmp_path: Path) -> None:
-    """Do what an operator does: stop the server, put the copy in place, start it."""
+    """Stop the server, put the copy in place, and start it, as an operator does."""
     started, resumed = service.submit(50), service.submit(4)
     service.controls.pause(resumed)
     service.work(10)
@@ -179,7 +179,7 @@ def test_an_older_copy_of_the_data_is_brought_up_to_date(service: RestorableServ
     assert service.jobs.get(since).state is JobState.QUEUED
 
 
-def test_data_lost_while_jobs_are_compared_are_compared_again(service: RestorableService) -> None:
+def test_data_lost_during_a_recovery_are_recovered_again(service: RestorableService) -> None:
     """Otherwise jobs that were restored before the loss would stay lost."""
     job_ids = {service.submit(2) for _ in range(3)}
     service.client.flushall()
@@ -203,8 +203,8 @@ def test_data_lost_while_jobs_are_compared_are_compared_again(service: Restorabl
     assert service.jobs.is_reconciled()
 
 
-def test_an_ended_job_expires_and_its_record_goes_later(service: RestorableService) -> None:
-    """The server's clock cannot be set, so the retention is so short that it is over at once."""
+def test_an_ended_job_expires_and_its_record_is_deleted_later(service: RestorableService) -> None:
+    """The clock of the server cannot be set, so the retention is so short that it ends at once."""
     job_id = service.submit(6)
     service.work(6)
     service.finish()

@@ -1,4 +1,4 @@
-"""The embedded servers as processes: they start, keep their data, and leave nothing behind."""
+"""The embedded servers start, keep their data, and leave nothing behind."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def odd_seaweed(odd_folder: Path) -> Iterator[EmbeddedServer]:
 
 @pytest.fixture(params=["odd_valkey", "odd_seaweed"])
 def odd(request: pytest.FixtureRequest) -> EmbeddedServer:
-    """A server that many tests share; they leave it as it is."""
+    """A server that many tests share; they must not change it."""
     server: EmbeddedServer = request.getfixturevalue(request.param)
     return server
 
@@ -139,13 +139,13 @@ def test_data_survive_a_restart_on_another_port_with_other_keys(tmp_path: Path) 
 
 
 def sockets_of(server: EmbeddedServer) -> list[Path]:
-    """Return the sockets of a SeaweedFS in the folder that it would leave them in."""
+    """Return the sockets of SeaweedFS in the folder in which it would leave them."""
     return list(Path("/tmp").glob(f"seaweedfs-s3-{server.port}.sock"))
 
 
 # Its sibling is a server that dies with its parent.
 @pytest.mark.parametrize("build", [valkey, pytest.param(seaweed, marks=pytest.mark.slow)])
-def test_data_survive_a_kill(tmp_path: Path, build: ServerFactory) -> None:
+def test_data_survive_sigkill(tmp_path: Path, build: ServerFactory) -> None:
     with build(tmp_path) as first:
         write(first, b"kept")
         os.kill(first.pid, signal.SIGKILL)
@@ -168,7 +168,7 @@ def test_one_object_may_be_stopped_twice_and_started_again(tmp_path: Path) -> No
 
 
 def test_a_killed_server_is_started_again_by_the_same_object(tmp_path: Path) -> None:
-    """It does not wait for a lock that it holds itself."""
+    """A server does not wait for its own lock."""
     with valkey(tmp_path) as server:
         write(server, b"kept")
         os.kill(server.pid, signal.SIGKILL)
@@ -207,7 +207,7 @@ def test_a_relative_folder_stays_where_it_was(tmp_path: Path, monkeypatch: pytes
     assert (tmp_path / "data" / f"{server.name}.log").stat().st_size > 0
 
 
-def test_a_server_listens_on_this_machine_alone(odd: EmbeddedServer) -> None:
+def test_a_server_listens_only_on_this_machine(odd: EmbeddedServer) -> None:
     addresses = listening(odd.pid)
 
     assert addresses
@@ -255,7 +255,7 @@ def test_one_folder_serves_one_server(tmp_path: Path) -> None:
 
 
 @both
-def test_a_taken_port_is_named_and_nobody_else_is_taken_for_the_server(
+def test_a_taken_port_is_named_and_another_server_is_not_mistaken_for_ours(
     tmp_path: Path, build: ServerFactory
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as squatter:
@@ -286,13 +286,15 @@ def test_a_server_that_cannot_start_shows_the_end_of_its_log(
     assert not server.is_running()
 
 
-def test_a_seaweed_keeps_its_memory_in_bounds(odd_seaweed: EmbeddedServer) -> None:
+def test_a_seaweed_limits_its_memory(odd_seaweed: EmbeddedServer) -> None:
     environ = Path(f"/proc/{odd_seaweed.pid}/environ").read_bytes().split(b"\0")
 
     assert b"GOMEMLIMIT=512MiB" in environ
 
 
-def test_the_bounds_of_a_seaweed_may_be_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_memory_limits_of_a_seaweed_can_be_configured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("GOMEMLIMIT", "2GiB")
 
     assert seaweed(tmp_path)._launch().environ["GOMEMLIMIT"] == "2GiB"
@@ -321,7 +323,7 @@ def test_a_valkey_asks_for_its_password_and_hides_it(tmp_path: Path) -> None:
 
 
 class StubbornServer(EmbeddedServer):
-    """Ignores SIGTERM, has a child of its own, and never answers unless told so."""
+    """Ignores SIGTERM, has a child, and only responds if configured so."""
 
     name = "stubborn"
     ready = True
@@ -331,7 +333,7 @@ class StubbornServer(EmbeddedServer):
         return Launch(command=["/bin/sh", "-c", script], environ=os.environ)
 
     def _is_ready(self) -> bool:
-        # It has said its word before anybody's patience is at an end.
+        # It has written its line before the timeout.
         eventually((self.data_dir / "up").exists)
         return self.ready
 
@@ -346,7 +348,7 @@ def test_a_server_that_ignores_sigterm_is_killed_with_its_children(tmp_path: Pat
     eventually(lambda: not any(map(is_alive, pids)))
 
 
-def test_a_server_that_never_answers_is_ended_and_its_log_shown(tmp_path: Path) -> None:
+def test_a_server_that_never_responds_is_ended_and_its_log_shown(tmp_path: Path) -> None:
     server = StubbornServer(tmp_path)
     server.ready = False
     server.stop_grace = 0.1
@@ -356,7 +358,7 @@ def test_a_server_that_never_answers_is_ended_and_its_log_shown(tmp_path: Path) 
     assert not server.is_running()
 
 
-def test_only_the_last_start_is_shown(tmp_path: Path) -> None:
+def test_only_the_log_of_the_last_start_is_shown(tmp_path: Path) -> None:
     (tmp_path / "stubborn.log").write_text("an old complaint\n")
     server = StubbornServer(tmp_path)
     server.ready = False
@@ -373,7 +375,7 @@ def test_a_tied_command_keeps_its_arguments_and_output() -> None:
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "a b|ü*\n"
 
 
-def test_a_tied_command_may_say_farewell(tmp_path: Path) -> None:
+def test_a_tied_command_may_print_at_its_end(tmp_path: Path) -> None:
     script = (
         f"cd '{tmp_path}'; trap 'echo x > farewell; exit' TERM; echo x > up; while :; do sleep 0.05; done"
     )
@@ -410,7 +412,7 @@ def listening(pid: int) -> list[str]:
 
 def _socket_inodes(pid: int) -> Iterator[str]:
     for link in Path(f"/proc/{pid}/fd").iterdir():
-        # A descriptor may be closed between the listing and the look.
+        # A descriptor may be closed between listing and reading it.
         with suppress(FileNotFoundError):
             target = os.readlink(link)
             if target.startswith("socket:["):

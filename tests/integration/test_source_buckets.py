@@ -1,4 +1,4 @@
-"""Other buckets of the same server, as sources read them."""
+"""Other buckets of the same server as sources of photos."""
 
 from __future__ import annotations
 
@@ -23,9 +23,7 @@ def bucket(seaweed_store: S3ObjectStore) -> Iterator[S3ObjectStore]:
     bucket.delete_prefix("a")
 
 
-def test_what_lies_in_another_bucket_lies_in_no_other(
-    object_store: S3ObjectStore, bucket: S3ObjectStore
-) -> None:
+def test_buckets_are_separate(object_store: S3ObjectStore, bucket: S3ObjectStore) -> None:
     bucket.put("a/写真 1.jpg", b"photo")
 
     assert bucket.get("a/写真 1.jpg", stop=3) == b"pho"
@@ -35,7 +33,7 @@ def test_what_lies_in_another_bucket_lies_in_no_other(
         bucket.get("a/2.jpg")
 
 
-def test_a_bucket_that_is_not_there_is_told_from_a_store_that_is_away(object_store: S3ObjectStore) -> None:
+def test_a_missing_bucket_is_distinguished_from_an_unavailable_store(object_store: S3ObjectStore) -> None:
     nowhere = object_store.in_bucket("no-such-bucket-at-all")
     with pytest.raises((BucketNotFound, ObjectNotFound)):
         nowhere.get("a.jpg")

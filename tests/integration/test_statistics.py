@@ -20,10 +20,10 @@ def statistics(valkey_url: str) -> Iterator[RedisStatistics]:
 
 
 class TestRedisStatistics(StatisticsContract):
-    """The real one fulfils the contract."""
+    """The real store fulfils the contract."""
 
 
-def test_what_is_remembered_goes_by_itself(statistics: RedisStatistics, valkey_url: str):
+def test_statistics_expire(statistics: RedisStatistics, valkey_url: str):
     statistics.add(batch("one"))
     with connect_redis(valkey_url) as client:
         lives = {key.decode(): client.ttl(key) for key in client.scan_iter("{fathom}:statistics*")}
@@ -33,7 +33,7 @@ def test_what_is_remembered_goes_by_itself(statistics: RedisStatistics, valkey_u
     assert all(0 < seconds <= 86_400 for seconds in lives.values())
 
 
-def test_a_redis_that_is_away_is_said_to_be():
+def test_an_unavailable_redis_is_reported():
     nobody = f"redis://127.0.0.1:{free_ports(1)[0]}/0"
     with connect_redis(nobody) as client, pytest.raises(JobStoreUnavailable):
         RedisStatistics(client).read([])

@@ -19,7 +19,7 @@ def tickets(settings: Settings) -> CeleryTickets:
     return connect_tickets(settings)
 
 
-def test_a_queue_nobody_has_used_is_empty(tickets: CeleryTickets):
+def test_an_unused_queue_is_empty(tickets: CeleryTickets):
     assert tickets.depth() == 0
 
 
@@ -46,7 +46,7 @@ CALLS: list[Callable[[CeleryTickets], object]] = [lambda t: t.publish(1), lambda
 
 
 @pytest.mark.timeout(60)
-def test_a_broker_that_is_away_is_said_to_be_unavailable_soon(settings_factory: Callable[..., Settings]):
+def test_an_unreachable_broker_is_soon_reported_as_unavailable(settings_factory: Callable[..., Settings]):
     (nobody,) = free_ports(1)
     away = [connect_tickets(settings_factory(redis_url=f"redis://127.0.0.1:{nobody}/0")) for _ in CALLS]
     # Each of them tries several times, and both may do so at once.
@@ -57,7 +57,7 @@ def test_a_broker_that_is_away_is_said_to_be_unavailable_soon(settings_factory: 
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_a_broker_that_goes_away_and_comes_back_is_used_again(
+def test_a_broker_is_used_again_after_an_outage(
     tmp_path_factory: pytest.TempPathFactory,
     settings_factory: Callable[..., Settings],
     call: Callable[[CeleryTickets], object],
@@ -84,7 +84,7 @@ def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServe
         yield server
 
 
-def test_a_broker_without_room_says_so_and_takes_tickets_again(
+def test_a_full_broker_is_reported_and_later_accepts_tickets_again(
     own_server: ValkeyServer, settings_factory: Callable[..., Settings]
 ):
     tickets = connect_tickets(settings_factory(redis_url=own_server.url))

@@ -1,4 +1,4 @@
-"""Traces of real server and worker processes, sent to a collector of the test's own."""
+"""Traces of real server and worker processes, sent to a collector in the test."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ PHOTOS, CHILDREN = 3, 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
-    """A span as it came."""
+class ReceivedSpan:
+    """A received span."""
 
     service: str
     span: Span
@@ -51,25 +51,27 @@ class Told:
 
 @dataclass(frozen=True, kw_only=True)
 class Collector:
-    """A server that takes spans, and is everybody else that a job has to do with."""
+    """A server that receives spans, serves the photos, and receives the webhook."""
 
     server: Origin
 
-    def told(self) -> list[Told]:
-        """Return the spans of the trace that the tests are about."""
+    def _all_spans(self) -> list[ReceivedSpan]:
+        """Return the spans of the tested trace."""
         found = []
         for request in self.exports():
             for resource in ExportTraceServiceRequest.FromString(request.body).resource_spans:
                 names = {each.key: each.value.string_value for each in resource.resource.attributes}
                 spans = (span for scope in resource.scope_spans for span in scope.spans)
-                found += [Told(service=names["service.name"], span=span) for span in spans]
+                found += [ReceivedSpan(service=names["service.name"], span=span) for span in spans]
         return [each for each in found if each.span.trace_id.hex() == TRACE]
 
-    def named(self, name: str) -> list[Told]:
-        return [each for each in self.told() if each.span.name == name]
+    def named(self, name: str) -> list[ReceivedSpan]:
+        return [each for each in self._all_spans() if each.span.name == name]
 
-    def below(self, parent: Told) -> set[str]:
-        return {each.span.name for each in self.told() if each.span.parent_span_id == parent.span.span_id}
+    def children_of(self, parent: ReceivedSpan) -> set[str]:
+        return {
+            each.span.name for each in self._all_spans() if each.span.parent_span_id == parent.span.span_id
+        }
 
     def exports(self) -> list[Request]:
         return [request for request in self.server.requests if request.path == EXPORTS]
@@ -78,7 +80,7 @@ class Collector:
         return [request for request in self.server.requests if request.path != EXPORTS]
 
     def job(self) -> dict[str, Any]:
-        """Return a job of photos that lie at URLs, with a webhook."""
+        """Return a job of photos at URLs, with a webhook."""
         photo = (ROOT / "samples" / "rocket.jpg").read_bytes()
         self.server.serve("/hook", answer("204 No Content"))
         paths = [f"/holiday-{number}.jpg" for number in range(PHOTOS)]
@@ -92,7 +94,7 @@ class Collector:
 
 @pytest.fixture
 def hanging() -> Iterator[Collector]:
-    """A collector that never answers."""
+    """A collector that never responds."""
     over = threading.Event()
 
     def hang(request: Request) -> Iterator[bytes]:
@@ -109,7 +111,7 @@ def hanging() -> Iterator[Collector]:
 
 
 class TracedService:
-    """One API process and one worker, over the run's own servers."""
+    """One API process and one worker, with the servers of the run."""
 
     def __init__(self, folder: Path, environ: Mapping[str, str]) -> None:
         self.api: ApiServer = launch(CONFIG, free_ports(1)[0], environ, folder / "api.log")
@@ -132,7 +134,7 @@ class TracedService:
         self.api.end()
 
     def stop(self) -> None:
-        """End both as an operator does, and wait for them."""
+        """Stop both with SIGTERM, and wait for them."""
         for process in (self.worker, self.api.process):
             process.terminate()
         for process in (self.worker, self.api.process):
@@ -142,7 +144,7 @@ class TracedService:
         return set(children(self.worker.pid))
 
     def replace_children(self) -> None:
-        """Kill the worker's children, and wait for those that it starts in their place."""
+        """Kill the children of the worker, and wait for their replacements."""
         before = self.children()
         for child in before:
             os.kill(child, signal.SIGKILL)
@@ -179,7 +181,7 @@ def service(folder: Path, stores: Mapping[str, str], collector: Collector) -> It
         **stores,
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.server.url(""),
         "OTEL_EXPORTER_OTLP_HEADERS": "x-tenant=albums",
-        # Whatever comes was sent as a process ended.
+        # All spans were sent when a process ended.
         "OTEL_BSP_SCHEDULE_DELAY": "600000",
         "FATHOM_ENGINE": "simulated",
         "FATHOM_SIMULATE": "network",
@@ -197,7 +199,7 @@ def service(folder: Path, stores: Mapping[str, str], collector: Collector) -> It
 
 @pytest.fixture(scope="module")
 def collector(stores: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
-    """A collector that has heard all about one job, worked off by children that were started late."""
+    """A collector with all spans of one job, which late-started children processed."""
     with origin() as server:
         server.serve(EXPORTS, answer("200 OK", Content_Type="application/x-protobuf", Connection="close"))
         collector = Collector(server=server)
@@ -209,7 +211,7 @@ def collector(stores: dict[str, str], tmp_path_factory: pytest.TempPathFactory) 
         yield collector
 
 
-def test_one_trace_leads_from_the_request_to_the_stages_of_every_image(collector: Collector) -> None:
+def test_one_trace_connects_the_request_with_the_stages_of_every_image(collector: Collector) -> None:
     (request,) = collector.named("POST /v1/jobs")
     images = collector.named("render image")
 
@@ -221,19 +223,19 @@ def test_one_trace_leads_from_the_request_to_the_stages_of_every_image(collector
     assert {image.span.kind for image in images} == {Span.SPAN_KIND_CONSUMER}
     assert sorted(image.facts["fathom.image.index"] for image in images) == list(range(PHOTOS))
     assert {image.facts["fathom.outcome"] for image in images} == {"succeeded"}
-    assert [collector.below(image) for image in images] == [STAGES] * PHOTOS
+    assert [collector.children_of(image) for image in images] == [STAGES] * PHOTOS
 
 
 @pytest.mark.parametrize("name", ["finalize job", "deliver chore"])
-def test_what_else_is_done_for_a_job_is_in_its_trace(collector: Collector, name: str) -> None:
+def test_chores_and_the_end_of_a_job_are_in_its_trace(collector: Collector, name: str) -> None:
     (request,) = collector.named("POST /v1/jobs")
-    (told,) = collector.named(name)
+    (received,) = collector.named(name)
 
-    assert (told.service, told.span.parent_span_id) == ("fathom-worker", request.span.span_id)
-    assert told.facts["fathom.job.id"] == request.facts["fathom.job.id"]
+    assert (received.service, received.span.parent_span_id) == ("fathom-worker", request.span.span_id)
+    assert received.facts["fathom.job.id"] == request.facts["fathom.job.id"]
 
 
-def test_nobody_but_the_collector_hears_of_a_trace_and_it_hears_no_names(collector: Collector) -> None:
+def test_traces_go_only_to_the_collector_and_contain_no_names(collector: Collector) -> None:
     others = collector.other_requests()
 
     assert {request.path for request in others} == {"/hook", *(f"/holiday-{n}.jpg" for n in range(PHOTOS))}
@@ -243,7 +245,7 @@ def test_nobody_but_the_collector_hears_of_a_trace_and_it_hears_no_names(collect
     assert not any(b"holiday" in request.body for request in collector.exports())
 
 
-def test_a_collector_that_hangs_costs_no_image_and_holds_up_no_end(
+def test_a_hanging_collector_fails_no_image_and_delays_no_end(
     stores: dict[str, str], hanging: Collector, tmp_path: Path
 ) -> None:
     with service(tmp_path, stores, hanging) as started:

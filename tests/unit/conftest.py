@@ -1,4 +1,4 @@
-"""Unit tests touch no network: a socket raises, but for Unix sockets, which event loops use."""
+"""Block the network in unit tests: a socket raises, except for Unix sockets, which event loops need."""
 
 from __future__ import annotations
 

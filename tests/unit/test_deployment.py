@@ -1,4 +1,4 @@
-"""The compose file, the Dockerfile and the environment example, read as an engine would."""
+"""The compose file, the Dockerfile and the environment example, parsed as Docker does."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_images_are_pinned(compose: dict[str, Any], service: str):
     assert "build" in definition or re.search(r":[\w.-]*\d[\w.-]*$", definition["image"])
 
 
-def test_valkey_keeps_what_it_is_given(compose: dict[str, Any]):
+def test_valkey_is_durable_and_evicts_nothing(compose: dict[str, Any]):
     command = " ".join(compose["services"]["valkey"]["command"])
 
     assert "--appendonly yes" in command
@@ -133,7 +133,7 @@ def test_workers_get_longer_to_stop_than_they_need(compose: dict[str, Any]):
 
 
 def all_of(dockerfile: str, target: str) -> str:
-    """Return the stages an image is built from, one above the other, and no stage that it only copies from."""
+    """Return the chain of stages of an image, without stages from which it only copies."""
     found = stages(dockerfile)
     text = found[target]
     parent = text.partition("\n")[0]
@@ -148,7 +148,7 @@ def all_of(dockerfile: str, target: str) -> str:
         ("model", {"worker", "tracing", "model"}, {"fathom", "shared", "worker"}),
     ],
 )
-def test_an_image_holds_the_packages_and_the_rooms_of_its_role(
+def test_an_image_contains_the_packages_and_folders_of_its_role(
     dockerfile: str, target: str, groups: set[str], rooms: set[str]
 ):
     text = all_of(dockerfile, target)
@@ -163,7 +163,7 @@ def test_an_image_holds_the_packages_and_the_rooms_of_its_role(
 
 
 def imported(room: str) -> set[str]:
-    """Return the top-level names that a room imports when it runs."""
+    """Return the top-level names that a folder imports when it runs."""
     found: set[str] = set()
     waiting: list[ast.AST] = [ast.parse(path.read_bytes()) for path in (ROOT / room).rglob("*.py")]
     while waiting:
@@ -183,12 +183,12 @@ def imported(room: str) -> set[str]:
     [
         ("api", ["api"]),
         ("shared", ["tracing"]),
-        # The network is loaded by torch where it is exported, and that is the group `model`.
+        # Only the export of the network needs torch, which is in the group `model`.
         ("worker", ["worker", "model"]),
         ("training", ["worker", "model", "training"]),
     ],
 )
-def test_a_role_lists_every_package_that_its_room_imports(
+def test_a_role_lists_every_package_that_its_folders_import(
     origins: Mapping[str, list[str]], room: str, groups: list[str]
 ):
     given = project()["project"]
@@ -203,14 +203,14 @@ def test_a_role_lists_every_package_that_its_room_imports(
 
 
 @pytest.mark.parametrize("room", ["api", "worker"])
-def test_a_room_is_imported_with_the_packages_of_its_role_alone(tmp_path: Path, room: str):
+def test_a_folder_can_be_imported_with_only_the_packages_of_its_role(tmp_path: Path, room: str):
     given = project()["project"]
     listed = given["dependencies"] + given["optional-dependencies"][room]
     link_packages(needed_by(Requirement(each).name for each in listed), tmp_path)
     paths = [
         path.relative_to(ROOT) for each in (room, "shared") for path in sorted((ROOT / each).rglob("*.py"))
     ]
-    # The API's entry point connects to what it is given.
+    # The entry point of the API connects at once.
     names = {".".join(path.with_suffix("").parts) for path in paths} - {"api.wsgi"}
     program = f"""
 import importlib
@@ -238,14 +238,14 @@ def test_the_api_needs_no_package_that_opens_pictures():
     assert re.findall("numpy|opencv|openvino|pillow|torch", packages) == []
 
 
-def test_the_server_cannot_be_taken_for_a_library():
+def test_the_wheel_of_the_server_contains_no_packages():
     given = project()
 
     assert "Private :: Do Not Upload" in given["project"]["classifiers"]
     assert given["tool"]["setuptools"]["packages"] == []
 
 
-def test_what_the_dockerfile_copies_exists(dockerfile: str):
+def test_everything_that_the_dockerfile_copies_exists(dockerfile: str):
     sources = [
         word
         for line in re.findall(r"^COPY (?!--from)(.+)$", dockerfile, flags=re.MULTILINE)

@@ -1,4 +1,4 @@
-"""Hooks that run at the calls of a fake."""
+"""Hooks that run before and after calls of a fake."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from shared.errors import ObjectNotFound
 from tests.fakes import FakeObjectStore
 
 
-def test_a_hook_gets_what_the_call_was_given_and_comes_before_it():
+def test_a_hook_gets_the_arguments_and_runs_before_the_call():
     objects = FakeObjectStore()
     seen: list[tuple[str, bytes, bool]] = []
     objects.before(objects.put, lambda key, data: seen.append((key, data, objects.exists(key))))
@@ -18,7 +18,7 @@ def test_a_hook_gets_what_the_call_was_given_and_comes_before_it():
     assert seen == [("a", b"x", False)]
 
 
-def test_one_that_raises_takes_the_place_of_the_call():
+def test_a_hook_that_raises_replaces_the_call():
     def refuse(key: str, data: bytes) -> None:
         raise ZeroDivisionError
 
@@ -33,7 +33,7 @@ def test_one_that_raises_takes_the_place_of_the_call():
     assert objects.exists("a")
 
 
-def test_after_a_call_that_failed_nothing_happens():
+def test_no_hook_runs_after_a_failed_call():
     objects, seen = FakeObjectStore(), list[str]()
     objects.after(objects.get, seen.append)
     objects.put("a", b"x")
@@ -44,7 +44,7 @@ def test_after_a_call_that_failed_nothing_happens():
     assert seen == ["a"]
 
 
-def test_where_a_method_is_overridden_a_hook_is_called_once():
+def test_a_hook_of_an_overridden_method_runs_once():
     class Loud(FakeObjectStore):
         def get(self, key: str, *, start: int | None = None, stop: int | None = None) -> bytes:
             return super().get(key, start=start, stop=stop).upper()
@@ -57,7 +57,7 @@ def test_where_a_method_is_overridden_a_hook_is_called_once():
     assert seen == ["a"]
 
 
-def test_a_hook_on_the_method_of_another_fake_is_a_mistake():
+def test_a_hook_on_a_method_of_another_fake_is_refused():
     objects, other = FakeObjectStore(), FakeObjectStore()
     with pytest.raises(AssertionError, match="same fake"):
         objects.before(other.put, None)

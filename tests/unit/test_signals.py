@@ -1,11 +1,11 @@
-"""Processes that tests start react to signals."""
+"""Processes that tests start have the default signal handlers."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 
-#: Does what a run of tests does first; then tells which signals a child ignores.
+#: Does what a test run does first, then prints which signals a child ignores.
 RUN = """
 import subprocess, sys
 from tests.conftest import pytest_configure
@@ -15,7 +15,7 @@ subprocess.run([sys.executable, "-c", child], check=True)
 """
 
 
-def test_what_the_shell_of_a_run_ignores_is_not_ignored_by_children():
+def test_children_do_not_inherit_ignored_signals():
     shell = ["/bin/sh", "-c", 'trap "" INT QUIT HUP TERM; exec "$0" "$@"']
     ran = subprocess.run([*shell, sys.executable, "-c", RUN], capture_output=True, text=True, check=True)
 

@@ -1,4 +1,4 @@
-"""How tests wait."""
+"""The helper with which tests wait."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import pytest
 from tests.waiting import eventually
 
 
-def test_what_was_expected_is_returned():
+def test_the_expected_result_is_returned():
     seen = iter([None, 1, 2, 3, 4])
 
     assert eventually(lambda: next(seen), lambda number: number >= 3) == 3
 
 
-def test_by_default_anything_true_is_expected():
+def test_by_default_any_truthy_result_is_expected():
     seen = iter([0, "", [], "here"])
 
     assert eventually(lambda: next(seen)) == "here"
 
 
-def test_a_wait_in_vain_says_what_was_seen_last():
+def test_a_failed_wait_shows_the_last_result():
     with pytest.raises(AssertionError, match="last seen: 'processing'"):
         eventually(lambda: "processing", lambda state: state == "done", seconds=0.0)

@@ -1,7 +1,8 @@
 """The lease loop of a child: take a lease, then fetch, process, store and commit each of its images.
 
-Transfers overlap with computing: while one image is processed, the next is fetched and the one
-before is stored.
+Transfers overlap with computing: while one image is processed, the next is fetched and the two before are
+stored. That holds from one lease to the next too: the next is taken while the last image of a lease is
+processed.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
@@ -26,6 +28,7 @@ from shared.objectstore.port import ObjectStore
 from shared.observability.logs import log_context
 from worker.child.fetch import Fetcher
 from worker.child.lease_renewer import LeaseRenewer
+from worker.child.prefetch import LARGE_BYTES as LARGE_IMAGE_BYTES
 from worker.child.prefetch import Prefetcher
 from worker.child.timing import DepthPipeline
 from worker.child.tracing import LeaseTrace, Traces
@@ -51,8 +54,12 @@ class Timeouts:
     grace: float = 5.0
 
 
+#: Images whose results are stored at once, while the next is processed. With a distant object store, the
+#: requests of one image take longer than the next image does.
+STORED_AT_ONCE = 2
+
 #: Results of this size are stored before the next image begins: the floats of 200 megapixels have 800 MB.
-LARGE_BYTES = 128 * 2**20
+LARGE_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +75,18 @@ class Outcome:
     @property
     def is_large(self) -> bool:
         return sum(len(file.data) for file in self.files) > LARGE_BYTES
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class HeldLease:
+    """A lease with what keeps it: its renewer, its trace, and its images on the way."""
+
+    lease: Lease
+    renewer: LeaseRenewer
+    trace: LeaseTrace
+    images: Iterator[tuple[int, Future[bytes]]]
+    #: Images being stored.
+    commits: list[Future[None]] = field(default_factory=list)
 
 
 class LeaseLoop:
@@ -99,9 +118,18 @@ class LeaseLoop:
         self._heartbeat = heartbeat
         self._traces = traces
         self._fetcher = fetcher
-        self._no_image_after = math.inf
+        self._until = self._no_image_after = math.inf
         self._prefetcher = Prefetcher()
-        self._storer = ThreadPoolExecutor(1, thread_name_prefix="store")
+        self._leaser = ThreadPoolExecutor(1, thread_name_prefix="lease")
+        self._storer = ThreadPoolExecutor(STORED_AT_ONCE, thread_name_prefix="store")
+        #: The next lease, on the way or held.
+        self._upcoming: Future[HeldLease | None] | None = None
+        #: Leases that are not given back yet.
+        self._held: list[HeldLease] = []
+        #: Images being stored, the oldest first.
+        self._storing: deque[Future[None]] = deque()
+        #: Leases being given back, each after its last image is stored.
+        self._closing: deque[Future[None]] = deque()
 
     def work(self, seconds: float) -> bool:
         """Work off leases until there is none; take no new one after `seconds`.
@@ -110,27 +138,67 @@ class LeaseLoop:
         Return True if there may be more work. Raises Unavailable or ObjectStoreDenied when Redis or S3
         stays away for longer than the patience; no image is harmed then.
         """
-        until = time.monotonic() + seconds
-        while not self._draining():
-            if time.monotonic() >= until:
-                return True
-            lease = self._take_lease()
-            if lease is None:
-                return False
-            self._no_image_after = until + self._timeouts.grace
-            with log_context(job=lease.job_id):
-                self._work_off(lease)
-        return True
+        self._until = time.monotonic() + seconds
+        self._no_image_after = self._until + self._timeouts.grace
+        try:
+            while not self._draining():
+                held = self._collect_upcoming()
+                if held is None:
+                    if time.monotonic() >= self._until:
+                        return True
+                    held = self._take_lease()
+                if held is None:
+                    return False
+                with log_context(job=held.lease.job_id):
+                    self._work_off(held)
+                if self._upcoming is not None:
+                    self._patiently(self._breakers.jobs, held.renewer.put_down)
+            return True
+        finally:
+            self._wind_up()
 
-    def _take_lease(self) -> Lease | None:
+    def _wind_up(self) -> None:
+        """Wait until all is stored, and give back every lease: a time limit may interrupt `work` anywhere."""
+        try:
+            self._collect_upcoming()
+            self._settle()
+        finally:
+            for held in tuple(self._held):
+                self._close(held)
+
+    def _take_lease(self) -> HeldLease | None:
+        # The last image of a lease may open a second pass, or come back to be tried again.
+        self._settle()
         if self._breakers.objects.is_open:
             # A lease is of no use without the object store.
             self._patiently(self._breakers.objects, self._objects.ping)
-        return self._patiently(
-            self._breakers.jobs, lambda: self._jobs.lease(self._name, limit=self._lease_images)
-        )
+        lease = self._patiently(self._breakers.jobs, self._lease)
+        return None if lease is None else self._hold(lease)
 
-    def _work_off(self, lease: Lease) -> None:
+    def _lease(self) -> Lease | None:
+        return self._jobs.lease(self._name, limit=self._lease_images)
+
+    def _take_upcoming(self) -> None:
+        """Begin to take the next lease, unless the time for new ones is over or a store is away."""
+        is_away = self._breakers.objects.is_open or self._breakers.jobs.is_open
+        if not is_away and not self._draining() and time.monotonic() < self._until:
+            self._upcoming = self._leaser.submit(self._hold_next)
+
+    def _hold_next(self) -> HeldLease | None:
+        try:
+            lease = self._breakers.jobs.call(self._lease)
+        except STORE_ERRORS:
+            # The loop takes one itself then, and waits for the store.
+            return None
+        return None if lease is None else self._hold(lease)
+
+    def _collect_upcoming(self) -> HeldLease | None:
+        held = None if self._upcoming is None else self._upcoming.result()
+        self._upcoming = None
+        return held
+
+    def _hold(self, lease: Lease) -> HeldLease:
+        """Renew a lease from now on, and begin to fetch its images."""
         renewer = LeaseRenewer(
             self._jobs,
             lease,
@@ -140,36 +208,53 @@ class LeaseLoop:
             heartbeat=self._heartbeat,
             draining=self._draining,
         )
-        with renewer, self._traces.follow(lease) as trace:
-            try:
-                self._work_through(lease, renewer, trace)
-            finally:
-                self._give_back(lease)
+        trace = self._traces.follow(lease)
+        renewer.__enter__()
+        trace.__enter__()
+        images = self._prefetcher.images(lease, trace.fetching(self._fetcher.fetch))
+        held = HeldLease(lease=lease, renewer=renewer, trace=trace, images=images)
+        self._held.append(held)
+        return held
 
-    def _work_through(self, lease: Lease, renewer: LeaseRenewer, trace: LeaseTrace) -> None:
-        storing: Future[None] | None = None
+    def _work_off(self, held: HeldLease) -> None:
         try:
-            for index, fetching in self._prefetcher.images(lease, trace.fetching(self._fetcher.fetch)):
-                outcome = self._outcome(lease, renewer, trace, index, fetching)
-                if storing is not None:
-                    storing.result()
+            for index, fetching in held.images:
+                outcome = self._outcome(held, index, fetching)
+                _wait_for(self._storing, left=STORED_AT_ONCE - 1)
                 if outcome is None:
                     break
-                storing = self._storer.submit(self._commit, lease, renewer, trace, index, outcome)
+                held.commits.append(self._storer.submit(self._commit, held, index, outcome))
+                self._storing.append(held.commits[-1])
                 if outcome.is_large:
-                    storing.result()
+                    _wait_for(self._storing)
                 # This image's results must not stay in memory while the next image is processed.
                 del outcome
         finally:
-            # Whatever happened to this image, try to commit the one before it.
-            renewer.release()
-            if storing is not None:
-                storing.result()
+            held.renewer.release()
+            # Whatever happened to this image, the ones before it are committed first.
+            self._closing.append(self._leaser.submit(self._close, held))
 
-    def _outcome(
-        self, lease: Lease, renewer: LeaseRenewer, trace: LeaseTrace, index: int, fetching: Future[bytes]
-    ) -> Outcome | None:
+    def _settle(self) -> None:
+        """Wait until all is stored and given back. Raises the first error of storing."""
+        try:
+            _wait_for(self._storing)
+        finally:
+            _wait_for(self._closing)
+
+    def _close(self, held: HeldLease) -> None:
+        """Give a lease back once its images are stored."""
+        wait(held.commits)
+        try:
+            with log_context(job=held.lease.job_id):
+                self._give_back(held.lease)
+        finally:
+            held.trace.__exit__(None, None, None)
+            held.renewer.__exit__(None, None, None)
+            self._held.remove(held)
+
+    def _outcome(self, held: HeldLease, index: int, fetching: Future[bytes]) -> Outcome | None:
         """Return how an image ended; None if the rest of the lease is to be dropped."""
+        renewer = held.renewer
         try:
             data = fetching.result()
         except ImageError as exc:
@@ -180,9 +265,12 @@ class LeaseLoop:
         self._patiently(self._breakers.jobs, lambda: renewer.take(index))
         if renewer.dropped:
             return None
-        with log_context(image=index), trace.processing(index, len(data)):
+        # A large image is held alone, as within a lease.
+        if index == held.lease.indices[-1] and len(data) <= LARGE_IMAGE_BYTES:
+            self._take_upcoming()
+        with log_context(image=index), held.trace.processing(index, len(data)):
             try:
-                return self._process(lease, data)
+                return self._process(held.lease, data)
             finally:
                 renewer.release()
 
@@ -202,16 +290,15 @@ class LeaseLoop:
             logger.exception("An image failed unexpectedly.", extra={"action": "process_image"})
             return _failed(InternalImageError(), try_again=True)
 
-    def _commit(
-        self, lease: Lease, renewer: LeaseRenewer, trace: LeaseTrace, index: int, outcome: Outcome
-    ) -> None:
+    def _commit(self, held: HeldLease, index: int, outcome: Outcome) -> None:
         """Store the outputs or the reason, then record the end. A repeat writes the same bytes."""
+        lease, trace = held.lease, held.trace
         with log_context(job=lease.job_id, image=index):
             if outcome.measured is None:
                 with trace.storing(index):
                     self._store(lease.job_id, index, outcome)
             state = self._patiently(self._breakers.jobs, lambda: self._record(lease, index, outcome))
-            renewer.note_state(state)
+            held.renewer.note_state(state)
         trace.end(index, outcome.failure, charged=outcome.try_again)
 
     def _store(self, job_id: str, index: int, outcome: Outcome) -> None:
@@ -244,6 +331,16 @@ class LeaseLoop:
 
     def _patiently(self, breaker: Breaker, call: Callable[[], T]) -> T:
         return breaker.call(call, seconds=self._timeouts.patience, give_up=self._draining)
+
+
+def _wait_for(futures: deque[Future[None]], *, left: int = 0) -> None:
+    """Wait until so many are left. Raises the first error of those that ended, after all of them."""
+    errors = []
+    while len(futures) > left:
+        error = futures.popleft().exception()
+        errors += [] if error is None else [error]
+    if errors:
+        raise errors[0]
 
 
 def _failed(error: ImageError, *, try_again: bool = False) -> Outcome:

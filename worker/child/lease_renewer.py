@@ -38,8 +38,8 @@ class LeaseRenewer:
 
     A thread renews the lease three times in its length, and watches the image in hand. An image that
     takes longer than `image_seconds`, or more memory than the heartbeat allows, is charged; the rest of
-    the lease is given back, and the process ends (its parent starts another). When the worker stops,
-    the whole lease is given back after a moment.
+    the lease and all other leases of the child are given back, and the process ends (its parent starts
+    another). When the worker stops, the whole lease is given back after a moment.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class LeaseRenewer:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._heartbeat.release_lease()
+        self._heartbeat.release_lease(self._lease.id)
         self._stop.set()
         self._thread.join(timeout=10)
 
@@ -106,11 +106,23 @@ class LeaseRenewer:
             state = self._jobs.renew(self._lease, in_hand=index)
             self._renewed_at = self._clock()
             self._set(index)
+        # Only the renewer of the image in hand knows which image to charge.
+        self._heartbeat.guard_memory(self._run_out_of_memory)
         self.note_state(state)
 
     def release(self) -> None:
         """Note that no image is in hand; the next renewal tells the job store."""
         self._set(None)
+
+    def put_down(self) -> None:
+        """Tell the job store that no image is in hand, before an image of another lease is.
+
+        Otherwise a crash would be charged to both. Raises JobStoreUnavailable.
+        """
+        with self._renewal:
+            self._set(None)
+            self._jobs.renew(self._lease, in_hand=None)
+            self._renewed_at = self._clock()
 
     def note_state(self, state: JobState | None) -> None:
         """Drop the lease if the job no longer runs; None means that the lease is lost."""
@@ -159,7 +171,7 @@ class LeaseRenewer:
     def _abandon(self, index: int, error: ImageError) -> None:
         logger.error("Image %s is charged (%s); ending this process.", index, error.code, extra=_ENDING)
         self._jobs.charge(self._lease, index, ImageFailure(code=error.code, message=error.message))
-        self._jobs.give_back(self._lease.id)
+        self._give_all_back()
         self._end_process()
 
     def _run_out_of_memory(self) -> None:
@@ -168,8 +180,12 @@ class LeaseRenewer:
         try:
             if index is not None:
                 self._abandon(index, OutOfMemory())
-            self._jobs.give_back(self._lease.id)
+            self._give_all_back()
         except STORE_ERRORS as exc:
             # This cannot wait. The reaper will charge the image as one that crashed its worker.
             logger.warning("The image is not charged: %s", exc.message, extra=_ENDING)
         self._end_process()
+
+    def _give_all_back(self) -> None:
+        for lease_id in {self._lease.id, *self._heartbeat.leases}:
+            self._jobs.give_back(lease_id)

@@ -26,15 +26,24 @@ class Prefetcher:
         self._pool = pool or ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="fetch")
 
     def images(self, lease: Lease, fetch: Callable[[str, int], bytes]) -> Iterator[tuple[int, Future[bytes]]]:
-        """Yield the images of a lease in order, each with its bytes on the way.
+        """Return the images of a lease in order, each with its bytes on the way; the first is on its way now.
 
         `fetch` takes a job's id and the index of an image.
         """
         fetch_one = partial(fetch, lease.job_id)
+        first = self._pool.submit(fetch_one, lease.indices[0])
+        return self._follow(lease, fetch_one, [first])
+
+    def _follow(
+        self, lease: Lease, fetch_one: Callable[[int], bytes], first: list[Future[bytes]]
+    ) -> Iterator[tuple[int, Future[bytes]]]:
         upcoming: Future[bytes | None] | None = None
         try:
             for index, following in zip_longest(lease.indices, lease.indices[1:]):
-                if upcoming is None or _is_put_off(upcoming):
+                if first:
+                    # A list, since an argument would stay in memory with its bytes until the last image.
+                    current = first.pop()
+                elif upcoming is None or _is_put_off(upcoming):
                     current = self._pool.submit(fetch_one, index)
                 else:
                     current = cast("Future[bytes]", upcoming)

@@ -27,10 +27,10 @@ from shared.jobs.job import ImageFailure, Phase, Range
 from shared.observability.logs import configure_logging
 from shared.settings import Settings
 from worker.pipeline.memory import bound_malloc
-from worker.pipeline.pipeline import Pipeline, ResultFile
 
 if TYPE_CHECKING:
     from worker.model.engine import InferenceEngine
+    from worker.pipeline.pipeline import Pipeline, ResultFile
 
 logger = logging.getLogger(__name__)
 
@@ -94,6 +94,9 @@ class _Processor:
 
     def _load(self) -> Pipeline:
         if self._pipeline is None:
+            # Imported here: the parent imports this module too, and runs no pipeline.
+            from worker.pipeline.pipeline import Pipeline
+
             engine = self._spec.load(self._spec.settings)
             self._pipeline = Pipeline.from_settings(engine, self._spec.settings)
             self._weights = engine.info.weights

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from shared.errors import ModelError
-from worker.model.preprocess import MULTIPLE
+if TYPE_CHECKING:
+    # A process that only hands out photos knows engines by name, and never loads an array.
+    import numpy as np
+    from numpy.typing import NDArray
 
 MODEL = "MiDaS_small"
 
@@ -42,16 +41,3 @@ class InferenceEngine(Protocol):
 
         The array is the caller's own. Raises ModelError if the network cannot be run.
         """
-
-
-def check_batch(batch: NDArray[np.float32]) -> None:
-    """Raise ModelError unless `batch` is float32, 1 x 3 x h x w, with sides multiples of 32.
-
-    For other sides, the network's constant padding would differ from the official network's.
-    """
-    fits = batch.ndim == 4 and batch.shape[:2] == (1, 3) and batch.dtype == np.float32
-    if not fits or any(side == 0 or side % MULTIPLE for side in batch.shape[2:]):
-        raise ModelError(
-            f"The network takes float32 1 x 3 x h x w, h and w multiples of {MULTIPLE}, "
-            f"not {batch.dtype} {' x '.join(map(str, batch.shape))}."
-        )

@@ -12,6 +12,24 @@ from pathlib import Path
 _MAPPING = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (\S+) \S+ \S+ \S+ +(/.*)")
 
 
+class MappedFile:
+    """A file of weights that OpenVINO maps, and reads again only for a new shape of pictures."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._known_shapes: set[tuple[int, ...]] = set()
+
+    def release(self) -> None:
+        """Release the file's resident pages."""
+        release_mapped(self._path)
+
+    def release_after(self, shape: tuple[int, ...]) -> None:
+        """Release the file's resident pages if this shape is new."""
+        if shape not in self._known_shapes:
+            self._known_shapes.add(shape)
+            self.release()
+
+
 def release_mapped(path: Path) -> None:
     """Release the resident pages of a file that a library mapped for reading.
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.model.graph import constants_path
-from worker.model.mmap_release import release_mapped
+from worker.model.mmap_release import MappedFile
 from worker.model.openvino_import import import_openvino
 from worker.model.preprocess import MULTIPLE
 
@@ -31,8 +31,7 @@ class Branches:
         """Read a graph. Raises RuntimeError, as OpenVINO does, if it cannot be read."""
         self._core = import_openvino().Core()
         self._network = branch_by_size(self._core.read_model(graph), sizes)
-        self._graph = graph
-        self._known_sizes: set[tuple[int, int]] = set()
+        self._file = MappedFile(constants_path(graph))
         self._numbers = {size: number for number, size in enumerate(sizes)}
         # The inputs of the branches that do not run. Nothing reads them, so they take no memory.
         self._idle = [np.zeros((1, 3, *size), np.float32) for size in (*sizes, (MULTIPLE, MULTIPLE))]
@@ -42,7 +41,7 @@ class Branches:
         self._request = self._core.compile_model(self._network, device, properties).create_infer_request()
         del self._network
         # OpenVINO has copied the weights into its own layouts.
-        release_mapped(constants_path(self._graph))
+        self._file.release()
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return what the branch of the batch's size predicts. Raises RuntimeError."""
@@ -53,14 +52,8 @@ class Branches:
         self._request.infer(inputs, share_inputs=True)
         # The tensor belongs to the request, and the next picture overwrites it.
         depth: NDArray[np.float32] = self._request.get_output_tensor(branch).data[0].copy()
-        self._note_size((height, width))
+        self._file.release_after(batch.shape)
         return depth
-
-    def _note_size(self, size: tuple[int, int]) -> None:
-        """Release the file's pages after a new size: OpenVINO reads them again only for another new size."""
-        if size not in self._known_sizes:
-            self._known_sizes.add(size)
-            release_mapped(constants_path(self._graph))
 
 
 def branch_by_size(network: Any, sizes: Sequence[tuple[int, int]]) -> Any:

@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import ModelError
-from worker.model.engine import EngineInfo, check_batch
+from worker.model.engine import EngineInfo
 from worker.model.openvino_branches import USUAL_SIZES, Branches
+from worker.model.openvino_dynamic import DynamicNetwork
 from worker.model.openvino_import import import_openvino
+from worker.model.preprocess import check_batch
 from worker.model.weights import Weights
 
 logger = logging.getLogger(__name__)
@@ -28,7 +30,8 @@ BRANCH_AFTER = 64
 class OpenVinoEngine:
     """Runs an exported graph on one CPU thread.
 
-    One compiled network serves every shape, and after a while the usual shapes faster: see `Branches`.
+    One network serves every shape (`DynamicNetwork`); after a while, another serves the usual shapes faster
+    (`Branches`).
     """
 
     def __init__(self, graph: Path, weights: Weights, *, precision: str = "auto") -> None:
@@ -36,8 +39,7 @@ class OpenVinoEngine:
         try:
             chosen = choose_precision(precision, weights, cpu_capabilities())
             self._properties = _properties(chosen)
-            self._branches = Branches(graph, ())
-            self._branches.compile(DEVICE, self._properties)
+            self._network: DynamicNetwork | Branches = DynamicNetwork(graph, DEVICE, self._properties)
         except RuntimeError as exc:
             raise ModelError(
                 f"OpenVINO cannot load the network {graph}. If it is damaged, delete it and start again."
@@ -58,7 +60,7 @@ class OpenVinoEngine:
         if self._predictions == BRANCH_AFTER:
             self.branch()
         try:
-            return self._branches.run(batch)
+            return self._network.run(batch)
         except RuntimeError as exc:
             raise ModelError("OpenVINO failed to run the network.") from exc
 
@@ -74,12 +76,12 @@ class OpenVinoEngine:
             logger.warning("%s cannot be read any more.", self._graph, extra={"action": "branch_network"})
             return
         # Two compiled networks at once would raise the peak of this process's memory.
-        del self._branches
+        del self._network
         try:
             branches.compile(DEVICE, self._properties)
         except RuntimeError as exc:
             raise ModelError("OpenVINO failed to compile the network.") from exc
-        self._branches = branches
+        self._network = branches
 
 
 def cpu_capabilities() -> list[str]:

@@ -7,7 +7,8 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.model.engine import SIMULATED, EngineInfo, check_batch
+from worker.model.engine import SIMULATED, EngineInfo
+from worker.model.preprocess import check_batch
 
 #: Hashed in place of weights; raise the number when `predict` changes.
 _FORMULA = b"fathom simulated depth, formula 1"

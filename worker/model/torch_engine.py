@@ -7,7 +7,8 @@ import torch
 from numpy.typing import NDArray
 
 from worker.model.checkpoint import load_network
-from worker.model.engine import EngineInfo, check_batch
+from worker.model.engine import EngineInfo
+from worker.model.preprocess import check_batch
 from worker.model.weights import Weights
 
 

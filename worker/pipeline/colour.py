@@ -70,8 +70,8 @@ def colour_bands(
     has `BAND_ROWS`. A band lives in the scratch buffers and is valid until the next. An odd last row or
     column is repeated.
 
-    Four pixels get the colour of their average index, where an encoder would average their colours. The map
-    is so smooth that the difference is below one level in nearly all pixels.
+    Four pixels get the colour of their average index, where an encoder would average their colours. Where a
+    map is smooth, the difference is below one level; a crisp edge gets a fringe of a pixel.
     """
     half = BAND_ROWS // 2, -(-width // 2)
     luma = scratch.take("luma", (BAND_ROWS, 2 * half[1]), np.uint8)

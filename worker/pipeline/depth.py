@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.jobs.job import Range
+from worker.pipeline.edges import Guide, find_steps
 from worker.pipeline.photo import Floats, Pixels
 from worker.pipeline.scratch import Scratch
+from worker.pipeline.snapped import SnappedUpsampler
 from worker.pipeline.upsample import Upsampler
 
 #: A range narrower than this share of its values counts as constant: it is only rounding.
@@ -53,10 +55,26 @@ class DepthMap:
         return self.upsampler.whole()
 
 
-def upsample(prediction: Floats, height: int, width: int, scratch: Scratch) -> DepthMap:
-    """Resize a prediction, h x w, by cubic interpolation; values that are not finite become 0."""
+def upsample(
+    prediction: Floats, height: int, width: int, scratch: Scratch, guide: Guide | None = None
+) -> DepthMap:
+    """Resize a prediction, h x w, by cubic interpolation; values that are not finite become 0.
+
+    With a guide, the map's edges follow the photo's.
+    """
     finite, non_finite = _replace_non_finite(prediction)
-    upsampler = Upsampler(finite, height, width, scratch)
+    steps = find_steps(finite, guide) if guide else None
+    if steps:
+        return _map(SnappedUpsampler(steps, height, width, scratch), non_finite)
+    return _map(Upsampler(finite, height, width, scratch), non_finite)
+
+
+def resize(depth: DepthMap, height: int, width: int, scratch: Scratch) -> DepthMap:
+    """Return a map as it is at another size, made from the prediction anew."""
+    return _map(depth.upsampler.resized(height, width, scratch), depth.non_finite)
+
+
+def _map(upsampler: Upsampler, non_finite: int) -> DepthMap:
     extremes = upsampler.extremes()
     return DepthMap(upsampler=upsampler, low=extremes.low, high=extremes.high, non_finite=non_finite)
 

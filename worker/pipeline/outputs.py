@@ -12,7 +12,7 @@ import numpy as np
 from fathom.options import HeatmapFormat, Options, Output, Size
 from shared.jobs.job import Range
 from worker.pipeline.colour import BAND_ROWS, colour_bands, colour_table, colourise, cut_at_bands, ycc_tables
-from worker.pipeline.depth import DepthMap, byte_strips, to_bytes, upsample, word_strips
+from worker.pipeline.depth import DepthMap, byte_strips, resize, to_bytes, word_strips
 from worker.pipeline.encode.banded_jpeg import BandedJpeg
 from worker.pipeline.encode.files import (
     JPEG_MAX_SIDE,
@@ -22,7 +22,7 @@ from worker.pipeline.encode.files import (
     encode_npy,
     encode_pfm,
 )
-from worker.pipeline.photo import Floats, LeastSize, Photo, Pixels, full_size
+from worker.pipeline.photo import LeastSize, Photo, Pixels, full_size
 from worker.pipeline.scratch import Scratch
 from worker.pipeline.stages import Stage, Stopwatch
 
@@ -40,7 +40,6 @@ class Rendering:
         self,
         *,
         photo: Photo,
-        prediction: Floats,
         depth: DepthMap,
         span: Range,
         options: Options,
@@ -48,7 +47,6 @@ class Rendering:
         stopwatch: Stopwatch,
     ) -> None:
         self.photo = photo
-        self.prediction = prediction
         self.depth = depth
         self.span = span
         self.options = options
@@ -183,7 +181,7 @@ def _thumbnail(r: Rendering) -> bytes:
     # Interpolate from the prediction itself: the full map would have to be shrunk again.
     small = Scratch()
     with r.stopwatch.time(Stage.UPSAMPLE):
-        depth = upsample(r.prediction, height, width, small)
+        depth = resize(r.depth, height, width, small)
     with r.stopwatch.time(Stage.COLOUR):
         indices = to_bytes(depth, r.span, small)
         colours = colourise(indices, r.table, np.empty((height, width, 3), np.uint8))

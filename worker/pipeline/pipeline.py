@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from fathom.options import Options, Size
+from fathom.options import Edges, Options, Size
 from fathom.result_names import SIDECAR, output_file
 from shared.jobs.job import Range
 from shared.jobs.object_keys import content_type
@@ -15,6 +15,7 @@ from shared.settings import Settings
 from worker.model.preprocess import network_size, prepare
 from worker.pipeline.decode.decode import decode, limit_decoder_threads
 from worker.pipeline.depth import DepthMap, own_range, upsample
+from worker.pipeline.edges import Guide, make_guide
 from worker.pipeline.memory import trim_heap
 from worker.pipeline.outputs import Rendering, least_size_for, release_pixels
 from worker.pipeline.photo import Floats, Limits, Photo, full_size
@@ -46,7 +47,6 @@ class _Predicted:
 
     photo: Photo
     input_size: tuple[int, int]
-    prediction: Floats
     depth: DepthMap
 
 
@@ -110,7 +110,6 @@ class Pipeline:
     def _make_files(self, predicted: _Predicted, options: Options, span: Range) -> list[ResultFile]:
         rendering = Rendering(
             photo=predicted.photo,
-            prediction=predicted.prediction,
             depth=predicted.depth,
             span=span,
             options=options,
@@ -129,18 +128,26 @@ class Pipeline:
             photo = decode(data, self._limits, least_size=least_size)
         with watch.time(Stage.PREPARE):
             batch = prepare(photo.rgb)
+            guide = _guide(photo, batch.shape[2:], options)
         photo = release_pixels(photo, options)
         with watch.time(Stage.INFER):
             prediction = self._engine.predict(batch)
         with watch.time(Stage.UPSAMPLE):
-            depth = self._upsample(prediction, photo, options)
+            depth = self._upsample(prediction, photo, guide, options)
         height, width = batch.shape[2:]
-        return _Predicted(photo=photo, input_size=(height, width), prediction=prediction, depth=depth)
+        return _Predicted(photo=photo, input_size=(height, width), depth=depth)
 
-    def _upsample(self, prediction: Floats, photo: Photo, options: Options) -> DepthMap:
+    def _upsample(self, prediction: Floats, photo: Photo, guide: Guide | None, options: Options) -> DepthMap:
         original = options.size is Size.ORIGINAL
         height, width = (photo.height, photo.width) if original else prediction.shape
-        return upsample(prediction, height, width, self._scratch)
+        return upsample(prediction, height, width, self._scratch, guide)
+
+
+def _guide(photo: Photo, cells: tuple[int, int], options: Options) -> Guide | None:
+    """Return what a map of the photo's size needs to know of it, if its edges are to follow the photo's."""
+    if options.edges is not Edges.SNAP or options.size is not Size.ORIGINAL:
+        return None
+    return make_guide(photo.rgb, photo.height, photo.width, cells)
 
 
 def _file(output: str, file_name: str, data: bytes) -> ResultFile:

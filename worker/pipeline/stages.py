@@ -17,7 +17,7 @@ class Stage(StrEnum):
     DECODE = "decode"
     PREPARE = "prepare"
     INFER = "infer"
-    #: Widening the prediction and finding the range of the map.
+    #: Finding the prediction's steps, widening it, and finding the range of the map.
     UPSAMPLE = "upsample"
     #: Interpolating, normalising and colouring the map strip by strip. The PNG encoder takes each strip while
     #: it is in the processor's cache, so for a PNG this counts as ENCODE.

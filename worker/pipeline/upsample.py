@@ -8,13 +8,14 @@ depend on.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
 
 from shared.jobs.job import Range
 from worker.model.preprocess import cubic_taps
@@ -28,25 +29,33 @@ _STRIP_VALUES = 2**17
 #: so taller strips would multiply by more and more zeros.
 _MOST_ROWS = 32
 
-#: Finding the strips that may hold an extreme takes as long as computing this many strips.
-_FEW_STRIPS = 24
+#: To find out which strips may hold an extreme takes as long as to compute this many.
+_FEW_STRIPS = 48
 
-#: The negative weights of the cubic kernel with a = -0.75 add up to 0.1875 at most, and the positive ones to
-#: as much more than 1. In two dimensions the negative products add up to this.
-_OVERSHOOT = 2 * 0.1875 * 1.1875
+#: Cells between parts of a strip that are done as one.
+_GAP = 4
+
+#: The outer two of the cubic kernel's weights with a = -0.75 are never positive, and add up to no less than
+#: this times -1: second differences count so much.
+_OVERSHOOT = np.float32(0.1875)
 
 #: What rounding may add to a value, as a share of its inputs; generous.
 _ROUNDING = 1e-5
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Strip:
+class Strip:
     """Rows [top, bottom) of the result, made from `weights` and the widened rows from `first` on."""
 
+    number: int
     top: int
     bottom: int
     first: int
     weights: Floats
+
+    def rows_of(self, wide: NDArray[Any]) -> NDArray[Any]:
+        """Return the widened rows that the strip depends on."""
+        return wide[self.first : self.first + self.weights.shape[1]]
 
 
 class Upsampler:
@@ -62,11 +71,12 @@ class Upsampler:
         self.shape = height, width
         self._prediction = prediction
         self._scratch = scratch
-        # The number of rows stays the same, so the vertical weights are 0, 1, 0, 0.
-        self._wide = scratch.take("wide", (prediction.shape[0], width), np.float32)
-        size = width, prediction.shape[0]
-        cv2.resize(prediction, size, dst=self._wide, interpolation=cv2.INTER_CUBIC)
-        self._strips = _plan(prediction.shape[0], height, _rows_of_a_strip(width))
+        self._wide = self._widen(prediction, "wide")
+        self._strips = plan_strips(prediction.shape[0], height, rows_of_a_strip(width), cubic_taps)
+
+    def resized(self, height: int, width: int, scratch: Scratch) -> Upsampler:
+        """Return what resizes the same prediction to another size."""
+        return Upsampler(self._prediction, height, width, scratch)
 
     def strips(self) -> Iterator[tuple[int, Floats]]:
         """Yield all strips from the top, each with the number of its first row, valid until the next."""
@@ -88,72 +98,156 @@ class Upsampler:
     def extremes(self) -> Range:
         """Return the smallest and the largest value of the map.
 
-        Of a large map, only the strips that may hold one of them are computed. A value exceeds the 4 x 4
-        values that it is interpolated from by a bounded amount, and maps are smooth, so most photos need a
-        few strips in a hundred.
+        Of a large map only the parts that may hold one of them are computed. How far a value can
+        lie outside of the 4 x 4 values it is interpolated from is known, and maps are smooth: for
+        most photos a few parts in a hundred are left.
         """
         if len(self._strips) <= _FEW_STRIPS:
-            return _join([self._range_of(number) for number in range(len(self._strips))])
-        lowest, highest = self._bounds()
-        found: dict[int, Range] = {}
-        # Take the most promising strips first, and stop at the first one that cannot do better.
-        for number in np.argsort(-highest).tolist():
-            if found and highest[number] <= max(seen.high for seen in found.values()):
-                break
-            found[number] = self._range_of(number)
-        for number in np.argsort(lowest).tolist():
-            if lowest[number] >= min(seen.low for seen in found.values()):
-                break
-            if number not in found:
-                found[number] = self._range_of(number)
-        return _join(found.values())
+            ranges = [cv2.minMaxLoc(self._compute(strip))[:2] for strip in self._strips]
+            return Range(low=min(low for low, _ in ranges), high=max(high for _, high in ranges))
+        lower, upper = self._bounds()
+        lower, upper = self.below_strips(lower, cv2.erode), self.below_strips(upper, cv2.dilate)
+        return Range(low=-self._largest(-upper, -lower, -1), high=self._largest(lower, upper, 1))
 
-    def _range_of(self, number: int) -> Range:
-        low, high, _, _ = cv2.minMaxLoc(self._compute(self._strips[number]))
-        return Range(low=low, high=high)
+    def _largest(self, lower: Floats, upper: Floats, sign: int) -> float:
+        """Return the largest value of the map times `sign`, given bounds of that, strips x w."""
+        # A good one first, and then what may be better, the most promising parts first.
+        best = _largest(self._compute(self._strips[int(lower.max(axis=1).argmax())]), sign)
+        parts = [(upper[n, a:b].max(), n, a, b) for n, a, b in _runs(upper > best)]
+        reached: dict[int, float] = {}
+        top = best
+        for bound, number, first, end in sorted(parts, reverse=True):
+            if bound <= top:
+                break
+            columns = self._columns(first, end, upper.shape[1])
+            found = _largest(self._part(self._strips[number], columns), sign)
+            reached[number] = max(found, reached.get(number, found))
+            top = max(top, found)
+        # A part's values may differ in the last bits from those of its whole strip.
+        least = top - _ROUNDING * float(np.abs(upper).max())
+        again = [self._strips[number] for number, found in reached.items() if found >= least]
+        return max([best, *(_largest(self._compute(strip), sign) for strip in again)])
 
     def _bounds(self) -> tuple[Floats, Floats]:
-        """Return a lower and an upper bound of the values of each strip."""
-        kernel = np.ones((4, 4), np.uint8)
-        # The taps of a cell reach from one before to two after it.
-        largest = cv2.dilate(self._prediction, kernel, anchor=(1, 1))
-        smallest = cv2.erode(self._prediction, kernel, anchor=(1, 1))
-        slack = _OVERSHOOT * (largest - smallest)
-        slack += _ROUNDING * np.maximum(np.abs(largest), np.abs(smallest))
-        upper, lower = (largest + slack).max(axis=1), (smallest - slack).min(axis=1)
-        first = [strip.first for strip in self._strips]
-        # All strips read equally many rows.
-        count = self._strips[0].weights.shape[1]
-        lowest, highest = sliding_window_view(lower, count), sliding_window_view(upper, count)
-        return lowest[first].min(axis=1), highest[first].max(axis=1)
+        """Return for each cell, h x w, bounds of what is interpolated between it and the next."""
+        return bound_cells(self._prediction)
 
-    def _compute(self, strip: _Strip) -> Floats:
+    def below_strips(self, values: NDArray[Any], extreme: Callable[..., Any]) -> NDArray[Any]:
+        """Return the extreme, `cv2.dilate` or `cv2.erode`, of the cells below each strip, strips x w."""
+        taps, _ = cubic_taps(values.shape[0], self.shape[0])
+        first = [int(taps[strip.top, 1]) for strip in self._strips]
+        count = max(
+            int(taps[strip.bottom - 1, 1]) - top + 1 for strip, top in zip(self._strips, first, strict=True)
+        )
+        # The rows below the last ones are none, whatever the extreme.
+        return np.asarray(extreme(values, np.ones((count, 1), np.uint8), anchor=(0, 0)))[first]
+
+    def pieces(self, on: NDArray[np.bool_]) -> list[list[slice]]:
+        """Return for each strip the columns over the cells which are on, strips x w, in few pieces."""
+        pieces: list[list[slice]] = [[] for _ in on]
+        for number, first, end in _runs(on):
+            pieces[number].append(self._columns(first, end, on.shape[1]))
+        return pieces
+
+    def _columns(self, first: int, end: int, width: int) -> slice:
+        """Return the columns over some of `width` cells, each from its middle to that of the next."""
+        scale = self.shape[1] / width
+        left = int((first + 0.5) * scale - 1) if first else 0
+        right = int((end + 0.5) * scale + 2) if end < width else self.shape[1]
+        return slice(max(left, 0), min(right, self.shape[1]))
+
+    def _widen(self, prediction: Floats, name: str) -> Floats:
+        """Return a prediction at the map's width, in a scratch buffer."""
+        wide: Floats = self._scratch.take(name, (prediction.shape[0], self.shape[1]), np.float32)
+        # As many rows out as in, so that the vertical weights are 0, 1, 0, 0 here.
+        cv2.resize(prediction, wide.shape[::-1], dst=wide, interpolation=cv2.INTER_CUBIC)
+        return wide
+
+    def _compute(self, strip: Strip) -> Floats:
         shape = strip.bottom - strip.top, self.shape[1]
         return self._multiply(strip, self._scratch.take("strip", shape, np.float32))
 
-    def _multiply(self, strip: _Strip, into: Floats) -> Floats:
-        rows = self._wide[strip.first : strip.first + strip.weights.shape[1]]
-        product: Floats = np.matmul(strip.weights, rows, out=into)
+    def _multiply(self, strip: Strip, into: Floats) -> Floats:
+        product: Floats = np.matmul(strip.weights, strip.rows_of(self._wide), out=into)
         return product
 
+    def _part(self, strip: Strip, columns: slice) -> Floats:
+        """Return some columns of a strip, but for rounding."""
+        part: Floats = strip.weights @ strip.rows_of(self._wide)[:, columns]
+        return part
 
-def _join(ranges: Collection[Range]) -> Range:
-    return Range(low=min(one.low for one in ranges), high=max(one.high for one in ranges))
+
+def bound_cells(prediction: Floats) -> tuple[Floats, Floats]:
+    """Return for each cell, h x w, bounds of what is interpolated between it and the next ones.
+
+    Between two cells, the kernel stays between their values where the prediction is straight, and
+    leaves them by a share of its second differences where it bends. Bounds from those are far closer
+    than bounds from the values alone: a steep slope has none of them.
+    """
+    padded = np.pad(prediction, 2, mode="edge")
+    slack = np.float32(_ROUNDING * float(np.abs(prediction).max()))
+    return -_bound_above(-padded) - slack, _bound_above(padded) + slack
 
 
-def _rows_of_a_strip(width: int) -> int:
-    """Return an even number of rows: a JPEG stores colour for pairs of rows."""
+def _bound_above(p: Floats) -> Floats:
+    """Return upper bounds for each cell, h x w, of a prediction with two cells more on each side."""
+    across = _OVERSHOOT * _larger(np.maximum(2 * p[:, 1:-1] - p[:, :-2] - p[:, 2:], 0), axis=1)
+    rows = _larger(p[:, 1:-1], axis=1) + across
+    # Rows are widened before they are mixed, and so are their second differences.
+    bend = 2 * p[1:-1] - p[:-2] - p[2:]
+    highest, lowest = _of_four(bend, np.maximum), _of_four(bend, np.minimum)
+    highest += _OVERSHOOT * (highest - lowest)
+    bound = _larger(rows[1:-1], axis=0) + _OVERSHOOT * _larger(np.maximum(highest, 0), axis=0)
+    # Before the first cell, half of one lies that is counted with it.
+    bound[:, 1] = np.maximum(bound[:, 0], bound[:, 1])
+    bound[1] = np.maximum(bound[0], bound[1])
+    return np.asarray(bound[1:, 1:], np.float32)
+
+
+def _larger(values: Floats, *, axis: int) -> Floats:
+    """Return the larger of each two neighbours along an axis."""
+    one, other = (values[:-1], values[1:]) if axis == 0 else (values[:, :-1], values[:, 1:])
+    return np.maximum(one, other)
+
+
+def _of_four(values: Floats, choose: np.ufunc) -> Floats:
+    """Return the largest or the smallest of each four neighbours in a row."""
+    pairs = choose(values[:, :-1], values[:, 1:])
+    return np.asarray(choose(pairs[:, :-2], pairs[:, 2:]), np.float32)
+
+
+def _runs(on: NDArray[np.bool_]) -> list[tuple[int, int, int]]:
+    """Return the runs in each row, over small gaps: row, first column and end, in order."""
+    closed = cv2.morphologyEx(on.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((1, _GAP + 1), np.uint8))
+    change = np.diff(np.pad(closed.astype(np.int8), ((0, 0), (1, 1))), axis=1)
+    (rows, first), (_, end) = np.nonzero(change == 1), np.nonzero(change == -1)
+    return list(zip(rows.tolist(), first.tolist(), end.tolist(), strict=True))
+
+
+def _largest(values: Floats, sign: int) -> float:
+    """Return the largest of some values times `sign`."""
+    low, high, _, _ = cv2.minMaxLoc(values)
+    return high if sign > 0 else -low
+
+
+def rows_of_a_strip(width: int) -> int:
+    """Return an even number of rows: the colour of a JPEG is kept for pairs of them."""
     return max(2, min(_MOST_ROWS, _STRIP_VALUES // width // 2 * 2))
 
 
-@lru_cache(maxsize=16)
-def _plan(size: int, new_size: int, rows: int) -> tuple[_Strip, ...]:
+#: From an old and a new size to which old positions each new one reads, n x k, and their weights.
+Taps: TypeAlias = Callable[[int, int], tuple[NDArray[np.intp], Floats]]
+
+
+@lru_cache(maxsize=32)
+def plan_strips(size: int, new_size: int, rows: int, taps: Taps) -> tuple[Strip, ...]:
     """Return the strips of `rows` rows that resize `size` rows to `new_size`."""
-    return tuple(_make_strips(size, new_size, rows))
+    return tuple(_make_strips(size, new_size, rows, *taps(size, new_size)))
 
 
-def _make_strips(size: int, new_size: int, rows: int) -> Iterator[_Strip]:
-    taps, weights = cubic_taps(size, new_size)
+def _make_strips(
+    size: int, new_size: int, rows: int, taps: NDArray[np.intp], weights: Floats
+) -> Iterator[Strip]:
     tops = np.arange(0, new_size, rows)
     first = np.minimum.reduceat(taps.min(axis=1), tops)
     count = int((np.maximum.reduceat(taps.max(axis=1), tops) - first).max()) + 1
@@ -163,6 +257,6 @@ def _make_strips(size: int, new_size: int, rows: int) -> Iterator[_Strip]:
     columns = taps - first.repeat(rows)[:new_size, np.newaxis]
     for tap in range(taps.shape[1]):
         banded[np.arange(new_size), columns[:, tap]] += weights[:, tap]
-    for top, start in zip(tops.tolist(), first.tolist(), strict=True):
+    for number, (top, start) in enumerate(zip(tops.tolist(), first.tolist(), strict=True)):
         bottom = min(top + rows, new_size)
-        yield _Strip(top=top, bottom=bottom, first=start, weights=banded[top:bottom])
+        yield Strip(number=number, top=top, bottom=bottom, first=start, weights=banded[top:bottom])

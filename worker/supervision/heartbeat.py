@@ -1,4 +1,4 @@
-"""Heartbeats: a child shows its parent that it is alive and which lease it holds, and watches its memory.
+"""Heartbeats: a child shows its parent that it is alive and which leases it holds, and watches its memory.
 
 A child that hangs in native code while it holds Python's GIL can do nothing any more, not even report it.
 Its heartbeat then stops, and its parent kills it. The slots also tell the parent which leases its children
@@ -30,7 +30,7 @@ _STATM = Path("/proc/self/statm")
 class HeartbeatSlot(ctypes.Structure):
     """What a child shows, in shared memory. It needs no lock: one process writes, and the parent reads."""
 
-    _fields_ = (("pid", ctypes.c_int), ("beat", ctypes.c_double), ("lease", ctypes.c_char * 64))
+    _fields_ = (("pid", ctypes.c_int), ("beat", ctypes.c_double), ("leases", ctypes.c_char * 256))
 
 
 class Heartbeat:
@@ -41,20 +41,41 @@ class Heartbeat:
         self._slot = slot
         self._memory_bytes = memory_bytes if _STATM.exists() else 0
         self._on_excess: Callable[[], object] | None = None
+        self._leases: list[str] = []
+        self._lock = threading.Lock()
 
     def start(self) -> None:
-        self._slot.lease = b""
+        self._slot.leases = b""
         threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
 
-    def hold_lease(self, lease_id: str, on_excess: Callable[[], object]) -> None:
-        """Show a lease; from now on call `on_excess`, in another thread, if the memory exceeds its bound."""
-        self._on_excess = on_excess
-        self._slot.pid, self._slot.beat = os.getpid(), time.monotonic()
-        self._slot.lease = lease_id.encode()
+    @property
+    def leases(self) -> list[str]:
+        """The leases that this child holds: while one ends, the next may be held."""
+        with self._lock:
+            return list(self._leases)
 
-    def release_lease(self) -> None:
-        self._on_excess = None
-        self._slot.lease = b""
+    def hold_lease(self, lease_id: str, on_excess: Callable[[], object]) -> None:
+        """Show a lease; if it is the only one, guard the memory with `on_excess`."""
+        with self._lock:
+            if not self._leases:
+                self._on_excess = on_excess
+                self._slot.pid, self._slot.beat = os.getpid(), time.monotonic()
+            self._leases.append(lease_id)
+            self._show()
+
+    def release_lease(self, lease_id: str) -> None:
+        with self._lock:
+            self._leases.remove(lease_id)
+            if not self._leases:
+                self._on_excess = None
+            self._show()
+
+    def guard_memory(self, on_excess: Callable[[], object]) -> None:
+        """From now on call `on_excess`, in another thread, if the memory exceeds its bound."""
+        self._on_excess = on_excess
+
+    def _show(self) -> None:
+        self._slot.leases = " ".join(self._leases).encode()
 
     def _beat(self) -> None:
         while True:
@@ -77,7 +98,7 @@ class HeartbeatSlots:
 
     def leases(self) -> list[str]:
         """Return the leases that children hold, or held when they were killed."""
-        return [slot.lease.decode() for slot in self._busy()]
+        return [lease_id for slot in self._busy() for lease_id in slot.leases.decode().split()]
 
     def kill_silent(self, seconds: float) -> int:
         """Kill children that hold a lease and have not beaten for so long; return how many."""
@@ -90,7 +111,7 @@ class HeartbeatSlots:
         return killed
 
     def _busy(self) -> Iterator[HeartbeatSlot]:
-        return (slot for slot in self._slots if slot.lease)
+        return (slot for slot in self._slots if slot.leases)
 
 
 def resident_bytes() -> int:

@@ -8,10 +8,10 @@ const KEY = "fathom.options";
 /** The outputs that the page itself needs: small pictures for the grid, and depth that a browser reads exactly. */
 const ALWAYS = ["heatmap", "thumbnail"];
 const MORE = ["depth16", "npy", "pfm", "side_by_side"];
-const CHOICES = { normalize: ["image", "job"], size: ["original", "network"], heatmap_format: ["png", "jpeg"] };
-/** @typedef {{outputs: string[], colormap: string, invert: boolean, normalize: string, size: string, heatmap_format: string}} Chosen */
+const CHOICES = { normalize: ["image", "job"], size: ["original", "network"], edges: ["snap", "smooth"], heatmap_format: ["png", "jpeg"] };
+/** @typedef {{outputs: string[], colormap: string, invert: boolean, normalize: string, size: string, edges: string, heatmap_format: string}} Chosen */
 /** @type {Chosen} */
-const DEFAULTS = { outputs: [], colormap: "inferno", invert: false, normalize: "image", size: "original", heatmap_format: "png" };
+const DEFAULTS = { outputs: [], colormap: "inferno", invert: false, normalize: "image", size: "original", edges: "snap", heatmap_format: "png" };
 
 /** Return the last chosen options, as the API takes them. */
 export function chosenOptions() {

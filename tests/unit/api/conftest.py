@@ -32,7 +32,7 @@ CORRUPT = ImageFailure(code="image_corrupt", message="The file is damaged.")
 
 
 def encode_form(files: list[tuple[str, str, bytes]], fields: list[tuple[str, bytes]]) -> bytes:
-    """Encode a form as browsers do. The framework's test client omits the lines of an empty file."""
+    """Encode a form as browsers do; the test client of Flask omits the lines of an empty file."""
     parts = [(f'name="{part}"; filename="{name}"', data) for part, name, data in files]
     parts += [(f'name="{part}"', data) for part, data in fields]
     encoded = (
@@ -47,8 +47,8 @@ def sidecar(index: int) -> bytes:
     return json.dumps({"min": index + 0.5, "max": index + 8.0}).encode()
 
 
-class Eventful(io.BytesIO):
-    """A body that makes something happen while it is being received."""
+class HookedBody(io.BytesIO):
+    """A body that calls a function while it is received."""
 
     def __init__(self, body: bytes, happens: Callable[[], object]) -> None:
         super().__init__(body)
@@ -61,7 +61,7 @@ class Eventful(io.BytesIO):
 
 @dataclass
 class Api:
-    """The API over fake stores, and what tests do with it."""
+    """The API over fake stores, with helpers for tests."""
 
     jobs: FakeJobStore
     objects: FakeObjectStore
@@ -90,7 +90,7 @@ class Api:
         return self.client.post("/v1/jobs", data=body, content_type="multipart/form-data; boundary=sep")
 
     def submit(self, *names: str, options: Mapping[str, Any] | None = None) -> str:
-        """Submit photos that hold their own names, and return the job's id."""
+        """Submit photos that contain their own names; return the id of the job."""
         response = self.post_files([(name, name.encode()) for name in names], options)
         assert response.status_code == 202, response.text
         return str(response.get_json()["id"])
@@ -99,7 +99,7 @@ class Api:
         return self.client.post("/v1/jobs", json={"uploads": uploads, "options": options or {}})
 
     def work(self, *, failing: Mapping[int, ImageFailure] | None = None, limit: int = 1000) -> None:
-        """Work off one lease as a worker does. The content of an output names it and its image."""
+        """Process one lease as a worker does. The content of an output names it and its image."""
         lease = self.jobs.lease("worker", limit=limit)
         assert lease is not None
         for index in lease.indices:
@@ -145,7 +145,7 @@ def build_api(
     clock: Callable[[], float] = time.time,
     **changes: Any,
 ) -> Api:
-    """Return an API over fakes, with changed settings; the job store uses the clock."""
+    """Return an API over fakes with changed settings; the job store uses the clock."""
     settings = dataclasses.replace(Settings.from_environ({}), **changes)
     jobs, objects, tickets = FakeJobStore(clock), FakeObjectStore(public_url=public_url), FakeTickets()
     idempotency, chores = FakeIdempotency(), FakeChores()

@@ -1,4 +1,4 @@
-"""Archives in a form: looked into while they are received, expanded by a worker."""
+"""Archives in a form: the API inspects them while it receives them, and a worker expands them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ALBUM = (("in/a.jpg", b"A"), ("notes.txt", b"hello"), ("in/写真.png", b"BB"))
 
 
 def gather(api: Api) -> None:
-    """Do what a worker does about archives."""
+    """Expand archives as a worker does."""
     expander = ArchiveExpander(api.objects, ArchiveLimits.from_settings(api.settings))
     handler = Gathering(
         jobs=api.jobs, objects=api.objects, wake_workers=lambda: None, gather=expander.expand_all
@@ -38,7 +38,7 @@ def post(api: Api, *parts: tuple[str, str, bytes]) -> dict[str, Any]:
     return dict(response.get_json())
 
 
-def test_the_answer_knows_all_that_the_archive_holds_before_it_is_expanded(api: Api) -> None:
+def test_the_response_counts_the_photos_of_an_archive_before_it_is_expanded(api: Api) -> None:
     job = post(api, ("archive", "a.zip", zip_of(*ALBUM)))
 
     assert job["state"] == "uploading"
@@ -51,7 +51,7 @@ def test_the_answer_knows_all_that_the_archive_holds_before_it_is_expanded(api: 
     assert {"uploads", "start"}.isdisjoint(job["links"]), "Nobody uploads anything."
 
 
-def test_the_archive_is_stored_and_its_expansion_noted(api: Api) -> None:
+def test_the_archive_is_stored_and_its_expansion_enqueued(api: Api) -> None:
     data = zip_of(*ALBUM)
     job_id = post(api, ("archive", "a.zip", data))["id"]
 
@@ -87,7 +87,7 @@ def test_a_worker_expands_it_and_the_job_starts(api: Api) -> None:
     }
 
 
-def test_what_was_skipped_can_be_asked_for_later(api: Api) -> None:
+def test_skipped_files_can_be_listed_later(api: Api) -> None:
     notes = [(f"{n}.txt", b"") for n in range(150)]
     job = post(api, ("archive", "a.zip", zip_of(("a.jpg", b"A"), *notes)))
 
@@ -108,7 +108,7 @@ def test_an_archive_without_photos_changes_nothing(api: Api) -> None:
 
 
 @pytest.mark.parametrize("verb", ["start", "uploads/0"])
-def test_nobody_else_puts_photos_into_a_job_that_is_gathered(api: Api, verb: str) -> None:
+def test_clients_cannot_upload_into_a_gathered_job(api: Api, verb: str) -> None:
     path = f"/v1/jobs/{post(api, ('archive', 'a.zip', zip_of(*ALBUM)))['id']}/{verb}"
     response = api.client.post(path) if verb == "start" else api.client.put(path, data=b"x")
 
@@ -116,7 +116,7 @@ def test_nobody_else_puts_photos_into_a_job_that_is_gathered(api: Api, verb: str
 
 
 def in_entry(place: int, form: str, value: int) -> bytes:
-    """Return an archive of two photos, with a value put into what its directory says of the first."""
+    """Return an archive of two photos, with a changed value in the directory entry of the first."""
     data = bytearray(zip_of(("a.jpg", b"x"), ("b.jpg", b"y")))
     struct.pack_into(form, data, data.index(b"PK\x01\x02") + place, value)
     return bytes(data)
@@ -169,7 +169,7 @@ def test_names_in_gbk_are_read_as_such(api: Api) -> None:
     ],
     ids=["no zip", "cut", "nested", "no photos", "images", "entries", "bomb"],
 )
-def test_what_shows_without_expanding_is_refused_at_once(
+def test_a_problem_visible_in_the_directory_is_refused_at_once(
     make_api: ApiFactory, archive: bytes, status: int, code: str, says: str
 ) -> None:
     api = make_api(max_job_images=5, max_request_bytes=1_000_000)
@@ -182,7 +182,7 @@ def test_what_shows_without_expanding_is_refused_at_once(
     assert api.chores.claim(tuple(ChoreKind), seconds=30) is None
 
 
-def test_without_a_list_of_chores_nothing_is_accepted(api: Api) -> None:
+def test_while_chores_are_unavailable_no_archive_is_accepted(api: Api) -> None:
     api.chores.away = True
     problem(api.post_parts([("archive", "a.zip", zip_of(*ALBUM))]), 503, JobStoreUnavailable.code)
 
@@ -191,7 +191,7 @@ def test_without_a_list_of_chores_nothing_is_accepted(api: Api) -> None:
     assert not api.objects.objects
 
 
-def test_deleting_a_job_forgets_what_was_to_be_done_for_it(api: Api) -> None:
+def test_deleting_a_job_deletes_its_chores(api: Api) -> None:
     job_id = post(api, ("archive", "a.zip", zip_of(*ALBUM)))["id"]
     assert api.client.delete(f"/v1/jobs/{job_id}").status_code == 204
 

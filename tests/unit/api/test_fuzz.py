@@ -1,7 +1,7 @@
-"""The API against its own description: to any request, every answer is a described one.
+"""Compare the API with its own description: every response to any request must be documented.
 
-Requests are generated from `/openapi.json`, valid and invalid ones, with a fixed seed; the jobs they
-name are there, in every state there is.
+Valid and invalid requests are generated from `/openapi.json` with a fixed seed; they name existing jobs in
+every state.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ CHECKS = [
     response_headers_conformance,
     response_schema_conformance,
 ]
-#: The settings of the API that is asked.
+#: The settings of the API under test.
 CHANGED: dict[str, Any] = {"max_wait_seconds": 0.0, "max_image_bytes": 2**20, "rate_limit": "1000000/second"}
-#: A stream of a job that runs has no end; others are as finite as any answer.
+#: The stream of a running job has no end; other streams are finite.
 ENDLESS = "GET /v1/jobs/{job_id}/events"
 BOUNDED = settings(
     derandomize=True,
@@ -54,7 +54,7 @@ BOUNDED = settings(
 
 
 def in_state(api: Api, state: JobState) -> str:
-    """Make a job of two images in a state, one image failed, and return its id."""
+    """Make a job in a state with one failed image of two; return its id."""
     if state is JobState.UPLOADING:
         return str(api.announce({"name": "a.jpg", "size": 5}, {"name": "b.jpg", "size": 1}).get_json()["id"])
     job_id = api.submit("a.jpg", "b.jpg", options={"outputs": ["heatmap", "depth16", "npy"]})
@@ -99,7 +99,7 @@ def labels() -> list[str]:
 @pytest.mark.parametrize("examples", [8, pytest.param(60, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("mode", list(schemathesis.GenerationMode), ids=str)
 @pytest.mark.parametrize("label", labels())
-def test_every_answer_is_one_that_is_described(
+def test_every_response_is_documented(
     make_api: ApiFactory, schema: Any, label: str, mode: schemathesis.GenerationMode, examples: int
 ) -> None:
     api = fuzzed(make_api, schema)
@@ -114,22 +114,22 @@ def test_every_answer_is_one_that_is_described(
             case.path_parameters["job_id"] = in_state(api, states[turn % len(states)])
         case.call_and_validate(checks=CHECKS)
 
-    with nothing_to_get_wrong(mode):
+    with skip_without_invalid_requests(mode):
         send()
 
 
 @contextmanager
-def nothing_to_get_wrong(mode: schemathesis.GenerationMode) -> Iterator[None]:
+def skip_without_invalid_requests(mode: schemathesis.GenerationMode) -> Iterator[None]:
     """Skip an operation for which no request is invalid."""
     try:
         yield
     except Unsatisfiable:
         if mode.is_positive:
             raise
-        pytest.skip("There is nothing to get wrong.")
+        pytest.skip("No request is invalid for this operation.")
 
 
-#: Where a walk may go next: methods and addresses below a job's, and parts of the address beside its id.
+#: The possible steps of a walk: methods and paths below that of a job, and parameters beside its id.
 STEPS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     *((("POST", f"/{verb}", {})) for verb in ("start", "pause", "resume", "cancel", "retry")),
     *((("GET", path, {})) for path in ("", "/images", "/uploads", "/archive", "/skipped", "/deliveries")),
@@ -141,9 +141,7 @@ STEPS: tuple[tuple[str, str, dict[str, Any]], ...] = (
 )
 
 
-def test_whatever_is_done_with_a_job_in_whatever_order_is_described(
-    make_api: ApiFactory, schema: Any
-) -> None:
+def test_any_sequence_of_requests_gets_documented_responses(make_api: ApiFactory, schema: Any) -> None:
     api = fuzzed(make_api, schema)
     chance = random.Random(1)
     statuses: Counter[int] = Counter()

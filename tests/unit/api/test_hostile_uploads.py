@@ -65,14 +65,14 @@ NAMES = {
 
 @pytest.fixture
 def api(api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
-    """The API in a working directory of its own, in which nothing may appear."""
+    """The API in its own working directory, in which no file may appear."""
     monkeypatch.chdir(tmp_path)
     yield api
     assert list(tmp_path.rglob("*")) == []
 
 
 def work(api: Api) -> None:
-    """Do what a worker does, with the real pipeline."""
+    """Process the images as a worker does, with the real pipeline."""
     pipeline = Pipeline(
         LuminanceEngine(), limits=Limits(max_pixels=4_000_000, min_side=16, max_bytes=8 * 2**20)
     )
@@ -139,7 +139,7 @@ def test_bad_files_fail_one_by_one_with_their_codes(
 
 
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
-def test_a_hostile_name_is_data_and_never_a_path(api: Api, name: str) -> None:
+def test_a_hostile_name_is_never_used_as_a_path(api: Api, name: str) -> None:
     response = api.announce({"name": name, "size": 5})
     assert response.status_code == 202, response.text
     job_id = response.get_json()["id"]
@@ -173,7 +173,7 @@ def test_a_hostile_name_is_data_and_never_a_path(api: Api, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
-def test_a_hostile_name_in_an_archive_is_data_too(api: Api, name: str) -> None:
+def test_a_hostile_name_in_an_archive_is_never_used_as_a_path(api: Api, name: str) -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr(name + ".png", b"photo")
@@ -188,7 +188,7 @@ def test_a_hostile_name_in_an_archive_is_data_too(api: Api, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "../a.jpg", '<b>"x"</b>.jpg', "a\u202egpj.jpg"])
-def test_a_hostile_name_in_an_error_is_told_as_json(api: Api, name: str) -> None:
+def test_a_hostile_name_in_an_error_is_escaped_in_json(api: Api, name: str) -> None:
     response = api.client.get(f"/v1/jobs/{quote(name, safe='')}")
 
     assert response.content_type == "application/problem+json"

@@ -1,4 +1,4 @@
-"""The photo as it was sent, over which the page lays its heatmap."""
+"""The original photo, which the page shows beneath its heatmap."""
 
 from __future__ import annotations
 
@@ -43,7 +43,9 @@ def test_a_photo_comes_back_byte_by_byte_with_its_own_type(api: Api, kind: str) 
     [b"<html><script>alert(1)</script>", b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"%PDF-1.7", b""],
     ids=["html", "svg", "pdf", "empty"],
 )
-def test_what_is_no_picture_is_never_sent_as_something_a_browser_runs(api: Api, data: bytes) -> None:
+def test_an_input_that_is_not_a_picture_is_never_sent_as_something_that_a_browser_runs(
+    api: Api, data: bytes
+) -> None:
     response = api.get(submit(api, "a.html", data))
 
     assert response.status_code == 200
@@ -51,7 +53,7 @@ def test_what_is_no_picture_is_never_sent_as_something_a_browser_runs(api: Api, 
     assert "sandbox" in response.headers["Content-Security-Policy"]
 
 
-def test_a_client_that_reaches_storage_is_sent_there(make_api: ApiFactory) -> None:
+def test_a_client_that_reaches_the_object_store_is_redirected(make_api: ApiFactory) -> None:
     api = make_api(public_url="https://s3.example")
     path = submit(api, "a.jpg", encode("JPEG"))
 
@@ -67,7 +69,7 @@ def test_an_image_the_job_does_not_have_has_no_photo(api: Api) -> None:
     assert (response.status_code, response.get_json()["code"]) == (404, "not_found")
 
 
-def test_a_photo_that_has_not_arrived_or_is_gone_is_not_found(api: Api) -> None:
+def test_a_missing_photo_is_not_found(api: Api) -> None:
     job = api.announce({"name": "a.jpg", "size": 10}).get_json()["id"]
 
     response = api.get(f"/v1/jobs/{job}/images/0/input")

@@ -1,4 +1,4 @@
-"""Albums that the benchmarks make."""
+"""The albums of the benchmarks."""
 
 from __future__ import annotations
 

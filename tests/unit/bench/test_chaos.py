@@ -1,4 +1,4 @@
-"""What `bench.chaos` plans, and what it makes of what it sees."""
+"""The plans of `bench.chaos`, and what its observer notes."""
 
 from __future__ import annotations
 
@@ -29,43 +29,43 @@ def exchange(**changes: Any) -> Exchange:
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_a_seed_makes_the_same_plan_again_and_another_a_different_one(attack: str) -> None:
+def test_the_same_seed_gives_the_same_plan_and_another_seed_gives_another(attack: str) -> None:
     assert plan(attack, seed=5, kills=20) == plan(attack, seed=5, kills=20)
     assert plan(attack, seed=5, kills=20) != plan(attack, seed=6, kills=20)
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_strikes_come_in_order_and_while_there_is_work(attack: str) -> None:
+def test_faults_are_due_in_order_and_before_the_last_images(attack: str) -> None:
     dues = [planned.due for planned in plan(attack, seed=1, kills=50)]
 
     assert dues == sorted(dues)
     assert all(0 < due <= 0.9 or due == 1.0 for due in dues)
 
 
-def test_kills_are_as_many_as_ordered_and_weighted() -> None:
-    acts = Counter(planned.act for planned in plan("kills", seed=1, kills=2000))
+def test_a_plan_has_the_requested_number_of_kills_with_their_weights() -> None:
+    actions = Counter(planned.action for planned in plan("kills", seed=1, kills=2000))
 
-    assert acts.total() == 2000
+    assert actions.total() == 2000
     for what, share in KILLS.items():
-        assert acts[f"kill {what}"] / 2000 == pytest.approx(share / 100, abs=0.03)
+        assert actions[f"kill {what}"] / 2000 == pytest.approx(share / 100, abs=0.03)
 
 
 def test_valkey_is_restarted_five_times() -> None:
-    assert [planned.act for planned in plan("valkey", seed=1, kills=0)] == ["restart"] * 5
+    assert [planned.action for planned in plan("valkey", seed=1, kills=0)] == ["restart"] * 5
 
 
-def test_a_stored_sidecar_is_seen_with_its_process() -> None:
+def test_the_observer_notes_a_stored_sidecar_with_its_process() -> None:
     observer = Observer()
-    observer.see(exchange())
+    observer.note_request(exchange())
 
     (stored,) = observer.stored
     assert (stored.image, stored.pid, stored.at) == ((JOB, 7), 42, 2.0)
     assert observer.images_stored() == 1
 
 
-def test_a_photo_read_is_seen_with_its_process() -> None:
+def test_the_observer_notes_a_fetched_photo_with_its_process() -> None:
     observer = Observer()
-    observer.see(exchange(method="GET", path=f"/fathom/jobs/{JOB}/inputs/7", status=206))
+    observer.note_request(exchange(method="GET", path=f"/fathom/jobs/{JOB}/inputs/7", status=206))
 
     (fetched,) = observer.fetched
     assert (fetched.image, fetched.pid, fetched.at) == ((JOB, 7), 42, 1.0)
@@ -84,22 +84,22 @@ def test_a_photo_read_is_seen_with_its_process() -> None:
         {"path": f"/fathom/jobs/{JOB}/result.json"},
     ],
 )
-def test_nothing_else_counts_as_stored(changes: dict[str, Any]) -> None:
+def test_other_requests_do_not_count_as_stored(changes: dict[str, Any]) -> None:
     observer = Observer()
-    observer.see(exchange(**changes))
+    observer.note_request(exchange(**changes))
 
     assert (observer.stored, observer.fetched) == ([], [])
 
 
-def test_requests_turned_away_are_seen() -> None:
+def test_the_observer_notes_requests_answered_503() -> None:
     observer = Observer()
-    observer.see(exchange(status=None, answered=True))
+    observer.note_request(exchange(status=None, answered=True))
 
-    assert observer.turned_away == [(1.0, 42)]
+    assert observer.answered_503 == [(1.0, 42)]
     assert observer.stored == []
 
 
-def test_photos_are_all_different_and_the_same_each_time() -> None:
+def test_every_number_gives_another_photo_and_always_the_same() -> None:
     photos = [make_photo(number) for number in range(50)]
 
     assert len(set(photos)) == 50

@@ -3,7 +3,7 @@ from __future__ import annotations
 from bench.load import RequestTally, _form
 
 
-def test_a_tally_tells_errors_from_answers_and_counts_their_time():
+def test_a_summary_counts_errors_and_includes_their_times():
     tally = RequestTally()
     for milliseconds in range(1, 101):
         tally.add("200", milliseconds / 1000)
@@ -17,7 +17,7 @@ def test_a_tally_tells_errors_from_answers_and_counts_their_time():
     assert summary["milliseconds"]["max"] == 30_000.0
 
 
-def test_a_form_holds_photos_of_which_no_two_are_alike():
+def test_all_photos_of_a_form_differ():
     form = _form(3)
     photos = [part for part in form.split(b"--load") if b"image" in part]
 

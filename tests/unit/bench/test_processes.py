@@ -1,4 +1,4 @@
-"""What is read from /proc, on this very process."""
+"""What `bench.processes` reads from /proc, tried on this process and its children."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -33,7 +34,33 @@ def test_resident_memory_counts_what_is_written() -> None:
     del block
 
 
-def test_a_child_is_found_pinned_and_its_start_known() -> None:
+def test_proportional_memory_counts_what_is_written() -> None:
+    before = processes.proportional_mb(os.getpid())
+    block = bytearray(b"x") * (64 * 2**20)
+
+    assert processes.proportional_mb(os.getpid()) - before > 50
+    del block
+
+
+def test_a_child_is_found_whichever_thread_started_it() -> None:
+    started, done = threading.Event(), threading.Event()
+    children: list[subprocess.Popen[bytes]] = []
+
+    def start() -> None:
+        children.append(subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE))
+        started.set()
+        done.wait()
+
+    thread = threading.Thread(target=start)
+    thread.start()
+    started.wait()
+    with children[0] as child:
+        assert child.pid in processes.children(os.getpid())
+        done.set()
+    thread.join()
+
+
+def test_a_child_is_found_with_its_start_and_can_be_pinned() -> None:
     core = min(os.sched_getaffinity(0))
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
         processes.pin([child.pid], [core])
@@ -43,7 +70,7 @@ def test_a_child_is_found_pinned_and_its_start_known() -> None:
         assert 0 <= time.clock_gettime(time.CLOCK_BOOTTIME) - processes.started_at(child.pid) < 60
 
 
-def test_a_group_has_its_living_members_even_without_its_leader() -> None:
+def test_a_group_keeps_its_living_members_without_its_leader() -> None:
     sleeper = "subprocess.Popen(['sleep', '60'], stdout=subprocess.DEVNULL)"
     script = f"import subprocess; print({sleeper}.pid, flush=True); input()"
     leader = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""How `bench.fairness` sums its tries up."""
+"""How `bench.fairness` summarises its tries."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def test_the_percentile_is_one_of_the_values(seconds: list[float], wanted: float
     assert percentile_95(seconds) == wanted
 
 
-def test_the_ratio_is_that_of_the_slow_tries_beside_to_the_usual_one_alone() -> None:
+def test_the_ratio_compares_the_slow_tries_beside_a_big_job_with_the_median_alone() -> None:
     found = compare([1.0, 2.0, 3.0], [2.0] * 18 + [5.0, 90.0])
 
     assert found["alone_median_s"] == 2.0

@@ -1,4 +1,4 @@
-"""The report on runs of the tests: read from pytest's own, and summed up."""
+"""The report of `bench.suite`, which summarises reports of pytest."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_named(name): raise ValueError("<&>")
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> tuple[CaseOutcome, ...]:
-    """What pytest itself wrote of some tests."""
+    """The outcomes in a report that pytest wrote."""
     folder = tmp_path_factory.mktemp("suite")
     (folder / "test_some.py").write_text(TESTS)
     command = [
@@ -53,15 +53,15 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> tuple[CaseOutcome, ...
     return parse((folder / "report.xml").read_text())
 
 
-def test_failures_and_errors_are_told_by_their_first_line(outcomes: tuple[CaseOutcome, ...]) -> None:
+def test_failures_and_errors_are_reported_by_their_first_line(outcomes: tuple[CaseOutcome, ...]) -> None:
     run = SuiteRun(seconds=1.0, exit_code=1, outcomes=outcomes)
 
-    assert {test.partition("::")[2]: complaint for test, complaint in run.failures.items()} == {
+    assert {test.partition("::")[2]: error for test, error in run.failures.items()} == {
         "test_bad": "AssertionError: two lines",
         "test_torn_down": 'failed on teardown with "OSError: left behind"',
         "test_named[a::b<&>]": "ValueError: <&>",
     }
-    assert {each.test.partition("::")[2] for each in outcomes if each.complaint is None} >= {
+    assert {each.test.partition("::")[2] for each in outcomes if each.error is None} >= {
         "test_good",
         "test_skipped",
     }
@@ -70,7 +70,7 @@ def test_failures_and_errors_are_told_by_their_first_line(outcomes: tuple[CaseOu
 
 def a_run(*failing: str, seconds: float = 1.0) -> SuiteRun:
     outcomes = [
-        CaseOutcome(test=test, seconds=seconds, complaint="No." if test in failing else None)
+        CaseOutcome(test=test, seconds=seconds, error="No." if test in failing else None)
         for test in ("one", "two", "three")
     ]
     return SuiteRun(seconds=3 * seconds, exit_code=int(bool(failing)), outcomes=tuple(outcomes))
@@ -84,25 +84,25 @@ def test_tests_that_fail_most_come_first() -> None:
     assert [run["failures"] for run in report["runs"]] == [1, 0, 2, 1]
 
 
-def test_a_tests_time_is_the_median_of_all_runs() -> None:
+def test_the_time_of_a_test_is_the_median_of_all_runs() -> None:
     report = summarise([a_run(seconds=1.0), a_run(seconds=2.0), a_run(seconds=9.0)])
 
     assert report["slowest"] == {"one": 2.0, "two": 2.0, "three": 2.0}
     assert [run["seconds"] for run in report["runs"]] == [3.0, 6.0, 27.0]
 
 
-def test_a_run_that_left_no_report_is_told_by_its_exit_code() -> None:
+def test_a_run_without_a_report_is_reported_by_its_exit_code() -> None:
     report = summarise([SuiteRun(seconds=1.0, exit_code=4, outcomes=())])
 
     assert report["runs"] == [{"seconds": 1.0, "exit_code": 4, "tests": 0, "failures": 0}]
 
 
-def test_a_person_reads_what_failed_and_how_often() -> None:
+def test_the_text_shows_which_tests_failed_and_how_often() -> None:
     text = to_text(summarise([a_run("two"), a_run("two")]))
 
     assert "    2  two\n       No." in text
     assert "No test failed." in to_text(summarise([a_run()]))
 
 
-def test_the_tests_are_run_as_make_test_runs_them() -> None:
+def test_pytest_gets_the_options_of_make_test() -> None:
     assert f"SIDE_BY_SIDE := {' '.join(suite.MAKE_TEST)}\n" in (ROOT / "Makefile").read_text()

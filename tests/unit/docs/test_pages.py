@@ -1,4 +1,4 @@
-"""The pages of the documentation, and what they point at."""
+"""The pages of the documentation, and their links."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def anchors(page: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_and_pictures_lead_somewhere(page: Path):
+def test_links_and_pictures_exist(page: Path):
     text = page.read_text(encoding="utf-8")
     targets = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'src="([^"]+)"', text)
     for target in targets:
@@ -40,8 +40,8 @@ def test_every_picture_is_shown_on_a_page_and_is_not_too_large():
     assert [picture.name for picture in pictures if picture.stat().st_size > 400_000] == []
 
 
-def test_every_step_on_the_road_of_an_image_is_a_file():
-    """Each box of the picture names a file, below the room that it stands in."""
+def test_every_step_in_the_diagram_of_an_image_is_a_file():
+    """Every box of the diagram names a file in the folder of its group."""
     text = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
     picture = text.partition("```mermaid\n")[2].partition("```")[0]
     steps = re.findall(r'\["([\w/]+\.(?:py|lua))', picture)

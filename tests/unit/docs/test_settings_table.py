@@ -4,11 +4,11 @@ from docs.settings_table import PAGE, settings_page
 from shared.settings import Group, Settings
 
 
-def test_the_page_of_the_settings_is_what_the_settings_say():
+def test_the_settings_page_is_up_to_date():
     assert PAGE.read_text(encoding="utf-8") == settings_page(), "run: python -m docs.settings_table"
 
 
-def test_every_setting_of_users_has_a_row_with_its_default_and_no_other_has():
+def test_exactly_the_settings_for_users_have_a_row_with_their_default():
     documented = {name for name in Settings.variables() if f"\n| `{name}` | " in settings_page()}
 
     assert len(documented) > 40

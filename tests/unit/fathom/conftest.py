@@ -1,4 +1,4 @@
-"""A Fathom server made of a dictionary, behind httpx's own mock transport."""
+"""A fake Fathom server for one job, behind the mock transport of httpx."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def problem(status: int, code: str, detail: str, **headers: str) -> httpx.Respon
 
 @dataclass
 class FakeServer:
-    """Answers as the API does. `faults` come first: each may answer, raise, or let a request pass."""
+    """Responds as the API does. `faults` come first; each may respond, raise, or let a request pass."""
 
     names: list[str] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
@@ -172,7 +172,7 @@ class FakeServer:
 
 @pytest.fixture
 def album(tmp_path: Path) -> Path:
-    """Two photos, two that give no depth map, what is no photo, and what nobody is to hear of."""
+    """Two photos, two unsupported pictures, other files, and hidden files."""
     album = tmp_path / "album"
     for name in ("a.jpg", "x/b.jpg", "clip.MOV", "x/IMG_1.AAE", "notes.txt", "@eaDir/a.jpg", "._a.jpg"):
         (album / name).parent.mkdir(parents=True, exist_ok=True)
@@ -183,7 +183,7 @@ def album(tmp_path: Path) -> Path:
     return album
 
 
-#: What of `album` gives no depth map.
+#: The unsupported pictures of `album`.
 REFUSED = {"IMG_1.CR3": "unsupported_format", "gone.jpg": "unreadable"}
 SKIPPED = "Skipped 4 files that are no photos: 1 video, 1 sidecar, 2 other files."
 
@@ -195,7 +195,7 @@ def server() -> FakeServer:
 
 @pytest.fixture
 def pauses() -> list[float]:
-    """The pauses the client made, in seconds; none of them is waited for."""
+    """The pauses of the client in seconds, which do not really wait."""
     return []
 
 
@@ -211,7 +211,7 @@ def fathom(server: FakeServer, pauses: list[float]) -> Iterator[Fathom]:
 
 
 def times(count: int, fault: Fault) -> Fault:
-    """Let a fault strike `count` times, by its answer or by raising; then it is over."""
+    """Limit a fault to `count` requests."""
     struck = [0]
 
     def limited(request: httpx.Request) -> httpx.Response | None:
@@ -227,7 +227,7 @@ def times(count: int, fault: Fault) -> Fault:
 
 
 def on(method: str, path: str, answer: Callable[[httpx.Request], httpx.Response]) -> Fault:
-    """Answer requests whose path contains `path` by `answer`, which may raise."""
+    """Respond to requests whose path contains `path` with `answer`, which may raise."""
     return lambda request: answer(request) if request.method == method and path in request.url.path else None
 
 

@@ -1,4 +1,4 @@
-"""A Fathom server of many jobs, made of dictionaries, behind httpx's mock transport."""
+"""A fake Fathom server for many jobs, behind the mock transport of httpx."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.unit.fathom.conftest import S3, Fault, problem
 
 @dataclass
 class FakeJob:
-    """A job, its photos, and the state it was told to be in; without one, it follows from the photos."""
+    """A job, its photos, and its forced state; without that, the state follows from the photos."""
 
     id: str
     names: list[str]
@@ -26,7 +26,7 @@ class FakeJob:
     stored: dict[int, bytes] = field(default_factory=dict)
     is_started: bool = False
     state: str | None = None
-    #: Photos that are done, of a job that is held; None means all at once.
+    #: The photos of a held job that are done; None means that all are.
     done: set[int] | None = None
 
     def ready(self, index: int) -> bool:
@@ -35,7 +35,7 @@ class FakeJob:
 
 @dataclass
 class JobServer:
-    """Answers as the API does; a result is `heatmap of` and the photo's bytes. `faults` come first."""
+    """Responds as the API does; a result is `heatmap of` and the bytes of the photo. `faults` come first."""
 
     jobs: dict[str, FakeJob] = field(default_factory=dict)
     tokens: dict[str, str] = field(default_factory=dict)
@@ -45,9 +45,9 @@ class JobServer:
     speed: int | None = None
     #: The fields of every form with files.
     forms: list[str] = field(default_factory=list)
-    #: What every job's archives hold that is no photo.
+    #: The skipped files of every archive.
     skipped: dict[str, Any] = field(default_factory=lambda: {"count": 0, "names": []})
-    #: Bytes of every photo put, in order; and every result fetched.
+    #: The bytes of every uploaded photo in order, and every downloaded result.
     puts: list[bytes] = field(default_factory=list)
     gets: list[str] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
@@ -105,7 +105,7 @@ class JobServer:
         return httpx.Response(202, json=self._answer(job))
 
     def _take_form(self, request: httpx.Request) -> httpx.Response:
-        """Take photos, or a ZIP archive as if it were one photo, in one request."""
+        """Accept photos, or a ZIP archive as if it were one photo, in one request."""
         environ = {
             "wsgi.input": io.BytesIO(request.content),
             "CONTENT_TYPE": request.headers["Content-Type"],
@@ -198,7 +198,7 @@ def _job_id(number: int) -> str:
 
 
 def during(method: str, path: str, act: Callable[[], None]) -> Fault:
-    """Do something the first time a request comes by, which then goes on."""
+    """Call a function at the first such request, and let the request pass."""
     done: list[bool] = []
 
     def fault(request: httpx.Request) -> None:

@@ -9,10 +9,10 @@ import httpx
 import pytest
 
 from fathom.async_client import AsyncFathom, AsyncJob
+from fathom.errors import ClientError
 from fathom.files import find_album, inside, is_archive
 from fathom.models import UploadFile
 from fathom.sync_client import Fathom, JobHandle
-from fathom.transport import ClientError
 from tests.unit.fathom.conftest import CR3, REFUSED, SKIPPED, FakeServer
 
 Submit = Callable[..., JobHandle | AsyncJob]
@@ -34,7 +34,7 @@ def submit(request: pytest.FixtureRequest, server: FakeServer) -> Submit:
     return submit_sync if request.param == "sync" else lambda *paths: asyncio.run(submit_async(*paths))
 
 
-def test_of_a_folder_photos_alone_are_sent(submit: Submit, server: FakeServer, album: Path) -> None:
+def test_only_the_photos_of_a_folder_are_sent(submit: Submit, server: FakeServer, album: Path) -> None:
     job = submit(album)
 
     assert server.names == ["a.jpg", "x/b.jpg"]
@@ -43,7 +43,7 @@ def test_of_a_folder_photos_alone_are_sent(submit: Submit, server: FakeServer, a
     assert str(job.skipped) == SKIPPED
 
 
-def test_what_the_client_sends_is_what_the_command_sends(
+def test_the_client_sends_the_same_files_as_the_command(
     submit: Submit, server: FakeServer, album: Path
 ) -> None:
     submit(album)
@@ -89,13 +89,13 @@ def test_a_pipe_is_refused(submit: Submit, server: FakeServer, tmp_path: Path) -
     ("data", "is_one"),
     [(b"PK\3\4rest", True), (b"PK\5\6", True), (b"PK", False), (b"", False), (b"\xff\xd8\xffPK\3\4", False)],
 )
-def test_an_archive_is_told_by_its_first_bytes(tmp_path: Path, data: bytes, is_one: bool) -> None:
+def test_an_archive_is_recognised_by_its_first_bytes(tmp_path: Path, data: bytes, is_one: bool) -> None:
     (tmp_path / "album.zip").write_bytes(data)
 
     assert is_archive(tmp_path / "album.zip") is is_one
 
 
-def test_what_is_no_file_is_no_archive(tmp_path: Path) -> None:
+def test_a_path_that_is_not_a_file_is_not_an_archive(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
 
     assert [is_archive(path) for path in (tmp_path, tmp_path / "pipe", tmp_path / "nowhere")] == [False] * 3

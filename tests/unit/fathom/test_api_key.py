@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from fathom.backends import run
 from fathom.cli import main
-from fathom.commands.arguments import connect
+from fathom.commands.connection import connect
 from fathom.sync_client import Fathom
 from tests.unit.fathom.conftest import JOB_ID, S3, FakeServer, on
 
@@ -22,25 +22,25 @@ def keyed(server: FakeServer) -> Iterator[Fathom]:
         yield client
 
 
-def shown(server: FakeServer) -> dict[str, set[str | None]]:
-    """Return what each host was shown as an Authorization."""
+def sent_authorizations(server: FakeServer) -> dict[str, set[str | None]]:
+    """Return the Authorization header that each host received."""
     found: dict[str, set[str | None]] = {}
     for request in server.requests:
         found.setdefault(request.url.host, set()).add(request.headers.get("Authorization"))
     return found
 
 
-def test_the_api_is_shown_the_key_and_the_object_store_is_not(
+def test_the_key_is_sent_to_the_api_and_not_to_the_object_store(
     server: FakeServer, keyed: Fathom, tmp_path: Path
 ):
     for index in range(70):
         (tmp_path / f"{index}.jpg").write_bytes(b"photo")
     keyed.submit([tmp_path])
 
-    assert shown(server) == {"fathom.test": {f"Bearer {KEY}"}, "s3.test": {None}}
+    assert sent_authorizations(server) == {"fathom.test": {f"Bearer {KEY}"}, "s3.test": {None}}
 
 
-def test_a_redirect_to_the_object_store_does_not_take_the_key_along(
+def test_a_redirect_to_the_object_store_does_not_carry_the_key(
     server: FakeServer, keyed: Fathom, tmp_path: Path
 ):
     def redirect(request: httpx.Request) -> httpx.Response:
@@ -49,7 +49,7 @@ def test_a_redirect_to_the_object_store_does_not_take_the_key_along(
     server.faults.append(on("GET", "/heatmap", redirect))
     keyed.job(JOB_ID).save(f"/v1/jobs/{JOB_ID}/images/0/heatmap", tmp_path / "0.png")
 
-    assert shown(server) == {"fathom.test": {f"Bearer {KEY}"}, "s3.test": {None}}
+    assert sent_authorizations(server) == {"fathom.test": {f"Bearer {KEY}"}, "s3.test": {None}}
 
 
 @pytest.mark.parametrize(
@@ -59,13 +59,13 @@ def test_the_key_is_for_one_origin(server: FakeServer, keyed: Fathom, url: str):
     server.faults.append(lambda request: httpx.Response(200))
     run(keyed._http.json("GET", url))
 
-    assert set().union(*shown(server).values()) == {None}
+    assert set().union(*sent_authorizations(server).values()) == {None}
 
 
-def test_without_a_key_none_is_shown(server: FakeServer, fathom: Fathom):
+def test_without_a_key_none_is_sent(server: FakeServer, fathom: Fathom):
     list(fathom.jobs())
 
-    assert shown(server) == {"fathom.test": {None}}
+    assert sent_authorizations(server) == {"fathom.test": {None}}
 
 
 @pytest.mark.parametrize(("value", "expected"), [(KEY, True), ("", False), (None, False)])
@@ -83,7 +83,7 @@ def test_commands_take_the_key_from_the_environment(
 # --- fathom keys ---------------------------------------------------------------
 
 
-def test_without_a_service_it_says_where_it_looked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_without_a_stack_the_error_names_the_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     for name in ("ENDPOINT_URL", "ACCESS_KEY", "SECRET_KEY", "BUCKET", "PUBLIC_URL", "REGION"):
         monkeypatch.delenv(f"FATHOM_S3_{name}", raising=False)
     monkeypatch.chdir(tmp_path)
@@ -103,9 +103,7 @@ def test_without_a_service_it_says_where_it_looked(monkeypatch: pytest.MonkeyPat
         ["--name", ""],
     ],
 )
-def test_a_key_that_makes_no_sense_is_refused_in_one_sentence(
-    monkeypatch: pytest.MonkeyPatch, arguments: list[str]
-):
+def test_a_malformed_key_is_refused_in_one_sentence(monkeypatch: pytest.MonkeyPatch, arguments: list[str]):
     monkeypatch.setenv("FATHOM_S3_ENDPOINT_URL", "http://127.0.0.1:1")
     monkeypatch.setenv("FATHOM_S3_ACCESS_KEY", "a")
     monkeypatch.setenv("FATHOM_S3_SECRET_KEY", "b")

@@ -9,8 +9,9 @@ import httpx
 import pytest
 
 from fathom.async_client import AsyncFathom, AsyncJob
+from fathom.errors import ApiError, ClientError, ConnectionLost
 from fathom.models import JobStatus
-from fathom.transport import ApiError, ClientError, ConnectionLost, Patience
+from fathom.transport import Patience
 from tests.unit.fathom.conftest import JOB_ID, FakeServer, lose, on, problem, refuse_connection, times
 
 T = TypeVar("T")
@@ -18,7 +19,7 @@ T = TypeVar("T")
 
 @pytest.fixture
 def play(server: FakeServer, pauses: list[float]) -> Callable[[Callable[[AsyncFathom], Awaitable[T]]], T]:
-    """Run what is done with a client to its end; pauses are noted, not waited for."""
+    """Run a coroutine with a client to its end; pauses are recorded and do not wait."""
 
     async def rest(seconds: float) -> None:
         pauses.append(seconds)
@@ -54,7 +55,7 @@ def test_an_album_is_announced_uploaded_and_started(play: Play, server: FakeServ
     assert server.started == 1
 
 
-def test_the_key_goes_to_the_api_and_to_nobody_else(play: Play, server: FakeServer, tmp_path: Path) -> None:
+def test_the_key_is_sent_to_the_api_only(play: Play, server: FakeServer, tmp_path: Path) -> None:
     play(lambda fathom: fathom.submit([album(tmp_path)]))
 
     shown = {request.url.host: request.headers.get("Authorization") for request in server.requests}
@@ -63,7 +64,7 @@ def test_the_key_goes_to_the_api_and_to_nobody_else(play: Play, server: FakeServ
 
 @pytest.mark.parametrize("path", ["/v1/jobs", "/start", "/uploads", "/inputs/"])
 @pytest.mark.parametrize("fault", [lose, refuse_connection, lambda _: problem(503, "unavailable", "Later.")])
-def test_a_submission_outlives_passing_faults(
+def test_a_submission_survives_temporary_errors(
     play: Play,
     server: FakeServer,
     tmp_path: Path,
@@ -81,7 +82,7 @@ def test_a_submission_outlives_passing_faults(
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_pause_asked_for_is_made(play: Play, server: FakeServer, pauses: list[float], status: int) -> None:
+def test_retry_after_is_obeyed(play: Play, server: FakeServer, pauses: list[float], status: int) -> None:
     later = problem(status, "later", "Not now.", **{"Retry-After": "7"})
     server.faults.append(times(1, on("GET", "/v1/jobs", lambda _: later)))
 
@@ -90,7 +91,7 @@ def test_a_pause_asked_for_is_made(play: Play, server: FakeServer, pauses: list[
     assert pauses == [7.0]
 
 
-def test_a_server_that_was_reached_is_waited_for_longer_than_one_that_never_was(
+def test_a_server_that_once_responded_is_retried_longer_than_one_that_never_did(
     play: Play, server: FakeServer, pauses: list[float]
 ) -> None:
     async def act(fathom: AsyncFathom) -> None:
@@ -109,7 +110,7 @@ def test_a_server_that_was_reached_is_waited_for_longer_than_one_that_never_was(
     assert waited > 4
 
 
-def test_an_upload_refused_for_good_raises_its_reason_and_leaves_no_job(
+def test_a_permanently_refused_upload_raises_its_reason_and_leaves_no_job(
     play: Play, server: FakeServer, tmp_path: Path
 ) -> None:
     server.faults.append(on("PUT", "/inputs/", lambda _: problem(403, "denied", "No entry.")))
@@ -120,7 +121,9 @@ def test_an_upload_refused_for_good_raises_its_reason_and_leaves_no_job(
     assert server.deleted
 
 
-def test_expired_addresses_are_replaced_by_fresh_ones(play: Play, server: FakeServer, tmp_path: Path) -> None:
+def test_expired_upload_urls_are_replaced_by_fresh_ones(
+    play: Play, server: FakeServer, tmp_path: Path
+) -> None:
     expired = httpx.Response(403, content="<Error><Code>AccessDenied</Code></Error>")
     server.faults.append(times(4, on("PUT", "/inputs/", lambda _: expired)))
 
@@ -130,7 +133,7 @@ def test_expired_addresses_are_replaced_by_fresh_ones(play: Play, server: FakeSe
     assert server.started == 1
 
 
-def test_a_result_is_saved_whole_and_kept_if_it_is_there(
+def test_a_result_is_saved_completely_and_an_existing_one_is_kept(
     play: Play, server: FakeServer, tmp_path: Path
 ) -> None:
     server.outputs = {0: {"heatmap": b"12345"}}
@@ -158,9 +161,7 @@ def test_a_file_that_vanished_is_named(play: Play, server: FakeServer, tmp_path:
     assert server.deleted
 
 
-def test_a_submission_that_is_called_off_leaves_no_job(
-    play: Play, server: FakeServer, tmp_path: Path
-) -> None:
+def test_a_cancelled_submission_leaves_no_job(play: Play, server: FakeServer, tmp_path: Path) -> None:
     async def act(fathom: AsyncFathom) -> None:
         task = asyncio.create_task(fathom.submit([album(tmp_path)]))
         while not any(request.method == "PUT" for request in server.requests):
@@ -174,7 +175,7 @@ def test_a_submission_that_is_called_off_leaves_no_job(
     assert server.deleted
 
 
-def test_sources_go_by_their_kind(play: Play, server: FakeServer) -> None:
+def test_sources_are_sent_by_their_kind(play: Play, server: FakeServer) -> None:
     bodies: list[bytes] = []
 
     def accept(request: httpx.Request) -> httpx.Response:
@@ -189,7 +190,7 @@ def test_sources_go_by_their_kind(play: Play, server: FakeServer) -> None:
     assert b'{"s3_prefix":"s3://b/p/"},{"s3_prefix":"s3://b"}]' in bodies[0]
 
 
-def test_a_wait_follows_the_job_and_outlives_a_server_that_is_away(play: Play, server: FakeServer) -> None:
+def test_a_wait_follows_the_job_and_survives_an_outage_of_the_server(play: Play, server: FakeServer) -> None:
     server.states = ["queued", "processing", "processing", "partial"]
     seen: list[str] = []
     lost: list[ConnectionLost] = []
@@ -227,7 +228,7 @@ class BreakingAsyncBody(httpx.AsyncByteStream):
         raise httpx.ReadError("reset by peer")
 
 
-def test_a_download_that_breaks_off_is_fetched_again(play: Play, server: FakeServer, tmp_path: Path) -> None:
+def test_an_interrupted_download_is_fetched_again(play: Play, server: FakeServer, tmp_path: Path) -> None:
     server.names = ["假期/猫.png"]
     server.outputs = {0: {"heatmap": b"one"}}
     server.faults.append(
@@ -242,7 +243,7 @@ def test_a_download_that_breaks_off_is_fetched_again(play: Play, server: FakeSer
 
 
 @pytest.mark.parametrize("action", ["cancel", "pause", "resume", "retry"])
-def test_a_job_is_steered(play: Play, server: FakeServer, action: str) -> None:
+def test_a_job_is_controlled_by_its_methods(play: Play, server: FakeServer, action: str) -> None:
     async def act(fathom: AsyncFathom) -> None:
         await getattr(await fathom.job(JOB_ID), action)()
 

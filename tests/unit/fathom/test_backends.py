@@ -22,7 +22,7 @@ Play = Callable[[Callable[[Backend], Coroutine[Any, Any, T]]], T]
 
 @pytest.fixture(params=["asyncio", "blocking"])
 def play(request: pytest.FixtureRequest) -> Play[Any]:
-    """Run what a coroutine does over either backend."""
+    """Run a coroutine over either backend."""
     if request.param == "blocking":
         return lambda act: run(act(BlockingBackend(lambda _: None)))
     return lambda act: asyncio.run(act(AsyncioBackend(asyncio.sleep)))
@@ -35,7 +35,7 @@ async def numbers(count: int, read: list[int] | None = None) -> AsyncGenerator[i
         yield number
 
 
-def test_all_items_are_worked_on(play: Play[Any]) -> None:
+def test_all_items_are_processed(play: Play[Any]) -> None:
     async def square(number: int) -> int:
         return number * number
 
@@ -44,7 +44,7 @@ def test_all_items_are_worked_on(play: Play[Any]) -> None:
     assert sorted(results) == [number * number for number in range(50)]
 
 
-def test_items_are_read_only_as_fast_as_they_are_worked_on(play: Play[Any]) -> None:
+def test_items_are_read_only_as_fast_as_they_are_processed(play: Play[Any]) -> None:
     read: list[int] = []
     ahead: list[int] = []
 
@@ -61,7 +61,7 @@ def test_items_are_read_only_as_fast_as_they_are_worked_on(play: Play[Any]) -> N
     assert max(ahead) <= 6
 
 
-def test_the_first_error_is_raised_as_it_is_and_nothing_more_begins(play: Play[Any]) -> None:
+def test_the_first_error_is_raised_unchanged_and_nothing_more_begins(play: Play[Any]) -> None:
     begun: list[int] = []
 
     async def fail(number: int) -> None:
@@ -74,7 +74,7 @@ def test_the_first_error_is_raised_as_it_is_and_nothing_more_begins(play: Play[A
     assert len(begun) <= 6
 
 
-def test_an_error_of_the_list_itself_is_raised_as_it_is(play: Play[Any]) -> None:
+def test_an_error_of_the_iterable_is_raised_unchanged(play: Play[Any]) -> None:
     async def broken() -> AsyncGenerator[int]:
         yield 1
         raise LookupError("no second page")
@@ -91,7 +91,7 @@ def test_a_coroutine_that_suspends_is_refused() -> None:
         run(asyncio.sleep(0))
 
 
-def test_items_that_nobody_takes_any_more_are_closed() -> None:
+def test_unused_items_are_closed() -> None:
     closed: list[bool] = []
 
     async def endless() -> AsyncGenerator[int]:

@@ -1,4 +1,4 @@
-"""The client is installed alone: what it brings, and what it says of the commands that need the server."""
+"""A client that was installed without the server: its modules, and its messages for commands of the server."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any, cast
 
 import pytest
 
-from fathom.cli import main
+from fathom.cli import COMMANDS
 from tests.client_alone import CLIENT, fathom_alone, needed_by, python_alone, requirements_of
 
 SOURCES = sorted(CLIENT.rglob("*.py"))
-#: Files of the server's own commands, of which none is imported before such a command runs.
+#: The modules of commands that need the server; none is imported before such a command runs.
 SERVER_ONLY = ("fathom.demo", "fathom.doctor", "fathom.stack")
 HTTP_COMMANDS = {
     *("submit", "watch", "status", "images", "jobs", "open", "download"),
@@ -45,7 +45,7 @@ def test_the_client_requires_three_libraries(client_site: Path):
     assert set(requirements_of(client_site)) == {"click", "httpx", "rich"}
 
 
-def test_nothing_it_needs_is_of_the_server(client_site: Path):
+def test_the_client_needs_no_package_of_the_server(client_site: Path):
     heavy = {"celery", "flask", "numpy", "opencv-python-headless", "openvino", "pydantic", "redis", "boto3"}
 
     assert needed_by(requirements_of(client_site)) & heavy == set()
@@ -58,7 +58,7 @@ def test_every_package_of_the_client_is_installed(client_site: Path):
     assert (client_site / "fathom" / "py.typed").exists()
 
 
-def test_every_module_but_the_servers_own_is_imported_with_nothing_else(client_site: Path, tmp_path: Path):
+def test_every_client_module_can_be_imported_without_the_server(client_site: Path, tmp_path: Path):
     modules = [".".join(path.relative_to(CLIENT.parent).with_suffix("").parts) for path in SOURCES]
     wanted = [name for name in modules if not name.startswith(SERVER_ONLY)]
     program = f"""
@@ -74,7 +74,7 @@ print(json.dumps(list(sys.modules)))
     assert not {name for name in json.loads(ended.stdout) if name.startswith(SERVER_ONLY)}
 
 
-def test_the_server_takes_the_shared_rules_without_the_http_client(client_site: Path, tmp_path: Path):
+def test_the_shared_rules_can_be_imported_without_the_http_client(client_site: Path, tmp_path: Path):
     program = """
 import fathom.photos.discovery, fathom.result_names
 print([name for name in ("httpx", "click", "rich", "fathom.transport") if name in sys.modules])
@@ -84,7 +84,7 @@ print([name for name in ("httpx", "click", "rich", "fathom.transport") if name i
     assert (ended.stdout.strip(), ended.stderr) == ("[]", "")
 
 
-def test_the_clients_names_are_where_the_readme_imports_them(client_site: Path, tmp_path: Path):
+def test_the_imports_of_the_readme_work(client_site: Path, tmp_path: Path):
     program = """
 from fathom import *
 from fathom import ApiError, AsyncFathom, Fathom
@@ -110,16 +110,16 @@ def test_help_lists_every_command(client_site: Path, tmp_path: Path):
 
     assert ended.returncode == 0, ended.stderr
     listed = re.findall(r"^  (\w+) ", ended.stdout.partition("Commands:")[2], re.MULTILINE)
-    assert set(main.commands) <= set(listed)
+    assert set(COMMANDS) <= set(listed)
 
 
-def test_every_command_is_known_to_speak_http_or_to_need_the_server():
-    assert {command.split()[0] for command in SERVER_COMMANDS} | HTTP_COMMANDS == set(main.commands)
+def test_every_command_is_listed_as_http_or_as_needing_the_server():
+    assert {command.split()[0] for command in SERVER_COMMANDS} | HTTP_COMMANDS == set(COMMANDS)
 
 
 @pytest.fixture(scope="module")
 def said(client_site: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
-    """What each command leaves that needs the server: its exit code, standard output and standard error."""
+    """The exit code, standard output and standard error of every command that needs the server."""
     program = f"""
 import json
 from click.testing import CliRunner
@@ -152,7 +152,7 @@ def test_a_process_that_needs_the_server_says_so_without_a_traceback(client_site
     assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (1, "", 1)
 
 
-def test_the_client_and_the_server_are_of_one_version():
+def test_the_client_and_the_server_have_the_same_version():
     client = tomllib.loads((CLIENT / "pyproject.toml").read_text(encoding="utf-8"))
     server = tomllib.loads((CLIENT.parent / "pyproject.toml").read_text(encoding="utf-8"))
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from fathom.downloads import Wanted, fetch_all
+from fathom.errors import ClientError
 from fathom.models import ImageResult
 from fathom.sync_client import Fathom
-from fathom.transport import ClientError
 from tests.unit.fathom.conftest import JOB_ID, FakeServer, lose, on, times
 
 
@@ -47,7 +47,9 @@ def test_a_download_never_leaves_the_folder(fathom: Fathom, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(("replace", "kept"), [(False, b"y" * 8), (True, b"x" * 8)])
-def test_a_download_goes_on_where_it_was(fathom: Fathom, tmp_path: Path, replace: bool, kept: bytes) -> None:
+def test_a_download_continues_where_it_stopped(
+    fathom: Fathom, tmp_path: Path, replace: bool, kept: bytes
+) -> None:
     (tmp_path / "7.png").write_bytes(b"y" * 8)
 
     fetched = list(fetch_all(fathom.job(JOB_ID), pngs(20), tmp_path, replace=replace))
@@ -66,7 +68,7 @@ def test_downloads_survive_lost_connections(fathom: Fathom, server: FakeServer, 
     assert {len(path.read_bytes()) for path in tmp_path.iterdir()} == set(range(1, 21))
 
 
-def test_a_file_that_cannot_be_written_keeps_no_other_from_it(fathom: Fathom, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_does_not_affect_the_others(fathom: Fathom, tmp_path: Path) -> None:
     (tmp_path / "1.png" / "in the way").mkdir(parents=True)
     (tmp_path / "elsewhere").symlink_to(tmp_path.parent)
     each = wanted("0.png", "1.png", "elsewhere/2.png", "深" * 100, "4.png")
@@ -78,7 +80,7 @@ def test_a_file_that_cannot_be_written_keeps_no_other_from_it(fathom: Fathom, tm
     assert (tmp_path / "4.png").read_bytes() == b"x" * 5
 
 
-def test_an_output_that_cannot_be_written_keeps_no_other_of_its_image_from_it(
+def test_an_output_that_cannot_be_written_does_not_affect_others_of_its_image(
     fathom: Fathom, server: FakeServer, tmp_path: Path
 ) -> None:
     server.outputs[0]["pfm"] = b"raw"

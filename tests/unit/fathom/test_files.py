@@ -1,4 +1,4 @@
-"""Files written whole or not at all, with the reason where they cannot be."""
+"""Files are written completely or not at all, and errors name the reason."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
+from fathom.errors import ClientError, ConnectionLost
 from fathom.files import NotWritten, atomic_file, below, extract_all, file_size, inside
-from fathom.transport import ClientError, ConnectionLost
 
-#: Makes a place that cannot be written, below a folder, and returns it.
+#: Makes a path below a folder that cannot be written, and returns it.
 Obstacle = Callable[[Path], Path]
 
 
@@ -46,7 +46,7 @@ OBSTACLES = [folder_in_the_way, file_in_the_way, too_long_a_name, too_long_a_pat
 
 
 def write(path: Path, *, error: Exception | None = None) -> None:
-    """Write a file, in the middle of which an error may happen."""
+    """Write a file, possibly with an error in the middle."""
     with atomic_file(path) as file:
         file.write(b"data")
         if error is not None:
@@ -58,7 +58,7 @@ def temporary_files(root: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("obstacle", OBSTACLES)
-def test_what_cannot_be_written_says_so_and_leaves_nothing(obstacle: Obstacle, tmp_path: Path) -> None:
+def test_a_failed_write_raises_and_leaves_nothing(obstacle: Obstacle, tmp_path: Path) -> None:
     path = obstacle(tmp_path)
     with pytest.raises(NotWritten, match="Cannot write") as caught:
         write(path)
@@ -67,7 +67,7 @@ def test_what_cannot_be_written_says_so_and_leaves_nothing(obstacle: Obstacle, t
     assert temporary_files(tmp_path) == []
 
 
-def test_a_write_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
+def test_an_interrupted_write_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ConnectionLost):
         write(tmp_path / "a" / "b.png", error=ConnectionLost("gone"))
 
@@ -75,12 +75,12 @@ def test_a_write_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("obstacle", OBSTACLES)
-def test_there_is_no_file_where_none_can_be(obstacle: Obstacle, tmp_path: Path) -> None:
+def test_an_impossible_path_has_no_size(obstacle: Obstacle, tmp_path: Path) -> None:
     assert file_size(obstacle(tmp_path)) is None
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_may_not_be_written_says_so(tmp_path: Path) -> None:
+def test_a_folder_without_write_permission_raises(tmp_path: Path) -> None:
     (tmp_path / "closed").mkdir(mode=0o500)
 
     with pytest.raises(NotWritten, match="Permission denied"):
@@ -88,7 +88,7 @@ def test_a_folder_that_may_not_be_written_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="This system has no device that is always full.")
-def test_a_full_disk_has_a_code_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_has_its_own_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make = tempfile.mkstemp
 
     def make_full(**given: Any) -> tuple[int, str]:
@@ -110,7 +110,7 @@ def test_no_path_leaves_its_folder(relative: str, tmp_path: Path) -> None:
         below(tmp_path / "out", relative)
 
 
-def test_a_link_out_of_the_folder_concerns_one_file(tmp_path: Path) -> None:
+def test_a_link_out_of_the_folder_fails_one_file(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "elsewhere").symlink_to(tmp_path)
 
@@ -119,7 +119,7 @@ def test_a_link_out_of_the_folder_concerns_one_file(tmp_path: Path) -> None:
     assert inside(tmp_path / "out", "a.png") == tmp_path / "out" / "a.png"
 
 
-def test_of_an_archive_all_is_written_that_can_be(tmp_path: Path) -> None:
+def test_everything_writable_of_an_archive_is_written(tmp_path: Path) -> None:
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w") as archive:
         for name in ("0.png", "a.png", "深" * 100 + ".png", "z/z.png"):

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from fathom.options import Normalize, Options, OptionsRefused, Output
+from fathom.options import Edges, Normalize, Options, OptionsRefused, Output
 from fathom.result_names import output_files
 
 
@@ -16,12 +16,26 @@ def test_the_default_is_one_png_heatmap_a_photo():
     assert output_files(options) == {"heatmap": "heatmap.png", "depth": "depth.json"}
 
 
-def test_options_survive_the_way_through_json():
+def test_options_round_trip_through_json():
     options = Options.parse(
         {"outputs": ["pfm", "depth16"], "clip": [2, 98], "normalize": "job", "heatmap_format": "jpeg"}
     )
 
     assert Options.parse(options.to_json()) == options
+
+
+@pytest.mark.parametrize("edges", list(Edges))
+def test_recorded_options_are_read_as_they_were_given(edges: Edges):
+    options = Options(edges=edges)
+
+    assert Options.from_record(options.to_json()) == options
+
+
+def test_options_recorded_before_edges_could_be_chosen_have_smooth_ones():
+    older = {name: value for name, value in Options().to_json().items() if name != "edges"}
+
+    assert Options.from_record(older) == Options(edges=Edges.SMOOTH)
+    assert Options.parse(older).edges is Edges.SNAP
 
 
 def test_a_command_line_gives_the_same_options_as_json():
@@ -48,6 +62,7 @@ def test_a_command_line_gives_the_same_options_as_json():
         ({"colormap": "jet"}, "colormap"),
         ({"colour": "inferno"}, "colour"),
         ({"size": 512}, "size"),
+        ({"edges": "sharp"}, "edges"),
         ({"invert": "perhaps"}, "invert"),
         ({"invert": None}, "invert"),
         ({"invert": []}, "invert"),
@@ -71,11 +86,11 @@ def test_a_bad_option_is_refused_by_its_name(data: Any, names: str):
     ("written", "meant"),
     [("true", True), ("YES", True), (1, True), (True, True), ("off", False), ("0", False), (0, False)],
 )
-def test_a_flag_is_read_as_people_and_programs_write_it(written: object, meant: bool):
+def test_a_flag_is_read_in_all_usual_spellings(written: object, meant: bool):
     assert Options.parse({"invert": written}).invert is meant
 
 
-def test_the_api_describes_the_very_options_that_are_read():
+def test_the_api_describes_exactly_the_options_that_are_read():
     described = TypeAdapter(Options).json_schema()
 
     assert described["additionalProperties"] is False
@@ -84,7 +99,7 @@ def test_the_api_describes_the_very_options_that_are_read():
     assert described["properties"]["outputs"]["minItems"] == 1
 
 
-def test_all_that_is_wrong_is_said_at_once():
+def test_all_errors_are_reported_at_once():
     with pytest.raises(OptionsRefused) as caught:
         Options.parse({"size": "huge", "colormap": "jet"})
 

@@ -9,7 +9,7 @@ from fathom.parallel import map_unordered
 from tests.waiting import DEADLINE
 
 
-def test_every_item_is_worked_on_once() -> None:
+def test_every_item_is_processed_once() -> None:
     assert sorted(map_unordered(lambda x: x * x, range(100), threads=8)) == [x * x for x in range(100)]
 
 
@@ -22,7 +22,7 @@ def test_no_more_threads_run_than_allowed() -> None:
         with lock:
             running += 1
             most = max(most, running)
-        # All four must be here at once, or the barrier breaks.
+        # All four must wait here at the same time, or the barrier breaks.
         barrier.wait()
         with lock:
             running -= 1
@@ -32,7 +32,7 @@ def test_no_more_threads_run_than_allowed() -> None:
     assert most == 4
 
 
-def test_items_are_read_only_as_fast_as_they_are_worked_on() -> None:
+def test_items_are_read_only_as_fast_as_they_are_processed() -> None:
     read: list[int] = []
 
     def items() -> Iterator[int]:
@@ -48,7 +48,7 @@ def test_items_are_read_only_as_fast_as_they_are_worked_on() -> None:
     results.close()
 
 
-def test_the_first_error_ends_it_and_nothing_more_begins() -> None:
+def test_the_first_error_ends_the_run_and_nothing_more_begins() -> None:
     begun: list[int] = []
 
     def work(item: int) -> None:

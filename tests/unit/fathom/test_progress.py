@@ -38,7 +38,7 @@ def console(request: pytest.FixtureRequest, written: io.StringIO) -> Console:
     return Console(file=written, force_terminal=request.param, width=100)
 
 
-def test_a_line_ends_with_all_that_was_done(console: Console, written: io.StringIO) -> None:
+def test_the_last_line_shows_everything_as_done(console: Console, written: io.StringIO) -> None:
     with Display(console, quiet=False).line("downloading", 3, "files") as line:
         for _ in range(3):
             line.advance()
@@ -54,7 +54,7 @@ def test_bytes_are_shown_as_megabytes(console: Console, written: io.StringIO) ->
     assert "2.5 of 2.5 MB" in written.getvalue()
 
 
-def test_bytes_sent_again_do_not_overrun(console: Console, written: io.StringIO) -> None:
+def test_repeated_bytes_do_not_exceed_the_total(console: Console, written: io.StringIO) -> None:
     with Display(console, quiet=False).line("uploading", 1_000_000, "bytes") as line:
         line.advance(900_000)
         line.advance(900_000)
@@ -80,7 +80,7 @@ def test_quiet_is_quiet(console: Console, written: io.StringIO) -> None:
     assert written.getvalue() == ""
 
 
-def test_nothing_to_do_is_all_done(console: Console) -> None:
+def test_progress_without_work_is_complete(console: Console) -> None:
     with Display(console, quiet=False).line("downloading", 0, "files") as line:
         line.reach(0, 0)
 
@@ -102,7 +102,7 @@ def test_a_name_cannot_carry_markup_or_control_characters(console: Console, writ
     assert "\x1b]0;" not in written.getvalue()
 
 
-def test_a_flood_of_failures_is_cut_and_counted(console: Console, written: io.StringIO) -> None:
+def test_a_long_list_of_failures_is_cut_and_counted(console: Console, written: io.StringIO) -> None:
     print_failures(console, [failure(f"{number}.jpg") for number in range(80)])
 
     assert "... and 30 more" in written.getvalue()
@@ -124,12 +124,12 @@ def test_a_job_is_described_in_a_line() -> None:
 
 
 @pytest.mark.parametrize("text", ["mañana 🏔️ 猫", "\N{MAN}\u200d\N{WOMAN}", "क्\u200dष"])
-def test_printable_text_is_left_alone(text: str) -> None:
+def test_printable_text_is_not_changed(text: str) -> None:
     assert printable(text) == text
 
 
 @pytest.mark.parametrize("char", ["\x1b", "\n", "\r", "\u202e", "\x9b", "\u2028"])
-def test_characters_that_a_terminal_obeys_are_replaced(char: str) -> None:
+def test_terminal_control_characters_are_replaced(char: str) -> None:
     assert printable(f"a{char}b") == "a\ufffdb"
 
 
@@ -143,9 +143,7 @@ def test_characters_that_a_terminal_obeys_are_replaced(char: str) -> None:
         (10, 4.0, 0, "2.5 images/s"),
     ],
 )
-def test_the_rate_and_the_time_left_follow_from_what_was_done(
-    done: int, seconds: float, left: int, note: str
-):
+def test_the_rate_and_the_time_left_follow_from_the_progress(done: int, seconds: float, left: int, note: str):
     assert rate_note(done, seconds, left, "images") == note
 
 
@@ -162,7 +160,7 @@ def test_tracked_work_shows_its_rate_once_there_is_one(console: Console, written
     assert "5 of 8 images" in written.getvalue()
 
 
-def test_two_lines_go_on_at_the_same_time(console: Console, written: io.StringIO) -> None:
+def test_two_lines_advance_at_the_same_time(console: Console, written: io.StringIO) -> None:
     with Display(console, quiet=False).board() as add:
         upload, work = add("uploading", 2_000_000, "bytes"), add("processing", 4, "images")
         upload.track(2_000_000, 2_000_000)

@@ -48,7 +48,7 @@ def test_this_machine_is_reached_without_a_proxy(
         ({"HTTP_PROXY": PROXY, "NO_PROXY": "localhost,127.0.0.1"}, "http://storage.test", PROXY),
     ],
 )
-def test_other_servers_are_reached_as_the_environment_says(
+def test_other_servers_are_reached_through_the_proxies_of_the_environment(
     monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], url: str, proxy: str | None
 ) -> None:
     for name, value in environ.items():

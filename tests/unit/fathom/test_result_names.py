@@ -26,7 +26,7 @@ def test_a_heatmap_keeps_the_photos_folder_and_stem():
     ]
 
 
-def test_every_output_has_a_name_of_its_own():
+def test_every_output_has_its_own_name():
     (paths,) = result_names(["a/b.jpg"], SEVERAL)
 
     assert paths == {
@@ -62,18 +62,18 @@ def test_photos_of_the_same_stem_do_not_overwrite_each_other():
         (("a/x.jpg", "x.png/a.jpg"), ["a/x.png", "x.png/a.png"]),
     ],
 )
-def test_no_result_is_called_like_a_folder_of_results(names: tuple[str, ...], results: list[str]):
+def test_no_result_has_the_name_of_a_folder_of_results(names: tuple[str, ...], results: list[str]):
     assert heatmaps(*names) == results
 
 
-def test_many_photos_of_one_name_are_numbered_without_a_search_for_each():
+def test_thirty_thousand_photos_of_one_name_are_numbered():
     folded = heatmaps(*["a.jpg"] * 30_000)
 
     assert folded[:4] == ["a.png", "a.jpg.png", "a.jpg (2).png", "a.jpg (3).png"]
     assert folded[-1] == "a.jpg (29999).png"
 
 
-def test_names_that_differ_in_case_or_composition_alone_count_as_the_same():
+def test_names_that_differ_only_in_case_or_composition_count_as_the_same():
     composed, split = "é.jpg", unicodedata.normalize("NFD", "é.jpg")
 
     first, second, *_ = heatmaps(composed, split)
@@ -120,7 +120,7 @@ def test_a_very_long_name_is_cut_between_characters_and_keeps_its_suffix():
 
 
 @pytest.mark.parametrize("name", ["深" * 300 + ".jpeg", "a" * 300, "a" * 199 + ". b/" + "c" * 300 + ".jpg"])
-def test_no_result_of_a_long_name_is_longer_than_a_file_system_takes(name: str):
+def test_no_result_name_is_longer_than_a_file_system_allows(name: str):
     parts = [
         part
         for paths in result_names([name] * 20, SEVERAL)
@@ -132,12 +132,12 @@ def test_no_result_of_a_long_name_is_longer_than_a_file_system_takes(name: str):
     assert not any(part.endswith((".", " ")) for part in parts)
 
 
-#: Names that get in each other's way: a few parts, as folders and as files.
+#: Names that collide: a few parts as folders and as files.
 CROWDED = st.lists(st.sampled_from(["x", "X.png", "x.jpg", "x.png", "é.png", "e\u0301.jpg", "x.jpg (2).png"]), min_size=1, max_size=3).map("/".join)  # fmt: skip
 
 
 @given(st.lists(st.text(max_size=30) | CROWDED, max_size=20))
-def test_whatever_the_names_results_stay_inside_and_apart(names: list[str]):
+def test_results_stay_inside_the_folder_and_differ_for_any_names(names: list[str]):
     results = list(result_names(names, SEVERAL))
     paths = [path for result in results for path in result.values()]
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from fathom.errors import ClientError, ConnectionLost
 from fathom.files import inside
 from fathom.models import JobStatus
 from fathom.sync_client import Fathom
-from fathom.transport import ClientError, ConnectionLost
 from tests.unit.fathom.conftest import JOB_ID, FakeServer, lose, on, problem, times
 
 
@@ -36,7 +36,7 @@ def test_a_wait_polls_quickly_at_first_and_then_once_a_second(
     assert pauses == sorted(pauses)
 
 
-def test_a_wait_goes_on_after_the_server_was_away_for_long(fathom: Fathom, server: FakeServer) -> None:
+def test_a_wait_continues_after_a_long_outage_of_the_server(fathom: Fathom, server: FakeServer) -> None:
     server.states = ["processing", "processing", "succeeded"]
     job = fathom.job(JOB_ID)
     server.faults.append(times(50, on("GET", "/v1/jobs", lose)))
@@ -102,7 +102,7 @@ def test_a_download_unpacks_the_archive_under_its_names(
     assert len(list((tmp_path / "out").rglob("*.*"))) == 2
 
 
-def test_a_link_below_the_folder_leads_nowhere_else(tmp_path: Path) -> None:
+def test_a_link_that_leads_out_of_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "link").symlink_to(tmp_path)
 
@@ -150,7 +150,7 @@ def test_a_file_whose_connection_broke_is_fetched_again(
     assert (tmp_path / "a.png").read_bytes() == b"12345"
 
 
-def test_a_file_whose_connection_always_breaks_is_given_up(
+def test_a_file_whose_connection_always_breaks_fails(
     fathom: Fathom, server: FakeServer, tmp_path: Path
 ) -> None:
     server.faults.append(on("GET", "/heatmap", lambda _: httpx.Response(200, stream=BreakingBody())))
@@ -177,7 +177,7 @@ def test_an_address_that_is_no_http_address_is_refused(url: str) -> None:
         Fathom(url)
 
 
-def test_a_job_keeps_what_the_server_said(fathom: Fathom, server: FakeServer) -> None:
+def test_a_job_keeps_all_fields_of_the_response(fathom: Fathom, server: FakeServer) -> None:
     server.names = ["a.jpg"]
     server.options = {"colormap": "gray"}
 

@@ -53,7 +53,7 @@ def test_training_writes_weights_that_load_and_a_curve(pairs: Path, weights: Pat
     assert json.loads(shown.stdout)["weights"] == "mine.safetensors"
 
 
-def test_a_folder_without_pairs_is_one_sentence(weights: Path, tmp_path: Path):
+def test_a_folder_without_pairs_is_refused_in_one_sentence(weights: Path, tmp_path: Path):
     (tmp_path / "empty").mkdir()
 
     ended = train("--pairs", tmp_path / "empty", "--out", tmp_path / "o.safetensors", "--weights", weights)
@@ -70,7 +70,7 @@ def test_a_folder_without_pairs_is_one_sentence(weights: Path, tmp_path: Path):
         ("mine.safetensors", "nowhere.safetensors", 1, "nowhere.safetensors"),
     ],
 )
-def test_what_cannot_be_trained_is_said_before_anything_is_done(
+def test_impossible_training_is_refused_before_any_work(
     pairs: Path, tmp_path: Path, out: str, weights: str, code: int, says: str
 ):
     ended = train("--pairs", pairs, "--out", tmp_path / out, "--weights", weights)

@@ -7,12 +7,13 @@ from email.utils import format_datetime
 import httpx
 import pytest
 
+from fathom.errors import ApiError, ConnectionLost
 from fathom.sync_client import Fathom
-from fathom.transport import ApiError, ConnectionLost, Patience
+from fathom.transport import Patience
 from tests.unit.fathom.conftest import JOB_ID, FakeServer, lose, on, problem, refuse_connection, times
 
 
-def test_a_refusal_is_one_exception_with_code_and_sentence(fathom: Fathom) -> None:
+def test_an_error_response_is_one_exception_with_code_and_sentence(fathom: Fathom) -> None:
     with pytest.raises(ApiError, match="There is no such job") as caught:
         fathom.job("nobody")
 
@@ -72,7 +73,7 @@ def test_retry_after_as_a_date_is_honoured(fathom: Fathom, server: FakeServer, p
 
 
 @pytest.mark.parametrize("value", ["soon", "-5", "nan", "inf", "99999999"])
-def test_a_senseless_retry_after_never_waits_beyond_the_patience(
+def test_an_invalid_retry_after_never_exceeds_the_patience(
     fathom: Fathom, server: FakeServer, pauses: list[float], value: str
 ) -> None:
     busy = problem(503, "unavailable", "Not now.", **{"Retry-After": value})
@@ -83,7 +84,7 @@ def test_a_senseless_retry_after_never_waits_beyond_the_patience(
     assert 0.0 < pauses[0] <= 10.0
 
 
-def test_patience_runs_out_with_the_servers_own_words(
+def test_the_final_error_has_the_message_of_the_server(
     fathom: Fathom, server: FakeServer, pauses: list[float]
 ) -> None:
     server.faults.append(on("GET", "/v1/jobs", lambda _: problem(503, "unavailable", "Redis is away.")))
@@ -120,14 +121,14 @@ def test_a_post_that_never_left_is_sent_again(fathom: Fathom, server: FakeServer
     assert job.cancel().id == JOB_ID
 
 
-def test_a_post_refused_for_now_is_sent_again(fathom: Fathom, server: FakeServer) -> None:
+def test_a_post_refused_temporarily_is_sent_again(fathom: Fathom, server: FakeServer) -> None:
     job = fathom.job(JOB_ID)
     server.faults.append(times(2, on("POST", "/pause", lambda _: problem(503, "unavailable", "Not now."))))
 
     assert job.pause().id == JOB_ID
 
 
-def test_a_post_lost_behind_a_proxy_is_not_sent_twice(fathom: Fathom, server: FakeServer) -> None:
+def test_a_post_that_a_proxy_may_have_forwarded_is_not_sent_twice(fathom: Fathom, server: FakeServer) -> None:
     job = fathom.job(JOB_ID)
     server.faults.append(on("POST", "/resume", lambda _: problem(502, "bad_gateway", "No answer.")))
 
@@ -135,7 +136,7 @@ def test_a_post_lost_behind_a_proxy_is_not_sent_twice(fathom: Fathom, server: Fa
         job.resume()
 
 
-def test_a_server_that_is_not_there_is_named(fathom: Fathom, server: FakeServer) -> None:
+def test_an_unreachable_server_is_named(fathom: Fathom, server: FakeServer) -> None:
     server.faults.append(on("GET", "/v1/jobs", refuse_connection))
 
     with pytest.raises(ConnectionLost, match=r"Cannot reach http://fathom\.test .* `fathom up`"):
@@ -165,7 +166,7 @@ def test_a_server_that_answered_before_is_waited_for(
     assert sum(pauses) > 5.0
 
 
-def test_pauses_double_up_to_the_longest_and_stay_within_the_total() -> None:
+def test_pauses_double_up_to_a_limit_and_stay_within_the_total() -> None:
     pauses = list(Patience(first=1.0, longest=4.0, total=20.0).pauses())
 
     assert len(pauses) == 7

@@ -7,15 +7,15 @@ from pathlib import Path
 import httpx
 import pytest
 
+from fathom.errors import ApiError, ClientError
 from fathom.models import UploadFile
 from fathom.sync_client import Fathom
-from fathom.transport import ApiError, ClientError
 from fathom.uploads import ONE_REQUEST_BYTES, ONE_REQUEST_FILES, fits_one_request
 from tests.unit.fathom.conftest import JOB_ID, FakeServer, lose, on, problem, refuse_connection, times
 
 
 def album(folder: Path, count: int, *, prefix: str = "photo") -> list[UploadFile]:
-    """Photos whose bytes name them; enough of them, and they go one by one."""
+    """Photos whose bytes are their names; many of them are uploaded one by one."""
     files = []
     for number in range(count):
         path = folder / f"{prefix}{number}.jpg"
@@ -111,7 +111,7 @@ def test_uploads_survive_lost_connections(
     assert server.stored == expected(len(large))
 
 
-def test_expired_addresses_are_replaced_by_fresh_ones(
+def test_expired_upload_urls_are_replaced_by_fresh_ones(
     fathom: Fathom, server: FakeServer, large: list[UploadFile]
 ) -> None:
     expired = httpx.Response(403, content="<Error><Code>AccessDenied</Code></Error>")
@@ -123,7 +123,7 @@ def test_expired_addresses_are_replaced_by_fresh_ones(
     assert server.started == 1
 
 
-def test_uploads_that_the_server_lost_are_sent_again(
+def test_uploads_missing_on_the_server_are_sent_again(
     fathom: Fathom, server: FakeServer, large: list[UploadFile]
 ) -> None:
     def forget(request: httpx.Request) -> httpx.Response:
@@ -138,7 +138,7 @@ def test_uploads_that_the_server_lost_are_sent_again(
     assert posts(server, "/start") == 2
 
 
-def test_a_start_whose_answer_was_lost_is_repeated(
+def test_a_start_whose_response_was_lost_is_repeated(
     fathom: Fathom, server: FakeServer, large: list[UploadFile]
 ) -> None:
     server.faults.append(times(2, on("POST", "/start", lose)))
@@ -148,7 +148,7 @@ def test_a_start_whose_answer_was_lost_is_repeated(
     assert server.started == 1
 
 
-def test_uploads_that_can_never_succeed_end_with_the_reason_and_leave_no_job(
+def test_permanently_failing_uploads_raise_the_reason_and_leave_no_job(
     fathom: Fathom, server: FakeServer, large: list[UploadFile]
 ) -> None:
     server.faults.append(on("PUT", "/inputs/", lambda _: problem(403, "denied", "No entry.")))
@@ -158,7 +158,7 @@ def test_uploads_that_can_never_succeed_end_with_the_reason_and_leave_no_job(
 
     assert server.deleted
     assert server.started == 0
-    # Two rounds at most: the second sees that the first gained nothing.
+    # At most two rounds: the second finds that the first achieved nothing.
     assert sum(request.method == "PUT" for request in server.requests) <= 2 * len(large)
 
 
@@ -187,7 +187,7 @@ def test_a_file_that_vanished_is_named(fathom: Fathom, server: FakeServer, large
     assert server.deleted
 
 
-def test_a_small_album_is_sent_again_under_the_same_key_when_the_answer_is_lost(
+def test_a_small_album_is_sent_again_under_the_same_key_if_the_response_is_lost(
     fathom: Fathom, server: FakeServer, tmp_path: Path
 ) -> None:
     server.faults.append(times(2, on("POST", "/v1/jobs", lose)))
@@ -200,7 +200,7 @@ def test_a_small_album_is_sent_again_under_the_same_key_when_the_answer_is_lost(
 
 
 @pytest.mark.parametrize("busy", [refuse_connection, lambda _: problem(503, "unavailable", "Not now.")])
-def test_a_small_album_refused_for_now_is_sent_again_whole(
+def test_a_small_album_refused_temporarily_is_sent_again(
     fathom: Fathom, server: FakeServer, tmp_path: Path, busy: Callable[[httpx.Request], httpx.Response]
 ) -> None:
     server.faults.append(times(2, on("POST", "/v1/jobs", busy)))
@@ -211,12 +211,12 @@ def test_a_small_album_refused_for_now_is_sent_again_whole(
     assert b"bytes of 1" in server.requests[-1].content
 
 
-def test_bytes_are_told_of_as_they_leave(fathom: Fathom, large: list[UploadFile]) -> None:
-    told: list[int] = []
+def test_sent_bytes_are_reported_as_they_leave(fathom: Fathom, large: list[UploadFile]) -> None:
+    reported: list[int] = []
 
-    fathom.submit(large, on_bytes=told.append)
+    fathom.submit(large, on_bytes=reported.append)
 
-    assert sum(told) == sum(file.size for file in large)
+    assert sum(reported) == sum(file.size for file in large)
 
 
 def test_a_folder_is_sent_with_its_relative_paths(fathom: Fathom, server: FakeServer, tmp_path: Path) -> None:
@@ -230,7 +230,7 @@ def test_a_folder_is_sent_with_its_relative_paths(fathom: Fathom, server: FakeSe
 
 
 @pytest.mark.parametrize(("make", "message"), [(True, "no file to submit"), (False, "no file or folder")])
-def test_nothing_to_submit_is_said(fathom: Fathom, tmp_path: Path, make: bool, message: str) -> None:
+def test_an_empty_submission_is_refused(fathom: Fathom, tmp_path: Path, make: bool, message: str) -> None:
     folder = tmp_path / "album"
     if make:
         folder.mkdir()

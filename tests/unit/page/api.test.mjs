@@ -11,7 +11,7 @@ beforeEach(() => {
   mock.timers.enable({ apis: ["setTimeout"] });
 });
 
-/** Let answers come one after the other, an Error as a lost connection. */
+/** Return the responses in order; an Error is a lost connection. */
 function reply(...answers) {
   return serve(() => {
     const next = answers.shift();
@@ -26,7 +26,7 @@ async function pass(seconds) {
   await settle();
 }
 
-test("what is sent again is the same request, so that it is done once", async () => {
+test("a repeated request is identical, so it takes effect once", async () => {
   const requests = reply(problem(503, "busy"), new TypeError("lost"), answer({ id: "j" }));
   const asking = ask("/v1/jobs", { method: "POST", json: { a: 1 } });
   await pass(2);
@@ -39,7 +39,7 @@ test("what is sent again is the same request, so that it is done once", async ()
   assert.equal(requests[0].headers["Content-Type"], "application/json");
 });
 
-test("two requests have two names", async () => {
+test("two requests have different idempotency keys", async () => {
   const requests = reply(answer({}), answer({}));
   await ask("/v1/jobs", { method: "POST", json: {} });
   await ask("/v1/jobs", { method: "POST", json: {} });
@@ -47,7 +47,7 @@ test("two requests have two names", async () => {
   assert.notEqual(requests[0].headers["Idempotency-Key"], requests[1].headers["Idempotency-Key"]);
 });
 
-test("a server that names a while is asked again after it, but never waited for longer than fifteen seconds", async () => {
+test("Retry-After is obeyed up to fifteen seconds", async () => {
   for (const [named, waited] of [["3", 3], ["3600", 15]]) {
     const requests = reply(problem(429, "slow", { "Retry-After": named }), answer(1));
     const asking = ask("/");
@@ -58,7 +58,7 @@ test("a server that names a while is asked again after it, but never waited for 
   }
 });
 
-test("after four tries it is given up", async () => {
+test("a request fails after four tries", async () => {
   const requests = reply(...Array.from({ length: 9 }, () => new TypeError("lost")));
   const asking = assert.rejects(ask("/"), Offline);
   for (let tries = 0; tries < 4; tries += 1) await pass(15);
@@ -68,19 +68,19 @@ test("after four tries it is given up", async () => {
 });
 
 for (const [status, passing] of [[400, false], [404, false], [409, false], [429, true], [500, false], [502, true], [503, true], [504, true]]) {
-  test(`an answer of ${status} ${passing ? "passes" : "stays"}`, () => {
+  test(`a response of ${status} ${passing ? "passes" : "stays"}`, () => {
     assert.equal(new Problem(status, null).passing, passing);
   });
 }
 
-test("an error of the API is told in its own words, and one of a proxy by its number", async () => {
+test("an error of the API has its own message, and one of a proxy its status", async () => {
   reply(problem(409, "job_not_paused"));
   await assert.rejects(ask("/"), { name: "Error", status: 409, code: "job_not_paused", message: "It is job_not_paused." });
   reply({ ...answer(null, { status: 500 }), json: () => Promise.reject(new SyntaxError("html")) });
   await assert.rejects(ask("/"), { status: 500, code: "unknown", message: "HTTP 500" });
 });
 
-test("who leaves gets no answer and is told of no error of ours", async () => {
+test("an aborted request gets no response and no error of ours", async () => {
   const leaving = new AbortController();
   leaving.abort();
   const requests = reply();
@@ -89,18 +89,18 @@ test("who leaves gets no answer and is told of no error of ours", async () => {
   assert.equal(requests.length, 0);
 });
 
-test("an answer without a body is nothing", async () => {
+test("a response without a body is null", async () => {
   reply(answer(null, { status: 204 }));
 
   assert.equal(await ask("/v1/jobs/j", { method: "DELETE" }), null);
 });
 
-test("queries are written as addresses are", () => {
+test("queries are encoded as in URLs", () => {
   assert.equal(paths.images("j", { state: "failed", cursor: "a b", limit: 200 }), "/v1/jobs/j/images?state=failed&cursor=a+b&limit=200");
   assert.equal(paths.jobsPage({ limit: 24 }), "/v1/jobs?limit=24");
 });
 
-test("an error that the page has words for is told in them, and another in the server's", () => {
+test("an error is shown in the words of the page, or else of the server", () => {
   assert.equal(textOf(new Problem(404, { code: "something_new", detail: "It is new." })), "It is new.");
   assert.notEqual(textOf(new Offline()), "offline");
   assert.equal(textOf(new RangeError("a mistake")), textOf(new Error("another")));

@@ -1,8 +1,8 @@
-// What modules of the page expect of a browser, for tests in node: just enough, and under the test's control.
+// Fakes for the parts of a browser that modules of the page need, for tests in node.
 
 import { setImmediate } from "node:timers/promises";
 
-/** Wait until `condition` holds; a matter of turns of the event loop, never of time. */
+/** Wait until `condition` holds, for turns of the event loop and never for a time. */
 export async function until(condition) {
   for (let turn = 0; !condition(); turn += 1) {
     if (turn === 1000) throw new Error(`This never came true: ${condition}`);
@@ -10,12 +10,12 @@ export async function until(condition) {
   }
 }
 
-/** Let everything happen that waits for nothing but its turn. */
+/** Run everything that only waits for its turn. */
 export async function settle() {
   for (let turn = 0; turn < 20; turn += 1) await setImmediate();
 }
 
-/** An answer as `fetch` gives it. */
+/** A response as `fetch` returns it. */
 export function answer(body, { status = 200, headers = {} } = {}) {
   return {
     status, ok: status >= 200 && status < 300, headers: new Headers(headers),
@@ -29,8 +29,8 @@ export function problem(status, code, headers = {}) {
 }
 
 /**
- * Answer all requests with `handle({method, path, headers, json})`; what it throws is a lost connection.
- * Returns the requests, as they come.
+ * Respond to all requests with `handle({method, path, headers, json})`; if it throws, the connection is lost.
+ * Returns the list of requests, which grows.
  */
 export function serve(handle) {
   const requests = [];
@@ -43,7 +43,7 @@ export function serve(handle) {
   return requests;
 }
 
-/** A stream of events that a test feeds. */
+/** An event stream that the test feeds. */
 class FakeEventSource extends EventTarget {
   static CLOSED = 2;
   static opened = [];
@@ -59,7 +59,7 @@ class FakeEventSource extends EventTarget {
     this.dispatchEvent(new MessageEvent(kind, { data: JSON.stringify(data) }));
   }
 
-  /** Break; a stream that was `refused` is not opened again by the browser. */
+  /** Break the stream; the browser does not reopen a `refused` one. */
   fail({ refused = false } = {}) {
     if (refused) this.readyState = FakeEventSource.CLOSED;
     this.dispatchEvent(new Event("error"));
@@ -70,7 +70,7 @@ class FakeEventSource extends EventTarget {
   }
 }
 
-/** A request that a test answers, or lets be. */
+/** A request to which the test may respond. */
 class FakeRequest {
   static sent = [];
 
@@ -109,7 +109,7 @@ class FakeRequest {
   }
 }
 
-/** Set up a page at http://fathom.test/ that is looked at. */
+/** Set up a visible page at http://fathom.test/. */
 export function openPage() {
   const document = Object.assign(new EventTarget(), { hidden: false, documentElement: {} });
   const window = Object.assign(new EventTarget(), { EventSource: FakeEventSource });
@@ -121,7 +121,7 @@ export function openPage() {
   return {
     streams: FakeEventSource.opened,
     sent: FakeRequest.sent,
-    /** Answer every file that is sent. */
+    /** Respond to every uploaded file. */
     onSend: (handle) => { FakeRequest.onSend = handle; },
     online: () => window.dispatchEvent(new Event("online")),
     look: (seen) => {

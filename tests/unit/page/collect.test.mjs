@@ -16,7 +16,7 @@ function harvest(...paths) {
 
 const names = (found) => found.photos.map(({ name }) => name);
 
-/** A file or folder as a browser hands it over; a folder, an object, comes in pieces of two. */
+/** A dropped file or folder as browsers return it; a folder is an object, read in pieces of two. */
 function entry(path, content) {
   const fullPath = `/${path}`;
   if (content instanceof File) return { isFile: true, fullPath, file: (resolve) => setImmediate(resolve, content) };
@@ -41,11 +41,11 @@ for (const name of [".a.jpg", "in/.thumbs/a.jpg", "__MACOSX/a.jpg", "in/@eaDir/a
   test(`${name} is hidden`, () => assert.equal(isHidden(name), true));
 }
 
-test("dots on the way hide nothing", () => {
+test("dots in the path hide nothing", () => {
   assert.deepEqual(["./a.jpg", "../a.jpg", "a.b/c.jpg"].filter(isHidden), []);
 });
 
-test("of a folder only what its owner takes for photos is sent, and what else is in it is counted", () => {
+test("only the photos of a folder are sent, and other files are counted", () => {
   const found = harvest("in/a.jpg", "in/b.nef", "in/c.mov", "in/d.xmp", "in/e.txt", "in/f.zip", "in/.g.jpg", "in/h.mp4");
 
   assert.deepEqual(names(found), ["in/a.jpg", "in/b.nef"]);
@@ -53,7 +53,7 @@ test("of a folder only what its owner takes for photos is sent, and what else is
   assert.deepEqual(found.archives, []);
 });
 
-test("what is chosen by itself is sent though nobody knows what it is, but no video and nothing hidden", () => {
+test("a file chosen by itself is sent even if its kind is unknown, but not videos and hidden files", () => {
   const found = harvest("a.txt", "b.mov", ".c.jpg", "d.ZIP");
 
   assert.deepEqual(names(found), ["a.txt"]);
@@ -61,7 +61,7 @@ test("what is chosen by itself is sent though nobody knows what it is, but no vi
   assert.deepEqual(found.skipped, { video: 1, sidecar: 0, other: 0 });
 });
 
-test("photos are in the order in which people count", () => {
+test("photos are in natural order", () => {
   assert.deepEqual(names(harvest("in/10.jpg", "in/9.jpg", "in/b/1.jpg", "in/1.jpg")), ["in/1.jpg", "in/9.jpg", "in/10.jpg", "in/b/1.jpg"]);
 });
 
@@ -69,19 +69,19 @@ for (const [paths, folder] of [
   [["in/a.jpg", "in/deep/b.jpg"], "in"], [["in/a.jpg", "out/b.jpg"], null], [["a.jpg"], null], [["in/a.jpg", "inner/b.jpg"], null],
   [[], null],
 ]) {
-  test(`${paths.join(" and ") || "nothing"} lies in ${folder ?? "no folder"}`, () => {
+  test(`${paths.join(" and ") || "nothing"} is in ${folder ?? "no folder"}`, () => {
     assert.equal(commonFolder(paths.map((name) => ({ name }))), folder);
   });
 }
 
-test("what was picked has its folders, and may be picked again", () => {
+test("picked files keep their folders, and can be picked again", () => {
   const input = { files: [file("in/b.jpg"), file("a.jpg")], value: "C:\\fakepath\\b.jpg" };
 
   assert.deepEqual(names(fromInput(input)), ["a.jpg", "in/b.jpg"]);
   assert.equal(input.value, "");
 });
 
-test("a folder that was dropped is walked to its ends", async () => {
+test("a dropped folder is read recursively", async () => {
   const tree = {
     "1.jpg": file("1.jpg"), "2.jpg": file("2.jpg"), "3.jpg": file("3.jpg"), "notes.txt": file("notes.txt"),
     deep: { deeper: { "4.jpg": file("4.jpg") }, empty: {} },
@@ -96,7 +96,7 @@ test("a folder that was dropped is walked to its ends", async () => {
   assert.deepEqual(counts, counts.toSorted((a, b) => a - b));
 });
 
-test("what was dropped is taken at once, for the browser empties the list", async () => {
+test("dropped items are read at once, because the browser empties the list", async () => {
   const items = [{ webkitGetAsEntry: () => entry("in", { "1.jpg": file("1.jpg") }) }];
 
   const walking = fromDrop({ items, files: [] });
@@ -105,7 +105,7 @@ test("what was dropped is taken at once, for the browser empties the list", asyn
   assert.deepEqual(names(await walking), ["in/1.jpg"]);
 });
 
-test("a browser that knows no folders hands over files", async () => {
+test("a browser without folder support passes files", async () => {
   const files = [file("b.jpg"), file("a.jpg")];
 
   assert.deepEqual(names(await fromDrop({ items: [{}, {}], files })), ["a.jpg", "b.jpg"]);

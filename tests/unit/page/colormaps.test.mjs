@@ -3,12 +3,12 @@ import { test } from "node:test";
 
 import { COLORMAPS, gradientOf, pixelsOf } from "../../../api/static/viewer/colormaps.js";
 
-/** Red, green, blue and opacity of a place in a table. */
+/** Red, green, blue and opacity of an entry of a table. */
 function colourAt(name, at, inverted = false) {
   return [...new Uint8Array(pixelsOf(name, inverted).buffer).subarray(4 * at, 4 * at + 4)];
 }
 
-test("inferno is the usual one, and no name comes twice", () => {
+test("inferno is the default, and all names are different", () => {
   assert.equal(COLORMAPS[0], "inferno");
   assert.equal(new Set(COLORMAPS).size, COLORMAPS.length);
 });
@@ -23,7 +23,7 @@ for (const name of COLORMAPS) {
   });
 }
 
-test("the ends of the tables are those that their makers gave them", () => {
+test("the ends of the tables equal the originals", () => {
   assert.deepEqual(colourAt("inferno", 0), [0, 0, 4, 255]);
   assert.deepEqual(colourAt("inferno", 255), [252, 255, 164, 255]);
   assert.deepEqual(colourAt("spectral", 0), [0x5e, 0x4f, 0xa2, 255]);

@@ -38,8 +38,8 @@ function writePfm(rows) {
   return Uint8Array.from(Buffer.concat([head, Buffer.from(Float32Array.from(rows.toReversed().flat()).buffer)])).buffer;
 }
 
-test("16 bits of gray are spread over the range of the colours, and what is beyond is cut off", async () => {
-  // 0 stands for 100, 65535 for 300; the colours go from 150 to 250.
+test("16-bit gray is scaled to the range of the colours and clipped", async () => {
+  // 0 means 100 and 65535 means 300; the colours cover 150 to 250.
   const { depth } = await load({ depth16: writePng([[0, 65535, 32768], [16384, 49151, 24576]], { bits: 16 }) });
 
   assert.deepEqual([depth.width, depth.height, depth.source], [3, 2, "depth16"]);
@@ -76,7 +76,7 @@ test("a photo whose depth is the same everywhere is far everywhere", async () =>
   assertNear(depth.values, [0, 0]);
 });
 
-test("the most exact output is read, whatever the order in which they were asked for", async () => {
+test("the most exact output is read, whatever the order of the outputs", async () => {
   const [row, gray] = [writePng([[255]]), writePng([[40000]], { bits: 16 })];
 
   const { asked } = await load({ thumbnail: row, npy: writeNpy([[1]]), heatmap: row, depth16: gray });
@@ -84,7 +84,7 @@ test("the most exact output is read, whatever the order in which they were asked
   assert.deepEqual(asked, ["depth", "depth16"]);
 });
 
-test("an output that cannot be read gives way to the next", async () => {
+test("an unreadable output is replaced by the next", async () => {
   const broken = new ArrayBuffer(20);
 
   const { depth, asked } = await load({ depth16: broken, heatmap: problem(404, "not_found"), npy: writeNpy([[200]]) });
@@ -93,19 +93,19 @@ test("an output that cannot be read gives way to the next", async () => {
   assert.equal(depth.source, "npy");
 });
 
-test("a job without any picture of depth says so, and one whose pictures are all broken says why", async () => {
+test("a job without depth says so, and one with broken outputs says why", async () => {
   await assert.rejects(load({}), /has no picture of depth/);
   await assert.rejects(load({ depth16: new ArrayBuffer(20) }), /no PNG/);
 });
 
-test("who leaves waits for nothing more", async () => {
+test("an aborted read waits for nothing more", async () => {
   const leaving = new AbortController();
   leaving.abort();
 
   await assert.rejects(load({ heatmap: writePng([[1]]) }, { signal: leaving.signal }), { name: "AbortError" });
 });
 
-test("who leaves while an output is fetched is not sent the next one", async () => {
+test("aborting while an output is fetched prevents the next request", async () => {
   const leaving = new AbortController();
   const job = makeJob({ options: { outputs: ["depth16", "heatmap"] } });
   const requests = serve(({ path }) => {
@@ -118,8 +118,8 @@ test("who leaves while an output is fetched is not sent the next one", async () 
   assert.equal(requests.length, 2);
 });
 
-test("of a photo larger than a screen the averages of squares are kept", async () => {
-  // 2049 pixels are kept as 1025: pairs, and the last one alone.
+test("a photo larger than a screen is averaged over squares", async () => {
+  // 2049 pixels become 1025: pairs, and the last one alone.
   const row = Array.from({ length: 2049 }, (_, x) => (x % 2 === 0 ? 0 : 100));
   const { depth } = await load({ heatmap: writePng([row, row, row.with(2048, 255)]) });
 
@@ -129,7 +129,7 @@ test("of a photo larger than a screen the averages of squares are kept", async (
   assert.equal(depth.values[2049], 1);
 });
 
-test("every place of a photo has a nearness, its edges included", () => {
+test("every position of a photo has a nearness, including its edges", () => {
   const depth = new Depth(2, 2, Float32Array.from([0, 0.25, 0.5, 1]), "depth16");
 
   const places = [[0, 0], [0.49, 0.49], [0.5, 0], [0, 0.5], [1, 1], [-0.1, 1.1], [0.99, 0]];

@@ -32,13 +32,13 @@ for (const [name, base] of [
   test(`the last part of ${name} is ${base}`, () => assert.equal(baseName(name), base));
 }
 
-test("numbers are grouped, and have as many digits as asked for", () => {
+test("numbers are grouped and have the requested digits", () => {
   assert.equal(number(1234.56), "1,235");
   assert.equal(number(1234.56, 1), "1,234.6");
   assert.equal(percent(0.07), "7%");
 });
 
-test("a moment is written in the reader's language", () => {
+test("a time is written in the language of the reader", () => {
   assert.match(moment("2026-05-04T10:20:30Z"), /May 4, 2026, 10:20\sAM/);
   choose("zh-CN");
   assert.equal(moment("2026-05-04T10:20:30Z"), "2026年5月4日 10:20");
@@ -50,7 +50,7 @@ for (const [languages, chosen] of [
   test(`a reader of ${languages.join(", ") || "nothing"} gets ${chosen}`, () => assert.equal(preferred(languages), chosen));
 }
 
-test("a language that is chosen holds for all that is written afterwards", () => {
+test("a chosen language applies to all later texts", () => {
   choose("zh-CN");
 
   assert.equal(language(), "zh-CN");
@@ -58,21 +58,21 @@ test("a language that is chosen holds for all that is written afterwards", () =>
   assert.equal(t("state.succeeded"), "完成");
 });
 
-test("one is told from many, and numbers are grouped within a text", () => {
+test("texts have singular and plural, and group their numbers", () => {
   assert.equal(t("time.minutes", { count: 1 }), "1 minute");
   assert.equal(t("time.minutes", { count: 2 }), "2 minutes");
   assert.equal(t("facts.of", { count: 1000, total: 5000 }), "1,000 of 5,000");
 });
 
-test("a text that does not exist is a mistake, and can be asked about before", () => {
+test("a missing text is an error, and can be checked before", () => {
   assert.throws(() => t("no.such"), /There is no text no.such/);
   assert.equal(has("no.such"), false);
   assert.equal(has("state.succeeded"), true);
-  // Nothing that every object has.
+  // Inherited properties of objects do not count.
   assert.equal(has("toString"), false);
 });
 
-test("a job is called by its title, else by when it was made", () => {
+test("a job is named by its title, or else by its time", () => {
   assert.deepEqual(nameOfJob(makeJob({ title: "Summer" })), { name: "Summer", dated: false });
   const { name, dated } = nameOfJob(makeJob());
   assert.match(name, /May 4, 2026/);

@@ -34,7 +34,7 @@ async function pass(seconds) {
   await settle();
 }
 
-test("a job is asked for once, and then heard of as a stream of events", async () => {
+test("a job is fetched once, and then followed by its event stream", async () => {
   await follow();
   const [stream] = page.streams;
   stream.tell("image", { index: 2, state: "succeeded" });
@@ -45,7 +45,7 @@ test("a job is asked for once, and then heard of as a stream of events", async (
   assert.deepEqual([stream.url, page.streams.length, requests.length], ["/v1/jobs/j/events", 1, 1]);
 });
 
-test("a job that has ended is followed no longer, and its images are looked at once more", async () => {
+test("an ended job is no longer followed, and its images are fetched once more", async () => {
   await follow();
   page.streams[0].tell("job", makeJob({ state: "succeeded" }));
   await pass(60);
@@ -55,7 +55,7 @@ test("a job that has ended is followed no longer, and its images are looked at o
   assert.equal(requests.length, 1);
 });
 
-test("of a job that has ended before no events are asked for", async () => {
+test("no events are requested for a job that has already ended", async () => {
   state = "partial";
   await follow();
   await pass(60);
@@ -64,7 +64,7 @@ test("of a job that has ended before no events are asked for", async () => {
   assert.equal(page.streams.length, 0);
 });
 
-test("once something was done to an ended job, it is followed anew", async () => {
+test("after a verb, an ended job is followed again", async () => {
   state = "partial";
   const feed = await follow();
   state = "queued";
@@ -75,14 +75,14 @@ test("once something was done to an ended job, it is followed anew", async () =>
   assert.equal(page.streams.length, 1);
 });
 
-test("a gap in the events makes everything be looked at anew", async () => {
+test("after a gap in the events, everything is fetched again", async () => {
   await follow();
   page.streams[0].tell("reset", null);
 
   assert.equal(heard.at(-1), "reset");
 });
 
-test("a stream that is refused gives way to questions, every second and a half", async () => {
+test("if the stream is refused, the page polls every one and a half seconds", async () => {
   await follow();
   page.streams[0].fail({ refused: true });
   await settle();
@@ -97,7 +97,7 @@ test("a stream that is refused gives way to questions, every second and a half",
   assert.equal(page.streams.length, 1);
 });
 
-test("after twenty seconds of questions events are asked for once more", async () => {
+test("after twenty seconds of polling, the stream is tried again", async () => {
   await follow();
   page.streams[0].fail({ refused: true });
   await settle();
@@ -108,7 +108,7 @@ test("after twenty seconds of questions events are asked for once more", async (
   assert.equal(page.streams.length, 2);
 });
 
-test("what has not changed is sent and told only once", async () => {
+test("an unchanged job is sent and reported only once", async () => {
   const { EventSource: stream } = window;
   window.EventSource = undefined;
   requests = serve(({ headers }) =>
@@ -123,7 +123,7 @@ test("what has not changed is sent and told only once", async () => {
   assert.deepEqual(requests.map(({ headers }) => headers["If-None-Match"]), [undefined, "processing", "processing"]);
 });
 
-test("a stream that breaks for a moment is no news, and one that stays away is", async () => {
+test("a short interruption of the stream is not reported, and a long one is", async () => {
   await follow();
   const [stream] = page.streams;
   stream.fail();
@@ -139,7 +139,7 @@ test("a stream that breaks for a moment is no news, and one that stays away is",
   assert.equal(heard.at(-1), "well");
 });
 
-test("a question without an answer is told and asked again after three seconds", async () => {
+test("a failed poll is reported and repeated after three seconds", async () => {
   serve(() => { throw new TypeError("no network"); });
   await follow();
   assert.equal(heard.at(-1), "offline");
@@ -151,7 +151,7 @@ test("a question without an answer is told and asked again after three seconds",
   assert.deepEqual(heard.slice(-2), ["well", "processing"]);
 });
 
-test("the server says how long to wait", async () => {
+test("the server sets the interval of polls", async () => {
   serve(() => problem(503, "store_unavailable", { "Retry-After": "7" }));
   await follow();
   requests = serve(() => answer(makeJob({ state })));
@@ -162,7 +162,7 @@ test("the server says how long to wait", async () => {
   assert.equal(requests.length, 1);
 });
 
-test("what is refused is not asked for again", async () => {
+test("a refused request is not repeated", async () => {
   requests = serve(() => problem(404, "not_found"));
   await follow();
   await pass(600);
@@ -171,7 +171,7 @@ test("what is refused is not asked for again", async () => {
   assert.equal(requests.length, 1);
 });
 
-test("while nobody looks nothing is followed, and afterwards everything is looked at anew", async () => {
+test("a hidden page follows nothing, and fetches everything again when it is shown", async () => {
   await follow();
   page.look(false);
   await pass(600);
@@ -185,7 +185,7 @@ test("while nobody looks nothing is followed, and afterwards everything is looke
   assert.equal(requests.at(-1).headers["If-None-Match"], undefined);
 });
 
-test("an answer that comes after the page was left is not heard", async () => {
+test("a response after the view was left is ignored", async () => {
   let reply;
   serve(() => new Promise((resolve) => { reply = resolve; }));
   const feed = await follow();

@@ -11,7 +11,7 @@ let requests;
 let told;
 let number = 0;
 const stops = [];
-/** What the API says of the images that were touched; all others are queued. */
+/** The images that the test changed, as the API returns them; all others are queued. */
 let states;
 
 beforeEach(() => {
@@ -39,7 +39,7 @@ function respond({ path, method }) {
   return answer({ images: indices.map((index) => makeImage(index, states.get(index))), next_cursor: null });
 }
 
-/** A model that nothing is known of, and the pages of images that are asked for. */
+/** A new model, and the list of fetched pages of images. */
 function makeModel() {
   number += 1;
   const model = jobModel(`job${number}`);
@@ -55,7 +55,7 @@ async function pass(milliseconds) {
   await settle();
 }
 
-test("images are fetched by the page, those in sight alone, and each page once", async () => {
+test("only visible pages of images are fetched, and each page once", async () => {
   const model = makeModel();
   model.want(190, 210);
   model.want(195, 215);
@@ -68,14 +68,14 @@ test("images are fetched by the page, those in sight alone, and each page once",
   assert.equal(model.image(400), undefined);
 });
 
-test("nothing in sight is nothing to fetch", async () => {
+test("without visible images nothing is fetched", async () => {
   makeModel().want(0, 0);
   await settle();
 
   assert.deepEqual(pages(), []);
 });
 
-test("an image is shown as it changes, and why it ended is asked for, of many together", async () => {
+test("image changes are shown, and the failures of many images are fetched together", async () => {
   const model = makeModel();
   follow(model);
   model.want(0, 20);
@@ -94,7 +94,7 @@ test("an image is shown as it changes, and why it ended is asked for, of many to
   assert.deepEqual(pages(), [0, 0]);
 });
 
-test("what changes while its page is on its way is asked about once more", async () => {
+test("an image that changes while its page is fetched is fetched again", async () => {
   const model = makeModel();
   follow(model);
   model.want(0, 20);
@@ -114,7 +114,7 @@ test("what changes while its page is on its way is asked about once more", async
   assert.equal(held.length, 2);
 });
 
-test("an image that is tried again, or is as it was, is not asked about", async () => {
+test("retried and unchanged images are not fetched", async () => {
   const model = makeModel();
   follow(model);
   model.want(0, 20);
@@ -128,7 +128,7 @@ test("an image that is tried again, or is as it was, is not asked about", async 
   assert.deepEqual(pages(), [0]);
 });
 
-test("after a gap all images are asked about that may have changed, where they are in sight", async () => {
+test("after a gap, all visible images that may have changed are fetched", async () => {
   for (let index = 0; index < 200; index += 1) states.set(index, "succeeded");
   const model = makeModel();
   follow(model);
@@ -152,7 +152,7 @@ test("an image is waited for until it is known", async () => {
   assert.deepEqual(pages(), [0]);
 });
 
-test("pages that the job does not have are not asked for again, and others are", async () => {
+test("pages that the job does not have are not fetched again, and others are", async () => {
   for (const [code, status, again] of [["not_found", 404, 1], ["store_broken", 500, 2]]) {
     const model = makeModel();
     requests = serve(() => problem(status, code));
@@ -167,7 +167,7 @@ test("pages that the job does not have are not asked for again, and others are",
   }
 });
 
-test("failed images are fetched one page after the other, and anew once more have failed", async () => {
+test("failed images are fetched page by page, and again after more failures", async () => {
   const model = makeModel();
   requests = serve(({ path }) => {
     const last = path.includes("cursor=7");
@@ -189,7 +189,7 @@ test("failed images are fetched one page after the other, and anew once more hav
   assert.deepEqual([model.failures, model.failuresCursor], [[], "0"]);
 });
 
-test("what is asked of a job changes it at once, and failed photos that are tried again are fetched anew", async () => {
+test("a verb changes the job at once, and retried photos are fetched again", async () => {
   const model = makeModel();
   model.want(0, 10);
   await settle();
@@ -202,7 +202,7 @@ test("what is asked of a job changes it at once, and failed photos that are trie
   assert.deepEqual(requests.slice(1).map(({ method, path }) => [method, path.split("/").at(-1)]), [["POST", "pause"], ["POST", "retry"]]);
 });
 
-test("a job is followed as long as anybody wants it", async () => {
+test("a job is followed as long as it has a subscriber", async () => {
   const model = makeModel();
   const [first, second] = [model.follow(), model.follow()];
   await settle();
@@ -214,7 +214,7 @@ test("a job is followed as long as anybody wants it", async () => {
   assert.equal(page.streams.length, 1);
 });
 
-test("the last four models are kept, and those that are followed", async () => {
+test("the last four models and all followed ones are kept", async () => {
   const followed = jobModel("followed");
   follow(followed);
   const others = ["a", "b", "c", "d", "e"].map(jobModel);
@@ -224,7 +224,7 @@ test("the last four models are kept, and those that are followed", async () => {
   assert.notEqual(jobModel("a"), others[0]);
 });
 
-test("a job that was deleted is known no more", async () => {
+test("a deleted job is forgotten", async () => {
   const model = makeModel();
   requests = serve(() => answer(null, { status: 204 }));
   await model.remove();

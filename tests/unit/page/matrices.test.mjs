@@ -5,12 +5,12 @@ import { lookFrom, multiply, perspective } from "../../../api/static/viewer/matr
 
 const UNIT = Float32Array.from({ length: 16 }, (_, at) => (at % 5 === 0 ? 1 : 0));
 
-/** A point through a matrix, columns first. */
+/** Transform a point by a column-major matrix. */
 function apply(matrix, [x, y, z]) {
   return [0, 1, 2, 3].map((row) => matrix[row] * x + matrix[4 + row] * y + matrix[8 + row] * z + matrix[12 + row]);
 }
 
-/** Where a point is on the screen, -1 to 1 each. */
+/** Return the position of a point on the screen, -1 to 1 each. */
 function project(matrix, point) {
   const [x, y, z, w] = apply(matrix, point);
   return [x / w, y / w, z / w];
@@ -39,14 +39,14 @@ test("half the height at distance 1 reaches the upper edge, and at twice the dis
   assertNear(project(matrix, [0, 0.5, -2]).slice(0, 2), [0, 0.5]);
 });
 
-test("what is at the near and far planes is at the ends of the depth", () => {
+test("points on the near and far planes have the extreme depths", () => {
   const matrix = perspective(0.5, 1, 0.1, 10);
 
   assertNear(project(matrix, [0, 0, -0.1]), [0, 0, -1]);
   assertNear(project(matrix, [0, 0, -10]), [0, 0, 1]);
 });
 
-test("the eye is the origin, and what it looks at lies straight ahead", () => {
+test("the eye is the origin, and its target is straight ahead", () => {
   const matrix = lookFrom([1, 2, 3], [1, 2, -1]);
   const aside = lookFrom([3, 0, 0], [0, 0, 0]);
 

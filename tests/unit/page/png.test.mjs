@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { openPng } from "../../../api/static/viewer/png.js";
 import { emptyPng, writePng } from "./pngs.mjs";
 
-/** Numbers without a pattern that a filter could take for one; always the same. */
+/** Return numbers without a pattern for filters, always the same. */
 function noise(width, height, most) {
   let seed = 7;
   const next = () => {
@@ -34,7 +34,7 @@ for (const [bits, most] of [[8, 255], [16, 65535]]) {
   }
 }
 
-test("of neighbours that are as good as each other the right one is taken", async () => {
+test("the correct one of equal predictors is used", async () => {
   const rows = noise(30, 30, 6);
 
   const found = await readAll(writePng(rows, { filters: [4] }));
@@ -61,7 +61,7 @@ for (const [what, options] of [
   });
 }
 
-test("what is no PNG is refused", () => {
+test("a file that is not a PNG is refused", () => {
   assert.throws(() => openPng(new Uint8Array([255, 216, 255, 224, 0, 0, 0, 0, 0]).buffer), /no PNG/);
   assert.throws(() => openPng(new ArrayBuffer(0)), /no PNG/);
   assert.throws(() => openPng(emptyPng()), /no header/);

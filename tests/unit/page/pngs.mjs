@@ -1,12 +1,12 @@
-// PNGs for tests, written by the specification (PNG 1.2), every filter included.
+// Write PNGs for tests with every filter, as in the specification (PNG 1.2).
 
 import { deflateSync } from "node:zlib";
 
 const SIGNATURE = [137, 80, 78, 71, 13, 10, 26, 10];
 
 /**
- * Return a PNG as an ArrayBuffer. `rows` hold its numbers, of `bits` each; `filters` are those of the rows, in turns;
- * `pieces` is the number of chunks that the data come in.
+ * Return a PNG as an ArrayBuffer. `rows` are its samples of `bits` each, the rows use `filters` in turn, and the data
+ * are in `pieces` chunks.
  */
 export function writePng(rows, { bits = 8, colour = bits === 8 ? 3 : 0, interlaced = 0, filters = [0], pieces = 1, lost = 0 } = {}) {
   const step = bits / 8;
@@ -23,7 +23,7 @@ export function writePng(rows, { bits = 8, colour = bits === 8 ? 3 : 0, interlac
   return join([...SIGNATURE, ...chunk("IHDR", new Uint8Array(header.buffer)), ...chunks.flat(), ...chunk("IEND", [])]);
 }
 
-/** Return a file with a signature and no more. */
+/** Return a file with only a signature. */
 export function emptyPng() {
   return join([...SIGNATURE, ...chunk("IEND", [])]);
 }
@@ -34,7 +34,7 @@ function join(bytes) {
 
 function chunk(kind, data) {
   const size = data.length;
-  // Nobody here looks at the checksum.
+  // The checksum is not read here.
   return [size >>> 24, (size >>> 16) & 255, (size >>> 8) & 255, size & 255, ...Buffer.from(kind), ...data, 0, 0, 0, 0];
 }
 
@@ -54,7 +54,7 @@ function filtered(row, above, step, kind) {
   return [kind, ...row.map((value, at) => value - guess(at))];
 }
 
-/** Of left, above and upper left, the one nearest to left + above - upper left; the earlier wins. */
+/** Return the Paeth predictor: left, above or upper left, whichever is nearest to left + above - upper left. */
 function paeth(a, b, c) {
   const estimate = a + b - c;
   return [a, b, c].reduce((best, each) => (Math.abs(estimate - each) < Math.abs(estimate - best) ? each : best));

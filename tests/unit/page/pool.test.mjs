@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { Pool } from "../../../api/static/pool.js";
 import { settle } from "./browser.mjs";
 
-/** A pool over a list of items, each of which is at work until it is finished. */
+/** A pool over a list of items; each runs until the test finishes it. */
 function makePool(limit, items) {
   const working = new Map();
   const pool = new Pool(limit, () => items.shift(), (item) => new Promise((resolve) => working.set(item, resolve)));
@@ -16,7 +16,7 @@ function makePool(limit, items) {
   return { pool, finish, working: () => [...working.keys()] };
 }
 
-test("no more is at work than the limit allows, and the next begins as one is finished", async () => {
+test("the pool runs no more tasks than its limit, and begins the next when one ends", async () => {
   const { pool, finish, working } = makePool(2, [1, 2, 3]);
   const done = pool.run();
   assert.deepEqual(working(), [1, 2]);
@@ -29,7 +29,7 @@ test("no more is at work than the limit allows, and the next begins as one is fi
   assert.deepEqual(working(), []);
 });
 
-test("what is added later shares the limit with what is at work", async () => {
+test("tasks added later share the limit with running ones", async () => {
   const items = [1];
   const { pool, finish, working } = makePool(2, items);
   pool.run();
@@ -41,7 +41,7 @@ test("what is added later shares the limit with what is at work", async () => {
   assert.deepEqual(working(), [1, 3]);
 });
 
-test("work that adds work and waits for it is done within the limit", async () => {
+test("a task that adds tasks and waits for them stays within the limit", async () => {
   const items = [3];
   const seen = [];
   let busy = 0;

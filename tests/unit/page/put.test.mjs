@@ -8,7 +8,7 @@ let isOwn;
 let put;
 
 before(async () => {
-  // The key is read and its renewal planned as the module is imported.
+  // Importing the module reads the key and schedules its renewal.
   mock.timers.enable({ apis: ["setInterval", "setTimeout"] });
   globalThis.sessionStorage = { getItem: () => "fathom_good" };
   ({ isOwn, put } = await import("../../../api/static/uploads/put.js"));
@@ -18,13 +18,13 @@ beforeEach(() => {
   page = openPage();
 });
 
-/** Put a file and let the server answer. */
+/** Put a file and let the server respond. */
 function send(url, status, body = null) {
   page.onSend((request) => (status === null ? request.lose() : request.answer(status, body)));
   return put("PUT", url, new Blob(["x"]), { signal: new AbortController().signal, onBytes: () => {} });
 }
 
-test("the API gets the key, and the store's signed addresses do not", async () => {
+test("the key is sent to the API and not to presigned URLs", async () => {
   await send("/v1/jobs/j/uploads/1", 204);
   await send("http://store.test/1?signed=1", 200);
   await send("http://fathom.test:9000/1?signed=1", 200);
@@ -33,25 +33,25 @@ test("the API gets the key, and the store's signed addresses do not", async () =
   assert.deepEqual(page.sent.map(({ responseType }) => responseType), ["json", "text", "text"]);
 });
 
-test("an address without a host is the API's own", () => {
+test("a URL without a host belongs to the API", () => {
   assert.deepEqual(["/v1/x", "http://fathom.test/v1/x", "https://fathom.test/v1/x", "http://store.test/v1/x"].map(isOwn), [true, true, false, false]);
 });
 
-test("the answer of the API is returned", async () => {
+test("the response of the API is returned", async () => {
   assert.deepEqual(await send("/v1/jobs", 202, { id: "j" }), { id: "j" });
 });
 
 for (const [status, passing] of [[null, true], [403, false], [404, false], [413, false], [429, true], [500, true], [503, true]]) {
-  test(`after ${status ?? "no answer"} the same may ${passing ? "" : "not "}succeed`, async () => {
+  test(`after ${status ?? "no response"} the same request may ${passing ? "" : "not "}succeed`, async () => {
     await assert.rejects(send("/v1/jobs", status), { passing, status, code: "not_stored" });
   });
 }
 
-test("an error of the API keeps its code and words", async () => {
+test("an error of the API keeps its code and message", async () => {
   await assert.rejects(send("/v1/jobs", 413, { code: "too_large", detail: "It is too large." }), { code: "too_large", message: "It is too large." });
 });
 
-test("once everything has left the server may take ten minutes to answer", async () => {
+test("after the upload, the server may take ten minutes to respond", async () => {
   let over = null;
   page.onSend(() => {});
   put("PUT", "/v1/x", new Blob(["x"]), { signal: new AbortController().signal, onBytes: () => {} }).catch((error) => { over = error; });
@@ -65,7 +65,7 @@ test("once everything has left the server may take ten minutes to answer", async
   assert.equal(over.passing, true);
 });
 
-test("who stops it is told so, and nothing else", async () => {
+test("an aborted upload reports the abort and nothing else", async () => {
   page.onSend(() => {});
   const stopping = new AbortController();
   const sending = put("PUT", "/v1/x", new Blob(["x"]), { signal: stopping.signal, onBytes: () => {} });

@@ -15,17 +15,17 @@ test("every state of a job has its colour", () => {
   });
 });
 
-test("a state moves, rests, or is an end", () => {
+test("a state is active, at rest, or an end", () => {
   assert.deepEqual(STATES.filter((state) => !MOVING.has(state) && !ENDS.has(state)), ["paused"]);
   assert.deepEqual(STATES.filter((state) => MOVING.has(state) && ENDS.has(state)), []);
 });
 
-test("what has ended may be tried again, and nothing else", () => {
+test("only ended jobs can be retried", () => {
   for (const verb of ["pause", "resume", "cancel"]) assert.equal(VERBS[verb].isDisjointFrom(ENDS), true);
   assert.equal(VERBS.retry.isSubsetOf(ENDS), true);
 });
 
-test("an image that is done, failed or canceled stays as it is", () => {
+test("a done, failed or canceled image does not change", () => {
   const states = ["queued", "processing", "succeeded", "failed", "canceled"];
 
   assert.deepEqual(states.filter((state) => isSettled({ state })), ["succeeded", "failed", "canceled"]);

@@ -1,4 +1,4 @@
-"""The page's modules that need no document, tested in node."""
+"""Run the tests of those modules of the page that need no document, in node."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FOLDER = Path(__file__).parent
 NODE = Path(sys.executable).with_name("node")
 
 
-def test_the_modules_of_the_page_do_what_their_tests_say() -> None:
+def test_the_tests_of_the_page_modules_pass_in_node() -> None:
     files = sorted(map(str, FOLDER.glob("*.test.mjs")))
     done = subprocess.run(
         [NODE, "--test", "--test-reporter=tap", *files],

@@ -20,7 +20,7 @@ beforeEach(() => {
 
 const makeFile = (index) => new File(["x".repeat(10 * (index + 1))], `${index}.jpg`);
 
-/** Begin to send so many photos to the store. */
+/** Begin to upload `count` photos to the store. */
 function send(count) {
   number += 1;
   const files = new Map(Array.from({ length: count }, (_, index) => [index, makeFile(index)]));
@@ -38,7 +38,7 @@ async function pass(seconds) {
   await settle();
 }
 
-test("photos are sent in their order, five at a time, and then the job is started", async () => {
+test("photos are uploaded in order, five at a time, and then the job is started", async () => {
   const session = send(8);
   await until(() => page.sent.length === 5);
   await settle();
@@ -55,7 +55,7 @@ test("photos are sent in their order, five at a time, and then the job is starte
   assert.deepEqual([sessionOf(session.jobId), anySending()], [null, false]);
 });
 
-test("what has left is counted while it is on its way", async () => {
+test("bytes in flight are counted", async () => {
   const session = send(3);
   await until(() => page.sent.length === 3);
   page.sent[1].upload.onprogress({ loaded: 5 });
@@ -66,7 +66,7 @@ test("what has left is counted while it is on its way", async () => {
   session.drop();
 });
 
-test("the speed is that of the last seconds", async (context) => {
+test("the speed covers the last seconds", async (context) => {
   let now = 0;
   context.mock.method(performance, "now", () => now);
   const session = send(1);
@@ -82,7 +82,7 @@ test("the speed is that of the last seconds", async (context) => {
   session.drop();
 });
 
-test("a pause takes back what was on its way, and it is sent again afterwards", async () => {
+test("a pause aborts the uploads in flight, and they are repeated afterwards", async () => {
   const session = send(6);
   await until(() => page.sent.length === 5);
   page.sent[0].answer(200);
@@ -99,7 +99,7 @@ test("a pause takes back what was on its way, and it is sent again afterwards", 
   assert.deepEqual(paths(), [`POST /v1/jobs/${session.jobId}/start`]);
 });
 
-test("photos go through the API once the store could not be reached three times", async () => {
+test("after three connection failures, photos are uploaded through the API", async () => {
   const session = send(5);
   page.onSend((request) => (request.url.startsWith(STORE) ? request.lose() : request.answer(204)));
   for (let waits = 0; session.state !== "done" && waits < 5; waits += 1) await pass(20);
@@ -111,7 +111,7 @@ test("photos go through the API once the store could not be reached three times"
   );
 });
 
-test("a store that answers is a store that can be reached, however often it is busy", async () => {
+test("a busy store counts as reachable", async () => {
   const session = send(5);
   const busy = new Set();
   page.onSend((request) => {
@@ -125,7 +125,7 @@ test("a store that answers is a store that can be reached, however often it is b
   assert.equal(page.sent.every(({ url }) => url.startsWith(STORE)), true);
 });
 
-test("a server that is busy is left alone for a while, twice as long each time", async () => {
+test("the pauses for a busy server double", async () => {
   const session = send(1);
   const left = [2, 1];
   page.onSend((request) => request.answer(left.pop() ? 503 : 200));
@@ -141,7 +141,7 @@ test("a server that is busy is left alone for a while, twice as long each time",
   assert.equal(page.sent.length, 3);
 });
 
-test("once the network is back nobody waits any longer", async () => {
+test("when the network is back, waiting uploads continue at once", async () => {
   const session = send(1);
   let lost = true;
   page.onSend((request) => (lost ? request.lose() : request.answer(200)));
@@ -152,7 +152,7 @@ test("once the network is back nobody waits any longer", async () => {
   await reached(session, "done");
 });
 
-test("an address that has expired is asked for anew", async () => {
+test("an expired upload URL is requested again", async () => {
   const session = send(1);
   requests = serve(({ path }) => (path.includes("uploads") ? answer({ uploads: [{ index: 0, url: `${STORE}/0?signed=2` }] }) : answer(null)));
   page.onSend((request) => request.answer(request.url.endsWith("signed=1") ? 403 : 200));
@@ -162,7 +162,7 @@ test("an address that has expired is asked for anew", async () => {
   assert.deepEqual(paths(), [`GET /v1/jobs/${session.jobId}/uploads?cursor=0`, `POST /v1/jobs/${session.jobId}/start`]);
 });
 
-test("a photo that is refused again and again is given up, the others arrive, and it can be tried again", async () => {
+test("a repeatedly refused photo fails, the others arrive, and it can be retried", async () => {
   const session = send(3);
   requests = serve(({ path }) => answer(path.includes("uploads") ? { uploads: [] } : null));
   let refuses = true;
@@ -178,7 +178,7 @@ test("a photo that is refused again and again is given up, the others arrive, an
   assert.deepEqual([session.sent.size, session.givenUp.size], [3, 0]);
 });
 
-test("a job that is gone is not tried again", async () => {
+test("uploads to a deleted job are not retried", async () => {
   const session = send(1);
   session.addresses.forget(0);
   requests = serve(() => problem(404, "job_not_found"));
@@ -187,7 +187,7 @@ test("a job that is gone is not tried again", async () => {
   assert.deepEqual([session.problem.code, requests.length, page.sent.length], ["job_not_found", 1, 0]);
 });
 
-test("a file that is gone from the disk is given up at once", async () => {
+test("a file deleted from the disk fails at once", async () => {
   const session = send(1);
   session.files.get(0).slice = () => ({ arrayBuffer: () => Promise.reject(new DOMException("gone", "NotReadableError")) });
   page.onSend((request) => request.lose());
@@ -196,7 +196,7 @@ test("a file that is gone from the disk is given up at once", async () => {
   assert.deepEqual([session.problem.code, page.sent.length], ["file_unreadable", 1]);
 });
 
-test("what the server has not got is sent again, twice at most", async () => {
+test("photos missing on the server are sent again at most twice", async () => {
   const session = send(2);
   requests = serve(({ path }) => (path.endsWith("/start") ? problem(409, "uploads_missing")
     : answer({ uploads: [{ index: 1, url: `${STORE}/1?signed=2` }], next_cursor: null })));
@@ -208,7 +208,7 @@ test("what the server has not got is sent again, twice at most", async () => {
   assert.equal(session.bytes, session.totalBytes);
 });
 
-test("a missing photo that this page does not have is a problem of its own", async () => {
+test("a missing photo that this page does not have is reported separately", async () => {
   const session = send(1);
   requests = serve(({ path }) => (path.endsWith("/start") ? problem(409, "uploads_missing")
     : answer({ uploads: [{ index: 7, url: `${STORE}/7` }], next_cursor: null })));
@@ -218,7 +218,7 @@ test("a missing photo that this page does not have is a problem of its own", asy
   assert.equal(session.problem.code, "file_unreadable");
 });
 
-test("a job that was dropped sends nothing more and is not started", async () => {
+test("a dropped job uploads nothing more and is not started", async () => {
   const session = send(8);
   await until(() => page.sent.length === 5);
   session.drop();
@@ -227,7 +227,7 @@ test("a job that was dropped sends nothing more and is not started", async () =>
   assert.deepEqual([session.state, page.sent.length, requests.length, sessionOf(session.jobId)], ["done", 5, 0, null]);
 });
 
-test("a connection on which nothing moves is given up after a minute, and one that moves is not", async () => {
+test("a stalled connection is closed after a minute, and a slow one is not", async () => {
   const session = send(1);
   await settle();
   await pass(50);
@@ -246,13 +246,13 @@ test("a connection on which nothing moves is given up after a minute, and one th
 
 const photo = (name, size = 10) => ({ name, file: new File(["x".repeat(size)], name.split("/").at(-1)) });
 
-/** Answer as a server that misses these photos, `[index, name, size]` each. */
+/** Respond as a server on which these photos are missing, `[index, name, size]` each. */
 function miss(...uploads) {
   const described = uploads.map(([index, name, size]) => ({ index, name, size, url: `${STORE}/${index}` }));
   requests = serve(({ path }) => (path.includes("/uploads") ? answer({ uploads: described, next_cursor: null }) : answer(null)));
 }
 
-test("photos are announced with their names and sizes, and the job is called after their folder", async () => {
+test("photos are announced with their names and sizes, and the job is named after their folder", async () => {
   requests = serve(({ json }) => answer({ ...makeJob({ id: "new" }), uploads: json?.uploads?.map((_, index) => ({ index, url: `${STORE}/${index}` })) }));
   page.onSend((request) => request.answer(200));
   const skipped = { video: 1, sidecar: 0, other: 0 };
@@ -277,7 +277,7 @@ for (const [what, missing, photos, found] of [
   ["of two of the same name the one of the right size", [0, "in/a.jpg", 12], [photo("x/a.jpg", 11), photo("y/a.jpg", 12)], 1],
   ["other photos", [0, "in/a.jpg", 10], [photo("in/b.jpg")], 0],
 ]) {
-  test(`uploads go on with ${what}: ${found === 1 ? "yes" : "no"}`, async () => {
+  test(`uploads continue with ${what}: ${found === 1 ? "yes" : "no"}`, async () => {
     miss(missing);
     number += 1;
 
@@ -287,14 +287,14 @@ for (const [what, missing, photos, found] of [
   });
 }
 
-test("uploads go on only once all missing photos are there", async () => {
+test("uploads continue only if all missing photos were chosen", async () => {
   miss([0, "a.jpg", 10], [5, "b.jpg", 10]);
 
   assert.deepEqual(await resumeUploads("partly", [photo("a.jpg")]), { found: 1, missing: 1 });
   assert.equal(sessionOf("partly"), null);
 });
 
-test("only what is missing is sent again", async () => {
+test("only missing photos are sent again", async () => {
   miss([5, "b.jpg", 10]);
   page.onSend((request) => request.answer(200));
   await resumeUploads("rest", [photo("a.jpg"), photo("b.jpg")]);

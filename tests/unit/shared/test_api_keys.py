@@ -48,7 +48,7 @@ def proves(key: ApiKey, text: str) -> bool:
     return key.is_proved_by(text.rpartition("_")[2])
 
 
-def test_a_key_is_found_by_its_text_and_proved_by_its_secret_alone():
+def test_a_key_is_found_by_its_id_and_verified_by_its_secret():
     key, text = make_key("me", ["read"])
     key_id, secret = split_key(text) or ("", "")
 
@@ -75,7 +75,7 @@ def test_the_secret_is_neither_stored_nor_shown(objects: FakeObjectStore, store:
     assert key.hash.hex() not in json.dumps(key.to_json())
 
 
-def test_a_record_comes_back_as_it_was():
+def test_a_key_record_round_trips():
     key, _ = make_key("me", ["read", "admin"], rate="600/minute", max_images=7, max_bytes=2**40)
 
     assert decode_key(encode_key(key)) == key
@@ -93,7 +93,7 @@ def test_a_record_comes_back_as_it_was():
         b'{"scopes":["root"],"hash":""}',
     ],
 )
-def test_a_damaged_record_is_said_to_be_one(data: bytes):
+def test_a_damaged_record_is_an_error(data: bytes):
     with pytest.raises(KeyUnreadable):
         decode_key(data)
 
@@ -103,7 +103,7 @@ def test_a_damaged_record_is_said_to_be_one(data: bytes):
     ["", "fathom_", "fathom_a_b", "x" * 50, "fathom_" + "a" * 12 + "_" + "a" * 31, "FATHOM_" + "a" * 45,
      "fathom_" + "a" * 12 + "_" + "a" * 32 + "\n", "fathom_" + "../" * 4 + "_" + "a" * 32],
 )  # fmt: skip
-def test_what_is_no_key_is_not_looked_for(text: str):
+def test_an_invalid_key_is_not_looked_up(text: str):
     assert split_key(text) is None
 
 
@@ -122,7 +122,7 @@ def test_what_is_no_key_is_not_looked_for(text: str):
         ("me", ["read"], {"max_bytes": -1}),
     ],
 )
-def test_keys_that_make_no_sense_are_not_made(name: str, scopes: list[str], bounds: dict[str, Any]):
+def test_invalid_keys_are_not_created(name: str, scopes: list[str], bounds: dict[str, Any]):
     with pytest.raises(InvalidKeySettings):
         make_key(name, scopes, **bounds)
 
@@ -142,7 +142,7 @@ def test_a_revoked_key_keeps_its_record(store: KeyStore):
     assert store.revoke(key.id) == revoked
 
 
-def test_a_young_record_has_no_mark_for_it_may_change_without_a_trace(objects: FakeObjectStore):
+def test_a_recent_record_has_no_tag_because_a_change_might_not_show(objects: FakeObjectStore):
     clock = FakeClock()
     store = KeyStore(objects, clock=clock)
     key, _ = saved(store)
@@ -153,7 +153,7 @@ def test_a_young_record_has_no_mark_for_it_may_change_without_a_trace(objects: F
         assert [mark is not None for _, mark in store.versions()] == [marked]
 
 
-def test_the_mark_of_a_changed_record_is_another(objects: FakeObjectStore, store: KeyStore):
+def test_a_changed_record_has_another_tag(objects: FakeObjectStore, store: KeyStore):
     key, _ = saved(store)
     marks = []
     for change in (lambda: None, lambda: store.rotate(key.id, keep=0.0), lambda: store.revoke(key.id)):
@@ -175,7 +175,7 @@ def test_a_rotated_key_is_the_same_key_with_another_secret(store: KeyStore):
     assert new_text != text
 
 
-def test_the_secret_before_counts_as_long_as_asked_and_no_older_one_does(store: KeyStore):
+def test_only_the_previous_secret_stays_valid_for_the_requested_time(store: KeyStore):
     key, first = saved(store)
     _, second = store.rotate(key.id, keep=3600.0)
     rotated, third = store.rotate(key.id, keep=3600.0)
@@ -186,14 +186,14 @@ def test_the_secret_before_counts_as_long_as_asked_and_no_older_one_does(store: 
     assert [proves(over, text) for text in (second, third)] == [False, True]
 
 
-def test_a_secret_that_is_not_kept_ends_at_once(store: KeyStore):
+def test_a_previous_secret_without_overlap_ends_at_once(store: KeyStore):
     key, text = saved(store)
     rotated, new_text = store.rotate(key.id, keep=0.0)
 
     assert [proves(rotated, each) for each in (text, new_text)] == [False, True]
 
 
-def test_what_cannot_be_rotated_stays_as_it_is(store: KeyStore):
+def test_a_failed_rotation_changes_nothing(store: KeyStore):
     key, _ = saved(store)
     with pytest.raises(InvalidKeySettings):
         store.rotate(key.id, keep=-1.0)
@@ -207,10 +207,10 @@ def test_what_cannot_be_rotated_stays_as_it_is(store: KeyStore):
 
 
 @pytest.mark.parametrize("first", ["rotate", "revoke"])
-def test_a_rotation_that_overlaps_a_revocation_restores_no_key(
+def test_a_rotation_during_a_revocation_does_not_restore_the_key(
     objects: FakeObjectStore, store: KeyStore, first: str
 ):
-    """Each reads the record before the other writes; then one of them writes first."""
+    """Both read the record before either writes; then one of them writes first."""
     key, _ = saved(store)
     verbs: dict[str, Callable[[], object]] = {
         "rotate": partial(store.rotate, key.id, keep=3600.0),
@@ -239,14 +239,14 @@ def test_a_key_that_an_earlier_version_revoked_is_revoked(store: KeyStore):
     assert store.read(key.id).revoked_at == 5.0
 
 
-def test_a_revocation_counts_whatever_is_in_it(objects: FakeObjectStore, store: KeyStore):
+def test_a_revocation_is_valid_whatever_it_contains(objects: FakeObjectStore, store: KeyStore):
     key, _ = saved(store)
     objects.put(object_keys.revoked_key(key.id), b"")
 
     assert store.read(key.id).is_revoked
 
 
-def test_a_rotated_key_shows_neither_hash(store: KeyStore):
+def test_printing_a_rotated_key_shows_neither_hash(store: KeyStore):
     key, _ = saved(store)
     rotated, _ = store.rotate(key.id, keep=3600.0)
     shown = json.dumps(rotated.to_json()) + repr(rotated)
@@ -256,7 +256,7 @@ def test_a_rotated_key_shows_neither_hash(store: KeyStore):
     assert repr(key.hash) not in shown
 
 
-def test_a_record_of_before_keys_could_be_rotated_is_read():
+def test_a_record_from_before_rotation_existed_is_read():
     key, _ = make_key("me", ["read"])
     record = json.loads(encode_key(key))
     del record["former_hash"], record["former_until"]
@@ -269,7 +269,7 @@ def test_an_unknown_key_cannot_be_revoked(store: KeyStore):
         store.revoke("aaaaaaaaaaaa")
 
 
-def test_scopes_are_three_and_none_holds_another():
+def test_there_are_three_scopes_and_none_implies_another():
     assert list(Scope) == ["read", "submit", "admin"]
 
 
@@ -289,7 +289,7 @@ def test_scopes_are_three_and_none_holds_another():
         ("FATHOM_MAX_UNFINISHED_IMAGES", "0"),
     ],
 )
-def test_a_setting_of_access_that_cannot_be_is_named(name: str, value: str):
+def test_an_invalid_access_setting_is_named(name: str, value: str):
     with pytest.raises(SettingsError, match=name):
         Settings.from_environ({name: value})
 

@@ -54,7 +54,7 @@ def submit(jobs: FakeJobStore, objects: FakeObjectStore) -> Callable[..., str]:
 
 
 def end(jobs: FakeJobStore, objects: FakeObjectStore, job_id: str) -> None:
-    """Let a job end with its first image failed."""
+    """End a job whose first image failed."""
     lease = jobs.lease("worker", limit=10)
     assert lease is not None
     for index in lease.indices:
@@ -64,7 +64,7 @@ def end(jobs: FakeJobStore, objects: FakeObjectStore, job_id: str) -> None:
         objects.put(key, b"{}")
 
 
-def test_what_was_asked_last_is_what_is_intended(
+def test_the_last_verb_is_the_intent(
     controls: Controls, objects: FakeObjectStore, submit: Callable[..., str]
 ):
     job_id = submit(JobState.UPLOADING)
@@ -84,7 +84,7 @@ def test_what_was_asked_last_is_what_is_intended(
     ]
 
 
-def test_how_many_images_there_are_stays_known(
+def test_the_number_of_images_stays_known(
     controls: Controls, jobs: FakeJobStore, objects: FakeObjectStore, submit: Callable[..., str]
 ):
     job_id = submit(JobState.UPLOADING, total=0)
@@ -97,7 +97,7 @@ def test_how_many_images_there_are_stays_known(
 
 
 @pytest.mark.parametrize("verb", ["pause", "cancel"])
-def test_without_the_object_store_nothing_is_done(
+def test_without_the_object_store_no_verb_is_applied(
     controls: Controls, jobs: FakeJobStore, objects: FakeObjectStore, submit: Callable[..., str], verb: str
 ):
     job_id = submit()
@@ -110,7 +110,7 @@ def test_without_the_object_store_nothing_is_done(
 
 
 @pytest.mark.parametrize("verb", ["pause", "cancel"])
-def test_a_crash_between_the_stores_leaves_what_asking_again_completes(
+def test_repeating_a_verb_completes_it_after_a_crash_between_the_stores(
     controls: Controls, jobs: FakeJobStore, objects: FakeObjectStore, submit: Callable[..., str], verb: str
 ):
     job_id = submit()
@@ -131,7 +131,7 @@ def test_a_crash_between_the_stores_leaves_what_asking_again_completes(
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_a_verb_that_the_state_refuses_leaves_no_trace(
+def test_a_refused_verb_leaves_no_trace(
     controls: Controls, jobs: FakeJobStore, objects: FakeObjectStore, submit: Callable[..., str], verb: str
 ):
     job_id = submit(JobState.UPLOADING)
@@ -147,7 +147,7 @@ def test_a_verb_that_the_state_refuses_leaves_no_trace(
     assert objects.objects == before
 
 
-def test_a_verb_that_came_too_late_is_taken_back(
+def test_a_verb_that_comes_too_late_is_withdrawn(
     controls: Controls, jobs: FakeJobStore, objects: FakeObjectStore, submit: Callable[..., str]
 ):
     job_id = submit()
@@ -167,7 +167,7 @@ def test_a_verb_that_came_too_late_is_taken_back(
     assert read_intent(objects, job_id) == Intent(verb="resume")
 
 
-def test_a_retry_forgets_the_end_and_a_repeated_one_forgets_nothing_new(
+def test_a_retry_removes_the_result_and_a_repeated_retry_removes_nothing_newer(
     controls: Controls, jobs: FakeJobStore, objects: FakeObjectStore, submit: Callable[..., str]
 ):
     job_id = submit()
@@ -182,7 +182,7 @@ def test_a_retry_forgets_the_end_and_a_repeated_one_forgets_nothing_new(
     assert objects.exists(object_keys.failure(job_id, 0))
 
 
-def test_a_job_that_failed_as_a_whole_has_its_reason_in_the_result_and_keeps_it(
+def test_a_job_that_failed_as_a_whole_keeps_its_reason_in_the_result(
     controls: Controls, jobs: FakeJobStore, objects: FakeObjectStore, submit: Callable[..., str]
 ):
     job_id = submit(JobState.UPLOADING, total=0)
@@ -196,7 +196,7 @@ def test_a_job_that_failed_as_a_whole_has_its_reason_in_the_result_and_keeps_it(
     assert (result.state, result.error) == (JobState.FAILED, BAD)
 
 
-def test_deleting_removes_all_and_a_repeat_finds_nothing(
+def test_deleting_removes_everything_and_a_repeat_finds_nothing(
     controls: Controls, jobs: FakeJobStore, objects: FakeObjectStore, submit: Callable[..., str]
 ):
     kept, job_id = submit(), submit()
@@ -210,7 +210,7 @@ def test_deleting_removes_all_and_a_repeat_finds_nothing(
     assert list(objects.objects) == [object_keys.job_record(kept)]
 
 
-def test_a_deletion_cut_short_has_removed_what_would_bring_the_job_back(
+def test_an_interrupted_deletion_has_removed_what_recovery_would_restore(
     controls: Controls, jobs: FakeJobStore, objects: FakeObjectStore, submit: Callable[..., str]
 ):
     job_id = submit()
@@ -230,7 +230,9 @@ def test_a_deletion_cut_short_has_removed_what_would_bring_the_job_back(
 
 @pytest.mark.parametrize("verb", [*VERBS, "delete"])
 @pytest.mark.parametrize("job_id", ["../../etc", "", "a" * 25, "A" * 26])
-def test_what_is_no_id_is_no_job(controls: Controls, objects: FakeObjectStore, verb: str, job_id: str):
+def test_an_invalid_id_is_an_unknown_job(
+    controls: Controls, objects: FakeObjectStore, verb: str, job_id: str
+):
     with pytest.raises(JobNotFound):
         getattr(controls, verb)(job_id)
     assert objects.objects == {}
@@ -242,7 +244,7 @@ def test_an_unknown_job_is_not_found_and_leaves_no_trace(controls: Controls, obj
     assert objects.objects == {}
 
 
-def test_one_at_a_time(
+def test_verbs_on_a_job_run_one_at_a_time(
     controls: Controls, jobs: FakeJobStore, objects: FakeObjectStore, submit: Callable[..., str]
 ):
     job_id = submit()
@@ -253,7 +255,7 @@ def test_one_at_a_time(
     assert controls.cancel(job_id).state is JobState.CANCELING
 
 
-def test_verbs_that_race_leave_both_stores_of_one_mind(
+def test_racing_verbs_leave_both_stores_consistent(
     controls: Controls, jobs: FakeJobStore, objects: FakeObjectStore, submit: Callable[..., str]
 ):
     for _ in range(20):

@@ -14,7 +14,7 @@ CLASSES = [
 
 
 @pytest.mark.parametrize("error", CLASSES)
-def test_every_error_has_a_code_of_its_own_and_a_sentence(error: type[errors.FathomError]):
+def test_every_error_has_its_own_code_and_a_sentence(error: type[errors.FathomError]):
     assert "code" in vars(error)
     assert error().message.endswith(".")
 
@@ -26,5 +26,5 @@ def test_no_two_errors_share_a_code():
 
 
 @pytest.mark.parametrize("error", CLASSES)
-def test_only_servers_ours_and_others_are_worth_another_try(error: type[errors.FathomError]):
+def test_only_unavailable_servers_and_sources_are_transient(error: type[errors.FathomError]):
     assert error.transient is issubclass(error, errors.Unavailable | errors.SourceUnavailable)

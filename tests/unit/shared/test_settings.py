@@ -73,7 +73,7 @@ def test_an_address_of_s3_with_a_query_or_a_fragment_is_refused(name: str, tail:
 
 @pytest.mark.parametrize("name", ["FATHOM_S3_ENDPOINT_URL", "FATHOM_S3_PUBLIC_URL"])
 @pytest.mark.parametrize("login", ["me@", "me:hunter2@", ":hunter2@", "@"])
-def test_an_address_of_s3_with_credentials_is_refused_and_not_repeated(name: str, login: str):
+def test_an_address_of_s3_with_credentials_is_refused_without_repeating_them(name: str, login: str):
     with pytest.raises(SettingsError, match=rf"{name}.*FATHOM_S3_ACCESS_KEY") as caught:
         Settings.from_environ({name: f"https://{login}s3.example.org"})
 
@@ -90,13 +90,13 @@ def test_an_address_of_s3_with_credentials_is_refused_and_not_repeated(name: str
         {"FATHOM_ENGINE": "simulated", "FATHOM_SIMULATE": "none"},
     ],
 )
-def test_nothing_is_simulated_unless_two_settings_say_so(environ: dict[str, str]):
+def test_simulation_needs_two_settings(environ: dict[str, str]):
     with pytest.raises(SettingsError, match="FATHOM_ENGINE=simulated and FATHOM_SIMULATE"):
         Settings.from_environ(environ)
 
 
 @pytest.mark.parametrize("present", ["FATHOM_S3_ACCESS_KEY", "FATHOM_S3_SECRET_KEY"])
-def test_half_a_pair_of_credentials_is_refused(present: str):
+def test_an_access_key_without_its_secret_is_refused(present: str):
     with pytest.raises(SettingsError, match="must be set together"):
         Settings.from_environ({present: "value"})
 
@@ -126,13 +126,13 @@ def test_settings_cannot_be_changed():
         Settings.from_environ({}).weights = "random"  # type: ignore[misc]  # So mypy says.
 
 
-def test_every_setting_is_explained_in_one_sentence_or_more():
+def test_every_setting_is_documented_in_sentences():
     explained = [variable.about for variable in Settings.variables().values()]
 
     assert {about for about in explained if not about.endswith(".") or "|" in about} == set()
 
 
-def test_downloads_are_kept_where_the_user_keeps_such_things():
+def test_downloads_are_stored_in_the_cache_folder_of_the_user():
     settings = Settings.from_environ({"XDG_CACHE_HOME": "/var/cache/me"})
 
     assert settings.cache_dir == Path("/var/cache/me/fathom")

@@ -16,7 +16,7 @@ from worker.model.checkpoint import random_network
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> None:
-    """Keep torch to one thread: on a busy machine two wait for each other at every layer."""
+    """Give torch one thread, because on a busy machine two would wait for each other at every layer."""
     torch.set_num_threads(1)
 
 
@@ -44,7 +44,7 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def make_sample(height: int = 96, width: int = 128, seed: int = 0) -> Sample:
-    """A picture of bright discs on a dark ground; brighter is nearer."""
+    """Return a picture of bright discs on a dark background, in which brighter is nearer."""
     rng = np.random.default_rng(seed)
     inverse = np.full((height, width), 0.1, np.float32)
     for near in np.sort(rng.uniform(0.3, 1.0, 4)):

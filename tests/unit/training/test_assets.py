@@ -18,7 +18,7 @@ def test_photographs_are_found_in_a_stable_order(tmp_path: Path) -> None:
     assert find_photographs(tmp_path) == sorted(files[:2])
 
 
-def test_drawings_are_no_stamps(tmp_path: Path) -> None:
+def test_drawings_are_left_out_of_the_stamps(tmp_path: Path) -> None:
     folder = tmp_path / "assets/usr/share/tuxpaint/stamps"
     photo = touch(folder / "animals/birds/owl.png")
     touch(folder / "animals/birds/cartoon/owl.png")

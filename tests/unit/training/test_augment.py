@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.unit.training.conftest import make_sample
-from training.augment import BATCH_SHAPES, cut, make_plain_pair, make_training_pair, spoil
+from training.augment import BATCH_SHAPES, distort, make_plain_pair, make_training_pair, random_crop
 from worker.model.preprocess import MEAN, STD
 
 
@@ -18,21 +18,21 @@ def test_pairs_have_the_shape_of_the_batch(shape: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_a_cut_moves_picture_and_depth_alike(seed: int) -> None:
+def test_a_random_crop_moves_picture_and_depth_alike(seed: int) -> None:
     # The sample's picture is its depth, so the two must still agree wherever there is no edge.
-    image, inverse = cut(np.random.default_rng(seed), make_sample(seed=seed), (64, 96))
+    image, inverse = random_crop(np.random.default_rng(seed), make_sample(seed=seed), (64, 96))
 
     assert np.median(np.abs(image.mean(2) * 255 / 230 - inverse)) < 0.01
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_spoiling_keeps_the_range_of_a_picture(seed: int) -> None:
+def test_distortion_keeps_the_range_and_shape_of_a_picture(seed: int) -> None:
     image = make_sample().image.astype(np.float32) / np.float32(255)
-    spoiled = spoil(np.random.default_rng(seed), image)
+    distorted = distort(np.random.default_rng(seed), image)
 
-    assert spoiled.shape == image.shape
-    assert spoiled.min() >= 0
-    assert spoiled.max() <= 1
+    assert distorted.shape == image.shape
+    assert distorted.min() >= 0
+    assert distorted.max() <= 1
 
 
 def test_the_same_seed_gives_the_same_pair() -> None:

@@ -48,9 +48,7 @@ def test_expanding_keeps_what_every_stage_computes(lite2: nn.Module, lite3: nn.M
         assert torch.allclose(kept, old, atol=1e-3 * float(old.abs().max()))
 
 
-def test_the_expanded_network_has_more_channels_and_they_are_alive(
-    lite2: nn.Module, lite3: nn.Module
-) -> None:
+def test_the_new_channels_of_the_expanded_network_are_not_zero(lite2: nn.Module, lite3: nn.Module) -> None:
     pictures = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     old, new = stage_outputs(lite2, pictures)[-1], stage_outputs(lite3, pictures)[-1]
 
@@ -68,7 +66,7 @@ def test_the_imagenet_weights_tell_a_cat_from_noise(lite2: nn.Module) -> None:
     assert int(scores.argmax()) in {281, 282, 285}
 
 
-def test_the_encoder_of_the_depth_network_takes_the_weights_over(lite3: nn.Module) -> None:
+def test_the_encoder_of_the_depth_network_gets_the_weights(lite3: nn.Module) -> None:
     network = MidasSmall().eval()
     load_encoder(network, lite3)
     pictures = torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(2))
@@ -108,7 +106,7 @@ def test_scaling_gives_the_decoder_outputs_of_about_unit_size(lite3: nn.Module) 
     assert 0.05 < float(out.std()) < 2
 
 
-def test_widening_keeps_old_weights_and_blinds_old_outputs_to_new_inputs() -> None:
+def test_widening_keeps_old_weights_and_gives_new_inputs_no_weight_in_old_outputs() -> None:
     grown = widen(torch.ones(2, 3, 1, 1), torch.full((4, 5, 1, 1), 8.0))[..., 0, 0]
 
     assert grown[:2].tolist() == [[1, 1, 1, 0, 0]] * 2

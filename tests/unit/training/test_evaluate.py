@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tests.unit.training.conftest import make_sample
-from training.evaluate import judge_labels, load_predictor, main, score_renders
-from training.photographs import Labelled
+from training.evaluate import load_predictor, main, score_labels, score_renders
+from training.photographs import LabelledPhoto
 from training.shards import ShardFolder, write_shard
 
 
@@ -29,14 +29,14 @@ def test_without_renders_the_scores_are_unknown(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("baseline", "error"), [("lower", 1.0), ("centre", 0.0)])
-def test_labels_are_judged_at_the_size_of_the_photograph(tmp_path: Path, baseline: str, error: float) -> None:
+def test_labels_are_scored_at_the_size_of_the_photograph(tmp_path: Path, baseline: str, error: float) -> None:
     import cv2
 
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((40, 60, 3), np.uint8))
     pair = ((0.5, 0.5), (0.5, 0.95))
-    item = Labelled(name="a", path=tmp_path / "a.png", use="judge", pairs=[pair])
+    item = LabelledPhoto(name="a", path=tmp_path / "a.png", split="test", pairs=[pair])
 
-    assert judge_labels(load_predictor(baseline), item) == error
+    assert score_labels(load_predictor(baseline), item) == error
 
 
 def test_the_command_prints_one_json_object(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,7 @@ from worker.model.checkpoint import read_network
 
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six photographs whose depth is in their brightness, as 16-bit PNG."""
+    """Six photographs with their depth, which equals their brightness, as 16-bit PNG."""
     folder = tmp_path_factory.mktemp("pairs")
     for seed in range(6):
         sample = make_sample(64, 64, seed)

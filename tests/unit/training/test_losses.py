@@ -32,7 +32,7 @@ def test_a_perfect_prediction_has_no_loss_but_the_ordinal_one(inverse_depth: Ten
     weights = LossWeights(ordinal=0.0)
     loss = training_loss(normalise(inverse_depth), inverse_depth, weights)
 
-    # Cutting off the farthest two percent leaves a trace in the relative term.
+    # Clipping the farthest two percent leaves a small relative error.
     assert float(loss) == pytest.approx(0, abs=2e-3)
 
 
@@ -82,7 +82,7 @@ def test_alignment_passes_no_gradient_through_its_fit(inverse_depth: Tensor) -> 
     assert torch.allclose(gradient, torch.ones_like(gradient), atol=1e-3)
 
 
-def test_trimming_forgets_the_worst_pixels() -> None:
+def test_trimming_leaves_out_the_worst_pixels() -> None:
     residual = torch.zeros(1, 10, 10)
     residual[0, 0, :] = 100
 
@@ -99,7 +99,7 @@ def test_gradient_matching_ignores_a_constant_and_punishes_a_step() -> None:
     assert float(gradient_matching(step)) == pytest.approx(1 / 31 + 1 / 15 + 1 / 7 + 1 / 3, rel=1e-4)
 
 
-def test_a_blurred_edge_costs_more_than_a_blurred_plain() -> None:
+def test_blur_costs_more_at_a_depth_edge_than_elsewhere() -> None:
     target = torch.zeros(1, 32, 32)
     target[:, :, 16:] = 1
     blurred = torch.nn.functional.avg_pool2d(target[:, None], 9, 1, 4, count_include_pad=False)[:, 0]
@@ -137,7 +137,7 @@ def test_the_right_order_costs_less_than_the_wrong_one(inverse_depth: Tensor) ->
     assert float(wrong) > 3
 
 
-def test_far_things_that_differ_by_a_tenth_still_have_an_order() -> None:
+def test_far_surfaces_that_differ_by_a_tenth_still_have_an_order() -> None:
     inverse = torch.full((1, 32, 32), 0.001)
     inverse[:, :, 16:] = 0.002
     inverse[:, 30:] = 1.0

@@ -78,7 +78,7 @@ def test_a_picture_without_edges_scores_one() -> None:
 
 
 @pytest.mark.parametrize(("sign", "expected"), [(1, 0.0), (-1, 1.0)])
-def test_ordinal_disagreement_is_none_for_the_truth_and_full_for_its_inverse(
+def test_ordinal_disagreement_is_zero_for_the_truth_and_one_for_its_inverse(
     truth: np.ndarray, sign: int, expected: float
 ) -> None:
     assert ordinal_disagreement(sign * truth, truth) == expected

@@ -13,7 +13,7 @@ from training import photographs
 from training.metrics import centre_is_nearer, lower_is_nearer, pair_error
 from training.photographs import load_labelled, load_measured, read_picture
 
-#: Labelled photographs by their names, as the file has them.
+#: The entries of labels.json, by the names of the photographs.
 Entries = dict[str, dict[str, Any]]
 
 
@@ -23,27 +23,27 @@ def entries() -> Entries:
     return entries
 
 
-def judged(entries: Entries) -> list[dict[str, Any]]:
-    return [entry for entry in entries.values() if entry["use"] == "judge"]
+def in_test_split(entries: Entries) -> list[dict[str, Any]]:
+    return [entry for entry in entries.values() if entry["split"] == "test"]
 
 
-def test_at_least_twenty_photographs_judge_with_six_pairs_each(entries: Entries) -> None:
-    assert len(judged(entries)) >= 20
-    assert min(len(entry["pairs"]) for entry in judged(entries)) >= 6
+def test_at_least_twenty_photographs_are_in_the_test_split_with_six_pairs_each(entries: Entries) -> None:
+    assert len(in_test_split(entries)) >= 20
+    assert min(len(entry["pairs"]) for entry in in_test_split(entries)) >= 6
 
 
 @pytest.mark.parametrize(
     ("baseline", "low", "high"), [(lower_is_nearer, 0.45, 0.55), (centre_is_nearer, 0.35, 1.0)]
 )
-def test_simple_rules_fail_on_the_labels(
+def test_baselines_get_many_of_the_labelled_pairs_wrong(
     entries: Entries, baseline: Callable[[int, int], NDArray[np.float32]], low: float, high: float
 ) -> None:
-    pairs = [(tuple(near), tuple(far)) for entry in judged(entries) for near, far in entry["pairs"]]
+    pairs = [(tuple(near), tuple(far)) for entry in in_test_split(entries) for near, far in entry["pairs"]]
 
     assert low <= pair_error(baseline(500, 500), pairs) <= high
 
 
-def test_all_points_lie_inside_the_picture(entries: Entries) -> None:
+def test_all_points_are_inside_the_picture(entries: Entries) -> None:
     points = np.array([point for entry in entries.values() for pair in entry["pairs"] for point in pair])
 
     assert points.min() >= 0
@@ -56,8 +56,8 @@ def test_no_photograph_is_used_twice(entries: Entries) -> None:
     assert len(set(places)) == len(places)
 
 
-def test_photographs_that_are_not_here_are_left_out(tmp_path: Path) -> None:
-    found = load_labelled(tmp_path, "judge")
+def test_photographs_missing_on_this_machine_are_left_out(tmp_path: Path) -> None:
+    found = load_labelled(tmp_path, "test")
 
     assert all(item.path.exists() for item in found)
     assert {len(item.pairs) > 5 for item in found} <= {True}

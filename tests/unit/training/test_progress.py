@@ -21,7 +21,7 @@ def test_durations_read_as_hours_minutes_and_seconds(seconds: float, text: str) 
     assert format_duration(seconds) == text
 
 
-def test_a_line_tells_how_far_how_fast_and_how_long() -> None:
+def test_a_line_shows_the_progress_the_rate_and_the_time_left() -> None:
     stream = StringIO()
     line = ProgressLine(label="Rendering", total=100, unit="pictures", stream=stream)
     line.start_at(40)
@@ -31,7 +31,7 @@ def test_a_line_tells_how_far_how_fast_and_how_long() -> None:
     assert stream.getvalue().endswith("0:00:00 left done\n")
 
 
-def test_lines_follow_each_other_slowly_away_from_a_terminal() -> None:
+def test_without_a_terminal_a_line_is_printed_every_half_minute() -> None:
     stream = StringIO()
     line = ProgressLine(label="Rendering", total=100, unit="pictures", stream=stream)
     for done in range(50):

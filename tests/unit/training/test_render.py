@@ -10,8 +10,8 @@ pytest.importorskip("embreex", reason="needs the `training` extra")
 from training.layouts import LAYOUTS
 from training.light import View, aim_camera, draw_lighting, render_view
 from training.render import is_worth_keeping, render_scene
+from training.scene import SceneBuilder, draw_materials
 from training.shards import Sample
-from training.stage import SceneBuilder, draw_materials
 from training.textures import TextureBank
 from training.tracer import RayTracer
 
@@ -19,14 +19,14 @@ from training.tracer import RayTracer
 @pytest.mark.parametrize("layout", [layout for layout, _ in LAYOUTS], ids=lambda layout: layout.__name__)
 def test_every_layout_gives_finite_light_and_depth(bank: TextureBank, layout) -> None:
     rng = np.random.default_rng(5)
-    stage = SceneBuilder(bank=bank)
-    rig = layout(stage, rng)
+    scene = SceneBuilder(bank=bank)
+    view_range = layout(scene, rng)
     view = View(
         rng=rng,
-        tracer=RayTracer(*stage.gather(), bank),
-        camera=aim_camera(rng, rig, 48, 64),
-        lighting=draw_lighting(rng, rig, bank),
-        materials=draw_materials(rng, stage),
+        tracer=RayTracer(*scene.build(), bank),
+        camera=aim_camera(rng, view_range, 48, 64),
+        lighting=draw_lighting(rng, view_range, bank),
+        materials=draw_materials(rng, scene),
     )
     light, inverse = render_view(view)
 
@@ -37,7 +37,7 @@ def test_every_layout_gives_finite_light_and_depth(bank: TextureBank, layout) ->
     assert inverse.max() > 0
 
 
-def test_a_seed_gives_the_same_pixels_again_and_another_seed_others(bank: TextureBank) -> None:
+def test_the_same_seed_gives_the_same_pixels_and_another_seed_gives_others(bank: TextureBank) -> None:
     first, again = (render_scene(bank, (3, 1, 4), (48, 64), 2) for _ in range(2))
     other = render_scene(bank, (3, 1, 5), (48, 64), 2)
 

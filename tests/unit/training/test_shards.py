@@ -34,7 +34,7 @@ def test_new_shards_show_up_after_a_refresh_and_keep_old_numbers(tmp_path: Path)
     assert (folder.read(0).image == before).all()
 
 
-def test_shards_of_different_shapes_live_in_one_folder(tmp_path: Path) -> None:
+def test_one_folder_holds_shards_of_different_shapes(tmp_path: Path) -> None:
     write_shard(tmp_path / "a.safetensors", [make_sample(64, 96)], {})
     write_shard(tmp_path / "b.safetensors", [make_sample(96, 64)], {})
     folder = ShardFolder(tmp_path)

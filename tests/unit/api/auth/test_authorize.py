@@ -24,7 +24,7 @@ from shared.jobs.record import encode_job, new_job
 from tests.fakes import FakeClock
 from tests.unit.api.conftest import Api, ApiFactory
 
-#: All that is open to everybody. A route added here is a decision.
+#: All public routes. Adding one here is a deliberate decision.
 PUBLIC = {
     "session.end",
     "health.index",
@@ -46,7 +46,7 @@ class Keyring:
         self.store = KeyStore(api.objects)
 
     def make(self, *scopes: str, **bounds: Any) -> tuple[ApiKey, dict[str, str]]:
-        """Return a new key and the header that presents it."""
+        """Return a new key and the header that sends it."""
         key, text = make_key("somebody", scopes or ("read", "submit"), **bounds)
         self.store.save(key)
         gate_of(self.api.client.application).keys.forget()
@@ -76,7 +76,7 @@ def check(response: TestResponse, status: int, code: str) -> None:
 # --- open and closed ---------------------------------------------------------
 
 
-def test_while_no_key_was_made_all_are_let_in(api: Api):
+def test_without_keys_everybody_has_access(api: Api):
     assert api.get("/v1/jobs").status_code == 200
     assert api.get("/v1/session").get_json() == {
         "anonymous": True,
@@ -86,15 +86,15 @@ def test_while_no_key_was_made_all_are_let_in(api: Api):
     }
 
 
-def test_jobs_made_while_open_belong_to_anyone(api: Api):
+def test_jobs_made_without_keys_belong_to_anyone(api: Api):
     assert api.jobs.get(api.submit("a.jpg")).owner == ANYONE
 
 
-def test_a_key_sent_while_none_was_made_does_no_harm(api: Api):
+def test_a_key_sent_while_there_are_none_is_ignored(api: Api):
     assert api.get("/v1/jobs", headers={"Authorization": "Bearer fathom_old_key"}).status_code == 200
 
 
-def test_the_first_key_is_heeded_by_a_process_that_knew_of_none(api: Api, keys: Keyring):
+def test_the_first_key_is_enforced_by_running_processes(api: Api, keys: Keyring):
     gate, clock = gate_of(api.client.application), FakeClock()
     gate.keys = KeyCache(api.objects, clock=clock)
     assert api.client.get("/v1/jobs").status_code == 200
@@ -110,7 +110,7 @@ def test_the_first_key_is_heeded_by_a_process_that_knew_of_none(api: Api, keys: 
     assert api.jobs.get(sent.get_json()["id"]).owner == key.id
 
 
-def test_once_there_is_a_key_it_is_asked_for(api: Api, keys: Keyring):
+def test_once_there_is_a_key_it_is_required(api: Api, keys: Keyring):
     keys.make()
     response = api.get("/v1/jobs")
 
@@ -118,7 +118,7 @@ def test_once_there_is_a_key_it_is_asked_for(api: Api, keys: Keyring):
     assert response.headers["WWW-Authenticate"] == 'Bearer realm="fathom"'
 
 
-def test_a_revoked_key_still_closes_the_gate(api: Api, keys: Keyring):
+def test_a_revoked_key_still_prevents_anonymous_access(api: Api, keys: Keyring):
     key, header = keys.make()
     keys.store.revoke(key.id)
 
@@ -150,7 +150,7 @@ def test_a_wrong_secret_is_refused(api: Api, keys: Keyring):
     ["Bearer", "Bearer ", "Bearer nonsense", "Basic dTpw", "Bearer fathom_" + "a" * 12 + "_" + "a" * 32,
      "Bearer \xff", "Bearer " + "x" * 5000],
 )  # fmt: skip
-def test_nonsense_for_a_key_is_refused(api: Api, keys: Keyring, value: str):
+def test_a_malformed_key_is_refused(api: Api, keys: Keyring, value: str):
     keys.make()
 
     assert api.get("/v1/jobs", headers={"Authorization": value}).status_code == 401
@@ -190,7 +190,7 @@ def test_a_scope_is_needed_for_each_method(
         check(response, 403, "missing_scope")
 
 
-def test_admin_sees_and_controls_the_jobs_of_all(api: Api, keys: Keyring):
+def test_admin_sees_and_controls_all_jobs(api: Api, keys: Keyring):
     _, header = keys.make("read", "submit", "admin")
     jobs = [add_job(api, owner) for owner in (ANYONE, "aaaaaaaaaaaa")]
 
@@ -220,7 +220,7 @@ def test_a_job_belongs_to_the_key_that_made_it(api: Api, keys: Keyring):
     assert api.jobs.get(response.get_json()["id"]).owner == mine.id
 
 
-def test_only_ones_own_jobs_are_listed(api: Api, keys: Keyring):
+def test_a_list_shows_only_the_callers_own_jobs(api: Api, keys: Keyring):
     mine, header = keys.make()
     own = add_job(api, mine.id)
     add_job(api, keys.make()[0].id)
@@ -239,7 +239,7 @@ def rules_of(app: Flask) -> list[tuple[Rule, str]]:
 
 
 def address(app: Flask, rule: Rule, job_id: str) -> str:
-    """Return an address that a route answers to, for a job."""
+    """Return a path of a route, for a job."""
     values: dict[str, Any] = {
         name: 0 if type(converter).__name__ == "IntegerConverter" else "heatmap"
         for name, converter in rule._converters.items()
@@ -275,14 +275,14 @@ def _without_ids(response: TestResponse, job_id: str) -> Any:
     return {name: str(value).replace(job_id, "") for name, value in body.items() if name != "request_id"}
 
 
-def test_every_route_about_one_job_names_it_alike(api: Api):
+def test_every_route_of_a_job_uses_the_same_parameter(api: Api):
     about_jobs = [rule for rule, _ in rules_of(api.client.application) if rule.rule.startswith("/v1/jobs/<")]
 
     assert about_jobs
     assert {rule.rule for rule in about_jobs if not rule.rule.startswith("/v1/jobs/<job_id>")} == set()
 
 
-def test_every_route_but_the_public_ones_asks_for_a_key(api: Api, keys: Keyring):
+def test_every_route_except_the_public_ones_requires_a_key(api: Api, keys: Keyring):
     keys.make()
     app = api.client.application
     answers = {
@@ -293,7 +293,7 @@ def test_every_route_but_the_public_ones_asks_for_a_key(api: Api, keys: Keyring)
     assert {endpoint for (endpoint, _), status in answers.items() if status != 401} == PUBLIC
 
 
-def test_a_new_route_is_closed_and_its_job_looked_up(make_api: ApiFactory):
+def test_a_new_route_requires_a_key_and_the_owner_of_the_job(make_api: ApiFactory):
     api = make_api()
     reached = []
 
@@ -312,7 +312,7 @@ def test_a_new_route_is_closed_and_its_job_looked_up(make_api: ApiFactory):
     assert api.get(f"/v1/jobs/{add_job(api, mine.id).id}/new", headers=header).text == "ok"
 
 
-def test_what_is_left_of_a_job_may_be_deleted_by_its_owner_alone(api: Api, keys: Keyring):
+def test_only_the_owner_may_delete_the_remains_of_a_job(api: Api, keys: Keyring):
     mine, header = keys.make()
     _, other = keys.make()
     job = add_job(api, mine.id)
@@ -326,7 +326,7 @@ def test_what_is_left_of_a_job_may_be_deleted_by_its_owner_alone(api: Api, keys:
     assert not api.objects.exists(object_keys.input_image(job.id, 0))
 
 
-def test_a_job_that_is_being_recovered_is_nobody_elses_business(api: Api, keys: Keyring):
+def test_a_job_in_recovery_is_hidden_from_other_owners(api: Api, keys: Keyring):
     mine, header = keys.make()
     _, other = keys.make()
     job = add_job(api, mine.id)
@@ -365,12 +365,12 @@ def cookie_of(browser: FlaskClient) -> str:
     return found.value
 
 
-def test_a_session_lets_one_read(session: Session):
+def test_a_session_allows_reading(session: Session):
     assert session("/v1/jobs").status_code == 200
     assert session("/v1/session").get_json()["anonymous"] is False
 
 
-def test_the_cookie_is_of_no_use_to_scripts_and_other_sites(api: Api, keys: Keyring):
+def test_the_cookie_is_hidden_from_scripts_and_other_sites(api: Api, keys: Keyring):
     _, header = keys.make()
     cookie = api.client.post("/v1/session", headers=header).headers["Set-Cookie"]
     over_tls = api.client.post("/v1/session", headers=header, base_url="https://localhost")
@@ -381,7 +381,7 @@ def test_the_cookie_is_of_no_use_to_scripts_and_other_sites(api: Api, keys: Keyr
     assert header["Authorization"].rpartition("_")[2] not in cookie
 
 
-def test_a_rotated_key_goes_on_seeing_its_jobs(api: Api, keys: Keyring):
+def test_a_rotated_key_still_sees_its_jobs(api: Api, keys: Keyring):
     key, header = keys.make("read")
     job = add_job(api, key.id)
     _, text = keys.store.rotate(key.id, keep=0.0)
@@ -401,7 +401,7 @@ def test_a_session_changes_nothing(api: Api, session: Session, method: str):
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
-def test_a_session_is_not_looked_at_for_pages_of_other_sites(session: Session, site: str):
+def test_a_session_is_ignored_for_pages_of_other_sites(session: Session, site: str):
     check(session("/v1/jobs", Sec_Fetch_Site=site), 401, "unauthenticated")
 
 
@@ -410,7 +410,7 @@ def test_a_session_serves_the_own_page_and_the_user(session: Session, site: str)
     assert session("/v1/jobs", Sec_Fetch_Site=site).status_code == 200
 
 
-def test_a_session_begins_with_a_key_and_not_with_a_session(session: Session):
+def test_a_session_cannot_begin_another_session(session: Session):
     assert session("/v1/session", "POST").status_code == 401
 
 
@@ -422,7 +422,7 @@ def test_a_session_ends_with_its_key(api: Api, session: Session):
 
 
 @pytest.mark.parametrize(("keep", "status"), [(3600.0, 200), (0.0, 401)])
-def test_a_session_outlives_the_rotation_of_its_key_as_its_secret_does(
+def test_a_session_survives_the_rotation_of_its_key_as_long_as_its_secret(
     api: Api, session: Session, keep: float, status: int
 ):
     KeyStore(api.objects).rotate(session.key.id, keep=keep)
@@ -431,12 +431,12 @@ def test_a_session_outlives_the_rotation_of_its_key_as_its_secret_does(
     assert session("/v1/jobs").status_code == status
 
 
-def test_a_session_ends_when_asked(session: Session):
+def test_a_session_can_be_ended(session: Session):
     assert session("/v1/session", "DELETE").status_code == 204
     assert session("/v1/jobs").status_code == 401
 
 
-def test_a_session_ends_by_itself(api: Api, keys: Keyring):
+def test_a_session_expires(api: Api, keys: Keyring):
     key, _ = keys.make()
     past = cookie.sign(key, int(time.time()) - 1)
     api.client.set_cookie(cookie.NAME, past, path="/v1")
@@ -467,7 +467,7 @@ def test_a_forged_session_is_refused(api: Api, keys: Keyring, forge: Callable[[s
     check(browser.get("/v1/jobs"), 401, "invalid_key")
 
 
-def test_a_key_goes_before_a_session(api: Api, keys: Keyring, session: Session):
+def test_a_key_takes_precedence_over_a_session(api: Api, keys: Keyring, session: Session):
     other, header = keys.make("read")
 
     assert session("/v1/session", **header).get_json()["key_id"] == other.id
@@ -476,7 +476,7 @@ def test_a_key_goes_before_a_session(api: Api, keys: Keyring, session: Session):
 # --- revocation --------------------------------------------------------------
 
 
-def test_a_long_answer_breaks_off_once_its_key_is_revoked(make_api: ApiFactory):
+def test_a_long_response_is_cut_off_once_its_key_is_revoked(make_api: ApiFactory):
     api = make_api()
     keys = Keyring(api)
     key, header = keys.make()
@@ -516,26 +516,26 @@ def test_a_long_answer_breaks_off_once_its_key_is_revoked(make_api: ApiFactory):
         ("/run/fathom.sock", False),
     ],
 )
-def test_loopback_is_told_from_the_rest(address: Any, expected: bool):
+def test_loopback_addresses_are_recognised(address: Any, expected: bool):
     assert is_loopback(address) is expected
 
 
-def boot(api: Api, *addresses: Any) -> None:
+def start_api(api: Api, *addresses: Any) -> None:
     settle_exposure(api.client.application, addresses, pause=lambda _: None)
 
 
 def test_the_api_starts_on_loopback_without_keys(api: Api):
-    boot(api, ("127.0.0.1", 8080), ("::1", 8080, 0, 0))
+    start_api(api, ("127.0.0.1", 8080), ("::1", 8080, 0, 0))
 
     assert api.get("/v1/jobs").status_code == 200
 
 
 @pytest.mark.parametrize("addresses", [[("0.0.0.0", 80)], [("127.0.0.1", 80), ("10.0.0.1", 80)], ["/run/s"]])
-def test_the_api_does_not_start_where_others_reach_it_without_keys(
+def test_the_api_does_not_start_on_a_reachable_address_without_keys(
     api: Api, caplog: pytest.LogCaptureFixture, addresses: list[Any]
 ):
     with pytest.raises(SystemExit) as exit:
-        boot(api, *addresses)
+        start_api(api, *addresses)
 
     assert exit.value.code == 3
     assert "fathom keys create" in caplog.text
@@ -543,19 +543,19 @@ def test_the_api_does_not_start_where_others_reach_it_without_keys(
 
 def test_the_api_does_not_start_behind_a_proxy_without_keys(make_api: ApiFactory):
     with pytest.raises(SystemExit):
-        boot(make_api(trusted_proxies=1), ("127.0.0.1", 8080))
+        start_api(make_api(trusted_proxies=1), ("127.0.0.1", 8080))
 
 
-def test_it_starts_anywhere_when_told_so(make_api: ApiFactory):
+def test_the_api_starts_anywhere_if_anonymous_access_is_allowed(make_api: ApiFactory):
     api = make_api(allow_anonymous=True)
-    boot(api, ("0.0.0.0", 8080))
+    start_api(api, ("0.0.0.0", 8080))
 
     assert api.get("/v1/jobs").status_code == 200
 
 
-def test_it_starts_anywhere_with_a_key(api: Api, keys: Keyring):
+def test_the_api_starts_anywhere_with_a_key(api: Api, keys: Keyring):
     _, header = keys.make()
-    boot(api, ("0.0.0.0", 8080))
+    start_api(api, ("0.0.0.0", 8080))
 
     assert api.get("/v1/jobs").status_code == 401
     assert api.get("/v1/jobs", headers=header).status_code == 200
@@ -563,7 +563,7 @@ def test_it_starts_anywhere_with_a_key(api: Api, keys: Keyring):
 
 def test_an_exposed_api_that_lost_its_keys_stays_closed(api: Api, keys: Keyring):
     key, _ = keys.make()
-    boot(api, ("0.0.0.0", 8080))
+    start_api(api, ("0.0.0.0", 8080))
     api.objects.delete(object_keys.api_key(key.id))
     gate_of(api.client.application).keys.forget()
 
@@ -576,24 +576,24 @@ def test_an_exposed_api_that_lost_its_keys_stays_closed(api: Api, keys: Keyring)
 @pytest.mark.parametrize(
     "host", ["localhost:8080", "127.0.0.1", "[::1]:8080", "fathom", "x.localhost", "10.0.0.7"]
 )
-def test_without_keys_it_answers_to_names_nobody_else_can_have(api: Api, host: str):
+def test_without_keys_it_answers_for_host_names_that_no_other_site_can_have(api: Api, host: str):
     assert api.get("/v1/jobs", headers={"Host": host}).status_code == 200
 
 
 @pytest.mark.parametrize(
     "host", ["evil.example", "127.0.0.1.evil.example", "evil.example.", "localhost.evil.example:80"]
 )
-def test_without_keys_it_answers_to_no_name_that_a_foreign_page_may_have(api: Api, host: str):
+def test_without_keys_it_refuses_host_names_that_other_sites_can_have(api: Api, host: str):
     check(api.get("/v1/jobs", headers={"Host": host}), 400, "wrong_host")
 
 
-def test_a_name_may_be_allowed(make_api: ApiFactory):
+def test_a_host_name_can_be_allowed(make_api: ApiFactory):
     api = make_api(allowed_hosts=("depth.example",))
 
     assert api.get("/v1/jobs", headers={"Host": "depth.example:8080"}).status_code == 200
 
 
-def test_with_keys_any_name_will_do(api: Api, keys: Keyring):
+def test_with_keys_any_host_name_is_accepted(api: Api, keys: Keyring):
     _, header = keys.make()
 
     assert api.get("/v1/jobs", headers={**header, "Host": "depth.example"}).status_code == 200

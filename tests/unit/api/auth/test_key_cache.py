@@ -50,7 +50,7 @@ def add(objects: FakeObjectStore) -> ApiKey:
 
 
 def settle() -> None:
-    """Wait until no keys are being read."""
+    """Wait until no refresh is running."""
     for thread in threading.enumerate():
         if thread.name == "keys":
             thread.join(DEADLINE)
@@ -63,7 +63,7 @@ def test_a_key_is_found(cache: KeyCache, objects: CountingStore):
     assert not cache.is_empty()
 
 
-def test_without_keys_the_ring_is_empty(cache: KeyCache):
+def test_without_keys_the_cache_is_empty(cache: KeyCache):
     assert cache.is_empty()
     assert cache.find("aaaaaaaaaaaa") is None
 
@@ -76,9 +76,7 @@ def test_keys_are_read_once_for_many_requests(cache: KeyCache, objects: Counting
     assert objects.listings == 1
 
 
-def test_a_revoked_key_is_known_as_such_within_five_seconds(
-    cache: KeyCache, objects: CountingStore, clock: FakeClock
-):
+def test_a_revocation_is_known_within_five_seconds(cache: KeyCache, objects: CountingStore, clock: FakeClock):
     key = add(objects)
     assert cache.find(key.id) == key
     revoked = KeyStore(objects).revoke(key.id)
@@ -95,7 +93,7 @@ def test_two_changes_within_one_second_are_both_seen(
     rotated, _ = KeyStore(objects).rotate(key.id, keep=0.0)
     written = objects.modified_at[object_keys.api_key(key.id)]
     assert cache.find(key.id) == rotated
-    # As long as the one before, and by the whole seconds of S3 as old.
+    # It has the size of the one before, and the same modification time in the whole seconds of S3.
     again, _ = KeyStore(objects).rotate(key.id, keep=0.0)
     objects.modified_at[object_keys.api_key(key.id)] = written
     clock.advance(FRESH + 0.01)
@@ -103,18 +101,18 @@ def test_two_changes_within_one_second_are_both_seen(
     assert cache.find(key.id) == again
 
 
-def test_a_record_that_has_settled_is_read_once(cache: KeyCache, objects: CountingStore, clock: FakeClock):
+def test_an_unchanged_record_is_read_once(cache: KeyCache, objects: CountingStore, clock: FakeClock):
     key = add(objects)
     objects.modified_at[object_keys.api_key(key.id)] = 1_700_000_000.0
     assert cache.find(key.id) == key
-    # Were it read again, it would be found to be damaged.
+    # If it were read again, it would be damaged.
     objects.objects[object_keys.api_key(key.id)] = b"?" * len(objects.objects[object_keys.api_key(key.id)])
     clock.advance(FRESH + 0.01)
 
     assert cache.find(key.id) == key
 
 
-def test_keys_are_read_anew_before_anybody_has_to_wait(
+def test_keys_are_refreshed_before_a_request_must_wait(
     cache: KeyCache, objects: CountingStore, clock: FakeClock
 ):
     key = add(objects)
@@ -126,7 +124,7 @@ def test_keys_are_read_anew_before_anybody_has_to_wait(
     assert objects.listings == 2
 
 
-def test_a_key_made_a_moment_ago_is_found(cache: KeyCache, objects: CountingStore, clock: FakeClock):
+def test_a_new_key_is_found(cache: KeyCache, objects: CountingStore, clock: FakeClock):
     assert cache.find("aaaaaaaaaaaa") is None
     key = add(objects)
     clock.advance(FOR_UNKNOWN + 0.01)
@@ -134,7 +132,7 @@ def test_a_key_made_a_moment_ago_is_found(cache: KeyCache, objects: CountingStor
     assert cache.find(key.id) == key
 
 
-def test_a_key_made_since_the_keys_were_read_is_waited_for(
+def test_a_request_waits_for_a_key_made_after_the_last_refresh(
     cache: KeyCache, objects: CountingStore, clock: FakeClock
 ):
     assert cache.find("aaaaaaaaaaaa") is None
@@ -144,7 +142,7 @@ def test_a_key_made_since_the_keys_were_read_is_waited_for(
     assert cache.find(key.id) == key
 
 
-def test_a_flood_of_guesses_does_not_hold_the_threads(objects: CountingStore, clock: FakeClock):
+def test_a_flood_of_guesses_does_not_block_the_threads(objects: CountingStore, clock: FakeClock):
     waiting, go_on = threading.Semaphore(0), threading.Event()
 
     def pause(_seconds: float) -> None:
@@ -162,9 +160,7 @@ def test_a_flood_of_guesses_does_not_hold_the_threads(objects: CountingStore, cl
         go_on.set()
 
 
-def test_a_key_that_is_not_accepted_is_looked_at_anew(
-    cache: KeyCache, objects: CountingStore, clock: FakeClock
-):
+def test_a_rejected_key_is_read_again(cache: KeyCache, objects: CountingStore, clock: FakeClock):
     key = add(objects)
     assert cache.find(key.id) == key
     rotated, _ = KeyStore(objects).rotate(key.id, keep=0.0)
@@ -174,7 +170,7 @@ def test_a_key_that_is_not_accepted_is_looked_at_anew(
     assert cache.find(key.id, accept=lambda found: found.hash == key.hash) is None
 
 
-def test_guessing_secrets_costs_a_few_listings_a_second(
+def test_guessing_secrets_causes_a_few_listings_per_second(
     cache: KeyCache, objects: CountingStore, clock: FakeClock
 ):
     key, began = add(objects), clock()
@@ -186,7 +182,9 @@ def test_guessing_secrets_costs_a_few_listings_a_second(
     assert objects.listings <= (clock() - began) / FOR_UNKNOWN + 1
 
 
-def test_guessing_costs_a_few_listings_a_second(cache: KeyCache, objects: CountingStore, clock: FakeClock):
+def test_guessing_ids_causes_a_few_listings_per_second(
+    cache: KeyCache, objects: CountingStore, clock: FakeClock
+):
     add(objects)
     began = clock()
     for _ in range(100):
@@ -197,7 +195,7 @@ def test_guessing_costs_a_few_listings_a_second(cache: KeyCache, objects: Counti
     assert objects.listings <= (clock() - began) / FOR_UNKNOWN + 1
 
 
-def test_known_keys_go_on_while_the_object_store_is_away(
+def test_known_keys_work_while_the_object_store_is_away(
     cache: KeyCache, objects: CountingStore, clock: FakeClock
 ):
     key = add(objects)
@@ -208,7 +206,7 @@ def test_known_keys_go_on_while_the_object_store_is_away(
     assert cache.find(key.id) == key
 
 
-def test_of_an_unknown_key_nothing_is_said_while_the_object_store_is_away(
+def test_an_unknown_key_is_neither_accepted_nor_refused_while_the_object_store_is_away(
     cache: KeyCache, objects: CountingStore, clock: FakeClock
 ):
     cache.find(add(objects).id)
@@ -219,7 +217,9 @@ def test_of_an_unknown_key_nothing_is_said_while_the_object_store_is_away(
         cache.find("aaaaaaaaaaaa")
 
 
-def test_known_keys_do_not_go_on_for_ever(cache: KeyCache, objects: CountingStore, clock: FakeClock):
+def test_known_keys_do_not_work_for_ever_without_the_object_store(
+    cache: KeyCache, objects: CountingStore, clock: FakeClock
+):
     key = add(objects)
     cache.find(key.id)
     objects.away = True
@@ -229,14 +229,14 @@ def test_known_keys_do_not_go_on_for_ever(cache: KeyCache, objects: CountingStor
         cache.find(key.id)
 
 
-def test_before_the_first_reading_nothing_is_known(cache: KeyCache, objects: CountingStore):
+def test_before_the_first_refresh_no_key_is_known(cache: KeyCache, objects: CountingStore):
     objects.away = True
 
     with pytest.raises(ObjectStoreUnavailable):
         cache.is_empty()
 
 
-def test_an_object_store_that_comes_back_is_asked_again(
+def test_keys_are_read_again_when_the_object_store_is_back(
     cache: KeyCache, objects: CountingStore, clock: FakeClock
 ):
     objects.away = True
@@ -248,7 +248,7 @@ def test_an_object_store_that_comes_back_is_asked_again(
     assert cache.is_empty()
 
 
-def test_an_object_store_that_is_away_is_not_asked_at_every_request(cache: KeyCache, objects: CountingStore):
+def test_an_unavailable_object_store_is_not_read_at_every_request(cache: KeyCache, objects: CountingStore):
     objects.away = True
     for _ in range(100):
         with pytest.raises(ObjectStoreUnavailable):
@@ -257,7 +257,7 @@ def test_an_object_store_that_is_away_is_not_asked_at_every_request(cache: KeyCa
     assert objects.listings == 1
 
 
-def test_a_damaged_record_costs_nobody_else_the_key(
+def test_a_damaged_record_does_not_affect_other_keys(
     cache: KeyCache, objects: CountingStore, caplog: pytest.LogCaptureFixture
 ):
     key = add(objects)
@@ -268,7 +268,7 @@ def test_a_damaged_record_costs_nobody_else_the_key(
     assert "left out" in caplog.text
 
 
-def test_a_damaged_record_alone_does_not_open_the_gate(cache: KeyCache, objects: CountingStore):
+def test_a_damaged_record_does_not_allow_anonymous_access(cache: KeyCache, objects: CountingStore):
     objects.put(object_keys.api_key("aaaaaaaaaaaa"), b"{")
 
     assert not cache.is_empty()

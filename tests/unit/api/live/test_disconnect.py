@@ -11,7 +11,7 @@ from api.live.disconnect import client_disconnected
 
 @pytest.fixture
 def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
-    """The server's end of a connection, and the client's."""
+    """The ends of a connection: that of the server, then that of the client."""
     server, client = socket.socketpair()
     yield server, client
     server.close()
@@ -23,11 +23,11 @@ def asked(connection: object) -> bool:
         return client_disconnected()
 
 
-def test_a_client_that_waits_is_there(ends: tuple[socket.socket, socket.socket]) -> None:
+def test_a_waiting_client_is_connected(ends: tuple[socket.socket, socket.socket]) -> None:
     assert not asked(ends[0])
 
 
-def test_a_client_that_sends_its_next_request_is_there_and_nothing_is_lost(
+def test_a_client_that_sends_its_next_request_is_connected_and_no_byte_is_lost(
     ends: tuple[socket.socket, socket.socket],
 ) -> None:
     server, client = ends
@@ -37,18 +37,20 @@ def test_a_client_that_sends_its_next_request_is_there_and_nothing_is_lost(
     assert server.recv(10) == b"GET /"
 
 
-def test_a_client_that_closed_its_end_has_left(ends: tuple[socket.socket, socket.socket]) -> None:
+def test_a_client_that_closed_its_connection_has_disconnected(
+    ends: tuple[socket.socket, socket.socket],
+) -> None:
     server, client = ends
     client.close()
 
     assert asked(server)
 
 
-def test_where_no_socket_is_known_the_client_is_taken_to_be_there() -> None:
+def test_without_a_socket_the_client_counts_as_connected() -> None:
     assert not asked(None)
 
 
-def test_a_connection_that_cannot_be_looked_into_is_taken_to_be_alive(
+def test_a_connection_that_cannot_be_checked_counts_as_alive(
     ends: tuple[socket.socket, socket.socket],
 ) -> None:
     server, client = ends

@@ -13,8 +13,8 @@ from tests.unit.api.conftest import Api, ApiFactory, encode_form
 FORM = "multipart/form-data; boundary=sep"
 
 
-def once_watched(api: Api, work: Callable[[], object]) -> None:
-    """Do something as soon as a request waits for a job, when the job's events are read."""
+def when_watched(api: Api, work: Callable[[], object]) -> None:
+    """Call a function as soon as a request waits for a job, when the events of the job are read."""
 
     def happens(*args: object, **kwargs: object) -> None:
         api.jobs.before(api.jobs.events, None)
@@ -53,7 +53,7 @@ def finish(api: Api) -> None:
         ("respond-async", None),
     ],
 )
-def test_a_preference_is_read_as_rfc_7240_has_it(api: Api, header: str, seconds: float | None) -> None:
+def test_a_preference_is_read_as_in_rfc_7240(api: Api, header: str, seconds: float | None) -> None:
     with api.client.application.test_request_context(headers={"Prefer": header}):
         assert preferred_wait(30.0) == seconds
 
@@ -61,9 +61,9 @@ def test_a_preference_is_read_as_rfc_7240_has_it(api: Api, header: str, seconds:
 # --- waiting --------------------------------------------------------------------------
 
 
-def test_an_answer_comes_when_the_job_has_ended(api: Api) -> None:
+def test_a_long_poll_returns_when_the_job_has_ended(api: Api) -> None:
     job_id = api.submit("a.jpg")
-    once_watched(api, lambda: finish(api))
+    when_watched(api, lambda: finish(api))
     response = api.get(f"/v1/jobs/{job_id}", headers={"Prefer": "wait=20"})
 
     assert response.get_json()["state"] == "succeeded"
@@ -71,7 +71,7 @@ def test_an_answer_comes_when_the_job_has_ended(api: Api) -> None:
     assert "Retry-After" not in response.headers
 
 
-def test_an_answer_comes_in_time_though_the_job_has_not_ended(make_api: ApiFactory) -> None:
+def test_a_long_poll_returns_in_time_even_if_the_job_has_not_ended(make_api: ApiFactory) -> None:
     api = make_api(max_wait_seconds=0.3)
     response = api.get(f"/v1/jobs/{api.submit('a.jpg')}", headers={"Prefer": "wait=20"})
 
@@ -79,24 +79,24 @@ def test_an_answer_comes_in_time_though_the_job_has_not_ended(make_api: ApiFacto
     assert response.headers["Preference-Applied"] == "wait=0"
 
 
-def test_the_answer_to_a_job_that_has_ended_comes_at_once(api: Api) -> None:
+def test_a_long_poll_for_an_ended_job_returns_at_once(api: Api) -> None:
     job_id = api.submit("a.jpg")
     finish(api)
 
     assert api.get(f"/v1/jobs/{job_id}", headers={"Prefer": "wait=20"}).get_json()["state"] == "succeeded"
 
 
-def test_who_says_what_they_know_waits_for_a_change(api: Api) -> None:
+def test_a_client_with_the_current_tag_waits_for_a_change(api: Api) -> None:
     job_id = api.submit("a.jpg", "b.jpg")
     tag = api.get(f"/v1/jobs/{job_id}").headers["ETag"]
-    once_watched(api, lambda: api.work(limit=1))
+    when_watched(api, lambda: api.work(limit=1))
     response = api.get(f"/v1/jobs/{job_id}", headers={"Prefer": "wait=20", "If-None-Match": tag})
 
     assert response.status_code == 200
     assert response.get_json()["counts"]["succeeded"] == 1
 
 
-def test_who_knows_less_than_there_is_waits_for_nothing(api: Api) -> None:
+def test_a_client_with_an_old_tag_does_not_wait(api: Api) -> None:
     job_id = api.submit("a.jpg", "b.jpg")
     tag = api.get(f"/v1/jobs/{job_id}").headers["ETag"]
     api.work(limit=1)
@@ -107,7 +107,7 @@ def test_who_knows_less_than_there_is_waits_for_nothing(api: Api) -> None:
 
 def test_a_submission_may_wait_for_its_end(api: Api) -> None:
     body = encode_form([("images", "a.jpg", b"x")], [])
-    once_watched(api, lambda: finish(api))
+    when_watched(api, lambda: finish(api))
     response = api.client.post("/v1/jobs", data=body, content_type=FORM, headers={"Prefer": "wait=20"})
 
     assert response.status_code == 202
@@ -116,7 +116,7 @@ def test_a_submission_may_wait_for_its_end(api: Api) -> None:
     assert response.headers["Location"] == response.get_json()["links"]["self"]
 
 
-def test_an_announced_job_waits_for_its_client_and_not_the_other_way_round(api: Api) -> None:
+def test_the_submission_of_an_announced_job_does_not_wait(api: Api) -> None:
     response = api.client.post(
         "/v1/jobs", json={"uploads": [{"name": "a.jpg", "size": 1}]}, headers={"Prefer": "wait=20"}
     )
@@ -125,7 +125,7 @@ def test_an_announced_job_waits_for_its_client_and_not_the_other_way_round(api: 
     assert "Preference-Applied" not in response.headers
 
 
-def test_where_too_many_wait_already_the_answer_comes_at_once(make_api: ApiFactory) -> None:
+def test_beyond_the_limit_of_waiters_the_response_comes_at_once(make_api: ApiFactory) -> None:
     api = make_api(max_streams=1)
     job_id = api.submit("a.jpg")
     with api.backend.watcher.watch(job_id):
@@ -134,7 +134,7 @@ def test_where_too_many_wait_already_the_answer_comes_at_once(make_api: ApiFacto
     assert response.get_json()["state"] == "queued"
 
 
-def test_a_process_that_is_about_to_end_lets_nobody_wait(api: Api) -> None:
+def test_a_stopping_process_lets_no_client_wait(api: Api) -> None:
     api.backend.watcher.stop_when(lambda: True)
 
     assert api.get(f"/v1/jobs/{api.submit('a.jpg')}", headers={"Prefer": "wait=20"}).status_code == 200
@@ -142,7 +142,7 @@ def test_a_process_that_is_about_to_end_lets_nobody_wait(api: Api) -> None:
 
 def test_a_job_deleted_while_somebody_waits_is_not_found(api: Api) -> None:
     job_id = api.submit("a.jpg")
-    once_watched(api, lambda: api.jobs.delete(job_id))
+    when_watched(api, lambda: api.jobs.delete(job_id))
     response = api.get(f"/v1/jobs/{job_id}", headers={"Prefer": "wait=20"})
 
     assert response.status_code == 404
@@ -168,14 +168,14 @@ def test_a_job_that_has_not_changed_is_not_sent_again(api: Api) -> None:
 
 
 @pytest.mark.parametrize("known", ["*", '"other", W/"another"'])
-def test_any_tag_may_be_known(api: Api, known: str) -> None:
+def test_a_star_matches_any_tag_and_other_tags_do_not_match(api: Api, known: str) -> None:
     path = f"/v1/jobs/{api.submit('a.jpg')}"
     status = api.get(path, headers={"If-None-Match": known}).status_code
 
     assert status == (304 if known == "*" else 200)
 
 
-def test_a_poll_says_when_to_come_again(api: Api) -> None:
+def test_a_poll_says_when_to_poll_again(api: Api) -> None:
     uploading = api.announce({"name": "a.jpg", "size": 1}).get_json()["id"]
     queued = api.submit("a.jpg")
     paused = api.submit("a.jpg")
@@ -188,7 +188,7 @@ def test_a_poll_says_when_to_come_again(api: Api) -> None:
 
 
 @pytest.mark.parametrize(("done", "total", "seconds"), [(10, 14, "1"), (1, 1000, "10")])
-def test_a_job_that_runs_is_looked_at_by_its_remaining_time(
+def test_the_poll_interval_of_a_running_job_follows_its_remaining_time(
     make_api: ApiFactory, done: int, total: int, seconds: str
 ) -> None:
     api = make_api(clock=FakeClock())

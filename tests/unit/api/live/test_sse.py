@@ -26,7 +26,7 @@ class Event:
 
 
 def parse(text: str) -> Iterator[Event]:
-    """Read a stream by the HTML standard, where comments and `retry` are not events."""
+    """Parse a stream as in the HTML standard, where comments and `retry` are not events."""
     for block in text.split("\n\n"):
         fields = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
         if "data" in fields:
@@ -76,7 +76,7 @@ def test_a_stream_begins_with_the_job_as_it_is(api: Api) -> None:
     assert (event.name, event.data) == ("job", api.get(f"/v1/jobs/{job_id}").get_json())
 
 
-def test_every_image_is_told_once_with_its_name_and_then_the_end(api: Api) -> None:
+def test_a_stream_names_every_image_once_and_then_the_end(api: Api) -> None:
     job_id = api.submit("a/ü.jpg", "b\n.jpg", "写真.jpg")
     start = first_id(api, job_id)
     api.work(failing={1: CORRUPT})
@@ -96,7 +96,7 @@ def test_every_image_is_told_once_with_its_name_and_then_the_end(api: Api) -> No
 
 
 @pytest.mark.parametrize("given", ["header", "query"])
-def test_whoever_comes_back_misses_nothing_and_sees_nothing_twice(api: Api, given: str) -> None:
+def test_a_reconnecting_client_misses_no_event_and_gets_none_twice(api: Api, given: str) -> None:
     job_id = api.submit(*(f"{n}.jpg" for n in range(20)))
     start = first_id(api, job_id)
     api.work()
@@ -113,7 +113,7 @@ def test_whoever_comes_back_misses_nothing_and_sees_nothing_twice(api: Api, give
         assert rest[-1] == whole[-1]
 
 
-def test_another_process_goes_on_where_the_first_left_off(api: Api, make_api: ApiFactory) -> None:
+def test_another_process_continues_the_stream(api: Api, make_api: ApiFactory) -> None:
     job_id = api.submit("a.jpg", "b.jpg")
     start = first_id(api, job_id)
     api.work()
@@ -124,7 +124,7 @@ def test_another_process_goes_on_where_the_first_left_off(api: Api, make_api: Ap
     assert images(follow(other, job_id, start)) == images(follow(api, job_id, start))
 
 
-def test_whoever_has_seen_the_end_is_told_not_to_come_back(api: Api) -> None:
+def test_a_client_that_has_seen_the_end_must_not_reconnect(api: Api) -> None:
     job_id = api.submit("a.jpg")
     api.work()
     finish(api, job_id)
@@ -136,7 +136,7 @@ def test_whoever_has_seen_the_end_is_told_not_to_come_back(api: Api) -> None:
 
 
 @pytest.mark.parametrize("after", ["1", "nonsense", "99999999999999999999999", "-1"])
-def test_whoever_is_too_far_behind_is_told_to_begin_anew(api: Api, after: str) -> None:
+def test_a_client_that_is_too_far_behind_must_start_over(api: Api, after: str) -> None:
     job_id = api.submit("a.jpg")
     api.work()
     finish(api, job_id)
@@ -146,7 +146,7 @@ def test_whoever_is_too_far_behind_is_told_to_begin_anew(api: Api, after: str) -
     assert seen[0].id == seen[1].id == api.jobs.last_event(job_id)
 
 
-def test_of_more_events_than_are_kept_the_loss_is_told(api: Api) -> None:
+def test_a_stream_reports_lost_events(api: Api) -> None:
     job_id = api.submit(*(f"{n}.jpg" for n in range(1500)))
     start = first_id(api, job_id)
     api.work(limit=1500)
@@ -157,7 +157,7 @@ def test_of_more_events_than_are_kept_the_loss_is_told(api: Api) -> None:
     assert seen[-1].data["counts"]["succeeded"] == 1500
 
 
-def test_a_stream_follows_the_work_while_it_is_done(api: Api) -> None:
+def test_a_stream_follows_a_running_job(api: Api) -> None:
     job_id = api.submit(*(f"{n}.jpg" for n in range(6)))
     response = connect(api, job_id)
     pieces = response.iter_encoded()
@@ -196,7 +196,7 @@ def test_a_deleted_job_ends_its_streams(api: Api) -> None:
     problem(connect(api, job_id), 404, "job_not_found")
 
 
-def test_a_stream_outlives_a_job_store_that_is_away(api: Api) -> None:
+def test_a_stream_survives_an_outage_of_the_job_store(api: Api) -> None:
     job_id = api.submit("a.jpg")
     response = connect(api, job_id)
     pieces = response.iter_encoded()
@@ -212,7 +212,7 @@ def test_a_stream_outlives_a_job_store_that_is_away(api: Api) -> None:
     assert seen[-1].data["state"] == "succeeded"
 
 
-def test_a_name_that_cannot_be_read_costs_no_event(api: Api) -> None:
+def test_an_unreadable_name_suppresses_no_event(api: Api) -> None:
     job_id = api.submit("a.jpg")
     start = first_id(api, job_id)
     api.work()
@@ -222,7 +222,7 @@ def test_a_name_that_cannot_be_read_costs_no_event(api: Api) -> None:
     assert images(follow(api, job_id, start)) == [(0, "succeeded", None)]
 
 
-def test_a_process_that_is_about_to_end_ends_its_streams(api: Api) -> None:
+def test_a_stopping_process_ends_its_streams(api: Api) -> None:
     job_id = api.submit("a.jpg")
     response = connect(api, job_id)
     pieces = response.iter_encoded()
@@ -232,7 +232,7 @@ def test_a_process_that_is_about_to_end_ends_its_streams(api: Api) -> None:
     assert list(pieces) == []
 
 
-def test_a_silent_stream_says_that_it_is_alive(api: Api) -> None:
+def test_an_idle_stream_sends_keep_alives(api: Api) -> None:
     job_id = api.submit("a.jpg")
     app = api.client.application
     with app.test_request_context(), api.backend.watcher.watch(job_id) as watched:
@@ -245,7 +245,7 @@ def test_a_silent_stream_says_that_it_is_alive(api: Api) -> None:
 # --- how many -------------------------------------------------------------------------
 
 
-def test_beyond_the_bound_clients_are_sent_to_polling(make_api: ApiFactory) -> None:
+def test_beyond_the_limit_of_streams_clients_must_poll(make_api: ApiFactory) -> None:
     api = make_api(max_streams=2)
     job_id = api.submit("a.jpg")
     streams = [connect(api, job_id) for _ in range(2)]
@@ -257,7 +257,7 @@ def test_beyond_the_bound_clients_are_sent_to_polling(make_api: ApiFactory) -> N
     assert connect(api, job_id).status_code == 200
 
 
-def test_a_stream_that_never_began_gives_its_place_back(make_api: ApiFactory) -> None:
+def test_a_stream_that_never_began_frees_its_place(make_api: ApiFactory) -> None:
     api = make_api(max_streams=1)
     job_id = api.submit("a.jpg")
     for _ in range(3):
@@ -266,7 +266,7 @@ def test_a_stream_that_never_began_gives_its_place_back(make_api: ApiFactory) ->
     assert connect(api, job_id).status_code == 200
 
 
-def test_a_stream_that_was_read_to_its_end_gives_its_place_back(make_api: ApiFactory) -> None:
+def test_a_finished_stream_frees_its_place(make_api: ApiFactory) -> None:
     api = make_api(max_streams=1)
     job_id = api.submit("a.jpg")
     api.work()

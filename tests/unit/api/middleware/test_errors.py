@@ -23,7 +23,7 @@ def test_an_unknown_address_is_a_problem(api: Api) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "allowed"), [("PUT", "/v1/jobs", "POST"), ("POST", "/livez", "GET")]
 )
-def test_a_method_that_is_not_known_is_a_problem_that_names_those_that_are(
+def test_an_unsupported_method_is_a_problem_that_names_the_supported_ones(
     api: Api, method: str, path: str, allowed: str
 ) -> None:
     response = api.client.open(path, method=method)
@@ -32,7 +32,7 @@ def test_a_method_that_is_not_known_is_a_problem_that_names_those_that_are(
     assert allowed in response.headers["Allow"]
 
 
-def test_an_unforeseen_error_tells_the_log_everything_and_the_client_nothing(
+def test_an_unexpected_error_is_logged_and_hidden_from_the_client(
     api: Api, caplog: pytest.LogCaptureFixture
 ) -> None:
     def explode(job_id: str) -> None:
@@ -47,7 +47,7 @@ def test_an_unforeseen_error_tells_the_log_everything_and_the_client_nothing(
     assert "secret detail" in caplog.text
 
 
-def test_a_part_that_is_away_is_a_503_with_retry_after(api: Api) -> None:
+def test_an_unavailable_part_gives_503_with_retry_after(api: Api) -> None:
     api.jobs.away = True
     response = api.get("/v1/jobs")
 
@@ -89,7 +89,7 @@ def test_pages_of_other_sites_may_link_here(api: Api) -> None:
 
 DOCUMENT = (Path(__file__).parents[4] / "docs" / "api.md").read_text()
 
-#: Raised and caught inside, or a base that is never raised.
+#: Errors that are caught internally, and bases that are never raised.
 INTERNAL = {"address_refused", "image_error", "object_not_found"}
 
 
@@ -100,10 +100,10 @@ def kinds_of(base: type[FathomError]) -> Iterator[type[FathomError]]:
 
 
 def codes_of_rows(*statuses: int) -> set[str]:
-    """Return the codes in the rows of the table of errors that speak of any of `statuses`."""
+    """Return the codes of these statuses in the table of errors."""
     rows = re.findall(r"^\| ([\d, ]+) \| (.*) \|$", DOCUMENT, re.MULTILINE)
-    told = [codes for numbers, codes in rows if set(map(int, numbers.split(","))) & set(statuses)]
-    return set(re.findall(r"`([a-z_]+)`", "\n".join(told)))
+    matching = [codes for numbers, codes in rows if set(map(int, numbers.split(","))) & set(statuses)]
+    return set(re.findall(r"`([a-z_]+)`", "\n".join(matching)))
 
 
 def is_documented(kind: type[FathomError]) -> bool:
@@ -114,7 +114,7 @@ def is_documented(kind: type[FathomError]) -> bool:
 
 
 def test_the_document_names_every_code_at_its_status():
-    # Which others there are depends on what other tests have imported.
+    # Other tests may have imported further classes.
     kinds = {kind for kind in kinds_of(FathomError) if kind.__module__.startswith(("api.", "shared."))}
 
     assert len(kinds) > 50

@@ -12,7 +12,7 @@ from tests.unit.api.conftest import Api, ApiFactory
 
 @pytest.fixture
 def strict(make_api: ApiFactory) -> Api:
-    """An API that answers three requests a minute of each caller."""
+    """An API that allows every caller three requests per minute."""
     return make_api(rate_limit="3/minute")
 
 
@@ -24,7 +24,7 @@ def test_more_than_the_limit_is_refused(strict: Api):
     assert statuses(strict, 5) == [200, 200, 200, 429, 429]
 
 
-def test_a_refusal_is_a_problem_that_says_when_to_come_back(strict: Api):
+def test_a_429_is_a_problem_with_retry_after(strict: Api):
     statuses(strict, 3)
     response = strict.get("/v1/jobs")
 
@@ -34,7 +34,7 @@ def test_a_refusal_is_a_problem_that_says_when_to_come_back(strict: Api):
     assert response.headers["X-Content-Type-Options"] == "nosniff"
 
 
-def test_every_answer_says_how_much_is_left(strict: Api):
+def test_every_response_says_how_many_requests_are_left(strict: Api):
     left = []
     for _ in range(4):
         headers = strict.get("/v1/jobs").headers
@@ -47,7 +47,7 @@ def test_every_answer_says_how_much_is_left(strict: Api):
     assert left == [2, 1, 0, 0]
 
 
-def test_one_limit_is_over_all_routes(strict: Api):
+def test_one_limit_covers_all_routes(strict: Api):
     paths = ["/v1/jobs", "/v1/session", "/v1/jobs?limit=2", "/v1/session"]
 
     assert [strict.get(path).status_code for path in paths] == [200, 200, 200, 429]
@@ -82,7 +82,7 @@ def test_an_ipv6_address_counts_as_its_network(address: str, expected: str):
     assert _network(address) == expected
 
 
-def test_every_key_has_its_own_count_wherever_it_comes_from(strict: Api):
+def test_a_key_has_one_count_for_all_addresses(strict: Api):
     keys = Keyring(strict)
     (_, one), (_, other) = keys.make(), keys.make()
 
@@ -90,7 +90,7 @@ def test_every_key_has_its_own_count_wherever_it_comes_from(strict: Api):
     assert statuses(strict, 1, headers=other) == [200]
 
 
-def test_a_key_may_have_a_rate_of_its_own(strict: Api):
+def test_a_key_may_have_its_own_rate(strict: Api):
     keys = Keyring(strict)
     _, slow = keys.make(rate="1/hour")
     _, fast = keys.make(rate="100/second")
@@ -105,7 +105,7 @@ def test_requests_without_a_valid_key_are_counted_too(strict: Api):
     assert statuses(strict, 5, headers={"Authorization": "Bearer x"}) == [401, 401, 401, 429, 429]
 
 
-def test_a_forwarded_address_is_not_believed(strict: Api):
+def test_a_forwarded_address_is_ignored_without_a_trusted_proxy(strict: Api):
     answers = [
         strict.get("/v1/jobs", headers={"X-Forwarded-For": f"192.0.2.{n}"}).status_code for n in range(4)
     ]

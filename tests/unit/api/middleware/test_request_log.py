@@ -17,7 +17,7 @@ ALWAYS = (
 )
 
 
-def test_every_answer_of_every_route_has_the_headers_that_protect(api: Api):
+def test_every_response_has_the_security_headers(api: Api):
     app = api.client.application
     for keyed in (False, True):
         if keyed:
@@ -37,7 +37,7 @@ def test_every_answer_of_every_route_has_the_headers_that_protect(api: Api):
         ("GET", "/v1/jobs?limit=0", 400),
     ],
 )
-def test_errors_have_them_too(api: Api, method: str, path: str, status: int):
+def test_errors_have_the_security_headers_too(api: Api, method: str, path: str, status: int):
     response = api.client.open(path, method=method, headers={"X-Request-Id": "mine"})
 
     assert response.status_code == status

@@ -12,23 +12,23 @@ from shared.jobs import object_keys
 from shared.jobs.job import JobState
 from shared.jobs.record import decode_job
 from tests.finalizing import finish_as
-from tests.traces import PARENT, SAMPLED, TRACE, UNSAMPLED, TraceMemory, facts, id_of, parent_of, trace_of
+from tests.traces import PARENT, SAMPLED, TRACE, UNSAMPLED, InMemoryTraces, facts, id_of, parent_of, trace_of
 from tests.unit.api.conftest import Api, ApiFactory
 
 ANNOUNCED = {"uploads": [{"name": "holiday.jpg", "size": 7}]}
 
 
 @pytest.fixture
-def memory() -> TraceMemory:
-    return TraceMemory()
+def memory() -> InMemoryTraces:
+    return InMemoryTraces()
 
 
 @pytest.fixture
-def api(make_api: ApiFactory, memory: TraceMemory) -> Api:
+def api(make_api: ApiFactory, memory: InMemoryTraces) -> Api:
     return make_api(tracer=memory.tracer)
 
 
-def test_a_request_is_a_span_by_its_route(api: Api, memory: TraceMemory):
+def test_a_request_is_a_span_by_its_route(api: Api, memory: InMemoryTraces):
     job_id = api.submit("holiday.jpg")
     api.get(f"/v1/jobs/{job_id}?wait=1", headers={"X-Request-Id": "mine"}).close()
 
@@ -45,7 +45,7 @@ def test_a_request_is_a_span_by_its_route(api: Api, memory: TraceMemory):
     }
 
 
-def test_a_request_goes_on_in_the_trace_of_its_caller(api: Api, memory: TraceMemory):
+def test_a_request_continues_the_trace_of_its_caller(api: Api, memory: InMemoryTraces):
     api.get("/v1/jobs", headers={"traceparent": SAMPLED}).close()
 
     span = memory.one("GET /v1/jobs")
@@ -55,7 +55,7 @@ def test_a_request_goes_on_in_the_trace_of_its_caller(api: Api, memory: TraceMem
 @pytest.mark.parametrize(
     "given", ["", "nonsense", SAMPLED.upper(), f"{SAMPLED}, {SAMPLED}", "00-" + "0" * 52]
 )
-def test_a_traceparent_that_is_none_is_ignored(api: Api, memory: TraceMemory, given: str):
+def test_a_malformed_traceparent_is_ignored(api: Api, memory: InMemoryTraces, given: str):
     response = api.get("/v1/jobs", headers={"traceparent": given})
     response.close()
 
@@ -66,13 +66,13 @@ def test_a_traceparent_that_is_none_is_ignored(api: Api, memory: TraceMemory, gi
 @pytest.mark.parametrize(
     "path", ["/livez", "/readyz", "/metrics", "/", "/static/page.js", "/openapi.json", "/v1"]
 )
-def test_probes_and_files_have_no_spans(api: Api, memory: TraceMemory, path: str):
+def test_probes_and_files_have_no_spans(api: Api, memory: InMemoryTraces, path: str):
     api.get(path).close()
 
     assert memory.spans() == ()
 
 
-def test_a_path_that_nothing_serves_is_not_told(api: Api, memory: TraceMemory):
+def test_an_unknown_path_does_not_appear_in_a_span(api: Api, memory: InMemoryTraces):
     api.get("/v1/holiday.jpg?token=secret").close()
 
     span = memory.one("GET")
@@ -82,13 +82,13 @@ def test_a_path_that_nothing_serves_is_not_told(api: Api, memory: TraceMemory):
     assert "secret" not in span.to_json()
 
 
-def test_a_method_that_there_is_not_names_no_span(api: Api, memory: TraceMemory):
+def test_an_unknown_method_does_not_name_a_span(api: Api, memory: InMemoryTraces):
     api.client.open("/v1/jobs", method="HOLIDAY").close()
 
     assert facts(memory.one("HTTP"))["http.request.method"] == "_OTHER"
 
 
-def test_a_fault_of_ours_is_an_error(api: Api, memory: TraceMemory):
+def test_an_internal_error_marks_its_span(api: Api, memory: InMemoryTraces):
     api.jobs.away = True
     api.get("/v1/jobs").close()
 
@@ -98,11 +98,11 @@ def test_a_fault_of_ours_is_an_error(api: Api, memory: TraceMemory):
     assert not span.status.is_unset
 
 
-def test_an_answer_that_is_never_made_ends_its_span(api: Api, memory: TraceMemory):
+def test_an_error_while_the_response_is_made_ends_the_span(api: Api, memory: InMemoryTraces):
     def fail(response: Response) -> Response:
         raise ZeroDivisionError
 
-    # It comes before what hands the span over to the answer.
+    # This runs before the function that attaches the span to the response.
     api.client.application.after_request(fail)
     api.client.application.testing = True
     with pytest.raises(ZeroDivisionError):
@@ -111,7 +111,7 @@ def test_an_answer_that_is_never_made_ends_its_span(api: Api, memory: TraceMemor
     assert facts(memory.one("GET /v1/jobs"))["error.type"] == "ZeroDivisionError"
 
 
-def test_a_stream_of_events_ends_its_span_with_its_last_byte(api: Api, memory: TraceMemory):
+def test_a_stream_of_events_ends_its_span_with_its_last_byte(api: Api, memory: InMemoryTraces):
     job_id = api.submit("a.jpg")
     api.jobs.cancel(job_id)
     finish_as(api.jobs, job_id, JobState.CANCELED)
@@ -144,7 +144,7 @@ def by_sources(api: Api) -> TestResponse:
 
 @pytest.mark.parametrize("submit", [by_form, by_announcement, by_sources])
 def test_a_job_remembers_the_request_that_submitted_it(
-    api: Api, memory: TraceMemory, submit: Callable[[Api], TestResponse]
+    api: Api, memory: InMemoryTraces, submit: Callable[[Api], TestResponse]
 ):
     response = submit(api)
     response.close()
@@ -158,7 +158,7 @@ def test_a_job_remembers_the_request_that_submitted_it(
     assert "holiday" not in span.to_json()
 
 
-def test_an_announced_job_stays_in_the_trace_of_its_announcement(api: Api, memory: TraceMemory):
+def test_an_announced_job_stays_in_the_trace_of_its_announcement(api: Api, memory: InMemoryTraces):
     response = api.announce(*ANNOUNCED["uploads"])
     before = api.jobs.get(response.get_json()["id"]).traceparent
     api.client.put(f"/v1/jobs/{response.get_json()['id']}/uploads/0", data=b"holiday").close()
@@ -169,7 +169,7 @@ def test_an_announced_job_stays_in_the_trace_of_its_announcement(api: Api, memor
     assert trace_of(memory.one("POST /v1/jobs/<job_id>/start")) == TRACE
 
 
-def test_a_job_that_is_not_sampled_says_so_to_its_workers(api: Api, memory: TraceMemory):
+def test_an_unsampled_job_tells_its_workers_so(api: Api, memory: InMemoryTraces):
     response = api.client.post("/v1/jobs", json=ANNOUNCED, headers={"traceparent": UNSAMPLED})
     response.close()
 
@@ -178,7 +178,7 @@ def test_a_job_that_is_not_sampled_says_so_to_its_workers(api: Api, memory: Trac
     assert memory.spans() == ()
 
 
-def test_while_traces_are_off_nothing_is_remembered(make_api: ApiFactory):
+def test_without_tracing_a_job_stores_no_traceparent(make_api: ApiFactory):
     api = make_api()
     response = api.client.post("/v1/jobs", json=ANNOUNCED, headers={"traceparent": SAMPLED})
 

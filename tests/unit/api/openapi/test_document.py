@@ -28,7 +28,7 @@ def operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
     }
 
 
-def test_every_route_there_is_is_described(api: Api, document: dict[str, Any]) -> None:
+def test_every_route_is_described(api: Api, document: dict[str, Any]) -> None:
     app = api.client.application
     served = {
         (method, re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule))
@@ -49,7 +49,7 @@ def test_a_route_that_declares_nothing_cannot_be_described(api: Api) -> None:
         list(routes(app))
 
 
-def test_the_document_is_openapi_3_1_and_refers_to_nothing_that_is_not_there(
+def test_the_document_is_valid_openapi_3_1_without_dangling_references(
     document: dict[str, Any],
 ) -> None:
     names = set(REFERENCE.findall(json.dumps(document)))
@@ -115,7 +115,7 @@ def test_answers_name_their_headers(
         ("jobs.images", {"job_id", "state", "cursor", "limit"}),
         (
             "depth.depth",
-            {"output", "heatmap_format", "colormap", "invert", "clip", "size", "Prefer", "Accept"},
+            {"output", "heatmap_format", "colormap", "invert", "clip", "size", "edges", "Prefer", "Accept"},
         ),
     ],
 )
@@ -133,7 +133,7 @@ def test_the_form_names_its_parts(document: dict[str, Any]) -> None:
     assert form["additionalProperties"] is False
 
 
-def test_who_needs_a_key_is_told_which_ways_there_are(document: dict[str, Any]) -> None:
+def test_routes_that_need_a_key_name_both_ways_to_send_it(document: dict[str, Any]) -> None:
     schemes = document["components"]["securitySchemes"]
     found = operations(document)
 
@@ -144,14 +144,14 @@ def test_who_needs_a_key_is_told_which_ways_there_are(document: dict[str, Any]) 
     assert schemes["key"]["scheme"] == "bearer"
 
 
-def test_a_job_answered_with_leads_on(document: dict[str, Any]) -> None:
+def test_a_returned_job_links_to_its_operations(document: dict[str, Any]) -> None:
     links = operations(document)["submissions.create"]["responses"]["202"]["links"]
 
     assert links["jobs.show"]["parameters"] == {"path.job_id": "$response.body#/id"}
     assert {link["operationId"] for link in links.values()} <= operations(document).keys()
 
 
-def test_the_limits_of_a_request_are_those_that_are_enforced(document: dict[str, Any]) -> None:
+def test_the_documented_limits_of_a_request_are_the_enforced_ones(document: dict[str, Any]) -> None:
     parameters = {p["name"]: p for p in operations(document)["jobs.index"]["parameters"]}
 
     assert (parameters["limit"]["schema"]["minimum"], parameters["limit"]["schema"]["maximum"]) == (1, 100)

@@ -17,7 +17,7 @@ from tests.waiting import eventually
 
 @contextmanager
 def working(api: Api, *, failure: ImageFailure | None = None, ends: bool = True) -> Iterator[list[Job]]:
-    """Work off urgent jobs as a worker does; yield the jobs done."""
+    """Process urgent jobs as a worker does; yield the finished jobs."""
     done: list[Job] = []
     over = threading.Event()
 
@@ -48,7 +48,7 @@ def send(api: Api, photo: bytes = b"photo", query: str = "", **headers: str) -> 
         data=photo,
         headers={"Content-Type": "image/jpeg"} | {name.replace("_", "-"): v for name, v in headers.items()},
     )
-    # As servers do once an answer has been sent.
+    # Servers do this once a response has been sent.
     response.close()
     return response
 
@@ -100,14 +100,14 @@ def test_a_photo_may_come_as_the_body_or_in_a_form(api: Api, body: bytes, conten
         ("?output=depth16", "*/*", "image/png", {"outputs": (Output.DEPTH16,)}),
         ("?output=pfm", "*/*", "application/octet-stream", {"outputs": (Output.PFM,)}),
         (
-            "?colormap=turbo&invert=true&clip=2,98&size=network",
+            "?colormap=turbo&invert=true&clip=2,98&size=network&edges=smooth",
             "*/*",
             "image/png",
-            {"colormap": "turbo", "invert": True, "clip": (2.0, 98.0), "size": "network"},
+            {"colormap": "turbo", "invert": True, "clip": (2.0, 98.0), "size": "network", "edges": "smooth"},
         ),
     ],
 )
-def test_what_is_asked_for_is_what_is_answered(
+def test_the_requested_output_is_returned(
     api: Api, query: str, accept: str, content_type: str, asked: dict[str, Any]
 ) -> None:
     with working(api) as done:
@@ -127,7 +127,7 @@ def test_what_is_asked_for_is_what_is_answered(
         ("?output=pfm&output=npy", 400, "invalid_request"),
     ],
 )
-def test_a_wrong_wish_is_refused(api: Api, query: str, status: int, code: str) -> None:
+def test_a_wrong_query_is_refused(api: Api, query: str, status: int, code: str) -> None:
     problem(send(api, query=query), status, code)
     assert api.objects.objects == {}
 
@@ -162,7 +162,7 @@ def test_a_wrong_wish_is_refused(api: Api, query: str, status: int, code: str) -
         (b"x", "multipart/form-data", 400, "malformed_form"),
     ],
 )
-def test_what_is_no_photo_is_refused_before_anything_is_stored(
+def test_anything_but_a_photo_is_refused_before_it_is_stored(
     make_api: ApiFactory, body: bytes, content_type: str, status: int, code: str
 ) -> None:
     api = make_api(max_image_bytes=1000)
@@ -179,12 +179,12 @@ def test_a_photo_that_cannot_be_processed_is_answered_with_its_failure(api: Api)
         assert eventually_empty(api)
 
 
-def test_a_failure_nobody_knows_yet_is_one_of_the_servers(api: Api) -> None:
+def test_an_unknown_failure_code_is_a_server_error(api: Api) -> None:
     with working(api, failure=ImageFailure(code="new_kind", message="It is new.")):
         assert problem(send(api), 422, "internal_error")["detail"] == "It is new."
 
 
-def test_beyond_the_deadline_it_is_503_and_nothing_is_left(make_api: ApiFactory) -> None:
+def test_after_the_deadline_it_is_503_and_nothing_is_left(make_api: ApiFactory) -> None:
     api = make_api(depth_seconds=0.2)
     response = send(api)
 
@@ -201,12 +201,12 @@ def test_a_client_may_shorten_the_deadline_and_not_lengthen_it(make_api: ApiFact
     problem(send(api, Prefer="wait=1000"), 503, "depth_timed_out")
 
 
-def test_a_preference_that_was_kept_is_said_to_be(api: Api) -> None:
+def test_an_applied_preference_is_confirmed(api: Api) -> None:
     with working(api):
         assert send(api, Prefer="wait=15").headers["Preference-Applied"] == "wait=15"
 
 
-def test_more_at_once_than_there_is_room_for_are_sent_away(make_api: ApiFactory) -> None:
+def test_too_many_simultaneous_requests_are_refused(make_api: ApiFactory) -> None:
     api = make_api(max_depth_requests=1)
     api.backend.depth_slots.acquire()
     response = send(api)
@@ -219,7 +219,7 @@ def test_more_at_once_than_there_is_room_for_are_sent_away(make_api: ApiFactory)
 
 
 @pytest.mark.parametrize("photo", [b"photo", b""])
-def test_every_answer_makes_room_for_the_next(make_api: ApiFactory, photo: bytes) -> None:
+def test_every_response_frees_its_place(make_api: ApiFactory, photo: bytes) -> None:
     api = make_api(max_depth_requests=1)
     with working(api):
         statuses = [send(api, photo).status_code for _ in range(3)]
@@ -227,7 +227,7 @@ def test_every_answer_makes_room_for_the_next(make_api: ApiFactory, photo: bytes
     assert statuses == [200 if photo else 422] * 3
 
 
-def test_beyond_the_bound_on_unfinished_images_it_is_429(make_api: ApiFactory) -> None:
+def test_beyond_the_limit_of_unfinished_images_it_is_429(make_api: ApiFactory) -> None:
     api = make_api(max_unfinished_images=1)
     job_id = api.submit("a.jpg")
 
@@ -238,13 +238,13 @@ def test_beyond_the_bound_on_unfinished_images_it_is_429(make_api: ApiFactory) -
 @pytest.mark.parametrize(
     ("part", "code"), [("jobs", "job_store_unavailable"), ("objects", "object_store_unavailable")]
 )
-def test_a_part_that_is_away_is_said_to_be(api: Api, part: str, code: str) -> None:
+def test_an_unavailable_part_is_reported(api: Api, part: str, code: str) -> None:
     getattr(api, part).away = True
 
     problem(send(api), 503, code)
 
 
-def test_the_list_of_jobs_does_not_show_them(api: Api) -> None:
+def test_the_list_of_jobs_hides_single_photos(api: Api) -> None:
     job_id = api.submit("a.jpg")
     with working(api, ends=False):
         send(api)
@@ -253,7 +253,7 @@ def test_the_list_of_jobs_does_not_show_them(api: Api) -> None:
         assert [job["id"] for job in api.get("/v1/jobs").get_json()["jobs"]] == [job_id]
 
 
-def test_it_goes_before_batch_work(api: Api) -> None:
+def test_a_single_photo_has_priority_over_batch_work(api: Api) -> None:
     api.submit(*(f"{n}.jpg" for n in range(50)))
     with working(api) as done:
         assert send(api).status_code == 200

@@ -6,7 +6,7 @@ from api.routes.health import check_parts
 from tests.unit.api.conftest import Api
 
 
-def test_it_lives_whatever_is_away(api: Api) -> None:
+def test_it_is_alive_whatever_is_unavailable(api: Api) -> None:
     api.jobs.away = api.objects.away = True
 
     assert api.get("/livez").status_code == 200
@@ -26,7 +26,7 @@ def test_it_is_ready_when_all_parts_answer(api: Api) -> None:
     }
 
 
-def test_what_is_away_is_named(api: Api) -> None:
+def test_unavailable_parts_are_named(api: Api) -> None:
     api.objects.away = True
     response = api.get("/readyz")
 
@@ -49,7 +49,7 @@ def test_without_workers_it_is_ready_and_degraded(api: Api) -> None:
     assert response.get_json()["degraded"] == {"workers": "No worker is alive: jobs are accepted, but wait."}
 
 
-def test_it_says_that_jobs_may_be_missing_until_they_are_recovered(api: Api) -> None:
+def test_it_says_that_jobs_may_be_missing_during_recovery(api: Api) -> None:
     api.jobs.register_worker("w", 3)
     response = api.get("/readyz")
 
@@ -57,7 +57,7 @@ def test_it_says_that_jobs_may_be_missing_until_they_are_recovered(api: Api) -> 
     assert list(response.get_json()["degraded"]) == ["recovery"]
 
 
-def test_a_part_that_hangs_is_not_waited_for(api: Api) -> None:
+def test_a_hanging_part_does_not_block_the_check(api: Api) -> None:
     hanging = threading.Event()
     api.objects.before(api.objects.ping, hanging.wait)
     parts = check_parts(api.client.application.extensions["fathom"], patience=0.05)
@@ -67,7 +67,7 @@ def test_a_part_that_hangs_is_not_waited_for(api: Api) -> None:
     assert parts["object_store"].detail == "No answer within 0.05 seconds."
 
 
-def test_the_index_leads_to_the_rest(api: Api) -> None:
+def test_the_index_links_to_the_other_routes(api: Api) -> None:
     links = api.get("/v1").get_json()["links"]
 
     assert [api.get(link).status_code for link in links.values()] == [200, 200, 200]

@@ -19,7 +19,7 @@ def test_a_job_counts_what_is_done(api: Api) -> None:
     assert job["started_at"] >= job["created_at"]
 
 
-def test_the_links_of_a_job_lead_somewhere(api: Api) -> None:
+def test_the_links_of_a_job_work(api: Api) -> None:
     links = api.get(f"/v1/jobs/{api.submit('a.jpg')}").get_json()["links"]
 
     verbs = {"images", "events", "archive", "cancel", "pause", "resume", "retry"}
@@ -94,14 +94,14 @@ def test_images_are_listed_by_state_page_by_page(api: Api) -> None:
         ("/{id}/images/0/heatmap?stream=maybe", "stream"),
     ],
 )
-def test_a_query_that_is_not_understood_is_refused_by_name(api: Api, path: str, field: str) -> None:
+def test_an_invalid_query_parameter_is_named(api: Api, path: str, field: str) -> None:
     job_id = api.submit("a.jpg")
     body = problem(api.get("/v1/jobs" + path.format(id=job_id)), 400, "invalid_request")
 
     assert field in body["detail"]
 
 
-def test_a_cursor_of_nonsense_is_refused(api: Api) -> None:
+def test_an_invalid_cursor_is_refused(api: Api) -> None:
     assert api.get("/v1/jobs?cursor=nonsense").status_code == 400
 
 
@@ -130,7 +130,7 @@ def test_an_unknown_job_is_not_found(api: Api, method: str, path: str, job_id: s
     assert response.content_type == "application/problem+json"
 
 
-def test_a_job_is_held_and_let_go(api: Api) -> None:
+def test_a_job_is_paused_and_resumed(api: Api) -> None:
     job_id = api.submit("a.jpg")
     paused = api.client.post(f"/v1/jobs/{job_id}/pause")
     api.tickets.waiting = 0
@@ -147,7 +147,7 @@ def test_a_job_is_canceled(api: Api) -> None:
     assert (response.status_code, response.get_json()["state"]) == (202, "canceling")
 
 
-def test_failed_images_are_tried_once_more(api: Api) -> None:
+def test_failed_images_are_retried(api: Api) -> None:
     job_id = api.submit("a.jpg", "b.jpg")
     api.work(failing={0: CORRUPT})
     finish_as(api.jobs, job_id, JobState.PARTIAL)
@@ -159,7 +159,7 @@ def test_failed_images_are_tried_once_more(api: Api) -> None:
     assert api.tickets.waiting == 1
 
 
-def test_what_the_state_does_not_allow_is_a_conflict(api: Api) -> None:
+def test_a_verb_that_the_state_does_not_allow_is_a_conflict(api: Api) -> None:
     job_id = api.submit("a.jpg")
     api.work()
 
@@ -177,7 +177,7 @@ def test_a_deleted_job_leaves_nothing(api: Api) -> None:
     problem(api.client.delete(f"/v1/jobs/{deleted}"), 404, "job_not_found")
 
 
-def test_a_deletion_cut_short_is_finished_by_the_next(api: Api) -> None:
+def test_an_interrupted_deletion_is_finished_by_the_next(api: Api) -> None:
     job_id = api.submit("a.jpg")
     api.objects.away = True
     problem(api.client.delete(f"/v1/jobs/{job_id}"), 503, "object_store_unavailable")

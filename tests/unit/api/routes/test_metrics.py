@@ -34,7 +34,7 @@ def value(api: Api, name: str, **labels: str) -> float:
     return samples(api)[name][tuple(sorted(labels.items()))]
 
 
-def worked_api(api: Api) -> Api:
+def busy_api(api: Api) -> Api:
     """An API with jobs, workers and requests of several kinds."""
     api.client.post("/v1/jobs", json={"uploads": [{"name": "a.jpg", "size": 1}]})
     api.jobs.register_worker("host:1", 3)
@@ -60,7 +60,7 @@ def test_tickets_are_the_depth_of_the_queue(api: Api):
     assert value(api, "fathom_tickets") == 7
 
 
-def test_workers_are_those_alive(api: Api):
+def test_living_workers_are_counted(api: Api):
     api.jobs.register_worker("host:1", 3)
     api.jobs.register_worker("host:2", 4)
     backend_of(api.client.application).metrics_buffer.count_image("host:2")
@@ -99,7 +99,7 @@ def test_requests_are_counted_by_route_and_not_by_address(api: Api):
     assert counts[("method", "GET"), ("route", "none"), ("status", "404")] == 1
 
 
-def test_made_up_methods_make_no_series(api: Api):
+def test_unknown_methods_create_no_series(api: Api):
     for n in range(20):
         api.client.open("/v1/jobs", method=f"METHOD{n}")
 
@@ -107,7 +107,7 @@ def test_made_up_methods_make_no_series(api: Api):
     assert methods == {"other"}
 
 
-def test_without_a_job_store_it_says_that_it_is_away(api: Api):
+def test_without_a_job_store_the_metrics_are_503(api: Api):
     api.jobs.away = True
     found = samples(api)
 
@@ -126,13 +126,13 @@ def test_a_key_needs_the_scope_for_it(api: Api, scopes: list[str], status: int):
     assert api.get("/metrics", headers=header).status_code == status
 
 
-def test_with_keys_in_force_nobody_else_reads_them(api: Api):
+def test_with_keys_anonymous_clients_cannot_read_metrics(api: Api):
     Keyring(api).make()
 
     assert api.get("/metrics").status_code == 401
 
 
-def test_a_token_of_its_own_reads_them_and_nothing_else(make_api: ApiFactory):
+def test_the_metrics_token_reads_metrics_and_nothing_else(make_api: ApiFactory):
     api = make_api(metrics_token="scrape-me")
     Keyring(api).make()
     header = {"Authorization": "Bearer scrape-me"}
@@ -158,16 +158,16 @@ def expressions() -> list[str]:
     return [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
 
 
-def test_the_dashboard_asks_for_metrics_that_there_are(api: Api):
-    emitted = set(samples(worked_api(api)))
+def test_every_metric_of_the_dashboard_exists(api: Api):
+    emitted = set(samples(busy_api(api)))
     asked = {name for expression in expressions() for name in re.findall(r"\bfathom_\w+", expression)}
 
     assert len(asked) >= 10
     assert asked - emitted == set()
 
 
-def test_the_dashboard_groups_by_labels_that_there_are(api: Api):
-    found = samples(worked_api(api))
+def test_every_label_of_the_dashboard_exists(api: Api):
+    found = samples(busy_api(api))
     labels = {name for series in found.values() for labels in series for name, _ in labels}
     dashboard = DASHBOARD.read_text(encoding="utf-8")
     asked = {
@@ -180,7 +180,7 @@ def test_the_dashboard_groups_by_labels_that_there_are(api: Api):
 
 
 def test_the_dashboard_shows_every_metric(api: Api):
-    families = {re.sub(r"_(bucket|count|sum|total)$", "", name) for name in samples(worked_api(api))}
+    families = {re.sub(r"_(bucket|count|sum|total)$", "", name) for name in samples(busy_api(api))}
     shown = " ".join(expressions())
 
     assert {family for family in families if family not in shown} == set()

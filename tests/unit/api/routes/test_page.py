@@ -24,7 +24,7 @@ STATIC = Path(__file__).parents[4] / "api" / "static"
 MODULES = sorted(path.relative_to(STATIC).as_posix() for path in STATIC.rglob("*.js"))
 TEXTS = sorted(path for path in STATIC.rglob("*") if path.suffix in (".js", ".css", ".html", ".svg"))
 
-#: A text asked for by its name, a name with parts filled in, and names kept in a table.
+#: Uses of a text: by its name, by a name with variable parts, and by names in a table.
 _NAMED = re.compile(r'\bt\(\s*"([^"]+)"')
 _TEMPLATE = re.compile(r"\b(?:t|has)\(\s*`([^`]+)`")
 _QUOTED = re.compile(r'"([a-z]+\.[a-z_]+)"')
@@ -36,7 +36,7 @@ def source(name: str) -> str:
 
 @cache
 def texts(language: str) -> dict[str, str]:
-    """Return the texts of a language by their keys, plural forms as one string."""
+    """Return the texts of a language by their keys; plural forms are one string."""
     entry = re.compile(r'^  (?:"([^"]+)"|(\w+)): (.+),$', re.MULTILINE)
     return {quoted or plain: value for quoted, plain, value in entry.findall(source(f"i18n/{language}.js"))}
 
@@ -62,7 +62,7 @@ def test_other_addresses_are_not_the_page(api: Api, path: str) -> None:
     assert api.get(path).status_code == 404
 
 
-def test_all_that_the_document_names_is_there_and_is_kept_for_ever(api: Api) -> None:
+def test_all_files_of_the_document_exist_and_are_cached_for_ever(api: Api) -> None:
     paths = re.findall(r'(?:href|src)="([^"]+)"', api.get("/").text)
 
     assert len(paths) > len(MODULES)
@@ -72,14 +72,14 @@ def test_all_that_the_document_names_is_there_and_is_kept_for_ever(api: Api) -> 
         assert response.headers["Cache-Control"] == "public, max-age=31536000, immutable"
 
 
-def test_files_of_another_version_are_served_but_not_kept(api: Api) -> None:
+def test_files_of_another_version_are_served_but_not_cached(api: Api) -> None:
     response = api.get("/static/0123456789abcdef/app.js")
 
     assert response.status_code == 200
     assert response.headers["Cache-Control"] == "no-cache"
 
 
-def test_the_document_itself_is_asked_for_again_each_time(api: Api) -> None:
+def test_the_document_itself_is_revalidated_each_time(api: Api) -> None:
     first = api.get("/")
     again = api.get("/", headers={"If-None-Match": first.headers["ETag"]})
 
@@ -88,7 +88,7 @@ def test_the_document_itself_is_asked_for_again_each_time(api: Api) -> None:
     assert "script-src 'self'" in again.headers["Content-Security-Policy"]
 
 
-def test_texts_are_compressed_for_those_who_take_it(api: Api) -> None:
+def test_texts_are_compressed_for_clients_that_accept_it(api: Api) -> None:
     path = f"/static/{page_version()}/app.js"
     plain, packed = api.get(path), api.get(path, headers={"Accept-Encoding": "gzip"})
 
@@ -98,13 +98,13 @@ def test_texts_are_compressed_for_those_who_take_it(api: Api) -> None:
     assert "Accept-Encoding" in packed.headers["Vary"]
 
 
-def test_no_compression_is_sent_to_those_who_refuse_it(api: Api) -> None:
+def test_no_compression_is_sent_to_clients_that_refuse_it(api: Api) -> None:
     response = api.get(f"/static/{page_version()}/app.js", headers={"Accept-Encoding": "gzip;q=0"})
 
     assert "Content-Encoding" not in response.headers
 
 
-def test_pictures_are_sent_as_they_are(api: Api) -> None:
+def test_pictures_are_sent_uncompressed(api: Api) -> None:
     response = api.get(f"/static/{page_version()}/samples/cat.jpg", headers={"Accept-Encoding": "gzip"})
 
     assert response.content_type == "image/jpeg"
@@ -136,7 +136,7 @@ def directives(response: TestResponse) -> dict[str, str]:
     return {name: rest for name, _, rest in (part.partition(" ") for part in parts)}
 
 
-def test_the_page_runs_and_loads_nothing_but_its_own(api: Api) -> None:
+def test_the_policy_allows_only_the_files_of_the_page(api: Api) -> None:
     allowed = directives(api.get("/"))
 
     assert allowed["default-src"] == "'none'"
@@ -146,7 +146,7 @@ def test_the_page_runs_and_loads_nothing_but_its_own(api: Api) -> None:
     assert allowed["require-trusted-types-for"] == "'script'"
 
 
-def test_the_page_may_send_photos_to_the_store_that_clients_reach(make_api: ApiFactory) -> None:
+def test_the_page_may_upload_to_the_object_store_that_clients_reach(make_api: ApiFactory) -> None:
     api = make_api(public_url="https://s3.example:9000/path")
 
     assert directives(api.get("/"))["connect-src"] == "'self' https://s3.example:9000"
@@ -156,7 +156,7 @@ def test_the_policy_allows_nothing_unsafe() -> None:
     assert "unsafe" not in policy("https://s3.example")
 
 
-def test_the_document_holds_no_script_and_no_style_of_its_own() -> None:
+def test_the_document_has_no_inline_script_or_style() -> None:
     assert not re.search(r"<script(?![^>]* src=)|\son\w+=|\sstyle=|<style", source("index.html"))
 
 
@@ -168,7 +168,7 @@ def test_nothing_is_loaded_from_elsewhere(path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_no_module_makes_markup_or_code_out_of_text(name: str) -> None:
+def test_no_module_turns_text_into_markup_or_code(name: str) -> None:
     assert not re.search(
         r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function", source(name)
     )
@@ -215,11 +215,11 @@ def test_chinese_is_chinese() -> None:
     assert latin_only == {"count", "facts.of", "facts.of_bytes", "jobs.count", "output.other", "photo.size"}
 
 
-def test_every_text_that_is_asked_for_by_name_exists() -> None:
+def test_every_text_used_by_name_exists() -> None:
     assert set(_NAMED.findall(all_code())) <= texts("en").keys()
 
 
-def test_every_text_is_asked_for() -> None:
+def test_every_text_is_used() -> None:
     code = all_code()
     templates = [re.sub(r"\\\$\\\{.*?\\\}", ".+", re.escape(found)) for found in _TEMPLATE.findall(code)]
     named = set(_NAMED.findall(code)) | set(_QUOTED.findall(code))
@@ -234,8 +234,8 @@ def test_every_text_is_asked_for() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if not name.startswith("i18n/")])
-def test_no_module_holds_sentences_of_its_own(name: str) -> None:
-    """All texts that people read are in the languages. Only errors for programmers are written in place."""
+def test_no_module_contains_sentences(name: str) -> None:
+    """All texts for users are in the language files. Only errors for programmers are in the modules."""
     lines = [
         line
         for line in re.sub(r"/\*.*?\*/", "", source(name), flags=re.DOTALL).splitlines()
@@ -270,7 +270,7 @@ def _below(kind: type[FathomError]) -> set[type[FathomError]]:
         ("SIDECARS", kinds.SIDECARS),
     ],
 )
-def test_the_page_tells_files_apart_as_all_others_do(name: str, ours: Set[str]) -> None:
+def test_the_page_classifies_files_like_the_client_and_server(name: str, ours: Set[str]) -> None:
     found = re.search(rf"const {name} = suffixes\((.+?)\);", source("uploads/kinds.js"), re.DOTALL)
     assert found is not None
     words = "".join(re.findall(r'"(.*?)"', found[1])).split(" ")
@@ -279,7 +279,7 @@ def test_the_page_tells_files_apart_as_all_others_do(name: str, ours: Set[str]) 
     assert {f".{word}" for word in words} == ours
 
 
-def test_the_page_passes_over_what_systems_keep_for_themselves() -> None:
+def test_the_page_ignores_system_files() -> None:
     found = re.search(r"const SYSTEM = new Set\((\[.+?\])\);", source("uploads/kinds.js"))
     assert found is not None
 
@@ -287,7 +287,7 @@ def test_the_page_passes_over_what_systems_keep_for_themselves() -> None:
 
 
 @pytest.mark.parametrize("name", ["inferno", "magma", "viridis", "turbo"])
-def test_colours_are_those_of_the_workers(name: str) -> None:
+def test_the_page_uses_the_colours_of_the_workers(name: str) -> None:
     found = re.search(rf"  {name}: \[(.*?)\]", source("viewer/colormaps.js"), re.DOTALL)
     assert found is not None
     table = np.frombuffer(

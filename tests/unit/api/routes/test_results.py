@@ -16,7 +16,7 @@ from tests.unit.api.conftest import CORRUPT, Api, ApiFactory, sidecar
 from tests.unit.api.routes.test_submissions import problem
 
 
-def test_an_output_is_sent_with_its_type_and_its_owners_name(api: Api) -> None:
+def test_an_output_is_sent_with_its_type_and_the_name_of_its_photo(api: Api) -> None:
     job_id = api.submit("album/写真 1.jpg", options={"outputs": ["heatmap", "depth16"]})
     api.work()
     response = api.get(f"/v1/jobs/{job_id}/images/0/depth16")
@@ -54,7 +54,7 @@ def test_a_hostile_name_stays_within_its_header(api: Api, name: str) -> None:
     assert "/" not in response.headers["Content-Disposition"]
 
 
-def test_an_output_is_fetched_from_the_object_store_where_clients_reach_it(make_api: ApiFactory) -> None:
+def test_a_client_that_reaches_the_object_store_is_redirected_to_the_output(make_api: ApiFactory) -> None:
     api = make_api(public_url="https://s3.example")
     job_id = api.submit("a.jpg")
     api.work()
@@ -80,14 +80,14 @@ def test_an_output_is_fetched_from_the_object_store_where_clients_reach_it(make_
         ("3/heatmap", "not_found", "counted from 0"),
     ],
 )
-def test_an_output_that_is_not_there_is_explained(api: Api, path: str, code: str, says: str) -> None:
+def test_a_missing_output_is_explained(api: Api, path: str, code: str, says: str) -> None:
     job_id = api.submit("a.jpg", "b.jpg", "c.jpg")
     api.work(limit=2, failing={1: CORRUPT})
 
     assert says in problem(api.get(f"/v1/jobs/{job_id}/images/{path}"), 404, code)["detail"]
 
 
-def test_an_output_that_is_gone_is_not_found(api: Api) -> None:
+def test_a_deleted_output_is_not_found(api: Api) -> None:
     job_id = api.submit("a.jpg")
     api.work()
     api.objects.delete(object_keys.output(job_id, 0, "heatmap.png"))
@@ -104,7 +104,7 @@ def open_zip(data: bytes) -> zipfile.ZipFile:
     return archive
 
 
-def test_the_archive_holds_every_output_under_its_owners_name(api: Api) -> None:
+def test_the_archive_names_every_output_after_its_photo(api: Api) -> None:
     job_id = api.submit("a/写真.jpg", "b.jpg", "b.png", options={"outputs": ["heatmap", "npy"]})
     api.work(failing={1: CORRUPT})
     response = api.get(f"/v1/jobs/{job_id}/archive")
@@ -133,13 +133,13 @@ def test_the_archive_of_some_outputs_keeps_their_names(api: Api) -> None:
 
 
 @pytest.mark.parametrize("outputs", ["depth16", "gold", "", ",", "heatmap,gold"])
-def test_the_archive_of_outputs_the_job_has_not_is_refused(api: Api, outputs: str) -> None:
+def test_the_archive_of_outputs_that_the_job_does_not_have_is_refused(api: Api, outputs: str) -> None:
     response = api.get(f"/v1/jobs/{api.submit('a.jpg')}/archive", query_string={"outputs": outputs})
 
     problem(response, 422, "invalid_options")
 
 
-def test_the_archive_of_a_running_job_holds_what_is_done(api: Api) -> None:
+def test_the_archive_of_a_running_job_has_the_results_so_far(api: Api) -> None:
     job_id = api.submit(*(f"{n}.jpg" for n in range(6)))
     api.work(limit=3)
 
@@ -170,7 +170,7 @@ def test_nothing_in_the_archive_is_both_a_file_and_a_folder(api: Api, tmp_path: 
     assert (tmp_path / "X.png" / "a.png").read_text() == "heatmap of 1"
 
 
-def test_a_failure_is_one_line_whatever_the_name_holds(api: Api) -> None:
+def test_a_failure_is_one_line_whatever_the_name_contains(api: Api) -> None:
     job_id = api.announce({"name": "a\nb: fine.jpg", "size": 0}).get_json()["id"]
     api.client.put(f"/v1/jobs/{job_id}/uploads/0", data=b"")
     api.client.post(f"/v1/jobs/{job_id}/start")
@@ -196,7 +196,7 @@ def backend_of(api: Api) -> Backend:
     return backend
 
 
-def test_a_store_that_dies_meanwhile_breaks_the_transfer(api: Api) -> None:
+def test_an_object_store_that_dies_aborts_the_transfer(api: Api) -> None:
     job_id = api.submit(*(f"{n}.jpg" for n in range(50)))
     api.work()
 
@@ -213,7 +213,7 @@ def test_a_store_that_dies_meanwhile_breaks_the_transfer(api: Api) -> None:
         zipfile.ZipFile(io.BytesIO(bytes(data)))
 
 
-def test_an_archive_given_up_opens_nothing_more(api: Api) -> None:
+def test_an_abandoned_archive_reads_no_more_objects(api: Api) -> None:
     job_id = api.submit(*(f"{n}.jpg" for n in range(50)))
     api.work()
     opened: list[str] = []

@@ -28,7 +28,7 @@ def post(api: Api, *sources: dict[str, Any], **more: Any) -> TestResponse:
     return api.client.post("/v1/jobs", json={"sources": sources, **more})
 
 
-def test_photos_named_one_by_one_are_queued_at_once_where_they_lie(api: Api) -> None:
+def test_photos_named_one_by_one_are_queued_at_once_without_being_copied(api: Api) -> None:
     response = post(
         api,
         {"url": URL},
@@ -69,7 +69,7 @@ def test_a_prefix_is_listed_by_a_worker(api: Api) -> None:
     assert api.get(f"/v1/jobs/{job['id']}/uploads").get_json()["uploads"] == []
 
 
-def test_a_job_that_gathers_is_worth_asking_for_soon(api: Api) -> None:
+def test_a_gathering_job_should_be_polled_soon(api: Api) -> None:
     gathers = post(api, {"s3_prefix": "s3://album/"})
     waits = api.announce({"name": "a.jpg", "size": 1})
 
@@ -104,7 +104,7 @@ def test_a_job_that_gathers_is_worth_asking_for_soon(api: Api) -> None:
         ("https://example.org/", 400, "invalid_request", "sources.1"),
     ],
 )
-def test_a_source_that_is_not_read_from_is_refused_with_its_place(
+def test_a_forbidden_source_is_refused_with_its_position(
     api: Api, source: Any, status: int, code: str, says: str
 ) -> None:
     response = post(api, {"url": URL}, source)
@@ -120,7 +120,7 @@ def test_without_an_allow_list_no_bucket_is_read(make_api: ApiFactory) -> None:
 @pytest.mark.parametrize(
     "source", [{"url": URL}, {"url": "http://photos.internal/a.jpg"}, {"url": "file:///etc/passwd"}]
 )
-def test_where_urls_are_switched_off_none_is_read(make_api: ApiFactory, source: dict[str, str]) -> None:
+def test_without_url_sources_urls_are_refused(make_api: ApiFactory, source: dict[str, str]) -> None:
     api = make_api(url_sources=False, source_hosts=("photos.internal",), source_buckets=("album",))
 
     response = post(api, {"s3": "s3://album/a.jpg"}, source)
@@ -130,7 +130,7 @@ def test_where_urls_are_switched_off_none_is_read(make_api: ApiFactory, source: 
     assert post(api, {"s3": "s3://album/a.jpg"}).status_code == 202
 
 
-def test_no_sources_are_no_images(api: Api) -> None:
+def test_an_empty_list_of_sources_is_refused(api: Api) -> None:
     problem(post(api), 422, "no_images")
 
 
@@ -142,19 +142,19 @@ def test_sources_and_uploads_do_not_go_together(api: Api) -> None:
     problem(post(api, {"url": URL}, uploads=[{"name": "a.jpg"}]), 400, "invalid_request")
 
 
-def test_what_is_said_about_the_job_is_checked_as_ever(api: Api) -> None:
+def test_options_and_fields_are_validated_for_sources_too(api: Api) -> None:
     problem(post(api, {"url": URL}, options={"outputs": ["gold"]}), 422, "invalid_options")
     problem(post(api, {"url": URL}, colour="red"), 400, "invalid_request")
 
 
-def test_a_host_that_the_operator_allows_is_read_from(make_api: ApiFactory) -> None:
+def test_a_host_that_the_operator_allows_is_accepted(make_api: ApiFactory) -> None:
     api = make_api(source_hosts=("127.0.0.1", "photos.internal"))
     urls = ["http://127.0.0.1:9000/a.jpg", "http://photos.internal:8080/b.jpg"]
 
     assert post(api, *({"url": url} for url in urls)).status_code == 202
 
 
-def test_the_same_sources_under_the_same_key_are_the_same_job(api: Api) -> None:
+def test_the_same_sources_under_the_same_key_give_the_same_job(api: Api) -> None:
     headers = {"Idempotency-Key": "k1"}
     body = {"sources": [{"url": URL}]}
     first = api.client.post("/v1/jobs", json=body, headers=headers).get_json()

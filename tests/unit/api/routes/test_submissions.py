@@ -16,7 +16,7 @@ from shared.jobs import object_keys
 from shared.jobs.job import JobState
 from shared.jobs.manifest import decode_manifest
 from shared.jobs.record import decode_job
-from tests.unit.api.conftest import Api, ApiFactory, Eventful, encode_form
+from tests.unit.api.conftest import Api, ApiFactory, HookedBody, encode_form
 
 
 def problem(response: TestResponse, status: int, code: str) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def test_a_form_becomes_a_queued_job(api: Api) -> None:
     assert (job["started_at"], job["ended_at"], job["skipped"]) == (None, None, [])
     created = datetime.fromisoformat(job["created_at"])
     assert job["created_at"].endswith("Z")
-    # It is told in milliseconds.
+    # It is stored in milliseconds.
     assert began - timedelta(milliseconds=1) <= created <= datetime.now(UTC)
 
 
@@ -73,7 +73,7 @@ def test_an_accepted_job_is_durable(api: Api) -> None:
 @pytest.mark.parametrize(
     ("images", "slots", "tickets"), [(1, 0, 1), (20, 0, 1), (20, 1, 2), (20, 8, 3), (16, 8, 2), (100, 4, 8)]
 )
-def test_as_many_tickets_are_published_as_can_be_worked_off(
+def test_the_number_of_tickets_follows_from_images_and_slots(
     api: Api, images: int, slots: int, tickets: int
 ) -> None:
     if slots:
@@ -83,7 +83,7 @@ def test_as_many_tickets_are_published_as_can_be_worked_off(
     assert api.tickets.waiting == tickets
 
 
-def test_a_ticket_that_is_not_published_costs_the_client_nothing(api: Api) -> None:
+def test_an_unpublished_ticket_does_not_fail_the_submission(api: Api) -> None:
     api.tickets.away = True
 
     assert api.jobs.get(api.submit("a.jpg")).state is JobState.QUEUED
@@ -136,13 +136,13 @@ def test_an_empty_file_is_an_image_that_will_fail(api: Api) -> None:
     assert api.objects.size(object_keys.input_image(response.get_json()["id"], 0)) == 0
 
 
-def test_names_that_cannot_be_written_are_mended(api: Api) -> None:
+def test_names_that_cannot_be_encoded_are_fixed(api: Api) -> None:
     response = api.announce({"name": "nul\x00.jpg", "size": 1})
 
     assert response.get_json()["uploads"][0]["name"] == "nul\ufffd.jpg"
 
 
-def test_of_a_photo_that_is_too_large_enough_is_kept_to_fail_it_alone(make_api: ApiFactory) -> None:
+def test_an_oversized_photo_is_truncated_and_fails_alone(make_api: ApiFactory) -> None:
     api = make_api(max_image_bytes=1000)
     job_id = api.post_files([("big.jpg", bytes(5000))]).get_json()["id"]
 
@@ -268,7 +268,7 @@ def test_a_bomb_is_refused(make_api: ApiFactory) -> None:
     assert nothing_is_left(api)
 
 
-def test_an_archive_that_is_none_is_refused(api: Api) -> None:
+def test_a_file_that_is_not_an_archive_is_refused(api: Api) -> None:
     response = api.post_parts([("images", "a.jpg", b"x"), ("archive", "a.zip", b"Rar!")])
 
     problem(response, 422, "invalid_archive")
@@ -285,7 +285,7 @@ def test_a_truncated_form_leaves_nothing(api: Api, cut: int) -> None:
     assert nothing_is_left(api)
 
 
-def test_a_client_that_goes_away_leaves_nothing(api: Api) -> None:
+def test_a_client_that_disconnects_leaves_nothing(api: Api) -> None:
     part = b'--x\r\nContent-Disposition: form-data; name="images"; filename="a.jpg"\r\n\r\ndata\r\n'
     response = api.client.post(
         "/v1/jobs",
@@ -336,7 +336,7 @@ def test_a_body_of_another_type_is_refused(api: Api, content_type: str, status: 
         (b'{"uploads": [{"name": "\xff", "size": 1}]}', 400, "invalid_request"),
     ],
 )
-def test_json_that_announces_nothing_valid_is_refused(
+def test_json_without_a_valid_announcement_is_refused(
     api: Api, body: str | bytes, status: int, code: str
 ) -> None:
     problem(api.client.post("/v1/jobs", data=body, content_type="application/json"), status, code)
@@ -369,7 +369,7 @@ def test_without_a_job_store_nothing_is_received(api: Api) -> None:
     assert api.objects.objects == {}
 
 
-def test_a_job_store_that_goes_away_meanwhile_may_have_the_record_but_cannot_learn_of_it_again(
+def test_an_outage_of_the_job_store_during_a_submission_leaves_photos_but_no_job_json(
     api: Api,
 ) -> None:
     def go_away() -> None:
@@ -378,24 +378,24 @@ def test_a_job_store_that_goes_away_meanwhile_may_have_the_record_but_cannot_lea
     body = encode_form([("images", "a.jpg", b"x")], [])
     response = api.client.post(
         "/v1/jobs",
-        input_stream=Eventful(body, go_away),
+        input_stream=HookedBody(body, go_away),
         content_type="multipart/form-data; boundary=sep",
         content_length=len(body),
     )
 
     problem(response, 503, "job_store_unavailable")
-    # What a record would speak of stays until it expires; `job.json` does not.
+    # The photo stays until it expires, but `job.json` does not.
     assert [key.rpartition("/")[2] for key in api.objects.objects] == ["0"]
 
 
 def test_a_put_that_fails_in_the_middle_leaves_nothing(api: Api) -> None:
     puts = itertools.count(1)
 
-    def tire(key: str, data: bytes, **kwargs: Any) -> None:
+    def fail_at_put_7(key: str, data: bytes, **kwargs: Any) -> None:
         if next(puts) == 7:
             raise ObjectStoreUnavailable
 
-    api.objects.before(api.objects.put, tire)
+    api.objects.before(api.objects.put, fail_at_put_7)
     problem(api.post_files([(f"{n}.jpg", b"x") for n in range(30)]), 503, "object_store_unavailable")
 
     assert nothing_is_left(api)
@@ -418,7 +418,7 @@ def test_a_job_has_the_title_and_the_weight_it_was_given(api: Api) -> None:
     assert decode_job(api.objects.get(object_keys.job_record(form["id"]))).title == form["title"]
 
 
-def test_without_a_word_a_job_has_no_title_and_weighs_one(api: Api) -> None:
+def test_by_default_a_job_has_no_title_and_weight_one(api: Api) -> None:
     job = api.get(f"/v1/jobs/{api.submit('a.jpg')}").get_json()
 
     assert (job["title"], job["weight"], job["error"]) == ("", 1.0, None)
@@ -436,7 +436,7 @@ def test_without_a_word_a_job_has_no_title_and_weighs_one(api: Api) -> None:
         ("weight", ""),
     ],
 )
-def test_a_title_too_long_or_a_weight_that_is_none_is_refused(api: Api, name: str, value: str) -> None:
+def test_a_long_title_or_an_invalid_weight_is_refused(api: Api, name: str, value: str) -> None:
     body = problem(
         api.post_body(encode_form([("images", "a.jpg", b"x")], [(name, value.encode())])),
         400,
@@ -467,7 +467,7 @@ def test_a_job_knows_the_bytes_of_its_photos(api: Api) -> None:
 
 
 @pytest.mark.parametrize("bound", ["max_unfinished_images", "max_owner_images"])
-def test_beyond_the_bound_a_job_is_refused_with_429_and_leaves_nothing(
+def test_beyond_the_limit_a_job_is_refused_with_429_and_leaves_nothing(
     make_api: ApiFactory, bound: str
 ) -> None:
     api = make_api(**{bound: 3})
@@ -481,7 +481,7 @@ def test_beyond_the_bound_a_job_is_refused_with_429_and_leaves_nothing(
     assert api.post_files([(f"{n}.jpg", b"x") for n in range(3)]).status_code == 202
 
 
-def test_where_there_is_no_room_left_nothing_is_received(make_api: ApiFactory) -> None:
+def test_without_room_for_another_image_nothing_is_received(make_api: ApiFactory) -> None:
     api = make_api(max_unfinished_images=1)
     api.submit("a.jpg")
 
@@ -490,7 +490,7 @@ def test_where_there_is_no_room_left_nothing_is_received(make_api: ApiFactory) -
 
     response = api.client.post(
         "/v1/jobs",
-        input_stream=Eventful(b"", refuse),
+        input_stream=HookedBody(b"", refuse),
         content_type="multipart/form-data; boundary=sep",
         content_length=10**9,
     )

@@ -35,7 +35,7 @@ def in_form(api: Api, webhook: bytes) -> Any:
 
 
 @pytest.mark.parametrize("way", ["json", "form", "sources"])
-def test_a_webhook_is_remembered_however_the_photos_come(api: Api, way: str) -> None:
+def test_a_webhook_is_stored_for_every_kind_of_submission(api: Api, way: str) -> None:
     webhook = {"url": URL, "events": ["job.ended", "job.progress", "job.ended"]}
     response = {
         "json": lambda: announce(api, webhook),
@@ -53,13 +53,13 @@ def test_a_webhook_is_remembered_however_the_photos_come(api: Api, way: str) -> 
     assert api.chores.get(notify_id(job_id)) is not None
 
 
-def test_by_default_the_end_is_told(api: Api) -> None:
+def test_by_default_a_webhook_gets_the_end(api: Api) -> None:
     webhook = api.jobs.get(announce(api, {"url": URL}).get_json()["id"]).webhook
 
     assert webhook == Webhook(url=URL, events=(WebhookEvent.ENDED,))
 
 
-def test_a_job_without_a_webhook_tells_nobody(api: Api) -> None:
+def test_a_job_without_a_webhook_has_no_deliveries(api: Api) -> None:
     job_id = api.submit("a.jpg")
 
     assert api.jobs.get(job_id).webhook is None
@@ -84,7 +84,7 @@ def test_a_job_without_a_webhook_tells_nobody(api: Api) -> None:
     ],
 )
 @pytest.mark.parametrize("form", [False, True])
-def test_a_webhook_that_is_not_called_is_refused(
+def test_an_invalid_webhook_is_refused(
     api: Api, webhook: Any, status: int, code: str, says: str, form: bool
 ) -> None:
     response = in_form(api, json.dumps(webhook).encode()) if form else announce(api, webhook)
@@ -98,14 +98,14 @@ def test_a_webhook_of_a_form_is_json(api: Api, data: bytes) -> None:
     problem(in_form(api, data), 400, "invalid_request")
 
 
-def test_a_server_without_secrets_takes_no_webhooks(make_api: ApiFactory) -> None:
+def test_a_server_without_secrets_refuses_webhooks(make_api: ApiFactory) -> None:
     api = make_api()
 
     assert "FATHOM_WEBHOOK_SECRETS" in problem(announce(api, {"url": URL}), 422, "webhooks_off")["detail"]
     problem(api.get("/v1/webhook-secrets"), 422, "webhooks_off")
 
 
-def test_the_callers_own_secrets_are_told_the_one_that_stays_first(api: Api) -> None:
+def test_the_secrets_of_the_caller_are_returned_with_the_permanent_one_first(api: Api) -> None:
     secrets = api.get("/v1/webhook-secrets").get_json()["secrets"]
 
     assert secrets == [owner_secret(secret, ANYONE) for secret in SECRETS]
@@ -134,7 +134,7 @@ def test_deliveries_are_listed_with_their_tries(api: Api) -> None:
     assert waiting["tries"] == [{"at": "2023-11-14T22:13:20.500000Z", "status": 503, "error": None}]
 
 
-def test_deliveries_settled_before_a_loss_of_the_job_store_are_listed_still(api: Api) -> None:
+def test_settled_deliveries_are_listed_after_a_loss_of_the_job_store(api: Api) -> None:
     job_id = announce(api, {"url": URL}).get_json()["id"]
     delivery = Delivery(id="msg_1", event=WebhookEvent.ENDED, state=DeliveryState.DELIVERED, attempts=2)
     api.objects.put(object_keys.delivery(job_id, "msg_1"), delivery.to_json().encode())
@@ -149,6 +149,6 @@ def test_deliveries_settled_before_a_loss_of_the_job_store_are_listed_still(api:
     )
 
 
-def test_the_deliveries_of_a_job_that_is_not_there_are_not_either(api: Api) -> None:
+def test_the_deliveries_of_an_unknown_job_are_not_found(api: Api) -> None:
     problem(api.get(f"/v1/jobs/{'a' * 26}/deliveries"), 404, "job_not_found")
     problem(api.get(f"/v1/jobs/{'a' * 26}/skipped"), 404, "job_not_found")

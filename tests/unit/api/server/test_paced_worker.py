@@ -13,28 +13,28 @@ from tests.fakes import FakeClock
 
 @pytest.fixture
 def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
-    """The client's and the server's end of a connection."""
+    """The ends of a connection: that of the client, then that of the server."""
     client, server = socket.socketpair()
     yield client, server
     client.close()
     server.close()
 
 
-def until_given_up(paced: PacedSocket) -> Iterator[bytes]:
+def until_disconnected(paced: PacedSocket) -> Iterator[bytes]:
     """Yield received bytes, one at a time, until the time is up."""
     with suppress(NoMoreData):
         while True:
             yield paced.recv(1)
 
 
-def test_what_has_come_is_received(ends: tuple[socket.socket, socket.socket]):
+def test_received_bytes_are_returned(ends: tuple[socket.socket, socket.socket]):
     client, server = ends
     client.sendall(b"GET /")
 
     assert PacedSocket(server, grace=1, pace=500, silence=1).recv(100) == b"GET /"
 
 
-def test_a_client_that_falls_silent_is_given_up(ends: tuple[socket.socket, socket.socket]):
+def test_a_silent_client_is_disconnected(ends: tuple[socket.socket, socket.socket]):
     paced = PacedSocket(ends[1], grace=100, pace=500, silence=0.05)
 
     with pytest.raises(NoMoreData):
@@ -60,28 +60,28 @@ class Sender(socket.socket):
         return b"a" * size
 
 
-def test_a_client_that_drips_is_given_up_though_it_never_falls_silent():
+def test_a_client_that_sends_too_slowly_is_disconnected():
     clock = FakeClock()
     with Sender(clock, pause=20) as sender:
         paced = PacedSocket(sender, grace=300, pace=0.5, silence=60, clock=clock)
-        received = b"".join(until_given_up(paced))
+        received = b"".join(until_disconnected(paced))
 
-    # Each byte takes twenty seconds and earns two; of the grace, twelve are left then.
+    # Each byte takes twenty seconds and earns two; twelve seconds of the grace are left then.
     assert len(received) == 16
 
 
-def test_what_comes_at_a_pace_may_take_its_time():
+def test_a_client_with_a_sufficient_rate_may_take_long():
     clock = FakeClock()
     with Sender(clock, pause=0) as sender:
         paced = PacedSocket(sender, grace=2, pace=1000, silence=60, clock=clock)
         assert len(paced.recv(5000)) == 5000
         sender.pause = 4
 
-        # Five seconds were earned beside the two of grace.
-        assert len(list(until_given_up(paced))) == 1
+        # Five seconds were earned, in addition to the two of grace.
+        assert len(list(until_disconnected(paced))) == 1
 
 
-def test_time_that_the_server_takes_costs_the_client_nothing():
+def test_the_time_of_the_server_does_not_count_against_the_client():
     clock = FakeClock()
     with Sender(clock, pause=0) as sender:
         paced = PacedSocket(sender, grace=1, pace=10**9, silence=60, clock=clock)
@@ -90,7 +90,7 @@ def test_time_that_the_server_takes_costs_the_client_nothing():
             assert paced.recv(1) == b"a"
 
 
-def test_every_request_begins_anew(ends: tuple[socket.socket, socket.socket]):
+def test_every_request_has_its_own_time(ends: tuple[socket.socket, socket.socket]):
     client, server = ends
     paced = PacedSocket(server, grace=0.05, pace=500, silence=60)
     with pytest.raises(NoMoreData):
@@ -101,7 +101,7 @@ def test_every_request_begins_anew(ends: tuple[socket.socket, socket.socket]):
     assert paced.recv(1) == b"a"
 
 
-def test_the_sockets_own_time_limit_is_kept(ends: tuple[socket.socket, socket.socket]):
+def test_the_timeout_of_the_socket_is_restored(ends: tuple[socket.socket, socket.socket]):
     client, server = ends
     server.settimeout(7.0)
     client.sendall(b"a")

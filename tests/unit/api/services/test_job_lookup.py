@@ -1,4 +1,4 @@
-"""Jobs that the job store has lost, and jobs that have expired."""
+"""Look up jobs that the job store has lost, and jobs that have expired."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_lost_job_is_being_recovered_and_not_unknown(api: Api, method: str, pa
     assert api.objects.exists(object_keys.job_record(job_id))
 
 
-def test_once_all_were_compared_what_is_unknown_is_unknown(api: Api):
+def test_after_recovery_an_unknown_job_is_not_found(api: Api):
     job_id = api.submit("a.jpg")
     api.jobs.delete(job_id)
     api.jobs.mark_reconciled()
@@ -43,12 +43,12 @@ def test_once_all_were_compared_what_is_unknown_is_unknown(api: Api):
     assert api.get(f"/v1/jobs/{job_id}").status_code == 404
 
 
-def test_what_never_was_is_unknown_at_any_time(api: Api):
+def test_a_job_that_never_existed_is_not_found(api: Api):
     assert api.get(f"/v1/jobs/{new_job_id()}").status_code == 404
     assert api.get("/v1/jobs/..%2f..%2fetc").status_code == 404
 
 
-def test_the_object_store_is_asked_about_unknown_jobs_alone(api: Api):
+def test_the_object_store_is_only_read_for_unknown_jobs(api: Api):
     job_id = api.submit("a.jpg")
     api.objects.away = True
 
@@ -70,7 +70,7 @@ def test_an_expired_job_is_shown_and_its_results_are_gone(api: Api):
     assert api.client.delete(f"/v1/jobs/{job_id}").status_code == 204
 
 
-def test_what_was_asked_outlives_the_job_store(api: Api):
+def test_the_intent_survives_a_loss_of_the_job_store(api: Api):
     job_id = api.submit("a.jpg")
 
     api.client.post(f"/v1/jobs/{job_id}/pause")

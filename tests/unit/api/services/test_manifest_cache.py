@@ -24,11 +24,11 @@ def objects() -> FakeObjectStore:
 
 
 def two_jobs(objects: FakeObjectStore) -> int:
-    """Return the bytes that the names of two jobs take, and a little more."""
+    """Return slightly more bytes than the names of two jobs take."""
     return 2 * ManifestCache(objects).names("a").size + 10
 
 
-def test_names_beyond_the_bound_are_forgotten_the_least_used_first(objects: FakeObjectStore) -> None:
+def test_beyond_the_limit_the_least_recently_used_names_are_dropped(objects: FakeObjectStore) -> None:
     manifests = ManifestCache(objects, max_bytes=two_jobs(objects))
     for job_id in "ab":
         manifests.names(job_id)
@@ -42,7 +42,7 @@ def test_names_beyond_the_bound_are_forgotten_the_least_used_first(objects: Fake
         manifests.names("b")
 
 
-def test_a_manifest_larger_than_the_bound_is_read_but_not_kept(objects: FakeObjectStore) -> None:
+def test_a_manifest_larger_than_the_limit_is_not_cached(objects: FakeObjectStore) -> None:
     manifests = ManifestCache(objects, max_bytes=3)
     assert manifests.names("a")[3] == "a3"
     objects.away = True
@@ -73,7 +73,7 @@ def test_there_is_no_name_beyond_the_last(objects: FakeObjectStore, index: int) 
         ManifestCache(objects).names("a")[index]
 
 
-def test_names_take_a_fraction_of_their_manifest(objects: FakeObjectStore) -> None:
+def test_names_take_less_memory_than_their_manifest(objects: FakeObjectStore) -> None:
     store_names(objects, "long", [f"holiday/2024-06-01/IMG_{n:06d}.JPG" for n in range(20_000)])
 
     assert ManifestCache(objects).names("long").size < objects.size(object_keys.manifest("long")) / 4

@@ -16,7 +16,7 @@ from shared.idempotency.port import Standing
 from shared.jobs import object_keys
 from tests.fakes import FakeIdempotency, FakeObjectStore
 from tests.fakes_jobs import FakeClock
-from tests.unit.api.conftest import Api, Eventful, encode_form
+from tests.unit.api.conftest import Api, HookedBody, encode_form
 from tests.unit.api.routes.test_submissions import problem
 
 PHOTOS = [("images", "a/b.jpg", b"one"), ("images", "写真.png", b"two")]
@@ -54,7 +54,7 @@ def test_the_same_form_under_the_same_key_gives_the_same_job(api: Api) -> None:
     assert len(api.jobs.list().items) == 1
 
 
-def test_of_a_form_sent_again_nothing_is_stored(api: Api) -> None:
+def test_nothing_of_a_repeated_form_is_stored(api: Api) -> None:
     send(api)
     before = dict(api.objects.objects)
     send(api)
@@ -63,7 +63,7 @@ def test_of_a_form_sent_again_nothing_is_stored(api: Api) -> None:
     assert api.tickets.waiting == 1
 
 
-def test_the_answer_shows_the_job_as_it_is_now(api: Api) -> None:
+def test_the_response_to_a_repeat_shows_the_current_job(api: Api) -> None:
     send(api)
     api.work()
 
@@ -108,7 +108,7 @@ def test_another_form_under_the_same_key_is_refused(
     assert send(api).headers["Location"] == first.headers["Location"]
 
 
-def test_a_form_and_an_announcement_are_never_the_same(api: Api) -> None:
+def test_a_form_and_an_announcement_are_different_payloads(api: Api) -> None:
     send(api)
 
     problem(announce(api, {"uploads": [{"name": "a/b.jpg", "size": 1}]}), 422, "idempotency_key_reused")
@@ -123,14 +123,14 @@ def test_without_a_key_the_same_form_gives_another_job(api: Api) -> None:
 
 
 @pytest.mark.parametrize("key", ["k", '"k"', "8e03978e-40d5-43dd-bc93-6894a57f9324", "!" * 255])
-def test_a_key_may_be_written_with_quotes_and_without(api: Api, key: str) -> None:
+def test_a_key_may_be_quoted(api: Api, key: str) -> None:
     first = send(api, key=key)
 
     assert send(api, key=f'"{key.strip(chr(34))}"').headers["Location"] == first.headers["Location"]
 
 
 @pytest.mark.parametrize("key", ["", '""', "two words", "x" * 256, "ключ".encode().decode("latin-1")])
-def test_a_key_that_is_none_is_refused(api: Api, key: str) -> None:
+def test_an_invalid_key_is_refused(api: Api, key: str) -> None:
     problem(send(api, key=key), 400, "invalid_request")
 
     assert api.objects.objects == {}
@@ -153,7 +153,7 @@ def test_a_submission_that_was_refused_frees_its_key(api: Api, body: bytes, stat
     assert send(api).status_code == 202
 
 
-def test_a_client_that_broke_off_frees_its_key(api: Api) -> None:
+def test_an_interrupted_submission_frees_its_key(api: Api) -> None:
     body = encode_form(PHOTOS, [])
     broken = api.client.post(
         "/v1/jobs",
@@ -167,12 +167,12 @@ def test_a_client_that_broke_off_frees_its_key(api: Api) -> None:
     assert send(api).status_code == 202
 
 
-def test_while_the_first_is_under_way_the_second_is_asked_to_wait(api: Api) -> None:
+def test_while_a_submission_runs_a_repeat_must_wait(api: Api) -> None:
     answers: list[TestResponse] = []
     body = encode_form(PHOTOS, [])
     first = api.client.post(
         "/v1/jobs",
-        input_stream=Eventful(body, lambda: answers.append(send(api))),
+        input_stream=HookedBody(body, lambda: answers.append(send(api))),
         content_type="multipart/form-data; boundary=sep",
         content_length=len(body),
         headers={"Idempotency-Key": "k"},
@@ -185,7 +185,7 @@ def test_while_the_first_is_under_way_the_second_is_asked_to_wait(api: Api) -> N
     assert send(api).headers["Location"] == first.headers["Location"]
 
 
-def test_of_many_at_once_one_makes_the_job(api: Api) -> None:
+def test_one_of_many_simultaneous_submissions_creates_the_job(api: Api) -> None:
     locations: list[str | None] = []
 
     def submit() -> None:
@@ -201,14 +201,14 @@ def test_of_many_at_once_one_makes_the_job(api: Api) -> None:
     assert len(api.jobs.list().items) == 1
 
 
-def test_the_job_of_a_key_that_was_deleted_does_not_come_back(api: Api) -> None:
+def test_the_deleted_job_of_a_key_is_not_created_again(api: Api) -> None:
     api.client.delete(send(api).headers["Location"])
 
     problem(send(api), 404, "job_not_found")
     assert list(api.objects.list("jobs/")) == []
 
 
-def test_while_the_keys_are_away_nothing_is_received(api: Api) -> None:
+def test_while_the_store_of_keys_is_away_nothing_is_received(api: Api) -> None:
     api.idempotency.away = True
     problem(send(api), 503, "job_store_unavailable")
 
@@ -235,7 +235,7 @@ def durable(keys: FakeIdempotency) -> DurableIdempotency:
 
 
 @pytest.mark.parametrize("again", [send, lambda api: announce(api, {"uploads": [{"name": "a", "size": 1}]})])
-def test_a_redis_that_lost_everything_makes_no_second_job(
+def test_a_repeat_after_a_loss_of_redis_creates_no_second_job(
     api: Api, again: Callable[[Api], TestResponse]
 ) -> None:
     first = again(api)
@@ -248,7 +248,7 @@ def test_a_redis_that_lost_everything_makes_no_second_job(
     assert len(api.jobs.list().items) == 1
 
 
-def test_while_the_job_is_not_known_again_the_client_is_asked_to_wait(api: Api) -> None:
+def test_until_the_job_is_recovered_a_repeat_must_wait(api: Api) -> None:
     first = send(api)
     job = api.jobs.get(first.get_json()["id"])
     api.idempotency.entries.clear()
@@ -264,26 +264,26 @@ def test_while_the_job_is_not_known_again_the_client_is_asked_to_wait(api: Api) 
     assert len(api.jobs.list().items) == 1
 
 
-def test_another_payload_is_told_apart_after_a_loss_too(api: Api) -> None:
+def test_another_payload_is_refused_after_a_loss_of_redis_too(api: Api) -> None:
     send(api)
     api.idempotency.entries.clear()
 
     problem(send(api, [("images", "other.jpg", b"other")]), 422, "idempotency_key_reused")
 
 
-def die_sealed(keys: FakeIdempotency, job_id: str) -> None:
-    """Claim and seal a key as a process does that then dies."""
+def seal_and_die(keys: FakeIdempotency, job_id: str) -> None:
+    """Claim and seal a key, as a process does before it dies."""
     fingerprint = Fingerprint()
     fingerprint.add("payload")
     keys.claim("me", "k", "dead")
     keys.seal("me", "k", "dead", fingerprint=fingerprint.text(), job_id=job_id)
 
 
-def test_a_job_recorded_by_a_process_that_died_is_the_answer(
+def test_a_repeat_returns_the_job_recorded_by_a_process_that_died(
     api: Api, keys: FakeIdempotency, durable: DurableIdempotency, clock: FakeClock
 ) -> None:
     job_id = api.submit("a.jpg")
-    die_sealed(keys, job_id)
+    seal_and_die(keys, job_id)
     clock.advance(91)
     attempt = Attempt(durable, "me", "k")
     with attempt.begun(partial(is_recorded, api.backend)):
@@ -295,10 +295,10 @@ def test_a_job_recorded_by_a_process_that_died_is_the_answer(
     assert keys.claim("me", "k", "t").standing is Standing.DONE
 
 
-def test_a_job_that_a_process_did_not_come_to_record_is_made_anew(
+def test_a_repeat_creates_the_job_that_a_dead_process_did_not_record(
     api: Api, keys: FakeIdempotency, durable: DurableIdempotency, clock: FakeClock
 ) -> None:
-    die_sealed(keys, "a" * 26)
+    seal_and_die(keys, "a" * 26)
     recorded = partial(is_recorded, api.backend)
     with pytest.raises(IdempotencyKeyInUse), Attempt(durable, "me", "k").begun(recorded):
         pass
@@ -311,7 +311,7 @@ def test_a_job_that_a_process_did_not_come_to_record_is_made_anew(
     assert keys.claim("me", "k", "t").job_id == "b" * 26
 
 
-def test_who_lost_the_key_records_no_job(
+def test_a_submission_that_lost_its_key_records_no_job(
     keys: FakeIdempotency, durable: DurableIdempotency, clock: FakeClock
 ) -> None:
     slow = Attempt(durable, "me", "k")
@@ -328,7 +328,7 @@ def test_who_lost_the_key_records_no_job(
     assert keys.claim("me", "k", "third").standing is Standing.RUNNING
 
 
-def test_keys_that_go_away_in_the_end_do_not_hide_what_went_wrong(
+def test_an_outage_of_the_keys_does_not_hide_the_original_error(
     keys: FakeIdempotency, durable: DurableIdempotency
 ) -> None:
     def fail() -> None:
@@ -340,15 +340,13 @@ def test_keys_that_go_away_in_the_end_do_not_hide_what_went_wrong(
         fail()
 
 
-def test_keys_that_are_away_from_the_start_are_said_to_be(
-    keys: FakeIdempotency, durable: DurableIdempotency
-) -> None:
+def test_an_outage_of_the_keys_is_reported(keys: FakeIdempotency, durable: DurableIdempotency) -> None:
     keys.away = True
     with pytest.raises(JobStoreUnavailable), Attempt(durable, "me", "k").begun(_no_job):
         pass
 
 
-def test_a_record_without_its_objects_is_no_job(api: Api) -> None:
+def test_a_record_without_its_objects_does_not_count_as_a_job(api: Api) -> None:
     job_id = api.submit("a.jpg")
     api.objects.delete(object_keys.job_record(job_id))
 
@@ -356,4 +354,4 @@ def test_a_record_without_its_objects_is_no_job(api: Api) -> None:
 
 
 def _no_job(job_id: str) -> bool:
-    raise AssertionError("No job is looked for.")
+    raise AssertionError("No job may be looked up.")

@@ -74,7 +74,7 @@ def test_the_content_of_a_file_arrives_as_it_was_sent(data: bytes) -> None:
 
 
 class SlowBody(io.BytesIO):
-    """A body that comes a few bytes at a time, as over a slow connection."""
+    """A body that arrives a few bytes at a time, as over a slow connection."""
 
     def __init__(self, body: bytes, step: int) -> None:
         super().__init__(body)
@@ -85,7 +85,7 @@ class SlowBody(io.BytesIO):
 
 
 @pytest.mark.parametrize("step", range(1, 40))
-def test_pieces_of_any_size_make_the_same_form(step: int) -> None:
+def test_a_form_is_parsed_alike_in_pieces_of_any_size(step: int) -> None:
     body = form(part(b'name="images"; filename="a"', b"\r\n--se\r\n-"), part(b'name="options"', b"{}"))
     parts = list(parse_form(SlowBody(body, step).read, b"sep", SHAPE))
 
@@ -138,7 +138,7 @@ def test_a_malformed_form_is_refused(body: bytes) -> None:
         (b'name="options"; filename="o.json"', "'options' must be a field"),
     ],
 )
-def test_a_part_that_does_not_belong_is_named(disposition: bytes, says: str) -> None:
+def test_an_unexpected_part_is_named(disposition: bytes, says: str) -> None:
     with pytest.raises(InvalidRequest, match=says):
         read(form(part(disposition)))
 
@@ -148,7 +148,7 @@ def test_a_field_that_is_too_long_is_refused() -> None:
         read(form(part(b'name="options"', b"x" * 101)))
 
 
-def test_of_a_file_beyond_its_cap_the_size_is_counted_and_no_more_kept() -> None:
+def test_a_file_beyond_its_limit_is_truncated_and_its_size_counted() -> None:
     (item,) = parse_form(
         io.BytesIO(form(part(b'name="images"; filename="a"', bytes(30_000)))).read, b"sep", SHAPE
     )
@@ -159,7 +159,7 @@ def test_of_a_file_beyond_its_cap_the_size_is_counted_and_no_more_kept() -> None
 
 
 @pytest.mark.parametrize("boundary", ["", "a" * 201, "ä"])
-def test_a_boundary_that_no_form_may_have_is_refused(boundary: str) -> None:
+def test_an_invalid_boundary_is_refused(boundary: str) -> None:
     with pytest.raises(MalformedForm):
         boundary_of(f'multipart/form-data; boundary="{boundary}"')
 
@@ -202,7 +202,7 @@ def test_a_large_file_takes_little_memory() -> None:
     item.spool.close()
 
 
-def test_a_form_of_too_many_parts_is_refused_though_all_are_empty() -> None:
+def test_a_form_of_too_many_empty_parts_is_refused() -> None:
     shape = FormShape(files={}, fields={"options": 100}, parts=3)
     three, four = (form(*[part(b'name="options"', b"")] * count) for count in (3, 4))
 

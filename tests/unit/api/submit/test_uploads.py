@@ -43,13 +43,13 @@ def test_an_announced_job_waits_for_its_uploads(api: Api) -> None:
     assert api.objects.exists(object_keys.manifest(job_id))
 
 
-def test_uploads_go_straight_to_the_object_store_where_clients_reach_it(make_api: ApiFactory) -> None:
+def test_uploads_go_directly_to_the_object_store_if_clients_reach_it(make_api: ApiFactory) -> None:
     job = make_api(public_url="https://s3.example").announce({"name": "a.jpg", "size": 1}).get_json()
 
     assert job["uploads"][0]["url"].startswith(f"https://s3.example/jobs/{job['id']}/inputs/0?size=1&")
 
 
-def test_an_announcement_without_a_size_is_refused_and_says_which(api: Api) -> None:
+def test_an_announcement_without_a_size_is_refused_and_names_the_upload(api: Api) -> None:
     response = api.announce({"name": "a.jpg", "size": 0}, {"name": "trip/ü.jpg"}, {"name": "c.jpg"})
 
     assert "uploads.1 ('trip/ü.jpg')" in problem(response, 422, "size_missing")["detail"]
@@ -57,7 +57,7 @@ def test_an_announcement_without_a_size_is_refused_and_says_which(api: Api) -> N
     assert api.get("/v1/jobs").get_json()["jobs"] == []
 
 
-def test_a_photo_that_is_too_large_goes_through_the_api_which_cuts_it_off(make_api: ApiFactory) -> None:
+def test_an_oversized_photo_goes_through_the_api_which_truncates_it(make_api: ApiFactory) -> None:
     api = make_api(public_url="https://s3.example", max_image_bytes=1000)
     job = api.announce({"name": "fits.jpg", "size": 1000}, {"name": "big.jpg", "size": 1001}).get_json()
     missing = api.get(f"/v1/jobs/{job['id']}/uploads").get_json()["uploads"]
@@ -89,7 +89,7 @@ def test_a_start_names_what_is_missing_or_has_another_size(api: Api) -> None:
     assert api.jobs.get(job_id).state is JobState.UPLOADING
 
 
-def test_a_start_names_a_hundred_missing_at_most(api: Api) -> None:
+def test_a_start_names_at_most_a_hundred_missing_uploads(api: Api) -> None:
     body = api.client.post(f"/v1/jobs/{announced(api, 150)}/start").get_json()
 
     assert (len(body["missing"]), body["missing_count"]) == (100, 150)
@@ -113,7 +113,7 @@ def test_a_canceled_job_is_not_started(api: Api) -> None:
     problem(api.client.post(f"/v1/jobs/{job_id}/start"), 409, "invalid_transition")
 
 
-def test_what_is_missing_is_listed_page_by_page_with_fresh_addresses(api: Api) -> None:
+def test_missing_uploads_are_listed_in_pages_with_fresh_urls(api: Api) -> None:
     job_id = announced(api, 7)
     for index in (0, 3):
         put(api, job_id, index, b"x" * index)
@@ -128,14 +128,14 @@ def test_what_is_missing_is_listed_page_by_page_with_fresh_addresses(api: Api) -
     assert pages == [[1, 2], [4, 5], [6]]
 
 
-def test_a_started_job_lacks_nothing(api: Api) -> None:
+def test_a_started_job_has_no_missing_uploads(api: Api) -> None:
     assert api.get(f"/v1/jobs/{api.submit('a.jpg')}/uploads").get_json() == {
         "uploads": [],
         "next_cursor": None,
     }
 
 
-def test_an_announcement_answers_the_first_thousand_uploads(api: Api) -> None:
+def test_the_response_to_an_announcement_has_the_first_thousand_uploads(api: Api) -> None:
     job = api.announce(*({"name": f"{n}.jpg", "size": 1} for n in range(1001))).get_json()
 
     assert len(job["uploads"]) == 1000
@@ -164,7 +164,7 @@ def test_an_upload_of_another_size_than_announced_is_not_stored(api: Api, data: 
     assert put(api, job_id, 2, b"xx") == 204
 
 
-def test_a_started_job_takes_no_uploads(api: Api) -> None:
+def test_a_started_job_refuses_uploads(api: Api) -> None:
     job_id = api.submit("a.jpg")
 
     problem(api.client.put(f"/v1/jobs/{job_id}/uploads/0", data=b"x"), 409, "invalid_transition")
@@ -172,13 +172,13 @@ def test_a_started_job_takes_no_uploads(api: Api) -> None:
 
 
 @pytest.mark.parametrize("index", ["3", "99999999999999999999", "-1", "x", "1.0"])
-def test_only_announced_images_are_taken(api: Api, index: str) -> None:
+def test_only_announced_uploads_are_accepted(api: Api, index: str) -> None:
     response = api.client.put(f"/v1/jobs/{announced(api)}/uploads/{index}", data=b"x")
 
     problem(response, 404, "not_found")
 
 
-def test_of_an_upload_that_is_too_large_enough_is_kept_to_fail_it_alone(make_api: ApiFactory) -> None:
+def test_an_oversized_upload_is_truncated_and_fails_alone(make_api: ApiFactory) -> None:
     api = make_api(max_image_bytes=1000)
     job_id = api.announce({"name": "big.tif", "size": 5000}).get_json()["id"]
 
@@ -187,7 +187,7 @@ def test_of_an_upload_that_is_too_large_enough_is_kept_to_fail_it_alone(make_api
     assert api.client.post(f"/v1/jobs/{job_id}/start").status_code == 202
 
 
-def test_an_upload_that_breaks_off_is_not_stored(api: Api) -> None:
+def test_an_interrupted_upload_is_not_stored(api: Api) -> None:
     job_id = api.announce({"name": "a.jpg", "size": 8}).get_json()["id"]
     path = f"/v1/jobs/{job_id}/uploads/0"
     response = api.client.put(path, data=b"half", environ_overrides={"CONTENT_LENGTH": "8"})
@@ -199,7 +199,7 @@ def test_an_upload_that_breaks_off_is_not_stored(api: Api) -> None:
 # --- what counts is what is stored ----------------------------------------------------
 
 
-def test_a_job_is_charged_what_is_stored_and_not_what_was_announced(make_api: ApiFactory) -> None:
+def test_a_job_is_charged_for_stored_and_not_for_announced_bytes(make_api: ApiFactory) -> None:
     api = make_api(max_image_bytes=1000)
     job_id = api.announce({"name": "a.jpg", "size": 7}, {"name": "big.tif", "size": 5000}).get_json()["id"]
     put(api, job_id, 0, bytes(7))
@@ -210,7 +210,7 @@ def test_a_job_is_charged_what_is_stored_and_not_what_was_announced(make_api: Ap
     assert (before, api.jobs.get(job_id).bytes) == (5007, 1008)
 
 
-def test_a_job_announced_without_sizes_by_an_earlier_version_is_held_to_the_bounds(api: Api) -> None:
+def test_the_limits_apply_to_a_job_that_an_earlier_version_announced_without_sizes(api: Api) -> None:
     job_id = new_job_id()
     job = new_job(job_id, total=1, options=Options(), state=JobState.UPLOADING, created_at=1.0)
     with ManifestWriter() as manifest:
@@ -226,7 +226,7 @@ def test_a_job_announced_without_sizes_by_an_earlier_version_is_held_to_the_boun
 
 
 @pytest.mark.parametrize("name", ["00", "007", "x", "-1", "1.0", "1/2", "٣", "²", "9" * 30, ""])
-def test_an_object_that_is_no_input_is_overlooked(api: Api, name: str) -> None:
+def test_an_object_that_is_not_an_input_is_ignored(api: Api, name: str) -> None:
     job_id = announced(api)
     for index in range(3):
         put(api, job_id, index, b"x" * index)
@@ -238,7 +238,7 @@ def test_an_object_that_is_no_input_is_overlooked(api: Api, name: str) -> None:
 
 
 def fetched(api: Api, job_id: str, index: int) -> bytes | str:
-    """Return the photo that a worker reads, or the code of its failure."""
+    """Return the photo as a worker reads it, or the code of its failure."""
     try:
         return make_fetcher(api.objects, most_bytes=100).fetch(job_id, index)
     except ImageError as exc:
@@ -256,13 +256,13 @@ def test_a_photo_replaced_after_the_start_is_not_processed(api: Api) -> None:
     assert [fetched(api, job_id, index) for index in range(3)] == [b"", "input_changed", b"xx"]
 
 
-def test_a_start_that_is_refused_accepts_nothing(api: Api) -> None:
+def test_a_refused_start_accepts_no_upload(api: Api) -> None:
     job_id = announced(api, 2)
     put(api, job_id, 0, b"")
     api.client.post(f"/v1/jobs/{job_id}/start")
     put(api, job_id, 1, b"x")
     api.client.post(f"/v1/jobs/{job_id}/start")
-    # Only the first start that was carried out counts.
+    # Only the first successful start counts.
     api.objects.put(object_keys.input_image(job_id, 1), b"y")
     api.client.post(f"/v1/jobs/{job_id}/start")
 
@@ -292,7 +292,7 @@ def list_all(api: Api, job_id: str, limit: int = 1000) -> tuple[list[int], int]:
 
 @pytest.fixture(scope="module")
 def large() -> Iterator[tuple[Api, str]]:
-    """An album of 25,000 photos, all uploaded: too large to be listed whole, or checked for one page."""
+    """An album of 25,000 uploaded photos, which is too large to list or check it completely for one page."""
     api = build_api()
     job_id = str(api.announce(*({"name": f"{n}.jpg", "size": 1} for n in range(25_000))).get_json()["id"])
     store(api, job_id, range(25_000))
@@ -309,7 +309,7 @@ def large() -> Iterator[tuple[Api, str]]:
         pytest.param(range(500, 3_700, 3), id="many"),
     ],
 )
-def test_of_a_large_album_what_is_missing_is_found(
+def test_missing_uploads_of_a_large_album_are_found(
     request: pytest.FixtureRequest, large: tuple[Api, str], missing: Sequence[int]
 ) -> None:
     api, job_id = large
@@ -328,7 +328,7 @@ def test_of_a_large_album_what_is_missing_is_found(
         assert body["missing"] == [f"{index}.jpg" for index in sorted(lacking)[:100]]
 
 
-def test_of_a_large_album_a_page_lists_only_what_it_needs(large: tuple[Api, str]) -> None:
+def test_a_page_of_missing_uploads_lists_only_the_objects_it_needs(large: tuple[Api, str]) -> None:
     api, job_id = large
     listed: list[str] = []
 
@@ -344,7 +344,7 @@ def test_of_a_large_album_a_page_lists_only_what_it_needs(large: tuple[Api, str]
     assert len(listed) == 1000 + 1 + 10 + 100
 
 
-def test_an_album_of_a_hundred_thousand_is_announced(api: Api) -> None:
+def test_an_album_of_a_hundred_thousand_photos_can_be_announced(api: Api) -> None:
     response = api.announce(*({"name": f"trip/IMG_{n:06d}.JPG", "size": 2_000_000} for n in range(100_000)))
 
     assert response.status_code == 202

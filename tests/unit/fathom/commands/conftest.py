@@ -22,7 +22,7 @@ def server() -> JobServer:
 
 @pytest.fixture
 def fathom(server: JobServer) -> Fathom:
-    """Run a command in this process, against a server of dictionaries."""
+    """Run a command in this process, against a fake server."""
 
     def run(*arguments: str | Path, **given: Any) -> Result:
         transport = httpx.MockTransport(server)
@@ -31,13 +31,13 @@ def fathom(server: JobServer) -> Fathom:
     return run
 
 
-def told(result: Result) -> dict[str, Any]:
-    """Return what a command printed for programs."""
+def printed_json(result: Result) -> dict[str, Any]:
+    """Return the JSON that a command printed."""
     return dict(json.loads(result.stdout))
 
 
 def codes(answer: dict[str, Any]) -> dict[str, str]:
-    """Return the codes of the failures a command told of, in the shape of `run` or in that of the API."""
+    """Return the codes of the reported failures, in the format of `run` or of the API."""
     return {
         failure["name"]: failure["code"] if "code" in failure else failure["error"]["code"]
         for failure in answer["failures"]

@@ -8,16 +8,16 @@ import httpx
 import pytest
 
 from fathom.commands.download import Results, fetch_results, finish
+from fathom.errors import ClientError
 from fathom.progress import show_progress
 from fathom.sync_client import Fathom
-from fathom.transport import ClientError
 from tests.unit.fathom.conftest import JOB_ID, FakeServer
 
 QUIET = show_progress(quiet=True)
 
 
 def download(fathom: Fathom, out: Path, *, sidecars: bool = False) -> tuple[Results, int]:
-    """Return what came of a download, and the exit code of the command."""
+    """Return the report of a download, and the exit code of the command."""
     job = fathom.job(JOB_ID)
     results = fetch_results(job, out, QUIET, sidecars=sidecars)
     with pytest.raises(SystemExit) as caught:
@@ -51,7 +51,7 @@ def test_all_results_are_fetched(fathom: Fathom, album: FakeServer, tmp_path: Pa
 
 
 @pytest.mark.parametrize("sidecars", [True, False])
-def test_outputs_are_fetched_of_images_that_have_them_and_sidecars_if_asked_for(
+def test_outputs_are_downloaded_and_sidecars_on_request(
     fathom: Fathom, album: FakeServer, tmp_path: Path, sidecars: bool
 ) -> None:
     for index in range(3):
@@ -68,7 +68,7 @@ def test_outputs_are_fetched_of_images_that_have_them_and_sidecars_if_asked_for(
     assert [image.name for image in results.failures] == ["b.jpg"]
 
 
-def test_a_result_that_cannot_be_written_is_a_failure_with_a_name_at_every_run(
+def test_a_result_that_cannot_be_written_is_named_at_every_run(
     fathom: Fathom, album: FakeServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
@@ -83,9 +83,7 @@ def test_a_result_that_cannot_be_written_is_a_failure_with_a_name_at_every_run(
         assert failure["error"]["code"] == "cannot_write"
 
 
-def test_a_download_of_which_nothing_can_be_written_fails(
-    fathom: Fathom, album: FakeServer, tmp_path: Path
-) -> None:
+def test_a_download_that_can_write_nothing_fails(fathom: Fathom, album: FakeServer, tmp_path: Path) -> None:
     for name in "abc":
         (tmp_path / f"{name}.png" / "in the way").mkdir(parents=True)
 

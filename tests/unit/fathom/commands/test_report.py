@@ -36,14 +36,14 @@ def shown(*jobs: JobStatus, terminal: bool = True) -> str:
         (-50, "0 s"),
     ],
 )
-def test_an_age_is_told_in_its_largest_unit(seconds: float, text: str) -> None:
+def test_an_age_is_shown_in_its_largest_unit(seconds: float, text: str) -> None:
     now = datetime(2026, 1, 2, tzinfo=UTC)
 
     assert age((now - timedelta(seconds=seconds)).isoformat(), now=now) == text
 
 
 @pytest.mark.parametrize("moment", ["", "yesterday", "2026-01-02T03:04:05"])
-def test_a_moment_that_cannot_be_read_has_no_age(moment: str) -> None:
+def test_an_invalid_time_has_no_age(moment: str) -> None:
     assert age(moment, now=datetime(2026, 1, 2, tzinfo=UTC)) == ""
 
 
@@ -58,7 +58,7 @@ def test_a_job_that_has_ended_has_no_rate() -> None:
     assert "2.5/s" not in shown(job(state="partial", images_per_second=2.5, eta_seconds=0.0))
 
 
-def test_failures_are_listed_without_what_a_terminal_would_obey() -> None:
+def test_failures_are_listed_without_terminal_control_characters() -> None:
     out = io.StringIO()
     failure = ImageResult(
         index=0,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.fathom.commands.conftest import Fathom, codes, told
+from tests.unit.fathom.commands.conftest import Fathom, codes, printed_json
 from tests.unit.fathom.conftest import CR3, REFUSED, SKIPPED
 from tests.unit.worker.pipeline.pictures import save, texture
 
@@ -23,10 +23,14 @@ def test_photos_are_processed_and_the_rest_is_named(fathom: Fathom, album: Path,
     again = fathom("run", album, album / "depth", env=SIMULATED)
 
     failed = {**REFUSED, "x/b.jpg": "unsupported_format", "z.jpg": "unreadable"}
-    assert (result.exit_code, told(result)["state"], codes(told(result))) == (3, "partial", failed)
-    assert told(result)["counts"] == {"total": 5, "succeeded": 1, "failed": 4}
+    assert (result.exit_code, printed_json(result)["state"], codes(printed_json(result))) == (
+        3,
+        "partial",
+        failed,
+    )
+    assert printed_json(result)["counts"] == {"total": 5, "succeeded": 1, "failed": 4}
     assert [path.name for path in (album / "depth").iterdir()] == ["a.png"]
-    # What is in the folder of results is no photo of the second run.
+    # Results are not photos of the second run.
     assert (again.exit_code, SKIPPED in again.stderr, "partial: 1 of 5 images" in again.stderr) == (
         3,
         True,
@@ -65,7 +69,7 @@ def test_one_folder_for_photos_and_results_is_refused(fathom: Fathom, album: Pat
 
 @pytest.mark.parametrize("flags", [(), ("--json",)])
 def test_names_of_any_script_survive_a_locale_that_has_none(tmp_path: Path, flags: tuple[str, ...]) -> None:
-    """Python reads the locale once, when it starts: this takes a process."""
+    """Python reads the locale only when it starts, so this needs a process."""
     photos = tmp_path / "写真"
     photos.mkdir()
     (photos / "海 🌊.png").write_bytes(save(texture(), "PNG"))

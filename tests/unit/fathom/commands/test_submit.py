@@ -10,24 +10,24 @@ from click.testing import CliRunner
 
 from fathom.cli import main
 from fathom.commands.submit import tell_apart
-from tests.unit.fathom.commands.conftest import Fathom, codes, told
+from tests.unit.fathom.commands.conftest import Fathom, codes, printed_json
 from tests.unit.fathom.conftest import CR3, REFUSED, SKIPPED
 from tests.unit.fathom.job_server import JobServer
 
 
 def refused(*arguments: str | Path) -> str:
-    """Return what a command says that is used in a wrong way."""
+    """Return the usage error of a command."""
     result = CliRunner().invoke(main, [*map(str, arguments), "--api", "http://127.0.0.1:9"])
     assert result.exit_code == 2, result.output
     return " ".join(result.output.split())
 
 
-def test_files_and_addresses_are_told_apart() -> None:
+def test_files_and_urls_are_distinguished() -> None:
     assert tell_apart([Path("a"), Path("b")]) == ([Path("a"), Path("b")], [])
     assert tell_apart(["s3://a/b", "https://c/d"]) == ([], ["s3://a/b", "https://c/d"])
 
 
-def test_files_and_addresses_do_not_go_together(tmp_path: Path) -> None:
+def test_files_and_urls_cannot_be_mixed(tmp_path: Path) -> None:
     assert "go as two jobs" in refused("submit", tmp_path, "s3://bucket/a.jpg")
 
 
@@ -42,14 +42,14 @@ def test_results_among_the_photos_are_refused(tmp_path: Path, command: str) -> N
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_a_shell_is_told_how_to_complete(shell: str) -> None:
+def test_the_completion_script_of_a_shell_is_printed(shell: str) -> None:
     result = CliRunner().invoke(main, ["completion", shell])
 
     assert result.exit_code == 0
     assert "_FATHOM_COMPLETE" in result.output
 
 
-def test_a_shell_without_completion_is_wrong_usage() -> None:
+def test_an_unsupported_shell_is_wrong_usage() -> None:
     assert CliRunner().invoke(main, ["completion", "tcsh"]).exit_code == 2
 
 
@@ -64,7 +64,7 @@ def test_words_are_completed(monkeypatch: pytest.MonkeyPatch, typed: str, offere
     assert f"plain,{offered}" in result.output
 
 
-def test_a_job_is_completed_with_nothing_where_no_server_is() -> None:
+def test_without_a_server_job_ids_are_not_completed() -> None:
     words = {
         "_FATHOM_COMPLETE": "bash_complete",
         "COMP_WORDS": "fathom status --api ftp://nowhere a",
@@ -90,11 +90,11 @@ def sent(server: JobServer) -> list[str]:
     return sorted(name for job in server.jobs.values() for name in job.names)
 
 
-def test_an_album_is_sent_but_for_what_gives_no_depth_map(
+def test_everything_of_an_album_that_can_get_a_depth_map_is_sent(
     fathom: Fathom, server: JobServer, album: Path, tmp_path: Path
 ) -> None:
     result = fathom("submit", album, "--out", tmp_path / "out", "--json")
-    answer = told(result)
+    answer = printed_json(result)
 
     assert sent(server) == ["a.jpg", "x/b.jpg"]
     assert (result.exit_code, answer["state"], codes(answer)) == (3, "partial", REFUSED)
@@ -107,22 +107,22 @@ def test_an_album_is_sent_but_for_what_gives_no_depth_map(
     assert sorted(path.name for path in (tmp_path / "out").rglob("*.png")) == ["a.png", "b.png"]
 
 
-def test_a_second_run_names_the_same_and_sends_nothing(
+def test_a_second_run_reports_the_same_and_sends_nothing(
     fathom: Fathom, server: JobServer, album: Path
 ) -> None:
     fathom("submit", album, "--out", album / "depth")
     again = fathom("submit", album, "--out", album / "depth", "--json")
 
-    assert (again.exit_code, codes(told(again)), told(again)["kept"]) == (3, REFUSED, 2)
+    assert (again.exit_code, codes(printed_json(again)), printed_json(again)["kept"]) == (3, REFUSED, 2)
     assert len(server.jobs) == 1
 
 
-def test_a_job_without_results_counts_what_was_not_sent(
+def test_without_results_the_skipped_files_are_counted(
     fathom: Fathom, server: JobServer, album: Path
 ) -> None:
     server.bad[b"photo x/b.jpg"] = "image_corrupt"
     result = fathom("submit", album, "--json")
-    answer = told(result)
+    answer = printed_json(result)
 
     assert sent(server) == ["a.jpg", "x/b.jpg"]
     assert (result.exit_code, answer["state"]) == (3, "partial")
@@ -130,22 +130,22 @@ def test_a_job_without_results_counts_what_was_not_sent(
     assert answer["counts"] == {"total": 4, "succeeded": 1, "failed": 3, "pending": 0}
 
 
-def test_a_job_that_is_left_running_says_what_was_not_sent(fathom: Fathom, album: Path) -> None:
-    told_programs, told_people = (
+def test_a_detached_job_reports_the_skipped_files(fathom: Fathom, album: Path) -> None:
+    as_json, as_text = (
         fathom("submit", album, "--detach", "--json"),
         fathom("submit", album, "--detach"),
     )
 
-    assert (told_programs.exit_code, codes(told(told_programs))) == (3, REFUSED)
-    assert told(told_programs)["counts"]["total"] == 4
-    assert told_people.exit_code == 3
-    assert told_people.stdout == "b" * 26 + "\n"
-    assert SKIPPED in told_people.stderr
-    assert all(f"failed: {name}" in told_people.stderr for name in REFUSED)
+    assert (as_json.exit_code, codes(printed_json(as_json))) == (3, REFUSED)
+    assert printed_json(as_json)["counts"]["total"] == 4
+    assert as_text.exit_code == 3
+    assert as_text.stdout == "b" * 26 + "\n"
+    assert SKIPPED in as_text.stderr
+    assert all(f"failed: {name}" in as_text.stderr for name in REFUSED)
 
 
 @pytest.mark.parametrize("out", [True, False])
-def test_people_are_told_in_lines(fathom: Fathom, album: Path, tmp_path: Path, out: bool) -> None:
+def test_without_json_the_report_is_text(fathom: Fathom, album: Path, tmp_path: Path, out: bool) -> None:
     result = fathom("submit", album, *(("--out", tmp_path / "out") if out else ()))
 
     assert result.exit_code == 3
@@ -163,12 +163,12 @@ def test_an_album_of_raw_files_fails_and_sends_nothing(
     (tmp_path / "album" / "b.dng").write_bytes(b"II*\0")
     result = fathom("submit", tmp_path / "album", "--json", *(("--out", tmp_path / "out") if out else ()))
 
-    assert (result.exit_code, told(result)["state"], server.jobs) == (1, "failed", {})
-    assert codes(told(result)) == {"a.CR3": "unsupported_format", "b.dng": "unsupported_format"}
+    assert (result.exit_code, printed_json(result)["state"], server.jobs) == (1, "failed", {})
+    assert codes(printed_json(result)) == {"a.CR3": "unsupported_format", "b.dng": "unsupported_format"}
 
 
 @pytest.mark.parametrize("out", [True, False])
-def test_an_album_without_photos_is_wrong_usage_that_says_what_there_is(
+def test_an_album_without_photos_is_wrong_usage_that_names_what_there_is(
     fathom: Fathom, tmp_path: Path, out: bool
 ) -> None:
     (tmp_path / "album").mkdir()
@@ -180,15 +180,17 @@ def test_an_album_without_photos_is_wrong_usage_that_says_what_there_is(
     assert "1 video." in result.stderr
 
 
-def test_a_photo_that_cannot_be_read_after_all_is_named(
-    fathom: Fathom, server: JobServer, tmp_path: Path
-) -> None:
-    """It can be opened, but to read it is an I/O error."""
+def test_a_photo_that_becomes_unreadable_is_named(fathom: Fathom, server: JobServer, tmp_path: Path) -> None:
+    """The file can be opened, but reading it is an I/O error."""
     (tmp_path / "a.jpg").write_bytes(b"photo")
     (tmp_path / "b.jpg").symlink_to("/proc/self/mem")
     result = fathom("submit", tmp_path, "--json")
 
-    assert (result.exit_code, codes(told(result)), sent(server)) == (3, {"b.jpg": "unreadable"}, ["a.jpg"])
+    assert (result.exit_code, codes(printed_json(result)), sent(server)) == (
+        3,
+        {"b.jpg": "unreadable"},
+        ["a.jpg"],
+    )
 
 
 def test_a_photo_with_an_archive_behind_it_is_a_photo(
@@ -202,7 +204,9 @@ def test_a_photo_with_an_archive_behind_it_is_a_photo(
     assert (sent(server), server.forms) == (["a.jpg", "a.jpg"], ["images"])
 
 
-def test_an_archive_is_one_whatever_it_is_called(fathom: Fathom, server: JobServer, tmp_path: Path) -> None:
+def test_an_archive_is_recognised_whatever_its_name(
+    fathom: Fathom, server: JobServer, tmp_path: Path
+) -> None:
     (tmp_path / "album.bin").write_bytes(zipped())
     server.skipped = {"count": 3, "videos": 2, "names": ["a.mov", "b.mov", "c.txt"]}
     result = fathom("submit", tmp_path / "album.bin")
@@ -210,12 +214,12 @@ def test_an_archive_is_one_whatever_it_is_called(fathom: Fathom, server: JobServ
 
     assert (result.exit_code, detached.exit_code, server.forms) == (0, 0, ["archive"] * 2)
     assert "Skipped 3 files that are no photos: 2 videos, 1 other file." in result.stderr
-    assert told(detached)["skipped"]["names"] == ["a.mov", "b.mov", "c.txt"]
+    assert printed_json(detached)["skipped"]["names"] == ["a.mov", "b.mov", "c.txt"]
 
 
 @pytest.mark.parametrize("command", ["submit", "run", "watch"])
 @pytest.mark.parametrize("make", ["pipe", "device", "nothing"])
-def test_what_is_no_file_is_refused_in_a_sentence(
+def test_a_path_that_is_not_a_file_is_refused_in_one_sentence(
     fathom: Fathom, tmp_path: Path, command: str, make: str
 ) -> None:
     path = {"pipe": tmp_path / "pipe", "device": Path("/dev/null"), "nothing": tmp_path / "nothing"}[make]
@@ -240,7 +244,7 @@ def test_a_file_at_standard_input_is_sent(fathom: Fathom, server: JobServer, tmp
     )
 
 
-def test_no_result_is_written_over_a_photo_that_lies_among_them(
+def test_no_result_overwrites_a_photo_in_the_same_folder(
     fathom: Fathom, server: JobServer, tmp_path: Path
 ) -> None:
     photo = tmp_path / "a.png"

@@ -24,8 +24,8 @@ class Over(Exception):
 
 
 @dataclass
-class Scene:
-    """A watched folder; while the watch sleeps, the next thing happens."""
+class WatchedFolder:
+    """A watched folder; whenever the watch sleeps, the next change happens."""
 
     folder: Path
     #: When files were last changed, in seconds since the epoch.
@@ -61,136 +61,136 @@ class Scene:
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Scene:
-    return Scene(folder=tmp_path)
+def watched(tmp_path: Path) -> WatchedFolder:
+    return WatchedFolder(folder=tmp_path)
 
 
 def nothing() -> None:
     """Nothing happens."""
 
 
-def test_what_is_there_and_what_comes_is_taken(scene: Scene) -> None:
-    scene.add("a.jpg")
-    scene.events = [nothing, lambda: scene.add("b.jpg"), nothing, nothing]
+def test_existing_and_new_photos_are_submitted(watched: WatchedFolder) -> None:
+    watched.add("a.jpg")
+    watched.events = [nothing, lambda: watched.add("b.jpg"), nothing, nothing]
 
     with pytest.raises(Over):
-        scene.watch()
+        watched.watch()
 
-    assert scene.taken == [["a.jpg"], ["a.jpg", "b.jpg"]]
+    assert watched.taken == [["a.jpg"], ["a.jpg", "b.jpg"]]
 
 
 @pytest.mark.parametrize("once", [True, False])
-def test_a_file_that_grows_is_left_until_it_keeps_still_whatever_its_clock_says(
-    scene: Scene, once: bool
+def test_a_growing_file_is_left_until_it_stops_changing_whatever_its_mtime(
+    watched: WatchedFolder, once: bool
 ) -> None:
-    scene.add("a.jpg", b"p")
-    scene.events = [lambda: scene.add("a.jpg", b"ph"), lambda: scene.add("a.jpg", b"pho"), nothing]
-    scene.events += [] if once else [nothing]
+    watched.add("a.jpg", b"p")
+    watched.events = [lambda: watched.add("a.jpg", b"ph"), lambda: watched.add("a.jpg", b"pho"), nothing]
+    watched.events += [] if once else [nothing]
     with contextlib.suppress(Over):
-        scene.watch(once=once)
+        watched.watch(once=once)
 
-    assert scene.taken == [["a.jpg"]]
-    assert scene.events == []
+    assert watched.taken == [["a.jpg"]]
+    assert watched.events == []
 
 
-def test_a_file_that_is_written_anew_at_the_same_size_is_left_too(scene: Scene) -> None:
+def test_a_file_that_is_rewritten_at_the_same_size_is_left_too(watched: WatchedFolder) -> None:
     def rewrite() -> None:
-        scene.clock += 1
-        scene.add("a.jpg")
+        watched.clock += 1
+        watched.add("a.jpg")
 
-    scene.events = [rewrite, rewrite, rewrite]
+    watched.events = [rewrite, rewrite, rewrite]
     with pytest.raises(Over):
-        scene.watch()
+        watched.watch()
 
-    assert scene.taken == []
-
-
-def test_what_cannot_be_read_is_handed_over_with_the_rest(scene: Scene) -> None:
-    scene.add("a.jpg")
-    scene.add("b.CR3")
-    (scene.folder / "c.jpg").symlink_to("nowhere")
-    scene.add("d.mov")
-    scene.events = [nothing]
-
-    scene.watch(once=True)
-
-    assert scene.taken == [["a.jpg", "b.CR3", "c.jpg"]]
-    assert scene.said == ["Skipped 1 file that is no photo: 1 video."]
+    assert watched.taken == []
 
 
-def test_a_photo_that_changed_is_taken_again(scene: Scene) -> None:
-    scene.add("a.jpg")
-    scene.events = [nothing, lambda: scene.add("a.jpg", b"another"), nothing]
+def test_unreadable_files_are_submitted_with_the_rest(watched: WatchedFolder) -> None:
+    watched.add("a.jpg")
+    watched.add("b.CR3")
+    (watched.folder / "c.jpg").symlink_to("nowhere")
+    watched.add("d.mov")
+    watched.events = [nothing]
 
-    with pytest.raises(Over):
-        scene.watch()
+    watched.watch(once=True)
 
-    assert scene.taken == [["a.jpg"], ["a.jpg"]]
+    assert watched.taken == [["a.jpg", "b.CR3", "c.jpg"]]
+    assert watched.said == ["Skipped 1 file that is no photo: 1 video."]
 
 
-def test_results_and_photos_that_went_make_no_work(scene: Scene) -> None:
-    scene.add("a.jpg")
-    scene.add("b.jpg")
-    (scene.folder / "depth").mkdir()
-    scene.events = [nothing, lambda: scene.add("depth/a.png"), (scene.folder / "b.jpg").unlink, nothing]
+def test_a_changed_photo_is_submitted_again(watched: WatchedFolder) -> None:
+    watched.add("a.jpg")
+    watched.events = [nothing, lambda: watched.add("a.jpg", b"another"), nothing]
 
     with pytest.raises(Over):
-        scene.watch()
+        watched.watch()
 
-    assert scene.taken == [["a.jpg", "b.jpg"]]
-
-
-def test_a_server_that_is_away_is_told_of_once_and_waited_for(scene: Scene) -> None:
-    scene.add("a.jpg")
-    scene.refusals = ["Cannot reach it."] * 3
-    scene.events = [nothing] * 5
-
-    with pytest.raises(Over):
-        scene.watch()
-
-    assert scene.said == ["Cannot reach it. Trying again until it goes."]
-    assert scene.taken == [["a.jpg"]]
+    assert watched.taken == [["a.jpg"], ["a.jpg"]]
 
 
-def test_a_folder_that_is_away_for_a_while_is_waited_for(tmp_path: Path) -> None:
-    scene = Scene(folder=tmp_path / "mount")
-    scene.events = [nothing, scene.folder.mkdir, lambda: scene.add("a.jpg"), nothing, nothing]
+def test_results_and_removed_photos_cause_no_work(watched: WatchedFolder) -> None:
+    watched.add("a.jpg")
+    watched.add("b.jpg")
+    (watched.folder / "depth").mkdir()
+    watched.events = [nothing, lambda: watched.add("depth/a.png"), (watched.folder / "b.jpg").unlink, nothing]
 
     with pytest.raises(Over):
-        scene.watch()
+        watched.watch()
 
-    assert len(scene.said) == 1
-    assert scene.said[0].startswith(f"Cannot read {scene.folder}: No such file")
-    assert scene.taken == [["a.jpg"]]
+    assert watched.taken == [["a.jpg", "b.jpg"]]
 
 
-def test_once_takes_all_that_is_there_and_ends(scene: Scene) -> None:
-    scene.add("a.jpg")
-    scene.add("b.jpg")
-    scene.events = [nothing]
+def test_an_outage_of_the_server_is_reported_once_and_waited_for(watched: WatchedFolder) -> None:
+    watched.add("a.jpg")
+    watched.refusals = ["Cannot reach it."] * 3
+    watched.events = [nothing] * 5
 
-    scene.watch(once=True)
+    with pytest.raises(Over):
+        watched.watch()
 
-    assert scene.taken == [["a.jpg", "b.jpg"]]
-
-
-def test_once_over_an_empty_folder_ends(scene: Scene) -> None:
-    scene.watch(once=True)
-
-    assert scene.taken == []
+    assert watched.said == ["Cannot reach it. Trying again until it goes."]
+    assert watched.taken == [["a.jpg"]]
 
 
-def test_what_does_not_mend_itself_ends_the_watch(scene: Scene) -> None:
-    scene.add("a.jpg")
+def test_a_temporarily_missing_folder_is_waited_for(tmp_path: Path) -> None:
+    watched = WatchedFolder(folder=tmp_path / "mount")
+    watched.events = [nothing, watched.folder.mkdir, lambda: watched.add("a.jpg"), nothing, nothing]
+
+    with pytest.raises(Over):
+        watched.watch()
+
+    assert len(watched.said) == 1
+    assert watched.said[0].startswith(f"Cannot read {watched.folder}: No such file")
+    assert watched.taken == [["a.jpg"]]
+
+
+def test_once_submits_the_existing_photos_and_ends(watched: WatchedFolder) -> None:
+    watched.add("a.jpg")
+    watched.add("b.jpg")
+    watched.events = [nothing]
+
+    watched.watch(once=True)
+
+    assert watched.taken == [["a.jpg", "b.jpg"]]
+
+
+def test_once_over_an_empty_folder_ends(watched: WatchedFolder) -> None:
+    watched.watch(once=True)
+
+    assert watched.taken == []
+
+
+def test_a_permanent_error_ends_the_watch(watched: WatchedFolder) -> None:
+    watched.add("a.jpg")
 
     def refuse(album: Album) -> None:
         raise PermissionError
 
     watch = FolderWatch(
-        folder=scene.folder,
-        out=scene.folder / "depth",
+        folder=watched.folder,
+        out=watched.folder / "depth",
         take=refuse,
-        say=scene.said.append,
+        say=watched.said.append,
         sleep=lambda seconds: None,
     )
 
@@ -198,7 +198,7 @@ def test_what_does_not_mend_itself_ends_the_watch(scene: Scene) -> None:
         watch.run(once=False)
 
 
-# --- what is told ------------------------------------------------------------------
+# --- reports ----------------------------------------------------------------------
 
 
 def unread(name: str) -> ImageResult:
@@ -210,8 +210,8 @@ def round_of(*failures: ImageResult, fetched: int = 0, kept: int = 0) -> MirrorR
     return MirrorReport(total=total, fetched=fetched, kept=kept, new_failures=list(failures))
 
 
-def tell(*reports: MirrorReport, as_json: bool) -> tuple[list[str], str]:
-    """Return the lines told of rounds, and the state of all in the end."""
+def run_report(*reports: MirrorReport, as_json: bool) -> tuple[list[str], str]:
+    """Return the lines about each round, and the final state."""
     written = io.StringIO()
     printer = RoundPrinter(Display(Console(file=written), quiet=False), as_json=as_json)
     with contextlib.redirect_stdout(io.TextIOWrapper(raw := io.BytesIO(), write_through=True)):
@@ -221,17 +221,17 @@ def tell(*reports: MirrorReport, as_json: bool) -> tuple[list[str], str]:
     return lines.splitlines(), printer.state
 
 
-def test_what_cannot_be_read_is_told_of_once() -> None:
+def test_an_unreadable_file_is_reported_once() -> None:
     again = round_of(unread("a.jpg"), kept=1)
-    lines, state = tell(round_of(unread("a.jpg"), fetched=1), again, again, as_json=False)
+    lines, state = run_report(round_of(unread("a.jpg"), fetched=1), again, again, as_json=False)
 
     assert [line for line in lines if "a.jpg" in line] == ["failed: a.jpg  [unreadable] It cannot be read."]
     assert len(lines) == 2
     assert state == "partial"
 
 
-def test_programs_are_told_of_news_alone() -> None:
-    lines, state = tell(
+def test_json_reports_only_news() -> None:
+    lines, state = run_report(
         round_of(unread("a.jpg")),
         round_of(unread("a.jpg")),
         round_of(unread("a.jpg"), unread("b.jpg")),
@@ -245,14 +245,14 @@ def test_programs_are_told_of_news_alone() -> None:
     assert state == "failed"
 
 
-def test_a_photo_that_fails_again_after_it_was_changed_is_told_of_again() -> None:
+def test_a_photo_that_fails_again_after_a_change_is_reported_again() -> None:
     bad = ImageResult.failure("a.jpg", "image_corrupt", "It is damaged.", index=0)
-    lines, _ = tell(round_of(bad), round_of(bad), as_json=True)
+    lines, _ = run_report(round_of(bad), round_of(bad), as_json=True)
 
     assert len(lines) == 2
 
 
-def test_once_ends_as_submit_does(fathom: Fathom, tmp_path: Path) -> None:
+def test_once_has_the_exit_code_of_submit(fathom: Fathom, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     done = fathom("watch", tmp_path / "empty", "--out", tmp_path / "out", "--once")
 

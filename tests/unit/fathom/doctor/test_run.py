@@ -1,4 +1,4 @@
-"""How `fathom doctor` judges what it is told. What it finds out itself is tested on real servers."""
+"""How `fathom doctor` rates facts. Tests on real servers check how it collects them."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ GOOD = RedisFacts(
 
 
 def levels(**changes: Any) -> dict[str, str]:
-    """Return messages and levels of a server like the good one, but for the changes."""
+    """Return messages and levels for a good server with these changes."""
     facts = dataclasses.replace(GOOD, **changes)
     return {finding.message: finding.level for finding in judge_redis(facts, "redis://here")}
 
 
-def test_a_good_server_has_nothing_to_mend():
+def test_a_good_server_has_no_findings():
     assert set(levels().values()) == {"ok"}
 
 
@@ -50,7 +50,7 @@ def test_a_good_server_has_nothing_to_mend():
         ({"ahead": 1000.0}, "error", "1000.0 s"),
     ],
 )
-def test_what_is_wrong_is_named_and_the_rest_stays_good(changes: dict[str, object], level: str, word: str):
+def test_a_problem_is_named_and_the_rest_is_good(changes: dict[str, object], level: str, word: str):
     found = levels(**changes)
 
     bad = {message: found for message, found in found.items() if found != "ok"}
@@ -63,7 +63,7 @@ def test_newer_versions_are_good(version: tuple[int, ...]):
     assert set(levels(version=version).values()) == {"ok"}
 
 
-def test_a_wrong_setting_is_all_that_is_said():
+def test_a_wrong_setting_is_the_only_finding():
     (finding,) = examine({"FATHOM_LEASE_SECONDS": "soon"}, "http://127.0.0.1:8080")
 
     assert (finding.part, finding.level) == ("settings", "error")
@@ -98,7 +98,7 @@ def test_the_defaults_agree_with_each_other(public: str):
 
 
 @pytest.mark.parametrize("tail", ["/s3?x=1", "/#top", "?"])
-def test_a_public_address_that_goes_on_behind_the_host_is_an_error(tail: str):
+def test_a_public_address_with_a_path_is_an_error(tail: str):
     environ = {"FATHOM_S3_PUBLIC_URL": f"https://s3.example.org{tail}"}
 
     (finding,) = examine(environ, "http://127.0.0.1:8080")
@@ -107,7 +107,7 @@ def test_a_public_address_that_goes_on_behind_the_host_is_an_error(tail: str):
     assert "FATHOM_S3_PUBLIC_URL must end with its host or port" in finding.message
 
 
-def test_a_public_address_with_credentials_is_an_error_that_does_not_show_them():
+def test_a_public_address_with_credentials_is_an_error_that_hides_them():
     environ = {"FATHOM_S3_PUBLIC_URL": "https://me:hunter2@s3.example.org"}
 
     (finding,) = examine(environ, "http://127.0.0.1:8080")
@@ -124,7 +124,7 @@ def test_missing_weights_are_an_error():
     assert "/nowhere/weights.pt" in finding.message
 
 
-def test_the_weights_and_what_they_run_on_are_named():
+def test_the_weights_and_the_engine_are_named():
     findings = list(check_model(Settings.from_environ({"FATHOM_WEIGHTS": "starter"})))
 
     assert [finding.level for finding in findings] == ["ok", "ok"]
@@ -132,7 +132,7 @@ def test_the_weights_and_what_they_run_on_are_named():
     assert "openvino in " in findings[1].message
 
 
-def test_children_that_may_take_more_memory_than_there_is_are_named():
+def test_children_that_may_exceed_the_memory_of_the_machine_are_a_warning():
     findings = list(check_machine(Settings.from_environ({"FATHOM_CHILD_MEMORY_MB": "99999999"})))
 
     assert findings[-1].level == "warning"
@@ -153,7 +153,7 @@ def test_clocks_may_differ_a_little(ahead: float, level: str):
         ({"OTEL_EXPORTER_OTLP_ENDPOINT": ""}, None),
     ],
 )
-def test_traces_are_looked_at_where_they_are_wanted(changes: dict[str, str], expected: str | None):
+def test_tracing_is_checked_if_it_is_turned_on(changes: dict[str, str], expected: str | None):
     environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://user:hunter2@127.0.0.1:4318", **changes}
 
     findings = list(check_tracing(environ))
@@ -162,8 +162,8 @@ def test_traces_are_looked_at_where_they_are_wanted(changes: dict[str, str], exp
     assert "hunter2" not in str(findings)
 
 
-def test_where_no_worker_is_installed_the_network_is_not_looked_at(monkeypatch: pytest.MonkeyPatch):
-    # As in the API's image.
+def test_without_the_packages_of_a_worker_the_network_is_not_checked(monkeypatch: pytest.MonkeyPatch):
+    # The image of the API has no such package.
     monkeypatch.setitem(sys.modules, "worker.model.description", None)
 
     (finding,) = check_model(Settings.from_environ({"FATHOM_WEIGHTS": "/nowhere/weights.pt"}))
@@ -171,7 +171,7 @@ def test_where_no_worker_is_installed_the_network_is_not_looked_at(monkeypatch: 
     assert (finding.level, finding.remedy) == ("ok", "")
 
 
-def test_packages_that_traces_lack_are_named(monkeypatch: pytest.MonkeyPatch):
+def test_missing_packages_for_tracing_are_named(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
     monkeypatch.delitem(sys.modules, "shared.observability.otlp", raising=False)
 

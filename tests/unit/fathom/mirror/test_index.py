@@ -33,7 +33,7 @@ def photo(folder: Path, name: str, data: bytes, index: MirrorIndex) -> LocalPhot
     return index.identify(UploadFile(path=path, name=name), name)
 
 
-def test_what_is_kept_is_found_in_a_later_run(tmp_path: Path, out: Path) -> None:
+def test_the_index_persists_between_runs(tmp_path: Path, out: Path) -> None:
     with open_index(out, OPTIONS) as index:
         (out / "a.png").write_bytes(b"result")
         index.keep(photo(tmp_path, "a.jpg", b"1", index), files={"heatmap": "a.png"})
@@ -55,7 +55,7 @@ def test_results_of_other_outputs_are_not_enough(tmp_path: Path, out: Path, outp
         assert index.find(kept, outputs) is None
 
 
-def test_a_file_is_the_result_of_the_last_who_wrote_it(tmp_path: Path, out: Path) -> None:
+def test_a_file_belongs_to_the_last_result_written_to_it(tmp_path: Path, out: Path) -> None:
     with open_index(out, OPTIONS) as index:
         (out / "a.png").write_bytes(b"result")
         first, second = photo(tmp_path, "a.jpg", b"1", index), photo(tmp_path, "b.jpg", b"2", index)
@@ -66,7 +66,7 @@ def test_a_file_is_the_result_of_the_last_who_wrote_it(tmp_path: Path, out: Path
         assert index.find(second, ["heatmap"]) is not None
 
 
-def test_a_file_that_is_released_is_nobodys(tmp_path: Path, out: Path) -> None:
+def test_a_released_file_belongs_to_no_result(tmp_path: Path, out: Path) -> None:
     with open_index(out, OPTIONS) as index:
         (out / "a.png").write_bytes(b"result")
         kept = photo(tmp_path, "a.jpg", b"1", index)
@@ -81,7 +81,7 @@ def test_a_hash_is_read_once_for_all_variants(tmp_path: Path, out: Path) -> None
         known = photo(tmp_path, "a.jpg", b"1", index)
         index.open_batch("http://api", [known])
     stat = (tmp_path / "a.jpg").stat()
-    # Other bytes under the same size and time: seen only by who reads the file again.
+    # Other bytes with the same size and time, which only reading the file again can detect.
     (tmp_path / "a.jpg").write_bytes(b"2")
     os.utime(tmp_path / "a.jpg", ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
@@ -91,7 +91,7 @@ def test_a_hash_is_read_once_for_all_variants(tmp_path: Path, out: Path) -> None
     assert again.sha256 == known.sha256 != hash_file(tmp_path / "a.jpg")
 
 
-def test_batches_are_those_of_the_same_options_and_server(tmp_path: Path, out: Path) -> None:
+def test_batches_are_separate_for_each_server_and_options(tmp_path: Path, out: Path) -> None:
     with open_index(out, OPTIONS) as index:
         photos = [photo(tmp_path, name, name.encode(), index) for name in ("b.jpg", "a.jpg")]
         batch = index.open_batch("http://api", photos)
@@ -103,7 +103,7 @@ def test_batches_are_those_of_the_same_options_and_server(tmp_path: Path, out: P
         assert index.batches("http://api") == ()
 
 
-def test_what_is_forgotten_is_that_of_the_same_options(tmp_path: Path, out: Path) -> None:
+def test_forgetting_affects_only_the_same_options(tmp_path: Path, out: Path) -> None:
     for options in (OPTIONS, {}):
         with open_index(out, options) as index:
             index.open_batch("http://api", [photo(tmp_path, "a.jpg", b"1", index)])
@@ -113,7 +113,7 @@ def test_what_is_forgotten_is_that_of_the_same_options(tmp_path: Path, out: Path
         assert len(index.batches("http://api")) == 1
 
 
-def test_a_change_that_breaks_off_leaves_nothing(tmp_path: Path, out: Path) -> None:
+def test_an_interrupted_change_leaves_nothing(tmp_path: Path, out: Path) -> None:
     with open_index(out, OPTIONS) as index:
         good = photo(tmp_path, "a.jpg", b"1", index)
         no_text: Any = object()
@@ -126,7 +126,7 @@ def test_a_change_that_breaks_off_leaves_nothing(tmp_path: Path, out: Path) -> N
         assert not index.is_unchanged(good)
 
 
-def test_a_second_run_at_once_is_kept_out(out: Path) -> None:
+def test_a_simultaneous_second_run_is_refused(out: Path) -> None:
     with (
         open_index(out, OPTIONS),
         pytest.raises(IndexInUse, match="Another `fathom` is writing into"),
@@ -135,7 +135,7 @@ def test_a_second_run_at_once_is_kept_out(out: Path) -> None:
         pass
 
 
-def test_a_file_that_is_no_index_is_named_and_left_as_it_is(out: Path) -> None:
+def test_a_file_that_is_not_an_index_is_named_and_not_changed(out: Path) -> None:
     out.mkdir()
     (out / FILE_NAME).write_bytes(b"Dear diary, " * 100)
 
@@ -145,7 +145,7 @@ def test_a_file_that_is_no_index_is_named_and_left_as_it_is(out: Path) -> None:
     assert (out / FILE_NAME).read_bytes().startswith(b"Dear diary")
 
 
-def test_an_index_of_another_version_is_left_as_it_is(out: Path) -> None:
+def test_an_index_of_another_version_is_not_changed(out: Path) -> None:
     out.mkdir()
     connection = sqlite3.connect(out / FILE_NAME)
     connection.execute("pragma user_version = 7")
@@ -155,7 +155,7 @@ def test_an_index_of_another_version_is_left_as_it_is(out: Path) -> None:
         pass
 
 
-def test_an_index_damaged_in_the_middle_is_said_in_a_sentence(tmp_path: Path, out: Path) -> None:
+def test_a_damaged_index_is_reported_in_one_sentence(tmp_path: Path, out: Path) -> None:
     with open_index(out, OPTIONS) as index:
         for number in range(200):
             index.open_batch("http://api", [photo(tmp_path, f"{number}.jpg", b"1", index)])
@@ -166,7 +166,7 @@ def test_an_index_damaged_in_the_middle_is_said_in_a_sentence(tmp_path: Path, ou
         index.batches("http://api")
 
 
-def test_results_that_cannot_lie_there_are_said(tmp_path: Path) -> None:
+def test_an_unusable_folder_of_results_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
 
     with pytest.raises(IndexBroken, match=r"Cannot write into .*file"), open_index(tmp_path / "file", {}):
@@ -174,7 +174,7 @@ def test_results_that_cannot_lie_there_are_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_may_not_be_written_is_said(out: Path) -> None:
+def test_a_folder_without_write_permission_is_reported(out: Path) -> None:
     out.mkdir(mode=0o500)
 
     with pytest.raises(IndexBroken, match="Cannot write into"), open_index(out, {}):

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from fathom.errors import ApiError, ClientError, ConnectionLost
 from fathom.files import Album
 from fathom.mirror.index import MirrorIndex, open_index
 from fathom.mirror.plan import BATCH, MirrorRequest
@@ -15,7 +16,7 @@ from fathom.mirror.report import MirrorProgress, MirrorReport
 from fathom.mirror.run import JobGone, MirrorRun
 from fathom.models import UploadFile
 from fathom.sync_client import Fathom
-from fathom.transport import ApiError, ClientError, ConnectionLost, Patience
+from fathom.transport import Patience
 from tests.unit.fathom.conftest import lose, on, problem, times
 from tests.unit.fathom.job_server import JobServer, during
 
@@ -47,7 +48,7 @@ def out(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def mirror(fathom: Fathom, folder: Path, out: Path) -> Mirror:
-    """Run over all that is in the folder now."""
+    """Run over the current files of the folder."""
 
     def run(
         *, progress: MirrorProgress | None = None, fresh: bool = False, ending: str = "png", **options: Any
@@ -95,7 +96,7 @@ def test_a_second_run_asks_the_server_nothing(
     assert (report.kept, report.fetched, report.files) == (2, 0, 2)
 
 
-def test_one_new_photo_is_sent_alone(mirror: Mirror, server: JobServer, folder: Path, out: Path) -> None:
+def test_only_a_new_photo_is_sent(mirror: Mirror, server: JobServer, folder: Path, out: Path) -> None:
     fill(folder, "a", "b")
     mirror()
     fill(folder, "new")
@@ -118,9 +119,7 @@ def test_a_renamed_photo_is_not_sent(mirror: Mirror, server: JobServer, folder: 
     assert report.kept == 2
 
 
-def test_two_photos_that_swap_their_names_get_each_their_own_result(
-    mirror: Mirror, folder: Path, out: Path
-) -> None:
+def test_two_photos_that_swap_names_keep_their_own_results(mirror: Mirror, folder: Path, out: Path) -> None:
     fill(folder, "a", "b")
     mirror()
     (folder / "a.jpg").rename(folder / "x")
@@ -147,7 +146,7 @@ def test_a_changed_photo_of_the_same_size_gets_a_new_result(
 
 
 @pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"cut")])
-def test_a_result_that_is_gone_or_cut_is_made_again(
+def test_a_missing_or_truncated_result_is_made_again(
     mirror: Mirror, folder: Path, out: Path, damage: Callable[[Path], object]
 ) -> None:
     fill(folder, "a", "b")
@@ -160,12 +159,12 @@ def test_a_result_that_is_gone_or_cut_is_made_again(
     assert (report.kept, report.fetched) == (1, 1)
 
 
-def test_other_options_make_results_anew_and_so_does_the_way_back(
+def test_changing_the_options_or_changing_them_back_makes_new_results(
     mirror: Mirror, server: JobServer, folder: Path, out: Path
 ) -> None:
     fill(folder, "a")
     mirror(colormap="gray")
-    # Of the same size, as a heatmap of other colours is.
+    # Of the same size, like a heatmap with other colours.
     (out / "a.png").write_bytes(b"HEATMAP OF PHOTO A")
 
     assert mirror(colormap="magma").fetched == 1
@@ -174,7 +173,9 @@ def test_other_options_make_results_anew_and_so_does_the_way_back(
     assert len(server.puts) == 3
 
 
-def test_options_that_write_other_files_stand_side_by_side(mirror: Mirror, folder: Path, out: Path) -> None:
+def test_results_of_options_with_other_file_names_are_kept_side_by_side(
+    mirror: Mirror, folder: Path, out: Path
+) -> None:
     fill(folder, "a")
     mirror(colormap="gray")
     mirror(ending="jpg", heatmap_format="jpeg")
@@ -183,7 +184,7 @@ def test_options_that_write_other_files_stand_side_by_side(mirror: Mirror, folde
     assert mirror(ending="jpg", heatmap_format="jpeg").kept == 1
 
 
-def test_a_fresh_run_sends_all_anew(mirror: Mirror, server: JobServer, folder: Path) -> None:
+def test_a_fresh_run_sends_everything_again(mirror: Mirror, server: JobServer, folder: Path) -> None:
     fill(folder, "a", "b")
     mirror()
 
@@ -210,7 +211,7 @@ def test_an_album_normalised_together_goes_as_one_job(
     assert [len(job.names) for job in server.jobs.values()] == [BATCH + 3]
 
 
-def test_results_come_while_the_rest_is_under_way(
+def test_results_are_saved_while_the_job_still_runs(
     mirror: Mirror, server: JobServer, folder: Path, out: Path
 ) -> None:
     server.speed = 2
@@ -230,7 +231,7 @@ def test_results_come_while_the_rest_is_under_way(
     assert sorted(server.gets) == sorted(f"{name}.jpg" for name in "abcde")
 
 
-def test_failures_are_told_and_those_that_lie_in_the_photo_are_not_sent_again(
+def test_failures_are_reported_and_permanent_ones_are_not_sent_again(
     mirror: Mirror, server: JobServer, folder: Path
 ) -> None:
     fill(folder, "a", "cut", "slow")
@@ -290,7 +291,7 @@ def test_a_result_that_cannot_be_written_fails_alone_until_it_can(
     assert len(server.puts) == 3, "The server has its result; the photo is not sent again."
 
 
-def test_a_result_made_before_that_cannot_be_written_where_it_is_wanted_fails_alone(
+def test_an_earlier_result_that_cannot_be_moved_to_its_new_name_fails_alone(
     mirror: Mirror, folder: Path, out: Path
 ) -> None:
     fill(folder, "a", "b")
@@ -305,12 +306,12 @@ def test_a_result_made_before_that_cannot_be_written_where_it_is_wanted_fails_al
 
 
 def leave_no_room(index: MirrorIndex) -> None:
-    """Let an index find the disk full as soon as it needs more of it."""
+    """Make the disk full for an index as soon as it must grow."""
     (pages,) = index._db.execute("pragma page_count").fetchone()
     index._db.execute(f"pragma max_page_count = {pages}")
 
 
-def test_an_index_without_room_for_results_fails_photos_and_not_the_run(
+def test_an_index_without_room_for_results_fails_only_those_photos(
     fathom: Fathom, server: JobServer, folder: Path, out: Path, mirror: Mirror
 ) -> None:
     names = [f"{number:03}" for number in range(150)]
@@ -332,7 +333,7 @@ def test_an_index_without_room_for_results_fails_photos_and_not_the_run(
     assert len(server.puts) == 150
 
 
-def test_an_index_without_room_for_new_photos_fails_these(
+def test_an_index_without_room_for_new_photos_fails_only_those(
     fathom: Fathom, server: JobServer, folder: Path, out: Path, mirror: Mirror
 ) -> None:
     fill(folder, "old")
@@ -354,7 +355,7 @@ def test_an_index_without_room_for_new_photos_fails_these(
     assert mirror().fetched == 200
 
 
-def test_a_folder_of_results_takes_the_place_of_a_result_that_moves(
+def test_a_folder_of_results_replaces_a_moved_result(
     fathom: Fathom, server: JobServer, folder: Path, out: Path
 ) -> None:
     fill(folder, "x", "y")
@@ -379,11 +380,11 @@ def test_a_folder_of_results_takes_the_place_of_a_result_that_moves(
 
 
 class Killed(BaseException):
-    """Ends a run as hard as a test can: nothing catches it."""
+    """Ends a run abruptly, because nothing catches it."""
 
 
 def kill_at(count: int, method: str, path: str) -> Callable[[httpx.Request], None]:
-    """Raise at the n-th such request and at all later ones, before the server sees them."""
+    """Raise at the n-th request of this kind and at all later ones, before the server gets them."""
     left, lock = [count], threading.Lock()
 
     def fault(request: httpx.Request) -> None:
@@ -410,7 +411,7 @@ def kill_at(count: int, method: str, path: str) -> Callable[[httpx.Request], Non
         (1, "GET", "state=failed"),
     ],
 )
-def test_a_run_killed_anywhere_is_gone_on_with_and_nothing_is_sent_twice(
+def test_a_run_killed_anywhere_is_continued_and_nothing_is_sent_twice(
     mirror: Mirror, server: JobServer, folder: Path, out: Path, count: int, method: str, path: str
 ) -> None:
     names = [f"{number}" for number in range(9)]
@@ -428,7 +429,7 @@ def test_a_run_killed_anywhere_is_gone_on_with_and_nothing_is_sent_twice(
     assert sorted(server.puts) == sorted(f"photo {name}".encode() for name in names)
 
 
-def test_a_job_whose_answer_was_lost_with_the_run_is_found_again(
+def test_a_job_whose_response_was_lost_is_found_by_the_next_run(
     mirror: Mirror, server: JobServer, folder: Path
 ) -> None:
     fill(folder, "a", "b")
@@ -456,7 +457,7 @@ def interrupt_uploads(mirror: Mirror, server: JobServer, *, after: int) -> None:
 
 
 @pytest.mark.parametrize("change", [Path.unlink, lambda path: path.write_bytes(b"photo X")])
-def test_a_photo_gone_or_changed_between_the_runs_leaves_no_job_half_uploaded(
+def test_a_photo_removed_or_changed_between_runs_leaves_no_unfinished_upload(
     mirror: Mirror, server: JobServer, folder: Path, out: Path, change: Callable[[Path], object]
 ) -> None:
     fill(folder, "a", "b", "c")
@@ -471,7 +472,7 @@ def test_a_photo_gone_or_changed_between_the_runs_leaves_no_job_half_uploaded(
     assert [job.is_started for job in server.jobs.values()] == [True]
 
 
-def test_a_photo_changed_after_its_upload_gets_the_result_of_what_it_is_now(
+def test_a_photo_changed_after_its_upload_gets_the_result_of_its_new_content(
     mirror: Mirror, server: JobServer, folder: Path, out: Path
 ) -> None:
     fill(folder, "a", "b")
@@ -489,7 +490,7 @@ def test_a_photo_changed_after_its_upload_gets_the_result_of_what_it_is_now(
 
 @pytest.mark.parametrize("forget_keys", [False, True])
 @pytest.mark.parametrize("expire", [False, True])
-def test_a_job_gone_between_the_runs_is_sent_anew(
+def test_a_job_deleted_between_runs_is_sent_again(
     mirror: Mirror, server: JobServer, folder: Path, out: Path, forget_keys: bool, expire: bool
 ) -> None:
     fill(folder, "a", "b")
@@ -506,7 +507,7 @@ def test_a_job_gone_between_the_runs_is_sent_anew(
     assert results(out) == made_of("a", "b")
 
 
-def test_a_job_deleted_before_its_answer_came_is_announced_under_another_key(
+def test_a_job_deleted_before_its_response_arrived_is_announced_under_another_key(
     mirror: Mirror, server: JobServer, folder: Path, out: Path
 ) -> None:
     fill(folder, "a", "b")
@@ -526,7 +527,7 @@ def test_a_job_deleted_before_its_answer_came_is_announced_under_another_key(
     assert len(server.tokens) == 2
 
 
-def test_a_key_that_another_album_used_is_not_insisted_on(
+def test_a_key_used_by_another_album_is_replaced(
     mirror: Mirror, server: JobServer, folder: Path, out: Path
 ) -> None:
     fill(folder, "a")
@@ -538,7 +539,7 @@ def test_a_key_that_another_album_used_is_not_insisted_on(
     assert results(out) == made_of("a")
 
 
-def test_a_job_deleted_in_the_middle_is_said_and_the_next_run_sends_it(
+def test_a_job_deleted_during_the_run_is_reported_and_sent_by_the_next_run(
     mirror: Mirror, server: JobServer, folder: Path, out: Path
 ) -> None:
     server.speed = 1
@@ -551,7 +552,9 @@ def test_a_job_deleted_in_the_middle_is_said_and_the_next_run_sends_it(
     assert results(out) == made_of("a", "b", "c")
 
 
-def test_a_job_expired_in_the_middle_is_said(mirror: Mirror, server: JobServer, folder: Path) -> None:
+def test_a_job_that_expires_during_the_run_is_reported(
+    mirror: Mirror, server: JobServer, folder: Path
+) -> None:
     server.speed = 0
     fill(folder, "a")
 
@@ -565,7 +568,9 @@ def test_a_job_expired_in_the_middle_is_said(mirror: Mirror, server: JobServer, 
         mirror()
 
 
-def test_a_canceled_job_counts_what_it_left(mirror: Mirror, server: JobServer, folder: Path) -> None:
+def test_the_unfinished_images_of_a_canceled_job_are_counted(
+    mirror: Mirror, server: JobServer, folder: Path
+) -> None:
     fill(folder, "a", "b", "c")
 
     def cancel() -> None:
@@ -580,7 +585,7 @@ def test_a_canceled_job_counts_what_it_left(mirror: Mirror, server: JobServer, f
     assert (report.state, report.fetched, report.canceled) == ("canceled", 1, 2)
 
 
-def test_a_server_away_for_longer_than_a_request_has_patience_is_waited_for(
+def test_the_run_waits_for_a_server_longer_than_one_request_does(
     mirror: Mirror, server: JobServer, folder: Path, out: Path
 ) -> None:
     fill(folder, "a", "b")
@@ -598,7 +603,7 @@ def test_a_server_away_for_longer_than_a_request_has_patience_is_waited_for(
     assert isinstance(lost[0], ConnectionLost)
 
 
-def test_a_server_that_takes_no_more_for_now_is_waited_for(
+def test_the_run_waits_for_a_server_at_its_limits(
     mirror: Mirror, server: JobServer, folder: Path, out: Path
 ) -> None:
     fill(folder, "a")
@@ -618,24 +623,24 @@ def test_a_refusal_ends_the_run_with_its_reason(mirror: Mirror, server: JobServe
         mirror()
 
 
-def test_what_is_sent_and_settled_adds_up(mirror: Mirror, server: JobServer, folder: Path) -> None:
+def test_sent_and_settled_photos_add_up(mirror: Mirror, server: JobServer, folder: Path) -> None:
     fill(folder, "a", "b", "c")
-    told: list[tuple[str, int, int]] = []
+    reported: list[tuple[str, int, int]] = []
 
     class Writing(MirrorProgress):
         def planned(self, size: int, images: int) -> None:
-            told.append(("planned", size, images))
+            reported.append(("planned", size, images))
 
         def sent(self, done: int, total: int) -> None:
-            told.append(("sent", done, total))
+            reported.append(("sent", done, total))
 
         def settled(self, done: int, total: int) -> None:
-            told.append(("settled", done, total))
+            reported.append(("settled", done, total))
 
     server.faults.append(times(2, on("PUT", "", lose)))
     mirror(progress=Writing())
 
-    assert told[0] == ("planned", 21, 3)
-    assert [line for line in told if line[0] == "sent"][-1] == ("sent", 21, 21)
-    assert max(done for name, done, _ in told if name == "sent") == 21
-    assert [line for line in told if line[0] == "settled"] == [("settled", n, 3) for n in (1, 2, 3)]
+    assert reported[0] == ("planned", 21, 3)
+    assert [line for line in reported if line[0] == "sent"][-1] == ("sent", 21, 21)
+    assert max(done for name, done, _ in reported if name == "sent") == 21
+    assert [line for line in reported if line[0] == "settled"] == [("settled", n, 3) for n in (1, 2, 3)]

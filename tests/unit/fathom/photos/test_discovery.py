@@ -35,13 +35,13 @@ def refused(*paths: Path) -> dict[str, str]:
 @pytest.mark.parametrize(
     "name", ["a.jpg", "a.JPG", "a.HeIc", "空港/到着 ✈️.tiff", "a/b/c/d.webp", "text.jpeg"]
 )
-def test_files_named_as_pictures_are_taken_whatever_they_hold(tmp_path: Path, name: str) -> None:
+def test_files_named_like_pictures_are_found_whatever_they_contain(tmp_path: Path, name: str) -> None:
     put(tmp_path / name, b"anything")
 
     assert names(tmp_path) == [name]
 
 
-def test_pictures_are_taken_whatever_their_name(tmp_path: Path) -> None:
+def test_pictures_are_found_whatever_their_names(tmp_path: Path) -> None:
     put(tmp_path / "IMG_0001")
     put(tmp_path / "scan.dat")
 
@@ -63,7 +63,7 @@ def test_pictures_are_taken_whatever_their_name(tmp_path: Path) -> None:
         *("Thumbs.db", ".DS_Store", "desktop.ini", ".hidden.mov"),
     ],
 )
-def test_what_systems_keep_for_themselves_is_passed_over_in_silence(tmp_path: Path, name: str) -> None:
+def test_system_files_are_ignored_silently(tmp_path: Path, name: str) -> None:
     put(tmp_path / name)
 
     assert find(tmp_path) == Found()
@@ -83,7 +83,7 @@ def test_videos_sidecars_and_other_files_are_counted(tmp_path: Path) -> None:
     )
 
 
-def test_pictures_that_are_not_read_are_refused_by_kind(tmp_path: Path) -> None:
+def test_unsupported_pictures_are_refused_by_kind(tmp_path: Path) -> None:
     put(tmp_path / "IMG_1.CR3", CR3)
     put(tmp_path / "IMG_1.jpg")
     put(tmp_path / "no suffix", CR3)
@@ -101,13 +101,13 @@ def test_pictures_that_are_not_read_are_refused_by_kind(tmp_path: Path) -> None:
     assert str(found.skipped) == ""
 
 
-def test_a_file_given_by_itself_is_taken_whatever_it_is_called(tmp_path: Path) -> None:
+def test_a_file_given_by_itself_is_used_whatever_its_name(tmp_path: Path) -> None:
     text, hidden = put(tmp_path / "notes.txt", b"text"), put(tmp_path / ".hidden", b"text")
 
     assert find(text, hidden).photos == [(text, "notes.txt"), (hidden, ".hidden")]
 
 
-def test_but_what_is_known_to_be_no_photo_is_not(tmp_path: Path) -> None:
+def test_a_file_given_by_itself_that_is_known_not_to_be_a_photo_is_skipped(tmp_path: Path) -> None:
     found = find(put(tmp_path / "clip.mov"), put(tmp_path / "a.xmp"), put(tmp_path / "a.nef"))
 
     assert found.photos == []
@@ -131,14 +131,14 @@ def test_the_folder_of_results_is_left_out(tmp_path: Path) -> None:
     assert names(tmp_path, skip=tmp_path / "x" / ".." / "out") == ["a.png"]
 
 
-def test_what_is_not_there_is_an_error_that_names_it(tmp_path: Path) -> None:
+def test_a_missing_path_is_an_error_that_names_it(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as caught:
         find(tmp_path / "nowhere")
 
     assert caught.value.filename == str(tmp_path / "nowhere")
 
 
-def test_links_are_followed_to_files_alone(tmp_path: Path) -> None:
+def test_only_links_to_files_are_followed(tmp_path: Path) -> None:
     put(tmp_path / "a.png")
     (tmp_path / "loop").symlink_to(tmp_path)
     (tmp_path / "link.jpg").symlink_to(tmp_path / "a.png")
@@ -146,7 +146,7 @@ def test_links_are_followed_to_files_alone(tmp_path: Path) -> None:
     assert names(tmp_path) == ["a.png", "link.jpg"]
 
 
-def test_links_that_lead_nowhere_are_named_and_harm_nothing_else(tmp_path: Path) -> None:
+def test_broken_links_are_named_and_harmless(tmp_path: Path) -> None:
     put(tmp_path / "a.png")
     (tmp_path / "gone.jpg").symlink_to(tmp_path / "nowhere")
     (tmp_path / "self.jpg").symlink_to(tmp_path / "self.jpg")
@@ -169,7 +169,7 @@ def test_pipes_and_sockets_in_a_folder_do_not_block(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("make", "said"), [("pipe", "a pipe"), ("/dev/null", "a device")])
-def test_what_is_neither_a_file_nor_a_folder_cannot_be_given(tmp_path: Path, make: str, said: str) -> None:
+def test_a_path_that_is_neither_file_nor_folder_is_refused(tmp_path: Path, make: str, said: str) -> None:
     path = tmp_path / make
     if make == "pipe":
         os.mkfifo(path)
@@ -180,7 +180,7 @@ def test_what_is_neither_a_file_nor_a_folder_cannot_be_given(tmp_path: Path, mak
     assert caught.value.filename == str(path)
 
 
-def test_a_file_of_this_process_alone_is_read_from_where_it_lies(tmp_path: Path) -> None:
+def test_a_file_descriptor_of_this_process_can_be_read(tmp_path: Path) -> None:
     with put(tmp_path / "a.png").open("rb") as file:
         number = str(file.fileno())
         found = find(Path("/dev/fd", number))
@@ -188,7 +188,7 @@ def test_a_file_of_this_process_alone_is_read_from_where_it_lies(tmp_path: Path)
     assert found.photos == [(tmp_path / "a.png", number)]
 
 
-def test_what_may_not_be_read_is_named_and_the_rest_is_found(
+def test_unreadable_folders_are_named_and_the_rest_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("a.png", "locked.jpg", "locked", "x/a.png", "y/a.png", "z/a.png"):
@@ -196,7 +196,7 @@ def test_what_may_not_be_read_is_named_and_the_rest_is_found(
     for name, mode in (("locked.jpg", 0o000), ("locked", 0o000), ("x", 0o000), ("y", 0o444)):
         (tmp_path / name).chmod(mode)
     monkeypatch.chdir(tmp_path)
-    with nobody(tmp_path):
+    with without_root_rights(tmp_path):
         found = find(Path())
 
     assert [name for _, name in found.photos] == ["a.png", "z/a.png"]
@@ -206,14 +206,12 @@ def test_what_may_not_be_read_is_named_and_the_rest_is_found(
     assert all("Permission denied" in photo.message for photo in found.refused)
 
 
-def test_a_path_that_may_not_be_read_is_named_though_it_was_given(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unreadable_given_path_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(tmp_path / "album" / "a.png")
     put(tmp_path / "b.png")
     (tmp_path / "album").chmod(0o000)
     monkeypatch.chdir(tmp_path)
-    with nobody(tmp_path):
+    with without_root_rights(tmp_path):
         found = find(Path("album"), Path("album/a.png"), Path("b.png"))
 
     assert [name for _, name in found.photos] == ["b.png"]
@@ -221,8 +219,8 @@ def test_a_path_that_may_not_be_read_is_named_though_it_was_given(
 
 
 @contextmanager
-def nobody(folder: Path) -> Iterator[None]:
-    """Let root be nobody for a while, who may look into `folder` all the same."""
+def without_root_rights(folder: Path) -> Iterator[None]:
+    """Drop the rights of root while the block runs, but keep access to `folder`."""
     folder.chmod(0o755)
     root = os.geteuid() == 0
     try:
@@ -234,7 +232,7 @@ def nobody(folder: Path) -> Iterator[None]:
             os.seteuid(0)
 
 
-def test_a_name_that_is_not_utf_8_becomes_one_that_is(tmp_path: Path) -> None:
+def test_a_name_that_is_not_utf_8_is_made_valid(tmp_path: Path) -> None:
     try:
         put(Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.jpg")))
     except OSError:

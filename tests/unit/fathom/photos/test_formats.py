@@ -24,7 +24,7 @@ from fathom.photos.formats import Format, sniff_format
         (b"\0\0\0\x14ftypmif1\0\0\0\0mif1avif", Format.HEIF),
     ],
 )
-def test_formats_are_told_by_their_first_bytes(head: bytes, found: Format) -> None:
+def test_formats_are_recognised_by_their_first_bytes(head: bytes, found: Format) -> None:
     assert sniff_format(head) is found
 
 
@@ -43,5 +43,5 @@ def test_formats_are_told_by_their_first_bytes(head: bytes, found: Format) -> No
         b"hello",
     ],
 )
-def test_what_is_no_picture_has_no_format(head: bytes) -> None:
+def test_other_files_have_no_format(head: bytes) -> None:
     assert sniff_format(head) is None

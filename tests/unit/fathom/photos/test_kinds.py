@@ -22,14 +22,14 @@ def boxed(brand: bytes) -> bytes:
         *("Thumbs.db", "x/thumbs.DB", ".DS_Store", "desktop.ini", ".hidden/x/a.jpg", "x\\@eaDir\\a.jpg"),
     ],
 )
-def test_what_systems_keep_for_themselves_is_hidden(name: str) -> None:
+def test_system_files_are_hidden(name: str) -> None:
     assert is_hidden(name)
 
 
 @pytest.mark.parametrize(
     "name", ["a.jpg", "./a.jpg", "x/../a.jpg", "eaDir/a.jpg", "Thumbs.db.jpg", "recycle/a.jpg"]
 )
-def test_everything_else_is_seen(name: str) -> None:
+def test_other_files_are_visible(name: str) -> None:
     assert not is_hidden(name)
 
 
@@ -41,7 +41,7 @@ def test_everything_else_is_seen(name: str) -> None:
         ("scan.dat", TIFF, FileKind.PHOTO),
         ("a.HEIC", boxed(b"heic"), FileKind.PHOTO),
         ("burst.heics", boxed(b"hevc"), FileKind.PHOTO),
-        # A picture that Fathom reads may bear the name of one that it does not.
+        # A supported picture may have the suffix of an unsupported one.
         ("favicon.ico", b"\x89PNG\r\n\x1a\n", FileKind.PHOTO),
         ("IMG_1.CR3", JPEG, FileKind.UNREAD),
         ("IMG_1.CR3", b"", FileKind.UNREAD),
@@ -74,7 +74,7 @@ def test_everything_else_is_seen(name: str) -> None:
         ("album.zip", b"PK\x03\x04", FileKind.OTHER),
     ],
 )
-def test_a_file_is_told_by_content_and_name(name: str, head: bytes, kind: FileKind) -> None:
+def test_a_file_is_classified_by_content_and_name(name: str, head: bytes, kind: FileKind) -> None:
     assert kind_of(name, head) is kind
 
 
@@ -108,7 +108,7 @@ def test_a_file_is_told_by_content_and_name(name: str, head: bytes, kind: FileKi
         "rwl",
     ],
 )
-def test_every_makers_raw_file_is_one_whatever_container_it_uses(suffix: str) -> None:
+def test_the_raw_files_of_all_makers_are_recognised(suffix: str) -> None:
     for head in (b"", TIFF, BIG_TIFF, b"no header that anybody knows"):
         assert kind_of(f"IMG_1.{suffix.upper()}", head) is FileKind.UNREAD
     assert "camera's raw file (" in str(why_unread(f"IMG_1.{suffix}", TIFF))
@@ -133,7 +133,7 @@ def test_every_makers_raw_file_is_one_whatever_container_it_uses(suffix: str) ->
         ("notes.txt", b"text", None),
     ],
 )
-def test_a_file_that_is_not_read_is_called_by_its_kind(name: str, head: bytes, said: str | None) -> None:
+def test_an_unsupported_file_is_named_by_its_kind(name: str, head: bytes, said: str | None) -> None:
     assert why_unread(name, head) == said
 
 
@@ -141,5 +141,5 @@ def test_a_file_that_is_not_read_is_called_by_its_kind(name: str, head: bytes, s
     ("name", "needs"),
     [("a.jpg", False), ("a.mov", False), ("a.xmp", False), ("a.cr3", False), ("a.psd", True), ("a", True)],
 )
-def test_a_name_that_tells_saves_a_look_into_the_file(name: str, needs: bool) -> None:
+def test_a_file_with_a_clear_name_is_not_read(name: str, needs: bool) -> None:
     assert needs_head(name) is needs

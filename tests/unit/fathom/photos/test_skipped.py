@@ -33,5 +33,5 @@ def test_all_are_counted_and_the_first_are_named() -> None:
     assert (found.count, found.videos, len(found.names)) == (NAMED + 1, NAMED + 1, NAMED)
 
 
-def test_what_an_earlier_version_wrote_is_read() -> None:
+def test_the_format_of_an_earlier_version_is_read() -> None:
     assert Skipped.from_json(b'{"count": 1, "names": ["a"]}') == Skipped(count=1, names=["a"])

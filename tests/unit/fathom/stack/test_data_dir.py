@@ -13,7 +13,7 @@ from shared.net.webhook_signing import is_secret
 
 
 class GaveUp(Exception):
-    """Raised by a pause instead of waiting on."""
+    """Raised by a pause instead of waiting."""
 
 
 def give_up() -> None:
@@ -31,7 +31,7 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_keys_are_made_once_and_for_their_owner_alone(folder: DataFolder) -> None:
+def test_keys_are_made_once_and_readable_by_their_owner_only(folder: DataFolder) -> None:
     keys = folder.keys()
 
     assert folder.keys() == keys
@@ -80,16 +80,16 @@ def test_a_locked_folder_is_refused_with_the_id_of_its_owner(folder: DataFolder)
     os.close(lock)
 
 
-def test_a_lock_is_free_once_all_who_hold_it_are_gone(folder: DataFolder) -> None:
+def test_a_lock_is_free_once_all_its_holders_are_gone(folder: DataFolder) -> None:
     os.close(folder.lock(give_up))
 
     os.close(folder.lock(give_up))
 
 
-def test_a_lock_whose_owner_is_dead_is_waited_for(folder: DataFolder) -> None:
+def test_a_start_waits_for_the_lock_of_a_dead_owner(folder: DataFolder) -> None:
     guard = os.open(folder.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(guard, fcntl.LOCK_EX)
-    # No process has this id: it is beyond the kernel's largest.
+    # No process has this id, because it is larger than the kernel allows.
     os.pwrite(guard, b"4194305", 0)
     pauses = []
 
@@ -111,7 +111,7 @@ def test_the_stack_file_of_a_dead_stack_is_removed(folder: DataFolder) -> None:
     assert not folder.stack_file.exists()
 
 
-def test_giving_up_a_lock_frees_what_was_opened(folder: DataFolder) -> None:
+def test_releasing_a_lock_closes_its_file(folder: DataFolder) -> None:
     guard = os.open(folder.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(guard, fcntl.LOCK_EX)
     opened = len(os.listdir("/proc/self/fd"))
@@ -123,7 +123,7 @@ def test_giving_up_a_lock_frees_what_was_opened(folder: DataFolder) -> None:
     os.close(guard)
 
 
-def test_a_private_file_replaces_an_old_one_whole(tmp_path: Path) -> None:
+def test_a_private_file_replaces_an_old_one_atomically(tmp_path: Path) -> None:
     path = tmp_path / "file.json"
     path.write_text("old and much longer than what comes")
     path.chmod(0o644)

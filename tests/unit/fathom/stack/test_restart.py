@@ -11,7 +11,7 @@ from shared.errors import FathomError
 
 @dataclass
 class FakePart:
-    """A part whose life the test decides on."""
+    """A part that the test starts and kills."""
 
     name: str = "worker-1"
     log_path: Path = Path("worker-1.log")
@@ -63,12 +63,12 @@ def supervisor(part: FakePart, clock: RestartClock, said: list[str]) -> Supervis
     return Supervisor([part], say=said.append, clock=clock)
 
 
-def test_a_living_part_is_left_alone(supervisor: Supervisor, part: FakePart) -> None:
+def test_a_running_part_is_not_restarted(supervisor: Supervisor, part: FakePart) -> None:
     assert supervisor.check() is False
     assert part.starts == 0
 
 
-def test_a_dead_part_is_started_again_after_a_pause(
+def test_a_dead_part_is_restarted_after_a_pause(
     supervisor: Supervisor, part: FakePart, clock: RestartClock, said: list[str]
 ) -> None:
     part.alive = False
@@ -82,7 +82,7 @@ def test_a_dead_part_is_started_again_after_a_pause(
     assert "worker-1 has ended unexpectedly" in said[0]
 
 
-def test_a_part_that_keeps_dying_is_started_ever_more_rarely(
+def test_a_part_that_keeps_dying_is_restarted_less_and_less_often(
     supervisor: Supervisor, part: FakePart, clock: RestartClock
 ) -> None:
     deaths = 12
@@ -99,7 +99,7 @@ def test_a_part_that_keeps_dying_is_started_ever_more_rarely(
     assert pauses[-1] == pytest.approx(LONGEST_PAUSE, abs=0.15)
 
 
-def test_a_part_that_lived_long_is_started_soon_again(
+def test_a_part_that_ran_for_long_is_restarted_soon(
     supervisor: Supervisor, part: FakePart, clock: RestartClock
 ) -> None:
     for lifetime in (0.0, 0.0, RECOVERED):
@@ -113,7 +113,7 @@ def test_a_part_that_lived_long_is_started_soon_again(
     assert clock.now - died == pytest.approx(FIRST_PAUSE, abs=0.15)
 
 
-def test_a_start_that_fails_is_told_and_tried_again(
+def test_a_failed_start_is_logged_and_repeated(
     supervisor: Supervisor, part: FakePart, clock: RestartClock, said: list[str]
 ) -> None:
     part.alive = False

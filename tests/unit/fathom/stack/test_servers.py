@@ -23,7 +23,7 @@ def test_a_binary_is_found_by_its_package() -> None:
 
 
 @pytest.mark.parametrize("password", ["with space", "line\nbreak", 'quo"te', "", "a@b", "a/b"])
-def test_a_password_that_a_url_or_a_file_would_change_is_refused(password: str) -> None:
+def test_a_password_that_would_change_in_a_url_or_a_file_is_refused(password: str) -> None:
     with pytest.raises(ServerFailed, match="password"):
         ValkeyServer(Path("data"), port=1, password=password)
 

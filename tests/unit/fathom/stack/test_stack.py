@@ -31,12 +31,12 @@ def test_a_signal_stops_the_next_pause(stop_signal: StopSignal, signum: signal.S
         stop_signal.pause()
 
 
-def test_a_second_signal_asks_for_haste(stop_signal: StopSignal) -> None:
+def test_a_second_signal_shortens_the_stop(stop_signal: StopSignal) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
     os.kill(os.getpid(), signal.SIGINT)
 
     assert stop_signal.hurry
 
 
-def test_the_slots_of_a_plan_are_all_children_of_all_workers() -> None:
+def test_the_slots_of_a_plan_are_the_children_of_all_workers() -> None:
     assert StackPlan(data_dir=Path("x"), workers=3, concurrency=2).slots == 6

@@ -9,7 +9,7 @@ import pytest
 
 from shared.archive.zip_names import entry_names
 
-#: What albums are called in each encoding; of the shortest names every character counts.
+#: Names of albums in each encoding; in the shortest names, every character counts.
 ALBUMS = {
     "gbk": [
         ["照片1.jpg"],
@@ -97,7 +97,7 @@ CASES = [(encoding, names) for encoding, albums in ALBUMS.items() for names in a
 
 
 def archive(*names: bytes, extra: bytes = b"", flags: int = 0) -> list[zipfile.ZipInfo]:
-    """Return the entries of an archive with these names as they are, in a directory that `zipfile` has read."""
+    """Return the entries of an archive with these raw names, as `zipfile` reads them."""
     entries = b"".join(
         struct.pack("<4s6H3L5H2L", b"PK\1\2", 20, 20, flags, *[0] * 6, len(name), len(extra), *[0] * 5) + name + extra
         for name in names
@@ -112,15 +112,15 @@ def test_names_are_read_in_the_encoding_that_they_were_written_in(encoding: str,
 
 
 @pytest.mark.parametrize("encoding", ["gbk", "big5", "shift_jis", "euc_kr", "cp866"])
-def test_names_that_tell_little_are_read_as_the_others_of_their_archive(encoding: str) -> None:
-    """`è` in UTF-8 is 猫 in GBK, and most names in one of these encodings are in another one too."""
+def test_ambiguous_names_are_decoded_like_the_others_of_the_archive(encoding: str) -> None:
+    """`è` in UTF-8 is 猫 in GBK, and most names in one of these encodings are valid in another."""
     names = [name for album in ALBUMS[encoding] for name in album]
     names += ["猫.jpg"] if encoding == "gbk" else []
 
     assert entry_names(archive(*(name.encode(encoding) for name in names))) == names
 
 
-def test_one_name_that_is_no_gbk_settles_that_none_is() -> None:
+def test_one_name_that_is_not_gbk_excludes_gbk_for_all() -> None:
     names = ["Müller.jpg", "Größe.jpg", "Übung.jpg"]
 
     assert entry_names(archive(*(name.encode("cp437") for name in names))) == names
@@ -134,11 +134,11 @@ def test_names_are_decoded_whatever_their_bytes() -> None:
     assert names[2] == "plain.jpg"
 
 
-def test_a_name_flagged_as_utf8_says_nothing_of_the_others() -> None:
+def test_a_name_flagged_as_utf8_does_not_affect_the_others() -> None:
     flagged = archive("фото.jpg".encode(), flags=0x800)
-    told, untold = entry_names(flagged + archive("照片1.jpg".encode("gbk")))
+    flagged_name, other_name = entry_names(flagged + archive("照片1.jpg".encode("gbk")))
 
-    assert (told, untold) == ("фото.jpg", "照片1.jpg")
+    assert (flagged_name, other_name) == ("фото.jpg", "照片1.jpg")
 
 
 def unicode_path(of: bytes, name: bytes, version: int = 1) -> bytes:
@@ -158,5 +158,5 @@ RAW = "照片.jpg".encode("gbk")
     ],
     ids=["made for it", "made for another", "of another version"],
 )
-def test_a_unicode_path_field_counts_if_it_was_made_for_the_name(extra: bytes, name: str) -> None:
+def test_a_unicode_path_field_counts_only_if_its_checksum_fits_the_name(extra: bytes, name: str) -> None:
     assert entry_names(archive(RAW, extra=extra)) == [name]

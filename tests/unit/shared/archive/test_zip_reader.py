@@ -37,7 +37,7 @@ def photos(data: bytes, within: ArchiveLimits = LIMITS) -> list[tuple[str, bytes
 
 
 def outcomes(data: bytes, within: ArchiveLimits = LIMITS) -> list[tuple[str, bytes | str]]:
-    """Return each photo's content, or the code of its error."""
+    """Return the content of each photo, or the code of its error."""
     found = expand(io.BytesIO(data), within)
     return [(entry.name, outcome(entry)) for entry in found if isinstance(entry, ArchivedPhoto)]
 
@@ -81,7 +81,7 @@ def test_two_photos_of_the_same_name_are_both_kept() -> None:
     "name",
     ["/etc/passwd.jpg", "../../up.jpg", "C:\\Users\\x.jpg", "a/../b.jpg", " .jpg", "写真/😀.jpg", "a\nb.jpg"],
 )
-def test_a_name_is_data(name: str) -> None:
+def test_a_hostile_name_is_kept_as_data(name: str) -> None:
     assert photos(make_zip((name, JPEG))) == [(name, JPEG)]
 
 
@@ -99,7 +99,7 @@ def test_a_name_is_data(name: str) -> None:
         ),
     ],
 )
-def test_what_a_person_does_not_see_is_passed_over_in_silence(name: str) -> None:
+def test_hidden_and_system_files_are_ignored_silently(name: str) -> None:
     data = make_zip((name, b"" if name.endswith(("/", "\\", "..")) else JPEG), ("seen.jpg", JPEG))
 
     assert photos(data) == [("seen.jpg", JPEG)]
@@ -114,7 +114,7 @@ def test_a_file_that_is_no_photo_is_named_as_skipped(name: str) -> None:
     assert photos(data) == [("a.jpg", JPEG)]
 
 
-def test_a_photo_without_a_suffix_is_told_by_its_content() -> None:
+def test_a_photo_without_a_suffix_is_recognised_by_its_content() -> None:
     assert photos(make_zip(("IMG_0001", JPEG))) == [("IMG_0001", JPEG)]
 
 
@@ -122,14 +122,14 @@ def test_a_photo_without_a_suffix_is_told_by_its_content() -> None:
     ("name", "data"),
     [("b.CR3", b"\0\0\0\x18ftypcrx "), ("b.NEF", b"MM\0*"), ("b.psd", b"8BPS"), ("b", b"FUJIFILMCCD-RAW ")],
 )
-def test_a_picture_that_is_not_read_is_taken_so_that_it_fails_by_name(name: str, data: bytes) -> None:
+def test_an_unsupported_picture_becomes_an_image_that_fails_by_name(name: str, data: bytes) -> None:
     archive = make_zip((name, data), ("c.MOV", b"\0\0\0\x14ftypqt  "), ("a.xmp", b"<"))
 
     assert photos(archive) == [(name, data)]
     assert skipped(archive) == ["c.MOV", "a.xmp"]
 
 
-def test_a_text_called_photo_is_taken_so_that_its_owner_hears_of_it() -> None:
+def test_a_text_named_like_a_photo_becomes_an_image_that_fails() -> None:
     assert photos(make_zip(("notes.jpg", b"text"))) == [("notes.jpg", b"text")]
 
 
@@ -197,11 +197,11 @@ class TamperedArchive:
         return self.put(self.entry + at, form, value)
 
     def in_both(self, at: int, form: str, value: int) -> TamperedArchive:
-        """Write a value at an offset of the header; in the directory it lies two bytes further."""
+        """Write a value at an offset of the header, and two bytes further in the directory."""
         return self.in_header(at, form, value).in_entry(at + 2, form, value)
 
     def with_extra(self, extra: bytes) -> TamperedArchive:
-        """Add extra fields to the directory alone."""
+        """Add extra fields to the directory only."""
         end = self.data.index(b"PK\x05\x06")
         size: int = struct.unpack_from("<L", self.data, end + 12)[0]
         self.put(end + 12, "<L", size + len(extra)).in_entry(30, "<H", len(extra))
@@ -211,7 +211,7 @@ class TamperedArchive:
 
 
 FLAGS, METHOD, CHECKSUM, PACKED, SIZE, CONTENT = 6, 8, 14, 18, 22, 30 + len("1.jpg")
-#: Places that the directory alone has.
+#: Offsets of fields that only the directory has.
 VERSION, OFFSET = 6, 42
 DEFLATED, BZIP2, LZMA = zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA
 BIG = b"\xff\xd8\xff" + bytes(range(256)) * 400
@@ -276,7 +276,7 @@ def test_a_damaged_photo_fails_alone(album: TamperedArchive) -> None:
     ],
     ids=["zipcrypto", "strong", "aes", "patched", "shrink", "implode", "deflate64", "zstd", "xz", "ppmd", "2_GiB", "4_GiB", "long"],
 )  # fmt: skip
-def test_a_photo_that_is_not_read_for_another_reason_fails_alone(album: TamperedArchive, code: str) -> None:
+def test_an_encrypted_oversized_or_unsupported_entry_fails_alone(album: TamperedArchive, code: str) -> None:
     assert outcomes(bytes(album.data)) == [("0.jpg", JPEG), ("1.jpg", code), ("2.jpg", JPEG)]
     assert names(bytes(album.data)) == ["0.jpg", "1.jpg", "2.jpg"]
 
@@ -302,7 +302,7 @@ def test_photos_compressed_by_other_methods_are_read(method: int) -> None:
     ],
     ids=["a new version", "zip64", "too short", "no unicode path", "no unicode", "three bytes"],
 )
-def test_a_photo_is_read_whatever_else_the_directory_says_of_it(album: TamperedArchive) -> None:
+def test_a_photo_is_read_whatever_irrelevant_fields_its_directory_entry_has(album: TamperedArchive) -> None:
     assert photos(bytes(album.data)) == [("0.jpg", JPEG), ("1.jpg", JPEG), ("2.jpg", JPEG)]
 
 
@@ -341,11 +341,11 @@ def test_entries_at_the_same_place_are_read_once() -> None:
     ]
 
 
-def test_an_archive_whose_beginning_is_missing_keeps_what_is_there() -> None:
+def test_an_archive_without_its_beginning_keeps_the_remaining_photos() -> None:
     assert [what for _, what in outcomes(bytes(TamperedArchive().data[30:]))] == ["image_corrupt", JPEG, JPEG]
 
 
-def test_what_is_no_photo_by_its_name_and_cannot_be_looked_into_is_skipped() -> None:
+def test_an_unreadable_entry_that_is_not_named_like_a_photo_is_skipped() -> None:
     data = bytearray(make_zip(("IMG_1", JPEG), ("a.jpg", JPEG)))
     data[0] ^= 0xFF
 
@@ -417,7 +417,7 @@ def mixed() -> bytes:
     )
 
 
-def test_a_look_finds_what_expanding_yields_in_the_same_order() -> None:
+def test_an_inspection_finds_what_expanding_yields_in_the_same_order() -> None:
     found = listed(mixed())
     expanded = [
         ListedPhoto(name=entry.name, size=len(b"".join(entry.pieces)))
@@ -443,7 +443,7 @@ def test_a_look_finds_what_expanding_yields_in_the_same_order() -> None:
     ],
     ids=["entries", "bytes"],
 )
-def test_a_look_finds_a_bomb_by_its_directory(
+def test_an_inspection_finds_a_bomb_by_its_directory(
     entries: list[tuple[str, bytes]], within: ArchiveLimits
 ) -> None:
     data = make_zip(*entries, method=zipfile.ZIP_DEFLATED)
@@ -453,8 +453,8 @@ def test_a_look_finds_a_bomb_by_its_directory(
         photos(data, within)
 
 
-def test_a_directory_that_understates_a_size_cannot_make_more_of_it() -> None:
-    """Expanding never yields more than a survey let pass."""
+def test_an_understated_size_limits_what_is_read() -> None:
+    """Expanding never yields more than an inspection allowed."""
     data = bytearray(make_zip(("a.jpg", bytes(50_000)), method=zipfile.ZIP_DEFLATED))
     struct.pack_into("<L", data, data.index(b"PK\x01\x02") + 24, 10)
 
@@ -462,7 +462,7 @@ def test_a_directory_that_understates_a_size_cannot_make_more_of_it() -> None:
     assert outcomes(bytes(data)) == [("a.jpg", "image_corrupt")]
 
 
-def test_entries_that_share_their_bytes_count_each() -> None:
+def test_entries_that_share_bytes_all_count_towards_the_total() -> None:
     """A bomb whose entries overlap is small, and expands as if they did not."""
     inner = zlib.compressobj(9, zlib.DEFLATED, -15)
     kernel = inner.compress(bytes(2**20)) + inner.flush()
@@ -480,7 +480,7 @@ def test_entries_that_share_their_bytes_count_each() -> None:
         listed(start + directory + end)
 
 
-def test_what_is_skipped_is_not_looked_into() -> None:
+def test_skipped_entries_are_not_read() -> None:
     data = mixed()
     names = [entry.name for entry in expand(io.BytesIO(data), LIMITS)]
 

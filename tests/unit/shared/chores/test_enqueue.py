@@ -49,7 +49,7 @@ def kinds(chores: FakeChores, job: Job) -> list[ChoreKind]:
         ({"state": JobState.QUEUED, "total": 3}, []),
     ],
 )
-def test_a_job_needs_what_it_came_with(
+def test_a_job_gets_the_chores_for_its_sources_and_webhook(
     objects: FakeObjectStore, chores: FakeChores, changes: dict[str, Any], expected: list[ChoreKind]
 ) -> None:
     job = a_job(**changes)

@@ -56,7 +56,7 @@ def submit(durable: DurableIdempotency, token: str = "t", *, job_id: str = "j") 
     assert durable.keys.finish("me", "k", token)
 
 
-def test_a_day_later_nothing_is_remembered(
+def test_a_record_is_forgotten_after_a_day(
     durable: DurableIdempotency, lose: Callable[[], None], clock: FakeClock
 ) -> None:
     submit(durable)
@@ -66,7 +66,7 @@ def test_a_day_later_nothing_is_remembered(
     assert durable.claim("me", "k", "other") == Claim(standing=Standing.NEW)
 
 
-def test_a_key_that_is_used_anew_remembers_the_latest(
+def test_a_reused_key_returns_the_latest_record(
     durable: DurableIdempotency, lose: Callable[[], None]
 ) -> None:
     submit(durable)
@@ -77,7 +77,7 @@ def test_a_key_that_is_used_anew_remembers_the_latest(
     assert durable.claim("me", "k", "third").job_id == "second"
 
 
-def test_a_submission_that_lost_the_key_overwrites_nothing(
+def test_a_submission_that_lost_its_claim_overwrites_nothing(
     durable: DurableIdempotency, clock: FakeClock
 ) -> None:
     durable.claim("me", "k", "slow")
@@ -88,7 +88,7 @@ def test_a_submission_that_lost_the_key_overwrites_nothing(
     assert durable.claim("me", "k", "third").job_id == "right"
 
 
-def test_what_lost_the_key_is_not_remembered(
+def test_a_submission_that_lost_its_claim_is_not_recorded(
     durable: DurableIdempotency, objects: FakeObjectStore, clock: FakeClock
 ) -> None:
     durable.claim("me", "k", "slow")
@@ -102,7 +102,7 @@ def test_what_lost_the_key_is_not_remembered(
 @pytest.mark.parametrize(
     "damaged", [b"", b"{", b"[]", b"null", b'{"sealed_at": "x"}', b'{"sealed_at": 1e12}']
 )
-def test_a_damaged_record_is_as_good_as_none(
+def test_a_damaged_record_counts_as_none(
     durable: DurableIdempotency, objects: FakeObjectStore, caplog: pytest.LogCaptureFixture, damaged: bytes
 ) -> None:
     objects.put(RECORD, damaged)
@@ -113,7 +113,7 @@ def test_a_damaged_record_is_as_good_as_none(
     assert "damaged" in caplog.text
 
 
-def test_a_key_is_not_handed_out_while_nobody_can_say_what_came_under_it(
+def test_no_key_is_claimed_while_its_record_cannot_be_read(
     durable: DurableIdempotency, objects: FakeObjectStore
 ) -> None:
     objects.away = True
@@ -122,7 +122,7 @@ def test_a_key_is_not_handed_out_while_nobody_can_say_what_came_under_it(
         durable.claim("me", "k", "t")
 
 
-def test_neither_owner_nor_key_can_be_read_off_the_record(
+def test_a_record_reveals_neither_owner_nor_key(
     durable: DurableIdempotency, objects: FakeObjectStore
 ) -> None:
     durable.claim("somebody", "secret-order-17", "t")

@@ -32,7 +32,7 @@ def job(**changes: Any) -> Job:
     return Job(**(fields | changes))
 
 
-def test_job_ids_are_many_and_recognised():
+def test_new_job_ids_are_unique_and_valid():
     ids = {new_job_id() for _ in range(1000)}
 
     assert len(ids) == 1000
@@ -42,17 +42,17 @@ def test_job_ids_are_many_and_recognised():
 @pytest.mark.parametrize(
     "text", ["", "a" * 25, "a" * 27, "A" * 26, "a" * 25 + "1", "a" * 26 + "\n", "../" + "a" * 23]
 )
-def test_anything_else_is_no_job_id(text: str):
+def test_anything_else_is_not_a_valid_job_id(text: str):
     assert not is_job_id(text)
 
 
-def test_nothing_leaves_an_end_but_a_retry_and_expiry():
+def test_only_a_retry_and_expiry_leave_an_end_state():
     leaving = {verb for verb, moves in TRANSITIONS.items() if ENDS & set(moves)}
 
     assert leaving == {"retry", "expire"}
 
 
-def test_no_verb_leads_where_it_has_nothing_to_do_and_from_there_too():
+def test_no_verb_has_a_transition_from_a_state_where_it_has_no_effect():
     assert set(ALREADY) == {"start", "pause", "resume", "cancel", "retry", "abort", "expire"}
     for verb, already in ALREADY.items():
         assert not already & set(TRANSITIONS[verb]), verb
@@ -66,7 +66,7 @@ def test_no_verb_leads_where_it_has_nothing_to_do_and_from_there_too():
         ("retry", JobState.FAILED, "The job failed before it had images; there is nothing to retry."),
     ],
 )
-def test_a_refusal_says_what_the_verb_needs(verb: str, state: JobState, text: str):
+def test_a_refusal_names_the_states_that_the_verb_needs(verb: str, state: JobState, text: str):
     assert str(refusal(verb, state)) == text
 
 
@@ -87,18 +87,18 @@ def test_a_refusal_says_what_the_verb_needs(verb: str, state: JobState, text: st
         ("owner_images", 11, "This job alone is more than that: send it in parts."),
     ],
 )
-def test_a_job_beyond_a_bound_is_told_which_and_what_to_do(bound: str, added: int, text: str):
+def test_a_job_beyond_a_limit_names_the_limit_and_a_remedy(bound: str, added: int, text: str):
     error = quota_error(bound, 8, added, 10)
 
     assert isinstance(error, QuotaExceeded)
     assert text in str(error)
 
 
-def test_nothing_is_done_of_a_job_whose_images_are_not_counted_yet():
+def test_the_progress_of_a_job_with_uncounted_images_is_zero():
     assert job(state=JobState.UPLOADING, counts=Counts(total=0)).progress == 0.0
 
 
-def test_the_second_pass_counts_the_first_as_done_though_it_was_skipped():
+def test_the_second_pass_begins_at_half_even_if_the_first_was_skipped():
     options = Options.parse({"normalize": "job"})
 
     assert job(options=options, phase=Phase.RENDER, counts=Counts(total=4)).progress == pytest.approx(0.5)
@@ -116,7 +116,7 @@ def test_a_job_of_two_passes_is_half_done_after_the_first():
     assert job(options=options, counts=Counts(total=10, measured=9, failed=1)).progress == pytest.approx(0.55)
 
 
-def test_an_ended_job_is_all_done_whatever_failed():
+def test_an_ended_job_has_full_progress_whatever_failed():
     assert job(state=JobState.CANCELED).progress == 1.0
 
 

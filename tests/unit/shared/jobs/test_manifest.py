@@ -29,12 +29,12 @@ def test_line_n_is_image_n_even_with_line_breaks_in_names():
     assert b'"index": 1' in data.split(b"\n")[1]
 
 
-#: URLs and places in S3, of which a photo has one or none.
+#: The source of a photo: a URL, a location in S3, or none.
 references = st.tuples(st.none(), st.none()) | st.tuples(names, st.none()) | st.tuples(st.none(), names)
 
 
 @given(st.lists(st.tuples(names, references), max_size=30), st.integers(0, 40), st.integers(0, 40))
-def test_lines_are_found_by_their_index_alone(
+def test_a_line_is_found_by_its_index(
     rows: list[tuple[str, tuple[str | None, str | None]]], start: int, stop: int
 ):
     sources = tuple(Source(index=i, name=name, url=url, s3=s3) for i, (name, (url, s3)) in enumerate(rows))
@@ -57,7 +57,7 @@ def test_a_manifest_without_an_index_is_read_as_a_whole():
     assert read_sources(objects, JOB, 4, 9) == sources[4:]
 
 
-def test_a_job_without_a_manifest_says_so():
+def test_a_job_without_a_manifest_has_none():
     with pytest.raises(ObjectNotFound):
         read_sources(FakeObjectStore(), JOB, 0, 1)
 
@@ -69,7 +69,7 @@ def test_a_line_must_be_the_next_image():
             manifest.add(Source(index=2, name="c"))
 
 
-def test_of_many_lines_no_more_are_read_than_are_wanted():
+def test_only_the_wanted_lines_are_read():
     objects = FakeObjectStore()
     with ManifestWriter() as manifest:
         for index in range(100_000):

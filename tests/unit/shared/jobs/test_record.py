@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from fathom.options import Options
+from fathom.options import Edges, Options
 from shared.jobs.job import Job, JobState, new_job_id
 from shared.jobs.record import decode_job, encode_job, new_job
 from tests.traces import SAMPLED
@@ -22,13 +22,13 @@ def a_job(traceparent: str | None) -> Job:
 
 
 @pytest.mark.parametrize("traceparent", [None, SAMPLED])
-def test_a_job_is_read_as_it_was_accepted(traceparent: str | None):
+def test_a_job_record_round_trips(traceparent: str | None):
     job = a_job(traceparent)
 
     assert decode_job(encode_job(job)) == job
 
 
-def test_a_record_of_an_earlier_version_knows_no_trace():
+def test_a_record_of_an_earlier_version_has_no_trace():
     job = a_job(SAMPLED)
     record = json.loads(encode_job(job))
     del record["traceparent"]
@@ -36,8 +36,15 @@ def test_a_record_of_an_earlier_version_knows_no_trace():
     assert decode_job(json.dumps(record).encode()).traceparent is None
 
 
+def test_a_record_from_before_edges_could_be_chosen_has_smooth_ones():
+    record = json.loads(encode_job(a_job(None)))
+    assert record["options"].pop("edges") == "snap"
+
+    assert decode_job(json.dumps(record).encode()).options == Options(edges=Edges.SMOOTH)
+
+
 @pytest.mark.parametrize("given", [7, "x" * 10_000, SAMPLED.upper(), {"a": 1}])
-def test_what_is_no_traceparent_spoils_no_record(given: object):
+def test_an_invalid_traceparent_does_not_break_a_record(given: object):
     record = {**json.loads(encode_job(a_job(None))), "traceparent": given}
 
     assert decode_job(json.dumps(record).encode()).traceparent is None

@@ -58,7 +58,7 @@ def test_a_key_is_taken_literally(text: str, bucket: str, key: str) -> None:
         "s3://" + "a" * 300 + "/a.jpg",
     ],
 )
-def test_what_is_no_key_or_leads_out_of_its_bucket_is_refused(text: str) -> None:
+def test_invalid_keys_and_keys_outside_the_bucket_are_refused(text: str) -> None:
     with pytest.raises(InvalidSource):
         parse_s3(text)
 
@@ -81,7 +81,7 @@ def test_a_prefix_may_be_a_whole_bucket() -> None:
         ("https://example.org/a%2Fb.jpg", "b.jpg"),
     ],
 )
-def test_a_photo_is_called_after_the_last_part_of_its_url(url: str, name: str) -> None:
+def test_a_photo_gets_the_last_part_of_its_url_as_name(url: str, name: str) -> None:
     assert url_name(url) == name
 
 
@@ -96,16 +96,16 @@ def test_a_photo_is_called_after_the_last_part_of_its_url(url: str, name: str) -
         ("a/", "a//b.jpg", "b.jpg"),
     ],
 )
-def test_a_photo_is_called_after_its_key_below_the_prefix(prefix: str, key: str, name: str) -> None:
+def test_a_photo_gets_its_key_below_the_prefix_as_name(prefix: str, key: str, name: str) -> None:
     assert name_below(prefix, key) == name
 
 
-def test_a_photo_named_by_itself_is_called_after_the_last_part_of_its_key() -> None:
+def test_a_photo_named_by_itself_gets_the_last_part_of_its_key_as_name() -> None:
     assert key_name("2024/walk/a.jpg") == "a.jpg"
     assert key_name("a/b/") == "b"
 
 
-def test_a_name_that_is_given_counts() -> None:
+def test_a_given_name_is_used() -> None:
     url, s3 = "https://example.org/a.jpg", "s3://album/b.jpg"
 
     assert to_source(Listing(url=url), 3).name == "a.jpg"
@@ -118,5 +118,5 @@ texts = st.none() | st.text(st.characters(exclude_categories=["Cs"]))
 
 
 @given(st.lists(st.builds(Listing, url=texts, s3=texts, s3_prefix=texts, name=texts)))
-def test_listings_survive_any_text(listings: list[Listing]) -> None:
+def test_listings_round_trip_any_text(listings: list[Listing]) -> None:
     assert decode_listings(encode_listings(listings)) == tuple(listings)

@@ -9,7 +9,7 @@ from shared.jobstore.bitmaps import ImageBits
 
 
 def bits(states: str, *, first: int = 0, job_ended: bool = False) -> ImageBits:
-    """Make bitmaps of one letter an image: `s`ucceeded, `f`ailed, `h`eld, `.` none of these."""
+    """Make bitmaps from one letter per image: `s`ucceeded, `f`ailed, `h`eld, or `.` for none."""
 
     def bitmap(letter: str) -> bytes:
         packed = bytearray((len(states) + 7) // 8)
@@ -29,7 +29,7 @@ def bits(states: str, *, first: int = 0, job_ended: bool = False) -> ImageBits:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_the_images_in_a_state_are_those_whose_state_it_is(seed: int):
+def test_images_are_listed_by_their_state(seed: int):
     chance = random.Random(seed)
     some = bits(
         "".join(
@@ -58,7 +58,7 @@ def test_an_image_without_an_outcome_is_canceled_once_its_job_has_ended(job_ende
 
 
 @pytest.mark.parametrize("stop", [0, 8])
-def test_nothing_is_found_where_there_are_no_images(stop: int):
+def test_without_images_nothing_is_found(stop: int):
     nothing = ImageBits(first=8, stop=stop, job_ended=False, succeeded=b"", failed=b"", held=frozenset({3}))
 
     assert [list(nothing.indices(state)) for state in ImageState] == [[]] * len(ImageState)

@@ -64,13 +64,13 @@ def answered(job: Job, fields: dict[str, str | int]) -> list[Any]:
     ],
     ids=["plain", "owned", "aborted", "gathered", "traced"],
 )
-def test_a_job_is_read_as_it_was_written(changes: dict[str, Any]):
+def test_a_job_row_round_trips(changes: dict[str, Any]):
     job = a_job(**changes)
 
     assert to_job(answered(job, to_fields(job))) == job
 
 
-def test_a_job_that_is_not_traced_has_the_row_it_always_had():
+def test_the_row_of_an_untraced_job_is_unchanged():
     assert "traceparent" not in to_fields(a_job())
 
 
@@ -80,7 +80,7 @@ def test_a_restored_job_is_written_with_its_times():
     assert to_job(answered(job, to_restored_fields(job))) == job
 
 
-def test_a_job_that_goes_on_is_not_written_with_an_end():
+def test_a_job_that_continues_has_no_end_in_its_row():
     assert "ended_at" not in to_restored_fields(a_job(state=JobState.QUEUED, ended_at=20.0))
 
 
@@ -92,11 +92,11 @@ def test_a_job_that_goes_on_is_not_written_with_an_end():
         (b"64:0123456789ab 127:ab0123456789 ", {64: b"0123456789ab", 127: b"ab0123456789"}),
     ],
 )
-def test_reasons_are_read_by_image(chunk: bytes | None, expected: dict[int, bytes]):
+def test_failures_are_read_by_image(chunk: bytes | None, expected: dict[int, bytes]):
     assert to_reasons(chunk) == expected
 
 
-def test_only_bounds_that_there_are_are_written():
+def test_only_existing_limits_are_written():
     assert json.loads(quota_json(Quota(images=5, owner_bytes=0))) == {"images": 5, "owner_bytes": 0}
 
 
@@ -124,7 +124,7 @@ def test_a_refusal_says_why(row: list[Any], kind: type[Exception], text: str):
         *((text, None) for text in ("", "-1", "1-1", "1 ", "1e3", "٣", "9" * 19)),
     ],
 )
-def test_an_event_is_asked_for_by_its_number(text: str, expected: int | None):
+def test_events_are_requested_by_number(text: str, expected: int | None):
     assert event_number(text) == expected
 
 
@@ -152,7 +152,7 @@ def test_events_are_complete_if_none_is_missing_in_between(after: str | None, fi
     assert {(event.state, event.index) for event in events.events} <= {("failed", 3)}
 
 
-def test_totals_name_only_states_that_jobs_are_in():
+def test_totals_contain_only_states_with_jobs():
     counters = [b"images", b"5", b"state:queued", b"2", b"state:paused", b"0", b"outcome:timed_out", b"1"]
 
     totals = to_totals([counters, 3, [b"worker-1", b"4"]])
@@ -174,7 +174,7 @@ def test_totals_name_only_states_that_jobs_are_in():
         pytest.param({n: 10 for n in range(150, 200)}, 1000.0, 0.0, 2.0, id="the last half minute"),
     ],
 )
-def test_the_rate_is_that_of_the_last_half_minute(
+def test_the_rate_covers_the_last_half_minute(
     buckets: dict[int, int], now: float, started: float, expected: float | None
 ):
     assert rate(buckets, now, started) == expected

@@ -29,7 +29,7 @@ def test_a_bucket_includes_its_upper_end(seconds: float, bucket: int):
     assert bucket_of(seconds) == bucket
 
 
-def test_cumulative_counts_end_with_all_of_them():
+def test_the_last_cumulative_count_is_the_total():
     counts = tuple(range(len(BOUNDS) + 1))
 
     assert Histogram(counts=counts).cumulative()[-1] == sum(counts)
@@ -48,7 +48,7 @@ def test_a_batch_that_cannot_be_sent_is_sent_later(statistics: FakeStatistics):
     assert statistics.read([]).histograms[INFER].cumulative()[-1] == 2
 
 
-def test_an_answer_that_is_lost_counts_nothing_twice(statistics: FakeStatistics):
+def test_a_lost_response_counts_nothing_twice(statistics: FakeStatistics):
     class Deaf(FakeStatistics):
         def add(self, batch: MetricsBatch) -> None:
             statistics.add(batch)
@@ -89,7 +89,7 @@ def test_many_threads_lose_nothing(statistics: FakeStatistics):
     assert statistics.read([]).histograms[INFER].cumulative()[-1] == 4000
 
 
-def test_it_sends_by_itself_and_once_more_at_the_end(statistics: FakeStatistics):
+def test_the_buffer_sends_periodically_and_once_at_the_end(statistics: FakeStatistics):
     metrics_buffer = MetricsBuffer(statistics, every=0.01)
     metrics_buffer.start()
     metrics_buffer.observe(Family.STAGE, "infer", seconds=0.1)
@@ -100,7 +100,7 @@ def test_it_sends_by_itself_and_once_more_at_the_end(statistics: FakeStatistics)
     assert statistics.read([]).histograms[INFER].cumulative()[-1] == 2
 
 
-def test_a_fault_does_not_end_the_sending(statistics: FakeStatistics, caplog: pytest.LogCaptureFixture):
+def test_an_error_does_not_stop_the_sending(statistics: FakeStatistics, caplog: pytest.LogCaptureFixture):
     class Faulty(FakeStatistics):
         def add(self, batch: MetricsBatch) -> None:
             if not self.batches:

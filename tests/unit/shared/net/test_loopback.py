@@ -18,7 +18,7 @@ from shared.net.loopback import is_loopback
         "http://[::ffff:127.0.0.1]:9000/",
     ],
 )
-def test_this_machine_is_known_by_all_its_names(url: str):
+def test_all_names_of_this_machine_are_loopback(url: str):
     assert is_loopback(url)
 
 
@@ -37,5 +37,5 @@ def test_this_machine_is_known_by_all_its_names(url: str):
         "https://s3.amazonaws.com",
     ],
 )
-def test_other_machines_are_not_taken_for_this_one(url: str):
+def test_other_machines_are_not_loopback(url: str):
     assert not is_loopback(url)

@@ -1,4 +1,4 @@
-"""Which addresses Fathom connects to: as text, and as the address that a name resolves to."""
+"""Which addresses Fathom may connect to, by their text and after resolving their names."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("url", REFUSED.values(), ids=REFUSED)
-def test_what_leads_inside_is_refused_as_text(url: str) -> None:
+def test_internal_addresses_are_refused_by_their_text(url: str) -> None:
     with pytest.raises(AddressRefused):
         parse_url(url, NOBODY)
 
@@ -173,13 +173,13 @@ def test_what_leads_inside_is_refused_as_text(url: str) -> None:
         ("http://my_bucket.example.org/", "http://my_bucket.example.org/"),
     ],
 )
-def test_what_is_public_has_one_spelling(url: str, canonical: str) -> None:
+def test_public_urls_are_normalised(url: str, canonical: str) -> None:
     assert parse_url(url, NOBODY).url == canonical
     assert parse_url(canonical, NOBODY).url == canonical
 
 
 @given(st.text(max_size=60))
-def test_no_text_raises_anything_else(text: str) -> None:
+def test_no_text_raises_another_error(text: str) -> None:
     for url in (text, f"http://{text}", f"http://{text}/a.jpg", f"http://[{text}]/"):
         try:
             target = parse_url(url, NOBODY)
@@ -190,7 +190,7 @@ def test_no_text_raises_anything_else(text: str) -> None:
 
 
 @given(st.ip_addresses(v=4))
-def test_every_ipv4_address_that_is_let_through_is_global(address: ipaddress.IPv4Address) -> None:
+def test_every_allowed_ipv4_address_is_global(address: ipaddress.IPv4Address) -> None:
     if is_public(address):
         assert address.is_global or address in ipaddress.ip_network("192.0.0.0/8")
         assert not any((address.is_private, address.is_multicast, address.is_reserved, address.is_loopback))
@@ -199,7 +199,7 @@ def test_every_ipv4_address_that_is_let_through_is_global(address: ipaddress.IPv
 
 
 @given(st.ip_addresses(v=6))
-def test_every_ipv6_address_that_is_let_through_is_global(address: ipaddress.IPv6Address) -> None:
+def test_every_allowed_ipv6_address_is_global(address: ipaddress.IPv6Address) -> None:
     if address.ipv4_mapped is not None or address in ipaddress.ip_network("64:ff9b::/96"):
         assert is_public(address) == is_public(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
     elif is_public(address):
@@ -228,12 +228,12 @@ def test_every_ipv6_address_that_is_let_through_is_global(address: ipaddress.IPv
     ],
     ids=" ".join,
 )
-def test_a_name_that_leads_inside_is_refused_when_it_is_resolved(addresses: list[str]) -> None:
+def test_a_name_that_resolves_to_an_internal_address_is_refused(addresses: list[str]) -> None:
     with pytest.raises(AddressRefused):
         resolve("photos.example", 443, NOBODY, lambda host, port: addresses)
 
 
-def test_a_name_is_resolved_once_and_its_addresses_are_what_is_connected_to() -> None:
+def test_a_name_is_resolved_once_and_only_those_addresses_are_connected() -> None:
     answers = [["8.8.8.8", "2606:4700::1111"], ["127.0.0.1"]]
 
     assert resolve("photos.example", 80, NOBODY, lambda host, port: answers.pop(0)) == (
@@ -243,7 +243,7 @@ def test_a_name_is_resolved_once_and_its_addresses_are_what_is_connected_to() ->
     assert answers == [["127.0.0.1"]]
 
 
-def test_a_name_without_an_address_is_an_error_of_the_network() -> None:
+def test_a_name_without_an_address_is_a_network_error() -> None:
     with pytest.raises(OSError, match="no address"):
         resolve("photos.example", 80, NOBODY, lambda host, port: [])
 
@@ -264,7 +264,7 @@ ALLOWED = AllowedHosts.of(["127.0.0.1", "10.1.0.0/16", "photos.internal", "fd00:
         ("http://[::ffff:10.1.0.1]/", "::ffff:a01:1", 80),
     ],
 )
-def test_what_is_allowed_is_let_through_on_any_port(url: str, host: str, port: int) -> None:
+def test_an_allowed_host_is_allowed_on_any_port(url: str, host: str, port: int) -> None:
     target = parse_url(url, ALLOWED)
 
     assert (target.host, target.port) == (host, port)
@@ -273,23 +273,23 @@ def test_what_is_allowed_is_let_through_on_any_port(url: str, host: str, port: i
 @pytest.mark.parametrize(
     "url", ["http://127.0.0.2/", "http://10.2.0.1/", "http://x.photos.internal/", "http://2130706433/"]
 )
-def test_what_lies_beside_it_is_not(url: str) -> None:
+def test_similar_hosts_are_not_allowed(url: str) -> None:
     with pytest.raises(AddressRefused):
         parse_url(url, ALLOWED)
 
 
-def test_a_name_that_is_allowed_may_lead_anywhere_and_any_name_into_a_network_that_is() -> None:
+def test_an_allowed_name_may_resolve_anywhere_and_any_name_into_an_allowed_network() -> None:
     assert resolve("photos.internal", 9000, ALLOWED, lambda host, port: ["192.168.0.9"]) == ("192.168.0.9",)
     assert resolve("a.example", 9000, ALLOWED, lambda host, port: ["10.1.0.9"]) == ("10.1.0.9",)
 
 
-def test_a_network_that_is_allowed_opens_no_port_of_others() -> None:
+def test_an_allowed_network_opens_no_ports_elsewhere() -> None:
     assert parse_url("http://a.example:6379/", ALLOWED).port == 6379
     with pytest.raises(AddressRefused):
         resolve("a.example", 6379, ALLOWED, lambda host, port: ["8.8.8.8"])
 
 
 @pytest.mark.parametrize("word", ["10.0.0.1/8", "a b", "-", "http://a.example", "256.1.1.1", "127.1"])
-def test_a_word_that_is_no_host_and_no_network_is_refused(word: str) -> None:
+def test_an_entry_that_is_neither_host_nor_network_is_refused(word: str) -> None:
     with pytest.raises(AddressRefused):
         AllowedHosts.of([word])

@@ -12,7 +12,7 @@ SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
 def test_the_example_of_the_specification_has_its_signature() -> None:
-    """This example comes from the specification's own libraries."""
+    """This example is from the libraries of the specification."""
     payload = b'{"test": 2432232314}'
 
     signature = sign([SECRET], "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, payload)
@@ -35,7 +35,7 @@ def test_every_secret_signs() -> None:
     assert both == f"{sign([SECRET], 'm', 1, b'x')} {sign([other], 'm', 1, b'x')}"
 
 
-def test_a_secret_made_here_is_one_and_no_two_are_alike() -> None:
+def test_new_secrets_are_valid_and_unique() -> None:
     made = {make_secret() for _ in range(100)}
 
     assert len(made) == 100
@@ -43,7 +43,7 @@ def test_a_secret_made_here_is_one_and_no_two_are_alike() -> None:
 
 
 @pytest.mark.parametrize("size", [24, 32, 64])
-def test_what_is_long_enough_is_a_secret(size: int) -> None:
+def test_a_long_enough_key_is_a_valid_secret(size: int) -> None:
     assert is_secret("whsec_" + base64.b64encode(bytes(size)).decode())
 
 
@@ -60,11 +60,11 @@ def test_what_is_long_enough_is_a_secret(size: int) -> None:
         "whsec_" + "é" * 32,
     ],
 )
-def test_what_is_not_is_none(text: str) -> None:
+def test_other_texts_are_not_secrets(text: str) -> None:
     assert not is_secret(text)
 
 
-def test_every_owner_has_a_secret_of_their_own_that_stays() -> None:
+def test_every_owner_has_their_own_permanent_secret() -> None:
     secrets = {owner_secret(SECRET, owner) for owner in ("alice", "bob", "", "anyone", "alice ")}
 
     assert len(secrets) == 5

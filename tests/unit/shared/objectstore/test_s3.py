@@ -52,7 +52,7 @@ def client() -> S3Client:
 
 @pytest.fixture
 def server(client: S3Client) -> Iterator[Stubber]:
-    """The server's answers, request by request; the test must use all of them."""
+    """The responses of the server, request by request; the test must use all."""
     with Stubber(client) as stubber:
         yield stubber
         stubber.assert_no_pending_responses()
@@ -90,7 +90,7 @@ def build_store(**environ: str) -> S3ObjectStore:
         ("XMinioServerNotInitialized", 503, ObjectStoreUnavailable),
     ],
 )
-def test_an_answer_of_the_server_becomes_an_error_of_fathom(
+def test_server_errors_become_fathom_errors(
     store: S3ObjectStore, server: Stubber, code: str, status: int, error: type[FathomError]
 ) -> None:
     server.add_client_error("get_object", code, http_status_code=status)
@@ -105,7 +105,7 @@ def test_an_answer_of_the_server_becomes_an_error_of_fathom(
     ("code", "status"),
     [("KeyTooLongError", 400), ("InvalidArgument", 400), ("NotImplemented", 501), ("301", 301)],
 )
-def test_a_mistake_of_ours_passes_as_it_is(
+def test_programming_errors_are_raised_unchanged(
     store: S3ObjectStore, server: Stubber, code: str, status: int
 ) -> None:
     server.add_client_error("put_object", code, http_status_code=status)
@@ -121,7 +121,7 @@ def test_a_missing_object_names_its_key(store: S3ObjectStore, server: Stubber) -
         store.size("jobs/写真")
 
 
-def test_a_refusal_says_its_reason(store: S3ObjectStore, server: Stubber) -> None:
+def test_a_denied_request_names_its_reason(store: S3ObjectStore, server: Stubber) -> None:
     server.add_client_error("list_objects_v2", "SignatureDoesNotMatch", http_status_code=403)
 
     with pytest.raises(ObjectStoreDenied, match="SignatureDoesNotMatch"):
@@ -136,7 +136,7 @@ def listing(*keys: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("code", "status"), [("NotImplemented", 501), ("MethodNotAllowed", 405), ("MissingContentMD5", 400)]
 )
-def test_a_server_that_deletes_no_batches_is_asked_key_by_key(
+def test_keys_are_deleted_one_by_one_if_the_server_cannot_delete_batches(
     store: S3ObjectStore, server: Stubber, code: str, status: int
 ) -> None:
     server.add_response("list_objects_v2", listing("p/1", "p/2"))
@@ -156,7 +156,7 @@ def test_a_server_that_deletes_no_batches_is_asked_key_by_key(
         ("Locked", FathomError),
     ],
 )
-def test_a_key_that_a_batch_left_is_an_error(
+def test_a_key_that_a_batch_did_not_delete_is_an_error(
     store: S3ObjectStore, server: Stubber, code: str, error: type[FathomError]
 ) -> None:
     server.add_response("list_objects_v2", listing("p/1", "p/2"))
@@ -167,7 +167,7 @@ def test_a_key_that_a_batch_left_is_an_error(
     assert type(raised.value) is error
 
 
-def test_a_key_that_a_batch_did_not_find_is_deleted(store: S3ObjectStore, server: Stubber) -> None:
+def test_a_key_missing_in_a_batch_counts_as_deleted(store: S3ObjectStore, server: Stubber) -> None:
     server.add_response("list_objects_v2", listing("p/1"))
     server.add_response("delete_objects", {"Errors": [{"Key": "p/1", "Code": "NoSuchKey"}]})
 
@@ -175,7 +175,9 @@ def test_a_key_that_a_batch_did_not_find_is_deleted(store: S3ObjectStore, server
 
 
 @pytest.mark.parametrize("code", ["BucketAlreadyOwnedByYou", "BucketAlreadyExists", "OperationAborted"])
-def test_losing_the_race_for_a_bucket_is_no_error(store: S3ObjectStore, server: Stubber, code: str) -> None:
+def test_a_bucket_that_another_process_just_created_is_no_error(
+    store: S3ObjectStore, server: Stubber, code: str
+) -> None:
     server.add_client_error("head_bucket", "404", http_status_code=404)
     server.add_client_error("create_bucket", code, http_status_code=409)
     server.add_response("head_bucket", {})
@@ -240,7 +242,7 @@ def test_a_presigned_url_is_made_for_the_public_address_without_a_request() -> N
     assert "very-secret" not in parts.query
 
 
-def test_amazon_itself_is_addressed_when_no_endpoint_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_an_endpoint_requests_go_to_aws(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://somewhere.test")
     store = build_store(
         FATHOM_S3_PUBLIC_URL="https://s3.eu-west-1.amazonaws.com", FATHOM_S3_REGION="eu-west-1"
@@ -265,6 +267,6 @@ def test_amazon_itself_is_addressed_when_no_endpoint_is_set(monkeypatch: pytest.
         ("'*(lone \udcff)", "attachment; filename=\"'*(lone _)\"; filename*=UTF-8''%27%2A%28lone%20%3F%29"),
     ],
 )
-def test_a_download_is_named_as_rfc_6266_says(name: str, header: str) -> None:
+def test_a_download_is_named_as_in_rfc_6266(name: str, header: str) -> None:
     assert attachment(name) == header
     assert header.isascii()

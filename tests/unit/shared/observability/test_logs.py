@@ -41,7 +41,7 @@ def test_a_traceback_stays_on_its_line():
     assert "ValueError: broken" in json.loads(text)["traceback"]
 
 
-def test_a_line_for_a_person_ends_with_the_fields():
+def test_a_readable_line_ends_with_the_fields():
     with log_context(job="j1"):
         text = TextFormatter().format(record("Started.", action="start_job"))
 

@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
 from shared.observability.otlp import OtlpTracer, moderate
-from tests.traces import TraceMemory
+from tests.traces import InMemoryTraces
 
 
 @pytest.mark.parametrize(
@@ -25,14 +25,14 @@ def test_the_environment_may_name_the_service(
 ):
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
-    memory = TraceMemory()
+    memory = InMemoryTraces()
     memory.tracer.start("work").end()
 
     assert memory.one("work").resource.attributes["service.name"] == expected
 
 
 class Hanging(SpanExporter):
-    """A collector that never answers."""
+    """A collector that never responds."""
 
     def __init__(self) -> None:
         self.over = threading.Event()
@@ -43,7 +43,7 @@ class Hanging(SpanExporter):
 
 
 @pytest.mark.timeout(60)
-def test_a_collector_that_hangs_holds_up_neither_spans_nor_the_end():
+def test_a_hanging_collector_delays_neither_spans_nor_the_exit():
     hanging = Hanging()
     tracer = OtlpTracer("fathom-test", BatchSpanProcessor(hanging, max_queue_size=8, max_export_batch_size=4))
 
@@ -55,7 +55,7 @@ def test_a_collector_that_hangs_holds_up_neither_spans_nor_the_end():
     hanging.over.set()
 
 
-def test_of_many_complaints_one_is_passed_on(caplog: pytest.LogCaptureFixture):
+def test_repeated_export_errors_are_logged_once(caplog: pytest.LogCaptureFixture):
     talkative = logging.getLogger("tests.talkative")
     moderate(talkative, seconds=60)
     for number in range(100):

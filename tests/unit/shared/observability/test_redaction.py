@@ -19,7 +19,7 @@ SIGNED = (
 SIGNING = "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
-def test_an_api_key_keeps_its_id_alone():
+def test_only_the_id_of_an_api_key_remains():
     key, text = make_key("me", ["read"])
 
     assert (
@@ -27,7 +27,7 @@ def test_an_api_key_keeps_its_id_alone():
     )
 
 
-def test_a_session_loses_its_signature():
+def test_the_signature_of_a_session_is_removed():
     key, _ = make_key("me", ["read"])
 
     assert Redactor([]).redact(f"cookie {sign(key, 2**31)};") == f"cookie s1.{key.id}.***;"
@@ -50,7 +50,7 @@ def test_a_session_loses_its_signature():
         ("x-amz-security-token=FwoGZXIvYXdzE&x=1", "FwoGZXIvYXdzE"),
     ],
 )
-def test_what_looks_like_a_secret_is_blanked_out(text: str, secret: str):
+def test_values_that_look_like_secrets_are_removed(text: str, secret: str):
     assert secret not in Redactor([]).redact(text)
 
 
@@ -64,11 +64,11 @@ def test_what_looks_like_a_secret_is_blanked_out(text: str, secret: str):
         "fathom_worker_images_total",
     ],
 )
-def test_what_is_no_secret_stays(text: str):
+def test_other_values_remain(text: str):
     assert Redactor(["short"]).redact(text) == text
 
 
-def test_named_secrets_are_found_in_every_form():
+def test_known_secrets_are_removed_in_every_encoding():
     secret = 'a/b+c"d\\e'
     redactor = Redactor([secret])
 
@@ -81,7 +81,7 @@ def test_named_secrets_are_found_in_every_form():
     "text",
     ["signature=abc", "x-amz-credential=abc", "redis://:hunter22@host", "Basic dXNlcjpwYXNz", SIGNED],
 )
-def test_a_line_of_json_stays_one(text: str):
+def test_a_redacted_json_line_stays_valid(text: str):
     line = json.dumps({"message": json.dumps({"authorization": text, "other": f'say "{text}"'})})
     redacted = Redactor([]).redact(line)
 
@@ -89,7 +89,7 @@ def test_a_line_of_json_stays_one(text: str):
     assert redacted != line
 
 
-def test_a_secret_that_is_part_of_another_leaves_no_rest():
+def test_a_secret_that_contains_another_is_removed_completely():
     assert Redactor(["secret-key", "secret-key-and-more"]).redact("secret-key-and-more") == "***"
 
 

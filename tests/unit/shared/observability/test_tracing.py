@@ -8,12 +8,12 @@ import pytest
 from shared.errors import ImageCorrupt
 from shared.observability.logs import JsonFormatter
 from shared.observability.tracing import NO_SPAN, OFF, NoSpan, read_traceparent, traced
-from tests.traces import PARENT, SAMPLED, TRACE, UNSAMPLED, TraceMemory, facts, id_of, parent_of, trace_of
+from tests.traces import PARENT, SAMPLED, TRACE, UNSAMPLED, InMemoryTraces, facts, id_of, parent_of, trace_of
 
 
 @pytest.fixture
-def memory() -> TraceMemory:
-    return TraceMemory()
+def memory() -> InMemoryTraces:
+    return InMemoryTraces()
 
 
 # --- traceparents ---------------------------------------------------------------------
@@ -29,7 +29,7 @@ def memory() -> TraceMemory:
         (f"cc-{TRACE}-{PARENT}-01-what-comes-later", SAMPLED),
     ],
 )
-def test_a_traceparent_is_read_in_the_words_of_its_first_version(text: str, expected: str):
+def test_a_traceparent_of_a_later_version_is_read_like_version_0(text: str, expected: str):
     assert read_traceparent(text) == expected
 
 
@@ -42,14 +42,14 @@ def test_a_traceparent_is_read_in_the_words_of_its_first_version(text: str, expe
         *(f"cc-{TRACE}-{PARENT}-01x", f"cc-{TRACE}-{PARENT}-01-{'x' * 300}", SAMPLED.replace("4", "٤")),
     ],
 )
-def test_what_is_no_traceparent_is_ignored(text: object):
+def test_an_invalid_traceparent_is_ignored(text: object):
     assert read_traceparent(text) is None
 
 
 # --- spans ----------------------------------------------------------------------------
 
 
-def test_a_span_goes_on_in_the_trace_of_its_parent(memory: TraceMemory):
+def test_a_span_continues_the_trace_of_its_parent(memory: InMemoryTraces):
     outer = memory.tracer.start("outer", parent=SAMPLED)
     inner = memory.tracer.start("inner", parent=outer)
     distant = memory.tracer.start("distant", parent=inner.traceparent)
@@ -63,14 +63,14 @@ def test_a_span_goes_on_in_the_trace_of_its_parent(memory: TraceMemory):
 
 
 @pytest.mark.parametrize("parent", [None, "nonsense", NO_SPAN])
-def test_without_a_parent_a_trace_begins(memory: TraceMemory, parent: NoSpan | str | None):
+def test_without_a_parent_a_trace_begins(memory: InMemoryTraces, parent: NoSpan | str | None):
     memory.tracer.start("work", parent=parent).end()
 
     assert memory.one("work").parent is None
     assert trace_of(memory.one("work")) != TRACE
 
 
-def test_below_a_span_that_is_not_sampled_none_is(memory: TraceMemory):
+def test_the_children_of_an_unsampled_span_are_not_sampled(memory: InMemoryTraces):
     span = memory.tracer.start("outer", parent=UNSAMPLED)
     below = memory.tracer.start("inner", parent=span)
     below.end()
@@ -81,17 +81,17 @@ def test_below_a_span_that_is_not_sampled_none_is(memory: TraceMemory):
     assert str(below.traceparent).endswith("-00")
 
 
-def test_the_sampler_of_the_environment_decides_where_a_trace_begins(monkeypatch: pytest.MonkeyPatch):
+def test_the_sampler_of_the_environment_decides_about_new_traces(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
     monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0")
-    memory = TraceMemory()
+    memory = InMemoryTraces()
     for parent in (None, UNSAMPLED, SAMPLED):
         memory.tracer.start("work", parent=parent).end()
 
     assert [parent_of(span) for span in memory.named("work")] == [PARENT]
 
 
-def test_an_error_is_told_by_its_code_and_never_by_its_message(memory: TraceMemory):
+def test_the_span_of_an_error_has_its_code_and_never_its_message(memory: InMemoryTraces):
     with (
         pytest.raises(ImageCorrupt),
         traced(memory.tracer, "decode", parent=SAMPLED, attributes={"fathom.image.index": 3}),
@@ -107,7 +107,7 @@ def test_an_error_is_told_by_its_code_and_never_by_its_message(memory: TraceMemo
     assert "holiday" not in decode.to_json() + lookup.to_json()
 
 
-def test_the_log_names_the_span_that_a_line_belongs_to(memory: TraceMemory):
+def test_a_log_line_names_its_span(memory: InMemoryTraces):
     record = logging.makeLogRecord({"msg": "Hello."})
     with traced(memory.tracer, "work", parent=SAMPLED):
         line = json.loads(JsonFormatter().format(record))
@@ -117,7 +117,7 @@ def test_the_log_names_the_span_that_a_line_belongs_to(memory: TraceMemory):
     assert "trace_id" not in after
 
 
-def test_while_traces_are_off_there_is_nothing_to_see():
+def test_without_tracing_there_are_no_spans():
     with traced(OFF, "work", parent=SAMPLED) as span:
         line = json.loads(JsonFormatter().format(logging.makeLogRecord({"msg": "Hello."})))
 

@@ -29,11 +29,11 @@ ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}
         ({"OTEL_SERVICE_NAME": "fathom"}, False),
     ],
 )
-def test_traces_are_wanted_where_a_collector_is_named(environ: dict[str, str], expected: bool):
+def test_naming_a_collector_turns_tracing_on(environ: dict[str, str], expected: bool):
     assert is_wanted(environ) is expected
 
 
-def test_no_process_imports_opentelemetry_while_traces_are_off():
+def test_without_tracing_no_process_imports_opentelemetry():
     modules = "api.app, api.server.gunicorn_conf, worker.app, worker.tasks, worker.parent.threads, fathom.doctor.run"
     program = f"""
 import sys
@@ -59,7 +59,7 @@ assert not found, found
     assert ended.returncode == 0, ended.stderr
 
 
-def test_packages_that_are_missing_are_named_once_and_the_service_goes_on(
+def test_missing_packages_are_logged_once_and_the_service_runs(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
@@ -72,17 +72,17 @@ def test_packages_that_are_missing_are_named_once_and_the_service_goes_on(
     assert "pip install -e '.[tracing]'" in record.getMessage()
 
 
-def test_the_extra_that_is_named_is_one_that_there_is():
+def test_the_named_extra_exists():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert any("opentelemetry" in package for package in project["optional-dependencies"][EXTRA])
 
 
-def test_a_protocol_that_is_not_spoken_is_an_obstacle():
+def test_an_unsupported_protocol_is_an_obstacle():
     assert find_obstacle(ENDPOINT) is None
     assert "grpc" in str(find_obstacle({**ENDPOINT, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}))
 
 
-def test_settings_that_opentelemetry_refuses_turn_traces_off(
+def test_invalid_opentelemetry_settings_turn_tracing_off(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "-1")

@@ -28,7 +28,7 @@ NESTED = "Error running script (call to f_1): @user_script:5: @user_script: 5: -
         exceptions.ResponseError("BUSY Valkey is busy running a script."),
     ],
 )
-def test_what_passes_with_time_is_an_outage(error: Exception):
+def test_temporary_errors_are_outages(error: Exception):
     with pytest.raises(JobStoreUnavailable) as caught, redis_errors():
         raise error
 
@@ -43,7 +43,7 @@ def test_what_passes_with_time_is_an_outage(error: Exception):
         exceptions.ResponseError(NESTED + "OOM command not allowed."),
     ],
 )
-def test_a_full_store_has_an_error_of_its_own(error: Exception):
+def test_a_full_store_has_its_own_error(error: Exception):
     with pytest.raises(JobStoreFull), redis_errors():
         raise error
 
@@ -61,7 +61,7 @@ def test_a_full_store_has_an_error_of_its_own(error: Exception):
         KeyError("not of Redis at all"),
     ],
 )
-def test_everything_else_is_raised_as_it_is(error: Exception):
+def test_other_errors_are_raised_unchanged(error: Exception):
     with pytest.raises(type(error)) as caught, redis_errors():
         raise error
 
@@ -71,7 +71,7 @@ def test_everything_else_is_raised_as_it_is(error: Exception):
 @pytest.mark.parametrize(
     ("url", "database"), [("redis://127.0.0.1:7000/3", 3), ("redis://:secret@example.org:6379", 0)]
 )
-def test_a_client_is_made_without_a_connection(url: str, database: int):
+def test_creating_a_client_does_not_connect(url: str, database: int):
     with connect_redis(url) as client:
         arguments = client.connection_pool.connection_kwargs
 

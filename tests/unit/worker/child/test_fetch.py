@@ -25,7 +25,7 @@ from shared.net.url_policy import AllowedHosts
 from shared.settings import Settings
 from tests.fakes import FakeObjectStore
 from tests.fetching import make_fetcher
-from tests.unit.worker.conftest import Farm
+from tests.unit.worker.conftest import WorkerHarness
 from worker.child.fetch import Fetcher
 from worker.child.lease_loop import LeaseLoop
 from worker.child.wiring import make_fetcher as fetcher_of_settings
@@ -36,8 +36,8 @@ JOB = new_job_id()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Web(Outbound):
-    """Pages by URL: a status and pieces, or an error."""
+class FakeOutbound(Outbound):
+    """Responses by URL: a status and a body in pieces, or an error."""
 
     allowed: AllowedHosts = field(default_factory=AllowedHosts)
     pages: dict[str, tuple[int, list[bytes]] | Exception] = field(default_factory=dict)
@@ -64,8 +64,8 @@ def objects() -> FakeObjectStore:
 
 
 @pytest.fixture
-def web() -> Web:
-    return Web()
+def web() -> FakeOutbound:
+    return FakeOutbound()
 
 
 def store(objects: FakeObjectStore, *sources: dict[str, Any], job_id: str = JOB) -> None:
@@ -76,12 +76,12 @@ def store(objects: FakeObjectStore, *sources: dict[str, Any], job_id: str = JOB)
 
 
 def fetcher(
-    objects: FakeObjectStore, web: Web | None = None, *, buckets: tuple[str, ...] = ("album",)
+    objects: FakeObjectStore, web: FakeOutbound | None = None, *, buckets: tuple[str, ...] = ("album",)
 ) -> Fetcher:
     return make_fetcher(objects, outbound=web, buckets=buckets, most_bytes=MOST)
 
 
-def code(objects: FakeObjectStore, web: Web | None = None, **changes: tuple[str, ...]) -> str:
+def code(objects: FakeObjectStore, web: FakeOutbound | None = None, **changes: tuple[str, ...]) -> str:
     with pytest.raises(ImageError) as caught:
         fetcher(objects, web, **changes).fetch(JOB, 0)
     return caught.value.code
@@ -97,7 +97,7 @@ def code_of(call: Callable[[], object]) -> str:
 
 
 def accept(objects: FakeObjectStore, *photos: bytes) -> None:
-    """Store the uploads of a job, and write down their tags as the start of a job does."""
+    """Store the uploads of a job, and record their tags as the start of a job does."""
     uploads = AcceptedUploads(len(photos))
     for index, data in enumerate(photos):
         objects.put(object_keys.input_image(JOB, index), data)
@@ -136,7 +136,7 @@ def test_an_upload_that_is_put_back_is_the_one_accepted(objects: FakeObjectStore
     assert loader.fetch(JOB, 0) == b"photo"
 
 
-def test_of_a_large_album_every_upload_is_compared(objects: FakeObjectStore) -> None:
+def test_every_upload_of_a_large_album_is_compared(objects: FakeObjectStore) -> None:
     accept(objects, *(b"%d" % index for index in range(4100)))
     loader = fetcher(objects)
     for index in (4095, 4096, 4099):
@@ -161,7 +161,7 @@ def test_an_input_needs_no_manifest(objects: FakeObjectStore) -> None:
     assert fetcher(objects).fetch(JOB, 3) == b"photo"
 
 
-def test_of_an_input_that_is_too_large_no_more_is_read_than_shows_it(objects: FakeObjectStore) -> None:
+def test_only_the_beginning_of_an_oversized_input_is_read(objects: FakeObjectStore) -> None:
     objects.put(object_keys.input_image(JOB, 0), bytes(1000))
 
     assert len(fetcher(objects).fetch(JOB, 0)) == MOST
@@ -177,7 +177,7 @@ def test_of_an_input_that_is_too_large_no_more_is_read_than_shows_it(objects: Fa
         ("a.nef", b"\xff\xd8\xff\xe0", False),
     ],
 )
-def test_a_tiff_called_a_raw_file_is_one(
+def test_a_tiff_named_like_a_raw_file_is_a_raw_file(
     objects: FakeObjectStore, name: str, data: bytes, is_raw: bool
 ) -> None:
     store(objects, {}, {"name": name})
@@ -190,7 +190,7 @@ def test_a_tiff_called_a_raw_file_is_one(
         fetcher(objects).fetch(JOB, 1)
 
 
-def test_a_tiff_of_a_job_without_a_manifest_is_one(objects: FakeObjectStore) -> None:
+def test_a_tiff_of_a_job_without_a_manifest_is_a_tiff(objects: FakeObjectStore) -> None:
     objects.put(object_keys.input_image(JOB, 0), b"II*\0")
 
     assert fetcher(objects).fetch(JOB, 0) == b"II*\0"
@@ -204,7 +204,7 @@ def test_an_input_that_is_gone_is_missing(objects: FakeObjectStore, manifest: bo
     assert code(objects) == "input_missing"
 
 
-def test_an_input_that_is_gone_says_nothing_about_its_neighbours(objects: FakeObjectStore) -> None:
+def test_a_missing_input_does_not_affect_its_neighbours(objects: FakeObjectStore) -> None:
     store(objects, {}, {}, {})
     objects.put(object_keys.input_image(JOB, 0), b"first")
     objects.put(object_keys.input_image(JOB, 2), b"third")
@@ -218,7 +218,7 @@ def test_an_input_that_is_gone_says_nothing_about_its_neighbours(objects: FakeOb
 # --- objects ----------------------------------------------------------------------
 
 
-def test_an_object_is_read_from_where_it_lies(objects: FakeObjectStore) -> None:
+def test_an_object_is_read_from_its_own_bucket(objects: FakeObjectStore) -> None:
     objects.in_bucket("album").put("walk/写真.jpg", b"photo")
     store(objects, {"s3": "s3://album/walk/写真.jpg"})
 
@@ -226,7 +226,7 @@ def test_an_object_is_read_from_where_it_lies(objects: FakeObjectStore) -> None:
     assert not objects.exists(object_keys.input_image(JOB, 0))
 
 
-def test_of_an_object_that_is_too_large_no_more_is_read_than_shows_it(objects: FakeObjectStore) -> None:
+def test_only_the_beginning_of_an_oversized_object_is_read(objects: FakeObjectStore) -> None:
     objects.in_bucket("album").put("a.jpg", bytes(1000))
     store(objects, {"s3": "s3://album/a.jpg"})
 
@@ -244,7 +244,7 @@ def test_of_an_object_that_is_too_large_no_more_is_read_than_shows_it(objects: F
         ("s3://album/../fathom/a.jpg", ("album",), "source_refused"),
     ],
 )
-def test_what_is_wrong_with_an_object_is_the_images_own_fault(
+def test_a_bad_object_fails_its_image(
     objects: FakeObjectStore, address: str, buckets: tuple[str, ...], expected: str
 ) -> None:
     objects.buckets["closed"] = None
@@ -254,14 +254,14 @@ def test_what_is_wrong_with_an_object_is_the_images_own_fault(
     assert code(objects, buckets=buckets) == expected
 
 
-def test_a_store_that_is_away_is_no_images_fault(objects: FakeObjectStore) -> None:
+def test_an_unavailable_store_fails_no_image(objects: FakeObjectStore) -> None:
     store(objects, {"s3": "s3://album/a.jpg"})
     objects.in_bucket("album").away = True
     with pytest.raises(ObjectStoreUnavailable):
         fetcher(objects).fetch(JOB, 0)
 
 
-def test_a_store_that_refuses_us_altogether_is_no_images_fault(objects: FakeObjectStore) -> None:
+def test_a_store_that_denies_everything_fails_no_image(objects: FakeObjectStore) -> None:
     store(objects, {"s3": "s3://closed/a.jpg"})
     objects.buckets["closed"] = None
 
@@ -280,14 +280,14 @@ def test_a_store_that_refuses_us_altogether_is_no_images_fault(objects: FakeObje
 URL = "https://example.org/a.jpg"
 
 
-def test_a_url_is_read(objects: FakeObjectStore, web: Web) -> None:
+def test_a_url_is_read(objects: FakeObjectStore, web: FakeOutbound) -> None:
     store(objects, {"url": URL})
     web.pages[URL] = (200, [b"pho", b"to"])
 
     assert fetcher(objects, web).fetch(JOB, 0) == b"photo"
 
 
-def test_of_a_url_no_more_is_read_than_shows_that_it_is_too_large(objects: FakeObjectStore, web: Web) -> None:
+def test_only_the_beginning_of_an_oversized_url_is_read(objects: FakeObjectStore, web: FakeOutbound) -> None:
     store(objects, {"url": URL})
     web.pages[URL] = (200, [bytes(40)] * 1000)
 
@@ -316,8 +316,8 @@ def test_of_a_url_no_more_is_read_than_shows_that_it_is_too_large(objects: FakeO
     ],
     ids=str,
 )
-def test_what_is_wrong_with_a_url_has_its_code(
-    objects: FakeObjectStore, web: Web, page: tuple[int, list[bytes]] | Exception, expected: str
+def test_every_error_of_a_url_has_its_code(
+    objects: FakeObjectStore, web: FakeOutbound, page: tuple[int, list[bytes]] | Exception, expected: str
 ) -> None:
     store(objects, {"url": URL})
     web.pages[URL] = page
@@ -326,8 +326,8 @@ def test_what_is_wrong_with_a_url_has_its_code(
 
 
 @pytest.mark.parametrize("page", [AddressRefused("10.0.0.7 is private"), OutboundFailed("10.0.0.7 said no")])
-def test_errors_tell_nothing_of_what_lies_behind_an_address(
-    objects: FakeObjectStore, web: Web, page: Exception
+def test_errors_reveal_nothing_about_the_server(
+    objects: FakeObjectStore, web: FakeOutbound, page: Exception
 ) -> None:
     store(objects, {"url": URL})
     web.pages[URL] = page
@@ -338,7 +338,7 @@ def test_errors_tell_nothing_of_what_lies_behind_an_address(
     assert URL not in caught.value.message
 
 
-def test_a_fetch_is_broken_off_when_the_worker_stops(objects: FakeObjectStore, web: Web) -> None:
+def test_a_fetch_is_broken_off_when_the_worker_stops(objects: FakeObjectStore, web: FakeOutbound) -> None:
     store(objects, {"url": URL})
     web.pages[URL] = (200, [b"x"] * 50)
     stopping = make_fetcher(objects, outbound=web, most_bytes=MOST, draining=lambda: True)
@@ -375,7 +375,7 @@ def test_the_lines_of_a_lease_are_read_once(objects: FakeObjectStore) -> None:
     assert asked == ["inputs.tags", "0", *manifest, "64", *manifest]
 
 
-def test_lines_of_many_jobs_do_not_add_up(objects: FakeObjectStore) -> None:
+def test_manifest_lines_of_many_jobs_do_not_accumulate(objects: FakeObjectStore) -> None:
     objects.in_bucket("album").put("a.jpg", b"photo")
     loader = fetcher(objects)
     for _ in range(100):
@@ -389,57 +389,59 @@ def test_lines_of_many_jobs_do_not_add_up(objects: FakeObjectStore) -> None:
 # --- in a child -------------------------------------------------------------------
 
 
-def submit(farm: Farm, *sources: dict[str, str]) -> Job:
-    job_id = farm.submit(*(b"" for _ in sources))
-    farm.objects.delete_prefix(object_keys.inputs_prefix(job_id))
-    store(farm.objects, *sources, job_id=job_id)
-    return farm.jobs.get(job_id)
+def submit(harness: WorkerHarness, *sources: dict[str, str]) -> Job:
+    job_id = harness.submit(*(b"" for _ in sources))
+    harness.objects.delete_prefix(object_keys.inputs_prefix(job_id))
+    store(harness.objects, *sources, job_id=job_id)
+    return harness.jobs.get(job_id)
 
 
-def child(farm: Farm, web: Web) -> LeaseLoop:
-    return farm.child(fetcher=fetcher(farm.objects, web))
+def child(harness: WorkerHarness, web: FakeOutbound) -> LeaseLoop:
+    return harness.child(fetcher=fetcher(harness.objects, web))
 
 
-def test_a_bad_source_fails_its_own_image_and_no_other(farm: Farm, web: Web) -> None:
-    farm.objects.buckets["album"] = FakeObjectStore()
-    farm.objects.in_bucket("album").put("a.jpg", b"photo")
+def test_a_bad_source_fails_its_own_image_and_no_other(harness: WorkerHarness, web: FakeOutbound) -> None:
+    harness.objects.buckets["album"] = FakeObjectStore()
+    harness.objects.in_bucket("album").put("a.jpg", b"photo")
     web.pages.update({URL: (200, [b"photo"]), URL + "2": (404, []), URL + "3": AddressRefused()})
     job = submit(
-        farm,
+        harness,
         {"s3": "s3://album/a.jpg"},
         {"s3": "s3://album/b.jpg"},
         {"url": URL},
         {"url": URL + "2"},
         {"url": URL + "3"},
     )
-    child(farm, web).work(60)
+    child(harness, web).work(60)
 
-    failures = {i.index: i.failure.code for i in farm.jobs.failures(job.id) if i.failure is not None}
+    failures = {i.index: i.failure.code for i in harness.jobs.failures(job.id) if i.failure is not None}
     assert failures == {1: "source_missing", 3: "source_missing", 4: "source_refused"}
-    assert farm.jobs.get(job.id).counts.succeeded == 2
+    assert harness.jobs.get(job.id).counts.succeeded == 2
 
 
-def test_a_server_that_does_not_answer_is_tried_three_times(farm: Farm, web: Web) -> None:
+def test_a_server_that_does_not_answer_is_tried_three_times(
+    harness: WorkerHarness, web: FakeOutbound
+) -> None:
     web.pages.update({URL: OutboundFailed("away"), URL + "2": (200, [b"photo"])})
-    job = submit(farm, {"url": URL}, {"url": URL + "2"})
+    job = submit(harness, {"url": URL}, {"url": URL + "2"})
     for _ in range(3):
-        assert not list(farm.jobs.failures(job.id))
-        child(farm, web).work(60)
-        farm.clock.advance(60)
+        assert not list(harness.jobs.failures(job.id))
+        child(harness, web).work(60)
+        harness.clock.advance(60)
 
-    (failed,) = farm.jobs.failures(job.id)
+    (failed,) = harness.jobs.failures(job.id)
     assert failed.failure is not None
     assert (failed.index, failed.failure.code) == (0, "source_unavailable")
-    assert farm.jobs.get(job.id).counts.succeeded == 1
+    assert harness.jobs.get(job.id).counts.succeeded == 1
 
 
-def test_a_server_that_comes_back_costs_an_image_nothing(farm: Farm, web: Web) -> None:
+def test_a_server_that_recovers_fails_no_image(harness: WorkerHarness, web: FakeOutbound) -> None:
     web.pages[URL] = (503, [])
-    job = submit(farm, {"url": URL})
-    child(farm, web).work(60)
+    job = submit(harness, {"url": URL})
+    child(harness, web).work(60)
     web.pages[URL] = (200, [b"photo"])
-    farm.clock.advance(60)
-    child(farm, web).work(60)
+    harness.clock.advance(60)
+    child(harness, web).work(60)
 
-    assert farm.jobs.get(job.id).state is JobState.FINALIZING
-    assert farm.jobs.get(job.id).counts.succeeded == 1
+    assert harness.jobs.get(job.id).state is JobState.FINALIZING
+    assert harness.jobs.get(job.id).counts.succeeded == 1

@@ -1,213 +1,412 @@
 from __future__ import annotations
 
 import itertools
+import threading
+import time
+from collections.abc import Callable
 
 import pytest
 
 from fathom.options import Options
-from shared.errors import ObjectStoreDenied, ObjectStoreUnavailable
+from shared.errors import JobStoreUnavailable, ObjectStoreDenied, ObjectStoreUnavailable
 from shared.jobs import object_keys
-from shared.jobs.job import ImageState, JobState
+from shared.jobs.job import ImageState, JobState, Lease
 from tests.finalizing import claimed
-from tests.unit.worker.conftest import Farm
+from tests.unit.worker.conftest import WorkerHarness
+from tests.waiting import DEADLINE, eventually
 from worker.child.lease_loop import LARGE_BYTES
 
 
-def states(farm: Farm, job_id: str) -> list[ImageState]:
-    return [image.state for image in farm.jobs.images(job_id).items]
+def states(harness: WorkerHarness, job_id: str) -> list[ImageState]:
+    return [image.state for image in harness.jobs.images(job_id).items]
 
 
-def codes(farm: Farm, job_id: str) -> dict[int, str]:
-    return {i.index: i.failure.code for i in farm.jobs.failures(job_id) if i.failure is not None}
+def codes(harness: WorkerHarness, job_id: str) -> dict[int, str]:
+    return {i.index: i.failure.code for i in harness.jobs.failures(job_id) if i.failure is not None}
 
 
-def test_every_image_of_a_job_is_stored_and_counted(farm: Farm):
-    job_id = farm.submit(*(b"picture %d" % n for n in range(10)))
+def test_every_image_of_a_job_is_stored_and_counted(harness: WorkerHarness):
+    job_id = harness.submit(*(b"picture %d" % n for n in range(10)))
 
-    assert farm.child().work(60) is False
+    assert harness.child().work(60) is False
 
-    job = farm.jobs.get(job_id)
+    job = harness.jobs.get(job_id)
     assert (job.counts.succeeded, job.counts.failed) == (10, 0)
     assert job.state is JobState.FINALIZING
-    assert [farm.output(job_id, n) for n in range(10)] == [b"heat of picture %d" % n for n in range(10)]
+    assert [harness.output(job_id, n) for n in range(10)] == [b"heat of picture %d" % n for n in range(10)]
 
 
-def test_large_results_are_stored_before_the_next_image_is_begun(farm: Farm):
+def test_large_results_are_stored_before_the_next_image_is_begun(harness: WorkerHarness):
     stored: list[int] = []
-    farm.pipeline.before = lambda data: stored.append(sum("/outputs/" in key for key in farm.objects.objects))
-    farm.pipeline.heat = bytes(LARGE_BYTES + 1)
-    job_id = farm.submit(b"one", b"two", b"three")
+    harness.pipeline.before = lambda data: stored.append(
+        sum("/outputs/" in key for key in harness.objects.objects)
+    )
+    harness.pipeline.heat = bytes(LARGE_BYTES + 1)
+    job_id = harness.submit(b"one", b"two", b"three")
 
-    farm.child().work(60)
+    harness.child().work(60)
 
     assert stored == [0, 2, 4]
-    assert farm.jobs.get(job_id).counts.succeeded == 3
+    assert harness.jobs.get(job_id).counts.succeeded == 3
 
 
-def test_a_bad_image_fails_alone_with_its_code(farm: Farm):
-    job_id = farm.submit(b"one", b"corrupt", b"three")
+def test_a_bad_image_fails_alone_with_its_code(harness: WorkerHarness):
+    job_id = harness.submit(b"one", b"corrupt", b"three")
 
-    farm.child().work(60)
+    harness.child().work(60)
 
-    assert states(farm, job_id) == [ImageState.SUCCEEDED, ImageState.FAILED, ImageState.SUCCEEDED]
-    assert codes(farm, job_id) == {1: "image_corrupt"}
-
-
-def test_an_image_whose_file_is_gone_fails_alone(farm: Farm):
-    job_id = farm.submit(b"one", b"two")
-    farm.objects.delete(object_keys.input_image(job_id, 0))
-
-    farm.child().work(60)
-
-    assert codes(farm, job_id) == {0: "input_missing"}
-    assert farm.jobs.get(job_id).counts.succeeded == 1
+    assert states(harness, job_id) == [ImageState.SUCCEEDED, ImageState.FAILED, ImageState.SUCCEEDED]
+    assert codes(harness, job_id) == {1: "image_corrupt"}
 
 
-def test_no_more_of_a_picture_is_read_than_shows_that_it_is_too_large(farm: Farm):
-    job_id = farm.submit(b"x" * 5000)
+def test_an_image_whose_file_is_gone_fails_alone(harness: WorkerHarness):
+    job_id = harness.submit(b"one", b"two")
+    harness.objects.delete(object_keys.input_image(job_id, 0))
+
+    harness.child().work(60)
+
+    assert codes(harness, job_id) == {0: "input_missing"}
+    assert harness.jobs.get(job_id).counts.succeeded == 1
+
+
+def test_only_the_beginning_of_an_oversized_picture_is_read(harness: WorkerHarness):
+    job_id = harness.submit(b"x" * 5000)
     seen: list[bytes] = []
-    farm.pipeline.before = seen.append
+    harness.pipeline.before = seen.append
 
-    farm.child().work(60)
+    harness.child().work(60)
 
     assert [len(data) for data in seen] == [101]
-    assert farm.jobs.get(job_id).counts.succeeded == 1
+    assert harness.jobs.get(job_id).counts.succeeded == 1
 
 
-def test_an_empty_picture_reaches_the_pipeline(farm: Farm):
-    farm.submit(b"")
+def test_an_empty_picture_reaches_the_pipeline(harness: WorkerHarness):
+    harness.submit(b"")
     seen: list[bytes] = []
-    farm.pipeline.before = seen.append
+    harness.pipeline.before = seen.append
 
-    farm.child().work(60)
+    harness.child().work(60)
 
     assert seen == [b""]
 
 
-def test_a_fault_of_ours_is_tried_three_times_and_harms_no_neighbour(farm: Farm):
-    job_id = farm.submit(b"one", b"bug", b"three")
+def test_an_internal_error_is_retried_three_times_and_harms_no_neighbour(harness: WorkerHarness):
+    job_id = harness.submit(b"one", b"bug", b"three")
     tries: list[bytes] = []
-    farm.pipeline.before = tries.append
+    harness.pipeline.before = tries.append
 
     for _ in range(10):
-        farm.child().work(60)
-        farm.clock.advance(60)
+        harness.child().work(60)
+        harness.clock.advance(60)
 
     assert tries.count(b"bug") == 3
-    assert codes(farm, job_id) == {1: "internal_error"}
-    assert farm.jobs.get(job_id).counts.succeeded == 2
+    assert codes(harness, job_id) == {1: "internal_error"}
+    assert harness.jobs.get(job_id).counts.succeeded == 2
 
 
-def test_a_job_normalised_as_a_whole_renders_over_the_range_of_all(farm: Farm):
-    job_id = farm.submit(b"a", b"four", b"corrupt", options=Options.parse({"normalize": "job"}))
+def test_a_job_normalised_as_a_whole_renders_with_the_range_of_all_images(harness: WorkerHarness):
+    job_id = harness.submit(b"a", b"four", b"corrupt", options=Options.parse({"normalize": "job"}))
 
-    farm.child().work(60)
+    harness.child().work(60)
 
-    ranges = {common for _, common in farm.pipeline.rendered}
+    ranges = {common for _, common in harness.pipeline.rendered}
     assert [(r.low, r.high) for r in ranges if r is not None] == [(1.0, 8.0)]
-    assert len(farm.pipeline.rendered) == 2
-    assert farm.jobs.get(job_id).counts.succeeded == 2
-    assert codes(farm, job_id) == {2: "image_corrupt"}
+    assert len(harness.pipeline.rendered) == 2
+    assert harness.jobs.get(job_id).counts.succeeded == 2
+    assert codes(harness, job_id) == {2: "image_corrupt"}
 
 
-def test_a_cancel_acts_within_one_image_and_keeps_what_is_done(farm: Farm):
-    job_id = farm.submit(*(b"picture %d" % n for n in range(8)))
+def test_a_cancel_acts_within_one_image_and_keeps_the_results(harness: WorkerHarness):
+    job_id = harness.submit(*(b"picture %d" % n for n in range(8)))
     seen: list[bytes] = []
 
     def cancel_at_the_third(data: bytes) -> None:
         seen.append(data)
         if len(seen) == 3:
-            farm.jobs.cancel(job_id)
+            harness.jobs.cancel(job_id)
 
-    farm.pipeline.before = cancel_at_the_third
-    farm.child(lease_images=8).work(60)
+    harness.pipeline.before = cancel_at_the_third
+    harness.child(lease_images=8).work(60)
 
     assert len(seen) == 3
-    assert farm.jobs.get(job_id).counts.succeeded == 3
-    assert farm.jobs.get(job_id).state is JobState.CANCELING
-    assert claimed(farm.jobs) == job_id
+    assert harness.jobs.get(job_id).counts.succeeded == 3
+    assert harness.jobs.get(job_id).state is JobState.CANCELING
+    assert claimed(harness.jobs) == job_id
 
 
-def test_a_pause_gives_the_rest_back_and_a_resume_finishes_it(farm: Farm):
-    job_id = farm.submit(*(b"picture %d" % n for n in range(6)))
-    farm.pipeline.before = lambda data: farm.jobs.pause(job_id) if data == b"picture 1" else None
-    farm.child(lease_images=6).work(60)
-    assert farm.jobs.get(job_id).counts.succeeded == 2
+def test_a_pause_releases_the_remaining_images_and_a_resume_finishes_them(harness: WorkerHarness):
+    job_id = harness.submit(*(b"picture %d" % n for n in range(6)))
+    harness.pipeline.before = lambda data: harness.jobs.pause(job_id) if data == b"picture 1" else None
+    harness.child(lease_images=6).work(60)
+    assert harness.jobs.get(job_id).counts.succeeded == 2
 
-    farm.pipeline.before = lambda data: None
-    farm.jobs.resume(job_id)
-    farm.child().work(60)
+    harness.pipeline.before = lambda data: None
+    harness.jobs.resume(job_id)
+    harness.child().work(60)
 
-    assert farm.jobs.get(job_id).counts.succeeded == 6
-    assert [data for data, _ in farm.pipeline.rendered].count(b"picture 1") == 1
+    assert harness.jobs.get(job_id).counts.succeeded == 6
+    assert [data for data, _ in harness.pipeline.rendered].count(b"picture 1") == 1
 
 
-def test_a_worker_that_is_leaving_finishes_the_image_in_hand_and_charges_none(farm: Farm):
-    job_id = farm.submit(*(b"picture %d" % n for n in range(6)))
+def test_a_stopping_worker_finishes_its_current_image_and_charges_none(harness: WorkerHarness):
+    job_id = harness.submit(*(b"picture %d" % n for n in range(6)))
 
     def leave(data: bytes) -> None:
-        farm.draining = data == b"picture 1"
+        harness.draining = data == b"picture 1"
 
-    farm.pipeline.before = leave
-    assert farm.child(lease_images=6).work(60) is True
-    assert farm.jobs.get(job_id).counts.succeeded == 2
+    harness.pipeline.before = leave
+    assert harness.child(lease_images=6).work(60) is True
+    assert harness.jobs.get(job_id).counts.succeeded == 2
 
-    farm.draining, farm.pipeline.before = False, lambda data: None
-    farm.child().work(60)
+    harness.draining, harness.pipeline.before = False, lambda data: None
+    harness.child().work(60)
 
-    assert farm.jobs.get(job_id).counts.succeeded == 6
+    assert harness.jobs.get(job_id).counts.succeeded == 6
 
 
-def fail(farm: Farm, method: str, error: Exception, *, calls: int | None = None) -> None:
-    """Let so many calls of one method of the object store fail, by default all."""
+def fail(harness: WorkerHarness, method: str, error: Exception, *, calls: int | None = None) -> None:
+    """Let this many calls of a method of the object store fail, by default all."""
     numbers = itertools.count()
 
     def happens(*args: object, **kwargs: object) -> None:
         if calls is None or next(numbers) < calls:
             raise error
 
-    farm.objects.before(getattr(farm.objects, method), happens)
+    harness.objects.before(getattr(harness.objects, method), happens)
 
 
 @pytest.mark.parametrize("method", ["get", "put"])
 @pytest.mark.parametrize("error", [ObjectStoreUnavailable(), ObjectStoreDenied()])
-def test_a_store_that_was_away_for_a_moment_costs_no_image(farm: Farm, method: str, error: Exception):
-    job_id = farm.submit(b"one", b"two", b"three")
-    fail(farm, method, error, calls=2)
+def test_a_short_outage_of_a_store_fails_no_image(harness: WorkerHarness, method: str, error: Exception):
+    job_id = harness.submit(b"one", b"two", b"three")
+    fail(harness, method, error, calls=2)
 
-    farm.child().work(60)
+    harness.child().work(60)
 
-    assert farm.jobs.get(job_id).counts.succeeded == 3
+    assert harness.jobs.get(job_id).counts.succeeded == 3
 
 
 @pytest.mark.parametrize("method", ["get", "put"])
-def test_a_store_that_stays_away_stops_the_work_and_charges_no_image(farm: Farm, method: str):
-    job_id = farm.submit(b"one", b"two", b"three")
-    fail(farm, method, ObjectStoreUnavailable())
+def test_a_long_outage_of_a_store_stops_the_work_and_charges_no_image(harness: WorkerHarness, method: str):
+    job_id = harness.submit(b"one", b"two", b"three")
+    fail(harness, method, ObjectStoreUnavailable())
     for _ in range(5):
         with pytest.raises(ObjectStoreUnavailable):
-            farm.child(patience=0.01).work(60)
-    assert farm.jobs.get(job_id).counts.pending == 3
+            harness.child(patience=0.01).work(60)
+    assert harness.jobs.get(job_id).counts.pending == 3
 
-    farm.objects.before(getattr(farm.objects, method), None)
-    farm.child().work(60)
+    harness.objects.before(getattr(harness.objects, method), None)
+    harness.child().work(60)
 
-    assert farm.jobs.get(job_id).counts.succeeded == 3
+    assert harness.jobs.get(job_id).counts.succeeded == 3
 
 
-def test_a_lease_that_outlasts_its_ticket_is_given_back(farm: Farm):
-    job_id = farm.submit(b"one", b"two", b"three")
+def test_a_lease_that_outlasts_its_ticket_is_released(harness: WorkerHarness):
+    job_id = harness.submit(b"one", b"two", b"three")
 
     # The grace ends before the ticket begins, as if the first image had taken all of it.
-    assert farm.child(grace=-60).work(0.05) is True
+    assert harness.child(grace=-60).work(0.05) is True
 
-    assert farm.pipeline.rendered == []
-    farm.child().work(60)
-    assert farm.jobs.get(job_id).counts.succeeded == 3
+    assert harness.pipeline.rendered == []
+    harness.child().work(60)
+    assert harness.jobs.get(job_id).counts.succeeded == 3
 
 
-def test_no_new_lease_begins_after_its_time(farm: Farm):
-    farm.submit(b"one")
+def test_no_new_lease_begins_after_the_time_of_a_ticket(harness: WorkerHarness):
+    harness.submit(b"one")
 
-    assert farm.child().work(0) is True
-    assert farm.pipeline.rendered == []
+    assert harness.child().work(0) is True
+    assert harness.pipeline.rendered == []
+
+
+# --- the next lease, taken while the last image of one is processed ---
+
+
+def submit_two_leases(harness: WorkerHarness) -> str:
+    """Submit a job whose images 0 to 3 are the first lease of a child, and 4 to 7 the second."""
+    return harness.submit(*(b"picture %d" % n for n in range(8)))
+
+
+def in_the_last_image(harness: WorkerHarness, act: Callable[[], object]) -> None:
+    """Act while the last image of the first lease is processed and the second lease is held."""
+
+    def process(data: bytes) -> None:
+        if data == b"picture 3":
+            eventually(lambda: len(harness.jobs.held()) == 2)
+            act()
+
+    harness.pipeline.before = process
+
+
+def test_the_next_lease_is_fetched_while_the_last_image_is_processed(harness: WorkerHarness):
+    job_id = submit_two_leases(harness)
+    fetched = threading.Event()
+    fifth = object_keys.input_image(job_id, 4)
+    harness.objects.after(harness.objects.get, lambda key, **_: fetched.set() if key == fifth else None)
+    waited: list[bool] = []
+    in_the_last_image(harness, lambda: waited.append(fetched.wait(DEADLINE)))
+
+    assert harness.child().work(60) is False
+
+    assert waited == [True]
+    assert harness.jobs.get(job_id).counts.succeeded == 8
+    assert len(harness.pipeline.rendered) == 8
+    assert harness.jobs.held() == ()
+
+
+def test_a_child_holds_no_second_lease_before_its_last_image(harness: WorkerHarness):
+    submit_two_leases(harness)
+    held: list[int] = []
+    harness.pipeline.before = lambda data: (
+        held.append(len(harness.jobs.held())) if data == b"picture 2" else None
+    )
+
+    harness.child().work(60)
+
+    assert held == [1]
+
+
+def test_a_worker_that_is_leaving_gives_both_leases_back_and_charges_none(harness: WorkerHarness):
+    job_id = submit_two_leases(harness)
+    in_the_last_image(harness, lambda: setattr(harness, "draining", True))
+
+    assert harness.child().work(60) is True
+
+    assert harness.jobs.held() == ()
+    assert harness.jobs.get(job_id).counts.succeeded == 4
+    free = list(iter(lambda: harness.jobs.lease("other", limit=8), None))
+    assert sorted(index for lease in free for index in lease.indices) == [4, 5, 6, 7]
+    assert not any(attempts for lease in free for attempts in lease.attempts)
+
+
+def test_a_worker_that_is_leaving_gives_the_next_lease_back_before_a_slow_image_ends(harness: WorkerHarness):
+    submit_two_leases(harness)
+
+    def leave() -> None:
+        harness.draining = True
+        eventually(lambda: harness.jobs.held() == ())
+
+    in_the_last_image(harness, leave)
+
+    assert harness.child().work(60) is True
+
+
+def test_a_pause_gives_the_next_lease_back_and_a_resume_finishes_it(harness: WorkerHarness):
+    job_id = submit_two_leases(harness)
+    in_the_last_image(harness, lambda: harness.jobs.pause(job_id))
+    harness.child().work(60)
+
+    assert harness.jobs.held() == ()
+    assert harness.jobs.get(job_id).counts.succeeded == 4
+
+    harness.jobs.resume(job_id)
+    harness.child().work(60)
+
+    assert harness.jobs.get(job_id).counts.succeeded == 8
+    assert len(harness.pipeline.rendered) == 8
+
+
+def test_a_cancel_gives_the_next_lease_back(harness: WorkerHarness):
+    job_id = submit_two_leases(harness)
+    in_the_last_image(harness, lambda: harness.jobs.cancel(job_id))
+
+    harness.child().work(60)
+
+    assert len(harness.pipeline.rendered) == 4
+    assert claimed(harness.jobs) == job_id
+
+
+def test_the_next_lease_is_renewed_while_it_waits(harness: WorkerHarness):
+    submit_two_leases(harness)
+    renewed: set[str] = set()
+
+    def note(lease: Lease, *, in_hand: int | None) -> None:
+        if in_hand is None:
+            renewed.add(lease.id)
+
+    harness.jobs.before(harness.jobs.renew, note)
+    in_the_last_image(harness, lambda: eventually(lambda: harness.jobs.held()[1] in renewed))
+
+    assert harness.child(lease_seconds=0.03).work(60) is False
+
+
+def test_if_the_store_goes_away_both_leases_are_given_back_and_nothing_is_charged(harness: WorkerHarness):
+    job_id = submit_two_leases(harness)
+    in_the_last_image(harness, lambda: fail(harness, "put", ObjectStoreUnavailable()))
+
+    with pytest.raises(ObjectStoreUnavailable):
+        harness.child(patience=0.01).work(60)
+
+    assert harness.jobs.held() == ()
+    assert harness.jobs.get(job_id).counts.failed == 0
+    harness.objects.before(harness.objects.put, None)
+    harness.pipeline.before = lambda data: None
+    harness.child().work(60)
+    assert harness.jobs.get(job_id).counts.succeeded == 8
+
+
+def test_a_next_lease_that_cannot_be_taken_is_taken_once_the_store_is_back(harness: WorkerHarness):
+    job_id = submit_two_leases(harness)
+    tries = itertools.count()
+
+    def refuse_the_second(worker: str, *, limit: int) -> None:
+        if next(tries) == 1:
+            raise JobStoreUnavailable
+
+    harness.jobs.before(harness.jobs.lease, refuse_the_second)
+
+    assert harness.child().work(60) is False
+
+    assert harness.jobs.get(job_id).counts.succeeded == 8
+
+
+def test_a_crash_in_the_next_lease_is_not_charged_to_an_image_that_is_still_being_stored(
+    harness: WorkerHarness,
+):
+    job_id = submit_two_leases(harness)
+    crashed, attempts = threading.Event(), dict[int, int]()
+    last = object_keys.output(job_id, 3, "heatmap.png")
+    harness.objects.before(
+        harness.objects.put, lambda key, *_, **__: crashed.wait(DEADLINE) if key == last else None
+    )
+
+    def crash(data: bytes) -> None:
+        if data == b"picture 4":
+            # What the store does once nobody renews the leases of a child that is gone.
+            harness.clock.advance(60)
+            harness.jobs.reap()
+            harness.clock.advance(60)
+            for lease in iter(lambda: harness.jobs.lease("other", limit=8), None):
+                attempts.update(zip(lease.indices, lease.attempts, strict=True))
+            crashed.set()
+
+    harness.pipeline.before = crash
+    harness.child().work(60)
+
+    assert (attempts[3], attempts[4]) == (0, 1)
+
+
+def test_after_its_time_a_ticket_takes_no_next_lease(harness: WorkerHarness):
+    job_id = submit_two_leases(harness)
+    began = time.monotonic()
+    harness.pipeline.before = lambda data: eventually(lambda: time.monotonic() >= began + 0.3)
+
+    assert harness.child().work(0.2) is True
+
+    assert harness.jobs.get(job_id).counts.succeeded == 4
+    assert harness.jobs.held() == ()
+
+
+def test_two_images_are_stored_at_once(harness: WorkerHarness):
+    job_id = harness.submit(b"one", b"two", b"three", b"four")
+    both = threading.Barrier(2)
+
+    def meet(key: str, *_: object, **__: object) -> None:
+        if key.endswith("heatmap.png"):
+            both.wait(DEADLINE)
+
+    harness.objects.before(harness.objects.put, meet)
+
+    harness.child().work(60)
+
+    assert harness.jobs.get(job_id).counts.succeeded == 4

@@ -8,7 +8,7 @@ import pytest
 
 from shared.jobs.job import ImageFailure, ImageState, Lease
 from tests.fakes import FakeClock
-from tests.unit.worker.conftest import Farm
+from tests.unit.worker.conftest import WorkerHarness
 from tests.waiting import DEADLINE, eventually
 from worker.child.lease_renewer import LeaseRenewer, end_this_process
 from worker.supervision.breaker import Breakers
@@ -16,7 +16,7 @@ from worker.supervision.heartbeat import Heartbeat, HeartbeatSlot
 
 
 def renewer(
-    farm: Farm,
+    harness: WorkerHarness,
     lease: Lease,
     *,
     seconds: float = 15.0,
@@ -27,7 +27,7 @@ def renewer(
     clock: Callable[[], float] = time.monotonic,
 ) -> LeaseRenewer:
     return LeaseRenewer(
-        farm.jobs,
+        harness.jobs,
         lease,
         lease_seconds=seconds,
         image_seconds=image_seconds,
@@ -39,74 +39,75 @@ def renewer(
     )
 
 
-def take_lease(farm: Farm, images: int = 3) -> tuple[str, Lease]:
-    job_id = farm.submit(*(b"picture %d" % n for n in range(images)))
-    lease = farm.jobs.lease("worker", limit=images)
+def take_lease(harness: WorkerHarness, images: int = 3) -> tuple[str, Lease]:
+    job_id = harness.submit(*(b"picture %d" % n for n in range(images)))
+    lease = harness.jobs.lease("worker", limit=images)
     assert lease is not None
     return job_id, lease
 
 
-def test_only_the_image_in_hand_is_charged_when_the_worker_dies(farm: Farm):
-    job_id, lease = take_lease(farm)
+def test_only_the_current_image_is_charged_when_the_worker_dies(harness: WorkerHarness):
+    job_id, lease = take_lease(harness)
     attempts = 0
-    while farm.jobs.get(job_id).counts.failed == 0 and attempts < 10:
-        with renewer(farm, lease) as held:
+    while harness.jobs.get(job_id).counts.failed == 0 and attempts < 10:
+        with renewer(harness, lease) as held:
             held.take(1)
         attempts += 1
-        farm.clock.advance(60)
-        farm.jobs.reap()
-        farm.clock.advance(60)
-        while (again := farm.jobs.lease("worker", limit=3)) is not None and 1 not in again.indices:
-            farm.jobs.renew(again, in_hand=None)
+        harness.clock.advance(60)
+        harness.jobs.reap()
+        harness.clock.advance(60)
+        while (again := harness.jobs.lease("worker", limit=3)) is not None and 1 not in again.indices:
+            harness.jobs.renew(again, in_hand=None)
         lease = again or lease
 
     assert attempts == 3
-    assert [image.index for image in farm.jobs.failures(job_id)] == [1]
+    assert [image.index for image in harness.jobs.failures(job_id)] == [1]
 
 
-def test_a_lease_that_was_taken_back_is_dropped(farm: Farm):
-    _, lease = take_lease(farm)
-    farm.clock.advance(60)
-    farm.jobs.reap()
+def test_an_expired_lease_is_dropped(harness: WorkerHarness):
+    _, lease = take_lease(harness)
+    harness.clock.advance(60)
+    harness.jobs.reap()
 
-    with renewer(farm, lease) as held:
+    with renewer(harness, lease) as held:
         held.take(0)
 
     assert held.dropped
 
 
-def test_a_lease_is_renewed_while_an_image_is_in_work(farm: Farm):
-    _, lease = take_lease(farm)
+def test_a_lease_is_renewed_while_an_image_is_in_work(harness: WorkerHarness):
+    _, lease = take_lease(harness)
     renewed = threading.Event()
 
     def note(lease: Lease, *, in_hand: int | None) -> None:
         if in_hand == 2 and held.in_hand == 2:
             renewed.set()
 
-    farm.jobs.before(farm.jobs.renew, note)
-    with renewer(farm, lease, seconds=0.03) as held:
+    harness.jobs.before(harness.jobs.renew, note)
+    with renewer(harness, lease, seconds=0.03) as held:
         held.take(2)
 
         assert renewed.wait(DEADLINE)
 
 
-def test_an_image_that_hangs_is_charged_its_neighbours_go_back_and_the_process_ends(farm: Farm):
-    job_id, lease = take_lease(farm)
+def test_a_hanging_image_is_charged_its_neighbours_are_released_and_the_process_ends(harness: WorkerHarness):
+    job_id, lease = take_lease(harness)
     ended = threading.Event()
-    held = renewer(farm, lease, image_seconds=0.05, end_process=ended.set)
+    held = renewer(harness, lease, image_seconds=0.05, end_process=ended.set)
 
     with held:
         held.take(0)
         assert ended.wait(DEADLINE)
 
-    free = farm.jobs.lease("other", limit=3)
+    assert harness.jobs.held() == ()
+    free = harness.jobs.lease("other", limit=3)
     assert free is not None
     assert set(free.indices) <= {1, 2}
-    assert farm.jobs.images(job_id).items[0].state is ImageState.PENDING
+    assert harness.jobs.images(job_id).items[0].state is ImageState.PENDING
 
 
-class Limit(float):
-    """A time limit that calls `meanwhile` at the moment when it is found to be exceeded."""
+class HookedLimit(float):
+    """A time limit that calls `meanwhile` just when it is exceeded."""
 
     meanwhile: Callable[[], object]
 
@@ -118,18 +119,18 @@ class Limit(float):
 
 
 @pytest.mark.parametrize("next_image", [None, 1])
-def test_the_image_that_hung_is_charged_though_it_leaves_the_hand_at_that_moment(
-    farm: Farm, next_image: int | None
+def test_a_hanging_image_is_charged_even_if_it_ends_at_that_moment(
+    harness: WorkerHarness, next_image: int | None
 ):
-    _, lease = take_lease(farm)
+    _, lease = take_lease(harness)
     ended, charged = threading.Event(), list[int]()
 
     def note(lease: Lease, index: int, failure: ImageFailure) -> None:
         charged.append(index)
 
-    farm.jobs.before(farm.jobs.charge, note)
-    limit = Limit(0.05)
-    held = renewer(farm, lease, image_seconds=limit, end_process=ended.set)
+    harness.jobs.before(harness.jobs.charge, note)
+    limit = HookedLimit(0.05)
+    held = renewer(harness, lease, image_seconds=limit, end_process=ended.set)
     limit.meanwhile = held.release if next_image is None else lambda: held.take(next_image)
 
     with held:
@@ -139,63 +140,83 @@ def test_the_image_that_hung_is_charged_though_it_leaves_the_hand_at_that_moment
     assert charged[:1] == [0]
 
 
-def test_an_image_that_takes_too_much_memory_is_charged_and_its_neighbours_go_back(farm: Farm):
-    job_id, lease = take_lease(farm)
+def test_an_image_that_takes_too_much_memory_is_charged_and_its_neighbours_are_released(
+    harness: WorkerHarness,
+):
+    job_id, lease = take_lease(harness)
     ended, heartbeat = threading.Event(), Heartbeat(HeartbeatSlot(), memory_bytes=1)
     heartbeat.start()
-    held = renewer(farm, lease, heartbeat=heartbeat, end_process=ended.set)
+    held = renewer(harness, lease, heartbeat=heartbeat, end_process=ended.set)
 
     held.take(1)
     with held:
         assert ended.wait(DEADLINE)
 
-    free = farm.jobs.lease("other", limit=3)
+    free = harness.jobs.lease("other", limit=3)
     assert free is not None
     assert 1 not in free.indices
-    assert farm.jobs.images(job_id).items[1].state is ImageState.PENDING
+    assert harness.jobs.images(job_id).items[1].state is ImageState.PENDING
 
 
-def test_a_worker_that_is_to_stop_hands_a_slow_image_over_and_its_end_still_counts(farm: Farm):
-    job_id, lease = take_lease(farm)
-    held = renewer(farm, lease, draining=True)
+def test_the_image_in_hand_is_charged_for_the_memory_though_the_child_holds_another_lease(
+    harness: WorkerHarness,
+):
+    (_, first), (_, second) = take_lease(harness), take_lease(harness)
+    charged: list[tuple[str, int]] = []
+    harness.jobs.before(harness.jobs.charge, lambda lease, index, failure: charged.append((lease.id, index)))
+    ended, heartbeat = threading.Event(), Heartbeat(HeartbeatSlot(), memory_bytes=1)
+    held = renewer(harness, first, heartbeat=heartbeat, end_process=ended.set)
+
+    with held, renewer(harness, second, heartbeat=heartbeat, end_process=lambda: None):
+        held.take(1)
+        heartbeat.start()
+        assert ended.wait(DEADLINE)
+
+    assert harness.jobs.held() == ()
+    assert charged[:1] == [(first.id, 1)]
+
+
+def test_a_stopping_worker_releases_a_slow_image_whose_end_still_counts(harness: WorkerHarness):
+    job_id, lease = take_lease(harness)
+    held = renewer(harness, lease, draining=True)
 
     with held:
         held.take(0)
         eventually(lambda: held.dropped)
-        taken = farm.jobs.lease("other", limit=3)
-        farm.jobs.done(lease, 0)
+        taken = harness.jobs.lease("other", limit=3)
+        harness.jobs.done(lease, 0)
 
     assert taken is not None
     assert taken.indices[0] == 0
-    assert farm.jobs.get(job_id).counts.succeeded == 1
-    farm.clock.advance(60)
-    farm.jobs.reap()
-    assert farm.jobs.get(job_id).counts.failed == 0
+    assert harness.jobs.get(job_id).counts.succeeded == 1
+    harness.clock.advance(60)
+    harness.jobs.reap()
+    assert harness.jobs.get(job_id).counts.failed == 0
 
 
-def test_a_lease_is_kept_through_a_short_absence_of_the_job_store(farm: Farm):
-    _, lease = take_lease(farm)
-    held = renewer(farm, lease, seconds=0.03)
+def test_a_lease_survives_a_short_outage_of_the_job_store(harness: WorkerHarness):
+    _, lease = take_lease(harness)
+    held = renewer(harness, lease, seconds=0.03)
 
     with held:
         held.take(2)
-        farm.jobs.away = True
-        eventually(lambda: farm.jobs.refused, lambda refused: refused >= 3)
+        harness.jobs.away = True
+        eventually(lambda: harness.jobs.refused, lambda refused: refused >= 3)
         assert not held.dropped
-        farm.jobs.away = False
+        harness.jobs.away = False
 
-    assert farm.jobs.holds(lease)
+    assert harness.jobs.holds(lease)
 
 
-def test_waiting_for_a_store_is_no_hanging_image(farm: Farm):
-    _, lease = take_lease(farm)
+def test_an_image_that_waits_for_a_store_does_not_count_as_hanging(harness: WorkerHarness):
+    _, lease = take_lease(harness)
     ended, clock, renewals = threading.Event(), FakeClock(), list[None]()
-    held = renewer(farm, lease, end_process=ended.set, clock=clock)
+    held = renewer(harness, lease, end_process=ended.set, clock=clock)
     held.take(0)
     held.release()
-    farm.jobs.before(farm.jobs.renew, lambda lease, in_hand: renewals.append(None))
+    harness.jobs.before(harness.jobs.renew, lambda lease, in_hand: renewals.append(None))
 
-    # Each tick renews the lease first, so the second renewal proves that the first tick found nothing in hand.
+    # Each tick first renews the lease, so the second renewal proves that the first tick found no current image.
     with held:
         for looks in (1, 2):
             clock.advance(100)

@@ -17,7 +17,7 @@ T = TypeVar("T")
 SMALL, LARGE = b"small", bytes(LARGE_BYTES + 1)
 
 
-class AtOnce(Executor):
+class InlineExecutor(Executor):
     """Runs each call before `submit` returns, so results come in the order of submission."""
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
@@ -29,7 +29,7 @@ class AtOnce(Executor):
         return future
 
 
-class Images:
+class FakeImages:
     """Images by index; records which were fetched."""
 
     def __init__(self, *images: bytes | Exception) -> None:
@@ -47,11 +47,11 @@ class Images:
         return Lease(id="lease", job_id="job", indices=tuple(range(len(self._images))), options=Options())
 
     def in_order(self) -> Iterator[tuple[int, Future[bytes]]]:
-        return Prefetcher(pool=AtOnce()).images(self.lease(), self.fetch)
+        return Prefetcher(pool=InlineExecutor()).images(self.lease(), self.fetch)
 
 
 def test_images_come_in_order_each_with_its_own_bytes():
-    images = Images(*(b"%d" % n for n in range(9)))
+    images = FakeImages(*(b"%d" % n for n in range(9)))
 
     found = [(index, future.result()) for index, future in Prefetcher().images(images.lease(), images.fetch)]
 
@@ -59,7 +59,7 @@ def test_images_come_in_order_each_with_its_own_bytes():
     assert sorted(images.asked) == list(range(9))
 
 
-def test_the_next_image_is_fetched_while_one_is_in_hand_by_another_thread():
+def test_the_next_image_is_fetched_by_another_thread_during_processing():
     second_asked = Event()
 
     def fetch(job_id: str, index: int) -> bytes:
@@ -67,7 +67,7 @@ def test_the_next_image_is_fetched_while_one_is_in_hand_by_another_thread():
             second_asked.set()
         return SMALL
 
-    images_on_the_way = Prefetcher().images(Images(SMALL, SMALL, SMALL).lease(), fetch)
+    images_on_the_way = Prefetcher().images(FakeImages(SMALL, SMALL, SMALL).lease(), fetch)
     index, future = next(images_on_the_way)
 
     assert (index, future.result()) == (0, SMALL)
@@ -78,20 +78,20 @@ def test_the_next_image_is_fetched_while_one_is_in_hand_by_another_thread():
     ("sizes", "asked"),
     [
         ([SMALL] * 4, [2, 3, 4, 4]),
-        # While a large image is in hand, nothing else is fetched.
+        # While a large image is processed, nothing else is fetched.
         ([SMALL, LARGE, SMALL, SMALL, SMALL], [2, 2, 4, 5, 5]),
         ([LARGE, LARGE, LARGE, LARGE], [1, 2, 3, 4]),
         ([LARGE, SMALL, SMALL, SMALL], [1, 3, 4, 4]),
     ],
 )
-def test_large_images_are_not_held_together(sizes: list[bytes], asked: list[int]):
-    images = Images(*sizes)
+def test_large_images_are_not_held_at_the_same_time(sizes: list[bytes], asked: list[int]):
+    images = FakeImages(*sizes)
 
     assert [len(images.asked) for _ in images.in_order()] == asked
 
 
-def test_while_a_size_is_not_known_nothing_is_fetched_beside_it():
-    images, arrives = Images(LARGE, SMALL, SMALL), Event()
+def test_an_image_of_unknown_size_is_fetched_alone():
+    images, arrives = FakeImages(LARGE, SMALL, SMALL), Event()
 
     def fetch(job_id: str, index: int) -> bytes:
         found = images.fetch(job_id, index)
@@ -110,8 +110,8 @@ def test_while_a_size_is_not_known_nothing_is_fetched_beside_it():
     assert [(index, future.result()) for index, future in images_on_the_way] == [(2, SMALL)]
 
 
-def test_an_image_after_one_that_cannot_be_fetched_is_fetched_ahead_all_the_same():
-    images = Images(OSError("gone"), SMALL)
+def test_an_image_is_prefetched_even_after_a_failed_one():
+    images = FakeImages(OSError("gone"), SMALL)
 
     next(images.in_order())
 
@@ -119,7 +119,7 @@ def test_an_image_after_one_that_cannot_be_fetched_is_fetched_ahead_all_the_same
 
 
 def test_an_image_that_cannot_be_fetched_is_reported_in_its_order():
-    images = Images(SMALL, OSError("gone"), SMALL)
+    images = FakeImages(SMALL, OSError("gone"), SMALL)
 
     errors = [future.exception() for _, future in images.in_order()]
 
@@ -127,7 +127,7 @@ def test_an_image_that_cannot_be_fetched_is_reported_in_its_order():
 
 
 def test_stopping_early_leaves_the_rest_unfetched():
-    images = Images(*[SMALL] * 8)
+    images = FakeImages(*[SMALL] * 8)
     images_on_the_way = images.in_order()
     next(images_on_the_way)
 

@@ -18,7 +18,7 @@ from worker.pipeline.stages import Stage
 WORKER = "host:1"
 
 
-class StandIn:
+class FakePipeline:
     """A pipeline that always takes the same time, and fails on request."""
 
     def __init__(self, error: Exception | None = None) -> None:
@@ -47,7 +47,7 @@ def metrics_buffer(statistics: FakeStatistics) -> MetricsBuffer:
     return MetricsBuffer(statistics)
 
 
-def told(metrics_buffer: MetricsBuffer, statistics: FakeStatistics) -> tuple[dict[str, float], Summary]:
+def recorded(metrics_buffer: MetricsBuffer, statistics: FakeStatistics) -> tuple[dict[str, float], Summary]:
     """Return the seconds of every stage, and all statistics."""
     metrics_buffer.flush()
     summary = statistics.read([WORKER])
@@ -57,37 +57,37 @@ def told(metrics_buffer: MetricsBuffer, statistics: FakeStatistics) -> tuple[dic
 def test_the_steps_of_a_photo_are_recorded_and_the_photo_counted(
     metrics_buffer: MetricsBuffer, statistics: FakeStatistics
 ):
-    TimedPipeline(StandIn(), metrics_buffer, worker=WORKER).render(b"", Options())
-    stages, summary = told(metrics_buffer, statistics)
+    TimedPipeline(FakePipeline(), metrics_buffer, worker=WORKER).render(b"", Options())
+    stages, summary = recorded(metrics_buffer, statistics)
 
     assert stages == pytest.approx({"decode": 0.02, "encode": 0.04})
     assert summary.images == {WORKER: 1}
 
 
-def test_a_photo_that_is_only_measured_is_not_done(metrics_buffer: MetricsBuffer, statistics: FakeStatistics):
-    assert TimedPipeline(StandIn(), metrics_buffer, worker=WORKER).measure(b"", Options()) == Range(
+def test_a_measured_photo_does_not_count_as_done(metrics_buffer: MetricsBuffer, statistics: FakeStatistics):
+    assert TimedPipeline(FakePipeline(), metrics_buffer, worker=WORKER).measure(b"", Options()) == Range(
         low=0.0, high=1.0
     )
-    stages, summary = told(metrics_buffer, statistics)
+    stages, summary = recorded(metrics_buffer, statistics)
 
     assert stages == pytest.approx({"decode": 0.02, "infer": 0.03})
     assert summary.images == {WORKER: 0}
 
 
-def test_a_bad_photo_is_done_too(metrics_buffer: MetricsBuffer, statistics: FakeStatistics):
+def test_a_bad_photo_counts_as_done(metrics_buffer: MetricsBuffer, statistics: FakeStatistics):
     with pytest.raises(ImageCorrupt):
-        TimedPipeline(StandIn(ImageCorrupt()), metrics_buffer, worker=WORKER).render(b"", Options())
-    stages, summary = told(metrics_buffer, statistics)
+        TimedPipeline(FakePipeline(ImageCorrupt()), metrics_buffer, worker=WORKER).render(b"", Options())
+    stages, summary = recorded(metrics_buffer, statistics)
 
     assert stages == pytest.approx({"decode": 0.02})
     assert summary.images == {WORKER: 1}
 
 
-def test_a_photo_that_is_tried_again_is_not_done(metrics_buffer: MetricsBuffer, statistics: FakeStatistics):
+def test_a_photo_to_retry_does_not_count_as_done(metrics_buffer: MetricsBuffer, statistics: FakeStatistics):
     with pytest.raises(ZeroDivisionError):
-        TimedPipeline(StandIn(ZeroDivisionError()), metrics_buffer, worker=WORKER).render(b"", Options())
+        TimedPipeline(FakePipeline(ZeroDivisionError()), metrics_buffer, worker=WORKER).render(b"", Options())
 
-    assert told(metrics_buffer, statistics)[1].images == {WORKER: 0}
+    assert recorded(metrics_buffer, statistics)[1].images == {WORKER: 0}
 
 
 def test_photos_read_and_results_written_are_recorded(
@@ -99,7 +99,7 @@ def test_photos_read_and_results_written_are_recorded(
     assert objects.get(input_image(job_id, 0), stop=3) == b"pho"
     objects.put(output(job_id, 0, "heatmap.png"), b"map", content_type="image/png")
 
-    assert set(told(metrics_buffer, statistics)[0]) == {"fetch", "store"}
+    assert set(recorded(metrics_buffer, statistics)[0]) == {"fetch", "store"}
     assert inner.content_types[output(job_id, 0, "heatmap.png")] == "image/png"
 
 
@@ -111,7 +111,7 @@ def test_a_photo_read_with_its_tag_is_recorded_too(metrics_buffer: MetricsBuffer
         b"pho",
         next(inner.list(key)).tag,
     )
-    assert set(told(metrics_buffer, statistics)[0]) == {"fetch"}
+    assert set(recorded(metrics_buffer, statistics)[0]) == {"fetch"}
 
 
 def test_other_objects_are_not_timed(metrics_buffer: MetricsBuffer, statistics: FakeStatistics):
@@ -121,4 +121,4 @@ def test_other_objects_are_not_timed(metrics_buffer: MetricsBuffer, statistics: 
         objects.get(input_image(new_job_id(), 0))
 
     assert len(list(objects.list("jobs/"))) == 1
-    assert told(metrics_buffer, statistics)[0] == {}
+    assert recorded(metrics_buffer, statistics)[0] == {}

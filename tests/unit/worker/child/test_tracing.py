@@ -18,14 +18,14 @@ from tests.traces import (
     SAMPLED,
     TRACE,
     UNSAMPLED,
-    TraceMemory,
+    InMemoryTraces,
     facts,
     id_of,
     parent_of,
     seconds_of,
     trace_of,
 )
-from tests.unit.worker.conftest import Farm
+from tests.unit.worker.conftest import WorkerHarness
 from worker.child.tracing import Traces
 from worker.pipeline.stages import Stage
 
@@ -33,12 +33,12 @@ SECONDS = {Stage.DECODE: 0.02, Stage.INFER: 0.03, Stage.ENCODE: 0.01}
 
 
 @pytest.fixture
-def memory() -> TraceMemory:
-    return TraceMemory()
+def memory() -> InMemoryTraces:
+    return InMemoryTraces()
 
 
 @pytest.fixture
-def traces(memory: TraceMemory) -> Traces:
+def traces(memory: InMemoryTraces) -> Traces:
     return Traces(
         memory.tracer,
         seconds=lambda: SECONDS,
@@ -51,11 +51,11 @@ def by_index(spans: list[ReadableSpan]) -> dict[int, dict[str, object]]:
 
 
 def test_every_image_is_a_span_in_the_trace_of_its_submission(
-    farm: Farm, memory: TraceMemory, traces: Traces
+    harness: WorkerHarness, memory: InMemoryTraces, traces: Traces
 ):
-    job_id = farm.submit(b"one", b"three", traceparent=SAMPLED)
+    job_id = harness.submit(b"one", b"three", traceparent=SAMPLED)
 
-    farm.child(traces=traces).work(60)
+    harness.child(traces=traces).work(60)
 
     spans = memory.named("render image")
     assert {(span.kind, trace_of(span), parent_of(span)) for span in spans} == {
@@ -73,83 +73,99 @@ def test_every_image_is_a_span_in_the_trace_of_its_submission(
     assert sorted(by_index(spans)) == [0, 1]
 
 
-def test_the_stages_of_an_image_are_spans_below_its_own(farm: Farm, memory: TraceMemory, traces: Traces):
-    farm.submit(b"one", traceparent=SAMPLED)
+def test_the_stages_of_an_image_are_spans_below_its_own(
+    harness: WorkerHarness, memory: InMemoryTraces, traces: Traces
+):
+    harness.submit(b"one", traceparent=SAMPLED)
 
-    farm.child(traces=traces).work(60)
+    harness.child(traces=traces).work(60)
 
-    assert set(memory.below(memory.one("render image"))) == {"fetch", "decode", "infer", "encode", "store"}
+    assert set(memory.children_of(memory.one("render image"))) == {
+        "fetch",
+        "decode",
+        "infer",
+        "encode",
+        "store",
+    }
     assert [seconds_of(memory.one(stage)) for stage in SECONDS] == pytest.approx(list(SECONDS.values()))
     assert memory.one("infer").start_time == memory.one("decode").end_time
 
 
-def test_the_span_of_a_bad_image_has_its_code(farm: Farm, memory: TraceMemory, traces: Traces):
-    farm.submit(b"one", b"corrupt", traceparent=SAMPLED)
+def test_the_span_of_a_bad_image_has_its_code(harness: WorkerHarness, memory: InMemoryTraces, traces: Traces):
+    harness.submit(b"one", b"corrupt", traceparent=SAMPLED)
 
-    farm.child(traces=traces).work(60)
+    harness.child(traces=traces).work(60)
 
-    told = by_index(memory.named("render image"))
-    assert (told[0]["fathom.outcome"], told[0].get("error.type")) == ("succeeded", None)
-    assert (told[1]["fathom.outcome"], told[1]["error.type"]) == ("failed", "image_corrupt")
-    assert told[1]["fathom.image.charged"] is False
+    recorded = by_index(memory.named("render image"))
+    assert (recorded[0]["fathom.outcome"], recorded[0].get("error.type")) == ("succeeded", None)
+    assert (recorded[1]["fathom.outcome"], recorded[1]["error.type"]) == ("failed", "image_corrupt")
+    assert recorded[1]["fathom.image.charged"] is False
 
 
-def test_an_image_whose_file_is_gone_has_a_span_too(farm: Farm, memory: TraceMemory, traces: Traces):
-    job_id = farm.submit(b"one", traceparent=SAMPLED)
-    farm.objects.delete(object_keys.input_image(job_id, 0))
+def test_an_image_whose_file_is_gone_has_a_span_too(
+    harness: WorkerHarness, memory: InMemoryTraces, traces: Traces
+):
+    job_id = harness.submit(b"one", traceparent=SAMPLED)
+    harness.objects.delete(object_keys.input_image(job_id, 0))
 
-    farm.child(traces=traces).work(60)
+    harness.child(traces=traces).work(60)
 
     span = memory.one("render image")
     assert facts(span)["error.type"] == "input_missing"
     assert facts(memory.one("fetch"))["error.type"] == "input_missing"
-    assert memory.below(span) == ["fetch", "store"]
+    assert memory.children_of(span) == ["fetch", "store"]
 
 
-def test_every_attempt_at_an_image_is_a_span_of_its_own(farm: Farm, memory: TraceMemory, traces: Traces):
-    farm.submit(b"bug", traceparent=SAMPLED)
+def test_every_attempt_at_an_image_has_its_own_span(
+    harness: WorkerHarness, memory: InMemoryTraces, traces: Traces
+):
+    harness.submit(b"bug", traceparent=SAMPLED)
 
     for _ in range(10):
-        farm.child(traces=traces).work(60)
-        farm.clock.advance(60)
+        harness.child(traces=traces).work(60)
+        harness.clock.advance(60)
 
-    told = [facts(span) for span in memory.named("render image")]
-    assert [each["fathom.image.attempt"] for each in told] == [1, 2, 3]
-    assert {(each["error.type"], each["fathom.image.charged"]) for each in told} == {("internal_error", True)}
+    recorded = [facts(span) for span in memory.named("render image")]
+    assert [each["fathom.image.attempt"] for each in recorded] == [1, 2, 3]
+    assert {(each["error.type"], each["fathom.image.charged"]) for each in recorded} == {
+        ("internal_error", True)
+    }
 
 
-def test_both_passes_over_an_image_are_spans(farm: Farm, memory: TraceMemory, traces: Traces):
-    farm.submit(b"one", options=Options.parse({"normalize": "job"}), traceparent=SAMPLED)
+def test_both_passes_over_an_image_are_spans(harness: WorkerHarness, memory: InMemoryTraces, traces: Traces):
+    harness.submit(b"one", options=Options.parse({"normalize": "job"}), traceparent=SAMPLED)
 
-    farm.child(traces=traces).work(60)
+    harness.child(traces=traces).work(60)
 
     stages = {"fetch", "decode", "infer", "encode"}
-    assert set(memory.below(memory.one("measure image"))) == stages
-    assert set(memory.below(memory.one("render image"))) == stages | {"store"}
+    assert set(memory.children_of(memory.one("measure image"))) == stages
+    assert set(memory.children_of(memory.one("render image"))) == stages | {"store"}
 
 
-def test_images_that_do_not_end_are_interrupted(farm: Farm, memory: TraceMemory, traces: Traces):
-    farm.submit(*(b"picture %d" % n for n in range(6)), traceparent=SAMPLED)
+def test_images_that_do_not_end_have_an_interrupted_span(
+    harness: WorkerHarness, memory: InMemoryTraces, traces: Traces
+):
+    harness.submit(*(b"picture %d" % n for n in range(6)), traceparent=SAMPLED)
 
     def leave(data: bytes) -> None:
-        farm.draining = data == b"picture 1"
+        harness.draining = data == b"picture 1"
 
-    farm.pipeline.before = leave
-    farm.child(lease_images=6, traces=traces).work(60)
+    harness.pipeline.before = leave
+    harness.child(lease_images=6, traces=traces).work(60)
 
-    told = by_index(memory.named("render image"))
-    assert [told[index]["fathom.outcome"] for index in (0, 1)] == ["succeeded", "succeeded"]
-    assert {told[index]["fathom.outcome"] for index in sorted(told)[2:]} == {"interrupted"}
+    recorded = by_index(memory.named("render image"))
+    assert [recorded[index]["fathom.outcome"] for index in (0, 1)] == ["succeeded", "succeeded"]
+    assert {recorded[index]["fathom.outcome"] for index in sorted(recorded)[2:]} == {"interrupted"}
 
 
 def test_an_object_store_that_is_away_interrupts_and_fails_nothing(
-    farm: Farm, memory: TraceMemory, traces: Traces
+    harness: WorkerHarness, memory: InMemoryTraces, traces: Traces
 ):
-    farm.submit(b"one", traceparent=SAMPLED)
-    farm.pipeline.before = lambda data: setattr(farm.objects, "away", True)
+    harness.submit(b"one", traceparent=SAMPLED)
+    harness.pipeline.before = lambda data: setattr(harness.objects, "away", True)
 
     with pytest.raises(ObjectStoreUnavailable):
-        farm.child(patience=0.01, traces=traces).work(60)
+        harness.child(patience=0.01, traces=traces).work(60)
 
     assert facts(memory.one("render image"))["fathom.outcome"] == "interrupted"
     assert facts(memory.one("store"))["error.type"] == ObjectStoreUnavailable.code
@@ -157,31 +173,31 @@ def test_an_object_store_that_is_away_interrupts_and_fails_nothing(
 
 @pytest.mark.parametrize("traceparent", [None, UNSAMPLED])
 def test_a_job_that_is_not_sampled_leaves_no_span(
-    farm: Farm, memory: TraceMemory, traces: Traces, traceparent: str | None
+    harness: WorkerHarness, memory: InMemoryTraces, traces: Traces, traceparent: str | None
 ):
-    job_id = farm.submit(b"one", b"corrupt", traceparent=traceparent)
+    job_id = harness.submit(b"one", b"corrupt", traceparent=traceparent)
 
-    farm.child(traces=traces).work(60)
-    finalize_claimed(claim(farm.jobs, job_id), farm.jobs, farm.objects, tracer=memory.tracer)
+    harness.child(traces=traces).work(60)
+    finalize_claimed(claim(harness.jobs, job_id), harness.jobs, harness.objects, tracer=memory.tracer)
 
     assert memory.spans() == ()
-    assert farm.jobs.get(job_id).state is JobState.PARTIAL
+    assert harness.jobs.get(job_id).state is JobState.PARTIAL
 
 
-def test_a_traced_job_comes_to_the_same_results(farm: Farm, traces: Traces):
-    job_id = farm.submit(*(b"picture %d" % n for n in range(10)), traceparent=SAMPLED)
+def test_tracing_does_not_change_results(harness: WorkerHarness, traces: Traces):
+    job_id = harness.submit(*(b"picture %d" % n for n in range(10)), traceparent=SAMPLED)
 
-    farm.child(traces=traces).work(60)
+    harness.child(traces=traces).work(60)
 
-    assert farm.jobs.get(job_id).counts.succeeded == 10
-    assert farm.output(job_id, 9) == b"heat of picture 9"
+    assert harness.jobs.get(job_id).counts.succeeded == 10
+    assert harness.output(job_id, 9) == b"heat of picture 9"
 
 
-def test_the_end_of_a_job_is_a_span(farm: Farm, memory: TraceMemory):
-    job_id = farm.submit(b"one", traceparent=SAMPLED)
-    farm.child().work(60)
+def test_the_end_of_a_job_is_a_span(harness: WorkerHarness, memory: InMemoryTraces):
+    job_id = harness.submit(b"one", traceparent=SAMPLED)
+    harness.child().work(60)
 
-    finalize_claimed(claim(farm.jobs, job_id), farm.jobs, farm.objects, tracer=memory.tracer)
+    finalize_claimed(claim(harness.jobs, job_id), harness.jobs, harness.objects, tracer=memory.tracer)
 
     span = memory.one("finalize job")
     assert (trace_of(span), parent_of(span)) == (TRACE, PARENT)
@@ -189,7 +205,7 @@ def test_the_end_of_a_job_is_a_span(farm: Farm, memory: TraceMemory):
 
 
 def test_a_line_about_an_image_names_its_span(
-    farm: Farm, memory: TraceMemory, traces: Traces, caplog: pytest.LogCaptureFixture
+    harness: WorkerHarness, memory: InMemoryTraces, traces: Traces, caplog: pytest.LogCaptureFixture
 ):
     lines: list[str] = []
 
@@ -198,9 +214,9 @@ def test_a_line_about_an_image_names_its_span(
         return True
 
     logging.getLogger("worker.child.lease_loop").addFilter(note)
-    farm.submit(b"bug", traceparent=SAMPLED)
+    harness.submit(b"bug", traceparent=SAMPLED)
 
-    farm.child(traces=traces).work(60)
+    harness.child(traces=traces).work(60)
 
     (line,) = map(json.loads, lines)
     assert line["message"] == "An image failed unexpectedly."

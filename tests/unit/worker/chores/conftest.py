@@ -26,7 +26,7 @@ class ChoreHarness:
     jobs: FakeJobStore
     objects: FakeObjectStore
     chores: FakeChores
-    #: How often workers were told that there is work.
+    #: How often workers were woken.
     wakes: list[None] = field(default_factory=list)
 
     def accept(self, *, record: bool = True, **changes: Any) -> Job:
@@ -68,7 +68,7 @@ class ChoreHarness:
         return [key for key in rest if key not in ("job.json", "intent.json", "result.json")]
 
 
-class Ticking:
+class TickingClock:
     """A clock that advances by a millisecond at every call, so that even the shortest lock ends."""
 
     def __init__(self, clock: FakeClock) -> None:
@@ -85,7 +85,7 @@ def harness() -> ChoreHarness:
     clock = FakeClock()
     return ChoreHarness(
         clock=clock,
-        jobs=FakeJobStore(Ticking(clock)),
+        jobs=FakeJobStore(TickingClock(clock)),
         objects=FakeObjectStore(clock=clock),
         chores=FakeChores(clock),
     )

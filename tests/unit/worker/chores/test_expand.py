@@ -17,7 +17,7 @@ from shared.jobs.job import Job, JobState
 from tests.fakes import FakeJobStore
 from tests.fakes_chores import FakeChores
 from tests.fetching import make_fetcher
-from tests.unit.worker.chores.conftest import ChoreHarness, Ticking, check_nothing
+from tests.unit.worker.chores.conftest import ChoreHarness, TickingClock, check_nothing
 from worker.chores.expand import TIME_SLICE, ArchiveExpander
 from worker.chores.runner import ChoreInterrupted, ChoreRunner, Done, Later
 from worker.chores.time_slice import CHECKPOINT
@@ -68,7 +68,7 @@ def test_the_photos_of_an_archive_become_inputs_and_the_job_starts(harness: Chor
     assert not any(key.startswith("archives/") for key in harness.keys(job)), "It takes no more space."
 
 
-def test_photos_and_archives_keep_the_places_they_came_in(harness: ChoreHarness) -> None:
+def test_photos_and_archives_keep_their_order(harness: ChoreHarness) -> None:
     job = submit(harness, {1: album(1, 3), 4: album(4, 2), 10: album(10, 2)}, 13)
     for index in (0, 6, 7, 8, 9, 12):
         harness.objects.put(object_keys.input_image(job.id, index), b"photo %d" % index)
@@ -77,7 +77,7 @@ def test_photos_and_archives_keep_the_places_they_came_in(harness: ChoreHarness)
     assert inputs(harness, job) == [b"photo %d" % n for n in range(13)]
 
 
-def test_what_was_cut_short_is_repeated_with_the_same_result(harness: ChoreHarness) -> None:
+def test_an_interrupted_expansion_is_repeated_with_the_same_result(harness: ChoreHarness) -> None:
     job = submit(harness, {0: album(0, 20)}, 20)
     looks = iter(range(15))
 
@@ -98,11 +98,11 @@ def test_what_was_cut_short_is_repeated_with_the_same_result(harness: ChoreHarne
 def test_a_store_that_goes_away_leaves_the_job_waiting(harness: ChoreHarness) -> None:
     job = submit(harness, {0: album(0, 20)}, 20)
 
-    def tire(key: str, stream: BinaryIO, **kwargs: str) -> None:
+    def fail_at_photo_7(key: str, stream: BinaryIO, **kwargs: str) -> None:
         if key.endswith("/7"):
             raise ObjectStoreUnavailable
 
-    harness.objects.before(harness.objects.put_stream, tire)
+    harness.objects.before(harness.objects.put_stream, fail_at_photo_7)
     with pytest.raises(ObjectStoreUnavailable):
         expand(harness)
     assert harness.job(job).state is JobState.UPLOADING
@@ -113,7 +113,7 @@ def test_a_store_that_goes_away_leaves_the_job_waiting(harness: ChoreHarness) ->
     assert harness.job(job).state is JobState.QUEUED
 
 
-def test_what_was_stored_before_a_crash_is_not_stored_again(harness: ChoreHarness) -> None:
+def test_photos_stored_before_a_crash_are_not_stored_again(harness: ChoreHarness) -> None:
     job = submit(harness, {0: album(0, 20)}, 20)
     for index in (0, 7, 19):
         harness.objects.put(object_keys.input_image(job.id, index), b"photo %d" % index)
@@ -198,7 +198,7 @@ def test_after_a_loss_of_redis_an_archive_continues_where_it_stopped(harness: Ch
     slow = SlowListings(harness)
     run_time_slice(harness)
     before = set(slow.stored)
-    harness.jobs, harness.chores = FakeJobStore(Ticking(harness.clock)), FakeChores(harness.clock)
+    harness.jobs, harness.chores = FakeJobStore(TickingClock(harness.clock)), FakeChores(harness.clock)
     harness.jobs.create(job)
     add_chores(job, harness.objects, harness.chores)
     while run_time_slice(harness) != Done():
@@ -209,7 +209,7 @@ def test_after_a_loss_of_redis_an_archive_continues_where_it_stopped(harness: Ch
     assert inputs(harness, job) == [b"photo %d" % n for n in range(20)]
 
 
-def test_a_crash_in_the_middle_of_a_time_slice_costs_what_was_stored_since_the_last_checkpoint(
+def test_after_a_crash_only_photos_since_the_last_checkpoint_are_stored_again(
     harness: ChoreHarness,
 ) -> None:
     job = submit(harness, {0: album(0, 20)}, 20)
@@ -265,7 +265,7 @@ def test_an_archive_that_cannot_be_expanded_ends_the_job_with_the_reason(
 
 
 def reason(harness: ChoreHarness, job: Job, index: int) -> str:
-    """Return the code that a worker fails an image with."""
+    """Return the code with which a worker fails an image."""
     with pytest.raises(ImageError) as caught:
         make_fetcher(harness.objects, most_bytes=2**20).fetch(job.id, index)
     return caught.value.code
@@ -292,7 +292,7 @@ def test_a_photo_that_is_damaged_in_its_archive_becomes_an_image_that_fails(harn
     ],
     ids=["encrypted", "deflate64", "a size too small", "a size too large"],
 )
-def test_a_photo_whose_entry_says_what_is_not_read_fails_alone(
+def test_a_photo_with_an_unsupported_entry_fails_alone(
     harness: ChoreHarness, place: int, form: str, value: int, code: str
 ) -> None:
     data = bytearray(zip_of(("0.jpg", bytes(50_000)), ("1.jpg", b"photo 1")))
@@ -324,7 +324,7 @@ def test_a_photo_that_cannot_be_read_is_not_read_again_in_the_next_time_slice(ha
 
 
 @pytest.mark.parametrize("verb", ["cancel", "delete"])
-def test_a_job_that_is_gone_before_is_not_expanded(harness: ChoreHarness, verb: str) -> None:
+def test_the_archive_of_a_deleted_job_is_not_expanded(harness: ChoreHarness, verb: str) -> None:
     job = submit(harness, {0: album(0, 3)}, 3)
     if verb == "delete":
         harness.objects.delete(object_keys.job_record(job.id))
@@ -366,7 +366,7 @@ def test_a_job_that_is_not_recorded_yet_is_waited_for(harness: ChoreHarness) -> 
     assert harness.keys(job) == ["archives/0.zip"]
 
 
-def test_what_cannot_be_done_for_an_unforeseen_reason_fails_the_job(harness: ChoreHarness) -> None:
+def test_a_chore_given_up_fails_the_job_with_internal_error(harness: ChoreHarness) -> None:
     job = submit(harness, {0: album(0, 3)}, 3)
     harness.gathering(ArchiveExpander(harness.objects, LIMITS).expand_all).give_up(
         harness.claim(ChoreKind.EXPAND)

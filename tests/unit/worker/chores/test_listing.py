@@ -18,7 +18,7 @@ from shared.jobs.sources import Listing, encode_listings
 from shared.objectstore.port import ObjectInfo
 from tests.fakes import FakeClock, FakeJobStore, FakeObjectStore
 from tests.fakes_chores import FakeChores
-from tests.unit.worker.chores.conftest import ChoreHarness, Ticking, check_nothing
+from tests.unit.worker.chores.conftest import ChoreHarness, TickingClock, check_nothing
 from worker.chores.listing import SourceLister
 from worker.chores.runner import ChoreInterrupted, Done, Later
 from worker.chores.time_slice import TIME_SLICE
@@ -60,7 +60,7 @@ def put(bucket: FakeObjectStore, *keys: str) -> None:
         bucket.put(key, key.encode())
 
 
-def test_photos_below_a_prefix_become_the_jobs_images_where_they_lie(
+def test_photos_below_a_prefix_become_images_without_being_copied(
     harness: ChoreHarness, bucket: FakeObjectStore
 ) -> None:
     put(bucket, "2024/a.jpg", "2024/walk/写真.PNG", "2024/b.HEIC", "2025/c.jpg", "2024.jpg")
@@ -82,7 +82,7 @@ def test_photos_below_a_prefix_become_the_jobs_images_where_they_lie(
     assert len(harness.wakes) == 1
 
 
-def test_how_many_images_there_are_outlives_the_job_store(
+def test_the_number_of_images_survives_a_loss_of_the_job_store(
     harness: ChoreHarness, bucket: FakeObjectStore
 ) -> None:
     put(bucket, "a.jpg", "b.jpg")
@@ -94,7 +94,7 @@ def test_how_many_images_there_are_outlives_the_job_store(
     assert (intent.verb, intent.total) == ("start", 2)
 
 
-def test_what_is_no_photo_is_named(harness: ChoreHarness, bucket: FakeObjectStore) -> None:
+def test_skipped_files_are_named(harness: ChoreHarness, bucket: FakeObjectStore) -> None:
     put(
         bucket,
         "x/a.jpg",
@@ -113,7 +113,7 @@ def test_what_is_no_photo_is_named(harness: ChoreHarness, bucket: FakeObjectStor
     assert harness.job(job).counts.total == 1
 
 
-def test_a_picture_that_fathom_does_not_read_is_an_image_of_the_job(
+def test_an_unsupported_picture_becomes_an_image_of_the_job(
     harness: ChoreHarness, bucket: FakeObjectStore
 ) -> None:
     put(bucket, "x/a.CR3", "x/a.jpg", "x/b.psd", "x/@eaDir/a.jpg")
@@ -170,7 +170,7 @@ def test_prefixes_and_single_photos_keep_their_order(harness: ChoreHarness, buck
         (below(), {"buckets": ()}, "sources_off"),
     ],
 )
-def test_what_cannot_be_listed_ends_the_job_with_the_reason(
+def test_a_failed_listing_ends_the_job_with_the_reason(
     harness: ChoreHarness, bucket: FakeObjectStore, listing: Listing, changes: dict[str, Any], code: str
 ) -> None:
     put(bucket, "a.jpg", "b.jpg", "c.jpg", "texts/a.txt")
@@ -184,7 +184,7 @@ def test_what_cannot_be_listed_ends_the_job_with_the_reason(
     assert ended.error.code == code
 
 
-def test_more_than_the_owner_may_have_unfinished_ends_the_job(
+def test_exceeding_the_unfinished_images_of_the_owner_ends_the_job(
     harness: ChoreHarness, bucket: FakeObjectStore
 ) -> None:
     put(bucket, "a.jpg", "b.jpg", "c.jpg")
@@ -198,7 +198,7 @@ def test_more_than_the_owner_may_have_unfinished_ends_the_job(
     assert harness.job(job).error is not None
 
 
-def test_our_own_store_that_refuses_us_is_no_fault_of_the_job(harness: ChoreHarness) -> None:
+def test_a_job_does_not_fail_if_our_own_store_denies_access(harness: ChoreHarness) -> None:
     harness.objects.buckets["closed"] = None
     job = submit(harness, below(bucket="closed"))
 
@@ -220,9 +220,7 @@ def test_a_store_that_is_away_leaves_the_job_waiting(harness: ChoreHarness, buck
     assert harness.job(job).state is JobState.UPLOADING
 
 
-def test_a_listing_that_is_cut_short_leaves_no_manifest(
-    harness: ChoreHarness, bucket: FakeObjectStore
-) -> None:
+def test_an_interrupted_listing_leaves_no_manifest(harness: ChoreHarness, bucket: FakeObjectStore) -> None:
     put(bucket, *(f"{n:05}.jpg" for n in range(2500)))
     job = submit(harness, below())
     looks: list[None] = []
@@ -299,15 +297,18 @@ PHOTOS = [
 
 
 @pytest.mark.parametrize("lost_at", [None, 2])
-def test_a_listing_ends_in_a_few_time_slices_though_it_takes_longer_than_one_to_begin_it(
+def test_a_listing_ends_in_a_few_time_slices_even_if_its_start_takes_longer_than_one(
     harness: ChoreHarness, slow_bucket: SlowBucket, lost_at: int | None
 ) -> None:
-    """Also if Redis is lost after some of them."""
+    """This also holds if Redis loses its data after some time slices."""
     job, slices = submit(harness, *LISTINGS), 1
     while run_time_slice(harness) != Done():
         slices += 1
         if slices == lost_at:
-            harness.jobs, harness.chores = FakeJobStore(Ticking(harness.clock)), FakeChores(harness.clock)
+            harness.jobs, harness.chores = (
+                FakeJobStore(TickingClock(harness.clock)),
+                FakeChores(harness.clock),
+            )
             harness.jobs.create(job)
             add_chores(job, harness.objects, harness.chores)
 
@@ -318,7 +319,7 @@ def test_a_listing_ends_in_a_few_time_slices_though_it_takes_longer_than_one_to_
     assert not [key for key in harness.keys(job) if key.startswith("gathering/")]
 
 
-def test_two_workers_at_one_listing_do_not_mix_what_they_found(
+def test_two_workers_that_list_the_same_job_do_not_mix_their_results(
     harness: ChoreHarness, slow_bucket: SlowBucket
 ) -> None:
     """One is delayed, loses its claim, and continues beside the other; the bucket changes meanwhile."""
@@ -339,7 +340,7 @@ def test_two_workers_at_one_listing_do_not_mix_what_they_found(
     assert sorted({*listed(harness, job)} - {"141.jpg"}) == sorted(PHOTOS)
 
 
-def test_too_many_images_are_found_out_in_a_later_time_slice_too(
+def test_too_many_images_are_detected_in_a_later_time_slice_too(
     harness: ChoreHarness, slow_bucket: SlowBucket
 ) -> None:
     job = submit(harness, *LISTINGS)
@@ -351,7 +352,7 @@ def test_too_many_images_are_found_out_in_a_later_time_slice_too(
     assert harness.keys(job) == ["sources.jsonl"]
 
 
-def test_a_key_that_says_nothing_of_its_folder_keeps_a_name(
+def test_a_key_with_an_empty_folder_name_gets_the_name_of_its_file(
     harness: ChoreHarness, bucket: FakeObjectStore
 ) -> None:
     put(bucket, "a//b.jpg")

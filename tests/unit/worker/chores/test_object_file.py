@@ -20,7 +20,7 @@ def objects() -> FakeObjectStore:
     return objects
 
 
-def test_an_object_reads_as_a_file_does(objects: FakeObjectStore) -> None:
+def test_an_object_reads_like_a_file(objects: FakeObjectStore) -> None:
     with open_object(objects, "a") as file:
         assert file.seek(0, io.SEEK_END) == len(DATA)
         assert file.read() == b""
@@ -34,7 +34,7 @@ def test_an_object_reads_as_a_file_does(objects: FakeObjectStore) -> None:
         assert file.read() == DATA
 
 
-def test_little_reads_in_order_ask_for_each_block_once(objects: FakeObjectStore) -> None:
+def test_small_sequential_reads_request_each_block_once(objects: FakeObjectStore) -> None:
     asked: list[int] = []
 
     def count(key: str, *, start: int | None = None, stop: int | None = None) -> None:

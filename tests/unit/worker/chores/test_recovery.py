@@ -1,4 +1,4 @@
-"""What becomes of chores when Redis loses everything."""
+"""Restore chores after Redis has lost everything."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def run(
     return ChoreRunner(harness.chores, {ChoreKind.LIST: handler}, draining=draining).run_due()
 
 
-def test_what_is_due_is_done_until_nothing_is(harness: ChoreHarness) -> None:
+def test_due_chores_are_done_until_none_is_left(harness: ChoreHarness) -> None:
     for name in ("a", "b", "c"):
         harness.chores.add(name, ChoreKind.LIST, JOB)
     harness.chores.add("later", ChoreKind.LIST, JOB, delay=60)
@@ -50,7 +50,7 @@ def test_what_is_due_is_done_until_nothing_is(harness: ChoreHarness) -> None:
     assert states["later"] == states["other"] == (ChoreState.OPEN, "")
 
 
-def test_a_chore_is_put_off_as_its_handler_says(harness: ChoreHarness) -> None:
+def test_a_chore_is_postponed_as_its_handler_says(harness: ChoreHarness) -> None:
     harness.chores.add("a", ChoreKind.LIST, JOB)
 
     assert run(harness, RecordingHandler(lambda chore, check: Later(seconds=60, note="busy"))) == 1
@@ -65,7 +65,7 @@ def test_a_chore_may_fail_for_good(harness: ChoreHarness) -> None:
     assert harness.chores.list(JOB)[0].state is ChoreState.FAILED
 
 
-def test_a_store_that_is_away_puts_a_chore_off_and_charges_nothing(harness: ChoreHarness) -> None:
+def test_an_unavailable_store_postpones_a_chore_without_counting_an_attempt(harness: ChoreHarness) -> None:
     harness.chores.add("a", ChoreKind.LIST, JOB)
 
     def fail(chore: Chore, check: Check) -> Done:

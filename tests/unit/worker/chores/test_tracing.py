@@ -7,7 +7,7 @@ import pytest
 from shared.chores.port import Chore, ChoreKind, ChoreState
 from shared.errors import ObjectStoreUnavailable
 from shared.jobs.job import new_job_id
-from tests.traces import PARENT, SAMPLED, TRACE, TraceMemory, facts, parent_of, trace_of
+from tests.traces import PARENT, SAMPLED, TRACE, InMemoryTraces, facts, parent_of, trace_of
 from tests.unit.worker.chores.conftest import ChoreHarness
 from tests.unit.worker.chores.test_runner import RecordingHandler
 from worker.chores.runner import ChoreRunner, Done, Later
@@ -15,23 +15,23 @@ from worker.chores.tracing import trace_chores
 
 
 @pytest.fixture
-def memory() -> TraceMemory:
-    return TraceMemory()
+def memory() -> InMemoryTraces:
+    return InMemoryTraces()
 
 
 def run(
-    harness: ChoreHarness, memory: TraceMemory, handler: RecordingHandler, kind: ChoreKind = ChoreKind.LIST
+    harness: ChoreHarness, memory: InMemoryTraces, handler: RecordingHandler, kind: ChoreKind = ChoreKind.LIST
 ) -> int:
     traced = trace_chores({kind: handler}, harness.jobs, memory.tracer)
     return ChoreRunner(harness.chores, traced, draining=lambda: False).run_due()
 
 
 @pytest.mark.parametrize(
-    ("outcome", "told"),
+    ("outcome", "recorded"),
     [(Done(), "succeeded"), (Done(failed=True), "failed"), (Later(seconds=60), "put off")],
 )
 def test_a_chore_is_a_span_in_the_trace_of_its_job(
-    harness: ChoreHarness, memory: TraceMemory, outcome: Done | Later, told: str
+    harness: ChoreHarness, memory: InMemoryTraces, outcome: Done | Later, recorded: str
 ) -> None:
     job = harness.accept(traceparent=SAMPLED)
     harness.chores.add("a", ChoreKind.LIST, job.id)
@@ -39,11 +39,11 @@ def test_a_chore_is_a_span_in_the_trace_of_its_job(
     assert run(harness, memory, RecordingHandler(lambda chore, check: outcome)) == 1
     span = memory.one("list chore")
     assert (trace_of(span), parent_of(span)) == (TRACE, PARENT)
-    assert facts(span) == {"fathom.job.id": job.id, "fathom.chore.attempt": 1, "fathom.outcome": told}
+    assert facts(span) == {"fathom.job.id": job.id, "fathom.chore.attempt": 1, "fathom.outcome": recorded}
 
 
 def test_the_span_of_a_failed_chore_has_its_code_and_the_chore_is_settled_as_usual(
-    harness: ChoreHarness, memory: TraceMemory
+    harness: ChoreHarness, memory: InMemoryTraces
 ) -> None:
     def fail(chore: Chore, check: Callable[[], None]) -> Done:
         raise ObjectStoreUnavailable
@@ -57,8 +57,8 @@ def test_the_span_of_a_failed_chore_has_its_code_and_the_chore_is_settled_as_usu
     assert [chore.state for chore in harness.chores.list(job.id) if chore.id == "a"] == [ChoreState.OPEN]
 
 
-def test_chores_of_jobs_that_are_not_traced_or_gone_are_done_all_the_same(
-    harness: ChoreHarness, memory: TraceMemory
+def test_chores_of_untraced_or_deleted_jobs_are_done_too(
+    harness: ChoreHarness, memory: InMemoryTraces
 ) -> None:
     handler = RecordingHandler()
     harness.chores.add("a", ChoreKind.LIST, harness.accept().id)
@@ -68,7 +68,7 @@ def test_chores_of_jobs_that_are_not_traced_or_gone_are_done_all_the_same(
     assert memory.spans() == ()
 
 
-def test_looking_at_a_job_for_its_webhook_is_no_span(harness: ChoreHarness, memory: TraceMemory) -> None:
+def test_checking_a_job_for_its_webhook_makes_no_span(harness: ChoreHarness, memory: InMemoryTraces) -> None:
     harness.chores.add("a", ChoreKind.NOTIFY, harness.accept(traceparent=SAMPLED).id)
 
     assert run(harness, memory, RecordingHandler(), ChoreKind.NOTIFY) == 1

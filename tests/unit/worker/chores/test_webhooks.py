@@ -44,7 +44,7 @@ class Sent:
 
 @dataclass(frozen=True, kw_only=True)
 class Receiver(Outbound):
-    """A receiver that answers with the statuses given, then 200; an error stands for no answer."""
+    """A receiver that responds with the given statuses and then 200; an error means no response."""
 
     allowed: AllowedHosts = field(default_factory=AllowedHosts)
     answers: list[int | Exception] = field(default_factory=list)
@@ -95,7 +95,7 @@ def deliveries(harness: ChoreHarness, job: Job) -> list[Delivery]:
     return [found for chore in harness.chores.list(job.id) if (found := delivery_of(chore))]
 
 
-def test_the_end_of_a_job_is_told_once(harness: ChoreHarness, receiver: Receiver) -> None:
+def test_the_end_of_a_job_is_delivered_once(harness: ChoreHarness, receiver: Receiver) -> None:
     job = submit(harness, title="Walk «写真»")
     run(harness, receiver)
     work(harness)
@@ -122,7 +122,7 @@ def test_the_end_of_a_job_is_told_once(harness: ChoreHarness, receiver: Receiver
     assert delivery.id == sent.headers["webhook-id"]
 
 
-def test_a_message_bears_a_signature_of_every_secret_that_others_can_check(
+def test_a_message_has_a_verifiable_signature_for_every_secret(
     harness: ChoreHarness, receiver: Receiver
 ) -> None:
     harness.clock.now = datetime.now().timestamp()
@@ -191,7 +191,7 @@ def test_a_message_that_arrives_at_last_is_delivered(harness: ChoreHarness, rece
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
-def test_every_success_is_one(harness: ChoreHarness, receiver: Receiver, status: int) -> None:
+def test_every_2xx_status_is_a_success(harness: ChoreHarness, receiver: Receiver, status: int) -> None:
     job = submit(harness)
     work(harness)
     end(harness)
@@ -201,7 +201,7 @@ def test_every_success_is_one(harness: ChoreHarness, receiver: Receiver, status:
     assert deliveries(harness, job)[0].state is DeliveryState.DELIVERED
 
 
-def test_a_receiver_that_is_gone_is_left_alone_for_good(harness: ChoreHarness, receiver: Receiver) -> None:
+def test_a_receiver_that_answers_410_gets_no_more_messages(harness: ChoreHarness, receiver: Receiver) -> None:
     job = submit(harness, events=ALL)
     harness.jobs.lease("worker", limit=1)
     receiver.answers.append(410)
@@ -219,10 +219,10 @@ def test_a_receiver_that_is_gone_is_left_alone_for_good(harness: ChoreHarness, r
     assert [delivery.state for delivery in deliveries(harness, job)] == [DeliveryState.FAILED]
 
 
-def test_an_address_that_is_refused_is_tried_like_one_that_does_not_answer(
+def test_a_refused_address_is_retried_like_one_that_does_not_answer(
     harness: ChoreHarness, receiver: Receiver
 ) -> None:
-    """A name may resolve to another address for a while; the error does not say which."""
+    """A name may resolve to a forbidden address temporarily; the error does not show it."""
     job = submit(harness)
     work(harness)
     end(harness)
@@ -233,7 +233,7 @@ def test_an_address_that_is_refused_is_tried_like_one_that_does_not_answer(
     assert (delivery.state, delivery.tries[0].error) == (DeliveryState.PENDING, "refused")
 
 
-def test_every_end_of_a_job_is_a_message_of_its_own(harness: ChoreHarness, receiver: Receiver) -> None:
+def test_every_end_of_a_job_has_its_own_message(harness: ChoreHarness, receiver: Receiver) -> None:
     job = submit(harness, total=1)
     for _ in range(2):
         lease = harness.jobs.lease("worker", limit=1)
@@ -249,7 +249,7 @@ def test_every_end_of_a_job_is_a_message_of_its_own(harness: ChoreHarness, recei
     assert len({sent.headers["webhook-id"] for sent in receiver.sent}) == 2
 
 
-def test_a_job_that_fails_as_a_whole_is_told_with_its_reason(
+def test_the_message_of_a_job_that_failed_as_a_whole_has_its_reason(
     harness: ChoreHarness, receiver: Receiver
 ) -> None:
     job = submit(harness, total=0, state=JobState.UPLOADING, gathered=True)
@@ -262,10 +262,10 @@ def test_a_job_that_fails_as_a_whole_is_told_with_its_reason(
     assert (data["state"], data["error"]["code"]) == ("failed", CORRUPT.code)
 
 
-def test_a_worker_that_dies_between_telling_and_the_end_loses_no_message(
+def test_a_worker_that_dies_before_the_end_is_set_loses_no_message(
     harness: ChoreHarness, receiver: Receiver
 ) -> None:
-    """The webhook's chore is woken before the end is set; it waits until it is."""
+    """The chore of the webhook is woken before the end is set, and waits for the end."""
     job = submit(harness)
     work(harness)
     harness.chores.wake(notify_id(job.id))
@@ -282,7 +282,9 @@ def end_without_telling(harness: ChoreHarness) -> None:
     finalize_claimed(claim(harness.jobs), harness.jobs, harness.objects)
 
 
-def test_progress_is_told_now_and_then_while_there_is_some(harness: ChoreHarness, receiver: Receiver) -> None:
+def test_progress_is_delivered_at_intervals_while_images_end(
+    harness: ChoreHarness, receiver: Receiver
+) -> None:
     job = submit(harness, events=ALL, total=3)
     run(harness, receiver)
     assert receiver.sent == [], "It waits for workers."
@@ -309,7 +311,7 @@ def test_progress_is_told_now_and_then_while_there_is_some(harness: ChoreHarness
     assert ended.event is WebhookEvent.ENDED
 
 
-def test_progress_that_does_not_arrive_is_not_tried_again(harness: ChoreHarness, receiver: Receiver) -> None:
+def test_undelivered_progress_is_not_retried(harness: ChoreHarness, receiver: Receiver) -> None:
     submit(harness, events=(WebhookEvent.PROGRESS,), total=3)
     harness.jobs.lease("worker", limit=1)
     receiver.answers.extend([500, 500])
@@ -320,9 +322,7 @@ def test_progress_that_does_not_arrive_is_not_tried_again(harness: ChoreHarness,
     assert len({sent.headers["webhook-id"] for sent in receiver.sent}) == 2
 
 
-def test_a_webhook_that_did_not_ask_for_the_end_does_not_get_it(
-    harness: ChoreHarness, receiver: Receiver
-) -> None:
+def test_a_webhook_gets_the_end_only_if_it_asked_for_it(harness: ChoreHarness, receiver: Receiver) -> None:
     submit(harness, events=(WebhookEvent.PROGRESS,))
     work(harness)
     end(harness)
@@ -331,7 +331,7 @@ def test_a_webhook_that_did_not_ask_for_the_end_does_not_get_it(
     assert receiver.sent == []
 
 
-def test_a_deleted_job_tells_nothing_more(harness: ChoreHarness, receiver: Receiver) -> None:
+def test_a_deleted_job_sends_no_more_messages(harness: ChoreHarness, receiver: Receiver) -> None:
     job = submit(harness)
     work(harness)
     end(harness)
@@ -354,7 +354,7 @@ def lose_chores(harness: ChoreHarness, job: Job) -> None:
     add_chores(harness.job(job), harness.objects, chores=harness.chores)
 
 
-def test_an_end_that_was_told_is_not_told_again_after_a_loss(
+def test_a_delivered_end_is_not_delivered_again_after_a_loss_of_redis(
     harness: ChoreHarness, receiver: Receiver
 ) -> None:
     job = submit(harness)
@@ -368,7 +368,7 @@ def test_an_end_that_was_told_is_not_told_again_after_a_loss(
     assert len(receiver.sent) == 1
 
 
-def test_an_end_that_was_not_told_is_told_after_a_loss_under_the_same_id(
+def test_an_undelivered_end_is_delivered_after_a_loss_of_redis_with_the_same_id(
     harness: ChoreHarness, receiver: Receiver
 ) -> None:
     job = submit(harness)
@@ -383,7 +383,7 @@ def test_an_end_that_was_not_told_is_told_after_a_loss_under_the_same_id(
     assert len({sent.headers["webhook-id"] for sent in receiver.sent}) == 1
 
 
-def test_an_end_after_a_retry_is_told_though_an_earlier_one_was(
+def test_an_end_after_a_retry_is_delivered_though_an_earlier_one_was(
     harness: ChoreHarness, receiver: Receiver
 ) -> None:
     job = submit(harness)

@@ -1,4 +1,4 @@
-"""Folders through real processes: names, failures, crashes, and a range of their own."""
+"""Process folders with real processes: names, failures, crashes, and a common range."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def album(tmp_path: Path) -> Path:
     return album
 
 
-def test_a_folder_gives_a_heatmap_for_every_photo_and_a_reason_for_every_other_and_counts_them(
+def test_a_folder_gives_a_heatmap_or_a_reason_for_every_file_and_counts_them(
     album: Path, tmp_path: Path
 ) -> None:
     seen: list[FolderProgress] = []
@@ -102,7 +102,7 @@ def test_results_among_the_photos_are_not_photos(album: Path) -> None:
     assert len([name for name in tree(album / "depth") if name.endswith(".depth.json")]) == 7
 
 
-def test_no_result_is_written_over_a_photo(tmp_path: Path) -> None:
+def test_no_result_overwrites_a_photo(tmp_path: Path) -> None:
     put(tmp_path / "a.png", save(texture(), "PNG"))
     before = (tmp_path / "a.png").read_bytes()
     with pytest.raises(RequestError, match=r"a\.png"):
@@ -111,7 +111,7 @@ def test_no_result_is_written_over_a_photo(tmp_path: Path) -> None:
     assert (tmp_path / "a.png").read_bytes() == before
 
 
-def test_a_single_file_and_an_empty_folder(tmp_path: Path) -> None:
+def test_a_single_file_is_processed_and_an_empty_folder_gives_nothing(tmp_path: Path) -> None:
     put(tmp_path / "in" / "a.bin", save(texture(), "PNG"))
     (tmp_path / "empty").mkdir()
 
@@ -150,7 +150,7 @@ def test_a_photo_that_kills_its_process_fails_alone(tmp_path: Path, jobs: int) -
     assert tree(tmp_path / "out") == [f"{number}.png" for number in range(8) if number != 3]
 
 
-def test_no_network_is_an_error_of_the_run_and_not_of_each_photo(album: Path, tmp_path: Path) -> None:
+def test_a_missing_network_fails_the_run_and_not_each_photo(album: Path, tmp_path: Path) -> None:
     with pytest.raises(WeightsUnavailable):
         run(album, tmp_path / "out", load=load_nothing, jobs=1)
 
@@ -162,7 +162,7 @@ def deep_folder(folder: Path) -> Path:
     return folder / ("d" * (room - 1))
 
 
-def test_what_cannot_be_written_fails_alone_and_again_at_the_next_run(tmp_path: Path) -> None:
+def test_a_result_that_cannot_be_written_fails_alone_in_every_run(tmp_path: Path) -> None:
     out = deep_folder(tmp_path)
     photo = save(texture(), "PNG")
     for name in ("a.png", "b.png", "c/c.png", "d" * 190 + "/d.png", "e/e.png", "z.png"):
@@ -184,7 +184,7 @@ def test_what_cannot_be_written_fails_alone_and_again_at_the_next_run(tmp_path: 
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="This system has no device that is always full.")
-def test_on_a_full_disk_each_photo_that_finds_no_room_fails_alone(
+def test_on_a_full_disk_only_photos_without_room_fail(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("a.png", "full.png", "z.png"):
@@ -198,7 +198,7 @@ def test_on_a_full_disk_each_photo_that_finds_no_room_fails_alone(
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "z.png"]
 
 
-def test_a_result_and_a_folder_of_results_are_not_called_the_same(tmp_path: Path) -> None:
+def test_a_result_and_a_folder_of_results_never_share_a_name(tmp_path: Path) -> None:
     photo = save(texture(), "PNG")
     put(tmp_path / "in" / "x.jpg", photo)
     put(tmp_path / "in" / "x.png" / "a.jpg", photo)

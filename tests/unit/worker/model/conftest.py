@@ -26,21 +26,21 @@ SettingsFactory = Callable[..., Settings]
 
 @pytest.fixture(scope="session")
 def parity() -> Mapping[str, NDArray[Any]]:
-    """What the official network put out, with weights filled by the formula of `random`."""
+    """The output of the official network with the weights of `random`."""
     with np.load(PARITY / "midas_small_parity.npz") as data:
         return dict(data)
 
 
 @pytest.fixture(scope="session")
 def official_entries() -> list[tuple[str, list[int]]]:
-    """Name and shape of every entry of the official state dict, in order."""
+    """The name and shape of every entry of the official state dict, in order."""
     entries = json.loads((PARITY / "midas_small_state_dict_keys.json").read_text())
     return [(name, shape) for name, shape in entries]
 
 
 @pytest.fixture(scope="session")
 def expected() -> dict[str, Tensor]:
-    """The names, shapes and dtypes of the network's state dict, without numbers."""
+    """The names, shapes and dtypes of the state dict of the network, without data."""
     return unfilled_network().state_dict()
 
 
@@ -51,7 +51,7 @@ def random_tensors(expected: dict[str, Tensor]) -> dict[str, Tensor]:
 
 @pytest.fixture
 def half_file(random_tensors: dict[str, Tensor], tmp_path: Path) -> Path:
-    """Weights as a bundled file stores them: half precision, without the unit never used."""
+    """Weights as in a bundled file: half precision, without the unused unit."""
     path = tmp_path / "half.safetensors"
     stored = {
         name: tensor.half() if tensor.is_floating_point() else tensor
@@ -86,7 +86,7 @@ def compiled_graph(random_graph: Path) -> Any:
 
 @pytest.fixture
 def settings_factory(cache_dir: Path) -> SettingsFactory:
-    """Settings of the model alone, on random weights: `settings_factory(engine="torch")`."""
+    """Make settings for the model only, with random weights: `settings_factory(engine="torch")`."""
     settings = Settings.from_environ({"FATHOM_WEIGHTS": "random", "FATHOM_CACHE_DIR": str(cache_dir)})
 
     def build(**changes: Any) -> Settings:
@@ -95,9 +95,9 @@ def settings_factory(cache_dir: Path) -> SettingsFactory:
     return build
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def batch_factory() -> Callable[..., NDArray[np.float32]]:
-    """Normal noise as the network's input, seeded by a word, as the parity data has it."""
+    """Normal noise as input of the network, seeded by a word, as in the parity data."""
 
     def build(height: int, width: int, *, tag: str = "", count: int = 1) -> NDArray[np.float32]:
         rng = np.random.Generator(np.random.PCG64(len(tag)))

@@ -1,4 +1,4 @@
-"""How much of a file that is mapped into this process lies in memory, by /proc/self/smaps (proc(5))."""
+"""Measure how much of a mapped file is resident in memory, from /proc/self/smaps (proc(5))."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def test_random_weights_are_the_same_numbers_everywhere(random_tensors: dict[str
 
 
 class Hostile:
-    """Unpickling this makes a folder."""
+    """Unpickling this creates a folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -134,7 +134,7 @@ def test_a_file_of_the_other_format_is_refused(
 
 
 @pytest.mark.parametrize("content", [[1, 2, 3], torch.zeros(3), {1: torch.zeros(3)}, None, "weights"])
-def test_a_file_of_something_else_than_named_tensors_is_refused(tmp_path: Path, content: Any):
+def test_a_file_without_named_tensors_is_refused(tmp_path: Path, content: Any):
     path = tmp_path / "something.pt"
     torch.save(content, path)
 
@@ -142,7 +142,7 @@ def test_a_file_of_something_else_than_named_tensors_is_refused(tmp_path: Path, 
         read_tensors(path)
 
 
-def test_missing_entries_are_named_three_of_them_and_the_rest_counted(expected: dict[str, Tensor]):
+def test_three_missing_entries_are_named_and_the_rest_counted(expected: dict[str, Tensor]):
     with pytest.raises(WeightsInvalid) as caught:
         checked_state({}, expected, Path("empty.pt"))
 
@@ -155,13 +155,13 @@ def test_missing_entries_are_named_three_of_them_and_the_rest_counted(expected: 
 @pytest.mark.parametrize(
     "name", ["scratch.output_conv.6.weight", "module.weight", UNUSED_PREFIX + "conv3.bias"]
 )
-def test_an_entry_the_network_has_not_is_refused(random_tensors: dict[str, Tensor], name: str):
+def test_an_unknown_entry_is_refused(random_tensors: dict[str, Tensor], name: str):
     with pytest.raises(WeightsInvalid, match=f"has the unknown {name}"):
         checked_state({**random_tensors, name: torch.zeros(1)}, random_tensors, Path("w.pt"))
 
 
 @pytest.mark.parametrize("name", [KERNEL, COUNTER, "scratch.refinenet4.resConfUnit2.conv1.bias"])
-def test_an_entry_that_is_needed_may_not_be_missing(random_tensors: dict[str, Tensor], name: str):
+def test_a_missing_entry_is_refused(random_tensors: dict[str, Tensor], name: str):
     tensors = {key: tensor for key, tensor in random_tensors.items() if key != name}
 
     with pytest.raises(WeightsInvalid, match=f"it lacks {name}"):
@@ -199,7 +199,7 @@ def test_the_order_of_a_file_does_not_matter(random_tensors: dict[str, Tensor]):
     assert list(checked_state(backwards, random_tensors, Path("w.pt"))) == list(random_tensors)
 
 
-def test_the_formula_gives_every_entry_numbers_of_its_own(expected: dict[str, Tensor]):
+def test_the_formula_gives_every_entry_different_numbers(expected: dict[str, Tensor]):
     first, second = random_state(expected), random_state(expected)
 
     assert all(torch.equal(first[name], second[name]) for name in first)

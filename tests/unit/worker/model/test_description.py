@@ -42,6 +42,6 @@ def test_the_precision_described_is_the_one_the_engine_would_use(settings_factor
     assert describe(settings_factory(engine="torch", precision="bf16"))["precision"] == "bf16"
 
 
-def test_there_is_nothing_to_describe_without_weights(settings_factory: SettingsFactory, tmp_path: Path):
+def test_without_weights_there_is_no_description(settings_factory: SettingsFactory, tmp_path: Path):
     with pytest.raises(WeightsUnavailable):
         describe(settings_factory(weights="official", cache_dir=tmp_path))

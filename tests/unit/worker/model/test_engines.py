@@ -28,7 +28,7 @@ from worker.model.weights import Weights, resolve_weights
 ROOT = Path(__file__).parents[4]
 BatchFactory = Callable[..., NDArray[np.float32]]
 
-#: How far a prediction may be from the official network's, as a share of its maximum.
+#: The largest allowed difference from the official network, as a share of its maximum.
 TOLERANCES = {"torch": 1e-4, "openvino": 1e-3}
 
 SIZES = [(256, side) for side in range(32, 257, 32)] + [(side, 256) for side in range(32, 256, 32)]
@@ -51,7 +51,7 @@ def engine(request: pytest.FixtureRequest) -> InferenceEngine:
 
 
 def error(found: NDArray[Any], wanted: NDArray[Any]) -> float:
-    """Return the largest difference as a share of the largest value wanted."""
+    """Return the largest difference as a share of the largest expected value."""
     return float(np.abs(found - wanted).max() / wanted.max())
 
 
@@ -70,7 +70,7 @@ def test_the_network_is_the_official_one(
     assert error(depth, parity[f"{tag}_output"]) < TOLERANCES[engine.info.engine]
 
 
-def test_a_picture_has_the_official_depth_from_its_pixels_to_its_own_size(
+def test_a_picture_gets_the_official_depth_at_its_own_size(
     engine: InferenceEngine, parity: Mapping[str, NDArray[Any]]
 ):
     rgb = parity["picture_rgb"]
@@ -96,7 +96,7 @@ def test_one_graph_gives_what_torch_gives_at_every_size(
     assert error(openvino_engine.predict(batch), torch_engine.predict(batch)) < 1e-4
 
 
-def test_a_prediction_is_the_callers_own(engine: InferenceEngine, batch_factory: BatchFactory):
+def test_a_prediction_belongs_to_the_caller(engine: InferenceEngine, batch_factory: BatchFactory):
     first = engine.predict(batch_factory(64, 96, tag="a"))
     kept = first.copy()
 
@@ -118,7 +118,7 @@ def test_a_prediction_does_not_depend_on_what_came_before(
     assert np.array_equal(engine.predict(batch), first)
 
 
-def test_branches_come_by_themselves_and_change_no_prediction(
+def test_branches_are_added_automatically_and_change_no_prediction(
     random_graph: Path, random_weights: Weights, batch_factory: BatchFactory
 ):
     engine = OpenVinoEngine(random_graph, random_weights, precision="f32")
@@ -132,7 +132,7 @@ def test_branches_come_by_themselves_and_change_no_prediction(
     assert error(engine.predict(other), before[1]) < 1e-5
 
 
-def test_an_engine_goes_on_when_its_graph_is_taken_away(
+def test_an_engine_keeps_working_when_its_graph_is_deleted(
     tmp_path: Path,
     random_graph: Path,
     random_weights: Weights,
@@ -165,13 +165,13 @@ def test_an_engine_goes_on_when_its_graph_is_taken_away(
         np.zeros((1, 3, 64, 64), np.uint8),
     ],
 )
-def test_an_input_the_network_does_not_take_is_refused(engine: InferenceEngine, batch: NDArray[Any]):
+def test_an_unsupported_input_is_refused(engine: InferenceEngine, batch: NDArray[Any]):
     with pytest.raises(ModelError, match="takes float32 1 x 3 x h x w"):
         engine.predict(batch)
 
 
 @pytest.mark.parametrize("name", ["torch", "openvino"])
-def test_the_settings_choose_the_engine_and_it_says_what_it_is(
+def test_the_settings_choose_the_engine_and_its_info_names_it(
     settings_factory: SettingsFactory, random_weights: Weights, random_graph: Path, name: str
 ):
     engine = load_engine(settings_factory(engine=name))
@@ -219,9 +219,7 @@ def test_weights_from_a_file_reach_both_engines_alike(
     assert error(by_openvino.predict(batch), by_torch.predict(batch)) < 1e-4
 
 
-def test_no_weights_stop_the_engine_before_anything_is_loaded(
-    settings_factory: SettingsFactory, tmp_path: Path
-):
+def test_without_weights_nothing_is_loaded(settings_factory: SettingsFactory, tmp_path: Path):
     with pytest.raises(WeightsUnavailable, match="fathom model fetch"):
         load_engine(settings_factory(weights="official", cache_dir=tmp_path))
 
@@ -276,7 +274,7 @@ def named(weights: str) -> Weights:
         ("bf16", "starter", ["FP32"], "f32"),
     ],
 )
-def test_bf16_is_automatic_only_where_it_was_measured_and_the_cpu_has_it(
+def test_auto_is_bf16_only_for_measured_weights_on_a_cpu_with_bf16(
     asked: str, weights: str, capabilities: list[str], precision: str
 ):
     assert choose_precision(asked, named(weights), capabilities) == precision
@@ -325,10 +323,10 @@ print(json.dumps([name for name, module in sys.modules.items() if module is not 
 """
 
 
-def test_a_worker_that_finds_its_graph_imports_no_torch_and_sends_no_telemetry(
+def test_a_worker_with_a_cached_graph_imports_no_torch_and_sends_no_telemetry(
     random_graph: Path, cache_dir: Path, tmp_path: Path
 ):
-    # OpenVINO's telemetry, when it runs, leaves its client id in the home directory.
+    # The telemetry of OpenVINO would leave its client id in the home directory.
     environ = {"FATHOM_WEIGHTS": "random", "FATHOM_CACHE_DIR": str(cache_dir), "HOME": str(tmp_path)}
 
     ended = subprocess.run(

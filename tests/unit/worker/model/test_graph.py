@@ -69,7 +69,7 @@ def export_here(weights: Weights, out: Path) -> None:
 
 # They are torch's own, about its exporter.
 @pytest.mark.filterwarnings("ignore")
-def test_an_onnx_export_is_one_standard_file_that_another_runtime_runs_alike(
+def test_another_runtime_gets_the_same_depth_from_an_onnx_export(
     tmp_path: Path, cache_dir: Path, network: torch.nn.Module, batch_factory: BatchFactory
 ):
     (path,) = export_model("random", cache_dir, "onnx", tmp_path / "midas.onnx", export_here)
@@ -86,9 +86,7 @@ def test_an_onnx_export_is_one_standard_file_that_another_runtime_runs_alike(
     assert np.abs(found - wanted).max() / wanted.max() < 1e-4
 
 
-def test_a_cached_graph_is_used_where_nothing_can_be_exported(
-    random_graph: Path, cache_dir: Path, random_weights
-):
+def test_a_cached_graph_is_used_without_an_export(random_graph: Path, cache_dir: Path, random_weights):
     before = random_graph.stat()
 
     assert ensure_graph(random_weights, cache_dir) == random_graph
@@ -105,9 +103,7 @@ print(ensure_graph(resolve_weights("random", cache), cache).stat().st_ino, "torc
 """
 
 
-def test_of_callers_that_ask_at_once_one_exports_and_all_get_its_graph(
-    tmp_path: Path, random_weights: Weights
-):
+def test_of_simultaneous_callers_one_exports_and_all_get_its_graph(tmp_path: Path, random_weights: Weights):
     exported: list[Path] = []
     all_ask = Barrier(3)
 
@@ -128,7 +124,7 @@ def test_of_callers_that_ask_at_once_one_exports_and_all_get_its_graph(
 
 
 @pytest.mark.slow
-def test_of_many_processes_that_ask_at_once_one_exports_and_none_loads_torch(tmp_path: Path):
+def test_of_simultaneous_processes_one_exports_and_the_others_do_not_load_torch(tmp_path: Path):
     left_behind = tmp_path / "graphs" / "export-killed"
     left_behind.mkdir(parents=True)
     (left_behind / "half.xml").write_bytes(b"half a graph")
@@ -164,7 +160,7 @@ def check_that_few_are_refused(few: Weights, cache_dir: Path) -> None:
 
 
 @pytest.mark.slow
-def test_weights_that_are_refused_are_refused_to_the_caller_and_leave_no_graph(few: Weights, tmp_path: Path):
+def test_refused_weights_raise_in_the_caller_and_leave_no_graph(few: Weights, tmp_path: Path):
     check_that_few_are_refused(few, tmp_path)
 
 
@@ -213,7 +209,7 @@ def test_a_cache_that_cannot_be_written_is_named_in_the_error(tmp_path: Path, ra
         ensure_graph(random_weights, tmp_path)
 
 
-def test_an_openvino_export_is_two_files_that_openvino_runs_alike(
+def test_openvino_gets_the_same_depth_from_its_two_files(
     random_graph: Path, cache_dir: Path, tmp_path: Path, batch_factory: BatchFactory
 ):
     out = tmp_path / "midas.xml"

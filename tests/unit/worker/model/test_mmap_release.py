@@ -21,7 +21,7 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_mapped_file_is_let_go_of_and_can_still_be_read(path: Path):
+def test_a_released_mapping_can_still_be_read(path: Path):
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
         assert sum(mapped[:: mmap.PAGESIZE]) == 7 * SIZE // mmap.PAGESIZE
         assert resident(path) == SIZE
@@ -32,7 +32,7 @@ def test_a_mapped_file_is_let_go_of_and_can_still_be_read(path: Path):
         assert mapped[SIZE - 1] == 7
 
 
-def test_what_was_written_to_a_private_mapping_is_not_lost(path: Path):
+def test_writes_to_a_private_mapping_are_not_lost(path: Path):
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) as mapped:
         mapped[0] = 1
 
@@ -41,5 +41,5 @@ def test_what_was_written_to_a_private_mapping_is_not_lost(path: Path):
         assert mapped[0] == 1
 
 
-def test_a_file_that_nobody_mapped_is_none_of_its_business(tmp_path: Path):
+def test_a_file_without_a_mapping_is_ignored(tmp_path: Path):
     release_mapped(tmp_path / "nothing")

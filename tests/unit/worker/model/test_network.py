@@ -14,7 +14,7 @@ def test_the_state_dict_is_the_official_one_in_names_shapes_and_order(expected, 
     assert found == official_entries
 
 
-def test_the_number_of_parameters_is_the_one_told_to_users():
+def test_the_number_of_parameters_is_the_documented_one():
     assert sum(parameter.numel() for parameter in unfilled_network().parameters()) == PARAMETERS
 
 
@@ -28,9 +28,9 @@ def test_the_output_is_one_map_for_each_picture_of_its_size():
     assert depth.dtype == torch.float32
 
 
-def test_the_output_is_the_raw_prediction_cut_off_at_zero():
+def test_the_output_is_the_raw_prediction_clipped_at_zero():
     network = random_network()
-    # Without its bias the last layer's output lies on both sides of zero.
+    # Without its bias, the last layer has outputs on both sides of zero.
     last = network.scratch.output_conv[4]
     assert isinstance(last, nn.Conv2d)
     nn.init.normal_(last.weight, generator=torch.Generator().manual_seed(1))
@@ -43,7 +43,7 @@ def test_the_output_is_the_raw_prediction_cut_off_at_zero():
     assert torch.equal(depth, raw.clamp(min=0))
 
 
-def test_every_parameter_but_those_of_the_unused_unit_learns():
+def test_every_parameter_gets_a_gradient_except_for_the_unused_unit():
     network = random_network().train()
     picture = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 

@@ -32,7 +32,7 @@ def test_photos_of_the_usual_shapes_have_a_branch(photo: tuple[int, int]):
 
 
 @pytest.mark.parametrize("size", [*USUAL_SIZES, (256, 256), (32, 256), (96, 64)])
-def test_every_size_is_predicted_as_the_graph_itself_does(
+def test_branches_predict_the_same_as_the_graph_at_every_size(
     compiled_graph: Any, branches: Branches, batch_factory: BatchFactory, size: tuple[int, int]
 ):
     batch = batch_factory(*size)
@@ -41,7 +41,7 @@ def test_every_size_is_predicted_as_the_graph_itself_does(
     found = branches.run(batch)
 
     assert found.shape == size
-    # The same kernels on the same weights; but nothing promises that they are chosen alike.
+    # The weights are the same, but nothing guarantees that the same kernels are chosen.
     assert np.abs(found - wanted).max() / wanted.max() < 1e-5
 
 
@@ -71,8 +71,8 @@ def test_branches_share_their_weights(random_graph: Path):
     assert all(constants(body) == constants(bodies[0]) for body in bodies)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="Only Linux says what is resident.")
-def test_the_file_of_the_weights_is_let_go_of_after_each_size(
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is needed")
+def test_the_mapping_of_the_weights_is_released_after_each_size(
     random_graph: Path, batch_factory: BatchFactory
 ):
     branches = Branches(random_graph, ())
@@ -81,5 +81,5 @@ def test_the_file_of_the_weights_is_let_go_of_after_each_size(
 
     for size in ((64, 96), (96, 64), (64, 96)):
         branches.run(batch_factory(*size))
-        # Small ones, such as biases, are used where they lie.
+        # Small constants, such as biases, are used in place.
         assert resident(file) < file.stat().st_size / 10

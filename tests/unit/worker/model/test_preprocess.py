@@ -109,7 +109,7 @@ def test_a_view_is_prepared_like_a_copy_of_it(view: Any):
     assert np.array_equal(prepare(view(rgb)), prepare(view(rgb).copy()))
 
 
-def test_the_photo_is_left_as_it_was():
+def test_the_photo_is_not_changed():
     rgb = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
     before = rgb.copy()
     rgb.flags.writeable = False

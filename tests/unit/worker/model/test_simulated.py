@@ -1,4 +1,4 @@
-"""The engine that only pretends: never by accident, and never in silence."""
+"""The simulated engine, which is never used by accident or silently."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from worker.model.engines import load_engine, prepare_engine
 from worker.model.simulated import SimulatedEngine
 
 
-def test_its_depth_is_the_mean_of_the_colours() -> None:
+def test_simulated_depth_is_the_mean_of_the_colours() -> None:
     batch = np.random.default_rng(0).standard_normal((1, 3, 64, 96)).astype(np.float32)
     depth = SimulatedEngine().predict(batch)
 
@@ -27,13 +27,13 @@ def test_its_depth_is_the_mean_of_the_colours() -> None:
     np.testing.assert_array_equal(SimulatedEngine().predict(batch), depth)
 
 
-def test_it_takes_what_the_network_takes_and_nothing_else() -> None:
+def test_the_simulated_engine_refuses_sizes_that_the_network_refuses() -> None:
     with pytest.raises(ModelError, match="multiples of 32"):
         SimulatedEngine().predict(np.zeros((1, 3, 50, 64), np.float32))
 
 
 @pytest.mark.parametrize("call", [load_engine, prepare_engine])
-def test_it_is_announced_loudly(
+def test_the_simulated_engine_logs_a_warning(
     settings_factory: SettingsFactory, caplog: pytest.LogCaptureFixture, call: Callable[[Settings], object]
 ) -> None:
     call(settings_factory(engine="simulated", simulate="network"))
@@ -43,7 +43,7 @@ def test_it_is_announced_loudly(
     assert "NOT depth maps" in record.message
 
 
-def test_it_needs_no_weights(settings_factory: SettingsFactory, tmp_path: Path) -> None:
+def test_the_simulated_engine_needs_no_weights(settings_factory: SettingsFactory, tmp_path: Path) -> None:
     settings = settings_factory(
         engine="simulated", simulate="network", weights=str(tmp_path / "none.pt"), cache_dir=tmp_path
     )

@@ -20,16 +20,16 @@ except RuntimeError:
     raise RuntimeError("operator torchvision::nms does not exist")
 """
 
-#: What torchvision may do when it is imported.
+#: Ways in which importing torchvision can behave.
 TORCHVISIONS = {
     "whole": "",
     "needs more memory": "raise RuntimeError('out of memory')",
     "needs a library": "raise ImportError('libpng is missing')",
-    # Last, because what it makes us declare stays declared.
+    # Last, because its declarations stay.
     "needs operators": NEEDS_OPERATORS,
 }
 
-#: Imports timm beside one torchvision after another, and prints what each brought about.
+#: Imports timm beside one torchvision after another, and prints the outcome of each.
 IMPORTS = """
 import json, sys
 sys.path[:0] = [sys.argv[1]]
@@ -51,7 +51,7 @@ print(json.dumps(outcomes))
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int | str]:
-    """For every kind of torchvision, how many operators were declared, or the error that reached the caller."""
+    """For every kind of torchvision, the number of declared operators, or the error of the caller."""
     root = tmp_path_factory.mktemp("torchvisions")
     for kind, body in TORCHVISIONS.items():
         for package, content in (("torchvision", body), ("timm", "import torchvision")):
@@ -64,18 +64,18 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int | str]:
     return {kind: found[str(root / kind)] for kind in TORCHVISIONS}
 
 
-def test_timm_makes_the_encoder_whatever_build_torchvision_is():
+def test_timm_makes_the_encoder_with_any_build_of_torchvision():
     assert "tf_efficientnet_lite3" in import_timm().list_models()
 
 
-def test_operators_are_declared_where_torchvision_lacks_them(outcomes: dict[str, int | str]):
+def test_operators_are_declared_if_torchvision_lacks_them(outcomes: dict[str, int | str]):
     assert outcomes["needs operators"] == 1
 
 
-def test_nothing_is_declared_where_torchvision_imports_as_it_is(outcomes: dict[str, int | str]):
+def test_nothing_is_declared_if_torchvision_can_be_imported(outcomes: dict[str, int | str]):
     assert outcomes["whole"] == 0
 
 
-def test_another_failure_of_the_import_is_not_hidden(outcomes: dict[str, int | str]):
+def test_other_import_errors_are_not_hidden(outcomes: dict[str, int | str]):
     assert outcomes["needs more memory"] == "RuntimeError('out of memory')"
     assert outcomes["needs a library"] == "ImportError('libpng is missing')"

@@ -43,9 +43,7 @@ def put_starter(cache: Path) -> None:
         ("starter", {"official", "starter"}, "starter", STARTER),
     ],
 )
-def test_a_word_stands_for_the_file_it_names(
-    tmp_path: Path, spec: str, present: set[str], name: str, data: bytes
-):
+def test_a_keyword_stands_for_its_file(tmp_path: Path, spec: str, present: set[str], name: str, data: bytes):
     if "official" in present:
         put_official(tmp_path)
     if "starter" in present:
@@ -62,9 +60,7 @@ def test_a_word_stands_for_the_file_it_names(
 @pytest.mark.parametrize(
     ("spec", "present"), [("auto", None), ("official", "starter"), ("starter", "official")]
 )
-def test_weights_that_are_not_there_leave_an_error_that_names_the_ways_out(
-    tmp_path: Path, spec: str, present: str | None
-):
+def test_the_error_for_missing_weights_names_the_remedies(tmp_path: Path, spec: str, present: str | None):
     if present == "official":
         put_official(tmp_path)
     if present == "starter":
@@ -79,7 +75,7 @@ def test_weights_that_are_not_there_leave_an_error_that_names_the_ways_out(
 
 
 @pytest.mark.parametrize("spec", ["auto", "official"])
-def test_another_file_in_the_place_of_the_official_one_is_refused(tmp_path: Path, spec: str):
+def test_a_wrong_file_in_place_of_the_official_one_is_refused(tmp_path: Path, spec: str):
     put_official(tmp_path, b"half of the official chec")
     put_starter(tmp_path)
 
@@ -88,7 +84,7 @@ def test_another_file_in_the_place_of_the_official_one_is_refused(tmp_path: Path
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
-def test_a_path_stands_for_itself(tmp_path: Path, suffix: str):
+def test_a_path_is_used_as_it_is(tmp_path: Path, suffix: str):
     path = tmp_path / f"mine{suffix}"
     path.write_bytes(b"weights")
 
@@ -120,7 +116,7 @@ def test_a_path_without_a_file_is_named_in_the_error(tmp_path: Path):
         resolve("/nowhere/at-all.pt", tmp_path)
 
 
-def test_a_directory_is_no_file_of_weights(tmp_path: Path):
+def test_a_directory_is_refused(tmp_path: Path):
     (tmp_path / "folder.pt").mkdir()
 
     with pytest.raises(WeightsUnavailable, match=r"folder\.pt"):
@@ -128,7 +124,7 @@ def test_a_directory_is_no_file_of_weights(tmp_path: Path):
 
 
 @pytest.mark.parametrize("spec", ["Official", "best", "weights.pth", "model.onnx", "/etc/passwd", ".pt/"])
-def test_what_is_neither_a_word_nor_a_path_of_weights_is_refused(tmp_path: Path, spec: str):
+def test_anything_but_a_keyword_or_a_path_of_weights_is_refused(tmp_path: Path, spec: str):
     with pytest.raises(SettingsError, match="FATHOM_WEIGHTS must be auto, official, starter, random"):
         resolve(spec, tmp_path)
 
@@ -141,7 +137,7 @@ def test_random_weights_have_no_file_and_always_the_same_hash(tmp_path: Path):
     assert resolve(weights.spec, tmp_path / "elsewhere") == weights
 
 
-def test_looking_for_weights_imports_neither_torch_nor_numpy():
+def test_resolving_weights_imports_neither_torch_nor_numpy():
     code = (
         "import sys; from pathlib import Path; from worker.model.weights import resolve_weights;"
         "resolve_weights('random', Path()); print([n for n in ('torch', 'numpy', 'timm') if n in sys.modules])"

@@ -21,7 +21,7 @@ def seeded(*shape: int) -> Tensor:
 
 
 def error(found: Tensor, wanted: Tensor) -> float:
-    """Return the largest difference as a share of the largest value wanted."""
+    """Return the largest difference as a share of the largest expected value."""
     return float((found - wanted).abs().max() / wanted.abs().max())
 
 
@@ -52,10 +52,10 @@ def test_a_batch_is_predicted_picture_by_picture(fast: MidasSmall):
         assert error(fast(batch), alone) < 1e-5
 
 
-def test_of_the_residual_units_all_but_the_coarsest_use_winograd(fast: MidasSmall):
+def test_all_residual_units_but_the_coarsest_use_winograd(fast: MidasSmall):
     replaced = [module for module in fast.modules() if isinstance(module, WinogradConv)]
 
-    # Three fusions, two units each, two convolutions in each; the end of the decoder is apart.
+    # Three fusions of two units with two convolutions each, without the end of the decoder.
     assert len(replaced) == 12
 
 
@@ -71,13 +71,13 @@ def test_a_convolution_by_winograd_is_that_convolution(way: Winograd, blocks: in
 
 
 @pytest.mark.parametrize("way", [TWO, FOUR])
-def test_it_takes_half_as_many_multiplications_or_two_thirds(way: Winograd):
+def test_winograd_needs_half_or_two_thirds_of_the_multiplications(way: Winograd):
     direct, products = 3 * way.step, len(way.sums)
 
     assert products / direct == pytest.approx({2: 2 / 3, 4: 1 / 2}[way.step])
 
 
-def test_the_border_of_the_doubled_picture_is_as_exact_as_its_middle(network: MidasSmall, fast: MidasSmall):
+def test_the_border_is_as_exact_as_the_middle(network: MidasSmall, fast: MidasSmall):
     features = seeded(1, 64, 32, 48)
     plain, rewritten = network.scratch.output_conv, fast.scratch.output_conv
 

@@ -11,228 +11,228 @@ from shared.jobs import object_keys
 from shared.jobs.job import JobState, new_job_id
 from shared.jobs.record import encode_job
 from tests.fakes import FakeObjectStore
-from tests.unit.worker.conftest import Farm
+from tests.unit.worker.conftest import WorkerHarness
 from worker.parent.expiry import Expirer
 
 DAY = 86_400.0
 
 
 @pytest.fixture
-def farm(farm: Farm) -> Farm:
-    """A farm whose object store uses the same clock, and whose job store is reconciled."""
-    farm.objects = FakeObjectStore(clock=farm.clock)
-    farm.jobs.mark_reconciled()
-    return farm
+def harness(harness: WorkerHarness) -> WorkerHarness:
+    """A harness whose object store uses the same clock, and whose job store is reconciled."""
+    harness.objects = FakeObjectStore(clock=harness.clock)
+    harness.jobs.mark_reconciled()
+    return harness
 
 
-def expirer(farm: Farm, *, name: str = "worker", retention_seconds: float = 7 * DAY) -> Expirer:
+def expirer(harness: WorkerHarness, *, name: str = "worker", retention_seconds: float = 7 * DAY) -> Expirer:
     return Expirer(
         name=name,
-        jobs=farm.jobs,
-        objects=farm.objects,
-        chores=farm.chores,
+        jobs=harness.jobs,
+        objects=harness.objects,
+        chores=harness.chores,
         retention_seconds=retention_seconds,
         draining=lambda: False,
     )
 
 
-def submit(farm: Farm, *pictures: bytes, options: Options | None = None) -> str:
-    job_id = farm.submit(*pictures, options=options)
-    farm.objects.put(object_keys.job_record(job_id), encode_job(farm.jobs.get(job_id)))
+def submit(harness: WorkerHarness, *pictures: bytes, options: Options | None = None) -> str:
+    job_id = harness.submit(*pictures, options=options)
+    harness.objects.put(object_keys.job_record(job_id), encode_job(harness.jobs.get(job_id)))
     return job_id
 
 
-def end(farm: Farm, *pictures: bytes) -> str:
-    job_id = submit(farm, *pictures)
-    farm.child().work(60)
-    farm.maintenance().finish_up()
+def end(harness: WorkerHarness, *pictures: bytes) -> str:
+    job_id = submit(harness, *pictures)
+    harness.child().work(60)
+    harness.maintenance().finish_up()
     return job_id
 
 
-def keys(farm: Farm, job_id: str) -> list[str]:
-    return [entry.key for entry in farm.objects.list(object_keys.job_prefix(job_id))]
+def keys(harness: WorkerHarness, job_id: str) -> list[str]:
+    return [entry.key for entry in harness.objects.list(object_keys.job_prefix(job_id))]
 
 
-def test_an_ended_job_goes_after_its_time_and_not_before(farm: Farm):
-    job_id, bad = end(farm, b"one", b"two"), end(farm, b"corrupt")
-    farm.clock.advance(6.9 * DAY)
-    younger = end(farm, b"three")
+def test_an_ended_job_expires_after_the_retention_and_not_before(harness: WorkerHarness):
+    job_id, bad = end(harness, b"one", b"two"), end(harness, b"corrupt")
+    harness.clock.advance(6.9 * DAY)
+    younger = end(harness, b"three")
 
-    assert expirer(farm).expire() == 0
-    farm.clock.advance(0.2 * DAY)
-    assert expirer(farm).expire() == 2
+    assert expirer(harness).expire() == 0
+    harness.clock.advance(0.2 * DAY)
+    assert expirer(harness).expire() == 2
 
-    assert [farm.jobs.get(each).state for each in (job_id, bad)] == [JobState.EXPIRED] * 2
-    assert (keys(farm, job_id), keys(farm, bad)) == ([], [])
-    assert farm.jobs.get(younger).state is JobState.SUCCEEDED
-    assert len(keys(farm, younger)) == 6
-
-
-def test_a_job_that_runs_never_goes(farm: Farm):
-    job_id = submit(farm, b"one", b"two")
-    farm.jobs.lease("worker", limit=1)
-    farm.clock.advance(100 * DAY)
-
-    assert expirer(farm).expire() == 0
-    assert expirer(farm).sweep() == 0
-    assert farm.jobs.get(job_id).state is JobState.PROCESSING
-    assert len(keys(farm, job_id)) == 4
+    assert [harness.jobs.get(each).state for each in (job_id, bad)] == [JobState.EXPIRED] * 2
+    assert (keys(harness, job_id), keys(harness, bad)) == ([], [])
+    assert harness.jobs.get(younger).state is JobState.SUCCEEDED
+    assert len(keys(harness, younger)) == 6
 
 
-def test_a_paused_job_that_nobody_touches_goes(farm: Farm):
-    job_id = submit(farm, b"one")
-    Controls(farm.jobs, farm.objects).pause(job_id)
-    farm.clock.advance(8 * DAY)
+def test_a_running_job_never_expires(harness: WorkerHarness):
+    job_id = submit(harness, b"one", b"two")
+    harness.jobs.lease("worker", limit=1)
+    harness.clock.advance(100 * DAY)
 
-    assert expirer(farm).expire() == 1
-    assert keys(farm, job_id) == []
+    assert expirer(harness).expire() == 0
+    assert expirer(harness).sweep() == 0
+    assert harness.jobs.get(job_id).state is JobState.PROCESSING
+    assert len(keys(harness, job_id)) == 4
 
 
-def test_a_job_that_is_touched_while_others_are_expired_stays(farm: Farm):
-    first, second = submit(farm, b"one"), submit(farm, b"two")
-    controls = Controls(farm.jobs, farm.objects)
+def test_an_untouched_paused_job_expires(harness: WorkerHarness):
+    job_id = submit(harness, b"one")
+    Controls(harness.jobs, harness.objects).pause(job_id)
+    harness.clock.advance(8 * DAY)
+
+    assert expirer(harness).expire() == 1
+    assert keys(harness, job_id) == []
+
+
+def test_a_job_touched_during_a_run_does_not_expire(harness: WorkerHarness):
+    first, second = submit(harness, b"one"), submit(harness, b"two")
+    controls = Controls(harness.jobs, harness.objects)
     for job_id in (first, second):
         controls.pause(job_id)
-        farm.clock.advance(60)
-    farm.clock.advance(8 * DAY)
+        harness.clock.advance(60)
+    harness.clock.advance(8 * DAY)
 
     def touch(prefix: str) -> None:
-        farm.objects.before(farm.objects.delete_prefix, None)
+        harness.objects.before(harness.objects.delete_prefix, None)
         controls.resume(second)
         controls.pause(second)
 
-    farm.objects.before(farm.objects.delete_prefix, touch)
+    harness.objects.before(harness.objects.delete_prefix, touch)
 
-    assert expirer(farm).expire() == 1
-    assert farm.jobs.get(first).state is JobState.EXPIRED
-    assert farm.jobs.get(second).state is JobState.PAUSED
-    assert object_keys.input_image(second, 0) in keys(farm, second)
+    assert expirer(harness).expire() == 1
+    assert harness.jobs.get(first).state is JobState.EXPIRED
+    assert harness.jobs.get(second).state is JobState.PAUSED
+    assert object_keys.input_image(second, 0) in keys(harness, second)
 
 
-def test_what_is_lost_during_a_sweep_is_not_swept(farm: Farm):
-    job_id = end(farm, b"one")
-    farm.clock.advance(7.5 * DAY)
-    expirer_ = expirer(farm)
+def test_jobs_lost_during_a_sweep_are_not_swept(harness: WorkerHarness):
+    job_id = end(harness, b"one")
+    harness.clock.advance(7.5 * DAY)
+    expirer_ = expirer(harness)
 
     def lose(prefix: str) -> None:
-        farm.jobs.delete(job_id)
-        farm.jobs.reconciled = False
+        harness.jobs.delete(job_id)
+        harness.jobs.reconciled = False
 
-    farm.objects.before(farm.objects.folders, lose)
+    harness.objects.before(harness.objects.folders, lose)
 
     assert expirer_.sweep() == 0
-    assert object_keys.result(job_id) in keys(farm, job_id)
+    assert object_keys.result(job_id) in keys(harness, job_id)
 
 
-def test_a_run_expires_a_bounded_number_of_jobs(farm: Farm):
+def test_a_run_expires_a_bounded_number_of_jobs(harness: WorkerHarness):
     for _ in range(25):
-        end(farm, b"one")
-    farm.clock.advance(8 * DAY)
+        end(harness, b"one")
+    harness.clock.advance(8 * DAY)
 
-    assert [expirer(farm).expire() for _ in range(3)] == [20, 5, 0]
-    assert farm.objects.objects == {}
+    assert [expirer(harness).expire() for _ in range(3)] == [20, 5, 0]
+    assert harness.objects.objects == {}
 
 
-def test_one_worker_at_a_time_expires_jobs(farm: Farm):
-    end(farm, b"one")
-    farm.clock.advance(8 * DAY)
-    farm.jobs.acquire("expiry", "another", 60)
+def test_one_worker_at_a_time_expires_jobs(harness: WorkerHarness):
+    end(harness, b"one")
+    harness.clock.advance(8 * DAY)
+    harness.jobs.acquire("expiry", "another", 60)
 
-    assert expirer(farm).expire() == 0
-    farm.clock.advance(61)
-    assert expirer(farm).expire() == 1
+    assert expirer(harness).expire() == 0
+    harness.clock.advance(61)
+    assert expirer(harness).expire() == 1
 
 
 @pytest.mark.parametrize("reached", [0, 1, 2, 3, 4])
-def test_a_worker_that_dies_in_between_leaves_what_others_finish(farm: Farm, reached: int):
-    job_id = end(farm, b"one")
-    farm.clock.advance(8 * DAY)
+def test_others_finish_the_expiry_of_a_worker_that_died(harness: WorkerHarness, reached: int):
+    job_id = end(harness, b"one")
+    harness.clock.advance(8 * DAY)
     calls = itertools.count(1)
 
     def die(key: str) -> None:
         if next(calls) > reached:
             raise ObjectStoreUnavailable
 
-    farm.objects.before(farm.objects.delete, die)
+    harness.objects.before(harness.objects.delete, die)
     with pytest.raises(ObjectStoreUnavailable):
-        expirer(farm).expire()
-    assert keys(farm, job_id) != []
-    farm.objects.before(farm.objects.delete, None)
+        expirer(harness).expire()
+    assert keys(harness, job_id) != []
+    harness.objects.before(harness.objects.delete, None)
 
-    expirer(farm).expire()
-    expirer(farm).sweep()
+    expirer(harness).expire()
+    expirer(harness).sweep()
 
-    assert keys(farm, job_id) == []
-    assert farm.jobs.get(job_id).state is JobState.EXPIRED
+    assert keys(harness, job_id) == []
+    assert harness.jobs.get(job_id).state is JobState.EXPIRED
 
 
-def test_the_record_goes_after_as_long_again(farm: Farm):
-    job_id, kept = end(farm, b"one"), submit(farm, b"two")
-    farm.jobs.lease("worker", limit=1)
-    farm.clock.advance(7.1 * DAY)
-    expirer(farm).expire()
-    farm.clock.advance(6.8 * DAY)
-    expirer(farm).sweep()
-    assert farm.jobs.get(job_id).state is JobState.EXPIRED
+def test_the_record_is_deleted_after_another_retention(harness: WorkerHarness):
+    job_id, kept = end(harness, b"one"), submit(harness, b"two")
+    harness.jobs.lease("worker", limit=1)
+    harness.clock.advance(7.1 * DAY)
+    expirer(harness).expire()
+    harness.clock.advance(6.8 * DAY)
+    expirer(harness).sweep()
+    assert harness.jobs.get(job_id).state is JobState.EXPIRED
 
-    farm.clock.advance(0.2 * DAY)
-    assert expirer(farm).sweep() == 1
+    harness.clock.advance(0.2 * DAY)
+    assert expirer(harness).sweep() == 1
 
     with pytest.raises(JobNotFound):
-        farm.jobs.get(job_id)
-    assert farm.jobs.get(kept).state is JobState.PROCESSING
+        harness.jobs.get(job_id)
+    assert harness.jobs.get(kept).state is JobState.PROCESSING
 
 
-def test_uploads_that_no_job_came_of_go_when_the_last_of_them_is_old(farm: Farm):
+def test_uploads_without_a_job_are_deleted_when_the_last_is_old(harness: WorkerHarness):
     job_id = new_job_id()
-    farm.objects.put(object_keys.input_image(job_id, 0), b"x")
-    farm.clock.advance(5 * DAY)
-    farm.objects.put(object_keys.input_image(job_id, 1), b"x")
-    farm.clock.advance(5 * DAY)
+    harness.objects.put(object_keys.input_image(job_id, 0), b"x")
+    harness.clock.advance(5 * DAY)
+    harness.objects.put(object_keys.input_image(job_id, 1), b"x")
+    harness.clock.advance(5 * DAY)
 
-    assert expirer(farm).sweep() == 0
-    assert len(keys(farm, job_id)) == 2
-    farm.clock.advance(3 * DAY)
-    assert expirer(farm).sweep() == 1
-    assert keys(farm, job_id) == []
-
-
-def test_nothing_is_swept_while_the_job_store_may_have_lost_something(farm: Farm):
-    job_id = end(farm, b"one")
-    farm.clock.advance(30 * DAY)
-    farm.jobs.delete(job_id)
-    farm.jobs.reconciled = False
-
-    assert expirer(farm).sweep() == 0
-    assert keys(farm, job_id) != []
+    assert expirer(harness).sweep() == 0
+    assert len(keys(harness, job_id)) == 2
+    harness.clock.advance(3 * DAY)
+    assert expirer(harness).sweep() == 1
+    assert keys(harness, job_id) == []
 
 
-def test_what_came_under_an_idempotency_key_goes_after_a_day(farm: Farm):
+def test_nothing_is_swept_while_the_job_store_may_have_lost_something(harness: WorkerHarness):
+    job_id = end(harness, b"one")
+    harness.clock.advance(30 * DAY)
+    harness.jobs.delete(job_id)
+    harness.jobs.reconciled = False
+
+    assert expirer(harness).sweep() == 0
+    assert keys(harness, job_id) != []
+
+
+def test_idempotency_records_are_deleted_after_a_day(harness: WorkerHarness):
     record = object_keys.idempotency_record("a" * 64)
-    farm.objects.put(record, b"{}")
-    farm.clock.advance(DAY - 1)
-    expirer(farm).sweep()
-    kept = farm.objects.exists(record)
-    farm.clock.advance(2)
-    expirer(farm).sweep()
+    harness.objects.put(record, b"{}")
+    harness.clock.advance(DAY - 1)
+    expirer(harness).sweep()
+    kept = harness.objects.exists(record)
+    harness.clock.advance(2)
+    expirer(harness).sweep()
 
     assert kept
-    assert not farm.objects.exists(record)
+    assert not harness.objects.exists(record)
 
 
-def test_what_is_not_a_jobs_is_never_swept(farm: Farm):
+def test_keys_outside_of_jobs_are_never_swept(harness: WorkerHarness):
     for key in ("jobs/loose", "jobs/not-a-job/x", "keys/abc.json", "elsewhere"):
-        farm.objects.put(key, b"x")
-    farm.clock.advance(1000 * DAY)
+        harness.objects.put(key, b"x")
+    harness.clock.advance(1000 * DAY)
 
-    assert expirer(farm).sweep() == 0
-    assert len(farm.objects.objects) == 4
+    assert expirer(harness).sweep() == 0
+    assert len(harness.objects.objects) == 4
 
 
 @pytest.mark.parametrize(("hours", "pause", "long_pause"), [(168, 60, 3600), (0.01, 1, 3.6), (1, 36, 360)])
-def test_calls_are_as_far_apart_as_the_retention_allows(
-    farm: Farm, hours: float, pause: float, long_pause: float
+def test_the_interval_of_sweeps_follows_from_the_retention(
+    harness: WorkerHarness, hours: float, pause: float, long_pause: float
 ):
-    mine = expirer(farm, retention_seconds=hours * 3600)
+    mine = expirer(harness, retention_seconds=hours * 3600)
 
     assert (mine.pause, mine.long_pause) == pytest.approx((pause, long_pause))

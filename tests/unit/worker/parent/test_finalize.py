@@ -14,7 +14,7 @@ from shared.jobs import object_keys
 from shared.jobs.job import Counts, ImageFailure, ImageState, ImageStatus, Job, JobState, new_job_id
 from tests.fakes import FakeJobStore, FakeObjectStore
 from tests.finalizing import claim, finalize_claimed
-from tests.unit.worker.conftest import Farm
+from tests.unit.worker.conftest import WorkerHarness
 from worker.parent.finalize import end_state
 
 
@@ -35,66 +35,68 @@ def test_the_end_of_a_job_follows_from_its_counts(
     assert end_state(state, Counts(total=3, succeeded=succeeded, failed=failed)) is end
 
 
-def work_and_finalize(farm: Farm, job_id: str) -> JobState:
-    farm.child().work(60)
-    return finalize_claimed(claim(farm.jobs, job_id), farm.jobs, farm.objects)
+def work_and_finalize(harness: WorkerHarness, job_id: str) -> JobState:
+    harness.child().work(60)
+    return finalize_claimed(claim(harness.jobs, job_id), harness.jobs, harness.objects)
 
 
-def test_the_result_and_the_failures_are_written_before_the_end(farm: Farm):
-    job_id = farm.submit(b"one", b"corrupt", b"three")
+def test_the_result_and_the_failures_are_written_before_the_end(harness: WorkerHarness):
+    job_id = harness.submit(b"one", b"corrupt", b"three")
 
-    assert work_and_finalize(farm, job_id) is JobState.PARTIAL
+    assert work_and_finalize(harness, job_id) is JobState.PARTIAL
 
-    result = json.loads(farm.objects.get(object_keys.result(job_id)))
-    (failure,) = farm.objects.get(object_keys.failures(job_id)).splitlines()
+    result = json.loads(harness.objects.get(object_keys.result(job_id)))
+    (failure,) = harness.objects.get(object_keys.failures(job_id)).splitlines()
     assert result["state"] == "partial"
     assert result["counts"] == {"total": 3, "succeeded": 2, "failed": 1}
     assert json.loads(failure)["name"] == "1.jpg"
     assert json.loads(failure)["code"] == "image_corrupt"
-    assert farm.jobs.get(job_id).state is JobState.PARTIAL
+    assert harness.jobs.get(job_id).state is JobState.PARTIAL
 
 
-def test_finalising_twice_changes_nothing(farm: Farm):
-    job_id = farm.submit(b"one", b"corrupt")
-    farm.child().work(60)
-    ending = claim(farm.jobs, job_id)
-    finalize_claimed(ending, farm.jobs, farm.objects)
+def test_finalising_twice_changes_nothing(harness: WorkerHarness):
+    job_id = harness.submit(b"one", b"corrupt")
+    harness.child().work(60)
+    ending = claim(harness.jobs, job_id)
+    finalize_claimed(ending, harness.jobs, harness.objects)
     before = {
-        info.key: farm.objects.get(info.key) for info in farm.objects.list(object_keys.job_prefix(job_id))
+        info.key: harness.objects.get(info.key)
+        for info in harness.objects.list(object_keys.job_prefix(job_id))
     }
-    ended = farm.jobs.get(job_id)
+    ended = harness.jobs.get(job_id)
 
-    finalize_claimed(ending, farm.jobs, farm.objects)
+    finalize_claimed(ending, harness.jobs, harness.objects)
 
     after = {
-        info.key: farm.objects.get(info.key) for info in farm.objects.list(object_keys.job_prefix(job_id))
+        info.key: harness.objects.get(info.key)
+        for info in harness.objects.list(object_keys.job_prefix(job_id))
     }
     assert after == before
-    assert farm.jobs.get(job_id) == ended
+    assert harness.jobs.get(job_id) == ended
 
 
-def test_failures_that_a_retry_mended_are_forgotten(farm: Farm):
-    job_id = farm.submit(b"one", b"corrupt")
-    work_and_finalize(farm, job_id)
-    farm.objects.put(object_keys.input_image(job_id, 1), b"mended")
-    farm.jobs.retry(job_id)
+def test_failures_that_a_retry_fixed_are_removed(harness: WorkerHarness):
+    job_id = harness.submit(b"one", b"corrupt")
+    work_and_finalize(harness, job_id)
+    harness.objects.put(object_keys.input_image(job_id, 1), b"mended")
+    harness.jobs.retry(job_id)
 
-    assert work_and_finalize(farm, job_id) is JobState.SUCCEEDED
-    assert not farm.objects.exists(object_keys.failures(job_id))
+    assert work_and_finalize(harness, job_id) is JobState.SUCCEEDED
+    assert not harness.objects.exists(object_keys.failures(job_id))
 
 
-def test_a_deleted_job_cannot_be_finalised(farm: Farm):
-    job_id = farm.submit(b"one")
-    farm.child().work(60)
-    ending = claim(farm.jobs, job_id)
-    farm.jobs.delete(job_id)
+def test_a_deleted_job_cannot_be_finalised(harness: WorkerHarness):
+    job_id = harness.submit(b"one")
+    harness.child().work(60)
+    ending = claim(harness.jobs, job_id)
+    harness.jobs.delete(job_id)
 
     with pytest.raises(JobNotFound):
-        finalize_claimed(ending, farm.jobs, farm.objects)
+        finalize_claimed(ending, harness.jobs, harness.objects)
 
 
 class _Losing(FakeJobStore):
-    """Loses a job, with the reasons of its failures, while they are read."""
+    """Loses a job and its failures while they are read."""
 
     def failures(self, job_id: str) -> Iterator[ImageStatus]:
         found = list(super().failures(job_id))
@@ -103,17 +105,17 @@ class _Losing(FakeJobStore):
             yield replace(status, failure=None)
 
 
-def test_a_job_whose_reasons_are_lost_while_they_are_written_down_has_not_ended(farm: Farm):
-    farm.jobs = _Losing(clock=farm.clock)
-    job_id = farm.submit(b"one", b"corrupt")
-    farm.objects.put(object_keys.job_record(job_id), b"{}")
-    farm.child().work(60)
-    ending = claim(farm.jobs, job_id)
+def test_a_job_that_loses_its_failures_while_they_are_written_has_not_ended(harness: WorkerHarness):
+    harness.jobs = _Losing(clock=harness.clock)
+    job_id = harness.submit(b"one", b"corrupt")
+    harness.objects.put(object_keys.job_record(job_id), b"{}")
+    harness.child().work(60)
+    ending = claim(harness.jobs, job_id)
 
     with pytest.raises(JobNotFound):
-        finalize_claimed(ending, farm.jobs, farm.objects)
-    assert not farm.objects.exists(object_keys.result(job_id))
-    assert farm.objects.exists(object_keys.failure(job_id, 1))
+        finalize_claimed(ending, harness.jobs, harness.objects)
+    assert not harness.objects.exists(object_keys.result(job_id))
+    assert harness.objects.exists(object_keys.failure(job_id, 1))
 
 
 class _Failed(FakeJobStore):

@@ -14,26 +14,26 @@ from shared.jobs import object_keys
 from shared.jobs.failure import decode_failure
 from shared.jobs.job import JobState
 from tests.fakes import FakeClock, FakeTickets
-from tests.unit.worker.conftest import Farm
+from tests.unit.worker.conftest import WorkerHarness
 from worker.parent.maintenance import Maintenance
 
 
 def make_maintenance(
-    farm: Farm,
+    harness: WorkerHarness,
     tickets: FakeTickets,
     *,
     name: str = "worker",
     slots: int = 2,
     clock: Callable[[], float] = time.monotonic,
 ) -> Maintenance:
-    farm.jobs.mark_reconciled()
-    return farm.maintenance(tickets, name=name, slots=slots, clock=clock)
+    harness.jobs.mark_reconciled()
+    return harness.maintenance(tickets, name=name, slots=slots, clock=clock)
 
 
-def test_lost_tickets_are_replaced_and_no_more_are_added(farm: Farm):
-    farm.submit(*(b"x" for _ in range(40)))
+def test_lost_tickets_are_replaced_and_no_more_are_added(harness: WorkerHarness):
+    harness.submit(*(b"x" for _ in range(40)))
     tickets = FakeTickets()
-    maintenance = make_maintenance(farm, tickets)
+    maintenance = make_maintenance(harness, tickets)
 
     maintenance.run()
     maintenance.run()
@@ -41,133 +41,133 @@ def test_lost_tickets_are_replaced_and_no_more_are_added(farm: Farm):
     assert tickets.depth() == 4
 
 
-def test_a_small_job_gets_no_more_tickets_than_it_has_leases(farm: Farm):
-    farm.submit(*(b"x" for _ in range(5)))
+def test_a_small_job_gets_no_more_tickets_than_it_has_leases(harness: WorkerHarness):
+    harness.submit(*(b"x" for _ in range(5)))
     tickets = FakeTickets()
 
-    make_maintenance(farm, tickets, slots=16).run()
+    make_maintenance(harness, tickets, slots=16).run()
 
     assert tickets.depth() == 2
 
 
-def test_no_work_means_no_tickets(farm: Farm):
+def test_no_work_means_no_tickets(harness: WorkerHarness):
     tickets = FakeTickets()
 
-    make_maintenance(farm, tickets).run()
+    make_maintenance(harness, tickets).run()
 
     assert tickets.depth() == 0
 
 
-def test_one_worker_at_a_time_maintains_but_all_are_counted(farm: Farm):
-    farm.submit(*(b"x" for _ in range(400)))
+def test_one_worker_at_a_time_maintains_but_all_are_counted(harness: WorkerHarness):
+    harness.submit(*(b"x" for _ in range(400)))
     first, second = FakeTickets(), FakeTickets()
 
-    make_maintenance(farm, first, name="a", slots=2).run()
-    make_maintenance(farm, second, name="b", slots=3).run()
+    make_maintenance(harness, first, name="a", slots=2).run()
+    make_maintenance(harness, second, name="b", slots=3).run()
 
     assert (first.depth(), second.depth()) == (4, 0)
-    assert farm.jobs.slots() == 5
+    assert harness.jobs.slots() == 5
 
 
-def test_the_images_of_a_dead_worker_are_taken_back_and_given_tickets(farm: Farm):
-    farm.submit(b"one", b"two")
-    farm.jobs.lease("dead", limit=2)
+def test_the_images_of_a_dead_worker_are_released_and_get_tickets(harness: WorkerHarness):
+    harness.submit(b"one", b"two")
+    harness.jobs.lease("dead", limit=2)
     tickets = FakeTickets()
-    maintenance = make_maintenance(farm, tickets)
+    maintenance = make_maintenance(harness, tickets)
     maintenance.run()
     assert tickets.depth() == 0
 
-    farm.clock.advance(16)
+    harness.clock.advance(16)
     maintenance.run()
 
     assert tickets.depth() >= 1
 
 
-def test_after_a_time_without_the_job_store_holders_get_the_time_to_renew_their_leases(farm: Farm):
-    """A job store that was away for longer than a lease holds only expired leases."""
-    farm.submit(b"one", b"two")
-    lease = farm.jobs.lease("alive", limit=2)
+def test_after_an_outage_of_the_job_store_workers_get_time_to_renew_their_leases(harness: WorkerHarness):
+    """After an outage longer than a lease, all leases in the job store have expired."""
+    harness.submit(b"one", b"two")
+    lease = harness.jobs.lease("alive", limit=2)
     assert lease is not None
     now = FakeClock()
-    maintenance = make_maintenance(farm, FakeTickets(), clock=now)
+    maintenance = make_maintenance(harness, FakeTickets(), clock=now)
     maintenance.run()
 
-    for clock in (now, farm.clock):
+    for clock in (now, harness.clock):
         clock.advance(60)
     maintenance.run()
-    assert farm.jobs.holds(lease)
-    assert farm.jobs.renew(lease, in_hand=0) is JobState.PROCESSING
+    assert harness.jobs.holds(lease)
+    assert harness.jobs.renew(lease, in_hand=0) is JobState.PROCESSING
 
-    # Once it runs every second again, a lease that nobody renews is taken back.
+    # Once it runs every second again, a lease without renewals expires.
     for _ in range(30):
-        for clock in (now, farm.clock):
+        for clock in (now, harness.clock):
             clock.advance(1)
         maintenance.run()
-    assert not farm.jobs.holds(lease)
+    assert not harness.jobs.holds(lease)
 
 
-def test_nothing_is_taken_back_at_once_after_the_job_store_has_restarted(farm: Farm):
-    farm.submit(b"one", b"two")
-    lease = farm.jobs.lease("alive", limit=2)
+def test_no_lease_expires_just_after_a_restart_of_the_job_store(harness: WorkerHarness):
+    harness.submit(b"one", b"two")
+    lease = harness.jobs.lease("alive", limit=2)
     assert lease is not None
-    maintenance = make_maintenance(farm, FakeTickets())
-    farm.clock.advance(60)
-    farm.jobs.reconciled = False
+    maintenance = make_maintenance(harness, FakeTickets())
+    harness.clock.advance(60)
+    harness.jobs.reconciled = False
 
     maintenance.run()
 
-    assert farm.jobs.holds(lease)
+    assert harness.jobs.holds(lease)
 
 
-def test_a_broker_without_room_for_tickets_is_logged_once_and_stops_nothing(
-    farm: Farm, caplog: pytest.LogCaptureFixture
+def test_a_full_broker_is_logged_once_and_stops_nothing(
+    harness: WorkerHarness, caplog: pytest.LogCaptureFixture
 ):
     class Full(FakeTickets):
         def publish(self, count: int) -> None:
             raise JobStoreFull
 
-    farm.submit(b"one", b"two")
-    lease = farm.jobs.lease("dead", limit=1)
-    maintenance = make_maintenance(farm, Full())
+    harness.submit(b"one", b"two")
+    lease = harness.jobs.lease("dead", limit=1)
+    maintenance = make_maintenance(harness, Full())
 
     with caplog.at_level(logging.WARNING):
         for _ in range(20):
-            farm.clock.advance(1)
+            harness.clock.advance(1)
             maintenance.run()
 
     assert lease is not None
-    assert not farm.jobs.holds(lease)
-    told = [record.levelname for record in caplog.records if getattr(record, "action", None) == "top_up"]
-    assert told == ["WARNING"]
+    assert not harness.jobs.holds(lease)
+    levels = [record.levelname for record in caplog.records if getattr(record, "action", None) == "top_up"]
+    assert levels == ["WARNING"]
 
 
-def test_the_reason_of_an_image_that_was_given_up_reaches_the_object_store(farm: Farm):
-    job_id = farm.submit(b"one", b"two")
+def test_the_failure_of_an_image_without_attempts_left_is_stored(harness: WorkerHarness):
+    job_id = harness.submit(b"one", b"two")
     for _ in range(3):
-        lease = farm.jobs.lease("dead", limit=1)
+        lease = harness.jobs.lease("dead", limit=1)
         assert lease is not None
-        farm.jobs.renew(lease, in_hand=0)
-        farm.clock.advance(60)
-        farm.jobs.reap()
-        farm.clock.advance(60)
-    maintenance = make_maintenance(farm, FakeTickets())
+        harness.jobs.renew(lease, in_hand=0)
+        harness.clock.advance(60)
+        harness.jobs.reap()
+        harness.clock.advance(60)
+    maintenance = make_maintenance(harness, FakeTickets())
 
     assert maintenance.write_failures() == 1
     assert maintenance.write_failures() == 0
-    assert decode_failure(farm.objects.get(object_keys.failure(job_id, 0))).code == "worker_crashed"
+    assert decode_failure(harness.objects.get(object_keys.failure(job_id, 0))).code == "worker_crashed"
 
 
 @pytest.mark.parametrize("moment", ["before", "during"])
-def test_a_reason_that_a_retry_took_back_is_not_written(farm: Farm, moment: str):
+def test_a_failure_withdrawn_by_a_retry_is_not_written(harness: WorkerHarness, moment: str):
     """If it were written after the retry, the image would count as failed after a loss of Redis."""
-    job_id = farm.submit(b"one", b"bug")
+    job_id = harness.submit(b"one", b"bug")
     maintenance, controls = (
-        make_maintenance(farm, FakeTickets()),
-        Controls(farm.jobs, farm.objects, patience=0.0),
+        make_maintenance(harness, FakeTickets()),
+        Controls(harness.jobs, harness.objects, patience=0.0),
     )
-    while farm.jobs.get(job_id).state is not JobState.FINALIZING:
-        farm.child().work(60)
-        farm.clock.advance(60)
+    while harness.jobs.get(job_id).state is not JobState.FINALIZING:
+        harness.child().work(60)
+        harness.clock.advance(60)
     maintenance.finalize_all()
     looks = itertools.count(1)
 
@@ -176,25 +176,25 @@ def test_a_reason_that_a_retry_took_back_is_not_written(farm: Farm, moment: str)
             with suppress(JobBusy):
                 controls.retry(job_id)
 
-    farm.jobs.after(farm.jobs.unwritten_failures, retry_meanwhile)
+    harness.jobs.after(harness.jobs.unwritten_failures, retry_meanwhile)
     maintenance.write_failures()
 
-    assert farm.jobs.get(job_id).state is (JobState.QUEUED if moment == "before" else JobState.PARTIAL)
-    assert farm.objects.exists(object_keys.failure(job_id, 1)) is (moment == "during")
+    assert harness.jobs.get(job_id).state is (JobState.QUEUED if moment == "before" else JobState.PARTIAL)
+    assert harness.objects.exists(object_keys.failure(job_id, 1)) is (moment == "during")
 
 
-def test_all_jobs_that_wait_are_finalised(farm: Farm):
-    jobs = [farm.submit(b"one"), farm.submit(b"corrupt")]
-    farm.child().work(60)
+def test_all_waiting_jobs_are_finalised(harness: WorkerHarness):
+    jobs = [harness.submit(b"one"), harness.submit(b"corrupt")]
+    harness.child().work(60)
 
-    assert make_maintenance(farm, FakeTickets()).finalize_all() == 2
-    assert [farm.jobs.get(job_id).state for job_id in jobs] == [JobState.SUCCEEDED, JobState.FAILED]
+    assert make_maintenance(harness, FakeTickets()).finalize_all() == 2
+    assert [harness.jobs.get(job_id).state for job_id in jobs] == [JobState.SUCCEEDED, JobState.FAILED]
 
 
-def test_a_worker_that_leaves_is_not_counted_any_more(farm: Farm):
-    maintenance = make_maintenance(farm, FakeTickets())
+def test_a_stopped_worker_is_no_longer_counted(harness: WorkerHarness):
+    maintenance = make_maintenance(harness, FakeTickets())
     maintenance.run()
 
     maintenance.unregister()
 
-    assert farm.jobs.slots() == 0
+    assert harness.jobs.slots() == 0

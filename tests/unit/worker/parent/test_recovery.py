@@ -1,4 +1,4 @@
-"""The object store restores what the job store has lost."""
+"""Restore from the object store what the job store has lost."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from tests.fakes import FakeObjectStore
 from tests.fakes_hooks import Hooked
 from tests.fakes_job_store import FakeJobStore
 from tests.finalizing import claim, finalize_claimed
-from tests.unit.worker.conftest import Farm
+from tests.unit.worker.conftest import WorkerHarness
 from worker.parent.recovery import Recoverer
 
 DAY = 86_400.0
 
 
 class FakeService:
-    """A farm whose job store may lose everything, or return to an earlier copy."""
+    """A harness whose job store may lose everything, or return to an earlier copy."""
 
-    def __init__(self, farm: Farm) -> None:
-        self.farm = farm
+    def __init__(self, harness: WorkerHarness) -> None:
+        self.harness = harness
 
     @property
     def jobs(self) -> FakeJobStore:
-        return self.farm.jobs
+        return self.harness.jobs
 
     @property
     def objects(self) -> FakeObjectStore:
-        return self.farm.objects
+        return self.harness.objects
 
     @property
     def controls(self) -> Controls:
@@ -63,27 +63,27 @@ class FakeService:
         return job.id
 
     def work(self) -> None:
-        self.farm.child().work(60)
+        self.harness.child().work(60)
 
     def finish_up(self) -> None:
-        self.farm.maintenance().finish_up()
+        self.harness.maintenance().finish_up()
 
     def lose_everything(self) -> None:
-        self.farm.jobs = FakeJobStore(clock=self.farm.clock)
+        self.harness.jobs = FakeJobStore(clock=self.harness.clock)
 
     def recover(self, *, retention: float | None = None) -> int | None:
         recoverer = Recoverer(
             name="worker",
             jobs=self.jobs,
             objects=self.objects,
-            chores=self.farm.chores,
+            chores=self.harness.chores,
             retention_seconds=retention,
             draining=lambda: False,
         )
         return recoverer.recover()
 
     def job(self, job_id: str) -> Job:
-        """Return what must be the same after a loss."""
+        """Return everything that must be the same after a loss."""
         return replace(self.jobs.get(job_id), images_per_second=None, started_at=None, ended_at=None)
 
     def states(self, job_id: str) -> list[ImageState]:
@@ -94,27 +94,27 @@ class FakeService:
 
 
 @pytest.fixture
-def service(farm: Farm) -> FakeService:
-    return FakeService(farm)
+def service(harness: WorkerHarness) -> FakeService:
+    return FakeService(harness)
 
 
 def stop_after(service: FakeService, pictures: int, then: Callable[[], object]) -> None:
-    """Call `then` once so many pictures are in work or done, and drop the rest."""
+    """Call `then` once this many pictures are begun or done, and drop the rest."""
     seen: list[bytes] = []
 
     def before(data: bytes) -> None:
         seen.append(data)
         if len(seen) == pictures:
             then()
-            service.farm.draining = True
+            service.harness.draining = True
 
-    service.farm.pipeline.before = before
-    service.farm.child(lease_images=100).work(60)
-    service.farm.draining = False
-    service.farm.pipeline.before = lambda data: None
+    service.harness.pipeline.before = before
+    service.harness.child(lease_images=100).work(60)
+    service.harness.draining = False
+    service.harness.pipeline.before = lambda data: None
 
 
-def test_a_job_in_the_middle_goes_on_and_nothing_is_done_twice(service: FakeService):
+def test_an_interrupted_job_continues_and_nothing_is_done_twice(service: FakeService):
     pictures = [b"picture %d" % n for n in range(10)]
     job_id = service.submit(*pictures)
     stop_after(service, 4, lambda: None)
@@ -129,7 +129,7 @@ def test_a_job_in_the_middle_goes_on_and_nothing_is_done_twice(service: FakeServ
     assert (after.created_at, after.options) == (before.created_at, before.options)
     service.work()
     assert service.jobs.get(job_id).counts.succeeded == 10
-    assert sorted(data for data, _ in service.farm.pipeline.rendered) == sorted(pictures)
+    assert sorted(data for data, _ in service.harness.pipeline.rendered) == sorted(pictures)
 
 
 def test_failed_images_stay_failed_with_their_reasons(service: FakeService):
@@ -142,7 +142,7 @@ def test_failed_images_stay_failed_with_their_reasons(service: FakeService):
     assert service.codes(job_id) == {1: "image_corrupt"}
     assert service.states(job_id)[1] is ImageState.FAILED
     service.work()
-    assert [data for data, _ in service.farm.pipeline.rendered].count(b"corrupt") == 0
+    assert [data for data, _ in service.harness.pipeline.rendered].count(b"corrupt") == 0
     assert service.jobs.get(job_id).counts.failed == 1
 
 
@@ -152,9 +152,9 @@ def test_an_image_given_up_by_the_reaper_stays_failed(service: FakeService):
         lease = service.jobs.lease("dead", limit=1)
         assert lease is not None
         service.jobs.renew(lease, in_hand=0)
-        service.farm.clock.advance(60)
+        service.harness.clock.advance(60)
         service.jobs.reap()
-        service.farm.clock.advance(60)
+        service.harness.clock.advance(60)
     service.finish_up()
     service.lose_everything()
 
@@ -163,7 +163,7 @@ def test_an_image_given_up_by_the_reaper_stays_failed(service: FakeService):
     assert service.codes(job_id) == {0: "worker_crashed"}
 
 
-def test_outputs_without_their_sidecar_prove_nothing(service: FakeService):
+def test_outputs_without_a_sidecar_do_not_count_as_done(service: FakeService):
     job_id = service.submit(b"one", b"two")
     service.objects.put(object_keys.output(job_id, 0, "heatmap.png"), b"half done")
     service.objects.put(object_keys.output(job_id, 1, "depth.json"), b"{}")
@@ -182,7 +182,7 @@ def test_outputs_without_their_sidecar_prove_nothing(service: FakeService):
         ([b"corrupt"], JobState.FAILED, {0: "image_corrupt"}),
     ],
 )
-def test_an_ended_job_is_as_it_was(
+def test_an_ended_job_is_restored_unchanged(
     service: FakeService, pictures: list[bytes], state: JobState, codes: dict[int, str]
 ):
     job_id = service.submit(*pictures)
@@ -218,7 +218,7 @@ def test_the_outputs_of_ended_jobs_are_not_listed(service: FakeService):
     assert not [prefix for prefix in listed if "outputs" in prefix]
 
 
-def test_a_canceled_job_stays_canceled_with_what_was_done(service: FakeService):
+def test_a_canceled_job_stays_canceled_and_keeps_its_results(service: FakeService):
     job_id = service.submit(*(b"picture %d" % n for n in range(5)))
     stop_after(service, 2, lambda: service.controls.cancel(job_id))
     service.finish_up()
@@ -232,7 +232,7 @@ def test_a_canceled_job_stays_canceled_with_what_was_done(service: FakeService):
     assert service.states(job_id) == states
 
 
-def test_a_job_canceled_the_moment_before_ends_as_canceled(service: FakeService):
+def test_a_job_canceled_just_before_the_loss_ends_as_canceled(service: FakeService):
     job_id = service.submit(b"one", b"two")
     service.controls.cancel(job_id)
     service.lose_everything()
@@ -242,7 +242,7 @@ def test_a_job_canceled_the_moment_before_ends_as_canceled(service: FakeService)
     service.finish_up()
 
     assert service.jobs.get(job_id).state is JobState.CANCELED
-    assert service.farm.pipeline.rendered == []
+    assert service.harness.pipeline.rendered == []
 
 
 @pytest.mark.parametrize(
@@ -254,7 +254,7 @@ def test_a_job_canceled_the_moment_before_ends_as_canceled(service: FakeService)
         (["start", "pause", "resume"], JobState.QUEUED),
     ],
 )
-def test_what_was_asked_last_holds(service: FakeService, verbs: list[str], state: JobState):
+def test_the_last_verb_before_the_loss_holds(service: FakeService, verbs: list[str], state: JobState):
     job_id = service.submit(b"one", state=JobState.UPLOADING)
     for verb in verbs:
         getattr(service.controls, verb)(job_id)
@@ -265,7 +265,7 @@ def test_what_was_asked_last_holds(service: FakeService, verbs: list[str], state
     assert service.jobs.get(job_id).state is state
 
 
-def test_a_retried_job_is_not_ended_and_its_failures_are_forgotten(service: FakeService):
+def test_a_retried_job_has_not_ended_and_has_no_failures(service: FakeService):
     job_id = service.submit(b"one", b"bad luck", b"three")
     service.objects.delete(object_keys.input_image(job_id, 1))
     service.work()
@@ -282,7 +282,7 @@ def test_a_retried_job_is_not_ended_and_its_failures_are_forgotten(service: Fake
     assert service.jobs.get(job_id).state is JobState.SUCCEEDED
 
 
-#: What a finaliser writes, in its order, and the end in the job store.
+#: The steps of a finaliser in order; the last one sets the end in the job store.
 STEPS = ("failures", "result", "finish")
 
 
@@ -314,8 +314,8 @@ def overtake(service: FakeService, step: str, others: Callable[[], object], *, d
 
 
 def end_and_retry(service: FakeService, job_id: str) -> None:
-    """Let another worker finalise the job, and its owner retry it with a mended photo."""
-    service.farm.clock.advance(65)
+    """Let another worker finalise the job, and its owner retry it with a fixed photo."""
+    service.harness.clock.advance(65)
     service.finish_up()
     service.objects.put(object_keys.input_image(job_id, 1), b"mended")
     service.controls.retry(job_id)
@@ -324,7 +324,7 @@ def end_and_retry(service: FakeService, job_id: str) -> None:
 @pytest.mark.parametrize("dies", [False, True])
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("goes_on", ["waits", "works", "ends"])
-def test_a_slow_finaliser_does_not_bring_back_an_end_that_was_taken_back(
+def test_a_slow_finaliser_does_not_restore_an_end_that_a_retry_withdrew(
     service: FakeService, step: str, dies: bool, goes_on: str
 ):
     job_id = service.submit(b"one", b"corrupt", b"three", b"corrupt for good")
@@ -358,7 +358,7 @@ def test_a_later_finaliser_of_the_same_end_changes_nothing(service: FakeService,
     service.work()
 
     def others() -> None:
-        service.farm.clock.advance(65)
+        service.harness.clock.advance(65)
         service.finish_up()
 
     overtake(service, step, others, dies=False)
@@ -371,7 +371,7 @@ def test_a_later_finaliser_of_the_same_end_changes_nothing(service: FakeService,
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_finaliser_leaves_nothing_of_a_job_that_is_deleted_meanwhile(service: FakeService, step: str):
+def test_a_finaliser_leaves_nothing_of_a_job_deleted_meanwhile(service: FakeService, step: str):
     job_id = service.submit(b"one", b"corrupt")
     service.work()
 
@@ -382,10 +382,10 @@ def test_a_finaliser_leaves_nothing_of_a_job_that_is_deleted_meanwhile(service: 
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_finaliser_keeps_all_of_a_job_that_redis_loses_meanwhile(service: FakeService, step: str):
+def test_a_finaliser_keeps_everything_of_a_job_that_redis_loses_meanwhile(service: FakeService, step: str):
     job_id = service.submit(b"one", b"corrupt")
     service.work()
-    before = service.farm.jobs
+    before = service.harness.jobs
 
     with pytest.raises(JobNotFound):
         overtake(service, step, lambda: before.delete(job_id), dies=False)
@@ -396,7 +396,7 @@ def test_a_finaliser_keeps_all_of_a_job_that_redis_loses_meanwhile(service: Fake
     assert service.codes(job_id) == {1: "image_corrupt"}
 
 
-def test_an_image_whose_outputs_are_there_did_not_fail_whatever_a_slow_worker_wrote(service: FakeService):
+def test_an_image_with_outputs_has_succeeded_whatever_failure_a_slow_worker_wrote(service: FakeService):
     job_id = service.submit(b"one", b"corrupt", b"three")
     service.work()
     service.finish_up()
@@ -424,7 +424,7 @@ def test_a_deleted_job_stays_deleted(service: FakeService):
     assert service.jobs.list().items == ()
 
 
-def test_a_job_deleted_while_it_is_brought_back_is_gone(service: FakeService):
+def test_a_job_deleted_during_its_recovery_stays_deleted(service: FakeService):
     job_id = service.submit(b"one")
     service.lose_everything()
 
@@ -450,7 +450,7 @@ def test_a_job_that_failed_as_a_whole_keeps_its_reason(service: FakeService):
     assert job.error.code == "invalid_archive"
 
 
-def test_images_found_out_later_are_known_again(service: FakeService):
+def test_the_number_of_images_from_the_start_is_restored(service: FakeService):
     job_id = service.submit(state=JobState.UPLOADING)
     for index in range(3):
         service.objects.put(object_keys.input_image(job_id, index), b"x%d" % index)
@@ -474,7 +474,7 @@ def accept(service: FakeService, *pictures: bytes) -> str:
     return job_id
 
 
-def test_an_upload_replaced_before_a_loss_is_told_after_it(service: FakeService):
+def test_an_upload_replaced_before_a_loss_is_detected_after_it(service: FakeService):
     job_id = accept(service, b"one", b"two")
     service.objects.put(object_keys.input_image(job_id, 0), b"uno")
     service.lose_everything()
@@ -488,7 +488,7 @@ def test_an_upload_replaced_before_a_loss_is_told_after_it(service: FakeService)
     assert service.jobs.get(job_id).bytes == 6
 
 
-def test_a_retry_processes_what_was_accepted_and_nothing_else(service: FakeService):
+def test_a_retry_processes_only_accepted_photos(service: FakeService):
     job_id = accept(service, b"one", b"two")
     service.objects.put(object_keys.input_image(job_id, 0), b"uno")
     for content in (b"uno", b"dos", b"one"):
@@ -504,16 +504,16 @@ def test_a_retry_processes_what_was_accepted_and_nothing_else(service: FakeServi
 
     job = service.jobs.get(job_id)
     assert (job.state, job.bytes) == (JobState.SUCCEEDED, 6)
-    assert [data for data, _ in service.farm.pipeline.rendered] == [b"two", b"one"]
+    assert [data for data, _ in service.harness.pipeline.rendered] == [b"two", b"one"]
 
 
-def test_a_job_normalised_as_a_whole_goes_on_over_the_same_range(service: FakeService):
+def test_a_job_normalised_as_a_whole_continues_with_the_same_range(service: FakeService):
     pictures = [b"a", b"four", b"longest of all", b"pic"]
     job_id = service.submit(*pictures, options=Options.parse({"normalize": "job"}))
     # The pipeline of words writes no range, but a real sidecar does.
     stop_after(service, 6, lambda: None)
-    assert len(service.farm.pipeline.rendered) == 2
-    common = service.farm.pipeline.rendered[0][1]
+    assert len(service.harness.pipeline.rendered) == 2
+    common = service.harness.pipeline.rendered[0][1]
     assert common is not None
     span = {"range": {"low": common.low, "high": common.high, "of": "job"}}
     for index in range(2):
@@ -523,14 +523,14 @@ def test_a_job_normalised_as_a_whole_goes_on_over_the_same_range(service: FakeSe
     service.recover()
     service.work()
 
-    ranges = {common for _, common in service.farm.pipeline.rendered}
+    ranges = {common for _, common in service.harness.pipeline.rendered}
     assert ranges == {Range(low=1.0, high=28.0)}
-    assert [data for data, _ in service.farm.pipeline.rendered] == pictures
+    assert [data for data, _ in service.harness.pipeline.rendered] == pictures
     assert service.jobs.get(job_id).counts.succeeded == 4
 
 
-def test_an_older_copy_is_brought_up_to_what_happened_since(service: FakeService):
-    """In the copy the job has just been accepted; since then images were done, one failed, and it was paused."""
+def test_an_older_copy_of_redis_is_updated_from_s3(service: FakeService):
+    """In the copy, the job was just accepted; later some images ended, one failed, and it was paused."""
     job_id = service.submit(*(b"picture %d" % n for n in range(5)), b"corrupt")
     copy = service.jobs.get(job_id)
     stop_after(service, 6, lambda: service.controls.pause(job_id))
@@ -553,7 +553,7 @@ def test_an_older_copy_is_brought_up_to_what_happened_since(service: FakeService
         (["cancel"], JobState.CANCELING),
     ],
 )
-def test_what_was_asked_since_an_older_copy_holds(service: FakeService, verbs: list[str], state: JobState):
+def test_verbs_later_than_an_older_copy_hold(service: FakeService, verbs: list[str], state: JobState):
     job_id = service.submit(b"one", b"two")
     copy = service.jobs.get(job_id)
     for verb in verbs:
@@ -566,7 +566,7 @@ def test_what_was_asked_since_an_older_copy_holds(service: FakeService, verbs: l
     assert service.jobs.get(job_id).state is state
 
 
-def test_a_job_that_ended_since_an_older_copy_has_ended(service: FakeService):
+def test_a_job_that_ended_after_an_older_copy_has_ended(service: FakeService):
     job_id = service.submit(b"one", b"corrupt")
     copy = service.jobs.get(job_id)
     service.work()
@@ -580,7 +580,7 @@ def test_a_job_that_ended_since_an_older_copy_has_ended(service: FakeService):
     assert service.codes(job_id) == {1: "image_corrupt"}
 
 
-def test_a_retry_since_an_older_copy_holds(service: FakeService):
+def test_a_retry_later_than_an_older_copy_holds(service: FakeService):
     job_id = service.submit(b"one", b"corrupt")
     service.work()
     service.finish_up()
@@ -598,11 +598,11 @@ def test_a_retry_since_an_older_copy_holds(service: FakeService):
     assert service.states(job_id) == [ImageState.SUCCEEDED, ImageState.PENDING]
 
 
-def test_what_has_expired_is_left_to_expiry(service: FakeService):
+def test_recovery_ignores_expired_jobs(service: FakeService):
     old = service.submit(b"one")
     service.work()
     service.finish_up()
-    service.farm.clock.advance(3 * DAY)
+    service.harness.clock.advance(3 * DAY)
     young = service.submit(b"two")
     service.work()
     service.finish_up()
@@ -628,7 +628,7 @@ def test_one_worker_at_a_time_recovers(service: FakeService):
     service.jobs.acquire("recovery", "another worker", 20)
 
     assert service.recover() is None
-    service.farm.clock.advance(21)
+    service.harness.clock.advance(21)
     assert service.recover() == 1
 
 
@@ -651,7 +651,7 @@ def test_an_interrupted_recovery_starts_over(service: FakeService):
 
 
 @pytest.mark.parametrize("record", [b"", b"no json", b"{}", b"[]", b'{"id": 1, "total": "x"}'])
-def test_a_damaged_record_does_not_keep_the_others_away(service: FakeService, record: bytes):
+def test_a_damaged_record_does_not_prevent_the_recovery_of_others(service: FakeService, record: bytes):
     broken, whole = service.submit(b"one"), service.submit(b"two")
     service.objects.put(object_keys.job_record(broken), record)
     service.lose_everything()
@@ -662,7 +662,7 @@ def test_a_damaged_record_does_not_keep_the_others_away(service: FakeService, re
     assert service.jobs.is_reconciled()
 
 
-def test_what_else_lies_in_the_bucket_is_left_alone(service: FakeService):
+def test_other_objects_in_the_bucket_are_ignored(service: FakeService):
     job_id = service.submit(b"one")
     for key in ("jobs/loose", "jobs/not-a-job/job.json", "keys/abc.json", "other"):
         service.objects.put(key, b"x")

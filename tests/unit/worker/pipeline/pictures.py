@@ -1,4 +1,4 @@
-"""Pictures made for tests, and files of them in every format."""
+"""Make pictures for tests, and files of them in every format."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LIMITS = Limits(max_pixels=250_000_000, min_side=16, max_bytes=512 * 2**20)
 #: The corners of `scene`: top left, top right, bottom left, bottom right.
 RED, GREEN, BLUE, WHITE = (220, 20, 30), (30, 200, 40), (20, 40, 210), (250, 250, 250)
 
-#: Pillow's name of each format, and what to save with so that colours survive.
+#: The name of each format in Pillow, and the options that keep colours.
 WRITERS: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95, "subsampling": 0},
     "PNG": {},
@@ -37,12 +37,12 @@ WRITERS: dict[str, dict[str, Any]] = {
 
 WITH_EXIF = ("JPEG", "PNG", "WEBP", "TIFF", "HEIF", "AVIF")
 
-#: What Fathom calls them.
+#: The names of the formats in Fathom.
 NAMES = {name: name.lower() for name in WRITERS}
 
 
 def scene(height: int = 96, width: int = 128) -> NDArray[np.uint8]:
-    """Four corners of known colours: no turn or mirror image of it is the same."""
+    """Return a picture with four corners of known colours, which every rotation or reflection changes."""
     picture = np.empty((height, width, 3), np.uint8)
     picture[: height // 2, : width // 2] = RED
     picture[: height // 2, width // 2 :] = GREEN
@@ -52,7 +52,7 @@ def scene(height: int = 96, width: int = 128) -> NDArray[np.uint8]:
 
 
 def gray_jpeg(height: int, width: int) -> bytes:
-    """Return a JPEG of one gray, which may be far larger than the memory it takes to make it."""
+    """Return a JPEG of one gray; making it needs little memory, even for a huge picture."""
     jpeg = BandedJpeg(height, width, 16)
     luma, chroma = np.full((16, width), 90, np.uint8), np.full((8, width // 2), 128, np.uint8)
     for _ in range(0, height, 16):
@@ -61,14 +61,14 @@ def gray_jpeg(height: int, width: int) -> bytes:
 
 
 def corners(picture: NDArray[np.uint8]) -> list[tuple[int, ...]]:
-    """Return the colours in the middle of the four quarters."""
+    """Return the colours at the centres of the four quarters."""
     height, width = picture.shape[:2]
     rows, columns = (height // 4, 3 * height // 4), (width // 4, 3 * width // 4)
     return [tuple(int(v) for v in picture[y, x]) for y in rows for x in columns]
 
 
 def texture(height: int = 96, width: int = 128, seed: int = 7) -> NDArray[np.uint8]:
-    """A picture with something going on in every block, so that no truncation goes unseen."""
+    """Return a picture with detail in every block, so that every truncation is visible."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (-(-height // 8), -(-width // 8), 3), np.uint8)
     return np.kron(coarse, np.ones((8, 8, 1), np.uint8))[:height, :width]
@@ -85,7 +85,7 @@ def save(image: Image.Image | NDArray[Any], file_format: str, **options: Any) ->
 
 
 def save_turned(upright: NDArray[np.uint8], file_format: str, orientation: int) -> bytes:
-    """Return a file whose pixels lie as a camera stores them, and whose EXIF says how to turn them."""
+    """Return a file with pixels as a camera stores them, and with their EXIF orientation."""
     exif = Image.Exif()
     exif[0x0112] = orientation
     return save(
@@ -113,7 +113,7 @@ def png_chunk(kind: bytes, body: bytes) -> bytes:
 
 
 def png(width: int, height: int, *extra: bytes, depth: int = 8, colour: int = 2, body: bytes = b"") -> bytes:
-    """Return a PNG made by hand, which may say what is not true."""
+    """Return a handmade PNG, possibly with wrong fields."""
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
     chunks = [png_chunk(b"IHDR", header), *extra, png_chunk(b"IDAT", body), png_chunk(b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)

@@ -1,4 +1,4 @@
-"""PNG files of every kind, made by hand: what Pillow cannot write, and what no program should."""
+"""Write PNG files of every kind, including those that Pillow cannot write and invalid ones."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GREY, RGB, PALETTE, GREY_ALPHA, RGB_ALPHA = 0, 2, 3, 4, 6
 CHANNELS = {GREY: 1, RGB: 3, PALETTE: 1, GREY_ALPHA: 2, RGB_ALPHA: 4}
 
-#: Every kind of colour with every depth that it may have.
+#: Every colour type with every allowed depth.
 KINDS = (
     *((GREY, depth) for depth in (1, 2, 4, 8, 16)),
     *((PALETTE, depth) for depth in (1, 2, 4, 8)),
     *((colour, depth) for colour in (RGB, GREY_ALPHA, RGB_ALPHA) for depth in (8, 16)),
 )
 
-#: A chunk's kind and body, and what its checksum is to be off by.
+#: The kind and the body of a chunk, and the error to add to its checksum.
 Chunk = tuple[bytes, bytes, int]
 
 
@@ -39,7 +39,7 @@ def join(chunks: Iterable[Chunk]) -> bytes:
 
 
 def split(data: bytes) -> Iterator[Chunk]:
-    """Yield the chunks of a sound file."""
+    """Yield the chunks of a valid file."""
     at = len(SIGNATURE)
     while at < len(data):
         length, kind = struct.unpack_from(">I4s", data, at)
@@ -48,7 +48,7 @@ def split(data: bytes) -> Iterator[Chunk]:
 
 
 def samples(height: int, width: int, colour: int, depth: int, seed: int = 3) -> NDArray[Any]:
-    """Return random samples in blocks, H x W x channels, so that reducing them leaves something to see."""
+    """Return random samples, H x W x channels, in blocks that stay visible after reducing."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 2**depth, (-(-height // 8), -(-width // 8), CHANNELS[colour]))
     return np.kron(coarse, np.ones((8, 8, 1), int))[:height, :width]
@@ -67,7 +67,7 @@ def write(
     before: Iterable[Chunk] = (),
     after: Iterable[Chunk] = (),
 ) -> bytes:
-    """Return a file of samples, H x W x channels, every filter in turn, and its data in several chunks.
+    """Return a file of samples, H x W x channels, which uses every filter and several data chunks.
 
     A palette of all colours that the depth allows is added; `before` follows it.
     """
@@ -119,7 +119,7 @@ def _packed(values: NDArray[Any], depth: int) -> NDArray[Any]:
 
 
 def _guess(row: NDArray[Any], above: NDArray[Any], step: int, kind: int) -> NDArray[Any]:
-    """Return what a filter (PNG, third edition, 9.2) takes the bytes of a row to be."""
+    """Return the prediction of a filter (PNG, third edition, 9.2) for the bytes of a row."""
     left, corner = (np.concatenate([np.zeros(step, int), line[:-step]]) for line in (row, above))
     if kind < 4:
         guesses: list[NDArray[Any]] = [np.zeros_like(row), left, above, (left + above) // 2]

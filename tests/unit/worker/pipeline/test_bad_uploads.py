@@ -1,4 +1,4 @@
-"""The corpus of bad uploads: each ends with its code, in little memory, and leaves nothing behind."""
+"""Every bad upload of the corpus ends with its code, needs little memory, and leaves no file."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import pytest
 from tests.corpus import FINE, bad_uploads
 
 ROOT = Path(__file__).resolve().parents[4]
-#: Megabytes that a bad file may take beyond a small harmless one. The largest picture among them that is
-#: valid has 4 megapixels: 12 MB as RGB, a few times over.
+#: Megabytes that a bad file may take beyond a small harmless one. The largest valid picture among them has
+#: 4 megapixels: a few copies of 12 MB as RGB.
 MOST = 32
 
 
@@ -25,12 +25,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def judged(folder: Path) -> dict[str, dict[str, Any]]:
-    """What became of every upload, by name, in processes of their own with bounded memory."""
+def outcomes_by_name(folder: Path) -> dict[str, dict[str, Any]]:
+    """The outcome of every upload by name, each in its own process with limited memory."""
     if not sys.platform.startswith("linux"):
-        pytest.skip("Memory is measured as Linux does.")
+        pytest.skip("The memory of a process is measured on Linux only.")
     ended = subprocess.run(
-        [sys.executable, "-m", "tests.corpus.judge"],
+        [sys.executable, "-m", "tests.corpus.run_pipeline"],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(folder)},
         capture_output=True,
@@ -50,17 +50,19 @@ def test_the_corpus_is_large_and_most_of_it_is_bad() -> None:
     assert sum(upload.expected != FINE for upload in uploads) >= 90
 
 
-def test_every_bad_upload_ends_with_its_code(judged: dict[str, dict[str, Any]]) -> None:
-    outcomes = {name: row["outcome"] for name, row in judged.items()}
+def test_every_bad_upload_ends_with_its_code(outcomes_by_name: dict[str, dict[str, Any]]) -> None:
+    outcomes = {name: row["outcome"] for name, row in outcomes_by_name.items()}
 
     assert outcomes == {upload.name: upload.expected for upload in bad_uploads()}
 
 
-def test_no_bad_upload_takes_much_memory(judged: dict[str, dict[str, Any]]) -> None:
-    taken = {name: row["extra_bytes"] / 2**20 for name, row in judged.items()}
+def test_no_bad_upload_takes_much_memory(outcomes_by_name: dict[str, dict[str, Any]]) -> None:
+    taken = {name: row["extra_bytes"] / 2**20 for name, row in outcomes_by_name.items()}
 
     assert {name: megabytes for name, megabytes in taken.items() if megabytes > MOST} == {}
 
 
-def test_no_bad_upload_leaves_a_file_behind(judged: dict[str, dict[str, Any]], folder: Path) -> None:
+def test_no_bad_upload_leaves_a_file_behind(
+    outcomes_by_name: dict[str, dict[str, Any]], folder: Path
+) -> None:
     assert [path for path in folder.rglob("*") if "__pycache__" not in str(path)] == []

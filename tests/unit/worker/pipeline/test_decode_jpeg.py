@@ -1,4 +1,4 @@
-"""JPEGs that break the standard beside the pixels, which are whole; and those that lack pixels, which are not."""
+"""JPEGs that violate the standard beside their pixels are accepted; those that lack pixels are refused."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from worker.pipeline.decode.decode import decode
 PICTURE = texture(160, 208)
 END = b"\xff\xd9"
 
-#: Every way to write a JPEG that matters here, all of the same size.
+#: All relevant kinds of JPEG, of the same size.
 KINDS = {
     "baseline": save(PICTURE, "JPEG"),
     "subsampled": save(PICTURE, "JPEG", subsampling="4:2:0"),
@@ -38,8 +38,8 @@ def pixels(data: bytes, by: int = 1) -> NDArray[np.uint8]:
     return decode(data, LIMITS, least_size=lambda h, w: (h // by, w // by)).rgb
 
 
-def assert_whole(data: bytes, kind: str) -> None:
-    """A file is decoded to the very pixels of the sound one, at full size and reduced."""
+def assert_same_pixels(data: bytes, kind: str) -> None:
+    """Assert that a file has exactly the pixels of the valid one, at full size and reduced."""
     for by in (1, 8):
         np.testing.assert_array_equal(pixels(data, by), pixels(KINDS[kind], by))
 
@@ -55,7 +55,7 @@ def segment(marker: int, body: bytes) -> bytes:
 
 
 def inserted(data: bytes, *segments: bytes) -> bytes:
-    """Put segments behind the start of a JPEG."""
+    """Insert segments after the start of a JPEG."""
     return data[:2] + b"".join(segments) + data[2:]
 
 
@@ -65,7 +65,7 @@ def without(data: bytes, marker: int) -> bytes:
 
 
 def markers(data: bytes) -> list[int]:
-    """Where the segments begin, and the end."""
+    """Return the positions of the segments, and of the end."""
     places, at = [], 2
     while data[at : at + 2] != END:
         places.append(at)
@@ -78,7 +78,7 @@ def markers(data: bytes) -> list[int]:
 
 
 def with_before_every_marker(data: bytes, stray: bytes) -> bytes:
-    """Put bytes before all markers but the first: a file that does not begin with two is no JPEG to anybody."""
+    """Insert bytes before every marker but the first two, without which no program accepts a JPEG."""
     places = markers(data)[1:]
     parts = [data[a:b] for a, b in zip(places, [*places[1:], len(data)], strict=True)]
     return data[: places[0]] + b"".join(stray + part for part in parts)
@@ -100,7 +100,7 @@ def test_parameters_of_a_scan_that_has_none_do_not_matter(kind: str, parameters:
     data = KINDS[kind]
     at = data.index(b"\xff\xda") + 5 + 2 * data[data.index(b"\xff\xda") + 4]
 
-    assert_whole(data[:at] + parameters + data[at + 3 :], kind)
+    assert_same_pixels(data[:at] + parameters + data[at + 3 :], kind)
 
 
 @pytest.mark.parametrize(
@@ -120,36 +120,36 @@ def test_parameters_of_a_scan_that_has_none_do_not_matter(kind: str, parameters:
     ids=["nothing", "zero", "zeros", "ff", "fill", "mp4", "zip", "zeros and mp4", "jpeg", "line"],
 )
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_end_that_is_not_marked_is_an_end(kind: str, tail: bytes) -> None:
-    assert_whole(KINDS[kind].removesuffix(END) + tail, kind)
+def test_a_missing_end_marker_is_harmless(kind: str, tail: bytes) -> None:
+    assert_same_pixels(KINDS[kind].removesuffix(END) + tail, kind)
 
 
 @pytest.mark.parametrize(
     "tail", [bytes(5000), MP4, KINDS["baseline"], KINDS["progressive"], b"\xff\xda" * 9000]
 )
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_follows_the_end_does_not_matter(kind: str, tail: bytes) -> None:
-    assert_whole(KINDS[kind] + tail, kind)
+def test_bytes_after_the_end_marker_are_harmless(kind: str, tail: bytes) -> None:
+    assert_same_pixels(KINDS[kind] + tail, kind)
 
 
 @pytest.mark.parametrize(
     "numbers", [[(1, 1), (1, 1)], [(2, 2), (1, 2)], [(1, 3), (3, 3)], [(0, 0)], [(1, 9)], [(1, 1), (2, 2)]]
 )
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_colour_profile_in_pieces_that_do_not_fit_costs_nothing(
+def test_a_colour_profile_in_inconsistent_pieces_is_harmless(
     kind: str, numbers: list[tuple[int, int]]
 ) -> None:
     pieces = [segment(0xE2, b"ICC_PROFILE\0" + bytes(pair) + bytes(200)) for pair in numbers]
 
-    assert_whole(inserted(KINDS[kind], *pieces), kind)
+    assert_same_pixels(inserted(KINDS[kind], *pieces), kind)
 
 
 @pytest.mark.parametrize(
     "stray", [b"\xff", b"\xff\xff\xff\xff", bytes(12), b"stray bytes \x00\x01\x02", b"\xff\0" * 9]
 )
 @pytest.mark.parametrize("kind", KINDS)
-def test_stray_bytes_before_markers_cost_nothing(kind: str, stray: bytes) -> None:
-    assert_whole(with_before_every_marker(KINDS[kind], stray), kind)
+def test_stray_bytes_before_markers_are_harmless(kind: str, stray: bytes) -> None:
+    assert_same_pixels(with_before_every_marker(KINDS[kind], stray), kind)
 
 
 @pytest.mark.parametrize(
@@ -173,15 +173,13 @@ def test_stray_bytes_before_markers_cost_nothing(kind: str, stray: bytes) -> Non
     ],
 )
 @pytest.mark.parametrize("kind", ["baseline", "progressive", "gray", "cmyk"])
-def test_odd_segments_beside_the_picture_cost_nothing(kind: str, odd: bytes) -> None:
-    assert_whole(inserted(KINDS[kind], odd), kind)
+def test_odd_segments_beside_the_picture_are_harmless(kind: str, odd: bytes) -> None:
+    assert_same_pixels(inserted(KINDS[kind], odd), kind)
 
 
 @pytest.mark.parametrize("transform", [3, 9, 255])
 @pytest.mark.parametrize(("kind", "usual"), [("baseline", 1), ("progressive", 1), ("cmyk", 2)])
-def test_an_unknown_transform_of_adobes_is_taken_for_the_usual_one(
-    kind: str, usual: int, transform: int
-) -> None:
+def test_an_unknown_adobe_transform_is_read_as_the_usual_one(kind: str, usual: int, transform: int) -> None:
     plain = without(KINDS[kind], 0xEE if kind == "cmyk" else 0xE0)
     adobe = b"Adobe\0\x64\0\0\0\0"
 
@@ -192,19 +190,19 @@ def test_an_unknown_transform_of_adobes_is_taken_for_the_usual_one(
 
 @pytest.mark.parametrize("interval", [b"\0\0", b"\xff\xff"])
 @pytest.mark.parametrize("kind", ["baseline", "progressive", "gray"])
-def test_a_restart_interval_that_is_never_reached_costs_nothing(kind: str, interval: bytes) -> None:
-    assert_whole(inserted(KINDS[kind], segment(0xDD, b"\0\1"), segment(0xDD, interval)), kind)
+def test_a_restart_interval_that_is_never_reached_is_harmless(kind: str, interval: bytes) -> None:
+    assert_same_pixels(inserted(KINDS[kind], segment(0xDD, b"\0\1"), segment(0xDD, interval)), kind)
 
 
 @pytest.mark.parametrize("kind", ["restarts", "progressive restarts"])
 @pytest.mark.parametrize("padding", [b"\xff", b"\xff\xff\xff", bytes(12)])
-def test_padding_before_restarts_costs_nothing(kind: str, padding: bytes) -> None:
-    assert_whole(re.sub(rb"(?=\xff[\xd0-\xd7])", padding, KINDS[kind]), kind)
+def test_padding_before_restarts_is_harmless(kind: str, padding: bytes) -> None:
+    assert_same_pixels(re.sub(rb"(?=\xff[\xd0-\xd7])", padding, KINDS[kind]), kind)
 
 
 @pytest.mark.parametrize("first", range(1, 8))
 @pytest.mark.parametrize("step", [0, 1])
-def test_restarts_that_are_numbered_in_another_way_cost_nothing(first: int, step: int) -> None:
+def test_unusual_restart_numbers_are_harmless(first: int, step: int) -> None:
     numbers = iter(range(10_000))
     data = re.sub(
         rb"\xff[\xd0-\xd7]",
@@ -212,15 +210,15 @@ def test_restarts_that_are_numbered_in_another_way_cost_nothing(first: int, step
         KINDS["restarts"],
     )
 
-    assert_whole(data, "restarts")
+    assert_same_pixels(data, "restarts")
 
 
-def test_a_restart_behind_the_last_interval_costs_nothing() -> None:
-    assert_whole(KINDS["restarts"].removesuffix(END) + b"\xff\xd0" + END, "restarts")
+def test_a_restart_after_the_last_interval_is_harmless() -> None:
+    assert_same_pixels(KINDS["restarts"].removesuffix(END) + b"\xff\xd0" + END, "restarts")
 
 
 def one_scan_each(*missing: int) -> bytes:
-    """A baseline JPEG whose three components have a scan each, as scanners write them; or lack it."""
+    """Return a baseline JPEG with a scan for each of its three components, as scanners write it, or without one."""
     planes = [save(plane, "JPEG") for plane in Image.fromarray(PICTURE).convert("YCbCr").split()]
     scans = []
     for number, plane in enumerate(planes, 1):
@@ -243,11 +241,11 @@ def test_a_scan_for_each_component_makes_a_whole_picture() -> None:
 
 
 def flat_with_unusual_sampling(missing: int = 0) -> bytes:
-    """A gray JPEG, 96 x 96, of three blocks of Y for one of Cb and Cr, which turbojpeg has no name for."""
+    """Return a gray JPEG, 96 x 96, with three blocks of Y for one of Cb and Cr, unknown to turbojpeg."""
     data = KINDS["baseline"]
     frame, scan = data.index(b"\xff\xc0"), data.index(b"\xff\xda")
     sized = data[: frame + 5] + b"\0\x60\0\x60\3\1\x31" + data[frame + 12 : scan + 14]
-    # Standard codes: no difference and the end of the block, of Y and of Cb and Cr.
+    # Standard codes of Y, and of Cb and Cr: no difference, and the end of the block.
     bits = (3 * "001010" + 2 * "0000") * (48 - missing)
     bits += "1" * (-len(bits) % 8)
     return sized + int(bits, 2).to_bytes(len(bits) // 8) + END
@@ -280,7 +278,7 @@ def test_a_picture_of_unusual_sampling_that_stops_early_is_refused(missing: int)
 
 
 def cuts(data: bytes) -> list[int]:
-    """Where to cut a JPEG: evenly over its scans, at every marker, and near its end."""
+    """Return positions to cut a JPEG: evenly over its scans, at every marker, and near its end."""
     scan = data.index(b"\xff\xda") + 14
     ends = [at for at in markers(data) if at > scan]
     return sorted({*range(scan, len(data) - 16, len(data) // 12), *ends[:-1], len(data) - 6, len(data) - 12})
@@ -315,8 +313,8 @@ def test_a_picture_whose_end_was_overwritten_with_zeros_is_refused(kind: str) ->
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_cut_within_the_last_bytes_costs_no_more_than_a_block(kind: str) -> None:
-    """Zeros in place of the last byte may be codes of the last block; all else is refused."""
+def test_a_cut_within_the_last_bytes_changes_at_most_one_block(kind: str) -> None:
+    """Zeros instead of the last byte may be codes of the last block; anything else is refused."""
     data, whole = KINDS[kind], pixels(KINDS[kind])
     for tail in TAILS.values():
         for cut in range(1, 12):
@@ -349,9 +347,9 @@ def test_a_progressive_picture_needs_all_its_scans(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["baseline", "progressive", "restarts"])
-def test_bad_codes_are_found_behind_stray_bytes_at_the_end(kind: str) -> None:
+def test_bad_codes_before_stray_bytes_at_the_end_are_found(kind: str) -> None:
     data = bytearray(KINDS[kind])
-    # Sixteen ones are no code; a stuffed zero follows each byte of them.
+    # Sixteen ones are not a code; a stuffed zero follows each byte of them.
     at = data.index(b"\xff\xda") + 200
     data[at : at + 8] = b"\xff\0" * 4
 

@@ -1,4 +1,4 @@
-"""Resizing, ranges and whole numbers, with the values a broken network might give."""
+"""Resizing, ranges and quantisation, also with the values of a broken network."""
 
 from __future__ import annotations
 
@@ -36,6 +36,28 @@ def test_the_map_has_the_photos_size_and_its_own_extremes() -> None:
     assert depth.non_finite == 0
 
 
+def rough(kind: str) -> NDArray[np.float32]:
+    """Predictions that no network would make, with extremes where they are least expected."""
+    rng = np.random.default_rng(8)
+    values = {
+        "noise": rng.random((192, 256)),
+        "steps": rng.random((192, 256)) > 0.5,
+        "walk": rng.standard_normal((192, 256)).cumsum(axis=1) - 40,
+        "slope": np.add.outer(np.arange(192.0), 2 * np.arange(256.0)),
+        "corners": np.pad([[9.0]], ((0, 191), (0, 255))) - np.pad([[9.0]], ((191, 0), (255, 0))),
+    }[kind]
+    return np.asarray(values, np.float32)
+
+
+@pytest.mark.parametrize("kind", ["noise", "steps", "walk", "slope", "corners"])
+@pytest.mark.parametrize(("height", "width"), [(3000, 4000), (2999, 301), (1700, 900)])
+def test_the_extremes_are_found_wherever_they_are(kind: str, height: int, width: int) -> None:
+    depth = upsample(rough(kind), height, width, Scratch())
+    values = depth.values
+
+    assert (depth.low, depth.high) == (values.min(), values.max())
+
+
 def test_resizing_comes_before_normalising_so_that_overshoot_is_in_range() -> None:
     step = np.zeros((32, 32), np.float32)
     step[:, 16:] = 1
@@ -47,7 +69,7 @@ def test_resizing_comes_before_normalising_so_that_overshoot_is_in_range() -> No
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_what_is_not_finite_becomes_zero_and_is_counted(bad: float) -> None:
+def test_values_that_are_not_finite_become_zero_and_are_counted(bad: float) -> None:
     values = prediction()
     values[3:5, 7] = bad
     depth = upsample(values, 500, 400, Scratch())
@@ -68,9 +90,7 @@ def test_a_map_of_nothing_but_nan_is_all_zeros() -> None:
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 1e-30, 7.3, 1234.567, 1e6])
 @pytest.mark.parametrize("clip", [(0.0, 100.0), (2.0, 98.0)])
-def test_a_constant_map_gives_zeros_whatever_rounding_makes_of_it(
-    value: float, clip: tuple[float, float]
-) -> None:
+def test_a_constant_map_gives_zeros_in_spite_of_rounding(value: float, clip: tuple[float, float]) -> None:
     depth = upsample(np.full((192, 256), value, np.float32), 333, 477, Scratch())
 
     assert depth.is_constant
@@ -106,7 +126,7 @@ def test_percentiles_leave_their_share_outside(clip: tuple[float, float]) -> Non
     assert np.allclose([span.low, span.high], exact, rtol=2e-3)
 
 
-def test_words_can_be_undone_to_a_65535th_of_the_range() -> None:
+def test_16_bit_values_restore_depth_within_a_65535th_of_the_range() -> None:
     depth = upsample(prediction(), 300, 400, Scratch())
     words = words_of(depth)
 
@@ -120,11 +140,11 @@ def test_words_can_be_undone_to_a_65535th_of_the_range() -> None:
     ("low", "high", "flat"),
     [(0, 0, True), (1, 1.0000001, True), (0, 1e-9, False), (5, 6, False), (-1, 1, False)],
 )
-def test_flat_ranges(low: float, high: float, flat: bool) -> None:
+def test_a_range_within_rounding_errors_is_flat(low: float, high: float, flat: bool) -> None:
     assert is_flat(Range(low=low, high=high)) is flat
 
 
-def test_buffers_are_reused_and_smaller_pictures_leave_no_trace() -> None:
+def test_reused_buffers_keep_nothing_of_earlier_pictures() -> None:
     scratch = Scratch()
     first = upsample(prediction(), 600, 800, scratch).values
     second = upsample(prediction(64, 64), 200, 300, scratch).values
@@ -159,7 +179,7 @@ def maps() -> dict[str, NDArray[np.float32]]:
     "size",
     [(3000, 4000), (1501, 2003), (193, 257), (192, 256), (50, 60), (16, 4000), (4000, 16), (2, 70_000)],
 )
-def test_strips_are_what_opencv_makes_of_the_whole_and_the_range_is_theirs(
+def test_strips_equal_the_resize_of_the_whole_map_and_have_its_range(
     name: str, size: tuple[int, int]
 ) -> None:
     small = maps()[name]
@@ -171,7 +191,7 @@ def test_strips_are_what_opencv_makes_of_the_whole_and_the_range_is_theirs(
     assert (depth.low, depth.high) == (values.min(), values.max())
 
 
-def test_strips_come_in_order_and_make_up_the_map_whichever_way_they_are_read() -> None:
+def test_strips_come_in_order_and_make_up_the_map() -> None:
     depth = upsample(prediction(), 1501, 999, Scratch())
     tops, strips = zip(*((top, strip.copy()) for top, strip in depth.upsampler.strips()), strict=True)
 

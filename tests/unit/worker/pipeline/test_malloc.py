@@ -1,4 +1,4 @@
-"""The heap of a process that works off photos, told by the system from outside."""
+"""The heap of a process that processes photos, as measured by the system."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-# Frees a large block beneath a small one that stays, before and after the heap is bound, and prints
-# how much of the block stays resident, in MB.
+# Frees a large block below a small one that stays, before and after the heap is configured, and prints how
+# many MB of the block stay resident.
 _PROGRAM = """
 import ctypes
 from pathlib import Path
@@ -40,7 +40,7 @@ print(cycle(), bound_malloc(), cycle())
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc is needed")
-def test_large_blocks_go_back_to_the_system_at_once() -> None:
+def test_large_blocks_are_returned_to_the_system_at_once() -> None:
     done = subprocess.run([sys.executable, "-c", _PROGRAM], capture_output=True, text=True, check=True)
     unbound, bound, left = done.stdout.split()
     if bound == "False":
@@ -50,8 +50,8 @@ def test_large_blocks_go_back_to_the_system_at_once() -> None:
     assert float(left) < 2
 
 
-# Frees many small blocks among others that stay, and prints how much of them stays resident, in MB, before
-# and after the heap is trimmed.
+# Frees many small blocks between others that stay, and prints how many MB of them stay resident before and
+# after the heap is trimmed.
 _HOLES = """
 import ctypes
 from pathlib import Path
@@ -76,10 +76,10 @@ print(held, resident() - before)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc is needed")
-def test_holes_in_the_heap_go_back_to_the_system_when_it_is_trimmed() -> None:
+def test_trimming_the_heap_returns_its_holes_to_the_system() -> None:
     done = subprocess.run([sys.executable, "-c", _HOLES], capture_output=True, text=True, check=True)
     held, left = map(float, done.stdout.split())
     if held < 15:
-        pytest.skip("this C library gives holes back by itself")
+        pytest.skip("this C library returns holes without a trim")
 
     assert left < held / 2

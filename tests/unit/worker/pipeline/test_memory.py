@@ -1,4 +1,4 @@
-"""Memory of a process that works off large photos, measured from outside by the system."""
+"""The memory of a process that processes large photos, as measured by the system."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-# Prints the peak of its resident memory before the photos and after each, in MB.
+# Prints its peak resident memory in MB before the photos and after each.
 _PROGRAM = """
 from pathlib import Path
 from fathom.options import Options
@@ -57,8 +57,8 @@ def test_photos_of_30_megapixels_take_bounded_memory_and_no_more_each_time(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is needed")
-def test_a_photo_of_200_megapixels_is_taken_by_default_and_never_held_as_a_whole() -> None:
+def test_a_photo_of_200_megapixels_is_accepted_by_default_and_never_held_in_memory_as_a_whole() -> None:
     before, after = peaks("gray_jpeg(12240, 16320)", 1)
 
-    # As RGB it has 600 MB; of its heatmap there are strips and the file.
+    # As RGB it would have 600 MB; its heatmap only exists as strips and as the file.
     assert after - before < 100

@@ -1,4 +1,4 @@
-"""From bytes to result files, with an engine whose depth is the picture's brightness."""
+"""From bytes to result files, with an engine whose depth is the brightness of the picture."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ALL_OUTPUTS = [str(output) for output in Output]
 
 
 def lit_corner(height: int = 300, width: int = 400, bright: int = 250) -> NDArray[np.uint8]:
-    """A dark picture whose top left quarter is bright: near, for the engine of these tests."""
+    """Return a dark picture with a bright top left quarter, which is near for the engine of these tests."""
     picture = np.full((height, width, 3), 20, np.uint8)
     picture[: height // 2, : width // 2] = bright
     return picture
@@ -122,8 +122,9 @@ def test_extreme_shapes_keep_their_size_in_every_output(size: tuple[int, int]) -
 
 
 def test_heatmap_png_and_jpeg_show_the_same() -> None:
+    # A JPEG halves the size of colours, which tells where edges are crisp all over.
     data = save(texture(400, 600), "PNG")
-    png, jpeg = render(data)["heatmap"], render(data, heatmap_format="jpeg")["heatmap"]
+    png, jpeg = (render(data, heatmap_format=kind, edges="smooth")["heatmap"] for kind in ("png", "jpeg"))
 
     assert jpeg.file_name == "heatmap.jpg"
     assert Image.open(io.BytesIO(png.data)).mode == "P"
@@ -140,7 +141,7 @@ def test_the_nearest_and_the_farthest_pixel_have_the_ends_of_the_table(colormap:
     assert tuple(heat.reshape(-1, 3)[depth.argmin()]) == tuple(table[0])
 
 
-def test_invert_swaps_the_ends_and_leaves_the_depth_alone() -> None:
+def test_invert_swaps_the_colours_and_not_the_depth() -> None:
     data = save(texture(), "PNG")
     plain, inverted = (
         render(data, outputs=["heatmap", "npy", "depth16"], colormap="gray", invert=i) for i in (False, True)
@@ -193,13 +194,68 @@ def test_network_size_keeps_the_prediction_as_it_is() -> None:
     assert sidecar(by_name)["output_size"] == {"width": 256, "height": 192}
 
 
-def test_side_by_side_has_the_photo_left_and_the_heatmap_right() -> None:
+def test_side_by_side_shows_the_photo_left_and_the_heatmap_right() -> None:
     photo = texture(300, 400)
-    files = render(save(photo, "PNG"), outputs=["side_by_side", "heatmap"])
+    files = render(save(photo, "PNG"), outputs=["side_by_side", "heatmap"], edges="smooth")
     both = pixels(files["side_by_side"]).astype(int)
 
     assert np.abs(both[:, :400] - photo).mean() < 12
     assert np.abs(both[:, 400:] - pixels(files["heatmap"])).mean() < 4
+
+
+# --- edges ------------------------------------------------------------------------
+
+
+def crispness(depth: NDArray[np.float32]) -> float:
+    """The share of values that lie well between near and far: an edge's ramp."""
+    share = (depth - depth.min()) / (depth.max() - depth.min())
+    return float(((share > 0.2) & (share < 0.8)).mean())
+
+
+def test_edges_follow_the_photo_in_every_full_size_output() -> None:
+    data = save(lit_corner(900, 1200), "PNG")
+    crisp, soft = (render(data, outputs=ALL_OUTPUTS, edges=edges) for edges in ("snap", "smooth"))
+    depth = npy(crisp["npy"])
+    words = np.asarray(Image.open(io.BytesIO(crisp["depth16"].data))) / 65535
+    shown = sidecar(crisp)
+
+    assert crispness(depth) < 0.3 * crispness(npy(soft["npy"]))
+    assert crisp["pfm"].data.endswith(np.ascontiguousarray(depth[::-1]).tobytes())
+    assert (shown["min"], shown["max"]) == (depth.min(), depth.max())
+    assert np.abs(shown["min"] + words * (shown["max"] - shown["min"]) - depth).max() < 0.02
+    for output in ("heatmap", "side_by_side", "thumbnail"):
+        assert crisp[output].data != soft[output].data
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg"])
+def test_a_crisp_heatmap_shows_the_same_as_png_and_as_jpeg(kind: str) -> None:
+    data = save(lit_corner(900, 1200), "PNG")
+    heat = pixels(render(data, heatmap_format=kind, colormap="gray")["heatmap"], "L").astype(int)
+    depth = npy(render(data, outputs="npy")["npy"])
+    exact = 255 * (depth - depth.min()) / (depth.max() - depth.min())
+
+    assert np.abs(heat - exact).mean() < 1
+
+
+@pytest.mark.parametrize("given", [{"size": "network"}, {"size": "network", "normalize": "job"}])
+def test_at_the_networks_size_there_are_no_edges_to_choose(given: dict[str, str]) -> None:
+    data = save(lit_corner(), "PNG")
+    outputs = ["heatmap", "npy", "thumbnail"]
+    crisp, soft = (render(data, outputs=outputs, edges=edges, **given) for edges in ("snap", "smooth"))
+
+    assert all(crisp[output].data == soft[output].data for output in outputs)
+
+
+@pytest.mark.parametrize("edges", ["snap", "smooth"])
+def test_the_sidecar_names_the_edges(edges: str) -> None:
+    assert sidecar(render(save(lit_corner(), "PNG"), edges=edges))["options"]["edges"] == edges
+
+
+def test_a_measured_range_is_that_of_the_crisp_map() -> None:
+    data = save(lit_corner(900, 1200), "PNG")
+    depth = npy(render(data, outputs="npy")["npy"])
+
+    assert pipeline().measure(data, options()) == Range(low=float(depth.min()), high=float(depth.max()))
 
 
 def test_side_by_side_shows_every_pixel_of_a_large_jpeg() -> None:
@@ -232,13 +288,13 @@ def test_a_thumbnail_has_photo_and_heatmap_of_at_most_512(
 @pytest.mark.parametrize("outputs", ALL_OUTPUTS)
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_predictions_that_are_not_finite_give_results_with_a_warning(outputs: str, bad: float) -> None:
-    def spoil(prediction: NDArray[np.float32]) -> NDArray[np.float32]:
+    def damage(prediction: NDArray[np.float32]) -> NDArray[np.float32]:
         prediction[:4, :5] = bad
         return prediction
 
     files = {
         f.output: f
-        for f in pipeline(engine=LuminanceEngine(spoil)).render(
+        for f in pipeline(engine=LuminanceEngine(damage)).render(
             save(texture(), "PNG"), options(outputs=outputs)
         )
     }
@@ -267,7 +323,7 @@ def test_a_constant_map_is_all_zeros_with_a_warning(value: float, normalize: str
 
 @pytest.mark.parametrize("clip", ["0,100", "3,97"])
 @pytest.mark.parametrize("size", ["original", "network"])
-def test_measure_returns_the_range_render_would_use_by_itself(clip: str, size: str) -> None:
+def test_measure_returns_the_range_that_render_would_find(clip: str, size: str) -> None:
     data, given = save(texture(500, 700), "JPEG"), options(clip=clip, size=size)
     measured = pipeline().measure(data, given)
     alone = pipeline().render(data, given)
@@ -277,7 +333,7 @@ def test_measure_returns_the_range_render_would_use_by_itself(clip: str, size: s
     assert alone[0].data == common[0].data
 
 
-def test_photos_under_a_common_range_compare() -> None:
+def test_photos_with_a_common_range_are_comparable() -> None:
     dim, bright = save(lit_corner(bright=110), "PNG"), save(lit_corner(bright=250), "PNG")
     given = options(normalize="job", colormap="gray")
     ranges = [pipeline().measure(data, given) for data in (dim, bright)]
@@ -288,7 +344,7 @@ def test_photos_under_a_common_range_compare() -> None:
     assert 80 < heats[0].max() < 130
 
 
-def test_the_sidecar_tells_the_common_range_from_the_photos_own() -> None:
+def test_the_sidecar_distinguishes_the_common_range_from_the_own_range() -> None:
     data = save(texture(), "PNG")
     files = {
         f.output: f
@@ -303,7 +359,7 @@ def test_the_sidecar_tells_the_common_range_from_the_photos_own() -> None:
 # --- the sidecar ----------------------------------------------------------------------
 
 
-def test_the_sidecar_tells_what_the_numbers_mean() -> None:
+def test_the_sidecar_says_what_its_numbers_mean() -> None:
     data = save_turned(lit_corner(600, 800), "JPEG", 6)
     facts = sidecar(render(data))
 
@@ -322,7 +378,7 @@ def test_the_sidecar_tells_what_the_numbers_mean() -> None:
     assert facts["options"] == options().to_json()
 
 
-def test_random_weights_are_called_so() -> None:
+def test_the_sidecar_names_random_weights() -> None:
     class RandomEngine(LuminanceEngine):
         @property
         def info(self) -> Any:
@@ -392,7 +448,7 @@ def test_measuring_and_rendering_refuse_the_same(call: Callable[..., object]) ->
             call(pipeline(), data, options())
 
 
-def test_a_heatmap_too_long_for_a_jpeg_is_refused_and_as_a_png_made() -> None:
+def test_a_heatmap_too_long_for_a_jpeg_is_refused_but_works_as_png() -> None:
     data = save(np.zeros((16, 66_000, 3), np.uint8), "PNG")
     with pytest.raises(ImageTooLarge, match="png"):
         pipeline().render(data, options(heatmap_format="jpeg"))
@@ -401,7 +457,7 @@ def test_a_heatmap_too_long_for_a_jpeg_is_refused_and_as_a_png_made() -> None:
     assert pixels(render(data, outputs="side_by_side")["side_by_side"]).shape[1] <= 65_500
 
 
-def test_the_seconds_of_every_stage_can_be_read() -> None:
+def test_the_pipeline_reports_the_seconds_of_every_stage() -> None:
     used, began = pipeline(), perf_counter()
     used.render(save(texture(), "JPEG"), options(heatmap_format="jpeg"))
     all_of_it = perf_counter() - began
@@ -411,19 +467,19 @@ def test_the_seconds_of_every_stage_can_be_read() -> None:
     assert sum(used.seconds.values()) <= all_of_it
 
 
-def test_settings_decide_over_limits_and_decoding() -> None:
+def test_settings_choose_limits_and_decoding() -> None:
     settings = Settings.from_environ({"FATHOM_MAX_PIXELS": "1000", "FATHOM_DECODE": "exact"})
     with pytest.raises(ImageTooLarge):
         Pipeline.from_settings(LuminanceEngine(), settings).render(save(texture(), "PNG"), options())
 
 
-def test_the_test_engine_sees_what_lies_where() -> None:
+def test_the_luminance_engine_keeps_the_layout_of_the_photo() -> None:
     assert (lay(lit_corner(), 3)[-1, -1] == 250).all()
 
 
 @pytest.mark.parametrize(("decode", "whole"), [("exact", True), ("fast", False)])
-def test_fathom_decode_says_whether_every_pixel_is_decoded(decode: str, whole: bool) -> None:
-    # Columns that alternate vanish in a picture that is decoded at an eighth of its size.
+def test_fathom_decode_chooses_whether_every_pixel_is_decoded(decode: str, whole: bool) -> None:
+    # Alternating columns vanish in a picture decoded at an eighth of its size.
     lines = np.zeros((1500, 2100, 3), np.uint8)
     lines[:, ::2] = 255
     data = save(lines, "PNG")
@@ -442,7 +498,7 @@ def test_fathom_decode_says_whether_every_pixel_is_decoded(decode: str, whole: b
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 @pytest.mark.parametrize("file_format", ["TIFF", "JPEG"])
-def test_a_large_picture_of_any_mode_is_reduced_to_what_it_is(mode: str, file_format: str) -> None:
+def test_a_large_picture_of_any_mode_is_reduced_to_the_same_picture(mode: str, file_format: str) -> None:
     file = io.BytesIO()
     Image.fromarray(lit_corner(1503, 2005)).convert(mode).save(file, file_format)
     heat = pixels(render(file.getvalue())["heatmap"], "L")

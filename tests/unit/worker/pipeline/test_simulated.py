@@ -1,4 +1,4 @@
-"""The pipeline that looks at no photo."""
+"""The simulated pipeline, which decodes no photo."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_the_sidecar_of_a_simulated_network_says_so() -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"no picture", save(scene(48, 64), "JPEG")])
-def test_a_simulated_pipeline_looks_at_no_photo_and_says_so(data: bytes) -> None:
+def test_a_simulated_pipeline_decodes_no_photo_and_says_so(data: bytes) -> None:
     files = build("pipeline").render(data, Options())
     found = facts(files)
 
@@ -53,7 +53,7 @@ def test_a_simulated_pipeline_looks_at_no_photo_and_says_so(data: bytes) -> None
     ]
 
 
-def test_a_simulated_pipeline_heeds_options_and_the_common_range() -> None:
+def test_a_simulated_pipeline_obeys_options_and_the_common_range() -> None:
     pipeline = build("pipeline")
     every = Options.parse({"outputs": "heatmap,depth16,pfm,npy,side_by_side,thumbnail"})
     common = Range(low=-5.0, high=5.0)
@@ -66,7 +66,9 @@ def test_a_simulated_pipeline_heeds_options_and_the_common_range() -> None:
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.05])
-def test_a_photo_takes_as_long_as_it_is_told(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_simulated_photo_takes_as_long_as_configured(
+    seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     slept: list[float] = []
     monkeypatch.setattr(time, "sleep", slept.append)
     environ = {
@@ -81,7 +83,7 @@ def test_a_photo_takes_as_long_as_it_is_told(seconds: float, monkeypatch: pytest
     assert slept == [seconds] * 2
 
 
-def test_the_real_pipeline_is_taken_unless_asked_twice() -> None:
+def test_the_real_pipeline_is_used_unless_two_settings_simulate_it() -> None:
     real = pipeline_for(SimulatedEngine(), Settings.from_environ({}))
 
     assert type(real) is Pipeline

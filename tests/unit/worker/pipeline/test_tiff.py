@@ -1,4 +1,4 @@
-"""TIFF of every kind, made by a writer that shares no code with the reader: right, or refused."""
+"""TIFF of every kind, from a writer that shares no code with the reader, is right or refused."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HEIGHT, WIDTH = 37, 53
 COLOR = texture(HEIGHT, WIDTH)
 GRAY = COLOR[..., 1]
 
-#: How a sample of 8 bits is written as one of another type at its full scale.
+#: How an 8-bit sample is scaled to another type.
 WRITTEN = {
     "uint8": lambda v: v,
     "uint16": lambda v: v.astype(np.uint16) * 257,
@@ -37,7 +37,7 @@ WRITTEN = {
     "float64": lambda v: v / 255,
 }
 
-#: Compression and predictor, as the writer calls them; a predictor of floats is number 3.
+#: Compression and predictor as the writer names them; the predictor for floats has number 3.
 PACKED = {
     "none": (None, False),
     "lzw": ("lzw", False),
@@ -60,7 +60,7 @@ def write(picture: NDArray[Any], **options: Any) -> bytes:
 
 
 def tiff_of(fields: dict[int, int | tuple[int, ...]], body: bytes, *, order: str = "<") -> bytes:
-    """Return a TIFF made by hand of one strip; fields that are not given are those of gray bytes."""
+    """Return a handmade TIFF of one strip; by default its fields describe gray bytes."""
     usual = {256: WIDTH, 257: HEIGHT, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 279: len(body)}
     body += bytes(len(body) % 2)
     entries, tail, after = b"", b"", 8 + len(body)
@@ -79,7 +79,7 @@ def read(data: bytes) -> NDArray[np.uint8]:
 
 
 def difference(rgb: NDArray[np.uint8], expected: NDArray[np.uint8]) -> int:
-    """Return the largest difference of a sample; RGB is expected to be gray where a gray picture is."""
+    """Return the largest difference of a sample; a gray picture is compared as gray RGB."""
     if expected.ndim == 2:
         expected = np.dstack([expected] * 3)
     assert rgb.shape == expected.shape
@@ -95,7 +95,7 @@ SHAPES: dict[str, tuple[NDArray[np.uint8], dict[str, Any]]] = {
     ),
 }
 
-#: Byte order, whether it is a BigTIFF, and how the picture is cut; neither divides its sides.
+#: Byte order, whether it is a BigTIFF, and the size of strips or tiles, which does not divide the picture.
 CONTAINERS = [
     {"byteorder": order, "bigtiff": is_big} | pieces
     for order in "<>"
@@ -107,7 +107,7 @@ CONTAINERS = [
 @pytest.mark.parametrize("how", PACKED)
 @pytest.mark.parametrize("dtype", WRITTEN)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_every_way_to_write_samples_is_read(
+def test_every_layout_of_samples_is_read(
     shape: str, dtype: str, how: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     picture, options = SHAPES[shape]
@@ -129,7 +129,7 @@ def test_every_way_to_write_samples_is_read(
     "how", ["none", "lzw predicted", "deflate predicted", "lzma predicted", "zstd", "packbits"]
 )
 @pytest.mark.parametrize("pieces", [{"rowsperstrip": 900}, {"tile": (1024, 1024)}], ids=["strip", "tile"])
-def test_a_strip_or_tile_that_is_unpacked_in_parts_is_whole(how: str, pieces: dict[str, Any]) -> None:
+def test_a_strip_or_tile_unpacked_in_parts_is_complete(how: str, pieces: dict[str, Any]) -> None:
     compression, is_predicted = PACKED[how]
     tall = texture(900, 700)[..., 0]
     data = write(
@@ -153,7 +153,7 @@ def planes(picture: NDArray[Any]) -> NDArray[Any]:
 
 
 def packed(values: NDArray[Any], bits: int) -> bytes:
-    """Return numbers packed without gaps, every row beginning with a byte of its own."""
+    """Return numbers packed without gaps; every row begins with a new byte."""
     every_bit = values.astype(np.uint16)[..., None] >> np.arange(bits)[::-1] & 1
     return np.packbits(every_bit.reshape(len(values), -1).astype(np.uint8), axis=1).tobytes()
 
@@ -175,7 +175,7 @@ def test_samples_that_do_not_fill_bytes_are_unpacked(bits: int, order: str, phot
 def test_a_palette_gives_its_colours(bits: int, most: int) -> None:
     palette = np.random.default_rng(3).integers(0, 256, (3, 2**bits))
     index = GRAY >> (8 - bits)
-    # They are meant to have 16 bits, but some writers use only 8 of them.
+    # They should have 16 bits, but some writers use only 8 of them.
     table = tuple((palette * (most // 255)).ravel().tolist())
     data = tiff_of({258: bits, 262: 3, 320: table}, packed(index, bits))
 
@@ -190,7 +190,7 @@ def test_white_may_be_zero(dtype: str) -> None:
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32", "float32"])
 @pytest.mark.parametrize("planar", ["contig", "separate"])
 @pytest.mark.parametrize("compression", [None, "lzw"])
-def test_ink_becomes_light(dtype: str, planar: str, compression: str | None) -> None:
+def test_cmyk_becomes_rgb(dtype: str, planar: str, compression: str | None) -> None:
     inks = WRITTEN[dtype](np.dstack([255 - COLOR, np.zeros_like(GRAY)]))
     picture = inks if planar == "contig" else planes(inks)
     data = write(picture, photometric="separated", planarconfig=planar, compression=compression)
@@ -233,7 +233,7 @@ def test_gray_may_have_alpha() -> None:
 
 
 @pytest.mark.parametrize(("samples", "picture"), [(1, GRAY), (3, COLOR)])
-def test_samples_whose_meaning_is_left_out_are_light(samples: int, picture: NDArray[np.uint8]) -> None:
+def test_samples_without_a_photometric_tag_are_brightness(samples: int, picture: NDArray[np.uint8]) -> None:
     data = tiff_of({277: samples}, picture.tobytes()).replace(
         struct.pack("<HHI", 262, 4, 1), struct.pack("<HHI", 261, 4, 1)
     )
@@ -241,7 +241,7 @@ def test_samples_whose_meaning_is_left_out_are_light(samples: int, picture: NDAr
     assert difference(read(data), picture) == 0
 
 
-def test_of_many_bands_the_first_three_are_the_colours() -> None:
+def test_the_first_three_of_many_bands_are_the_colours() -> None:
     bands = np.dstack([COLOR, GRAY, GRAY])
 
     assert difference(read(write(bands, photometric="rgb", planarconfig="contig")), COLOR) == 0
@@ -250,7 +250,7 @@ def test_of_many_bands_the_first_three_are_the_colours() -> None:
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("photometric", [8, 9])
 def test_lab_has_its_colours(dtype: type, photometric: int) -> None:
-    # By the white of D50, an orange of sRGB 200, 120, 40 is L* 58.4, a* 28, b* 55.
+    # With the white of D50, the orange of sRGB 200, 120, 40 is L* 58.4, a* 28, b* 55.
     lab = np.zeros((32, 32, 3), np.uint8)
     lab[:16], lab[16:] = (149, 128 + 28, 128 + 55), (255, 128, 128)
     stored = lab if photometric == 9 else lab ^ np.array([0, 128, 128], np.uint8)
@@ -262,7 +262,7 @@ def test_lab_has_its_colours(dtype: type, photometric: int) -> None:
     assert difference(read(data), expected) <= 2
 
 
-def test_luma_and_chroma_become_colours() -> None:
+def test_ycbcr_becomes_rgb() -> None:
     ycbcr = np.asarray(Image.fromarray(COLOR).convert("YCbCr"))
     data = tiff_of({262: 6, 277: 3, 530: (1, 1)}, ycbcr.tobytes())
 
@@ -279,9 +279,9 @@ def test_luma_and_chroma_become_colours() -> None:
         ("planes", {}),
     ],
 )
-def test_jpeg_inside_is_read(shape: str, options: dict[str, Any], pieces: dict[str, Any]) -> None:
+def test_jpeg_in_a_tiff_is_read(shape: str, options: dict[str, Any], pieces: dict[str, Any]) -> None:
     picture, kind = SHAPES[shape]
-    # Chroma that is sampled more coarsely needs a picture without edges.
+    # Coarser chroma sampling needs a picture without edges.
     smooth = np.full_like(picture, 90) if options.get("subsampling") == (2, 2) else picture
     data = write(smooth, compression="jpeg", compressionargs={"level": 99}, **kind, **options, **pieces)
 
@@ -290,7 +290,7 @@ def test_jpeg_inside_is_read(shape: str, options: dict[str, Any], pieces: dict[s
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK", "YCbCr"])
-def test_jpeg_inside_as_libtiff_writes_it_with_its_tables_apart(mode: str) -> None:
+def test_jpeg_in_a_tiff_with_separate_tables_is_read(mode: str) -> None:
     picture = Image.fromarray(COLOR).convert(mode)
     data = save(picture, "TIFF", compression="jpeg", quality=98)
 
@@ -298,7 +298,7 @@ def test_jpeg_inside_as_libtiff_writes_it_with_its_tables_apart(mode: str) -> No
 
 
 @pytest.mark.parametrize("compression", ["group3", "group4", "tiff_ccitt", "tiff_lzw", "packbits"])
-def test_a_fax_is_read(compression: str) -> None:
+def test_fax_compression_is_read(compression: str) -> None:
     picture = Image.fromarray(GRAY > 127)
 
     data = save(picture, "TIFF", compression=compression)
@@ -309,7 +309,7 @@ def test_a_fax_is_read(compression: str) -> None:
 @pytest.mark.parametrize(
     ("compression", "packed"), [(1, GRAY.tobytes()), (5, imagecodecs.lzw_encode(GRAY.tobytes()))]
 )
-def test_bits_may_be_stored_the_least_first(compression: int, packed: bytes) -> None:
+def test_bits_may_be_stored_least_significant_first(compression: int, packed: bytes) -> None:
     turned = np.packbits(np.unpackbits(np.frombuffer(packed, np.uint8), bitorder="little"))
 
     assert difference(read(tiff_of({259: compression, 266: 2}, turned.tobytes())), GRAY) == 0
@@ -345,14 +345,16 @@ def test_bits_may_be_stored_the_least_first(compression: int, packed: bytes) -> 
         (np.zeros(256, np.float32), (0, 0)),
     ],
 )
-def test_numbers_are_taken_to_have_the_range_that_fits(values: NDArray[Any], ends: tuple[int, int]) -> None:
+def test_the_range_of_numbers_is_guessed_from_their_values(
+    values: NDArray[Any], ends: tuple[int, int]
+) -> None:
     rgb = read(write(np.tile(values, (20, 1)), photometric="minisblack"))
 
     assert np.abs(rgb[5, [0, -1], 0].astype(int) - ends).max() <= 1
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
-def test_what_is_no_number_is_dark_and_sets_no_range(dtype: str) -> None:
+def test_nan_is_dark_and_does_not_affect_the_range(dtype: str) -> None:
     values = np.tile(np.linspace(1000, 2000, 64), (32, 1)).astype(dtype)
     values[0, 0], values[1, 1], values[2, 2] = np.nan, np.inf, -np.inf
     rgb = read(write(values, photometric="minisblack"))
@@ -369,7 +371,7 @@ def test_a_picture_without_a_single_number_is_black() -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_tiff_is_turned_upright(orientation: int) -> None:
+def test_the_orientation_of_a_tiff_is_applied(orientation: int) -> None:
     data = write(lay(COLOR, orientation), photometric="rgb", extratags=[(274, 3, 1, orientation, True)])
     photo = decode(data, LIMITS)
 
@@ -377,7 +379,7 @@ def test_a_tiff_is_turned_upright(orientation: int) -> None:
     assert (photo.height, photo.width, photo.orientation) == (HEIGHT, WIDTH, orientation)
 
 
-def test_a_large_tiff_is_reduced_to_what_is_asked_for() -> None:
+def test_a_large_tiff_is_reduced_as_requested() -> None:
     photo = decode(
         write(texture(101, 202), photometric="rgb"), LIMITS, least_size=lambda h, w: (h // 4, w // 4)
     )
@@ -402,7 +404,7 @@ SENSOR = {"photometric": 32803}
 @pytest.mark.parametrize("order", "<>")
 @pytest.mark.parametrize("is_big", [False, True])
 @pytest.mark.parametrize("subifds", [0, 1])
-def test_a_thumbnail_before_the_picture_is_passed_over(order: str, is_big: bool, subifds: int) -> None:
+def test_a_thumbnail_before_the_picture_is_ignored(order: str, is_big: bool, subifds: int) -> None:
     pages = [(SMALL, {"subfiletype": 1}), (COLOR, {}), (SMALL, {})]
     data = paged(*pages, subifds=subifds, byteorder=order, bigtiff=is_big)
 
@@ -410,7 +412,7 @@ def test_a_thumbnail_before_the_picture_is_passed_over(order: str, is_big: bool,
 
 
 @pytest.mark.parametrize("tag", [(255, 3, 1, 2, True), (254, 4, 1, 4, True)], ids=["old thumbnail", "mask"])
-def test_so_is_a_thumbnail_marked_the_old_way_and_a_mask(tag: tuple[Any, ...]) -> None:
+def test_a_thumbnail_marked_the_old_way_and_a_mask_are_ignored(tag: tuple[Any, ...]) -> None:
     data = paged((SMALL, {"extratags": [tag]}), (COLOR, {}))
 
     assert difference(read(data), COLOR) == 0
@@ -443,7 +445,7 @@ def test_the_raw_file_of_a_camera_is_unsupported(name: str) -> None:
         read(RAW_FILES[name])
 
 
-def test_a_picture_that_begins_like_a_camera_s_name_is_no_raw_file() -> None:
+def test_the_name_of_a_camera_maker_does_not_make_a_raw_file() -> None:
     letters = np.tile(np.frombuffer(b"CR\2\0IIII", np.uint8), (20, 4))
     data = tiff_of({256: 32, 257: 20}, letters.tobytes())
 
@@ -455,7 +457,7 @@ def test_a_picture_that_begins_like_a_camera_s_name_is_no_raw_file() -> None:
 
 
 def with_number(data: bytes, tag: int, value: int) -> bytes:
-    """Return a TIFF one of whose fields, which holds one number, is another."""
+    """Return a TIFF with another value of one field."""
     changed = bytearray(data)
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         field = file.pages.first.tags[tag]
@@ -488,9 +490,7 @@ UNREAD = {
 
 
 @pytest.mark.parametrize("what", UNREAD)
-def test_what_is_not_read_is_unsupported_and_says_what_it_is(
-    what: str, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_an_unsupported_tiff_names_what_is_unsupported(what: str, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UnsupportedFormat, match=what):
         read(UNREAD[what])
 
@@ -498,7 +498,7 @@ def test_what_is_not_read_is_unsupported_and_says_what_it_is(
 
 
 @pytest.mark.parametrize("how", [*PACKED, "jpeg"])
-def test_no_library_writes_about_a_damaged_tiff(how: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_no_library_prints_about_a_damaged_tiff(how: str, capfd: pytest.CaptureFixture[str]) -> None:
     compression, is_predicted = PACKED.get(how, ("jpeg", False))
     data = bytearray(
         write(COLOR, photometric="rgb", compression=compression, predictor=2 if is_predicted else None)

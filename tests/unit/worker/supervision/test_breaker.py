@@ -42,7 +42,7 @@ def breakers(clock: BreakerClock) -> Breakers:
     return Breakers(clock=clock)
 
 
-class Store:
+class FakeStore:
     """Raises its error while it has one; counts its calls."""
 
     def __init__(self, error: Exception | None = None) -> None:
@@ -56,7 +56,7 @@ class Store:
         return "answer"
 
 
-def comes_back(store: Store, after: int) -> Callable[[], str]:
+def recovers(store: FakeStore, after: int) -> Callable[[], str]:
     def call() -> str:
         if store.calls == after:
             store.error = None
@@ -65,8 +65,8 @@ def comes_back(store: Store, after: int) -> Callable[[], str]:
     return call
 
 
-def test_an_answer_is_passed_on_and_a_store_that_is_there_is_never_waited_for(breakers: Breakers):
-    breaker, store = breakers.objects, Store()
+def test_a_result_is_returned_at_once_while_the_store_is_available(breakers: Breakers):
+    breaker, store = breakers.objects, FakeStore()
 
     assert [breaker.call(store) for _ in range(100)] == ["answer"] * 100
     assert not breaker.is_open
@@ -76,15 +76,15 @@ def test_an_answer_is_passed_on_and_a_store_that_is_there_is_never_waited_for(br
 def test_a_store_that_comes_back_in_time_is_waited_for(
     breakers: Breakers, clock: BreakerClock, error: Exception
 ):
-    breaker, store = breakers.objects, Store(error)
+    breaker, store = breakers.objects, FakeStore(error)
 
-    assert breaker.call(comes_back(store, after=3), seconds=60, wait=clock.sleep) == "answer"
+    assert breaker.call(recovers(store, after=3), seconds=60, wait=clock.sleep) == "answer"
     assert store.calls == 4
     assert not breaker.is_open
 
 
-def test_one_that_stays_away_raises_once_the_time_is_over(breakers: Breakers, clock: BreakerClock):
-    store = Store(ObjectStoreUnavailable("gone"))
+def test_a_store_that_stays_away_raises_after_the_time_limit(breakers: Breakers, clock: BreakerClock):
+    store = FakeStore(ObjectStoreUnavailable("gone"))
 
     with pytest.raises(ObjectStoreUnavailable, match="gone"):
         breakers.objects.call(store, seconds=0.3, wait=clock.sleep)
@@ -92,16 +92,16 @@ def test_one_that_stays_away_raises_once_the_time_is_over(breakers: Breakers, cl
     assert 2 <= store.calls <= 4
 
 
-def test_a_worker_that_stops_does_not_wait(breakers: Breakers, clock: BreakerClock):
-    store = Store(ObjectStoreUnavailable())
+def test_a_stopping_worker_does_not_wait(breakers: Breakers, clock: BreakerClock):
+    store = FakeStore(ObjectStoreUnavailable())
 
     with pytest.raises(ObjectStoreUnavailable):
         breakers.objects.call(store, seconds=1000, give_up=lambda: True, wait=clock.sleep)
     assert (store.calls, clock.waits) == (1, [])
 
 
-def test_while_it_is_open_others_do_not_call_at_all(breakers: Breakers):
-    breaker, away, other = breakers.jobs, Store(JobStoreUnavailable()), Store()
+def test_while_the_breaker_is_open_other_callers_do_not_call(breakers: Breakers):
+    breaker, away, other = breakers.jobs, FakeStore(JobStoreUnavailable()), FakeStore()
     with pytest.raises(JobStoreUnavailable):
         breaker.call(away)
 
@@ -111,7 +111,7 @@ def test_while_it_is_open_others_do_not_call_at_all(breakers: Breakers):
     assert (away.calls, other.calls) == (1, 0)
 
 
-def test_pauses_grow_and_stay_bounded(breakers: Breakers, clock: BreakerClock):
+def test_pauses_grow_up_to_a_limit(breakers: Breakers, clock: BreakerClock):
     calls: list[float] = []
 
     def call() -> None:
@@ -122,16 +122,16 @@ def test_pauses_grow_and_stay_bounded(breakers: Breakers, clock: BreakerClock):
         breakers.objects.call(call, seconds=60, wait=clock.sleep)
 
     pauses = [after - before for before, after in itertools.pairwise(calls)]
-    # A waiting caller may look a moment late.
+    # A waiting caller may check slightly late.
     assert FIRST / 2 <= pauses[0] < FIRST + 0.1
     assert LONGEST / 2 <= pauses[-1] < max(pauses) + 0.1 < LONGEST + 0.2
-    # A waiting caller looks a few dozen times a second at most.
+    # A waiting caller checks at most a few dozen times per second.
     assert min(clock.waits) >= 0.02
 
 
-def test_the_stores_have_breakers_of_their_own(breakers: Breakers, clock: BreakerClock):
+def test_every_store_has_its_own_breaker(breakers: Breakers, clock: BreakerClock):
     with pytest.raises(JobStoreUnavailable):
-        breakers.objects.call(Store(JobStoreUnavailable()))
+        breakers.objects.call(FakeStore(JobStoreUnavailable()))
 
     assert not breakers.objects.is_open
     breakers.note(JobStoreUnavailable(), began=clock())
@@ -139,7 +139,7 @@ def test_the_stores_have_breakers_of_their_own(breakers: Breakers, clock: Breake
 
 
 def test_a_store_that_is_full_is_not_away(breakers: Breakers, clock: BreakerClock):
-    store = Store(JobStoreFull())
+    store = FakeStore(JobStoreFull())
 
     with pytest.raises(JobStoreFull):
         breakers.jobs.call(store, seconds=60, wait=clock.sleep)
@@ -148,19 +148,19 @@ def test_a_store_that_is_full_is_not_away(breakers: Breakers, clock: BreakerCloc
     assert not breakers.jobs.is_open
 
 
-def test_an_answer_that_something_is_missing_closes_it(breakers: Breakers, clock: BreakerClock):
+def test_a_not_found_error_closes_the_breaker(breakers: Breakers, clock: BreakerClock):
     breaker = breakers.objects
     with pytest.raises(ObjectStoreUnavailable):
-        breaker.call(Store(ObjectStoreUnavailable()))
+        breaker.call(FakeStore(ObjectStoreUnavailable()))
 
     with pytest.raises(ObjectNotFound):
-        breaker.call(Store(ObjectNotFound()), seconds=10, wait=clock.sleep)
+        breaker.call(FakeStore(ObjectNotFound()), seconds=10, wait=clock.sleep)
 
     assert not breaker.is_open
 
 
-def test_a_probe_calls_only_while_it_is_open_and_closes_it(breakers: Breakers, clock: BreakerClock):
-    breaker, ping = breakers.objects, Store()
+def test_a_probe_calls_only_while_the_breaker_is_open_and_closes_it(breakers: Breakers, clock: BreakerClock):
+    breaker, ping = breakers.objects, FakeStore()
     breaker.probe(ping)
     assert ping.calls == 0
 
@@ -173,15 +173,15 @@ def test_a_probe_calls_only_while_it_is_open_and_closes_it(breakers: Breakers, c
     assert (ping.calls, breaker.is_open) == (1, False)
 
 
-def test_a_long_absence_is_logged_in_two_lines_and_a_short_one_in_none(
+def test_a_long_outage_is_logged_in_two_lines_and_a_short_one_not_at_all(
     caplog: pytest.LogCaptureFixture, breakers: Breakers, clock: BreakerClock
 ):
     breaker = breakers.objects
     with caplog.at_level(logging.INFO):
-        breaker.call(comes_back(Store(ObjectStoreUnavailable()), after=1), seconds=10, wait=clock.sleep)
+        breaker.call(recovers(FakeStore(ObjectStoreUnavailable()), after=1), seconds=10, wait=clock.sleep)
         assert caplog.records == []
 
-        store = Store(ObjectStoreUnavailable("no answer"))
+        store = FakeStore(ObjectStoreUnavailable("no answer"))
         with pytest.raises(ObjectStoreUnavailable):
             breaker.call(store, seconds=30, wait=clock.sleep)
         store.error = None
@@ -197,7 +197,7 @@ def _fail_once(breakers: Breakers) -> None:
     breakers.note(ObjectStoreUnavailable(), began=time.monotonic())
 
 
-def test_what_one_child_learns_all_know():
+def test_all_children_share_the_state_of_a_breaker():
     breakers = Breakers()
     child = multiprocessing.get_context("fork").Process(target=_fail_once, args=(breakers,))
 

@@ -45,8 +45,11 @@ def test_the_parent_sees_the_leases_its_children_hold(slots: HeartbeatSlots):
     slots.heartbeat(7, memory_bytes=0).hold_lease("two", lambda: None)
     assert slots.leases() == ["one", "two"]
 
-    heartbeat.release_lease()
-    assert slots.leases() == ["two"]
+    heartbeat.hold_lease("next", lambda: None)
+    assert slots.leases() == ["one", "next", "two"]
+
+    heartbeat.release_lease("one")
+    assert (heartbeat.leases, slots.leases()) == (["next"], ["next", "two"])
 
 
 def test_a_child_whose_heartbeat_stops_is_killed(slots: HeartbeatSlots):
@@ -71,13 +74,13 @@ def test_a_child_that_is_stopped_has_no_heartbeat(slots: HeartbeatSlots):
     assert child.exitcode == -signal.SIGKILL
 
 
-def test_a_number_that_is_not_a_childs_any_more_is_left_alone(slots: HeartbeatSlots):
+def test_a_pid_that_no_longer_belongs_to_a_child_is_ignored(slots: HeartbeatSlots):
     child = start_child(slots, beats=False)
     child.kill()
     child.join(DEADLINE)
 
     eventually(lambda: slots.kill_silent(0.0) == 0)
-    # The lease is still known, so that it can be given back.
+    # The lease is still known, so that it can be released.
     assert slots.leases() == ["a-lease"]
 
 
@@ -87,7 +90,7 @@ def wait_for_a_beat(slot: HeartbeatSlot) -> None:
         eventually(lambda: slot.beat, partial(operator.ne, slot.beat))
 
 
-def test_memory_beyond_the_bound_is_reported_while_a_lease_is_held():
+def test_memory_beyond_the_limit_is_reported_while_a_lease_is_held():
     excess, slot = threading.Event(), HeartbeatSlot()
     heartbeat = Heartbeat(slot, memory_bytes=resident_bytes() + 64 * 2**20)
     heartbeat.start()
@@ -98,12 +101,12 @@ def test_memory_beyond_the_bound_is_reported_while_a_lease_is_held():
     hoard = bytearray(os.urandom(1)) * (200 * 2**20)
 
     assert excess.wait(DEADLINE)
-    heartbeat.release_lease()
+    heartbeat.release_lease("a-lease")
     del hoard
 
 
 @pytest.mark.parametrize("memory_bytes", [0, 2**50])
-def test_without_a_bound_or_within_it_nothing_is_reported(memory_bytes: int):
+def test_memory_within_the_limit_is_not_reported(memory_bytes: int):
     excess, slot = threading.Event(), HeartbeatSlot()
     heartbeat = Heartbeat(slot, memory_bytes=memory_bytes)
     heartbeat.start()
@@ -111,4 +114,4 @@ def test_without_a_bound_or_within_it_nothing_is_reported(memory_bytes: int):
     wait_for_a_beat(slot)
 
     assert not excess.is_set()
-    heartbeat.release_lease()
+    heartbeat.release_lease("a-lease")

@@ -13,7 +13,7 @@ from worker.supervision.periodic import PeriodicThread
 
 
 @pytest.mark.parametrize(("error", "lines"), [(ObjectStoreUnavailable(), 0), (ZeroDivisionError(), 1)])
-def test_after_a_call_that_fails_the_next_one_comes(
+def test_a_failed_call_does_not_end_the_thread(
     error: Exception, lines: int, caplog: pytest.LogCaptureFixture
 ):
     came_again = threading.Event()
@@ -36,7 +36,7 @@ def test_after_a_call_that_fails_the_next_one_comes(
     assert len(caplog.records) == lines
 
 
-def test_nothing_is_called_while_a_store_it_needs_is_away():
+def test_nothing_is_called_while_a_needed_store_is_away():
     breakers, came = Breakers(), threading.Event()
     breakers.note(ObjectStoreUnavailable(), began=time.monotonic())
     thread = PeriodicThread("test", came.set, seconds=0.001, breakers=breakers, needs=(breakers.objects,))
@@ -56,7 +56,7 @@ def test_nothing_is_called_while_a_store_it_needs_is_away():
     beside_thread.stop()
 
 
-def test_a_failure_opens_the_breaker_of_the_store_it_means():
+def test_a_failure_opens_the_breaker_of_its_store():
     breakers, came = Breakers(), threading.Event()
 
     def call() -> None:

@@ -1,4 +1,4 @@
-"""BMP of every header, layout and direction; alpha that is none, and places that are wrong."""
+"""BMP with every header, layout and direction, with empty alpha, and with wrong offsets."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tests.unit.worker.pipeline.pictures import LIMITS
 from worker.pipeline.decode.decode import decode
 
 HEIGHT, WIDTH = 37, 51
-#: Headers of 40 bytes and more that have the same beginning.
+#: Headers of 40 bytes and more, which begin alike.
 SIZES = (40, 52, 56, 108, 124)
 
 RGB, BIT_FIELDS, ALPHA_BIT_FIELDS = 0, 3, 6
 
-#: Bits of a pixel, and which of them are red, green, blue and alpha.
+#: The bits of a pixel, and the masks of red, green, blue and alpha.
 LAYOUTS: dict[str, tuple[int, tuple[int, int, int, int]]] = {
     "BGRX": (32, (0xFF0000, 0xFF00, 0xFF, 0)),
     "BGRA": (32, (0xFF0000, 0xFF00, 0xFF, 0xFF000000)),
@@ -47,7 +47,7 @@ def texture(alpha: int = 255) -> NDArray[np.uint8]:
 
 
 def fields(rgba: NDArray[np.uint8], masks: tuple[int, ...]) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """Return a picture as numbers of bit fields, and what these mean, 0 to 255."""
+    """Return a picture as bit fields, and their meaning as RGBA, 0 to 255."""
     values, meant = np.zeros(rgba.shape[:2], np.uint64), np.full(rgba.shape, 255.0)
     for channel, mask in enumerate(masks):
         if mask:
@@ -71,7 +71,7 @@ def bmp(
     gap: int = 0,
     width: int = WIDTH,
 ) -> bytes:
-    """Return a BMP of rows of numbers or bytes; `offset` is where it says that they begin."""
+    """Return a BMP of rows of numbers or bytes; `offset` is the claimed position of the rows."""
     packed = [row.tobytes() for row in (rows if top_down else rows[::-1])]
     body = b"".join(row + bytes(-len(row) % 4) for row in packed)
     height = -len(rows) if top_down else len(rows)
@@ -123,7 +123,7 @@ def test_plain_pixels_have_their_colours_and_their_spare_bits_mean_nothing(
 @pytest.mark.parametrize("by", [1, 2])
 @pytest.mark.parametrize("size", [56, 108, 124])
 @pytest.mark.parametrize("layout", [name for name, (_, masks) in LAYOUTS.items() if masks[3]])
-def test_alpha_that_is_zero_everywhere_is_none(layout: str, size: int, by: int) -> None:
+def test_alpha_that_is_zero_everywhere_is_ignored(layout: str, size: int, by: int) -> None:
     (clear, _), (opaque, _) = (bit_fields(layout, size, alpha=alpha) for alpha in (0, 255))
 
     assert (decoded(clear, by) == decoded(opaque, by)).all()
@@ -131,7 +131,7 @@ def test_alpha_that_is_zero_everywhere_is_none(layout: str, size: int, by: int) 
 
 @pytest.mark.parametrize("layout", ["BGRA", "RGBA", "ABGR", "1555", "4444"])
 @pytest.mark.parametrize("hole", [0, 255], ids=["a hole", "all but a hole"])
-def test_real_holes_are_white(layout: str, hole: int) -> None:
+def test_transparent_pixels_are_white(layout: str, hole: int) -> None:
     bits, masks = LAYOUTS[layout]
     picture = texture(255 - hole)
     picture[:8, :8, 3] = hole
@@ -141,13 +141,13 @@ def test_real_holes_are_white(layout: str, hole: int) -> None:
     assert np.abs(rgb - np.where(picture[..., 3:] == 255, meant[..., :3], 255)).max() <= 1
 
 
-def test_alpha_in_part_is_on_white() -> None:
+def test_partial_alpha_is_composited_on_white() -> None:
     data, meant = bit_fields("BGRA", alpha=100)
 
     assert np.abs(decoded(data) - (meant[..., :3] * (100 / 255) + 155)).max() <= 1
 
 
-def test_alpha_whose_masks_follow_a_header_of_40_bytes() -> None:
+def test_alpha_is_read_if_its_masks_follow_a_header_of_40_bytes() -> None:
     bits, masks = LAYOUTS["RGBA"]
     values, meant = fields(texture(0), masks)
     values[0] |= np.uint64(0xFF000000)
@@ -158,7 +158,7 @@ def test_alpha_whose_masks_follow_a_header_of_40_bytes() -> None:
 
 
 @pytest.mark.parametrize("layout", ["BGRX", "555"])
-def test_masks_of_nothing_mean_the_usual_layout(layout: str) -> None:
+def test_empty_masks_mean_the_usual_layout(layout: str) -> None:
     bits, masks = LAYOUTS[layout]
     values, meant = fields(texture(), masks)
     data = bmp(values.astype(f"<u{bits // 8}"), bits, 108, BIT_FIELDS)
@@ -176,7 +176,9 @@ def test_masks_with_gaps_are_damage(mask: int) -> None:
 
 @pytest.mark.parametrize("offset", [0, 1, 14, 53, 60, 100])
 @pytest.mark.parametrize(("bits", "compression"), [(32, BIT_FIELDS), (32, RGB), (24, RGB), (16, RGB)])
-def test_pixels_said_to_begin_in_the_header_begin_behind_it(bits: int, compression: int, offset: int) -> None:
+def test_a_pixel_offset_inside_the_header_means_directly_after_it(
+    bits: int, compression: int, offset: int
+) -> None:
     rows = texture()[..., : bits // 8].reshape(HEIGHT, -1)
     masks = LAYOUTS["BGRX"][1] if compression else ()
     wrong, right = (bmp(rows, bits, 108, compression, masks, offset=where) for where in (offset, None))
@@ -186,7 +188,7 @@ def test_pixels_said_to_begin_in_the_header_begin_behind_it(bits: int, compressi
 
 @pytest.mark.parametrize("gap", [1, 2, 500])
 @pytest.mark.parametrize("compression", [BIT_FIELDS, RGB])
-def test_pixels_may_begin_far_behind_the_header(compression: int, gap: int) -> None:
+def test_pixels_may_begin_far_after_the_header(compression: int, gap: int) -> None:
     rows = texture().reshape(HEIGHT, -1)
     data = bmp(rows, 32, 124, compression, LAYOUTS["BGRX"][1] if compression else (), gap=gap)
 
@@ -195,7 +197,9 @@ def test_pixels_may_begin_far_behind_the_header(compression: int, gap: int) -> N
 
 @pytest.mark.parametrize("place", [(0, 0), (138, 2**31), (2**32 - 1, 2**32 - 1)])
 @pytest.mark.parametrize(("bits", "compression"), [(32, BIT_FIELDS), (24, RGB)])
-def test_a_profile_that_is_nowhere_costs_nothing(bits: int, compression: int, place: tuple[int, int]) -> None:
+def test_a_profile_outside_of_the_file_is_harmless(
+    bits: int, compression: int, place: tuple[int, int]
+) -> None:
     rows = texture()[..., : bits // 8].reshape(HEIGHT, -1)
     data = bytearray(bmp(rows, bits, 124, compression, LAYOUTS["BGRX"][1] if compression else ()))
     data[14 + 56 : 14 + 60] = b"DEBM"

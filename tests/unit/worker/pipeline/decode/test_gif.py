@@ -1,4 +1,4 @@
-"""GIF: comments, programs' extensions and stray bytes never cost the picture; its transparency is kept."""
+"""GIF: comments, application extensions and stray bytes are harmless, and transparency is kept."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ JUNK = b"\xff" * 600
 
 
 def blocks(body: bytes) -> bytes:
-    """Return a body cut into blocks that begin with their size, and the empty one that ends them."""
+    """Return a body as sub-blocks with their sizes, and the empty one at their end."""
     pieces = (body[at : at + 255] for at in range(0, len(body), 255))
     return b"".join(bytes([len(piece)]) + piece for piece in pieces) + b"\0"
 
@@ -52,7 +52,7 @@ def picture(**options: object) -> tuple[bytes, bytes]:
 
 @pytest.mark.parametrize("where", ["ahead", "behind"])
 @pytest.mark.parametrize("name", BESIDE)
-def test_what_is_beside_the_picture_costs_nothing(
+def test_damage_beside_the_picture_is_harmless(
     name: str, where: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     head, rest = picture()
@@ -63,7 +63,7 @@ def test_what_is_beside_the_picture_costs_nothing(
 
 
 @pytest.mark.parametrize("name", BESIDE)
-def test_transparency_is_kept_whatever_stands_beside_it(name: str) -> None:
+def test_transparency_is_kept_whatever_other_blocks_there_are(name: str) -> None:
     head, rest = picture(transparency=0)
     spoiled = decode(head + BESIDE[name] + rest[:8] + BESIDE[name] + rest[8:], LIMITS).rgb
 
@@ -74,7 +74,7 @@ def test_transparency_is_kept_whatever_stands_beside_it(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["comment", "loop", "zeros"])
-def test_a_file_that_has_nothing_but_metadata_is_damaged(name: str) -> None:
+def test_a_file_of_metadata_only_is_damaged(name: str) -> None:
     head, _ = picture()
 
     for tail in (b"", b";", b"!\xfe\xffabc"):
@@ -82,7 +82,7 @@ def test_a_file_that_has_nothing_but_metadata_is_damaged(name: str) -> None:
             decode(head + BESIDE[name] + tail, LIMITS)
 
 
-def test_the_first_picture_of_a_moving_one_is_taken_with_its_own_colours() -> None:
+def test_the_first_frame_of_an_animation_is_used_with_its_own_colours() -> None:
     frames = [Image.fromarray(texture(48, 64, seed)).quantize(16) for seed in (7, 8)]
     data = save(frames[0], "GIF", save_all=True, append_images=frames[1:], loop=0, comment=b"text")
 

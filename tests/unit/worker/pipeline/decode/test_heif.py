@@ -1,4 +1,4 @@
-"""HEIF and AVIF: damaged EXIF, XMP and profiles never cost the picture."""
+"""HEIF and AVIF: damaged EXIF, XMP and profiles are harmless."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def patched(data: bytes, at: int, patch: bytes) -> bytes:
     return data[:at] + patch + data[at + len(patch) :]
 
 
-#: Where in a file the damage begins, and what stands there then.
+#: The position of the damage in a file, and its bytes.
 DAMAGE = {
     "EXIF of ones": (lambda data: data.rindex(b"Exif\0\0") - 4, b"\xff" * 80),
     "EXIF of zeros": (lambda data: data.rindex(b"Exif\0\0") - 4, bytes(80)),
@@ -44,7 +44,7 @@ DAMAGE = {
 
 @pytest.mark.parametrize("name", DAMAGE)
 @pytest.mark.parametrize("file_format", ["HEIF", "AVIF"])
-def test_damaged_metadata_costs_nothing(
+def test_damaged_metadata_of_a_heif_is_harmless(
     file_format: str, name: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     find, patch = DAMAGE[name]
@@ -57,9 +57,9 @@ def test_damaged_metadata_costs_nothing(
 
 
 @pytest.mark.parametrize("kind", [b"Exif", b"mime"])
-def test_metadata_of_an_avif_may_lie_behind_the_end_of_the_file(kind: bytes) -> None:
+def test_metadata_of_an_avif_may_lie_beyond_the_end_of_the_file(kind: bytes) -> None:
     sound = described("AVIF")
-    # In the table of places, an item's number is followed by its extents, of which there is one.
+    # In the table of locations, the number of an item precedes its only extent.
     number = int.from_bytes(sound[sound.index(b"infe", sound.index(kind) - 20) + 8 :][:2])
     entry = sound.index(number.to_bytes(2) + bytes(2) + b"\0\1", sound.index(b"iloc"))
     spoiled = patched(sound, entry + 6, b"\x7f\xff\xff\xff")
@@ -68,7 +68,7 @@ def test_metadata_of_an_avif_may_lie_behind_the_end_of_the_file(kind: bytes) -> 
 
 
 @pytest.mark.parametrize("orientation", [3, 6])
-def test_the_containers_own_turn_still_counts(orientation: int) -> None:
+def test_the_rotation_of_the_container_still_counts(orientation: int) -> None:
     photo = decode(save_turned(scene(), "AVIF", orientation), LIMITS)
 
     assert photo.orientation == orientation
@@ -77,7 +77,7 @@ def test_the_containers_own_turn_still_counts(orientation: int) -> None:
 
 @pytest.mark.parametrize("file_format", ["HEIF", "AVIF"])
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.6])
-def test_a_file_cut_off_is_damaged(file_format: str, share: float) -> None:
+def test_a_truncated_file_is_damaged(file_format: str, share: float) -> None:
     data = described(file_format)
 
     with pytest.raises(ImageCorrupt):

@@ -1,4 +1,4 @@
-"""PNG chunk by chunk: what is beside the picture never costs it, and what makes it must be sound."""
+"""PNG chunk by chunk: ancillary chunks are harmless, and critical chunks must be valid."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from tests.unit.worker.pipeline.png_writer import (
 from worker.pipeline.decode.decode import decode
 from worker.pipeline.photo import Photo
 
-#: A picture of each kind, and all kinds of chunk that a picture can be had without: those of the
-#: specification and its extensions, of moving pictures, and private ones.
+#: A picture of each kind, and all kinds of ancillary chunks: those of the specification and its extensions,
+#: of animations, and private ones.
 HEIGHT, WIDTH = 40, 56
 ANCILLARY = (
     b"acTL bKGD cHRM cICP cLLI caBX eXIf fcTL fdAT fRAc gAMA gIFg gIFt gIFx hIST iCCP iDOT iTXt mDCV oFFs pCAL "
@@ -47,7 +47,7 @@ BODIES = {
     "false deflate": b"Raw profile type exif\0\0" + b"\x78\x9c" + b"\xff" * 40,
 }
 
-#: How a chunk comes to be in a file, from the chunks of a sound one.
+#: Ways to insert a chunk into a valid file.
 WAYS: dict[str, Callable[[list[Chunk], bytes, bytes], list[Chunk]]] = {
     "ahead": lambda sound, kind, body: [sound[0], chunk(kind, body), *sound[1:]],
     "twice": lambda sound, kind, body: [sound[0], chunk(kind, body), chunk(kind, body * 2), *sound[1:]],
@@ -59,7 +59,7 @@ WAYS: dict[str, Callable[[list[Chunk], bytes, bytes], list[Chunk]]] = {
 
 @pytest.fixture(autouse=True)
 def _silent(capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
-    """No library has a word to say, whatever it is given."""
+    """No library prints anything, whatever the file."""
     yield
     assert capfd.readouterr() == ("", "")
 
@@ -77,7 +77,7 @@ def plain(colour: int = RGB, depth: int = 8, *, interlaced: bool = False) -> byt
 
 @pytest.mark.parametrize("body", BODIES)
 @pytest.mark.parametrize("kind", ANCILLARY, ids=bytes.decode)
-def test_a_chunk_beside_the_picture_costs_nothing(kind: bytes, body: str) -> None:
+def test_an_additional_chunk_is_harmless(kind: bytes, body: str) -> None:
     sound = plain(PALETTE if kind in (b"bKGD", b"hIST", b"sPLT") else RGB)
     photo = decoded(join(WAYS["ahead"](list(split(sound)), kind, BODIES[body])))
 
@@ -88,7 +88,7 @@ def test_a_chunk_beside_the_picture_costs_nothing(kind: bytes, body: str) -> Non
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("body", BODIES)
 @pytest.mark.parametrize("kind", [b"tRNS", b"eXIf", b"tEXt", b"iTXt", b"gAMA", b"zzZz"], ids=bytes.decode)
-def test_it_costs_nothing_in_whatever_place(kind: bytes, body: str, way: str) -> None:
+def test_an_additional_chunk_is_harmless_at_any_position(kind: bytes, body: str, way: str) -> None:
     photo = decoded(join(WAYS[way](list(split(plain())), kind, BODIES[body])))
 
     assert photo.orientation == 1
@@ -98,10 +98,12 @@ def test_it_costs_nothing_in_whatever_place(kind: bytes, body: str, way: str) ->
 @pytest.mark.parametrize("by", [1, 2])
 @pytest.mark.parametrize("interlaced", [False, True], ids=["in order", "interlaced"])
 @pytest.mark.parametrize(("colour", "depth"), KINDS)
-def test_all_of_them_at_once_cost_nothing(colour: int, depth: int, interlaced: bool, by: int) -> None:
+def test_all_additional_chunks_together_are_harmless(
+    colour: int, depth: int, interlaced: bool, by: int
+) -> None:
     sound = plain(colour, depth, interlaced=interlaced)
     head, *rest, end = split(sound)
-    # 500 bytes are too many for any transparency.
+    # 500 bytes are too many for a transparency chunk.
     crowd = [
         chunk(kind, (body * 500)[:500], off=off)
         for kind in ANCILLARY
@@ -123,7 +125,7 @@ def test_all_of_them_at_once_cost_nothing(colour: int, depth: int, interlaced: b
     ],
 )
 @pytest.mark.parametrize("size", [3_000_000, 40_000_000])
-def test_metadata_that_inflate_to_megabytes_cost_nothing(kind: bytes, before: bytes, size: int) -> None:
+def test_metadata_that_inflate_to_megabytes_are_harmless(kind: bytes, before: bytes, size: int) -> None:
     sound = plain()
     head, *rest = split(sound)
     large = chunk(kind, before + zlib.compress(b"text" * (size // 4), 9))
@@ -133,14 +135,14 @@ def test_metadata_that_inflate_to_megabytes_cost_nothing(kind: bytes, before: by
 
 @pytest.mark.parametrize("kind", [b"tEXt", b"iTXt", b"eXIf", b"iCCP", b"caBX", b"zzZz"], ids=bytes.decode)
 @pytest.mark.parametrize("at", [1, -1], ids=["ahead", "at the end"])
-def test_megabytes_of_metadata_cost_nothing(kind: bytes, at: int) -> None:
+def test_megabytes_of_metadata_are_harmless(kind: bytes, at: int) -> None:
     sound = list(split(plain()))
     large = chunk(kind, b"XML:com.adobe.xmp\0\0\0\0\0" + b"text" * 1_000_000)
 
     assert (decoded(join([*sound[:at], large, *sound[at:]])).rgb == decoded(join(sound)).rgb).all()
 
 
-def test_the_default_picture_of_a_moving_one_is_taken() -> None:
+def test_the_default_image_of_an_animated_png_is_used() -> None:
     still, other = plain(), samples(HEIGHT, WIDTH, RGB, 8, seed=9)
     control = struct.pack(">IIIIIHHBB", 0, WIDTH, HEIGHT, 0, 0, 1, 10, 0, 0)
     frame = struct.pack(">I", 1) + zlib.compress(rows(other, 8))
@@ -161,7 +163,7 @@ def test_the_default_picture_of_a_moving_one_is_taken() -> None:
 @pytest.mark.parametrize(
     "tail", [b"\0", b"\0" * 5000, b"\x89PNG\r\n\x1a\n", b"PK\x03\x04" + bytes(range(256)) * 9]
 )
-def test_what_follows_the_end_is_ignored(tail: bytes) -> None:
+def test_bytes_after_the_end_are_ignored(tail: bytes) -> None:
     assert (decoded(plain() + tail).rgb == decoded(plain()).rgb).all()
 
 
@@ -173,7 +175,7 @@ def test_what_follows_the_end_is_ignored(tail: bytes) -> None:
     [("ahead", True), ("with a wrong checksum", False), ("among the rows", False), ("at the end", False)],
 )
 @pytest.mark.parametrize("colour", [GREY, RGB])
-def test_transparency_counts_if_it_is_sound_and_in_its_place(colour: int, where: str, is_white: bool) -> None:
+def test_transparency_counts_if_it_is_valid_and_in_its_place(colour: int, where: str, is_white: bool) -> None:
     values = np.full((HEIGHT, WIDTH, 3 if colour == RGB else 1), 7)
     sound = list(split(write(np.concatenate([values, samples(HEIGHT, WIDTH, colour, 8)]), colour, 8)))
     rgb = decoded(join(WAYS[where](sound, b"tRNS", b"\0\x07" * values.shape[2]))).rgb
@@ -181,7 +183,7 @@ def test_transparency_counts_if_it_is_sound_and_in_its_place(colour: int, where:
     assert (rgb[0, 0] == (255 if is_white else 7)).all()
 
 
-def test_of_two_transparencies_the_first_that_fits_counts() -> None:
+def test_of_two_transparency_chunks_the_first_valid_one_counts() -> None:
     values = np.stack([np.full((HEIGHT, WIDTH), 7), np.full((HEIGHT, WIDTH), 8)]).reshape(-1, WIDTH, 1)
     given = [chunk(b"tRNS", body) for body in (b"", b"\0", b"\0\x07", b"\0\x08")]
     rgb = decoded(write(values, GREY, 8, before=given)).rgb
@@ -200,7 +202,7 @@ def _exif(orientation: int) -> bytes:
 
 
 def _raw_profile(orientation: int) -> bytes:
-    """As ImageMagick writes it: name, length, and hexadecimal digits."""
+    """The format of ImageMagick: name, length, and hexadecimal digits."""
     return f"\nexif\n{len(_exif(orientation)):8}\n{_exif(orientation).hex()}\n".encode()
 
 
@@ -236,7 +238,7 @@ def test_every_orientation_is_applied(orientation: int) -> None:
 
 
 @pytest.mark.parametrize("holder", TURNED)
-def test_an_orientation_whose_checksum_is_wrong_is_none(holder: str) -> None:
+def test_an_orientation_with_a_wrong_checksum_is_ignored(holder: str) -> None:
     kind, body, _ = TURNED[holder](6)
     head, *rest = split(plain())
 
@@ -255,7 +257,7 @@ def _damaged(sound: list[Chunk], number: int) -> bytes:
 @pytest.mark.parametrize("interlaced", [False, True], ids=["in order", "interlaced"])
 @pytest.mark.parametrize(("colour", "depth"), [(RGB, 8), (PALETTE, 4), (GREY, 16)])
 @pytest.mark.parametrize("number", [0, 1, 2, -2, -1], ids=["header", "first", "second", "last", "end"])
-def test_a_wrong_checksum_of_what_makes_the_picture_is_damage(
+def test_a_wrong_checksum_of_a_critical_chunk_is_damage(
     number: int, colour: int, depth: int, interlaced: bool, by: int
 ) -> None:
     values = samples(200, 120, colour, depth)
@@ -362,7 +364,7 @@ def test_a_palette_that_is_not_needed_is_not_looked_at(colour: int, length: int)
     [(8, 3), (8, 0), (8, 32), (9, 1), (9, 5), (9, 7), (10, 1), (11, 1), (12, 2), (12, 255)],
     ids=lambda v: str(v),
 )
-def test_a_header_that_cannot_be_is_damage(offset: int, value: int) -> None:
+def test_an_impossible_header_is_damage(offset: int, value: int) -> None:
     (kind, body, _), *rest = split(plain())
     with pytest.raises(ImageCorrupt):
         decoded(join([chunk(kind, body[:offset] + bytes([value]) + body[offset + 1 :]), *rest]))
@@ -377,7 +379,7 @@ def test_a_header_of_a_wrong_length_is_damage(body: bytes) -> None:
 
 @pytest.mark.parametrize("length", [5, 3000, 2**31 - 1, 2**31, 2**32 - 1])
 @pytest.mark.parametrize("at", [1, -1], ids=["ahead", "at the end"])
-def test_a_length_that_leads_astray_is_damage(at: int, length: int) -> None:
+def test_a_wrong_chunk_length_is_damage(at: int, length: int) -> None:
     sound = list(split(plain()))
     whole = join([*sound[:at], chunk(b"tEXt", b"Comment\0text"), *sound[at:]])
     where = whole.index(b"tEXt") - 4
@@ -387,10 +389,10 @@ def test_a_length_that_leads_astray_is_damage(at: int, length: int) -> None:
         decoded(spoiled)
 
 
-def test_a_picture_that_needs_a_chunk_nobody_knows_is_unsupported() -> None:
+def test_a_picture_with_an_unknown_critical_chunk_is_unsupported() -> None:
     head, *rest = split(plain())
 
-    # As in the PNGs inside apps for iPhones, whose rows are not what the specification says.
+    # As in the PNGs inside iPhone apps, whose rows do not follow the specification.
     with pytest.raises(UnsupportedFormat):
         decoded(join([chunk(b"CgBI", b"\x50\0\x20\x02"), head, *rest]))
 

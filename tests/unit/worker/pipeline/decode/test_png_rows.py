@@ -1,4 +1,4 @@
-"""PNG of every kind of colour, depth and filter, interlaced or not, at every size: the right pixels."""
+"""PNG of every colour type, depth, filter and size, interlaced or not, has the right pixels."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def decoded(data: bytes, by: int = 1) -> NDArray[np.uint8]:
 
 
 def colours(values: NDArray[Any], colour: int, depth: int) -> NDArray[np.float64]:
-    """Return what samples mean as RGB, 0 to 255, and nothing of their alpha."""
+    """Return samples as RGB, 0 to 255, without their alpha."""
     if colour == PALETTE:
         table = np.frombuffer(palette(2**depth), np.uint8).reshape(-1, 3).astype(np.float64)
         return np.asarray(table[values[..., 0]])
@@ -48,7 +48,7 @@ def colours(values: NDArray[Any], colour: int, depth: int) -> NDArray[np.float64
 
 
 def on_white(values: NDArray[Any], colour: int, depth: int) -> NDArray[np.float64]:
-    """Return the same with their alpha, if they have one, on white."""
+    """Return samples as RGB; alpha is composited on white."""
     if colour not in (GREY_ALPHA, RGB_ALPHA):
         return colours(values, colour, depth)
     alpha = values[..., -1:] / (2**depth - 1)
@@ -56,7 +56,7 @@ def on_white(values: NDArray[Any], colour: int, depth: int) -> NDArray[np.float6
 
 
 def averaged(picture: NDArray[np.float64], by: int) -> NDArray[np.float64]:
-    """Return the means of squares of `by` pixels; at the edges the last row and column count on."""
+    """Return the means of squares of `by` pixels; at the edges, the last row and column are repeated."""
     height, width = picture.shape[:2]
     padded = np.pad(picture, ((0, -height % by), (0, -width % by), (0, 0)), mode="edge")
     squares = padded.reshape(padded.shape[0] // by, by, padded.shape[1] // by, by, 3)
@@ -96,7 +96,7 @@ def test_pillow_reads_the_same_from_these_files(colour: int, depth: int, interla
     ("colour", "depth", "width"), [(RGB, 8, 18_000), (PALETTE, 8, 54_000), (RGB_ALPHA, 16, 6_800)]
 )
 def test_strips_join_where_they_meet(colour: int, depth: int, width: int, by: int) -> None:
-    # Rows so long that the first strip has 16 of them.
+    # The rows are so long that the first strip has 16 of them.
     values = np.tile(samples(21, 200, colour, depth), (1, width // 200, 1))
     rgb = decoded(write(values, colour, depth), by)
 
@@ -147,7 +147,7 @@ def test_colours_that_differ_in_their_lower_bits_are_not_transparent(colour: int
 
 
 @pytest.mark.parametrize(("colour", "depth"), [(GREY, 1), (GREY, 4), (GREY, 8), (RGB, 8)])
-def test_bits_beyond_the_depth_play_no_part(colour: int, depth: int) -> None:
+def test_bits_beyond_the_depth_are_ignored(colour: int, depth: int) -> None:
     values = samples(HEIGHT, WIDTH, colour, depth)
     plain, high = (decoded(transparent(values, colour, depth, high=bits)) for bits in (0, 0x55))
 
@@ -157,7 +157,7 @@ def test_bits_beyond_the_depth_play_no_part(colour: int, depth: int) -> None:
 @pytest.mark.parametrize("by", [1, 2])
 @pytest.mark.parametrize("count", [1, 3, 4])
 @pytest.mark.parametrize("depth", [2, 8])
-def test_colours_of_a_palette_may_be_transparent_in_part(depth: int, count: int, by: int) -> None:
+def test_colours_of_a_palette_may_be_partly_transparent(depth: int, count: int, by: int) -> None:
     values = samples(HEIGHT, WIDTH, PALETTE, 2)
     given = [0, 100, 255, 31][:count]
     data = write(values, PALETTE, depth, before=[chunk(b"tRNS", bytes(given))])
@@ -169,7 +169,7 @@ def test_colours_of_a_palette_may_be_transparent_in_part(depth: int, count: int,
 
 @pytest.mark.parametrize("length", [0, 1, 3, 5, 7, 300])
 @pytest.mark.parametrize(("colour", "depth"), KINDS)
-def test_transparency_of_a_wrong_length_is_none(colour: int, depth: int, length: int) -> None:
+def test_transparency_of_a_wrong_length_is_ignored(colour: int, depth: int, length: int) -> None:
     if colour == PALETTE and 0 < length <= 2**depth:
         length += 2**depth
     values = samples(24, 24, colour, depth)

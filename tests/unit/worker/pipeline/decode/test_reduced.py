@@ -1,4 +1,4 @@
-"""Large PNG, WebP and HEIF, decoded at a reduced size: the same picture as Pillow's, and as strict."""
+"""Large PNG, WebP and HEIF at a reduced size: the same picture as from Pillow, and the same errors."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def decoded(data: bytes) -> Photo:
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("file_format", ["PNG", "WEBP"])
-def test_it_is_the_picture_averaged_over_squares(size: tuple[int, int], file_format: str) -> None:
+def test_a_reduced_picture_is_averaged_over_squares(size: tuple[int, int], file_format: str) -> None:
     picture = scene(*size)
     photo = decoded(encode(picture, file_format, **{"lossless": True} if file_format == "WEBP" else {}))
     by = round(size[0] / photo.rgb.shape[0])
@@ -110,7 +110,7 @@ def png(rows: bytes, height: int, width: int, *, level: int = 1) -> bytes:
 
 
 @pytest.mark.parametrize("missing", [1, 3001, 100_000])
-def test_a_sound_png_with_too_few_rows_is_refused(missing: int) -> None:
+def test_a_png_with_too_few_rows_is_refused(missing: int) -> None:
     rows = bytes((1 + 3 * 3000) * 2000 - missing)
 
     with pytest.raises(ImageCorrupt):
@@ -140,7 +140,7 @@ def test_an_orientation_is_applied(file_format: str, orientation: int) -> None:
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "L", "P", "1", "LA"])
-def test_other_kinds_of_png_are_read_too(mode: str) -> None:
+def test_other_kinds_of_png_are_reduced_too(mode: str) -> None:
     file = io.BytesIO()
     Image.fromarray(scene()).convert(mode).save(file, "PNG", compress_level=1)
     photo = decoded(file.getvalue())

@@ -1,4 +1,4 @@
-"""WebP: what is beside the picture never costs it, whether it is damaged, cut off, misplaced or undeclared."""
+"""WebP: damaged, truncated, misplaced or undeclared metadata are harmless."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ JUNK = b"\xff" * 101
 
 
 def chunk(kind: bytes, body: bytes, *, length: int | None = None, filled: bool = True) -> bytes:
-    """Return a chunk, which may say a wrong length, or lack the byte that fills it up."""
+    """Return a chunk, possibly with a wrong length or without its padding byte."""
     said = len(body) if length is None else length
     return kind + struct.pack("<I", said) + body + bytes(len(body) % 2 if filled else 0)
 
 
 def join(*chunks: bytes, more: int = 0) -> bytes:
-    """Return a file that says that it is longer by `more`."""
+    """Return a file that claims to be longer by `more` bytes."""
     body = b"WEBP" + b"".join(chunks)
     return b"RIFF" + struct.pack("<I", len(body) + more) + body
 
@@ -49,7 +49,7 @@ def picture(kind: str) -> bytes:
 
 
 def parts(kind: str) -> tuple[Callable[[int], bytes], list[bytes]]:
-    """Return an extended header, from flags besides its own, and the chunks of the picture."""
+    """Return an extended header with additional flags, and the chunks of the picture."""
     chunks = list(split(picture(kind)))
     flags = {"moving": MOVING, "alpha": ALPHA, "lossless and alpha": ALPHA}.get(kind, 0)
     size = (WIDTH - 1).to_bytes(3, "little") + (HEIGHT - 1).to_bytes(3, "little")
@@ -103,7 +103,7 @@ def decoded(data: bytes) -> Photo:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", FILES)
-def test_what_is_beside_the_picture_costs_nothing(
+def test_damage_beside_the_picture_is_harmless(
     name: str, kind: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     photo = decoded(FILES[name](*parts(kind)))
@@ -114,7 +114,7 @@ def test_what_is_beside_the_picture_costs_nothing(
 
 
 @pytest.mark.parametrize("kind", ["lossless", "lossy"])
-def test_a_picture_that_may_have_no_metadata_may_have_it_all_the_same(kind: str) -> None:
+def test_metadata_that_the_header_does_not_announce_is_harmless(kind: str) -> None:
     _, rest = parts(kind)
     photo = decoded(join(chunk(b"ICCP", JUNK), *rest, chunk(b"EXIF", JUNK)))
 
@@ -134,7 +134,7 @@ def test_an_orientation_is_applied_wherever_it_stands(at: str) -> None:
     assert (photo.rgb == upright).all()
 
 
-def test_a_large_picture_is_as_robust() -> None:
+def test_a_large_picture_is_read_as_robustly() -> None:
     whole = save(texture(2048, 2050), "WEBP", lossless=False, method=0)
     size = (2049).to_bytes(3, "little") + (2047).to_bytes(3, "little")
     head = chunk(b"VP8X", bytes([EXIF | ICC, 0, 0, 0]) + size)
@@ -151,7 +151,7 @@ def test_a_large_picture_is_as_robust() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
-def test_a_picture_cut_off_is_damaged_whatever_the_file_says_of_its_length(kind: str, share: float) -> None:
+def test_a_truncated_picture_is_damaged_whatever_length_the_file_claims(kind: str, share: float) -> None:
     data = picture(kind)
     cut = data[: int(share * len(data))]
 
@@ -160,7 +160,7 @@ def test_a_picture_cut_off_is_damaged_whatever_the_file_says_of_its_length(kind:
             decoded(spoiled)
 
 
-def test_a_file_shorter_than_it_says_is_damaged() -> None:
+def test_a_file_shorter_than_its_claimed_length_is_damaged() -> None:
     head, rest = parts("lossy")
 
     with pytest.raises(ImageCorrupt):

@@ -1,4 +1,4 @@
-"""JPEGs put together from bands, read back with other people's readers."""
+"""JPEGs joined from bands, read by other libraries."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from worker.pipeline.encode.banded_jpeg import BandedJpeg
 from worker.pipeline.encode.files import encode_jpeg
 from worker.pipeline.photo import Pixels
 
-#: Heights for one band, for an odd end, and for more bands than there are numbers of restart markers.
+#: Heights for one band, for an odd end, and for more bands than restart markers have numbers.
 SIZES = [(1, 1), (15, 40), (128, 64), (129, 65), (255, 3), (1161, 33), (2000, 16)]
 
 
 def planes(height: int, width: int) -> tuple[Pixels, Pixels, Pixels]:
-    """Make planes for a picture of this size, that of Y even."""
+    """Make planes for a picture of this size; Y has an even size."""
     random = np.random.default_rng(height * width)
     half = -(-height // 2), -(-width // 2)
     even = 2 * half[0], 2 * half[1]
-    # Noise on a ramp: every kind of block, many of them differing from the one before.
+    # Noise on a ramp gives every kind of block, often different from the one before.
     ramp = np.linspace(0, 200, even[0] * even[1]).reshape(even)
     luma = (ramp + random.integers(0, 55, even)).astype(np.uint8)
     blue, red = (random.integers(0, 256, half, np.uint8) for _ in range(2))
@@ -61,7 +61,7 @@ def test_the_pixels_are_those_of_a_jpeg_encoded_at_once(size: tuple[int, int], r
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_a_strict_reader_finds_nothing_to_warn_of(size: tuple[int, int]) -> None:
+def test_a_strict_reader_gives_no_warning(size: tuple[int, int]) -> None:
     pixels = simplejpeg.decode_jpeg(encode_in_bands(size, 128), strict=True)
 
     assert pixels.shape == (*size, 3)
@@ -84,10 +84,10 @@ def test_it_is_hardly_larger_than_a_jpeg_encoded_at_once() -> None:
 
 
 @pytest.mark.parametrize("size", [(65_501, 20), (20, 65_501)])
-def test_a_picture_larger_than_jpegs_can_be_is_refused_with_a_way_out(size: tuple[int, int]) -> None:
+def test_a_picture_larger_than_a_jpeg_may_be_is_refused_with_a_remedy(size: tuple[int, int]) -> None:
     with pytest.raises(ImageTooLarge, match="png"):
         BandedJpeg(*size, 128)
 
 
-def test_the_widest_picture_keeps_its_restarts_within_bounds() -> None:
+def test_the_widest_picture_can_be_read() -> None:
     assert open_with_pillow(encode_in_bands((272, 65_500), 128)).shape == (272, 65_500, 3)

@@ -1,4 +1,4 @@
-"""Whichever library compresses, any zlib reads it."""
+"""zlib can read the streams of every compressing library."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files read back with other people's readers."""
+"""Result files, read by other libraries."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_16_bit_png_is_the_same_in_every_reader(size: tuple[int, int]) -> None
     assert np.array_equal(read_by_opencv(data, cv2.IMREAD_UNCHANGED), words)
 
 
-def test_a_smooth_heatmap_takes_a_fraction_of_its_pixels() -> None:
+def test_a_smooth_heatmap_is_much_smaller_than_its_pixels() -> None:
     ramp = np.tile(np.arange(2000) * 255 // 2000, (1500, 1)).astype(np.uint8)
 
     assert len(encode_indexed_png([ramp], ramp.shape, colour_table(Colormap.INFERNO))) < 30_000
@@ -71,7 +71,7 @@ def test_a_jpeg_keeps_its_colours_and_is_of_high_quality() -> None:
     assert max(image.quantization[0]) <= 12
 
 
-def test_a_jpeg_larger_than_jpegs_can_be_is_refused_with_a_way_out() -> None:
+def test_a_jpeg_larger_than_the_format_allows_is_refused_with_a_remedy() -> None:
     with pytest.raises(ImageTooLarge, match="png"):
         encode_jpeg(np.zeros((16, 65_501, 3), np.uint8))
 

@@ -1,4 +1,4 @@
-"""The colour tables against known values of their authors."""
+"""Compare the colour tables with known values of their authors."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KNOWN = {
 
 
 @pytest.mark.parametrize("colormap", Colormap)
-def test_tables_are_those_of_their_authors(colormap: Colormap) -> None:
+def test_colour_tables_equal_the_originals(colormap: Colormap) -> None:
     table = colour_table(colormap)
 
     assert table.shape == (256, 3)
@@ -65,7 +65,7 @@ def planes_of(strips: Iterable[tuple[int, Pixels]], width: int, colormap: Colorm
 def test_planes_are_the_colours_a_jpeg_encoder_would_make_of_the_heatmap(
     colormap: Colormap, size: tuple[int, int]
 ) -> None:
-    # As smooth as a map is: neighbours differ by a level at most.
+    # As smooth as a depth map: neighbours differ by at most one level.
     ramp = np.linspace(0, min(255, size[0] * size[1] // 2), size[0] * size[1]).reshape(size).astype(np.uint8)
     strips = [(top, ramp[top : top + 32]) for top in range(0, size[0], 32)]
     luma, blue, red = planes_of(strips, size[1], colormap)
@@ -81,7 +81,7 @@ def test_planes_are_the_colours_a_jpeg_encoder_would_make_of_the_heatmap(
 
 
 @pytest.mark.parametrize("rows", [2, 10, 32, BAND_ROWS, 200, 1000])
-def test_bands_are_the_same_whatever_the_height_of_the_strips(rows: int) -> None:
+def test_bands_do_not_depend_on_the_height_of_the_strips(rows: int) -> None:
     indices = np.random.default_rng(1).integers(0, 256, (531, 37), np.uint8)
     strips = [(top, indices[top : top + rows]) for top in range(0, 531, rows)]
     heights = [
@@ -95,7 +95,7 @@ def test_bands_are_the_same_whatever_the_height_of_the_strips(rows: int) -> None
         assert np.array_equal(found, wanted)
 
 
-def test_an_odd_last_row_and_column_are_there_twice() -> None:
+def test_an_odd_last_row_and_column_are_repeated() -> None:
     indices = np.random.default_rng(1).integers(0, 256, (131, 7), np.uint8)
     luma, _, _ = planes_of([(0, indices)], 7, Colormap.GRAY)
 

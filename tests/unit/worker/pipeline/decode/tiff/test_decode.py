@@ -1,4 +1,4 @@
-"""Photos in every format, mode and orientation; and files that lie, stop early or mean harm."""
+"""Photos in every format, mode and orientation, and wrong, truncated or hostile files."""
 
 from __future__ import annotations
 
@@ -67,9 +67,9 @@ def test_orientation_is_applied_exactly_once(file_format: str, orientation: int)
 
 
 @pytest.mark.parametrize("file_format", ["HEIF", "AVIF"])
-def test_where_the_container_can_turn_a_picture_exif_alone_does_not(file_format: str) -> None:
-    # The writers turn an orientation into the container's own property. So another tag is
-    # written, and renamed to the orientation's afterwards.
+def test_exif_is_ignored_if_the_container_itself_can_rotate_the_picture(file_format: str) -> None:
+    # The writers convert an orientation to a property of the container. So another tag is written, and
+    # renamed to the orientation afterwards.
     exif = Image.Exif()
     exif[0x0213] = 6
     data = save(scene(), file_format, exif=exif.tobytes())
@@ -89,20 +89,20 @@ XMP = (
 
 
 def save_with_xmp(file_format: str, **options: Any) -> bytes:
-    """Return a file that is upright, and turned according to its XMP alone."""
+    """Return an upright file that only its XMP calls rotated."""
     if file_format == "PNG":
         text = PngImagePlugin.PngInfo()
         text.add_itxt("XML:com.adobe.xmp", XMP.decode())
         return save(scene(), "PNG", pnginfo=text, **options)
     if file_format == "TIFF":
         return save(scene(), "TIFF", tiffinfo={700: XMP}, **options)
-    # The writers of HEIF and AVIF would turn the picture itself: so the name is made right afterwards.
+    # The writers of HEIF and AVIF would rotate the picture, so the name is corrected afterwards.
     data = save(scene(), file_format, xmp=XMP.replace(b"Orientation", b"Prientation"), **options)
     return data.replace(b"Prientation", b"Orientation")
 
 
 @pytest.mark.parametrize("file_format", WITH_EXIF)
-def test_xmp_turns_no_picture(file_format: str) -> None:
+def test_xmp_does_not_rotate_a_picture(file_format: str) -> None:
     data = save_with_xmp(file_format)
     photo = decode(data, LIMITS)
 
@@ -112,7 +112,7 @@ def test_xmp_turns_no_picture(file_format: str) -> None:
 
 
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP"])
-def test_exif_has_its_say_beside_xmp(file_format: str) -> None:
+def test_exif_counts_beside_xmp(file_format: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = 3
     photo = decode(save_with_xmp(file_format, exif=exif.tobytes()), LIMITS)
@@ -138,14 +138,14 @@ def save_turned_raw(orientation: int) -> bytes:
 @pytest.mark.parametrize(
     "exif", [b"Exif\0\0", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff"]
 )
-def test_damaged_metadata_costs_no_photo(exif: bytes) -> None:
+def test_damaged_metadata_is_harmless(exif: bytes) -> None:
     photo = decode(save(scene(), "JPEG", exif=exif), LIMITS)
 
     assert photo.orientation == 1
     assert_scene(photo.rgb)
 
 
-def test_the_name_of_a_file_plays_no_part_and_the_content_decides() -> None:
+def test_the_content_of_a_file_decides_and_not_its_name() -> None:
     assert decode(save(scene(), "PNG"), LIMITS).format == "png"
 
 
@@ -259,7 +259,7 @@ def test_a_float_tiff_with_nan_and_infinity_is_still_a_picture() -> None:
     assert rgb[5, 63, 0] == 255
 
 
-def test_white_is_zero_is_heeded_in_16_bits() -> None:
+def test_white_is_zero_is_obeyed_in_16_bits() -> None:
     rgb = decode(tiff(np.zeros((20, 20), np.uint16), 16, 1, photometric=0), LIMITS).rgb
 
     assert rgb.min() == 255
@@ -277,26 +277,26 @@ def test_a_lab_tiff_has_its_colours() -> None:
 
 
 @pytest.mark.parametrize("file_format", ["GIF", "WEBP", "PNG", "AVIF", "HEIF"])
-def test_of_several_frames_the_first_counts(file_format: str) -> None:
+def test_the_first_of_several_frames_is_used(file_format: str) -> None:
     data = save(scene(), file_format, save_all=True, append_images=[Image.new("RGB", (128, 96))])
 
     assert_scene(decode(data, LIMITS).rgb)
 
 
-def test_of_several_pages_the_first_counts() -> None:
+def test_the_first_of_several_pages_is_used() -> None:
     data = save(scene(), "TIFF", save_all=True, append_images=[Image.new("RGB", (40, 40))])
 
     assert_scene(decode(data, LIMITS).rgb)
 
 
 @pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg"])
-def test_tiff_compressions(compression: str) -> None:
+def test_every_tiff_compression_is_read(compression: str) -> None:
     assert_scene(decode(save(scene(), "TIFF", compression=compression), LIMITS).rgb)
 
 
 @pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:2", "4:2:0"])
 @pytest.mark.parametrize("progressive", [False, True])
-def test_jpeg_kinds(subsampling: str, progressive: bool) -> None:
+def test_every_kind_of_jpeg_is_read(subsampling: str, progressive: bool) -> None:
     assert_scene(decode(save(scene(), "JPEG", subsampling=subsampling, progressive=progressive), LIMITS).rgb)
 
 
@@ -334,7 +334,7 @@ def test_the_reduction_keeps_at_least_what_is_asked_for(
 # --- files that are no photos -----------------------------------------------------
 
 
-def test_an_empty_file() -> None:
+def test_an_empty_file_is_refused() -> None:
     with pytest.raises(ImageEmpty):
         decode(b"", LIMITS)
 
@@ -357,7 +357,7 @@ def test_an_empty_file() -> None:
     ],
     ids=["text", "bmw", "pdf", "svg", "mp4", "mov", "zip", "wav", "elf", "zeros", "byte", "psd"],
 )
-def test_what_is_no_picture_is_unsupported(data: bytes) -> None:
+def test_anything_but_a_picture_is_unsupported(data: bytes) -> None:
     with pytest.raises(UnsupportedFormat):
         decode(data, LIMITS)
 
@@ -372,7 +372,7 @@ def test_what_is_no_picture_is_unsupported(data: bytes) -> None:
         (b"\0\0\0\x18ftypisom", "video"),
     ],
 )
-def test_what_is_not_read_is_called_by_its_kind_where_that_is_known(head: bytes, kind: str) -> None:
+def test_an_unsupported_picture_is_named_by_its_kind(head: bytes, kind: str) -> None:
     with pytest.raises(UnsupportedFormat, match=kind):
         decode(head + bytes(100), LIMITS)
 
@@ -381,14 +381,14 @@ def test_what_is_not_read_is_called_by_its_kind_where_that_is_known(head: bytes,
 
 
 @pytest.mark.parametrize("file_format", WRITERS)
-def test_the_cap_on_pixels_holds_for_every_format(file_format: str) -> None:
+def test_the_limit_of_pixels_holds_for_every_format(file_format: str) -> None:
     limits = Limits(max_pixels=96 * 128 - 1, min_side=1, max_bytes=10**9)
     with pytest.raises(ImageTooLarge, match="128 x 96"):
         decode(save(scene(), file_format), limits)
 
 
 @pytest.mark.parametrize("file_format", WRITERS)
-def test_a_cap_as_large_as_the_picture_lets_it_pass(file_format: str) -> None:
+def test_a_picture_of_exactly_the_limit_is_accepted(file_format: str) -> None:
     limits = Limits(max_pixels=96 * 128, min_side=96, max_bytes=10**9)
 
     assert decode(save(scene(), file_format), limits).height == 96
@@ -453,12 +453,14 @@ def test_an_absurd_size_is_refused_before_decoding(data: bytes) -> None:
     [png(9000, 9000, body=zlib.compress(b"\0" * 100)), patch_jpeg_size(9000, 9000), bmp_header(9000, 9000)],
     ids=["png", "jpeg", "bmp"],
 )
-def test_sizes_that_pass_but_are_not_backed_by_pixels_are_corrupt(data: bytes) -> None:
+def test_an_allowed_size_without_its_pixels_is_corrupt(data: bytes) -> None:
     with pytest.raises(ImageCorrupt):
         decode(data, LIMITS)
 
 
-def test_pillows_own_cap_neither_warns_nor_refuses_what_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_limit_of_pillow_neither_warns_nor_refuses_an_allowed_size(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
 
     assert decode(save(scene(), "GIF"), LIMITS).height == 96
@@ -486,7 +488,7 @@ def test_a_truncated_file_is_refused_wherever_it_stops(file_format: str) -> None
 
 @pytest.mark.parametrize("cut", range(1, 40))
 @pytest.mark.parametrize("file_format", WRITERS)
-def test_a_file_short_of_its_last_bytes_is_refused_or_whole(file_format: str, cut: int) -> None:
+def test_a_file_without_its_last_bytes_is_refused_or_complete(file_format: str, cut: int) -> None:
     data = save(texture(), file_format)
     whole = decode(data, LIMITS).rgb
     try:
@@ -499,7 +501,7 @@ def test_a_file_short_of_its_last_bytes_is_refused_or_whole(file_format: str, cu
 
 @pytest.mark.parametrize("options", [{"progressive": True}, {"restart_marker_blocks": 2}, {"quality": 40}])
 @pytest.mark.parametrize("by", [1, 8])
-def test_no_part_of_a_jpeg_is_taken_for_the_whole(options: dict[str, int], by: int) -> None:
+def test_a_part_of_a_jpeg_is_never_accepted_as_the_whole(options: dict[str, int], by: int) -> None:
     data = save(texture(640, 800), "JPEG", **options)
     for length in range(400, len(data) - 1, len(data) // 41):
         for end in (b"", b"\xff\xd9"):
@@ -508,11 +510,11 @@ def test_no_part_of_a_jpeg_is_taken_for_the_whole(options: dict[str, int], by: i
 
 
 @pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg"])
-def test_no_part_of_a_tiff_with_its_directory_first_is_taken_for_the_whole(compression: str) -> None:
+def test_a_part_of_a_tiff_with_its_directory_first_is_never_accepted_as_the_whole(compression: str) -> None:
     data = save(texture(), "TIFF", compression=compression)
     whole = decode(data, LIMITS).rgb
     for length in range(8, len(data), len(data) // 61):
-        # Padded to its length again, with what a crashed disk leaves behind.
+        # Padded to its old length with zeros, as after a disk failure.
         spoiled = data[:length] + b"\0" * (len(data) - length)
         try:
             rgb = decode(spoiled, LIMITS).rgb
@@ -521,14 +523,14 @@ def test_no_part_of_a_tiff_with_its_directory_first_is_taken_for_the_whole(compr
         assert rgb.shape == whole.shape
 
 
-def test_pillow_is_never_told_to_make_up_missing_pixels() -> None:
+def test_pillow_never_fills_in_missing_pixels() -> None:
     decode(save(scene(), "GIF"), LIMITS)
 
     assert not ImageFile.LOAD_TRUNCATED_IMAGES
 
 
 @pytest.mark.parametrize("file_format", WRITERS)
-def test_what_follows_the_end_of_a_picture_is_ignored(file_format: str) -> None:
+def test_bytes_after_the_end_of_a_picture_are_ignored(file_format: str) -> None:
     data = save(texture(), file_format)
     whole = decode(data, LIMITS).rgb
     photo = decode(data + b"\0\0\0\x18ftypmp42" + bytes(range(256)) * 20, LIMITS)
@@ -545,7 +547,7 @@ def test_a_motion_photo_and_a_stereo_pair_give_their_first_picture() -> None:
     assert_scene(decode(stereo, LIMITS).rgb)
 
 
-def test_a_jpeg_with_stray_bytes_before_its_end_is_whole() -> None:
+def test_a_jpeg_with_stray_bytes_before_its_end_is_complete() -> None:
     data = save(scene(), "JPEG")
 
     assert_scene(decode(data[:-2] + b"\0\0\0\0\0\0" + b"\xff\xd9", LIMITS).rgb)
@@ -588,7 +590,7 @@ def test_random_damage_gives_a_picture_or_an_image_error_and_nothing_else(file_f
 
 
 @pytest.mark.parametrize("file_format", WRITERS)
-def test_a_head_without_a_body_gives_an_image_error(file_format: str) -> None:
+def test_a_header_without_a_body_gives_an_image_error(file_format: str) -> None:
     data = save(texture(), file_format)
     for length in range(1, 64):
         with pytest.raises(ImageError):

@@ -1,4 +1,4 @@
-"""A scene in the making: placed meshes, what they are made of, and where cameras may stand."""
+"""Build a scene: place meshes, give each a surface, and say from where it may be viewed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from training.meshes import Floats, Mesh, join, rotation
 from training.textures import TextureBank, draw_colours
 
-#: How texture coordinates are found: from the position along the dominant axis, or from the mesh.
+#: Where texture coordinates come from: the position along the dominant axis, or the mesh.
 PLANAR, UNWRAPPED = 0, 1
 
 MATERIAL = np.dtype(
@@ -29,7 +29,7 @@ MATERIAL = np.dtype(
         ("plain", np.float32),
         ("gloss", np.float32),
         ("glow", np.float32),
-        # How much of what lies behind shines through.
+        # The share of light from behind that passes through.
         ("clear", np.float32),
     ]
 )
@@ -37,20 +37,23 @@ MATERIAL = np.dtype(
 
 @dataclass(frozen=True, kw_only=True)
 class Surface:
-    """What something is made of, before colours are drawn for one view."""
+    """The kind of material of a mesh; each view draws its own colours for it."""
 
     #: wall, ground, busy, solid, facade, foliage, mesh, skin, hair, plant, metal, glass, lamp or stamp.
     kind: str
-    #: The texture, where the shape depends on it.
+    #: The number of the texture, if the shape of the mesh depends on it.
     texture: int | None = None
-    #: Size of what it covers, in metres: textures repeat in proportion.
+    #: Size of the mesh in metres; textures repeat in proportion.
     extent: float = 1.0
     unwrapped: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rig:
-    """Where a camera may stand, what it may look at, and the light."""
+class ViewRange:
+    """The range from which the views of a scene are drawn: camera positions, targets, lens and light.
+
+    Positions and targets are boxes, as lowest and highest corner in metres.
+    """
 
     eye: tuple[tuple[float, float, float], tuple[float, float, float]]
     target: tuple[tuple[float, float, float], tuple[float, float, float]]
@@ -62,18 +65,19 @@ class Rig:
     night: bool = False
     #: Standard deviation of the camera's roll, radians.
     roll: float = 0.07
-    #: How often the lens is wide open.
+    #: The probability that the lens is wide open.
     defocus: float = 0.25
 
 
 @dataclass(kw_only=True)
 class SceneBuilder:
-    """Collects meshes and their surfaces."""
+    """Collects the meshes of a scene and their surfaces."""
 
     bank: TextureBank
     meshes: list[Mesh] = field(default_factory=list)
     surfaces: list[Surface] = field(default_factory=list)
-    owners: list[int] = field(default_factory=list)
+    #: The surface number of each mesh.
+    surface_of_mesh: list[int] = field(default_factory=list)
 
     def add_surface(
         self, kind: str, *, extent: float = 1.0, texture: int | None = None, unwrapped: bool = False
@@ -93,27 +97,31 @@ class SceneBuilder:
         pitch: float = 0.0,
         roll: float = 0.0,
     ) -> None:
-        """Place a mesh: scale it, turn it, then move it."""
+        """Scale a mesh, rotate it, move it, and add it."""
         scale = np.broadcast_to(np.asarray(size, np.float32), 3)
-        self.meshes.append(mesh.transform(rotation(yaw, pitch, roll) * scale, at))
-        self.owners.append(surface)
+        self.add_placed(mesh.transform(rotation(yaw, pitch, roll) * scale, at), surface)
 
-    def gather(self) -> tuple[Mesh, NDArray[np.int64]]:
-        """Return all triangles and the surface number of each."""
+    def add_placed(self, mesh: Mesh, surface: int) -> None:
+        """Add a mesh that is already in its place."""
+        self.meshes.append(mesh)
+        self.surface_of_mesh.append(surface)
+
+    def build(self) -> tuple[Mesh, NDArray[np.int64]]:
+        """Return all triangles as one mesh, and the surface number of each."""
         counts = [len(mesh.positions) for mesh in self.meshes]
-        return join(self.meshes), np.repeat(np.asarray(self.owners), counts)
+        return join(self.meshes), np.repeat(np.asarray(self.surface_of_mesh), counts)
 
 
-def draw_materials(rng: np.random.Generator, stage: SceneBuilder) -> NDArray[np.void]:
-    """Draw colours and textures for every surface of a stage."""
-    materials = np.zeros(len(stage.surfaces), MATERIAL)
-    for i, surface in enumerate(stage.surfaces):
-        _fill_material(rng, stage.bank, surface, materials[i])
+def draw_materials(rng: np.random.Generator, scene: SceneBuilder) -> NDArray[np.void]:
+    """Draw colours and textures for every surface of a scene."""
+    materials = np.zeros(len(scene.surfaces), MATERIAL)
+    for i, surface in enumerate(scene.surfaces):
+        _fill_material(rng, scene.bank, surface, materials[i])
     return materials
 
 
 def above(point: ArrayLike, height: float) -> Floats:
-    """Return the place so many metres above a point."""
+    """Return the point `height` metres above another."""
     return np.asarray(np.asarray(point) + np.array([0, 0, height]), np.float32)
 
 

@@ -1,4 +1,4 @@
-"""The judge of `bench.chaos`: it must find every way in which a run can have gone wrong."""
+"""The checker of `bench.chaos` must find everything that can go wrong in a run."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Any
 
 import pytest
 
-from bench.chaos.judge import FILES, ROOM, judge
+from bench.chaos.checker import FILES, KEY_BYTES_MARGIN, check
 from bench.chaos.observations import (
     Cause,
     Fetched,
+    FinalJob,
     InjectedFault,
-    JobFound,
+    Leftovers,
     Observations,
     Recorded,
-    Remains,
     Stored,
 )
 
 JOB = "a" * 26
 TOTAL = 10
-Tamper = Callable[[Observations], Observations]
+Change = Callable[[Observations], Observations]
 
 
 def photo(index: int) -> str:
@@ -30,9 +30,9 @@ def photo(index: int) -> str:
 
 
 @pytest.fixture
-def honest() -> Observations:
-    """A run in which one child was killed with image 3 in hand, and all went well."""
-    job = JobFound(
+def correct_run() -> Observations:
+    """A correct run in which one child was killed while it held image 3."""
+    job = FinalJob(
         id=JOB,
         total=TOTAL,
         state="succeeded",
@@ -50,7 +50,7 @@ def honest() -> Observations:
             "counts": {"total": TOTAL, "succeeded": TOTAL, "failed": 0},
         },
     )
-    remains = Remains(
+    leftovers = Leftovers(
         unfinished={"tickets": 0, "leases": 0},
         slots=4,
         slots_wanted=4,
@@ -61,7 +61,7 @@ def honest() -> Observations:
     )
     return Observations(
         jobs=(job,),
-        remains=remains,
+        leftovers=leftovers,
         fetched=tuple(Fetched(at=float(i), image=(JOB, i), pid=100) for i in range(TOTAL)),
         stored=tuple(Stored(at=i + 0.5, image=(JOB, i), pid=100) for i in range(TOTAL)),
         recorded=tuple(Recorded(at=i + 0.6, image=(JOB, i), outcome="ok") for i in range(TOTAL)),
@@ -71,16 +71,16 @@ def honest() -> Observations:
     )
 
 
-def broken(observations: Observations) -> set[str]:
-    return {verdict.name for verdict in judge(observations) if not verdict.holds}
+def failed_claims(observations: Observations) -> set[str]:
+    return {verdict.name for verdict in check(observations) if not verdict.holds}
 
 
-def with_job(**changes: Any) -> Tamper:
+def with_job(**changes: Any) -> Change:
     return lambda observations: replace(observations, jobs=(replace(observations.jobs[0], **changes),))
 
 
-def with_remains(**changes: Any) -> Tamper:
-    return lambda observations: replace(observations, remains=replace(observations.remains, **changes))
+def with_leftovers(**changes: Any) -> Change:
+    return lambda observations: replace(observations, leftovers=replace(observations.leftovers, **changes))
 
 
 def without(index: int) -> dict[int, frozenset[str]]:
@@ -94,10 +94,10 @@ def again(
     begun_at: float = 20.0,
     recorded: bool = False,
     cause: Cause = Cause.KILL,
-) -> Tamper:
+) -> Change:
     """Let image 3, stored at 3.5 by process 100, be stored again at 21 by process 200."""
 
-    def tamper(observations: Observations) -> Observations:
+    def change(observations: Observations) -> Observations:
         records = [r for r in observations.recorded if recorded or r.image != (JOB, 3)]
         records += [] if recorded else [Recorded(at=21.1, image=(JOB, 3), outcome="ok")]
         return replace(
@@ -110,23 +110,23 @@ def again(
             ),
         )
 
-    return tamper
+    return change
 
 
-def test_an_honest_run_holds_in_every_point(honest: Observations) -> None:
-    verdicts = judge(honest)
+def test_every_claim_holds_for_a_correct_run(correct_run: Observations) -> None:
+    verdicts = check(correct_run)
 
     assert [verdict.complaints for verdict in verdicts if not verdict.holds] == []
     assert len(verdicts) >= 14
 
 
 @pytest.mark.parametrize(
-    ("tamper", "names"),
+    ("change", "names"),
     [
-        (with_job(state="processing"), {"ended", "told"}),
-        (with_job(state="canceled"), {"ended", "told"}),
-        (with_job(succeeded=TOTAL + 1), {"counted", "told"}),
-        (with_job(failed=1), {"ended", "counted", "told"}),
+        (with_job(state="processing"), {"ended", "result_agrees"}),
+        (with_job(state="canceled"), {"ended", "result_agrees"}),
+        (with_job(succeeded=TOTAL + 1), {"counted", "result_agrees"}),
+        (with_job(failed=1), {"ended", "counted", "result_agrees"}),
         (with_job(bitcounts=(TOTAL - 1, 0)), {"counted"}),
         (with_job(bitcounts=(TOTAL, 1)), {"counted"}),
         (with_job(succeeded_bits=frozenset(range(TOTAL - 1))), {"complete", "counted", "stored"}),
@@ -142,45 +142,47 @@ def test_an_honest_run_holds_in_every_point(honest: Observations) -> None:
         (with_job(outputs={**without(TOTAL), TOTAL: FILES}), {"stored"}),
         (with_job(sources={**{i: photo(i) for i in range(TOTAL)}, 2: photo(3)}), {"own_photo"}),
         (with_job(sources={}), {"own_photo"}),
-        (with_job(result=None), {"told"}),
-        (with_job(result={"id": JOB, "state": "succeeded", "counts": {}}), {"told"}),
+        (with_job(result=None), {"result_agrees"}),
+        (with_job(result={"id": JOB, "state": "succeeded", "counts": {}}), {"result_agrees"}),
     ],
 )
-def test_a_job_that_was_tampered_with_is_found_out(
-    honest: Observations, tamper: Tamper, names: set[str]
-) -> None:
-    assert broken(tamper(honest)) == names
+def test_a_wrong_job_is_found(correct_run: Observations, change: Change, names: set[str]) -> None:
+    assert failed_claims(change(correct_run)) == names
 
 
 @pytest.mark.parametrize(
-    ("tamper", "names"),
+    ("change", "names"),
     [
-        (with_remains(unfinished={"tickets": 1, "leases": 0}), {"nothing_in_hand"}),
-        (with_remains(unfinished={"tickets": 0, "leases": 2}), {"nothing_in_hand"}),
-        (with_remains(slots=3), {"workers_back"}),
-        (with_remains(slots=6), {"workers_back"}),
-        (with_remains(keys_of_jobs=("{fathom}:job:x:ok",)), {"nothing_left"}),
-        (with_remains(objects_of_jobs=("jobs/x/job.json",)), {"nothing_left"}),
-        (with_remains(bytes_after={"{fathom}:totals": 5001 + ROOM}), {"nothing_left"}),
+        (with_leftovers(unfinished={"tickets": 1, "leases": 0}), {"nothing_in_hand"}),
+        (with_leftovers(unfinished={"tickets": 0, "leases": 2}), {"nothing_in_hand"}),
+        (with_leftovers(slots=3), {"workers_back"}),
+        (with_leftovers(slots=6), {"workers_back"}),
+        (with_leftovers(keys_of_jobs=("{fathom}:job:x:ok",)), {"nothing_left"}),
+        (with_leftovers(objects_of_jobs=("jobs/x/job.json",)), {"nothing_left"}),
+        (with_leftovers(bytes_after={"{fathom}:totals": 5001 + KEY_BYTES_MARGIN}), {"nothing_left"}),
         (lambda seen: replace(seen, faults_injected=0), {"all_injected"}),
         (lambda seen: replace(seen, faults_planned=0, faults_injected=0), {"all_injected"}),
-        (lambda seen: replace(seen, oddities=("No worker was stopped.",)), {"all_injected"}),
+        (lambda seen: replace(seen, anomalies=("No worker was stopped.",)), {"all_injected"}),
         (lambda seen: replace(seen, timed={"It": (30.1, 30.0)}), {"in_time"}),
         (lambda seen: replace(seen, timed={"It": (float("nan"), 30.0)}), {"in_time"}),
     ],
 )
-def test_what_is_left_behind_is_found(honest: Observations, tamper: Tamper, names: set[str]) -> None:
-    assert broken(tamper(honest)) == names
+def test_leftovers_and_missing_faults_are_found(
+    correct_run: Observations, change: Change, names: set[str]
+) -> None:
+    assert failed_claims(change(correct_run)) == names
 
 
-def test_an_outcome_recorded_twice_is_found(honest: Observations) -> None:
-    twice = replace(honest, recorded=(*honest.recorded, Recorded(at=9.9, image=(JOB, 2), outcome="ok")))
+def test_an_outcome_recorded_twice_is_found(correct_run: Observations) -> None:
+    twice = replace(
+        correct_run, recorded=(*correct_run.recorded, Recorded(at=9.9, image=(JOB, 2), outcome="ok"))
+    )
 
-    assert broken(twice) == {"recorded_once"}
+    assert failed_claims(twice) == {"recorded_once"}
 
 
-def test_an_outcome_that_was_never_recorded_is_found(honest: Observations) -> None:
-    assert broken(replace(honest, recorded=honest.recorded[1:])) == {"recorded_once"}
+def test_an_outcome_that_was_never_recorded_is_found(correct_run: Observations) -> None:
+    assert failed_claims(replace(correct_run, recorded=correct_run.recorded[1:])) == {"recorded_once"}
 
 
 @pytest.mark.parametrize(
@@ -188,9 +190,9 @@ def test_an_outcome_that_was_never_recorded_is_found(honest: Observations) -> No
     [
         # The record at 2.6 may not have reached the disk.
         (Cause.RESTART, 3.0, True),
-        # It had two seconds for it.
+        # It had two seconds to reach the disk.
         (Cause.RESTART, 5.0, False),
-        # All is recorded anew, from S3.
+        # Everything is recorded again, from S3.
         (Cause.FLUSH, 5.0, True),
         # Both records came after the loss.
         (Cause.FLUSH, 1.0, False),
@@ -199,54 +201,58 @@ def test_an_outcome_that_was_never_recorded_is_found(honest: Observations) -> No
     ],
 )
 def test_an_outcome_is_recorded_again_only_where_valkey_may_have_lost_it(
-    honest: Observations, cause: Cause, began_at: float, holds: bool
+    correct_run: Observations, cause: Cause, began_at: float, holds: bool
 ) -> None:
     fault = InjectedFault(cause=cause, began_at=began_at, ended_at=began_at + 1)
     twice = replace(
-        honest,
-        recorded=(*honest.recorded, Recorded(at=9.9, image=(JOB, 2), outcome="ok")),
+        correct_run,
+        recorded=(*correct_run.recorded, Recorded(at=9.9, image=(JOB, 2), outcome="ok")),
         faults=(fault,),
     )
 
-    assert ("recorded_once" not in broken(twice)) is holds
+    assert ("recorded_once" not in failed_claims(twice)) is holds
 
 
-def test_an_image_may_be_stored_again_after_a_kill_in_its_midst(honest: Observations) -> None:
-    assert broken(again(killed_at=3.55)(honest)) == set()
+def test_an_image_may_be_stored_again_if_its_process_was_killed_before_recording_it(
+    correct_run: Observations,
+) -> None:
+    assert failed_claims(again(killed_at=3.55)(correct_run)) == set()
 
 
 @pytest.mark.parametrize(
-    "tamper",
+    "change",
     [
         # Another process was killed.
         again(killed_at=3.55, pid=101),
         # It was killed before it held the image.
         again(killed_at=2.5),
-        # The second began while the first was alive.
+        # The second process began while the first was alive.
         again(killed_at=3.55, begun_at=3.2),
-        # The image was recorded before the kill: it was done.
+        # The image was recorded before the kill, so it was done.
         again(killed_at=4.5, recorded=True),
-        # Nothing was wrong with S3 at that time.
+        # The fault of S3 was at another time.
         again(killed_at=2.0, cause=Cause.S3),
         # It was stored long before Valkey was killed.
         again(killed_at=8.0, cause=Cause.RESTART),
         again(killed_at=4.0, cause=Cause.FLUSH),
     ],
 )
-def test_an_image_stored_again_without_an_explanation_is_found(honest: Observations, tamper: Tamper) -> None:
-    assert broken(tamper(honest)) == {"stored_once"}
+def test_an_image_stored_again_without_an_explanation_is_found(
+    correct_run: Observations, change: Change
+) -> None:
+    assert failed_claims(change(correct_run)) == {"stored_once"}
 
 
 @pytest.mark.parametrize("cause", [Cause.RESTART, Cause.FLUSH, Cause.S3])
 def test_an_image_may_be_stored_again_after_a_fault_while_it_was_held(
-    honest: Observations, cause: Cause
+    correct_run: Observations, cause: Cause
 ) -> None:
-    assert "stored_once" not in broken(again(killed_at=3.4, cause=cause)(honest))
+    assert "stored_once" not in failed_claims(again(killed_at=3.4, cause=cause)(correct_run))
 
 
 @pytest.mark.parametrize(("kills", "holds"), [(2, False), (3, True)])
 def test_an_image_fails_only_after_as_many_kills_as_there_are_attempts(
-    honest: Observations, kills: int, holds: bool
+    correct_run: Observations, kills: int, holds: bool
 ) -> None:
     holders = [Fetched(at=10.0 + n, image=(JOB, 4), pid=300 + n) for n in range(3)]
     faults = [
@@ -254,7 +260,7 @@ def test_an_image_fails_only_after_as_many_kills_as_there_are_attempts(
         for n in range(kills)
     ]
     job = replace(
-        honest.jobs[0],
+        correct_run.jobs[0],
         state="partial",
         succeeded=TOTAL - 1,
         failed=1,
@@ -268,26 +274,26 @@ def test_an_image_fails_only_after_as_many_kills_as_there_are_attempts(
             "counts": {"total": TOTAL, "succeeded": TOTAL - 1, "failed": 1},
         },
     )
-    seen = replace(honest, jobs=(job,), fetched=(*honest.fetched, *holders), faults=tuple(faults))
+    seen = replace(correct_run, jobs=(job,), fetched=(*correct_run.fetched, *holders), faults=tuple(faults))
 
-    assert broken(seen) == (set() if holds else {"failed_for_a_reason"})
+    assert failed_claims(seen) == (set() if holds else {"failed_for_a_reason"})
 
 
 @pytest.mark.parametrize(("times", "holds"), [(20, True), (200, False)])
-def test_hammering_an_s3_that_turns_requests_away_is_found(
-    honest: Observations, times: int, holds: bool
+def test_too_many_requests_to_an_s3_that_answers_503_are_found(
+    correct_run: Observations, times: int, holds: bool
 ) -> None:
     fault = InjectedFault(cause=Cause.S3, began_at=50.0, ended_at=52.0)
     asked = tuple((50.0 + n / 100, 100) for n in range(times))
-    seen = replace(honest, faults=(*honest.faults, fault), turned_away=asked)
+    seen = replace(correct_run, faults=(*correct_run.faults, fault), answered_503=asked)
 
-    assert broken(seen) == (set() if holds else {"backed_off"})
+    assert failed_claims(seen) == (set() if holds else {"backed_off"})
 
 
-def test_a_verdict_quotes_its_first_complaints_and_counts_all(honest: Observations) -> None:
+def test_a_verdict_quotes_its_first_complaints_and_counts_all(correct_run: Observations) -> None:
     bits: frozenset[int] = frozenset()
-    (verdict,) = [v for v in judge(with_job(succeeded_bits=bits)(honest)) if v.name == "complete"]
-    told = verdict.to_json()
+    (verdict,) = [v for v in check(with_job(succeeded_bits=bits)(correct_run)) if v.name == "complete"]
+    report = verdict.to_json()
 
-    assert (told["holds"], told["contradictions"], len(told["examples"])) == (False, TOTAL, 5)
-    assert told["examples"][0] == f"{JOB}: image 0 has 0 outcomes."
+    assert (report["holds"], report["contradictions"], len(report["examples"])) == (False, TOTAL, 5)
+    assert report["examples"][0] == f"{JOB}: image 0 has 0 outcomes."

@@ -1,9 +1,8 @@
-"""Sixty-four workers' children on a machine that could not run them.
+"""Simulate 64 children of workers on a machine that could not run them.
 
-Each is the real `worker.child.lease_loop.LeaseLoop`, with its lease renewer, on the real job store, so that
-Valkey sees what it would see of 64 processes. What is not real: a photo takes its time
-asleep, nothing is fetched or stored, and a few processes hold them all as threads. A child
-without work looks for some now and then, where a real one waits for a ticket.
+Each runs the real `worker.child.lease_loop.LeaseLoop`, with its lease renewer, on the real job store, so
+Valkey gets the same calls as from 64 processes. But a photo only sleeps, nothing is fetched or stored, the
+children are threads of a few processes, and a child without work polls instead of waiting for a ticket.
 """
 
 from __future__ import annotations
@@ -31,32 +30,32 @@ from worker.supervision.breaker import Breakers
 from worker.supervision.heartbeat import Heartbeat, HeartbeatSlot
 
 LEASE_IMAGES = 8
-#: Seconds between a child's looks for work while there is none, on average; 64 children look every 8 ms.
+#: Mean seconds between two polls of an idle child; together, 64 children poll every 8 ms.
 _LOOK = 0.5
-#: Seconds after which a child looks whether it is to stop.
+#: Seconds after which a child checks whether it must stop.
 _WORK_SECONDS = 1.0
 _READY_WITHIN = 120.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class CrowdSize:
-    """How many children there are, and how long each takes for a photo."""
+class FleetSize:
+    """The number of children and processes, and the time for a photo."""
 
     children: int = 64
     processes: int = 4
-    #: As a photo of 12 megapixels takes (docs/performance.md).
+    #: As long as a photo of 12 megapixels takes (docs/performance.md).
     image_seconds: float = 0.08
 
 
 class NoObjects:
-    """The part of an object store that a child uses, without any."""
+    """The part of an object store that a child uses; every object is empty."""
 
     def get(self, key: str, *, start: int | None = None, stop: int | None = None) -> bytes:
         return b""
 
 
 class SleepingPipeline:
-    """Takes its time for a photo, and makes nothing of it."""
+    """Sleeps for every photo and returns nothing."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -72,8 +71,8 @@ class SleepingPipeline:
 
 
 @contextmanager
-def crowd(url: str, size: CrowdSize) -> Iterator[None]:
-    """Let a crowd work off whatever is in the job store at `url` while the block runs."""
+def simulated_workers(url: str, size: FleetSize) -> Iterator[None]:
+    """Let simulated workers process all jobs in the store at `url` while the block runs."""
     spawn = multiprocessing.get_context("spawn")
     stop, ready = spawn.Event(), spawn.Barrier(size.processes + 1)
     each = size.children // size.processes
@@ -93,7 +92,7 @@ def crowd(url: str, size: CrowdSize) -> Iterator[None]:
 
 
 def _serve(url: str, children: int, image_seconds: float, ready: Barrier, stop: Event) -> None:
-    """Be some children, each a thread, until asked to stop; a process of its own."""
+    """Run children as threads until `stop` is set; runs in its own process."""
     with connect_redis(url) as client:
         store = RedisJobStore(client)
         store.ping()

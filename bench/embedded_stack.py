@@ -1,4 +1,4 @@
-"""The whole system, run for a benchmark: an embedded stack of its own, and albums worked off on it."""
+"""Run an embedded stack for a benchmark, and run albums on it."""
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ class RunningStack:
     """A running `fathom up`."""
 
     folder: Path
+    #: The process of `fathom up`, above all others.
+    pid: int
 
     @property
     def info(self) -> dict[str, Any]:
@@ -39,11 +41,11 @@ class RunningStack:
         return int(self.info["pids"]["workers"][0])
 
     def children(self) -> list[int]:
-        """Return the processes that work images off, the slots of the one worker."""
+        """Return the children of the only worker, which process the images."""
         return processes.children(self.worker)
 
     def others(self) -> list[int]:
-        """Return every other process of the stack: servers, API, and the worker's parent."""
+        """Return every other process of the stack: servers, API, and the parent of the worker."""
         pids = self.info["pids"]
         apis = processes.descendants(pids["api"])
         return [pids["redis"], pids["s3"], *apis, self.worker]
@@ -51,10 +53,10 @@ class RunningStack:
 
 @dataclass(frozen=True, kw_only=True)
 class JobRun:
-    """What working an album off took, in seconds."""
+    """The time that an album took, in seconds."""
 
     images: int
-    #: From the first image in work to the end of the job.
+    #: From the submission to the end of the job.
     wall: float
     children_cpu: float
     others_cpu: float
@@ -70,14 +72,14 @@ class JobRun:
         }
 
 
-def work_off(fathom: Fathom, stack: RunningStack, album: Sequence[Path]) -> JobRun:
-    """Run an album as one job, and forget it."""
+def run_album(fathom: Fathom, stack: RunningStack, album: Sequence[Path]) -> JobRun:
+    """Run an album as one job, and delete the job."""
     job = fathom.submit(name_files(album), OPTIONS)
     began = time.monotonic()
     children, others = stack.children(), stack.others()
     cpu = processes.cpu_seconds(children), processes.cpu_seconds(others)
     done = job.refresh().succeeded
-    poll("the end of the job", lambda: job.refresh().ended, every=0.1)
+    poll("The end of the job", lambda: job.refresh().ended, every=0.1)
     wall = time.monotonic() - began
     used = processes.cpu_seconds(children) - cpu[0], processes.cpu_seconds(others) - cpu[1]
     if job.status.succeeded != len(album):
@@ -103,7 +105,7 @@ def write_pictures(folder: Path, pictures: Iterator[AlbumPhoto]) -> list[Path]:
 def run_stack(
     folder: Path, *, concurrency: int, environ: Mapping[str, str] | None = None
 ) -> Iterator[RunningStack]:
-    """Run `fathom up` while the block runs, with additions to its environment."""
+    """Run `fathom up` while the block runs, with `environ` added to its environment."""
     folder.mkdir(parents=True)
     command = [sys.executable, "-m", "fathom.cli", "up", "--port", "0", "--data", str(folder)]
     command += ["--workers", "1", "--concurrency", str(concurrency)]
@@ -112,10 +114,10 @@ def run_stack(
         process = subprocess.Popen(command, stdout=log, stderr=log, env=everything)
     try:
         ready = folder / "stack.json"
-        poll("the stack", lambda: ready.exists() or process.poll() is not None, seconds=_READY_WITHIN)
+        poll("The stack", lambda: ready.exists() or process.poll() is not None, seconds=_READY_WITHIN)
         if process.poll() is not None:
             raise SystemExit((folder / "up.log").read_text())
-        yield RunningStack(folder=folder)
+        yield RunningStack(folder=folder, pid=process.pid)
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait()
@@ -125,5 +127,5 @@ def poll(what: str, check: Callable[[], bool], *, seconds: float = 600.0, every:
     deadline = time.monotonic() + seconds
     while not check():
         if time.monotonic() > deadline:
-            raise SystemExit(f"{what} did not come within {seconds:g} s.")
+            raise SystemExit(f"{what}: not within {seconds:g} s.")
         time.sleep(every)

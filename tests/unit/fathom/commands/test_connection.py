@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from fathom.commands.arguments import find_job
+from fathom.commands.connection import find_job
 from fathom.commands.exit import CommandFailed
+from fathom.errors import ApiError
 from fathom.sync_client import Fathom
-from fathom.transport import ApiError
 from tests.unit.fathom.job_server import FakeJob, JobServer
 
 IDS = ("abcd" + "2" * 22, "abcd" + "3" * 22, "wxyz" + "4" * 22)
@@ -26,12 +26,12 @@ def test_the_first_letters_of_an_id_are_enough(fathom: Fathom, text: str) -> Non
     assert find_job(fathom, text).id == IDS[2]
 
 
-def test_letters_that_begin_several_ids_name_them(fathom: Fathom) -> None:
+def test_an_ambiguous_prefix_names_the_matching_ids(fathom: Fathom) -> None:
     with pytest.raises(CommandFailed, match=f"2 jobs begin with abcd: .*{IDS[0]}.* Give more letters"):
         find_job(fathom, "abcd")
 
 
 @pytest.mark.parametrize("text", ["wxy", "nnnn", "WXYZ", "a" * 26, "wxyz*"])
-def test_what_begins_no_id_is_no_job(fathom: Fathom, text: str) -> None:
+def test_a_prefix_of_no_id_is_an_unknown_job(fathom: Fathom, text: str) -> None:
     with pytest.raises(ApiError, match="no such job"):
         find_job(fathom, text)

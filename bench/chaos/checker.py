@@ -1,4 +1,4 @@
-"""The verdicts: what must be true after an attack, each with all that contradicts it."""
+"""Check what must be true after an attack; every verdict lists all that contradicts it."""
 
 from __future__ import annotations
 
@@ -9,30 +9,29 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from bench.chaos.observations import Cause, Image, InjectedFault, JobFound, Observations, Stored
+from bench.chaos.observations import Cause, FinalJob, Image, InjectedFault, Observations, Stored
 
 #: The files of an image with the default options.
 FILES = frozenset({"heatmap.png", "depth.json"})
-#: Seconds by which two of the harness's clocks may differ: MONITOR's and the proxy's.
-SLACK = 0.1
-#: Seconds of commits that Valkey may lose when it is killed: `appendfsync everysec`, and as much again
-#: while the disk is busy (Redis documentation, "Persistence").
-FSYNC = 2.0
-#: Bytes by which Valkey's keys may be larger than before: locks, and statistics of all that happened.
-ROOM = 16_384
-#: Requests with which a process may learn that S3 answers 503, and those it may add each second: two
-#: threads that fetch, one that stores.
-ASKED_AT_ONCE, ASKED_A_SECOND = 12, 10
-#: Complaints quoted in a verdict.
+#: Seconds by which the clocks of MONITOR and of the proxy may differ.
+CLOCK_SKEW = 0.1
+#: Seconds of writes that a killed Valkey may lose: one by `appendfsync everysec`, and another while the
+#: disk is busy (Redis documentation, "Persistence").
+FSYNC_SECONDS = 2.0
+#: Bytes by which the keys of Valkey may have grown: locks, and statistics.
+KEY_BYTES_MARGIN = 16_384
+#: Requests that a process may send to an S3 that answers 503: at first, and then each second. Two threads
+#: of a process fetch, and one stores.
+BURST_REQUESTS, REQUESTS_PER_SECOND = 12, 10
+#: Complaints that the JSON of a verdict quotes.
 _QUOTED = 5
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """Whether something held, and what contradicts it."""
+    """Whether a claim holds, and what contradicts it."""
 
     name: str
-    #: What was asserted.
     claim: str
     complaints: tuple[str, ...]
 
@@ -55,26 +54,26 @@ Check = Callable[[Observations], Iterable[str]]
 _CHECKS: dict[str, tuple[str, Check]] = {}
 
 
-def judge(observations: Observations) -> tuple[Verdict, ...]:
-    """Return every verdict on the observations."""
+def check(observations: Observations) -> tuple[Verdict, ...]:
+    """Return the verdict on every claim."""
     return tuple(
-        Verdict(name=name, claim=claim, complaints=tuple(check(observations)))
-        for name, (claim, check) in _CHECKS.items()
+        Verdict(name=name, claim=claim, complaints=tuple(find_complaints(observations)))
+        for name, (claim, find_complaints) in _CHECKS.items()
     )
 
 
-def _claim(claim: str) -> Callable[[Check], Check]:
-    def enter(check: Check) -> Check:
+def _invariant(claim: str) -> Callable[[Check], Check]:
+    def register(check: Check) -> Check:
         _CHECKS[check.__name__] = (claim, check)
         return check
 
-    return enter
+    return register
 
 
 # --- the jobs -------------------------------------------------------------------
 
 
-@_claim("Every job has ended, as its outcomes say.")
+@_invariant("Every job has ended, in the state that its outcomes imply.")
 def ended(observations: Observations) -> Iterator[str]:
     for job in observations.jobs:
         wanted = "succeeded" if not job.failed else "partial" if job.succeeded else "failed"
@@ -82,7 +81,7 @@ def ended(observations: Observations) -> Iterator[str]:
             yield f"{job.id} is {job.state}, not {wanted}."
 
 
-@_claim("No image is lost: each is recorded as succeeded or as failed, and not as both.")
+@_invariant("No image is lost: each is recorded either as succeeded or as failed.")
 def complete(observations: Observations) -> Iterator[str]:
     for job in observations.jobs:
         seen = Counter([*job.succeeded_bits, *job.failed_bits])
@@ -90,7 +89,7 @@ def complete(observations: Observations) -> Iterator[str]:
         yield from (f"{job.id} has no image {i}." for i in seen if not 0 <= i < job.total)
 
 
-@_claim("The counters are the BITCOUNT of the bitmaps, and that is the number of their bits.")
+@_invariant("The counters equal the BITCOUNT of the bitmaps and the number of bits in them.")
 def counted(observations: Observations) -> Iterator[str]:
     for job in observations.jobs:
         counters, bits = (job.succeeded, job.failed), (len(job.succeeded_bits), len(job.failed_bits))
@@ -98,7 +97,7 @@ def counted(observations: Observations) -> Iterator[str]:
             yield f"{job.id} counts {counters}, BITCOUNT {job.bitcounts}, bits {bits}."
 
 
-@_claim("The objects in S3 are those of the succeeded images: no file is missing, none is too many.")
+@_invariant("S3 holds exactly the files of the succeeded images.")
 def stored(observations: Observations) -> Iterator[str]:
     for job in observations.jobs:
         for index in sorted(job.succeeded_bits):
@@ -108,16 +107,16 @@ def stored(observations: Observations) -> Iterator[str]:
             yield f"{job.id}: image {index} did not succeed and has {sorted(job.outputs[index])}."
 
 
-@_claim("Every sidecar speaks of its own photo, byte for byte.")
+@_invariant("Every sidecar names the SHA-256 of its own photo.")
 def own_photo(observations: Observations) -> Iterator[str]:
     for job in observations.jobs:
         for index in sorted(job.succeeded_bits):
             if index >= len(job.photos) or job.sources.get(index) != job.photos[index]:
-                yield f"{job.id}: the sidecar of image {index} speaks of {job.sources.get(index)}."
+                yield f"{job.id}: the sidecar of image {index} names {job.sources.get(index)}."
 
 
-@_claim("result.json tells the state and the counts that Valkey has.")
-def told(observations: Observations) -> Iterator[str]:
+@_invariant("result.json has the same state and counts as Valkey.")
+def result_agrees(observations: Observations) -> Iterator[str]:
     for job in observations.jobs:
         counts = {"total": job.total, "succeeded": job.succeeded, "failed": job.failed}
         result = job.result or {}
@@ -125,10 +124,10 @@ def told(observations: Observations) -> Iterator[str]:
             yield f"{job.id}: result.json says {job.result}."
 
 
-# --- once, and once only ------------------------------------------------------------
+# --- exactly once -------------------------------------------------------------------
 
 
-@_claim("Every outcome was recorded once; again only after Valkey had lost what it had recorded.")
+@_invariant("Every outcome was recorded once, or again after Valkey had lost it.")
 def recorded_once(observations: Observations) -> Iterator[str]:
     times: defaultdict[Image, list[float]] = defaultdict(list)
     for record in observations.recorded:
@@ -136,13 +135,13 @@ def recorded_once(observations: Observations) -> Iterator[str]:
     losses = [fault for fault in observations.faults if fault.cause in (Cause.RESTART, Cause.FLUSH)]
     for image in _images(observations.jobs):
         if not times[image] and not losses:
-            yield f"{_name(image)} was never seen to be recorded."
+            yield f"{_name(image)} was never recorded."
         for first, again in pairwise(sorted(times[image])):
             if not any(_could_lose(fault, first, again) for fault in losses):
                 yield f"{_name(image)} was recorded again {again - first:.2f} s later."
 
 
-@_claim("An image was stored again only where a fault explains it.")
+@_invariant("An image was stored again only if a fault explains it.")
 def stored_once(observations: Observations) -> Iterator[str]:
     stores: defaultdict[Image, list[Stored]] = defaultdict(list)
     for store in observations.stored:
@@ -162,7 +161,7 @@ def stored_once(observations: Observations) -> Iterator[str]:
                 )
 
 
-@_claim("An image failed only if the process that held it was killed as often as there are attempts.")
+@_invariant("An image failed only after all its attempts ended with a kill of the process that held it.")
 def failed_for_a_reason(observations: Observations) -> Iterator[str]:
     kills = [fault for fault in observations.faults if fault.cause is Cause.KILL]
     for job in observations.jobs:
@@ -173,68 +172,68 @@ def failed_for_a_reason(observations: Observations) -> Iterator[str]:
                 for kill in kills
             )
             if fatal < observations.max_attempts:
-                yield f"{job.id}: image {index} failed, and of its holders {fatal} were killed."
+                yield f"{job.id}: image {index} failed, but only {fatal} of its holders were killed."
 
 
 # --- the aftermath --------------------------------------------------------------------
 
 
-@_claim("The attack took place: every planned fault was injected.")
+@_invariant("The attack took place: every planned fault was injected.")
 def all_injected(observations: Observations) -> Iterator[str]:
     if not 0 < observations.faults_planned == observations.faults_injected:
         yield f"{observations.faults_injected} of {observations.faults_planned} planned faults were injected."
-    yield from observations.oddities
+    yield from observations.anomalies
 
 
-@_claim("Nobody hammers an S3 that answers 503: each process waits longer and longer.")
+@_invariant("Every process backs off from an S3 that answers 503.")
 def backed_off(observations: Observations) -> Iterator[str]:
     for fault in observations.faults:
         if fault.cause is Cause.S3:
             lasted = fault.ended_at - fault.began_at
             asked = Counter(
-                pid for at, pid in observations.turned_away if fault.began_at <= at <= fault.ended_at
+                pid for at, pid in observations.answered_503 if fault.began_at <= at <= fault.ended_at
             )
             for pid, times in asked.items():
-                if times > ASKED_AT_ONCE + ASKED_A_SECOND * lasted:
-                    yield f"Process {pid} asked {times} times in {lasted:.1f} s."
+                if times > BURST_REQUESTS + REQUESTS_PER_SECOND * lasted:
+                    yield f"Process {pid} sent {times} requests in {lasted:.1f} s."
 
 
-@_claim("Nothing is left in hand: no ticket, no lease, no image held, no job waiting.")
+@_invariant("Nothing is unfinished: no ticket, no lease, no held image, no waiting job.")
 def nothing_in_hand(observations: Observations) -> Iterator[str]:
-    for name, count in observations.remains.unfinished.items():
+    for name, count in observations.leftovers.unfinished.items():
         if count:
             yield f"{name}: {count}"
 
 
-@_claim("All workers serve again.")
+@_invariant("All workers are running again.")
 def workers_back(observations: Observations) -> Iterator[str]:
-    remains = observations.remains
-    if remains.slots != remains.slots_wanted:
-        yield f"{remains.slots} of {remains.slots_wanted} slots are there."
+    leftovers = observations.leftovers
+    if leftovers.slots != leftovers.slots_wanted:
+        yield f"{leftovers.slots} of {leftovers.slots_wanted} slots are available."
 
 
-@_claim("Deleted jobs leave nothing, and Valkey holds no more than before.")
+@_invariant("Deleted jobs leave nothing, and Valkey holds no more than before.")
 def nothing_left(observations: Observations) -> Iterator[str]:
-    remains = observations.remains
-    yield from (f"Key {key}" for key in remains.keys_of_jobs)
-    yield from (f"Object {key}" for key in remains.objects_of_jobs)
-    before, after = sum(remains.bytes_before.values()), sum(remains.bytes_after.values())
-    if after > before + ROOM:
-        grown = {k: n for k, n in remains.bytes_after.items() if n > remains.bytes_before.get(k, 0)}
-        yield f"Valkey's keys have {after} bytes, and {before} before; grown: {grown}."
+    leftovers = observations.leftovers
+    yield from (f"Key {key}" for key in leftovers.keys_of_jobs)
+    yield from (f"Object {key}" for key in leftovers.objects_of_jobs)
+    before, after = sum(leftovers.bytes_before.values()), sum(leftovers.bytes_after.values())
+    if after > before + KEY_BYTES_MARGIN:
+        grown = {k: n for k, n in leftovers.bytes_after.items() if n > leftovers.bytes_before.get(k, 0)}
+        yield f"The keys of Valkey grew from {before} to {after} bytes: {grown}."
 
 
-@_claim("What was to happen soon did.")
+@_invariant("Every timed step ended within its limit.")
 def in_time(observations: Observations) -> Iterator[str]:
     for name, (seconds, bound) in observations.timed.items():
         if not seconds <= bound:
-            yield f"{name} took {seconds:.1f} s; {bound:g} were allowed."
+            yield f"{name} took {seconds:.1f} s; the limit is {bound:g} s."
 
 
 # --- reasoning --------------------------------------------------------------------------
 
 
-def _images(jobs: Iterable[JobFound]) -> Iterator[Image]:
+def _images(jobs: Iterable[FinalJob]) -> Iterator[Image]:
     return ((job.id, index) for job in jobs for index in range(job.total))
 
 
@@ -243,13 +242,13 @@ def _name(image: Image) -> str:
 
 
 def _could_lose(fault: InjectedFault, first: float, again: float) -> bool:
-    """Return whether this fault may have lost what Valkey recorded at `first`; emptying it loses all."""
-    window = FSYNC if fault.cause is Cause.RESTART else math.inf
-    return fault.began_at - window <= first <= fault.ended_at + SLACK and again >= fault.began_at
+    """Return whether this fault may have lost what Valkey recorded at `first`. A flush loses everything."""
+    window = FSYNC_SECONDS if fault.cause is Cause.RESTART else math.inf
+    return fault.began_at - window <= first <= fault.ended_at + CLOCK_SKEW and again >= fault.began_at
 
 
 def _begun(observations: Observations) -> Callable[[Stored], float]:
-    """Return a function that tells since when the process that stored an image held it."""
+    """Return a function that returns when the process that stored an image had fetched it."""
     fetches: defaultdict[tuple[Image, int | None], list[float]] = defaultdict(list)
     for fetch in observations.fetched:
         fetches[fetch.image, fetch.pid].append(fetch.at)
@@ -265,16 +264,16 @@ def _explains(
 ) -> bool:
     """Return whether a fault explains that an image was stored `again`, by work that began at `until`.
 
-    A kill is if it hit the process of the first store while that held the image, which nobody had
-    recorded yet, and before the second began. A loss of data is if the first held the image before
-    the loss was made good, and was not done so long before it that its record must have lasted.
-    A fault of S3 is if it was on while the first held the image.
+    A kill explains it if it hit the first process while that held the image, before the outcome was
+    recorded, and before the second process began. A loss of data explains it if the first process held the
+    image before the data was restored, and if its record may not have reached the disk. A fault of S3
+    explains it if it lasted while the first process held the image.
     """
     if fault.cause is Cause.KILL:
         hit = first.pid is None or first.pid in fault.pids
-        open_still = recorded is None or recorded >= fault.began_at - SLACK
-        return hit and open_still and since <= fault.ended_at and fault.began_at <= until + SLACK
+        unrecorded = recorded is None or recorded >= fault.began_at - CLOCK_SKEW
+        return hit and unrecorded and since <= fault.ended_at and fault.began_at <= until + CLOCK_SKEW
     if fault.cause is Cause.S3:
-        return since - SLACK <= fault.ended_at and fault.began_at <= again.at
-    lasted = first.at < fault.began_at - (FSYNC if fault.cause is Cause.RESTART else SLACK)
-    return since <= fault.ended_at and not lasted and until >= fault.began_at - SLACK
+        return since - CLOCK_SKEW <= fault.ended_at and fault.began_at <= again.at
+    on_disk = first.at < fault.began_at - (FSYNC_SECONDS if fault.cause is Cause.RESTART else CLOCK_SKEW)
+    return since <= fault.ended_at and not on_disk and until >= fault.began_at - CLOCK_SKEW

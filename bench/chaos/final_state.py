@@ -1,4 +1,4 @@
-"""Reads what a stack holds when all is over: Valkey by its own protocol, S3 by bare HTTP."""
+"""Read the final state of a stack: Valkey over RESP2, S3 over plain HTTP."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from bench.bare_s3 import BareS3
-from bench.chaos.observations import JobFound
+from bench.chaos.observations import FinalJob
 from bench.chaos.photos import Submitted
 from bench.resp import Resp
 
 ROOT = "{fathom}"
-#: Commands sent at once.
+#: Commands in one pipeline.
 _BATCH = 1000
 _UNACKED, _UNACKED_INDEX, _UNACKED_MUTEX = "unacked", "unacked_index", "unacked_mutex"
 
 
-def find_job(valkey: Resp, s3: BareS3, job: Submitted) -> JobFound:
-    """Return all that Valkey and S3 hold of a job."""
+def read_job(valkey: Resp, s3: BareS3, job: Submitted) -> FinalJob:
+    """Return everything that Valkey and S3 hold of a job."""
     key = f"{ROOT}:job:{job.id}"
     fields = _pairs(valkey.call("HGETALL", key))
     outputs = _outputs(s3, job.id)
     result = s3.get(f"jobs/{job.id}/result.json")
-    return JobFound(
+    return FinalJob(
         id=job.id,
         total=job.total,
         state=fields.get("state", "unknown"),
@@ -41,12 +41,12 @@ def find_job(valkey: Resp, s3: BareS3, job: Submitted) -> JobFound:
     )
 
 
-def unfinished(valkey: Resp, jobs: Sequence[Submitted]) -> dict[str, int]:
-    """Return, by name, the sizes of all that must be empty when every job has ended."""
+def count_unfinished(valkey: Resp, jobs: Sequence[Submitted]) -> dict[str, int]:
+    """Return, by name, the size of everything that must be empty when all jobs have ended."""
     sizes = {
         "tickets": valkey.call("LLEN", "fathom"),
-        "tickets in hand": valkey.call("HLEN", _UNACKED),
-        "keys of leases": len(_keys(valkey, f"{ROOT}:lease:*")),
+        "unacknowledged tickets": valkey.call("HLEN", _UNACKED),
+        "lease keys": len(_keys(valkey, f"{ROOT}:lease:*")),
     }
     for name in ("expiry", "waiting", "finalize", "unwritten"):
         sizes[name] = _size(valkey, f"{ROOT}:{name}")
@@ -58,10 +58,10 @@ def unfinished(valkey: Resp, jobs: Sequence[Submitted]) -> dict[str, int]:
     return sizes
 
 
-def age_tickets(valkey: Resp) -> int:
-    """Let ten minutes pass for tickets that killed workers held, so that they are delivered again.
+def expire_tickets(valkey: Resp) -> int:
+    """Expire the tickets that killed workers held, so that Celery delivers them again at once.
 
-    The lock under which they are would have expired too, if who held it was killed (kombu: 300 s).
+    Kombu would wait ten minutes. Its lock is deleted too, because a killed worker may hold it (for 300 s).
     """
     valkey.call("DEL", _UNACKED_MUTEX)
     tags = valkey.call("ZRANGE", _UNACKED_INDEX, 0, -1)
@@ -71,19 +71,19 @@ def age_tickets(valkey: Resp) -> int:
 
 
 def keys_of(valkey: Resp, jobs: Sequence[Submitted]) -> tuple[str, ...]:
-    """Return all keys that have a job's id in them."""
+    """Return all keys whose names contain the id of a job."""
     return tuple(sorted(key for job in jobs for key in _keys(valkey, f"*{job.id}*")))
 
 
-def bytes_of_keys(valkey: Resp, pattern: str = "*") -> dict[str, int]:
-    """Return the memory that Valkey says each key takes, its value and overheads included."""
+def key_bytes(valkey: Resp, pattern: str = "*") -> dict[str, int]:
+    """Return the bytes of each key as Valkey reports them (MEMORY USAGE)."""
     keys = sorted(_keys(valkey, pattern))
     sizes = valkey.pipeline(("MEMORY", "USAGE", key, "SAMPLES", 0) for key in keys)
     return {key: size or 0 for key, size in zip(keys, sizes, strict=True)}
 
 
 def wait_until(check: Callable[[], bool], seconds: float) -> bool:
-    """Wait until something is so; returns whether it came to be in time."""
+    """Wait until `check` returns True; return False if it does not in time."""
     deadline = time.monotonic() + seconds
     while not check():
         if time.monotonic() > deadline:
@@ -93,7 +93,7 @@ def wait_until(check: Callable[[], bool], seconds: float) -> bool:
 
 
 def _bits(valkey: Resp, key: str, total: int) -> frozenset[int]:
-    """Ask for the bits one by one, and for some beyond the end, where none may be set."""
+    """Read the bits one by one, and some beyond the end, where none may be set."""
     found: set[int] = set()
     for start in range(0, total + 64, _BATCH):
         indices = range(start, min(start + _BATCH, total + 64))
@@ -127,7 +127,7 @@ def _keys(valkey: Resp, pattern: str) -> set[str]:
 
 
 def _size(valkey: Resp, key: str) -> int:
-    """Return how many members a sorted set or a hash has; 0 if there is none."""
+    """Return the number of members of a collection; 0 if the key does not exist."""
     command = {b"zset": "ZCARD", b"hash": "HLEN", b"set": "SCARD", b"list": "LLEN"}
     kind = valkey.call("TYPE", key)
     return int(valkey.call(command[kind], key)) if kind != b"none" else 0

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.sheet import colour, fit
+from training.contact_sheet import colour, fit_tile
 
 
 def test_near_is_bright_and_a_constant_map_is_black() -> None:
@@ -15,7 +15,7 @@ def test_near_is_bright_and_a_constant_map_is_black() -> None:
 
 @pytest.mark.parametrize("size", [(1000, 300), (300, 1000), (7, 7)])
 def test_pictures_fit_into_tiles_without_being_cut(size: tuple[int, int]) -> None:
-    tile = fit(np.zeros((*size, 3), np.uint8))
+    tile = fit_tile(np.zeros((*size, 3), np.uint8))
     rows, columns = (np.flatnonzero((tile == 0).all(-1).any(axis)) for axis in (1, 0))
 
     assert tile.shape == (270, 360, 3)

@@ -1,7 +1,7 @@
-"""Run every bad upload through the pipeline in a process of its own: `python -m tests.corpus.judge`.
+"""Run every bad upload through the pipeline, each in its own process: `python -m tests.corpus.run_pipeline`.
 
-Prints one JSON line for each: its name, what became of it, and how much memory it took beyond what a
-small harmless photo takes. A process that is killed says so by its signal.
+Prints one JSON line for each: its name, its outcome, and how much more memory it took than a small harmless
+photo. The outcome of a process that was killed is the name of the signal.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from worker.pipeline.decode.decode import limit_decoder_threads
 from worker.pipeline.photo import Limits
 from worker.pipeline.pipeline import Pipeline
 
-#: Pictures of up to 16 megapixels are let through.
+#: Pictures of up to 16 megapixels are accepted.
 LIMITS = Limits(max_pixels=16_000_000, min_side=16, max_bytes=8 * 2**20)
-#: Seconds of computing, and bytes of address space beyond those at the start.
+#: Limits of a process: seconds of CPU time, and bytes of address space beyond those at its start.
 CPU_SECONDS, ADDRESS_BYTES = 30, 2**30
 
 
@@ -33,7 +33,7 @@ def main() -> None:
     limit_decoder_threads()
     pipeline = Pipeline(LuminanceEngine(), limits=LIMITS)
     uploads = bad_uploads()
-    # What is imported and kept at the first picture is not the pictures' own.
+    # Import everything first, so that it does not count as memory of an upload.
     for file_format in ("JPEG", "PNG", "HEIF", "AVIF"):
         pipeline.render(save(scene(), file_format), Options())
     harmless = CorpusFile(name="harmless", data=save(scene(), "JPEG"), expected=FINE)
@@ -45,12 +45,12 @@ def main() -> None:
 
 
 def _run(pipeline: Pipeline, upload: CorpusFile) -> tuple[str, int]:
-    """Return what became of an upload, and the most memory that its process had, in bytes."""
+    """Return the outcome of an upload, and the peak memory of its process in bytes."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(reader)
-        os.write(writer, _judge(pipeline, upload).encode())
+        os.write(writer, _render(pipeline, upload).encode())
         os._exit(0)
     os.close(writer)
     with os.fdopen(reader, "rb") as pipe:
@@ -61,7 +61,7 @@ def _run(pipeline: Pipeline, upload: CorpusFile) -> tuple[str, int]:
     return outcome, usage.ru_maxrss * 1024
 
 
-def _judge(pipeline: Pipeline, upload: CorpusFile) -> str:
+def _render(pipeline: Pipeline, upload: CorpusFile) -> str:
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
     most = _address_bytes() + ADDRESS_BYTES
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
