@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
+from functools import cache
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -51,9 +52,14 @@ def needed_by(names: Iterable[str]) -> set[str]:
         name = canonicalize_name(waiting.pop())
         if name not in found:
             found.add(name)
-            requirements = map(Requirement, distribution(name).requires or ())
-            waiting += [r.name for r in requirements if r.marker is None or r.marker.evaluate({"extra": ""})]
+            waiting += _required_by(name)
     return found
+
+
+@cache
+def _required_by(name: str) -> list[str]:
+    requirements = map(Requirement, distribution(name).requires or ())
+    return [r.name for r in requirements if r.marker is None or r.marker.evaluate({"extra": ""})]
 
 
 def link_packages(names: Iterable[str], target: Path) -> None:

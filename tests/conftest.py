@@ -30,6 +30,9 @@ BUCKET = "fathom-test"
 ACCESS_KEY = "test-access-key"
 SECRET_KEY = "test-secret-key"
 
+#: Tests of the network: one process makes its graph, engines and first imports, which take seconds.
+TORCH = ("tests/unit/training/", "tests/unit/worker/model/", "tests/unit/fathom/test_train.py")
+
 Server = TypeVar("Server", bound=EmbeddedServer)
 SettingsFactory = Callable[..., Settings]
 
@@ -54,12 +57,12 @@ def restore_signal_handlers() -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
-    """Run all tests of a file in the same process, because they share fixtures."""
+    """Run tests that share fixtures in the same process: those of a file, and all that need the network."""
     from xdist.scheduler import LoadScopeScheduling
 
     class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist ships no types.
         def _split_scope(self, nodeid: str) -> str:
-            return nodeid.partition("::")[0]
+            return "torch" if nodeid.startswith(TORCH) else nodeid.partition("::")[0]
 
     return Scheduling(config, log)
 
@@ -67,7 +70,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Run the slowest folders first, so that all processes end at about the same time."""
     if hasattr(config, "workerinput"):
-        folders = ("tests/acceptance/", "tests/integration/", "")
+        folders: tuple[str | tuple[str, ...], ...] = ("tests/acceptance/", "tests/integration/", TORCH, "")
         items.sort(key=lambda item: next(n for n, each in enumerate(folders) if item.nodeid.startswith(each)))
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.acceptance.albums import jpeg, photo
-from tests.acceptance.browsers import FLAGS, PATIENCE, OpenPage, submit
+from tests.acceptance.browsers import FLAGS, PATIENCE, OpenPage, opening, submit
 from tests.acceptance.stacks import LaunchedStack
 from tests.conftest import skip_or_fail
 
@@ -32,36 +31,9 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def open_page(browser: Browser, stack: LaunchedStack) -> Iterator[OpenPage]:
-    """Open the page: `open_page("/jobs", locale="zh-CN", **PHONE)`.
-
-    Any error in its console fails the test, unless it contains one of the words in `expected`.
-    """
-    contexts: list[BrowserContext] = []
-    errors: list[str] = []
-
-    def make(path: str = "/", *, expected: Sequence[str] = (), locale: str = "en-US", **options: Any) -> Page:
-        options.setdefault("reduced_motion", "reduce")
-        context = browser.new_context(base_url=stack.api, locale=locale, **options)
-        context.set_default_timeout(PATIENCE)
-        contexts.append(context)
-        page = context.new_page()
-
-        def note(text: str) -> None:
-            if not any(word in text for word in expected):
-                errors.append(text)
-
-        page.on("console", lambda message: note(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: note(str(error)))
-        # A page that is uploading asks for confirmation before it is left.
-        page.on("dialog", lambda dialog: dialog.accept())
-        page.goto(path)
-        return page
-
-    yield make
-    for context in contexts:
-        context.close()
-
-    assert errors == []
+    """Open the page: `open_page("/jobs", locale="zh-CN", **PHONE)`."""
+    with opening(browser, stack) as open_page:
+        yield open_page
 
 
 @pytest.fixture

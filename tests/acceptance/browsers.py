@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import axe_playwright_python
 import httpx
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.acceptance.stacks import LaunchedStack
 from tests.waiting import DEADLINE, eventually
@@ -50,6 +51,40 @@ _DROP = """
 """
 
 OpenPage = Callable[..., Page]
+
+
+@contextmanager
+def opening(browser: Browser, stack: LaunchedStack) -> Iterator[OpenPage]:
+    """Open pages as `open_page` does, and close them at the end.
+
+    Any error in their consoles is an error then, but for those that hold one of the words in `expected`.
+    """
+    contexts: list[BrowserContext] = []
+    errors: list[str] = []
+
+    def make(path: str = "/", *, expected: Sequence[str] = (), locale: str = "en-US", **options: Any) -> Page:
+        options.setdefault("reduced_motion", "reduce")
+        context = browser.new_context(base_url=stack.api, locale=locale, **options)
+        context.set_default_timeout(PATIENCE)
+        contexts.append(context)
+        page = context.new_page()
+
+        def note(text: str) -> None:
+            if not any(word in text for word in expected):
+                errors.append(text)
+
+        page.on("console", lambda message: note(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: note(str(error)))
+        # A page that is uploading asks for confirmation before it is left.
+        page.on("dialog", lambda dialog: dialog.accept())
+        page.goto(path)
+        return page
+
+    yield make
+    for context in contexts:
+        context.close()
+
+    assert errors == [], errors
 
 
 def submit(

@@ -16,6 +16,8 @@ from tests.conftest import skip_or_fail
 
 StackFactory = Callable[..., LaunchedStack]
 CommandStarter = Callable[..., subprocess.Popen[str]]
+#: The environment of stacks on which no depth has to be looked at: the rest of the pipeline is real.
+WITHOUT_NETWORK = {"FATHOM_ENGINE": "simulated", "FATHOM_SIMULATE": "network"}
 #: The environment of stacks with a simulated pipeline, which sleeps for a moment for every photo.
 SIMULATED = {
     "FATHOM_ENGINE": "simulated",

@@ -12,6 +12,7 @@ import pytest
 
 from fathom.sync_client import JobHandle
 from tests.acceptance.albums import plain_album
+from tests.acceptance.conftest import WITHOUT_NETWORK
 from tests.acceptance.stacks import LaunchedStack, check_exactly_once
 from tests.origins import GatedPhotos, origin
 from tests.processes import children, is_alive
@@ -36,7 +37,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
 def crashing(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[LaunchedStack]:
     """One stack for all these tests."""
     data = tmp_path_factory.mktemp("crashing") / "data"
-    with LaunchedStack(data, environ | SETTINGS, "--concurrency", "2").running() as stack:
+    with LaunchedStack(data, environ | WITHOUT_NETWORK | SETTINGS, "--concurrency", "2").running() as stack:
         yield stack
 
 

@@ -17,6 +17,7 @@ import standardwebhooks
 from shared.objectstore.s3 import S3ObjectStore
 from shared.redis.client import connect_redis
 from tests.acceptance.albums import plain_album
+from tests.acceptance.conftest import WITHOUT_NETWORK
 from tests.acceptance.stacks import LaunchedStack, check_exactly_once
 from tests.origins import Origin, answer, origin
 from tests.processes import children, is_alive
@@ -43,7 +44,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
 @pytest.fixture(scope="module")
 def gathering(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[LaunchedStack]:
     data = tmp_path_factory.mktemp("gathering") / "data"
-    with LaunchedStack(data, environ | SETTINGS, "--concurrency", "2").running() as stack:
+    with LaunchedStack(data, environ | WITHOUT_NETWORK | SETTINGS, "--concurrency", "2").running() as stack:
         yield stack
 
 

@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from fathom.errors import ApiError
 from fathom.sync_client import Fathom
 from tests.acceptance.albums import jpeg, photo
+from tests.acceptance.conftest import WITHOUT_NETWORK
 from tests.acceptance.stacks import CommandResult, LaunchedStack, invoke_fathom
 from tests.waiting import eventually
 
@@ -20,7 +21,9 @@ from tests.waiting import eventually
 @pytest.fixture(scope="module")
 def guarded(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[LaunchedStack]:
     """A stack with a job from before the first key. The tests make keys."""
-    with LaunchedStack(tmp_path_factory.mktemp("guarded") / "data", environ).running() as stack:
+    with LaunchedStack(
+        tmp_path_factory.mktemp("guarded") / "data", environ | WITHOUT_NETWORK
+    ).running() as stack:
         yield stack
 
 

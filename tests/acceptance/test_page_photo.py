@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -13,11 +14,11 @@ import pillow_heif
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from fathom.options import Colormap
 from tests.acceptance.albums import jpeg, photo
-from tests.acceptance.browsers import PHONE, OpenPage, submit
+from tests.acceptance.browsers import PHONE, OpenPage, opening, submit
 from tests.acceptance.stacks import LaunchedStack
 from worker.pipeline.colour import colour_table
 
@@ -37,10 +38,11 @@ def scene(open_page: OpenPage, done_job: str) -> Page:
     return page
 
 
-@pytest.fixture
-def photo_page(page: Page, done_job: str) -> Page:
-    """The first photo of the job, loaded."""
-    return open_photo(page, done_job, 0)
+@pytest.fixture(scope="module")
+def photo_page(browser: Browser, stack: LaunchedStack, done_job: str) -> Iterator[Page]:
+    """The first photo of the job, opened once for all tests that only look at it, each in colours of its own."""
+    with opening(browser, stack) as open_page:
+        yield open_photo(open_page(), done_job, 0)
 
 
 def open_photo(page: Page, job: str, index: int) -> Page:
@@ -74,24 +76,25 @@ def point_at(element: Locator, u: float, v: float) -> None:
     element.hover(position={"x": u * box["width"], "y": v * box["height"]}, force=True)
 
 
-def test_the_divider_follows_keys_and_pointer(photo_page: Page):
-    line = photo_page.get_by_role("slider", name="Line between photo and depth")
+def test_the_divider_follows_keys_and_pointer(page: Page, done_job: str):
+    open_photo(page, done_job, 0)
+    line = page.get_by_role("slider", name="Line between photo and depth")
     expect(line).to_have_attribute("aria-valuenow", "50")
 
     line.focus()
     for key in ("ArrowRight", "PageUp", "Shift+ArrowRight"):
-        photo_page.keyboard.press(key)
+        page.keyboard.press(key)
     expect(line).to_have_attribute("aria-valuenow", "72")
     expect(line).to_have_attribute("aria-valuetext", "72 % photo, 28 % depth")
-    photo_page.keyboard.press("Home")
-    assert "inset(0px 0px 0px 0%)" in photo_page.locator(".stage-depth").evaluate(
+    page.keyboard.press("Home")
+    assert "inset(0px 0px 0px 0%)" in page.locator(".stage-depth").evaluate(
         "it => getComputedStyle(it).clipPath"
     )
 
-    point_at(photo_page.locator(".slider"), 0.5, 0.2)
-    photo_page.mouse.down()
-    point_at(photo_page.locator(".slider"), 0.25, 0.2)
-    photo_page.mouse.up()
+    point_at(page.locator(".slider"), 0.5, 0.2)
+    page.mouse.down()
+    point_at(page.locator(".slider"), 0.25, 0.2)
+    page.mouse.up()
     expect(line).to_have_attribute("aria-valuenow", "25")
 
 
@@ -133,12 +136,10 @@ def test_other_colours_are_computed_from_the_depth(
     ids=["npy", "pfm", "jpeg", "thumbnail"],
 )
 def test_depth_is_read_from_any_output_that_contains_it(
-    page: Page, stack: LaunchedStack, options: dict[str, Any]
+    page: Page, stack: LaunchedStack, done_job: str, options: dict[str, Any]
 ):
-    image = jpeg(photo())
-    truth = submit(stack, [("a.jpg", image)], outputs=["depth16"])
-    words = np.asarray(stored(stack, truth, 0, "depth16"), np.float64) / 65535
-    open_photo(page, submit(stack, [("a.jpg", image)], **options), 0)
+    words = np.asarray(stored(stack, done_job, 0, "depth16"), np.float64) / 65535
+    open_photo(page, submit(stack, [("a.jpg", jpeg(photo()))], **options), 0)
 
     page.get_by_label("Gray", exact=True).check()
 

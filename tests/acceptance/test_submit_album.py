@@ -15,7 +15,7 @@ from bench.faults import Mode
 from bench.http_exchange import Exchange
 from bench.proxy import Proxy
 from tests.acceptance.albums import plain_album, tree
-from tests.acceptance.conftest import CommandStarter
+from tests.acceptance.conftest import WITHOUT_NETWORK, CommandStarter
 from tests.acceptance.stacks import LaunchedStack, invoke_fathom
 from tests.processes import descendants
 from tests.waiting import eventually
@@ -30,7 +30,7 @@ _HOST = "127.0.0.2"
 def serving(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[LaunchedStack]:
     """A stack whose object store clients cannot reach, so all bytes go through the API."""
     with LaunchedStack(
-        tmp_path_factory.mktemp("serving") / "data", environ, "--host", _HOST
+        tmp_path_factory.mktemp("serving") / "data", environ | WITHOUT_NETWORK, "--host", _HOST
     ).running() as stack:
         yield stack
 

@@ -44,6 +44,11 @@ def put_all(store: ObjectStore, keys: list[str]) -> None:
 
 
 class ObjectStoreContract:
+    @pytest.fixture
+    def wide(self, store: ObjectStore) -> ObjectStore:
+        """The store for thousands of objects in as many folders."""
+        return store
+
     @pytest.mark.parametrize("key", KEYS)
     def test_a_key_in_any_script_names_one_object(self, store: ObjectStore, key: str) -> None:
         store.put(f"keys/{key}", key.encode())
@@ -233,27 +238,27 @@ class ObjectStoreContract:
 
         assert store.get("streamed") == b"kept"
 
-    def test_a_listing_is_complete_past_one_page_and_in_order(self, store: ObjectStore) -> None:
+    def test_a_listing_is_complete_past_one_page_and_in_order(self, wide: ObjectStore) -> None:
         keys = [f"many/{index}/x" for index in range(MANY)]
-        put_all(store, keys)
+        put_all(wide, keys)
 
-        listed = list(store.list("many/"))
+        listed = list(wide.list("many/"))
 
         assert [entry.key for entry in listed] == sorted(keys)
         assert [entry.size for entry in listed] == [len(key) for key in sorted(keys)]
-        assert store.delete_prefix("many/") == MANY
-        assert list(store.list("many/")) == []
+        assert wide.delete_prefix("many/") == MANY
+        assert list(wide.list("many/")) == []
 
-    def test_a_listing_is_complete_where_folders_and_objects_mix(self, store: ObjectStore) -> None:
+    def test_a_listing_is_complete_where_folders_and_objects_mix(self, wide: ObjectStore) -> None:
         """Servers over a file system sort `a/` before `a!`; pages must neither lose nor repeat an object."""
         endings = ("/x", "/y/z", "-", ".png", "!/x", "z0")
         keys = [f"mixed/{index}{ending}" for index in range(MANY // 5) for ending in endings]
-        put_all(store, keys)
+        put_all(wide, keys)
 
-        listed = [entry.key for entry in store.list("mixed/")]
+        listed = [entry.key for entry in wide.list("mixed/")]
 
         assert sorted(listed) == sorted(keys)
-        assert store.delete_prefix("mixed/") == len(keys)
+        assert wide.delete_prefix("mixed/") == len(keys)
 
     def test_a_listing_contains_exactly_the_keys_with_the_prefix(self, store: ObjectStore) -> None:
         for key in ("jobs/1/a", "jobs/1/b/c", "jobs/10/a", "jobs/2/a", "job"):
@@ -280,11 +285,11 @@ class ObjectStoreContract:
         assert list(store.folders("tree/")) == ["a", "b"]
         assert list(store.folders("nothing/")) == []
 
-    def test_folders_are_complete_past_one_page(self, store: ObjectStore) -> None:
+    def test_folders_are_complete_past_one_page(self, wide: ObjectStore) -> None:
         names = [f"folder-{number}" for number in range(MANY)]
-        put_all(store, [f"wide/{name}/x" for name in names])
+        put_all(wide, [f"wide/{name}/x" for name in names])
 
-        assert list(store.folders("wide/")) == sorted(names)
+        assert list(wide.folders("wide/")) == sorted(names)
 
     def test_a_listing_of_an_unknown_prefix_is_empty(self, store: ObjectStore) -> None:
         assert list(store.list("nothing/here/")) == []

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Mapping
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,12 @@ def compose() -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def dockerfile() -> str:
     return (ROOT / "Dockerfile").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def origins() -> Mapping[str, list[str]]:
+    """The distributions of every package that is installed."""
+    return packages_distributions()
 
 
 def project() -> dict[str, Any]:
@@ -181,14 +188,15 @@ def imported(room: str) -> set[str]:
         ("training", ["worker", "model", "training"]),
     ],
 )
-def test_a_role_lists_every_package_that_its_folders_import(room: str, groups: list[str]):
+def test_a_role_lists_every_package_that_its_folders_import(
+    origins: Mapping[str, list[str]], room: str, groups: list[str]
+):
     given = project()["project"]
     listed = given["dependencies"] + [
         each for group in groups for each in given["optional-dependencies"][group]
     ]
     there = needed_by(Requirement(each).name for each in listed)
     wanted = imported(room) - {"api", "fathom", "shared", "training", "worker"}
-    origins = packages_distributions()
 
     assert wanted
     assert {name for name in wanted if not there & set(map(canonicalize_name, origins[name]))} == set()

@@ -69,33 +69,38 @@ def ensure_graph(weights: Weights, cache_dir: Path, export: Export | None = None
     return path
 
 
-def export_model(weights_spec: str, cache_dir: Path, format: str, out: Path) -> tuple[Path, ...]:
+def export_model(
+    weights_spec: str, cache_dir: Path, format: str, out: Path, export: Export | None = None
+) -> tuple[Path, ...]:
     """Write the network for use elsewhere, as `format` `onnx` or `openvino`; return the files written.
 
-    `openvino` writes `out`, whose name must end in .xml, and a .bin beside it. Raises
-    ModelError if a file cannot be written.
+    `openvino` writes `out`, whose name must end in .xml, and a .bin beside it. `export` is that of
+    `ensure_graph`. Raises ModelError if a file cannot be written.
     """
     if format not in EXPORT_FORMATS:
         raise ModelError(f"The format must be {' or '.join(EXPORT_FORMATS)}, not {format!r}.")
     if format == "openvino" and out.suffix != ".xml":
         raise ModelError(f"An OpenVINO network is written to a file whose name ends in .xml, not to {out}.")
     weights = resolve_weights(weights_spec, cache_dir)
+    export = export or _run_export
     try:
-        return _write_onnx(weights, out) if format == "onnx" else _write_openvino(weights, cache_dir, out)
+        if format == "onnx":
+            return _write_onnx(weights, out, export)
+        return _write_openvino(weights, cache_dir, out, export)
     except OSError as exc:
         raise ModelError(f"{out} cannot be written: {exc.strerror}.") from exc
 
 
-def _write_onnx(weights: Weights, out: Path) -> tuple[Path, ...]:
+def _write_onnx(weights: Weights, out: Path, export: Export) -> tuple[Path, ...]:
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=_EXPORT_FOLDER) as folder:
         written = Path(folder) / "network.onnx"
-        _run_export(weights, written)
+        export(weights, written)
         os.replace(written, out)
     return (out,)
 
 
-def _write_openvino(weights: Weights, cache_dir: Path, out: Path) -> tuple[Path, ...]:
-    graph = ensure_graph(weights, cache_dir)
+def _write_openvino(weights: Weights, cache_dir: Path, out: Path, export: Export) -> tuple[Path, ...]:
+    graph = ensure_graph(weights, cache_dir, export)
     shutil.copyfile(constants_path(graph), constants_path(out))
     shutil.copyfile(graph, out)
     return out, constants_path(out)

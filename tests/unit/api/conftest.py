@@ -6,11 +6,13 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 from typing_extensions import Buffer
+from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
 from api.app import create_app
@@ -113,6 +115,26 @@ class Api:
         return self.client.get(path, **kwargs)
 
 
+class QuickRule(Rule):
+    """A route whose builder of addresses is compiled once for the apps of all tests: else it is most of an app."""
+
+    compiled: ClassVar[dict[tuple[object, ...], Callable[..., tuple[str, str]]]] = {}
+
+    def _compile_builder(self, append_unknown: bool = True) -> Callable[..., tuple[str, str]]:
+        # It depends on nothing else; a route brings its own converters when it is called.
+        key = self.rule, tuple(self._trace), repr(self.defaults), append_unknown
+        if key not in self.compiled:
+            self.compiled[key] = super()._compile_builder(append_unknown)
+        return self.compiled[key]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def quick_routes() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Flask, "url_rule_class", QuickRule)
+        yield
+
+
 ApiFactory = Callable[..., Api]
 
 
@@ -161,10 +183,15 @@ def make_api() -> Iterator[ApiFactory]:
 
     yield make
     for api in made:
-        backend = api.backend
-        backend.watcher.stop_when(lambda: True)
-        for pool in (backend.cleaners, backend.senders, backend.probes):
-            pool.shutdown()
+        close_api(api)
+
+
+def close_api(api: Api) -> None:
+    """End the threads of an API."""
+    backend = api.backend
+    backend.watcher.stop_when(lambda: True)
+    for pool in (backend.cleaners, backend.senders, backend.probes):
+        pool.shutdown()
 
 
 @pytest.fixture

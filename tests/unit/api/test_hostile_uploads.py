@@ -25,9 +25,6 @@ from worker.chores.runner import ChoreRunner
 from worker.pipeline.photo import Limits
 from worker.pipeline.pipeline import Pipeline
 
-#: A few of every kind; another test runs all of them.
-SAMPLE = {upload.name: upload for upload in bad_uploads()[::12]}
-
 #: Names that a file system, a log, a terminal or a page might take for something else.
 NAMES = {
     "out of the folder": "../../../../etc/passwd.jpg",
@@ -115,10 +112,18 @@ def zipped(uploads: dict[str, CorpusFile]) -> bytes:
     return buffer.getvalue()
 
 
+@pytest.fixture(scope="module")
+def sample() -> dict[str, CorpusFile]:
+    """A few bad uploads of every kind, by name; all of them are judged one by one elsewhere."""
+    return {upload.name: upload for upload in bad_uploads()[::12]}
+
+
 @pytest.mark.parametrize("packed", [False, True])
-def test_bad_files_fail_one_by_one_with_their_codes(api: Api, packed: bool) -> None:
+def test_bad_files_fail_one_by_one_with_their_codes(
+    api: Api, sample: dict[str, CorpusFile], packed: bool
+) -> None:
     good = CorpusFile(name="good.png", data=bad_uploads()[-1].data, expected=bad_uploads()[-1].expected)
-    files = SAMPLE | {"good.png": good}
+    files = sample | {"good.png": good}
     if packed:
         response = api.post_parts([("archive", "bad.zip", zipped(files))])
         gather(api)

@@ -25,9 +25,9 @@ def pairs(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture
-def weights(tmp_path: Path) -> Path:
-    path = tmp_path / "start.safetensors"
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "start.safetensors"
     save_file(random_network().state_dict(), path)
     return path
 

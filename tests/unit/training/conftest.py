@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from training.encoder import scale_decoder
 from training.shards import Sample
 from training.textures import TextureBank, build_bank
+from training.train import save_weights
+from worker.model.checkpoint import random_network
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -27,6 +30,17 @@ def bank(tmp_path_factory: pytest.TempPathFactory) -> TextureBank:
     cv2.circle(disc, (50, 60), 45, (20, 80, 200, 255), -1)
     cv2.imwrite(str(folder / "disc.png"), disc)
     return build_bank(Path(root), 7, variety=0.04)
+
+
+@pytest.fixture(scope="session")
+def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of a network that learned nothing, whose depth is of about unit size."""
+    torch.manual_seed(3)
+    network = random_network()
+    scale_decoder(network, torch.randn(1, 3, 64, 64))
+    path = tmp_path_factory.mktemp("weights") / "untrained.safetensors"
+    save_weights(network, path, {})
+    return path
 
 
 def make_sample(height: int = 96, width: int = 128, seed: int = 0) -> Sample:

@@ -9,11 +9,9 @@ import pytest
 import torch
 
 from tests.unit.training.conftest import make_sample
-from training.encoder import scale_decoder
 from training.finetune import Epoch, Method, finetune
 from training.pairs import BadPairs
-from training.train import save_weights
-from worker.model.checkpoint import random_network, read_network
+from worker.model.checkpoint import read_network
 
 
 @pytest.fixture(scope="module")
@@ -27,21 +25,11 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(3)
-    network = random_network()
-    scale_decoder(network, torch.randn(1, 3, 64, 64))
-    path = tmp_path_factory.mktemp("weights") / "untrained.safetensors"
-    save_weights(network, path, {})
-    return path
-
-
 AT_LENGTH = [pytest.param("full", 14, 1e-3, 0.5, marks=pytest.mark.slow), pytest.param("lora", 16, 5e-3, 0.5, marks=pytest.mark.slow)]  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("method", "epochs", "rate", "share"), [("full", 3, 1e-3, 0.95), ("lora", 3, 5e-3, 0.95), *AT_LENGTH]
+    ("method", "epochs", "rate", "share"), [("full", 2, 1e-3, 0.95), ("lora", 2, 5e-3, 0.95), *AT_LENGTH]
 )
 def test_fine_tuning_lowers_the_error_on_held_out_pairs(
     pairs: Path, untrained: Path, tmp_path: Path, method: Method, epochs: int, rate: float, share: float

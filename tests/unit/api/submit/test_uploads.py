@@ -292,9 +292,11 @@ def list_all(api: Api, job_id: str, limit: int = 1000) -> tuple[list[int], int]:
 
 @pytest.fixture(scope="module")
 def large() -> Iterator[tuple[Api, str]]:
-    """An album of 25,000 photos, which is too large to list or check it completely for one page."""
+    """An album of 25,000 uploaded photos, which is too large to list or check it completely for one page."""
     api = build_api()
-    yield api, str(api.announce(*({"name": f"{n}.jpg", "size": 1} for n in range(25_000))).get_json()["id"])
+    job_id = str(api.announce(*({"name": f"{n}.jpg", "size": 1} for n in range(25_000))).get_json()["id"])
+    store(api, job_id, range(25_000))
+    yield api, job_id
     api.backend.senders.shutdown()
 
 
@@ -307,10 +309,12 @@ def large() -> Iterator[tuple[Api, str]]:
         pytest.param(range(500, 3_700, 3), id="many"),
     ],
 )
-def test_missing_uploads_of_a_large_album_are_found(large: tuple[Api, str], missing: Sequence[int]) -> None:
+def test_missing_uploads_of_a_large_album_are_found(
+    request: pytest.FixtureRequest, large: tuple[Api, str], missing: Sequence[int]
+) -> None:
     api, job_id = large
     lacking = set(missing)
-    store(api, job_id, (index for index in range(25_000) if index not in lacking))
+    request.addfinalizer(lambda: store(api, job_id, missing))
     for index in lacking:
         api.objects.delete(object_keys.input_image(job_id, index))
 
@@ -326,7 +330,6 @@ def test_missing_uploads_of_a_large_album_are_found(large: tuple[Api, str], miss
 
 def test_a_page_of_missing_uploads_lists_only_the_objects_it_needs(large: tuple[Api, str]) -> None:
     api, job_id = large
-    store(api, job_id, range(25_000))
     listed: list[str] = []
 
     def note(prefix: str, *, after: str = "") -> None:
@@ -334,6 +337,7 @@ def test_a_page_of_missing_uploads_lists_only_the_objects_it_needs(large: tuple[
 
     api.objects.before(api.objects.list, note)
     page = api.get(f"/v1/jobs/{job_id}/uploads?cursor=24000").get_json()
+    api.objects.before(api.objects.list, None)
 
     assert page == {"uploads": [], "next_cursor": None}
     # Those from 24000 to 24999, and 24, 240 to 249, 2400 to 2499.

@@ -76,7 +76,16 @@ def test_names_of_any_script_survive_a_locale_that_has_none(tmp_path: Path, flag
     (photos / "悪い.jpg").write_bytes(b"text")
     (photos / "生.CR3").write_bytes(CR3)
     ascii_only = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    command = [sys.executable, "-m", "fathom.cli", "run", *flags, str(photos), str(tmp_path / "深さ")]
+    command = [
+        sys.executable,
+        "-m",
+        "fathom.cli",
+        "run",
+        "--jobs=1",
+        *flags,
+        str(photos),
+        str(tmp_path / "深さ"),
+    ]
     done = subprocess.run(command, env={**os.environ, **SIMULATED, **ascii_only}, capture_output=True)
 
     assert done.returncode == 3, done.stderr

@@ -65,8 +65,11 @@ def album(tmp_path: Path) -> Path:
     return album
 
 
-def test_a_folder_gives_a_heatmap_or_a_reason_for_every_file(album: Path, tmp_path: Path) -> None:
-    summary = run(album, tmp_path / "out", sidecars=False)
+def test_a_folder_gives_a_heatmap_or_a_reason_for_every_file_and_counts_them(
+    album: Path, tmp_path: Path
+) -> None:
+    seen: list[FolderProgress] = []
+    summary = run(album, tmp_path / "out", sidecars=False, on_progress=seen.append, jobs=2)
 
     assert tree(tmp_path / "out") == [
         "2024/a.png",
@@ -87,11 +90,13 @@ def test_a_folder_gives_a_heatmap_or_a_reason_for_every_file(album: Path, tmp_pa
     assert all(failure.message.endswith(".") for failure in summary.failures)
     with Image.open(tmp_path / "out" / "2025" / "a.png") as turned:
         assert turned.size == (128, 96)
+    assert [progress.done for progress in seen] == list(range(1, 12))
+    assert seen[-1] == FolderProgress(phase=Phase.RENDER, done=11, total=11, failed=4)
 
 
 def test_results_among_the_photos_are_not_photos(album: Path) -> None:
-    first = run(album, album / "depth")
-    second = run(album, album / "depth")
+    first = run(album, album / "depth", jobs=1)
+    second = run(album, album / "depth", jobs=1)
 
     assert first.total == second.total == 11
     assert len([name for name in tree(album / "depth") if name.endswith(".depth.json")]) == 7
@@ -112,14 +117,6 @@ def test_a_single_file_is_processed_and_an_empty_folder_gives_nothing(tmp_path: 
 
     assert run(tmp_path / "in" / "a.bin", tmp_path / "out").succeeded == 1
     assert run(tmp_path / "empty", tmp_path / "out").total == 0
-
-
-def test_progress_counts_up_to_the_end(album: Path, tmp_path: Path) -> None:
-    seen: list[FolderProgress] = []
-    run(album, tmp_path / "out", on_progress=seen.append, jobs=2)
-
-    assert [progress.done for progress in seen] == list(range(1, 12))
-    assert seen[-1] == FolderProgress(phase=Phase.RENDER, done=11, total=11, failed=4)
 
 
 def test_a_run_normalised_as_a_whole_uses_one_range(tmp_path: Path) -> None:
@@ -155,7 +152,7 @@ def test_a_photo_that_kills_its_process_fails_alone(tmp_path: Path, jobs: int) -
 
 def test_a_missing_network_fails_the_run_and_not_each_photo(album: Path, tmp_path: Path) -> None:
     with pytest.raises(WeightsUnavailable):
-        run(album, tmp_path / "out", load=load_nothing)
+        run(album, tmp_path / "out", load=load_nothing, jobs=1)
 
 
 def deep_folder(folder: Path) -> Path:

@@ -13,8 +13,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from shared.settings import Settings
-from worker.model.checkpoint import UNUSED_PREFIX, random_state, unfilled_network
+from worker.model.checkpoint import UNUSED_PREFIX, load_network, random_state, unfilled_network
 from worker.model.graph import ensure_graph
+from worker.model.network import MidasSmall
+from worker.model.openvino_import import import_openvino
 from worker.model.weights import Weights, resolve_weights
 
 PARITY = Path(__file__).parents[3] / "data" / "parity"
@@ -68,6 +70,18 @@ def random_weights(cache_dir: Path) -> Weights:
 @pytest.fixture(scope="session")
 def random_graph(random_weights: Weights, cache_dir: Path) -> Path:
     return ensure_graph(random_weights, cache_dir)
+
+
+@pytest.fixture(scope="session")
+def network(random_weights: Weights) -> MidasSmall:
+    """The network itself. Copy it to change it."""
+    return load_network(random_weights)
+
+
+@pytest.fixture(scope="session")
+def compiled_graph(random_graph: Path) -> Any:
+    """The graph as OpenVINO compiles it by itself, in float32."""
+    return import_openvino().Core().compile_model(random_graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from shared.errors import ModelError, WeightsInvalid, WeightsUnavailable
-from worker.model.checkpoint import load_network
 from worker.model.export import main as export
 from worker.model.graph import EXPORT_REFUSED, constants_path, ensure_graph, export_model, graph_path
 from worker.model.openvino_import import import_openvino
@@ -25,11 +24,6 @@ from worker.model.weights import Weights, resolve_weights
 
 ROOT = Path(__file__).parents[4]
 BatchFactory = Callable[..., NDArray[np.float32]]
-
-
-@pytest.fixture(scope="module")
-def network(random_weights: Weights) -> torch.nn.Module:
-    return load_network(random_weights)
 
 
 def by_torch(network: torch.nn.Module, batch: NDArray[np.float32]) -> NDArray[Any]:
@@ -53,7 +47,7 @@ def test_a_graph_is_named_after_its_format_and_the_hash_of_its_weights(tmp_path:
 
 @pytest.mark.parametrize(("count", "size"), [(1, (64, 96)), (2, (192, 256)), (3, (32, 32)), (2, (256, 32))])
 def test_one_graph_takes_any_number_of_pictures_of_any_size(
-    random_graph: Path,
+    compiled_graph: Any,
     network: torch.nn.Module,
     batch_factory: BatchFactory,
     count: int,
@@ -62,23 +56,24 @@ def test_one_graph_takes_any_number_of_pictures_of_any_size(
     batch = batch_factory(*size, count=count)
     wanted = by_torch(network, batch)
 
-    found = by_openvino(random_graph, batch)
+    found = compiled_graph([batch])[0]
 
     assert found.shape == (count, *size)
     assert np.abs(found - wanted).max() / wanted.max() < 1e-4
 
 
-@pytest.fixture(scope="module")
-def onnx_files(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> tuple[Path, ...]:
-    out = tmp_path_factory.mktemp("onnx") / "midas.onnx"
-    return export_model("random", cache_dir, "onnx", out)
+def export_here(weights: Weights, out: Path) -> None:
+    """Export in this process, which has torch already: a new one would take seconds to import it."""
+    assert export(weights.spec, weights.sha256, str(out)) == 0
 
 
+# They are torch's own, about its exporter.
+@pytest.mark.filterwarnings("ignore")
 def test_another_runtime_gets_the_same_depth_from_an_onnx_export(
-    onnx_files: tuple[Path, ...], network: torch.nn.Module, batch_factory: BatchFactory
+    tmp_path: Path, cache_dir: Path, network: torch.nn.Module, batch_factory: BatchFactory
 ):
-    (path,) = onnx_files
-    assert os.listdir(path.parent) == ["midas.onnx"]
+    (path,) = export_model("random", cache_dir, "onnx", tmp_path / "midas.onnx", export_here)
+    assert os.listdir(tmp_path) == ["midas.onnx"]
     onnxruntime = pytest.importorskip("onnxruntime")
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     batch = batch_factory(96, 64, count=2)
@@ -149,16 +144,38 @@ def test_of_simultaneous_processes_one_exports_and_the_others_do_not_load_torch(
     assert names == {graphs[0].name, constants_path(graphs[0]).name, "export.lock"}
 
 
-def test_refused_weights_raise_in_the_caller_and_leave_no_graph(
-    tmp_path: Path, random_tensors: dict[str, Tensor]
-):
+@pytest.fixture
+def few(tmp_path: Path, random_tensors: dict[str, Tensor]) -> Weights:
+    """A file of one tensor."""
     path = tmp_path / "few.pt"
     torch.save({"scratch.output_conv.4.bias": random_tensors["scratch.output_conv.4.bias"]}, path)
+    return resolve_weights(str(path), tmp_path)
 
+
+def check_that_few_are_refused(few: Weights, cache_dir: Path) -> None:
     with pytest.raises(WeightsInvalid, match=r"few\.pt does not hold weights of MiDaS_small: it lacks"):
-        ensure_graph(resolve_weights(str(path), tmp_path), tmp_path)
+        ensure_graph(few, cache_dir)
 
-    assert [path.name for path in (tmp_path / "graphs").iterdir()] == ["export.lock"]
+    assert [path.name for path in (cache_dir / "graphs").iterdir()] == ["export.lock"]
+
+
+@pytest.mark.slow
+def test_refused_weights_raise_in_the_caller_and_leave_no_graph(few: Weights, tmp_path: Path):
+    check_that_few_are_refused(few, tmp_path)
+
+
+def test_what_an_export_says_of_refused_weights_reaches_the_caller(
+    few: Weights, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    status = export(few.spec, few.sha256, str(tmp_path / "out.xml"))
+    (tmp_path / "said").write_text(capfd.readouterr().out)
+    # It ends as the export did, without torch, which takes seconds to import.
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\ncat '{tmp_path}/said'\nexit {status}\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+
+    check_that_few_are_refused(few, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -6,16 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from worker.model.checkpoint import load_network
 from worker.model.network import MidasSmall
 from worker.model.preprocess import LONG_SIDE, MULTIPLE
-from worker.model.weights import Weights
 from worker.model.winograd import FOUR, TWO, Winograd, WinogradConv, apply_winograd
-
-
-@pytest.fixture(scope="module")
-def network(random_weights: Weights) -> MidasSmall:
-    return load_network(random_weights)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +25,14 @@ def error(found: Tensor, wanted: Tensor) -> float:
     return float((found - wanted).abs().max() / wanted.abs().max())
 
 
-@pytest.mark.parametrize("side", range(MULTIPLE, LONG_SIDE + 1, MULTIPLE))
+#: From the smallest to the largest; `test_engines` compares the graph at every size, less closely.
+SIDES = [
+    pytest.param(side, marks=[pytest.mark.slow] if side not in (32, 128, 224) else [])
+    for side in range(MULTIPLE, LONG_SIDE + 1, MULTIPLE)
+]
+
+
+@pytest.mark.parametrize("side", SIDES)
 @pytest.mark.parametrize("upright", [False, True])
 def test_the_winograd_network_predicts_the_same_at_every_size(
     network: MidasSmall, fast: MidasSmall, side: int, upright: bool
