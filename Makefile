@@ -65,8 +65,8 @@ test-all: $(VENV)/.ready-dev ## Run the slow tests too
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m ""
 
 .PHONY: test-unit
-test-unit: $(VENV)/.ready-dev ## Run the unit tests only, which need no server
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) tests/unit
+test-unit: $(VENV)/.ready-dev ## Run the fast tests only: no server, and no network in PyTorch
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not slow and not torch" tests/unit
 
 .PHONY: lint
 lint: $(VENV)/.ready-dev node_modules/.ready ## Check format, style, types and import rules

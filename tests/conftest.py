@@ -68,7 +68,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Run the slowest folders first, so that all processes end at about the same time."""
+    """Mark the tests of the network. Run the slowest folders first, so that all processes end at about the same time."""
+    for item in items:
+        if item.nodeid.startswith(TORCH):
+            item.add_marker("torch")
     if hasattr(config, "workerinput"):
         folders: tuple[str | tuple[str, ...], ...] = ("tests/acceptance/", "tests/integration/", TORCH, "")
         items.sort(key=lambda item: next(n for n, each in enumerate(folders) if item.nodeid.startswith(each)))
