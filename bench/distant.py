@@ -59,7 +59,7 @@ class StoringPipeline(SleepingPipeline):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stores:
+class DistantStores:
     """The stores of a run, and the proxy before the object store."""
 
     jobs: JobStore
@@ -87,7 +87,7 @@ def measure(*, images: int, rounds: int, image_seconds: float, latency: float) -
 
 
 @contextmanager
-def run_stores() -> Iterator[Stores]:
+def run_stores() -> Iterator[DistantStores]:
     with tempfile.TemporaryDirectory(prefix="fathom-distant-") as name:
         folder = Path(name)
         s3 = SeaweedServer(folder / "s3", bucket="fathom", access_key="bench", secret_key="bench-secret")
@@ -99,10 +99,10 @@ def run_stores() -> Iterator[Stores]:
         ):
             environ = {**s3.environ(), **valkey.environ(), "FATHOM_S3_ENDPOINT_URL": proxy.url}
             objects = S3ObjectStore.from_settings(Settings.from_environ(environ))
-            yield Stores(jobs=RedisJobStore(client), objects=objects, proxy=proxy)
+            yield DistantStores(jobs=RedisJobStore(client), objects=objects, proxy=proxy)
 
 
-def _rate(stores: Stores, images: int, image_seconds: float) -> float:
+def _rate(stores: DistantStores, images: int, image_seconds: float) -> float:
     """Work a job off; return its images per second."""
     job_id = new_job_id()
     for index in range(images):
@@ -116,7 +116,7 @@ def _rate(stores: Stores, images: int, image_seconds: float) -> float:
     return images / seconds
 
 
-def _child(stores: Stores, image_seconds: float) -> LeaseLoop:
+def _child(stores: DistantStores, image_seconds: float) -> LeaseLoop:
     return LeaseLoop(
         name="child",
         jobs=stores.jobs,

@@ -22,7 +22,7 @@ R = TypeVar("R")
 Work = Callable[[T], Coroutine[Any, Any, R]]
 
 
-class Backend(Protocol):
+class ClientBackend(Protocol):
     """What the two clients do in different ways, beside the HTTP itself."""
 
     async def sleep(self, seconds: float) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from fathom.backends import Backend
+from fathom.backends import ClientBackend
 from fathom.errors import ApiError, BodyLost, ClientError, ConnectionLost
 
 #: Answers that say "not now": the request was not carried out.
@@ -52,7 +52,7 @@ class Transport:
         self,
         base_url: str,
         *,
-        backend: Backend,
+        backend: ClientBackend,
         transport: httpx.AsyncBaseTransport,
         api_key: str | None = None,
         patience: Patience | None = None,

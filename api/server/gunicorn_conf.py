@@ -51,8 +51,7 @@ PACE = 500
 
 def on_starting(server: Any) -> None:
     """Import what every process needs before they are forked: they start faster and share its memory."""
-    for module in ("api.app", "shared.objectstore.s3", "shared.tickets"):
-        import_module(module)
+    import_module("api.app")
     # The collector writes to every object that it looks at; frozen ones stay shared.
     gc.collect()
     gc.freeze()

@@ -55,7 +55,7 @@ class PlannedFault:
 
 
 @dataclass(kw_only=True)
-class Target:
+class ChaosTarget:
     """What faults are injected into."""
 
     stack: ChaosStack
@@ -79,7 +79,7 @@ def plan(attack: str, *, seed: int, kills: int) -> tuple[PlannedFault, ...]:
     )
 
 
-def inject(planned: PlannedFault, target: Target) -> bool:
+def inject(planned: PlannedFault, target: ChaosTarget) -> bool:
     """Inject a fault; return False if its victim does not exist yet, and the caller must try again."""
     name, _, victim = planned.action.partition(" ")
     return _INJECTORS[name](planned, target, victim)
@@ -88,7 +88,7 @@ def inject(planned: PlannedFault, target: Target) -> bool:
 # --- kills ------------------------------------------------------------------------
 
 
-def _kill(planned: PlannedFault, target: Target, what: str) -> bool:
+def _kill(planned: PlannedFault, target: ChaosTarget, what: str) -> bool:
     """Kill a child that has fetched a photo, or its worker."""
     stack = target.stack
     busy = [pid for pid in stack.children() if target.observer.has_worked(pid)]
@@ -106,7 +106,7 @@ def _kill(planned: PlannedFault, target: Target, what: str) -> bool:
     return True
 
 
-def _lose_ticket(planned: PlannedFault, target: Target, what: str) -> bool:
+def _lose_ticket(planned: PlannedFault, target: ChaosTarget, what: str) -> bool:
     """Stop all workers, let one of them pop the ticket of a new job, and kill all."""
     stack = target.stack
     groups = [worker.pid for worker in stack.workers if worker.is_running()]
@@ -129,7 +129,7 @@ def _lose_ticket(planned: PlannedFault, target: Target, what: str) -> bool:
 # --- the stores -------------------------------------------------------------------
 
 
-def _restart_valkey(planned: PlannedFault, target: Target, what: str) -> bool:
+def _restart_valkey(planned: PlannedFault, target: ChaosTarget, what: str) -> bool:
     valkey, began = target.stack.valkey, time.monotonic()
     os.kill(valkey.pid, signal.SIGKILL)
     _wait(lambda: not valkey.is_running(), 10.0)
@@ -139,7 +139,7 @@ def _restart_valkey(planned: PlannedFault, target: Target, what: str) -> bool:
     return True
 
 
-def _flush_valkey(planned: PlannedFault, target: Target, what: str) -> bool:
+def _flush_valkey(planned: PlannedFault, target: ChaosTarget, what: str) -> bool:
     """Empty Valkey and wait until the jobs are restored, because the fault lasts until then."""
     began = time.monotonic()
     with Resp(target.stack.valkey.url) as valkey:
@@ -155,7 +155,7 @@ def _flush_valkey(planned: PlannedFault, target: Target, what: str) -> bool:
     return True
 
 
-def _disturb_s3(planned: PlannedFault, target: Target, what: str) -> bool:
+def _disturb_s3(planned: PlannedFault, target: ChaosTarget, what: str) -> bool:
     """Disturb the traffic between the workers and S3 for a while."""
     proxy, mode, began = target.stack.proxy, Mode(what), time.monotonic()
     proxy.set(
@@ -171,7 +171,7 @@ def _disturb_s3(planned: PlannedFault, target: Target, what: str) -> bool:
 # --- clients ----------------------------------------------------------------------
 
 
-def _storm(planned: PlannedFault, target: Target, what: str) -> bool:
+def _storm(planned: PlannedFault, target: ChaosTarget, what: str) -> bool:
     """Pause and resume a job from several clients at once, and finally resume it."""
     job = target.jobs[int(planned.pick * len(target.jobs))]
     verbs = random.Random(planned.pick).choices(("pause", "resume"), k=STORM_REQUESTS)
@@ -241,7 +241,7 @@ _ACTIONS: dict[str, Callable[[random.Random, int], list[str]]] = {
 _DUES = {"flush": [0.4], "pop-window": [1.0, 1.0, 1.0]}
 ATTACKS = tuple(_ACTIONS)
 
-_INJECTORS: dict[str, Callable[[PlannedFault, Target, str], bool]] = {
+_INJECTORS: dict[str, Callable[[PlannedFault, ChaosTarget, str], bool]] = {
     "kill": _kill,
     "restart": _restart_valkey,
     "flush": _flush_valkey,

@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 import httpx
 
 from bench.chaos import final_state
-from bench.chaos.attacks import PlannedFault, Target, has_ended, inject, plan
+from bench.chaos.attacks import ChaosTarget, PlannedFault, has_ended, inject, plan
 from bench.chaos.checker import Verdict, check
 from bench.chaos.observations import Image, Leftovers, Observations
 from bench.chaos.observer import Observer
@@ -91,7 +91,7 @@ def run(experiment: Experiment, folder: Path, *, log: Callable[[str], None]) -> 
         with Resp(stack.valkey.url) as valkey:
             before = final_state.key_bytes(valkey)
         with observer.monitoring(stack.valkey.url):
-            target = Target(stack=stack, observer=observer, api=api, jobs=[])
+            target = ChaosTarget(stack=stack, observer=observer, api=api, jobs=[])
             began = time.monotonic()
             target.jobs += _send(api, experiment)
             injected = _inject_faults(target, experiment, log)
@@ -120,7 +120,7 @@ def _send(api: httpx.Client, experiment: Experiment) -> list[Submitted]:
     ]
 
 
-def _inject_faults(target: Target, experiment: Experiment, log: Callable[[str], None]) -> int:
+def _inject_faults(target: ChaosTarget, experiment: Experiment, log: Callable[[str], None]) -> int:
     """Inject the faults when they are due, until all are injected and all jobs have ended."""
     waiting = deque(plan(experiment.attack, seed=experiment.seed, kills=experiment.kills))
     planned, checked, over = len(waiting), 0.0, False
@@ -136,7 +136,7 @@ def _inject_faults(target: Target, experiment: Experiment, log: Callable[[str], 
     return planned - len(waiting)
 
 
-def _is_due(planned: PlannedFault, target: Target, *, over: bool) -> bool:
+def _is_due(planned: PlannedFault, target: ChaosTarget, *, over: bool) -> bool:
     if over:
         # A fault that was due earlier is too late. The checker sees that it was not injected.
         return planned.due >= 1.0
@@ -144,7 +144,9 @@ def _is_due(planned: PlannedFault, target: Target, *, over: bool) -> bool:
     return share >= planned.due and planned.due < 1.0
 
 
-def _collect(target: Target, experiment: Experiment, injected: int, before: dict[str, int]) -> Observations:
+def _collect(
+    target: ChaosTarget, experiment: Experiment, injected: int, before: dict[str, int]
+) -> Observations:
     stack, observer = target.stack, target.observer
     with Resp(stack.valkey.url, timeout=60.0) as valkey, stack.bare_s3() as s3:
         unfinished = _wait_until_quiet(stack, valkey, target.jobs)
@@ -197,7 +199,7 @@ def _wait_until_quiet(stack: ChaosStack, valkey: Resp, jobs: list[Submitted]) ->
 
 
 def _clean_up(
-    target: Target, valkey: Resp, before: dict[str, int], unfinished: dict[str, int], slots: int
+    target: ChaosTarget, valkey: Resp, before: dict[str, int], unfinished: dict[str, int], slots: int
 ) -> Leftovers:
     """Delete the jobs as a client does, and return what is left of them."""
     for job in target.jobs:

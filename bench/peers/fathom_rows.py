@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from bench.embedded_stack import run_stack
 from bench.peers.measure import pinned
-from bench.peers.peer import Depth, Setup, Started
+from bench.peers.peer import Peer, Setup, Started
 from worker.model.openvino_engine import BRANCH_AFTER
 
 #: What Fathom is asked for in every row, and for the heatmaps that the others are compared with: the plain
@@ -22,15 +22,10 @@ _WARM_UP = BRANCH_AFTER + 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class FathomRun:
+class FathomRun(Peer):
     """`fathom run`: a folder, without a server."""
 
-    name: str
-    title: str
     precision: str
-    packages: tuple[str, ...] = ()
-    depth: Depth = Depth.FAST
-    rival: str | None = None
     warm_up: int = _WARM_UP
 
     @contextmanager
@@ -43,15 +38,10 @@ class FathomRun:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FathomSystem:
+class FathomSystem(Peer):
     """The whole system: `fathom up`, and `fathom submit --out` for each album."""
 
-    name: str
-    title: str
     precision: str
-    packages: tuple[str, ...] = ()
-    depth: Depth = Depth.FAST
-    rival: str | None = None
     warm_up: int = _WARM_UP
 
     @contextmanager

@@ -9,21 +9,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.peers.peer import Depth, Setup, Started
+from bench.peers.peer import Peer, Setup, Started
 
 
 @dataclass(frozen=True, kw_only=True)
-class FolderProgram:
+class FolderProgram(Peer):
     """A program that works off one folder and ends: `python -m MODULE IN OUT` and the arguments below."""
 
-    name: str
-    title: str
     module: str
-    packages: tuple[str, ...] = ()
-    depth: Depth = Depth.FAST
-    rival: str | None = "fathom-f32"
     precision: str = "f32"
-    warm_up: int = 0
+    rival: str | None = "fathom-f32"
 
     @contextmanager
     def start(self, setup: Setup) -> Iterator[Started]:

@@ -15,7 +15,7 @@ import httpx
 
 from bench.embedded_stack import poll
 from bench.peers.measure import pinned
-from bench.peers.peer import Depth, Setup, Started
+from bench.peers.peer import Peer, Setup, Started
 from fathom.stack.servers import free_ports
 
 _READY_WITHIN = 120.0
@@ -23,13 +23,12 @@ _STOPS_WITHIN = 15.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class LitServe:
+class LitServe(Peer):
     """`bench.peers.litserve_server`, and `bench.peers.litserve_client` for each album."""
 
     name: str = "litserve"
     title: str = "LitServe, 2 workers, ONNX Runtime"
     packages: tuple[str, ...] = ("litserve", "onnxruntime")
-    depth: Depth = Depth.FAST
     rival: str | None = "system-f32"
     warm_up: int = 8
 

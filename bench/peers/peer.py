@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Protocol
 
 
 class Depth(Enum):
@@ -42,30 +42,21 @@ class Started:
     server: int | None = None
 
 
-class Peer(Protocol):
-    """A way of making heatmaps."""
+@dataclass(frozen=True, kw_only=True)
+class Peer(ABC):
+    """A way of making heatmaps: a row of the comparison."""
 
-    @property
-    def name(self) -> str: ...
+    name: str
+    #: A few words for the table.
+    title: str
+    #: The packages to import that Fathom itself does not need.
+    packages: tuple[str, ...] = ()
+    depth: Depth = Depth.FAST
+    #: How many small photos a process works off before it has reached its full speed.
+    warm_up: int = 0
+    #: The name of Fathom's row to compare this one with; None for Fathom's own.
+    rival: str | None = None
 
-    @property
-    def title(self) -> str:
-        """Return a few words for the table."""
-
-    @property
-    def packages(self) -> tuple[str, ...]:
-        """Return the packages to import that Fathom itself does not need."""
-
-    @property
-    def depth(self) -> Depth: ...
-
-    @property
-    def warm_up(self) -> int:
-        """Return how many small photos a process works off before it has reached its full speed."""
-
-    @property
-    def rival(self) -> str | None:
-        """Return the name of Fathom's row to compare this one with; None for Fathom's own."""
-
+    @abstractmethod
     def start(self, setup: Setup) -> AbstractContextManager[Started]:
         """Start what must run before photos can be sent, on `setup.cores`, while the block runs."""

@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
@@ -84,6 +85,8 @@ class HeldLease:
     lease: Lease
     renewer: LeaseRenewer
     trace: LeaseTrace
+    #: Ends the trace, then the renewal.
+    kept: ExitStack
     images: Iterator[tuple[int, Future[bytes]]]
     #: Images being stored.
     commits: list[Future[None]] = field(default_factory=list)
@@ -208,11 +211,11 @@ class LeaseLoop:
             heartbeat=self._heartbeat,
             draining=self._draining,
         )
-        trace = self._traces.follow(lease)
-        renewer.__enter__()
-        trace.__enter__()
-        images = self._prefetcher.images(lease, trace.fetching(self._fetcher.fetch))
-        held = HeldLease(lease=lease, renewer=renewer, trace=trace, images=images)
+        with ExitStack() as kept:
+            kept.enter_context(renewer)
+            trace = kept.enter_context(self._traces.follow(lease))
+            images = self._prefetcher.images(lease, trace.fetching(self._fetcher.fetch))
+            held = HeldLease(lease=lease, renewer=renewer, trace=trace, images=images, kept=kept.pop_all())
         self._held.append(held)
         return held
 
@@ -245,11 +248,9 @@ class LeaseLoop:
         """Give a lease back once its images are stored."""
         wait(held.commits)
         try:
-            with log_context(job=held.lease.job_id):
+            with held.kept, log_context(job=held.lease.job_id):
                 self._give_back(held.lease)
         finally:
-            held.trace.__exit__(None, None, None)
-            held.renewer.__exit__(None, None, None)
             self._held.remove(held)
 
     def _outcome(self, held: HeldLease, index: int, fetching: Future[bytes]) -> Outcome | None:

@@ -24,7 +24,7 @@ from bench.peers.expert_photo import draw_heatmap
 from bench.peers.folder_program import FolderProgram
 from bench.peers.judge import Expected, WrongHeatmap, judge, read_levels
 from bench.peers.measure import PeerFailed, run_album
-from bench.peers.peer import Depth, Setup, Started
+from bench.peers.peer import Depth, Peer, Setup, Started
 from bench.peers.report import times_faster, to_json, to_markdown
 from bench.peers.rows import ROWS
 from shared.settings import Settings
@@ -153,15 +153,12 @@ for path, later in zip(sorted(Path(sys.argv[2]).iterdir()), (100, 101, 103, 105)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Copying:
+class Copying(Peer):
     """A peer that does nothing."""
 
     name: str = "copying"
     title: str = "copies"
-    packages: tuple[str, ...] = ()
     depth: Depth = Depth.OTHER
-    rival: str | None = None
-    warm_up: int = 0
 
     @contextmanager
     def start(self, setup: Setup) -> Iterator[Started]:

@@ -10,14 +10,14 @@ from typing import Any, TypeVar
 import httpx
 import pytest
 
-from fathom.backends import AsyncioBackend, Backend, BlockingBackend, iterate, run
+from fathom.backends import AsyncioBackend, BlockingBackend, ClientBackend, iterate, run
 from fathom.sync_client import Fathom
 from fathom.uploads import ONE_REQUEST_FILES
 from tests.unit.fathom.conftest import JOB_ID, FakeServer
 from tests.waiting import DEADLINE
 
 T = TypeVar("T")
-Play = Callable[[Callable[[Backend], Coroutine[Any, Any, T]]], T]
+Play = Callable[[Callable[[ClientBackend], Coroutine[Any, Any, T]]], T]
 
 
 @pytest.fixture(params=["asyncio", "blocking"])
@@ -48,7 +48,7 @@ def test_items_are_read_only_as_fast_as_they_are_processed(play: Play[Any]) -> N
     read: list[int] = []
     ahead: list[int] = []
 
-    async def act(backend: Backend) -> None:
+    async def act(backend: ClientBackend) -> None:
         async def work(number: int) -> None:
             await backend.sleep(0)
             ahead.append(len(read) - number)

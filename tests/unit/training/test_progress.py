@@ -4,7 +4,7 @@ from io import StringIO
 
 import pytest
 
-from training.progress import ProgressLine, format_duration
+from training.progress import ProgressPrinter, format_duration
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ def test_durations_read_as_hours_minutes_and_seconds(seconds: float, text: str) 
 
 def test_a_line_shows_the_progress_the_rate_and_the_time_left() -> None:
     stream = StringIO()
-    line = ProgressLine(label="Rendering", total=100, unit="pictures", stream=stream)
+    line = ProgressPrinter(label="Rendering", total=100, unit="pictures", stream=stream)
     line.start_at(40)
     line.update(100, "done")
 
@@ -33,7 +33,7 @@ def test_a_line_shows_the_progress_the_rate_and_the_time_left() -> None:
 
 def test_without_a_terminal_a_line_is_printed_every_half_minute() -> None:
     stream = StringIO()
-    line = ProgressLine(label="Rendering", total=100, unit="pictures", stream=stream)
+    line = ProgressPrinter(label="Rendering", total=100, unit="pictures", stream=stream)
     for done in range(50):
         line.update(done)
 
