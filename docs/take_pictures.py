@@ -49,7 +49,7 @@ def take_pictures() -> None:
         with stack.running(), httpx.Client(base_url=stack.url, timeout=60.0, trust_env=False) as api:
             with _chromium() as browser:
                 _show_album(browser, api)
-                job = _submit(api, _samples(), outputs=["heatmap", "thumbnail", "side_by_side"])
+                job = _submit(api, _samples(), outputs=["heatmap", "thumbnail", "comparison"])
                 _wait(api, job)
                 _show_photo(browser, api, job)
             _show_depth(api, job)
@@ -88,7 +88,7 @@ def _show_photo(browser: Browser, api: httpx.Client, job: str) -> None:
 
 def _show_depth(api: httpx.Client, job: str) -> None:
     """Put photos and their heatmaps side by side, as the pipeline makes them."""
-    pairs = [_fetch(api, f"/v1/jobs/{job}/images/{_index(api, job, name)}/side_by_side") for name in SHOWN]
+    pairs = [_fetch(api, f"/v1/jobs/{job}/images/{_index(api, job, name)}/comparison") for name in SHOWN]
     gap = 24
     width = sum(pair.width for pair in pairs) + gap * (len(pairs) - 1)
     row = Image.new("RGB", (width, max(pair.height for pair in pairs)), "white")

@@ -9,16 +9,48 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
-from fathom.options import HeatmapFormat, Options, Output
+from fathom.options import HeatmapFormat, LayersFormat, Options, Output, StereoLayout
 
 SIDECAR = "depth.json"
-_FILES = {
-    Output.DEPTH16: "depth16.png",
-    Output.PFM: "depth.pfm",
-    Output.NPY: "depth.npy",
-    Output.SIDE_BY_SIDE: "side_by_side.jpg",
-    Output.THUMBNAIL: "thumbnail.jpg",
+
+
+@dataclass(frozen=True)
+class _Result:
+    """What a file of a photo is called: in the object store, and after the photo's own name."""
+
+    file: str
+    ending: str
+    #: The folder that holds these results of all photos, with `/`; empty if they have none of their own.
+    folder: str = ""
+
+
+_RESULTS = {
+    Output.DEPTH16: _Result("depth16.png", ".depth16.png"),
+    Output.PFM: _Result("depth.pfm", ".pfm"),
+    Output.NPY: _Result("depth.npy", ".npy"),
+    # Jobs that were stored before this output had its name have the file under this one.
+    Output.COMPARISON: _Result("side_by_side.jpg", ".comparison.jpg"),
+    Output.THUMBNAIL: _Result("thumbnail.jpg", ".thumbnail.jpg"),
+    Output.EXR: _Result("depth.exr", ".exr"),
+    Output.NORMALS: _Result("normals.png", ".normals.png"),
+    Output.CONTROLNET: _Result("controlnet.png", ".controlnet.png"),
+    Output.MESH: _Result("mesh.glb", ".glb"),
+    Output.CLOUD: _Result("cloud.ply", ".ply"),
+    Output.REFOCUS: _Result("refocus.jpg", ".refocus.jpg"),
+    Output.EMBEDDED: _Result("embedded.jpg", ".embedded.jpg"),
+}
+
+#: By these ends of a file's name, players for headsets know how both views lie in it.
+_STEREO_ENDINGS = {
+    StereoLayout.SBS_FULL: "_LRF_Full_SBS.jpg",
+    StereoLayout.SBS_HALF: "_LR.jpg",
+    StereoLayout.TB_FULL: "_TBF_fulltb.jpg",
+    StereoLayout.TB_HALF: "_TB.jpg",
+    StereoLayout.CROSS: "_RLF_cross.jpg",
+    StereoLayout.ANAGLYPH: "_redcyan.jpg",
+    StereoLayout.RGBD: "_RGBD.jpg",
 }
 
 #: Characters no common file system takes, and control characters.
@@ -28,17 +60,40 @@ _MAX_PART_BYTES = 200
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,5}\Z")
 
 
-def output_file(output: Output, options: Options) -> str:
-    """Return the file name of an output, which depends on the heatmap's format."""
-    if output is Output.HEATMAP:
-        return "heatmap.jpg" if options.heatmap_format is HeatmapFormat.JPEG else "heatmap.png"
-    return _FILES[output]
-
-
 def output_files(options: Options) -> dict[str, str]:
-    """Map the name of every output of a job, the sidecar `depth` included, to its file name."""
-    files = {str(output): output_file(output, options) for output in options.outputs}
-    return files | {"depth": SIDECAR}
+    """Map the name of every result of a photo, the sidecar `depth` included, to its file name.
+
+    An output has one result, of its own name; a stereo pair has two, `stereo_left` and `stereo_right`.
+    """
+    return {name: result.file for name, result in _results(options).items()}
+
+
+def _results(options: Options) -> dict[str, _Result]:
+    """Return all results of a photo by name, the sidecar last."""
+    results: dict[str, _Result] = {}
+    for output in options.outputs:
+        results |= _results_of(output, options)
+    return results | {"depth": _Result(SIDECAR, ".depth.json")}
+
+
+def _results_of(output: Output, options: Options) -> dict[str, _Result]:
+    match output:
+        case Output.HEATMAP:
+            kind = "jpg" if options.heatmap_format is HeatmapFormat.JPEG else "png"
+            return {output: _Result(f"heatmap.{kind}", f".{kind}")}
+        case Output.DEPTH16 if options.depth16.folder:
+            return {output: _Result("depth16.png", ".png", options.depth16.folder + "/")}
+        case Output.STEREO if options.stereo.layout is StereoLayout.PAIR:
+            return {f"stereo_{eye}": _Result(f"stereo_{eye}.jpg", f"_{eye}.jpg") for eye in ("left", "right")}
+        case Output.STEREO:
+            ending = _STEREO_ENDINGS[options.stereo.layout]
+            return {output: _Result(f"stereo{ending}", ending)}
+        case Output.LAYERS if options.layers.format is LayersFormat.PSD:
+            return {output: _Result("layers.psd", ".psd")}
+        case Output.LAYERS:
+            return {output: _Result("layers.zip", ".layers.zip")}
+        case _:
+            return {output: _RESULTS[output]}
 
 
 def result_names(names: Iterable[str], options: Options) -> Iterator[dict[str, str]]:
@@ -53,7 +108,7 @@ def result_names(names: Iterable[str], options: Options) -> Iterator[dict[str, s
     A path depends on the names before it, and on all folders: so `names` must be all of them.
     """
     safe = [safe_path(name) for name in names]
-    free = _FreePaths(safe, output_files(options))
+    free = _FreePaths(safe, _results(options))
     return map(free.take, safe)
 
 
@@ -66,16 +121,18 @@ def safe_path(name: str) -> str:
 class _FreePaths:
     """The paths that no result has yet and no folder has ever."""
 
-    def __init__(self, paths: Iterable[str], files: Mapping[str, str]) -> None:
-        self._endings = {output: _ending(output, file) for output, file in files.items()}
-        self._taken = {_fold(folder) for folder in _folders(paths)}
+    def __init__(self, paths: Iterable[str], results: Mapping[str, _Result]) -> None:
+        self._results = results
+        folders = _folders(paths)
+        tops = {result.folder for result in results.values()}
+        self._taken = {_fold(top + folder) for top in tops for folder in folders}
         #: The last number given to a path, so that photos of one name are numbered in linear time.
         self._numbers: dict[str, int] = {}
 
     def take(self, path: str) -> dict[str, str]:
         """Return the first free paths for a photo's results, which are free no more."""
         for base in self._bases(path):
-            paths = {output: base + ending for output, ending in self._endings.items()}
+            paths = {name: result.folder + base + result.ending for name, result in self._results.items()}
             folded = {_fold(path) for path in paths.values()}
             if self._taken.isdisjoint(folded):
                 self._taken |= folded
@@ -101,12 +158,6 @@ def _folders(paths: Iterable[str]) -> set[str]:
             found.add(folder)
             folder, slash, _ = folder.rpartition("/")
     return found
-
-
-def _ending(output: str, file: str) -> str:
-    """Return `.png` for the heatmap, `.depth16.png` and the like for all else."""
-    suffix = file[file.rindex(".") :]
-    return suffix if output in ("heatmap", "pfm", "npy") else f".{output}{suffix}"
 
 
 def _fold(path: str) -> str:

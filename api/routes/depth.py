@@ -31,7 +31,7 @@ from api.submit.form import image_cap
 from api.submit.multipart import CHUNK, FormFile, FormShape, boundary_of, parse_form
 from api.submit.spool import Spool
 from fathom.options import HeatmapFormat, Options, Output
-from fathom.result_names import SIDECAR, output_file
+from fathom.result_names import SIDECAR, output_files
 from shared.errors import (
     DepthTimedOut,
     ImageEmpty,
@@ -223,7 +223,7 @@ def _wait(parts: Backend, job_id: str, seconds: float) -> None:
 
 
 def _send(parts: Backend, job: Job, output: Output) -> Response:
-    file = output_file(output, job.options)
+    file = output_files(job.options)[output]
     data = parts.objects.get(object_keys.output(job.id, 0, file))
     response = Response(data, content_type=object_keys.content_type(file))
     response.headers["Content-Disposition"] = f'inline; filename="{file}"'

@@ -176,6 +176,11 @@ _CONTENT_TYPES = {
     ".json": "application/json",
     ".pfm": "application/octet-stream",
     ".npy": "application/octet-stream",
+    ".exr": "image/x-exr",
+    ".glb": "model/gltf-binary",
+    ".ply": "application/octet-stream",
+    ".psd": "image/vnd.adobe.photoshop",
+    ".zip": "application/zip",
 }
 
 

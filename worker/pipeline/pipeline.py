@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from fathom.options import Edges, Options, Size
-from fathom.result_names import SIDECAR, output_file
+from fathom.result_names import SIDECAR, output_files
 from shared.jobs.job import Range
 from shared.jobs.object_keys import content_type
 from shared.settings import Settings
@@ -17,7 +17,8 @@ from worker.pipeline.decode.decode import decode, limit_decoder_threads
 from worker.pipeline.depth import DepthMap, own_range, upsample
 from worker.pipeline.edges import Guide, make_guide
 from worker.pipeline.memory import trim_heap
-from worker.pipeline.outputs import Rendering, least_size_for, release_pixels
+from worker.pipeline.outputs.catalogue import least_size_for, make, release_pixels
+from worker.pipeline.outputs.rendering import Rendering
 from worker.pipeline.photo import Floats, Limits, Photo, full_size
 from worker.pipeline.scratch import Scratch
 from worker.pipeline.sidecar import Facts, encode_sidecar
@@ -92,7 +93,7 @@ class Pipeline:
         """
         predicted = self._predict(data, options)
         span = common or own_range(predicted.depth, options.clip)
-        files = self._make_files(predicted, options, span)
+        files = self._make_files(data, predicted, options, span)
         facts = Facts(
             info=self._engine.info,
             options=options,
@@ -107,8 +108,11 @@ class Pipeline:
             trim_heap()
         return (*files, _file("depth", SIDECAR, encode_sidecar(facts)))
 
-    def _make_files(self, predicted: _Predicted, options: Options, span: Range) -> list[ResultFile]:
+    def _make_files(
+        self, data: bytes, predicted: _Predicted, options: Options, span: Range
+    ) -> list[ResultFile]:
         rendering = Rendering(
+            source=data,
             photo=predicted.photo,
             depth=predicted.depth,
             span=span,
@@ -116,10 +120,8 @@ class Pipeline:
             scratch=self._scratch,
             stopwatch=self._stopwatch,
         )
-        return [
-            _file(str(output), output_file(output, options), rendering.make(output))
-            for output in options.outputs
-        ]
+        names = output_files(options)
+        return [_file(name, names[name], make(name, rendering)) for name in names if name != "depth"]
 
     def _predict(self, data: bytes, options: Options) -> _Predicted:
         self._stopwatch = watch = Stopwatch()

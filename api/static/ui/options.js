@@ -7,7 +7,7 @@ import { COLORMAPS, gradientOf } from "../viewer/colormaps.js";
 const KEY = "fathom.options";
 /** The outputs that the page itself needs: small pictures for the grid, and depth that a browser reads exactly. */
 const ALWAYS = ["heatmap", "thumbnail"];
-const MORE = ["depth16", "npy", "pfm", "side_by_side"];
+const MORE = ["depth16", "npy", "pfm", "comparison"];
 const CHOICES = { normalize: ["image", "job"], size: ["original", "network"], edges: ["snap", "smooth"], heatmap_format: ["png", "jpeg"] };
 /** @typedef {{outputs: string[], colormap: string, invert: boolean, normalize: string, size: string, edges: string, heatmap_format: string}} Chosen */
 /** @type {Chosen} */

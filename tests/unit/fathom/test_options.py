@@ -1,11 +1,21 @@
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import pytest
 from pydantic import TypeAdapter
 
-from fathom.options import Edges, Normalize, Options, OptionsRefused, Output
+from fathom.options import (
+    DepthSource,
+    Edges,
+    Normalize,
+    Options,
+    OptionsRefused,
+    Output,
+    StereoLayout,
+    StereoOptions,
+)
 from fathom.result_names import output_files
 
 
@@ -38,6 +48,32 @@ def test_options_recorded_before_edges_could_be_chosen_have_smooth_ones():
     assert Options.parse(older).edges is Edges.SNAP
 
 
+def test_options_recorded_before_depth_could_come_from_the_photo_are_of_the_network():
+    older = {name: value for name, value in Options().to_json().items() if name != "depth_source"}
+
+    assert Options.from_record(older) == Options(depth_source=DepthSource.MODEL)
+
+
+def test_a_comparison_recorded_under_its_old_name_is_one():
+    older = Options().to_json() | {"outputs": ["heatmap", "side_by_side"]}
+
+    assert Options.from_record(older).outputs == (Output.HEATMAP, Output.COMPARISON)
+
+
+def test_options_of_an_output_are_a_group_of_its_name():
+    given = Options.from_pairs(
+        ["outputs=stereo,refocus", "stereo.layout=sbs_half", "refocus.focus=0.25,0.75"]
+    )
+
+    assert given.stereo == StereoOptions(layout=StereoLayout.SBS_HALF)
+    assert given.refocus.focus == (0.25, 0.75)
+    assert Options.from_record(given.to_json()) == given
+
+
+def test_options_tell_nothing_of_outputs_that_were_not_asked_for():
+    assert "stereo" not in Options().to_json()
+
+
 def test_a_command_line_gives_the_same_options_as_json():
     given = Options.from_pairs(["outputs=heatmap, depth16", "clip=2,98", "invert=true", "normalize=job"])
 
@@ -52,7 +88,7 @@ def test_a_command_line_gives_the_same_options_as_json():
     [
         ({"outputs": []}, "outputs"),
         ({"outputs": ["heatmap", "heatmap"]}, "outputs"),
-        ({"outputs": ["mesh"]}, "outputs"),
+        ({"outputs": ["hologram"]}, "outputs"),
         ({"clip": [98, 2]}, "clip"),
         ({"clip": [-1, 50]}, "clip"),
         ({"clip": [0, 101]}, "clip"),
@@ -62,12 +98,30 @@ def test_a_command_line_gives_the_same_options_as_json():
         ({"colormap": "jet"}, "colormap"),
         ({"colour": "inferno"}, "colour"),
         ({"size": 512}, "size"),
+        ({"outputs": ["stereo"], "stereo": {"layout": "cube"}}, "stereo.layout must be one of"),
+        ({"outputs": ["stereo"], "stereo": {"depth": 1}}, "stereo.depth is not an option; .* divergence"),
+        (
+            {"outputs": ["stereo"], "stereo": {"divergence": 5.1}},
+            "stereo.divergence must be a number from 0 to 5",
+        ),
+        ({"outputs": ["stereo"], "stereo": "sbs_half"}, "stereo must be a JSON object"),
+        (
+            {"outputs": ["layers"], "layers": {"count": 2.5}},
+            "layers.count must be a whole number from 2 to 8",
+        ),
+        ({"outputs": ["layers"], "layers": {"count": True}}, "layers.count"),
+        ({"outputs": ["normals"], "normals": {"bits": 12}}, "normals.bits must be 8 or 16"),
+        ({"outputs": ["refocus"], "refocus": {"focus": [0.5, 1.5]}}, "refocus.focus must be a point"),
+        ({"outputs": ["refocus"], "refocus": {"focus": []}}, "refocus.focus"),
+        ({"outputs": ["depth16"], "depth16": {"folder": "../up"}}, "depth16.folder"),
+        ({"stereo": {"layout": "sbs_half"}}, "stereo has options, but is not among the outputs"),
+        ({"outputs": ["mesh"], "size": "network"}, "mesh is made at the photo's own size"),
         ({"edges": "sharp"}, "edges"),
         ({"invert": "perhaps"}, "invert"),
         ({"invert": None}, "invert"),
         ({"invert": []}, "invert"),
         ({"size": {"original": 1}}, "size"),
-        ({"outputs": "heatmap,mesh"}, "outputs"),
+        ({"outputs": "heatmap,hologram"}, "outputs"),
         ({"outputs": {"heatmap": 1}}, "outputs"),
         ({"outputs": [["heatmap"]]}, "outputs"),
         ({"clip": 50}, "clip"),
@@ -94,7 +148,7 @@ def test_the_api_describes_exactly_the_options_that_are_read():
     described = TypeAdapter(Options).json_schema()
 
     assert described["additionalProperties"] is False
-    assert described["properties"].keys() == Options().to_json().keys()
+    assert [*described["properties"]] == [each.name for each in fields(Options)]
     assert all(each.get("description") for each in described["properties"].values())
     assert described["properties"]["outputs"]["minItems"] == 1
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import unicodedata
 from pathlib import PurePosixPath, PureWindowsPath
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from fathom.options import Options
 from fathom.result_names import result_names, safe_path
 
 HEATMAP = Options()
-SEVERAL = Options.parse({"outputs": ["heatmap", "depth16", "pfm", "npy", "side_by_side", "thumbnail"]})
+SEVERAL = Options.parse({"outputs": ["heatmap", "depth16", "pfm", "npy", "comparison", "thumbnail"]})
 
 
 def heatmaps(*names: str) -> list[str]:
@@ -34,7 +35,7 @@ def test_every_output_has_its_own_name():
         "depth16": "a/b.depth16.png",
         "pfm": "a/b.pfm",
         "npy": "a/b.npy",
-        "side_by_side": "a/b.side_by_side.jpg",
+        "comparison": "a/b.comparison.jpg",
         "thumbnail": "a/b.thumbnail.jpg",
         "depth": "a/b.depth.json",
     }
@@ -150,3 +151,47 @@ def test_results_stay_inside_the_folder_and_differ_for_any_names(names: list[str
         assert not PureWindowsPath(path).is_absolute()
         assert ".." not in PurePosixPath(path).parts
         assert path.encode()
+
+
+def _only_path(name: str, options: dict[str, Any], result: str) -> str:
+    return next(result_names([name], Options.parse(options)))[result]
+
+
+@pytest.mark.parametrize(
+    ("layout", "path"),
+    [
+        ("sbs_full", "a/b_LRF_Full_SBS.jpg"),
+        ("sbs_half", "a/b_LR.jpg"),
+        ("tb_full", "a/b_TBF_fulltb.jpg"),
+        ("tb_half", "a/b_TB.jpg"),
+        ("cross", "a/b_RLF_cross.jpg"),
+        ("anaglyph", "a/b_redcyan.jpg"),
+        ("rgbd", "a/b_RGBD.jpg"),
+    ],
+)
+def test_a_stereo_picture_ends_as_players_for_headsets_expect(layout: str, path: str):
+    assert _only_path("a/b.JPG", {"outputs": "stereo", "stereo": {"layout": layout}}, "stereo") == path
+
+
+def test_a_stereo_pair_is_two_results():
+    options = Options.parse({"outputs": "stereo", "stereo": {"layout": "pair"}})
+    paths = next(result_names(["a/b.JPG"], options))
+
+    assert paths == {
+        "stereo_left": "a/b_left.jpg",
+        "stereo_right": "a/b_right.jpg",
+        "depth": "a/b.depth.json",
+    }
+
+
+def test_a_folder_of_their_own_holds_maps_with_the_names_of_their_photos():
+    options = {"outputs": "depth16", "depth16": {"folder": "depths"}}
+
+    assert _only_path("a/b.JPG", options, "depth16") == "depths/a/b.png"
+
+
+def test_no_map_in_a_folder_of_its_own_has_the_name_of_a_folder_there():
+    options = Options.parse({"outputs": "depth16", "depth16": {"folder": "depths"}})
+    paths = [path["depth16"] for path in result_names(["b.jpg", "b.png/c.jpg"], options)]
+
+    assert paths == ["depths/b.jpg.png", "depths/b.png/c.png"]

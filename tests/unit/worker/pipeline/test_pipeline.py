@@ -75,7 +75,7 @@ def test_every_output_has_its_file_its_type_and_the_sidecar_comes_last() -> None
         ("depth16", "depth16.png", "image/png"),
         ("pfm", "depth.pfm", "application/octet-stream"),
         ("npy", "depth.npy", "application/octet-stream"),
-        ("side_by_side", "side_by_side.jpg", "image/jpeg"),
+        ("comparison", "side_by_side.jpg", "image/jpeg"),
         ("thumbnail", "thumbnail.jpg", "image/jpeg"),
         ("depth", "depth.json", "application/json"),
     ]
@@ -116,7 +116,7 @@ def test_extreme_shapes_keep_their_size_in_every_output(size: tuple[int, int]) -
     files = render(save(texture(height, width), "PNG"), outputs=ALL_OUTPUTS)
 
     assert pixels(files["heatmap"]).shape == (height, width, 3)
-    assert pixels(files["side_by_side"]).shape == (height, 2 * width, 3)
+    assert pixels(files["comparison"]).shape == (height, 2 * width, 3)
     assert npy(files["npy"]).shape == (height, width)
     assert max(pixels(files["thumbnail"]).shape[0], pixels(files["thumbnail"]).shape[1] // 2) <= 512
 
@@ -190,14 +190,14 @@ def test_network_size_keeps_the_prediction_as_it_is() -> None:
     assert engine.seen == [(192, 256)]
     assert pixels(by_name["heatmap"]).shape == (192, 256, 3)
     assert npy(by_name["npy"]).shape == (192, 256)
-    assert pixels(by_name["side_by_side"]).shape == (192, 512, 3)
+    assert pixels(by_name["comparison"]).shape == (192, 512, 3)
     assert sidecar(by_name)["output_size"] == {"width": 256, "height": 192}
 
 
-def test_side_by_side_shows_the_photo_left_and_the_heatmap_right() -> None:
+def test_a_comparison_shows_the_photo_left_and_the_heatmap_right() -> None:
     photo = texture(300, 400)
-    files = render(save(photo, "PNG"), outputs=["side_by_side", "heatmap"], edges="smooth")
-    both = pixels(files["side_by_side"]).astype(int)
+    files = render(save(photo, "PNG"), outputs=["comparison", "heatmap"], edges="smooth")
+    both = pixels(files["comparison"]).astype(int)
 
     assert np.abs(both[:, :400] - photo).mean() < 12
     assert np.abs(both[:, 400:] - pixels(files["heatmap"])).mean() < 4
@@ -223,7 +223,7 @@ def test_edges_follow_the_photo_in_every_full_size_output() -> None:
     assert crisp["pfm"].data.endswith(np.ascontiguousarray(depth[::-1]).tobytes())
     assert (shown["min"], shown["max"]) == (depth.min(), depth.max())
     assert np.abs(shown["min"] + words * (shown["max"] - shown["min"]) - depth).max() < 0.02
-    for output in ("heatmap", "side_by_side", "thumbnail"):
+    for output in ("heatmap", "comparison", "thumbnail"):
         assert crisp[output].data != soft[output].data
 
 
@@ -258,10 +258,10 @@ def test_a_measured_range_is_that_of_the_crisp_map() -> None:
     assert pipeline().measure(data, options()) == Range(low=float(depth.min()), high=float(depth.max()))
 
 
-def test_side_by_side_shows_every_pixel_of_a_large_jpeg() -> None:
+def test_a_comparison_shows_every_pixel_of_a_large_jpeg() -> None:
     lines = np.zeros((1600, 2000, 3), np.uint8)
     lines[:, ::2] = 255
-    both = pixels(render(save(lines, "JPEG"), outputs="side_by_side")["side_by_side"], "L").astype(int)
+    both = pixels(render(save(lines, "JPEG"), outputs="comparison")["comparison"], "L").astype(int)
 
     assert np.abs(both[:, 1:1999:2] - both[:, 0:1998:2]).mean() > 200
 
@@ -454,7 +454,7 @@ def test_a_heatmap_too_long_for_a_jpeg_is_refused_but_works_as_png() -> None:
         pipeline().render(data, options(heatmap_format="jpeg"))
 
     assert pixels(render(data)["heatmap"]).shape == (16, 66_000, 3)
-    assert pixels(render(data, outputs="side_by_side")["side_by_side"]).shape[1] <= 65_500
+    assert pixels(render(data, outputs="comparison")["comparison"]).shape[1] <= 65_500
 
 
 def test_the_pipeline_reports_the_seconds_of_every_stage() -> None:

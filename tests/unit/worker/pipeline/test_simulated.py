@@ -55,7 +55,7 @@ def test_a_simulated_pipeline_decodes_no_photo_and_says_so(data: bytes) -> None:
 
 def test_a_simulated_pipeline_obeys_options_and_the_common_range() -> None:
     pipeline = build("pipeline")
-    every = Options.parse({"outputs": "heatmap,depth16,pfm,npy,side_by_side,thumbnail"})
+    every = Options.parse({"outputs": "heatmap,depth16,pfm,npy,comparison,thumbnail"})
     common = Range(low=-5.0, high=5.0)
 
     assert len(pipeline.render(b"", every)) == 7

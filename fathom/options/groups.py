@@ -1,0 +1,202 @@
+"""The options of single outputs: each group has the name of its output."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, ClassVar
+
+from fathom.options.fields import (
+    NOTHING_ELSE,
+    as_number,
+    choice,
+    custom,
+    flag,
+    folder,
+    number,
+    read_parts,
+    whole_number,
+)
+
+#: The range of a field of view, in degrees along the longer side of a photo.
+_FOV = 10.0, 150.0
+#: How many times as far away as the nearest point the farthest one may be.
+_RATIO = 1.5, 100.0
+
+_FOV_TEXT = "Field of view along the longer side in degrees, for photos whose EXIF does not give it."
+_RATIO_TEXT = "How many times as far as the nearest point the farthest one is."
+_DILATION_TEXT = (
+    "By how many pixels of the prediction near things are widened, so that none of their colour stays behind."
+)
+
+
+def _edge_dilation(default: float) -> Any:
+    return number(default, 0.0, 4.0, _DILATION_TEXT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Group:
+    __pydantic_config__: ClassVar[dict[str, Any]] = NOTHING_ELSE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Depth16Options(_Group):
+    """Options of the output `depth16`."""
+
+    folder: str = folder(
+        "The folder for all of these results, with the photos' own names: `depths` gives `depths/a/b.png`. "
+        "Without one, `a/b.depth16.png`."
+    )
+
+
+class ExrChannel(StrEnum):
+    Z = "Z"
+    R = "R"
+    Y = "Y"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExrOptions(_Group):
+    """Options of the output `exr`."""
+
+    channel: ExrChannel = choice(ExrChannel.Z, "The name of its one channel.")
+
+
+class NormalsFormat(StrEnum):
+    OPENGL = "opengl"
+    DIRECTX = "directx"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NormalsOptions(_Group):
+    """Options of the output `normals`."""
+
+    format: NormalsFormat = choice(NormalsFormat.OPENGL, "`opengl`: green is up; `directx`: green is down.")
+    bits: int = custom(
+        8, "Bits of each of the three channels: 8 or 16.", lambda value: _read_bits(value), ge=8, le=16
+    )
+    fov: float = number(60.0, *_FOV, _FOV_TEXT)
+    depth_ratio: float = number(6.0, *_RATIO, _RATIO_TEXT)
+
+
+class StereoLayout(StrEnum):
+    SBS_FULL = "sbs_full"
+    SBS_HALF = "sbs_half"
+    TB_FULL = "tb_full"
+    TB_HALF = "tb_half"
+    CROSS = "cross"
+    ANAGLYPH = "anaglyph"
+    PAIR = "pair"
+    RGBD = "rgbd"
+
+
+class Eyes(StrEnum):
+    BOTH = "both"
+    LEFT = "left"
+    RIGHT = "right"
+
+
+class Anaglyph(StrEnum):
+    DUBOIS = "dubois"
+    HALF_COLOR = "half_color"
+    GRAY = "gray"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StereoOptions(_Group):
+    """Options of the output `stereo`."""
+
+    layout: StereoLayout = choice(StereoLayout.SBS_FULL, "How both views lie in the file.")
+    divergence: float = number(
+        2.0, 0.0, 5.0, "Disparity between the nearest and the farthest point, in percent of the width."
+    )
+    convergence: float = number(
+        0.5, 0.0, 1.0, "Where the screen is, from 0, at the farthest point, to 1, at the nearest."
+    )
+    eyes: Eyes = choice(
+        Eyes.BOTH, "`both`: two new views; `left` or `right`: the new one, the other is the photo."
+    )
+    swap: bool = flag(False, "Exchange both views.")
+    anaglyph: Anaglyph = choice(Anaglyph.DUBOIS, "The colours of an anaglyph.")
+    edge_dilation: float = _edge_dilation(0.5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeshOptions(_Group):
+    """Options of the output `mesh`."""
+
+    vertices: int = whole_number(250_000, 1_000, 1_000_000, "The largest number of vertices.")
+    fov: float = number(60.0, *_FOV, _FOV_TEXT)
+    depth_ratio: float = number(6.0, *_RATIO, _RATIO_TEXT)
+    backfill: bool = flag(True, "Add a second sheet behind the cuts, so that none shows a hole.")
+    edge_dilation: float = _edge_dilation(0.5)
+
+
+class Axes(StrEnum):
+    OPENGL = "opengl"
+    OPENCV = "opencv"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CloudOptions(_Group):
+    """Options of the output `cloud`."""
+
+    axes: Axes = choice(Axes.OPENGL, "`opengl`: y up, -z forward; `opencv`: y down, z forward.")
+    points: int = whole_number(1_000_000, 1_000, 5_000_000, "The largest number of points.")
+    fov: float = number(60.0, *_FOV, _FOV_TEXT)
+    depth_ratio: float = number(6.0, *_RATIO, _RATIO_TEXT)
+
+
+class LayersFormat(StrEnum):
+    PSD = "psd"
+    ZIP = "zip"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayersOptions(_Group):
+    """Options of the output `layers`."""
+
+    format: LayersFormat = choice(
+        LayersFormat.PSD, "`psd`: layers of a picture; `zip`: PNGs and `layers.json`."
+    )
+    count: int = whole_number(4, 2, 8, "The largest number of layers.")
+    bleed: int = whole_number(32, 0, 512, "By how many pixels a layer is continued under the ones above.")
+    edge_dilation: float = _edge_dilation(0.5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefocusOptions(_Group):
+    """Options of the output `refocus`."""
+
+    focus: tuple[float, ...] = custom(
+        (0.5, 0.5),
+        "What is sharp: a point `x,y`, each from 0 to 1, from the left and the top; or one number, a depth "
+        "from 0, far, to 1, near.",
+        lambda value: _read_focus(value),
+        min_length=1,
+        max_length=2,
+    )
+    aperture: float = number(
+        1.0,
+        0.0,
+        4.0,
+        "The radius of the blur of the farthest or nearest point, in percent of the longer side.",
+    )
+    edge_dilation: float = _edge_dilation(0.5)
+
+
+def _read_bits(value: Any) -> int:
+    if as_number(value) not in (8, 16):
+        raise ValueError("must be 8 or 16")
+    return int(as_number(value))
+
+
+def _read_focus(value: Any) -> tuple[float, ...]:
+    parts = read_parts([value] if isinstance(value, int | float) else value)
+    try:
+        focus = tuple(as_number(part) for part in parts)
+    except ValueError:
+        focus = ()
+    if len(focus) in (1, 2) and all(0 <= each <= 1 for each in focus):
+        return focus
+    raise ValueError("must be a point `x,y` or one depth, each from 0 to 1")

@@ -1,0 +1,1 @@
+"""The result files, each made from the photo and its depth map."""

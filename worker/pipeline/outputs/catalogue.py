@@ -1,0 +1,60 @@
+"""Which outputs there are, what of the photo each needs, and how each is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from fathom.options import MAPS, Options, Output, Size
+from worker.pipeline.outputs import comparison, maps
+from worker.pipeline.outputs.rendering import Rendering
+from worker.pipeline.photo import LeastSize, Photo, full_size
+
+#: How each result is made, by its name (fathom.result_names.output_files).
+_MAKERS: dict[str, Callable[[Rendering], bytes]] = {
+    Output.HEATMAP: maps.heatmap,
+    Output.DEPTH16: maps.depth16,
+    Output.PFM: maps.pfm,
+    Output.NPY: maps.npy,
+    Output.COMPARISON: comparison.comparison,
+    Output.THUMBNAIL: comparison.thumbnail,
+}
+
+#: Outputs that show pixels of the photo.
+_SHOW_THE_PHOTO = {Output.THUMBNAIL, Output.COMPARISON} | (frozenset(Output) - MAPS - {Output.EMBEDDED})
+
+
+def make(name: str, rendering: Rendering) -> bytes:
+    """Return the file of one result."""
+    return _MAKERS[name](rendering)
+
+
+def least_size_for(options: Options, network_size: LeastSize) -> LeastSize:
+    """Return how small a photo may be decoded for these options.
+
+    That is twice the network's input, so that resizing to it still averages; at least the thumbnail's size
+    if one is wanted; and the full size if a result shows the photo at full size.
+    """
+    shown = _SHOW_THE_PHOTO.intersection(options.outputs)
+    if shown - {Output.THUMBNAIL} and options.size is Size.ORIGINAL:
+        return full_size
+    small = comparison.thumbnail_size if Output.THUMBNAIL in shown else _nothing
+
+    def least_size(height: int, width: int) -> tuple[int, int]:
+        network, thumbnail = network_size(height, width), small(height, width)
+        return max(2 * network[0], thumbnail[0]), max(2 * network[1], thumbnail[1])
+
+    return least_size
+
+
+def release_pixels(photo: Photo, options: Options) -> Photo:
+    """Return the photo without its pixels if no output shows them, to free their memory."""
+    if _SHOW_THE_PHOTO.intersection(options.outputs):
+        return photo
+    return replace(photo, rgb=np.empty((0, 0, 3), np.uint8))
+
+
+def _nothing(height: int, width: int) -> tuple[int, int]:
+    return 0, 0
