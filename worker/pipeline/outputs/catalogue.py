@@ -32,6 +32,11 @@ def make(name: str, rendering: Rendering) -> bytes:
     return _MAKERS[name](rendering)
 
 
+def made_results() -> frozenset[str]:
+    """Return the names of the results that `make` knows."""
+    return frozenset(_MAKERS)
+
+
 def least_size_for(options: Options, network_size: LeastSize) -> LeastSize:
     """Return how small a photo may be decoded for these options.
 

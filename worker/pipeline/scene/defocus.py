@@ -180,7 +180,9 @@ def _blurred(
     alpha = np.ones_like(level.blur) if everywhere else _alpha(level.blur, each, ceil(reach * shrunk))
     known = (level.blur < each.high + max(_JUMP, _JUMP_SHARE * each.radius)) & ~level.mixed
     light = _continued(level.light, known) if (alpha[~known] > 0).any() else level.light
-    layer = np.dstack((light * alpha[..., np.newaxis], alpha))
+    layer = np.empty((*alpha.shape, 4), np.float32)
+    np.multiply(light, alpha[..., np.newaxis], out=layer[..., :3])
+    layer[..., 3] = alpha
     blurred = cv2.filter2D(layer, -1, _disc(each.radius * shrunk), borderType=cv2.BORDER_REPLICATE)
     return np.asarray(blurred, np.float32)
 
