@@ -32,11 +32,6 @@ def make(name: str, rendering: Rendering) -> bytes:
     return _MAKERS[name](rendering)
 
 
-def made_results() -> frozenset[str]:
-    """Return the names of the results that `make` knows."""
-    return frozenset(_MAKERS)
-
-
 def least_size_for(options: Options, network_size: LeastSize) -> LeastSize:
     """Return how small a photo may be decoded for these options.
 
@@ -64,3 +59,8 @@ def release_pixels(photo: Photo, options: Options) -> Photo:
 
 def _nothing(height: int, width: int) -> tuple[int, int]:
     return 0, 0
+
+
+def made_results() -> frozenset[str]:
+    """Return the names of the results that `make` knows."""
+    return frozenset(_MAKERS)

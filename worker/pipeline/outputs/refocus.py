@@ -15,7 +15,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from fathom.options import Normalize
+from shared.jobs.job import Range
 from worker.pipeline.colour import BAND_ROWS, cut_at_bands
+from worker.pipeline.depth import is_flat
 from worker.pipeline.encode.banded_jpeg import BandedJpeg
 from worker.pipeline.encode.files import encode_jpeg
 from worker.pipeline.outputs.rendering import Rendering
@@ -38,7 +41,7 @@ def refocus(r: Rendering) -> bytes:
     height, width = r.depth.shape
     fold = ceil(max(height, width) / _REDUCED_SIDE)
     with r.stopwatch.time(Stage.COLOUR):
-        planes = None if r.depth.is_constant else _reduce(r, fold)
+        planes = None if is_flat(_span(r)) else _reduce(r, fold)
     if planes is None:
         with r.stopwatch.time(Stage.ENCODE):
             return encode_jpeg(r.photo.rgb)
@@ -125,13 +128,27 @@ def _nearness_bands(r: Rendering) -> Iterator[tuple[int, Floats]]:
     height, width = r.depth.shape
     band: Floats = r.scratch.take("nearness_band", (BAND_ROWS, width), np.float32)
     top = 0
-    for strip in cut_at_bands(r.nearness_strips()):
+    for strip in cut_at_bands(_nearness_strips(r)):
         first = top % BAND_ROWS
         band[first : first + strip.shape[0]] = strip
         top += strip.shape[0]
         if top % BAND_ROWS == 0 or top == height:
             begin = (top - 1) // BAND_ROWS * BAND_ROWS
             yield begin, band[: top - begin]
+
+
+def _nearness_strips(r: Rendering) -> Iterator[tuple[int, Floats]]:
+    """Yield the map at its own size as `Rendering.nearness` has it, in strips, each valid until the next."""
+    span = _span(r)
+    for top, values in r.depth.upsampler.strips():
+        values -= np.float32(span.low)
+        values *= np.float32(1 / (span.high - span.low))
+        yield top, np.asarray(np.clip(values, 0, 1, out=values), np.float32)
+
+
+def _span(r: Rendering) -> Range:
+    """Return the values that are nearness 0 and 1."""
+    return r.span if r.options.normalize is Normalize.JOB else Range(low=r.depth.low, high=r.depth.high)
 
 
 class _Block:

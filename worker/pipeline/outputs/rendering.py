@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cached_property
 
 import cv2
@@ -67,25 +66,15 @@ class Rendering:
         depth = self.depth
         if depth.shape != (height, width):
             depth = resize(depth, height, width, Scratch())
-        values = self._normalise(depth.values, depth)
-        return _dilate(values, dilation * max(height, width) / LONG_SIDE)
-
-    def nearness_strips(self) -> Iterator[tuple[int, Floats]]:
-        """Yield the map at its own size as `nearness` returns it, in strips, each with its first row.
-
-        A strip is valid until the next.
-        """
-        for top, values in self.depth.upsampler.strips():
-            yield top, self._normalise(values, self.depth)
-
-    def _normalise(self, values: Floats, depth: DepthMap) -> Floats:
         span = self.span if self.options.normalize is Normalize.JOB else Range(low=depth.low, high=depth.high)
+        values = depth.values
         if is_flat(span):
             values[:] = 0.5
             return values
         values -= np.float32(span.low)
         values *= np.float32(1 / (span.high - span.low))
-        return np.asarray(np.clip(values, 0, 1, out=values), np.float32)
+        np.clip(values, 0, 1, out=values)
+        return _dilate(values, dilation * max(height, width) / LONG_SIDE)
 
 
 def _dilate(values: Floats, radius: float) -> Floats:

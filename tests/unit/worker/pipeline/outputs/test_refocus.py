@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fathom.options import Options
+from shared.jobs.job import Range
 from tests.fakes_engine import LuminanceEngine
 from tests.unit.worker.pipeline.pictures import LIMITS, save
 from worker.pipeline.encode.files import encode_jpeg
@@ -140,6 +141,23 @@ def test_a_constant_map_changes_nothing():
     rgb = photo()
     flat = render(rgb, lambda shape: np.ones(shape, np.float32), focus=1.0, aperture=4)
 
+    assert np.array_equal(flat, decoded(encode_jpeg(rgb)))
+
+
+def test_the_range_of_a_job_tells_what_is_in_focus():
+    """Over the job's range, this photo's nearest point is no nearer than the middle."""
+    rgb = photo()
+    engine = LuminanceEngine(lambda prediction: slope(prediction.shape))
+    given = {"outputs": ["refocus"], "edges": "smooth", "normalize": "job"}
+    options = Options.parse(given | {"refocus": {"focus": 0.5, "aperture": 4}})
+    pipeline = Pipeline(engine, limits=LIMITS)
+    wide, flat = (
+        decoded(pipeline.render(save(rgb, "PNG"), options, common=Range(low=0, high=high))[0].data)
+        for high in (2, 0)
+    )
+
+    assert psnr(wide[:, :12], rgb[:, :12]) > 40
+    assert wide[:, -12:].std() < 0.5 * rgb[:, -12:].std()
     assert np.array_equal(flat, decoded(encode_jpeg(rgb)))
 
 
