@@ -91,8 +91,10 @@ bench: setup ## Compare the pipeline with the usual script, and the system with 
 	$(BIN)/python -m bench.system
 
 .PHONY: docs
-docs: $(VENV)/.ready-dev ## Regenerate docs/settings.md and the pictures of the documentation
+docs: $(VENV)/.ready-dev ## Regenerate the tables and the pictures of the documentation
 	$(BIN)/python -m docs.settings_table
+	$(BIN)/python -m docs.options_table
+	$(BIN)/python -m docs.take_output_pictures
 	$(BIN)/python -m docs.take_pictures
 
 .PHONY: starter
