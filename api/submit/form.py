@@ -16,6 +16,7 @@ from api.submit.input_writer import InputWriter
 from api.submit.multipart import FormField, FormFile, FormPart, FormShape, boundary_of, parse_form
 from api.submit.spool import Spool
 from api.submit.webhook_check import check_webhook
+from fathom.photos.labels import is_labels
 from fathom.photos.skipped import Skipped
 from shared.archive.zip_reader import ArchiveLimits, SkippedEntry, survey
 from shared.errors import InvalidOptions, NoImages, TooLarge
@@ -117,6 +118,8 @@ class Form:
         try:
             if part.name == "archive":
                 self._take_archive(part.spool)
+            elif is_labels(part.file_name or ""):
+                self.inputs.add_labels(part.file_name or "", part.spool)
             else:
                 self.inputs.add(part.file_name or "unnamed", part.spool)
         except BaseException:
@@ -144,6 +147,8 @@ class Form:
         for entry in survey(archive.rewound(), ArchiveLimits.from_settings(self.settings)):
             if isinstance(entry, SkippedEntry):
                 self.skipped.add(entry.name, entry.kind)
+            elif is_labels(entry.name):
+                self.inputs.label_bytes += entry.size
             else:
                 self.inputs.reserve(entry.name, entry.size)
 

@@ -161,6 +161,9 @@ class LayersOptions(_Group):
     )
     count: int = whole_number(4, 2, 8, "The largest number of layers.")
     bleed: int = whole_number(32, 0, 512, "By how many pixels a layer is continued under the ones above.")
+    masks: bool = flag(
+        False, "Make each label of a photo's label picture a layer, and describe its depth in `labels.json`."
+    )
     edge_dilation: float = _edge_dilation(0.5)
 
 

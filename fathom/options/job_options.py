@@ -207,6 +207,11 @@ class Options:
         names = [each.name for each in fields(self)]
         return {name: as_json(getattr(self, name)) for name in names if self._tells(name)}
 
+    @property
+    def need_labels(self) -> bool:
+        """Whether a photo's label picture matters."""
+        return Output.LAYERS in self.outputs and self.layers.masks
+
     def _tells(self, name: str) -> bool:
         """Return whether an option may matter to the outputs."""
         return name not in _GROUPS or name in self.outputs

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from hashlib import sha256
+
+from fathom.photos.labels import label_key
 
 #: API keys, one object each.
 KEYS = "keys/"
@@ -98,6 +101,16 @@ def inputs_prefix(job_id: str) -> str:
 
 def input_image(job_id: str, index: int) -> str:
     return f"jobs/{job_id}/inputs/{index}"
+
+
+def labels_prefix(job_id: str) -> str:
+    return f"jobs/{job_id}/labels/"
+
+
+def labels(job_id: str, name: str) -> str:
+    """The label picture of the photos of a name, whatever their suffix."""
+    key = sha256(label_key(name).encode(errors="replace")).hexdigest()[:32]
+    return f"{labels_prefix(job_id)}{key}.png"
 
 
 def unreadable_prefix(job_id: str) -> str:

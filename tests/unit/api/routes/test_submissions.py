@@ -505,3 +505,26 @@ def test_ended_images_make_room(make_api: ApiFactory) -> None:
     api.work()
 
     assert api.post_files([("c.jpg", b"x")]).status_code == 202
+
+
+def test_a_label_picture_in_a_form_is_kept_beside_its_photo_and_is_no_image(api: Api) -> None:
+    response = api.post_files([("a/b.labels.png", b"labels"), ("a/b.jpg", b"photo")])
+
+    job_id = response.get_json()["id"]
+    assert response.get_json()["counts"]["total"] == 1
+    assert api.objects.get(object_keys.labels(job_id, "a/b.jpg")) == b"labels"
+    assert api.objects.get(object_keys.input_image(job_id, 0)) == b"photo"
+    assert decode_job(api.objects.get(object_keys.job_record(job_id))).bytes == len(b"labels" + b"photo")
+
+
+def test_a_form_of_label_pictures_alone_has_no_images(api: Api) -> None:
+    problem(api.post_files([("b.labels.png", b"labels")]), 422, "no_images")
+    assert api.objects.objects == {}
+
+
+def test_a_label_picture_in_an_archive_is_no_image(api: Api) -> None:
+    archive = zip_of(("b.labels.png", b"labels"), ("b.jpg", b"photo"))
+    response = api.post_parts([("archive", "album.zip", archive)])
+
+    assert response.get_json()["counts"]["total"] == 1
+    assert response.get_json()["skipped"] == []
