@@ -32,9 +32,11 @@ from fathom.options.job_options import (
     Output,
     Size,
 )
+from fathom.options.presets import PRESETS, Preset
 
 __all__ = [
     "MAPS",
+    "PRESETS",
     "Anaglyph",
     "Axes",
     "CloudOptions",
@@ -55,6 +57,7 @@ __all__ = [
     "Options",
     "OptionsRefused",
     "Output",
+    "Preset",
     "RefocusOptions",
     "Size",
     "StereoLayout",
