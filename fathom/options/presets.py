@@ -107,8 +107,8 @@ def _merge(preset: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[tupl
             yield name, value
     for name, value in given.items():
         below = preset.get(name)
-        both = isinstance(value, Mapping) and isinstance(below, Mapping)
-        yield name, {**below, **value} if both else value
+        merges = isinstance(value, Mapping) and isinstance(below, Mapping)
+        yield name, dict(below or {}) | dict(value) if merges else value
 
 
 def _named(outputs: Any) -> list[Any]:

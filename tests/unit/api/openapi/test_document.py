@@ -2,12 +2,24 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import pytest
 from flask import Flask
 
 from api.openapi.document import Undocumented, build_document, routes
+from fathom.options import (
+    PRESETS,
+    LayersFormat,
+    LayersOptions,
+    Options,
+    Output,
+    StereoLayout,
+    StereoOptions,
+)
+from fathom.result_names import output_files
+from shared.jobs import object_keys
 from shared.settings import Settings
 from tests.unit.api.conftest import Api
 
@@ -113,14 +125,74 @@ def test_answers_name_their_headers(
         ("jobs.show", {"job_id", "Prefer", "If-None-Match"}),
         ("jobs.events", {"job_id", "Last-Event-ID", "after"}),
         ("jobs.images", {"job_id", "state", "cursor", "limit"}),
-        (
-            "depth.depth",
-            {"output", "heatmap_format", "colormap", "invert", "clip", "size", "edges", "Prefer", "Accept"},
-        ),
     ],
 )
 def test_requests_name_their_parameters(document: dict[str, Any], operation: str, names: set[str]) -> None:
     assert {parameter["name"] for parameter in operations(document)[operation]["parameters"]} == names
+
+
+def test_one_photo_has_the_options_of_a_job_as_parameters(document: dict[str, Any]) -> None:
+    found = {p["name"]: p for p in operations(document)["depth.depth"]["parameters"]}
+    options = Options()
+    names = {each.name for each in fields(options)} - {"outputs", "normalize"}
+    groups = {name for name in names if is_dataclass(getattr(options, name))}
+    inner = {f"{name}.{each.name}" for name in groups for each in fields(getattr(options, name))}
+
+    assert found.keys() == {"output", "Prefer", "Accept", *(names - groups), *inner} - {"depth16.folder"}
+    assert all(found[name]["in"] == "query" and not found[name]["required"] for name in inner & found.keys())
+    assert all(found[name]["schema"]["description"] for name in inner & found.keys())
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("output", {"$ref": "#/components/schemas/Output", "default": "heatmap"}),
+        ("stereo.layout", {"type": "string", "enum": [*StereoLayout], "default": "sbs_full"}),
+        ("stereo.divergence", {"type": "number", "minimum": 0, "maximum": 5, "default": 2}),
+        ("normals.bits", {"type": "integer", "enum": [8, 16], "default": 8}),
+        ("mesh.backfill", {"type": "boolean", "default": True}),
+        ("refocus.focus", {"type": "string", "default": "0.5,0.5"}),
+        ("clip", {"type": "string", "default": "0,100"}),
+        ("depth_source", {"type": "string", "enum": ["auto", "model", "embedded"], "default": "auto"}),
+        ("heatmap_format", {"enum": ["png", "jpeg"]}),
+    ],
+)
+def test_a_parameter_of_one_photo_is_described_as_its_option(
+    document: dict[str, Any], name: str, says: dict[str, Any]
+) -> None:
+    found = {p["name"]: p["schema"] for p in operations(document)["depth.depth"]["parameters"]}
+
+    assert found[name] == found[name] | says
+    assert "default" not in found["heatmap_format"]
+
+
+def test_one_photo_is_answered_with_the_media_type_of_any_result(document: dict[str, Any]) -> None:
+    media = operations(document)["depth.depth"]["responses"]["200"]["content"].keys()
+    layouts = [Options(outputs=(*Output,), stereo=StereoOptions(layout=layout)) for layout in StereoLayout]
+    formats = [Options(outputs=(*Output,), layers=LayersOptions(format=each)) for each in LayersFormat]
+    files = {file for options in (*layouts, *formats) for file in output_files(options).values()}
+
+    assert {object_keys.content_type(file) for file in files} <= media
+    assert {"model/gltf-binary", "image/x-exr", "image/vnd.adobe.photoshop", "application/zip"} <= media
+    assert media == operations(document)["results.output"]["responses"]["200"]["content"].keys()
+
+
+def test_only_requests_name_the_presets(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    given, shown = schemas["GivenOptions"]["properties"], schemas["Options"]["properties"]
+
+    assert given.keys() - shown.keys() == {"preset"}
+    assert (given["preset"]["type"], given["preset"]["enum"]) == ("string", [*PRESETS])
+    assert all(preset.description in given["preset"]["description"] for preset in PRESETS.values())
+    assert schemas["JobOut"]["properties"]["options"]["$ref"].endswith("/Options")
+    for name in ("Announcement", "Sourcing"):
+        assert schemas[name]["properties"]["options"]["$ref"].endswith("/GivenOptions")
+
+
+def test_the_default_options_of_a_job_are_options_that_it_takes(document: dict[str, Any]) -> None:
+    default = document["components"]["schemas"]["Announcement"]["properties"]["options"]["default"]
+
+    assert Options.parse(default) == Options()
 
 
 def test_the_form_names_its_parts(document: dict[str, Any]) -> None:
@@ -129,7 +201,7 @@ def test_the_form_names_its_parts(document: dict[str, Any]) -> None:
 
     assert {"images", "archive", "options", "title", "weight"} <= form["properties"].keys()
     assert form["properties"]["images"]["items"] == {"type": "string", "format": "binary"}
-    assert form["properties"]["options"]["$ref"].endswith("/Options")
+    assert form["properties"]["options"]["$ref"].endswith("/GivenOptions")
     assert form["additionalProperties"] is False
 
 
