@@ -11,8 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, PlainSerializer, TypeAdapter
 
-from fathom.options import PRESETS, Options, OptionsRefused
-from fathom.options.fields import nested
+from fathom.options import PRESETS, Options, OptionsRefused, nested
 from shared.errors import InvalidOptions
 
 Schema = dict[str, Any]

@@ -3,7 +3,7 @@
 It needs nothing but Python, because the client is installed without the server's libraries.
 """
 
-from fathom.options.fields import OptionsRefused
+from fathom.options.fields import OptionsRefused, nested
 from fathom.options.groups import (
     Anaglyph,
     Axes,
@@ -62,4 +62,5 @@ __all__ = [
     "Size",
     "StereoLayout",
     "StereoOptions",
+    "nested",
 ]

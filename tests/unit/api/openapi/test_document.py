@@ -248,6 +248,22 @@ def test_the_page_shows_every_operation_and_runs_nothing(api: Api, document: dic
     ]
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        "<code>stereo.divergence</code></td><td>query</td><td>number from 0 to 5</td>",
+        "percent of the width. Default: <code>2</code>.</td>",
+        "<code>vertices</code></td><td>integer from 1000 to 1000000</td>",
+        "so that none shows a hole. Default: <code>true</code>.</td>",
+        "<code>normals</code></td><td>NormalsOptions</td><td>Options of the output `normals`, which must be "
+        "among the outputs.</td>",
+        "<code>preset</code></td><td>vr | web3d | blender | controlnet | 3dgs | game | print</td>",
+    ],
+)
+def test_the_page_shows_the_limits_and_defaults_of_options(api: Api, row: str) -> None:
+    assert row in re.sub(r">\s+<", "><", api.get("/docs").text)
+
+
 def test_the_styles_of_the_page_are_served(api: Api) -> None:
     response = api.get("/docs/reference.css")
 
