@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, PlainSerializer, TypeAdapter
 
-from fathom.options import PRESETS, Options, OptionsRefused, nested
+from fathom.options import OUTPUT_TEXTS, PRESETS, Options, OptionsRefused, Output, nested
 from shared.errors import InvalidOptions
 
 Schema = dict[str, Any]
@@ -33,9 +33,17 @@ def _read_given(value: Any) -> Any:
     return read_options(value) if isinstance(value, dict) else value
 
 
-def _about_presets() -> str:
-    each = (f"`{name}`: {preset.description}" for name, preset in PRESETS.items())
-    return " ".join(["Stands for the options of a purpose, which other given options override.", *each])
+def _with_each(description: str, texts: Iterable[tuple[str, str]]) -> str:
+    """Return a description of an option and of each of its values."""
+    return " ".join([description, *(f"`{name}`: {text}" for name, text in texts)])
+
+
+_outputs = next(each for each in fields(Options) if each.name == "outputs")
+_ABOUT_OUTPUTS = _with_each(_outputs.metadata["description"], OUTPUT_TEXTS.items())
+_ABOUT_PRESETS = _with_each(
+    "Stands for the options of a purpose, which other given options override.",
+    ((name, preset.description) for name, preset in PRESETS.items()),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +51,12 @@ class GivenOptions(Options):
     """The options of a new job, and a preset for those that are not given."""
 
     # It only describes what `read_options` takes. A factory leaves the description without a default.
+    outputs: tuple[Output, ...] = field(
+        default=_outputs.default, metadata={**_outputs.metadata, "description": _ABOUT_OUTPUTS}
+    )
     preset: str = field(
         default_factory=str,
-        metadata={"description": _about_presets(), "json_schema_extra": {"enum": [*PRESETS]}},
+        metadata={"description": _ABOUT_PRESETS, "json_schema_extra": {"enum": [*PRESETS]}},
     )
 
 

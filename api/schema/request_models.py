@@ -78,7 +78,7 @@ class OnePhotoQuery(_Request):
 
     @model_validator(mode="before")
     @classmethod
-    def _name_options_of_a_group(cls, given: dict[str, str]) -> dict[str, str]:
+    def _refuse_unknown_options(cls, given: dict[str, str]) -> dict[str, str]:
         """Refuse an unknown option of a group with the names of the known ones, as a job does."""
         known = {str(each.alias) for each in cls.model_fields.values()}
         groups = {group for group, dot, _ in (name.partition(".") for name in known) if dot}

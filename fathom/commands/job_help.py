@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 import click
 
-if TYPE_CHECKING:
-    from fathom.options.guide import OptionText
+from fathom.options import OUTPUT_TEXTS, PRESETS
+from fathom.options.guide import OptionText, group_texts, option_texts
 
 
 class JobCommand(click.Command):
     """A command with `--preset` and `--option`, whose help explains what they take."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        # Only help needs these texts.
-        from fathom.options import PRESETS
-        from fathom.options.guide import OUTPUTS, group_texts, option_texts
-
         presets = [(name, f"{preset.title}: {preset.description}") for name, preset in PRESETS.items()]
-        outputs = [(name, f"{text} {_listed(group_texts(name))}") for name, text in OUTPUTS.items()]
+        outputs = [(name, f"{text} {_listed(group_texts(name))}") for name, text in OUTPUT_TEXTS.items()]
         options = [(each.name, f"{each.values}  {each.description}") for each in option_texts()]
         options = [row for row in options if row[0] != "outputs"]
         _write(formatter, "Presets, which --option overrides", presets)

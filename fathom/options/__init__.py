@@ -21,6 +21,7 @@ from fathom.options.groups import (
     StereoLayout,
     StereoOptions,
 )
+from fathom.options.guide import OUTPUT_TEXTS
 from fathom.options.job_options import (
     MAPS,
     Colormap,
@@ -36,6 +37,7 @@ from fathom.options.presets import PRESETS, Preset
 
 __all__ = [
     "MAPS",
+    "OUTPUT_TEXTS",
     "PRESETS",
     "Anaglyph",
     "Axes",

@@ -10,7 +10,7 @@ from typing import Any, Final
 from fathom.options.job_options import Options, Output
 
 #: What each output is.
-OUTPUTS: Final[Mapping[Output, str]] = {
+OUTPUT_TEXTS: Final[Mapping[Output, str]] = {
     Output.HEATMAP: "Depth as colours, a PNG or JPEG.",
     Output.DEPTH16: "Depth as a 16-bit gray PNG.",
     Output.PFM: "Depth as floats, a PFM.",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from fathom.options import (
+    OUTPUT_TEXTS,
     DepthSource,
     Edges,
     Normalize,
@@ -185,6 +187,11 @@ def test_the_api_describes_the_limits_of_an_option(group: str, field: str, says:
     described = TypeAdapter(Options).json_schema()["$defs"][group]["properties"][field]
 
     assert described == described | says
+
+
+def test_every_output_is_explained_in_one_sentence():
+    assert [*OUTPUT_TEXTS] == [*Output]
+    assert all(re.fullmatch(r"[A-Z][^.]+\.", text) for text in OUTPUT_TEXTS.values())
 
 
 def test_all_errors_are_reported_at_once():

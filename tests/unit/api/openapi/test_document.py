@@ -10,6 +10,7 @@ from flask import Flask
 
 from api.openapi.document import Undocumented, build_document, routes
 from fathom.options import (
+    OUTPUT_TEXTS,
     PRESETS,
     LayersFormat,
     LayersOptions,
@@ -177,13 +178,14 @@ def test_one_photo_is_answered_with_the_media_type_of_any_result(document: dict[
     assert media == operations(document)["results.output"]["responses"]["200"]["content"].keys()
 
 
-def test_only_requests_name_the_presets(document: dict[str, Any]) -> None:
+def test_requests_explain_the_outputs_and_the_presets(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
     given, shown = schemas["GivenOptions"]["properties"], schemas["Options"]["properties"]
 
     assert given.keys() - shown.keys() == {"preset"}
     assert (given["preset"]["type"], given["preset"]["enum"]) == ("string", [*PRESETS])
     assert all(preset.description in given["preset"]["description"] for preset in PRESETS.values())
+    assert all(f"`{name}`: {text}" in given["outputs"]["description"] for name, text in OUTPUT_TEXTS.items())
     assert schemas["JobOut"]["properties"]["options"]["$ref"].endswith("/Options")
     for name in ("Announcement", "Sourcing"):
         assert schemas[name]["properties"]["options"]["$ref"].endswith("/GivenOptions")
