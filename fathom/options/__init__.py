@@ -3,7 +3,7 @@
 It needs nothing but Python, because the client is installed without the server's libraries.
 """
 
-from fathom.options.fields import OptionsRefused
+from fathom.options.fields import OptionsRefused, nested
 from fathom.options.groups import (
     Anaglyph,
     Axes,
@@ -21,6 +21,7 @@ from fathom.options.groups import (
     StereoLayout,
     StereoOptions,
 )
+from fathom.options.guide import OUTPUT_TEXTS
 from fathom.options.job_options import (
     MAPS,
     Colormap,
@@ -32,9 +33,12 @@ from fathom.options.job_options import (
     Output,
     Size,
 )
+from fathom.options.presets import PRESETS, Preset
 
 __all__ = [
     "MAPS",
+    "OUTPUT_TEXTS",
+    "PRESETS",
     "Anaglyph",
     "Axes",
     "CloudOptions",
@@ -55,8 +59,10 @@ __all__ = [
     "Options",
     "OptionsRefused",
     "Output",
+    "Preset",
     "RefocusOptions",
     "Size",
     "StereoLayout",
     "StereoOptions",
+    "nested",
 ]

@@ -13,6 +13,7 @@ from fathom.options.fields import (
     as_json,
     choice,
     custom,
+    described,
     flag,
     group,
     nested,
@@ -30,6 +31,7 @@ from fathom.options.groups import (
     RefocusOptions,
     StereoOptions,
 )
+from fathom.options.presets import expand_preset
 
 
 class Output(StrEnum):
@@ -142,6 +144,7 @@ class Options:
         (0.0, 100.0),
         "Percentiles of relative inverse depth that become the darkest and the brightest colour.",
         _read_clip,
+        **described(prefixItems=[{"type": "number", "minimum": 0, "maximum": 100}] * 2),
     )
     size: Size = choice(Size.ORIGINAL, "`original`: the photo's own size; `network`: as predicted, for maps.")
     edges: Edges = choice(
@@ -168,10 +171,16 @@ class Options:
     def parse(cls, data: Mapping[str, Any]) -> Options:
         """Validate options given as JSON; a list may also be written `a,b`, as on a command line.
 
+        A `preset` among them stands for its own options, which the others override.
+
         Raises OptionsRefused with a few words for each thing that is wrong.
         """
         if not isinstance(data, Mapping):
             raise OptionsRefused("options must be a JSON object")
+        return cls._read(expand_preset(data))
+
+    @classmethod
+    def _read(cls, data: Mapping[str, Any]) -> Options:
         try:
             options = cls(**read_fields(cls, data))
         except OptionsRefused as exc:
@@ -192,7 +201,7 @@ class Options:
         """
         outputs = [Output.COMPARISON if name == "side_by_side" else name for name in data.get("outputs", [])]
         older = {"edges": Edges.SMOOTH, "depth_source": DepthSource.MODEL}
-        return cls.parse(older | dict(data) | ({"outputs": outputs} if outputs else {}))
+        return cls._read(older | dict(data) | ({"outputs": outputs} if outputs else {}))
 
     @classmethod
     def from_pairs(cls, pairs: Iterable[str]) -> Options:
@@ -206,6 +215,11 @@ class Options:
         """Return the options as plain JSON values, defaults included, without the groups of other outputs."""
         names = [each.name for each in fields(self)]
         return {name: as_json(getattr(self, name)) for name in names if self._tells(name)}
+
+    @property
+    def need_labels(self) -> bool:
+        """Whether a photo's label picture matters."""
+        return Output.LAYERS in self.outputs and self.layers.masks
 
     def _tells(self, name: str) -> bool:
         """Return whether an option may matter to the outputs."""

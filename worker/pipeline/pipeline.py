@@ -84,16 +84,20 @@ class Pipeline:
         """
         return own_range(self._predict(data, options).depth, options.clip)
 
-    def render(self, data: bytes, options: Options, *, common: Range | None = None) -> tuple[ResultFile, ...]:
+    def render(
+        self, data: bytes, options: Options, *, common: Range | None = None, labels: bytes | None = None
+    ) -> tuple[ResultFile, ...]:
         """Return a photo's result files, the sidecar last: it marks the others as complete.
 
-        `common`, the range of a job, replaces the photo's own range in heatmaps.
+        `common`, the range of a job, replaces the photo's own range in heatmaps. `labels` is the file of the
+        photo's label picture: a PNG, upright, whose gray values or palette indices number the things in the
+        photo, 0 for none. Only layers with masks use it.
 
         Raises an ImageError for a photo that cannot be processed, and ModelError.
         """
         predicted = self._predict(data, options)
         span = common or own_range(predicted.depth, options.clip)
-        files = self._make_files(data, predicted, options, span)
+        files = self._make_files(data, labels, predicted, options, span)
         facts = Facts(
             info=self._engine.info,
             options=options,
@@ -109,10 +113,11 @@ class Pipeline:
         return (*files, _file("depth", SIDECAR, encode_sidecar(facts)))
 
     def _make_files(
-        self, data: bytes, predicted: _Predicted, options: Options, span: Range
+        self, data: bytes, labels: bytes | None, predicted: _Predicted, options: Options, span: Range
     ) -> list[ResultFile]:
         rendering = Rendering(
             source=data,
+            labels=labels,
             photo=predicted.photo,
             depth=predicted.depth,
             span=span,

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
-from dataclasses import fields
+import re
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import pytest
 from pydantic import TypeAdapter
 
 from fathom.options import (
+    OUTPUT_TEXTS,
     DepthSource,
     Edges,
     Normalize,
@@ -16,6 +18,7 @@ from fathom.options import (
     StereoLayout,
     StereoOptions,
 )
+from fathom.options.fields import as_json
 from fathom.result_names import output_files
 
 
@@ -151,6 +154,44 @@ def test_the_api_describes_exactly_the_options_that_are_read():
     assert [*described["properties"]] == [each.name for each in fields(Options)]
     assert all(each.get("description") for each in described["properties"].values())
     assert described["properties"]["outputs"]["minItems"] == 1
+
+
+def test_the_api_describes_the_options_of_each_output():
+    described = TypeAdapter(Options).json_schema()
+    groups = {
+        name: described["$defs"][each["$ref"].rpartition("/")[2]]
+        for name, each in described["properties"].items()
+        if is_dataclass(getattr(Options(), name))
+    }
+
+    assert {*groups} <= {*Output}
+    assert all(group["additionalProperties"] is False for group in groups.values())
+    for name, group in groups.items():
+        defaults = {field: value["default"] for field, value in group["properties"].items()}
+        assert defaults == as_json(getattr(Options(), name))
+        assert all(value["description"] for value in group["properties"].values())
+
+
+@pytest.mark.parametrize(
+    ("group", "field", "says"),
+    [
+        ("StereoOptions", "divergence", {"type": "number", "minimum": 0, "maximum": 5}),
+        ("LayersOptions", "count", {"type": "integer", "minimum": 2, "maximum": 8}),
+        ("MeshOptions", "backfill", {"type": "boolean", "default": True}),
+        ("NormalsOptions", "bits", {"type": "integer", "enum": [8, 16]}),
+        ("RefocusOptions", "focus", {"items": {"type": "number", "minimum": 0, "maximum": 1}}),
+        ("Depth16Options", "folder", {"pattern": "^([A-Za-z0-9][A-Za-z0-9_-]{0,39})?$"}),
+    ],
+)
+def test_the_api_describes_the_limits_of_an_option(group: str, field: str, says: dict[str, Any]):
+    described = TypeAdapter(Options).json_schema()["$defs"][group]["properties"][field]
+
+    assert described == described | says
+
+
+def test_every_output_is_explained_in_one_sentence():
+    assert [*OUTPUT_TEXTS] == [*Output]
+    assert all(re.fullmatch(r"[A-Z][^.]+\.", text) for text in OUTPUT_TEXTS.values())
 
 
 def test_all_errors_are_reported_at_once():

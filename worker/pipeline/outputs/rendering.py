@@ -27,6 +27,7 @@ class Rendering:
         self,
         *,
         source: bytes,
+        labels: bytes | None = None,
         photo: Photo,
         depth: DepthMap,
         span: Range,
@@ -36,6 +37,8 @@ class Rendering:
     ) -> None:
         #: The photo's file as it was sent.
         self.source = source
+        #: The file of its label picture, if it has one.
+        self.labels = labels
         self.photo = photo
         self.depth = depth
         self.span = span
