@@ -1,18 +1,19 @@
 """Write the tables of `docs/outputs.md` from the options themselves: `python -m docs.options_table`.
 
-A table stands between `<!-- table: NAME -->` and `<!-- end -->`: `files`, or an output with options.
+A table stands between `<!-- table: NAME -->` and `<!-- end -->`: `files`, `presets`, or an output.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from fathom.options import Options, Output
+from fathom.options import PRESETS, Options, Output
+from fathom.options.guide import group_texts
 from fathom.result_names import output_files, result_names
 from shared.jobs.object_keys import content_type
 
@@ -37,12 +38,11 @@ def outputs_with_options() -> list[Output]:
 
 
 def _table(name: str) -> str:
-    head, rows = (_FILES, _file_rows()) if name == "files" else (_OPTIONS, _option_rows(Output(name)))
-    return "\n".join([head, re.sub(r"[^|]+", "---", head), *rows])
+    head, rows = _TABLES.get(name, (_OPTIONS, lambda: _option_rows(Output(name))))
+    return "\n".join([head, re.sub(r"[^|]+", "---", head), *rows()])
 
 
-_FILES = "| output | result in the API | file for `a/b.jpg` | type |"
-_OPTIONS = "| option | default | values | meaning |"
+_OPTIONS = "| option | values, the default first | meaning |"
 
 
 def _file_rows() -> Iterator[str]:
@@ -77,30 +77,24 @@ def _samples(default: Any) -> Sequence[str]:
 
 
 def _option_rows(output: Output) -> Iterator[str]:
-    group = getattr(Options(), output)
-    for each in fields(group):
-        default = getattr(group, each.name)
-        values = _values(default, each.metadata)
-        yield f"| `{output}.{each.name}` | {_code(default)} | {values} | {each.metadata['description']} |"
+    for each in group_texts(output):
+        # In a table, a bar would end the cell.
+        values = ", ".join(f"`{value.strip()}`" for value in each.values.split("|"))
+        values = values.replace("`NAME`", "none, or a name")
+        yield f"| `{output}.{each.name}` | {values} | {each.description} |"
 
 
-def _values(default: Any, metadata: Mapping[str, Any]) -> str:
-    if isinstance(default, StrEnum):
-        return ", ".join(map(_code, type(default)))
-    if isinstance(default, bool):
-        return "`false`, `true`"
-    if "ge" in metadata:
-        return f"{metadata['ge']:,g} to {metadata['le']:,g}"
-    return "see right"
+def _preset_rows() -> Iterator[str]:
+    for name, preset in PRESETS.items():
+        outputs = ", ".join(f"[`{output}`](#{output})" for output in preset.options["outputs"])
+        yield f"| `{name}` | {preset.title} | {outputs} |"
 
 
-def _code(value: Any) -> str:
-    """Return a value as a command line takes it."""
-    if isinstance(value, tuple):
-        return f"`{','.join(f'{part:g}' for part in value)}`"
-    if isinstance(value, bool):
-        return f"`{str(value).lower()}`"
-    return f"`{value:g}`" if isinstance(value, float) else f"`{value}`" if value != "" else "none"
+#: Tables that are not of one output: their heads, and what yields their rows.
+_TABLES: Mapping[str, tuple[str, Callable[[], Iterator[str]]]] = {
+    "files": ("| output | result in the API | file for `a/b.jpg` | type |", _file_rows),
+    "presets": ("| preset | for | outputs |", _preset_rows),
+}
 
 
 if __name__ == "__main__":
