@@ -179,7 +179,8 @@ class _Block:
     def _merged(self, rgb: Pixels, nearness: Floats, front: Floats | None) -> Pixels:
         planes = self._planes
         sharp = sharpness((nearness - np.float32(planes.focus)) * np.float32(planes.radius))
-        sharp *= self._enlarged(planes.defocused.visible)
+        # An edge of the map is about a pixel wide, and of that only a part is neither sharp nor blurred.
+        sharp = np.asarray(cv2.blur(sharp, (3, 3)), np.float32) * self._enlarged(planes.defocused.visible)
         behind = self._enlarged(planes.defocused.behind)
         above = None if front is None else self._enlarged(front)
         return from_light(merge(to_light(rgb), sharp, behind, above))
