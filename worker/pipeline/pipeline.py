@@ -117,6 +117,7 @@ class Pipeline:
             depth=predicted.depth,
             span=span,
             options=options,
+            info=self._engine.info,
             scratch=self._scratch,
             stopwatch=self._stopwatch,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -15,6 +16,9 @@ from worker.pipeline.depth import DepthMap, is_flat, resize, to_bytes
 from worker.pipeline.photo import Floats, Photo, Pixels
 from worker.pipeline.scratch import Scratch
 from worker.pipeline.stages import Stage, Stopwatch
+
+if TYPE_CHECKING:
+    from worker.model.engine import EngineInfo
 
 
 class Rendering:
@@ -31,6 +35,7 @@ class Rendering:
         depth: DepthMap,
         span: Range,
         options: Options,
+        info: EngineInfo,
         scratch: Scratch,
         stopwatch: Stopwatch,
     ) -> None:
@@ -40,6 +45,8 @@ class Rendering:
         self.depth = depth
         self.span = span
         self.options = options
+        #: What made the map, if the photo did not bring it.
+        self.info = info
         self.scratch = scratch
         self.stopwatch = stopwatch
         self.table = colour_table(options.colormap, invert=options.invert)
