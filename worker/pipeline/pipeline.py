@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from fathom.options import Edges, Options, Size
+from fathom.photos.formats import HEAD_BYTES, sniff_format
 from fathom.result_names import SIDECAR, output_files
 from shared.jobs.job import Range
 from shared.jobs.object_keys import content_type
@@ -126,7 +127,8 @@ class Pipeline:
 
     def _predict(self, data: bytes, options: Options) -> _Predicted:
         self._stopwatch = watch = Stopwatch()
-        least_size = full_size if self._exact else least_size_for(options, network_size)
+        found = sniff_format(data[:HEAD_BYTES])
+        least_size = full_size if self._exact else least_size_for(options, network_size, found)
         with watch.time(Stage.DECODE):
             photo = decode(data, self._limits, least_size=least_size)
         with watch.time(Stage.PREPARE):
