@@ -25,8 +25,10 @@ def embedded(r: Rendering) -> bytes:
     """Return the photo's own JPEG, of which only the XMP changes; other photos are encoded as one, upright.
 
     The map is an 8-bit grey PNG, 0 at the nearest point. Readers turn it with the photo, so it lies as the
-    photo is stored.
+    photo is stored. A photo whose own map is used is returned as it came, for that may have metres.
     """
+    if r.photo.format is Format.JPEG and r.embedded_format is not None:
+        return r.source
     height, width = fit(r.photo.height, r.photo.width, _MAP_SIDE)
     with r.stopwatch.time(Stage.COLOUR):
         farness = 1 - r.nearness(height, width)

@@ -36,6 +36,7 @@ class Rendering:
         span: Range,
         options: Options,
         info: EngineInfo,
+        embedded_format: str | None,
         scratch: Scratch,
         stopwatch: Stopwatch,
     ) -> None:
@@ -47,6 +48,8 @@ class Rendering:
         self.options = options
         #: What made the map, if the photo did not bring it.
         self.info = info
+        #: How the photo held its own depth, if that is the map.
+        self.embedded_format = embedded_format
         self.scratch = scratch
         self.stopwatch = stopwatch
         self.table = colour_table(options.colormap, invert=options.invert)
