@@ -15,6 +15,9 @@ _XMLNS = "http://www.w3.org/2000/xmlns/"
 
 _EMPTY = f'<x:xmpmeta xmlns:x="{_X}"><rdf:RDF xmlns:rdf="{_RDF}"/></x:xmpmeta>'.encode()
 
+#: Elements in each other. RDF of photos has about ten.
+_MOST_LEVELS = 50
+
 #: Marks a packet for programs that search files for it without knowing their format.
 _BEGIN = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n'.encode()
 _END = b'\n<?xpacket end="w"?>'
@@ -35,9 +38,11 @@ class Packet:
             raise XmpUnreadable
         try:
             self._document = minidom.parseString(data)
-            self._root = self._document.getElementsByTagName("*")[0]
-        except (ExpatError, IndexError, ValueError, RecursionError) as exc:
+        except (ExpatError, ValueError) as exc:
             raise XmpUnreadable from exc
+        self._root = _children(self._document)[0]
+        if _is_deep(self._root):
+            raise XmpUnreadable
         roots = self._document.getElementsByTagNameNS(_RDF, "RDF")
         if not roots:
             raise XmpUnreadable
@@ -102,7 +107,15 @@ class Packet:
                 yield element
 
 
-def _children(element: minidom.Element) -> list[minidom.Element]:
+def _is_deep(root: minidom.Element) -> bool:
+    """Return whether elements lie in each other so deeply that walking them could exhaust the stack."""
+    level = [root]
+    for _ in range(_MOST_LEVELS):
+        level = [child for element in level for child in _children(element)]
+    return bool(level)
+
+
+def _children(element: minidom.Node) -> list[minidom.Element]:
     return [node for node in element.childNodes if isinstance(node, minidom.Element)]
 
 
