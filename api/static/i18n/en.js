@@ -251,6 +251,7 @@ export default {
   "reason.image_too_large": "The picture is larger than this server accepts.",
   "reason.image_too_small": "The picture is too small.",
   "reason.labels_invalid": "The photo's label picture cannot be used.",
+  "reason.no_embedded_depth": "The photo holds no depth of its own.",
   "reason.input_missing": "The photo's file is no longer in storage.",
   "reason.input_changed": "The photo's file was replaced after the job had started.",
   "reason.worker_crashed": "This photo crashed the software three times and was given up.",
