@@ -21,6 +21,7 @@ from fathom.options.fields import (
     read_parts,
 )
 from fathom.options.groups import (
+    ClipOptions,
     CloudOptions,
     Depth16Options,
     ExrOptions,
@@ -50,6 +51,7 @@ class Output(StrEnum):
     LAYERS = "layers"
     REFOCUS = "refocus"
     EMBEDDED = "embedded"
+    CLIP = "clip"
 
 
 #: Outputs that are maps, so that they may have the prediction's own size.
@@ -113,7 +115,7 @@ def _read_outputs(value: Any) -> tuple[Output, ...]:
     return outputs
 
 
-def _read_clip(value: Any) -> tuple[float, float]:
+def _read_percentiles(value: Any) -> tuple[float, float]:
     try:
         low, high = map(float, read_parts(value))
         if 0 <= low < high <= 100:
@@ -138,10 +140,10 @@ class Options:
     )
     colormap: Colormap = choice(Colormap.INFERNO, "Colours of the heatmap; near is bright.")
     invert: bool = flag(False, "Swap near and far in the heatmap.")
-    clip: tuple[float, float] = custom(
+    percentiles: tuple[float, float] = custom(
         (0.0, 100.0),
         "Percentiles of relative inverse depth that become the darkest and the brightest colour.",
-        _read_clip,
+        _read_percentiles,
     )
     size: Size = choice(Size.ORIGINAL, "`original`: the photo's own size; `network`: as predicted, for maps.")
     edges: Edges = choice(
@@ -163,6 +165,7 @@ class Options:
     cloud: CloudOptions = group(CloudOptions())
     layers: LayersOptions = group(LayersOptions())
     refocus: RefocusOptions = group(RefocusOptions())
+    clip: ClipOptions = group(ClipOptions())
 
     @classmethod
     def parse(cls, data: Mapping[str, Any]) -> Options:
@@ -172,6 +175,9 @@ class Options:
         """
         if not isinstance(data, Mapping):
             raise OptionsRefused("options must be a JSON object")
+        # The percentiles were called so before there were clips.
+        if "clip" in data and not isinstance(data["clip"], Mapping):
+            data = {"percentiles" if name == "clip" else name: value for name, value in data.items()}
         try:
             options = cls(**read_fields(cls, data))
         except OptionsRefused as exc:
