@@ -16,6 +16,7 @@ import httpx
 
 from fathom.errors import ApiError, ClientError, ConnectionLost
 from fathom.models import UploadFile
+from fathom.options.presets import PRESET
 from fathom.parallel import LIMIT
 from fathom.photos.labels import ENDING, label_key
 from fathom.transport import Transport
@@ -37,6 +38,12 @@ OnBytes = Callable[[int], None]
 
 def ignore(_: Any) -> None:
     """Take a report that nobody asked for."""
+
+
+def with_preset(options: Mapping[str, Any] | None, preset: str | None) -> Mapping[str, Any]:
+    """Return options for a request, with the name of a preset, which the server expands."""
+    given = options or {}
+    return given if preset is None else {**given, PRESET: preset}
 
 
 def fits_one_request(files: Sequence[UploadFile]) -> bool:

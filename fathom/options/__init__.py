@@ -3,7 +3,7 @@
 It needs nothing but Python, because the client is installed without the server's libraries.
 """
 
-from fathom.options.fields import OptionsRefused
+from fathom.options.fields import OptionsRefused, nested
 from fathom.options.groups import (
     Anaglyph,
     Axes,
@@ -24,6 +24,7 @@ from fathom.options.groups import (
     StereoLayout,
     StereoOptions,
 )
+from fathom.options.guide import OUTPUT_TEXTS
 from fathom.options.job_options import (
     MAPS,
     Colormap,
@@ -35,9 +36,12 @@ from fathom.options.job_options import (
     Output,
     Size,
 )
+from fathom.options.presets import PRESETS, Preset
 
 __all__ = [
     "MAPS",
+    "OUTPUT_TEXTS",
+    "PRESETS",
     "Anaglyph",
     "Axes",
     "ClipFormat",
@@ -61,8 +65,10 @@ __all__ = [
     "Options",
     "OptionsRefused",
     "Output",
+    "Preset",
     "RefocusOptions",
     "Size",
     "StereoLayout",
     "StereoOptions",
+    "nested",
 ]

@@ -11,6 +11,7 @@ from fathom.options.fields import (
     as_number,
     choice,
     custom,
+    described,
     flag,
     folder,
     number,
@@ -73,7 +74,10 @@ class NormalsOptions(_Group):
 
     format: NormalsFormat = choice(NormalsFormat.OPENGL, "`opengl`: green is up; `directx`: green is down.")
     bits: int = custom(
-        8, "Bits of each of the three channels: 8 or 16.", lambda value: _read_bits(value), ge=8, le=16
+        8,
+        "Bits of each of the three channels: 8 or 16.",
+        lambda value: _read_bits(value),
+        **described(enum=[8, 16]),
     )
     fov: float = number(60.0, *_FOV, _FOV_TEXT)
     depth_ratio: float = number(6.0, *_RATIO, _RATIO_TEXT)
@@ -178,6 +182,7 @@ class RefocusOptions(_Group):
         lambda value: _read_focus(value),
         min_length=1,
         max_length=2,
+        **described(items={"type": "number", "minimum": 0, "maximum": 1}),
     )
     aperture: float = number(
         1.0,

@@ -13,6 +13,7 @@ from fathom.options.fields import (
     as_json,
     choice,
     custom,
+    described,
     flag,
     group,
     nested,
@@ -31,6 +32,7 @@ from fathom.options.groups import (
     RefocusOptions,
     StereoOptions,
 )
+from fathom.options.presets import expand_preset
 
 
 class Output(StrEnum):
@@ -144,6 +146,7 @@ class Options:
         (0.0, 100.0),
         "Percentiles of relative inverse depth that become the darkest and the brightest colour.",
         _read_percentiles,
+        **described(prefixItems=[{"type": "number", "minimum": 0, "maximum": 100}] * 2),
     )
     size: Size = choice(Size.ORIGINAL, "`original`: the photo's own size; `network`: as predicted, for maps.")
     edges: Edges = choice(
@@ -171,13 +174,16 @@ class Options:
     def parse(cls, data: Mapping[str, Any]) -> Options:
         """Validate options given as JSON; a list may also be written `a,b`, as on a command line.
 
+        A `preset` among them stands for its own options, which the others override.
+
         Raises OptionsRefused with a few words for each thing that is wrong.
         """
         if not isinstance(data, Mapping):
             raise OptionsRefused("options must be a JSON object")
-        # The percentiles were called so before there were clips.
-        if "clip" in data and not isinstance(data["clip"], Mapping):
-            data = {"percentiles" if name == "clip" else name: value for name, value in data.items()}
+        return cls._read(expand_preset(_rename(data)))
+
+    @classmethod
+    def _read(cls, data: Mapping[str, Any]) -> Options:
         try:
             options = cls(**read_fields(cls, data))
         except OptionsRefused as exc:
@@ -198,7 +204,7 @@ class Options:
         """
         outputs = [Output.COMPARISON if name == "side_by_side" else name for name in data.get("outputs", [])]
         older = {"edges": Edges.SMOOTH, "depth_source": DepthSource.MODEL}
-        return cls.parse(older | dict(data) | ({"outputs": outputs} if outputs else {}))
+        return cls._read(older | _rename(data) | ({"outputs": outputs} if outputs else {}))
 
     @classmethod
     def from_pairs(cls, pairs: Iterable[str]) -> Options:
@@ -235,6 +241,12 @@ class Options:
 
 #: Outputs with options of their own.
 _GROUPS = frozenset(Output).intersection(each.name for each in fields(Options))
+
+
+def _rename(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options by their names of today: `percentiles` was called `clip` before there were clips."""
+    is_older = "clip" in given and not isinstance(given["clip"], Mapping)
+    return {"percentiles" if is_older and name == "clip" else name: value for name, value in given.items()}
 
 
 def _split(pairs: Iterable[str]) -> Iterator[tuple[str, str]]:

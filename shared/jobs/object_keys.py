@@ -199,6 +199,9 @@ _CONTENT_TYPES = {
     ".gif": "image/gif",
 }
 
+#: Media types of results.
+MEDIA_TYPES = tuple(dict.fromkeys(_CONTENT_TYPES.values()))
+
 
 def content_type(file_name: str) -> str:
     return _CONTENT_TYPES[file_name[file_name.rindex(".") :]]

@@ -48,6 +48,21 @@ def test_a_small_album_goes_in_one_request(fathom: Fathom, server: FakeServer, t
     assert b"bytes of 2" in server.requests[0].content
 
 
+@pytest.mark.parametrize("way", ["form", "announced", "sources"])
+def test_a_preset_is_sent_among_the_options(
+    fathom: Fathom, server: FakeServer, large: list[UploadFile], way: str
+) -> None:
+    if way == "sources":
+        server.faults.append(on("POST", "/v1/jobs", lambda _: httpx.Response(202, json=server.job())))
+        fathom.submit_sources(["s3://b/p/"], {"stereo": {"swap": True}}, preset="vr")
+    else:
+        photos = large[:2] if way == "form" else large
+        fathom.submit(photos, {"stereo": {"swap": True}}, preset="vr")
+
+    sent = server.requests[0].content.replace(b'": ', b'":').replace(b", ", b",")
+    assert b'{"stereo":{"swap":true},"preset":"vr"}' in sent
+
+
 def test_names_in_any_script_survive_one_request(fathom: Fathom, server: FakeServer, tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(b"1")

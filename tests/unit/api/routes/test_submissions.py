@@ -106,6 +106,40 @@ def test_options_may_come_before_the_photos(api: Api) -> None:
     assert response.get_json()["options"]["invert"] is True
 
 
+@pytest.mark.parametrize("way", ["form", "announcement", "sources"])
+def test_a_preset_is_expanded_before_the_job_is_recorded(api: Api, way: str) -> None:
+    options = {"preset": "3dgs", "colormap": "turbo"}
+    body: dict[str, dict[str, Any]] = {
+        "announcement": {"uploads": [{"name": "a.jpg", "size": 1}]},
+        "sources": {"sources": [{"url": "https://example.com/a.jpg"}]},
+    }
+    if way == "form":
+        response = api.post_files([("a.jpg", b"x")], options)
+    else:
+        response = api.client.post("/v1/jobs", json=body[way] | {"options": options})
+
+    assert response.status_code == 202, response.text
+    shown = response.get_json()["options"]
+    job_id = response.get_json()["id"]
+    record = json.loads(api.objects.get(object_keys.job_record(job_id)))
+    assert shown == Options.parse(options).to_json() == record["options"]
+    assert (shown["outputs"], shown["depth16"], shown["colormap"]) == (
+        ["depth16"],
+        {"folder": "depths"},
+        "turbo",
+    )
+    assert api.get(f"/v1/jobs/{job_id}").get_json()["options"] == shown
+
+
+def test_a_job_shows_options_that_can_be_submitted_again(api: Api) -> None:
+    job_id = api.submit("a.jpg", options={"outputs": ["stereo"], "stereo": {"layout": "tb_half"}})
+    shown = api.get(f"/v1/jobs/{job_id}").get_json()["options"]
+
+    assert shown["stereo"]["layout"] == "tb_half"
+    assert not {"mesh", "depth16", "preset"} & shown.keys()
+    assert api.get(f"/v1/jobs/{api.submit('b.jpg', options=shown)}").get_json()["options"] == shown
+
+
 def test_photos_of_archives_and_files_are_one_album(api: Api) -> None:
     archive = zip_of(("in/a.jpg", b"A"), ("notes.txt", b"hello"), ("in/b.png", b"B"))
     response = api.post_parts(
@@ -161,7 +195,11 @@ def nothing_is_left(api: Api) -> bool:
     [
         ('{"outputs": ["gold"]}', "outputs must be one of heatmap, depth16"),
         ('{"colour": "red"}', "colour"),
-        ('{"clip": [90, 10]}', "clip must be two percentiles"),
+        ('{"clip": [90, 10]}', "percentiles must be two percentiles"),
+        ('{"outputs": ["stereo"], "stereo": {"layout": "cube"}}', "stereo.layout must be one of sbs_full"),
+        ('{"stereo": {}}', "stereo has options, but is not among the outputs"),
+        ('{"preset": "cinema"}', "preset must be one of vr, web3d, blender, controlnet, 3dgs, game, print"),
+        ('{"preset": null}', "preset must be one of vr"),
         ("[]", "must be a JSON object"),
         ("{", "not valid JSON"),
         ("\xff", "not valid JSON"),
