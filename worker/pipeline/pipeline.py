@@ -100,7 +100,7 @@ class Pipeline:
         It is the range that `render` would use by default, after clipping at the percentiles.
         Raises as `render` does.
         """
-        return own_range(self._predict(data, options).depth, options.clip)
+        return own_range(self._predict(data, options).depth, options.percentiles)
 
     def render(
         self, data: bytes, options: Options, *, common: Range | None = None, labels: bytes | None = None
@@ -114,7 +114,7 @@ class Pipeline:
         Raises an ImageError for a photo that cannot be processed, and ModelError.
         """
         predicted = self._predict(data, options)
-        span = common or own_range(predicted.depth, options.clip)
+        span = common or own_range(predicted.depth, options.percentiles)
         files = self._make_files(data, labels, predicted, options, span)
         facts = Facts(
             info=self._engine.info,

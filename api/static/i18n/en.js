@@ -244,6 +244,7 @@ export default {
 
   "reason.image_empty": "The file is empty.",
   "reason.unreadable": "The file cannot be read.",
+  "reason.clips_unavailable": "This worker cannot write films.",
   "reason.unsupported_format": "This is not a picture in a format that can be read.",
   "reason.image_corrupt": "The file is damaged or incomplete.",
   "reason.image_encrypted": "The file is encrypted in its archive.",

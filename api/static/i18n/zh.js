@@ -244,6 +244,7 @@ export default {
 
   "reason.image_empty": "文件是空的。",
   "reason.unreadable": "文件无法读取。",
+  "reason.clips_unavailable": "此服务器无法生成视频。",
   "reason.unsupported_format": "这不是可读取格式的图片。",
   "reason.image_corrupt": "文件已损坏或不完整。",
   "reason.image_encrypted": "文件在压缩包中已加密。",

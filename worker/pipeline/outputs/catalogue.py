@@ -9,7 +9,7 @@ import numpy as np
 
 from fathom.options import MAPS, Options, Output, Size
 from fathom.photos.formats import Format
-from worker.pipeline.outputs import comparison, embedded, exr, maps, normals
+from worker.pipeline.outputs import clip, comparison, embedded, exr, maps, normals
 from worker.pipeline.outputs.rendering import Rendering
 from worker.pipeline.photo import LeastSize, Photo, full_size
 
@@ -25,6 +25,7 @@ _MAKERS: dict[str, Callable[[Rendering], bytes]] = {
     Output.NORMALS: normals.normals,
     Output.CONTROLNET: maps.controlnet,
     Output.EMBEDDED: embedded.embedded,
+    Output.CLIP: clip.clip,
 }
 
 #: Outputs that show pixels of the photo.
