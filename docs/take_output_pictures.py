@@ -41,9 +41,11 @@ CAT, COFFEE = "动物/猫.jpg", "COFFEE.JPG"
 
 def take_pictures(names: Sequence[str]) -> None:
     """Write the named pictures into `docs/images`, or all of them."""
-    for name in names or PICTURES:
-        panels = PICTURES[name]()
-        _row(panels).save(IMAGES / f"output-{name}.jpg", quality=_QUALITY, optimize=True)
+    for name in names or [*PICTURES, *MOVING]:
+        if name in MOVING:
+            (IMAGES / f"output-{name}.webp").write_bytes(MOVING[name]())
+        else:
+            _row(PICTURES[name]()).save(IMAGES / f"output-{name}.jpg", quality=_QUALITY, optimize=True)
 
 
 def maps() -> list[Pixels]:
@@ -121,9 +123,16 @@ def embedded() -> list[Pixels]:
     return [_picture(file), _picture(_depth_in_xmp(file))]
 
 
+def clip() -> bytes:
+    given = "clip.format=webp", "clip.height=240", "clip.fps=10", "clip.seconds=3", "clip.amount=4"
+    return _render(CAT, "outputs=clip", *given)["clip"]
+
+
 PICTURES: Mapping[str, Callable[[], list[Pixels]]] = {
     each.__name__: each for each in (maps, thumbnail, normals, stereo, mesh, cloud, layers, refocus, embedded)
 }
+#: Pictures that move, as files.
+MOVING: Mapping[str, Callable[[], bytes]] = {"clip": clip}
 
 
 # --- results and how they are read ---

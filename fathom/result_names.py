@@ -91,6 +91,9 @@ def _results_of(output: Output, options: Options) -> dict[str, _Result]:
             return {output: _Result(f"stereo{ending}", ending)}
         case Output.LAYERS:
             return _layers(options)
+        case Output.CLIP:
+            kind = options.clip.format
+            return {output: _Result(f"clip.{kind}", f".clip.{kind}")}
         case _:
             return {output: _RESULTS[output]}
 

@@ -16,6 +16,15 @@ from shared.errors import InvalidOptions
 
 Schema = dict[str, Any]
 
+#: Names of before.
+_OLDER: dict[str, Schema] = {
+    "clip": {
+        "type": "string",
+        "default": "0,100",
+        "deprecated": True,
+        "description": "The name of `percentiles` before there were clips.",
+    }
+}
 #: Options of many photos: which outputs, by which range, where their files lie, and what lies beside them.
 _NOT_OF_ONE_PHOTO = frozenset({"outputs", "normalize", "depth16.folder", "layers.masks"})
 
@@ -76,7 +85,7 @@ def query_fields() -> dict[str, Any]:
     """
     return {
         name.replace(".", "__"): (str, Field(default="", alias=name, json_schema_extra=_only(schema)))
-        for name, schema in _described_options().items()
+        for name, schema in (_described_options() | _OLDER).items()
     }
 
 

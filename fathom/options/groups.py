@@ -193,6 +193,46 @@ class RefocusOptions(_Group):
     edge_dilation: float = _edge_dilation(0.5)
 
 
+class ClipFormat(StrEnum):
+    MP4 = "mp4"
+    WEBP = "webp"
+    GIF = "gif"
+
+
+class Motion(StrEnum):
+    ORBIT = "orbit"
+    SWAY = "sway"
+    DOLLY = "dolly"
+    ZOOM = "zoom"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipOptions(_Group):
+    """Options of the output `clip`."""
+
+    format: ClipFormat = choice(
+        ClipFormat.MP4, "`mp4` is H.264; `webp` and `gif` are at most 480 pixels high."
+    )
+    motion: Motion = choice(
+        Motion.ORBIT, "`orbit` and `sway`: around the focus; `dolly`: towards it; `zoom`: mostly enlarged."
+    )
+    seconds: float = number(4.0, 1.0, 12.0, "The length of one loop.")
+    fps: int = whole_number(30, 5, 60, "Frames a second; a GIF has 25, 20, 10 or 5, the nearest below.")
+    height: int = whole_number(1080, 64, 2160, "The height of the frames; no photo is enlarged.")
+    amount: float = number(
+        2.0, 0.0, 5.0, "How far the nearest point moves past the farthest one, in percent of the width."
+    )
+    focus: tuple[float, ...] = custom(
+        (0.3,),
+        "What stays in its place: a point `x,y`, each from 0 to 1, from the left and the top; or one number, "
+        "a depth from 0, far, to 1, near.",
+        lambda value: _read_focus(value),
+        min_length=1,
+        max_length=2,
+    )
+    edge_dilation: float = _edge_dilation(0.5)
+
+
 def _read_bits(value: Any) -> int:
     if as_number(value) not in (8, 16):
         raise ValueError("must be 8 or 16")

@@ -26,6 +26,7 @@ OUTPUT_TEXTS: Final[Mapping[Output, str]] = {
     Output.LAYERS: "The photo in layers by depth, a PSD, or a ZIP of PNGs.",
     Output.REFOCUS: "The photo focused anew, a JPEG.",
     Output.EMBEDDED: "The photo with its depth inside, a JPEG.",
+    Output.CLIP: "A camera that moves before the photo, an MP4, WebP or GIF that loops.",
 }
 #: Characters of values that may not fit into the rest of a line.
 _LONG = 50

@@ -22,6 +22,7 @@ from fathom.options.fields import (
     read_parts,
 )
 from fathom.options.groups import (
+    ClipOptions,
     CloudOptions,
     Depth16Options,
     ExrOptions,
@@ -52,6 +53,7 @@ class Output(StrEnum):
     LAYERS = "layers"
     REFOCUS = "refocus"
     EMBEDDED = "embedded"
+    CLIP = "clip"
 
 
 #: Outputs that are maps, so that they may have the prediction's own size.
@@ -115,7 +117,7 @@ def _read_outputs(value: Any) -> tuple[Output, ...]:
     return outputs
 
 
-def _read_clip(value: Any) -> tuple[float, float]:
+def _read_percentiles(value: Any) -> tuple[float, float]:
     try:
         low, high = map(float, read_parts(value))
         if 0 <= low < high <= 100:
@@ -140,10 +142,10 @@ class Options:
     )
     colormap: Colormap = choice(Colormap.INFERNO, "Colours of the heatmap; near is bright.")
     invert: bool = flag(False, "Swap near and far in the heatmap.")
-    clip: tuple[float, float] = custom(
+    percentiles: tuple[float, float] = custom(
         (0.0, 100.0),
         "Percentiles of relative inverse depth that become the darkest and the brightest colour.",
-        _read_clip,
+        _read_percentiles,
         **described(prefixItems=[{"type": "number", "minimum": 0, "maximum": 100}] * 2),
     )
     size: Size = choice(Size.ORIGINAL, "`original`: the photo's own size; `network`: as predicted, for maps.")
@@ -166,6 +168,7 @@ class Options:
     cloud: CloudOptions = group(CloudOptions())
     layers: LayersOptions = group(LayersOptions())
     refocus: RefocusOptions = group(RefocusOptions())
+    clip: ClipOptions = group(ClipOptions())
 
     @classmethod
     def parse(cls, data: Mapping[str, Any]) -> Options:
@@ -177,7 +180,7 @@ class Options:
         """
         if not isinstance(data, Mapping):
             raise OptionsRefused("options must be a JSON object")
-        return cls._read(expand_preset(data))
+        return cls._read(expand_preset(_rename(data)))
 
     @classmethod
     def _read(cls, data: Mapping[str, Any]) -> Options:
@@ -201,7 +204,7 @@ class Options:
         """
         outputs = [Output.COMPARISON if name == "side_by_side" else name for name in data.get("outputs", [])]
         older = {"edges": Edges.SMOOTH, "depth_source": DepthSource.MODEL}
-        return cls._read(older | dict(data) | ({"outputs": outputs} if outputs else {}))
+        return cls._read(older | _rename(data) | ({"outputs": outputs} if outputs else {}))
 
     @classmethod
     def from_pairs(cls, pairs: Iterable[str]) -> Options:
@@ -238,6 +241,12 @@ class Options:
 
 #: Outputs with options of their own.
 _GROUPS = frozenset(Output).intersection(each.name for each in fields(Options))
+
+
+def _rename(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options by their names of today: `percentiles` was called `clip` before there were clips."""
+    is_older = "clip" in given and not isinstance(given["clip"], Mapping)
+    return {"percentiles" if is_older and name == "clip" else name: value for name, value in given.items()}
 
 
 def _split(pairs: Iterable[str]) -> Iterator[tuple[str, str]]:

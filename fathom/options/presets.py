@@ -80,7 +80,12 @@ PRESETS: Final[Mapping[str, Preset]] = {
         title="3D print",
         description="A gray height map without outliers, near is white and so high, as slicers and engravers "
         "take it; and 16-bit depth, which has no steps.",
-        options={"outputs": ["heatmap", "depth16"], "colormap": "gray", "clip": [1, 99]},
+        options={"outputs": ["heatmap", "depth16"], "colormap": "gray", "percentiles": [1, 99]},
+    ),
+    "share": Preset(
+        title="Clip to share",
+        description="A film of four seconds that loops, in which a camera circles before the photo.",
+        options={"outputs": ["clip"]},
     ),
 }
 

@@ -194,6 +194,9 @@ _CONTENT_TYPES = {
     ".ply": "application/octet-stream",
     ".psd": "image/vnd.adobe.photoshop",
     ".zip": "application/zip",
+    ".mp4": "video/mp4",
+    ".webp": "image/webp",
+    ".gif": "image/gif",
 }
 
 #: Media types of results.

@@ -244,6 +244,7 @@ export default {
 
   "reason.image_empty": "The file is empty.",
   "reason.unreadable": "The file cannot be read.",
+  "reason.clips_unavailable": "This worker cannot write films.",
   "reason.unsupported_format": "This is not a picture in a format that can be read.",
   "reason.image_corrupt": "The file is damaged or incomplete.",
   "reason.image_encrypted": "The file is encrypted in its archive.",
@@ -251,6 +252,7 @@ export default {
   "reason.image_too_large": "The picture is larger than this server accepts.",
   "reason.image_too_small": "The picture is too small.",
   "reason.labels_invalid": "The photo's label picture cannot be used.",
+  "reason.no_embedded_depth": "The photo holds no depth of its own.",
   "reason.input_missing": "The photo's file is no longer in storage.",
   "reason.input_changed": "The photo's file was replaced after the job had started.",
   "reason.worker_crashed": "This photo crashed the software three times and was given up.",

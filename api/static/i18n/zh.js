@@ -244,6 +244,7 @@ export default {
 
   "reason.image_empty": "文件是空的。",
   "reason.unreadable": "文件无法读取。",
+  "reason.clips_unavailable": "此服务器无法生成视频。",
   "reason.unsupported_format": "这不是可读取格式的图片。",
   "reason.image_corrupt": "文件已损坏或不完整。",
   "reason.image_encrypted": "文件在压缩包中已加密。",
@@ -251,6 +252,7 @@ export default {
   "reason.image_too_large": "图片超过了服务器允许的大小。",
   "reason.image_too_small": "图片太小。",
   "reason.labels_invalid": "这张照片的标签图无法使用。",
+  "reason.no_embedded_depth": "这张照片本身不含深度信息。",
   "reason.input_missing": "照片文件已不在存储中。",
   "reason.input_changed": "任务开始后，照片文件被替换。",
   "reason.worker_crashed": "这张照片三次导致程序崩溃，已放弃。",

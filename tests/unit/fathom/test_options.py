@@ -31,7 +31,7 @@ def test_the_default_is_one_png_heatmap_a_photo():
 
 def test_options_round_trip_through_json():
     options = Options.parse(
-        {"outputs": ["pfm", "depth16"], "clip": [2, 98], "normalize": "job", "heatmap_format": "jpeg"}
+        {"outputs": ["pfm", "depth16"], "percentiles": [2, 98], "normalize": "job", "heatmap_format": "jpeg"}
     )
 
     assert Options.parse(options.to_json()) == options
@@ -63,6 +63,16 @@ def test_a_comparison_recorded_under_its_old_name_is_one():
     assert Options.from_record(older).outputs == (Output.HEATMAP, Output.COMPARISON)
 
 
+@pytest.mark.parametrize("given", [[2, 98], "2,98"])
+def test_percentiles_may_have_their_older_name(given: Any):
+    assert Options.parse({"clip": given}).percentiles == (2.0, 98.0)
+    assert Options.from_record({"clip": given}).percentiles == (2.0, 98.0)
+
+
+def test_a_clip_beside_its_options_is_not_taken_for_percentiles():
+    assert Options.parse({"outputs": "clip", "clip": {"seconds": 2}}).clip.seconds == 2
+
+
 def test_options_of_an_output_are_a_group_of_its_name():
     given = Options.from_pairs(
         ["outputs=stereo,refocus", "stereo.layout=sbs_half", "refocus.focus=0.25,0.75"]
@@ -78,10 +88,12 @@ def test_options_tell_nothing_of_outputs_that_were_not_asked_for():
 
 
 def test_a_command_line_gives_the_same_options_as_json():
-    given = Options.from_pairs(["outputs=heatmap, depth16", "clip=2,98", "invert=true", "normalize=job"])
+    given = Options.from_pairs(
+        ["outputs=heatmap, depth16", "percentiles=2,98", "invert=true", "normalize=job"]
+    )
 
     assert given == Options.parse(
-        {"outputs": ["heatmap", "depth16"], "clip": [2, 98], "invert": True, "normalize": "job"}
+        {"outputs": ["heatmap", "depth16"], "percentiles": [2, 98], "invert": True, "normalize": "job"}
     )
     assert given.normalize is Normalize.JOB
 
@@ -92,12 +104,12 @@ def test_a_command_line_gives_the_same_options_as_json():
         ({"outputs": []}, "outputs"),
         ({"outputs": ["heatmap", "heatmap"]}, "outputs"),
         ({"outputs": ["hologram"]}, "outputs"),
-        ({"clip": [98, 2]}, "clip"),
-        ({"clip": [-1, 50]}, "clip"),
-        ({"clip": [0, 101]}, "clip"),
-        ({"clip": [5, 5]}, "clip"),
-        ({"clip": [1]}, "clip"),
-        ({"clip": ["nan", "100"]}, "clip"),
+        ({"percentiles": [98, 2]}, "percentiles"),
+        ({"percentiles": [-1, 50]}, "percentiles"),
+        ({"percentiles": [0, 101]}, "percentiles"),
+        ({"percentiles": [5, 5]}, "percentiles"),
+        ({"percentiles": [1]}, "percentiles"),
+        ({"percentiles": ["nan", "100"]}, "percentiles"),
         ({"colormap": "jet"}, "colormap"),
         ({"colour": "inferno"}, "colour"),
         ({"size": 512}, "size"),
@@ -127,9 +139,9 @@ def test_a_command_line_gives_the_same_options_as_json():
         ({"outputs": "heatmap,hologram"}, "outputs"),
         ({"outputs": {"heatmap": 1}}, "outputs"),
         ({"outputs": [["heatmap"]]}, "outputs"),
-        ({"clip": 50}, "clip"),
-        ({"clip": [None, 50]}, "clip"),
-        ({"clip": [0, 10**400]}, "clip"),
+        ({"percentiles": 50}, "percentiles"),
+        ({"percentiles": [None, 50]}, "percentiles"),
+        ({"percentiles": [0, 10**400]}, "percentiles"),
         ([], "object"),
         (None, "object"),
     ],

@@ -31,7 +31,7 @@ def test_a_preset_has_a_title_and_one_sentence(name: str):
 
 
 def test_there_is_a_preset_for_each_purpose():
-    assert [*PRESETS] == ["vr", "web3d", "blender", "controlnet", "3dgs", "game", "print"]
+    assert [*PRESETS] == ["vr", "web3d", "blender", "controlnet", "3dgs", "game", "print", "share"]
 
 
 @pytest.mark.parametrize(
@@ -44,6 +44,7 @@ def test_there_is_a_preset_for_each_purpose():
         ("3dgs", {"depth16": "depths/trip/a.png"}),
         ("game", {"layers": "trip/a.layers.zip", "normals": "trip/a.normals.png"}),
         ("print", {"heatmap": "trip/a.png", "depth16": "trip/a.depth16.png"}),
+        ("share", {"clip": "trip/a.clip.mp4"}),
     ],
 )
 def test_a_preset_gives_the_files_of_its_purpose(preset: str, files: dict[str, str]):
@@ -55,7 +56,7 @@ def test_a_preset_gives_the_files_of_its_purpose(preset: str, files: dict[str, s
 def test_depth_for_splatting_is_of_each_photo_and_unclipped():
     options = Options.parse({"preset": "3dgs"})
 
-    assert (options.normalize, options.clip, options.size) == ("image", (0.0, 100.0), "original")
+    assert (options.normalize, options.percentiles, options.size) == ("image", (0.0, 100.0), "original")
 
 
 @pytest.mark.parametrize(
@@ -103,7 +104,7 @@ def test_what_a_preset_chooses_beyond_the_defaults_is_kept():
 
 @pytest.mark.parametrize("name", ["", "VR", "cinema", None, 3, ["vr"], {"vr": 1}])
 def test_an_unknown_preset_is_refused_with_the_list(name: Any):
-    with pytest.raises(OptionsRefused, match=r"^preset must be one of vr, web3d, blender, .*, print$"):
+    with pytest.raises(OptionsRefused, match=r"^preset must be one of vr, web3d, blender, .*, share$"):
         Options.parse({"preset": name})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -15,6 +16,9 @@ from worker.pipeline.depth import DepthMap, is_flat, resize, to_bytes
 from worker.pipeline.photo import Floats, Photo, Pixels
 from worker.pipeline.scratch import Scratch
 from worker.pipeline.stages import Stage, Stopwatch
+
+if TYPE_CHECKING:
+    from worker.model.engine import EngineInfo
 
 
 class Rendering:
@@ -32,6 +36,8 @@ class Rendering:
         depth: DepthMap,
         span: Range,
         options: Options,
+        info: EngineInfo,
+        embedded_format: str | None,
         scratch: Scratch,
         stopwatch: Stopwatch,
     ) -> None:
@@ -43,6 +49,10 @@ class Rendering:
         self.depth = depth
         self.span = span
         self.options = options
+        #: What made the map, if the photo did not bring it.
+        self.info = info
+        #: How the photo held its own depth, if that is the map.
+        self.embedded_format = embedded_format
         self.scratch = scratch
         self.stopwatch = stopwatch
         self.table = colour_table(options.colormap, invert=options.invert)

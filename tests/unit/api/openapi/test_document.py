@@ -132,6 +132,10 @@ def test_requests_name_their_parameters(document: dict[str, Any], operation: str
     assert {parameter["name"] for parameter in operations(document)[operation]["parameters"]} == names
 
 
+#: Options that say nothing of one photo.
+OF_MANY_PHOTOS = {"depth16.folder", "layers.masks"}
+
+
 def test_one_photo_has_the_options_of_a_job_as_parameters(document: dict[str, Any]) -> None:
     found = {p["name"]: p for p in operations(document)["depth.depth"]["parameters"]}
     options = Options()
@@ -139,7 +143,7 @@ def test_one_photo_has_the_options_of_a_job_as_parameters(document: dict[str, An
     groups = {name for name in names if is_dataclass(getattr(options, name))}
     inner = {f"{name}.{each.name}" for name in groups for each in fields(getattr(options, name))}
 
-    assert found.keys() == {"output", "Prefer", "Accept", *(names - groups), *inner} - {"depth16.folder"}
+    assert found.keys() == {"output", "clip", "Prefer", "Accept", *(names - groups), *inner} - OF_MANY_PHOTOS
     assert all(found[name]["in"] == "query" and not found[name]["required"] for name in inner & found.keys())
     assert all(found[name]["schema"]["description"] for name in inner & found.keys())
 
@@ -153,7 +157,8 @@ def test_one_photo_has_the_options_of_a_job_as_parameters(document: dict[str, An
         ("normals.bits", {"type": "integer", "enum": [8, 16], "default": 8}),
         ("mesh.backfill", {"type": "boolean", "default": True}),
         ("refocus.focus", {"type": "string", "default": "0.5,0.5"}),
-        ("clip", {"type": "string", "default": "0,100"}),
+        ("clip", {"type": "string", "default": "0,100", "deprecated": True}),
+        ("percentiles", {"type": "string", "default": "0,100"}),
         ("depth_source", {"type": "string", "enum": ["auto", "model", "embedded"], "default": "auto"}),
         ("heatmap_format", {"enum": ["png", "jpeg"]}),
     ],
@@ -259,7 +264,7 @@ def test_the_page_shows_every_operation_and_runs_nothing(api: Api, document: dic
         "so that none shows a hole. Default: <code>true</code>.</td>",
         "<code>normals</code></td><td>NormalsOptions</td><td>Options of the output `normals`, which must be "
         "among the outputs.</td>",
-        "<code>preset</code></td><td>vr | web3d | blender | controlnet | 3dgs | game | print</td>",
+        "<code>preset</code></td><td>vr | web3d | blender | controlnet | 3dgs | game | print | share</td>",
     ],
 )
 def test_the_page_shows_the_limits_and_defaults_of_options(api: Api, row: str) -> None:

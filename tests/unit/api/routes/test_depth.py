@@ -103,7 +103,7 @@ def test_a_photo_may_come_as_the_body_or_in_a_form(api: Api, body: bytes, conten
             "?colormap=turbo&invert=true&clip=2,98&size=network&edges=smooth",
             "*/*",
             "image/png",
-            {"colormap": "turbo", "invert": True, "clip": (2.0, 98.0), "size": "network", "edges": "smooth"},
+            {"colormap": "turbo", "invert": True, "percentiles": (2.0, 98.0), "size": "network"},
         ),
     ],
 )

@@ -195,7 +195,7 @@ def nothing_is_left(api: Api) -> bool:
     [
         ('{"outputs": ["gold"]}', "outputs must be one of heatmap, depth16"),
         ('{"colour": "red"}', "colour"),
-        ('{"clip": [90, 10]}', "clip must be two percentiles"),
+        ('{"clip": [90, 10]}', "percentiles must be two percentiles"),
         ('{"outputs": ["stereo"], "stereo": {"layout": "cube"}}', "stereo.layout must be one of sbs_full"),
         ('{"stereo": {}}', "stereo has options, but is not among the outputs"),
         ('{"preset": "cinema"}', "preset must be one of vr, web3d, blender, controlnet, 3dgs, game, print"),

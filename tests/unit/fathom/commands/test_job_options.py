@@ -129,7 +129,7 @@ def test_the_help_shows_every_option_of_a_job(shown: str) -> None:
         "swap=false|true,",
         "focus=0.5,0.5,",
         "depth_source auto|model|embedded",
-        "clip 0,100 Percentiles",
+        "percentiles 0,100 Percentiles",
     ],
 )
 def test_the_help_shows_the_values_of_an_option_and_the_default_first(shown: str, words: str) -> None:

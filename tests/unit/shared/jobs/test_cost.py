@@ -29,7 +29,20 @@ def test_outputs_add_up_and_share_one_prediction():
 
 
 def test_the_dearest_job_has_all_outputs():
-    assert render_cost(outputs=list(Output)) == pytest.approx(HIGHEST)
+    longest = {"seconds": 12, "fps": 60, "height": 2160}
+
+    assert render_cost(outputs=list(Output), clip=longest) == pytest.approx(HIGHEST)
+
+
+def test_a_clip_costs_as_much_as_it_has_pixels():
+    short, long, large = (
+        render_cost(outputs="clip", clip=clip)
+        for clip in ({"seconds": 2}, {"seconds": 4}, {"seconds": 2, "height": 2160})
+    )
+
+    still = 2 * short - long
+    assert large - still == pytest.approx(4 * (short - still))
+    assert short > 10
 
 
 def test_maps_of_the_size_of_the_prediction_cost_less_but_never_nothing():
