@@ -51,13 +51,15 @@ def encode_gray16_png(strips: Iterable[NDArray[np.uint16]], shape: tuple[int, in
     return _png(_header(*shape, 16, _GRAYSCALE), _chunk(b"IDAT", body))
 
 
-def encode_jpeg(rgb: Pixels) -> bytes:
-    """Write H x W x 3 as a JPEG of quality 95, colour at half the resolution.
+def encode_jpeg(rgb: Pixels, subsampling: str = "420") -> bytes:
+    """Write H x W x 3 as a JPEG of quality 95, colour at half the resolution; with `444`, at the whole.
 
     Raises ImageTooLarge if a side is too long for a JPEG.
     """
     check_jpeg_size(*rgb.shape[:2])
-    data: bytes = simplejpeg.encode_jpeg(rgb, quality=JPEG_QUALITY, colorspace="RGB", colorsubsampling="420")
+    data: bytes = simplejpeg.encode_jpeg(
+        rgb, quality=JPEG_QUALITY, colorspace="RGB", colorsubsampling=subsampling
+    )
     return data
 
 
