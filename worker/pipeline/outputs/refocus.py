@@ -15,8 +15,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fathom.options import Normalize
-from shared.jobs.job import Range
 from worker.pipeline.colour import BAND_ROWS, cut_at_bands
 from worker.pipeline.depth import is_flat
 from worker.pipeline.encode.banded_jpeg import BandedJpeg
@@ -41,7 +39,7 @@ def refocus(r: Rendering) -> bytes:
     height, width = r.depth.shape
     fold = ceil(max(height, width) / _REDUCED_SIDE)
     with r.stopwatch.time(Stage.COLOUR):
-        planes = None if is_flat(_span(r)) else _reduce(r, fold)
+        planes = None if is_flat(r.nearness_span(r.depth)) else _reduce(r, fold)
     if planes is None:
         with r.stopwatch.time(Stage.ENCODE):
             return encode_jpeg(r.photo.rgb)
@@ -139,16 +137,11 @@ def _nearness_bands(r: Rendering) -> Iterator[tuple[int, Floats]]:
 
 def _nearness_strips(r: Rendering) -> Iterator[tuple[int, Floats]]:
     """Yield the map at its own size as `Rendering.nearness` has it, in strips, each valid until the next."""
-    span = _span(r)
+    span = r.nearness_span(r.depth)
     for top, values in r.depth.upsampler.strips():
         values -= np.float32(span.low)
         values *= np.float32(1 / (span.high - span.low))
         yield top, np.asarray(np.clip(values, 0, 1, out=values), np.float32)
-
-
-def _span(r: Rendering) -> Range:
-    """Return the values that are nearness 0 and 1."""
-    return r.span if r.options.normalize is Normalize.JOB else Range(low=r.depth.low, high=r.depth.high)
 
 
 class _Block:
