@@ -139,7 +139,6 @@ def _slices(blur: Floats) -> Iterator[_Slice]:
     for low, high in pairwise(signed):
         if low == -SHARP:
             continue
-        # A pixel that is exactly as blurred as an edge says belongs to the slice before it if it is far.
         radii = blur[(blur >= low) & (blur < high)]
         if radii.size:
             yield _Slice(low=low, high=high, radius=abs(float(radii.mean(dtype=np.float64))))
