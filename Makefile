@@ -36,7 +36,8 @@ $(VENV)/.ready-dev: $(VENV)/.ready
 	$(BIN)/python -m pip install -q -e '.[$(ROLES),training,tracing,dev]'
 	@touch $@
 
-# The linters of the page. They add no code to it, and the venv already contains node.
+# The linters of the page, and what opens meshes in the tests. They add no code to the page, and the venv
+# already contains node.
 node_modules/.ready: package.json $(VENV)/.ready-dev
 	PATH="$(abspath $(BIN)):$$PATH" npm install --loglevel=error
 	@touch $@
@@ -57,11 +58,11 @@ run: setup ## Run all of Fathom at PORT (8080) until Ctrl-C
 SIDE_BY_SIDE := -n 3 --dist loadscope --no-loadscope-reorder
 
 .PHONY: test
-test: $(VENV)/.ready-dev ## Run the tests; they start the servers that they need
+test: $(VENV)/.ready-dev node_modules/.ready ## Run the tests; they start the servers that they need
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 .PHONY: test-all
-test-all: $(VENV)/.ready-dev ## Run the slow tests too
+test-all: $(VENV)/.ready-dev node_modules/.ready ## Run the slow tests too
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m ""
 
 .PHONY: test-unit
