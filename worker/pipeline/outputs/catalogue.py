@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from fathom.options import MAPS, Options, Output, Size
-from worker.pipeline.outputs import comparison, maps, mesh
+from worker.pipeline.outputs import cloud, comparison, maps, mesh
 from worker.pipeline.outputs.rendering import Rendering
 from worker.pipeline.photo import LeastSize, Photo, full_size
 
@@ -21,6 +21,7 @@ _MAKERS: dict[str, Callable[[Rendering], bytes]] = {
     Output.COMPARISON: comparison.comparison,
     Output.THUMBNAIL: comparison.thumbnail,
     Output.MESH: mesh.mesh,
+    Output.CLOUD: cloud.cloud,
 }
 
 #: Outputs that show pixels of the photo.
