@@ -12,7 +12,7 @@ from worker.pipeline.encode.ply import encode_ply
 from worker.pipeline.outputs.rendering import Rendering
 from worker.pipeline.photo import Floats
 from worker.pipeline.scene.camera import Camera, camera_of, distances
-from worker.pipeline.scene.relief import STEP
+from worker.pipeline.scene.relief import STEP, without_rims
 from worker.pipeline.stages import Stage
 
 #: A point is on a ramp, and so on no surface, if it is farther from both ends than this share of the step.
@@ -24,7 +24,7 @@ def cloud(r: Rendering) -> bytes:
     options = r.options.cloud
     height, width = grid_of(r.photo.height, r.photo.width, options.points)
     with r.stopwatch.time(Stage.UPSAMPLE):
-        nearness = r.nearness(height, width)
+        nearness = without_rims(r.nearness(height, width))
     with r.stopwatch.time(Stage.ENCODE):
         kept = np.flatnonzero(~on_ramps(nearness))
         colours = shrink(r.photo.rgb, height, width).reshape(-1, 3)[kept]

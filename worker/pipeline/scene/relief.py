@@ -65,18 +65,19 @@ def make_relief(cells: Floats, tile: int, dilation: float = 0.0) -> Relief:
 
     `dilation` tells by how many pixels of the prediction near things are wider in it than they are.
     """
-    padded = np.pad(_without_rims(cells, _RIM + 2 * dilation), 1, mode="edge")
+    padded = np.pad(without_rims(cells, dilation), 1, mode="edge")
     smooth = padded[:-1] + padded[1:]
     smooth = (smooth[:, :-1] + smooth[:, 1:]) * np.float32(0.25)
     return Relief(sharp=sharpen(smooth, STEP), smooth=smooth, tile=tile)
 
 
-def _without_rims(cells: Floats, width: float) -> Floats:
-    """Return a map without rims of some pixels of the prediction by which near things rise at their edges.
+def without_rims(cells: Floats, dilation: float = 0.0) -> Floats:
+    """Return a map, h x w, without the narrow rims by which near things rise towards their edges.
 
     They come with snapped edges. Each would be cut off from the thing that it belongs to, as a splinter.
     """
-    size = 2 * round(width / LONG_SIDE * max(cells.shape) / 2) + 1
+    width = (_RIM + 2 * dilation) / LONG_SIDE * max(cells.shape)
+    size = 2 * round(width / 2) + 1
     around = np.ones((size, size), np.uint8)
     low = cv2.erode(cells, around)
     opened, high = cv2.dilate(low, around), cv2.dilate(cells, around)

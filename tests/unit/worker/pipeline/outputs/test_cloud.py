@@ -85,7 +85,8 @@ def test_axes_of_opencv_have_y_down_and_z_forward():
 def test_distances_run_from_1_to_the_ratio(ratio: float):
     positions, _ = cloud_of(portrait(), depth_ratio=ratio)
 
-    assert -positions[:, 2].max() == pytest.approx(1, abs=0.01)
+    # The fine pattern counts as no depth, so nothing may be quite as near as its brightest pixel.
+    assert -positions[:, 2].max() == pytest.approx(1, abs=0.1)
     assert -positions[:, 2].min() == pytest.approx(ratio, rel=0.05)
 
 
