@@ -22,4 +22,4 @@ def encode_ply(positions: Floats, colours: Pixels, comments: Sequence[str]) -> b
     points["place"], points["colour"] = positions, colours
     lines = ("ply", "format binary_little_endian 1.0", *(f"comment {each}" for each in comments))
     header = "\n".join((*lines, f"element vertex {len(points)}", *_PROPERTIES, "end_header\n"))
-    return header.encode("ascii") + points.tobytes()
+    return b"".join((header.encode("ascii"), points.view(np.uint8).data))
