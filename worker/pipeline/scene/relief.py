@@ -35,6 +35,9 @@ _PARALLAX = 0.05
 #: The width of a rim, in pixels of the prediction, and its rise, as a share of the step beside it.
 _RIM, _RISE_OF_RIM = 5.0, np.float32(0.3)
 
+#: What protrudes by less is no rim.
+_LEAST_RIDGE = np.float32(0.01)
+
 #: The share of the vertices that is tried again when cuts brought more than expected.
 _LESS = 0.9
 
@@ -83,8 +86,13 @@ def without_rims(cells: Floats, dilation: float = 0.0) -> Floats:
     opened, high = cv2.dilate(low, around), cv2.dilate(cells, around)
     # The step is within twice as far from all of its rim.
     step = cv2.dilate(high, around) - cv2.erode(low, around)
-    is_rim = cells - opened < _RISE_OF_RIM * step
-    return np.asarray(np.where(is_rim, opened, cells), np.float32)
+    ridge = cells - opened
+    protrudes = (ridge > _LEAST_RIDGE).astype(np.float32)
+    rim = np.where(ridge < _RISE_OF_RIM * step, ridge, np.float32(0))
+    rim *= protrudes
+    # A thing's tip is all ridge, and no rim. It is lowered with the rim beside it, or it would be cut off.
+    mean = cv2.blur(rim, around.shape) / np.maximum(cv2.blur(protrudes, around.shape), _LEAST_RIDGE)
+    return np.asarray(cells - protrudes * np.minimum(mean, ridge), np.float32)
 
 
 def make_sheet(relief: Relief, ratio: float, vertices: int) -> Sheet:

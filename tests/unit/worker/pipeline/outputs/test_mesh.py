@@ -146,7 +146,8 @@ def test_triangles_face_the_camera():
 def test_distances_run_from_1_to_the_ratio(ratio: float):
     front = mesh_of(portrait(), depth_ratio=ratio)["photo"]
 
-    assert -front.positions[:, 2].max() == pytest.approx(1, abs=0.02)
+    # The fine pattern counts as no depth, so nothing may be quite as near as its brightest pixel.
+    assert -front.positions[:, 2].max() == pytest.approx(1, abs=0.1)
     assert -front.positions[:, 2].min() == pytest.approx(ratio, rel=0.05)
 
 

@@ -24,3 +24,17 @@ def loose_sides(triangles: NDArray[np.int32]) -> list[tuple[int, int]]:
     )
     assert max(sides.values()) <= 2
     return [side for side, count in sides.items() if count == 1]
+
+
+def pieces(triangles: NDArray[np.int32]) -> list[int]:
+    """Return how many vertices each connected piece has, the largest first."""
+    labels = np.arange(triangles.max() + 1)
+    while True:
+        lowest = labels[triangles].min(axis=1)
+        joined = labels.copy()
+        for corner in range(3):
+            np.minimum.at(joined, triangles[:, corner], lowest)
+        joined = joined[joined]
+        if np.array_equal(joined, labels):
+            return sorted(np.bincount(labels)[np.unique(labels)].tolist(), reverse=True)
+        labels = joined

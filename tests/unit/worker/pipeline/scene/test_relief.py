@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.unit.worker.pipeline.scene.surfaces import areas
+from tests.unit.worker.pipeline.scene.surfaces import areas, loose_sides, pieces
 from worker.pipeline.photo import Floats
 from worker.pipeline.scene.relief import STEP, cells_of, make_relief, make_sheet
 
@@ -75,11 +75,27 @@ def test_no_triangle_leads_across_an_edge():
 
 
 def test_a_rim_stays_with_the_thing_that_it_belongs_to():
-    cells = person(rim=0.12)
-    relief = make_relief(cells, 16)
+    without, with_rim = (make_sheet(make_relief(person(rim=rim), 16), RATIO, 250_000) for rim in (0.0, 0.12))
 
-    # A pixel that both surfaces share may stay.
-    assert np.count_nonzero(relief.sharp > 0.71) < np.count_nonzero(cells > 0.71) / 10
+    assert loose_sides(with_rim.triangles) != []
+    assert len(loose_sides(with_rim.triangles)) < 1.05 * len(loose_sides(without.triangles))
+    assert with_rim.nearness.max() < 0.75
+
+
+def leaf(rim: float) -> Floats:
+    """Return a pointed thing, whose outermost pixels are nearer by `rim`."""
+    y, x = np.mgrid[:192, :256].astype(np.float32)
+    inside = (y - 40) * 0.3 - np.abs(x - 128)
+    near = np.where(inside > 3, 0.6, 0.6 + rim)
+    return np.where(inside > 0, near, 0.1).astype(np.float32)
+
+
+def test_a_pointed_thing_with_a_rim_is_cut_as_one_without():
+    without, with_rim = (make_sheet(make_relief(leaf(rim), 16), RATIO, 250_000) for rim in (0.0, 0.15))
+
+    # Its very tip comes off, which is a cell or two.
+    assert [count > 20 for count in pieces(with_rim.triangles)[:3]] == [True, True, False]
+    assert len(loose_sides(with_rim.triangles)) < 1.05 * len(loose_sides(without.triangles))
 
 
 def test_a_thin_thing_is_no_rim():
