@@ -50,8 +50,8 @@ def cut(triangles: Indices, sharp: Floats, smooth: Floats, step: float) -> Sheet
     `sharp` holds the depth of every point. `smooth` is the same map with its ramps, which tell where between
     two points a step is.
     """
-    values = sharp.ravel()[triangles]
-    steep = values.max(axis=1) - values.min(axis=1) > step
+    a, b, c = (sharp.ravel()[triangles[:, corner]] for corner in range(3))
+    steep = np.maximum(np.maximum(a, b), c) - np.minimum(np.minimum(a, b), c) > step
     cutter = _Cutter(sharp, smooth, triangles[steep], step)
     everything = np.concatenate([triangles[~steep], cutter.pieces()])
     return _sheet(everything, sharp, cutter.places(), cutter.values())
