@@ -77,19 +77,10 @@ class _Cutter:
 
     def __init__(self, sharp: Floats, smooth: Floats, triangles: Indices, step: float) -> None:
         self._sharp, self._smooth, self._triangles = sharp, smooth, triangles
-        ends = np.stack([triangles, np.roll(triangles, -1, axis=1)], axis=2).reshape(-1, 2)
-        rises = np.abs(sharp.ravel()[ends[:, 0]] - sharp.ravel()[ends[:, 1]]) > step
-        keys = ends[rises].min(axis=1).astype(np.int64) * sharp.size + ends[rises].max(axis=1)
-        sides, side_of = np.unique(keys, return_inverse=True)
-        first, second = np.divmod(sides, sharp.size)
-        shares, is_cut = self._find_steps(first, second, step)
-        self._first, self._second, self._shares = first[is_cut], second[is_cut], shares[is_cut]
-        # The first of the two vertices on each side; -1 on a side that is not cut.
-        vertices = np.full(rises.size, -1, np.int64)
-        vertices[rises] = np.where(is_cut, sharp.size + 2 * (np.cumsum(is_cut) - 1), -1)[side_of]
-        vertices = vertices.reshape(-1, 3)
-        #: For each triangle's corner the vertex of the cut after it that belongs to it, and to the next one.
-        swapped = ends[:, 0].reshape(-1, 3) > ends[:, 1].reshape(-1, 3)
+        ends = np.stack([triangles, np.roll(triangles, -1, axis=1)], axis=2)
+        vertices = self._cut_sides(ends.reshape(-1, 2), step).reshape(-1, 3)
+        swapped = ends[..., 0] > ends[..., 1]
+        # On the side after each corner: the vertex that belongs to this corner, and to the next one; or -1.
         self._own = np.where(vertices < 0, -1, vertices + swapped).astype(np.int32)
         self._next = np.where(vertices < 0, -1, vertices + ~swapped).astype(np.int32)
         self._in_three = np.flatnonzero((self._own >= 0).all(axis=1))
@@ -112,6 +103,22 @@ class _Cutter:
         on_sides = np.stack([self._first, self._second], axis=1).ravel()
         ends = np.concatenate([on_sides, self._triangles[self._in_three].ravel()])
         return np.asarray(self._sharp.ravel()[ends], np.float32)
+
+    def _cut_sides(self, ends: Indices, step: float) -> NDArray[np.int64]:
+        """Cut sides, n x 2, each maybe given twice; return the first of the two vertices on each, or -1.
+
+        That one belongs to the end with the lower number, and the one after it to the other end.
+        """
+        size, values = self._sharp.size, self._sharp.ravel()
+        rises = np.abs(values[ends[:, 0]] - values[ends[:, 1]]) > step
+        keys = ends[rises].min(axis=1).astype(np.int64) * size + ends[rises].max(axis=1)
+        sides, side_of = np.unique(keys, return_inverse=True)
+        first, second = np.divmod(sides, size)
+        shares, is_cut = self._find_steps(first, second, step)
+        self._first, self._second, self._shares = first[is_cut], second[is_cut], shares[is_cut]
+        vertices = np.full(rises.size, -1, np.int64)
+        vertices[rises] = np.where(is_cut, size + 2 * (np.cumsum(is_cut) - 1), -1)[side_of]
+        return vertices
 
     def _find_steps(
         self, first: NDArray[np.int64], second: NDArray[np.int64], step: float
@@ -143,11 +150,11 @@ class _Cutter:
     def _turned(self, chosen: NDArray[np.bool_], first: NDArray[np.intp]) -> tuple[Indices, Indices, Indices]:
         """Return triangles, and the vertices on their sides, with `first` as the first corner, 3 x n each."""
         order = (first[:, np.newaxis] + np.arange(3)) % 3
-        turned = [np.take_along_axis(each[chosen], order, axis=1) for each in self._each()]
-        return turned[0].T, turned[1].T, turned[2].T
-
-    def _each(self) -> tuple[Indices, Indices, Indices]:
-        return self._triangles, self._own, self._next
+        triangles, own, following = (
+            np.take_along_axis(each[chosen], order, axis=1).T
+            for each in (self._triangles, self._own, self._next)
+        )
+        return triangles, own, following
 
     def _slit(self, chosen: NDArray[np.bool_]) -> Indices:
         """Cut triangles where a step ends: from one side to the corner opposite."""
