@@ -36,7 +36,8 @@ $(VENV)/.ready-dev: $(VENV)/.ready
 	$(BIN)/python -m pip install -q -e '.[$(ROLES),training,tracing,dev]'
 	@touch $@
 
-# The linters of the page. They add no code to it, and the venv already contains node.
+# The linters of the page, and what opens meshes in the tests. They add no code to the page, and the venv
+# already contains node.
 node_modules/.ready: package.json $(VENV)/.ready-dev
 	PATH="$(abspath $(BIN)):$$PATH" npm install --loglevel=error
 	@touch $@

@@ -9,7 +9,18 @@ import numpy as np
 
 from fathom.options import MAPS, Options, Output, Size
 from fathom.photos.formats import Format
-from worker.pipeline.outputs import clip, comparison, embedded, exr, maps, normals, refocus, stereo
+from worker.pipeline.outputs import (
+    clip,
+    cloud,
+    comparison,
+    embedded,
+    exr,
+    maps,
+    mesh,
+    normals,
+    refocus,
+    stereo,
+)
 from worker.pipeline.outputs.rendering import Rendering
 from worker.pipeline.photo import LeastSize, Photo, full_size
 
@@ -30,6 +41,8 @@ _MAKERS: dict[str, Callable[[Rendering], bytes]] = {
     Output.STEREO: stereo.stereo,
     "stereo_left": stereo.stereo_left,
     "stereo_right": stereo.stereo_right,
+    Output.MESH: mesh.mesh,
+    Output.CLOUD: cloud.cloud,
 }
 
 #: Outputs that show pixels of the photo.
