@@ -25,6 +25,7 @@ JPEG_MAX_SIDE = 65_500
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GRAYSCALE = 0
 _INDEXED = 3
+_RGBA = 6
 
 #: PNG's filter "Up": each byte minus the one above. A depth map is smooth, so most differences are zero.
 _FILTER_UP = 2
@@ -49,6 +50,12 @@ def encode_gray16_png(strips: Iterable[NDArray[np.uint16]], shape: tuple[int, in
     # Run lengths would not help: the low bytes look like noise.
     body = _deflate(big_endian, zlib.Z_DEFAULT_STRATEGY)
     return _png(_header(*shape, 16, _GRAYSCALE), _chunk(b"IDAT", body))
+
+
+def encode_rgba_png(strips: Iterable[Pixels], shape: tuple[int, int]) -> bytes:
+    """Write strips of H x W x 4, RGB and alpha, as an 8-bit PNG; its alpha is not premultiplied."""
+    body = _deflate((strip.reshape(len(strip), -1) for strip in strips), zlib.Z_DEFAULT_STRATEGY)
+    return _png(_header(*shape, 8, _RGBA), _chunk(b"IDAT", body))
 
 
 def encode_jpeg(rgb: Pixels) -> bytes:

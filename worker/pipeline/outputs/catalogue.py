@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from fathom.options import MAPS, Options, Output, Size
-from worker.pipeline.outputs import comparison, maps
+from worker.pipeline.outputs import comparison, layers, maps
 from worker.pipeline.outputs.rendering import Rendering
 from worker.pipeline.photo import LeastSize, Photo, full_size
 
@@ -20,6 +20,8 @@ _MAKERS: dict[str, Callable[[Rendering], bytes]] = {
     Output.NPY: maps.npy,
     Output.COMPARISON: comparison.comparison,
     Output.THUMBNAIL: comparison.thumbnail,
+    Output.LAYERS: layers.layers,
+    "labels": layers.labels,
 }
 
 #: Outputs that show pixels of the photo.

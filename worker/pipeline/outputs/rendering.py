@@ -11,8 +11,10 @@ from fathom.options import Normalize, Options
 from shared.jobs.job import Range
 from worker.model.preprocess import LONG_SIDE
 from worker.pipeline.colour import colour_table, colourise
+from worker.pipeline.decode.png_rows import Samples
 from worker.pipeline.depth import DepthMap, is_flat, resize, to_bytes
 from worker.pipeline.photo import Floats, Photo, Pixels
+from worker.pipeline.scene.labelled import Labelled, find_things
 from worker.pipeline.scratch import Scratch
 from worker.pipeline.stages import Stage, Stopwatch
 
@@ -27,7 +29,7 @@ class Rendering:
         self,
         *,
         source: bytes,
-        labels: bytes | None = None,
+        labels: Samples | None = None,
         photo: Photo,
         depth: DepthMap,
         span: Range,
@@ -37,8 +39,7 @@ class Rendering:
     ) -> None:
         #: The photo's file as it was sent.
         self.source = source
-        #: The file of its label picture, if it has one.
-        self.labels = labels
+        self._labels = labels
         self.photo = photo
         self.depth = depth
         self.span = span
@@ -70,19 +71,31 @@ class Rendering:
         if depth.shape != (height, width):
             depth = resize(depth, height, width, Scratch())
         span = self.span if self.options.normalize is Normalize.JOB else Range(low=depth.low, high=depth.high)
-        values = depth.values
         if is_flat(span):
-            values[:] = 0.5
-            return values
-        values -= np.float32(span.low)
-        values *= np.float32(1 / (span.high - span.low))
-        np.clip(values, 0, 1, out=values)
-        return _dilate(values, dilation * max(height, width) / LONG_SIDE)
+            return np.full(depth.shape, 0.5, np.float32)
+        values = np.empty(depth.shape, np.float32)
+        scale = np.float32(1 / (span.high - span.low))
+        for top, strip in depth.upsampler.strips():
+            strip -= np.float32(span.low)
+            strip *= scale
+            np.clip(strip, 0, 1, out=values[top : top + len(strip)])
+        return widen_near(values, dilation)
+
+    @cached_property
+    def labelled(self) -> Labelled | None:
+        """What the photo's label picture says, if it has one."""
+        if self._labels is None:
+            return None
+        with self.stopwatch.time(Stage.UPSAMPLE):
+            return find_things(self._labels, self.nearness(*self.depth.shape))
 
 
-def _dilate(values: Floats, radius: float) -> Floats:
-    """Return the largest value around each pixel: in a disc, or in a square if that is large, for speed."""
-    reach = round(radius)
+def widen_near(values: Floats, dilation: float) -> Floats:
+    """Return a map, h x w, whose near things are wider by some pixels of the prediction.
+
+    Each pixel takes the largest value in a disc around it, or in a square if that is large, for speed.
+    """
+    reach = round(dilation * max(values.shape) / LONG_SIDE)
     if reach < 1:
         return values
     shape = cv2.MORPH_ELLIPSE if reach < 4 else cv2.MORPH_RECT
