@@ -29,6 +29,9 @@ _THIN = 3
 #: How far beyond its own pixels a layer may be visible.
 _FRINGE = 2
 
+#: How many rows around a strip tell what is seen in it: those of a fringe, and to tell what is thin.
+_AROUND = _FRINGE + _THIN
+
 _STRIP_ROWS = 64
 
 #: The level at which a layer's continuation ends, and how many levels lie between two cells.
@@ -54,6 +57,11 @@ class Window:
     def shape(self) -> tuple[int, int]:
         return self.bottom - self.top, self.right - self.left
 
+    def part(self, top: int, left: int, height: int, width: int) -> Window:
+        """Return a rectangle within this one, from where that lies in it."""
+        top, left = self.top + top, self.left + left
+        return Window(top=top, left=left, bottom=top + height, right=left + width)
+
     def strips(self) -> Iterator[tuple[slice, Window]]:
         """Yield parts of a few rows, from the top, each with its rows within this window."""
         for top in range(self.top, self.bottom, _STRIP_ROWS):
@@ -62,6 +70,27 @@ class Window:
                 slice(top - self.top, bottom - self.top),
                 Window(top=top, left=self.left, bottom=bottom, right=self.right),
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnCells:
+    """The cells of a window that have pixels of a layer itself, and those that have no others."""
+
+    some: NDArray[np.bool_]
+    whole: NDArray[np.bool_]
+
+    @classmethod
+    def none(cls, height: int, width: int) -> OwnCells:
+        return cls(some=np.zeros((height, width), np.bool_), whole=np.zeros((height, width), np.bool_))
+
+    def set_rows(self, top: int, mask: Pixels, cell: int) -> None:
+        """Set rows of cells from the row `top` on, by a mask of their pixels, 0 or 255."""
+        if len(mask) < cell:
+            # Less than a cell is left at the photo's border.
+            return
+        low, high = cell_extremes(mask, cell)
+        rows = slice(top, top + len(low))
+        self.some[rows], self.whole[rows] = high > 0, low > 0
 
 
 class Layer:
@@ -109,14 +138,8 @@ def _show(below: Below, strip: Window, hidden: Pixels, rgb: Pixels) -> None:
     """Write the colours of a layer into the pixels of a strip that others cover."""
     left, top, width, height = cv2.boundingRect(hidden)
     if width:
-        part = Window(
-            top=strip.top + top,
-            left=strip.left + left,
-            bottom=strip.top + top + height,
-            right=strip.left + left + width,
-        )
         inner = slice(top, top + height), slice(left, left + width)
-        cv2.copyTo(below.pixels(part), hidden[inner], rgb[inner])
+        cv2.copyTo(below.pixels(strip.part(top, left, height, width)), hidden[inner], rgb[inner])
 
 
 class LayerStack:
@@ -128,7 +151,6 @@ class LayerStack:
         self._division = division
         self._bleed = bleed
         self._cell = cell_size(*division.index.shape)
-        self._low, self._high = cell_extremes(division.index, self._cell)
         self._means = cell_means(photo, self._cell)
         #: How much of each pixel the layers made so far cover.
         self._covered: Pixels = np.zeros(division.index.shape, np.uint8)
@@ -141,91 +163,77 @@ class LayerStack:
             window = self._window(number)
             if window is None:
                 continue
-            alpha = self._alpha(number, window)
+            alpha, own = self._seen(number, window)
+            self._continue(alpha, own, window)
             left, top, width, height = cv2.boundingRect(alpha)
             if width:
-                yield self._layer(number, window, alpha, (top, left, height, width))
+                yield self._layer(number, window, alpha, own, window.part(top, left, height, width))
                 covered = self._covered[window.slices]
                 np.maximum(covered, alpha, out=covered)
                 self._any_covered = True
 
-    def _layer(self, number: int, window: Window, alpha: Pixels, box: tuple[int, int, int, int]) -> Layer:
-        top, left, height, width = box
-        inner = slice(top, top + height), slice(left, left + width)
-        within = Window(
-            top=window.top + top,
-            left=window.left + left,
-            bottom=window.top + top + height,
-            right=window.left + left + width,
+    def _layer(self, number: int, window: Window, alpha: Pixels, own: OwnCells, box: Window) -> Layer:
+        inside = Window(
+            top=box.top - window.top,
+            left=box.left - window.left,
+            bottom=box.bottom - window.top,
+            right=box.right - window.left,
         )
         return Layer(
             part=self._division.parts[number],
-            box=within,
-            alpha=alpha[inner],
-            photo=self._photo[within.slices],
-            covered=self._covered[within.slices],
-            below=self._below(number, window) if self._bleed and self._any_covered else None,
+            box=box,
+            alpha=alpha[inside.slices],
+            photo=self._photo[box.slices],
+            covered=self._covered[box.slices],
+            below=self._below(own, window) if self._is_continued(own) else None,
         )
 
     def _window(self, number: int) -> Window | None:
-        """Return where a layer may be visible or continued, from the edge of a cell on; None if nowhere."""
+        """Return where a layer may be visible or continued, in whole cells; None if nowhere."""
         height, width = self._division.index.shape
         if number == 0:
             return Window(top=0, left=0, bottom=height, right=width)
-        own = to_mask(self._division.index == number)
-        left, top, across, down = cv2.boundingRect(own)
+        left, top, across, down = cv2.boundingRect(to_mask(self._division.index == number))
         if not across:
             return None
-        reach = self._bleed + _FRINGE
-        rows, columns = self._low.shape
+        reach, cell = self._bleed + _FRINGE, self._cell
+        rows, columns = self._means.shape[:2]
         return Window(
-            top=min(max(top - reach, 0) // self._cell, rows - 1) * self._cell,
-            left=min(max(left - reach, 0) // self._cell, columns - 1) * self._cell,
-            bottom=min(top + down + reach, height),
-            right=min(left + across + reach, width),
+            top=min(max(top - reach, 0) // cell, rows - 1) * cell,
+            left=min(max(left - reach, 0) // cell, columns - 1) * cell,
+            bottom=min(-(-(top + down + reach) // cell) * cell, height),
+            right=min(-(-(left + across + reach) // cell) * cell, width),
         )
 
-    def _alpha(self, number: int, window: Window) -> Pixels:
-        """Return how opaque a layer is: as its edges say where it is seen, and 255 where it is continued.
-
-        It is valid until the next one.
-        """
+    def _seen(self, number: int, window: Window) -> tuple[Pixels, OwnCells]:
+        """Return how opaque a layer is where it is seen, valid until the next one, and its own cells."""
         height, width = window.shape
         alpha = self._buffer[: height * width].reshape(height, width)
-        levels = self._levels(number, window)
+        own = OwnCells.none(height // self._cell, width // self._cell)
         for rows, strip in window.strips():
-            alpha[rows] = self._seen(number, strip)
-            covered = to_mask(self._covered[strip.slices] == _OPAQUE)
-            if levels is None:
-                alpha[rows][covered > 0] = 0
-            elif cv2.countNonZero(covered):
-                wide = widen(levels, self._cell, rows, slice(0, width))
-                cv2.copyTo(to_mask(wide >= _REACHED), covered, alpha[rows])
-        return alpha
+            mask, alpha[rows] = self._see_strip(number, strip)
+            own.set_rows(rows.start // self._cell, mask, self._cell)
+        return alpha, own
 
-    def _seen(self, number: int, strip: Window) -> Pixels:
-        """Return how much of each pixel a layer or one above it takes, near the layer's own pixels."""
-        if number == 0:
-            # Below it is nothing that could show.
-            return np.full(strip.shape, _OPAQUE, np.uint8)
-        is_thing = self._division.parts[number].label is not None
-        reach = _FRINGE if is_thing else _FRINGE + _THIN // 2
-        above = min(strip.top, reach + _THIN // 2)
+    def _see_strip(self, number: int, strip: Window) -> tuple[Pixels, Pixels]:
+        """Return a layer's own pixels, 0 or 255, and how much it or one above it takes of those nearby."""
+        above = min(strip.top, _AROUND)
         around = Window(
-            top=strip.top - above,
-            left=strip.left,
-            bottom=strip.bottom + reach + _THIN // 2,
-            right=strip.right,
+            top=strip.top - above, left=strip.left, bottom=strip.bottom + _AROUND, right=strip.right
         )
+        within = slice(above, above + strip.shape[0])
         index = self._division.index[around.slices]
         own = to_mask(index == number)
+        if self._division.parts[number].label is None:
+            own = np.asarray(cv2.morphologyEx(own, cv2.MORPH_OPEN, _square(_THIN)), np.uint8)
+        if number == 0:
+            # Below it is nothing that could show.
+            return own[within], np.full(strip.shape, _OPAQUE, np.uint8)
         if not own.any():
-            return np.zeros(strip.shape, np.uint8)
-        if not is_thing:
-            own = np.asarray(cv2.erode(own, _square(_THIN)), np.uint8)
-        near = cv2.dilate(own, _square(2 * reach + 1))
-        seen = cv2.bitwise_and(self._soften(number, around, index), near)
-        return np.asarray(seen[above : above + strip.shape[0]], np.uint8)
+            return own[within], own[within]
+        near = cv2.dilate(own, _square(2 * _FRINGE + 1))
+        seen = np.asarray(cv2.bitwise_and(self._soften(number, around, index), near), np.uint8)
+        return own[within], seen[within]
 
     def _soften(self, number: int, window: Window, index: Pixels) -> Pixels:
         """Return how much of each pixel belongs to a layer or one above it."""
@@ -241,42 +249,38 @@ class LayerStack:
         hard[rows, columns] = _share_above(nearness[window.slices], rows, columns, cut)
         return hard
 
-    def _levels(self, number: int, window: Window) -> Pixels | None:
-        """Return the levels of a window's cells: `_REACHED` where a layer's continuation ends, more within.
+    def _continue(self, alpha: Pixels, own: OwnCells, window: Window) -> None:
+        """Make a layer opaque as far as it is continued where others cover it, and transparent beyond."""
+        levels = self._levels(own) if self._is_continued(own) else None
+        for rows, strip in window.strips() if self._any_covered else ():
+            covered = to_mask(self._covered[strip.slices] == _OPAQUE)
+            if levels is None:
+                alpha[rows][covered > 0] = 0
+            elif cv2.countNonZero(covered):
+                wide = widen(levels, self._cell, rows, slice(0, window.shape[1]))
+                cv2.copyTo(to_mask(wide >= _REACHED), covered, alpha[rows])
 
-        None if it is not continued.
-        """
-        touched, _ = self._cells_of(number, window)
-        if not (self._bleed and self._any_covered and touched.any()):
-            return None
-        others = np.logical_not(touched).view(np.uint8)
+    def _is_continued(self, own: OwnCells) -> bool:
+        return self._bleed > 0 and self._any_covered and bool(own.some.any())
+
+    def _levels(self, own: OwnCells) -> Pixels:
+        """Return the levels of a window's cells: `_REACHED` where its continuation ends, more within."""
+        others = np.logical_not(own.some).view(np.uint8)
         distance = np.asarray(cv2.distanceTransform(others, cv2.DIST_L2, cv2.DIST_MASK_5), np.float32)
         # Half of a cell on the border is the layer's own, as a rule.
         distance -= np.float32(self._bleed / self._cell)
         return np.asarray(np.clip(_REACHED - _LEVELS * distance, 0, 255), np.uint8)
 
-    def _below(self, number: int, window: Window) -> Below:
-        touched, own = self._cells_of(number, window)
+    def _below(self, own: OwnCells, window: Window) -> Below:
+        known = own.whole
         if self._cell == 1:
             # Beside an edge, a pixel may have some of the colour beyond it.
-            inner = cv2.erode(own.astype(np.uint8), _square(_THIN)) > 0
-            own = inner if inner.any() else own
-        known = own if own.any() else touched
-        means = self._means[self._cells(window)].astype(np.float32)
-        colours = fill(means, known)
+            inner = cv2.erode(known.view(np.uint8), _square(_THIN)) > 0
+            known = inner if inner.any() else known
+        top, left = window.top // self._cell, window.left // self._cell
+        means = self._means[top : top + known.shape[0], left : left + known.shape[1]]
+        colours = fill(means.astype(np.float32), known if known.any() else own.some)
         return Below(cells=np.rint(colours).astype(np.uint8), cell=self._cell, window=window)
-
-    def _cells_of(self, number: int, window: Window) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Return the cells of a window with pixels of a layer, and those with no others."""
-        low, high = (extreme[self._cells(window)] == number for extreme in (self._low, self._high))
-        return low | high, low & high
-
-    def _cells(self, window: Window) -> tuple[slice, slice]:
-        cell = self._cell
-        return (
-            slice(window.top // cell, -(-window.bottom // cell)),
-            slice(window.left // cell, -(-window.right // cell)),
-        )
 
 
 def _square(side: int) -> Pixels:
