@@ -11,7 +11,7 @@ def surfaces(*given: tuple[float, int]) -> NDArray[np.float32]:
     """Return nearness of flat things: normally distributed about each depth, so many pixels of each."""
     rng = np.random.default_rng(4)
     values = np.concatenate([rng.normal(depth, 0.02, count) for depth, count in given])
-    return np.clip(values, 0, 1).astype(np.float32)
+    return np.asarray(np.clip(values, 0, 1), np.float32)
 
 
 @pytest.mark.parametrize("count", [2, 4, 8])
@@ -20,7 +20,7 @@ def test_two_things_are_cut_between_them_and_nowhere_else(count: int):
 
 
 def test_a_gap_without_any_pixel_is_cut_in_its_middle():
-    nearness = np.repeat(np.float32([0.1, 0.7]), (900, 100))
+    nearness = np.repeat(np.array([0.1, 0.7], np.float32), (900, 100))
 
     assert find_cuts(nearness, 4) == pytest.approx([0.4], abs=0.01)
 

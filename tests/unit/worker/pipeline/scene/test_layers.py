@@ -63,7 +63,7 @@ def square(height: int = 200, width: int = 300, soft: bool = False) -> Floats:
     cover = np.clip(np.minimum(rows - 49.7, 150.3 - rows), 0, 1) * np.clip(
         np.minimum(columns - 99.4, 200.6 - columns), 0, 1
     )
-    return (0.1 + 0.8 * cover).astype(np.float32)
+    return np.asarray(0.1 + 0.8 * cover, np.float32)
 
 
 def ramp(height: int = 200, width: int = 300) -> Floats:
@@ -74,7 +74,7 @@ def bumps(height: int, width: int) -> Floats:
     """Return things at many depths with edges of every kind."""
     rows, columns = np.arange(height)[:, np.newaxis] / height, np.arange(width) / width
     waves = 0.25 * np.sin(9 * rows + 4 * columns) * np.cos(13 * columns) + 0.3 * rows
-    return np.clip(waves + 0.3 + 0.4 * (waves > 0.2), 0, 1).astype(np.float32)
+    return np.asarray(np.clip(waves + 0.3 + 0.4 * (waves > 0.2), 0, 1), np.float32)
 
 
 SCENES = {
@@ -140,8 +140,8 @@ def test_an_edge_within_pixels_is_soft_as_far_as_they_are_covered():
 
 
 def test_a_slope_is_cut_softly_too():
-    rows = np.arange(200, dtype=np.float32)[:, np.newaxis]
-    slanted = np.clip((rows + np.arange(300, dtype=np.float32) * 0.13) / 240, 0, 1)
+    rows, columns = np.arange(200)[:, np.newaxis], np.arange(300)
+    slanted = np.asarray((rows + 0.13 * columns) / 240, np.float32)
     layers = draw(noise(200, 300), slanted)
 
     assert len(layers) == 4
