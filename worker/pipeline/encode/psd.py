@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
@@ -163,7 +163,7 @@ def pack_runs(rows: Pixels) -> tuple[NDArray[np.int64], memoryview]:
 
 
 def pack_rows(rows: Pixels) -> tuple[NDArray[np.int64], memoryview]:
-    """Pack rows, h x w, in blocks of 128 bytes: a run where each row has one value only, else a literal.
+    """Pack rows, h x w, in blocks of 128 bytes: runs where all rows have one value only, else literals.
 
     A photo has few short runs. All rows are packed alike, which takes hardly longer than to copy them.
     """
@@ -182,24 +182,21 @@ def pack_rows(rows: Pixels) -> tuple[NDArray[np.int64], memoryview]:
     return np.full(height, packed.shape[1]), packed.reshape(-1).data
 
 
-def _are_runs(rows: Pixels) -> NDArray[np.bool_]:
-    """Return which blocks have one value only in each row."""
-    full = rows.shape[1] // _PACKET
-    blocks = rows[:, : full * _PACKET].reshape(len(rows), full, _PACKET)
-    # Most differ in the first row already.
-    runs = np.asarray((blocks[0] == blocks[0, :, :1]).all(axis=1))
-    if runs.any():
-        candidates = blocks[:, runs]
-        runs[runs] = (candidates == candidates[:, :, :1]).all(axis=(0, 2))
-    last = rows[:, full * _PACKET :]
-    return np.append(runs, (last == last[:, :1]).all()) if last.size else runs
+def _are_runs(rows: Pixels) -> list[bool]:
+    """Return which blocks have one value only."""
+    low, high = rows.min(axis=0), rows.max(axis=0)
+    firsts = np.arange(0, low.size, _PACKET)
+    equal = np.minimum.reduceat(low, firsts) == np.maximum.reduceat(high, firsts)
+    return [*map(bool, equal)]
 
 
-def _groups(runs: NDArray[np.bool_]) -> Iterator[tuple[int, int, bool]]:
+def _groups(runs: list[bool]) -> Iterator[tuple[int, int, bool]]:
     """Yield stretches of blocks of one kind: first, end, and whether they are runs."""
-    edges = [0, *(np.flatnonzero(runs[1:] != runs[:-1]) + 1).tolist(), runs.size]
-    for first, end in pairwise(edges):
-        yield first, end, bool(runs[first])
+    first = 0
+    for kind, blocks in groupby(runs):
+        end = first + len([*blocks])
+        yield first, end, kind
+        first = end
 
 
 def _write_runs(columns: Pixels, into: Pixels) -> None:

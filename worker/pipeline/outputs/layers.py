@@ -26,7 +26,7 @@ from worker.pipeline.encode.psd import (
 from worker.pipeline.outputs.rendering import Rendering, widen_near
 from worker.pipeline.photo import Floats, Pixels
 from worker.pipeline.scene.camera import distances
-from worker.pipeline.scene.division import Division, Part, divide_by_depth, divide_by_labels
+from worker.pipeline.scene.division import Division, Part, divide_by_depth, divide_by_labels, sample_of
 from worker.pipeline.scene.labelled import Thing
 from worker.pipeline.scene.layers import Layer, LayerStack, Window
 from worker.pipeline.stages import Stage
@@ -73,7 +73,8 @@ def _divide(r: Rendering, nearness: Floats) -> Division:
     given = r.options.layers
     if r.labelled and r.labelled.things:
         return divide_by_labels(r.labelled, nearness, given.count)
-    return divide_by_depth(nearness, widen_near(nearness, given.edge_dilation), given.count)
+    sample = sample_of(nearness)
+    return divide_by_depth(sample, widen_near(nearness, given.edge_dilation), given.count)
 
 
 def _gray(nearness: Floats) -> Pixels:

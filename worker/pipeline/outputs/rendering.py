@@ -91,7 +91,7 @@ class Rendering:
 
 
 def widen_near(values: Floats, dilation: float) -> Floats:
-    """Return a map, h x w, whose near things are wider by some pixels of the prediction.
+    """Widen what is near in a map, h x w, in place, by some pixels of the prediction; return the map.
 
     Each pixel takes the largest value in a disc around it, or in a square if that is large, for speed.
     """
@@ -100,4 +100,4 @@ def widen_near(values: Floats, dilation: float) -> Floats:
         return values
     shape = cv2.MORPH_ELLIPSE if reach < 4 else cv2.MORPH_RECT
     around = cv2.getStructuringElement(shape, (2 * reach + 1, 2 * reach + 1))
-    return np.asarray(cv2.dilate(values, around), np.float32)
+    return np.asarray(cv2.dilate(values, around, dst=values), np.float32)

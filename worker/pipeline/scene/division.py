@@ -40,15 +40,14 @@ class Division:
     cuts: tuple[float, ...] = ()
 
 
-def divide_by_depth(nearness: Floats, widened: Floats, count: int) -> Division:
+def divide_by_depth(sample: Floats, nearness: Floats, count: int) -> Division:
     """Divide a photo at the valleys of its nearness into at most `count` parts, from far to near.
 
-    `widened` is nearness whose near things are a little larger; it tells where the edges are.
+    `sample` has values of nearness, of any shape; it may be taken before near things are widened.
     """
-    sample = _sample(nearness)
     cuts = find_cuts(sample, count)
     parts = tuple(Part(nearness=median) for median in _medians(sample, cuts))
-    return Division(index=_classes(widened, cuts), parts=parts, nearness=widened, cuts=cuts)
+    return Division(index=_classes(nearness, cuts), parts=parts, nearness=nearness, cuts=cuts)
 
 
 def divide_by_labels(labelled: Labelled, nearness: Floats, count: int) -> Division:
@@ -101,9 +100,10 @@ def _medians(sample: Floats, cuts: Sequence[float]) -> list[float]:
     return [float(np.median(sample.ravel()[classes == number])) for number in range(len(cuts) + 1)]
 
 
-def _sample(values: Floats) -> Floats:
-    step = _step(values)
-    return values[::step, ::step]
+def sample_of(nearness: Floats) -> Floats:
+    """Return enough values of nearness, H x W, to tell how it is distributed."""
+    step = _step(nearness)
+    return nearness[::step, ::step].copy()
 
 
 def _step(values: Floats) -> int:

@@ -193,7 +193,9 @@ class LayerStack:
         height, width = self._division.index.shape
         if number == 0:
             return Window(top=0, left=0, bottom=height, right=width)
-        left, top, across, down = cv2.boundingRect(to_mask(self._division.index == number))
+        own = self._buffer.view(np.bool_).reshape(height, width)
+        np.equal(self._division.index, number, out=own)
+        left, top, across, down = cv2.boundingRect(own.view(np.uint8))
         if not across:
             return None
         reach, cell = self._bleed + _FRINGE, self._cell
