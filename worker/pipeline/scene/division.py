@@ -15,7 +15,7 @@ from worker.pipeline.scene.cuts import BINS, find_cuts
 from worker.pipeline.scene.labelled import Labelled
 
 #: Histograms and medians are taken over about this many pixels, on a regular grid.
-_SAMPLES = 2**18
+_SAMPLES = 2**16
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -226,6 +226,8 @@ class LayerStack:
         within = slice(above, above + strip.shape[0])
         index = self._division.index[around.slices]
         own = to_mask(index == number)
+        if own.all():
+            return own[within], own[within]
         if self._division.parts[number].label is None:
             own = np.asarray(cv2.morphologyEx(own, cv2.MORPH_OPEN, _square(_THIN)), np.uint8)
         if number == 0:
@@ -240,12 +242,13 @@ class LayerStack:
     def _soften(self, number: int, window: Window, index: Pixels) -> Pixels:
         """Return how much of each pixel belongs to a layer or one above it."""
         hard = to_mask(index >= number)
-        soft = np.asarray(cv2.GaussianBlur(hard, (3, 3), 0, borderType=cv2.BORDER_REPLICATE), np.uint8)
         nearness = self._division.nearness
         if nearness is None:
-            return soft
-        # 0 becomes 255 here, so that both ends are left out.
-        border = np.flatnonzero(soft - np.uint8(1) < _OPAQUE - 1)
+            soft = cv2.GaussianBlur(hard, (3, 3), 0, borderType=cv2.BORDER_REPLICATE)
+            return np.asarray(soft, np.uint8)
+        # Pixels with others beside them: 0 becomes 255 here, so that both ends are left out.
+        mixed = np.asarray(cv2.blur(hard, (3, 3), borderType=cv2.BORDER_REPLICATE), np.uint8)
+        border = np.flatnonzero(mixed - np.uint8(1) < _OPAQUE - 1)
         cut = np.float32(self._division.cuts[number - 1])
         rows, columns = np.divmod(border, hard.shape[1])
         hard[rows, columns] = _share_above(nearness[window.slices], rows, columns, cut)
