@@ -1,8 +1,9 @@
 """A photo as layers, each continued under those above it. Laid over one another, they give the photo back.
 
-Each layer shows the photo wherever the layers above it do not cover it wholly. So on a soft edge, both
-layers have the photo's own colour, and mixing them changes nothing. Where it is covered, a layer is
-continued by colours of its own, of which a small picture is enough: its pixels are here called cells.
+Each layer shows the photo wherever the layers above it do not cover it wholly. On a soft edge, the photo's
+colour is parted into those of both sides, which give it back when they are mixed. Where it is covered, a
+layer is continued by colours of its own, of which a small picture is enough: its pixels are here called
+cells.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from worker.pipeline.photo import Floats, Pixels
 from worker.pipeline.scene.cells import cell_extremes, cell_means, cell_size, to_mask, widen
 from worker.pipeline.scene.division import Division, Part
 from worker.pipeline.scene.fill import fill
+from worker.pipeline.scene.unmix import SoftEdge, unmix
 
 #: How many pixels wide a layer's edge is.
 _SOFT = 1.5
@@ -147,7 +149,8 @@ class LayerStack:
 
     def __init__(self, photo: Pixels, division: Division, bleed: int) -> None:
         """Take a photo, RGB, H x W x 3, its division, and by how many pixels layers are continued."""
-        self._photo = photo
+        #: The photo, from whose soft edges the layers made so far are removed.
+        self._photo = photo.copy()
         self._division = division
         self._bleed = bleed
         self._cell = cell_size(*division.index.shape)
@@ -167,10 +170,26 @@ class LayerStack:
             self._continue(alpha, own, window)
             left, top, width, height = cv2.boundingRect(alpha)
             if width:
+                edge = self._soft_edge(alpha, window)
+                photo = self._photo[window.slices]
+                photo[edge.rows, edge.columns] = edge.near
                 yield self._layer(number, window, alpha, own, window.part(top, left, height, width))
+                photo[edge.rows, edge.columns] = edge.far
                 covered = self._covered[window.slices]
                 np.maximum(covered, alpha, out=covered)
                 self._any_covered = True
+
+    def _soft_edge(self, alpha: Pixels, window: Window) -> SoftEdge:
+        """Part the colours where a layer is soft and no other lies above it."""
+        found = [np.empty((2, 0), np.intp)]
+        for rows, strip in window.strips():
+            # 0 becomes 255 here, so that both ends are left out.
+            soft = (alpha[rows] - np.uint8(1) < _OPAQUE - 1) & (self._covered[strip.slices] == 0)
+            places = np.flatnonzero(soft)
+            if places.size:
+                down, across = np.divmod(places, window.shape[1])
+                found.append(np.stack([down + rows.start, across]))
+        return unmix(self._photo[window.slices], alpha, *np.concatenate(found, axis=1))
 
     def _layer(self, number: int, window: Window, alpha: Pixels, own: OwnCells, box: Window) -> Layer:
         inside = Window(

@@ -38,6 +38,14 @@ def draw(
     return [Drawn(nearness.shape, layer.box, [*layer.strips()]) for layer in stack.from_top()][::-1]
 
 
+def draw_halves(photo: Pixels, nearness: Floats) -> list[Drawn]:
+    """Return the two layers that are cut at a half."""
+    parts = Part(nearness=0.1), Part(nearness=0.9)
+    index = (nearness >= 0.5).astype(np.uint8)
+    stack = LayerStack(photo, Division(index=index, parts=parts, nearness=nearness, cuts=(0.5,)), 512)
+    return [Drawn(nearness.shape, layer.box, [*layer.strips()]) for layer in stack.from_top()][::-1]
+
+
 def flatten(layers: list[Drawn]) -> NDArray[np.float64]:
     """Lay layers over one another, the first at the bottom; RGB and alpha, alpha 0 to 1."""
     rgb, opaque = np.zeros(layers[0].rgb.shape), np.zeros((*layers[0].alpha.shape, 1))
@@ -126,13 +134,7 @@ def test_each_layer_is_cropped_to_what_it_shows():
 
 
 def test_an_edge_within_pixels_is_soft_as_far_as_they_are_covered():
-    nearness = square(soft=True)
-    parts = Part(nearness=0.1), Part(nearness=0.9)
-    index = (nearness >= 0.5).astype(np.uint8)
-    stack = LayerStack(
-        noise(200, 300), Division(index=index, parts=parts, nearness=nearness, cuts=(0.5,)), 20
-    )
-    near = Drawn((200, 300), *next((layer.box, [*layer.strips()]) for layer in stack.from_top()))
+    _, near = draw_halves(noise(200, 300), square(soft=True))
 
     # Row 50 is covered by 30 %, and column 100 by 60 %.
     assert near.alpha[49:52, 150].tolist() == [0, 59, 255]
@@ -187,11 +189,24 @@ def test_the_continuation_has_colours_of_the_background_alone(scale: int):
     photo = np.where((nearness > 0.5)[..., np.newaxis], RED, GREEN).astype(np.uint8)
     far, near = draw(photo, nearness, bleed=512)
 
-    covered = near.alpha == 255
     assert (far.alpha == 255).all()
-    assert covered.sum() > 9990 * scale**2
-    assert np.abs(far.rgb[covered].astype(int) - GREEN).max() <= 1
-    assert np.array_equal(near.rgb[near.alpha > 0], photo[near.alpha > 0])
+    assert np.abs(far.rgb.astype(int) - GREEN).max() <= 1
+    assert np.array_equal(near.rgb[near.alpha == 255], photo[near.alpha == 255])
+
+
+def test_a_soft_edge_is_parted_into_the_colours_of_both_sides():
+    nearness = square(soft=True)
+    cover = ((nearness - 0.1) / 0.8)[..., np.newaxis]
+    photo = np.rint(cover * RED + (1 - cover) * GREEN).astype(np.uint8)
+    far, near = draw_halves(photo, nearness)
+    soft = (near.alpha > 0) & (near.alpha < 255)
+
+    assert soft.sum() > 300
+    # The photo itself is far off there.
+    assert np.abs(photo[soft].astype(int) - GREEN).max() > 90
+    assert np.abs(far.rgb[soft].astype(int) - GREEN).max() <= 12
+    assert (near.rgb[soft][:, 0] > photo[soft][:, 0]).all()
+    assert np.abs(np.rint(flatten([far, near])[..., :3]) - photo).max() <= 1
 
 
 def test_colours_are_black_where_nothing_shows_them():
