@@ -67,7 +67,9 @@ def divide_by_labels(labelled: Labelled, nearness: Floats, count: int) -> Divisi
     numbers = np.zeros(256, np.uint8)
     numbers[order] = np.arange(len(parts))
     index = _merge(labelled.places, nearness, cuts, len(parts) - len(things))
-    return Division(index=np.take(numbers, index), parts=tuple(parts[number] for number in order))
+    return Division(
+        index=np.asarray(cv2.LUT(index, numbers), np.uint8), parts=tuple(parts[number] for number in order)
+    )
 
 
 def _thin_rest(labelled: Labelled, nearness: Floats) -> Iterator[Part]:

@@ -49,27 +49,31 @@ def find_things(labels: Samples, nearness: Floats) -> Labelled:
 
     Raises LabelsInvalid for too many of them.
     """
-    found = _present(labels, 2**16)
+    found = _present(labels)
     if found.size > MOST_LABELS:
         raise LabelsInvalid(
             f"The label picture has {found.size:,} labels; at most {MOST_LABELS} can be layers."
         )
-    table = np.zeros(2**16, np.uint8)
-    table[found] = np.arange(1, found.size + 1)
-    places = resize_labels(np.take(table, labels), *nearness.shape)
+    places = resize_labels(_number(labels, found), *nearness.shape)
     # Smaller than its label picture, a photo may have fewer.
-    left = _present(places, 256)
+    left = _present(places)
     if left.size < found.size:
-        renumbered = np.zeros(256, np.uint8)
-        renumbered[left] = np.arange(1, left.size + 1)
-        places, found = np.take(renumbered, places), found[left - 1]
+        places, found = _number(places, left), found[left - 1]
     return Labelled(places=places, things=tuple(_describe(places, found.tolist(), nearness)))
 
 
-def _present(labels: Samples, most: int) -> Samples:
+def _present(labels: Samples) -> Samples:
     """Return the labels that a picture has, ascending, without 0."""
+    most = 2 ** (8 * labels.itemsize)
     counts = cv2.calcHist([np.ascontiguousarray(labels)], [0], None, [most], [0, most])
     return np.flatnonzero(counts.ravel()[1:]) + 1
+
+
+def _number(labels: Samples, found: Samples) -> Pixels:
+    """Return for each label one more than its place among those found, 0 for others."""
+    table = np.zeros(2 ** (8 * labels.itemsize), np.uint8)
+    table[found] = np.arange(1, found.size + 1)
+    return np.asarray(cv2.LUT(labels, table), np.uint8)
 
 
 def _describe(places: Pixels, labels: list[int], nearness: Floats) -> Iterator[Thing]:

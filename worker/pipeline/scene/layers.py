@@ -184,11 +184,11 @@ class LayerStack:
         found = [np.empty((2, 0), np.intp)]
         for rows, strip in window.strips():
             # 0 becomes 255 here, so that both ends are left out.
-            soft = (alpha[rows] - np.uint8(1) < _OPAQUE - 1) & (self._covered[strip.slices] == 0)
-            places = np.flatnonzero(soft)
-            if places.size:
-                down, across = np.divmod(places, window.shape[1])
-                found.append(np.stack([down + rows.start, across]))
+            soft = np.flatnonzero(alpha[rows] - np.uint8(1) < _OPAQUE - 1)
+            if soft.size:
+                down, across = np.divmod(soft, window.shape[1])
+                is_top = self._covered[strip.slices][down, across] == 0
+                found.append(np.stack([down[is_top] + rows.start, across[is_top]]))
         return unmix(self._photo[window.slices], alpha, *np.concatenate(found, axis=1))
 
     def _layer(self, number: int, window: Window, alpha: Pixels, own: OwnCells, box: Window) -> Layer:
