@@ -13,7 +13,7 @@ from shared.errors import LabelsInvalid
 from worker.pipeline.decode.labels import resize_labels
 from worker.pipeline.decode.png_rows import Samples
 from worker.pipeline.photo import Floats, Pixels
-from worker.pipeline.scene.cells import to_mask
+from worker.pipeline.scene.boxes import find_boxes
 
 #: Each label of a photo becomes a layer; a byte numbers them and the layers of the rest.
 MOST_LABELS = 240
@@ -77,15 +77,16 @@ def _number(labels: Samples, found: Samples) -> Pixels:
 
 
 def _describe(places: Pixels, labels: list[int], nearness: Floats) -> Iterator[Thing]:
+    boxes = find_boxes(places)
     for place, label in enumerate(labels, start=1):
-        mask = to_mask(places == place)
-        left, top, width, height = cv2.boundingRect(mask)
-        window = slice(top, top + height), slice(left, left + width)
+        top, left = int(boxes.top[place]), int(boxes.left[place])
+        bottom, right = int(boxes.bottom[place]), int(boxes.right[place])
+        window = slice(top, bottom), slice(left, right)
         yield Thing(
             label=label,
-            quartiles=_quartiles(nearness[window], mask[window] > 0),
-            area=cv2.countNonZero(mask),
-            box=(top, left, height, width),
+            quartiles=_quartiles(nearness[window], places[window] == place),
+            area=int(boxes.area[place]),
+            box=(top, left, bottom - top, right - left),
         )
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.pipeline.photo import Floats, Pixels
+from worker.pipeline.scene.boxes import find_boxes
 from worker.pipeline.scene.cells import cell_extremes, cell_means, cell_size, to_mask, widen
 from worker.pipeline.scene.division import Division, Part
 from worker.pipeline.scene.fill import fill
@@ -152,6 +153,7 @@ class LayerStack:
         #: The photo, from whose soft edges the layers made so far are removed.
         self._photo = photo.copy()
         self._division = division
+        self._boxes = find_boxes(division.index)
         self._bleed = bleed
         self._cell = cell_size(*division.index.shape)
         self._means = cell_means(photo, self._cell)
@@ -212,18 +214,16 @@ class LayerStack:
         height, width = self._division.index.shape
         if number == 0:
             return Window(top=0, left=0, bottom=height, right=width)
-        own = self._buffer.view(np.bool_).reshape(height, width)
-        np.equal(self._division.index, number, out=own)
-        left, top, across, down = cv2.boundingRect(own.view(np.uint8))
-        if not across:
+        boxes = self._boxes
+        if not boxes.area[number]:
             return None
         reach, cell = self._bleed + _FRINGE, self._cell
         rows, columns = self._means.shape[:2]
         return Window(
-            top=min(max(top - reach, 0) // cell, rows - 1) * cell,
-            left=min(max(left - reach, 0) // cell, columns - 1) * cell,
-            bottom=min(-(-(top + down + reach) // cell) * cell, height),
-            right=min(-(-(left + across + reach) // cell) * cell, width),
+            top=min(max(int(boxes.top[number]) - reach, 0) // cell, rows - 1) * cell,
+            left=min(max(int(boxes.left[number]) - reach, 0) // cell, columns - 1) * cell,
+            bottom=min(-(-(int(boxes.bottom[number]) + reach) // cell) * cell, height),
+            right=min(-(-(int(boxes.right[number]) + reach) // cell) * cell, width),
         )
 
     def _seen(self, number: int, window: Window) -> tuple[Pixels, OwnCells]:
