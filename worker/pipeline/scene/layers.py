@@ -149,9 +149,12 @@ class LayerStack:
     """Makes the layers of a photo."""
 
     def __init__(self, photo: Pixels, division: Division, bleed: int) -> None:
-        """Take a photo, RGB, H x W x 3, its division, and by how many pixels layers are continued."""
-        #: The photo, from whose soft edges the layers made so far are removed.
-        self._photo = photo.copy()
+        """Take a photo, RGB, H x W x 3, its division, and by how many pixels layers are continued.
+
+        While layers are made, the photo's soft edges change; after the last one they are as before.
+        """
+        # Some decoders give pixels that cannot be written to.
+        self._photo = photo if photo.flags.writeable else photo.copy()
         self._division = division
         self._boxes = find_boxes(division.index)
         self._bleed = bleed
@@ -164,6 +167,15 @@ class LayerStack:
 
     def from_top(self) -> Iterator[Layer]:
         """Yield the layers from the nearest to the farthest, each valid until the next; none is empty."""
+        changed: list[tuple[SoftEdge, Pixels, Pixels]] = []
+        try:
+            yield from self._make(changed)
+        finally:
+            for edge, photo, before in reversed(changed):
+                photo[edge.rows, edge.columns] = before
+
+    def _make(self, changed: list[tuple[SoftEdge, Pixels, Pixels]]) -> Iterator[Layer]:
+        """Yield the layers, and note which pixels of the photo are changed, and what they were."""
         for number in reversed(range(len(self._division.parts))):
             window = self._window(number)
             if window is None:
@@ -174,6 +186,7 @@ class LayerStack:
             if width:
                 edge = self._soft_edge(alpha, window)
                 photo = self._photo[window.slices]
+                changed.append((edge, photo, photo[edge.rows, edge.columns]))
                 photo[edge.rows, edge.columns] = edge.near
                 yield self._layer(number, window, alpha, own, window.part(top, left, height, width))
                 photo[edge.rows, edge.columns] = edge.far
@@ -233,7 +246,8 @@ class LayerStack:
         own = OwnCells.none(height // self._cell, width // self._cell)
         for rows, strip in window.strips():
             mask, alpha[rows] = self._see_strip(number, strip)
-            own.set_rows(rows.start // self._cell, mask, self._cell)
+            if self._any_covered:
+                own.set_rows(rows.start // self._cell, mask, self._cell)
         return alpha, own
 
     def _see_strip(self, number: int, strip: Window) -> tuple[Pixels, Pixels]:

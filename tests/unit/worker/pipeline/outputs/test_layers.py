@@ -170,6 +170,16 @@ def test_a_turned_photo_gives_upright_layers():
     assert off(flatten(data), steps()) <= 1
 
 
+@pytest.mark.parametrize("file_format", ["PNG", "TIFF", "BMP", "WEBP", "GIF", "HEIF", "AVIF", "JPEG"])
+def test_photos_of_every_format_have_layers(file_format: str):
+    read = psd(save(steps(), file_format))
+
+    merged = np.asarray(read.topil())
+
+    assert off(read.composite(force=True), merged) <= 1
+    assert np.abs(merged.astype(int) - steps()).mean() < 12
+
+
 def test_near_things_are_widened_on_request():
     def area(dilation: float) -> int:
         return int((np.asarray(psd(steps(), edge_dilation=dilation)[2].topil())[..., 3] > 0).sum())

@@ -106,6 +106,14 @@ def test_layers_flatten_to_the_photo(name: str, bleed: int):
     assert np.abs(np.rint(flat[..., :3]) - photo).max() <= 1
 
 
+@pytest.mark.parametrize("name", SCENES)
+def test_the_photo_is_the_same_afterwards(name: str):
+    photo = noise(*SCENES[name].shape)
+    draw(photo, SCENES[name])
+
+    assert np.array_equal(photo, noise(*SCENES[name].shape))
+
+
 @pytest.mark.parametrize("labels", [np.eye(200, 300, dtype=np.uint8) * 9, noise(200, 300)[..., 0] // 8])
 def test_layers_of_odd_labels_flatten_to_the_photo(labels: Pixels):
     photo = noise(200, 300)
