@@ -11,7 +11,7 @@ import numpy as np
 
 from worker.pipeline.photo import Floats, Pixels
 from worker.pipeline.scene.cells import to_mask
-from worker.pipeline.scene.cuts import BINS, find_cuts
+from worker.pipeline.scene.valleys import BINS, find_cuts
 from worker.pipeline.scene.labelled import Labelled
 
 #: Histograms and medians are taken over about this many pixels, on a regular grid.
