@@ -27,6 +27,7 @@ _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GRAYSCALE = 0
 _RGB = 2
 _INDEXED = 3
+_RGBA = 6
 
 #: PNG's filter "Up": each byte minus the one above. A depth map is smooth, so most differences are zero.
 _FILTER_UP = 2
@@ -64,6 +65,12 @@ def encode_rgb_png(strips: Iterable[NDArray[Any]], shape: tuple[int, int], bits:
     rows = (strip.reshape(strip.shape[0], -1).view(np.uint8) for strip in samples)
     body = _deflate(rows, zlib.Z_DEFAULT_STRATEGY)
     return _png(_header(*shape, bits, _RGB), _chunk(b"IDAT", body))
+
+
+def encode_rgba_png(strips: Iterable[Pixels], shape: tuple[int, int]) -> bytes:
+    """Write strips of H x W x 4, RGB and alpha, as an 8-bit PNG; its alpha is not premultiplied."""
+    body = _deflate((strip.reshape(len(strip), -1) for strip in strips), zlib.Z_DEFAULT_STRATEGY)
+    return _png(_header(*shape, 8, _RGBA), _chunk(b"IDAT", body))
 
 
 def encode_jpeg(rgb: Pixels, subsampling: str = "420") -> bytes:

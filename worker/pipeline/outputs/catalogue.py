@@ -15,6 +15,7 @@ from worker.pipeline.outputs import (
     comparison,
     embedded,
     exr,
+    layers,
     maps,
     mesh,
     normals,
@@ -43,6 +44,8 @@ _MAKERS: dict[str, Callable[[Rendering], bytes]] = {
     "stereo_right": stereo.stereo_right,
     Output.MESH: mesh.mesh,
     Output.CLOUD: cloud.cloud,
+    Output.LAYERS: layers.layers,
+    "labels": layers.labels,
 }
 
 #: Outputs that show pixels of the photo.
