@@ -278,7 +278,7 @@ export default {
   "weights.random": "Made with random weights, only to try the system out: these are not depth maps.",
 
   "make.kinds": "What to make",
-  "make.picture": "{kind}: {name}",
+  "make.picture": "Preview, {kind}: {name}",
   "make.anaglyph": "Red-cyan",
   "make.anaglyph_hint": "For glasses with a red and a cyan lens.",
   "make.wiggle": "Wiggle",

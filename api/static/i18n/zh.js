@@ -278,7 +278,7 @@ export default {
   "weights.random": "使用随机权重生成，仅供试用系统：这些不是真正的深度图。",
 
   "make.kinds": "制作什么",
-  "make.picture": "{kind}：{name}",
+  "make.picture": "预览，{kind}：{name}",
   "make.anaglyph": "红青",
   "make.anaglyph_hint": "配合红青眼镜观看。",
   "make.wiggle": "晃动",

@@ -4,13 +4,18 @@ import { askBlob, paths } from "../api.js";
 import { el } from "../dom.js";
 import { t } from "../i18n/index.js";
 
-/** The outputs that are pictures for people, in formats that browsers show. */
-const SHOWN = new Set(["stereo", "stereo_left", "stereo_right", "normals", "controlnet", "refocus", "comparison"]);
+/** The outputs that are pictures for people, in formats that browsers show; those that tell most come first. */
+const SHOWN = ["comparison", "controlnet", "normals", "refocus", "stereo", "stereo_left", "stereo_right"];
 
 /** @import { Job } from "../api.js" */
 
 export function canShow(/** @type {string} */ output) {
-  return SHOWN.has(output);
+  return SHOWN.includes(output);
+}
+
+/** Return the output to show for a photo whose job made neither thumbnails nor heatmaps; undefined if none can be shown. */
+export function pictureAmong(/** @type {string[]} */ outputs) {
+  return [...SHOWN, "depth16"].find((output) => outputs.includes(output));
 }
 
 /** The stage of one output. `onError(error)` is told if it cannot be shown. */

@@ -13,7 +13,7 @@ import { listenForSwipes } from "../ui/swipe.js";
 import { loadDepth } from "../viewer/depth.js";
 import { loadPhoto } from "../viewer/photo.js";
 import { CompareStage } from "../viewer/stage_compare.js";
-import { PictureStage, canShow } from "../viewer/stage_picture.js";
+import { PictureStage, pictureAmong } from "../viewer/stage_picture.js";
 import { SceneStage } from "../viewer/stage_scene.js";
 
 /** @import { Job } from "../api.js" */
@@ -167,7 +167,7 @@ class PhotoView {
   #showResults(job, image, sidecar) {
     this.stage.classList.remove("skeleton");
     this.panel.show({ job, index: this.index, image, sidecar, modes: false });
-    const shown = Object.keys(image.outputs).find(canShow);
+    const shown = pictureAmong(Object.keys(image.outputs));
     if (shown) this.#showPicture(shown);
     else this.note.replaceChildren(icon(ICONS.photos), el("p", { role: "status" }, t("photo.files_only")));
     toggle(this.note, !shown);
