@@ -324,6 +324,8 @@ export default {
   "scene.zoom": "Closer",
   "scene.colours": "Show the heatmap's colours",
   "scene.device": "Move with the phone",
+  "scene.loading": "Loading the 3D model",
+  "scene.no_model": "The 3D model could not be shown.",
   "scene.no_webgl": "This browser cannot show 3D (WebGL 2 is missing).",
 
   "key.title": "API key",

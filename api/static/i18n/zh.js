@@ -324,6 +324,8 @@ export default {
   "scene.zoom": "靠近",
   "scene.colours": "显示热力图的颜色",
   "scene.device": "随手机转动",
+  "scene.loading": "正在加载三维模型",
+  "scene.no_model": "无法显示三维模型。",
   "scene.no_webgl": "此浏览器无法显示三维（缺少 WebGL 2）。",
 
   "key.title": "API 密钥",

@@ -101,13 +101,15 @@ export class PhotoPanel {
     toggle(this.palette, mode === "compare" || mode === "scene");
   }
 
+  /** Change the mode. */
+  choose(/** @type {string} */ mode) {
+    kept.mode = mode;
+    this.onMode(mode);
+  }
+
   #makeMode(mode, drawing) {
-    const choose = () => {
-      kept.mode = mode;
-      this.onMode(mode);
-    };
     const pressed = String(kept.mode === mode);
-    return el("button", { type: "button", class: "tab", "aria-pressed": pressed, data: { mode }, onclick: choose }, icon(drawing), t(`photo.mode_${mode}`));
+    return el("button", { type: "button", class: "tab", "aria-pressed": pressed, data: { mode }, onclick: () => this.choose(mode) }, icon(drawing), t(`photo.mode_${mode}`));
   }
 
   #makeSwatch(name) {

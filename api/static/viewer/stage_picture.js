@@ -9,8 +9,9 @@ const SHOWN = ["comparison", "controlnet", "normals", "refocus", "stereo", "ster
 
 /** @import { Job } from "../api.js" */
 
+/** Return whether an output can be shown as it is: a picture, or a model in 3D. */
 export function canShow(/** @type {string} */ output) {
-  return SHOWN.includes(output);
+  return SHOWN.includes(output) || output === "mesh";
 }
 
 /** Return the output to show for a photo whose job made neither thumbnails nor heatmaps; undefined if none can be shown. */

@@ -38,8 +38,13 @@ class PhotoView {
     this.leaving = new AbortController();
     /** @type {string | null} */
     this.known = null;
-    /** @type {{photo: ImageBitmap | null, depth: Depth, job: Job, index: number, name: string, outputs: Record<string, string>} | null} */
+    /** @type {{photo: ImageBitmap | null, depth: Depth, job: Job, index: number, name: string, outputs: Record<string, string>, aspect: number} | null} */
     this.loaded = null;
+    /**
+     * What a photo has whose job made no map of depth.
+     * @type {{photo: null, depth: null, job: Job, index: number, name: string, outputs: Record<string, string>, aspect: number} | null}
+     */
+    this.bare = null;
     /** @type {CompareStage | SceneStage | MakeStage | PictureStage | null} */
     this.shown = null;
     this.unfollow = () => {};
@@ -157,7 +162,7 @@ class PhotoView {
     if (depth === null) return this.#showResults(job, image, sidecar);
     const photo = await loadPhoto(job, index, sidecar, signal);
     if (signal.aborted) return;
-    this.loaded = { photo, depth, job, index, name: image.name, outputs: image.outputs };
+    this.loaded = { photo, depth, job, index, name: image.name, outputs: image.outputs, aspect: depth.width / depth.height };
     this.stage.classList.remove("skeleton");
     this.panel.show({ job, index, image, sidecar });
     this.#showStage();
@@ -167,10 +172,12 @@ class PhotoView {
   #showResults(job, image, sidecar) {
     this.stage.classList.remove("skeleton");
     this.panel.show({ job, index: this.index, image, sidecar, modes: false });
-    const shown = pictureAmong(Object.keys(image.outputs));
-    if (shown) this.#showPicture(shown);
-    else this.note.replaceChildren(icon(ICONS.photos), el("p", { role: "status" }, t("photo.files_only")));
-    toggle(this.note, !shown);
+    const { original_size: { width, height } } = sidecar;
+    this.bare = { photo: null, depth: null, job, index: this.index, name: image.name, outputs: image.outputs, aspect: width / height };
+    const shown = "mesh" in image.outputs ? "mesh" : pictureAmong(Object.keys(image.outputs));
+    if (shown) return this.#showPicture(shown);
+    this.note.replaceChildren(icon(ICONS.photos), el("p", { role: "status" }, t("photo.files_only")));
+    toggle(this.note, true);
   }
 
   #showStage() {
@@ -184,13 +191,16 @@ class PhotoView {
     panel.mark({ mode: panel.mode });
   }
 
-  /** Show a picture that the job made, as it is. */
+  /** Show a picture or a model that the job made, as it is. */
   #showPicture(output) {
-    const { job } = this.model;
+    const { bare, index, panel, model: { job } } = this;
     if (!job) return;
-    this.panel.offerPicture(null);
-    this.#put(() => new PictureStage({ job, index: this.index, output, onError: (error) => this.#showNote(textOf(error)) }));
-    this.panel.mark({ output });
+    if (output === "mesh" && this.loaded) return panel.choose("scene");
+    panel.offerPicture(null);
+    this.#put(() => (output === "mesh" && bare
+      ? new SceneStage({ ...bare, colormap: panel.colormap, onNearness: () => {}, onPicture: () => {} })
+      : new PictureStage({ job, index, output, onError: (error) => this.#showNote(textOf(error)) })));
+    panel.mark({ output });
   }
 
   #put(/** @type {() => CompareStage | SceneStage | MakeStage | PictureStage} */ make) {
