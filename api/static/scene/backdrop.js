@@ -1,6 +1,9 @@
 // What may be behind the near things of a photo: the background around them, softly continued.
 
-/** @import { Grid, Sheet } from "./relief.js" */
+import { around } from "./windows.js";
+
+/** @import { Sheet } from "./relief.js" */
+/** @import { Grid } from "./windows.js" */
 
 /** Points along the longer side, and pixels of the picture on them. */
 const SIDE = 160;
@@ -71,17 +74,6 @@ function reduce(map, columns, rows) {
     values[y * columns + x] = Math.min(values[y * columns + x], map.values[at]);
   }
   return values;
-}
-
-/** Return the least or the greatest value within `reach` of each one, in a square. */
-function around({ columns, rows, values }, reach, choose) {
-  const along = (from, stride, place, length) => from.map((value, at) => {
-    const here = place(at);
-    let chosen = value;
-    for (let by = -Math.min(reach, here); by <= Math.min(reach, length - 1 - here); by += 1) chosen = choose(chosen, from[at + by * stride]);
-    return chosen;
-  });
-  return along(along(values, 1, (at) => at % columns, columns), columns, (at) => Math.floor(at / columns), rows);
 }
 
 /**

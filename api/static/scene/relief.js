@@ -2,6 +2,7 @@
 // to what is behind it.
 
 import { Backdrop } from "./backdrop.js";
+import { around, averages } from "./windows.js";
 
 /** Points along the longer side of the grid. */
 const POINTS = 448;
@@ -9,10 +10,11 @@ const POINTS = 448;
 export const STEP = 0.1;
 /** How often steps are sharpened, each time by one point to each side. */
 const ROUNDS = 2;
-/** Nearness that differs by less is averaged, because 8 bits have visible steps. */
-const ALIKE = 0.025;
+/** Nearness that differs by less is averaged over so many points to each side, because 8 bits have visible steps. */
+const [ALIKE, SOFT] = [0.025, 3];
 
 /** @import { Depth } from "../viewer/depth.js" */
+/** @import { Grid } from "./windows.js" */
 /**
  * Triangles before the camera. `points` holds a line of sight and a nearness for each vertex, `(x, y, nearness)`; `places`
  * where it is in `picture`, from the top left. `edges` holds a side and a nearness: pixels of a vertex with side 1 are only
@@ -37,7 +39,8 @@ export class Relief {
     const points = Math.min(POINTS, Math.max(depth.width, depth.height));
     const columns = Math.max(2, Math.round(aspect >= 1 ? points : points * aspect));
     const rows = Math.max(2, Math.round(aspect >= 1 ? points / aspect : points));
-    const map = soften(sharpen({ columns, rows, values: sample(depth, columns, rows) }));
+    const sharp = sharpen({ columns, rows, values: sample(depth, columns, rows) });
+    const map = { columns, rows, values: averages(sharp, SOFT, ALIKE) };
     this.surface = makeGrid(map, frameOf(aspect));
     this.backdrop = new Backdrop(map, frameOf(aspect));
   }
@@ -47,8 +50,6 @@ export class Relief {
     return [this.backdrop.sheet(picture), /** @type {Sheet} */ ({ ...this.surface, picture })];
   }
 }
-
-/** @typedef {{columns: number, rows: number, values: Float32Array}} Grid */
 
 function sample(depth, columns, rows) {
   return Float32Array.from({ length: columns * rows }, (_, at) => depth.at((at % columns) / (columns - 1), Math.floor(at / columns) / (rows - 1)));
@@ -61,7 +62,7 @@ function sample(depth, columns, rows) {
 export function sharpen(/** @type {Grid} */ { columns, rows, values }) {
   let sharp = values;
   for (let round = 0; round < ROUNDS; round += 1) {
-    const [low, high] = [Math.min, Math.max].map((choose) => around({ columns, rows, values: sharp }, choose));
+    const [low, high] = [Math.min, Math.max].map((choose) => around({ columns, rows, values: sharp }, 1, choose));
     sharp = sharp.map((value, at) => {
       if (high[at] - low[at] <= STEP) return value;
       return high[at] - value < value - low[at] ? high[at] : low[at];
@@ -70,91 +71,93 @@ export function sharpen(/** @type {Grid} */ { columns, rows, values }) {
   return { columns, rows, values: sharp };
 }
 
-/** Replace every value by the choice among its neighbours in a square of 3 x 3. */
-function around({ columns, rows, values }, choose) {
-  const along = (from, stride, place, length) => from.map((value, at) => {
-    const here = place(at);
-    let chosen = value;
-    for (let by = -Math.min(1, here); by <= Math.min(1, length - 1 - here); by += 1) chosen = choose(chosen, from[at + by * stride]);
-    return chosen;
-  });
-  return along(along(values, 1, (at) => at % columns, columns), columns, (at) => Math.floor(at / columns), rows);
-}
-
-/** Average each value with those neighbours that are about the same. */
-function soften({ columns, rows, values }) {
-  const average = (from, stride, place, length) => from.map((value, at) => {
-    const here = place(at);
-    let [sum, count] = [0, 0];
-    for (let by = -Math.min(3, here); by <= Math.min(3, length - 1 - here); by += 1) {
-      const other = from[at + by * stride];
-      if (Math.abs(other - value) > ALIKE) continue;
-      sum += other;
-      count += 1;
-    }
-    return sum / count;
-  });
-  const across = average(values, 1, (at) => at % columns, columns);
-  return { columns, rows, values: average(across, columns, (at) => Math.floor(at / columns), rows) };
-}
-
 /**
  * Return the triangles over a map. A cell whose corners differ by more than STEP lies on an edge. It is drawn twice: once as
  * near as its near corners, once as far as its far ones, and each pixel shows the one that it belongs to.
  */
 export function makeGrid(/** @type {Grid} */ { columns, rows, values }, /** @type {number[]} */ frame) {
-  const sheet = new Vertices(frame);
-  for (let at = 0; at < values.length; at += 1) sheet.add((at % columns) / (columns - 1), Math.floor(at / columns) / (rows - 1), values[at]);
+  const cells = (columns - 1) * (rows - 1);
+  const cuts = countSteps({ columns, rows, values });
+  const sheet = new Vertices(frame, values.length + 8 * cuts, cells + cuts);
+  for (let y = 0, at = 0; y < rows; y += 1) {
+    for (let x = 0; x < columns; x += 1, at += 1) sheet.add(x / (columns - 1), y / (rows - 1), values[at], 0, 0);
+  }
   for (let y = 0; y < rows - 1; y += 1) {
     for (let x = 0; x < columns - 1; x += 1) {
       const at = y * columns + x;
-      const corners = [at, at + 1, at + columns, at + columns + 1];
-      const near = corners.map((corner) => values[corner]);
-      const [low, high] = [Math.min(...near), Math.max(...near)];
-      if (high - low > STEP) sheet.cut(corners, near, (low + high) / 2);
-      else sheet.square(corners);
+      if (stepAt(values, at, columns) <= STEP) sheet.square(at, at + 1, at + columns, at + columns + 1);
+      else sheet.cut([at, at + 1, at + columns, at + columns + 1], values);
     }
   }
   return sheet.finish();
 }
 
+function countSteps({ columns, rows, values }) {
+  let count = 0;
+  for (let y = 0; y < rows - 1; y += 1) {
+    for (let x = 0; x < columns - 1; x += 1) if (stepAt(values, y * columns + x, columns) > STEP) count += 1;
+  }
+  return count;
+}
+
+/** Return by how much the corners of a cell differ. */
+function stepAt(values, at, columns) {
+  const [a, b, c, d] = [values[at], values[at + 1], values[at + columns], values[at + columns + 1]];
+  return Math.max(a, b, c, d) - Math.min(a, b, c, d);
+}
+
+/** Collects the vertices and the squares of a sheet, whose numbers are known. */
 class Vertices {
-  constructor(frame) {
+  constructor(/** @type {number[]} */ frame, vertices, squares) {
     this.frame = frame;
-    this.points = /** @type {number[]} */ ([]);
-    this.places = /** @type {number[]} */ ([]);
-    this.edges = /** @type {number[]} */ ([]);
-    this.triangles = /** @type {number[]} */ ([]);
+    this.points = new Float32Array(3 * vertices);
+    this.places = new Float32Array(2 * vertices);
+    this.edges = new Float32Array(2 * vertices);
+    this.triangles = new Uint32Array(6 * squares);
+    this.vertices = 0;
+    this.squares = 0;
   }
 
   /** Add a vertex and return its number. */
-  add(u, v, nearness, side = 0, middle = 0) {
-    this.points.push((u - 0.5) * this.frame[0], (0.5 - v) * this.frame[1], nearness);
-    this.places.push(u, v);
-    this.edges.push(side, middle);
-    return this.edges.length / 2 - 1;
+  add(u, v, nearness, side, middle) {
+    const at = this.vertices;
+    this.points[3 * at] = (u - 0.5) * this.frame[0];
+    this.points[3 * at + 1] = (0.5 - v) * this.frame[1];
+    this.points[3 * at + 2] = nearness;
+    this.places[2 * at] = u;
+    this.places[2 * at + 1] = v;
+    this.edges[2 * at] = side;
+    this.edges[2 * at + 1] = middle;
+    this.vertices += 1;
+    return at;
   }
 
-  square(/** @type {number[]} */ [a, b, c, d]) {
-    this.triangles.push(a, c, b, b, c, d);
+  square(a, b, c, d) {
+    const { triangles, squares } = this;
+    const to = 6 * squares;
+    triangles[to] = a;
+    triangles[to + 1] = triangles[to + 4] = c;
+    triangles[to + 2] = triangles[to + 3] = b;
+    triangles[to + 5] = d;
+    this.squares += 1;
   }
 
   /** Draw a cell on an edge as its near part and its far part. */
-  cut(corners, near, middle) {
+  cut(corners, values) {
+    const near = corners.map((corner) => values[corner]);
+    const middle = (Math.min(...near) + Math.max(...near)) / 2;
     for (const side of [1, -1]) {
-      const own = near.filter((value) => (value - middle) * side >= 0);
+      const isOwn = (value) => (value - middle) * side >= 0;
+      const own = near.filter(isOwn);
       const mean = own.reduce((sum, value) => sum + value, 0) / own.length;
-      this.square(corners.map((corner, at) => {
-        const value = (near[at] - middle) * side >= 0 ? near[at] : mean;
-        return this.add(this.places[2 * corner], this.places[2 * corner + 1], value, side, middle);
-      }));
+      const [a, b, c, d] = corners.map((corner, at) =>
+        this.add(this.places[2 * corner], this.places[2 * corner + 1], isOwn(near[at]) ? near[at] : mean, side, middle));
+      this.square(a, b, c, d);
     }
   }
 
   finish() {
-    return {
-      points: Float32Array.from(this.points), places: Float32Array.from(this.places),
-      edges: Float32Array.from(this.edges), triangles: Uint32Array.from(this.triangles),
-    };
+    const { points, places, edges, triangles } = this;
+    return { points, places, edges, triangles };
   }
 }

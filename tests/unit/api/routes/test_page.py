@@ -13,9 +13,10 @@ import pytest
 from werkzeug.test import TestResponse
 
 from api.routes.page import page_version, policy
-from fathom.options import Colormap
+from fathom.options import Colormap, Options, Output
 from fathom.photos import kinds
 from fathom.photos.formats import SUFFIXES
+from fathom.result_names import result_names
 from shared.errors import FathomError
 from tests.unit.api.conftest import Api, ApiFactory
 from worker.pipeline.colour import colour_table
@@ -284,6 +285,24 @@ def test_the_page_ignores_system_files() -> None:
     assert found is not None
 
     assert set(json.loads(found[1])) == kinds.SYSTEM_NAMES
+
+
+def test_the_page_names_what_it_asks_for_as_the_server_names_results() -> None:
+    orders = re.findall(r'  (\w+): \{\s+output: "(\w+)", ending: "([^"]+)"', source("make/orders.js"))
+    layouts = {"anaglyph": "anaglyph", "wiggle": "sbs_full", "headset": "sbs_full"}
+
+    assert len(orders) == 10
+    for kind, output, ending in orders:
+        group = {"stereo": {"layout": layouts[kind]}} if output == "stereo" else {}
+        names = next(result_names(["photo.jpg"], Options.parse({"outputs": [output], **group})))
+        assert names[output] == f"photo{ending}"
+
+
+def test_the_page_knows_every_output() -> None:
+    named = {key.removeprefix("output.") for key in texts("en") if key.startswith("output.")}
+
+    assert {*Output, "depth", "stereo_left", "stereo_right"} <= named
+    assert {f"{output}_kind" for output in (*Output, "depth", "stereo_left", "stereo_right")} <= named
 
 
 @pytest.mark.parametrize("name", ["inferno", "magma", "viridis", "turbo"])
