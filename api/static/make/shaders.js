@@ -45,7 +45,8 @@ vec3 view(float reach) {
   float level = 1.0;
   vec2 from = vec2(at.x - reach * (1.0 - convergence), at.y);
   float found = nearness(from);
-  if (found >= level) return seen(from);
+  // The nearest point of a map may be rounded, and between two pixels it is less near.
+  if (found >= level - 0.03) return seen(from);
   for (int step = 1; step <= 64; step += 1) {
     if (step > steps) break;
     float lower = level - fall;
@@ -54,7 +55,7 @@ vec3 view(float reach) {
     if (here >= lower) {
       float above = level - found;
       float below = here - lower;
-      if (below < fall + 0.03) return seen(mix(from, to, above / max(above + below, 1e-6)));
+      if (here - found < 2.0 * fall + 0.08) return seen(mix(from, to, above / max(above + below, 1e-6)));
       vec2 behind = vec2(2.0 * from.x - at.x + reach * (found - convergence), at.y);
       return seen(nearness(behind) < found + 0.1 ? behind : from);
     }
@@ -110,8 +111,9 @@ void main() {
 }`;
 
 /**
- * Blur that grows with the distance from the focus, in linear light. A sample counts if its own blur reaches this pixel.
- * What lies behind a pixel is not spread over it by more than the pixel's own blur, so a sharp foreground gets no halo.
+ * Blur that grows with the distance from the focus, in linear light. Nearer samples cover this pixel by their share of the
+ * disc that they are spread over. What is behind them is the mean of what lies as far or farther, within the pixel's own
+ * blur: so the background shows through the soft edge of a near thing, but does not spread over a sharp one.
  */
 export const REFOCUS = `${HEAD}${LIGHT}
 uniform float focus;
@@ -122,18 +124,20 @@ void main() {
   float widest = reach * max(focus, 1.0 - focus);
   float here = nearness(place);
   float own = blurOf(here);
-  vec3 sum = lightAt(place);
-  float total = 1.0;
-  for (int each = 1; each < 128; each += 1) {
+  vec4 behind = vec4(lightAt(place), 1.0);
+  vec4 before = vec4(0.0);
+  for (int each = 1; each < 160; each += 1) {
     float angle = 2.39996323 * float(each);
-    float away = sqrt(float(each) / 128.0) * widest;
+    float away = sqrt(float(each) / 160.0) * widest;
     vec2 at = place + away * vec2(cos(angle), sin(angle)) * pixel;
     float there = nearness(at);
-    float blur = blurOf(there);
-    if (there < here - 0.02) blur = min(blur, own);
-    float share = smoothstep(away - 1.0, away + 0.5, blur) / (1.0 + 0.05 * blur * blur);
-    sum += share * lightAt(at);
-    total += share;
+    bool nearer = there > here + 0.02;
+    float blur = nearer ? blurOf(there) : own;
+    float share = smoothstep(away - 1.0, away + 0.5, blur);
+    vec4 spread = share * vec4(lightAt(at), 1.0);
+    if (nearer) before += spread * widest * widest / (160.0 * max(blur * blur, 1.0));
+    else behind += spread;
   }
-  colour = vec4(shown(sum / total), 1.0);
+  vec3 seen = mix(behind.rgb / behind.a, before.rgb / max(before.a, 1e-6), min(1.0, before.a));
+  colour = vec4(shown(seen), 1.0);
 }`;
