@@ -24,7 +24,7 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=10s --retries=3 \
 CMD ["gunicorn", "--config", "python:api.server.gunicorn_conf", "--bind", "0.0.0.0:8080", "api.wsgi:app"]
 
 FROM base AS pipeline
-RUN pip install --editable '.[worker,tracing]'
+RUN pip install --editable '.[worker,clips,tracing]'
 COPY worker worker
 
 FROM pipeline AS model

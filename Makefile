@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PORT ?= 8080
 ALBUM ?= samples
 # The groups of pyproject.toml that all of Fathom needs on one machine.
-ROLES := api,worker,model,embedded
+ROLES := api,worker,clips,model,embedded
 
 # Many processes import the same code, so they must be able to cache its bytecode.
 unexport PYTHONDONTWRITEBYTECODE

@@ -48,7 +48,9 @@ GOAL = 0.95
 class StoringPipeline(SleepingPipeline):
     """Takes its time for a photo, and makes a heatmap and a sidecar of zeros."""
 
-    def render(self, data: bytes, options: Options, *, common: Range | None = None) -> tuple[ResultFile, ...]:
+    def render(
+        self, data: bytes, options: Options, *, common: Range | None = None, labels: bytes | None = None
+    ) -> tuple[ResultFile, ...]:
         super().render(data, options, common=common)
         return (
             ResultFile(

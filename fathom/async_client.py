@@ -27,7 +27,7 @@ from fathom.photos.skipped import Skipped
 from fathom.progress import show_progress
 from fathom.proxies import AsyncProxyTransport
 from fathom.transport import Patience, Transport
-from fathom.uploads import ignore, post_one_by_one, post_sources
+from fathom.uploads import ignore, post_one_by_one, post_sources, with_preset
 
 #: How long a wait outlives a server that is away, in seconds.
 WAIT_PATIENCE = 600.0
@@ -81,23 +81,30 @@ class AsyncFathom:
         self,
         paths: Iterable[str | os.PathLike[str] | UploadFile],
         options: Mapping[str, Any] | None = None,
+        *,
+        preset: str | None = None,
     ) -> AsyncJob:
         """Create a job from photos and folders, upload them a few at once, and start it.
 
-        It takes from a folder, and reports in the job's `refused` and `skipped`, what `Fathom.submit` does.
+        It takes from a folder, and reports in the job's `refused` and `skipped`, what `Fathom.submit` does;
+        `options` and `preset` are as there.
         If it fails or is cancelled, nothing is left on the server. Raises ClientError if there is no photo to
         send.
         """
         album = refuse_empty(await asyncio.to_thread(find_readable, paths))
-        job = self._job(await post_one_by_one(self._http, album.files, options or {}))
+        job = self._job(await post_one_by_one(self._http, album.files, with_preset(options, preset)))
         job.refused, job.skipped = tuple(album.refused), album.skipped
         return job
 
     async def submit_sources(
-        self, addresses: Iterable[str], options: Mapping[str, Any] | None = None
+        self,
+        addresses: Iterable[str],
+        options: Mapping[str, Any] | None = None,
+        *,
+        preset: str | None = None,
     ) -> AsyncJob:
         """Create a job from photos that the server reads itself, as `Fathom.submit_sources` does."""
-        return self._job(await post_sources(self._http, addresses, options or {}))
+        return self._job(await post_sources(self._http, addresses, with_preset(options, preset)))
 
     async def job(self, job_id: str) -> AsyncJob:
         """Return a job that exists on the server."""

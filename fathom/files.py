@@ -16,6 +16,7 @@ from typing import IO
 from fathom.errors import ClientError
 from fathom.models import ImageResult, UploadFile
 from fathom.photos.discovery import UNREADABLE, Found, check_path, find_photos, to_path
+from fathom.photos.labels import label_key
 from fathom.photos.skipped import Skipped
 
 #: How ZIP archives begin: with an entry, with their end if they are empty, or as one of several parts.
@@ -110,7 +111,10 @@ def find_album(paths: Iterable[str | os.PathLike[str] | UploadFile], *, skip: Pa
     paths = list(paths)
     album = Album(files=[path for path in paths if isinstance(path, UploadFile)])
     found = _find((Path(path) for path in paths if not isinstance(path, UploadFile)), skip)
-    album.files += [UploadFile(path=path, name=name) for path, name in found.photos]
+    album.files += [
+        UploadFile(path=path, name=name, labels=found.labels.get(label_key(name)))
+        for path, name in found.photos
+    ]
     album.refused += [ImageResult.failure(**vars(refused)) for refused in found.refused]
     album.skipped = found.skipped
     return album

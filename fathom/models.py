@@ -17,6 +17,8 @@ class UploadFile:
 
     path: Path
     name: str
+    #: The photo's label picture, for layers with masks.
+    labels: Path | None = None
 
     @property
     def size(self) -> int:

@@ -63,7 +63,8 @@ _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,5}\Z")
 def output_files(options: Options) -> dict[str, str]:
     """Map the name of every result of a photo, the sidecar `depth` included, to its file name.
 
-    An output has one result, of its own name; a stereo pair has two, `stereo_left` and `stereo_right`.
+    An output has one result, of its own name; a stereo pair has two, `stereo_left` and `stereo_right`, and
+    layers with masks have `labels` too.
     """
     return {name: result.file for name, result in _results(options).items()}
 
@@ -88,12 +89,20 @@ def _results_of(output: Output, options: Options) -> dict[str, _Result]:
         case Output.STEREO:
             ending = _STEREO_ENDINGS[options.stereo.layout]
             return {output: _Result(f"stereo{ending}", ending)}
-        case Output.LAYERS if options.layers.format is LayersFormat.PSD:
-            return {output: _Result("layers.psd", ".psd")}
         case Output.LAYERS:
-            return {output: _Result("layers.zip", ".layers.zip")}
+            return _layers(options)
+        case Output.CLIP:
+            kind = options.clip.format
+            return {output: _Result(f"clip.{kind}", f".clip.{kind}")}
         case _:
             return {output: _RESULTS[output]}
+
+
+def _layers(options: Options) -> dict[str, _Result]:
+    is_psd = options.layers.format is LayersFormat.PSD
+    layers = _Result("layers.psd", ".psd") if is_psd else _Result("layers.zip", ".layers.zip")
+    labels = {"labels": _Result("labels.json", ".labels.json")} if options.layers.masks else {}
+    return {Output.LAYERS: layers, **labels}
 
 
 def result_names(names: Iterable[str], options: Options) -> Iterator[dict[str, str]]:

@@ -33,6 +33,7 @@ from fathom.uploads import (
     post_one_by_one,
     post_sources,
     upload_missing,
+    with_preset,
 )
 
 
@@ -80,9 +81,13 @@ class Fathom:
         paths: Iterable[str | os.PathLike[str] | UploadFile],
         options: Mapping[str, Any] | None = None,
         *,
+        preset: str | None = None,
         on_bytes: OnBytes = ignore,
     ) -> JobHandle:
         """Create a job from photos and folders, and upload them.
+
+        `options` are as in the API: `{"outputs": ["stereo"], "stereo": {"layout": "cross"}}`. They go over
+        those of a `preset` (`fathom.options.PRESETS`), such as `vr`.
 
         An UploadFile is sent under its own name. Of a folder all photos are sent, under their paths in
         it. Photos that can give no depth map are not sent: they are in the job's `refused`. Files that are no
@@ -91,18 +96,20 @@ class Fathom:
 
         Raises ClientError if there is no photo to send.
         """
-        return self.submit_album(refuse_empty(find_readable(paths)), options, on_bytes=on_bytes)
+        album = refuse_empty(find_readable(paths))
+        return self.submit_album(album, options, preset=preset, on_bytes=on_bytes)
 
     def submit_album(
         self,
         album: Album,
         options: Mapping[str, Any] | None = None,
         *,
+        preset: str | None = None,
         on_bytes: OnBytes = ignore,
     ) -> JobHandle:
         """Create a job from what was found by `fathom.files`; as `submit` does."""
         post = post_files if fits_one_request(album.files) else post_one_by_one
-        job = self._job(run(post(self._http, album.files, options or {}, on_bytes)))
+        job = self._job(run(post(self._http, album.files, with_preset(options, preset), on_bytes)))
         job.refused, job.skipped = tuple(album.refused), album.skipped
         return job
 
@@ -111,17 +118,24 @@ class Fathom:
         archive: str | os.PathLike[str],
         options: Mapping[str, Any] | None = None,
         *,
+        preset: str | None = None,
         on_bytes: OnBytes = ignore,
     ) -> JobHandle:
         """Create a job from a ZIP file, which the server unpacks."""
-        return self._job(run(post_archive(self._http, Path(archive), options or {}, on_bytes)))
+        return self._job(run(post_archive(self._http, Path(archive), with_preset(options, preset), on_bytes)))
 
-    def submit_sources(self, addresses: Iterable[str], options: Mapping[str, Any] | None = None) -> JobHandle:
+    def submit_sources(
+        self,
+        addresses: Iterable[str],
+        options: Mapping[str, Any] | None = None,
+        *,
+        preset: str | None = None,
+    ) -> JobHandle:
         """Create a job from photos that the server reads itself.
 
         An address is `https://...`, `s3://bucket/key`, or `s3://bucket/prefix/` for all photos below it.
         """
-        return self._job(run(post_sources(self._http, addresses, options or {})))
+        return self._job(run(post_sources(self._http, addresses, with_preset(options, preset))))
 
     def announce(
         self, files: Sequence[UploadFile], options: Mapping[str, Any], *, token: str | None = None

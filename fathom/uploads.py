@@ -16,7 +16,9 @@ import httpx
 
 from fathom.errors import ApiError, ClientError, ConnectionLost
 from fathom.models import UploadFile
+from fathom.options.presets import PRESET
 from fathom.parallel import LIMIT
+from fathom.photos.labels import ENDING, label_key
 from fathom.transport import Transport
 
 #: The largest album sent as one multipart request: files, and bytes.
@@ -38,6 +40,12 @@ def ignore(_: Any) -> None:
     """Take a report that nobody asked for."""
 
 
+def with_preset(options: Mapping[str, Any] | None, preset: str | None) -> Mapping[str, Any]:
+    """Return options for a request, with the name of a preset, which the server expands."""
+    given = options or {}
+    return given if preset is None else {**given, PRESET: preset}
+
+
 def fits_one_request(files: Sequence[UploadFile]) -> bool:
     """Return whether an album is small and plainly named enough for one multipart request."""
     return (
@@ -52,6 +60,7 @@ async def post_files(
 ) -> dict[str, Any]:
     """Create a job from files in one request; return the job."""
     parts = [("images", file.name, file.path) for file in files]
+    parts += [("images", label_key(file.name) + ENDING, file.labels) for file in files if file.labels]
     return await _post_multipart(http, parts, options, on_bytes)
 
 
@@ -116,6 +125,7 @@ async def upload_missing(
     for _ in range(_MAX_ROUNDS):
         missing = http.pages(f"/v1/jobs/{job_id}/uploads", "uploads", first=first_page)
         uploaded, error = await _upload_round(http, missing, files, on_bytes)
+        error = error or await _upload_labels(http, job_id, files)
         if error is None and await _start(http, job_id):
             return
         if not uploaded:
@@ -142,6 +152,26 @@ async def _upload_round(
     errors = await http.backend.gather(put, missing, limit=LIMIT)
     failed = [error for error in errors if error is not None]
     return len(errors) - len(failed), failed[0] if failed else None
+
+
+async def _upload_labels(http: Transport, job_id: str, files: Sequence[UploadFile]) -> ClientError | None:
+    """Upload the label pictures, again if they are there; return the first error."""
+
+    async def put(labelled: tuple[int, Path]) -> ClientError | None:
+        index, path = labelled
+        try:
+            await _put_file(http, f"/v1/jobs/{job_id}/uploads/{index}/labels", path, ignore)
+        except (ApiError, ConnectionLost) as exc:
+            return exc
+        return None
+
+    async def labelled() -> AsyncGenerator[tuple[int, Path]]:
+        for index, file in enumerate(files):
+            if file.labels:
+                yield index, file.labels
+
+    errors = await http.backend.gather(put, labelled(), limit=LIMIT)
+    return next((error for error in errors if error is not None), None)
 
 
 async def _put_file(http: Transport, url: str, path: Path, on_bytes: OnBytes) -> None:

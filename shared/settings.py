@@ -272,14 +272,21 @@ class Settings:
         "Where weights, exported and compiled networks are kept. Below `XDG_CACHE_HOME`, if that is set.",
     )
     lease_images: int = _setting(
-        Group.WORKERS, _integer(1, 1000), "8", "Images that a worker takes at a time."
+        Group.WORKERS,
+        _integer(1, 1000),
+        "8",
+        "Images that a worker takes at a time; fewer if they cost more than a plain heatmap.",
     )
     lease_seconds: float = _setting(
         Group.WORKERS, _number(1.0), "15", "A dead worker's images are taken back after this long."
     )
     max_attempts: int = _setting(Group.WORKERS, _integer(1), "3", "An image fails after this many crashes.")
     image_seconds: float = _setting(
-        Group.WORKERS, _number(0.1), "60", "The longest that one image may take in a worker."
+        Group.WORKERS,
+        _number(0.1),
+        "60",
+        "The longest that one image may take in a worker; in proportion longer if it costs more than a plain "
+        "heatmap.",
     )
     child_memory_mb: int = _setting(
         Group.WORKERS,

@@ -12,6 +12,7 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from shared.errors import JobStoreFull, JobStoreUnavailable
+from shared.jobs import cost
 from shared.redis.client import is_out_of_memory, redis_errors
 from shared.settings import Settings
 
@@ -27,6 +28,7 @@ SOFT_LIMIT, HARD_LIMIT = 30, 30
 
 def create_celery_app(settings: Settings) -> Celery:
     """Return a Celery app for the ticket queue; it connects when first used."""
+    longest = LONGEST + cost.HIGHEST * settings.image_seconds
     app = Celery("fathom", broker=settings.redis_url, set_as_current=True)
     app.conf.update(
         task_default_queue=QUEUE,
@@ -34,8 +36,8 @@ def create_celery_app(settings: Settings) -> Celery:
         task_reject_on_worker_lost=True,
         task_retry_on_worker_lost=True,
         task_ignore_result=True,
-        task_soft_time_limit=LONGEST + settings.image_seconds + SOFT_LIMIT,
-        task_time_limit=LONGEST + settings.image_seconds + SOFT_LIMIT + HARD_LIMIT,
+        task_soft_time_limit=longest + SOFT_LIMIT,
+        task_time_limit=longest + SOFT_LIMIT + HARD_LIMIT,
         task_serializer="json",
         accept_content=["json"],
         worker_prefetch_multiplier=1,

@@ -245,7 +245,7 @@ class FakeJobStore(Hooked):
             return None
         record = self._jobs[job_id]
         indices = self._take(record, limit)
-        self._fair_queues.serve(record.job, len(indices))
+        self._fair_queues.serve(record.job, len(indices) * record.cost)
         record.started_at = record.started_at or self._clock()
         record.state = JobState.PROCESSING
         return self._hold(job_id, indices)
@@ -435,7 +435,7 @@ class FakeJobStore(Hooked):
     def pending_chunks(self, chunk: int, *, at_most: int) -> int:
         self._update_queues()
         active = [record for record in self._jobs.values() if self._has_work(record)]
-        chunks = (len(r.due(self._clock())) + math.ceil(len(r.fresh()) / chunk) for r in active)
+        chunks = (len(r.due(self._clock())) + math.ceil(len(r.fresh()) / r.chunk_size(chunk)) for r in active)
         return min(sum(chunks), at_most)
 
     @_reachable
@@ -523,7 +523,7 @@ class FakeJobStore(Hooked):
         if due := record.due(self._clock()):
             del record.retries[due[0]]
             return due[:1]
-        indices = record.fresh()[:limit]
+        indices = record.fresh()[: record.chunk_size(limit)]
         record.cursor = indices[-1] + 1
         return indices
 
@@ -540,6 +540,7 @@ class FakeJobStore(Hooked):
             options=record.job.options,
             phase=record.phase,
             range=record.range(),
+            cost=record.cost,
             traceparent=record.job.traceparent,
             attempts=tuple(record.attempts.get(index, 0) for index in indices),
         )

@@ -101,6 +101,14 @@ class JobRecord:
         passed = self.measured if self.phase is Phase.MEASURE else ()
         return self.succeeded | self.failed.keys() | set(passed)
 
+    @property
+    def cost(self) -> float:
+        """What an image costs in the present phase."""
+        return self.job.cost.of(self.phase)
+
+    def chunk_size(self, limit: int) -> int:
+        return max(1, int(limit / max(1.0, self.cost)))
+
     def fresh(self) -> list[int]:
         done = self.done
         return [index for index in range(self.cursor, self.total) if index not in done]
@@ -239,9 +247,10 @@ class FairQueues:
                 return self._jobs[urgent, self._owners[urgent].first()].first()
         return None
 
-    def serve(self, job: Job, images: int) -> None:
-        self._owners[job.urgent].serve(job.owner, images)
-        self._queue_of(job).serve(job.id, images / job.weight)
+    def serve(self, job: Job, cost: float) -> None:
+        """Note that a job was handed images that cost so much together."""
+        self._owners[job.urgent].serve(job.owner, cost)
+        self._queue_of(job).serve(job.id, cost / job.weight)
 
     def forget_job(self, job: Job) -> None:
         self.update(job, has_work=False)

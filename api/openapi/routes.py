@@ -86,7 +86,12 @@ def _render(document: dict[str, Any]) -> str:
                 areas.setdefault(entry["tags"][0], []).append(entry)
     schemas = document["components"]["schemas"]
     return render_template(
-        "reference.html", info=document["info"], areas=areas, schemas=schemas, as_type=describe_type
+        "reference.html",
+        info=document["info"],
+        areas=areas,
+        schemas=schemas,
+        as_type=describe_type,
+        as_default=describe_default,
     )
 
 
@@ -101,7 +106,24 @@ def describe_type(schema: dict[str, Any]) -> str:
             return " | ".join(filter(None, map(describe_type, schema[choice])))
     if schema.get("type") == "array":
         return f"array of {describe_type(schema.get('items', {})) or 'anything'}"
-    return str(schema.get("format") or schema.get("type", ""))
+    name = str(schema.get("format") or schema.get("type", ""))
+    low, high = schema.get("minimum"), schema.get("maximum")
+    return name if low is None or high is None else f"{name} from {_plain(low)} to {_plain(high)}"
+
+
+def describe_default(schema: dict[str, Any]) -> str:
+    """Return the default of a value or of a list as it is written in a query; empty if there is none."""
+    default = schema.get("default")
+    if isinstance(default, list):
+        return ",".join(map(_plain, default))
+    return "" if default is None or isinstance(default, dict) else _plain(default)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    # JSON Schema does not tell 2 from 2.0.
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
 def _cached(response: Response) -> Response:

@@ -21,10 +21,9 @@ from api.live.long_poll import preferred_wait
 from api.middleware.errors import InvalidRequest
 from api.middleware.tracing import traceparent
 from api.routes.responses import read_query
-from api.routes.results import MEDIA
 from api.schema import operation
 from api.schema.operation import Answer, Body, Operation
-from api.schema.request_models import DepthForm, DepthQuery, read_options
+from api.schema.request_models import DepthForm, DepthQuery, OnePhotoQuery
 from api.services.backend import Backend, backend
 from api.submit.accept import discard, discard_on_failure, record, wake_workers
 from api.submit.form import image_cap
@@ -73,7 +72,7 @@ _FAILURES = {kind.code: kind for kind in ImageError.__subclasses__()}
         Answer(
             status=200,
             description="The output asked for.",
-            media=MEDIA,
+            media=object_keys.MEDIA_TYPES,
             headers=(
                 operation.DISPOSITION,
                 operation.PREFERENCE_APPLIED,
@@ -101,13 +100,14 @@ def depth() -> Response:
     and the code of its failure. Nothing of the photo is kept.
     """
     query = read_query(DepthQuery)
+    options = _options(query)
     parts = backend()
     longest = parts.settings.depth_seconds
     preferred = preferred_wait(longest)
     with _slot(parts):
         spool = _receive(parts)
         try:
-            job = _submit(parts, spool, _options(query))
+            job = _submit(parts, spool, options)
         finally:
             spool.close()
         response = _answer(parts, job, query.output, longest if preferred is None else preferred)
@@ -127,10 +127,16 @@ def _slot(parts: Backend) -> Iterator[None]:
         parts.depth_slots.release()
 
 
-def _options(query: DepthQuery) -> Options:
-    heatmap_format = query.heatmap_format or _accepted_format()
-    chosen = query.model_dump(exclude={"output", "heatmap_format"})
-    return read_options(chosen | {"outputs": [query.output], "heatmap_format": heatmap_format})
+def _options(query: OnePhotoQuery) -> Options:
+    """Return the options that a query asks for. Raises InvalidOptions, also if they give several files."""
+    options = query.options(_accepted_format())
+    files = [name for name, file in output_files(options).items() if file != SIDECAR]
+    if files != [query.output]:
+        raise InvalidOptions(
+            f"{query.output} with these options is {len(files)} files, {' and '.join(files)}, and this "
+            "answer holds one; make a job for it, or choose other options."
+        )
+    return options
 
 
 def _accepted_format() -> HeatmapFormat:
@@ -226,7 +232,9 @@ def _send(parts: Backend, job: Job, output: Output) -> Response:
     file = output_files(job.options)[output]
     data = parts.objects.get(object_keys.output(job.id, 0, file))
     response = Response(data, content_type=object_keys.content_type(file))
-    response.headers["Content-Disposition"] = f'inline; filename="{file}"'
+    # The object store has a comparison under its old name.
+    name = "comparison.jpg" if output is Output.COMPARISON else file
+    response.headers["Content-Disposition"] = f'inline; filename="{name}"'
     sidecar = json.loads(parts.objects.get(object_keys.output(job.id, 0, SIDECAR)))
     response.headers["Depth-Min"], response.headers["Depth-Max"] = str(sidecar["min"]), str(sidecar["max"])
     return response

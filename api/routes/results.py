@@ -21,11 +21,10 @@ from api.services.backend import backend
 from api.services.job_lookup import check_kept
 from fathom.photos.formats import Format, media_type
 from shared.errors import InvalidOptions, JobExpired, JobNotFound, NotFound, ObjectNotFound, OutputNotFound
+from shared.jobs.object_keys import MEDIA_TYPES
 
 blueprint = Blueprint("results", __name__)
 
-#: Media types of outputs.
-MEDIA = ("image/png", "image/jpeg", "application/json", "application/octet-stream")
 #: Media types of the photos themselves.
 PHOTO_MEDIA = (*(media_type(each) for each in Format), "application/octet-stream")
 
@@ -34,7 +33,7 @@ PHOTO_MEDIA = (*(media_type(each) for each in Format), "application/octet-stream
 @Operation(
     tag="Fetching",
     answers=(
-        Answer(status=200, description="The file.", media=MEDIA, headers=(operation.DISPOSITION,)),
+        Answer(status=200, description="The file.", media=MEDIA_TYPES, headers=(operation.DISPOSITION,)),
         Answer(
             status=307, description="The file is in the object store.", headers=(operation.FILE_LOCATION,)
         ),

@@ -99,7 +99,8 @@ _MakeOut = Callable[[Job], JobOut]
             media="multipart/form-data",
             model=JobRequest,
             files={
-                "images": "A photo; any number of them. The file name may hold folders and any script.",
+                "images": "A photo; any number of them. The file name may hold folders and any script. "
+                "`a/b.labels.png` is the label picture of `a/b.jpg`, for layers with masks.",
                 "archive": "A ZIP of photos.",
             },
         ),
@@ -155,6 +156,19 @@ def put_upload(job_id: str, index: int) -> Response:
     uploads.store_upload(
         backend(), authorize.job(job_id), index, request.stream, length=request.content_length
     )
+    return Response(status=204)
+
+
+@blueprint.put("/v1/jobs/<job_id>/uploads/<int:index>/labels")
+@Operation(
+    tag="Submitting",
+    answers=(Answer(status=204, description="The label picture is stored."),),
+    problems=(InvalidRequest, JobNotFound, NotFound, InvalidTransition, TooLarge, 413),
+    bodies=(Body(media="image/png"),),
+)
+def put_labels(job_id: str, index: int) -> Response:
+    """Store the label picture of one announced photo, for layers with masks, before the job starts."""
+    uploads.store_labels(backend(), authorize.job(job_id), index, request.stream)
     return Response(status=204)
 
 

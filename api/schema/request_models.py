@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model, model_validator
 from pydantic.dataclasses import dataclass
 
 from api.schema.clean_name import clean_name
-from fathom.options import Colormap, Edges, HeatmapFormat, Options, OptionsRefused, Output, Size
-from shared.errors import InvalidOptions
+from api.schema.job_options import ReadOptions, query_fields, read_query_options
+from fathom.options import HeatmapFormat, Options, Output
 from shared.jobs.job import ImageState, WebhookEvent
 
 #: Uploads listed at once.
@@ -71,18 +71,36 @@ class EventsQuery(_Request):
     )
 
 
-class DepthQuery(_Request):
-    """`POST /v1/depth`: the options of a job, for one output."""
+class OnePhotoQuery(_Request):
+    """`POST /v1/depth`: the output to answer with, and the options of a job for one photo."""
 
     output: Output = Field(default=Output.HEATMAP, description="The output to answer with.")
-    heatmap_format: HeatmapFormat | None = Field(
-        default=None, description="By default what `Accept` asks for, else `png`."
-    )
-    colormap: Colormap = Colormap.INFERNO
-    invert: bool = False
-    clip: str = Field(default="0,100", max_length=60, description="Two percentiles, as `2,98`.")
-    size: Size = Size.ORIGINAL
-    edges: Edges = Edges.SNAP
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown_options(cls, given: dict[str, str]) -> dict[str, str]:
+        """Refuse an unknown option of a group with the names of the known ones, as a job does."""
+        known = {str(each.alias) for each in cls.model_fields.values()}
+        groups = {group for group, dot, _ in (name.partition(".") for name in known) if dot}
+        unknown = {name: value for name, value in given.items() if name not in known and "." in name}
+        asked = {name.partition(".")[0] for name in unknown} & groups
+        if asked:
+            read_query_options(unknown, outputs=sorted(asked))
+        return given
+
+    def options(self, heatmap_format: HeatmapFormat) -> Options:
+        """Return the options for the output, with a format of the heatmap if none was given.
+
+        Raises InvalidOptions.
+        """
+        given = self.model_dump(by_alias=True, exclude_unset=True, exclude={"output"})
+        return read_query_options({"heatmap_format": heatmap_format} | given, outputs=[self.output])
+
+
+#: With each option of a job as a parameter of its name.
+DepthQuery = create_model(
+    "DepthQuery", __base__=OnePhotoQuery, __doc__=OnePhotoQuery.__doc__, **query_fields()
+)
 
 
 class DepthForm(_Request):
@@ -90,23 +108,6 @@ class DepthForm(_Request):
 
 
 # --- bodies -----------------------------------------------------------------
-
-
-def read_options(value: dict[str, Any]) -> Options:
-    """Return options given as JSON. Raises InvalidOptions, which is answered with its own code."""
-    try:
-        return Options.parse(value)
-    except OptionsRefused as exc:
-        raise InvalidOptions(str(exc)) from exc
-
-
-def _read_options(value: Any) -> Any:
-    """Parse options, so that wrong ones are answered with their own code."""
-    return read_options(value) if isinstance(value, dict) else value
-
-
-#: The options of a job as a client gives them.
-GivenOptions = Annotated[Options, BeforeValidator(_read_options)]
 
 
 class GivenWebhook(_Request):
@@ -121,7 +122,8 @@ class GivenWebhook(_Request):
 class JobRequest(_Request):
     """The fields of every new job, however its photos come. In a form, each is a part of its own."""
 
-    options: GivenOptions = Options()
+    # Pydantic would describe the default with the groups of all outputs, which no request may hold.
+    options: ReadOptions = Field(default=Options(), json_schema_extra={"default": {}})
     title: Annotated[str, Field(max_length=200), AfterValidator(clean_name)] = Field(
         default="", description="A name for the job, such as the album's."
     )

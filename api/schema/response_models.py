@@ -7,7 +7,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict
 
-from fathom.options import Options
+from api.schema.job_options import ShownOptions
 from shared.jobs.job import ImageFailure, ImageState, Job, JobState, WebhookEvent
 from shared.webhook_messages import Delivery, DeliveryState
 
@@ -70,7 +70,7 @@ class JobOut(_Response):
     ended_at: datetime | None
     title: str
     weight: float
-    options: Options
+    options: ShownOptions
     counts: CountsOut
     progress: float
     images_per_second: float | None

@@ -68,6 +68,7 @@ def submit_form(
     job_id = new_job_id()
     with discard_on_failure(backend, job_id):
         form, sources = _store_form(backend, job_id, parts)
+        size = form.inputs.label_bytes + sum(source.size or 0 for source in sources)
         state = JobState.UPLOADING if form.has_archives else JobState.QUEUED
         job = describe(
             backend,
@@ -76,7 +77,7 @@ def submit_form(
             form.job_request(),
             state=state,
             total=len(sources),
-            bytes=sum(source.size or 0 for source in sources),
+            bytes=size,
             gathered=form.has_archives,
         )
         with ManifestWriter() as manifest:

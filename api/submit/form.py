@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import IO, Any
 
 from pydantic import ValidationError
 
 from api.middleware.errors import InvalidRequest
+from api.schema.job_options import read_options
 from api.schema.request_models import JobRequest
 from api.submit.idempotency import Attempt
 from api.submit.input_writer import InputWriter
 from api.submit.multipart import FormField, FormFile, FormPart, FormShape, boundary_of, parse_form
 from api.submit.spool import Spool
 from api.submit.webhook_check import check_webhook
+from fathom.photos.labels import is_labels
 from fathom.photos.skipped import Skipped
 from shared.archive.zip_reader import ArchiveLimits, SkippedEntry, survey
 from shared.errors import InvalidOptions, NoImages, TooLarge
@@ -45,8 +48,18 @@ def read_form(
 
     for part in parse_form(read, boundary_of(content_type), _form_shape(settings, attempt)):
         if attempt.has_key:
-            attempt.fingerprint.add_part(part)
+            attempt.fingerprint.add_part(_as_compared(part))
         yield part
+
+
+def _as_compared(part: FormPart) -> FormPart:
+    """Return a part as it is compared with that of an earlier form: options as they are recorded."""
+    if isinstance(part, FormField) and part.name == "options":
+        # Wrong options are refused later, or differ from those of the accepted form.
+        with suppress(InvalidOptions):
+            options = read_options(_json_object(part.value))
+            return replace(part, value=json.dumps(options.to_json(), sort_keys=True).encode())
+    return part
 
 
 def _form_shape(settings: Settings, attempt: Attempt) -> FormShape:
@@ -117,6 +130,8 @@ class Form:
         try:
             if part.name == "archive":
                 self._take_archive(part.spool)
+            elif is_labels(part.file_name or ""):
+                self.inputs.add_labels(part.file_name or "", part.spool)
             else:
                 self.inputs.add(part.file_name or "unnamed", part.spool)
         except BaseException:
@@ -144,6 +159,8 @@ class Form:
         for entry in survey(archive.rewound(), ArchiveLimits.from_settings(self.settings)):
             if isinstance(entry, SkippedEntry):
                 self.skipped.add(entry.name, entry.kind)
+            elif is_labels(entry.name):
+                self.inputs.label_bytes += entry.size
             else:
                 self.inputs.reserve(entry.name, entry.size)
 

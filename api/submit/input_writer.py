@@ -30,6 +30,8 @@ class InputWriter:
         self._max_images = max_images
         self._sources: list[Source] = []
         self._putting: dict[Future[None], Spool] = {}
+        #: Bytes of label pictures.
+        self.label_bytes = 0
 
     def __enter__(self) -> InputWriter:
         return self
@@ -61,6 +63,11 @@ class InputWriter:
             raise TooLarge(f"A job holds at most {self._max_images} images.")
         self._sources.append(Source(index=index, name=clean_name(name), size=size))
         return index
+
+    def add_labels(self, name: str, spool: Spool) -> None:
+        """Store a label picture, whose photos may come later or not at all."""
+        self.label_bytes += spool.size
+        self._store(object_keys.labels(self._job_id, clean_name(name)), spool)
 
     def add_archive(self, first: int, spool: Spool) -> None:
         """Store an archive whose photos have the indices from `first` on."""

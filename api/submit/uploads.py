@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any, Protocol
 
@@ -12,7 +13,7 @@ from api.services.backend import Backend
 from api.submit.accept import wake_workers
 from api.submit.form import image_cap
 from api.submit.spool import Spool
-from shared.errors import InvalidTransition, NotFound, ObjectNotFound, SizeMismatch, UploadsMissing
+from shared.errors import InvalidTransition, NotFound, ObjectNotFound, SizeMismatch, TooLarge, UploadsMissing
 from shared.jobs import object_keys
 from shared.jobs.accepted_uploads import NOT_STORED, AcceptedUploads
 from shared.jobs.job import Job, JobState, Page, Source
@@ -92,18 +93,44 @@ def store_upload(
     Raises InvalidTransition once the job has started, NotFound for an index that was not announced, and
     SizeMismatch, with nothing stored, for a photo whose size is not the announced one.
     """
+    source = _announced(backend, job, index)
+    if length is not None:
+        _check_size(source, length)
+    with _received(backend, stream) as spool:
+        _check_size(source, spool.size)
+        backend.objects.put_stream(object_keys.input_image(job.id, index), spool.rewound())
+
+
+def store_labels(backend: Backend, job: Job, index: int, stream: IO[bytes]) -> None:
+    """Store the label picture of an announced photo.
+
+    Raises InvalidTransition once the job has started, NotFound for an index that was not announced, and
+    TooLarge for more bytes than a photo may have.
+    """
+    source = _announced(backend, job, index)
+    with _received(backend, stream) as spool:
+        if spool.size > backend.settings.max_image_bytes:
+            raise TooLarge(f"A label picture has at most {backend.settings.max_image_bytes} bytes.")
+        backend.objects.put_stream(object_keys.labels(job.id, source.name), spool.rewound())
+
+
+def _announced(backend: Backend, job: Job, index: int) -> Source:
+    """Return an announced photo. Raises InvalidTransition and NotFound."""
     if not _takes_uploads(job):
         raise InvalidTransition(f"The job is {job.state} and takes no uploads.")
     if index >= job.counts.total:
         raise NotFound(f"The job has no image {index}.")
     (source,) = read_sources(backend.objects, job.id, index, index + 1)
-    if length is not None:
-        _check_size(source, length)
+    return source
+
+
+@contextmanager
+def _received(backend: Backend, stream: IO[bytes]) -> Iterator[Spool]:
+    """Receive a file; one byte more than a photo may have is kept at most."""
     spool = Spool(cap=image_cap(backend.settings))
     try:
         spool.fill(iter(lambda: stream.read(_CHUNK), b""))
-        _check_size(source, spool.size)
-        backend.objects.put_stream(object_keys.input_image(job.id, index), spool.rewound())
+        yield spool
     finally:
         spool.close()
 
@@ -135,6 +162,7 @@ def _find_all(backend: Backend, job: Job) -> AcceptedUploads:
     for index, info in _listed(backend.objects, job.id, ""):
         if index < job.counts.total:
             uploads.add(index, info)
+    uploads.label_bytes = sum(info.size for info in backend.objects.list(object_keys.labels_prefix(job.id)))
     missing, count = _name_missing(backend, job, uploads.sizes)
     if count:
         raise SomeUploadsMissing(missing, count)

@@ -65,7 +65,9 @@ class SleepingPipeline:
         self._never.wait(self._seconds)
         return Range(low=0.0, high=1.0)
 
-    def render(self, data: bytes, options: Options, *, common: Range | None = None) -> tuple[ResultFile, ...]:
+    def render(
+        self, data: bytes, options: Options, *, common: Range | None = None, labels: bytes | None = None
+    ) -> tuple[ResultFile, ...]:
         self._never.wait(self._seconds)
         return ()
 

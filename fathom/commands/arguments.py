@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from fathom.options import Options, OptionsRefused
+from fathom.options import PRESETS, Options, OptionsRefused
+from fathom.options.presets import PRESET
 from fathom.photos.discovery import check_path
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -85,7 +86,16 @@ def option_option(command: F) -> F:
         "pairs",
         multiple=True,
         metavar="NAME=VALUE",
-        help="An option of the job, such as outputs=heatmap,depth16 or heatmap_format=jpeg; repeatable.",
+        help="An option of the job, such as outputs=heatmap,stereo or stereo.layout=cross; repeatable.",
+    )(command)
+
+
+def preset_option(command: F) -> F:
+    return click.option(
+        "--preset",
+        type=click.Choice([*PRESETS]),
+        metavar="NAME",
+        help=f"Outputs and options for a purpose: {', '.join(PRESETS)}.",
     )(command)
 
 
@@ -106,10 +116,11 @@ def out_option(command: F) -> F:
     )(command)
 
 
-def parse_options(pairs: Iterable[str]) -> Options:
-    """Return the job's options; a wrong one is wrong usage."""
+def parse_options(pairs: Iterable[str], preset: str | None = None) -> Options:
+    """Return the job's options, those of a preset overridden by pairs; a wrong one is wrong usage."""
+    chosen = [] if preset is None else [f"{PRESET}={preset}"]
     try:
-        return Options.from_pairs(pairs)
+        return Options.from_pairs([*chosen, *pairs])
     except OptionsRefused as exc:
         raise click.UsageError(f"{exc} (--option)") from exc
 

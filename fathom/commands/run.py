@@ -12,12 +12,14 @@ from fathom.commands.arguments import (
     json_option,
     option_option,
     parse_options,
+    preset_option,
     print_json,
     quiet_option,
     refuse_inside_out,
     sidecars_option,
 )
 from fathom.commands.exit import EXIT_CODES, CommandFailed, one_sentence
+from fathom.commands.job_help import JobCommand
 from fathom.commands.report import print_failures, print_skipped
 from fathom.models import ImageResult
 from fathom.options import Options
@@ -28,10 +30,11 @@ if TYPE_CHECKING:
     from worker.local.run_folder import FolderSummary
 
 
-@click.command()
+@click.command(cls=JobCommand)
 @click.argument("source", metavar="IN", type=ExistingPath())
 @click.argument("out", metavar="OUT", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes.  [default: one for each core]")
+@preset_option
 @option_option
 @sidecars_option
 @json_option
@@ -40,6 +43,7 @@ def run(
     source: Path,
     out: Path,
     jobs: int | None,
+    preset: str | None,
     pairs: tuple[str, ...],
     sidecars: bool,
     as_json: bool,
@@ -52,7 +56,7 @@ def run(
     refuse_inside_out([source], out, called="OUT")
     display = show_progress(quiet=quiet or as_json)
     try:
-        summary = process(source, out, parse_options(pairs), display, jobs=jobs, sidecars=sidecars)
+        summary = process(source, out, parse_options(pairs, preset), display, jobs=jobs, sidecars=sidecars)
     except OSError as exc:
         raise CommandFailed(f"{exc.filename or source}: {exc.strerror or exc}.") from exc
     if not summary.total:

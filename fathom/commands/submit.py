@@ -17,6 +17,7 @@ from fathom.commands.arguments import (
     json_option,
     option_option,
     parse_options,
+    preset_option,
     print_json,
     quiet_option,
     refuse_inside_out,
@@ -25,6 +26,7 @@ from fathom.commands.arguments import (
 from fathom.commands.connection import connect
 from fathom.commands.download import Results, fetch_results, finish, job_json
 from fathom.commands.exit import EXIT_CODES, INTERRUPTED
+from fathom.commands.job_help import JobCommand
 from fathom.commands.mirror import mirror_and_exit, report_and_exit, require_photos
 from fathom.commands.report import print_failures, print_skipped
 from fathom.commands.status import follow
@@ -48,19 +50,20 @@ _EXAMPLES = """\b
 Examples:
   fathom submit holiday/ --out depth/
   fathom submit a.jpg b.heic --option outputs=heatmap,depth16 --out depth/
-  fathom submit album.zip --out depth/
+  fathom submit album.zip --preset vr -o stereo.layout=tb_half --out vr/
   fathom submit holiday/ --detach
   fathom submit s3://album/2024/ https://example.com/a.jpg --out depth/
 """
 
 
-@click.command(epilog=_EXAMPLES)
+@click.command(cls=JobCommand, epilog=_EXAMPLES)
 @click.argument("paths", nargs=-1, required=True, type=PathOrUrl())
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), help="Fetch the results into this folder."
 )
 @click.option("--detach", is_flag=True, help="Print the job's id and exit; the job continues.")
 @click.option("--fresh", is_flag=True, help="Send every photo, even if its results are in --out already.")
+@preset_option
 @option_option
 @sidecars_option
 @api_option
@@ -71,6 +74,7 @@ def submit(
     out: Path | None,
     detach: bool,
     fresh: bool,
+    preset: str | None,
     pairs: tuple[str, ...],
     sidecars: bool,
     api: str,
@@ -88,7 +92,7 @@ def submit(
     """
     if detach and out is not None:
         raise click.UsageError("--detach does not wait for results; fetch them later with `fathom download`.")
-    options, (files, addresses) = parse_options(pairs).to_json(), tell_apart(paths)
+    options, (files, addresses) = parse_options(pairs, preset).to_json(), tell_apart(paths)
     display = show_progress(quiet=quiet or as_json)
     with connect(api) as fathom:
         if out is not None and files:

@@ -19,6 +19,7 @@ from fathom.commands.arguments import (
     option_option,
     out_option,
     parse_options,
+    preset_option,
     print_json,
     quiet_option,
     refuse_inside_out,
@@ -26,6 +27,7 @@ from fathom.commands.arguments import (
 )
 from fathom.commands.connection import connect
 from fathom.commands.exit import EXIT_CODES, exit_at_once
+from fathom.commands.job_help import JobCommand
 from fathom.commands.mirror import mirror
 from fathom.commands.report import print_failures
 from fathom.errors import ApiError, ClientError, ConnectionLost
@@ -50,10 +52,11 @@ class NotNow(Exception):
     """The photos cannot be processed now; the text says why."""
 
 
-@click.command()
+@click.command(cls=JobCommand)
 @click.argument("folder", metavar="DIR", type=ExistingPath(folder=True))
 @out_option
 @click.option("--once", is_flag=True, help="Exit once everything that is there now is done.")
+@preset_option
 @option_option
 @sidecars_option
 @api_option
@@ -63,6 +66,7 @@ def watch(
     folder: Path,
     out: Path,
     once: bool,
+    preset: str | None,
     pairs: tuple[str, ...],
     sidecars: bool,
     api: str,
@@ -80,7 +84,7 @@ def watch(
     Example:
       fathom watch ~/Camera --out ~/Camera/depth
     """
-    options = parse_options(pairs).to_json()
+    options = parse_options(pairs, preset).to_json()
     refuse_inside_out([folder], out)
     display = show_progress(quiet=quiet or as_json)
     printer = RoundPrinter(display, as_json=as_json)

@@ -109,18 +109,20 @@ class MirrorIndex:
     def identify(self, file: UploadFile, key: str) -> LocalPhoto:
         """Return a photo with the hash of its content, read only if the file is new or has changed.
 
-        Raises Unreadable.
+        Its label picture, if it has one, counts as a part of it. Raises Unreadable.
         """
+        parts = [file.path, *([file.labels] if file.labels else [])]
         try:
-            stat = file.path.stat()
+            stats = [part.stat() for part in parts]
+            size, modified = sum(each.st_size for each in stats), max(each.st_mtime_ns for each in stats)
             known = self._rows(
                 "select sha256 from photos where key = ? and size = ? and modified = ? limit 1",
-                *(key, stat.st_size, stat.st_mtime_ns),
+                *(key, size, modified),
             )
-            sha256 = known[0][0] if known else hash_file(file.path)
+            sha256 = known[0][0] if known else _hash_all(parts)
         except OSError as exc:
-            raise Unreadable(f"Cannot read {file.path}: {exc.strerror or exc}.") from exc
-        return LocalPhoto(file=file, key=key, size=stat.st_size, modified=stat.st_mtime_ns, sha256=sha256)
+            raise Unreadable(f"Cannot read {exc.filename or file.path}: {exc.strerror or exc}.") from exc
+        return LocalPhoto(file=file, key=key, size=size, modified=modified, sha256=sha256)
 
     def find(self, photo: LocalPhoto, outputs: Collection[str]) -> PhotoRecord | None:
         """Return what is known of a photo's content, under its own name or else under another.
@@ -258,6 +260,12 @@ def open_index(folder: Path, options: Mapping[str, Any], *, fresh: bool = False)
 def fingerprint(options: Mapping[str, Any]) -> str:
     """Return a short hash of the options that results are made with."""
     return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _hash_all(paths: Sequence[Path]) -> str:
+    """Return the hash of a file, or one of the hashes of several."""
+    hashes = [hash_file(path) for path in paths]
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
 def hash_file(path: Path) -> str:

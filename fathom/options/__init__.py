@@ -3,10 +3,12 @@
 It needs nothing but Python, because the client is installed without the server's libraries.
 """
 
-from fathom.options.fields import OptionsRefused
+from fathom.options.fields import OptionsRefused, nested
 from fathom.options.groups import (
     Anaglyph,
     Axes,
+    ClipFormat,
+    ClipOptions,
     CloudOptions,
     Depth16Options,
     ExrChannel,
@@ -15,12 +17,14 @@ from fathom.options.groups import (
     LayersFormat,
     LayersOptions,
     MeshOptions,
+    Motion,
     NormalsFormat,
     NormalsOptions,
     RefocusOptions,
     StereoLayout,
     StereoOptions,
 )
+from fathom.options.guide import OUTPUT_TEXTS
 from fathom.options.job_options import (
     MAPS,
     Colormap,
@@ -32,11 +36,16 @@ from fathom.options.job_options import (
     Output,
     Size,
 )
+from fathom.options.presets import PRESETS, Preset
 
 __all__ = [
     "MAPS",
+    "OUTPUT_TEXTS",
+    "PRESETS",
     "Anaglyph",
     "Axes",
+    "ClipFormat",
+    "ClipOptions",
     "CloudOptions",
     "Colormap",
     "Depth16Options",
@@ -49,14 +58,17 @@ __all__ = [
     "LayersFormat",
     "LayersOptions",
     "MeshOptions",
+    "Motion",
     "Normalize",
     "NormalsFormat",
     "NormalsOptions",
     "Options",
     "OptionsRefused",
     "Output",
+    "Preset",
     "RefocusOptions",
     "Size",
     "StereoLayout",
     "StereoOptions",
+    "nested",
 ]

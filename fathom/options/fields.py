@@ -36,6 +36,11 @@ def custom(default: Any, description: str, read: Callable[[Any], Any], **limits:
     return field(default=default, metadata={"description": description, "read": read, **limits})
 
 
+def described(**schema: Any) -> dict[str, Any]:
+    """Return what JSON Schema says of a field beyond its type and its bounds, as pydantic takes it."""
+    return {"json_schema_extra": schema}
+
+
 def choice(default: StrEnum, description: str) -> Any:
     """Declare one of a kind of names."""
     return custom(default, description, read_choice(type(default)))
@@ -78,7 +83,7 @@ def folder(description: str) -> Any:
             return value
         raise ValueError("must be a folder's name of letters, digits, `-` and `_`")
 
-    return custom("", description, read)
+    return custom("", description, read, **described(pattern=f"^({_FOLDER.pattern})?$"))
 
 
 def group(default: T) -> T:
@@ -90,7 +95,9 @@ def group(default: T) -> T:
             raise ValueError("must be a JSON object")
         return kind(**read_fields(kind, value))
 
-    return custom(default, (kind.__doc__ or "").strip(), read)  # type: ignore[no-any-return]
+    # Other words than those of the group itself: pydantic leaves out a field's description that repeats them.
+    about = (kind.__doc__ or "").strip().rstrip(".")
+    return custom(default, f"{about}, which must be among the outputs.", read)  # type: ignore[no-any-return]
 
 
 def read_fields(kind: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from fathom.options.fields import (
     as_number,
     choice,
     custom,
+    described,
     flag,
     folder,
     number,
@@ -73,7 +74,10 @@ class NormalsOptions(_Group):
 
     format: NormalsFormat = choice(NormalsFormat.OPENGL, "`opengl`: green is up; `directx`: green is down.")
     bits: int = custom(
-        8, "Bits of each of the three channels: 8 or 16.", lambda value: _read_bits(value), ge=8, le=16
+        8,
+        "Bits of each of the three channels: 8 or 16.",
+        lambda value: _read_bits(value),
+        **described(enum=[8, 16]),
     )
     fov: float = number(60.0, *_FOV, _FOV_TEXT)
     depth_ratio: float = number(6.0, *_RATIO, _RATIO_TEXT)
@@ -161,6 +165,9 @@ class LayersOptions(_Group):
     )
     count: int = whole_number(4, 2, 8, "The largest number of layers.")
     bleed: int = whole_number(32, 0, 512, "By how many pixels a layer is continued under the ones above.")
+    masks: bool = flag(
+        False, "Make each label of a photo's label picture a layer, and describe its depth in `labels.json`."
+    )
     edge_dilation: float = _edge_dilation(0.5)
 
 
@@ -175,12 +182,53 @@ class RefocusOptions(_Group):
         lambda value: _read_focus(value),
         min_length=1,
         max_length=2,
+        **described(items={"type": "number", "minimum": 0, "maximum": 1}),
     )
     aperture: float = number(
         1.0,
         0.0,
         4.0,
         "The radius of the blur of the farthest or nearest point, in percent of the longer side.",
+    )
+    edge_dilation: float = _edge_dilation(0.5)
+
+
+class ClipFormat(StrEnum):
+    MP4 = "mp4"
+    WEBP = "webp"
+    GIF = "gif"
+
+
+class Motion(StrEnum):
+    ORBIT = "orbit"
+    SWAY = "sway"
+    DOLLY = "dolly"
+    ZOOM = "zoom"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipOptions(_Group):
+    """Options of the output `clip`."""
+
+    format: ClipFormat = choice(
+        ClipFormat.MP4, "`mp4` is H.264; `webp` and `gif` are at most 480 pixels high."
+    )
+    motion: Motion = choice(
+        Motion.ORBIT, "`orbit` and `sway`: around the focus; `dolly`: towards it; `zoom`: mostly enlarged."
+    )
+    seconds: float = number(4.0, 1.0, 12.0, "The length of one loop.")
+    fps: int = whole_number(30, 5, 60, "Frames a second; a GIF has 25, 20, 10 or 5, the nearest below.")
+    height: int = whole_number(1080, 64, 2160, "The height of the frames; no photo is enlarged.")
+    amount: float = number(
+        2.0, 0.0, 5.0, "How far the nearest point moves past the farthest one, in percent of the width."
+    )
+    focus: tuple[float, ...] = custom(
+        (0.3,),
+        "What stays in its place: a point `x,y`, each from 0 to 1, from the left and the top; or one number, "
+        "a depth from 0, far, to 1, near.",
+        lambda value: _read_focus(value),
+        min_length=1,
+        max_length=2,
     )
     edge_dilation: float = _edge_dilation(0.5)
 

@@ -13,6 +13,7 @@ from fathom.options.fields import (
     as_json,
     choice,
     custom,
+    described,
     flag,
     group,
     nested,
@@ -21,6 +22,7 @@ from fathom.options.fields import (
     read_parts,
 )
 from fathom.options.groups import (
+    ClipOptions,
     CloudOptions,
     Depth16Options,
     ExrOptions,
@@ -30,6 +32,7 @@ from fathom.options.groups import (
     RefocusOptions,
     StereoOptions,
 )
+from fathom.options.presets import expand_preset
 
 
 class Output(StrEnum):
@@ -50,6 +53,7 @@ class Output(StrEnum):
     LAYERS = "layers"
     REFOCUS = "refocus"
     EMBEDDED = "embedded"
+    CLIP = "clip"
 
 
 #: Outputs that are maps, so that they may have the prediction's own size.
@@ -113,7 +117,7 @@ def _read_outputs(value: Any) -> tuple[Output, ...]:
     return outputs
 
 
-def _read_clip(value: Any) -> tuple[float, float]:
+def _read_percentiles(value: Any) -> tuple[float, float]:
     try:
         low, high = map(float, read_parts(value))
         if 0 <= low < high <= 100:
@@ -138,10 +142,11 @@ class Options:
     )
     colormap: Colormap = choice(Colormap.INFERNO, "Colours of the heatmap; near is bright.")
     invert: bool = flag(False, "Swap near and far in the heatmap.")
-    clip: tuple[float, float] = custom(
+    percentiles: tuple[float, float] = custom(
         (0.0, 100.0),
         "Percentiles of relative inverse depth that become the darkest and the brightest colour.",
-        _read_clip,
+        _read_percentiles,
+        **described(prefixItems=[{"type": "number", "minimum": 0, "maximum": 100}] * 2),
     )
     size: Size = choice(Size.ORIGINAL, "`original`: the photo's own size; `network`: as predicted, for maps.")
     edges: Edges = choice(
@@ -163,15 +168,22 @@ class Options:
     cloud: CloudOptions = group(CloudOptions())
     layers: LayersOptions = group(LayersOptions())
     refocus: RefocusOptions = group(RefocusOptions())
+    clip: ClipOptions = group(ClipOptions())
 
     @classmethod
     def parse(cls, data: Mapping[str, Any]) -> Options:
         """Validate options given as JSON; a list may also be written `a,b`, as on a command line.
 
+        A `preset` among them stands for its own options, which the others override.
+
         Raises OptionsRefused with a few words for each thing that is wrong.
         """
         if not isinstance(data, Mapping):
             raise OptionsRefused("options must be a JSON object")
+        return cls._read(expand_preset(_rename(data)))
+
+    @classmethod
+    def _read(cls, data: Mapping[str, Any]) -> Options:
         try:
             options = cls(**read_fields(cls, data))
         except OptionsRefused as exc:
@@ -192,7 +204,7 @@ class Options:
         """
         outputs = [Output.COMPARISON if name == "side_by_side" else name for name in data.get("outputs", [])]
         older = {"edges": Edges.SMOOTH, "depth_source": DepthSource.MODEL}
-        return cls.parse(older | dict(data) | ({"outputs": outputs} if outputs else {}))
+        return cls._read(older | _rename(data) | ({"outputs": outputs} if outputs else {}))
 
     @classmethod
     def from_pairs(cls, pairs: Iterable[str]) -> Options:
@@ -206,6 +218,11 @@ class Options:
         """Return the options as plain JSON values, defaults included, without the groups of other outputs."""
         names = [each.name for each in fields(self)]
         return {name: as_json(getattr(self, name)) for name in names if self._tells(name)}
+
+    @property
+    def need_labels(self) -> bool:
+        """Whether a photo's label picture matters."""
+        return Output.LAYERS in self.outputs and self.layers.masks
 
     def _tells(self, name: str) -> bool:
         """Return whether an option may matter to the outputs."""
@@ -224,6 +241,12 @@ class Options:
 
 #: Outputs with options of their own.
 _GROUPS = frozenset(Output).intersection(each.name for each in fields(Options))
+
+
+def _rename(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options by their names of today: `percentiles` was called `clip` before there were clips."""
+    is_older = "clip" in given and not isinstance(given["clip"], Mapping)
+    return {"percentiles" if is_older and name == "clip" else name: value for name, value in given.items()}
 
 
 def _split(pairs: Iterable[str]) -> Iterator[tuple[str, str]]:

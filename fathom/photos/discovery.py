@@ -12,6 +12,7 @@ from pathlib import Path
 
 from fathom.photos.formats import HEAD_BYTES
 from fathom.photos.kinds import FileKind, is_hidden, kind_of, needs_head, why_unread
+from fathom.photos.labels import is_labels, label_key
 from fathom.photos.skipped import Skipped
 
 UNREADABLE = "unreadable"
@@ -45,6 +46,8 @@ class Found:
     #: Files worth a try, each with its name, in the order of the names of each folder.
     photos: list[tuple[Path, str]] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
+    #: Label pictures by `label_key`; they are not among the skipped.
+    labels: dict[str, Path] = field(default_factory=dict)
     skipped: Skipped = field(default_factory=Skipped)
 
 
@@ -107,6 +110,9 @@ class _Search:
         return not is_hidden(folder.name) and (self._skip is None or folder.resolve() != self._skip)
 
     def _look(self, path: Path, name: str, *, is_given: bool = False) -> None:
+        if is_labels(name) and not is_given:
+            self.found.labels[label_key(name)] = path
+            return None
         try:
             kind, head = _tell(path, name)
         except OSError as exc:

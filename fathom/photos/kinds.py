@@ -10,6 +10,7 @@ import posixpath
 from enum import StrEnum
 
 from fathom.photos.formats import SUFFIXES, Format, sniff_format
+from fathom.photos.labels import is_labels
 
 
 class FileKind(StrEnum):
@@ -174,7 +175,7 @@ def kind_of(name: str, head: bytes = b"") -> FileKind:
     suffix = _suffix(name)
     if suffix in VIDEOS:
         return FileKind.VIDEO
-    if suffix in SIDECARS:
+    if suffix in SIDECARS or is_labels(name):
         return FileKind.SIDECAR
     if suffix in RAW:
         return FileKind.UNREAD

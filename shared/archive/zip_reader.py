@@ -18,6 +18,7 @@ from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_LZMA, ZIP_STORED, BadZipFile, Z
 
 from fathom.photos.formats import HEAD_BYTES
 from fathom.photos.kinds import FileKind, is_hidden, kind_of, needs_head
+from fathom.photos.labels import is_labels
 from shared.archive.zip_names import entry_names
 from shared.errors import (
     ImageCorrupt,
@@ -40,7 +41,7 @@ _SMALL_DIRECTORY = 2**20
 _DIRECTORY_ENTRY_BYTES = 512
 _DIRECTORY_SIGNATURE = b"PK\x01\x02"
 
-#: Files that become images of the job.
+#: Files that become images of the job, but for label pictures.
 _TAKEN = (FileKind.PHOTO, FileKind.UNREAD)
 
 #: Flags: encrypted, patched (compressed as a difference to another file), header masked (4.4.4).
@@ -99,7 +100,7 @@ class ArchiveLimits:
 
 @dataclass(frozen=True, kw_only=True)
 class ArchivedPhoto:
-    """A photo in an archive. Read its pieces once, or not at all, before asking for the next photo."""
+    """A photo, or a label picture, in an archive. Read its pieces once, or never, before the next one."""
 
     name: str
     #: Bytes, as the archive's directory says; no more can be read.
@@ -118,7 +119,7 @@ class SkippedEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class ListedPhoto:
-    """A photo in an archive that was surveyed but not expanded."""
+    """A photo, or a label picture, in an archive that was surveyed but not expanded."""
 
     name: str
     #: Bytes, as the archive's directory says; no more can be expanded.
@@ -140,7 +141,7 @@ def survey(stream: BinaryIO, limits: ArchiveLimits) -> Iterator[ListedPhoto | Sk
 def expand(
     stream: BinaryIO, limits: ArchiveLimits, *, skip: int = 0
 ) -> Iterator[ArchivedPhoto | SkippedEntry]:
-    """Yield the photos and other files of a ZIP archive, in the archive's order.
+    """Yield the photos, label pictures and other files of a ZIP archive, in the archive's order.
 
     As in a folder, `fathom.photos.kinds` tells what a file is. Pictures that Fathom does not read count as
     photos, which fail by themselves. Folders, hidden files and system files are passed over silently. Names
@@ -156,7 +157,7 @@ def expand(
         meter = _Meter(limits, stream.seek(0, io.SEEK_END))
         reader = _EntryReader(archive, stream)
         for entry, name in islice(_visible(archive, limits), skip, None):
-            if (kind := _kind_of(archive, entry, name)) not in _TAKEN:
+            if (kind := _kind_of(archive, entry, name)) not in _TAKEN and not is_labels(name):
                 yield SkippedEntry(name=name, kind=kind)
                 continue
             error = _refusal(entry, limits) or meter.count(entry)

@@ -32,6 +32,8 @@ class AcceptedUploads:
         #: The bytes of each upload, or NOT_STORED.
         self.sizes = array("q", [NOT_STORED]) * total
         self._tags = bytearray(_WIDTH * total)
+        #: The bytes of label pictures.
+        self.label_bytes = 0
 
     def add(self, index: int, info: ObjectInfo) -> None:
         self.sizes[index] = info.size
@@ -39,8 +41,8 @@ class AcceptedUploads:
 
     @property
     def bytes(self) -> int:
-        """The bytes of all stored uploads together."""
-        return sum(size for size in self.sizes if size != NOT_STORED)
+        """The bytes of all stored uploads and their label pictures together."""
+        return self.label_bytes + sum(size for size in self.sizes if size != NOT_STORED)
 
     @property
     def tags(self) -> memoryview:

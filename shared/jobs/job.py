@@ -154,6 +154,20 @@ class Counts:
         return self.total - self.succeeded - self.failed
 
 
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What an image of a job costs in each phase, where an image of a plain heatmap costs 1.
+
+    Jobs that earlier versions recorded cost 1 (`shared.jobs.cost` has the others).
+    """
+
+    measure: float = 1.0
+    render: float = 1.0
+
+    def of(self, phase: Phase) -> float:
+        return self.measure if phase is Phase.MEASURE else self.render
+
+
 class WebhookEvent(StrEnum):
     """What may call a webhook."""
 
@@ -195,6 +209,8 @@ class Job:
     images_per_second: float | None = None
     #: An owner's jobs share the owner's part of the workers in proportion to their weights.
     weight: float = 1.0
+    #: What an image costs: the shares of owners and jobs are counted in it.
+    cost: Cost = field(default_factory=Cost)
     #: The id of an API key, or ANYONE while no keys are in force. Owners share the workers
     #: evenly, however many jobs each has.
     owner: str = ANYONE
@@ -222,10 +238,11 @@ class Job:
             return 0.0
         ended = self.counts.succeeded + self.counts.failed
         if self.options.normalize == "job":
-            # The first pass is half of the work; images that fail in it need no second pass.
+            # Each pass counts by what it costs; images that fail in the first need no second pass.
             measured = self.counts.measured + self.counts.failed
             first = self.counts.total if self.phase is Phase.RENDER else measured
-            return (first + ended) / (2 * self.counts.total)
+            done = first * self.cost.measure + ended * self.cost.render
+            return done / (self.counts.total * (self.cost.measure + self.cost.render))
         return ended / self.counts.total
 
     @property
@@ -238,7 +255,10 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Quota:
-    """Bounds on the images that may be unfinished and the bytes that may be kept; None sets no bound."""
+    """Bounds on the images that may be unfinished and the bytes that may be kept; None sets no bound.
+
+    Images count alike, whatever they cost: a quota bounds what is kept, and the fair queue shares the time.
+    """
 
     #: Unfinished images of all owners together.
     images: int | None = None
@@ -294,6 +314,8 @@ class Lease:
     phase: Phase = Phase.RENDER
     #: The job's common range, if it is normalised as a whole and measured.
     range: Range | None = None
+    #: What each of its images costs.
+    cost: float = 1.0
     #: That of the job.
     traceparent: str | None = None
     #: Attempts that were charged to its images before, in the order of `indices`.

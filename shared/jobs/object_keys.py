@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from hashlib import sha256
+
+from fathom.photos.labels import label_key
 
 #: API keys, one object each.
 KEYS = "keys/"
@@ -100,6 +103,16 @@ def input_image(job_id: str, index: int) -> str:
     return f"jobs/{job_id}/inputs/{index}"
 
 
+def labels_prefix(job_id: str) -> str:
+    return f"jobs/{job_id}/labels/"
+
+
+def labels(job_id: str, name: str) -> str:
+    """The label picture of the photos of a name, whatever their suffix."""
+    key = sha256(label_key(name).encode(errors="replace")).hexdigest()[:32]
+    return f"{labels_prefix(job_id)}{key}.png"
+
+
 def unreadable_prefix(job_id: str) -> str:
     return f"jobs/{job_id}/unreadable/"
 
@@ -181,7 +194,13 @@ _CONTENT_TYPES = {
     ".ply": "application/octet-stream",
     ".psd": "image/vnd.adobe.photoshop",
     ".zip": "application/zip",
+    ".mp4": "video/mp4",
+    ".webp": "image/webp",
+    ".gif": "image/gif",
 }
+
+#: Media types of results.
+MEDIA_TYPES = tuple(dict.fromkeys(_CONTENT_TYPES.values()))
 
 
 def content_type(file_name: str) -> str:

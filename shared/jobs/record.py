@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from fathom.options import Options
-from shared.jobs.job import ANYONE, Counts, ImageFailure, Job, JobState, Phase, Webhook
+from shared.jobs.cost import cost_of
+from shared.jobs.job import ANYONE, Cost, Counts, ImageFailure, Job, JobState, Phase, Webhook
 from shared.observability.tracing import read_traceparent
 
 
@@ -23,6 +24,7 @@ def encode_job(job: Job) -> bytes:
         "options": job.options.to_json(),
         "created_at": job.created_at,
         "weight": job.weight,
+        "cost": {"measure": job.cost.measure, "render": job.cost.render},
         "owner": job.owner,
         "bytes": job.bytes,
         "urgent": job.urgent,
@@ -48,6 +50,7 @@ def decode_job(data: bytes) -> Job:
         state=JobState(record.get("state", JobState.QUEUED)),
         created_at=record["created_at"],
         weight=record.get("weight", 1.0),
+        cost=_decode_cost(record.get("cost")),
         owner=record.get("owner", ANYONE),
         bytes=record.get("bytes", 0),
         urgent=record.get("urgent", False),
@@ -56,6 +59,10 @@ def decode_job(data: bytes) -> Job:
         webhook=Webhook.from_json(record["webhook"]) if record.get("webhook") else None,
         traceparent=read_traceparent(record.get("traceparent")),
     )
+
+
+def _decode_cost(record: dict[str, float] | None) -> Cost:
+    return Cost() if record is None else Cost(measure=record["measure"], render=record["render"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +153,7 @@ def new_job(
     state: JobState,
     created_at: float,
     weight: float = 1.0,
+    cost: Cost | None = None,
     owner: str = ANYONE,
     bytes: int = 0,
     urgent: bool = False,
@@ -154,7 +162,10 @@ def new_job(
     webhook: Webhook | None = None,
     traceparent: str | None = None,
 ) -> Job:
-    """Return a job of which nothing is done. If it is normalised as a whole, it is measured first."""
+    """Return a job of which nothing is done. If it is normalised as a whole, it is measured first.
+
+    Its images cost what its options do, if `cost` says nothing else.
+    """
     return Job(
         id=job_id,
         state=state,
@@ -163,6 +174,7 @@ def new_job(
         created_at=created_at,
         phase=Phase.MEASURE if options.normalize == "job" else Phase.RENDER,
         weight=weight,
+        cost=cost or cost_of(options),
         owner=owner,
         bytes=bytes,
         urgent=urgent,

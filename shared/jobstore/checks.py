@@ -24,6 +24,8 @@ def check_kept(job: Job) -> None:
     """Refuse a job that cannot be stored, whether new or restored."""
     if not is_job_id(job.id) or not 0 < job.weight < math.inf:
         raise ValueError("A new job needs a job id and a positive weight.")
+    if not all(0 < cost < math.inf for cost in (job.cost.measure, job.cost.render)):
+        raise ValueError("A job's images have positive costs.")
     if job.counts.total < 0 or job.bytes < 0:
         raise ValueError("A job's images and bytes are not negative.")
     check_owner(job.owner)

@@ -100,7 +100,11 @@ class JobStore(Protocol):
     # --- what workers do ---
 
     def lease(self, worker: str, *, limit: int) -> Lease | None:
-        """Hand out images of the job whose turn it is: one due retry, or up to `limit` others."""
+        """Hand out images of the job whose turn it is: one due retry, or up to `limit` others.
+
+        Images that cost more than 1 come in smaller leases, of at least one image: together they cost at most
+        `limit`.
+        """
 
     def renew(self, lease: Lease, *, in_hand: int | None) -> JobState | None:
         """Extend a lease and name the image in hand, the only one charged if the worker dies.
@@ -220,7 +224,7 @@ class JobStore(Protocol):
         """Return how many children all living workers have."""
 
     def pending_chunks(self, chunk: int, *, at_most: int) -> int:
-        """Return how many leases of `chunk` images could be taken now, but at most `at_most`."""
+        """Return how many leases could be taken now with the limit `chunk`, but at most `at_most`."""
 
     def acquire(self, name: str, owner: str, seconds: float) -> bool:
         """Take or extend a short lock; return whether `owner` holds it. 0 seconds release it."""

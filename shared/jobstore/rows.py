@@ -16,6 +16,7 @@ from shared.jobs.job import (
     RUNNING,
     TRANSITIONS,
     UNFINISHED,
+    Cost,
     Counts,
     ImageFailure,
     Job,
@@ -72,6 +73,8 @@ def to_fields(job: Job) -> dict[str, str | int]:
         "total": job.counts.total,
         "created_at": repr(job.created_at),
         "weight": repr(job.weight),
+        "measure_cost": repr(job.cost.measure),
+        "render_cost": repr(job.cost.render),
         "owner": job.owner,
         "bytes": job.bytes,
         "urgent": int(job.urgent),
@@ -107,6 +110,7 @@ def to_job(row: Sequence[Any]) -> Job:
         ended_at=_seconds(fields.get("ended_at")),
         images_per_second=None if state.ended else rate(_buckets(row[2]), row[3] / 1000, started),
         weight=float(fields["weight"]),
+        cost=_to_cost(fields),
         owner=fields["owner"],
         bytes=int(fields["bytes"]),
         urgent=fields["urgent"] == "1",
@@ -139,6 +143,12 @@ def _to_counts(fields: Mapping[str, str]) -> Counts:
         failed=int(fields["bad"]),
         measured=int(fields["measured"]),
     )
+
+
+def _to_cost(fields: Mapping[str, str]) -> Cost:
+    """Read what an image costs; rows of earlier versions do not say."""
+    costs = {name: float(fields.get(f"{name}_cost", 1.0)) for name in ("measure", "render")}
+    return Cost(**costs)
 
 
 def _to_options(text: str | bytes) -> Options:
@@ -182,7 +192,7 @@ def checked_entry(cursor: str) -> str:
 
 def to_lease(row: Sequence[Any]) -> Lease:
     """Make a lease from the answer of the lease script."""
-    lease, job, phase, options, low, high, images, traceparent, attempts = row
+    lease, job, phase, options, low, high, images, traceparent, attempts, cost = row
     rendering = phase.decode() == Phase.RENDER
     return Lease(
         id=lease.decode(),
@@ -191,6 +201,7 @@ def to_lease(row: Sequence[Any]) -> Lease:
         options=_to_options(options),
         phase=Phase(phase.decode()),
         range=Range(low=float(low), high=float(high)) if rendering and low else None,
+        cost=float(cost),
         traceparent=traceparent.decode() or None,
         attempts=tuple(int(charged or 0) for charged in attempts),
     )

@@ -44,9 +44,11 @@ class PoisonedPipeline:
         obey(data)
         return self._pipeline.measure(data, options)
 
-    def render(self, data: bytes, options: Options, *, common: Range | None = None) -> tuple[ResultFile, ...]:
+    def render(
+        self, data: bytes, options: Options, *, common: Range | None = None, labels: bytes | None = None
+    ) -> tuple[ResultFile, ...]:
         obey(data)
-        return self._pipeline.render(data, options, common=common)
+        return self._pipeline.render(data, options, common=common, labels=labels)
 
 
 def obey(data: bytes) -> None:

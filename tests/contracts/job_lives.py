@@ -13,6 +13,7 @@ import pytest
 from shared.errors import InvalidTransition, JobNotFound
 from shared.jobs.job import (
     TRANSITIONS,
+    Cost,
     Counts,
     ImageFailure,
     ImageState,
@@ -321,13 +322,14 @@ class ExpiryContract:
 class RestoreContract:
     def test_a_restored_unknown_job_continues_where_it_stopped(self, store: JobStore) -> None:
         hook = Webhook(url="https://example.org/", events=(WebhookEvent.ENDED, WebhookEvent.PROGRESS))
-        job = a_job(20, owner="me", bytes=7, weight=2.0, webhook=hook, traceparent=TRACEPARENT)
+        cost = Cost(measure=0.6, render=1.4)
+        job = a_job(20, owner="me", bytes=7, weight=2.0, cost=cost, webhook=hook, traceparent=TRACEPARENT)
 
         store.restore(job, succeeded=range(0, 20, 2), failures={1: CORRUPT, 3: SLOW})
 
         restored = store.get(job.id)
         assert restored == a_job(
-            20, id=job.id, owner="me", bytes=7, weight=2.0, webhook=hook, traceparent=TRACEPARENT,
+            20, id=job.id, owner="me", bytes=7, weight=2.0, cost=cost, webhook=hook, traceparent=TRACEPARENT,
             counts=Counts(total=20, succeeded=10, failed=2),
         )  # fmt: skip
         assert [image.failure for image in store.failures(job.id)] == [CORRUPT, SLOW]

@@ -13,11 +13,12 @@ import redis
 
 from fathom.stack.servers import ServerMissing, ValkeyServer, free_ports
 from shared.errors import JobStoreUnavailable
-from shared.jobs.job import Counts, JobState, Lease, Quota, Range
+from shared.jobs.job import Cost, Counts, JobState, Lease, Quota, Range
 from shared.jobstore.redis_store import RedisJobStore
 from shared.redis.client import connect_redis
 from shared.redis.info import look_at_redis
 from tests.conftest import start_or_skip
+from tests.contracts.job_costs import DEAR, JobCostsContract
 from tests.contracts.job_lives import EventsContract, ExpiryContract, JobLivesContract, RestoreContract
 from tests.contracts.job_owners import JobOwnersContract, QuotaContract
 from tests.contracts.job_store import (
@@ -79,7 +80,7 @@ def bits(client: redis.Redis, job_id: str) -> Counts:
     )
 
 
-class TestRedisJobStore(JobStoreContract, JobOwnersContract, JobLivesContract):
+class TestRedisJobStore(JobStoreContract, JobOwnersContract, JobLivesContract, JobCostsContract):
     """The real store fulfils the contract."""
 
 
@@ -196,6 +197,17 @@ def test_all_keys_are_in_one_slot_of_a_cluster(store: RedisJobStore, client: red
 
     assert len(keys) >= 15
     assert all(key.startswith("{fathom}:") for key in keys)
+
+
+def test_a_job_that_an_earlier_version_recorded_costs_one(store: RedisJobStore, client: redis.Redis):
+    job_id = a_created(store, cost=DEAR, options=ONE_RANGE)
+    assert client.hdel(f"{{fathom}}:job:{job_id}", "measure_cost", "render_cost") == 2
+
+    assert store.get(job_id).cost == Cost()
+    assert store.pending_chunks(8, at_most=9) == 2
+    lease = take(store, 8)
+    assert (lease.cost, len(lease.indices)) == (1.0, 8)
+    assert client.zscore("{fathom}:turns:batch", "anyone") == 8.0
 
 
 def test_a_deleted_job_leaves_nothing_behind(store: RedisJobStore, client: redis.Redis):

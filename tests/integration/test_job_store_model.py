@@ -27,6 +27,7 @@ from hypothesis.stateful import (
 from fathom.options import Options
 from shared.errors import FathomError
 from shared.jobs.job import (
+    Cost,
     Counts,
     FinalizeClaim,
     ImageFailure,
@@ -86,6 +87,7 @@ class JobKind:
     normalize: str
     state: JobState
     weight: float
+    cost: Cost
     owner: str
     bytes: int
     urgent: bool
@@ -98,6 +100,7 @@ class JobKind:
             counts=Counts(total=self.total),
             created_at=1.0,
             weight=self.weight,
+            cost=self.cost,
             owner=self.owner,
             bytes=self.bytes,
             urgent=self.urgent,
@@ -109,6 +112,7 @@ KINDS: dict[str, Any] = {
     "normalize": st.sampled_from(["image", "job"]),
     "state": st.sampled_from([JobState.QUEUED] * 4 + [JobState.UPLOADING]),
     "weight": st.sampled_from([1.0, 3.0, 0.3]),
+    "cost": st.sampled_from([Cost(), Cost(measure=0.6, render=2.7), Cost(measure=2.0, render=0.9)]),
     "owner": st.sampled_from(OWNERS),
     "bytes": st.integers(0, 9),
     "urgent": st.sampled_from([False, False, True]),

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from shared.jobstore.port import JobStore
+from tests.contracts.job_costs import JobCostsContract
 from tests.contracts.job_lives import JobLivesContract
 from tests.contracts.job_owners import JobOwnersContract
 from tests.contracts.job_store import Advance, JobStoreContract
@@ -24,5 +25,5 @@ def advance(clock: FakeClock) -> Advance:
     return clock.advance
 
 
-class TestFakeJobStore(JobStoreContract, JobOwnersContract, JobLivesContract):
+class TestFakeJobStore(JobStoreContract, JobOwnersContract, JobLivesContract, JobCostsContract):
     """The fake fulfils the contract, so unit tests may rely on it."""

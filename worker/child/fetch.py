@@ -97,6 +97,15 @@ class Fetcher:
                 raise UnsupportedFormat(why_unread(name, head))
         return data
 
+    def fetch_labels(self, job_id: str, index: int) -> bytes | None:
+        """Return the label picture of an image; None if it has none. Raises what the object store raises."""
+        name = self._call_store(lambda: self._references.name(job_id, index))
+        key = object_keys.labels(job_id, name)
+        try:
+            return self._call_store(lambda: self._objects.get(key, stop=self._most_bytes))
+        except ObjectNotFound:
+            return None
+
     def _fetch(self, job_id: str, index: int) -> bytes:
         source = self._references.recall(job_id, index)
         if source is None:

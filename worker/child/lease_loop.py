@@ -271,15 +271,17 @@ class LeaseLoop:
             self._take_upcoming()
         with log_context(image=index), held.trace.processing(index, len(data)):
             try:
-                return self._process(held.lease, data)
+                return self._process(held.lease, index, data)
             finally:
                 renewer.release()
 
-    def _process(self, lease: Lease, data: bytes) -> Outcome:
+    def _process(self, lease: Lease, index: int, data: bytes) -> Outcome:
+        options, common = lease.options, lease.range
         try:
             if lease.phase is Phase.MEASURE:
-                return Outcome(measured=self._pipeline.measure(data, lease.options))
-            return Outcome(files=self._pipeline.render(data, lease.options, common=lease.range))
+                return Outcome(measured=self._pipeline.measure(data, options))
+            labels = self._fetcher.fetch_labels(lease.job_id, index) if options.need_labels else None
+            return Outcome(files=self._pipeline.render(data, options, common=common, labels=labels))
         except ImageError as exc:
             return _failed(exc)
         except SoftTimeLimitExceeded:

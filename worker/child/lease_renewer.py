@@ -37,9 +37,10 @@ class LeaseRenewer:
     """Renews a lease while a child works it off; use it as a context manager.
 
     A thread renews the lease three times in its length, and watches the image in hand. An image that
-    takes longer than `image_seconds`, or more memory than the heartbeat allows, is charged; the rest of
-    the lease and all other leases of the child are given back, and the process ends (its parent starts
-    another). When the worker stops, the whole lease is given back after a moment.
+    takes longer than `image_seconds`, times its cost if that is above 1, or more memory than the heartbeat
+    allows, is charged; the rest of the lease and all other leases of the child are given back, and the
+    process ends (its parent starts another). When the worker stops, the whole lease is given back after a
+    moment.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class LeaseRenewer:
         self._lease = lease
         self._interval = lease_seconds / 3
         self._image_seconds = image_seconds
+        self._cost = max(1.0, lease.cost)
         self._breaker = breaker
         self._heartbeat = heartbeat
         self._draining = draining
@@ -156,7 +158,7 @@ class LeaseRenewer:
                 self._renewed_at = now
             self.note_state(state)
         index, since = self._look()
-        if index is not None and now - since >= self._image_seconds:
+        if index is not None and (now - since) / self._cost >= self._image_seconds:
             self._abandon(index, TimedOut())
         if self._draining():
             self._hand_over(now)

@@ -26,7 +26,7 @@ class DepthPipeline(Protocol):
     def measure(self, data: bytes, options: Options) -> Range: ...
 
     def render(
-        self, data: bytes, options: Options, *, common: Range | None = None
+        self, data: bytes, options: Options, *, common: Range | None = None, labels: bytes | None = None
     ) -> tuple[ResultFile, ...]: ...
 
 
@@ -49,10 +49,12 @@ class TimedPipeline:
         with self._timed():
             return self._pipeline.measure(data, options)
 
-    def render(self, data: bytes, options: Options, *, common: Range | None = None) -> tuple[ResultFile, ...]:
+    def render(
+        self, data: bytes, options: Options, *, common: Range | None = None, labels: bytes | None = None
+    ) -> tuple[ResultFile, ...]:
         try:
             with self._timed():
-                files = self._pipeline.render(data, options, common=common)
+                files = self._pipeline.render(data, options, common=common, labels=labels)
         except ImageError:
             self._metrics_buffer.count_image(self._worker)
             raise

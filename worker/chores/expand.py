@@ -17,6 +17,7 @@ from functools import partial
 from tempfile import SpooledTemporaryFile
 from typing import BinaryIO, cast
 
+from fathom.photos.labels import is_labels
 from shared.archive.zip_reader import ArchivedPhoto, ArchiveLimits, SkippedEntry, expand
 from shared.errors import ImageError
 from shared.jobs import object_keys
@@ -66,7 +67,11 @@ class ArchiveExpander:
             puts = _Puts(self._objects, senders)
             for index, entry, after in self._entries(job.id, _ArchiveCursor(**(noted or {}))):
                 check()
-                if isinstance(entry, ArchivedPhoto) and stored.get(index) not in (entry.size, _UNREADABLE):
+                if isinstance(entry, SkippedEntry):
+                    pass
+                elif is_labels(entry.name):
+                    puts.put(object_keys.labels(job.id, entry.name), self._labels(entry, check))
+                elif stored.get(index) not in (entry.size, _UNREADABLE):
                     puts.put(*self._to_store(job.id, index, entry, check))
                 time_slice.step_done(partial(self._note, job.id, puts, after))
             puts.finish()
@@ -86,7 +91,7 @@ class ArchiveExpander:
             resumed = first == cursor.archive and cursor.entries > 0
             done, index = (cursor.entries, cursor.photo) if resumed else (0, first)
             for entry in expand(open_object(self._objects, key), self._limits, skip=done):
-                done, after = done + 1, index + isinstance(entry, ArchivedPhoto)
+                done, after = done + 1, index + _is_image(entry)
                 yield index, entry, _ArchiveCursor(archive=first, entries=done, photo=after)
                 index = after
 
@@ -97,6 +102,13 @@ class ArchiveExpander:
         except ImageError as exc:
             reason = encode_failure(ImageFailure(code=exc.code, message=exc.message))
             return object_keys.unreadable(job_id, index), io.BytesIO(reason)
+
+    def _labels(self, picture: ArchivedPhoto, check: Check) -> BinaryIO:
+        """Return a label picture, or an empty one, which its photo will be refused with, if it is damaged."""
+        try:
+            return self._spool(picture, check)
+        except ImageError:
+            return io.BytesIO()
 
     def _spool(self, photo: ArchivedPhoto, check: Check) -> BinaryIO:
         """Return a photo as a file. Raises ImageError if it cannot be read."""
@@ -110,6 +122,11 @@ class ArchiveExpander:
             spool.close()
             raise
         return cast(BinaryIO, spool)
+
+
+def _is_image(entry: ArchivedPhoto | SkippedEntry) -> bool:
+    """Return whether an entry is an image of the job."""
+    return isinstance(entry, ArchivedPhoto) and not is_labels(entry.name)
 
 
 class _Puts:

@@ -50,6 +50,8 @@ class PhotoTask:
     #: Where each output's file goes; other outputs are not written.
     targets: Mapping[str, Path]
     phase: Phase
+    #: Its label picture, if that is wanted.
+    labels: Path | None = None
     #: The range of all photos, once they are measured.
     common: Range | None = None
 
@@ -89,7 +91,9 @@ class _Processor:
         if task.phase is Phase.MEASURE:
             measured = pipeline.measure(data, self._spec.options)
             return PhotoResult(index=task.index, measured=measured, weights=self._weights)
-        _write(pipeline.render(data, self._spec.options, common=task.common), task.targets)
+        labels = _read(task.labels, self._spec.settings.max_image_bytes) if task.labels else None
+        files = pipeline.render(data, self._spec.options, common=task.common, labels=labels)
+        _write(files, task.targets)
         return PhotoResult(index=task.index, weights=self._weights)
 
     def _load(self) -> Pipeline:

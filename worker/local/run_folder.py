@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fathom.options import Normalize, Options
-from fathom.photos.discovery import find_photos, to_path
+from fathom.photos.discovery import Found, find_photos, to_path
+from fathom.photos.labels import label_key
 from fathom.photos.skipped import Skipped
 from fathom.result_names import result_names
 from shared.errors import RequestError
@@ -80,7 +81,7 @@ def run_folder(
     """
     found = find_photos([source] if isinstance(source, Path) else source, skip=out)
     photos = found.photos
-    tasks = _plan(photos, out, options, sidecars=sidecars)
+    tasks = _plan(found, out, options, sidecars=sidecars)
     out.mkdir(parents=True, exist_ok=True)
     processes = max(1, min(jobs or _cores(), len(tasks)))
     pool = ProcessPool(RunSpec(options=options, settings=settings, load=load), processes=processes)
@@ -139,10 +140,10 @@ def _run_passes(tasks: Sequence[PhotoTask], pool: ProcessPool, totals: _Totals, 
     totals.add(Phase.RENDER, pool.run(left))
 
 
-def _plan(
-    photos: Sequence[tuple[Path, str]], out: Path, options: Options, *, sidecars: bool
-) -> list[PhotoTask]:
+def _plan(found: Found, out: Path, options: Options, *, sidecars: bool) -> list[PhotoTask]:
     """Decide where each result goes. Raises RequestError where that is over a photo."""
+    photos = found.photos
+    labels = found.labels if options.need_labels else {}
     # Unlike Path.resolve, this does not raise for circular links; writing there raises instead.
     taken = {os.path.realpath(path) for path, _ in photos}
     tasks = []
@@ -153,7 +154,9 @@ def _plan(
         for target in targets.values():
             if os.path.realpath(target) in taken:
                 raise RequestError(f"{target} is a photo; choose another folder for the results.")
-        tasks.append(PhotoTask(index=index, path=photos[index][0], targets=targets, phase=Phase.RENDER))
+        path, name = photos[index]
+        label = labels.get(label_key(name))
+        tasks.append(PhotoTask(index=index, path=path, targets=targets, phase=Phase.RENDER, labels=label))
     return tasks
 
 

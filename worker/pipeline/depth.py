@@ -79,11 +79,11 @@ def _map(upsampler: Upsampler, non_finite: int) -> DepthMap:
     return DepthMap(upsampler=upsampler, low=extremes.low, high=extremes.high, non_finite=non_finite)
 
 
-def own_range(depth: DepthMap, clip: tuple[float, float]) -> Range:
+def own_range(depth: DepthMap, percentiles: tuple[float, float]) -> Range:
     """Return the range between two percentiles of a map; (0, 100) is the whole range."""
-    if clip == (0.0, 100.0):
+    if percentiles == (0.0, 100.0):
         return Range(low=depth.low, high=depth.high)
-    low, high = np.percentile(_sample(depth), clip)
+    low, high = np.percentile(_sample(depth), percentiles)
     return Range(low=float(low), high=float(high))
 
 

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from fathom.options import Edges, Options, Size
+from fathom.options import DepthSource, Edges, Options, Size
+from fathom.photos.formats import HEAD_BYTES, sniff_format
 from fathom.result_names import SIDECAR, output_files
+from shared.errors import NoEmbeddedDepth
 from shared.jobs.job import Range
 from shared.jobs.object_keys import content_type
 from shared.settings import Settings
@@ -16,6 +18,8 @@ from worker.model.preprocess import network_size, prepare
 from worker.pipeline.decode.decode import decode, limit_decoder_threads
 from worker.pipeline.depth import DepthMap, own_range, upsample
 from worker.pipeline.edges import Guide, make_guide
+from worker.pipeline.embedded.find import EmbeddedDepth, find_depth
+from worker.pipeline.embedded.stored import DepthUnusable
 from worker.pipeline.memory import trim_heap
 from worker.pipeline.outputs.catalogue import least_size_for, make, release_pixels
 from worker.pipeline.outputs.rendering import Rendering
@@ -43,12 +47,26 @@ class ResultFile:
 
 
 @dataclass(frozen=True, kw_only=True)
+class _Own:
+    """The depth that a photo itself holds, or why it is not used."""
+
+    depth: EmbeddedDepth | None = None
+    warning: str | None = None
+
+    @property
+    def format(self) -> str | None:
+        return self.depth.format if self.depth else None
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Predicted:
     """A photo and its prediction. The map's values live in the scratch buffers."""
 
     photo: Photo
     input_size: tuple[int, int]
     depth: DepthMap
+    #: The photo's own depth if that was used.
+    own: _Own
 
 
 class Pipeline:
@@ -82,18 +100,22 @@ class Pipeline:
         It is the range that `render` would use by default, after clipping at the percentiles.
         Raises as `render` does.
         """
-        return own_range(self._predict(data, options).depth, options.clip)
+        return own_range(self._predict(data, options).depth, options.percentiles)
 
-    def render(self, data: bytes, options: Options, *, common: Range | None = None) -> tuple[ResultFile, ...]:
+    def render(
+        self, data: bytes, options: Options, *, common: Range | None = None, labels: bytes | None = None
+    ) -> tuple[ResultFile, ...]:
         """Return a photo's result files, the sidecar last: it marks the others as complete.
 
-        `common`, the range of a job, replaces the photo's own range in heatmaps.
+        `common`, the range of a job, replaces the photo's own range in heatmaps. `labels` is the file of the
+        photo's label picture: a PNG, upright, whose gray values or palette indices number the things in the
+        photo, 0 for none. Only layers with masks use it.
 
         Raises an ImageError for a photo that cannot be processed, and ModelError.
         """
         predicted = self._predict(data, options)
-        span = common or own_range(predicted.depth, options.clip)
-        files = self._make_files(data, predicted, options, span)
+        span = common or own_range(predicted.depth, options.percentiles)
+        files = self._make_files(data, labels, predicted, options, span)
         facts = Facts(
             info=self._engine.info,
             options=options,
@@ -102,6 +124,8 @@ class Pipeline:
             span=span,
             common=common is not None,
             input_size=predicted.input_size,
+            embedded_format=predicted.own.format,
+            warning=predicted.own.warning,
             sha256=hashlib.sha256(data).hexdigest(),
         )
         if len(data) > _LARGE_BYTES or predicted.photo.height * predicted.photo.width > _LARGE_PIXELS:
@@ -109,14 +133,17 @@ class Pipeline:
         return (*files, _file("depth", SIDECAR, encode_sidecar(facts)))
 
     def _make_files(
-        self, data: bytes, predicted: _Predicted, options: Options, span: Range
+        self, data: bytes, labels: bytes | None, predicted: _Predicted, options: Options, span: Range
     ) -> list[ResultFile]:
         rendering = Rendering(
             source=data,
+            labels=labels,
             photo=predicted.photo,
             depth=predicted.depth,
             span=span,
             options=options,
+            info=self._engine.info,
+            embedded_format=predicted.own.format,
             scratch=self._scratch,
             stopwatch=self._stopwatch,
         )
@@ -125,9 +152,13 @@ class Pipeline:
 
     def _predict(self, data: bytes, options: Options) -> _Predicted:
         self._stopwatch = watch = Stopwatch()
-        least_size = full_size if self._exact else least_size_for(options, network_size)
+        found = sniff_format(data[:HEAD_BYTES])
+        least_size = full_size if self._exact else least_size_for(options, network_size, found)
         with watch.time(Stage.DECODE):
             photo = decode(data, self._limits, least_size=least_size)
+            own = self._find_own(data, photo, options)
+        if own.depth:
+            return self._take_own(own, own.depth.values, photo, options)
         with watch.time(Stage.PREPARE):
             batch = prepare(photo.rgb)
             guide = _guide(photo, batch.shape[2:], options)
@@ -137,7 +168,29 @@ class Pipeline:
         with watch.time(Stage.UPSAMPLE):
             depth = self._upsample(prediction, photo, guide, options)
         height, width = batch.shape[2:]
-        return _Predicted(photo=photo, input_size=(height, width), depth=depth)
+        return _Predicted(photo=photo, input_size=(height, width), depth=depth, own=own)
+
+    def _find_own(self, data: bytes, photo: Photo, options: Options) -> _Own:
+        """Look for depth in a photo, if the options want it. Raises NoEmbeddedDepth if they require it."""
+        if options.depth_source is DepthSource.MODEL:
+            return _Own()
+        try:
+            found = find_depth(data, photo, self._limits)
+        except DepthUnusable as exc:
+            if options.depth_source is DepthSource.EMBEDDED:
+                raise NoEmbeddedDepth(f"The depth in the photo cannot be used. {exc}") from exc
+            return _Own(warning=f"The depth in the photo cannot be used, so the network's is. {exc}")
+        if found is None and options.depth_source is DepthSource.EMBEDDED:
+            raise NoEmbeddedDepth
+        return _Own(depth=found)
+
+    def _take_own(self, own: _Own, values: Floats, photo: Photo, options: Options) -> _Predicted:
+        """Use the photo's own depth as it is: it was measured on the photo, and has its edges."""
+        photo = release_pixels(photo, options)
+        with self._stopwatch.time(Stage.UPSAMPLE):
+            depth = self._upsample(values, photo, None, options)
+        height, width = values.shape
+        return _Predicted(photo=photo, input_size=(height, width), depth=depth, own=own)
 
     def _upsample(self, prediction: Floats, photo: Photo, guide: Guide | None, options: Options) -> DepthMap:
         original = options.size is Size.ORIGINAL

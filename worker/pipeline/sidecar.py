@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fathom.options import Normalize, Options
+from fathom.options import DepthSource, Normalize, Options
 from shared.jobs.job import Range
 from worker.pipeline.depth import DepthMap
 from worker.pipeline.photo import Photo
@@ -27,8 +27,12 @@ class Facts:
     span: Range
     #: True if `span` is the whole job's.
     common: bool
-    #: Height and width of the network's input.
+    #: Height and width of the network's input, or of the photo's own depth.
     input_size: tuple[int, int]
+    #: How the photo held its own depth, if that was used: the network has not run then.
+    embedded_format: str | None
+    #: Why the photo's own depth was not used.
+    warning: str | None
     #: The source file's hash, in lower-case hexadecimal.
     sha256: str
 
@@ -47,6 +51,8 @@ def _fields(facts: Facts) -> dict[str, Any]:
     return {
         "kind": "relative_inverse_depth",
         "near": "high",
+        "depth_source": str(DepthSource.EMBEDDED if facts.embedded_format else DepthSource.MODEL),
+        "embedded_format": facts.embedded_format,
         "min": depth.low,
         "max": depth.high,
         "range": {
@@ -74,6 +80,15 @@ def _size(height: int, width: int) -> dict[str, int]:
 
 
 def _warnings(facts: Facts) -> list[str]:
+    warnings = [facts.warning] if facts.warning else []
+    if facts.embedded_format is None:
+        warnings += _network_warnings(facts)
+    if facts.depth.is_constant:
+        warnings.append("The depth map is constant: its heatmap and depth16 are all zeros.")
+    return warnings
+
+
+def _network_warnings(facts: Facts) -> list[str]:
     warnings = []
     if facts.info.weights == "random":
         warnings.append("The network ran on random weights: this is not a depth map.")
@@ -81,6 +96,4 @@ def _warnings(facts: Facts) -> list[str]:
         warnings.append("The network was simulated, for a benchmark: this is not a depth map.")
     if facts.depth.non_finite:
         warnings.append(f"{facts.depth.non_finite} values of the prediction were not finite and became 0.")
-    if facts.depth.is_constant:
-        warnings.append("The depth map is constant: its heatmap and depth16 are all zeros.")
     return warnings

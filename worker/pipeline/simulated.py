@@ -41,7 +41,9 @@ class SimulatedPipeline(Pipeline):
         time.sleep(self.takes)
         return super().measure(self._picture, options)
 
-    def render(self, data: bytes, options: Options, *, common: Range | None = None) -> tuple[ResultFile, ...]:
+    def render(
+        self, data: bytes, options: Options, *, common: Range | None = None, labels: bytes | None = None
+    ) -> tuple[ResultFile, ...]:
         time.sleep(self.takes)
         if self._made is None or self._made[:2] != (options, common):
             self._made = (options, common, super().render(self._picture, options, common=common))

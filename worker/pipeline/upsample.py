@@ -74,6 +74,12 @@ class Upsampler:
         self._wide = self._widen(prediction, "wide")
         self._strips = plan_strips(prediction.shape[0], height, rows_of_a_strip(width), cubic_taps)
 
+    @property
+    def cells(self) -> tuple[int, int]:
+        """Height and width of the prediction."""
+        height, width = self._prediction.shape
+        return height, width
+
     def resized(self, height: int, width: int, scratch: Scratch) -> Upsampler:
         """Return what resizes the same prediction to another size."""
         return Upsampler(self._prediction, height, width, scratch)

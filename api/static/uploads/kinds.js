@@ -20,7 +20,7 @@ export function isHidden(name) {
 export function kindOf(name, type = "") {
   const suffix = /\.([^./\\]+)$/.exec(name)?.[1].toLowerCase() ?? "";
   if (VIDEOS.has(suffix)) return "video";
-  if (SIDECARS.has(suffix)) return "sidecar";
+  if (SIDECARS.has(suffix) || /\.labels\.png$/i.test(name)) return "sidecar";
   if (UNREAD.has(suffix)) return "unread";
   if (PHOTOS.has(suffix) || type.startsWith("image/")) return "photo";
   return type.startsWith("video/") ? "video" : "other";

@@ -1,12 +1,18 @@
 -- fair_queue: comes after `accounting`. It decides whose turn it is, by virtual time on two levels.
 --
--- Owners are queued by their virtual time, which advances by the images they are handed. An owner's jobs
--- are queued by theirs, which advances by images / weight. Each queue has a clock: the virtual time at
--- which it was last served. A newcomer joins at the clock and never before it, so time spent away earns
--- nothing, and having been served alone costs nothing. Urgent jobs have queues of their own, which are
--- served first.
+-- Owners are queued by their virtual time, which advances by the cost of the images they are handed. An
+-- owner's jobs are queued by theirs, which advances by cost / weight. Each queue has a clock: the virtual
+-- time at which it was last served. A newcomer joins at the clock and never before it, so time spent away
+-- earns nothing, and having been served alone costs nothing. Urgent jobs have queues of their own, which
+-- are served first.
 
 local LANES = { 'urgent', 'batch' }
+
+-- Return how many images of a job a lease takes, given the most. Dear ones come in smaller leases, so that
+-- all leases take about as long.
+local function chunk_size(job, most)
+  return math.max(1, math.floor(most / math.max(1, job.cost)))
+end
 
 local function activate(job)
   local owner, jobs = at('owner', job.owner), at('owner', job.owner, job.lane)

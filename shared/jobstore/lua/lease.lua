@@ -1,19 +1,22 @@
 -- lease: hand out images of the job whose turn it is. Urgent jobs come first; then the owner with the lowest
 -- virtual time, and of that owner's jobs the one with the lowest. The lease holds one due retry, or the next
--- images from the cursor. The owner's virtual time advances by the images, the job's by images / weight.
--- The cost does not depend on the number of images.
--- ARGV: new lease, worker, most images, lease in ms
--- Returns {lease, job, phase, options, low, high, images, traceparent, attempts}: low and high are '' while
--- there is no range, traceparent is '' if there is none, and attempts are those charged to each image (false
--- for none); nil if there is nothing to do. A repeated call for a held lease describes that lease.
+-- images from the cursor. The owner's virtual time advances by what the images cost, the job's by that /
+-- weight. The script takes as long for a job of many images as for one of few.
+-- ARGV: new lease, worker, most images that cost 1, lease in ms
+-- Returns {lease, job, phase, options, low, high, images, traceparent, attempts, cost}: low and high are ''
+-- while there is no range, traceparent is '' if there is none, attempts are those charged to each image (false
+-- for none), and cost is that of one image; nil if there is nothing to do. A repeated call for a held lease
+-- describes that lease.
 local lease, worker, most, lease_ms = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 
 local function describe(id)
-  local row = redis.call('HMGET', at('job', id), 'phase', 'options', 'low', 'high', 'traceparent')
+  local row = redis.call('HMGET', at('job', id), 'phase', 'options', 'low', 'high', 'traceparent', 'measure_cost',
+    'render_cost')
   local images = redis.call('ZRANGE', at('lease', lease, 'images'), 0, -1)
   -- On a repeated call the lease may have no image left.
   local attempts = images[1] and redis.call('HMGET', at('job', id, 'attempts'), unpack(images)) or {}
-  return { lease, id, row[1], row[2], row[3] or '', row[4] or '', images, row[5] or '', attempts }
+  local cost = cost_in(row[1], row[6], row[7])
+  return { lease, id, row[1], row[2], row[3] or '', row[4] or '', images, row[5] or '', attempts, cost }
 end
 
 -- Return the first image from the cursor on that is not done. A short run of done images is stepped over;
@@ -36,7 +39,7 @@ end
 
 local function take_fresh(job)
   local images = {}
-  for i = 1, math.min(most, fresh_images(job)) do
+  for i = 1, math.min(chunk_size(job, most), fresh_images(job)) do
     images[i] = next_fresh(job)
     job.cursor = images[i] + 1
   end
@@ -62,12 +65,12 @@ local function hold(job, images)
   extend_lease(lease, lease_ms)
 end
 
--- `pick` is a job, with the virtual times at which it and its owner were picked.
-local function advance_virtual_times(pick, images)
+-- `pick` is a job, with the virtual times at which it and its owner were picked; `cost` is that of all images.
+local function advance_virtual_times(pick, cost)
   local job, owner = pick.job, at('owner', pick.job.owner)
-  set(job, 'virtual', pick.started + images / job.weight)
+  set(job, 'virtual', pick.started + cost / job.weight)
   redis.call('ZADD', at('owner', job.owner, job.lane), job.virtual, job.id)
-  local virtual = pick.owner_started + images
+  local virtual = pick.owner_started + cost
   redis.call('HSET', owner, job.lane .. ':clock', pick.started, job.lane .. ':virtual', virtual)
   redis.call('ZADD', at('turns', job.lane), virtual, job.owner)
   redis.call('HSET', at('clocks'), job.lane, pick.owner_started)
@@ -101,7 +104,7 @@ end
 local job = pick.job
 local images = take(job)
 hold(job, images)
-advance_virtual_times(pick, #images)
+advance_virtual_times(pick, #images * job.cost)
 redis.call('HSETNX', job.key, 'started_at', now)
 set(job, 'state', 'processing')
 settle(job)

@@ -1,5 +1,5 @@
 -- pending_chunks: count the leases that could be taken now, up to a limit.
--- ARGV: most images of a lease, most leases to count
+-- ARGV: most images of a lease that cost 1, most leases to count
 -- Returns the number.
 local chunk, at_most = tonumber(ARGV[1]), tonumber(ARGV[2])
 promote_waiting()
@@ -9,7 +9,7 @@ local function count_chunks(jobs, chunks)
   for _, id in ipairs(redis.call('ZRANGE', jobs, 0, at_most - 1)) do
     local job = load_job(id)
     if job then
-      chunks = chunks + due_retries(job) + math.ceil(fresh_images(job) / chunk)
+      chunks = chunks + due_retries(job) + math.ceil(fresh_images(job) / chunk_size(job, chunk))
     end
     if chunks >= at_most then
       return at_most

@@ -62,10 +62,16 @@ local function contribution(job)
   }
 end
 
+-- Return what an image costs in a phase, as text, given the fields `measure_cost` and `render_cost`. Jobs of
+-- earlier versions have neither.
+local function cost_in(phase, measure, render)
+  return phase == 'measure' and measure or render or '1'
+end
+
 local function load_job(id)
   local key = at('job', id)
   local row = redis.call('HMGET', key, 'state', 'phase', 'total', 'ok', 'bad', 'measured', 'cursor', 'virtual',
-    'owner', 'bytes', 'urgent', 'restoring', 'weight')
+    'owner', 'bytes', 'urgent', 'restoring', 'weight', 'measure_cost', 'render_cost')
   if not row[1] then
     return nil
   end
@@ -74,7 +80,7 @@ local function load_job(id)
     total = tonumber(row[3]), ok = tonumber(row[4]), bad = tonumber(row[5]), measured = tonumber(row[6]),
     cursor = tonumber(row[7]), virtual = tonumber(row[8]),
     owner = row[9], bytes = tonumber(row[10]), lane = row[11] == '1' and 'urgent' or 'batch',
-    restoring = row[12] == '1', weight = tonumber(row[13]),
+    restoring = row[12] == '1', weight = tonumber(row[13]), cost = tonumber(cost_in(row[2], row[14], row[15])),
   }
   job.counted = contribution(job)
   return job

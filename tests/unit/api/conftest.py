@@ -22,7 +22,7 @@ from api.services.backend import Backend, backend_of
 from fathom.result_names import SIDECAR, output_files
 from shared.idempotency.durable_store import DurableIdempotency
 from shared.jobs import object_keys
-from shared.jobs.job import ImageFailure
+from shared.jobs.job import ImageFailure, Lease
 from shared.observability.tracing import OFF, Tracer
 from shared.settings import Settings
 from tests.fakes import FakeIdempotency, FakeJobStore, FakeObjectStore, FakeStatistics, FakeTickets
@@ -99,17 +99,19 @@ class Api:
         return self.client.post("/v1/jobs", json={"uploads": uploads, "options": options or {}})
 
     def work(self, *, failing: Mapping[int, ImageFailure] | None = None, limit: int = 1000) -> None:
-        """Process one lease as a worker does. The content of an output names it and its image."""
-        lease = self.jobs.lease("worker", limit=limit)
-        assert lease is not None
-        for index in lease.indices:
-            failure = (failing or {}).get(index)
-            if failure is None:
-                for output, file in output_files(lease.options).items():
-                    key = object_keys.output(lease.job_id, index, file)
-                    data = sidecar(index) if file == SIDECAR else f"{output} of {index}".encode()
-                    self.objects.put(key, data, content_type=object_keys.content_type(file))
-            self.jobs.done(lease, index, failure=failure)
+        """Process so many images as a worker does. The content of an output names it and its image."""
+        while limit > 0 and (lease := self.jobs.lease("worker", limit=limit)) is not None:
+            limit -= len(lease.indices)
+            for index in lease.indices:
+                self._process(lease, index, (failing or {}).get(index))
+
+    def _process(self, lease: Lease, index: int, failure: ImageFailure | None) -> None:
+        files = output_files(lease.options) if failure is None else {}
+        for output, file in files.items():
+            key = object_keys.output(lease.job_id, index, file)
+            data = sidecar(index) if file == SIDECAR else f"{output} of {index}".encode()
+            self.objects.put(key, data, content_type=object_keys.content_type(file))
+        self.jobs.done(lease, index, failure=failure)
 
     def get(self, path: str, **kwargs: Any) -> TestResponse:
         return self.client.get(path, **kwargs)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from fathom.options import PRESETS, Options
 
 ROOT = Path(__file__).parents[3]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -38,6 +42,24 @@ def test_every_picture_is_shown_on_a_page_and_is_not_too_large():
     assert len(pictures) >= 4
     assert [picture.name for picture in pictures if f"images/{picture.name}" not in shown] == []
     assert [picture.name for picture in pictures if picture.stat().st_size > 400_000] == []
+
+
+def written(options: Mapping[str, Any], group: str = "") -> Iterator[str]:
+    """Yield options as a command line takes them."""
+    for name, value in options.items():
+        if isinstance(value, Mapping):
+            yield from written(value, f"{name}.")
+        else:
+            yield f"{group}{name}={','.join(map(str, value)) if isinstance(value, list) else value}"
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_has_its_row(name: str):
+    preset, page = PRESETS[name], ROOT / "docs" / "command-line.md"
+    options = ", ".join(f"`{option}`" for option in written(preset.options))
+
+    assert f"| `{name}` | {preset.title} | {preset.description} | {options} |" in page.read_text("utf-8")
+    assert Options.from_pairs(written(preset.options)) == Options.parse({"preset": name})
 
 
 def test_every_step_in_the_diagram_of_an_image_is_a_file():

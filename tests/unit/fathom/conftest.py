@@ -45,6 +45,7 @@ class FakeServer:
     names: list[str] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
     stored: dict[int, bytes] = field(default_factory=dict)
+    labels: dict[int, bytes] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
     states: list[str] = field(default_factory=lambda: ["succeeded"])
     outputs: dict[int, dict[str, bytes]] = field(default_factory=dict)
@@ -90,6 +91,9 @@ class FakeServer:
             return httpx.Response(200, json=self.job())
         if rest == "/uploads":
             return httpx.Response(200, json=self.missing(int(request.url.params.get("cursor", 0))))
+        if rest.endswith("/labels"):
+            self.labels[int(rest.split("/")[-2])] = request.content
+            return httpx.Response(204)
         if rest == "/images":
             return httpx.Response(200, json=self.images(request))
         if rest == "/archive":

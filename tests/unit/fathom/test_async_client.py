@@ -55,6 +55,12 @@ def test_an_album_is_announced_uploaded_and_started(play: Play, server: FakeServ
     assert server.started == 1
 
 
+def test_a_preset_is_sent_among_the_options(play: Play, server: FakeServer, tmp_path: Path) -> None:
+    play(lambda fathom: fathom.submit([album(tmp_path)], {"normals": {"bits": 8}}, preset="blender"))
+
+    assert server.options == {"normals": {"bits": 8}, "preset": "blender"}
+
+
 def test_the_key_is_sent_to_the_api_only(play: Play, server: FakeServer, tmp_path: Path) -> None:
     play(lambda fathom: fathom.submit([album(tmp_path)]))
 

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
-from dataclasses import fields
+import re
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import pytest
 from pydantic import TypeAdapter
 
 from fathom.options import (
+    OUTPUT_TEXTS,
     DepthSource,
     Edges,
     Normalize,
@@ -16,6 +18,7 @@ from fathom.options import (
     StereoLayout,
     StereoOptions,
 )
+from fathom.options.fields import as_json
 from fathom.result_names import output_files
 
 
@@ -28,7 +31,7 @@ def test_the_default_is_one_png_heatmap_a_photo():
 
 def test_options_round_trip_through_json():
     options = Options.parse(
-        {"outputs": ["pfm", "depth16"], "clip": [2, 98], "normalize": "job", "heatmap_format": "jpeg"}
+        {"outputs": ["pfm", "depth16"], "percentiles": [2, 98], "normalize": "job", "heatmap_format": "jpeg"}
     )
 
     assert Options.parse(options.to_json()) == options
@@ -60,6 +63,16 @@ def test_a_comparison_recorded_under_its_old_name_is_one():
     assert Options.from_record(older).outputs == (Output.HEATMAP, Output.COMPARISON)
 
 
+@pytest.mark.parametrize("given", [[2, 98], "2,98"])
+def test_percentiles_may_have_their_older_name(given: Any):
+    assert Options.parse({"clip": given}).percentiles == (2.0, 98.0)
+    assert Options.from_record({"clip": given}).percentiles == (2.0, 98.0)
+
+
+def test_a_clip_beside_its_options_is_not_taken_for_percentiles():
+    assert Options.parse({"outputs": "clip", "clip": {"seconds": 2}}).clip.seconds == 2
+
+
 def test_options_of_an_output_are_a_group_of_its_name():
     given = Options.from_pairs(
         ["outputs=stereo,refocus", "stereo.layout=sbs_half", "refocus.focus=0.25,0.75"]
@@ -75,10 +88,12 @@ def test_options_tell_nothing_of_outputs_that_were_not_asked_for():
 
 
 def test_a_command_line_gives_the_same_options_as_json():
-    given = Options.from_pairs(["outputs=heatmap, depth16", "clip=2,98", "invert=true", "normalize=job"])
+    given = Options.from_pairs(
+        ["outputs=heatmap, depth16", "percentiles=2,98", "invert=true", "normalize=job"]
+    )
 
     assert given == Options.parse(
-        {"outputs": ["heatmap", "depth16"], "clip": [2, 98], "invert": True, "normalize": "job"}
+        {"outputs": ["heatmap", "depth16"], "percentiles": [2, 98], "invert": True, "normalize": "job"}
     )
     assert given.normalize is Normalize.JOB
 
@@ -89,12 +104,12 @@ def test_a_command_line_gives_the_same_options_as_json():
         ({"outputs": []}, "outputs"),
         ({"outputs": ["heatmap", "heatmap"]}, "outputs"),
         ({"outputs": ["hologram"]}, "outputs"),
-        ({"clip": [98, 2]}, "clip"),
-        ({"clip": [-1, 50]}, "clip"),
-        ({"clip": [0, 101]}, "clip"),
-        ({"clip": [5, 5]}, "clip"),
-        ({"clip": [1]}, "clip"),
-        ({"clip": ["nan", "100"]}, "clip"),
+        ({"percentiles": [98, 2]}, "percentiles"),
+        ({"percentiles": [-1, 50]}, "percentiles"),
+        ({"percentiles": [0, 101]}, "percentiles"),
+        ({"percentiles": [5, 5]}, "percentiles"),
+        ({"percentiles": [1]}, "percentiles"),
+        ({"percentiles": ["nan", "100"]}, "percentiles"),
         ({"colormap": "jet"}, "colormap"),
         ({"colour": "inferno"}, "colour"),
         ({"size": 512}, "size"),
@@ -124,9 +139,9 @@ def test_a_command_line_gives_the_same_options_as_json():
         ({"outputs": "heatmap,hologram"}, "outputs"),
         ({"outputs": {"heatmap": 1}}, "outputs"),
         ({"outputs": [["heatmap"]]}, "outputs"),
-        ({"clip": 50}, "clip"),
-        ({"clip": [None, 50]}, "clip"),
-        ({"clip": [0, 10**400]}, "clip"),
+        ({"percentiles": 50}, "percentiles"),
+        ({"percentiles": [None, 50]}, "percentiles"),
+        ({"percentiles": [0, 10**400]}, "percentiles"),
         ([], "object"),
         (None, "object"),
     ],
@@ -151,6 +166,44 @@ def test_the_api_describes_exactly_the_options_that_are_read():
     assert [*described["properties"]] == [each.name for each in fields(Options)]
     assert all(each.get("description") for each in described["properties"].values())
     assert described["properties"]["outputs"]["minItems"] == 1
+
+
+def test_the_api_describes_the_options_of_each_output():
+    described = TypeAdapter(Options).json_schema()
+    groups = {
+        name: described["$defs"][each["$ref"].rpartition("/")[2]]
+        for name, each in described["properties"].items()
+        if is_dataclass(getattr(Options(), name))
+    }
+
+    assert {*groups} <= {*Output}
+    assert all(group["additionalProperties"] is False for group in groups.values())
+    for name, group in groups.items():
+        defaults = {field: value["default"] for field, value in group["properties"].items()}
+        assert defaults == as_json(getattr(Options(), name))
+        assert all(value["description"] for value in group["properties"].values())
+
+
+@pytest.mark.parametrize(
+    ("group", "field", "says"),
+    [
+        ("StereoOptions", "divergence", {"type": "number", "minimum": 0, "maximum": 5}),
+        ("LayersOptions", "count", {"type": "integer", "minimum": 2, "maximum": 8}),
+        ("MeshOptions", "backfill", {"type": "boolean", "default": True}),
+        ("NormalsOptions", "bits", {"type": "integer", "enum": [8, 16]}),
+        ("RefocusOptions", "focus", {"items": {"type": "number", "minimum": 0, "maximum": 1}}),
+        ("Depth16Options", "folder", {"pattern": "^([A-Za-z0-9][A-Za-z0-9_-]{0,39})?$"}),
+    ],
+)
+def test_the_api_describes_the_limits_of_an_option(group: str, field: str, says: dict[str, Any]):
+    described = TypeAdapter(Options).json_schema()["$defs"][group]["properties"][field]
+
+    assert described == described | says
+
+
+def test_every_output_is_explained_in_one_sentence():
+    assert [*OUTPUT_TEXTS] == [*Output]
+    assert all(re.fullmatch(r"[A-Z][^.]+\.", text) for text in OUTPUT_TEXTS.values())
 
 
 def test_all_errors_are_reported_at_once():

@@ -184,6 +184,15 @@ def test_a_stereo_pair_is_two_results():
     }
 
 
+@pytest.mark.parametrize(("kind", "path"), [("psd", "a/b.psd"), ("zip", "a/b.layers.zip")])
+def test_layers_with_masks_have_the_numbers_of_the_labels_as_a_second_result(kind: str, path: str):
+    layers = {"format": kind, "masks": True}
+    paths = next(result_names(["a/b.JPG"], Options.parse({"outputs": "layers", "layers": layers})))
+
+    assert paths == {"layers": path, "labels": "a/b.labels.json", "depth": "a/b.depth.json"}
+    assert _only_path("a/b.JPG", {"outputs": "layers", "layers": {"format": kind}}, "layers") == path
+
+
 def test_a_folder_of_their_own_holds_maps_with_the_names_of_their_photos():
     options = {"outputs": "depth16", "depth16": {"folder": "depths"}}
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -45,6 +46,21 @@ def test_a_small_album_goes_in_one_request(fathom: Fathom, server: FakeServer, t
     assert server.names == ["trip/photo0.jpg", "trip/photo1.jpg", "trip/photo2.jpg"]
     assert b'{"outputs": ["heatmap", "pfm"]}' in server.requests[0].content
     assert b"bytes of 2" in server.requests[0].content
+
+
+@pytest.mark.parametrize("way", ["form", "announced", "sources"])
+def test_a_preset_is_sent_among_the_options(
+    fathom: Fathom, server: FakeServer, large: list[UploadFile], way: str
+) -> None:
+    if way == "sources":
+        server.faults.append(on("POST", "/v1/jobs", lambda _: httpx.Response(202, json=server.job())))
+        fathom.submit_sources(["s3://b/p/"], {"stereo": {"swap": True}}, preset="vr")
+    else:
+        photos = large[:2] if way == "form" else large
+        fathom.submit(photos, {"stereo": {"swap": True}}, preset="vr")
+
+    sent = server.requests[0].content.replace(b'": ', b'":').replace(b", ", b",")
+    assert b'{"stereo":{"swap":true},"preset":"vr"}' in sent
 
 
 def test_names_in_any_script_survive_one_request(fathom: Fathom, server: FakeServer, tmp_path: Path) -> None:
@@ -246,3 +262,28 @@ def test_a_zip_goes_as_an_archive(fathom: Fathom, server: FakeServer, tmp_path: 
     fathom.submit_archive(path)
 
     assert b'name="archive"; filename="album.zip"' in server.requests[0].content
+
+
+def labelled(files: list[UploadFile], number: int, folder: Path) -> list[UploadFile]:
+    """The files, one of them with a label picture."""
+    path = folder / "any name.png"
+    path.write_bytes(b"labels")
+    return [replace(file, labels=path if at == number else None) for at, file in enumerate(files)]
+
+
+def test_a_label_picture_goes_beside_its_photo_in_one_request(
+    fathom: Fathom, server: FakeServer, tmp_path: Path
+) -> None:
+    fathom.submit(labelled(album(tmp_path, 2), 1, tmp_path))
+
+    assert server.names == ["trip/photo0.jpg", "trip/photo1.jpg", "trip/photo1.labels.png"]
+
+
+def test_a_label_picture_of_a_large_album_goes_before_the_start(
+    fathom: Fathom, server: FakeServer, large: list[UploadFile], tmp_path: Path
+) -> None:
+    fathom.submit(labelled(large, 7, tmp_path))
+
+    paths = [request.url.path for request in server.requests]
+    assert paths.index(f"/v1/jobs/{JOB_ID}/uploads/7/labels") < paths.index(f"/v1/jobs/{JOB_ID}/start")
+    assert server.labels == {7: b"labels"}

@@ -31,7 +31,7 @@ function entry(path, content) {
 for (const [name, type, kind] of [
   ["a.jpg", "", "photo"], ["a.JPEG", "", "photo"], ["a.b.heic", "", "photo"], ["a.apng", "", "photo"],
   ["a.nef", "", "unread"], ["a.svg", "image/svg+xml", "unread"], ["a.mov", "", "video"], ["a.unknown", "video/x", "video"],
-  ["a.xmp", "", "sidecar"], ["a.txt", "text/plain", "other"], ["jpg", "", "other"], ["a.jpg/b", "", "other"],
+  ["a.xmp", "", "sidecar"], ["a.Labels.png", "", "sidecar"], ["a.txt", "text/plain", "other"], ["jpg", "", "other"], ["a.jpg/b", "", "other"],
   ["picture", "image/jpeg", "photo"], ["a.jpgx", "", "other"],
 ]) {
   test(`${name} of type ${type || "unknown"} is of the kind ${kind}`, () => assert.equal(kindOf(name, type), kind));

@@ -31,6 +31,8 @@ class WordPipeline:
     """A fake pipeline whose pictures are words; it records its calls."""
 
     rendered: list[tuple[bytes, Range | None]] = field(default_factory=list)
+    #: The label picture of each.
+    labels: list[bytes | None] = field(default_factory=list)
     #: Called with each picture before it is processed.
     before: Callable[[bytes], object] = lambda data: None
     #: The first bytes of every heatmap.
@@ -40,9 +42,12 @@ class WordPipeline:
         self._check(data)
         return Range(low=float(len(data)), high=2.0 * len(data))
 
-    def render(self, data: bytes, options: Options, *, common: Range | None = None) -> tuple[ResultFile, ...]:
+    def render(
+        self, data: bytes, options: Options, *, common: Range | None = None, labels: bytes | None = None
+    ) -> tuple[ResultFile, ...]:
         self._check(data)
         self.rendered.append((data, common))
+        self.labels.append(labels)
         return (
             ResultFile(
                 output="heatmap",

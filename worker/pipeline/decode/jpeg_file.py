@@ -23,7 +23,7 @@ from shared.errors import ImageCorrupt, UnsupportedFormat
 MAX_SCANS = 200
 
 _SOI, _EOI, _SOS, _TEM = 0xD8, 0xD9, 0xDA, 0x01
-_APP0, _APP1, _APP14 = 0xE0, 0xE1, 0xEE
+APP0, APP1, _APP14 = 0xE0, 0xE1, 0xEE
 _RESTARTS = range(0xD0, 0xD8)
 #: Quantisation and Huffman tables, arithmetic conditioning, restart interval.
 _TABLES = (0xDB, 0xC4, 0xCC, 0xDD)
@@ -173,7 +173,9 @@ class JpegPicture:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Segment:
+class Segment:
+    """A segment of a JPEG, by positions in the file."""
+
     marker: int
     start: int
     #: Where the content after the length begins.
@@ -197,13 +199,21 @@ def read_jpeg(data: bytes) -> JpegFile:
             break
         if segment.marker in _FRAMES:
             frame = Frame.parse(segment.marker, body)
-        if segment.marker == _APP1 and body.startswith(b"Exif\0\0"):
+        if segment.marker == APP1 and body.startswith(b"Exif\0\0"):
             exif.append(body[6:] if exif else body)
         if segment.marker == _APP14 and body.startswith(b"Adobe") and len(body) >= 12:
             transform = body[11]
         if cleaned := _cleaned(segment, data):
             kept.append(cleaned)
     raise ImageCorrupt
+
+
+def header_segments(data: bytes) -> Iterator[Segment]:
+    """Yield the segments before the first scan."""
+    for segment in _segments(data, 2):
+        if segment.marker in (_SOS, _SOI, _EOI):
+            return
+        yield segment
 
 
 def read_picture(data: bytes, file: JpegFile) -> JpegPicture:
@@ -260,22 +270,22 @@ def _opened(frame: Frame, exif: bytes, header: bytes, at: int, scan: bytes) -> J
     return JpegFile(frame=frame, exif=exif, header=header, scans_at=at, one_scan=one_scan)
 
 
-def _segments(data: bytes, at: int) -> Iterator[_Segment]:
+def _segments(data: bytes, at: int) -> Iterator[Segment]:
     """Yield a JPEG's segments, whatever lies between them, up to one that exceeds the file."""
     while (found := _MARKER.search(data, at)) is not None:
         start, marker = found.start(), data[found.end() - 1]
         at = start + 2
         if marker in (_SOI, _EOI, _TEM) or marker in _RESTARTS:
-            yield _Segment(marker=marker, start=start, body=at, end=at)
+            yield Segment(marker=marker, start=start, body=at, end=at)
             continue
         length = int.from_bytes(data[at : at + 2])
         if at + max(length, 2) > len(data):
             return
         at += max(length, 2)
-        yield _Segment(marker=marker, start=start, body=start + 4, end=at)
+        yield Segment(marker=marker, start=start, body=start + 4, end=at)
 
 
-def _scan_segments(data: bytes, at: int) -> Iterator[tuple[_Segment, int]]:
+def _scan_segments(data: bytes, at: int) -> Iterator[tuple[Segment, int]]:
     """Yield the segments from the first scan on, each with the end of the data after it."""
     while (segment := next(_segments(data, at), None)) is not None:
         at = segment.end
@@ -285,7 +295,7 @@ def _scan_segments(data: bytes, at: int) -> Iterator[tuple[_Segment, int]]:
         yield segment, at
 
 
-def _belongs(segment: _Segment, data: bytes, frame: Frame) -> bool:
+def _belongs(segment: Segment, data: bytes, frame: Frame) -> bool:
     """Return whether a segment after the first scan belongs to the picture, not to what follows it."""
     if segment.marker != _SOS:
         return segment.marker in _TABLES or segment.marker >= 0xDC or segment.marker in _RESTARTS
@@ -304,19 +314,19 @@ def _adobe(transform: int | None, frame: Frame) -> bytes:
     return _ADOBE + bytes((transform if transform in (0, usual) else usual,))
 
 
-def _cleaned(segment: _Segment, data: bytes) -> bytes:
+def _cleaned(segment: Segment, data: bytes) -> bytes:
     """Return a header segment as libjpeg expects it; empty if no pixel depends on it."""
     body = data[segment.body : segment.end]
-    if segment.marker == _APP0 and body.startswith(b"JFIF\0") and len(body) >= 14:
+    if segment.marker == APP0 and body.startswith(b"JFIF\0") and len(body) >= 14:
         return _JFIF
-    if segment.marker >= _APP0 or segment.marker in _RESTARTS or segment.marker == _TEM:
+    if segment.marker >= APP0 or segment.marker in _RESTARTS or segment.marker == _TEM:
         return b""
     return data[segment.start : segment.end]
 
 
 def _label(number: int) -> int:
     """Return the marker of the segment after a scan, APP1 to APP13: libjpeg's complaints name it."""
-    return _APP1 + number % 13
+    return APP1 + number % 13
 
 
 def _renumbered(body: Body) -> Body:

@@ -7,6 +7,8 @@ album must not lie on its side in its depth map.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from PIL import ExifTags, Image
@@ -60,7 +62,11 @@ def orientation_of_heif(image: HeifImageFile) -> int:
     Call this before the pixels are decoded.
     """
     file = image._heif_file
-    boxes = file[image.tell()]._c_image.transformations if file is not None else ()
+    return orientation_of_boxes(file[image.tell()]._c_image.transformations if file is not None else ())
+
+
+def orientation_of_boxes(boxes: Iterable[tuple[Any, ...]]) -> int:
+    """Return the orientation that such boxes have together, 1 to 8."""
     probe = np.arange(18, dtype=np.uint8).reshape(2, 3, 3)
     turned = probe
     for kind, *values in boxes:

@@ -7,9 +7,10 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-from worker.pipeline.photo import Pixels
+from worker.pipeline.photo import Floats, Pixels
 
 #: Alpha is composited on white: pictures cut out for a web page are made for it, and most viewers show it.
 BACKGROUND = (255, 255, 255)
@@ -35,13 +36,28 @@ def to_rgb(image: Image.Image) -> Pixels:
 
 def turn_upright(pixels: Pixels, orientation: int) -> Pixels:
     """Apply an EXIF orientation, 1 to 8 (CIPA DC-008, tag 274), to H x W x 3 pixels."""
+    return _array(_turn(pixels, orientation))
+
+
+def turn_map_upright(stored: Floats, orientation: int) -> Floats:
+    """Do the same to a map, H x W."""
+    return np.asarray(_turn(stored, orientation), np.float32)
+
+
+def _turn(pixels: NDArray[Any], orientation: int) -> Any:
     if orientation in _ROTATIONS:
-        return _array(cv2.rotate(pixels, _ROTATIONS[orientation]))
+        return cv2.rotate(pixels, _ROTATIONS[orientation])
     if orientation in (5, 7):
-        pixels = _array(cv2.transpose(pixels))
+        pixels = np.asarray(cv2.transpose(pixels))
     # cv2.flip: 1 mirrors left and right, 0 top and bottom, -1 both.
     flip = {2: 1, 4: 0, 7: -1}.get(orientation)
-    return pixels if flip is None else _array(cv2.flip(pixels, flip))
+    return pixels if flip is None else cv2.flip(pixels, flip)
+
+
+def lay_as_stored(upright: Floats, orientation: int) -> Floats:
+    """Return an upright map as the pixels of its photo are stored: what `turn_upright` undoes."""
+    inverse = {6: 8, 8: 6}.get(orientation, orientation)
+    return np.asarray(_turn(upright, inverse), np.float32)
 
 
 def _array(result: Any) -> Pixels:

@@ -32,3 +32,9 @@ def make_deflater(strategy: int, *, isal: bool = HAS_ISAL) -> Deflater:
     if isal:
         return isal_zlib.compressobj(_LEVEL)
     return zlib.compressobj(_LEVEL, zlib.DEFLATED, zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, strategy)
+
+
+def deflate_fast(data: memoryview) -> bytes:
+    """Return a whole zlib stream."""
+    deflater = make_deflater(zlib.Z_DEFAULT_STRATEGY)
+    return deflater.compress(data) + deflater.flush()

@@ -6,6 +6,7 @@ import io
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,7 @@ JPEG_MAX_SIDE = 65_500
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GRAYSCALE = 0
+_RGB = 2
 _INDEXED = 3
 
 #: PNG's filter "Up": each byte minus the one above. A depth map is smooth, so most differences are zero.
@@ -49,6 +51,19 @@ def encode_gray16_png(strips: Iterable[NDArray[np.uint16]], shape: tuple[int, in
     # Run lengths would not help: the low bytes look like noise.
     body = _deflate(big_endian, zlib.Z_DEFAULT_STRATEGY)
     return _png(_header(*shape, 16, _GRAYSCALE), _chunk(b"IDAT", body))
+
+
+def encode_gray_png(strips: Iterable[Pixels], shape: tuple[int, int]) -> bytes:
+    """Write strips of H x W as an 8-bit grayscale PNG."""
+    return _png(_header(*shape, 8, _GRAYSCALE), _chunk(b"IDAT", _deflate(strips, zlib.Z_RLE)))
+
+
+def encode_rgb_png(strips: Iterable[NDArray[Any]], shape: tuple[int, int], bits: int) -> bytes:
+    """Write strips of H x W x 3, uint8 or uint16 as `bits` says, as an RGB PNG of 8 or 16 bits a channel."""
+    samples = (strip.astype(f">u{bits // 8}", copy=False) for strip in strips)
+    rows = (strip.reshape(strip.shape[0], -1).view(np.uint8) for strip in samples)
+    body = _deflate(rows, zlib.Z_DEFAULT_STRATEGY)
+    return _png(_header(*shape, bits, _RGB), _chunk(b"IDAT", body))
 
 
 def encode_jpeg(rgb: Pixels) -> bytes:

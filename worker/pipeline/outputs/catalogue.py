@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from fathom.options import MAPS, Options, Output, Size
-from worker.pipeline.outputs import comparison, maps
+from fathom.photos.formats import Format
+from worker.pipeline.outputs import clip, comparison, embedded, exr, maps, normals
 from worker.pipeline.outputs.rendering import Rendering
 from worker.pipeline.photo import LeastSize, Photo, full_size
 
@@ -20,10 +21,15 @@ _MAKERS: dict[str, Callable[[Rendering], bytes]] = {
     Output.NPY: maps.npy,
     Output.COMPARISON: comparison.comparison,
     Output.THUMBNAIL: comparison.thumbnail,
+    Output.EXR: exr.exr,
+    Output.NORMALS: normals.normals,
+    Output.CONTROLNET: maps.controlnet,
+    Output.EMBEDDED: embedded.embedded,
+    Output.CLIP: clip.clip,
 }
 
 #: Outputs that show pixels of the photo.
-_SHOW_THE_PHOTO = {Output.THUMBNAIL, Output.COMPARISON} | (frozenset(Output) - MAPS - {Output.EMBEDDED})
+_SHOW_THE_PHOTO = {Output.THUMBNAIL, Output.COMPARISON} | (frozenset(Output) - MAPS)
 
 
 def make(name: str, rendering: Rendering) -> bytes:
@@ -31,13 +37,13 @@ def make(name: str, rendering: Rendering) -> bytes:
     return _MAKERS[name](rendering)
 
 
-def least_size_for(options: Options, network_size: LeastSize) -> LeastSize:
-    """Return how small a photo may be decoded for these options.
+def least_size_for(options: Options, network_size: LeastSize, found: Format | None) -> LeastSize:
+    """Return how small a photo of a format may be decoded for these options.
 
     That is twice the network's input, so that resizing to it still averages; at least the thumbnail's size
     if one is wanted; and the full size if a result shows the photo at full size.
     """
-    shown = _SHOW_THE_PHOTO.intersection(options.outputs)
+    shown = _shown(options, found)
     if shown - {Output.THUMBNAIL} and options.size is Size.ORIGINAL:
         return full_size
     small = comparison.thumbnail_size if Output.THUMBNAIL in shown else _nothing
@@ -51,9 +57,15 @@ def least_size_for(options: Options, network_size: LeastSize) -> LeastSize:
 
 def release_pixels(photo: Photo, options: Options) -> Photo:
     """Return the photo without its pixels if no output shows them, to free their memory."""
-    if _SHOW_THE_PHOTO.intersection(options.outputs):
+    if _shown(options, photo.format):
         return photo
     return replace(photo, rgb=np.empty((0, 0, 3), np.uint8))
+
+
+def _shown(options: Options, found: Format | None) -> frozenset[Output]:
+    """Return the outputs that show pixels of a photo. A JPEG with depth inside is the photo's own file."""
+    shown = frozenset(_SHOW_THE_PHOTO).intersection(options.outputs)
+    return shown - {Output.EMBEDDED} if found is Format.JPEG else shown
 
 
 def _nothing(height: int, width: int) -> tuple[int, int]:

@@ -27,7 +27,7 @@ def comparison(r: Rendering) -> bytes:
         return _comparison_in_bands(r)
     colours = r.colours
     with r.stopwatch.time(Stage.ENCODE):
-        return encode_jpeg(_pair(r, _resize(colours, height, width)))
+        return encode_jpeg(_pair(r, resize_photo(colours, height, width)))
 
 
 def _comparison_in_bands(r: Rendering) -> bytes:
@@ -74,12 +74,12 @@ def _pair(r: Rendering, colours: Pixels) -> Pixels:
     """Place the photo, resized to the heatmap's size, left of the heatmap."""
     height, width = colours.shape[:2]
     both: Pixels = r.scratch.take("pair", (height, 2 * width, 3), np.uint8)
-    both[:, :width] = _resize(r.photo.rgb, height, width)
+    both[:, :width] = resize_photo(r.photo.rgb, height, width)
     both[:, width:] = colours
     return both
 
 
-def _resize(rgb: Pixels, height: int, width: int) -> Pixels:
+def resize_photo(rgb: Pixels, height: int, width: int) -> Pixels:
     if rgb.shape[:2] == (height, width):
         return rgb
     return np.asarray(cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA), np.uint8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -16,6 +17,9 @@ from worker.pipeline.photo import Floats, Photo, Pixels
 from worker.pipeline.scratch import Scratch
 from worker.pipeline.stages import Stage, Stopwatch
 
+if TYPE_CHECKING:
+    from worker.model.engine import EngineInfo
+
 
 class Rendering:
     """Makes the results of one photo; what several of them need is made once.
@@ -27,19 +31,28 @@ class Rendering:
         self,
         *,
         source: bytes,
+        labels: bytes | None = None,
         photo: Photo,
         depth: DepthMap,
         span: Range,
         options: Options,
+        info: EngineInfo,
+        embedded_format: str | None,
         scratch: Scratch,
         stopwatch: Stopwatch,
     ) -> None:
         #: The photo's file as it was sent.
         self.source = source
+        #: The file of its label picture, if it has one.
+        self.labels = labels
         self.photo = photo
         self.depth = depth
         self.span = span
         self.options = options
+        #: What made the map, if the photo did not bring it.
+        self.info = info
+        #: How the photo held its own depth, if that is the map.
+        self.embedded_format = embedded_format
         self.scratch = scratch
         self.stopwatch = stopwatch
         self.table = colour_table(options.colormap, invert=options.invert)

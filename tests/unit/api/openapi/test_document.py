@@ -2,12 +2,25 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import pytest
 from flask import Flask
 
 from api.openapi.document import Undocumented, build_document, routes
+from fathom.options import (
+    OUTPUT_TEXTS,
+    PRESETS,
+    LayersFormat,
+    LayersOptions,
+    Options,
+    Output,
+    StereoLayout,
+    StereoOptions,
+)
+from fathom.result_names import output_files
+from shared.jobs import object_keys
 from shared.settings import Settings
 from tests.unit.api.conftest import Api
 
@@ -113,14 +126,80 @@ def test_answers_name_their_headers(
         ("jobs.show", {"job_id", "Prefer", "If-None-Match"}),
         ("jobs.events", {"job_id", "Last-Event-ID", "after"}),
         ("jobs.images", {"job_id", "state", "cursor", "limit"}),
-        (
-            "depth.depth",
-            {"output", "heatmap_format", "colormap", "invert", "clip", "size", "edges", "Prefer", "Accept"},
-        ),
     ],
 )
 def test_requests_name_their_parameters(document: dict[str, Any], operation: str, names: set[str]) -> None:
     assert {parameter["name"] for parameter in operations(document)[operation]["parameters"]} == names
+
+
+#: Options that say nothing of one photo.
+OF_MANY_PHOTOS = {"depth16.folder", "layers.masks"}
+
+
+def test_one_photo_has_the_options_of_a_job_as_parameters(document: dict[str, Any]) -> None:
+    found = {p["name"]: p for p in operations(document)["depth.depth"]["parameters"]}
+    options = Options()
+    names = {each.name for each in fields(options)} - {"outputs", "normalize"}
+    groups = {name for name in names if is_dataclass(getattr(options, name))}
+    inner = {f"{name}.{each.name}" for name in groups for each in fields(getattr(options, name))}
+
+    assert found.keys() == {"output", "clip", "Prefer", "Accept", *(names - groups), *inner} - OF_MANY_PHOTOS
+    assert all(found[name]["in"] == "query" and not found[name]["required"] for name in inner & found.keys())
+    assert all(found[name]["schema"]["description"] for name in inner & found.keys())
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("output", {"$ref": "#/components/schemas/Output", "default": "heatmap"}),
+        ("stereo.layout", {"type": "string", "enum": [*StereoLayout], "default": "sbs_full"}),
+        ("stereo.divergence", {"type": "number", "minimum": 0, "maximum": 5, "default": 2}),
+        ("normals.bits", {"type": "integer", "enum": [8, 16], "default": 8}),
+        ("mesh.backfill", {"type": "boolean", "default": True}),
+        ("refocus.focus", {"type": "string", "default": "0.5,0.5"}),
+        ("clip", {"type": "string", "default": "0,100", "deprecated": True}),
+        ("percentiles", {"type": "string", "default": "0,100"}),
+        ("depth_source", {"type": "string", "enum": ["auto", "model", "embedded"], "default": "auto"}),
+        ("heatmap_format", {"enum": ["png", "jpeg"]}),
+    ],
+)
+def test_a_parameter_of_one_photo_is_described_as_its_option(
+    document: dict[str, Any], name: str, says: dict[str, Any]
+) -> None:
+    found = {p["name"]: p["schema"] for p in operations(document)["depth.depth"]["parameters"]}
+
+    assert found[name] == found[name] | says
+    assert "default" not in found["heatmap_format"]
+
+
+def test_one_photo_is_answered_with_the_media_type_of_any_result(document: dict[str, Any]) -> None:
+    media = operations(document)["depth.depth"]["responses"]["200"]["content"].keys()
+    layouts = [Options(outputs=(*Output,), stereo=StereoOptions(layout=layout)) for layout in StereoLayout]
+    formats = [Options(outputs=(*Output,), layers=LayersOptions(format=each)) for each in LayersFormat]
+    files = {file for options in (*layouts, *formats) for file in output_files(options).values()}
+
+    assert {object_keys.content_type(file) for file in files} <= media
+    assert {"model/gltf-binary", "image/x-exr", "image/vnd.adobe.photoshop", "application/zip"} <= media
+    assert media == operations(document)["results.output"]["responses"]["200"]["content"].keys()
+
+
+def test_requests_explain_the_outputs_and_the_presets(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    given, shown = schemas["GivenOptions"]["properties"], schemas["Options"]["properties"]
+
+    assert given.keys() - shown.keys() == {"preset"}
+    assert (given["preset"]["type"], given["preset"]["enum"]) == ("string", [*PRESETS])
+    assert all(preset.description in given["preset"]["description"] for preset in PRESETS.values())
+    assert all(f"`{name}`: {text}" in given["outputs"]["description"] for name, text in OUTPUT_TEXTS.items())
+    assert schemas["JobOut"]["properties"]["options"]["$ref"].endswith("/Options")
+    for name in ("Announcement", "Sourcing"):
+        assert schemas[name]["properties"]["options"]["$ref"].endswith("/GivenOptions")
+
+
+def test_the_default_options_of_a_job_are_options_that_it_takes(document: dict[str, Any]) -> None:
+    default = document["components"]["schemas"]["Announcement"]["properties"]["options"]["default"]
+
+    assert Options.parse(default) == Options()
 
 
 def test_the_form_names_its_parts(document: dict[str, Any]) -> None:
@@ -129,7 +208,7 @@ def test_the_form_names_its_parts(document: dict[str, Any]) -> None:
 
     assert {"images", "archive", "options", "title", "weight"} <= form["properties"].keys()
     assert form["properties"]["images"]["items"] == {"type": "string", "format": "binary"}
-    assert form["properties"]["options"]["$ref"].endswith("/Options")
+    assert form["properties"]["options"]["$ref"].endswith("/GivenOptions")
     assert form["additionalProperties"] is False
 
 
@@ -174,6 +253,22 @@ def test_the_page_shows_every_operation_and_runs_nothing(api: Api, document: dic
         "/docs/reference.css",
         "/openapi.json",
     ]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "<code>stereo.divergence</code></td><td>query</td><td>number from 0 to 5</td>",
+        "percent of the width. Default: <code>2</code>.</td>",
+        "<code>vertices</code></td><td>integer from 1000 to 1000000</td>",
+        "so that none shows a hole. Default: <code>true</code>.</td>",
+        "<code>normals</code></td><td>NormalsOptions</td><td>Options of the output `normals`, which must be "
+        "among the outputs.</td>",
+        "<code>preset</code></td><td>vr | web3d | blender | controlnet | 3dgs | game | print | share</td>",
+    ],
+)
+def test_the_page_shows_the_limits_and_defaults_of_options(api: Api, row: str) -> None:
+    assert row in re.sub(r">\s+<", "><", api.get("/docs").text)
 
 
 def test_the_styles_of_the_page_are_served(api: Api) -> None:

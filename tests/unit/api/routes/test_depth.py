@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from fathom.options import Output
+from fathom.options import DepthSource, Options, Output, StereoLayout, StereoOptions
 from shared.jobs.job import ImageFailure, Job, JobState
 from tests.unit.api.conftest import CORRUPT, Api, ApiFactory, encode_form
 from tests.unit.api.routes.test_submissions import problem
@@ -103,7 +103,7 @@ def test_a_photo_may_come_as_the_body_or_in_a_form(api: Api, body: bytes, conten
             "?colormap=turbo&invert=true&clip=2,98&size=network&edges=smooth",
             "*/*",
             "image/png",
-            {"colormap": "turbo", "invert": True, "clip": (2.0, 98.0), "size": "network", "edges": "smooth"},
+            {"colormap": "turbo", "invert": True, "percentiles": (2.0, 98.0), "size": "network"},
         ),
     ],
 )
@@ -115,6 +115,81 @@ def test_the_requested_output_is_returned(
 
     assert (response.status_code, response.content_type) == (200, content_type)
     assert {name: getattr(done[0].options, name) for name in asked} == asked
+
+
+@pytest.mark.parametrize(
+    ("query", "content_type", "name"),
+    [
+        ("output=comparison", "image/jpeg", "comparison.jpg"),
+        ("output=exr&exr.channel=Y", "image/x-exr", "depth.exr"),
+        ("output=normals&normals.bits=16", "image/png", "normals.png"),
+        ("output=stereo&stereo.layout=sbs_half", "image/jpeg", "stereo_LR.jpg"),
+        ("output=stereo", "image/jpeg", "stereo_LRF_Full_SBS.jpg"),
+        ("output=mesh&mesh.vertices=1000", "model/gltf-binary", "mesh.glb"),
+        ("output=cloud&cloud.axes=opencv", "application/octet-stream", "cloud.ply"),
+        ("output=layers", "image/vnd.adobe.photoshop", "layers.psd"),
+        ("output=layers&layers.format=zip&layers.count=3", "application/zip", "layers.zip"),
+        ("output=refocus&refocus.focus=0.25,0.75&refocus.aperture=2", "image/jpeg", "refocus.jpg"),
+        ("output=embedded&depth_source=model", "image/jpeg", "embedded.jpg"),
+    ],
+)
+def test_an_output_is_returned_as_a_file_of_its_type(
+    api: Api, query: str, content_type: str, name: str
+) -> None:
+    with working(api):
+        response = send(api, query=f"?{query}")
+
+    assert (response.status_code, response.content_type) == (200, content_type)
+    assert response.headers["Content-Disposition"] == f'inline; filename="{name}"'
+    assert (response.headers["Depth-Min"], response.headers["Depth-Max"]) == ("0.5", "8.0")
+
+
+def test_every_output_can_be_asked_for(api: Api) -> None:
+    with working(api) as done:
+        statuses = {output: send(api, query=f"?output={output}").status_code for output in Output}
+
+    assert statuses == dict.fromkeys(Output, 200)
+    assert [job.options.outputs for job in done] == [(output,) for output in Output]
+
+
+def test_the_options_of_an_output_are_parameters(api: Api) -> None:
+    query = "?output=stereo&stereo.layout=cross&stereo.divergence=2.5&stereo.swap=yes&depth_source=embedded"
+    with working(api) as done:
+        send(api, query=query)
+
+    assert done[0].options == Options(
+        outputs=(Output.STEREO,),
+        depth_source=DepthSource.EMBEDDED,
+        stereo=StereoOptions(layout=StereoLayout.CROSS, divergence=2.5, swap=True),
+    )
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ("output=stereo&stereo.layout=cube", "stereo.layout must be one of sbs_full, sbs_half, "),
+        ("output=stereo&stereo.divergence=6", "stereo.divergence must be a number from 0 to 5"),
+        ("output=stereo&stereo.depth=1", "stereo.depth is not an option; the options are layout, "),
+        ("output=layers&layers.count=2.5", "layers.count must be a whole number from 2 to 8"),
+        ("stereo.layout=cross", "stereo has options, but is not among the outputs"),
+        ("output=mesh&size=network", "mesh is made at the photo's own size"),
+        (
+            "output=stereo&stereo.layout=pair",
+            "stereo with these options is 2 files, stereo_left and stereo_right",
+        ),
+        ("colormap=jet", "colormap must be one of inferno, "),
+    ],
+)
+def test_a_wrong_option_is_named(api: Api, query: str, says: str) -> None:
+    assert says in problem(send(api, query=f"?{query}"), 422, "invalid_options")["detail"]
+    assert api.objects.objects == {}
+
+
+@pytest.mark.parametrize("name", ["depth16.folder", "normalize", "preset", "stereo", "photo.layout"])
+def test_an_option_of_whole_jobs_is_no_parameter(api: Api, name: str) -> None:
+    body = problem(send(api, query=f"?output=depth16&{name}=a"), 400, "invalid_request")
+
+    assert [error["field"] for error in body["errors"]] == [name]
 
 
 @pytest.mark.parametrize(

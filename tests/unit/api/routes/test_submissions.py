@@ -106,6 +106,40 @@ def test_options_may_come_before_the_photos(api: Api) -> None:
     assert response.get_json()["options"]["invert"] is True
 
 
+@pytest.mark.parametrize("way", ["form", "announcement", "sources"])
+def test_a_preset_is_expanded_before_the_job_is_recorded(api: Api, way: str) -> None:
+    options = {"preset": "3dgs", "colormap": "turbo"}
+    body: dict[str, dict[str, Any]] = {
+        "announcement": {"uploads": [{"name": "a.jpg", "size": 1}]},
+        "sources": {"sources": [{"url": "https://example.com/a.jpg"}]},
+    }
+    if way == "form":
+        response = api.post_files([("a.jpg", b"x")], options)
+    else:
+        response = api.client.post("/v1/jobs", json=body[way] | {"options": options})
+
+    assert response.status_code == 202, response.text
+    shown = response.get_json()["options"]
+    job_id = response.get_json()["id"]
+    record = json.loads(api.objects.get(object_keys.job_record(job_id)))
+    assert shown == Options.parse(options).to_json() == record["options"]
+    assert (shown["outputs"], shown["depth16"], shown["colormap"]) == (
+        ["depth16"],
+        {"folder": "depths"},
+        "turbo",
+    )
+    assert api.get(f"/v1/jobs/{job_id}").get_json()["options"] == shown
+
+
+def test_a_job_shows_options_that_can_be_submitted_again(api: Api) -> None:
+    job_id = api.submit("a.jpg", options={"outputs": ["stereo"], "stereo": {"layout": "tb_half"}})
+    shown = api.get(f"/v1/jobs/{job_id}").get_json()["options"]
+
+    assert shown["stereo"]["layout"] == "tb_half"
+    assert not {"mesh", "depth16", "preset"} & shown.keys()
+    assert api.get(f"/v1/jobs/{api.submit('b.jpg', options=shown)}").get_json()["options"] == shown
+
+
 def test_photos_of_archives_and_files_are_one_album(api: Api) -> None:
     archive = zip_of(("in/a.jpg", b"A"), ("notes.txt", b"hello"), ("in/b.png", b"B"))
     response = api.post_parts(
@@ -161,7 +195,11 @@ def nothing_is_left(api: Api) -> bool:
     [
         ('{"outputs": ["gold"]}', "outputs must be one of heatmap, depth16"),
         ('{"colour": "red"}', "colour"),
-        ('{"clip": [90, 10]}', "clip must be two percentiles"),
+        ('{"clip": [90, 10]}', "percentiles must be two percentiles"),
+        ('{"outputs": ["stereo"], "stereo": {"layout": "cube"}}', "stereo.layout must be one of sbs_full"),
+        ('{"stereo": {}}', "stereo has options, but is not among the outputs"),
+        ('{"preset": "cinema"}', "preset must be one of vr, web3d, blender, controlnet, 3dgs, game, print"),
+        ('{"preset": null}', "preset must be one of vr"),
         ("[]", "must be a JSON object"),
         ("{", "not valid JSON"),
         ("\xff", "not valid JSON"),
@@ -505,3 +543,26 @@ def test_ended_images_make_room(make_api: ApiFactory) -> None:
     api.work()
 
     assert api.post_files([("c.jpg", b"x")]).status_code == 202
+
+
+def test_a_label_picture_in_a_form_is_kept_beside_its_photo_and_is_no_image(api: Api) -> None:
+    response = api.post_files([("a/b.labels.png", b"labels"), ("a/b.jpg", b"photo")])
+
+    job_id = response.get_json()["id"]
+    assert response.get_json()["counts"]["total"] == 1
+    assert api.objects.get(object_keys.labels(job_id, "a/b.jpg")) == b"labels"
+    assert api.objects.get(object_keys.input_image(job_id, 0)) == b"photo"
+    assert decode_job(api.objects.get(object_keys.job_record(job_id))).bytes == len(b"labels" + b"photo")
+
+
+def test_a_form_of_label_pictures_alone_has_no_images(api: Api) -> None:
+    problem(api.post_files([("b.labels.png", b"labels")]), 422, "no_images")
+    assert api.objects.objects == {}
+
+
+def test_a_label_picture_in_an_archive_is_no_image(api: Api) -> None:
+    archive = zip_of(("b.labels.png", b"labels"), ("b.jpg", b"photo"))
+    response = api.post_parts([("archive", "album.zip", archive)])
+
+    assert response.get_json()["counts"]["total"] == 1
+    assert response.get_json()["skipped"] == []

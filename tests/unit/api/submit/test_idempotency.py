@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -81,6 +82,29 @@ def test_the_same_announcement_gives_the_same_job(api: Api) -> None:
     assert (first.status_code, second.status_code) == (202, 202)
     assert first.get_json() == second.get_json()
     assert len(second.get_json()["uploads"]) == 2
+
+
+VR = {"outputs": ["stereo"], "stereo": {"layout": "sbs_full"}}
+
+
+@pytest.mark.parametrize("again", [VR, {"preset": "vr"}, {"preset": "vr", "clip": "0,100"}])
+def test_options_are_the_same_however_they_are_given(api: Api, again: Mapping[str, Any]) -> None:
+    uploads = [{"name": "a", "size": 1}]
+    forms = [send(api, fields=[("options", json.dumps(options).encode())]) for options in (VR, again)]
+    announced = [announce(api, {"uploads": uploads, "options": options}, "j") for options in (VR, again)]
+
+    for first, second in (forms, announced):
+        assert (first.status_code, second.status_code) == (202, 202)
+        assert first.headers["Location"] == second.headers["Location"]
+
+
+@pytest.mark.parametrize(
+    "again", [b'{"preset": "vr", "size": "original", "edges": "smooth"}', b'{"preset": 1}', b"["]
+)
+def test_other_options_under_the_same_key_are_refused(api: Api, again: bytes) -> None:
+    send(api, fields=[("options", b'{"preset": "vr"}')])
+
+    problem(send(api, fields=[("options", again)]), 422, "idempotency_key_reused")
 
 
 @pytest.mark.parametrize(

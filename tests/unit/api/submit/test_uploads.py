@@ -352,3 +352,39 @@ def test_an_album_of_a_hundred_thousand_photos_can_be_announced(api: Api) -> Non
     assert len(response.get_json()["uploads"]) == 1000
     (last,) = api.get(f"/v1/jobs/{response.get_json()['id']}/uploads?cursor=99999").get_json()["uploads"]
     assert (last["index"], last["name"]) == (99_999, "trip/IMG_099999.JPG")
+
+
+def test_a_label_picture_of_an_announced_photo_is_kept_beside_it(api: Api) -> None:
+    job_id = announced(api)
+
+    response = api.client.put(f"/v1/jobs/{job_id}/uploads/1/labels", data=b"labels")
+
+    assert response.status_code == 204
+    assert api.objects.get(object_keys.labels(job_id, "1.jpg")) == b"labels"
+
+
+def test_the_bytes_of_label_pictures_count_when_the_job_starts(api: Api) -> None:
+    job_id = announced(api, 2)
+    for index in range(2):
+        put(api, job_id, index, b"x" * index)
+    api.client.put(f"/v1/jobs/{job_id}/uploads/1/labels", data=b"labels")
+
+    assert api.client.post(f"/v1/jobs/{job_id}/start").status_code == 202
+    assert api.jobs.get(job_id).bytes == 1 + len(b"labels")
+
+
+def test_label_pictures_have_the_bounds_of_photos(make_api: ApiFactory) -> None:
+    api = make_api(max_image_bytes=4)
+    job_id = announced(api)
+
+    problem(api.client.put(f"/v1/jobs/{job_id}/uploads/0/labels", data=b"large"), 413, "too_large")
+    problem(api.client.put(f"/v1/jobs/{job_id}/uploads/9/labels", data=b"x"), 404, "not_found")
+    assert not [*api.objects.list(object_keys.labels_prefix(job_id))]
+
+
+def test_a_started_job_takes_no_label_pictures(api: Api) -> None:
+    job_id = announced(api, 1)
+    put(api, job_id, 0, b"")
+    api.client.post(f"/v1/jobs/{job_id}/start")
+
+    problem(api.client.put(f"/v1/jobs/{job_id}/uploads/0/labels", data=b"x"), 409, "invalid_transition")

@@ -186,3 +186,18 @@ def test_a_photo_that_cannot_be_read_is_named(tmp_path: Path, out: Path) -> None
 
     with open_index(out, OPTIONS) as index, pytest.raises(Unreadable, match=r"gone\.jpg: No such file"):
         index.identify(gone, gone.name)
+
+
+def test_a_photo_with_another_label_picture_is_another(tmp_path: Path, out: Path) -> None:
+    labels = tmp_path / "a.labels.png"
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"1")
+    hashes = set()
+    with open_index(out, OPTIONS) as index:
+        for data in (None, b"labels", b"others"):
+            if data is not None:
+                labels.write_bytes(data)
+            file = UploadFile(path=path, name="a.jpg", labels=labels if data else None)
+            hashes.add(index.identify(file, "a.jpg").sha256)
+
+    assert len(hashes) == 3

@@ -10,6 +10,7 @@ from shared.jobs.job import (
     ALREADY,
     ENDS,
     TRANSITIONS,
+    Cost,
     Counts,
     Job,
     JobState,
@@ -114,6 +115,15 @@ def test_a_job_of_two_passes_is_half_done_after_the_first():
 
     assert job(options=options, counts=Counts(total=10, measured=10)).progress == pytest.approx(0.5)
     assert job(options=options, counts=Counts(total=10, measured=9, failed=1)).progress == pytest.approx(0.55)
+
+
+def test_each_of_two_passes_counts_by_its_cost():
+    options, cost = Options.parse({"normalize": "job"}), Cost(measure=0.5, render=4.5)
+
+    first = job(options=options, cost=cost, phase=Phase.MEASURE, counts=Counts(total=10, measured=10))
+    second = job(options=options, cost=cost, counts=Counts(total=10, measured=10, succeeded=5))
+    assert first.progress == pytest.approx(0.1)
+    assert second.progress == pytest.approx(0.55)
 
 
 def test_an_ended_job_has_full_progress_whatever_failed():

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from fathom.options import Edges, Options
-from shared.jobs.job import Job, JobState, new_job_id
+from shared.jobs.cost import cost_of
+from shared.jobs.job import Cost, Job, JobState, new_job_id
 from shared.jobs.record import decode_job, encode_job, new_job
 from tests.traces import SAMPLED
 
@@ -41,6 +43,23 @@ def test_a_record_from_before_edges_could_be_chosen_has_smooth_ones():
     assert record["options"].pop("edges") == "snap"
 
     assert decode_job(json.dumps(record).encode()).options == Options(edges=Edges.SMOOTH)
+
+
+def test_a_job_costs_what_its_options_do_and_its_record_keeps_that():
+    options = Options.parse({"outputs": ["stereo"], "normalize": "job"})
+    job = new_job(new_job_id(), total=3, options=options, state=JobState.QUEUED, created_at=1.0)
+    repriced = replace(job, cost=Cost(measure=0.7, render=3.25))
+
+    assert job.cost == cost_of(options) != Cost()
+    assert decode_job(encode_job(repriced)) == repriced
+
+
+def test_a_record_of_an_earlier_version_costs_one():
+    job = replace(a_job(None), options=Options.parse({"outputs": ["layers"]}))
+    record = json.loads(encode_job(job))
+    del record["cost"]
+
+    assert decode_job(json.dumps(record).encode()).cost == Cost(measure=1.0, render=1.0)
 
 
 @pytest.mark.parametrize("given", [7, "x" * 10_000, SAMPLED.upper(), {"a": 1}])

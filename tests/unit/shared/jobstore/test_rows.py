@@ -8,6 +8,7 @@ import pytest
 from fathom.options import Options
 from shared.errors import JobStoreFull, QuotaExceeded
 from shared.jobs.job import (
+    Cost,
     Counts,
     ImageFailure,
     Job,
@@ -61,8 +62,9 @@ def answered(job: Job, fields: dict[str, str | int]) -> list[Any]:
         {"error": ImageFailure(code="no_images", message="Nothing — «x.zip».")},
         {"gathered": True, "webhook": Webhook(url="https://example.org/x", events=(WebhookEvent.PROGRESS,))},
         {"traceparent": SAMPLED},
+        {"cost": Cost(measure=0.1 + 0.2, render=4.0)},
     ],
-    ids=["plain", "owned", "aborted", "gathered", "traced"],
+    ids=["plain", "owned", "aborted", "gathered", "traced", "dear"],
 )
 def test_a_job_row_round_trips(changes: dict[str, Any]):
     job = a_job(**changes)

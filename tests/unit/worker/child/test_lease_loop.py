@@ -410,3 +410,14 @@ def test_two_images_are_stored_at_once(harness: WorkerHarness):
     harness.child().work(60)
 
     assert harness.jobs.get(job_id).counts.succeeded == 4
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_photo_comes_with_its_label_picture_where_that_is_wanted(harness: WorkerHarness, wanted: bool):
+    options = Options.parse({"outputs": ["layers"], "layers": {"masks": wanted}})
+    job_id = harness.submit(b"one", b"two", options=options)
+    harness.objects.put(object_keys.labels(job_id, "1.jpg"), b"labels")
+
+    harness.child().work(60)
+
+    assert harness.pipeline.labels == [None, b"labels" if wanted else None]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -206,6 +207,32 @@ def test_a_lease_survives_a_short_outage_of_the_job_store(harness: WorkerHarness
         harness.jobs.away = False
 
     assert harness.jobs.holds(lease)
+
+
+@pytest.mark.parametrize(
+    ("cost", "patient", "impatient"), [(4.0, 235.0, 245.0), (1.0, 55.0, 65.0), (0.5, 55.0, 65.0)]
+)
+def test_an_image_that_costs_more_may_take_longer(
+    harness: WorkerHarness, cost: float, patient: float, impatient: float
+):
+    _, lease = take_lease(harness)
+    ended, clock, renewals = threading.Event(), FakeClock(), list[None]()
+    dear = replace(lease, cost=cost)
+    held = renewer(harness, dear, seconds=0.03, image_seconds=60.0, end_process=ended.set, clock=clock)
+    held.take(0)
+    harness.jobs.before(harness.jobs.renew, lambda lease, in_hand: renewals.append(None))
+
+    # Each tick renews the lease before it looks at the image, so the second renewal proves the first look.
+    with held:
+        for looks in (1, 2):
+            clock.advance(patient / 2)
+            eventually(lambda: len(renewals), looks.__le__)
+        clock.advance(1)
+        eventually(lambda: len(renewals), (3).__le__)
+        assert not ended.is_set()
+
+        clock.advance(impatient - patient - 1)
+        assert ended.wait(DEADLINE)
 
 
 def test_an_image_that_waits_for_a_store_does_not_count_as_hanging(harness: WorkerHarness):

@@ -29,7 +29,9 @@ class FakePipeline:
         self.seconds = {Stage.DECODE: 0.02, Stage.INFER: 0.03}
         return Range(low=0.0, high=1.0)
 
-    def render(self, data: bytes, options: Options, *, common: Range | None = None) -> tuple[ResultFile, ...]:
+    def render(
+        self, data: bytes, options: Options, *, common: Range | None = None, labels: bytes | None = None
+    ) -> tuple[ResultFile, ...]:
         self.seconds = {Stage.DECODE: 0.02}
         if self.error is not None:
             raise self.error

@@ -375,3 +375,25 @@ def test_a_chore_given_up_fails_the_job_with_internal_error(harness: ChoreHarnes
     error = harness.job(job).error
     assert error is not None
     assert error.code == "internal_error"
+
+
+def test_label_pictures_in_an_archive_are_kept_beside_their_photos(harness: ChoreHarness) -> None:
+    entries = [("a/0.labels.png", b"labels of 0"), ("a/0.jpg", b"photo 0"), ("1.jpg", b"photo 1")]
+    job = submit(harness, {0: zip_of(*entries)}, 2)
+
+    assert expand(harness) == Done()
+    assert inputs(harness, job) == [b"photo 0", b"photo 1"]
+    assert harness.objects.get(object_keys.labels(job.id, "a/0.jpg")) == b"labels of 0"
+
+
+def test_a_damaged_label_picture_is_kept_as_an_empty_one_so_that_its_photo_is_refused(
+    harness: ChoreHarness,
+) -> None:
+    archive = zip_of(("0.labels.png", b"labels of 0"), ("0.jpg", b"photo 0"))
+    with zipfile.ZipFile(io.BytesIO(archive)) as file:
+        checksum = file.getinfo("0.labels.png").CRC.to_bytes(4, "little")
+    job = submit(harness, {0: archive.replace(checksum, b"\0\1\2\3")}, 1)
+
+    assert expand(harness) == Done()
+    assert inputs(harness, job) == [b"photo 0"]
+    assert harness.objects.get(object_keys.labels(job.id, "0.jpg")) == b""

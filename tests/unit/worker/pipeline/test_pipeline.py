@@ -395,7 +395,8 @@ def test_the_sidecar_names_random_weights() -> None:
 SECRET = b"N 48 degrees 51 minutes, Somebody's Phone"
 
 
-@pytest.mark.parametrize("output", ALL_OUTPUTS)
+# The output `embedded` is the photo's own file, metadata included.
+@pytest.mark.parametrize("output", [output for output in ALL_OUTPUTS if output != "embedded"])
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "TIFF", "HEIF", "AVIF"])
 def test_no_metadata_of_the_photo_gets_into_any_result(file_format: str, output: str) -> None:
     exif = Image.Exif()

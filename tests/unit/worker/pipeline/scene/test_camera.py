@@ -13,6 +13,6 @@ def test_a_camera_sees_its_field_of_view_along_the_longer_side():
 
 
 def test_inverse_distance_is_linear_in_nearness():
-    z = distances(np.float32([0, 0.5, 1]), 6)
+    z = distances(np.array([0, 0.5, 1], np.float32), 6)
 
     assert z == pytest.approx([6, 2 / (1 / 6 + 1), 1])

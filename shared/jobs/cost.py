@@ -1,0 +1,62 @@
+"""What an image of a job costs: the one catalogue.
+
+The unit is an image of a plain heatmap, so a cost is a ratio of CPU time. The fair queue, the size of leases
+and the time limit of an image count in it.
+"""
+
+from __future__ import annotations
+
+from fathom.options import ClipOptions, Options, Output, Size
+from shared.jobs.job import Cost
+
+#: To read a photo and predict its depth.
+_PREDICTION = 0.6
+
+#: What each output adds. `python -m bench.outputs` measures these, at 12 megapixels and on one core.
+_OUTPUTS: dict[Output, float] = {
+    Output.HEATMAP: 0.4,
+    Output.DEPTH16: 0.3,
+    Output.PFM: 0.2,
+    Output.NPY: 0.2,
+    Output.COMPARISON: 0.8,
+    Output.THUMBNAIL: 0.3,
+    Output.EXR: 0.5,
+    Output.NORMALS: 0.5,
+    Output.CONTROLNET: 0.3,
+    Output.STEREO: 2.0,
+    Output.MESH: 1.5,
+    Output.CLOUD: 1.5,
+    Output.LAYERS: 4.0,
+    Output.REFOCUS: 4.0,
+    Output.EMBEDDED: 0.3,
+    Output.CLIP: 2.0,
+}
+
+#: What each megapixel of a clip's frames adds.
+_CLIP_MEGAPIXEL = 0.25
+
+#: The part of that which remains for maps as small as the prediction.
+_NETWORK_SIZE = 0.1
+
+
+def cost_of(options: Options) -> Cost:
+    """Return what an image with these options costs in each pass.
+
+    The first of two passes (normalize=job) only predicts, and so does the second before it renders.
+    """
+    part = _NETWORK_SIZE if options.size is Size.NETWORK else 1.0
+    rendering = part * sum(_OUTPUTS[output] for output in options.outputs)
+    if Output.CLIP in options.outputs:
+        rendering += _frames_of(options.clip)
+    # Sums of decimal fractions are rounded, so that a cost of 4 is 4.
+    return Cost(measure=_PREDICTION, render=round(_PREDICTION + rendering, 6))
+
+
+def _frames_of(clip: ClipOptions) -> float:
+    """Return what the frames of a clip cost, if they are 4:3."""
+    megapixels = 4 / 3 * clip.height**2 / 1e6
+    return clip.seconds * clip.fps * megapixels * _CLIP_MEGAPIXEL
+
+
+#: What the dearest image costs.
+HIGHEST = cost_of(Options(outputs=tuple(Output), clip=ClipOptions(seconds=12, fps=60, height=2160))).render

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fathom.options import Options, Output
+from shared.jobs.cost import HIGHEST, cost_of
+from shared.jobs.job import Phase
+
+
+def render_cost(**options: Any) -> float:
+    return cost_of(Options.parse(options)).render
+
+
+def test_a_plain_heatmap_costs_exactly_one():
+    assert cost_of(Options()).of(Phase.RENDER) == 1.0
+
+
+@pytest.mark.parametrize("output", Output)
+def test_every_output_costs_more_than_the_prediction_alone(output: Output):
+    assert render_cost(outputs=[output]) > cost_of(Options()).measure
+
+
+def test_outputs_add_up_and_share_one_prediction():
+    each = [render_cost(outputs=[output]) - cost_of(Options()).measure for output in ("stereo", "layers")]
+
+    assert render_cost(outputs=["stereo", "layers"]) == pytest.approx(cost_of(Options()).measure + sum(each))
+
+
+def test_the_dearest_job_has_all_outputs():
+    longest = {"seconds": 12, "fps": 60, "height": 2160}
+
+    assert render_cost(outputs=list(Output), clip=longest) == pytest.approx(HIGHEST)
+
+
+def test_a_clip_costs_as_much_as_it_has_pixels():
+    short, long, large = (
+        render_cost(outputs="clip", clip=clip)
+        for clip in ({"seconds": 2}, {"seconds": 4}, {"seconds": 2, "height": 2160})
+    )
+
+    still = 2 * short - long
+    assert large - still == pytest.approx(4 * (short - still))
+    assert short > 10
+
+
+def test_maps_of_the_size_of_the_prediction_cost_less_but_never_nothing():
+    small = render_cost(outputs=["heatmap", "pfm"], size="network")
+
+    assert cost_of(Options()).measure < small < render_cost(outputs=["heatmap", "pfm"])
+
+
+def test_measuring_costs_the_same_whatever_is_rendered():
+    plain, dear = (
+        Options.parse({"normalize": "job"}),
+        Options.parse({"normalize": "job", "outputs": ["layers"]}),
+    )
+
+    assert cost_of(plain).of(Phase.MEASURE) == cost_of(dear).of(Phase.MEASURE) < 1.0

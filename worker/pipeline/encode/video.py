@@ -1,0 +1,94 @@
+"""Write frames as a film or as an animated picture, one after another."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from worker.pipeline.photo import Pixels
+
+if TYPE_CHECKING:
+    from worker.pipeline.scene.parallax import Planes
+
+#: `crf` is constant quality, 0 (lossless) to 51.
+_X264 = {"preset": "superfast", "crf": "20"}
+_WEBP_QUALITY = 75
+#: Of a GIF, one palette is made from so many frames.
+_PALETTE_FRAMES = 4
+
+
+def encode_mp4(frames: Iterable[Planes], size: tuple[int, int], fps: int) -> bytes:
+    """Write frames of even height and width as H.264 in MP4: yuv420p, BT.709, its index first.
+
+    Needs PyAV; raises ImportError without it.
+    """
+    import av
+
+    with tempfile.TemporaryDirectory(prefix="fathom-") as folder:
+        # FFmpeg moves the index to the beginning by reading its own file again.
+        path = Path(folder, "clip.mp4")
+        with av.open(str(path), "w", options={"movflags": "+faststart"}) as film:
+            stream: Any = film.add_stream("libx264", rate=fps, options=_X264)
+            _describe(stream, size, fps)
+            for number, planes in enumerate(frames):
+                frame = _to_frame(planes, av.VideoFrame)
+                frame.pts, frame.time_base = number, Fraction(1, fps)
+                film.mux(stream.encode(frame))
+            film.mux(stream.encode(None))
+        return path.read_bytes()
+
+
+def _describe(stream: Any, size: tuple[int, int], fps: int) -> None:
+    stream.height, stream.width = size
+    stream.pix_fmt = "yuv420p"
+    stream.time_base = Fraction(1, fps)
+    # A child has one core.
+    stream.codec_context.thread_count = 1
+    # ITU-T H.273: 1 is BT.709 for all three, and 1 is the range of television.
+    for name in ("color_primaries", "color_trc", "colorspace", "color_range"):
+        setattr(stream.codec_context, name, 1)
+
+
+def _to_frame(planes: Planes, kind: Any) -> Any:
+    height, width = planes.y.shape
+    frame = kind(width, height, "yuv420p")
+    for target, plane in zip(frame.planes, (planes.y, planes.u, planes.v), strict=True):
+        rows = np.frombuffer(target, np.uint8).reshape(-1, target.line_size)
+        rows[: plane.shape[0], : plane.shape[1]] = plane
+    return frame
+
+
+def encode_webp(frames: Iterable[Pixels], fps: int) -> bytes:
+    """Write RGB frames as an animated WebP that repeats for ever."""
+    return _animate(map(Image.fromarray, frames), "WEBP", 1000 / fps, quality=_WEBP_QUALITY, method=2)
+
+
+def encode_gif(frames: Iterable[Pixels], fps: int) -> bytes:
+    """Write RGB frames as a GIF that repeats for ever, with one palette for all of them.
+
+    A GIF counts time in hundredths of a second, so `fps` must divide 100.
+    """
+    return _animate(_with_one_palette(iter(frames)), "GIF", 1000 / fps, optimize=False, disposal=1)
+
+
+def _animate(pictures: Iterator[Image.Image], kind: str, milliseconds: float, **settings: Any) -> bytes:
+    with tempfile.TemporaryFile() as file:
+        first = next(pictures)
+        settings |= {"duration": round(milliseconds), "loop": 0}
+        first.save(file, kind, save_all=True, append_images=pictures, **settings)
+        file.seek(0)
+        return file.read()
+
+
+def _with_one_palette(frames: Iterator[Pixels]) -> Iterator[Image.Image]:
+    first = [frame.copy() for frame in islice(frames, _PALETTE_FRAMES)]
+    palette = Image.fromarray(np.concatenate(first)).quantize(256, Image.Quantize.MEDIANCUT)
+    for frame in [*first, *frames]:
+        yield Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE)
