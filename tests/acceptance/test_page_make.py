@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import httpx
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from tests.acceptance.albums import jpeg, photo, png16
-from tests.acceptance.browsers import OpenPage, drop, opening, submit
+from tests.acceptance.browsers import OpenPage, drop, expect_state, opening, submit, wait_for_job
 from tests.acceptance.stacks import LaunchedStack
 from tests.acceptance.test_page_photo import open_photo, pixels, point_at, settled_picture, stored
 
@@ -240,17 +241,36 @@ def test_the_server_is_asked_for_what_is_shown(page: Page, done_job: str):
 
 
 def test_the_server_makes_the_file_of_the_photo(page: Page, stack: LaunchedStack, done_job: str):
-    def ask_for_depth(route: Route) -> None:
-        route.continue_(url=re.sub(r"\?.*", "?output=depth16", route.request.url))
-
-    page.route(DEPTH, ask_for_depth)
     open_make(page, done_job)
+    choose(page, "Normals")
+    shown = drawn(page)
     with page.expect_download() as started:
-        page.get_by_role("button", name="Depth for compositing (EXR)").click()
+        page.get_by_role("button", name="Get the file").click()
 
-    assert started.value.suggested_filename == "first.exr"
+    assert started.value.suggested_filename == "first.normals.png"
     with Image.open(started.value.path()) as saved:
-        np.testing.assert_array_equal(np.asarray(saved), np.asarray(stored(stack, done_job, 0, "depth16")))
+        made = np.asarray(saved.convert("RGB"), np.int16)
+    assert made.shape == shown.shape
+    # The network's weights are random, so its surface is rough; but both show the same one.
+    assert np.corrcoef(made[..., 0].ravel(), shown[..., 0].ravel())[0, 1] > 0.5
+    assert np.corrcoef(made[..., 1].ravel(), shown[..., 1].ravel())[0, 1] > 0.5
+
+
+@pytest.mark.parametrize(
+    ("label", "name", "start"),
+    [
+        ("Depth for compositing (EXR)", "first.exr", b"\x76\x2f\x31\x01"),
+        ("Photo with depth inside", "first.embedded.jpg", b"\xff\xd8\xff"),
+    ],
+)
+def test_the_server_makes_files_that_the_page_cannot_show(
+    make_page: Page, label: str, name: str, start: bytes
+):
+    with make_page.expect_download() as started:
+        make_page.get_by_role("button", name=label).click()
+
+    assert started.value.suggested_filename == name
+    assert started.value.path().read_bytes().startswith(start)
 
 
 def test_a_request_can_be_canceled_and_made_again(page: Page, done_job: str):
@@ -406,24 +426,45 @@ def white_columns(shot: NDArray[np.int16]) -> NDArray[np.intp]:
 # --- presets ----------------------------------------------------------------
 
 
-def test_a_preset_is_chosen_by_its_picture_and_sent(open_page: OpenPage):
-    page = open_page(expected=["422"])
-    sent: list[dict[str, Any]] = []
-
-    def refuse(route: Route) -> None:
-        sent.append(json.loads(route.request.post_data or "{}"))
-        route.fulfill(status=422, json={"code": "invalid_options", "detail": "No."})
-
-    page.route(re.compile(r"/v1/jobs$"), refuse)
+def test_a_preset_is_chosen_by_its_picture_and_makes_its_outputs(page: Page, stack: LaunchedStack):
     page.get_by_role("radio", name="Heatmaps").focus()
-    page.keyboard.press("ArrowRight")
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
 
-    expect(page.get_by_role("radio", name="VR headset")).to_be_checked()
+    expect(page.get_by_role("radio", name="Image generators")).to_be_checked()
     expect(page.locator(".options-own")).to_be_hidden()
     drop(page, [("a.jpg", jpeg(photo()))])
-    expect(page.locator(".dropzone-status")).to_contain_text("does not know one of the options")
-    assert [each["options"] for each in sent] == [{"preset": "vr"}]
+    job = wait_for_job(page)
+    expect_state(page, "Done")
+    options = httpx.get(f"{stack.api}/v1/jobs/{job}").json()["options"]
+    assert options["outputs"] == ["controlnet"]
+    expect(page.locator(".pair-whole")).to_be_visible()
+
+
+def test_depth_is_read_from_a_picture_for_image_generators(page: Page, stack: LaunchedStack, done_job: str):
+    job = submit(stack, [("a.jpg", jpeg(photo()))], preset="controlnet")
+    open_photo(page, job, 0)
+    page.get_by_label("Gray", exact=True).check()
+
+    gray = pixels(page.locator(".stage-depth"))[:, :, 0] / 255
+
+    words = np.asarray(stored(stack, done_job, 0, "depth16"), np.float64) / 65535
+    assert np.mean(np.abs(gray - words)) < 0.01
+
+
+def test_a_job_without_depth_shows_what_it_made(page: Page, stack: LaunchedStack):
+    job = submit(stack, [("a.jpg", jpeg(photo()))], preset="blender")
+    page.goto(f"/jobs/{job}/photos/0")
+
+    expect(page.get_by_role("img", name="Surface normals")).to_be_visible()
+    expect(page.get_by_role("button", name="Compare")).to_be_hidden()
+    expect(page.get_by_role("link", name="Depth for compositing (EXR)")).to_be_visible()
+
+
+def test_a_preset_is_remembered(page: Page):
+    page.get_by_role("radio", name="VR headset").check()
     page.reload()
+
     expect(page.get_by_role("radio", name="VR headset")).to_be_checked()
     page.get_by_role("radio", name="Heatmaps").check()
     expect(page.locator(".options-own")).to_be_visible()
@@ -432,7 +473,7 @@ def test_a_preset_is_chosen_by_its_picture_and_sent(open_page: OpenPage):
 def test_every_preset_has_a_picture(page: Page):
     cards = page.locator(".preset")
 
-    expect(cards).to_have_count(8)
+    expect(cards).to_have_count(9)
     for card in cards.all():
         assert card.locator("svg > *").count() >= 4
         assert card.get_attribute("title")

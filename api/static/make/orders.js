@@ -37,12 +37,13 @@ export const ORDERS = {
   cloud: { output: "cloud", ending: ".ply" },
   layers: { output: "layers", ending: ".psd" },
   exr: { output: "exr", ending: ".exr" },
+  clip: { output: "clip", ending: ".clip.mp4" },
   embedded: { output: "embedded", ending: ".embedded.jpg" },
 };
 
 /** Those that the page can show before they are made, and the others. */
 export const PREVIEWED = ["anaglyph", "wiggle", "normals", "refocus"];
-export const OTHERS = ["headset", "mesh", "cloud", "layers", "exr", "embedded"];
+export const OTHERS = ["headset", "mesh", "cloud", "layers", "clip", "exr", "embedded"];
 
 /**
  * Return the query of `POST /v1/depth` for an order. The depth is made as that of the job was.

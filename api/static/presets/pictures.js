@@ -53,6 +53,11 @@ const DRAWINGS = {
     rect(0, 0, WIDTH, HEIGHT, "#d8d4cd"), path("M6 30L16 9H58L52 30z", "#f7f5f1"), path("M6 30H52V35H6z", "#b8b2a8"), path("M52 30L58 9V14L52 35z", "#a39c91"),
     ...[[11, 6, "#ded9d1"], [8, 4.4, "#cfc8bd"], [5, 2.8, "#f7f5f1"]].map(([rx, ry, fill], at) => oval(34, 20 - 1.6 * at, rx, ry, fill, { stroke: "#a39c91", "stroke-width": 0.6 })),
   ],
+  share: () => [
+    rect(0, 0, WIDTH, HEIGHT, "#26222e"), ...scene({ x: 8, width: 48 }, PAINT),
+    ...[2, 59].flatMap((x) => [4, 13, 22, 31].map((y) => rect(x, y, 3, 5, "#8d8599", { rx: 1 }))),
+    oval(32, 20, 9, 9, "#0e0c12", { opacity: 0.7 }), path("M29 15l8 5-8 5z", "#ffffff"),
+  ],
 };
 
 /** Ellipses of many sizes that are the scene from afar. */

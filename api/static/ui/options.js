@@ -10,7 +10,7 @@ const KEY = "fathom.options";
 const ALWAYS = ["heatmap", "thumbnail"];
 const MORE = ["depth16", "npy", "pfm", "comparison"];
 /** What is made of a photo and its depth. */
-const MADE = ["exr", "normals", "controlnet", "stereo", "mesh", "cloud", "layers", "refocus", "embedded"];
+const MADE = ["exr", "normals", "controlnet", "stereo", "mesh", "cloud", "layers", "refocus", "clip", "embedded"];
 const CHOICES = { normalize: ["image", "job"], size: ["original", "network"], edges: ["snap", "smooth"], heatmap_format: ["png", "jpeg"] };
 /** @typedef {{preset: string, outputs: string[], colormap: string, invert: boolean, normalize: string, size: string, edges: string, heatmap_format: string}} Chosen */
 /** @type {Chosen} */

@@ -13,7 +13,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 from api.routes.page import page_version, policy
-from fathom.options import Colormap, Options, Output
+from fathom.options import PRESETS, Colormap, Options, Output
 from fathom.photos import kinds
 from fathom.photos.formats import SUFFIXES
 from fathom.result_names import result_names
@@ -291,11 +291,17 @@ def test_the_page_names_what_it_asks_for_as_the_server_names_results() -> None:
     orders = re.findall(r'  (\w+): \{\s+output: "(\w+)", ending: "([^"]+)"', source("make/orders.js"))
     layouts = {"anaglyph": "anaglyph", "wiggle": "sbs_full", "headset": "sbs_full"}
 
-    assert len(orders) == 10
+    assert len(orders) == 11
     for kind, output, ending in orders:
         group = {"stereo": {"layout": layouts[kind]}} if output == "stereo" else {}
         names = next(result_names(["photo.jpg"], Options.parse({"outputs": [output], **group})))
         assert names[output] == f"photo{ending}"
+
+
+def test_the_page_offers_the_presets_of_the_server() -> None:
+    drawn = re.findall(r'^  "?(\w+)"?: \(\) =>', source("presets/pictures.js"), re.MULTILINE)
+
+    assert drawn == ["heatmaps", *PRESETS]
 
 
 def test_the_page_knows_every_output() -> None:
