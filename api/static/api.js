@@ -14,6 +14,7 @@ import { forgetKey, keyHeader, signIn } from "./api_key.js";
  * @property {boolean} invert
  * @property {string} normalize
  * @property {string} [edges]
+ * @property {string} [depth_source]
  * @property {{layout: string}} [stereo]
  *
  * @typedef {object} Job

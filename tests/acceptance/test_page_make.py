@@ -232,6 +232,7 @@ def test_the_server_is_asked_for_what_is_shown(page: Page, done_job: str):
     assert query == {
         "output": "stereo",
         "edges": "snap",
+        "depth_source": "auto",
         "stereo.layout": "anaglyph",
         "stereo.divergence": "3.5",
         "stereo.convergence": "0.5",

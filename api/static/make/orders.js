@@ -50,10 +50,11 @@ export const OTHERS = ["headset", "mesh", "cloud", "layers", "clip", "exr", "emb
  *
  * @param {Order} order
  * @param {Settings} settings
- * @param {{edges?: string}} jobOptions
+ * @param {{edges?: string, depth_source?: string}} jobOptions
  */
-export function queryOf({ output, options }, settings, { edges } = {}) {
-  return new URLSearchParams({ output, ...(edges ? { edges } : {}), ...options?.(settings) }).toString();
+export function queryOf({ output, options }, settings, { edges, depth_source } = {}) {
+  const same = Object.entries({ edges, depth_source }).filter(([, value]) => value !== undefined);
+  return new URLSearchParams({ output, ...Object.fromEntries(same), ...options?.(settings) }).toString();
 }
 
 /**

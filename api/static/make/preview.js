@@ -9,7 +9,7 @@ const SIDE = 1280;
 /** The field of view along the longer side, as in fathom/options/groups.py: 60 degrees. */
 const FRAME = 2 * Math.tan(Math.PI / 6);
 /** The radius of the disc over which normals are fitted, as a share of the longer side. */
-const FITTED = 0.014;
+const FITTED = 0.018;
 
 /** @import { Depth } from "../viewer/depth.js" */
 /** @import { Settings } from "./orders.js" */

@@ -10,6 +10,7 @@ void main() {
 
 const HEAD = `#version 300 es
 precision highp float;
+precision highp sampler2D;
 uniform sampler2D photo;
 uniform sampler2D depth;
 uniform vec2 pixel;

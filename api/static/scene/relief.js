@@ -5,7 +5,7 @@ import { Backdrop } from "./backdrop.js";
 import { around, averages } from "./windows.js";
 
 /** Points along the longer side of the grid. */
-const POINTS = 448;
+const POINTS = 384;
 /** Neighbours whose nearness differs by more belong to different things. */
 export const STEP = 0.1;
 /** How often steps are sharpened, each time by one point to each side. */

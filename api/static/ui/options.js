@@ -8,6 +8,8 @@ import { COLORMAPS, gradientOf } from "../viewer/colormaps.js";
 const KEY = "fathom.options";
 /** The outputs that the page itself needs: small pictures for the grid, and depth that a browser reads exactly. */
 const ALWAYS = ["heatmap", "thumbnail"];
+/** The outputs that have the colours chosen. */
+const COLOURED = new Set(["heatmap", "thumbnail", "comparison"]);
 const MORE = ["depth16", "npy", "pfm", "comparison"];
 /** What is made of a photo and its depth. */
 const MADE = ["exr", "normals", "controlnet", "stereo", "mesh", "cloud", "layers", "refocus", "clip", "embedded"];
@@ -24,9 +26,9 @@ export function chosenOptions() {
 
 /** Summarise the options of a job in a few words. */
 export function summaryOf({ outputs, colormap, normalize }) {
-  const parts = [t(`colormap.${colormap}`), t(`normalize.${normalize}`)];
+  const colours = outputs.some((output) => COLOURED.has(output)) ? [t(`colormap.${colormap}`)] : [];
   const more = [...MORE, ...MADE].filter((output) => outputs.includes(output)).map((output) => t(`output.${output}`));
-  return [...parts, ...more].join(" · ");
+  return [...colours, t(`normalize.${normalize}`), ...more].join(" · ");
 }
 
 /** Make the panel to choose options in: what the album is for and, for heatmaps, everything about them. */
@@ -38,7 +40,7 @@ export function optionsPanel() {
   const update = (changes) => {
     Object.assign(state, changes);
     store(state);
-    summary.textContent = summaryOf(state);
+    summary.textContent = summaryOf({ ...state, outputs: [...ALWAYS, ...state.outputs] });
     toggle(details, state.preset === OWN);
     toggle(hint, state.preset !== OWN);
     say(hint, t(`preset.${state.preset}_hint`));

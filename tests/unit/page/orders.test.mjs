@@ -30,8 +30,8 @@ test("normals have the depth that is shown", () => {
   assert.deepEqual(query("normals", { ratio: 12 }), { output: "normals", "normals.depth_ratio": "12" });
 });
 
-test("the edges are those of the job", () => {
-  assert.deepEqual(query("mesh", {}, { edges: "smooth" }), { output: "mesh", edges: "smooth" });
+test("the depth is made as that of the job was", () => {
+  assert.deepEqual(query("mesh", {}, { edges: "smooth", depth_source: "model", colormap: "magma" }), { output: "mesh", edges: "smooth", depth_source: "model" });
 });
 
 test("a header's file name is read, the full one first", () => {

@@ -13,6 +13,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 from api.routes.page import page_version, policy
+from api.schema.request_models import DepthQuery
 from fathom.options import PRESETS, Colormap, Options, Output
 from fathom.photos import kinds
 from fathom.photos.formats import SUFFIXES
@@ -296,6 +297,14 @@ def test_the_page_names_what_it_asks_for_as_the_server_names_results() -> None:
         group = {"stereo": {"layout": layouts[kind]}} if output == "stereo" else {}
         names = next(result_names(["photo.jpg"], Options.parse({"outputs": [output], **group})))
         assert names[output] == f"photo{ending}"
+
+
+def test_the_page_asks_for_options_that_the_server_knows() -> None:
+    asked = set(re.findall(r'"((?:stereo|normals|refocus)\.\w+)":', source("make/orders.js")))
+    known = {field.alias or name for name, field in DepthQuery.model_fields.items()}
+
+    assert len(asked) == 6
+    assert asked <= known
 
 
 def test_the_page_offers_the_presets_of_the_server() -> None:
