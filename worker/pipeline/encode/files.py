@@ -66,13 +66,15 @@ def encode_rgb_png(strips: Iterable[NDArray[Any]], shape: tuple[int, int], bits:
     return _png(_header(*shape, bits, _RGB), _chunk(b"IDAT", body))
 
 
-def encode_jpeg(rgb: Pixels) -> bytes:
-    """Write H x W x 3 as a JPEG of quality 95, colour at half the resolution.
+def encode_jpeg(rgb: Pixels, subsampling: str = "420") -> bytes:
+    """Write H x W x 3 as a JPEG of quality 95, colour at half the resolution; with `444`, at the whole.
 
     Raises ImageTooLarge if a side is too long for a JPEG.
     """
     check_jpeg_size(*rgb.shape[:2])
-    data: bytes = simplejpeg.encode_jpeg(rgb, quality=JPEG_QUALITY, colorspace="RGB", colorsubsampling="420")
+    data: bytes = simplejpeg.encode_jpeg(
+        rgb, quality=JPEG_QUALITY, colorspace="RGB", colorsubsampling=subsampling
+    )
     return data
 
 

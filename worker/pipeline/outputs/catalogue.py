@@ -9,7 +9,7 @@ import numpy as np
 
 from fathom.options import MAPS, Options, Output, Size
 from fathom.photos.formats import Format
-from worker.pipeline.outputs import clip, comparison, embedded, exr, maps, normals
+from worker.pipeline.outputs import clip, comparison, embedded, exr, maps, normals, stereo
 from worker.pipeline.outputs.rendering import Rendering
 from worker.pipeline.photo import LeastSize, Photo, full_size
 
@@ -26,6 +26,9 @@ _MAKERS: dict[str, Callable[[Rendering], bytes]] = {
     Output.CONTROLNET: maps.controlnet,
     Output.EMBEDDED: embedded.embedded,
     Output.CLIP: clip.clip,
+    Output.STEREO: stereo.stereo,
+    "stereo_left": stereo.stereo_left,
+    "stereo_right": stereo.stereo_right,
 }
 
 #: Outputs that show pixels of the photo.

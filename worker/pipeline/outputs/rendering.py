@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from fathom.options import Normalize, Options
 from shared.jobs.job import Range
@@ -19,6 +20,8 @@ from worker.pipeline.stages import Stage, Stopwatch
 
 if TYPE_CHECKING:
     from worker.model.engine import EngineInfo
+
+T = TypeVar("T", np.float32, np.uint8)
 
 
 class Rendering:
@@ -79,7 +82,7 @@ class Rendering:
         depth = self.depth
         if depth.shape != (height, width):
             depth = resize(depth, height, width, Scratch())
-        span = self.span if self.options.normalize is Normalize.JOB else Range(low=depth.low, high=depth.high)
+        span = self.nearness_span(depth)
         values = depth.values
         if is_flat(span):
             values[:] = 0.5
@@ -87,14 +90,21 @@ class Rendering:
         values -= np.float32(span.low)
         values *= np.float32(1 / (span.high - span.low))
         np.clip(values, 0, 1, out=values)
-        return _dilate(values, dilation * max(height, width) / LONG_SIDE)
+        return dilate(values, dilation)
+
+    def nearness_span(self, depth: DepthMap) -> Range:
+        """Return the values of the photo's map, at any size, that are nearness 0 and 1."""
+        return self.span if self.options.normalize is Normalize.JOB else Range(low=depth.low, high=depth.high)
 
 
-def _dilate(values: Floats, radius: float) -> Floats:
-    """Return the largest value around each pixel: in a disc, or in a square if that is large, for speed."""
-    reach = round(radius)
+def dilate(values: NDArray[T], dilation: float) -> NDArray[T]:
+    """Return a map in which what is near is widened by some pixels of the prediction.
+
+    Each pixel gets the largest value around it: in a disc, or in a square if that is large, for speed.
+    """
+    reach = round(dilation * max(values.shape) / LONG_SIDE)
     if reach < 1:
         return values
     shape = cv2.MORPH_ELLIPSE if reach < 4 else cv2.MORPH_RECT
     around = cv2.getStructuringElement(shape, (2 * reach + 1, 2 * reach + 1))
-    return np.asarray(cv2.dilate(values, around), np.float32)
+    return np.asarray(cv2.dilate(values, around), values.dtype)
