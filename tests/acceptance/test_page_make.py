@@ -281,6 +281,7 @@ def test_a_request_can_be_canceled_and_made_again(page: Page, done_job: str):
     row.get_by_role("button", name="Cancel").click()
 
     expect(row).to_contain_text("Cancelled")
+    expect(button).to_be_focused()
     page.unroute(DEPTH)
     page.route(DEPTH, lambda route: route.fulfill(body=b"a mesh"))
     with page.expect_download() as started:

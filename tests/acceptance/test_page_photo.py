@@ -363,3 +363,15 @@ def test_a_photo_that_the_job_does_not_have_is_shown_as_missing(page: Page, done
     page.goto(f"/jobs/{done_job}/photos/99")
 
     expect(page.locator(".stage-note")).to_contain_text("The job has no such photo.")
+
+
+def test_a_photo_that_was_waiting_shows_its_depth_and_files_once_they_are_made(
+    page: Page, stack: LaunchedStack
+):
+    with stack.workers_stopped():
+        answer = httpx.post(f"{stack.api}/v1/jobs", files=[("images", ("a.jpg", jpeg(photo())))])
+        page.goto(f"/jobs/{answer.json()['id']}/photos/0")
+        expect(page.locator(".stage-note")).to_contain_text("waiting for its turn")
+
+    expect(page.locator(".stage-depth")).to_be_visible()
+    expect(page.get_by_role("link", name="Heatmap")).to_be_visible()

@@ -78,6 +78,7 @@ export class FileRequest {
   #show(busy) {
     this.button.setAttribute("aria-disabled", String(busy));
     if (busy) this.work.removeAttribute("data-failed");
+    if (!busy && document.activeElement === this.cancel) this.button.focus();
     toggle(this.work, true);
     toggle(this.bar, busy);
     toggle(this.cancel, busy);

@@ -102,8 +102,9 @@ class JobModel extends EventTarget {
     }
   }
 
-  /** Return image `index`, fetched if necessary. */
+  /** Return image `index`, fetched if necessary. It is kept up to date. */
   async imageAt(/** @type {number} */ index) {
+    this.wanted = [index, index + 1];
     if (!this.image(index)) await this.#fetchPage(Math.floor(index / PAGE));
     return this.image(index);
   }

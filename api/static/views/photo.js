@@ -136,6 +136,8 @@ class PhotoView {
       // The failure of an image is known before its reason.
       const news = `${image?.state} ${image?.error?.code}`;
       if (this.leaving.signal.aborted || this.known === news) return;
+      // Its outputs are fetched a moment after its state is known.
+      if (image?.state === "succeeded" && Object.keys(image.outputs).length === 0) return;
       this.known = news;
       await this.#showImage(image);
     } catch (error) {
