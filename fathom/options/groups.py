@@ -199,7 +199,7 @@ class RefocusOptions(_Group):
         1.0,
         0.0,
         4.0,
-        "The radius of the blur of the farthest or nearest point, in percent of the longer side.",
+        "Radius of the blur of the farthest point while the nearest is sharp, in percent of the longer side.",
     )
     edge_dilation: float = _edge_dilation(0.5)
 
