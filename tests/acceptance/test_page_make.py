@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import io
-import json
 import re
-import struct
 from collections.abc import Iterator
-from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -20,7 +16,14 @@ from playwright.sync_api import Browser, Locator, Page, Route, expect
 from tests.acceptance.albums import jpeg, photo, png16
 from tests.acceptance.browsers import OpenPage, drop, expect_state, opening, submit, wait_for_job
 from tests.acceptance.stacks import LaunchedStack
-from tests.acceptance.test_page_photo import open_photo, pixels, point_at, settled_picture, stored
+from tests.acceptance.test_page_photo import (
+    difference_from_photo,
+    open_photo,
+    pixels,
+    point_at,
+    settled_picture,
+    stored,
+)
 
 pytest_plugins = ["tests.acceptance.browser_fixtures"]
 
@@ -257,6 +260,8 @@ def test_normals_of_the_server_face_where_those_of_the_page_do(
     ("label", "name", "start"),
     [
         ("Depth for compositing (EXR)", "first.exr", b"\x76\x2f\x31\x01"),
+        ("3D model (GLB)", "first.glb", b"glTF\2"),
+        ("Point cloud (PLY)", "first.ply", b"ply\n"),
         ("Photo with depth inside", "first.embedded.jpg", b"\xff\xd8\xff"),
     ],
 )
@@ -334,68 +339,28 @@ def test_a_picture_that_the_job_made_is_shown_as_it_is(page: Page, stack: Launch
     expect(page.locator(".stage-depth")).to_be_visible()
 
 
-def red_glb() -> bytes:
-    """A square that fills the view of a camera at the origin, with a red picture on it."""
-    picture = io.BytesIO()
-    Image.new("RGB", (8, 8), "red").save(picture, "JPEG")
-    places = np.array([[0, 0], [1, 0], [0, 1], [1, 1]], np.float32)
-    positions = np.array([[-1, 1, -2], [1, 1, -2], [-1, -1, -4], [1, -1, -4]], np.float32)
-    parts = [
-        positions.tobytes(),
-        places.tobytes(),
-        np.array([0, 2, 1, 1, 2, 3], np.uint16).tobytes(),
-        picture.getvalue(),
-    ]
-    kinds = [(5126, "VEC3", 4), (5126, "VEC2", 4), (5123, "SCALAR", 6)]
-    starts = [sum(-(-len(part) // 4) * 4 for part in parts[:at]) for at in range(4)]
-    document = {
-        "asset": {"version": "2.0"},
-        "nodes": [{"mesh": 0}],
-        "meshes": [{"primitives": [{"attributes": {"POSITION": 0, "TEXCOORD_0": 1}, "indices": 2, "material": 0}]}],
-        "materials": [{"pbrMetallicRoughness": {"baseColorTexture": {"index": 0}}}],
-        "textures": [{"source": 0}],
-        "images": [{"bufferView": 3, "mimeType": "image/jpeg"}],
-        "accessors": [
-            {"bufferView": at, "componentType": kind, "type": shape, "count": count}
-            for at, (kind, shape, count) in enumerate(kinds)
-        ],
-        "bufferViews": [
-            {"buffer": 0, "byteOffset": start, "byteLength": len(part)}
-            for start, part in zip(starts, parts, strict=True)
-        ],
-    }  # fmt: skip
-    text = json.dumps(document).encode()
-    text += b" " * (-len(text) % 4)
-    binary = b"".join(part + bytes(-len(part) % 4) for part in parts)
-    chunks = b"".join(
-        struct.pack("<I", len(data)) + kind + data for kind, data in ((b"JSON", text), (b"BIN\0", binary))
-    )
-    return b"glTF" + struct.pack("<II", 2, 12 + len(chunks)) + chunks
-
-
-def test_in_3d_the_model_that_the_server_made_is_shown(open_page: OpenPage, done_job: str):
-    page = open_page(viewport={"width": 700, "height": 520})
-
-    def with_mesh(route: Route) -> None:
-        response = route.fetch()
-        answer: dict[str, Any] = response.json()
-        for image in answer["images"]:
-            image["outputs"]["mesh"] = "mesh"
-        route.fulfill(response=response, json=answer)
-
-    page.route(re.compile(r"/images\?"), with_mesh)
-    page.route(
-        "**/mesh?stream=1", lambda route: route.fulfill(body=red_glb(), content_type="model/gltf-binary")
-    )
-    open_photo(page, done_job, 0)
+def test_in_3d_the_model_that_the_server_made_is_shown(open_page: OpenPage, stack: LaunchedStack):
+    job = submit(stack, [("a.jpg", jpeg(photo()))], preset="web3d")
+    page = open_photo(open_page(viewport={"width": 700, "height": 520}), job, 0)
     page.get_by_role("button", name="3D", exact=True).click()
     canvas = page.locator("canvas.scene")
 
     expect(canvas).to_have_attribute("data-source", "mesh")
-    shot = np.asarray(Image.open(io.BytesIO(canvas.screenshot())).convert("RGB"))
-    middle = shot[shot.shape[0] // 2, shot.shape[1] // 2]
-    assert middle[0] > 240
-    assert max(middle[1:]) < 20
+    expect(page.locator(".scene-note")).to_be_hidden()
+    assert difference_from_photo(settled_picture(page, canvas)) < 12
+    page.get_by_label("Show the heatmap's colours").check()
+    expect(canvas).to_have_attribute("data-source", "depth")
+
+
+def test_a_job_of_nothing_but_models_shows_them(open_page: OpenPage, stack: LaunchedStack):
+    job = submit(stack, [("a.jpg", jpeg(photo()))], outputs=["mesh", "cloud"])
+    page = open_photo(open_page(viewport={"width": 700, "height": 520}), job, 0)
+    canvas = page.locator("canvas.scene")
+
+    expect(canvas).to_have_attribute("data-source", "mesh")
+    expect(page.locator(".scene-note")).to_be_hidden()
+    assert difference_from_photo(settled_picture(page, canvas)) < 12
+    expect(page.get_by_role("link", name="Point cloud (PLY)")).to_be_visible()
 
 
 def test_in_3d_a_near_thing_is_not_stretched_to_what_is_behind(open_page: OpenPage, square_job: str):
