@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.pipeline.photo import Floats, Pixels
-from worker.pipeline.scene.motion import Shift
+from worker.pipeline.scene.motion.path import Shift
 
 #: Nearness by which something must stand before a place to cover it.
 _COVERS = 0.06
