@@ -59,11 +59,11 @@ def _has_weights() -> bool:
     with one_sentence():
         from shared.errors import WeightsUnavailable
         from shared.settings import Settings
-        from worker.model.weights import resolve_weights
+        from worker.model.weights import find_weights
 
         settings = Settings.from_environ()
         try:
-            resolve_weights(settings.weights, settings.cache_dir)
+            find_weights(settings)
         except WeightsUnavailable:
             if settings.weights != "auto":
                 raise

@@ -25,6 +25,17 @@ Parser = Callable[[str, str], Any]
 _RATE = re.compile(r"(\d{1,9})/(second|minute|hour|day)\Z")
 
 
+#: The networks there are, the default first; `worker.model.catalogue` describes them.
+MODELS = (
+    "midas_small",
+    "midas_large",
+    "dpt_hybrid",
+    "dpt_large",
+    "dpt_swin2_tiny",
+    "depth_anything_v2_small",
+)
+
+
 class Group(StrEnum):
     """What a setting is about; the headings of docs/settings.md, in this order."""
 
@@ -238,13 +249,19 @@ class Settings:
         "168",
         "Ended jobs are deleted, with their files, after this long. `0` keeps them.",
     )
+    model: str = _setting(
+        Group.MODEL,
+        _choice(*MODELS),
+        MODELS[0],
+        "The network that predicts depth: `" + "`, `".join(MODELS) + "`. `fathom model list` describes them.",
+    )
     weights: str = _setting(
         Group.MODEL,
         _text,
         "auto",
         "`official`, `starter`, `random` (seeded, for tests), or a path to a `.pt` or `.safetensors` "
         "file. `auto` takes the official weights if they have been downloaded, and the starter weights "
-        "otherwise.",
+        "otherwise, which only `midas_small` has.",
     )
     engine: str = _setting(
         Group.MODEL,

@@ -1,8 +1,10 @@
-"""`fathom model`: the depth network's weights and its graph."""
+"""`fathom model`: the depth networks, their weights and their graphs."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,68 +13,150 @@ from fathom.commands.exit import one_sentence
 from fathom.commands.train import train
 from fathom.progress import show_progress
 
+if TYPE_CHECKING:
+    from shared.settings import Settings
+    from worker.model.catalogue import Network
+
 FORMATS = ("onnx", "openvino")
 
 
 @click.group()
 def model() -> None:
-    """Fetch, describe, fine-tune or export the depth network."""
+    """List, fetch, describe, fine-tune or export depth networks."""
 
 
 model.add_command(train)
 
 
-@model.command()
+NAME = click.argument("name", required=False, metavar="[NAME]")
+
+
+@model.command("list")
 @json_option
-@quiet_option
-def fetch(as_json: bool, quiet: bool) -> None:
-    """Download and verify the official checkpoint; give up soon if there is no connection."""
+def list_all(as_json: bool) -> None:
+    """List the networks there are, with their licences and what they cost."""
     with one_sentence():
         from shared.settings import Settings
+        from worker.model.description import list_networks
+
+        networks = list_networks(Settings.from_environ().cache_dir)
+    if as_json:
+        print_json({"models": networks})
+        return
+    for each in networks:
+        have = "fetched" if each["fetched"] else f"{each['megabytes']} MB to fetch"
+        click.echo(
+            f"{each['name']:<24} {each['relative_cost']:>6}x  {each['official_weights_licence']:<11} "
+            f"{have:<16} {each['suits']}"
+        )
+
+
+@model.command()
+@NAME
+@json_option
+@quiet_option
+def fetch(name: str | None, as_json: bool, quiet: bool) -> None:
+    """Download and verify official weights; give up soon if there is no connection.
+
+    NAME is a network that `fathom model list` shows; without it, FATHOM_MODEL.
+    """
+    with one_sentence():
+        from worker.model.catalogue import find_network
         from worker.model.fetch import fetch_official
 
+        settings = _settings(name)
+        network = find_network(settings.model)
+        if not (quiet or as_json):
+            _show_licences(network)
         display = show_progress(quiet=quiet or as_json)
         with display.line("fetching", 0, "bytes") as line:
-            path = fetch_official(Settings.from_environ().cache_dir, progress=line.reach)
+            path = fetch_official(settings.cache_dir, progress=line.reach, network=network)
     if as_json:
         print_json({"path": str(path)})
     else:
         click.echo(f"The official weights are at {path}.")
 
 
-@model.command()
-@json_option
-def info(as_json: bool) -> None:
-    """Say which network, weights and engine would be used here."""
-    with one_sentence():
-        from shared.settings import Settings
-        from worker.model.description import describe
+def _settings(name: str | None) -> Settings:
+    """Return the settings with this network, or that of the environment."""
+    from shared.settings import Settings
 
-        description = describe(Settings.from_environ())
+    if name is None:
+        return Settings.from_environ()
+    from worker.model.catalogue import find_network
+
+    return Settings.from_environ({**os.environ, "FATHOM_MODEL": find_network(name).name})
+
+
+def _show_licences(network: Network) -> None:
+    click.echo(
+        f"{network.title}: {network.megabytes} MB; licence of the code: {network.code_licence}, "
+        f"of the weights: {network.weights_licence}.",
+        err=True,
+    )
+    if network.licence_note:
+        click.echo(network.licence_note, err=True)
+    if not network.sha256:
+        click.echo("Its authors published no hash: only the names and shapes are checked.", err=True)
+
+
+@model.command()
+@NAME
+@json_option
+def info(name: str | None, as_json: bool) -> None:
+    """Say which network, weights and engine would be used here.
+
+    With a NAME, describe that network, even without its weights.
+    """
+    with one_sentence():
+        description = _describe(name)
     if as_json:
         print_json(description)
         return
-    for name, value in description.items():
-        click.echo(f"{name:<14} {value}")
+    for key, value in description.items():
+        click.echo(f"{key:<24} {value}")
+
+
+def _describe(name: str | None) -> dict[str, Any]:
+    from shared.errors import WeightsUnavailable
+    from worker.model.catalogue import find_network
+    from worker.model.description import describe, describe_network
+
+    settings = _settings(name)
+    if name is None:
+        return describe(settings)
+    facts = describe_network(find_network(name))
+    try:
+        return {**facts, **describe(settings)}
+    except WeightsUnavailable as exc:
+        return {**facts, "weights": None, "missing": exc.message}
 
 
 @model.command()
+@NAME
 @click.option("--format", "kind", type=click.Choice(FORMATS), default="onnx", show_default=True)
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="File to write.")
 @click.option("--weights", metavar="W", help="As FATHOM_WEIGHTS, which is the default.")
 @json_option
-def export(kind: str, out: Path, weights: str | None, as_json: bool) -> None:
-    """Write the network for use elsewhere.
+def export(name: str | None, kind: str, out: Path, weights: str | None, as_json: bool) -> None:
+    """Write a network for use elsewhere.
 
-    Its input is float32, N x 3 x H x W: normalised RGB, H and W multiples of 32; its
-    output, N x H x W, is relative inverse depth. `openvino` writes an .xml and a .bin.
+    NAME is a network that `fathom model list` shows; without it, FATHOM_MODEL. Its input is
+    float32, N x 3 x H x W: normalised RGB, H and W multiples of 32 (of 14 for Depth Anything);
+    its output, N x H x W, is relative inverse depth. `openvino` writes an .xml and a .bin.
     """
     with one_sentence():
-        from shared.settings import Settings
+        from worker.model.catalogue import find_network
         from worker.model.graph import export_model
 
-        settings = Settings.from_environ()
-        files = export_model(weights or settings.weights, settings.cache_dir, kind, out)
+        settings = _settings(name)
+        files = export_model(
+            weights or settings.weights,
+            settings.cache_dir,
+            kind,
+            out,
+            network=find_network(settings.model),
+        )
     if as_json:
         print_json({"files": [str(file) for file in files]})
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 @click.command(cls=JobCommand)
 @click.argument("source", metavar="IN", type=ExistingPath())
 @click.argument("out", metavar="OUT", type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "--model", metavar="NAME", help="A network of `fathom model list`, as FATHOM_MODEL, the default."
+)
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes.  [default: one for each core]")
 @preset_option
 @option_option
@@ -42,6 +46,7 @@ if TYPE_CHECKING:
 def run(
     source: Path,
     out: Path,
+    model: str | None,
     jobs: int | None,
     preset: str | None,
     pairs: tuple[str, ...],
@@ -56,7 +61,8 @@ def run(
     refuse_inside_out([source], out, called="OUT")
     display = show_progress(quiet=quiet or as_json)
     try:
-        summary = process(source, out, parse_options(pairs, preset), display, jobs=jobs, sidecars=sidecars)
+        options = parse_options(pairs, preset)
+        summary = process(source, out, options, display, model=model, jobs=jobs, sidecars=sidecars)
     except OSError as exc:
         raise CommandFailed(f"{exc.filename or source}: {exc.strerror or exc}.") from exc
     if not summary.total:
@@ -72,13 +78,15 @@ def process(
     *,
     jobs: int | None,
     sidecars: bool,
+    model: str | None = None,
 ) -> FolderSummary:
     """Run the pipeline behind a progress bar."""
     with one_sentence():
         from shared.settings import Settings
         from worker.local.run_folder import run_folder
 
-        settings = Settings.from_environ()
+        named = {} if model is None else {"FATHOM_MODEL": model}
+        settings = Settings.from_environ({**os.environ, **named})
         with display.line("processing", 0, "images") as line:
             return run_folder(
                 source,

@@ -23,7 +23,7 @@ from fathom.stack.restart import Supervisor
 from fathom.stack.servers import SeaweedServer, ValkeyServer, free_ports
 from shared.errors import FathomError
 from shared.settings import Settings
-from worker.model.weights import resolve_weights
+from worker.model.weights import find_weights
 
 BUCKET = "fathom"
 #: Seconds for a part to get ready.
@@ -185,7 +185,7 @@ class Stack:
             self._say("WARNING: the engine is SIMULATED, for benchmarks only: no depth maps will be made")
         else:
             # If there are no weights, nothing is started.
-            resolve_weights(settings.weights, settings.cache_dir)
+            find_weights(settings)
         program = self._program("prepare", _python("fathom.stack.prepare"))
         # The log of an earlier run must not explain how this one failed.
         program.log_path.unlink(missing_ok=True)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from shared.settings import Settings
-from worker.model.engine import MODEL, SIMULATED
+from worker.model.catalogue import NETWORKS, Network
+from worker.model.engine import SIMULATED
 from worker.model.graph import graph_path
-from worker.model.weights import Weights, resolve_weights
-
-#: Trainable parameters of MiDaS_small; a test counts them.
-PARAMETERS = 21_320_545
+from worker.model.weights import Weights, find_weights, official_path
 
 
 def describe(settings: Settings) -> dict[str, Any]:
@@ -21,19 +20,54 @@ def describe(settings: Settings) -> dict[str, Any]:
     """
     if settings.engine == SIMULATED:
         return {"model": SIMULATED, "engine": SIMULATED, "simulated": settings.simulate}
-    weights = resolve_weights(settings.weights, settings.cache_dir)
+    weights = find_weights(settings)
     graph = graph_path(weights, settings.cache_dir)
     return {
-        "model": MODEL,
+        "model": weights.network.title,
         "weights": weights.name,
         "path": str(weights.path) if weights.path else None,
         "sha256": weights.sha256,
         "engine": settings.engine,
         "precision": _precision(settings, weights),
-        "parameters": PARAMETERS,
+        "parameters": weights.network.parameters,
+        **licences(weights.network),
         "graph": str(graph),
         "graph_cached": graph.exists(),
     }
+
+
+def licences(network: Network) -> dict[str, Any]:
+    """Return under which licences a network's code and official weights are, and what else to know."""
+    facts = {"code_licence": network.code_licence, "official_weights_licence": network.weights_licence}
+    return {**facts, "licence_note": network.licence_note} if network.licence_note else facts
+
+
+def describe_network(network: Network) -> dict[str, Any]:
+    """Return what is known of a network without its weights."""
+    p = network.preprocessing
+    return {
+        "name": network.name,
+        "model": network.title,
+        "suits": network.suits,
+        "encoder": network.encoder,
+        "parameters": network.parameters,
+        "gflop": network.gflop,
+        "relative_cost": round(network.cost, 1),
+        "input": f"{p.rule} {p.side}, multiples of {p.multiple}, at most {p.longest}",
+        **licences(network),
+        "file": network.file,
+        "megabytes": network.megabytes,
+        "url": network.url,
+        "sha256": network.sha256 or None,
+    }
+
+
+def list_networks(cache_dir: Path) -> list[dict[str, Any]]:
+    """Return the description of every network, and whether its official weights are in the cache."""
+    return [
+        {**describe_network(network), "fetched": official_path(cache_dir, network).is_file()}
+        for network in NETWORKS.values()
+    ]
 
 
 def _precision(settings: Settings, weights: Weights) -> str:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
+
+from worker.model.catalogue import MIDAS_SMALL, Network
 
 if TYPE_CHECKING:
     # A process that only hands out photos knows engines by name, and never loads an array.
     import numpy as np
     from numpy.typing import NDArray
 
-MODEL = "MiDaS_small"
+    from worker.model.weights import Weights
 
 #: The name of the model, weights and engine that only simulate depth.
 SIMULATED = "simulated"
@@ -20,7 +22,10 @@ SIMULATED = "simulated"
 class EngineInfo:
     """What makes a prediction; part of every sidecar."""
 
-    model: str = MODEL
+    #: The network's title, or `simulated`.
+    model: str = MIDAS_SMALL.title
+    #: What the engine runs, or pretends to.
+    network: Network = MIDAS_SMALL
     #: `official`, `starter`, `random`, `simulated`, or the name of the file.
     weights: str
     weights_sha256: str
@@ -28,6 +33,18 @@ class EngineInfo:
     engine: str
     #: The precision of the arithmetic, `f32` or `bf16`; never `auto`.
     precision: str
+
+    @classmethod
+    def of(cls, weights: Weights, *, engine: str, precision: str) -> Self:
+        """Return the facts about an engine that runs these weights."""
+        return cls(
+            model=weights.network.title,
+            network=weights.network,
+            weights=weights.name,
+            weights_sha256=weights.sha256,
+            engine=engine,
+            precision=precision,
+        )
 
 
 class InferenceEngine(Protocol):

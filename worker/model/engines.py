@@ -8,7 +8,8 @@ from shared.errors import ModelError
 from shared.settings import Settings
 from worker.model.engine import SIMULATED, EngineInfo, InferenceEngine
 from worker.model.graph import ensure_graph
-from worker.model.weights import Weights, resolve_weights
+from worker.model.trial import try_network
+from worker.model.weights import Weights, find_weights
 
 logger = logging.getLogger(__name__)
 
@@ -26,9 +27,12 @@ def prepare_engine(settings: Settings) -> None:
     if settings.engine == SIMULATED:
         logger.warning(_SIMULATED_WARNING, extra={"action": "prepare_engine"})
         return
-    weights = resolve_weights(settings.weights, settings.cache_dir)
+    weights = find_weights(settings)
     if settings.engine == "openvino":
-        ensure_graph(weights, settings.cache_dir)
+        graph = ensure_graph(weights, settings.cache_dir)
+        if not weights.network.is_default:
+            # The default network is known to compile, and a new worker should not keep its user waiting.
+            try_network(graph, weights, settings.precision)
 
 
 def load_engine(settings: Settings) -> InferenceEngine:
@@ -38,7 +42,7 @@ def load_engine(settings: Settings) -> InferenceEngine:
     """
     if settings.engine == SIMULATED:
         return _load_simulated()
-    weights = resolve_weights(settings.weights, settings.cache_dir)
+    weights = find_weights(settings)
     engine = (
         _load_torch(weights, settings) if settings.engine == "torch" else _load_openvino(weights, settings)
     )

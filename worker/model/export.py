@@ -1,8 +1,9 @@
-"""Export the network as a graph: `python -m worker.model.export WEIGHTS SHA256 OUT`.
+"""Export a network as a graph: `python -m worker.model.export MODEL WEIGHTS SHA256 OUT`.
 
-`worker.model.graph` runs this in a process of its own. WEIGHTS is `random` or the path of a file, and
-SHA256 the hash that the file must have. OUT ends in `.onnx` for the network as it was published, or in
-`.xml` for the one that the workers run, in OpenVINO's format. Fathom's own errors are printed as JSON.
+`worker.model.graph` runs this in a process of its own. MODEL is a name in the catalogue, WEIGHTS is `random`
+or the path of a file, and SHA256 the hash that the file must have. OUT ends in `.onnx` for the network as it
+was published, or in `.xml` for the one that the workers run, in OpenVINO's format. Fathom's own errors are
+printed as JSON.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ import tempfile
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from shared.errors import FathomError, WeightsInvalid
+from worker.model.catalogue import MIDAS_SMALL, Network, find_network
 from worker.model.checkpoint import load_network
 from worker.model.graph import EXPORT_REFUSED
 from worker.model.network import MidasSmall
+from worker.model.networks.dpt import Dpt
 from worker.model.openvino_import import import_openvino
 from worker.model.weights import resolve_weights
 from worker.model.winograd import apply_winograd
@@ -30,27 +34,37 @@ INPUT = "image"
 OUTPUT = "depth"
 
 
-def export_onnx(network: MidasSmall, out: Path) -> None:
-    """Write `network` as one ONNX file; every dimension but the three channels is dynamic."""
+def export_onnx(module: nn.Module, out: Path, network: Network = MIDAS_SMALL) -> None:
+    """Write a network as one ONNX file; every dimension but the three channels is dynamic.
+
+    A network of a fixed size has only the batch dynamic.
+    """
+    if isinstance(module, Dpt):
+        module.freeze()
+    multiple = network.preprocessing.multiple
+    axes = {INPUT: {0: "batch"}, OUTPUT: {0: "batch"}}
+    if network.fixed_size is None:
+        axes = {
+            INPUT: {0: "batch", 2: "height", 3: "width"},
+            OUTPUT: {0: "batch", 1: "height", 2: "width"},
+        }
+    # Otherwise, any shape will do: padding is constant, and what depends on the shape is part of the graph.
+    height, width = network.fixed_size or (2 * multiple, 3 * multiple)
     torch.onnx.export(
-        network,
-        # Any shape will do: the network's padding is constant, and nothing else depends on the shape.
-        (torch.zeros(1, 3, 64, 96),),
+        module,
+        (torch.zeros(1, 3, height, width),),
         str(out),
         input_names=[INPUT],
         output_names=[OUTPUT],
-        dynamic_axes={
-            INPUT: {0: "batch", 2: "height", 3: "width"},
-            OUTPUT: {0: "batch", 1: "height", 2: "width"},
-        },
+        dynamic_axes=axes,
         opset_version=OPSET,
         # The other exporter needs onnxscript too, and takes ten times as long.
         dynamo=False,
     )
 
 
-def export_openvino(network: MidasSmall, out: Path) -> None:
-    """Write `network`, rewritten by `apply_winograd`, as OpenVINO's pair of files: `out` and its .bin.
+def export_openvino(module: nn.Module, out: Path, network: Network = MIDAS_SMALL) -> None:
+    """Write a network as OpenVINO's pair of files: `out` and its .bin; MiDaS_small by `apply_winograd`.
 
     The .bin holds the raw weights, so all children of a machine map the same pages of it. From an ONNX
     file each child would load a copy.
@@ -58,7 +72,8 @@ def export_openvino(network: MidasSmall, out: Path) -> None:
     openvino = import_openvino()
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
         onnx = Path(folder) / "network.onnx"
-        export_onnx(apply_winograd(network), onnx)
+        fast = apply_winograd(module) if isinstance(module, MidasSmall) else module
+        export_onnx(fast, onnx, network)
         graph = openvino.Core().read_model(onnx)
         # Fold constants here: a quarter of the nodes is left. Otherwise every child would do it for each of
         # its branches, which takes a second in all.
@@ -67,14 +82,15 @@ def export_openvino(network: MidasSmall, out: Path) -> None:
         openvino.save_model(graph, out, compress_to_fp16=False)
 
 
-def main(spec: str, sha256: str, out: str) -> int:
+def main(model: str, spec: str, sha256: str, out: str) -> int:
     """Export, and return the exit status."""
     try:
-        weights = resolve_weights(spec, Path())
+        network = find_network(model)
+        weights = resolve_weights(spec, Path(), network=network)
         if weights.sha256 != sha256:
             raise WeightsInvalid(f"The file {spec} changed while it was read.")
         export = export_openvino if out.endswith(".xml") else export_onnx
-        export(load_network(weights), Path(out))
+        export(load_network(weights), Path(out), network)
     except FathomError as exc:
         print(json.dumps({"code": exc.code, "message": exc.message}))
         return EXPORT_REFUSED

@@ -1,4 +1,4 @@
-"""Download the official checkpoint. Nothing else in Fathom requests anything from the internet by itself."""
+"""Download official checkpoints. Nothing else in Fathom requests anything from the internet by itself."""
 
 from __future__ import annotations
 
@@ -15,17 +15,16 @@ import httpx
 
 from shared.errors import ModelError, WeightsUnavailable
 from shared.net.loopback import is_loopback
-from worker.model.weights import OFFICIAL_SHA256, Weights, official_path, sha256_of
-
-OFFICIAL_URL = "https://github.com/isl-org/MiDaS/releases/download/v2_1/midas_v21_small_256.pt"
+from worker.model.catalogue import MIDAS_SMALL, Network
+from worker.model.weights import Weights, fetch_command, official_path, sha256_of
 
 #: Called with the bytes received and, where the server says so, the bytes in all.
 Progress = Callable[[int, int | None], None]
 
-#: The file has 86 MB; an endless response must not fill the disk.
+#: An endless response must not fill the disk: so many bytes, and twice those of a larger file.
 _MAX_BYTES = 256 * 2**20
 _CHUNK = 2**20
-_OFFLINE = "Fathom continues with the weights it has; try `fathom model fetch` again later."
+_OFFLINE = "Fathom continues with the weights it has; try `{command}` again later."
 
 
 def fetch_official(
@@ -33,23 +32,28 @@ def fetch_official(
     *,
     timeout: float = 5.0,
     progress: Progress | None = None,
-    url: str = OFFICIAL_URL,
-    sha256: str = OFFICIAL_SHA256,
+    network: Network = MIDAS_SMALL,
+    url: str | None = None,
+    sha256: str | None = None,
 ) -> Path:
-    """Download the official checkpoint into the cache, verify it, and return its path.
+    """Download a network's official checkpoint into the cache, verify it, and return its path.
 
     If the cache has the right checkpoint, keep it. `timeout` is in seconds: until the response begins, and
-    between two pieces of it. `sha256` is the start, or all, of the hash that the file must have; where
-    PyTorch is installed, its entries are checked too. Raises ModelError, and then leaves no file.
+    between two pieces of it. `sha256` is the start, or all, of the hash that the file must have, and `url`
+    where it is; by default those of the catalogue. Where PyTorch is installed, its entries are checked too.
+    Raises ModelError, and then leaves no file.
     """
-    path = official_path(cache_dir)
+    url = network.url if url is None else url
+    sha256 = network.sha256 if sha256 is None else sha256
+    path = official_path(cache_dir, network)
     if path.is_file() and sha256_of(path).startswith(sha256):
         return path
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _part_of(path) as part:
-            _download(url, part, timeout, progress or _no_progress)
-            _verify(part, sha256, url)
+            with _hinting(network):
+                _download(url, part, timeout, progress or _no_progress, _most_bytes(network))
+            _verify(part, sha256, url, network)
             os.replace(part, path)
     except OSError as exc:
         raise ModelError(f"The checkpoint cannot be written to {path.parent}: {exc.strerror}.") from exc
@@ -66,17 +70,30 @@ def _part_of(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
-def _download(url: str, part: Path, timeout: float, progress: Progress) -> None:
+def _most_bytes(network: Network) -> int:
+    return max(_MAX_BYTES, 2 * network.megabytes * 10**6)
+
+
+@contextlib.contextmanager
+def _hinting(network: Network) -> Iterator[None]:
+    """Say at the end of an error what to do about it."""
+    try:
+        yield
+    except WeightsUnavailable as exc:
+        raise WeightsUnavailable(f"{exc.message} {_OFFLINE.format(command=fetch_command(network))}") from exc
+
+
+def _download(url: str, part: Path, timeout: float, progress: Progress, most_bytes: int) -> None:
     try:
         with _client(url, timeout) as client:
             response = _answer(client, url, timeout)
             with contextlib.closing(response), part.open("wb") as file:
-                for piece in _pieces(response, progress):
+                for piece in _pieces(response, progress, most_bytes):
                     file.write(piece)
                 file.flush()
                 os.fsync(file.fileno())
     except httpx.HTTPError as exc:
-        raise WeightsUnavailable(f"The download from {url} broke off: {_reason(exc)}. {_OFFLINE}") from exc
+        raise WeightsUnavailable(f"The download from {url} broke off: {_reason(exc)}.") from exc
 
 
 def _client(url: str, timeout: float) -> httpx.Client:
@@ -85,7 +102,7 @@ def _client(url: str, timeout: float) -> httpx.Client:
         return httpx.Client(timeout=timeout, follow_redirects=True, trust_env=not is_loopback(url))
     except (ImportError, ValueError, httpx.InvalidURL) as exc:
         reason = "the proxy that the environment names is of a kind that cannot be used"
-        raise WeightsUnavailable(f"{url} cannot be reached: {reason}. {_OFFLINE}") from exc
+        raise WeightsUnavailable(f"{url} cannot be reached: {reason}.") from exc
 
 
 def _answer(client: httpx.Client, url: str, timeout: float) -> httpx.Response:
@@ -107,30 +124,30 @@ def _answer(client: httpx.Client, url: str, timeout: float) -> httpx.Response:
     try:
         answer = answers.get(timeout=timeout)
     except queue.Empty as exc:
-        raise WeightsUnavailable(f"No answer from {url} within {timeout:g} seconds. {_OFFLINE}") from exc
+        raise WeightsUnavailable(f"No answer from {url} within {timeout:g} seconds.") from exc
     if isinstance(answer, httpx.HTTPError):
-        raise WeightsUnavailable(f"{url} cannot be reached: {_reason(answer)}. {_OFFLINE}") from answer
+        raise WeightsUnavailable(f"{url} cannot be reached: {_reason(answer)}.") from answer
     if isinstance(answer, Exception):
         raise answer
     return answer
 
 
-def _pieces(response: httpx.Response, progress: Progress) -> Iterator[bytes]:
+def _pieces(response: httpx.Response, progress: Progress, most_bytes: int) -> Iterator[bytes]:
     response.raise_for_status()
     length = response.headers.get("Content-Length", "")
     total = int(length) if length.isdecimal() else None
     done = 0
     for piece in response.iter_bytes(_CHUNK):
         done += len(piece)
-        if done > _MAX_BYTES:
+        if done > most_bytes:
             raise ModelError(
-                f"{response.url} sends more than {_MAX_BYTES // 2**20} MB: that is no checkpoint."
+                f"{response.url} sends more than {most_bytes // 2**20} MB: that is no checkpoint."
             )
         progress(done, total)
         yield piece
 
 
-def _verify(part: Path, sha256: str, url: str) -> None:
+def _verify(part: Path, sha256: str, url: str, network: Network) -> None:
     """Raise ModelError unless `part` has the hash and, where PyTorch can check them, the right entries."""
     with part.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
@@ -142,7 +159,7 @@ def _verify(part: Path, sha256: str, url: str) -> None:
     if all(importlib.util.find_spec(package) for package in ("torch", "timm")):
         from worker.model.checkpoint import load_network
 
-        load_network(Weights(name="official", path=part, sha256=found))
+        load_network(Weights(name="official", path=part, sha256=found, network=network))
 
 
 def _reason(exc: httpx.HTTPError) -> str:

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from shared.errors import ModelError, WeightsInvalid, WeightsUnavailable
+from worker.model.catalogue import MIDAS_SMALL, Network
 from worker.model.weights import Weights, resolve_weights
 
 #: Part of every graph's name. Raise it when the exported graph changes for the same weights.
@@ -42,7 +43,8 @@ _ROOT = Path(__file__).parents[2]
 
 def graph_path(weights: Weights, cache_dir: Path) -> Path:
     """Return the path of the cached graph of `weights`, whether it exists or not."""
-    return cache_dir / "graphs" / f"midas-small-v{GRAPH_FORMAT}-{weights.sha256}.xml"
+    name = weights.network.name.replace("_", "-")
+    return cache_dir / "graphs" / f"{name}-v{GRAPH_FORMAT}-{weights.sha256}.xml"
 
 
 def constants_path(graph: Path) -> Path:
@@ -54,8 +56,8 @@ def ensure_graph(weights: Weights, cache_dir: Path, export: Export | None = None
     """Return the path of the graph of `weights`, exporting it first if it is not cached.
 
     If several processes ask at once, one exports and the others wait for it. The graph takes float32
-    N x 3 x H x W, normalised RGB with H and W multiples of 32, and returns N x H x W. `export` writes it, by
-    default in a process of its own. Raises ModelError if that fails.
+    N x 3 x H x W, normalised RGB with H and W multiples that the network wants, and returns N x H x W.
+    `export` writes it, by default in a process of its own. Raises ModelError if that fails.
     """
     path = graph_path(weights, cache_dir)
     if path.exists():
@@ -70,7 +72,13 @@ def ensure_graph(weights: Weights, cache_dir: Path, export: Export | None = None
 
 
 def export_model(
-    weights_spec: str, cache_dir: Path, format: str, out: Path, export: Export | None = None
+    weights_spec: str,
+    cache_dir: Path,
+    format: str,
+    out: Path,
+    export: Export | None = None,
+    *,
+    network: Network = MIDAS_SMALL,
 ) -> tuple[Path, ...]:
     """Write the network for use elsewhere, as `format` `onnx` or `openvino`; return the files written.
 
@@ -81,7 +89,7 @@ def export_model(
         raise ModelError(f"The format must be {' or '.join(EXPORT_FORMATS)}, not {format!r}.")
     if format == "openvino" and out.suffix != ".xml":
         raise ModelError(f"An OpenVINO network is written to a file whose name ends in .xml, not to {out}.")
-    weights = resolve_weights(weights_spec, cache_dir)
+    weights = resolve_weights(weights_spec, cache_dir, network=network)
     export = export or _run_export
     try:
         if format == "onnx":
@@ -142,7 +150,7 @@ def _run_export(weights: Weights, out: Path) -> None:
     _require_packages()
     # Hide the warnings of torch's exporter: users can do nothing about them.
     command = [sys.executable, "-W", "ignore", "-m", "worker.model.export"]
-    command += [weights.spec, weights.sha256, str(out.absolute())]
+    command += [weights.network.name, weights.spec, weights.sha256, str(out.absolute())]
     try:
         ended = subprocess.run(
             command, cwd=_ROOT, capture_output=True, text=True, timeout=_EXPORT_SECONDS, check=False

@@ -70,7 +70,9 @@ class DynamicNetwork:
 
     def _compile(self, graph: Path) -> Any:
         network = self._core.read_model(graph)
-        network.reshape([1, 3, -1, -1])
+        shape = network.input(0).get_partial_shape()
+        shape[0] = 1
+        network.reshape(shape)
         return self._core.compile_model(network, self._device, self._properties)
 
 

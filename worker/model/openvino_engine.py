@@ -45,9 +45,7 @@ class OpenVinoEngine:
                 f"OpenVINO cannot load the network {graph}. If it is damaged, delete it and start again."
             ) from exc
         self._predictions = 0
-        self._info = EngineInfo(
-            weights=weights.name, weights_sha256=weights.sha256, engine="openvino", precision=chosen
-        )
+        self._info = EngineInfo.of(weights, engine="openvino", precision=chosen)
 
     @property
     def info(self) -> EngineInfo:
@@ -55,9 +53,10 @@ class OpenVinoEngine:
 
     def predict(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return relative inverse depth, h x w, for a prepared photo, 1 x 3 x h x w."""
-        check_batch(batch)
+        check_batch(batch, self._info.network)
         self._predictions += 1
-        if self._predictions == BRANCH_AFTER:
+        # The usual sizes are MiDaS_small's; with large networks, choosing kernels takes the lesser part.
+        if self._predictions == BRANCH_AFTER and self._info.network.is_default:
             self.branch()
         try:
             return self._network.run(batch)

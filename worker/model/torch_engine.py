@@ -20,9 +20,7 @@ class TorchEngine:
         torch.set_num_threads(1)
         self._network = load_network(weights)
         chosen = "bf16" if precision == "bf16" else "f32"
-        self._info = EngineInfo(
-            weights=weights.name, weights_sha256=weights.sha256, engine="torch", precision=chosen
-        )
+        self._info = EngineInfo.of(weights, engine="torch", precision=chosen)
 
     @property
     def info(self) -> EngineInfo:
@@ -30,7 +28,7 @@ class TorchEngine:
 
     def predict(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return relative inverse depth, h x w, for a prepared photo, 1 x 3 x h x w."""
-        check_batch(batch)
+        check_batch(batch, self._info.network)
         bf16 = self._info.precision == "bf16"
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             depth: NDArray[np.float32] = self._network(torch.from_numpy(batch))[0].float().numpy()

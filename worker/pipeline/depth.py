@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.jobs.job import Range
+from worker.model.catalogue import WayBack
 from worker.pipeline.edges import Guide, find_steps
+from worker.pipeline.linear import LinearUpsampler
 from worker.pipeline.photo import Floats, Pixels
 from worker.pipeline.scratch import Scratch
 from worker.pipeline.snapped import SnappedUpsampler
@@ -56,17 +58,23 @@ class DepthMap:
 
 
 def upsample(
-    prediction: Floats, height: int, width: int, scratch: Scratch, guide: Guide | None = None
+    prediction: Floats,
+    height: int,
+    width: int,
+    scratch: Scratch,
+    guide: Guide | None = None,
+    way_back: WayBack = WayBack.CUBIC,
 ) -> DepthMap:
-    """Resize a prediction, h x w, by cubic interpolation; values that are not finite become 0.
+    """Resize a prediction, h x w, as its network's authors do; values that are not finite become 0.
 
-    With a guide, the map's edges follow the photo's.
+    With a guide, the map's edges follow the photo's; its plateaus are resized by cubic interpolation.
     """
     finite, non_finite = _replace_non_finite(prediction)
     steps = find_steps(finite, guide) if guide else None
     if steps:
         return _map(SnappedUpsampler(steps, height, width, scratch), non_finite)
-    return _map(Upsampler(finite, height, width, scratch), non_finite)
+    kind = LinearUpsampler if way_back is WayBack.LINEAR else Upsampler
+    return _map(kind(finite, height, width, scratch), non_finite)
 
 
 def resize(depth: DepthMap, height: int, width: int, scratch: Scratch) -> DepthMap:

@@ -1,12 +1,13 @@
 """Depth edges that follow the photo: where the map steps, each pixel takes the near or the far side.
 
-A prediction has 256 pixels, here called cells, so a depth edge is a ramp a few cells wide that ends in
-neither surface. Where the map steps, this finds both plateaus and asks the photo, at 2 or 3 pixels a
+A prediction has 256 pixels or more, here called cells, so a depth edge is a ramp a few cells wide that
+ends in neither surface. Where the map steps, this finds both plateaus and asks the photo, at 2 or 3 pixels a
 cell, to which of them each pixel belongs: by a linear discriminant between the colours of the cells that
 are surely near and those that are surely far. The map is then `far + rise * side`. Where nothing
 steps, `rise` is 0 and `far` is the prediction itself, bit for bit.
 
-All numbers were chosen on renders with known depth. Lengths are in cells.
+All numbers were chosen on renders with known depth. Lengths are in cells; they fit larger predictions
+too, because a network blurs pixels of its own, whatever they show.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from worker.model.preprocess import LONG_SIDE
 from worker.pipeline.photo import Floats, Pixels
 
 #: From the middle of a ramp to its plateaus.
@@ -53,8 +53,9 @@ _GAIN = 8.0
 #: Rows of a picture that are halved at a time.
 _STRIP_ROWS = 64
 
-#: Cells of a block, along each side, whose pixels are decided together. It divides every network size.
-_BLOCK = 4
+#: Cells of a block, along each side, whose pixels are decided together: the first that divides both sides of
+#: the prediction. Sides that are multiples of 14 are at least even.
+_BLOCKS = 4, 2
 
 _SMALLEST = np.float32(1e-6)
 
@@ -90,9 +91,10 @@ def make_guide(rgb: Pixels, height: int, width: int, cells: tuple[int, int]) -> 
     """
     if height <= cells[0] or width <= cells[1]:
         return None
-    fold = 2 if max(height, width) < 3 * LONG_SIDE else 3
+    long_side = max(cells)
+    fold = 2 if max(height, width) < 3 * long_side else 3
     # What is widened further is steepened again: together they are about as steep at every size.
-    widened = max(1.0, max(height, width) / (LONG_SIDE * fold))
+    widened = max(1.0, max(height, width) / (long_side * fold))
     small = shrink(rgb, fold * cells[0], fold * cells[1])
     return Guide(planes=_split(small), fold=fold, gain=max(_GAIN / 2, _GAIN / widened))
 
@@ -353,19 +355,20 @@ _PIXELS = 2**15
 
 def _choose(model: _Model, guide: Guide, on: NDArray[np.bool_]) -> Pixels:
     """Return each pixel's side where the map steps, uint8, of the guide's size; rid of specks."""
-    pixels = _BLOCK * guide.fold
+    block = next(block for block in _BLOCKS if not any(side % block for side in on.shape))
+    pixels = block * guide.fold
     side = np.zeros(guide.planes.shape[1:], np.uint8)
     # The cubic kernel reaches two cells beyond a step.
     wider = cv2.dilate(on.astype(np.uint8), np.ones((5, 5), np.uint8))
-    tall, broad = on.shape[0] // _BLOCK, on.shape[1] // _BLOCK
-    rows, columns = np.nonzero(wider.reshape(tall, _BLOCK, broad, _BLOCK).any(axis=(1, 3)))
+    tall, broad = on.shape[0] // block, on.shape[1] // block
+    rows, columns = np.nonzero(wider.reshape(tall, block, broad, block).any(axis=(1, 3)))
     colours = guide.planes.reshape(3, tall, pixels, broad, pixels)
     into = side.reshape(tall, pixels, broad, pixels)
-    windows = _windows(model.planes)
+    windows = _windows(model.planes, block)
     count = _PIXELS // pixels**2
     for start in range(0, rows.size, count):
         row, column = rows[start : start + count], columns[start : start + count]
-        planes = windows[:, row, column].reshape(4, row.size, -1) @ _widening(guide.fold)
+        planes = windows[:, row, column].reshape(4, row.size, -1) @ _widening(guide.fold, block)
         decided = _decide_blocks(planes, colours[:, row, :, column].reshape(row.size, 3, -1), guide.gain)
         into[row, :, column] = decided.reshape(row.size, pixels, pixels)
     return np.asarray(cv2.medianBlur(side, 3), np.uint8)
@@ -386,20 +389,23 @@ def _decide_blocks(planes: Floats, colours: Pixels, gain: float) -> Pixels:
     return side.astype(np.uint8)
 
 
-def _windows(planes: Floats) -> Floats:
-    """Return what a model's planes have in each block and around it: 4 x blocks down x across x 4 x 4."""
+def _windows(planes: Floats, block: int) -> Floats:
+    """Return what a model's planes have in each block and around it: 4 x blocks down x across x n x n.
+
+    n is half a block and 2 more.
+    """
     padded = np.empty((4, planes.shape[1] + 2, planes.shape[2] + 2), np.float32)
     for plane, into in zip(planes, padded, strict=True):
         cv2.copyMakeBorder(plane, 1, 1, 1, 1, cv2.BORDER_REPLICATE, dst=into)
     # Colours are bytes.
     padded[:3] *= np.float32(1 / 255)
-    half = _BLOCK // 2
+    half = block // 2
     return sliding_window_view(padded, (half + 2, half + 2), axis=(1, 2))[:, ::half, ::half]
 
 
 @cache
-def _widening(fold: int) -> Floats:
-    """Return the matrix that widens a block of a window, 16 values, bilinearly to its pixels."""
-    at = (np.arange(_BLOCK * fold) + 0.5) / (2 * fold) + 0.5
-    along = np.maximum(0, 1 - np.abs(at[:, np.newaxis] - np.arange(_BLOCK // 2 + 2)))
+def _widening(fold: int, block: int) -> Floats:
+    """Return the matrix that widens a block of a window, n x n values, bilinearly to its pixels."""
+    at = (np.arange(block * fold) + 0.5) / (2 * fold) + 0.5
+    along = np.maximum(0, 1 - np.abs(at[:, np.newaxis] - np.arange(block // 2 + 2)))
     return np.ascontiguousarray(np.kron(along, along).T, np.float32)

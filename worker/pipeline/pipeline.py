@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from fathom.options import DepthSource, Edges, Options, Output, Size
@@ -14,6 +15,7 @@ from shared.errors import NoEmbeddedDepth
 from shared.jobs.job import Range
 from shared.jobs.object_keys import content_type
 from shared.settings import Settings
+from worker.model.catalogue import WayBack
 from worker.model.preprocess import network_size, prepare
 from worker.pipeline.decode.decode import decode, limit_decoder_threads
 from worker.pipeline.decode.labels import decode_labels
@@ -161,20 +163,22 @@ class Pipeline:
     def _predict(self, data: bytes, options: Options) -> _Predicted:
         self._stopwatch = watch = Stopwatch()
         found = sniff_format(data[:HEAD_BYTES])
-        least_size = full_size if self._exact else least_size_for(options, network_size, found)
+        preprocessing = self._engine.info.network.preprocessing
+        size = partial(network_size, preprocessing=preprocessing)
+        least_size = full_size if self._exact else least_size_for(options, size, found)
         with watch.time(Stage.DECODE):
             photo = decode(data, self._limits, least_size=least_size)
             own = self._find_own(data, photo, options)
         if own.depth:
             return self._take_own(own, own.depth.values, photo, options)
         with watch.time(Stage.PREPARE):
-            batch = prepare(photo.rgb)
+            batch = prepare(photo.rgb, preprocessing)
             guide = _guide(photo, batch.shape[2:], options)
         photo = release_pixels(photo, options)
         with watch.time(Stage.INFER):
             prediction = self._engine.predict(batch)
         with watch.time(Stage.UPSAMPLE):
-            depth = self._upsample(prediction, photo, guide, options)
+            depth = self._upsample(prediction, photo, guide, options, preprocessing.way_back)
         height, width = batch.shape[2:]
         return _Predicted(photo=photo, input_size=(height, width), depth=depth, own=own)
 
@@ -200,10 +204,17 @@ class Pipeline:
         height, width = values.shape
         return _Predicted(photo=photo, input_size=(height, width), depth=depth, own=own)
 
-    def _upsample(self, prediction: Floats, photo: Photo, guide: Guide | None, options: Options) -> DepthMap:
+    def _upsample(
+        self,
+        prediction: Floats,
+        photo: Photo,
+        guide: Guide | None,
+        options: Options,
+        way_back: WayBack = WayBack.CUBIC,
+    ) -> DepthMap:
         original = options.size is Size.ORIGINAL
         height, width = (photo.height, photo.width) if original else prediction.shape
-        return upsample(prediction, height, width, self._scratch, guide)
+        return upsample(prediction, height, width, self._scratch, guide, way_back)
 
 
 def _guide(photo: Photo, cells: tuple[int, int], options: Options) -> Guide | None:

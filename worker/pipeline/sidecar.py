@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fathom.options import DepthSource, Normalize, Options
 from shared.jobs.job import Range
+from worker.model.preprocess import is_capped
 from worker.pipeline.depth import DepthMap
 from worker.pipeline.photo import Photo
 
@@ -63,15 +64,43 @@ def _fields(facts: Facts) -> dict[str, Any]:
         "non_finite": depth.non_finite,
         "model": info.model,
         "weights": {"name": info.weights, "sha256": info.weights_sha256},
+        "licence": _licence(info),
         "engine": info.engine,
         "precision": info.precision,
         "preprocessing_size": _size(*facts.input_size),
+        "preprocessing": _preprocessing(facts),
         "original_size": _size(photo.height, photo.width),
         "output_size": _size(*depth.shape),
         "source": {"format": str(photo.format), "sha256": facts.sha256},
         "orientation_applied": photo.orientation,
         "options": facts.options.to_json(),
         "warnings": _warnings(facts),
+    }
+
+
+def _licence(info: EngineInfo) -> dict[str, str | None] | None:
+    """Return the licences of the network; None if none ran, and no word on weights of the user's own."""
+    if info.engine == "simulated":
+        return None
+    weights = {"official": info.network.weights_licence, "starter": "Apache-2.0"}.get(info.weights)
+    note = info.network.licence_note if info.weights == "official" else ""
+    return {"code": info.network.code_licence, "weights": weights, "note": note or None}
+
+
+def _preprocessing(facts: Facts) -> dict[str, Any] | None:
+    """Return how the photo became the network's input; None if the network has not run."""
+    if facts.embedded_format is not None:
+        return None
+    p, photo = facts.info.network.preprocessing, facts.photo
+    return {
+        "rule": str(p.rule),
+        "side": p.side,
+        "multiple": p.multiple,
+        "longest": p.longest,
+        "capped": is_capped(photo.height, photo.width, p),
+        "interpolation": "cubic",
+        "mean": list(p.mean),
+        "std": list(p.std),
     }
 
 

@@ -43,6 +43,10 @@ _OVERSHOOT = np.float32(0.1875)
 _ROUNDING = 1e-5
 
 
+#: From an old and a new size to which old positions each new one reads, n x k, and their weights.
+Taps: TypeAlias = Callable[[int, int], tuple[NDArray[np.intp], Floats]]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Strip:
     """Rows [top, bottom) of the result, made from `weights` and the widened rows from `first` on."""
@@ -66,13 +70,16 @@ class Upsampler:
     order strips are requested.
     """
 
+    #: How the rows are mixed; see `Taps`.
+    _taps: Taps = staticmethod(cubic_taps)
+
     def __init__(self, prediction: Floats, height: int, width: int, scratch: Scratch) -> None:
         """Take a finite prediction, h x w, to be resized to height x width."""
         self.shape = height, width
         self._prediction = prediction
         self._scratch = scratch
         self._wide = self._widen(prediction, "wide")
-        self._strips = plan_strips(prediction.shape[0], height, rows_of_a_strip(width), cubic_taps)
+        self._strips = plan_strips(prediction.shape[0], height, rows_of_a_strip(width), self._taps)
 
     @property
     def cells(self) -> tuple[int, int]:
@@ -239,10 +246,6 @@ def _largest(values: Floats, sign: int) -> float:
 def rows_of_a_strip(width: int) -> int:
     """Return an even number of rows: the colour of a JPEG is kept for pairs of them."""
     return max(2, min(_MOST_ROWS, _STRIP_VALUES // width // 2 * 2))
-
-
-#: From an old and a new size to which old positions each new one reads, n x k, and their weights.
-Taps: TypeAlias = Callable[[int, int], tuple[NDArray[np.intp], Floats]]
 
 
 @lru_cache(maxsize=32)

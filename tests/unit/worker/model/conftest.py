@@ -75,7 +75,9 @@ def random_graph(random_weights: Weights, cache_dir: Path) -> Path:
 @pytest.fixture(scope="session")
 def network(random_weights: Weights) -> MidasSmall:
     """The network itself. Copy it to change it."""
-    return load_network(random_weights)
+    loaded = load_network(random_weights)
+    assert isinstance(loaded, MidasSmall)
+    return loaded
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,8 @@ def test_the_description_names_weights_engine_precision_and_graph(
         "engine": "openvino",
         "precision": "f32",
         "parameters": 21_320_545,
+        "code_licence": "MIT",
+        "official_weights_licence": "MIT",
         "graph": str(random_graph),
         "graph_cached": True,
     }

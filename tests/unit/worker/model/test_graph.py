@@ -64,7 +64,7 @@ def test_one_graph_takes_any_number_of_pictures_of_any_size(
 
 def export_here(weights: Weights, out: Path) -> None:
     """Export in this process, which has torch already: a new one would take seconds to import it."""
-    assert export(weights.spec, weights.sha256, str(out)) == 0
+    assert export("midas_small", weights.spec, weights.sha256, str(out)) == 0
 
 
 # They are torch's own, about its exporter.
@@ -167,7 +167,7 @@ def test_refused_weights_raise_in_the_caller_and_leave_no_graph(few: Weights, tm
 def test_what_an_export_says_of_refused_weights_reaches_the_caller(
     few: Weights, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
-    status = export(few.spec, few.sha256, str(tmp_path / "out.xml"))
+    status = export("midas_small", few.spec, few.sha256, str(tmp_path / "out.xml"))
     (tmp_path / "said").write_text(capfd.readouterr().out)
     # It ends as the export did, without torch, which takes seconds to import.
     python = tmp_path / "python"
@@ -195,7 +195,7 @@ def test_a_file_that_is_not_the_one_that_was_hashed_is_not_exported(
     if content is not None:
         path.write_bytes(content)
 
-    status = export(weights.spec, weights.sha256, str(tmp_path / "out.xml"))
+    status = export("midas_small", weights.spec, weights.sha256, str(tmp_path / "out.xml"))
 
     said = json.loads(capsys.readouterr().out)
     assert (status, said["code"]) == (EXPORT_REFUSED, code)

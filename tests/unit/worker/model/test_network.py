@@ -3,8 +3,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from worker.model.catalogue import MIDAS_SMALL
 from worker.model.checkpoint import random_network, unfilled_network
-from worker.model.description import PARAMETERS
 
 
 def test_the_state_dict_is_the_official_one_in_names_shapes_and_order(expected, official_entries):
@@ -15,7 +15,7 @@ def test_the_state_dict_is_the_official_one_in_names_shapes_and_order(expected, 
 
 
 def test_the_number_of_parameters_is_the_documented_one():
-    assert sum(parameter.numel() for parameter in unfilled_network().parameters()) == PARAMETERS
+    assert sum(parameter.numel() for parameter in unfilled_network().parameters()) == MIDAS_SMALL.parameters
 
 
 def test_the_output_is_one_map_for_each_picture_of_its_size():

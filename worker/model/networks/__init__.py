@@ -1,0 +1,1 @@
+"""The larger networks, as PyTorch modules that take the official checkpoints."""
