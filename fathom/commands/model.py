@@ -118,18 +118,10 @@ def info(name: str | None, as_json: bool) -> None:
 
 
 def _describe(name: str | None) -> dict[str, Any]:
-    from shared.errors import WeightsUnavailable
-    from worker.model.catalogue import find_network
-    from worker.model.description import describe, describe_network
+    from worker.model.description import describe, describe_fully
 
     settings = _settings(name)
-    if name is None:
-        return describe(settings)
-    facts = describe_network(find_network(name))
-    try:
-        return {**facts, **describe(settings)}
-    except WeightsUnavailable as exc:
-        return {**facts, "weights": None, "missing": exc.message}
+    return describe(settings) if name is None else describe_fully(settings)
 
 
 @model.command()

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from shared.errors import WeightsUnavailable
 from shared.settings import Settings
-from worker.model.catalogue import NETWORKS, Network
+from worker.model.catalogue import NETWORKS, Network, find_network
 from worker.model.engine import SIMULATED
 from worker.model.graph import graph_path
 from worker.model.weights import Weights, find_weights, official_path
@@ -60,6 +61,18 @@ def describe_network(network: Network) -> dict[str, Any]:
         "url": network.url,
         "sha256": network.sha256 or None,
     }
+
+
+def describe_fully(settings: Settings) -> dict[str, Any]:
+    """Return all that is known of the network of the settings, even without its weights.
+
+    Raises WeightsInvalid or SettingsError.
+    """
+    facts = describe_network(find_network(settings.model))
+    try:
+        return {**facts, **describe(settings)}
+    except WeightsUnavailable as exc:
+        return {**facts, "weights": None, "missing": exc.message}
 
 
 def list_networks(cache_dir: Path) -> list[dict[str, Any]]:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import json
 import math
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +18,8 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 
-from shared.errors import WeightsInvalid
+from fathom.options import Options
+from shared.errors import ModelError, WeightsInvalid
 from tests.unit.worker.model.conftest import SettingsFactory
 from tests.unit.worker.model.parity import (
     FOLDERS,
@@ -25,16 +30,20 @@ from tests.unit.worker.model.parity import (
     read_parity,
     read_picture,
 )
+from tests.unit.worker.pipeline.pictures import save, texture
 from worker.model.catalogue import NETWORKS
 from worker.model.checkpoint import load_network
 from worker.model.engine import InferenceEngine
 from worker.model.engines import load_engine
+from worker.model.graph import constants_path
 from worker.model.networks.build import build, official_name
 from worker.model.networks.dpt import Dpt
 from worker.model.networks.position import cubic, linear, resize_positions
-from worker.model.preprocess import is_capped, network_size, prepare
+from worker.model.preprocess import check_batch, is_capped, network_size, prepare
+from worker.model.trial import try_network
 from worker.model.weights import Weights, resolve_weights
 from worker.pipeline.depth import upsample
+from worker.pipeline.pipeline import Pipeline
 from worker.pipeline.scratch import Scratch
 
 BatchFactory = Callable[..., NDArray[np.float32]]
@@ -44,7 +53,7 @@ NAMES = tuple(FOLDERS)
 ENGINES = {"torch": 1e-4, "openvino": 1e-3}
 
 
-def random_weights(name: str) -> Weights:
+def random_of(name: str) -> Weights:
     return resolve_weights("random", Path(), network=NETWORKS[name])
 
 
@@ -163,14 +172,15 @@ def test_the_network_is_the_official_one_from_noise_and_from_a_picture(
 
     picture = read_picture()
     prediction = engine.predict(prepare(picture, network.preprocessing))
-    full = upsample(prediction, *picture.shape[:2], Scratch(), way_back=network.preprocessing.way_back)
+    height, width = picture.shape[:2]
+    full = upsample(prediction, height, width, Scratch(), way_back=network.preprocessing.way_back)
     assert picture_error(full.values, parity) < ENGINES[engine_name]
     assert (full.low, full.high) == (full.values.min(), full.values.max())
 
 
 @pytest.mark.slow
 def test_the_rewritten_hybrid_computes_the_same(batch_factory: BatchFactory):
-    module, picture = load_network(random_weights("dpt_hybrid")), torch.from_numpy(batch_factory(64, 96))
+    module, picture = load_network(random_of("dpt_hybrid")), torch.from_numpy(batch_factory(64, 96))
     assert isinstance(module, Dpt)
 
     with torch.inference_mode():
@@ -185,7 +195,7 @@ def test_the_rewritten_hybrid_computes_the_same(batch_factory: BatchFactory):
 def official_file(name: str, folder: Path, leave_out: tuple[str, ...] = ()) -> Path:
     """Write a file as the authors publish it: all official entries, in half precision to keep it small."""
     network = NETWORKS[name]
-    module = load_network(random_weights(name))
+    module = load_network(random_of(name))
     tensors = {official_name(network, key): value.half() for key, value in module.state_dict().items()}
     for key, shape in read_entries(name).items():
         tensors.setdefault(key, torch.zeros(shape))
@@ -204,7 +214,7 @@ def test_a_file_with_the_official_names_loads_strictly(name: str, tmp_path: Path
     module = load_network(resolve_weights(str(path), tmp_path, network=NETWORKS[name]))
 
     for (key, found), wanted in zip(
-        module.state_dict().items(), load_network(random_weights(name)).state_dict().values(), strict=True
+        module.state_dict().items(), load_network(random_of(name)).state_dict().values(), strict=True
     ):
         assert torch.equal(found, wanted.half().float()), key
 
@@ -216,3 +226,61 @@ def test_a_file_of_another_network_is_refused_by_name(tmp_path: Path):
         load_network(resolve_weights(str(path), tmp_path, network=NETWORKS["depth_anything_v2_small"]))
     with pytest.raises(WeightsInvalid, match="weights of DPT SwinV2-Tiny: it lacks"):
         load_network(resolve_weights(str(path), tmp_path, network=NETWORKS["dpt_swin2_tiny"]))
+
+
+def test_a_photo_goes_through_the_whole_pipeline_and_its_sidecar_says_how(settings_factory: SettingsFactory):
+    settings = settings_factory(engine="torch", model="depth_anything_v2_small")
+    pipeline = Pipeline.from_settings(load_engine(settings), settings)
+    photo = save(texture(300, 3000), "JPEG")
+
+    depth, sidecar = pipeline.render(photo, Options.parse({"outputs": "npy", "edges": "snap"}))
+
+    values, facts = np.load(io.BytesIO(depth.data)), json.loads(sidecar.data)
+    assert values.shape == (300, 3000)
+    assert np.isfinite(values).all()
+    assert values.std() > 0
+    assert facts["model"] == "Depth Anything V2 Small"
+    assert facts["licence"] == {"code": "Apache-2.0", "weights": None, "note": None}
+    assert facts["preprocessing_size"] == {"width": 1036, "height": 98}
+    assert facts["preprocessing"] == {
+        "rule": "lower_bound",
+        "side": 518,
+        "multiple": 14,
+        "longest": 1036,
+        "capped": True,
+        "interpolation": "cubic",
+        "mean": [0.485, 0.456, 0.406],
+        "std": [0.229, 0.224, 0.225],
+    }
+
+
+def test_a_network_that_runs_leaves_its_compiled_form_for_the_workers(
+    random_graph: Path, random_weights: Weights, tmp_path: Path
+):
+    graph = Path(shutil.copy(random_graph, tmp_path))
+    shutil.copy(constants_path(random_graph), tmp_path)
+
+    try_network(graph, random_weights, "f32")
+
+    assert [path.name.startswith(graph.stem) for path in tmp_path.glob("*.blob")] == [True]
+
+
+def test_a_network_that_does_not_run_is_an_error_of_the_process_that_asked(
+    random_weights: Weights, tmp_path: Path
+):
+    (tmp_path / "damaged.xml").write_text("<net")
+
+    with pytest.raises(ModelError, match=r"cannot load the network .*damaged\.xml"):
+        try_network(tmp_path / "damaged.xml", random_weights, "f32")
+
+
+def test_a_process_that_ends_without_a_word_is_an_error_too(random_weights: Weights, tmp_path: Path):
+    nameless = replace(random_weights, network=replace(random_weights.network, name="nameless"))
+
+    with pytest.raises(ModelError, match=r"OpenVINO ended with status 1 when it was to run MiDaS_small"):
+        try_network(tmp_path / "any.xml", nameless, "f32")
+
+
+def test_a_network_of_a_fixed_size_refuses_others(batch_factory: BatchFactory):
+    with pytest.raises(ModelError, match="DPT SwinV2-Tiny takes pictures of 256 x 256 only, not 256 x 192"):
+        check_batch(batch_factory(256, 192), NETWORKS["dpt_swin2_tiny"])

@@ -204,3 +204,43 @@ def test_a_plain_upsampler_at_another_size_is_as_if_made_anew() -> None:
     again = Upsampler(bumpy(), 700, 900, Scratch()).resized(300, 400, Scratch()).whole()
 
     assert (again == Upsampler(bumpy(), 300, 400, Scratch()).whole()).all()
+
+
+@pytest.mark.parametrize("cells", [(98, 126), (70, 98), (96, 128)])
+@pytest.mark.parametrize("fold", [2, 3])
+def test_edges_follow_the_photo_for_predictions_of_other_multiples(cells: tuple[int, int], fold: int):
+    scale = {2: 2, 3: 5}[fold]
+    height, width = scale * cells[0], scale * cells[1]
+    picture = two_colours(height, width, 0.5)
+    rise = 1 / (1 + np.exp(-(np.arange(cells[1]) + 0.5 - cells[1] / 2)))
+    prediction = np.tile(100 + 200 * rise.astype(np.float32), (cells[0], 1))
+    guide = make_guide(picture, height, width, cells)
+    assert guide is not None
+
+    values = upsample(prediction, height, width, Scratch(), guide).values
+
+    middle, margin = width // 2, 2 * fold
+    assert values[:, middle - margin].max() < 120
+    assert values[:, middle + margin].min() > 280
+    assert guide.fold == fold
+
+
+def test_a_larger_block_decides_as_smaller_ones_do():
+    picture = patchwork(700, 900)
+    prediction = np.asarray(cv2.resize(bumpy(), (112, 84), interpolation=cv2.INTER_AREA), np.float32)
+    whole = make_guide(picture, 700, 900, (84, 112))
+    assert whole is not None
+    steps = find_steps(prediction, whole)
+    # Two rows less are no multiple of 4, so blocks are smaller.
+    planes = np.ascontiguousarray(whole.planes[:, : 82 * whole.fold])
+    fewer = find_steps(prediction[:82], Guide(planes=planes, fold=whole.fold, gain=whole.gain))
+    assert steps is not None
+    assert fewer is not None
+
+    # Beside steps, nothing depends on the side.
+    on = np.kron(steps.rise[:60] > 0, np.ones((whole.fold, whole.fold), bool))
+    rows = 60 * whole.fold
+    difference = np.abs(steps.side[:rows].astype(int) - fewer.side[:rows])[on]
+    assert on.sum() > 1000
+    # The range of the prediction is another, but little.
+    assert np.mean(difference > 8) < 0.01

@@ -1,0 +1,75 @@
+"""`fathom model` and `fathom run --model`, without any weights but random ones."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from fathom.cli import main
+from shared.settings import MODELS
+
+
+def fathom(cache: Path, *arguments: str, **environ: str) -> Result:
+    return CliRunner(env={"FATHOM_CACHE_DIR": str(cache), **environ}).invoke(main, list(arguments))
+
+
+def test_all_networks_are_listed_with_licence_and_cost(tmp_path: Path):
+    printed = fathom(tmp_path, "model", "list")
+    listed = json.loads(fathom(tmp_path, "model", "list", "--json").stdout)["models"]
+
+    assert [each["name"] for each in listed] == list(MODELS)
+    assert not any(each["fetched"] for each in listed)
+    assert listed[0]["relative_cost"] == 1.0
+    for name, line in zip(MODELS, printed.stdout.splitlines(), strict=True):
+        assert line.startswith(name)
+        assert "MIT" in line or "Apache-2.0" in line
+
+
+def test_a_network_is_described_without_its_weights(tmp_path: Path):
+    described = json.loads(fathom(tmp_path, "model", "info", "midas_large", "--json").stdout)
+
+    assert described["weights"] is None
+    assert "`fathom model fetch midas_large`" in described["missing"]
+    assert "CC-BY-NC 4.0" in described["licence_note"]
+    assert described["parameters"] == 105_362_945
+
+
+def test_a_network_with_weights_is_described_with_them(tmp_path: Path):
+    shown = fathom(tmp_path, "model", "info", "dpt_large", "--json", FATHOM_WEIGHTS="random")
+
+    described = json.loads(shown.stdout)
+    assert described["weights"] == "random"
+    assert described["model"] == "DPT-Large"
+    assert described["graph"].startswith(f"{tmp_path}/graphs/dpt-large-")
+
+
+@pytest.mark.parametrize("command", ["info", "fetch"])
+def test_an_unknown_network_is_refused_in_one_sentence(tmp_path: Path, command: str):
+    ended = fathom(tmp_path, "model", command, "vits")
+
+    assert ended.exit_code == 1
+    assert "There is no model 'vits'. There are midas_small," in ended.stderr
+
+
+def test_a_run_without_the_weights_says_what_to_fetch(tmp_path: Path):
+    album = tmp_path / "in"
+    album.mkdir()
+    Image.fromarray(np.zeros((40, 60, 3), np.uint8)).save(album / "a.png")
+
+    ended = fathom(tmp_path, "run", str(album), str(tmp_path / "out"), "--model", "dpt_hybrid", "--jobs", "1")
+
+    assert ended.exit_code == 1
+    assert "No weights of DPT-Hybrid" in ended.stderr
+    assert "`fathom model fetch dpt_hybrid`" in ended.stderr
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_there_are_no_starter_weights_of_other_networks(tmp_path: Path):
+    ended = fathom(tmp_path, "model", "info", "dpt_hybrid", "--json", FATHOM_WEIGHTS="starter")
+
+    assert "There are no starter weights of DPT-Hybrid." in json.loads(ended.stdout)["missing"]
