@@ -31,15 +31,17 @@ FROM pipeline AS model
 # `auto` takes the official checkpoint, and the bundled starter weights where that
 # cannot be fetched; `random` is for trying the service out without any.
 ARG FATHOM_WEIGHTS=auto
+ARG FATHOM_MODEL=midas_small
 RUN pip install --index-url https://download.pytorch.org/whl/cpu torch==2.13.0 torchvision==0.28.0 \
     && pip install --editable '.[model]'
 USER fathom
-RUN fathom model fetch || true
-RUN FATHOM_WEIGHTS=${FATHOM_WEIGHTS} python -m fathom.stack.prepare
+RUN fathom model fetch ${FATHOM_MODEL} || true
+RUN FATHOM_MODEL=${FATHOM_MODEL} FATHOM_WEIGHTS=${FATHOM_WEIGHTS} python -m fathom.stack.prepare
 
 FROM pipeline AS worker
 ARG FATHOM_WEIGHTS=auto
-ENV FATHOM_WEIGHTS=${FATHOM_WEIGHTS} OMP_NUM_THREADS=1
+ARG FATHOM_MODEL=midas_small
+ENV FATHOM_MODEL=${FATHOM_MODEL} FATHOM_WEIGHTS=${FATHOM_WEIGHTS} OMP_NUM_THREADS=1
 COPY --from=model --chown=fathom:fathom /var/cache/fathom /var/cache/fathom
 USER fathom
 # Celery hands SIGTERM on as a warm shutdown: images in hand are finished, leases given back.

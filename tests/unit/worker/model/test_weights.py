@@ -123,7 +123,7 @@ def test_a_directory_is_refused(tmp_path: Path):
         resolve(str(tmp_path / "folder.pt"), tmp_path)
 
 
-@pytest.mark.parametrize("spec", ["Official", "best", "weights.pth", "model.onnx", "/etc/passwd", ".pt/"])
+@pytest.mark.parametrize("spec", ["Official", "best", "weights.onnx", "model.onnx", "/etc/passwd", ".pt/"])
 def test_anything_but_a_keyword_or_a_path_of_weights_is_refused(tmp_path: Path, spec: str):
     with pytest.raises(SettingsError, match="FATHOM_WEIGHTS must be auto, official, starter, random"):
         resolve(spec, tmp_path)
