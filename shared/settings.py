@@ -176,6 +176,13 @@ def _url(*schemes: str) -> Parser:
     return parse
 
 
+def _optional_url(name: str, text: str) -> str | None:
+    if not text:
+        return None
+    value: str = _url("http", "https")(name, text)
+    return value
+
+
 def _s3_url(name: str, text: str) -> str | None:
     if not text:
         return None
@@ -262,6 +269,13 @@ class Settings:
         "`official`, `starter`, `random` (seeded, for tests), or a path to a `.pt` or `.safetensors` "
         "file. `auto` takes the official weights if they have been downloaded, and the starter weights "
         "otherwise, which only `midas_small` has.",
+    )
+    weights_mirror: str | None = _setting(
+        Group.MODEL,
+        _optional_url,
+        "",
+        "The address of a folder that has copies of the official files, for `fathom model fetch`.",
+        unset="the authors' releases",
     )
     engine: str = _setting(
         Group.MODEL,

@@ -70,7 +70,9 @@ def fetch(name: str | None, as_json: bool, quiet: bool) -> None:
             _show_licences(network)
         display = show_progress(quiet=quiet or as_json)
         with display.line("fetching", 0, "bytes") as line:
-            path = fetch_official(settings.cache_dir, progress=line.reach, network=network)
+            path = fetch_official(
+                settings.cache_dir, progress=line.reach, network=network, mirror=settings.weights_mirror
+            )
     if as_json:
         print_json({"path": str(path)})
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import threading
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from shared.errors import ModelError, WeightsInvalid, WeightsUnavailable
+from worker.model.catalogue import MIDAS_SMALL, NETWORKS
 from worker.model.checkpoint import random_network
 from worker.model.fetch import fetch_official
 from worker.model.weights import official_path, resolve_weights
@@ -112,6 +114,24 @@ def test_a_redirect_is_followed(serve: Serve, checkpoint: bytes, tmp_path: Path)
     path = fetch_official(tmp_path, url=serve(redirect), sha256=sha256(checkpoint)[:8])
 
     assert path.stat().st_size == len(checkpoint)
+
+
+def test_a_mirror_has_the_files_under_their_official_names(serve: Serve, checkpoint: bytes, tmp_path: Path):
+    asked: list[str] = []
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        asked.append(handler.path)
+        send(checkpoint)(handler)
+
+    mirror = serve(answer).rpartition("/")[0] + "/copies/"
+
+    for network in (MIDAS_SMALL, NETWORKS["dpt_large"]):
+        with contextlib.suppress(WeightsInvalid):
+            fetch_official(tmp_path, network=network, mirror=mirror, sha256=sha256(checkpoint))
+
+    assert asked == ["/copies/midas_v21_small_256.pt", "/copies/dpt_large_384.pt"]
+    # Those of another network are not kept.
+    assert left_in(tmp_path) == ["midas_v21_small_256.pt"]
 
 
 def test_an_existing_checkpoint_is_not_fetched_again(tmp_path: Path):

@@ -33,17 +33,18 @@ def fetch_official(
     timeout: float = 5.0,
     progress: Progress | None = None,
     network: Network = MIDAS_SMALL,
+    mirror: str | None = None,
     url: str | None = None,
     sha256: str | None = None,
 ) -> Path:
     """Download a network's official checkpoint into the cache, verify it, and return its path.
 
     If the cache has the right checkpoint, keep it. `timeout` is in seconds: until the response begins, and
-    between two pieces of it. `sha256` is the start, or all, of the hash that the file must have, and `url`
-    where it is; by default those of the catalogue. Where PyTorch is installed, its entries are checked too.
-    Raises ModelError, and then leaves no file.
+    between two pieces of it. `url` is where the file is, `mirror` the address of a folder that has it, and
+    `sha256` the start, or all, of its hash; by default, those of the catalogue. Where PyTorch is installed,
+    its entries are checked too. Raises ModelError, and then leaves no file.
     """
-    url = network.url if url is None else url
+    url = _address(network, mirror) if url is None else url
     sha256 = network.sha256 if sha256 is None else sha256
     path = official_path(cache_dir, network)
     if path.is_file() and sha256_of(path).startswith(sha256):
@@ -68,6 +69,10 @@ def _part_of(path: Path) -> Iterator[Path]:
         yield part
     finally:
         part.unlink(missing_ok=True)
+
+
+def _address(network: Network, mirror: str | None) -> str:
+    return network.url if mirror is None else f"{mirror.rstrip('/')}/{network.file}"
 
 
 def _most_bytes(network: Network) -> int:
