@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -20,6 +20,7 @@ from worker.pipeline.depth import DepthMap, own_range, upsample
 from worker.pipeline.edges import Guide, make_guide
 from worker.pipeline.embedded.find import EmbeddedDepth, find_depth
 from worker.pipeline.embedded.stored import DepthUnusable
+from worker.pipeline.interruption import never, while_wanted
 from worker.pipeline.memory import trim_heap
 from worker.pipeline.outputs.catalogue import least_size_for, make, release_pixels
 from worker.pipeline.outputs.rendering import Rendering
@@ -103,19 +104,27 @@ class Pipeline:
         return own_range(self._predict(data, options).depth, options.percentiles)
 
     def render(
-        self, data: bytes, options: Options, *, common: Range | None = None, labels: bytes | None = None
+        self,
+        data: bytes,
+        options: Options,
+        *,
+        common: Range | None = None,
+        labels: bytes | None = None,
+        is_unwanted: Callable[[], bool] = never,
     ) -> tuple[ResultFile, ...]:
         """Return a photo's result files, the sidecar last: it marks the others as complete.
 
         `common`, the range of a job, replaces the photo's own range in heatmaps. `labels` is the file of the
         photo's label picture: a PNG, upright, whose gray values or palette indices number the things in the
-        photo, 0 for none. Only layers with masks use it.
+        photo, 0 for none. Only layers with masks use it. `is_unwanted` is asked before every result, and
+        before every frame of a clip.
 
-        Raises an ImageError for a photo that cannot be processed, and ModelError.
+        Raises an ImageError for a photo that cannot be processed, ModelError, and Interrupted once the
+        results are not wanted.
         """
         predicted = self._predict(data, options)
         span = common or own_range(predicted.depth, options.percentiles)
-        files = self._make_files(data, labels, predicted, options, span)
+        files = self._make_files(data, labels, predicted, options, span, is_unwanted)
         facts = Facts(
             info=self._engine.info,
             options=options,
@@ -133,7 +142,13 @@ class Pipeline:
         return (*files, _file("depth", SIDECAR, encode_sidecar(facts)))
 
     def _make_files(
-        self, data: bytes, labels: bytes | None, predicted: _Predicted, options: Options, span: Range
+        self,
+        data: bytes,
+        labels: bytes | None,
+        predicted: _Predicted,
+        options: Options,
+        span: Range,
+        is_unwanted: Callable[[], bool],
     ) -> list[ResultFile]:
         rendering = Rendering(
             source=data,
@@ -146,9 +161,10 @@ class Pipeline:
             embedded_format=predicted.own.format,
             scratch=self._scratch,
             stopwatch=self._stopwatch,
+            is_unwanted=is_unwanted,
         )
-        names = output_files(options)
-        return [_file(name, names[name], make(name, rendering)) for name in names if name != "depth"]
+        files = {name: file for name, file in output_files(options).items() if name != "depth"}
+        return [_file(name, files[name], make(name, rendering)) for name in while_wanted(files, is_unwanted)]
 
     def _predict(self, data: bytes, options: Options) -> _Predicted:
         self._stopwatch = watch = Stopwatch()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from shared.jobs.job import Range
 from worker.model.preprocess import LONG_SIDE
 from worker.pipeline.colour import colour_table, colourise
 from worker.pipeline.depth import DepthMap, is_flat, resize, to_bytes
+from worker.pipeline.interruption import never
 from worker.pipeline.photo import Floats, Photo, Pixels
 from worker.pipeline.scratch import Scratch
 from worker.pipeline.stages import Stage, Stopwatch
@@ -40,6 +42,7 @@ class Rendering:
         embedded_format: str | None,
         scratch: Scratch,
         stopwatch: Stopwatch,
+        is_unwanted: Callable[[], bool] = never,
     ) -> None:
         #: The photo's file as it was sent.
         self.source = source
@@ -55,6 +58,8 @@ class Rendering:
         self.embedded_format = embedded_format
         self.scratch = scratch
         self.stopwatch = stopwatch
+        #: Ask it between the frames of a long result (worker.pipeline.interruption).
+        self.is_unwanted = is_unwanted
         self.table = colour_table(options.colormap, invert=options.invert)
 
     @cached_property
