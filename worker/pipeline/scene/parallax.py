@@ -221,26 +221,36 @@ def _uncover(covered: Pixels, back: Pixels, places: tuple[Floats, Floats], into:
     if found is None:
         return
     columns, rows = found.reshape(-1, 2).T
-    twice = into.shape != covered.shape
-    for first in range(0, len(rows), _MOST):
-        at = rows[first : first + _MOST], columns[first : first + _MOST]
-        share = covered[at] * np.float32(1 / 255)
-        x, y = (place[at] for place in places)
-        if not twice:
-            _mix(back, (x, y), share, into, at)
-            continue
-        for down, right in ((0, 0), (0, 1), (1, 0), (1, 1)):
-            _mix(back, (2 * x + right, 2 * y + down), share, into, (2 * at[0] + down, 2 * at[1] + right))
+    x, y = (place[rows, columns] for place in places)
+    if into.shape == covered.shape:
+        _mix(back, (x, y), (rows, columns), covered, into)
+        return
+    fine = np.asarray(cv2.resize(covered, into.shape[::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
+    for down, right in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        at = 2 * rows + down, 2 * columns + right
+        _mix(back, (2 * x + right, 2 * y + down), at, fine, into)
 
 
 def _mix(
-    back: Pixels, places: tuple[Floats, Floats], share: Floats, into: Pixels, at: tuple[Indices, Indices]
+    back: Pixels,
+    places: tuple[Floats, Floats],
+    at: tuple[Indices, Indices],
+    covered: Pixels,
+    into: Pixels,
 ) -> None:
-    """Mix a share of the plane behind into some pixels."""
-    x, y = (place[:, np.newaxis] for place in places)
-    behind = cv2.remap(back, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).ravel()
-    front = into[at]
-    into[at] = (front + (behind.astype(np.float32) - front) * share + np.float32(0.5)).astype(np.uint8)
+    """Mix what is behind into some pixels, at these places in the photo, by how much each is covered."""
+    front, share = into[at].astype(np.float32), covered[at] * np.float32(1 / 255)
+    front += (_sample_points(back, places) - front) * share
+    into[at] = cv2.convertScaleAbs(front).ravel()
+
+
+def _sample_points(values: Pixels, places: tuple[Floats, Floats]) -> Pixels:
+    found = np.empty(len(places[0]), np.uint8)
+    for first in range(0, len(found), _MOST):
+        part = slice(first, first + _MOST)
+        x, y = (place[part, np.newaxis] for place in places)
+        _sample(values, (x, y), found[part, np.newaxis])
+    return found
 
 
 def _sample(values: Values, places: tuple[Floats, Floats], into: Values) -> Values:
