@@ -32,8 +32,8 @@ _OUTPUTS: dict[Output, float] = {
     Output.CLIP: 2.0,
 }
 
-#: What each megapixel of a clip's frames adds.
-_CLIP_MEGAPIXEL = 0.25
+#: What each megapixel of a clip's frames adds (`python -m bench.clips`).
+_CLIP_MEGAPIXEL = 0.2
 
 #: The part of that which remains for maps as small as the prediction.
 _NETWORK_SIZE = 0.1
