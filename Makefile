@@ -36,7 +36,8 @@ $(VENV)/.ready-dev: $(VENV)/.ready
 	$(BIN)/python -m pip install -q -e '.[$(ROLES),training,tracing,dev]'
 	@touch $@
 
-# The linters of the page. They add no code to it, and the venv already contains node.
+# The linters of the page, and what opens meshes in the tests. They add no code to the page, and the venv
+# already contains node.
 node_modules/.ready: package.json $(VENV)/.ready-dev
 	PATH="$(abspath $(BIN)):$$PATH" npm install --loglevel=error
 	@touch $@
@@ -91,8 +92,10 @@ bench: setup ## Compare the pipeline with the usual script, and the system with 
 	$(BIN)/python -m bench.system
 
 .PHONY: docs
-docs: $(VENV)/.ready-dev ## Regenerate docs/settings.md and the pictures of the documentation
+docs: $(VENV)/.ready-dev ## Regenerate the tables and the pictures of the documentation
 	$(BIN)/python -m docs.settings_table
+	$(BIN)/python -m docs.options_table
+	$(BIN)/python -m docs.take_output_pictures
 	$(BIN)/python -m docs.take_pictures
 
 .PHONY: starter

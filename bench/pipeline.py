@@ -14,7 +14,6 @@ import argparse
 import dataclasses
 import io
 import json
-import os
 import platform
 import statistics
 import sys
@@ -32,6 +31,7 @@ from bench import processes
 from bench.album import AlbumPhoto, make_album
 from bench.baseline import Baseline, Stages
 from bench.engine import warm_engine
+from bench.one_core import stay_on_one_core
 from fathom.options import Options
 from fathom.photos.discovery import find_photos
 from shared.settings import Settings
@@ -75,24 +75,13 @@ CLASSES = {"12mp": 8.0, "3mp": 1.0, "vga": 0.0}
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = _arguments(argv)
-    _stay_on_one_core()
+    stay_on_one_core("bench.pipeline")
     photos = list(make_album(args.photos) if args.album is None else _read_album(args.album))
     if not photos:
         sys.exit(f"There is no JPEG photo in {args.album}.")
     report = measure(photos, Settings.from_environ(), rounds=args.rounds)
     print(json.dumps(report, indent=2) if args.json else _table(report))
     return 0
-
-
-def _stay_on_one_core() -> None:
-    """Restart this program with one thread on one core, because libraries start threads when imported."""
-    if os.environ.get("OMP_NUM_THREADS") == "1":
-        return
-    # Only Linux lets a process choose its core; elsewhere one thread must be enough.
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    environ = {**os.environ, "OMP_NUM_THREADS": "1"}
-    os.execve(sys.executable, [sys.executable, "-m", "bench.pipeline", *sys.argv[1:]], environ)
 
 
 def measure(photos: Sequence[AlbumPhoto], settings: Settings, *, rounds: int) -> dict[str, Any]:

@@ -13,6 +13,9 @@ import { forgetKey, keyHeader, signIn } from "./api_key.js";
  * @property {string} colormap
  * @property {boolean} invert
  * @property {string} normalize
+ * @property {string} [edges]
+ * @property {string} [depth_source]
+ * @property {{layout: string}} [stereo]
  *
  * @typedef {object} Job
  * @property {string} id
@@ -49,6 +52,8 @@ const LONGEST = 15;
 const TRIES = 4;
 /** Statuses after which the same request may succeed later. */
 const PASSING = new Set([429, 502, 503, 504]);
+/** The same photo would take too long again. */
+const TOO_SLOW = "depth_timed_out";
 
 /**
  * A request that failed. `code` is stable, `message` is for people. `passing` is true if the same request may succeed
@@ -77,7 +82,8 @@ export class Problem extends RequestError {
    * @param {number | null} retryAfter
    */
   constructor(status, body, retryAfter = null) {
-    super(body?.detail ?? `HTTP ${status}`, body?.code ?? "unknown", { passing: PASSING.has(status), status, retryAfter });
+    const passing = PASSING.has(status) && body?.code !== TOO_SLOW;
+    super(body?.detail ?? `HTTP ${status}`, body?.code ?? "unknown", { passing, status, retryAfter });
   }
 }
 
@@ -101,7 +107,7 @@ export async function ask(path, { method = "GET", json = null, signal = null } =
   const headers = json === null ? {} : { "Content-Type": "application/json", "Idempotency-Key": randomName() };
   const response = await persistently(() => send(path, {
     method, signal, headers, body: json === null ? null : JSON.stringify(json),
-  }));
+  }), signal);
   return response.status === 204 ? null : response.json();
 }
 
@@ -112,8 +118,20 @@ export async function ask(path, { method = "GET", json = null, signal = null } =
  * @param {{signal?: AbortSignal | null}} options
  */
 export async function askBlob(path, { signal = null } = {}) {
-  const response = await persistently(() => send(path, { signal, cache: "default" }));
+  const response = await persistently(() => send(path, { signal, cache: "default" }), signal);
   return response.blob();
+}
+
+/**
+ * Post a file to the API; return the file that it answers with, and the header that names it.
+ *
+ * @param {string} path
+ * @param {Blob} body
+ * @param {{signal?: AbortSignal | null}} options
+ */
+export async function askFile(path, body, { signal = null } = {}) {
+  const response = await persistently(() => send(path, { method: "POST", body, signal }), signal);
+  return { blob: await response.blob(), disposition: response.headers.get("Content-Disposition") };
 }
 
 /** A resource that is requested again and again; the server sends it only if it has changed. */
@@ -151,6 +169,7 @@ export const paths = {
   output: (id, index, output) => `/v1/jobs/${id}/images/${index}/${output}`,
   // Comes from the API itself, so that the page may read its pixels; `output` may redirect to the store.
   shown: (id, index, output) => `/v1/jobs/${id}/images/${index}/${output}?stream=1`,
+  depth: (query) => `/v1/depth?${query}`,
   archive: (id) => `/v1/jobs/${id}/archive`,
 };
 
@@ -167,13 +186,18 @@ export function wait(seconds) {
   return new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
 }
 
-async function persistently(attempt) {
+/** Return a promise that rejects once `signal` is aborted. */
+function aborted(/** @type {AbortSignal | null} */ signal) {
+  return new Promise((_, reject) => signal?.addEventListener("abort", () => reject(signal.reason), { once: true }));
+}
+
+async function persistently(attempt, /** @type {AbortSignal | null} */ signal = null) {
   for (let tries = 1; ; tries += 1) {
     try {
       return await attempt();
     } catch (error) {
       if (!(error instanceof RequestError) || !error.passing || tries === TRIES) throw error;
-      await wait(Math.min(LONGEST, error.retryAfter ?? PATIENCE * tries));
+      await Promise.race([wait(Math.min(LONGEST, error.retryAfter ?? PATIENCE * tries)), aborted(signal)]);
     }
   }
 }

@@ -24,14 +24,7 @@ BATCH = 250
 GONE = frozenset({404, 410})
 #: Codes of failures that are due to the photo itself: sent again, it would fail again.
 LASTING = frozenset(
-    {
-        "image_empty",
-        "unsupported_format",
-        "image_corrupt",
-        "image_too_large",
-        "image_too_small",
-        "labels_invalid",
-    }
+    {"image_empty", "unsupported_format", "image_corrupt", "image_too_large", "image_too_small"}
 )
 
 

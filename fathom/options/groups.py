@@ -110,7 +110,12 @@ class Anaglyph(StrEnum):
 class StereoOptions(_Group):
     """Options of the output `stereo`."""
 
-    layout: StereoLayout = choice(StereoLayout.SBS_FULL, "How both views lie in the file.")
+    layout: StereoLayout = choice(
+        StereoLayout.SBS_FULL,
+        "`sbs_*`: left and right beside each other; `tb_*`: left above right; `*_half`: each squeezed to "
+        "half its width or height; `cross`: right beside left, for crossed eyes; `anaglyph`: for red and "
+        "cyan glasses; `pair`: two files; `rgbd`: the photo beside its depth in gray, near is white.",
+    )
     divergence: float = number(
         2.0, 0.0, 5.0, "Disparity between the nearest and the farthest point, in percent of the width."
     )
@@ -118,11 +123,17 @@ class StereoOptions(_Group):
         0.5, 0.0, 1.0, "Where the screen is, from 0, at the farthest point, to 1, at the nearest."
     )
     eyes: Eyes = choice(
-        Eyes.BOTH, "`both`: two new views; `left` or `right`: the new one, the other is the photo."
+        Eyes.BOTH,
+        "`both`: two new views; `left` or `right`: that one is new, and the other is the photo, cut to the "
+        "same frame.",
     )
     swap: bool = flag(False, "Exchange both views.")
-    anaglyph: Anaglyph = choice(Anaglyph.DUBOIS, "The colours of an anaglyph.")
-    edge_dilation: float = _edge_dilation(0.5)
+    anaglyph: Anaglyph = choice(
+        Anaglyph.DUBOIS,
+        "The colours of an anaglyph: `dubois` comes closest to the photo's; `half_color` has a gray left "
+        "view; `gray` has the least ghosts and no colour.",
+    )
+    edge_dilation: float = _edge_dilation(1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,7 +199,7 @@ class RefocusOptions(_Group):
         1.0,
         0.0,
         4.0,
-        "The radius of the blur of the farthest or nearest point, in percent of the longer side.",
+        "Radius of the blur of the farthest point while the nearest is sharp, in percent of the longer side.",
     )
     edge_dilation: float = _edge_dilation(0.5)
 

@@ -221,7 +221,7 @@ def test_the_samples_can_be_tried(page: Page):
 
 
 def test_options_are_sent_with_the_job_and_remembered(page: Page, stack: LaunchedStack):
-    page.locator(".options summary").click()
+    page.locator(".options-own > summary").click()
     page.get_by_label("Viridis").check()
     page.get_by_label("Fine depth (16-bit PNG)").check()
     page.get_by_label("All photos together").check()

@@ -38,17 +38,18 @@ _TEXTS = """
 """
 #: Texts that are the same in all languages.
 _NAMES = re.compile(
-    r"Fathom|PNG|JPEG|ZIP|JSON|NumPy|PFM|Python|API|fathom_|JavaScript|\S+\.jpg|random|The album"
+    r"Fathom|PNG|JPEG|ZIP|JSON|NumPy|PFM|EXR|GLB|PLY|PSD|VR|3D|Blender|Nuke|Fusion|ControlNet|Python|API|fathom_|JavaScript|\S+\.jpg|random|The album"
 )
 
 
 def open_view(page: Page, view: str, job: str) -> None:
     """Open a view and wait until it is complete."""
     paths = {"home": "/", "jobs": "/jobs", "job": f"/jobs/{job}", "missing": f"/jobs/{job}/photos/99"}
-    paths |= {name: f"/jobs/{job}/photos/0" for name in ("photo", "scene")}
+    paths |= {name: f"/jobs/{job}/photos/0" for name in ("photo", "scene", "make")}
     page.goto(paths[view])
     if view == "home":
-        page.locator(".options summary").click()
+        for summary in page.locator(".options summary").all():
+            summary.click()
     elif view == "jobs":
         expect(page.locator(".job-link").first).to_be_visible()
     elif view == "job":
@@ -59,9 +60,13 @@ def open_view(page: Page, view: str, job: str) -> None:
     if view == "scene":
         page.locator("[data-mode=scene]").click()
         expect(page.locator("canvas.scene")).to_be_visible()
+    if view == "make":
+        page.locator("[data-mode=make]").click()
+        page.locator("[data-kind=refocus]").click()
+        expect(page.locator(".crosshair")).to_be_visible()
 
 
-VIEWS = ("home", "jobs", "job", "photo", "scene", "missing")
+VIEWS = ("home", "jobs", "job", "photo", "scene", "make", "missing")
 
 
 @pytest.mark.parametrize(

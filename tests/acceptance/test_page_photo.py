@@ -192,15 +192,18 @@ def settled_picture(page: Page, canvas: Locator) -> NDArray[np.int16]:
 
 
 def test_a_photo_in_3d_looks_like_the_photo_from_its_original_viewpoint(scene: Page):
-    seen = settled_picture(scene, scene.locator("canvas.scene"))
+    assert difference_from_photo(settled_picture(scene, scene.locator("canvas.scene"))) < 12
 
+
+def difference_from_photo(seen: NDArray[np.int16]) -> float:
+    """Return by how much a picture in 3D, seen from where the photo was taken, differs from it on average."""
     height, width = seen.shape[:2]
     half = min(width / 320, height / 240) / 1.02 / 2
     rows = slice(int(height / 2 - 0.8 * half * 240), int(height / 2 + 0.8 * half * 240))
     columns = slice(int(width / 2 - 0.8 * half * 320), int(width / 2 + 0.8 * half * 320))
     size = (columns.stop - columns.start, rows.stop - rows.start)
     expected = np.asarray(photo().crop((32, 24, 288, 216)).resize(size), np.int16)
-    assert np.mean(np.abs(seen[rows, columns] - expected)) < 12
+    return float(np.mean(np.abs(seen[rows, columns] - expected)))
 
 
 def test_in_3d_arrow_keys_move_the_view_instead_of_changing_the_photo(scene: Page):
@@ -363,3 +366,15 @@ def test_a_photo_that_the_job_does_not_have_is_shown_as_missing(page: Page, done
     page.goto(f"/jobs/{done_job}/photos/99")
 
     expect(page.locator(".stage-note")).to_contain_text("The job has no such photo.")
+
+
+def test_a_photo_that_was_waiting_shows_its_depth_and_files_once_they_are_made(
+    page: Page, stack: LaunchedStack
+):
+    with stack.workers_stopped():
+        answer = httpx.post(f"{stack.api}/v1/jobs", files=[("images", ("a.jpg", jpeg(photo())))])
+        page.goto(f"/jobs/{answer.json()['id']}/photos/0")
+        expect(page.locator(".stage-note")).to_contain_text("waiting for its turn")
+
+    expect(page.locator(".stage-depth")).to_be_visible()
+    expect(page.get_by_role("link", name="Heatmap")).to_be_visible()

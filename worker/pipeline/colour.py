@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import cache
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from fathom.options import Colormap
 from worker.pipeline.photo import Pixels
 from worker.pipeline.scratch import Scratch
+
+T = TypeVar("T", bound=np.generic)
 
 #: Luma, Cb and Cr.
 Planes: TypeAlias = tuple[Pixels, Pixels, Pixels]
@@ -91,13 +94,13 @@ def colour_bands(
         yield luma[:filled], blue[: filled // 2], red[: filled // 2]
 
 
-def cut_at_bands(strips: Iterable[tuple[int, Pixels]]) -> Iterator[Pixels]:
+def cut_at_bands(strips: Iterable[tuple[int, NDArray[T]]]) -> Iterator[NDArray[T]]:
     """Yield strips, cut where bands end."""
-    for top, indices in strips:
+    for top, values in strips:
         first = BAND_ROWS - top % BAND_ROWS
-        yield indices[:first]
-        for start in range(first, indices.shape[0], BAND_ROWS):
-            yield indices[start : start + BAND_ROWS]
+        yield values[:first]
+        for start in range(first, values.shape[0], BAND_ROWS):
+            yield values[start : start + BAND_ROWS]
 
 
 def _make_even(indices: Pixels) -> Pixels:

@@ -93,7 +93,7 @@ def make_guide(rgb: Pixels, height: int, width: int, cells: tuple[int, int]) -> 
     fold = 2 if max(height, width) < 3 * LONG_SIDE else 3
     # What is widened further is steepened again: together they are about as steep at every size.
     widened = max(1.0, max(height, width) / (LONG_SIDE * fold))
-    small = _shrink(rgb, fold * cells[0], fold * cells[1])
+    small = shrink(rgb, fold * cells[0], fold * cells[1])
     return Guide(planes=_split(small), fold=fold, gain=max(_GAIN / 2, _GAIN / widened))
 
 
@@ -131,7 +131,7 @@ class _Model:
     plateaus: Floats
 
 
-def _shrink(picture: Pixels, height: int, width: int) -> Pixels:
+def shrink(picture: Pixels, height: int, width: int) -> Pixels:
     """Return a picture at another size: halved, which averages and is fast, then bilinear."""
     times = 0
     while picture.shape[0] >> times >= 2 * height and picture.shape[1] >> times >= 2 * width:
@@ -167,7 +167,7 @@ def _cells(guide: Guide) -> Floats:
     height, width = guide.planes.shape[1] // guide.fold, guide.planes.shape[2] // guide.fold
     cells = np.empty((3, height, width), np.float32)
     for plane, cell in zip(guide.planes, cells, strict=True):
-        np.multiply(_shrink(plane, height, width), np.float32(1 / 255), out=cell)
+        np.multiply(shrink(plane, height, width), np.float32(1 / 255), out=cell)
     return cells
 
 

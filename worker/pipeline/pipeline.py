@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from fathom.options import DepthSource, Edges, Options, Size
+from fathom.options import DepthSource, Edges, Options, Output, Size
 from fathom.photos.formats import HEAD_BYTES, sniff_format
 from fathom.result_names import SIDECAR, output_files
 from shared.errors import NoEmbeddedDepth
@@ -16,6 +16,8 @@ from shared.jobs.object_keys import content_type
 from shared.settings import Settings
 from worker.model.preprocess import network_size, prepare
 from worker.pipeline.decode.decode import decode, limit_decoder_threads
+from worker.pipeline.decode.labels import decode_labels
+from worker.pipeline.decode.png_rows import Samples
 from worker.pipeline.depth import DepthMap, own_range, upsample
 from worker.pipeline.edges import Guide, make_guide
 from worker.pipeline.embedded.find import EmbeddedDepth, find_depth
@@ -119,8 +121,8 @@ class Pipeline:
         photo, 0 for none. Only layers with masks use it. `is_unwanted` is asked before every result, and
         before every frame of a clip.
 
-        Raises an ImageError for a photo that cannot be processed, ModelError, and Interrupted once the
-        results are not wanted.
+        Raises an ImageError for a photo or labels that cannot be processed, ModelError, and Interrupted once
+        the results are not wanted.
         """
         predicted = self._predict(data, options)
         span = common or own_range(predicted.depth, options.percentiles)
@@ -152,7 +154,7 @@ class Pipeline:
     ) -> list[ResultFile]:
         rendering = Rendering(
             source=data,
-            labels=labels,
+            labels=self._decode_labels(labels, predicted.photo, options),
             photo=predicted.photo,
             depth=predicted.depth,
             span=span,
@@ -165,6 +167,12 @@ class Pipeline:
         )
         files = {name: file for name, file in output_files(options).items() if name != "depth"}
         return [_file(name, files[name], make(name, rendering)) for name in while_wanted(files, is_unwanted)]
+
+    def _decode_labels(self, labels: bytes | None, photo: Photo, options: Options) -> Samples | None:
+        if labels is None or Output.LAYERS not in options.outputs or not options.layers.masks:
+            return None
+        with self._stopwatch.time(Stage.DECODE):
+            return decode_labels(labels, photo.height, photo.width, self._limits)
 
     def _predict(self, data: bytes, options: Options) -> _Predicted:
         self._stopwatch = watch = Stopwatch()

@@ -66,6 +66,12 @@ class JobModel extends EventTarget {
     return this.job?.options.outputs.includes(output) ?? false;
   }
 
+  /** The names of the results of each photo: those of the outputs, but a stereo pair has two. */
+  get results() {
+    const { outputs = [], stereo } = this.job?.options ?? {};
+    return outputs.flatMap((output) => (output === "stereo" && stereo?.layout === "pair" ? ["stereo_left", "stereo_right"] : [output]));
+  }
+
   /** Follow the job, and return the function that stops following it. */
   follow() {
     this.followers += 1;
@@ -96,8 +102,9 @@ class JobModel extends EventTarget {
     }
   }
 
-  /** Return image `index`, fetched if necessary. */
+  /** Return image `index`, fetched if necessary. It is kept up to date. */
   async imageAt(/** @type {number} */ index) {
+    this.wanted = [index, index + 1];
     if (!this.image(index)) await this.#fetchPage(Math.floor(index / PAGE));
     return this.image(index);
   }

@@ -7,9 +7,10 @@ export function reasonOf({ code, message }) {
   return has(`reason.${code}`) ? t(`reason.${code}`) : message;
 }
 
-/** Say why a request failed. */
+/** Say why a request failed. One that is about a single photo fails with the photo's own reason. */
 export function textOf(error) {
   if (has(`problem.${error.code}`)) return t(`problem.${error.code}`);
+  if (has(`reason.${error.code}`)) return t(`reason.${error.code}`);
   return error.status ? error.message : t("problem.unknown");
 }
 

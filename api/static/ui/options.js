@@ -1,50 +1,63 @@
 // The options of a job in plain words, remembered for the next album.
 
-import { el } from "../dom.js";
+import { el, say, toggle } from "../dom.js";
 import { t } from "../i18n/index.js";
+import { OWN, PRESETS, presetCards } from "../presets/cards.js";
 import { COLORMAPS, gradientOf } from "../viewer/colormaps.js";
 
 const KEY = "fathom.options";
 /** The outputs that the page itself needs: small pictures for the grid, and depth that a browser reads exactly. */
 const ALWAYS = ["heatmap", "thumbnail"];
+/** The outputs that have the colours chosen. */
+const COLOURED = new Set(["heatmap", "thumbnail", "comparison"]);
 const MORE = ["depth16", "npy", "pfm", "comparison"];
+/** What is made of a photo and its depth. */
+const MADE = ["exr", "normals", "controlnet", "stereo", "mesh", "cloud", "layers", "refocus", "clip", "embedded"];
 const CHOICES = { normalize: ["image", "job"], size: ["original", "network"], edges: ["snap", "smooth"], heatmap_format: ["png", "jpeg"] };
-/** @typedef {{outputs: string[], colormap: string, invert: boolean, normalize: string, size: string, edges: string, heatmap_format: string}} Chosen */
+/** @typedef {{preset: string, outputs: string[], colormap: string, invert: boolean, normalize: string, size: string, edges: string, heatmap_format: string}} Chosen */
 /** @type {Chosen} */
-const DEFAULTS = { outputs: [], colormap: "inferno", invert: false, normalize: "image", size: "original", edges: "snap", heatmap_format: "png" };
+const DEFAULTS = { preset: OWN, outputs: [], colormap: "inferno", invert: false, normalize: "image", size: "original", edges: "snap", heatmap_format: "png" };
 
-/** Return the last chosen options, as the API takes them. */
+/** Return the last chosen options, as the API takes them. A preset stands for all others: the server knows which. */
 export function chosenOptions() {
-  const { outputs, ...others } = recall();
-  return { ...others, outputs: [...ALWAYS, ...outputs] };
+  const { preset, outputs, ...others } = recall();
+  return preset === OWN ? { ...others, outputs: [...ALWAYS, ...outputs] } : { preset };
 }
 
 /** Summarise the options of a job in a few words. */
 export function summaryOf({ outputs, colormap, normalize }) {
-  const parts = [t(`colormap.${colormap}`), t(`normalize.${normalize}`)];
-  const more = MORE.filter((output) => outputs.includes(output)).map((output) => t(`output.${output}`));
-  return [...parts, ...more].join(" · ");
+  const colours = outputs.some((output) => COLOURED.has(output)) ? [t(`colormap.${colormap}`)] : [];
+  const more = [...MORE, ...MADE].filter((output) => outputs.includes(output)).map((output) => t(`output.${output}`));
+  return [...colours, t(`normalize.${normalize}`), ...more].join(" · ");
 }
 
-/** Make the panel to choose options in. */
+/** Make the panel to choose options in: what the album is for and, for heatmaps, everything about them. */
 export function optionsPanel() {
   const state = recall();
   const summary = el("span", { class: "options-summary" });
+  const hint = el("p", { class: "hint", role: "status" });
+  const details = el("details", { class: "options-own" });
   const update = (changes) => {
     Object.assign(state, changes);
     store(state);
-    summary.textContent = summaryOf(state);
+    summary.textContent = summaryOf({ ...state, outputs: [...ALWAYS, ...state.outputs] });
+    toggle(details, state.preset === OWN);
+    toggle(hint, state.preset !== OWN);
+    say(hint, t(`preset.${state.preset}_hint`));
   };
-  update({});
-  return el("details", { class: "options card" },
+  details.append(
     el("summary", {}, el("span", { class: "options-title" }, t("options.title")), summary),
     el("div", { class: "options-body" },
       colormapChoice(state, update),
       el("fieldset", {}, el("legend", {}, t("options.outputs")), el("p", { class: "hint" }, t("options.outputs_hint")),
-        ...MORE.map((output) => outputChoice(output, state, update))),
+        ...MORE.map((output) => outputChoice(output, state, update)),
+        el("details", { class: "options-made" }, el("summary", {}, t("options.outputs_more")),
+          ...MADE.map((output) => outputChoice(output, state, update)))),
       ...Object.entries(CHOICES).map(([name, values]) => choice(name, values, state, update)),
       el("fieldset", {}, el("legend", {}, t("options.invert")),
         check("invert", state.invert, t("options.invert_label"), t("options.invert_hint"), (on) => update({ invert: on })))));
+  update({});
+  return el("div", { class: "options card" }, presetCards(state.preset, (preset) => update({ preset })), hint, details);
 }
 
 function colormapChoice(state, update) {
@@ -60,7 +73,7 @@ function colormapChoice(state, update) {
 
 function outputChoice(output, state, update) {
   return check(`output-${output}`, state.outputs.includes(output), t(`output.${output}`), t(`output.${output}_hint`), (on) => {
-    update({ outputs: MORE.filter((name) => (name === output ? on : state.outputs.includes(name))) });
+    update({ outputs: [...MORE, ...MADE].filter((name) => (name === output ? on : state.outputs.includes(name))) });
   });
 }
 
@@ -88,7 +101,8 @@ function recall() {
 /** Return only valid options, because another version of the page may have stored them. */
 function valid(stored) {
   const options = { ...DEFAULTS };
-  options.outputs = MORE.filter((output) => Array.isArray(stored.outputs) && stored.outputs.includes(output));
+  if (PRESETS.includes(stored.preset)) options.preset = stored.preset;
+  options.outputs = [...MORE, ...MADE].filter((output) => Array.isArray(stored.outputs) && stored.outputs.includes(output));
   if (COLORMAPS.includes(stored.colormap)) options.colormap = stored.colormap;
   options.invert = stored.invert === true;
   for (const [name, values] of Object.entries(CHOICES)) if (values.includes(stored[name])) options[name] = stored[name];

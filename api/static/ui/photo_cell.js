@@ -6,6 +6,7 @@ import { baseName } from "../format.js";
 import { t } from "../i18n/index.js";
 import { ICONS } from "../icons.js";
 import { preview } from "../uploads/previews.js";
+import { pictureAmong } from "../viewer/stage_picture.js";
 import { reasonOf } from "./errors.js";
 import { showPair, showWhole } from "./pair.js";
 
@@ -87,8 +88,9 @@ export class PhotoCell {
 
   #showResult(fresh) {
     const { model, index, box } = this;
-    if (model.has("thumbnail")) showPair(box, paths.shown(model.id, index, "thumbnail"), { aspect: ASPECT, fresh });
-    else if (model.has("heatmap")) showWhole(box, paths.shown(model.id, index, "heatmap"));
+    if (model.has("thumbnail")) return showPair(box, paths.shown(model.id, index, "thumbnail"), { aspect: ASPECT, fresh });
+    const picture = model.has("heatmap") ? "heatmap" : pictureAmong(model.results);
+    if (picture) showWhole(box, paths.shown(model.id, index, picture));
   }
 }
 

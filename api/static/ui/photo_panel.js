@@ -5,7 +5,9 @@ import { el, icon, say, toggle } from "../dom.js";
 import { baseName, percent } from "../format.js";
 import { has, t } from "../i18n/index.js";
 import { ICONS } from "../icons.js";
+import { saveBlob } from "../make/save.js";
 import { COLORMAPS, gradientOf } from "../viewer/colormaps.js";
+import { canShow } from "../viewer/stage_picture.js";
 
 /** @import { Image, Job } from "../api.js" */
 
@@ -14,20 +16,22 @@ import { COLORMAPS, gradientOf } from "../viewer/colormaps.js";
  * @type {{mode: string, colormap: string | null}}
  */
 const kept = { mode: "compare", colormap: null };
-/** Milliseconds after which the page frees a saved file. */
-const SAVED = 10_000;
 
-/** The panel. `onMode(mode)` gets `compare` or `scene`, `onColormap(name)` the chosen colours. */
+/**
+ * The panel. `onMode(mode)` gets `compare`, `scene` or `make`, `onColormap(name)` the chosen colours, and `onPicture(output)`
+ * the output to show as it is.
+ */
 export class PhotoPanel {
-  constructor({ onMode, onColormap }) {
+  constructor({ onMode, onColormap, onPicture }) {
     this.onMode = onMode;
     this.onColormap = onColormap;
+    this.onPicture = onPicture;
     /** @type {Job | null} */
     this.job = null;
     /** @type {HTMLCanvasElement | null} */
     this.picture = null;
     this.modes = el("div", { class: "tabs", role: "group", "aria-label": t("photo.view") });
-    this.tabs = [this.#makeMode("compare", ICONS.compare), this.#makeMode("scene", ICONS.cube)];
+    this.tabs = [this.#makeMode("compare", ICONS.compare), this.#makeMode("scene", ICONS.cube), this.#makeMode("make", ICONS.make)];
     this.modes.append(...this.tabs);
     this.maps = el("div", { class: "swatches small", role: "radiogroup", "aria-label": t("photo.colours") });
     this.maps.append(...COLORMAPS.map((name) => this.#makeSwatch(name)));
@@ -41,8 +45,8 @@ export class PhotoPanel {
     this.colours = el("div", { class: "legend-colours" }, this.marker);
     this.reading = el("p", { class: "legend-reading" });
     this.weights = el("p", { class: "hint weights", hidden: true });
-    this.element = el("aside", { class: "photo-panel", "aria-label": t("photo.panel"), hidden: true }, this.modes, this.tools,
-      el("section", {}, el("h2", {}, t("photo.colours")), this.maps, this.#makeLegend()),
+    this.palette = el("section", {}, el("h2", {}, t("photo.colours")), this.maps, this.#makeLegend());
+    this.element = el("aside", { class: "photo-panel", "aria-label": t("photo.panel"), hidden: true }, this.modes, this.tools, this.palette,
       el("section", {}, el("h2", {}, t("photo.files")), this.files),
       el("details", { class: "photo-details" }, el("summary", {}, t("photo.details")), this.facts), this.weights);
   }
@@ -56,8 +60,10 @@ export class PhotoPanel {
     return kept.colormap ?? this.job?.options.colormap ?? COLORMAPS[0];
   }
 
-  show(/** @type {{job: Job, index: number, image: Image, sidecar: any}} */ { job, index, image, sidecar }) {
+  /** Show the panel; `modes` is false if there is no depth to show in any of them. */
+  show(/** @type {{job: Job, index: number, image: Image, sidecar: any, modes?: boolean}} */ { job, index, image, sidecar, modes = true }) {
     this.job = job;
+    toggle(this.modes, modes);
     for (const input of this.maps.querySelectorAll("input")) input.checked = input.value === this.colormap;
     this.#paint();
     this.#showFiles(job, index, image);
@@ -86,14 +92,24 @@ export class PhotoPanel {
     toggle(this.view, canvas !== null);
   }
 
+  /** Mark what is shown: a mode, or an output as it is. */
+  mark(/** @type {{mode?: string, output?: string}} */ { mode, output }) {
+    for (const tab of this.tabs) tab.setAttribute("aria-pressed", String(tab.dataset.mode === mode));
+    for (const each of this.files.querySelectorAll("button[data-output]")) {
+      each.setAttribute("aria-pressed", String(each instanceof HTMLElement && each.dataset.output === output));
+    }
+    toggle(this.palette, mode === "compare" || mode === "scene");
+  }
+
+  /** Change the mode. */
+  choose(/** @type {string} */ mode) {
+    kept.mode = mode;
+    this.onMode(mode);
+  }
+
   #makeMode(mode, drawing) {
-    const choose = () => {
-      kept.mode = mode;
-      for (const tab of this.tabs) tab.setAttribute("aria-pressed", String(tab.dataset.mode === mode));
-      this.onMode(mode);
-    };
     const pressed = String(kept.mode === mode);
-    return el("button", { type: "button", class: "tab", "aria-pressed": pressed, data: { mode }, onclick: choose }, icon(drawing), t(`photo.mode_${mode}`));
+    return el("button", { type: "button", class: "tab", "aria-pressed": pressed, data: { mode }, onclick: () => this.choose(mode) }, icon(drawing), t(`photo.mode_${mode}`));
   }
 
   #makeSwatch(name) {
@@ -120,10 +136,19 @@ export class PhotoPanel {
     const links = Object.keys(image.outputs).map((output) => {
       const [name, kind] = [`output.${output}`, `output.${output}_kind`];
       const texts = [t(has(name) ? name : "output.other", { name: output }), t(has(kind) ? kind : "output.other_kind")];
-      return el("li", {}, el("a", { class: "file", href: paths.output(job.id, index, output), download: true }, ...fileTexts(...texts)));
+      const link = el("a", { class: "file", href: paths.output(job.id, index, output), download: true }, ...fileTexts(...texts));
+      return el("li", { class: "file-line" }, link, canShow(output) && this.#makeLook(output, texts[0]));
     });
     this.name = image.name;
     this.files.replaceChildren(...links, this.view);
+  }
+
+  #makeLook(output, name) {
+    const label = t("photo.show", { name });
+    return el("button", {
+      type: "button", class: "button round", title: label, "aria-label": label, "aria-pressed": "false", data: { output },
+      onclick: () => this.onPicture(output),
+    }, icon(ICONS.look));
   }
 
   async #save() {
@@ -131,10 +156,7 @@ export class PhotoPanel {
     if (!picture) return;
     /** @type {Blob | null} */
     const blob = await new Promise((resolve) => picture.toBlob(resolve, "image/png"));
-    if (!blob) return;
-    const url = URL.createObjectURL(blob);
-    el("a", { href: url, download: `${baseName(name).replace(/\.[^.]*$/, "")}.depth-view.png` }).click();
-    setTimeout(() => URL.revokeObjectURL(url), SAVED);
+    if (blob) saveBlob(blob, `${baseName(name).replace(/\.[^.]*$/, "")}.depth-view.png`);
   }
 
   #showFacts({ original_size: photo, output_size: depth, model, weights, engine, precision, source }) {

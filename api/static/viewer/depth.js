@@ -22,6 +22,7 @@ const LOOKED_UP_SIDE = 1024;
 const WAYS = [
   ["depth16", fromGray],
   ["heatmap", fromHeatmap],
+  ["controlnet", fromShades],
   ["npy", fromRaw(readNpy)],
   ["pfm", fromRaw(readPfm)],
   ["thumbnail", fromThumbnail],
@@ -52,12 +53,17 @@ export class Depth {
   }
 }
 
-/** Return the depth of image `index` of a job, and its sidecar. `signal` aborts the requests. */
+/**
+ * Return the depth of image `index` of a job, and its sidecar. The depth is null if the job has no output that holds it.
+ * `signal` aborts the requests.
+ */
 export async function loadDepth(/** @type {Job} */ job, /** @type {number} */ index, /** @type {AbortSignal} */ signal) {
   const sidecar = await ask(paths.shown(job.id, index, "depth"), { signal });
+  const ways = WAYS.filter(([output]) => job.options.outputs.includes(output));
+  if (ways.length === 0) return { depth: null, sidecar };
   /** @type {unknown} */
   let reason = null;
-  for (const [output, read] of WAYS.filter(([output]) => job.options.outputs.includes(output))) {
+  for (const [output, read] of ways) {
     try {
       const blob = await askBlob(paths.shown(job.id, index, output), { signal });
       return { depth: await read(blob, { job, sidecar, output }), sidecar };
@@ -66,7 +72,7 @@ export async function loadDepth(/** @type {Job} */ job, /** @type {number} */ in
       reason = error;
     }
   }
-  throw reason ?? new Error("The job has no picture of depth.");
+  throw reason;
 }
 
 /** Return the depth in an indexed heatmap of the page's own samples. */
@@ -152,16 +158,30 @@ class Reduction {
   }
 }
 
-/** Find the closest colour of the job's map for every pixel. The heatmap begins at the share `from` of the width. */
-function lookUp(picture, from, { job, output }) {
+/** Its 256 shades range over the photo's depth, or over that of the whole job if the job was normalised so. */
+async function fromShades(blob, { job, sidecar, output }) {
+  const { width, height, data } = readPixels(await createImageBitmap(blob), 0);
+  const { low, high } = job.options.normalize === "job" ? sidecar.range : { low: sidecar.min, high: sidecar.max };
+  const { gain, offset } = intoRange(sidecar);
+  const nearness = (shade) => Math.min(1, Math.max(0, (low + (shade / 255) * (high - low)) * gain + offset));
+  return new Depth(width, height, Float32Array.from({ length: width * height }, (_, at) => nearness(data[4 * at])), output);
+}
+
+/** Return the pixels of a picture from the share `from` of its width on, reduced if it is large. */
+function readPixels(picture, from) {
   const sourceWidth = picture.width * (1 - from);
   const scale = Math.min(1, LOOKED_UP_SIDE / Math.max(sourceWidth, picture.height));
   const [width, height] = [Math.round(sourceWidth * scale), Math.round(picture.height * scale)];
   const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
   if (!context) throw new Error("There is no canvas to read colours with.");
   context.drawImage(picture, picture.width * from, 0, sourceWidth, picture.height, 0, 0, width, height);
+  return context.getImageData(0, 0, width, height);
+}
+
+/** Find the closest colour of the job's map for every pixel. The heatmap begins at the share `from` of the width. */
+function lookUp(picture, from, { job, output }) {
+  const { width, height, data } = readPixels(picture, from);
   const nearest = new NearestColour(pixelsOf(job.options.colormap, job.options.invert));
-  const { data } = context.getImageData(0, 0, width, height);
   const values = new Float32Array(width * height);
   for (let at = 0; at < values.length; at += 1) {
     values[at] = nearest.find(data[4 * at], data[4 * at + 1], data[4 * at + 2]) / 255;

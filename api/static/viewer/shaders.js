@@ -6,23 +6,29 @@
  */
 export const VERTEX = `#version 300 es
 layout(location = 0) in vec3 point;
+layout(location = 1) in vec2 where;
+layout(location = 2) in vec2 edge;
 uniform mat4 view;
-uniform vec2 frame;
 uniform vec2 range;
 out vec2 place;
+flat out vec2 cut;
 void main() {
   float distance = 1.0 / mix(1.0 / range.y, 1.0 / range.x, point.z);
-  vec2 ray = (point.xy - 0.5) * vec2(frame.x, -frame.y);
-  place = point.xy;
-  gl_Position = view * vec4(ray * distance, -distance, 1.0);
+  place = where;
+  cut = edge;
+  gl_Position = view * vec4(point.xy * distance, -distance, 1.0);
 }`;
 
+/** On an edge, the near thing and what is behind it are drawn over each other. Each pixel belongs to one of them. */
 export const FRAGMENT = `#version 300 es
 precision mediump float;
 uniform sampler2D picture;
+uniform highp sampler2D depth;
 in vec2 place;
+flat in vec2 cut;
 out vec4 colour;
 void main() {
+  if (cut.x != 0.0 && (textureLod(depth, place, 0.0).r < cut.y) == (cut.x > 0.0)) discard;
   colour = vec4(texture(picture, place).rgb, 1.0);
 }`;
 

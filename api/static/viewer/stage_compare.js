@@ -15,6 +15,8 @@ let place = 50;
  * @property {ImageBitmap | null} photo
  * @property {import("./depth.js").Depth} depth
  * @property {import("../api.js").Job} job
+ * @property {number} index
+ * @property {Record<string, string>} outputs
  * @property {string} name
  * @property {string} colormap
  * @property {(nearness: number | null) => void} onNearness

@@ -1,8 +1,12 @@
 // The photo in 3D, and the ways to look around in it: pointer, finger, keys and turning the phone.
 
-import { el, icon } from "../dom.js";
+import { askBlob, paths } from "../api.js";
+import { el, icon, say, toggle } from "../dom.js";
 import { t } from "../i18n/index.js";
 import { ICONS } from "../icons.js";
+import { readGlb } from "../scene/glb.js";
+import { modelOf } from "../scene/model.js";
+import { Relief } from "../scene/relief.js";
 import { drawHeatmap } from "./heatmap.js";
 import { followDevice, mayMove, prefersStillness } from "./motion.js";
 import { Scene3d } from "./scene3d.js";
@@ -13,48 +17,90 @@ const KEYS = { ArrowLeft: [-NUDGE, 0], ArrowRight: [NUDGE, 0], ArrowUp: [0, -NUD
 /** Pixels of wheel movement that zoom all the way. */
 const WHEEL = 900;
 
-/** The stage of a photo in 3D. If the photo cannot be shown, the heatmap takes its place. */
+/** How much farther away than the nearest point the farthest is, where the server says nothing of it. */
+const SPREAD = 2.4;
+
+/**
+ * The stage of a photo in 3D: first as its depth displaces it, then as the server's own model, if the job has one. If the
+ * photo cannot be shown, the heatmap takes its place. Without depth there is only the model.
+ */
 export class SceneStage {
-  /** @param {import("./stage_compare.js").StageOptions} options */
-  constructor({ photo, depth, job, name, colormap, onNearness, onPicture }) {
+  /** @param {Omit<import("./stage_compare.js").StageOptions, "depth"> & {depth: import("./depth.js").Depth | null, aspect: number}} options */
+  constructor({ photo, depth, job, index, outputs, aspect, name, colormap, onNearness, onPicture }) {
     this.photo = photo;
     this.depth = depth;
     this.job = job;
     onNearness(null);
     onPicture(null);
     this.heatmap = document.createElement("canvas");
-    this.coloured = photo === null;
+    this.coloured = false;
     /** @type {HTMLElement[]} */
     this.tools = [];
     /** @type {(() => void) | null} */
     this.stopDevice = null;
+    this.leaving = new AbortController();
+    this.relief = depth && new Relief(depth);
+    /** @type {{sheets: import("../scene/relief.js").Sheet[], spread: number} | null} */
+    this.model = null;
     this.#drawHeatmap(colormap);
     this.canvas = el("canvas", { class: "scene", tabindex: "0", role: "img", data: { arrows: "" }, "aria-label": t("scene.label", { name }) });
-    this.scene = this.#build();
+    this.scene = this.#build(aspect);
+    this.note = el("p", { class: "scene-note", role: "status", hidden: true });
     this.element = this.scene ? this.#makeBox(this.scene) : el("p", { class: "stage-note" }, t("scene.no_webgl"));
+    this.#show();
+    if (this.scene && outputs.mesh) this.#loadModel(paths.shown(job.id, index, "mesh"), aspect);
   }
 
   /** Change the colours, if the heatmap is shown. */
   colour(/** @type {string} */ colormap) {
     this.#drawHeatmap(colormap);
-    if (this.coloured) this.scene?.paint(this.heatmap);
+    this.#show();
   }
 
   close() {
+    this.leaving.abort();
     this.stopDevice?.();
     this.scene?.close();
   }
 
   #drawHeatmap(colormap) {
-    drawHeatmap(this.heatmap, this.depth, colormap, this.job.options.invert);
+    if (this.depth) drawHeatmap(this.heatmap, this.depth, colormap, this.job.options.invert);
   }
 
-  #build() {
+  #build(aspect) {
     try {
-      return new Scene3d(this.canvas, this.photo ?? this.heatmap, this.depth, { sways: !prefersStillness() });
+      const scene = new Scene3d(this.canvas, aspect, { sways: !prefersStillness() });
+      if (this.depth) scene.measure(this.depth);
+      return scene;
     } catch (error) {
       console.warn(error);
       return null;
+    }
+  }
+
+  /** Show the model in the photo's own colours, or the depth in any. */
+  #show() {
+    const { scene, relief, model, coloured } = this;
+    if (!scene) return;
+    if (model && !coloured) scene.show(model.sheets, model.spread);
+    else if (relief) scene.show(relief.sheets(coloured ? this.heatmap : (this.photo ?? this.heatmap)), SPREAD);
+    this.canvas.dataset.source = model && !coloured ? "mesh" : "depth";
+  }
+
+  async #loadModel(path, aspect) {
+    const { signal } = this.leaving;
+    say(this.note, t("scene.loading"));
+    toggle(this.note, true);
+    try {
+      const model = await modelOf(readGlb(await (await askBlob(path, { signal })).arrayBuffer()), aspect);
+      if (signal.aborted) return;
+      this.model = model;
+      this.#show();
+      toggle(this.note, false);
+    } catch (error) {
+      if (signal.aborted) return;
+      console.warn(error);
+      say(this.note, t("scene.no_model"));
     }
   }
 
@@ -62,7 +108,7 @@ export class SceneStage {
     this.#listen(scene);
     this.#makeTools(scene);
     const hint = el("p", { class: "scene-hint" }, t(mayMove() ? "scene.hint_touch" : "scene.hint"));
-    return el("div", { class: "scene-box" }, this.canvas, hint);
+    return el("div", { class: "scene-box" }, this.canvas, this.note, hint);
   }
 
   #listen(/** @type {Scene3d} */ scene) {
@@ -84,20 +130,20 @@ export class SceneStage {
   }
 
   #makeTools(/** @type {Scene3d} */ scene) {
-    const { photo, tools } = this;
+    const { tools } = this;
     tools.push(range("scene-strength", t("scene.strength"), scene.strength, (value) => scene.set({ strength: value })));
     tools.push(range("scene-zoom", t("scene.zoom"), scene.zoom, (value) => scene.set({ zoom: value })));
-    if (photo) tools.push(this.#makeColourSwitch(scene, photo));
+    if (this.depth && this.photo) tools.push(this.#makeColourSwitch());
     if (mayMove()) {
       const follow = async () => { this.stopDevice = await followDevice((x, y) => scene.look(x, y)); };
       tools.push(el("button", { type: "button", class: "button", onclick: follow }, icon(ICONS.device), t("scene.device")));
     }
   }
 
-  #makeColourSwitch(/** @type {Scene3d} */ scene, /** @type {ImageBitmap} */ photo) {
+  #makeColourSwitch() {
     const change = (event) => {
       this.coloured = event.target.checked;
-      scene.paint(this.coloured ? this.heatmap : photo);
+      this.#show();
     };
     return el("label", { class: "check" }, el("input", { type: "checkbox", id: "scene-colours", onchange: change }), t("scene.colours"));
   }

@@ -1,9 +1,10 @@
-// One photo beside its depth, in any colours, or in 3D.
+// One photo beside its depth, in any colours, in 3D, or as what can be made of both.
 
 import { el, icon, nameOf, say, toggle } from "../dom.js";
 import { baseName } from "../format.js";
 import { t } from "../i18n/index.js";
 import { ICONS } from "../icons.js";
+import { MakeStage } from "../make/stage.js";
 import { jobModel } from "../model/job_model.js";
 import { isSettled } from "../model/states.js";
 import { reasonOf, textOf } from "../ui/errors.js";
@@ -12,10 +13,13 @@ import { listenForSwipes } from "../ui/swipe.js";
 import { loadDepth } from "../viewer/depth.js";
 import { loadPhoto } from "../viewer/photo.js";
 import { CompareStage } from "../viewer/stage_compare.js";
+import { PictureStage, pictureAmong } from "../viewer/stage_picture.js";
 import { SceneStage } from "../viewer/stage_scene.js";
 
 /** @import { Job } from "../api.js" */
 /** @import { Depth } from "../viewer/depth.js" */
+
+const STAGES = { compare: CompareStage, scene: SceneStage, make: MakeStage };
 
 /** Show image `index` of a job in `main`; return the function that closes it. */
 export function open(main, { id, index }, page) {
@@ -34,9 +38,14 @@ class PhotoView {
     this.leaving = new AbortController();
     /** @type {string | null} */
     this.known = null;
-    /** @type {{photo: ImageBitmap | null, depth: Depth, job: Job, name: string} | null} */
+    /** @type {{photo: ImageBitmap | null, depth: Depth, job: Job, index: number, name: string, outputs: Record<string, string>, aspect: number} | null} */
     this.loaded = null;
-    /** @type {CompareStage | SceneStage | null} */
+    /**
+     * What a photo has whose job made no map of depth.
+     * @type {{photo: null, depth: null, job: Job, index: number, name: string, outputs: Record<string, string>, aspect: number} | null}
+     */
+    this.bare = null;
+    /** @type {CompareStage | SceneStage | MakeStage | PictureStage | null} */
     this.shown = null;
     this.unfollow = () => {};
     this.heading = el("h1", { class: "photo-name", tabindex: "-1" }, t("photo.untitled", { number: index + 1 }));
@@ -45,7 +54,9 @@ class PhotoView {
     this.next = this.#makeStep(1, ICONS.next, t("photo.next"));
     this.stage = el("div", { class: "stage skeleton" });
     this.note = el("div", { class: "stage-note", hidden: true });
-    this.panel = new PhotoPanel({ onMode: () => this.#showStage(), onColormap: (name) => this.shown?.colour(name) });
+    this.panel = new PhotoPanel({
+      onMode: () => this.#showStage(), onColormap: (name) => this.shown?.colour(name), onPicture: (output) => this.#showPicture(output),
+    });
     this.element = el("div", { class: "photo" }, this.#makeHead(),
       el("div", { class: "photo-body" }, el("div", { class: "stage-box" }, this.stage, this.note), this.panel.element));
   }
@@ -125,6 +136,8 @@ class PhotoView {
       // The failure of an image is known before its reason.
       const news = `${image?.state} ${image?.error?.code}`;
       if (this.leaving.signal.aborted || this.known === news) return;
+      // Its outputs are fetched a moment after its state is known.
+      if (image?.state === "succeeded" && Object.keys(image.outputs).length === 0) return;
       this.known = news;
       await this.#showImage(image);
     } catch (error) {
@@ -148,25 +161,56 @@ class PhotoView {
     toggle(this.note, false);
     this.stage.classList.add("skeleton");
     const { depth, sidecar } = await loadDepth(job, index, signal);
+    if (depth === null) return this.#showResults(job, image, sidecar);
     const photo = await loadPhoto(job, index, sidecar, signal);
     if (signal.aborted) return;
-    this.loaded = { photo, depth, job, name: image.name };
+    this.loaded = { photo, depth, job, index, name: image.name, outputs: image.outputs, aspect: depth.width / depth.height };
     this.stage.classList.remove("skeleton");
     this.panel.show({ job, index, image, sidecar });
     this.#showStage();
   }
 
+  /** Show a photo whose job made no map of depth, only what was made of it. */
+  #showResults(job, image, sidecar) {
+    this.stage.classList.remove("skeleton");
+    this.panel.show({ job, index: this.index, image, sidecar, modes: false });
+    const { original_size: { width, height } } = sidecar;
+    this.bare = { photo: null, depth: null, job, index: this.index, name: image.name, outputs: image.outputs, aspect: width / height };
+    const shown = "mesh" in image.outputs ? "mesh" : pictureAmong(Object.keys(image.outputs));
+    if (shown) return this.#showPicture(shown);
+    this.note.replaceChildren(icon(ICONS.photos), el("p", { role: "status" }, t("photo.files_only")));
+    toggle(this.note, true);
+  }
+
   #showStage() {
-    if (!this.loaded) return;
-    this.shown?.close();
-    const { panel } = this;
-    const Stage = panel.mode === "scene" ? SceneStage : CompareStage;
-    this.shown = new Stage({
-      ...this.loaded, colormap: panel.colormap,
+    const { loaded, panel } = this;
+    if (!loaded) return;
+    const Stage = STAGES[panel.mode];
+    this.#put(() => new Stage({
+      ...loaded, colormap: panel.colormap,
       onNearness: (nearness) => panel.point(nearness), onPicture: (canvas) => panel.offerPicture(canvas),
-    });
-    this.stage.replaceChildren(this.shown.element);
-    panel.showTools(this.shown.tools);
+    }));
+    panel.mark({ mode: panel.mode });
+  }
+
+  /** Show a picture or a model that the job made, as it is. */
+  #showPicture(output) {
+    const { bare, index, panel, model: { job } } = this;
+    if (!job) return;
+    if (output === "mesh" && this.loaded) return panel.choose("scene");
+    panel.offerPicture(null);
+    this.#put(() => (output === "mesh" && bare
+      ? new SceneStage({ ...bare, colormap: panel.colormap, onNearness: () => {}, onPicture: () => {} })
+      : new PictureStage({ job, index, output, onError: (error) => this.#showNote(textOf(error)) })));
+    panel.mark({ output });
+  }
+
+  #put(/** @type {() => CompareStage | SceneStage | MakeStage | PictureStage} */ make) {
+    this.shown?.close();
+    const shown = make();
+    this.shown = shown;
+    this.stage.replaceChildren(shown.element);
+    this.panel.showTools(shown.tools);
   }
 
   #showNote(text, drawing = ICONS.photos) {

@@ -36,7 +36,7 @@ export function serve(handle) {
   const requests = [];
   globalThis.fetch = async (path, { method = "GET", headers = {}, body = null, signal = null }) => {
     signal?.throwIfAborted();
-    const request = { method, path, headers, json: body === null ? null : JSON.parse(body) };
+    const request = { method, path, headers, body, json: typeof body === "string" ? JSON.parse(body) : null };
     requests.push(request);
     return handle(request);
   };

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, TypeAlias
 
 import cv2
@@ -68,18 +69,49 @@ def decode_png(png: Png, *, by: int) -> Pixels:
     return pixels
 
 
+def decode_values(png: Png) -> Samples:
+    """Return the gray values or palette indices, H x W, as they are stored: uint8, or uint16 of 16 bits.
+
+    Raises as `decode_png` does.
+    """
+    assert png.colour in (GREY, PALETTE), "Only these have one value a pixel."
+    rows = _Rows(png.image_data())
+    values = np.empty((png.height, png.width), np.uint16 if png.depth == 16 else np.uint8)
+    if png.interlaced:
+        _read_passes(values, rows, partial(_value_strips, png))
+    else:
+        _read_into(values, _value_strips(png, rows, *values.shape))
+    rows.finish()
+    return values
+
+
+def _value_strips(png: Png, rows: _Rows, height: int, width: int) -> Iterator[Samples]:
+    for samples in _unfiltered(png, rows, height, width):
+        yield samples if png.depth == 16 else _split_bytes(samples, png.depth)[:, :width]
+
+
 def _interlaced(png: Png, rows: _Rows) -> Pixels:
     """Return the whole picture of seven passes."""
     pixels = np.empty((png.height, png.width, 3), np.uint8)
-    for left, top, right, down in _PASSES:
-        part = pixels[top::down, left::right]
-        if not part.size:
-            continue
-        at = 0
-        for strip in _strips(png, rows, *part.shape[:2]):
-            part[at : at + len(strip)] = strip
-            at += len(strip)
+    _read_passes(pixels, rows, partial(_strips, png))
     return pixels
+
+
+def _read_passes(
+    picture: Samples, rows: _Rows, strips: Callable[[_Rows, int, int], Iterator[Samples]]
+) -> None:
+    """Read a picture of seven passes."""
+    for left, top, right, down in _PASSES:
+        part = picture[top::down, left::right]
+        if part.size:
+            _read_into(part, strips(rows, part.shape[0], part.shape[1]))
+
+
+def _read_into(part: Samples, strips: Iterator[Samples]) -> None:
+    at = 0
+    for strip in strips:
+        part[at : at + len(strip)] = strip
+        at += len(strip)
 
 
 def _strips(png: Png, rows: _Rows, height: int, width: int) -> Iterator[Pixels]:

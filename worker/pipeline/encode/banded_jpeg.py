@@ -13,8 +13,8 @@ import simplejpeg  # type: ignore[import-untyped]
 from worker.pipeline.encode.files import JPEG_QUALITY, check_jpeg_size, encode_jpeg
 from worker.pipeline.photo import Pixels
 
-#: The side of a unit of blocks in pixels, where Cb and Cr have half the resolution.
-_UNIT = 16
+#: The side of a unit of blocks in pixels: 16 where Cb and Cr have half the resolution.
+_UNITS = {"420": 16, "444": 8}
 
 _BASELINE_FRAME, _START_OF_SCAN = 0xC0, 0xDA
 _RESTART_INTERVAL = b"\xff\xdd\x00\x04"
@@ -22,20 +22,22 @@ _END = b"\xff\xd9"
 
 
 class BandedJpeg:
-    """Builds a JPEG of quality 95 with colour at half the resolution."""
+    """Builds a JPEG of quality 95, by default with colour at half the resolution."""
 
-    def __init__(self, height: int, width: int, band_rows: int) -> None:
-        """Every band but the last has `band_rows` rows, a multiple of 16.
+    def __init__(self, height: int, width: int, band_rows: int, subsampling: str = "420") -> None:
+        """Every band but the last has `band_rows` rows, a multiple of 16; `subsampling` is `420` or `444`.
 
         Raises ImageTooLarge if a side is too long for a JPEG.
         """
         check_jpeg_size(height, width)
         self._size = height.to_bytes(2) + width.to_bytes(2)
-        self._interval = -(-width // _UNIT) * (band_rows // _UNIT)
+        unit = _UNITS[subsampling]
+        self._interval = -(-width // unit) * (band_rows // unit)
+        self._subsampling = subsampling
         self._parts: list[bytes | memoryview] = []
 
     def add(self, luma: Pixels, blue: Pixels, red: Pixels) -> None:
-        """Add the next band: Y, and Cb and Cr of half its height and width.
+        """Add the next band of a JPEG of subsampling 420: Y, and Cb and Cr of half its height and width.
 
         Height and width of Y must be even: for an odd size, libjpeg-turbo reads one row and column more,
         whether they exist or not. Readers cut off what exceeds the picture.
@@ -44,7 +46,7 @@ class BandedJpeg:
 
     def add_rgb(self, band: Pixels) -> None:
         """Add the next band in RGB, H x W x 3."""
-        self._add(encode_jpeg(band))
+        self._add(encode_jpeg(band, self._subsampling))
 
     def _add(self, data: bytes) -> None:
         scan = _find(data, _START_OF_SCAN)

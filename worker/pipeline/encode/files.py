@@ -27,6 +27,7 @@ _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GRAYSCALE = 0
 _RGB = 2
 _INDEXED = 3
+_RGBA = 6
 
 #: PNG's filter "Up": each byte minus the one above. A depth map is smooth, so most differences are zero.
 _FILTER_UP = 2
@@ -66,13 +67,21 @@ def encode_rgb_png(strips: Iterable[NDArray[Any]], shape: tuple[int, int], bits:
     return _png(_header(*shape, bits, _RGB), _chunk(b"IDAT", body))
 
 
-def encode_jpeg(rgb: Pixels) -> bytes:
-    """Write H x W x 3 as a JPEG of quality 95, colour at half the resolution.
+def encode_rgba_png(strips: Iterable[Pixels], shape: tuple[int, int]) -> bytes:
+    """Write strips of H x W x 4, RGB and alpha, as an 8-bit PNG; its alpha is not premultiplied."""
+    body = _deflate((strip.reshape(len(strip), -1) for strip in strips), zlib.Z_DEFAULT_STRATEGY)
+    return _png(_header(*shape, 8, _RGBA), _chunk(b"IDAT", body))
+
+
+def encode_jpeg(rgb: Pixels, subsampling: str = "420") -> bytes:
+    """Write H x W x 3 as a JPEG of quality 95, colour at half the resolution; with `444`, at the whole.
 
     Raises ImageTooLarge if a side is too long for a JPEG.
     """
     check_jpeg_size(*rgb.shape[:2])
-    data: bytes = simplejpeg.encode_jpeg(rgb, quality=JPEG_QUALITY, colorspace="RGB", colorsubsampling="420")
+    data: bytes = simplejpeg.encode_jpeg(
+        rgb, quality=JPEG_QUALITY, colorspace="RGB", colorsubsampling=subsampling
+    )
     return data
 
 

@@ -9,7 +9,19 @@ import numpy as np
 
 from fathom.options import MAPS, Options, Output, Size
 from fathom.photos.formats import Format
-from worker.pipeline.outputs import clip, comparison, embedded, exr, maps, normals
+from worker.pipeline.outputs import (
+    clip,
+    cloud,
+    comparison,
+    embedded,
+    exr,
+    layers,
+    maps,
+    mesh,
+    normals,
+    refocus,
+    stereo,
+)
 from worker.pipeline.outputs.rendering import Rendering
 from worker.pipeline.photo import LeastSize, Photo, full_size
 
@@ -24,8 +36,16 @@ _MAKERS: dict[str, Callable[[Rendering], bytes]] = {
     Output.EXR: exr.exr,
     Output.NORMALS: normals.normals,
     Output.CONTROLNET: maps.controlnet,
+    Output.REFOCUS: refocus.refocus,
     Output.EMBEDDED: embedded.embedded,
     Output.CLIP: clip.clip,
+    Output.STEREO: stereo.stereo,
+    "stereo_left": stereo.stereo_left,
+    "stereo_right": stereo.stereo_right,
+    Output.MESH: mesh.mesh,
+    Output.CLOUD: cloud.cloud,
+    Output.LAYERS: layers.layers,
+    "labels": layers.labels,
 }
 
 #: Outputs that show pixels of the photo.
@@ -70,3 +90,8 @@ def _shown(options: Options, found: Format | None) -> frozenset[Output]:
 
 def _nothing(height: int, width: int) -> tuple[int, int]:
     return 0, 0
+
+
+def made_results() -> frozenset[str]:
+    """Return the names of the results that `make` knows."""
+    return frozenset(_MAKERS)

@@ -13,7 +13,7 @@ from fathom.options import NormalsFormat, NormalsOptions
 from worker.pipeline.encode.files import encode_rgb_png
 from worker.pipeline.outputs.rendering import Rendering
 from worker.pipeline.photo import Floats
-from worker.pipeline.scene.camera import NEAR, Camera
+from worker.pipeline.scene.camera import NEAR, Camera, camera_of
 from worker.pipeline.snapped import linear_taps
 from worker.pipeline.stages import Stage
 
@@ -56,7 +56,7 @@ def _normals(r: Rendering, chosen: NormalsOptions) -> Floats:
     inverse = _inverse_distances(r.nearness(rows * step, columns * step), chosen.depth_ratio)
     slopes = _slopes(inverse, step)
     right, down = slopes[..., 0] * (columns * step / width), slopes[..., 1] * (rows * step / height)
-    return _normals_of(inverse, right, down, Camera.with_fov(height, width, chosen.fov))
+    return _normals_of(inverse, right, down, camera_of(r.source, height, width, chosen.fov))
 
 
 def _inverse_distances(nearness: Floats, ratio: float) -> Floats:

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from fathom.options import Normalize, Options
 from shared.jobs.job import Range
 from worker.model.preprocess import LONG_SIDE
 from worker.pipeline.colour import colour_table, colourise
+from worker.pipeline.decode.png_rows import Samples
 from worker.pipeline.depth import DepthMap, is_flat, resize, to_bytes
 from worker.pipeline.interruption import never
 from worker.pipeline.photo import Floats, Photo, Pixels
+from worker.pipeline.scene.labelled import Labelled, find_things
 from worker.pipeline.scratch import Scratch
 from worker.pipeline.stages import Stage, Stopwatch
 
 if TYPE_CHECKING:
     from worker.model.engine import EngineInfo
+
+T = TypeVar("T", np.float32, np.uint8)
 
 
 class Rendering:
@@ -33,7 +38,7 @@ class Rendering:
         self,
         *,
         source: bytes,
-        labels: bytes | None = None,
+        labels: Samples | None = None,
         photo: Photo,
         depth: DepthMap,
         span: Range,
@@ -46,8 +51,7 @@ class Rendering:
     ) -> None:
         #: The photo's file as it was sent.
         self.source = source
-        #: The file of its label picture, if it has one.
-        self.labels = labels
+        self._labels = labels
         self.photo = photo
         self.depth = depth
         self.span = span
@@ -84,22 +88,38 @@ class Rendering:
         depth = self.depth
         if depth.shape != (height, width):
             depth = resize(depth, height, width, Scratch())
-        span = self.span if self.options.normalize is Normalize.JOB else Range(low=depth.low, high=depth.high)
-        values = depth.values
+        span = self.nearness_span(depth)
         if is_flat(span):
-            values[:] = 0.5
-            return values
-        values -= np.float32(span.low)
-        values *= np.float32(1 / (span.high - span.low))
-        np.clip(values, 0, 1, out=values)
-        return _dilate(values, dilation * max(height, width) / LONG_SIDE)
+            return np.full(depth.shape, 0.5, np.float32)
+        values = np.empty(depth.shape, np.float32)
+        scale = np.float32(1 / (span.high - span.low))
+        for top, strip in depth.upsampler.strips():
+            strip -= np.float32(span.low)
+            strip *= scale
+            np.clip(strip, 0, 1, out=values[top : top + len(strip)])
+        return dilate(values, dilation)
+
+    def nearness_span(self, depth: DepthMap) -> Range:
+        """Return the values of the photo's map, at any size, that are nearness 0 and 1."""
+        return self.span if self.options.normalize is Normalize.JOB else Range(low=depth.low, high=depth.high)
+
+    @cached_property
+    def labelled(self) -> Labelled | None:
+        """What the photo's label picture says, if it has one."""
+        if self._labels is None:
+            return None
+        with self.stopwatch.time(Stage.UPSAMPLE):
+            return find_things(self._labels, self.nearness(*self.depth.shape))
 
 
-def _dilate(values: Floats, radius: float) -> Floats:
-    """Return the largest value around each pixel: in a disc, or in a square if that is large, for speed."""
-    reach = round(radius)
+def dilate(values: NDArray[T], dilation: float) -> NDArray[T]:
+    """Widen what is near in a map, h x w, in place, by some pixels of the prediction; return the map.
+
+    Each pixel gets the largest value around it: in a disc, or in a square if that is large, for speed.
+    """
+    reach = round(dilation * max(values.shape) / LONG_SIDE)
     if reach < 1:
         return values
     shape = cv2.MORPH_ELLIPSE if reach < 4 else cv2.MORPH_RECT
     around = cv2.getStructuringElement(shape, (2 * reach + 1, 2 * reach + 1))
-    return np.asarray(cv2.dilate(values, around), np.float32)
+    return np.asarray(cv2.dilate(values, around, dst=values), values.dtype)

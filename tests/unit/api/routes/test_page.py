@@ -13,9 +13,11 @@ import pytest
 from werkzeug.test import TestResponse
 
 from api.routes.page import page_version, policy
-from fathom.options import Colormap
+from api.schema.request_models import DepthQuery
+from fathom.options import PRESETS, Colormap, Options, Output
 from fathom.photos import kinds
 from fathom.photos.formats import SUFFIXES
+from fathom.result_names import result_names
 from shared.errors import FathomError
 from tests.unit.api.conftest import Api, ApiFactory
 from worker.pipeline.colour import colour_table
@@ -284,6 +286,38 @@ def test_the_page_ignores_system_files() -> None:
     assert found is not None
 
     assert set(json.loads(found[1])) == kinds.SYSTEM_NAMES
+
+
+def test_the_page_names_what_it_asks_for_as_the_server_names_results() -> None:
+    orders = re.findall(r'  (\w+): \{\s+output: "(\w+)", ending: "([^"]+)"', source("make/orders.js"))
+    layouts = {"anaglyph": "anaglyph", "wiggle": "sbs_full", "headset": "sbs_full"}
+
+    assert len(orders) == 11
+    for kind, output, ending in orders:
+        group = {"stereo": {"layout": layouts[kind]}} if output == "stereo" else {}
+        names = next(result_names(["photo.jpg"], Options.parse({"outputs": [output], **group})))
+        assert names[output] == f"photo{ending}"
+
+
+def test_the_page_asks_for_options_that_the_server_knows() -> None:
+    asked = set(re.findall(r'"((?:stereo|normals|refocus)\.\w+)":', source("make/orders.js")))
+    known = {field.alias or name for name, field in DepthQuery.model_fields.items()}
+
+    assert len(asked) == 6
+    assert asked <= known
+
+
+def test_the_page_offers_the_presets_of_the_server() -> None:
+    drawn = re.findall(r'^  "?(\w+)"?: \(\) =>', source("presets/pictures.js"), re.MULTILINE)
+
+    assert drawn == ["heatmaps", *PRESETS]
+
+
+def test_the_page_knows_every_output() -> None:
+    named = {key.removeprefix("output.") for key in texts("en") if key.startswith("output.")}
+
+    assert {*Output, "depth", "stereo_left", "stereo_right"} <= named
+    assert {f"{output}_kind" for output in (*Output, "depth", "stereo_left", "stereo_right")} <= named
 
 
 @pytest.mark.parametrize("name", ["inferno", "magma", "viridis", "turbo"])

@@ -15,6 +15,7 @@ from pillow_heif import register_heif_opener
 
 from worker.pipeline.encode.banded_jpeg import BandedJpeg
 from worker.pipeline.photo import Limits
+from worker.pipeline.scene.view import STRIP_ROWS, View
 
 register_heif_opener()
 
@@ -72,6 +73,14 @@ def texture(height: int = 96, width: int = 128, seed: int = 7) -> NDArray[np.uin
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (-(-height // 8), -(-width // 8), 3), np.uint8)
     return np.kron(coarse, np.ones((8, 8, 1), np.uint8))[:height, :width]
+
+
+def draw_whole(view: View) -> NDArray[np.uint8]:
+    """Return a whole view of a photo, which is drawn in strips."""
+    picture = np.empty((*view.shape, 3), np.uint8)
+    for top in range(0, view.shape[0], STRIP_ROWS):
+        view.draw(top, picture[top : top + STRIP_ROWS])
+    return picture
 
 
 def save(image: Image.Image | NDArray[Any], file_format: str, **options: Any) -> bytes:

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import simplejpeg  # type: ignore[import-untyped]  # It ships stubs but no py.typed marker.
-from PIL import Image
+from PIL import Image, JpegImagePlugin
 
 from shared.errors import ImageTooLarge
 from worker.pipeline.encode.banded_jpeg import BandedJpeg
@@ -58,6 +58,24 @@ def test_the_pixels_are_those_of_a_jpeg_encoded_at_once(size: tuple[int, int], r
     assert open_with_pillow(banded).shape == (*size, 3)
     for read in (open_with_pillow, open_with_opencv):
         assert np.array_equal(read(banded), read(whole)[: size[0], : size[1]])
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("subsampling", ["420", "444"])
+def test_rgb_in_bands_has_the_pixels_and_the_subsampling_of_a_jpeg_encoded_at_once(
+    size: tuple[int, int], subsampling: str
+) -> None:
+    picture = np.random.default_rng(sum(size)).integers(0, 256, (*size, 3), np.uint8)
+    jpeg = BandedJpeg(*size, 128, subsampling)
+    for top in range(0, size[0], 128):
+        jpeg.add_rgb(picture[top : top + 128])
+    banded, whole = jpeg.finish(), encode_jpeg(picture, subsampling)
+
+    for read in (open_with_pillow, open_with_opencv):
+        assert np.array_equal(read(banded), read(whole))
+    with Image.open(io.BytesIO(banded)) as image:
+        # Pillow's numbers for 4:4:4 and 4:2:0.
+        assert JpegImagePlugin.get_sampling(image) == {"444": 0, "420": 2}[subsampling]
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -38,3 +38,24 @@ def test_one_known_pixel_fills_everything():
 
 def test_nothing_known_gives_zeros():
     assert not fill(ramp(5, 8), np.zeros((5, 8), bool)).any()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (33, 1), (65, 64), (97, 131)])
+def test_every_size_is_filled_with_what_is_known(shape: tuple[int, int]):
+    known = np.zeros(shape, bool)
+    known[-1, 0] = True
+    values = np.full((*shape, 2), np.nan, np.float32)
+    values[-1, 0] = 3, 250
+
+    assert fill(values, known) == pytest.approx(np.broadcast_to([3, 250], (*shape, 2)), rel=1e-5)
+
+
+def test_a_hole_takes_the_colours_beside_it():
+    values = np.zeros((80, 200, 3), np.float32)
+    values[:, :100], values[:, 100:] = (200, 0, 0), (0, 0, 90)
+    known = np.ones((80, 200), bool)
+    known[30:50, 20:40] = known[30:50, 150:170] = False
+
+    filled = fill(np.where(known[..., np.newaxis], values, np.float32(255)), known)
+
+    assert np.abs(filled - values).max() < 0.01
