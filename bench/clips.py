@@ -2,8 +2,8 @@
 
 A photo of 12 megapixels becomes clips of 1440 x 1080. For each motion, frames a second of processor time are
 those between a short clip and a longer one, so what a clip costs once does not count: that is `once_ms`.
-`cost_of_frame` is in images of a plain heatmap (shared/jobs/cost.py). `extra_mb` is how much more memory a clip
-takes at its peak than a heatmap did. On a busy machine, processor time grows too; compare ratios.
+`cost_of_frame` is in images of a plain heatmap (shared/jobs/cost.py). `extra_mb` is how much more memory a
+clip takes at its peak than a heatmap did. On a busy machine, processor time grows too; compare ratios.
 """
 
 from __future__ import annotations

@@ -1,10 +1,12 @@
-"""Clips as users get them: interrupted in the middle, and played by a browser."""
+"""Clips as users get them: interrupted in the middle, played by a browser, and read by ffprobe; and photos with a film."""
 
 from __future__ import annotations
 
 import base64
 import json
+import shutil
 import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +67,15 @@ def test_ctrl_c_in_the_middle_of_a_clip_ends_fathom_run(start_command: CommandSt
     assert not (out / "1.clip.mp4").exists()
 
 
+@pytest.fixture(scope="module")
+def film(stack: LaunchedStack) -> bytes:
+    """A clip of one second, downloaded."""
+    job = submit(stack, [("photo.jpg", jpeg(photo()))], outputs=["clip"], clip={"seconds": 1, "fps": 10})
+    answer = httpx.get(f"{stack.api}/v1/jobs/{job}/images/0/clip?stream=1")
+    assert answer.headers["content-type"] == "video/mp4"
+    return answer.content
+
+
 def play(browser: Browser, film: bytes) -> dict[str, Any]:
     """Play a film, muted and in a loop, until it begins again."""
     page = browser.new_page()
@@ -88,14 +99,51 @@ def play(browser: Browser, film: bytes) -> dict[str, Any]:
 
 
 @pytest.mark.timeout(DEADLINE)
-def test_a_browser_plays_a_clip_in_a_loop(browser: Browser, stack: LaunchedStack):
-    job = submit(stack, [("photo.jpg", jpeg(photo()))], outputs=["clip"], clip={"seconds": 1, "fps": 10})
-    film = httpx.get(f"{stack.api}/v1/jobs/{job}/images/0/clip?stream=1")
-    assert film.headers["content-type"] == "video/mp4"
-
-    played = play(browser, film.content)
+def test_a_browser_plays_a_clip_in_a_loop(browser: Browser, film: bytes):
+    played = play(browser, film)
 
     if played is None:
         pytest.skip("This Chromium has no H.264.")
     assert played.pop("readyState") >= 3
     assert played == {"width": 320, "height": 240, "duration": 1, "ended": False, "paused": False}
+
+
+def test_ffprobe_finds_every_frame_and_the_colours_of_television(film: bytes, tmp_path: Path):
+    ffprobe = shutil.which("ffprobe")
+    if ffprobe is None:
+        pytest.skip("ffprobe is not installed; the unit tests read clips with PyAV.")
+    (tmp_path / "film.mp4").write_bytes(film)
+    command = [ffprobe, "-v", "error", "-count_frames", "-show_streams", "-of", "json", "film.mp4"]
+    said = subprocess.run(command, cwd=tmp_path, capture_output=True, check=True, text=True)
+    (stream,) = json.loads(said.stdout)["streams"]
+
+    assert said.stderr == ""
+    found = {name: stream[name] for name in ("codec_name", "pix_fmt", "width", "height", "nb_read_frames")}
+    assert found == {
+        "codec_name": "h264",
+        "pix_fmt": "yuv420p",
+        "width": 320,
+        "height": 240,
+        "nb_read_frames": "10",
+    }
+    assert float(stream["duration"]) == 1
+    tags = {stream[f"color_{name}"] for name in ("space", "transfer", "primaries")}
+    assert (tags, stream["color_range"]) == ({"bt709"}, "tv")
+
+
+def test_a_motion_photo_is_its_still_and_a_video_is_refused_with_a_sentence(
+    stack: LaunchedStack, film: bytes
+):
+    still = jpeg(photo())
+    files = [("still.jpg", still), ("PXL_1.MP.jpg", still + film), ("film.mp4", film), ("film.jpg", film)]
+    job = submit(stack, files, outputs=["npy"])
+
+    images = httpx.get(f"{stack.api}/v1/jobs/{job}/images").json()["images"]
+    maps = [httpx.get(f"{stack.api}/v1/jobs/{job}/images/{n}/npy?stream=1").content for n in range(2)]
+    assert [image["state"] for image in images] == ["succeeded", "succeeded", "failed", "failed"]
+    assert maps[0] == maps[1]
+    for image in images[2:]:
+        assert image["error"] == {
+            "code": "unsupported_format",
+            "message": "This is a video; Fathom makes depth maps of photos.",
+        }
