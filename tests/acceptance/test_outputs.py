@@ -6,7 +6,7 @@ import io
 import json
 import subprocess
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from psd_tools import PSDImage
 from pygltflib import GLTF2
 
 from tests.acceptance.albums import ROOT, jpeg, png, write_album
+from tests.acceptance.conftest import WITHOUT_NETWORK
 from tests.acceptance.stacks import LaunchedStack, run_fathom
 
 Picture = NDArray[np.float32]
@@ -78,6 +79,14 @@ def write_files(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
+def stack(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[LaunchedStack]:
+    """A stack whose depth is the brightness of a photo: random weights leave no surface."""
+    data = tmp_path_factory.mktemp("outputs") / "data"
+    with LaunchedStack(data, environ | WITHOUT_NETWORK, "--concurrency", "2").running() as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
 def album(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_files(tmp_path_factory.mktemp("album"))
 
@@ -117,7 +126,7 @@ def looks_like(shown: Image.Image, meant: Image.Image) -> bool:
     photo, other = pixels(meant, size).mean(axis=2), pixels(shown, size).mean(axis=2)
     here = np.corrcoef(photo.ravel(), other.ravel())[0, 1]
     turned = [other[::-1], other[:, ::-1], other[::-1, ::-1], other.T, other.T[::-1]]
-    return bool(here > 0.9 and all(here > np.corrcoef(photo.ravel(), each.ravel())[0, 1] for each in turned))
+    return bool(here > 0.8 and all(here > np.corrcoef(photo.ravel(), each.ravel())[0, 1] for each in turned))
 
 
 def check_exr(path: Path, meant: Image.Image) -> None:
@@ -173,12 +182,14 @@ def check_cloud(path: Path, meant: Image.Image) -> None:
     low, high = slope.min(axis=1, keepdims=True), slope.max(axis=1, keepdims=True)
     columns, rows = ((slope - low) / (high - low) * 31).round().astype(int)
     # Where edges are, there is no point: the photo itself fills the gap.
-    canvas = np.asarray(meant.convert("RGB").resize((32, 32)), np.uint8).copy()
-    empty = np.ones((32, 32), bool)
-    empty[rows, columns] = False
-    assert empty.mean() < 0.6
-    canvas[rows, columns] = np.stack([points[c] for c in ("red", "green", "blue")], axis=1)
-    assert looks_like(Image.fromarray(canvas), meant)
+    canvas = pixels(meant, (32, 32))
+    count = np.zeros((32, 32, 1))
+    total = np.zeros((32, 32, 3))
+    np.add.at(count, (rows, columns), 1)
+    np.add.at(total, (rows, columns), np.stack([points[c] for c in ("red", "green", "blue")], axis=1))
+    assert (count == 0).mean() < 0.6
+    shown = np.where(count > 0, total / np.maximum(count, 1), canvas)
+    assert looks_like(Image.fromarray(shown.round().astype(np.uint8)), meant)
 
 
 def check_layers(path: Path, meant: Image.Image) -> None:

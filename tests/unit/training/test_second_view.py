@@ -22,8 +22,8 @@ from training.scene import SceneBuilder, draw_materials
 from training.shards import Sample
 from training.textures import TextureBank
 from training.tracer import RayTracer
-from worker.pipeline.scene.view import View
-from worker.pipeline.scene.warp import Eye, Viewpoint, find_shifts
+from worker.pipeline.scene.stereo.view import View
+from worker.pipeline.scene.stereo.warp import Eye, Viewpoint, find_shifts
 
 Floats = NDArray[np.float32]
 Pixels = NDArray[np.uint8]

@@ -17,7 +17,7 @@ from PIL import Image
 from worker.pipeline.photo import Pixels
 
 if TYPE_CHECKING:
-    from worker.pipeline.scene.parallax import Planes
+    from worker.pipeline.scene.motion.parallax import Planes
 
 #: `crf` is constant quality, 0 (lossless) to 51.
 _X264 = {"preset": "superfast", "crf": "20"}

@@ -15,9 +15,9 @@ from worker.pipeline.encode.video import encode_gif, encode_mp4, encode_webp
 from worker.pipeline.interruption import while_wanted
 from worker.pipeline.outputs.rendering import Rendering
 from worker.pipeline.photo import Floats, Pixels
-from worker.pipeline.scene.behind import without_front
-from worker.pipeline.scene.motion import Shift, shift_at
-from worker.pipeline.scene.parallax import MovingScene, Planes
+from worker.pipeline.scene.motion.behind import without_front
+from worker.pipeline.scene.motion.parallax import MovingScene, Planes
+from worker.pipeline.scene.motion.path import Shift, shift_at
 from worker.pipeline.stages import Stage
 
 #: Animated pictures are no higher.

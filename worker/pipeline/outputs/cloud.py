@@ -12,7 +12,7 @@ from worker.pipeline.encode.ply import encode_ply
 from worker.pipeline.outputs.rendering import Rendering
 from worker.pipeline.photo import Floats
 from worker.pipeline.scene.camera import Camera, camera_of, distances
-from worker.pipeline.scene.relief import STEP, without_rims
+from worker.pipeline.scene.surface.relief import STEP, without_rims
 from worker.pipeline.stages import Stage
 
 #: A point is on a ramp, and so on no surface, if it is farther from both ends than this share of the step.

@@ -26,9 +26,9 @@ from worker.pipeline.encode.psd import (
 from worker.pipeline.outputs.rendering import Rendering, dilate
 from worker.pipeline.photo import Floats, Pixels
 from worker.pipeline.scene.camera import distances
-from worker.pipeline.scene.division import Division, Part, divide_by_depth, divide_by_labels, sample_of
-from worker.pipeline.scene.labelled import Thing
-from worker.pipeline.scene.layers import Layer, LayerStack, Window
+from worker.pipeline.scene.layers.division import Division, Part, divide_by_depth, divide_by_labels, sample_of
+from worker.pipeline.scene.layers.labelled import Thing
+from worker.pipeline.scene.layers.stack import Layer, LayerStack, Window
 from worker.pipeline.stages import Stage
 
 #: How many times as far as the nearest point the farthest one is, where layers are given distances.

@@ -12,10 +12,10 @@ from worker.pipeline.encode.glb import TexturedMesh, View, encode_glb
 from worker.pipeline.outputs.comparison import fit
 from worker.pipeline.outputs.rendering import Rendering
 from worker.pipeline.photo import Floats, Pixels
-from worker.pipeline.scene.backfill import make_backfill
 from worker.pipeline.scene.camera import NEAR, Camera, camera_of, distances
-from worker.pipeline.scene.cuts import Sheet
-from worker.pipeline.scene.relief import Relief, cells_of, make_relief, make_sheet
+from worker.pipeline.scene.surface.backfill import make_backfill
+from worker.pipeline.scene.surface.cuts import Sheet
+from worker.pipeline.scene.surface.relief import Relief, cells_of, make_relief, make_sheet
 from worker.pipeline.stages import Stage
 
 #: The longest side of a texture: every browser takes it.

@@ -1,7 +1,7 @@
 """The photo with an open aperture: what is in focus is sharp, and the rest is blurred as a lens would do it.
 
-Blurred parts are made at a reduced size (`worker.pipeline.scene.defocus`). Here they are joined with the
-photo, a block at a time, and most blocks are all of the photo or all of the blur.
+Blurred parts are made at a reduced size (`worker.pipeline.scene.focus.defocus`). Here they are joined with
+the photo, a block at a time, and most blocks are all of the photo or all of the blur.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from worker.pipeline.encode.banded_jpeg import BandedJpeg
 from worker.pipeline.encode.files import encode_jpeg
 from worker.pipeline.outputs.rendering import Rendering
 from worker.pipeline.photo import Floats, Pixels
-from worker.pipeline.scene.defocus import SHARP, Defocused, defocus, merge, sharpness
-from worker.pipeline.scene.light import from_light, to_light
+from worker.pipeline.scene.focus.defocus import SHARP, Defocused, defocus, merge, sharpness
+from worker.pipeline.scene.focus.light import from_light, to_light
 from worker.pipeline.stages import Stage
 
 #: The longer side that is enough for what is blurred.

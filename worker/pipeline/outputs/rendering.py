@@ -18,7 +18,7 @@ from worker.pipeline.decode.png_rows import Samples
 from worker.pipeline.depth import DepthMap, is_flat, resize, to_bytes
 from worker.pipeline.interruption import never
 from worker.pipeline.photo import Floats, Photo, Pixels
-from worker.pipeline.scene.labelled import Labelled, find_things
+from worker.pipeline.scene.layers.labelled import Labelled, find_things
 from worker.pipeline.scratch import Scratch
 from worker.pipeline.stages import Stage, Stopwatch
 

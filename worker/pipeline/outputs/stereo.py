@@ -18,8 +18,8 @@ from worker.pipeline.outputs.anaglyph import mix
 from worker.pipeline.outputs.comparison import fit
 from worker.pipeline.outputs.rendering import Rendering, dilate
 from worker.pipeline.photo import Pixels
-from worker.pipeline.scene.view import STRIP_ROWS, View
-from worker.pipeline.scene.warp import Eye, Viewpoint, find_shifts
+from worker.pipeline.scene.stereo.view import STRIP_ROWS, View
+from worker.pipeline.scene.stereo.warp import Eye, Viewpoint, find_shifts
 from worker.pipeline.scratch import Scratch
 from worker.pipeline.stages import Stage
 

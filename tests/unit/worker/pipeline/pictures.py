@@ -15,7 +15,7 @@ from pillow_heif import register_heif_opener
 
 from worker.pipeline.encode.banded_jpeg import BandedJpeg
 from worker.pipeline.photo import Limits
-from worker.pipeline.scene.view import STRIP_ROWS, View
+from worker.pipeline.scene.stereo.view import STRIP_ROWS, View
 
 register_heif_opener()
 

@@ -16,8 +16,8 @@ from PIL import ExifTags, Image
 from shared.jobs.job import Range
 from tests.unit.worker.pipeline.outputs.scenes import draw, portrait, render, render_picture
 from tests.unit.worker.pipeline.pictures import lay, save, save_turned, texture
-from tests.unit.worker.pipeline.scene.surfaces import areas
-from worker.pipeline.scene.relief import STEP
+from tests.unit.worker.pipeline.scene.surface.surfaces import areas
+from worker.pipeline.scene.surface.relief import STEP
 
 RATIO = 6.0
 

@@ -18,7 +18,7 @@ from tests.fakes_engine import LuminanceEngine
 from tests.unit.worker.pipeline.pictures import LIMITS, save
 from worker.pipeline.encode.files import encode_jpeg
 from worker.pipeline.pipeline import Pipeline
-from worker.pipeline.scene.light import to_light
+from worker.pipeline.scene.focus.light import to_light
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]

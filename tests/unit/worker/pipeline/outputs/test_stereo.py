@@ -16,8 +16,8 @@ from tests.fakes_engine import LuminanceEngine
 from tests.unit.worker.pipeline.pictures import LIMITS, draw_whole, save
 from worker.pipeline.outputs.stereo import MAX_VIEW_SIDE, view_size, viewpoints
 from worker.pipeline.pipeline import Pipeline
-from worker.pipeline.scene.view import View
-from worker.pipeline.scene.warp import find_shifts
+from worker.pipeline.scene.stereo.view import View
+from worker.pipeline.scene.stereo.warp import find_shifts
 
 HEIGHT, WIDTH = 300, 400
 

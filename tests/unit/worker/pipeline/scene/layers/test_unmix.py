@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from worker.pipeline.scene.unmix import unmix
+from worker.pipeline.scene.layers.unmix import unmix
 
 
 def edge(share: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

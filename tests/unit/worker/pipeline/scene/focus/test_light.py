@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from worker.pipeline.scene.light import from_light, to_light
+from worker.pipeline.scene.focus.light import from_light, to_light
 
 BYTES = np.arange(256, dtype=np.uint8).reshape(16, 16)
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from worker.model.preprocess import LONG_SIDE
 from worker.pipeline.photo import Floats
-from worker.pipeline.scene.cuts import Sheet, cut, sharpen
-from worker.pipeline.scene.triangulation import Indices, errors_of, triangulate
+from worker.pipeline.scene.surface.cuts import Sheet, cut, sharpen
+from worker.pipeline.scene.surface.triangulation import Indices, errors_of, triangulate
 
 #: Neighbours whose nearness differs by more than this are on different surfaces.
 STEP = 0.1

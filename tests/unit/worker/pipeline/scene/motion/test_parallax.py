@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from fathom.options import Motion
-from worker.pipeline.scene.motion import Shift, shift_at
-from worker.pipeline.scene.parallax import MovingScene, Planes
+from worker.pipeline.scene.motion.parallax import MovingScene, Planes
+from worker.pipeline.scene.motion.path import Shift, shift_at
 
 HEIGHT, WIDTH = 160, 240
 FAR, NEAR = 0.1, 0.9

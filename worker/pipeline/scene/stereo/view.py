@@ -1,4 +1,4 @@
-"""Make a view of a photo from the shifts of a smaller map (worker.pipeline.scene.warp).
+"""Make a view of a photo from the shifts of a smaller map (worker.pipeline.scene.stereo.warp).
 
 The photo is sampled backward, between its pixels, so it stays sharp. The shifts are interpolated to its
 size, but where they jump: a value between both sides would show what belongs to neither.
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.pipeline.photo import Floats, Pixels
-from worker.pipeline.scene.warp import Viewpoint, source_of
+from worker.pipeline.scene.stereo.warp import Viewpoint, source_of
 from worker.pipeline.snapped import linear_taps
 from worker.pipeline.upsample import plan_strips
 

@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.unit.worker.pipeline.scene.surfaces import areas, loose_sides, pieces
+from tests.unit.worker.pipeline.scene.surface.surfaces import areas, loose_sides, pieces
 from worker.pipeline.photo import Floats
-from worker.pipeline.scene.relief import STEP, cells_of, make_relief, make_sheet
+from worker.pipeline.scene.surface.relief import STEP, cells_of, make_relief, make_sheet
 
 RATIO = 6.0
 

@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.unit.worker.pipeline.pictures import draw_whole
-from worker.pipeline.scene.view import View
-from worker.pipeline.scene.warp import Eye, Viewpoint, find_shifts
+from worker.pipeline.scene.stereo.view import View
+from worker.pipeline.scene.stereo.warp import Eye, Viewpoint, find_shifts
 
 HEIGHT, WIDTH = 96, 320
 RED = (230, 30, 30)

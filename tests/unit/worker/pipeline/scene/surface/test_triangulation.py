@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.unit.worker.pipeline.scene.surfaces import areas, loose_sides
+from tests.unit.worker.pipeline.scene.surface.surfaces import areas, loose_sides
 from worker.pipeline.photo import Floats
-from worker.pipeline.scene.triangulation import errors_of, triangulate
+from worker.pipeline.scene.surface.triangulation import errors_of, triangulate
 
 
 def deviation(a: Floats, b: Floats, middle: Floats, length: float) -> Floats:

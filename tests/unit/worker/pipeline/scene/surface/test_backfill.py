@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.unit.worker.pipeline.scene.surfaces import areas
-from worker.pipeline.scene.backfill import Backfill, make_backfill
-from worker.pipeline.scene.relief import make_relief
+from tests.unit.worker.pipeline.scene.surface.surfaces import areas
+from worker.pipeline.scene.surface.backfill import Backfill, make_backfill
+from worker.pipeline.scene.surface.relief import make_relief
 
 HEIGHT, WIDTH = 192, 256
 GREEN, RED = (40, 180, 60), (200, 30, 30)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.pipeline.photo import Floats, Pixels
-from worker.pipeline.scene.motion import Shift
+from worker.pipeline.scene.motion.path import Shift
 
 Indices: TypeAlias = NDArray[np.int32]
 Values = TypeVar("Values", Floats, Pixels)

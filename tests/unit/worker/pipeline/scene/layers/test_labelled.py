@@ -5,7 +5,7 @@ import pytest
 
 from shared.errors import LabelsInvalid
 from worker.pipeline.photo import Floats
-from worker.pipeline.scene.labelled import MOST_LABELS, find_things
+from worker.pipeline.scene.layers.labelled import MOST_LABELS, find_things
 
 
 def ramp(height: int, width: int) -> Floats:

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from worker.pipeline.edges import shrink
 from worker.pipeline.photo import Floats, Pixels
-from worker.pipeline.scene.cuts import Sheet
 from worker.pipeline.scene.fill import fill
-from worker.pipeline.scene.relief import STEP, Relief
-from worker.pipeline.scene.triangulation import Indices
+from worker.pipeline.scene.surface.cuts import Sheet
+from worker.pipeline.scene.surface.relief import STEP, Relief
+from worker.pipeline.scene.surface.triangulation import Indices
 
 #: How far the sheet reaches under a near thing, as a share of the picture's longer side.
 _REACH = 0.08

@@ -13,7 +13,7 @@ from shared.errors import LabelsInvalid
 from worker.pipeline.decode.labels import resize_labels
 from worker.pipeline.decode.png_rows import Samples
 from worker.pipeline.photo import Floats, Pixels
-from worker.pipeline.scene.boxes import find_boxes
+from worker.pipeline.scene.layers.boxes import find_boxes
 
 #: Each label of a photo becomes a layer; a byte numbers them and the layers of the rest.
 MOST_LABELS = 240

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from worker.pipeline.scene.valleys import find_cuts
+from worker.pipeline.scene.layers.valleys import find_cuts
 
 
 def surfaces(*given: tuple[float, int]) -> NDArray[np.float32]:

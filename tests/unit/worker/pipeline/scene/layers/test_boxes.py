@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from worker.pipeline.scene.boxes import find_boxes
+from worker.pipeline.scene.layers.boxes import find_boxes
 
 
 @pytest.mark.parametrize(("values", "shape"), [(256, (40, 50)), (3, (1, 70)), (9, (70, 1)), (1, (5, 6))])

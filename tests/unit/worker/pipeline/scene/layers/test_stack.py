@@ -7,10 +7,10 @@ import pytest
 from numpy.typing import NDArray
 
 from worker.pipeline.photo import Floats, Pixels
-from worker.pipeline.scene.cells import cell_extremes, cell_means, cell_size, widen
-from worker.pipeline.scene.division import Division, Part, divide_by_depth, divide_by_labels
-from worker.pipeline.scene.labelled import find_things
-from worker.pipeline.scene.layers import LayerStack, Window
+from worker.pipeline.scene.layers.cells import cell_extremes, cell_means, cell_size, widen
+from worker.pipeline.scene.layers.division import Division, Part, divide_by_depth, divide_by_labels
+from worker.pipeline.scene.layers.labelled import find_things
+from worker.pipeline.scene.layers.stack import LayerStack, Window
 
 GREEN, RED = (20, 180, 60), (220, 30, 40)
 

@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.unit.worker.pipeline.scene.surfaces import areas, loose_sides
+from tests.unit.worker.pipeline.scene.surface.surfaces import areas, loose_sides
 from worker.pipeline.photo import Floats
-from worker.pipeline.scene.cuts import Sheet, cut, sharpen
-from worker.pipeline.scene.triangulation import triangulate
+from worker.pipeline.scene.surface.cuts import Sheet, cut, sharpen
+from worker.pipeline.scene.surface.triangulation import triangulate
 
 STEP = 0.1
 

@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.pipeline.photo import Floats, Pixels
-from worker.pipeline.scene.boxes import find_boxes
-from worker.pipeline.scene.cells import cell_extremes, cell_means, cell_size, to_mask, widen
-from worker.pipeline.scene.division import Division, Part
 from worker.pipeline.scene.fill import fill
-from worker.pipeline.scene.unmix import SoftEdge, unmix
+from worker.pipeline.scene.layers.boxes import find_boxes
+from worker.pipeline.scene.layers.cells import cell_extremes, cell_means, cell_size, to_mask, widen
+from worker.pipeline.scene.layers.division import Division, Part
+from worker.pipeline.scene.layers.unmix import SoftEdge, unmix
 
 #: How many pixels wide a layer's edge is.
 _SOFT = 1.5

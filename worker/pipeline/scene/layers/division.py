@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 
 from worker.pipeline.photo import Floats, Pixels
-from worker.pipeline.scene.cells import to_mask
-from worker.pipeline.scene.labelled import Labelled
-from worker.pipeline.scene.valleys import BINS, find_cuts
+from worker.pipeline.scene.layers.cells import to_mask
+from worker.pipeline.scene.layers.labelled import Labelled
+from worker.pipeline.scene.layers.valleys import BINS, find_cuts
 
 #: Histograms and medians are taken over about this many pixels, on a regular grid.
 _SAMPLES = 2**16

@@ -6,7 +6,7 @@ from math import hypot
 import pytest
 
 from fathom.options import Motion
-from worker.pipeline.scene.motion import Shift, shift_at
+from worker.pipeline.scene.motion.path import Shift, shift_at
 
 REACH, RADIUS, FRAMES = 20.0, 500.0, 60
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from worker.pipeline.scene.defocus import Defocused, defocus
+from worker.pipeline.scene.focus.defocus import Defocused, defocus
 
 Floats = NDArray[np.float32]
 HEIGHT, WIDTH = 120, 160

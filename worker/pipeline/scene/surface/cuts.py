@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.pipeline.photo import Floats
-from worker.pipeline.scene.triangulation import Indices
+from worker.pipeline.scene.surface.triangulation import Indices
 
 #: How far from an end of its side a cut is at least, as a share: triangles must have an area.
 _LEAST_SHARE = 0.05

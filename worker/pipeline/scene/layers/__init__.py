@@ -1,0 +1,1 @@
+"""A photo as layers by depth or by labels."""
