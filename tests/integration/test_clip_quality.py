@@ -1,4 +1,4 @@
-"""Clips of real photographs with real depth. tests/unit/worker/pipeline/scene/test_parallax.py is the fast sibling."""
+"""Clips of real photographs with real depth. Its fast sibling is tests/unit/.../scene/motion/test_parallax.py."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from fathom.options import Motion, Options
 from shared.settings import Settings
 from worker.model.engines import load_engine
 from worker.pipeline.pipeline import Pipeline
-from worker.pipeline.scene.motion import shift_at
-from worker.pipeline.scene.parallax import MovingScene, Planes
+from worker.pipeline.scene.motion.parallax import MovingScene, Planes
+from worker.pipeline.scene.motion.path import shift_at
 
 pytestmark = pytest.mark.slow
 
