@@ -142,8 +142,12 @@ class _Grid:
         grow = np.float32(shift.forward) * seen + np.float32(1 + shift.zoom) if shift.grows else None
         ways = (self._columns, shift.across, self._centre[0], x), (rows, shift.down, self._centre[1], y)
         for offset, along, centre, into in ways:
-            np.multiply(seen, np.float32(-along * self._unit), out=into)
-            into += offset if grow is not None else offset + centre
+            start = offset if grow is not None else offset + centre
+            if along:
+                np.multiply(seen, np.float32(-along * self._unit), out=into)
+                into += start
+            else:
+                into[:] = start
             if grow is not None:
                 into /= grow
                 into += centre
