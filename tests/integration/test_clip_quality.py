@@ -51,7 +51,7 @@ def nearness_of(pipeline: Pipeline, path: Path) -> NDArray[np.float32]:
 def sawtooth(shape: tuple[int, int], axis: int) -> NDArray[np.uint8]:
     """A picture that rises by a step with each pixel along an axis, and begins again after 32 pixels."""
     places = np.indices(shape)[axis]
-    return (places % 32 * STEP).astype(np.uint8)
+    return np.asarray(places % 32 * STEP, np.uint8)
 
 
 def triangles(shape: tuple[int, int]) -> NDArray[np.uint8]:

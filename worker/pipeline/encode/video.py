@@ -19,8 +19,8 @@ from worker.pipeline.photo import Pixels
 if TYPE_CHECKING:
     from worker.pipeline.scene.motion.parallax import Planes
 
-#: `crf` is constant quality, 0 (lossless) to 51. The preset does not look ahead; with `mbtree`, files are half
-#: as large, and are made faster.
+#: `crf` is constant quality, 0 (lossless) to 51. The preset does not look ahead; with `mbtree`, files are
+#: half as large, and are made faster.
 _X264 = {"preset": "superfast", "crf": "20", "x264-params": "mbtree=1:rc-lookahead=10"}
 _WEBP_QUALITY = 75
 #: Of a GIF, one palette is made from so many frames.
@@ -92,7 +92,7 @@ def _webp_canvas(frame: Pixels) -> bytes:
 
 def _webp_size(frame: Pixels) -> bytes:
     height, width = frame.shape[:2]
-    return (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    return b"".join(int(side - 1).to_bytes(3, "little") for side in (width, height))
 
 
 def _chunk(name: bytes, data: bytes) -> bytes:

@@ -61,7 +61,8 @@ class MovingScene:
         self._front, self._back = front, back
         beyond = nearness - np.float32(focus)
         height, width = nearness.shape
-        small = np.asarray(cv2.resize(beyond, (width // 2, height // 2), interpolation=cv2.INTER_AREA))
+        small = np.empty((height // 2, width // 2), np.float32)
+        _halve(beyond, small)
         scale = 1 - 2 * margin
         self._splat = _Splat(beyond, scale)
         self._half = _Grid(small, 0.5, scale, height // 2)
@@ -74,7 +75,7 @@ class MovingScene:
         seen = _enlarge(self._splat.seen(shift), self._seen)
         self._half.refine(seen, 0, shift)
         # The near sides become a pixel wider: what is too near is corrected later.
-        seen = cv2.dilate(seen, _AROUND)
+        seen = np.asarray(cv2.dilate(seen, _AROUND), np.float32)
         for first, after in self._strips():
             self._render_strip(seen[first // 2 : after // 2], first, shift)
         places = self._x, self._y
@@ -224,7 +225,7 @@ def _uncover(covered: Pixels, back: Pixels, places: tuple[Floats, Floats], into:
     found = cv2.findNonZero(covered)
     if found is None:
         return
-    columns, rows = found.reshape(-1, 2).T
+    columns, rows = np.asarray(found, np.int32).reshape(-1, 2).T
     x, y = (place[rows, columns] for place in places)
     if into.shape == covered.shape:
         _mix(back, (x, y), (rows, columns), covered, into)
