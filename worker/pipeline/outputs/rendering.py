@@ -98,7 +98,7 @@ class Rendering:
 
 
 def dilate(values: NDArray[T], dilation: float) -> NDArray[T]:
-    """Return a map in which what is near is widened by some pixels of the prediction.
+    """Return a map in which what is near is widened by some pixels of a prediction of 256, whatever made it.
 
     Each pixel gets the largest value around it: in a disc, or in a square if that is large, for speed.
     """
