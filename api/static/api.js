@@ -13,6 +13,7 @@ import { forgetKey, keyHeader, signIn } from "./api_key.js";
  * @property {string} colormap
  * @property {boolean} invert
  * @property {string} normalize
+ * @property {string} quality
  *
  * @typedef {object} Job
  * @property {string} id

@@ -8,10 +8,10 @@ const KEY = "fathom.options";
 /** The outputs that the page itself needs: small pictures for the grid, and depth that a browser reads exactly. */
 const ALWAYS = ["heatmap", "thumbnail"];
 const MORE = ["depth16", "npy", "pfm", "comparison"];
-const CHOICES = { normalize: ["image", "job"], size: ["original", "network"], edges: ["snap", "smooth"], heatmap_format: ["png", "jpeg"] };
-/** @typedef {{outputs: string[], colormap: string, invert: boolean, normalize: string, size: string, edges: string, heatmap_format: string}} Chosen */
+const CHOICES = { normalize: ["image", "job"], size: ["original", "network"], edges: ["snap", "smooth"], quality: ["standard", "detailed"], heatmap_format: ["png", "jpeg"] };
+/** @typedef {{outputs: string[], colormap: string, invert: boolean, normalize: string, size: string, edges: string, quality: string, heatmap_format: string}} Chosen */
 /** @type {Chosen} */
-const DEFAULTS = { outputs: [], colormap: "inferno", invert: false, normalize: "image", size: "original", edges: "snap", heatmap_format: "png" };
+const DEFAULTS = { outputs: [], colormap: "inferno", invert: false, normalize: "image", size: "original", edges: "snap", quality: "standard", heatmap_format: "png" };
 
 /** Return the last chosen options, as the API takes them. */
 export function chosenOptions() {
@@ -20,8 +20,9 @@ export function chosenOptions() {
 }
 
 /** Summarise the options of a job in a few words. */
-export function summaryOf({ outputs, colormap, normalize }) {
+export function summaryOf({ outputs, colormap, normalize, quality }) {
   const parts = [t(`colormap.${colormap}`), t(`normalize.${normalize}`)];
+  if (quality === "detailed") parts.push(t("quality.detailed"));
   const more = MORE.filter((output) => outputs.includes(output)).map((output) => t(`output.${output}`));
   return [...parts, ...more].join(" · ");
 }
