@@ -113,7 +113,7 @@ class Rendering:
 
 
 def dilate(values: NDArray[T], dilation: float) -> NDArray[T]:
-    """Widen what is near in a map, h x w, in place, by some pixels of the prediction; return the map.
+    """Widen what is near in a map, h x w, in place, by some pixels of a prediction of 256; return the map.
 
     Each pixel gets the largest value around it: in a disc, or in a square if that is large, for speed.
     """
