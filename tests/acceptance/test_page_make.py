@@ -400,8 +400,10 @@ def test_a_preset_is_chosen_by_its_picture_and_makes_its_outputs(page: Page, sta
     job = wait_for_job(page)
     expect_state(page, "Done")
     options = httpx.get(f"{stack.api}/v1/jobs/{job}").json()["options"]
-    assert options["outputs"] == ["controlnet"]
-    expect(page.locator(".pair-whole")).to_be_visible()
+    assert options["outputs"] == ["heatmap", "thumbnail", "controlnet"]
+    expect(page.locator(".pair-depth")).to_be_visible()
+    page.locator(".cell-link").click()
+    expect(page.get_by_role("button", name="Make…")).to_be_visible()
 
 
 def test_depth_is_read_from_a_picture_for_image_generators(page: Page, stack: LaunchedStack, done_job: str):

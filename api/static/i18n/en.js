@@ -71,6 +71,7 @@ export default {
   "heatmap_format.png_hint": "Exact.",
   "heatmap_format.jpeg": "JPEG",
   "heatmap_format.jpeg_hint": "Smaller files, colours nearly the same.",
+  "preset.also": "Heatmaps and small previews come with it, so that this page can show every photo.",
   "preset.heatmaps": "Heatmaps",
   "preset.heatmaps_hint": "Depth in colours, and any files you choose below.",
   "preset.vr": "VR headset",

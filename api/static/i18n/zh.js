@@ -71,6 +71,7 @@ export default {
   "heatmap_format.png_hint": "精确。",
   "heatmap_format.jpeg": "有损（JPEG）",
   "heatmap_format.jpeg_hint": "文件更小，颜色几乎相同。",
+  "preset.also": "同时会生成热力图和小预览图，以便在本页显示每张照片。",
   "preset.heatmaps": "热力图",
   "preset.heatmaps_hint": "彩色的深度，以及下面选择的文件。",
   "preset.vr": "VR 头显",

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import html
 import json
 import re
 from collections.abc import Set
@@ -144,6 +145,7 @@ def test_the_policy_allows_only_the_files_of_the_page(api: Api) -> None:
     assert allowed["default-src"] == "'none'"
     assert allowed["script-src"] == allowed["style-src"] == allowed["connect-src"] == "'self'"
     assert allowed["img-src"] == "'self' blob: data:"
+    assert allowed["media-src"] == "'self'"
     assert allowed["frame-ancestors"] == allowed["base-uri"] == allowed["form-action"] == "'none'"
     assert allowed["require-trusted-types-for"] == "'script'"
 
@@ -311,6 +313,15 @@ def test_the_page_offers_the_presets_of_the_server() -> None:
     drawn = re.findall(r'^  "?(\w+)"?: \(\) =>', source("presets/pictures.js"), re.MULTILINE)
 
     assert drawn == ["heatmaps", *PRESETS]
+
+
+def test_the_document_says_what_every_preset_makes(api: Api) -> None:
+    found = re.search(r'name="fathom-presets" content="([^"]*)"', api.get("/").text)
+
+    assert found is not None
+    assert json.loads(html.unescape(found[1])) == {
+        name: list(Options.parse({"preset": name}).outputs) for name in PRESETS
+    }
 
 
 def test_the_page_knows_every_output() -> None:
