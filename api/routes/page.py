@@ -105,8 +105,8 @@ def asset(version: str, name: str) -> Response:
 def policy(storage: str | None) -> str:
     """Return the Content-Security-Policy of the page.
 
-    The page fetches pictures and clips from the API. `storage` is the origin that takes uploads, or None if the API
-    does.
+    The page fetches pictures and clips from the API. `storage` is the origin that takes uploads, or None if
+    the API does.
     """
     connect = "'self'" if storage is None else f"'self' {storage}"
     return (

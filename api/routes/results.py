@@ -133,9 +133,8 @@ def _send(file: StoredFile) -> Response:
 def _asked_range(size: int) -> tuple[int, int] | None:
     """Return the range of bytes [start, stop) that the request asks for, or None for the whole file.
 
-    Several ranges in one request are not supported, which a server may ignore (RFC 9110, 14.2). Files have no
-    validator, so one that must be unchanged is sent whole (13.1.5). Raises an error 416 for a range beyond the
-    end.
+    Several ranges in one request are ignored, as a server may (RFC 9110, 14.2). Files have no validator, so
+    one that must be unchanged is sent whole (13.1.5). Raises an error 416 for a range beyond the end.
     """
     asked = request.range
     if asked is None or asked.units != "bytes" or len(asked.ranges) != 1 or "If-Range" in request.headers:

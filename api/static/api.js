@@ -16,6 +16,7 @@ import { forgetKey, keyHeader, signIn } from "./api_key.js";
  * @property {string} [edges]
  * @property {string} [depth_source]
  * @property {{layout: string}} [stereo]
+ * @property {{format: string}} [clip]
  *
  * @typedef {object} Job
  * @property {string} id

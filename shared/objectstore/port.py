@@ -56,8 +56,8 @@ class ObjectStore(Protocol):
     ) -> Iterator[bytes]:
         """Read an object, or its bytes [start, stop), in pieces.
 
-        `start` must lie before its end, and `stop` behind `start`. A missing key raises here, not at the first
-        piece.
+        `start` must lie before its end, and `stop` behind `start`. A missing key raises here, not at the
+        first piece.
         """
 
     def size(self, key: str) -> int:

@@ -15,7 +15,7 @@ from werkzeug.test import TestResponse
 
 from api.routes.page import page_version, policy
 from api.schema.request_models import DepthQuery
-from fathom.options import PRESETS, Colormap, Options, Output
+from fathom.options import PRESETS, Colormap, Motion, Options, Output
 from fathom.photos import kinds
 from fathom.photos.formats import SUFFIXES
 from fathom.result_names import result_names
@@ -302,11 +302,22 @@ def test_the_page_names_what_it_asks_for_as_the_server_names_results() -> None:
 
 
 def test_the_page_asks_for_options_that_the_server_knows() -> None:
-    asked = set(re.findall(r'"((?:stereo|normals|refocus)\.\w+)":', source("make/orders.js")))
+    asked = set(re.findall(r'"((?:stereo|normals|refocus|clip)\.\w+)":', source("make/orders.js")))
     known = {field.alias or name for name, field in DepthQuery.model_fields.items()}
 
-    assert len(asked) == 6
+    assert len(asked) == 8
     assert asked <= known
+
+
+def test_the_page_moves_the_camera_as_clips_do_by_default() -> None:
+    code, clip = source("scene/camera_motion.js"), Options().clip
+    numbers = dict(re.findall(r"const (\w+) = ([\d.]+);", code))
+    motions = re.search(r"MOTIONS = (\[.+?\]);", code)
+
+    assert motions is not None
+    assert json.loads(motions[1]) == [*Motion]
+    assert (float(numbers["FOCUS"]), float(numbers["SECONDS"])) == (*clip.focus, clip.seconds)
+    assert Options.parse({"clip": {"amount": float(numbers["MOST"])}, "outputs": ["clip"]})
 
 
 def test_the_page_offers_the_presets_of_the_server() -> None:
