@@ -12,6 +12,15 @@ const MOST = 5;
 const [FLATNESS, PARALLAX_OF_ZOOM] = [0.6, 0.4];
 
 /**
+ * Return by how much a picture is enlarged so that no frame shows what lies beyond its border. `frame` is its width and
+ * height.
+ */
+export function marginless(/** @type {number} */ amount, /** @type {number[]} */ frame) {
+  const reach = (amount / 100) * frame[0];
+  return 1 / (1 - (Math.max(FOCUS, 1 - FOCUS) * reach) / Math.min(...frame));
+}
+
+/**
  * Where the eye is, to which point ahead it looks, and by how much the picture is enlarged.
  * @typedef {{eye: number[], target: number[], enlarged: number}} Pose
  */
@@ -32,6 +41,7 @@ export function amountOf(/** @type {number} */ strength) {
  */
 export function poseAt(motion, time, { amount, far, frame }) {
   const reach = (amount / 100) * frame[0];
+  const whole = marginless(amount, frame);
   // A step of 1 moves the nearest point past the farthest by so much.
   const parallax = Math.max(1 - 1 / far, 1e-3);
   const middle = 1 / (FOCUS + (1 - FOCUS) / far);
@@ -39,11 +49,11 @@ export function poseAt(motion, time, { amount, far, frame }) {
   if (motion === "orbit" || motion === "sway") {
     const half = reach / 2 / parallax;
     const eye = motion === "sway" ? [-half * Math.sin(turn), 0, 0] : [-half * Math.cos(turn), FLATNESS * half * Math.sin(turn), 0];
-    return { eye, target: [0, 0, -middle], enlarged: 1 };
+    return { eye, target: [0, 0, -middle], enlarged: whole };
   }
   const grow = (reach / (Math.hypot(...frame) / 2)) * (1 - Math.cos(turn)) / 2;
   const forward = ((motion === "zoom" ? PARALLAX_OF_ZOOM : 1) * grow) / parallax;
   // What is in focus would grow too as the eye comes nearer.
-  const enlarged = (1 - forward / middle) * (motion === "zoom" ? 1 + grow : 1);
+  const enlarged = whole * (1 - forward / middle) * (motion === "zoom" ? 1 + grow : 1);
   return { eye: [0, 0, -forward], target: [0, 0, -middle], enlarged };
 }

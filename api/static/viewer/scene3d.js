@@ -153,6 +153,7 @@ export class Scene3d {
     gl.viewport(0, 0, width, height);
     gl.clearColor(...GROUND, 1);
     gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT);
+    this.#crop(width, height);
     gl.useProgram(this.program);
     const uniform = (name) => gl.getUniformLocation(this.program, name);
     gl.uniformMatrix4fv(uniform("view"), false, this.#view(width / height, now));
@@ -163,6 +164,22 @@ export class Scene3d {
       gl.bindTexture(gl.TEXTURE_2D, texture);
       gl.drawElements(gl.TRIANGLES, count, gl.UNSIGNED_INT, 0);
     }
+    gl.disable(gl.SCISSOR_TEST);
+  }
+
+  /** Draw a motion only where the photo was, as a clip shows it. */
+  #crop(width, height) {
+    if (!this.motion) return;
+    const scale = height / (2 * this.#half(width / height));
+    const size = frameOf(this.aspect).map((side) => Math.round(side * scale));
+    this.gl.enable(this.gl.SCISSOR_TEST);
+    this.gl.scissor(Math.round((width - size[0]) / 2), Math.round((height - size[1]) / 2), size[0], size[1]);
+  }
+
+  /** Half of the height that the canvas shows at distance 1, so that the whole photo fits into it. */
+  #half(aspect) {
+    const [width, height] = frameOf(this.aspect);
+    return (Math.max(height, width / aspect) / 2) * 1.02;
   }
 
   /** The distance of the farthest point. */
@@ -170,12 +187,9 @@ export class Scene3d {
     return NEAREST + this.spread * this.strength;
   }
 
-  /** From where the photo was taken, the whole photo fits into the canvas. */
   #view(aspect, now) {
-    const [width, height] = frameOf(this.aspect);
     const { eye, target, enlarged } = this.#pose(now);
-    const half = (Math.max(height, width / aspect) / 2) * 1.02;
-    return multiply(perspective(half / enlarged, aspect, 0.05, 20), lookFrom(eye, target));
+    return multiply(perspective(this.#half(aspect) / enlarged, aspect, 0.05, 20), lookFrom(eye, target));
   }
 
   #pose(now) {

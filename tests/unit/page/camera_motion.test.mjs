@@ -1,23 +1,25 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { MOTIONS, amountOf, poseAt } from "../../../api/static/scene/camera_motion.js";
+import { MOTIONS, amountOf, marginless, poseAt } from "../../../api/static/scene/camera_motion.js";
 import { frameOf } from "../../../api/static/scene/relief.js";
 import { lookFrom, multiply, perspective } from "../../../api/static/viewer/matrices.js";
 
 const [FAR, ASPECT, AMOUNT] = [2.44, 1.5, 3];
 const FRAME = frameOf(ASPECT);
 const SCENE = { amount: AMOUNT, far: FAR, frame: FRAME };
+/** By how much all is enlarged, so that no border is seen. */
+const WHOLE = marginless(AMOUNT, FRAME);
 /** Where what stays in its place is. */
 const MIDDLE = 1 / (0.3 + 0.7 / FAR);
 
-/** Return where a point of the photo, from the middle in widths and heights, at a distance is seen at a time, in the same. */
+/** Return where a point of the photo, from the middle in widths and heights, at a distance is seen at a time, in the same, if it were not enlarged. */
 function seen(motion, time, [u, v], distance) {
   const { eye, target, enlarged } = poseAt(motion, time, SCENE);
   const view = multiply(perspective(FRAME[1] / 2 / enlarged, ASPECT, 0.05, 20), lookFrom(eye, target));
   const point = [u * FRAME[0] * distance, v * FRAME[1] * distance, -distance, 1];
   const [x, y, , w] = [0, 1, 2, 3].map((row) => point.reduce((sum, value, column) => sum + view[4 * column + row] * value, 0));
-  return [x / w / 2, y / w / 2];
+  return [x / w / 2 / WHOLE, y / w / 2 / WHOLE];
 }
 
 /** Return by how much the nearest point is seen aside of the farthest one, in per cent of the width, at each of many times. */
@@ -68,6 +70,13 @@ test("a zoom mostly enlarges", () => {
 test("an orbit begins with what is near at the right, as the server's clips do", () => {
   assert.ok(seen("orbit", 0, [0, 0], 1)[0] > 0.01);
   assert.ok(seen("orbit", 0.25, [0, 0], 1)[1] < -0.005);
+});
+
+test("so much is enlarged that the farthest points of a sway stay beyond the border", () => {
+  for (const time of [0.25, 0.75]) {
+    const [left, right] = [-0.5, 0.5].map((u) => WHOLE * seen("sway", time, [u, 0], FAR)[0]);
+    assert.ok(left <= -0.5 && right >= 0.5, `${left} to ${right}`);
+  }
 });
 
 test("the depth slider reaches the most that the server takes", () => {
