@@ -27,7 +27,11 @@ from tests.acceptance.test_page_photo import open_photo
 pytest_plugins = ["tests.acceptance.browser_fixtures"]
 
 SHORT = {"seconds": 1, "fps": 10, "height": 96}
-FILES = [("first.jpg", jpeg(photo())), ("second.jpg", jpeg(photo().resize((160, 200))))]
+#: Small, because 3D is computed without a graphics card.
+FILES = [
+    ("first.jpg", jpeg(photo().resize((128, 96)))),
+    ("second.jpg", jpeg(photo().resize((80, 100)))),
+]
 MOVING = {"reduced_motion": "no-preference"}
 
 #: Resolves once a film has come to its end and begun again, after it was somewhere in between.
@@ -192,8 +196,8 @@ _WAIT_FOR_ANOTHER_FRAME = """
 """
 
 
-def test_the_motion_seen_in_3d_is_saved_as_a_clip(open_page: OpenPage, done_job: str):
-    page = open_photo(open_page(viewport={"width": 400, "height": 320}), done_job, 0)
+def test_the_motion_seen_in_3d_is_saved_as_a_clip(open_page: OpenPage, clips_job: str):
+    page = open_photo(open_page(viewport={"width": 400, "height": 320}), clips_job, 0)
     page.get_by_role("button", name="3D", exact=True).click()
     page.get_by_label("Depth", exact=True).fill("0.5")
     page.get_by_role("button", name="Dolly").click()
@@ -208,12 +212,12 @@ def test_the_motion_seen_in_3d_is_saved_as_a_clip(open_page: OpenPage, done_job:
     assert started.value.suggested_filename == "first.clip.mp4"
     assert started.value.path().read_bytes()[4:8] == b"ftyp"
     with av.open(str(started.value.path())) as film:
-        assert (film.streams.video[0].frames, film.streams.video[0].height) == (120, 240)
+        assert (film.streams.video[0].frames, film.streams.video[0].height) == (120, 96)
     expect(page.locator(".make-work")).to_contain_text("Saved: first.clip.mp4")
 
 
-def test_a_clip_can_be_canceled_and_the_motion_stopped(open_page: OpenPage, done_job: str):
-    page = open_photo(open_page(viewport={"width": 400, "height": 320}), done_job, 0)
+def test_a_clip_can_be_canceled_and_the_motion_stopped(open_page: OpenPage, clips_job: str):
+    page = open_photo(open_page(viewport={"width": 400, "height": 320}), clips_job, 0)
     page.route(re.compile(r"/v1/depth\?"), lambda route: None)
     page.get_by_role("button", name="3D", exact=True).click()
     canvas, orbit = page.locator("canvas.scene"), page.get_by_role("button", name="Orbit")
