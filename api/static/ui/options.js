@@ -3,11 +3,10 @@
 import { el, say, toggle } from "../dom.js";
 import { t } from "../i18n/index.js";
 import { OWN, PRESETS, presetCards } from "../presets/cards.js";
+import { ALWAYS, optionsOf } from "../presets/outputs.js";
 import { COLORMAPS, gradientOf } from "../viewer/colormaps.js";
 
 const KEY = "fathom.options";
-/** The outputs that the page itself needs: small pictures for the grid, and depth that a browser reads exactly. */
-const ALWAYS = ["heatmap", "thumbnail"];
 /** The outputs that have the colours chosen. */
 const COLOURED = new Set(["heatmap", "thumbnail", "comparison"]);
 const MORE = ["depth16", "npy", "pfm", "comparison"];
@@ -18,10 +17,10 @@ const CHOICES = { normalize: ["image", "job"], size: ["original", "network"], ed
 /** @type {Chosen} */
 const DEFAULTS = { preset: OWN, outputs: [], colormap: "inferno", invert: false, normalize: "image", size: "original", edges: "snap", quality: "standard", heatmap_format: "png" };
 
-/** Return the last chosen options, as the API takes them. A preset stands for all others: the server knows which. */
+/** Return the last chosen options, as the API takes them. A preset stands for all others. */
 export function chosenOptions() {
   const { preset, outputs, ...others } = recall();
-  return preset === OWN ? { ...others, outputs: [...ALWAYS, ...outputs] } : { preset };
+  return preset === OWN ? { ...others, outputs: [...ALWAYS, ...outputs] } : optionsOf(preset);
 }
 
 /** Summarise the options of a job in a few words. */
@@ -44,7 +43,7 @@ export function optionsPanel() {
     summary.textContent = summaryOf({ ...state, outputs: [...ALWAYS, ...state.outputs] });
     toggle(details, state.preset === OWN);
     toggle(hint, state.preset !== OWN);
-    say(hint, t(`preset.${state.preset}_hint`));
+    say(hint, `${t(`preset.${state.preset}_hint`)} ${t("preset.also")}`);
   };
   details.append(
     el("summary", {}, el("span", { class: "options-title" }, t("options.title")), summary),
