@@ -139,7 +139,7 @@ def _fetch(api: httpx.Client, path: str) -> Image.Image:
 @contextmanager
 def _chromium() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=_FLAGS)
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium-headless-shell") or shutil.which("chromium"), args=_FLAGS)
         yield browser
         browser.close()
 
