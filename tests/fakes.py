@@ -73,8 +73,10 @@ class FakeObjectStore(Hooked):
         self._tell(Transfer.READ, key)
         return data[:stop], _tag(data)
 
-    def stream(self, key: str, *, chunk_size: int = 256 * 1024) -> Iterator[bytes]:
-        data = self._read(key)
+    def stream(
+        self, key: str, *, start: int | None = None, stop: int | None = None, chunk_size: int = 256 * 1024
+    ) -> Iterator[bytes]:
+        data = self._read(key)[start:stop]
         return (data[at : at + chunk_size] for at in range(0, len(data), chunk_size))
 
     def size(self, key: str) -> int:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import html
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -19,6 +21,7 @@ from flask import Blueprint, Response, abort, request
 from api.auth import authorize
 from api.schema.operation import Answer, Operation
 from api.services.backend import backend
+from fathom.options import PRESETS
 from shared.objectstore.port import ObjectStore
 
 blueprint = Blueprint("page", __name__)
@@ -42,6 +45,8 @@ _CHECKED = "no-cache"
 #: Where the document names the version, and where it lists its modules for the browser to fetch at once.
 _VERSION_MARK = "{version}"
 _MODULES_MARK = "<!-- modules -->"
+#: Where the document says which outputs each preset stands for.
+_PRESETS_MARK = "{presets}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,12 +105,13 @@ def asset(version: str, name: str) -> Response:
 def policy(storage: str | None) -> str:
     """Return the Content-Security-Policy of the page.
 
-    The page fetches pictures from the API. `storage` is the origin that takes uploads, or None if the API
-    does.
+    The page fetches pictures and clips from the API. `storage` is the origin that takes uploads, or None if
+    the API does.
     """
     connect = "'self'" if storage is None else f"'self' {storage}"
     return (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+        "media-src 'self'; "
         f"connect-src {connect}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
         "require-trusted-types-for 'script'"
     )
@@ -126,6 +132,7 @@ def assets() -> Mapping[str, Asset]:
     """Return the files of the page by their paths below the folder, with `/`."""
     files = _read_files()
     head = files[_DOCUMENT].decode().replace(_MODULES_MARK, _preloads(files))
+    head = head.replace(_PRESETS_MARK, html.escape(json.dumps(_preset_outputs())))
     files[_DOCUMENT] = head.replace(_VERSION_MARK, page_version()).encode()
     return {name: _asset(name, body) for name, body in files.items()}
 
@@ -142,6 +149,11 @@ def page_version() -> str:
 def _read_files() -> dict[str, bytes]:
     paths = (path for path in _FOLDER.rglob("*") if path.suffix in _TYPES)
     return {path.relative_to(_FOLDER).as_posix(): path.read_bytes() for path in paths}
+
+
+def _preset_outputs() -> dict[str, list[str]]:
+    """Return the outputs of each preset by its name."""
+    return {name: [*preset.options["outputs"]] for name, preset in PRESETS.items()}
 
 
 def _preloads(files: Mapping[str, bytes]) -> str:

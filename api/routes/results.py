@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from urllib.parse import quote
 
-from flask import Blueprint, Response, redirect
+from flask import Blueprint, Response, redirect, request
+from werkzeug.datastructures import ContentRange
+from werkzeug.exceptions import RequestedRangeNotSatisfiable
 from werkzeug.http import dump_options_header
 from werkzeug.wrappers import Response as AnyResponse
 
@@ -28,18 +30,23 @@ blueprint = Blueprint("results", __name__)
 #: Media types of the photos themselves.
 PHOTO_MEDIA = (*(media_type(each) for each in Format), "application/octet-stream")
 
+_HEADERS = (operation.DISPOSITION, operation.ACCEPT_RANGES)
+_RANGE_HEADERS = (*_HEADERS, operation.CONTENT_RANGE)
+
 
 @blueprint.get("/v1/jobs/<job_id>/images/<int:index>/<output>")
 @Operation(
     tag="Fetching",
     answers=(
-        Answer(status=200, description="The file.", media=MEDIA_TYPES, headers=(operation.DISPOSITION,)),
+        Answer(status=200, description="The file.", media=MEDIA_TYPES, headers=_HEADERS),
+        Answer(status=206, description="A range of it.", media=MEDIA_TYPES, headers=_RANGE_HEADERS),
         Answer(
             status=307, description="The file is in the object store.", headers=(operation.FILE_LOCATION,)
         ),
     ),
-    problems=(InvalidRequest, JobNotFound, NotFound, OutputNotFound, JobExpired),
+    problems=(InvalidRequest, JobNotFound, NotFound, OutputNotFound, JobExpired, 416),
     query=OutputQuery,
+    headers=(operation.RANGE,),
 )
 def output(job_id: str, index: int, output: str) -> AnyResponse:
     """Send an output, or redirect to it."""
@@ -51,13 +58,15 @@ def output(job_id: str, index: int, output: str) -> AnyResponse:
 @Operation(
     tag="Fetching",
     answers=(
-        Answer(status=200, description="The photo.", media=PHOTO_MEDIA, headers=(operation.DISPOSITION,)),
+        Answer(status=200, description="The photo.", media=PHOTO_MEDIA, headers=_HEADERS),
+        Answer(status=206, description="A range of it.", media=PHOTO_MEDIA, headers=_RANGE_HEADERS),
         Answer(
             status=307, description="The photo is in the object store.", headers=(operation.FILE_LOCATION,)
         ),
     ),
-    problems=(InvalidRequest, JobNotFound, NotFound, OutputNotFound, JobExpired),
+    problems=(InvalidRequest, JobNotFound, NotFound, OutputNotFound, JobExpired, 416),
     query=OutputQuery,
+    headers=(operation.RANGE,),
 )
 def input_photo(job_id: str, index: int) -> AnyResponse:
     """Send a photo as it was uploaded, or redirect to it."""
@@ -101,17 +110,41 @@ def _hand_out(file: StoredFile, *, stream: bool) -> AnyResponse:
 
 
 def _send(file: StoredFile) -> Response:
+    """Send a file, or the range of it that is asked for: players of films read parts."""
     objects = backend().objects
     try:
         size = objects.size(file.key)
-        pieces: Iterable[bytes] = objects.stream(file.key)
+        span = _asked_range(size)
+        start, stop = span or (None, None)
+        pieces: Iterable[bytes] = objects.stream(file.key, start=start, stop=stop)
     except ObjectNotFound as exc:
         raise OutputNotFound("The output is no longer in the object store.") from exc
-    response = Response(pieces, content_type=file.content_type)
+    response = Response(pieces, status=206 if span else 200, content_type=file.content_type)
     response.content_length = size
+    if span:
+        response.content_length = span[1] - span[0]
+        response.content_range = ContentRange("bytes", *span, size)
+    response.headers["Accept-Ranges"] = "bytes"
     response.headers["Content-Disposition"] = _inline(file.file_name)
     response.headers["Cache-Control"] = "private, no-cache"
     return response
+
+
+def _asked_range(size: int) -> tuple[int, int] | None:
+    """Return the range of bytes [start, stop) that the request asks for, or None for the whole file.
+
+    Several ranges in one request are ignored, as a server may (RFC 9110, 14.2). Files have no validator, so
+    one that must be unchanged is sent whole (13.1.5). Raises an error 416 for a range beyond the end.
+    """
+    asked = request.range
+    if asked is None or asked.units != "bytes" or len(asked.ranges) != 1 or "If-Range" in request.headers:
+        return None
+    span = asked.range_for_length(size)
+    if span is None:
+        raise RequestedRangeNotSatisfiable(size)
+    start, stop = span
+    assert stop is not None, "a range within a known length has an end"
+    return start, stop
 
 
 def _inline(file_name: str) -> str:

@@ -100,6 +100,9 @@ REPLAYED = Header(
 )
 PREFERENCE_APPLIED = Header(name="Preference-Applied", description="`wait=N` if the answer waited.")
 DISPOSITION = Header(name="Content-Disposition", description="The file's name, after the photo's name.")
+ACCEPT_RANGES = Header(name="Accept-Ranges", description="`bytes`: ranges of the file can be asked for.")
+CONTENT_RANGE = Header(name="Content-Range", description="Which bytes are sent, and the file's size.")
+RANGE = Header(name="Range", description="One range of bytes of the file (RFC 9110, 14.2).")
 
 DEPTH_MIN = Header(
     name="Depth-Min",

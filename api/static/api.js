@@ -16,6 +16,8 @@ import { forgetKey, keyHeader, signIn } from "./api_key.js";
  * @property {string} [edges]
  * @property {string} [depth_source]
  * @property {{layout: string}} [stereo]
+ * @property {string} quality
+ * @property {{format: string}} [clip]
  *
  * @typedef {object} Job
  * @property {string} id

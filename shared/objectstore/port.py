@@ -51,8 +51,14 @@ class ObjectStore(Protocol):
     def get_tagged(self, key: str, *, stop: int | None = None) -> tuple[bytes, str]:
         """Read an object, or its first bytes, and return the tag that a listing gives what was read."""
 
-    def stream(self, key: str, *, chunk_size: int = ...) -> Iterator[bytes]:
-        """Read an object in pieces. A missing key raises here, not at the first piece."""
+    def stream(
+        self, key: str, *, start: int | None = None, stop: int | None = None, chunk_size: int = ...
+    ) -> Iterator[bytes]:
+        """Read an object, or its bytes [start, stop), in pieces.
+
+        `start` must lie before its end, and `stop` behind `start`. A missing key raises here, not at the
+        first piece.
+        """
 
     def size(self, key: str) -> int:
         """Return an object's size in bytes."""

@@ -197,9 +197,12 @@ class S3ObjectStore:
                 return _tag(entry)
         raise ObjectNotFound(f"There is no object under the key {key!r}.")
 
-    def stream(self, key: str, *, chunk_size: int = CHUNK_BYTES) -> Iterator[bytes]:
+    def stream(
+        self, key: str, *, start: int | None = None, stop: int | None = None, chunk_size: int = CHUNK_BYTES
+    ) -> Iterator[bytes]:
+        span = _range_header(start, stop) or {}
         with _translated(key):
-            body = self._client.get_object(Bucket=self._bucket, Key=key)["Body"]
+            body = self._client.get_object(Bucket=self._bucket, Key=key, **span)["Body"]
 
         def pieces() -> Iterator[bytes]:
             with _translated(key), body:

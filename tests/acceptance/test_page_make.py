@@ -28,8 +28,10 @@ from tests.acceptance.test_page_photo import (
 pytest_plugins = ["tests.acceptance.browser_fixtures"]
 
 DEPTH = re.compile(r"/v1/depth\?")
-#: A near square before a far ground, and the place of its left upper corner.
-SIZE, SQUARE, CORNER = (320, 240), 80, (120, 80)
+#: A near square before a far ground, and the place of its left upper corner. It is small, because the previews of it
+#: are computed without a graphics card.
+SIZE, SQUARE, CORNER = (160, 120), 40, (60, 40)
+SCREEN = "Place of the screen: far to near"
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +45,15 @@ def make_page(browser: Browser, stack: LaunchedStack, done_job: str) -> Iterator
 def square_job(stack: LaunchedStack) -> str:
     """A job of one photo: a white square on black."""
     return submit(stack, [("square.jpg", jpeg(square(255)))], outputs=["depth16", "comparison"])
+
+
+@pytest.fixture(scope="module")
+def square_page(browser: Browser, stack: LaunchedStack, square_job: str) -> Iterator[Page]:
+    """The square and what can be made of it, opened once. Each test says what it needs of the settings."""
+    with opening(browser, stack) as open_page:
+        page = open_page()
+        open_square(page, square_job)
+        yield page
 
 
 def square(value: int) -> Image.Image:
@@ -110,11 +121,12 @@ def test_without_strength_each_eye_sees_the_photo(make_page: Page):
     assert np.mean(np.abs(strong - same)) > 3
 
 
-def test_a_near_thing_lies_farther_to_the_right_for_the_left_eye(page: Page, square_job: str):
-    open_square(page, square_job)
+def test_a_near_thing_lies_farther_to_the_right_for_the_left_eye(square_page: Page):
+    page = square_page
+    choose(page, "Red-cyan")
     slide(page, "Strength", 5)
     # The ground is at the screen, so all of the disparity is in the square.
-    slide(page, "Place of the screen: far to near", 0)
+    slide(page, SCREEN, 0)
 
     # The left view is in red, the right one in cyan.
     row = drawn(page)[SIZE[1] // 2]
@@ -123,30 +135,29 @@ def test_a_near_thing_lies_farther_to_the_right_for_the_left_eye(page: Page, squ
     assert left - right == pytest.approx(0.05 * SIZE[0], abs=1)
 
 
-def test_what_appears_beside_a_near_thing_is_background(page: Page, square_job: str):
-    open_square(page, square_job)
-    choose(page, "Wiggle")
-    slide(page, "Strength", 5)
+def test_what_appears_beside_a_near_thing_is_background(square_page: Page):
+    choose(square_page, "Wiggle")
+    slide(square_page, "Strength", 5)
+    slide(square_page, SCREEN, 0.5)
 
-    white = drawn(page)[SIZE[1] // 2, :, 0] > 128
+    white = drawn(square_page)[SIZE[1] // 2, :, 0] > 128
 
     assert np.count_nonzero(np.diff(white)) == 2
     assert np.count_nonzero(white) == pytest.approx(SQUARE * 1.025, abs=2)
 
 
-def test_normals_look_at_the_viewer_but_for_edges(page: Page, square_job: str):
-    open_square(page, square_job)
-    choose(page, "Normals")
+def test_normals_look_at_the_viewer_but_for_edges(square_page: Page):
+    choose(square_page, "Normals")
 
-    found = drawn(page)
+    found = drawn(square_page)
 
     flat = np.array([128, 128, 255])
-    for x, y in ((40, 40), (160, 120), (300, 200)):
+    for x, y in ((20, 20), (80, 60), (150, 100)):
         assert np.abs(found[y, x] - flat).max() < 6
 
 
-def test_a_click_changes_the_focus(page: Page, square_job: str):
-    open_square(page, square_job)
+def test_a_click_changes_the_focus(square_page: Page):
+    page = square_page
     canvas = choose(page, "Refocus")
     slide(page, "Blur", 4)
     near = drawn(page)
@@ -400,8 +411,10 @@ def test_a_preset_is_chosen_by_its_picture_and_makes_its_outputs(page: Page, sta
     job = wait_for_job(page)
     expect_state(page, "Done")
     options = httpx.get(f"{stack.api}/v1/jobs/{job}").json()["options"]
-    assert options["outputs"] == ["controlnet"]
-    expect(page.locator(".pair-whole")).to_be_visible()
+    assert options["outputs"] == ["heatmap", "thumbnail", "controlnet"]
+    expect(page.locator(".pair-depth")).to_be_visible()
+    page.locator(".cell-link").click()
+    expect(page.get_by_role("button", name="Make…")).to_be_visible()
 
 
 def test_depth_is_read_from_a_picture_for_image_generators(page: Page, stack: LaunchedStack, done_job: str):

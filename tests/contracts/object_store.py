@@ -209,6 +209,16 @@ class ObjectStoreContract:
         assert b"".join(pieces) == DATA
         assert max(len(piece) for piece in pieces) <= 300
 
+    @pytest.mark.parametrize(
+        ("start", "stop", "data"), [(3, 5, b"34"), (8, None, b"89"), (None, 2, b"01"), (0, 10, b"0123456789")]
+    )
+    def test_a_range_is_streamed(
+        self, store: ObjectStore, start: int | None, stop: int | None, data: bytes
+    ) -> None:
+        store.put("k", b"0123456789")
+
+        assert b"".join(store.stream("k", start=start, stop=stop, chunk_size=1)) == data
+
     def test_a_stream_may_be_abandoned(self, store: ObjectStore) -> None:
         store.put("k", bytes(3_000_000))
 

@@ -144,8 +144,8 @@ def all_of(dockerfile: str, target: str) -> str:
     ("target", "groups", "rooms"),
     [
         ("api", {"api", "tracing"}, {"api", "fathom", "shared"}),
-        ("worker", {"worker", "tracing"}, {"fathom", "shared", "worker"}),
-        ("model", {"worker", "tracing", "model"}, {"fathom", "shared", "worker"}),
+        ("worker", {"worker", "clips", "tracing"}, {"fathom", "shared", "worker"}),
+        ("model", {"worker", "clips", "tracing", "model"}, {"fathom", "shared", "worker"}),
     ],
 )
 def test_an_image_contains_the_packages_and_folders_of_its_role(
@@ -184,8 +184,8 @@ def imported(room: str) -> set[str]:
         ("api", ["api"]),
         ("shared", ["tracing"]),
         # Only the export of the network needs torch, which is in the group `model`.
-        ("worker", ["worker", "model"]),
-        ("training", ["worker", "model", "training"]),
+        ("worker", ["worker", "clips", "model"]),
+        ("training", ["worker", "clips", "model", "training"]),
     ],
 )
 def test_a_role_lists_every_package_that_its_folders_import(

@@ -9,12 +9,14 @@ import { baseName } from "../format.js";
  * @property {number} convergence where the screen is: 0 at the farthest point, 1 at the nearest
  * @property {number} ratio how many times as far as the nearest point the farthest one is
  * @property {number} aperture the radius of the strongest blur, in per cent of the longer side
+ * @property {string} motion how the camera of a clip moves
+ * @property {number} amount how far the nearest point moves past the farthest one in a clip, in per cent of the width
  * @property {number[]} focus the place that is sharp, from the left and from the top, 0 to 1
  */
 /** @typedef {{output: string, ending: string, options?: (settings: Settings) => Record<string, string>}} Order */
 
 /** @type {Settings} */
-export const DEFAULTS = { divergence: 2, convergence: 0.5, ratio: 6, aperture: 1, focus: [0.5, 0.5] };
+export const DEFAULTS = { divergence: 2, convergence: 0.5, ratio: 6, aperture: 1, motion: "orbit", amount: 2, focus: [0.5, 0.5] };
 
 const stereo = (/** @type {string} */ layout) => (/** @type {Settings} */ { divergence, convergence }) => ({
   "stereo.layout": layout, "stereo.divergence": String(divergence), "stereo.convergence": String(convergence),
@@ -37,7 +39,10 @@ export const ORDERS = {
   cloud: { output: "cloud", ending: ".ply" },
   layers: { output: "layers", ending: ".psd" },
   exr: { output: "exr", ending: ".exr" },
-  clip: { output: "clip", ending: ".clip.mp4" },
+  clip: {
+    output: "clip", ending: ".clip.mp4",
+    options: ({ motion, amount }) => ({ "clip.motion": motion, "clip.amount": String(Number(amount.toFixed(2))) }),
+  },
   embedded: { output: "embedded", ending: ".embedded.jpg" },
 };
 

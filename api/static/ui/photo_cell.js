@@ -7,6 +7,7 @@ import { t } from "../i18n/index.js";
 import { ICONS } from "../icons.js";
 import { preview } from "../uploads/previews.js";
 import { pictureAmong } from "../viewer/stage_picture.js";
+import { CellClip } from "./cell_clip.js";
 import { reasonOf } from "./errors.js";
 import { showPair, showWhole } from "./pair.js";
 
@@ -24,6 +25,8 @@ export class PhotoCell {
     this.session = session;
     this.index = null;
     this.shown = null;
+    /** @type {CellClip | null} */
+    this.clip = null;
     this.closing = new AbortController();
     this.box = el("div", { class: "thumb" }, icon(ICONS.photos));
     this.badge = el("span", { class: "thumb-badge", hidden: true });
@@ -67,6 +70,12 @@ export class PhotoCell {
     toggle(this.badge, state === "failed");
     if (state === "failed") this.badge.replaceChildren(icon(ICONS.warning), explanation(image));
     if (state === "succeeded") this.#showResult(fresh);
+    if (state === "succeeded" && this.model.has("clip")) this.#offerClip(image);
+  }
+
+  #offerClip({ index, name }) {
+    const { element: cell, box, model: { job }, closing: { signal } } = this;
+    this.clip ??= new CellClip({ cell, box, job, index, name, signal });
   }
 
   async #showPreview() {

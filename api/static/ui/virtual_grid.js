@@ -128,10 +128,12 @@ export class VirtualGrid {
     cell?.element.remove();
   }
 
-  /** Let the Tab key stop only at the cell that had the focus last, and then leave the grid. */
+  /** Let the Tab key stop only in the cell that had the focus last, and then leave the grid. */
   #keepOneStop(first, last) {
     const stop = this.cells.has(this.current) ? this.current : first;
-    for (const [index, { element }] of this.cells) element.querySelector("a")?.setAttribute("tabindex", index === stop && last > first ? "0" : "-1");
+    for (const [index, { element }] of this.cells) {
+      for (const part of element.querySelectorAll("a, button")) part.setAttribute("tabindex", index === stop && last > first ? "0" : "-1");
+    }
   }
 
   #focused() {

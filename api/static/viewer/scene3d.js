@@ -1,6 +1,8 @@
 // A photo in space, in WebGL: sheets of points, each as far along its line of sight as its pixel is.
 // From where the photo was taken, it looks like the photo; a step aside shows the space in it.
 
+import { SECONDS, amountOf, poseAt } from "../scene/camera_motion.js";
+import { frameOf } from "../scene/relief.js";
 import { multiply, perspective, lookFrom } from "./matrices.js";
 import { FRAGMENT, VERTEX, buildProgram } from "./shaders.js";
 
@@ -46,6 +48,8 @@ export class Scene3d {
     this.strength = 0.6;
     this.zoom = 0;
     this.spread = 0;
+    /** @type {{name: string, since: number} | null} the motion that it plays */
+    this.motion = null;
     this.goal = [0, 0];
     this.eye = [0, 0];
     this.touchedAt = performance.now() - PATIENCE;
@@ -70,6 +74,12 @@ export class Scene3d {
 
   nudge(x, y) {
     this.look(this.goal[0] + x, this.goal[1] + y);
+  }
+
+  /** Play a motion again and again; null lets the eye be moved again. */
+  play(/** @type {string | null} */ name) {
+    this.motion = name === null ? null : { name, since: performance.now() };
+    this.wake();
   }
 
   set({ strength = this.strength, zoom = this.zoom }) {
@@ -121,9 +131,9 @@ export class Scene3d {
     const share = this.sways ? 1 - Math.exp((this.drawnAt - now) / EASE) : 1;
     this.drawnAt = now;
     for (const axis of [0, 1]) this.eye[axis] += (goal[axis] - this.eye[axis]) * share;
-    this.#draw();
+    this.#draw(now);
     const still = Math.hypot(goal[0] - this.eye[0], goal[1] - this.eye[1]) < 0.001;
-    if (this.sways || !still) this.wake();
+    if (this.sways || this.motion || !still) this.wake();
   }
 
   /** Return where the eye goes; after a while without input, it wanders. */
@@ -134,7 +144,7 @@ export class Scene3d {
     return [idle * 0.55 * Math.sin(angle) + (1 - idle) * this.goal[0], idle * 0.3 * Math.sin(0.7 * angle) + (1 - idle) * this.goal[1]];
   }
 
-  #draw() {
+  #draw(now) {
     const { gl, canvas } = this;
     const scale = Math.min(2, window.devicePixelRatio || 1);
     const [width, height] = [Math.round(canvas.clientWidth * scale), Math.round(canvas.clientHeight * scale)];
@@ -143,25 +153,50 @@ export class Scene3d {
     gl.viewport(0, 0, width, height);
     gl.clearColor(...GROUND, 1);
     gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT);
+    this.#crop(width, height);
     gl.useProgram(this.program);
     const uniform = (name) => gl.getUniformLocation(this.program, name);
-    gl.uniformMatrix4fv(uniform("view"), false, this.#view(width / height));
-    gl.uniform2f(uniform("range"), NEAREST, NEAREST + this.spread * this.strength);
+    gl.uniformMatrix4fv(uniform("view"), false, this.#view(width / height, now));
+    gl.uniform2f(uniform("range"), NEAREST, this.#far());
     gl.uniform1i(uniform("depth"), 1);
     for (const { array, texture, count } of this.loaded) {
       gl.bindVertexArray(array);
       gl.bindTexture(gl.TEXTURE_2D, texture);
       gl.drawElements(gl.TRIANGLES, count, gl.UNSIGNED_INT, 0);
     }
+    gl.disable(gl.SCISSOR_TEST);
   }
 
-  /** From where the photo was taken, the whole photo fits into the canvas. */
-  #view(aspect) {
-    const [halfWidth, halfHeight] = [Math.max(1, this.aspect), Math.max(1, 1 / this.aspect)].map((half) => half / 2);
-    const half = Math.max(halfHeight, halfWidth / aspect) * 1.02;
+  /** Draw a motion only where the photo was, as a clip shows it. */
+  #crop(width, height) {
+    if (!this.motion) return;
+    const scale = height / (2 * this.#half(width / height));
+    const size = frameOf(this.aspect).map((side) => Math.round(side * scale));
+    this.gl.enable(this.gl.SCISSOR_TEST);
+    this.gl.scissor(Math.round((width - size[0]) / 2), Math.round((height - size[1]) / 2), size[0], size[1]);
+  }
+
+  /** Half of the height that the canvas shows at distance 1, so that the whole photo fits into it. */
+  #half(aspect) {
+    const [width, height] = frameOf(this.aspect);
+    return (Math.max(height, width / aspect) / 2) * 1.02;
+  }
+
+  /** The distance of the farthest point. */
+  #far() {
+    return NEAREST + this.spread * this.strength;
+  }
+
+  #view(aspect, now) {
+    const { eye, target, enlarged } = this.#pose(now);
+    return multiply(perspective(this.#half(aspect) / enlarged, aspect, 0.05, 20), lookFrom(eye, target));
+  }
+
+  #pose(now) {
+    const { motion, strength, spread } = this;
+    if (motion) return poseAt(motion.name, ((now - motion.since) / 1000 / SECONDS) % 1, { amount: amountOf(strength), far: this.#far(), frame: frameOf(this.aspect) });
     const eye = [STEP_ASIDE * this.eye[0], -STEP_ASIDE * this.eye[1], -NEAREST_EYE * this.zoom];
-    const middle = NEAREST + 0.35 * this.spread * this.strength;
-    return multiply(perspective(half, aspect, 0.05, 20), lookFrom(eye, [0, 0, -middle]));
+    return { eye, target: [0, 0, -(NEAREST + 0.35 * spread * strength)], enlarged: 1 };
   }
 }
 

@@ -9,9 +9,9 @@ const SHOWN = ["comparison", "controlnet", "normals", "refocus", "stereo", "ster
 
 /** @import { Job } from "../api.js" */
 
-/** Return whether an output can be shown as it is: a picture, or a model in 3D. */
+/** Return whether an output can be shown as it is: a picture, a clip, or a model in 3D. */
 export function canShow(/** @type {string} */ output) {
-  return SHOWN.includes(output) || output === "mesh";
+  return [...SHOWN, "mesh", "clip"].includes(output);
 }
 
 /** Return the output to show for a photo whose job made neither thumbnails nor heatmaps; undefined if none can be shown. */

@@ -4,6 +4,9 @@ import { askBlob, paths } from "../api.js";
 import { el, icon, say, toggle } from "../dom.js";
 import { t } from "../i18n/index.js";
 import { ICONS } from "../icons.js";
+import { FileRequest } from "../make/file_request.js";
+import { DEFAULTS } from "../make/orders.js";
+import { MOTIONS, amountOf } from "../scene/camera_motion.js";
 import { readGlb } from "../scene/glb.js";
 import { modelOf } from "../scene/model.js";
 import { Relief } from "../scene/relief.js";
@@ -30,6 +33,14 @@ export class SceneStage {
     this.photo = photo;
     this.depth = depth;
     this.job = job;
+    this.place = { job, index, name };
+    /** @type {string | null} the motion that plays */
+    this.motion = null;
+    /** @type {HTMLElement[]} */
+    this.motions = [];
+    this.closer = el("div");
+    /** @type {FileRequest | null} */
+    this.request = null;
     onNearness(null);
     onPicture(null);
     this.heatmap = document.createElement("canvas");
@@ -59,6 +70,7 @@ export class SceneStage {
 
   close() {
     this.leaving.abort();
+    this.request?.close();
     this.stopDevice?.();
     this.scene?.close();
   }
@@ -132,12 +144,40 @@ export class SceneStage {
   #makeTools(/** @type {Scene3d} */ scene) {
     const { tools } = this;
     tools.push(range("scene-strength", t("scene.strength"), scene.strength, (value) => scene.set({ strength: value })));
-    tools.push(range("scene-zoom", t("scene.zoom"), scene.zoom, (value) => scene.set({ zoom: value })));
+    tools.push(this.closer);
+    this.closer.append(range("scene-zoom", t("scene.zoom"), scene.zoom, (value) => scene.set({ zoom: value })));
     if (this.depth && this.photo) tools.push(this.#makeColourSwitch());
     if (mayMove()) {
       const follow = async () => { this.stopDevice = await followDevice((x, y) => scene.look(x, y)); };
       tools.push(el("button", { type: "button", class: "button", onclick: follow }, icon(ICONS.device), t("scene.device")));
     }
+    tools.push(this.#makeClipTools(scene));
+  }
+
+  /** The choice of a motion, which begins at once, and the button that has the server make a clip of it. */
+  #makeClipTools(/** @type {Scene3d} */ scene) {
+    this.motions = MOTIONS.map((name) => el("button", {
+      type: "button", class: "tab", "aria-pressed": "false", data: { motion: name },
+      onclick: () => this.#play(scene, this.motion === name ? null : name),
+    }, t(`motion.${name}`)));
+    const kind = () => {
+      // Save what is seen: if nothing moves yet, it begins to.
+      if (!this.motion) this.#play(scene, DEFAULTS.motion);
+      return "clip";
+    };
+    const settings = () => ({ ...DEFAULTS, motion: this.motion ?? DEFAULTS.motion, amount: amountOf(scene.strength) });
+    this.request = new FileRequest({ photo: this.place, kind, settings, content: [icon(ICONS.download), t("scene.save_clip")], primary: true });
+    return el("section", { class: "make-others" }, el("h2", {}, t("scene.motion")), el("p", { class: "hint" }, t("scene.motion_hint")),
+      el("div", { class: "tabs make-kinds", role: "group", "aria-label": t("scene.motion") }, ...this.motions), this.request.element);
+  }
+
+  #play(/** @type {Scene3d} */ scene, /** @type {string | null} */ motion) {
+    this.motion = motion;
+    this.canvas.dataset.motion = motion ?? "";
+    for (const each of this.motions) each.setAttribute("aria-pressed", String(each.dataset.motion === motion));
+    // A motion says itself how near the eye comes.
+    toggle(this.closer, motion === null);
+    scene.play(motion);
   }
 
   #makeColourSwitch() {

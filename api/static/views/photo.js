@@ -12,6 +12,7 @@ import { PhotoPanel } from "../ui/photo_panel.js";
 import { listenForSwipes } from "../ui/swipe.js";
 import { loadDepth } from "../viewer/depth.js";
 import { loadPhoto } from "../viewer/photo.js";
+import { ClipStage } from "../viewer/stage_clip.js";
 import { CompareStage } from "../viewer/stage_compare.js";
 import { PictureStage, pictureAmong } from "../viewer/stage_picture.js";
 import { SceneStage } from "../viewer/stage_scene.js";
@@ -45,7 +46,7 @@ class PhotoView {
      * @type {{photo: null, depth: null, job: Job, index: number, name: string, outputs: Record<string, string>, aspect: number} | null}
      */
     this.bare = null;
-    /** @type {CompareStage | SceneStage | MakeStage | PictureStage | null} */
+    /** @type {CompareStage | SceneStage | MakeStage | PictureStage | ClipStage | null} */
     this.shown = null;
     this.unfollow = () => {};
     this.heading = el("h1", { class: "photo-name", tabindex: "-1" }, t("photo.untitled", { number: index + 1 }));
@@ -176,7 +177,7 @@ class PhotoView {
     this.panel.show({ job, index: this.index, image, sidecar, modes: false });
     const { original_size: { width, height } } = sidecar;
     this.bare = { photo: null, depth: null, job, index: this.index, name: image.name, outputs: image.outputs, aspect: width / height };
-    const shown = "mesh" in image.outputs ? "mesh" : pictureAmong(Object.keys(image.outputs));
+    const shown = ["mesh", "clip"].find((output) => output in image.outputs) ?? pictureAmong(Object.keys(image.outputs));
     if (shown) return this.#showPicture(shown);
     this.note.replaceChildren(icon(ICONS.photos), el("p", { role: "status" }, t("photo.files_only")));
     toggle(this.note, true);
@@ -193,19 +194,26 @@ class PhotoView {
     panel.mark({ mode: panel.mode });
   }
 
-  /** Show a picture or a model that the job made, as it is. */
+  /** Show a picture, a clip or a model that the job made, as it is. */
   #showPicture(output) {
-    const { bare, index, panel, model: { job } } = this;
-    if (!job) return;
+    const { panel } = this;
     if (output === "mesh" && this.loaded) return panel.choose("scene");
     panel.offerPicture(null);
-    this.#put(() => (output === "mesh" && bare
-      ? new SceneStage({ ...bare, colormap: panel.colormap, onNearness: () => {}, onPicture: () => {} })
-      : new PictureStage({ job, index, output, onError: (error) => this.#showNote(textOf(error)) })));
+    this.#put(() => this.#makeStage(output));
     panel.mark({ output });
   }
 
-  #put(/** @type {() => CompareStage | SceneStage | MakeStage | PictureStage} */ make) {
+  #makeStage(output) {
+    const { bare, index, panel, model: { job } } = this;
+    const image = this.model.image(index);
+    if (!job || !image) throw new Error("The photo is not known yet.");
+    if (output === "mesh" && bare) return new SceneStage({ ...bare, colormap: panel.colormap, onNearness: () => {}, onPicture: () => {} });
+    const onError = (error) => this.#showNote(textOf(error));
+    if (output === "clip") return new ClipStage({ job, index, name: image.name, onError });
+    return new PictureStage({ job, index, output, onError });
+  }
+
+  #put(/** @type {() => CompareStage | SceneStage | MakeStage | PictureStage | ClipStage} */ make) {
     this.shown?.close();
     const shown = make();
     this.shown = shown;

@@ -26,6 +26,10 @@ test("the focus is a point from the left and the top", () => {
   });
 });
 
+test("a clip moves as the 3D view does", () => {
+  assert.deepEqual(query("clip", { motion: "dolly", amount: 3.0000001 }), { output: "clip", "clip.motion": "dolly", "clip.amount": "3" });
+});
+
 test("normals have the depth that is shown", () => {
   assert.deepEqual(query("normals", { ratio: 12 }), { output: "normals", "normals.depth_ratio": "12" });
 });

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import html
 import json
 import re
 from collections.abc import Set
@@ -14,7 +15,7 @@ from werkzeug.test import TestResponse
 
 from api.routes.page import page_version, policy
 from api.schema.request_models import DepthQuery
-from fathom.options import PRESETS, Colormap, Options, Output
+from fathom.options import PRESETS, Colormap, Motion, Options, Output
 from fathom.photos import kinds
 from fathom.photos.formats import SUFFIXES
 from fathom.result_names import result_names
@@ -144,6 +145,7 @@ def test_the_policy_allows_only_the_files_of_the_page(api: Api) -> None:
     assert allowed["default-src"] == "'none'"
     assert allowed["script-src"] == allowed["style-src"] == allowed["connect-src"] == "'self'"
     assert allowed["img-src"] == "'self' blob: data:"
+    assert allowed["media-src"] == "'self'"
     assert allowed["frame-ancestors"] == allowed["base-uri"] == allowed["form-action"] == "'none'"
     assert allowed["require-trusted-types-for"] == "'script'"
 
@@ -300,17 +302,37 @@ def test_the_page_names_what_it_asks_for_as_the_server_names_results() -> None:
 
 
 def test_the_page_asks_for_options_that_the_server_knows() -> None:
-    asked = set(re.findall(r'"((?:stereo|normals|refocus)\.\w+)":', source("make/orders.js")))
+    asked = set(re.findall(r'"((?:stereo|normals|refocus|clip)\.\w+)":', source("make/orders.js")))
     known = {field.alias or name for name, field in DepthQuery.model_fields.items()}
 
-    assert len(asked) == 6
+    assert len(asked) == 8
     assert asked <= known
+
+
+def test_the_page_moves_the_camera_as_clips_do_by_default() -> None:
+    code, clip = source("scene/camera_motion.js"), Options().clip
+    numbers = dict(re.findall(r"const (\w+) = ([\d.]+);", code))
+    motions = re.search(r"MOTIONS = (\[.+?\]);", code)
+
+    assert motions is not None
+    assert json.loads(motions[1]) == [*Motion]
+    assert (float(numbers["FOCUS"]), float(numbers["SECONDS"])) == (*clip.focus, clip.seconds)
+    assert Options.parse({"clip": {"amount": float(numbers["MOST"])}, "outputs": ["clip"]})
 
 
 def test_the_page_offers_the_presets_of_the_server() -> None:
     drawn = re.findall(r'^  "?(\w+)"?: \(\) =>', source("presets/pictures.js"), re.MULTILINE)
 
     assert drawn == ["heatmaps", *PRESETS]
+
+
+def test_the_document_says_what_every_preset_makes(api: Api) -> None:
+    found = re.search(r'name="fathom-presets" content="([^"]*)"', api.get("/").text)
+
+    assert found is not None
+    assert json.loads(html.unescape(found[1])) == {
+        name: list(Options.parse({"preset": name}).outputs) for name in PRESETS
+    }
 
 
 def test_the_page_knows_every_output() -> None:

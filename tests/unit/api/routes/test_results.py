@@ -95,6 +95,72 @@ def test_a_deleted_output_is_not_found(api: Api) -> None:
     problem(api.get(f"/v1/jobs/{job_id}/images/0/heatmap"), 404, "output_not_found")
 
 
+# --- ranges -----------------------------------------------------------------
+
+
+@pytest.fixture
+def heatmap(api: Api) -> str:
+    """The address of a heatmap of 12 bytes: `heatmap of 0`."""
+    job_id = api.submit("a.jpg")
+    api.work()
+    return f"/v1/jobs/{job_id}/images/0/heatmap"
+
+
+@pytest.mark.parametrize(
+    ("asked", "data", "content_range"),
+    [
+        ("bytes=0-", b"heatmap of 0", "bytes 0-11/12"),
+        ("bytes=0-0", b"h", "bytes 0-0/12"),
+        ("bytes=8-9", b"of", "bytes 8-9/12"),
+        ("bytes=8-99", b"of 0", "bytes 8-11/12"),
+        ("bytes=-1", b"0", "bytes 11-11/12"),
+    ],
+)
+def test_a_range_of_a_file_is_sent_alone(
+    api: Api, heatmap: str, asked: str, data: bytes, content_range: str
+) -> None:
+    response = api.get(heatmap, headers={"Range": asked})
+
+    assert (response.status_code, response.data) == (206, data)
+    assert response.headers["Content-Range"] == content_range
+    assert response.content_length == len(data)
+    assert response.content_type == "image/png"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Range": "bytes=0-1,4-5"},
+        {"Range": "lines=0-1"},
+        {"Range": "bytes=9-2"},
+        {"Range": "bytes=0-1", "If-Range": '"tag"'},
+    ],
+)
+def test_whatever_is_not_one_range_gets_the_whole_file(
+    api: Api, heatmap: str, headers: dict[str, str]
+) -> None:
+    response = api.get(heatmap, headers=headers)
+
+    assert (response.status_code, response.data) == (200, b"heatmap of 0")
+    assert response.headers["Accept-Ranges"] == "bytes"
+    assert "Content-Range" not in response.headers
+
+
+def test_a_range_beyond_the_end_is_refused_with_the_size(api: Api, heatmap: str) -> None:
+    response = api.get(heatmap, headers={"Range": "bytes=12-"})
+
+    problem(response, 416, "range_not_satisfiable")
+    assert response.headers["Content-Range"] == "bytes */12"
+
+
+def test_an_empty_file_has_no_ranges(api: Api, heatmap: str) -> None:
+    api.objects.put(next(key for key in api.objects.objects if "heatmap" in key), b"")
+
+    assert api.get(heatmap).data == b""
+    assert api.get(heatmap, headers={"Range": "bytes=0-"}).status_code == 416
+
+
 # --- the archive ------------------------------------------------------------
 
 
