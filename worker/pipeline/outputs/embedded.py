@@ -8,9 +8,9 @@ from fathom.photos.formats import Format
 from worker.pipeline.decode.pixels import lay_as_stored
 from worker.pipeline.embedded.gdepth import with_depth
 from worker.pipeline.encode.files import JPEG_MAX_SIDE, encode_gray_png, encode_jpeg
-from worker.pipeline.outputs.comparison import fit, resize_photo
 from worker.pipeline.outputs.rendering import Rendering
 from worker.pipeline.scene.camera import NEAR
+from worker.pipeline.sizes import fit, resize_photo
 from worker.pipeline.stages import Stage
 
 #: The longer side of the stored map in pixels. Readers stretch it over the photo.
