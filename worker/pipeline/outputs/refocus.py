@@ -19,10 +19,11 @@ from worker.pipeline.colour import BAND_ROWS, cut_at_bands
 from worker.pipeline.depth import is_flat
 from worker.pipeline.encode.banded_jpeg import BandedJpeg
 from worker.pipeline.encode.files import encode_jpeg
-from worker.pipeline.outputs.rendering import Rendering
+from worker.pipeline.outputs.rendering import Rendering, nearness_strips
 from worker.pipeline.photo import Floats, Pixels
 from worker.pipeline.scene.focus.defocus import SHARP, Defocused, defocus, merge, sharpness
 from worker.pipeline.scene.focus.light import from_light, to_light
+from worker.pipeline.scene.focus.point import nearness_in_focus
 from worker.pipeline.stages import Stage
 
 #: The longer side that is enough for what is blurred.
@@ -68,7 +69,7 @@ def _reduce(r: Rendering, fold: int) -> _Planes | None:
     options = r.options.refocus
     shape = -(-r.depth.shape[0] // fold), -(-r.depth.shape[1] // fold)
     nearness = r.nearness(*shape)
-    focus = _focused(nearness, options.focus)
+    focus = nearness_in_focus(nearness, options.focus)
     radius = options.aperture / 100 * max(r.depth.shape) / fold
     blur = (nearness - np.float32(focus)) * np.float32(radius)
     if np.abs(blur).max() <= SHARP:
@@ -78,15 +79,6 @@ def _reduce(r: Rendering, fold: int) -> _Planes | None:
     defocused = defocus(light, blur, widened)
     merged = from_light(defocused.merged(light))
     return _Planes(fold=fold, focus=focus, radius=radius, defocused=defocused, merged=merged)
-
-
-def _focused(nearness: Floats, focus: tuple[float, ...]) -> float:
-    """Return the nearness that is in focus: at a point, or as given."""
-    if len(focus) == 1:
-        return focus[0]
-    height, width = nearness.shape
-    x, y = focus
-    return float(nearness[min(int(y * height), height - 1), min(int(x * width), width - 1)])
 
 
 def _reduced_light(rgb: Pixels, fold: int) -> Floats:
@@ -126,22 +118,13 @@ def _nearness_bands(r: Rendering) -> Iterator[tuple[int, Floats]]:
     height, width = r.depth.shape
     band: Floats = r.scratch.take("nearness_band", (BAND_ROWS, width), np.float32)
     top = 0
-    for strip in cut_at_bands(_nearness_strips(r)):
+    for strip in cut_at_bands(nearness_strips(r.depth, r.nearness_span(r.depth))):
         first = top % BAND_ROWS
         band[first : first + strip.shape[0]] = strip
         top += strip.shape[0]
         if top % BAND_ROWS == 0 or top == height:
             begin = (top - 1) // BAND_ROWS * BAND_ROWS
             yield begin, band[: top - begin]
-
-
-def _nearness_strips(r: Rendering) -> Iterator[tuple[int, Floats]]:
-    """Yield the map at its own size as `Rendering.nearness` has it, in strips, each valid until the next."""
-    span = r.nearness_span(r.depth)
-    for top, values in r.depth.upsampler.strips():
-        values -= np.float32(span.low)
-        values *= np.float32(1 / (span.high - span.low))
-        yield top, np.asarray(np.clip(values, 0, 1, out=values), np.float32)
 
 
 class _Block:
