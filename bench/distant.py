@@ -13,7 +13,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +36,7 @@ from shared.redis.client import connect_redis
 from shared.settings import Settings
 from worker.child.lease_loop import LeaseLoop, Timeouts
 from worker.child.tracing import Traces
+from worker.pipeline.interruption import never
 from worker.pipeline.pipeline import ResultFile
 from worker.supervision.breaker import Breakers
 from worker.supervision.heartbeat import Heartbeat, HeartbeatSlot
@@ -49,9 +50,15 @@ class StoringPipeline(SleepingPipeline):
     """Takes its time for a photo, and makes a heatmap and a sidecar of zeros."""
 
     def render(
-        self, data: bytes, options: Options, *, common: Range | None = None, labels: bytes | None = None
+        self,
+        data: bytes,
+        options: Options,
+        *,
+        common: Range | None = None,
+        labels: bytes | None = None,
+        is_unwanted: Callable[[], bool] = never,
     ) -> tuple[ResultFile, ...]:
-        super().render(data, options, common=common)
+        super().render(data, options, common=common, is_unwanted=is_unwanted)
         return (
             ResultFile(
                 output="heatmap", file_name="heatmap.png", content_type="image/png", data=bytes(_HEATMAP)

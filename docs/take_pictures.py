@@ -1,8 +1,8 @@
 """Take the pictures of the documentation: `python -m docs.take_pictures`.
 
 Starts its own stack in a temporary folder, submits the sample photos, and takes pictures of the page in
-Chromium. The contact sheet of the starter weights needs photographs of OpenCV, which `training.assets`
-fetches; without them it is not changed.
+Chromium. The contact sheet of the starter weights and the sheets of edges need photographs of OpenCV, which
+`training.assets` fetches; without them they are not changed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from bench.album import SAMPLES, make_album
 from fathom.stack.stack import Stack, StackPlan, StopSignal
-from training import contact_sheet
+from training import contact_sheet, edge_sheet
 from training.assets import DEFAULT_ROOT, find_opencv_samples
 
 IMAGES = Path(__file__).with_name("images")
@@ -55,6 +55,7 @@ def take_pictures() -> None:
             _show_depth(api, job)
     if find_opencv_samples(DEFAULT_ROOT).is_dir():
         contact_sheet.main(["--out", str(IMAGES / "starter-weights.webp")])
+        edge_sheet.main(["--out", str(IMAGES)])
 
 
 def _show_album(browser: Browser, api: httpx.Client) -> None:

@@ -16,6 +16,7 @@ import { forgetKey, keyHeader, signIn } from "./api_key.js";
  * @property {string} [edges]
  * @property {string} [depth_source]
  * @property {{layout: string}} [stereo]
+ * @property {string} quality
  *
  * @typedef {object} Job
  * @property {string} id

@@ -25,6 +25,7 @@ from shared.redis.client import connect_redis
 from worker.child.fetch import Fetcher
 from worker.child.lease_loop import LeaseLoop, Timeouts
 from worker.child.tracing import Traces
+from worker.pipeline.interruption import never
 from worker.pipeline.pipeline import ResultFile
 from worker.supervision.breaker import Breakers
 from worker.supervision.heartbeat import Heartbeat, HeartbeatSlot
@@ -66,7 +67,13 @@ class SleepingPipeline:
         return Range(low=0.0, high=1.0)
 
     def render(
-        self, data: bytes, options: Options, *, common: Range | None = None, labels: bytes | None = None
+        self,
+        data: bytes,
+        options: Options,
+        *,
+        common: Range | None = None,
+        labels: bytes | None = None,
+        is_unwanted: Callable[[], bool] = never,
     ) -> tuple[ResultFile, ...]:
         self._never.wait(self._seconds)
         return ()

@@ -18,7 +18,7 @@ from fathom.commands.arguments import (
     refuse_inside_out,
     sidecars_option,
 )
-from fathom.commands.exit import EXIT_CODES, CommandFailed, one_sentence
+from fathom.commands.exit import EXIT_CODES, INTERRUPTED, CommandFailed, one_sentence
 from fathom.commands.job_help import JobCommand
 from fathom.commands.report import print_failures, print_skipped
 from fathom.models import ImageResult
@@ -59,6 +59,8 @@ def run(
         summary = process(source, out, parse_options(pairs, preset), display, jobs=jobs, sidecars=sidecars)
     except OSError as exc:
         raise CommandFailed(f"{exc.filename or source}: {exc.strerror or exc}.") from exc
+    except KeyboardInterrupt:
+        raise SystemExit(INTERRUPTED) from None
     if not summary.total:
         raise click.UsageError(f"There is no photo in {source}. {summary.skipped}".strip())
     finish(summary, out, display, as_json=as_json)

@@ -34,6 +34,7 @@ from fathom.options.job_options import (
     Normalize,
     Options,
     Output,
+    Quality,
     Size,
 )
 from fathom.options.presets import PRESETS, Preset
@@ -66,6 +67,7 @@ __all__ = [
     "OptionsRefused",
     "Output",
     "Preset",
+    "Quality",
     "RefocusOptions",
     "Size",
     "StereoLayout",

@@ -6,11 +6,14 @@ and the time limit of an image count in it.
 
 from __future__ import annotations
 
-from fathom.options import ClipOptions, Options, Output, Size
+from fathom.options import ClipOptions, Options, Output, Quality, Size
 from shared.jobs.job import Cost
 
 #: To read a photo and predict its depth.
 _PREDICTION = 0.6
+
+#: What the second prediction of `quality=detailed` adds: 2.25 times the pixels for the network.
+_DETAIL = 1.4
 
 #: What each output adds. `python -m bench.outputs` measures these, at 12 megapixels and on one core.
 _OUTPUTS: dict[Output, float] = {
@@ -32,8 +35,8 @@ _OUTPUTS: dict[Output, float] = {
     Output.CLIP: 2.0,
 }
 
-#: What each megapixel of a clip's frames adds.
-_CLIP_MEGAPIXEL = 0.25
+#: What each megapixel of a clip's frames adds (`python -m bench.clips`).
+_CLIP_MEGAPIXEL = 0.2
 
 #: The part of that which remains for maps as small as the prediction.
 _NETWORK_SIZE = 0.1
@@ -44,12 +47,13 @@ def cost_of(options: Options) -> Cost:
 
     The first of two passes (normalize=job) only predicts, and so does the second before it renders.
     """
+    prediction = _PREDICTION + (_DETAIL if options.quality is Quality.DETAILED else 0.0)
     part = _NETWORK_SIZE if options.size is Size.NETWORK else 1.0
     rendering = part * sum(_OUTPUTS[output] for output in options.outputs)
     if Output.CLIP in options.outputs:
         rendering += _frames_of(options.clip)
     # Sums of decimal fractions are rounded, so that a cost of 4 is 4.
-    return Cost(measure=_PREDICTION, render=round(_PREDICTION + rendering, 6))
+    return Cost(measure=prediction, render=round(prediction + rendering, 6))
 
 
 def _frames_of(clip: ClipOptions) -> float:
@@ -59,4 +63,10 @@ def _frames_of(clip: ClipOptions) -> float:
 
 
 #: What the dearest image costs.
-HIGHEST = cost_of(Options(outputs=tuple(Output), clip=ClipOptions(seconds=12, fps=60, height=2160))).render
+HIGHEST = cost_of(
+    Options(
+        outputs=tuple(Output),
+        clip=ClipOptions(seconds=12, fps=60, height=2160),
+        quality=Quality.DETAILED,
+    )
+).render

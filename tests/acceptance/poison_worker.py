@@ -10,7 +10,7 @@ import ctypes
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 
 from fathom.options import Options
@@ -23,6 +23,7 @@ from worker.child.run_ticket import run_ticket
 from worker.child.timing import StagedPipeline
 from worker.child.wiring import make_lease_loop
 from worker.parent.lifecycle import connect_signals
+from worker.pipeline.interruption import never
 from worker.pipeline.pipeline import ResultFile
 from worker.pipeline.stages import Stage
 
@@ -45,10 +46,16 @@ class PoisonedPipeline:
         return self._pipeline.measure(data, options)
 
     def render(
-        self, data: bytes, options: Options, *, common: Range | None = None, labels: bytes | None = None
+        self,
+        data: bytes,
+        options: Options,
+        *,
+        common: Range | None = None,
+        labels: bytes | None = None,
+        is_unwanted: Callable[[], bool] = never,
     ) -> tuple[ResultFile, ...]:
         obey(data)
-        return self._pipeline.render(data, options, common=common, labels=labels)
+        return self._pipeline.render(data, options, common=common, labels=labels, is_unwanted=is_unwanted)
 
 
 def obey(data: bytes) -> None:

@@ -226,6 +226,7 @@ def test_options_are_sent_with_the_job_and_remembered(page: Page, stack: Launche
     page.get_by_label("Fine depth (16-bit PNG)").check()
     page.get_by_label("All photos together").check()
     page.get_by_label("Smooth").check()
+    page.get_by_label("More detail").check()
     page.reload()
     drop(page, [("a.jpg", jpeg(photo()))])
     job = wait_for_job(page)
@@ -233,7 +234,8 @@ def test_options_are_sent_with_the_job_and_remembered(page: Page, stack: Launche
     options = httpx.get(f"{stack.api}/v1/jobs/{job}").json()["options"]
 
     assert options["outputs"] == ["heatmap", "thumbnail", "depth16"]
-    assert (options["colormap"], options["normalize"], options["edges"]) == ("viridis", "job", "smooth")
+    assert (options["colormap"], options["normalize"]) == ("viridis", "job")
+    assert (options["edges"], options["quality"]) == ("smooth", "detailed")
 
 
 def test_failed_photos_can_be_filtered_and_retried(page: Page, done_job: str):

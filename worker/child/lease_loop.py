@@ -33,6 +33,7 @@ from worker.child.prefetch import LARGE_BYTES as LARGE_IMAGE_BYTES
 from worker.child.prefetch import Prefetcher
 from worker.child.timing import DepthPipeline
 from worker.child.tracing import LeaseTrace, Traces
+from worker.pipeline.interruption import Interrupted
 from worker.pipeline.pipeline import ResultFile
 from worker.supervision.breaker import STORE_ERRORS, Breaker, Breakers
 from worker.supervision.heartbeat import Heartbeat
@@ -271,17 +272,24 @@ class LeaseLoop:
             self._take_upcoming()
         with log_context(image=index), held.trace.processing(index, len(data)):
             try:
-                return self._process(held.lease, index, data)
+                return self._process(held, index, data)
             finally:
                 renewer.release()
 
-    def _process(self, lease: Lease, index: int, data: bytes) -> Outcome:
+    def _process(self, held: HeldLease, index: int, data: bytes) -> Outcome | None:
+        lease = held.lease
         options, common = lease.options, lease.range
         try:
             if lease.phase is Phase.MEASURE:
                 return Outcome(measured=self._pipeline.measure(data, options))
             labels = self._fetcher.fetch_labels(lease.job_id, index) if options.need_labels else None
-            return Outcome(files=self._pipeline.render(data, options, common=common, labels=labels))
+            is_unwanted = held.renewer.is_unwanted
+            files = self._pipeline.render(
+                data, options, common=common, labels=labels, is_unwanted=is_unwanted
+            )
+            return Outcome(files=files)
+        except Interrupted:
+            return None
         except ImageError as exc:
             return _failed(exc)
         except SoftTimeLimitExceeded:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from shared.errors import ImageError, OutOfMemory, TimedOut
+from shared.errors import ImageError, JobNotFound, OutOfMemory, TimedOut
 from shared.jobs.job import ImageFailure, JobState, Lease
 from shared.jobstore.port import JobStore
 from shared.observability.logs import log_context
@@ -24,6 +24,10 @@ _ENDING = {"action": "end_process"}
 
 #: Seconds between looks at the image in hand.
 TICK = 0.2
+#: Seconds between renewals while a long image is in hand: a cancel interrupts it within a second.
+LONG_TICK = 0.5
+#: An image that costs more than this may take longer than a second.
+LONG_COST = 10.0
 #: Seconds that the image in hand still has once this worker stops; then another worker may take it.
 STOP_GRACE = 0.5
 
@@ -40,7 +44,7 @@ class LeaseRenewer:
     takes longer than `image_seconds`, times its cost if that is above 1, or more memory than the heartbeat
     allows, is charged; the rest of the lease and all other leases of the child are given back, and the
     process ends (its parent starts another). When the worker stops, the whole lease is given back after a
-    moment.
+    moment. While a long image is in hand, it renews more often, to learn of a cancel in time.
     """
 
     def __init__(
@@ -60,6 +64,7 @@ class LeaseRenewer:
         self._clock = clock
         self._lease = lease
         self._interval = lease_seconds / 3
+        self._long_interval = min(self._interval, LONG_TICK) if lease.cost > LONG_COST else self._interval
         self._image_seconds = image_seconds
         self._cost = max(1.0, lease.cost)
         self._breaker = breaker
@@ -73,7 +78,7 @@ class LeaseRenewer:
         self._in_hand: int | None = None
         self._since = self._renewed_at = self._clock()
         self._stop = threading.Event()
-        self._dropped = False
+        self._dropped = self._unwanted = False
         self._thread = threading.Thread(target=self._run, name="lease-renewer", daemon=True)
 
     def __enter__(self) -> Self:
@@ -96,6 +101,13 @@ class LeaseRenewer:
     def dropped(self) -> bool:
         """True once the rest of the lease must not be worked off."""
         return self._dropped
+
+    def is_unwanted(self) -> bool:
+        """Return True once not even the image in hand is to be finished.
+
+        That of a lost lease is: its outcome still counts, unless the job does not run any more.
+        """
+        return self._unwanted
 
     def take(self, index: int) -> None:
         """Name the image in hand and renew the lease.
@@ -130,6 +142,8 @@ class LeaseRenewer:
         """Drop the lease if the job no longer runs; None means that the lease is lost."""
         if state is None or not state.runs:
             self._dropped = True
+        if state is not None and not state.runs:
+            self._unwanted = True
 
     def _set(self, index: int | None) -> None:
         with self._lock:
@@ -152,23 +166,35 @@ class LeaseRenewer:
 
     def _tick(self) -> None:
         now = self._clock()
-        if now - self._renewed_at >= self._interval:
-            with self._renewal:
-                state = self._jobs.renew(self._lease, in_hand=self.in_hand)
-                self._renewed_at = now
-            self.note_state(state)
+        interval = self._interval if self.in_hand is None else self._long_interval
+        if now - self._renewed_at >= interval:
+            self._renew(now)
         index, since = self._look()
         if index is not None and (now - since) / self._cost >= self._image_seconds:
             self._abandon(index, TimedOut())
         if self._draining():
             self._hand_over(now)
 
+    def _renew(self, now: float) -> None:
+        with self._renewal:
+            state = self._jobs.renew(self._lease, in_hand=self.in_hand)
+            self._renewed_at = now
+        self.note_state(state)
+        if state is None:
+            self._unwanted = self._unwanted or not self._job_runs()
+
+    def _job_runs(self) -> bool:
+        try:
+            return self._jobs.get(self._lease.job_id).state.runs
+        except JobNotFound:
+            return False
+
     def _hand_over(self, now: float) -> None:
         """Give back the lease, and the image in hand if it takes long: only the first end of it counts."""
         self._draining_since = self._draining_since or now
         if not self._dropped and now - self._draining_since >= STOP_GRACE:
             self._jobs.give_back(self._lease.id)
-            self._dropped = True
+            self._dropped = self._unwanted = True
 
     def _abandon(self, index: int, error: ImageError) -> None:
         logger.error("Image %s is charged (%s); ending this process.", index, error.code, extra=_ENDING)

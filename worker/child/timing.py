@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -13,6 +13,7 @@ from shared.jobs.job import Range
 from shared.metrics.buffer import MetricsBuffer
 from shared.metrics.model import Family
 from shared.objectstore.port import Transfer, TransferObserver
+from worker.pipeline.interruption import never
 from worker.pipeline.pipeline import ResultFile
 from worker.pipeline.stages import Stage
 
@@ -26,7 +27,13 @@ class DepthPipeline(Protocol):
     def measure(self, data: bytes, options: Options) -> Range: ...
 
     def render(
-        self, data: bytes, options: Options, *, common: Range | None = None, labels: bytes | None = None
+        self,
+        data: bytes,
+        options: Options,
+        *,
+        common: Range | None = None,
+        labels: bytes | None = None,
+        is_unwanted: Callable[[], bool] = never,
     ) -> tuple[ResultFile, ...]: ...
 
 
@@ -50,11 +57,19 @@ class TimedPipeline:
             return self._pipeline.measure(data, options)
 
     def render(
-        self, data: bytes, options: Options, *, common: Range | None = None, labels: bytes | None = None
+        self,
+        data: bytes,
+        options: Options,
+        *,
+        common: Range | None = None,
+        labels: bytes | None = None,
+        is_unwanted: Callable[[], bool] = never,
     ) -> tuple[ResultFile, ...]:
         try:
             with self._timed():
-                files = self._pipeline.render(data, options, common=common, labels=labels)
+                files = self._pipeline.render(
+                    data, options, common=common, labels=labels, is_unwanted=is_unwanted
+                )
         except ImageError:
             self._metrics_buffer.count_image(self._worker)
             raise

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import TypeAlias
 
 from shared.errors import WorkerCrashed
@@ -32,7 +33,7 @@ class ProcessPool:
     def run(self, tasks: Iterable[PhotoTask]) -> Iterator[PhotoResult]:
         """Yield a result for every task, in the order they end, even if processes die.
 
-        Raises ModelError or SettingsError if there is no network.
+        Raises ModelError or SettingsError if there is no network. An interruption ends the processes at once.
         """
         waiting = deque(tasks)
         while waiting:
@@ -72,7 +73,19 @@ class ProcessPool:
             except BrokenProcessPool:
                 return failed(task, WorkerCrashed(_CRASHED))
 
-    def _pool(self, processes: int) -> ProcessPoolExecutor:
+    @contextmanager
+    def _pool(self, processes: int) -> Iterator[ProcessPoolExecutor]:
+        others = set(multiprocessing.active_children())
+        with self._start(processes) as pool:
+            try:
+                yield pool
+            except (KeyboardInterrupt, GeneratorExit):
+                # Their photos may take minutes, and nobody waits for the results.
+                for process in set(multiprocessing.active_children()) - others:
+                    process.terminate()
+                raise
+
+    def _start(self, processes: int) -> ProcessPoolExecutor:
         # One thread for each process, as there is one process for each core. NumPy reads this once, when a
         # process imports it.
         os.environ.setdefault("OMP_NUM_THREADS", "1")

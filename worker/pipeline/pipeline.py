@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial, reduce
 from typing import TYPE_CHECKING, Self
 
 from fathom.options import DepthSource, Edges, Options, Output, Size
@@ -19,9 +20,11 @@ from worker.pipeline.decode.decode import decode, limit_decoder_threads
 from worker.pipeline.decode.labels import decode_labels
 from worker.pipeline.decode.png_rows import Samples
 from worker.pipeline.depth import DepthMap, own_range, upsample
+from worker.pipeline.detail import long_sides, merge
 from worker.pipeline.edges import Guide, make_guide
 from worker.pipeline.embedded.find import EmbeddedDepth, find_depth
 from worker.pipeline.embedded.stored import DepthUnusable
+from worker.pipeline.interruption import never, while_wanted
 from worker.pipeline.memory import trim_heap
 from worker.pipeline.outputs.catalogue import least_size_for, make, release_pixels
 from worker.pipeline.outputs.rendering import Rendering
@@ -65,7 +68,10 @@ class _Predicted:
     """A photo and its prediction. The map's values live in the scratch buffers."""
 
     photo: Photo
-    input_size: tuple[int, int]
+    #: Height and width of what the map was made from.
+    cells: tuple[int, int]
+    #: Height and width of every input that the network was given.
+    network_sizes: tuple[tuple[int, int], ...]
     depth: DepthMap
     #: The photo's own depth if that was used.
     own: _Own
@@ -105,19 +111,27 @@ class Pipeline:
         return own_range(self._predict(data, options).depth, options.percentiles)
 
     def render(
-        self, data: bytes, options: Options, *, common: Range | None = None, labels: bytes | None = None
+        self,
+        data: bytes,
+        options: Options,
+        *,
+        common: Range | None = None,
+        labels: bytes | None = None,
+        is_unwanted: Callable[[], bool] = never,
     ) -> tuple[ResultFile, ...]:
         """Return a photo's result files, the sidecar last: it marks the others as complete.
 
         `common`, the range of a job, replaces the photo's own range in heatmaps. `labels` is the file of the
         photo's label picture: a PNG, upright, whose gray values or palette indices number the things in the
-        photo, 0 for none. Only layers with masks use it.
+        photo, 0 for none. Only layers with masks use it. `is_unwanted` is asked before every result, and
+        before every frame of a clip.
 
-        Raises an ImageError for a photo or labels that cannot be processed, and ModelError.
+        Raises an ImageError for a photo or labels that cannot be processed, ModelError, and Interrupted once
+        the results are not wanted.
         """
         predicted = self._predict(data, options)
         span = common or own_range(predicted.depth, options.percentiles)
-        files = self._make_files(data, labels, predicted, options, span)
+        files = self._make_files(data, labels, predicted, options, span, is_unwanted)
         facts = Facts(
             info=self._engine.info,
             options=options,
@@ -125,7 +139,8 @@ class Pipeline:
             depth=predicted.depth,
             span=span,
             common=common is not None,
-            input_size=predicted.input_size,
+            cells=predicted.cells,
+            network_sizes=predicted.network_sizes,
             embedded_format=predicted.own.format,
             warning=predicted.own.warning,
             sha256=hashlib.sha256(data).hexdigest(),
@@ -135,7 +150,13 @@ class Pipeline:
         return (*files, _file("depth", SIDECAR, encode_sidecar(facts)))
 
     def _make_files(
-        self, data: bytes, labels: bytes | None, predicted: _Predicted, options: Options, span: Range
+        self,
+        data: bytes,
+        labels: bytes | None,
+        predicted: _Predicted,
+        options: Options,
+        span: Range,
+        is_unwanted: Callable[[], bool],
     ) -> list[ResultFile]:
         rendering = Rendering(
             source=data,
@@ -148,9 +169,10 @@ class Pipeline:
             embedded_format=predicted.own.format,
             scratch=self._scratch,
             stopwatch=self._stopwatch,
+            is_unwanted=is_unwanted,
         )
-        names = output_files(options)
-        return [_file(name, names[name], make(name, rendering)) for name in names if name != "depth"]
+        files = {name: file for name, file in output_files(options).items() if name != "depth"}
+        return [_file(name, files[name], make(name, rendering)) for name in while_wanted(files, is_unwanted)]
 
     def _decode_labels(self, labels: bytes | None, photo: Photo, options: Options) -> Samples | None:
         if labels is None or Output.LAYERS not in options.outputs or not options.layers.masks:
@@ -161,22 +183,24 @@ class Pipeline:
     def _predict(self, data: bytes, options: Options) -> _Predicted:
         self._stopwatch = watch = Stopwatch()
         found = sniff_format(data[:HEAD_BYTES])
-        least_size = full_size if self._exact else least_size_for(options, network_size, found)
+        sides = long_sides(options.quality)
+        largest = partial(network_size, long_side=sides[-1])
+        least_size = full_size if self._exact else least_size_for(options, largest, found)
         with watch.time(Stage.DECODE):
             photo = decode(data, self._limits, least_size=least_size)
             own = self._find_own(data, photo, options)
         if own.depth:
             return self._take_own(own, own.depth.values, photo, options)
         with watch.time(Stage.PREPARE):
-            batch = prepare(photo.rgb)
-            guide = _guide(photo, batch.shape[2:], options)
+            batches = [prepare(photo.rgb, side) for side in sides]
+            sizes = tuple((batch.shape[2], batch.shape[3]) for batch in batches)
+            guide = _guide(photo, sizes[-1], options)
         photo = release_pixels(photo, options)
         with watch.time(Stage.INFER):
-            prediction = self._engine.predict(batch)
+            predictions = [self._engine.predict(batch) for batch in batches]
         with watch.time(Stage.UPSAMPLE):
-            depth = self._upsample(prediction, photo, guide, options)
-        height, width = batch.shape[2:]
-        return _Predicted(photo=photo, input_size=(height, width), depth=depth, own=own)
+            depth = self._upsample(reduce(merge, predictions), photo, guide, options)
+        return _Predicted(photo=photo, cells=sizes[-1], network_sizes=sizes, depth=depth, own=own)
 
     def _find_own(self, data: bytes, photo: Photo, options: Options) -> _Own:
         """Look for depth in a photo, if the options want it. Raises NoEmbeddedDepth if they require it."""
@@ -198,7 +222,7 @@ class Pipeline:
         with self._stopwatch.time(Stage.UPSAMPLE):
             depth = self._upsample(values, photo, None, options)
         height, width = values.shape
-        return _Predicted(photo=photo, input_size=(height, width), depth=depth, own=own)
+        return _Predicted(photo=photo, cells=(height, width), network_sizes=(), depth=depth, own=own)
 
     def _upsample(self, prediction: Floats, photo: Photo, guide: Guide | None, options: Options) -> DepthMap:
         original = options.size is Size.ORIGINAL

@@ -27,8 +27,10 @@ class Facts:
     span: Range
     #: True if `span` is the whole job's.
     common: bool
-    #: Height and width of the network's input, or of the photo's own depth.
-    input_size: tuple[int, int]
+    #: Height and width of the network's largest input, or of the photo's own depth.
+    cells: tuple[int, int]
+    #: Height and width of every input that the network was given.
+    network_sizes: tuple[tuple[int, int], ...]
     #: How the photo held its own depth, if that was used: the network has not run then.
     embedded_format: str | None
     #: Why the photo's own depth was not used.
@@ -65,7 +67,8 @@ def _fields(facts: Facts) -> dict[str, Any]:
         "weights": {"name": info.weights, "sha256": info.weights_sha256},
         "engine": info.engine,
         "precision": info.precision,
-        "preprocessing_size": _size(*facts.input_size),
+        "preprocessing_size": _size(*facts.cells),
+        "network_sizes": [_size(*size) for size in facts.network_sizes],
         "original_size": _size(photo.height, photo.width),
         "output_size": _size(*depth.shape),
         "source": {"format": str(photo.format), "sha256": facts.sha256},

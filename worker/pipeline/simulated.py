@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from fathom.options import Options
 from fathom.result_names import SIDECAR
 from shared.jobs.job import Range
 from shared.settings import Settings
+from worker.pipeline.interruption import never
 from worker.pipeline.pipeline import Pipeline, ResultFile
 
 if TYPE_CHECKING:
@@ -42,7 +44,13 @@ class SimulatedPipeline(Pipeline):
         return super().measure(self._picture, options)
 
     def render(
-        self, data: bytes, options: Options, *, common: Range | None = None, labels: bytes | None = None
+        self,
+        data: bytes,
+        options: Options,
+        *,
+        common: Range | None = None,
+        labels: bytes | None = None,
+        is_unwanted: Callable[[], bool] = never,
     ) -> tuple[ResultFile, ...]:
         time.sleep(self.takes)
         if self._made is None or self._made[:2] != (options, common):

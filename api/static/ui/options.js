@@ -13,10 +13,10 @@ const COLOURED = new Set(["heatmap", "thumbnail", "comparison"]);
 const MORE = ["depth16", "npy", "pfm", "comparison"];
 /** What is made of a photo and its depth. */
 const MADE = ["exr", "normals", "controlnet", "stereo", "mesh", "cloud", "layers", "refocus", "clip", "embedded"];
-const CHOICES = { normalize: ["image", "job"], size: ["original", "network"], edges: ["snap", "smooth"], heatmap_format: ["png", "jpeg"] };
-/** @typedef {{preset: string, outputs: string[], colormap: string, invert: boolean, normalize: string, size: string, edges: string, heatmap_format: string}} Chosen */
+const CHOICES = { normalize: ["image", "job"], size: ["original", "network"], edges: ["snap", "smooth"], quality: ["standard", "detailed"], heatmap_format: ["png", "jpeg"] };
+/** @typedef {{preset: string, outputs: string[], colormap: string, invert: boolean, normalize: string, size: string, edges: string, quality: string, heatmap_format: string}} Chosen */
 /** @type {Chosen} */
-const DEFAULTS = { preset: OWN, outputs: [], colormap: "inferno", invert: false, normalize: "image", size: "original", edges: "snap", heatmap_format: "png" };
+const DEFAULTS = { preset: OWN, outputs: [], colormap: "inferno", invert: false, normalize: "image", size: "original", edges: "snap", quality: "standard", heatmap_format: "png" };
 
 /** Return the last chosen options, as the API takes them. A preset stands for all others: the server knows which. */
 export function chosenOptions() {
@@ -25,10 +25,11 @@ export function chosenOptions() {
 }
 
 /** Summarise the options of a job in a few words. */
-export function summaryOf({ outputs, colormap, normalize }) {
+export function summaryOf({ outputs, colormap, normalize, quality }) {
   const colours = outputs.some((output) => COLOURED.has(output)) ? [t(`colormap.${colormap}`)] : [];
+  const detail = quality === "detailed" ? [t("quality.detailed")] : [];
   const more = [...MORE, ...MADE].filter((output) => outputs.includes(output)).map((output) => t(`output.${output}`));
-  return [...colours, t(`normalize.${normalize}`), ...more].join(" · ");
+  return [...colours, t(`normalize.${normalize}`), ...detail, ...more].join(" · ");
 }
 
 /** Make the panel to choose options in: what the album is for and, for heatmaps, everything about them. */

@@ -15,6 +15,7 @@ from fathom.options import (
     Options,
     OptionsRefused,
     Output,
+    Quality,
     StereoLayout,
     StereoOptions,
 )
@@ -49,6 +50,13 @@ def test_options_recorded_before_edges_could_be_chosen_have_smooth_ones():
 
     assert Options.from_record(older) == Options(edges=Edges.SMOOTH)
     assert Options.parse(older).edges is Edges.SNAP
+
+
+def test_options_recorded_before_quality_could_be_chosen_are_of_one_prediction():
+    older = {name: value for name, value in Options().to_json().items() if name != "quality"}
+
+    assert Options.from_record(older).quality is Quality.STANDARD is Options().quality
+    assert Options.from_pairs(["quality=detailed"]).quality is Quality.DETAILED
 
 
 def test_options_recorded_before_depth_could_come_from_the_photo_are_of_the_network():
@@ -132,6 +140,7 @@ def test_a_command_line_gives_the_same_options_as_json():
         ({"stereo": {"layout": "sbs_half"}}, "stereo has options, but is not among the outputs"),
         ({"outputs": ["mesh"], "size": "network"}, "mesh is made at the photo's own size"),
         ({"edges": "sharp"}, "edges"),
+        ({"quality": "best"}, "quality"),
         ({"invert": "perhaps"}, "invert"),
         ({"invert": None}, "invert"),
         ({"invert": []}, "invert"),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 pytest.importorskip("embreex", reason="needs the `training` extra")
 
-from fathom.options import Edges
+from fathom.options import Edges, Quality
 from training.assets import DEFAULT_ROOT
 from training.metrics import ordinal_disagreement, score_render, true_edges
 from training.photographs import load_measured
@@ -64,11 +64,40 @@ def test_on_new_renders_edges_are_where_they_are_and_depth_is_no_worse(
     assert snap[3] <= smooth[3]
 
 
-@pytest.mark.parametrize(("name", "most"), [("aloe", 0.085), ("motorcycle", 0.168)])
-def test_the_order_of_measured_photographs_is_no_worse(network: MidasSmall, name: str, most: float) -> None:
+def test_on_new_renders_a_detailed_map_finds_more_edges_and_depth_is_no_worse(
+    network: MidasSmall, bank: TextureBank
+) -> None:
+    scores: dict[Quality, list[tuple[float, ...]]] = {quality: [] for quality in Quality}
+    for scene in SCENES:
+        for sample in render_scene(bank, (9100, scene, 0), (768, 1024), 1):
+            for quality in Quality:
+                depth = predict_full(network, sample.image, edges=Edges.SNAP, quality=quality)
+                score = score_render(depth, sample.inverse_depth)
+                scores[quality].append((score.edge_f, score.absolute_relative, score.beyond_125))
+    detailed, standard = (
+        np.mean(scores[quality], axis=0) for quality in (Quality.DETAILED, Quality.STANDARD)
+    )
+
+    assert detailed[0] >= standard[0] + 0.02
+    assert detailed[1] <= standard[1] + 0.005
+    assert detailed[2] <= standard[2] + 0.005
+
+
+@pytest.mark.parametrize(
+    ("name", "quality", "most"),
+    [
+        ("aloe", Quality.STANDARD, 0.085),
+        ("motorcycle", Quality.STANDARD, 0.168),
+        ("aloe", Quality.DETAILED, 0.075),
+        ("motorcycle", Quality.DETAILED, 0.160),
+    ],
+)
+def test_the_order_of_measured_photographs_is_no_worse(
+    network: MidasSmall, name: str, quality: Quality, most: float
+) -> None:
     found = [item for item in load_measured(DEFAULT_ROOT) if item.name == name]
     if not found:
         pytest.skip(f"{name} is not on this machine: `python -m training.assets` fetches it")
-    depth = predict_full(network, found[0].image, edges=Edges.SNAP)
+    depth = predict_full(network, found[0].image, edges=Edges.SNAP, quality=quality)
 
     assert ordinal_disagreement(depth, found[0].disparity) <= most

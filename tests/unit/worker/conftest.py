@@ -10,15 +10,18 @@ import pytest
 from fathom.options import Options
 from shared.errors import ImageCorrupt
 from shared.jobs import object_keys
+from shared.jobs.cost import cost_of
 from shared.jobs.job import Counts, Job, JobState, Phase, Range, Source, new_job_id
 from shared.jobs.manifest import encode_manifest
 from shared.observability.tracing import OFF
 from tests.fakes import FakeClock, FakeJobStore, FakeObjectStore, FakeTickets
 from tests.fakes_chores import FakeChores
+from tests.waiting import eventually
 from worker.child.fetch import Fetcher
 from worker.child.lease_loop import LeaseLoop, Timeouts
 from worker.child.tracing import Traces
 from worker.parent.maintenance import Maintenance
+from worker.pipeline.interruption import Interrupted, never
 from worker.pipeline.pipeline import ResultFile
 from worker.supervision.breaker import Breakers
 from worker.supervision.heartbeat import Heartbeat, HeartbeatSlot
@@ -37,15 +40,26 @@ class WordPipeline:
     before: Callable[[bytes], object] = lambda data: None
     #: The first bytes of every heatmap.
     heat: bytes = b"heat of "
+    #: A picture that is not done before its results are unwanted.
+    endless: bytes = b"endless"
 
     def measure(self, data: bytes, options: Options) -> Range:
         self._check(data)
         return Range(low=float(len(data)), high=2.0 * len(data))
 
     def render(
-        self, data: bytes, options: Options, *, common: Range | None = None, labels: bytes | None = None
+        self,
+        data: bytes,
+        options: Options,
+        *,
+        common: Range | None = None,
+        labels: bytes | None = None,
+        is_unwanted: Callable[[], bool] = never,
     ) -> tuple[ResultFile, ...]:
         self._check(data)
+        if data == self.endless:
+            eventually(is_unwanted)
+            raise Interrupted
         self.rendered.append((data, common))
         self.labels.append(labels)
         return (
@@ -79,6 +93,7 @@ class WorkerHarness:
 
     def submit(self, *pictures: bytes, options: Options | None = None, traceparent: str | None = None) -> str:
         options = options or Options()
+        cost = cost_of(options)
         job_id = new_job_id()
         for index, data in enumerate(pictures):
             self.objects.put(object_keys.input_image(job_id, index), data)
@@ -94,6 +109,7 @@ class WorkerHarness:
                 created_at=0.0,
                 phase=phase,
                 traceparent=traceparent,
+                cost=cost,
             )
         )
         return job_id

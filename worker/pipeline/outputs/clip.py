@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fathom.options import ClipFormat, ClipOptions
 from shared.errors import ClipsUnavailable
 from worker.pipeline.encode.video import encode_gif, encode_mp4, encode_webp
+from worker.pipeline.interruption import while_wanted
 from worker.pipeline.outputs.rendering import Rendering
 from worker.pipeline.photo import Floats, Pixels
 from worker.pipeline.scene.motion.behind import without_front
@@ -48,7 +49,7 @@ def clip(r: Rendering) -> bytes:
         scene, reach = _scene(r, height, width)
     shifts = _shifts(options, rate, reach, hypot(height, width) / 2)
     with r.stopwatch.time(Stage.ENCODE):
-        frames = (scene.frame(shift) for shift in shifts)
+        frames = map(scene.frame, while_wanted(shifts, r.is_unwanted))
         if options.format is ClipFormat.MP4:
             try:
                 return encode_mp4(frames, (height, width), rate)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
@@ -16,6 +16,7 @@ from worker.model.preprocess import LONG_SIDE
 from worker.pipeline.colour import colour_table, colourise
 from worker.pipeline.decode.png_rows import Samples
 from worker.pipeline.depth import DepthMap, is_flat, resize, to_bytes
+from worker.pipeline.interruption import never
 from worker.pipeline.photo import Floats, Photo, Pixels
 from worker.pipeline.scene.layers.labelled import Labelled, find_things
 from worker.pipeline.scratch import Scratch
@@ -46,6 +47,7 @@ class Rendering:
         embedded_format: str | None,
         scratch: Scratch,
         stopwatch: Stopwatch,
+        is_unwanted: Callable[[], bool] = never,
     ) -> None:
         #: The photo's file as it was sent.
         self.source = source
@@ -60,6 +62,8 @@ class Rendering:
         self.embedded_format = embedded_format
         self.scratch = scratch
         self.stopwatch = stopwatch
+        #: Ask it between the frames of a long result (worker.pipeline.interruption).
+        self.is_unwanted = is_unwanted
         self.table = colour_table(options.colormap, invert=options.invert)
 
     @cached_property
@@ -118,7 +122,7 @@ def nearness_strips(depth: DepthMap, span: Range) -> Iterator[tuple[int, Floats]
 
 
 def dilate(values: NDArray[T], dilation: float) -> NDArray[T]:
-    """Widen what is near in a map, h x w, in place, by some pixels of the prediction; return the map.
+    """Widen what is near in a map, h x w, in place, by some pixels of a prediction of 256; return the map.
 
     Each pixel gets the largest value around it: in a disc, or in a square if that is large, for speed.
     """

@@ -31,7 +31,7 @@ def test_outputs_add_up_and_share_one_prediction():
 def test_the_dearest_job_has_all_outputs():
     longest = {"seconds": 12, "fps": 60, "height": 2160}
 
-    assert render_cost(outputs=list(Output), clip=longest) == pytest.approx(HIGHEST)
+    assert render_cost(outputs=list(Output), clip=longest, quality="detailed") == pytest.approx(HIGHEST)
 
 
 def test_a_clip_costs_as_much_as_it_has_pixels():
@@ -58,3 +58,11 @@ def test_measuring_costs_the_same_whatever_is_rendered():
     )
 
     assert cost_of(plain).of(Phase.MEASURE) == cost_of(dear).of(Phase.MEASURE) < 1.0
+
+
+def test_a_second_prediction_costs_as_much_more_in_both_passes():
+    detailed, plain = (cost_of(Options.parse({"quality": quality})) for quality in ("detailed", "standard"))
+    more = detailed.measure - plain.measure
+
+    assert detailed.measure == pytest.approx(3.25 * plain.measure, rel=0.1)
+    assert detailed.render - plain.render == pytest.approx(more)

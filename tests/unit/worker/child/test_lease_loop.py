@@ -134,6 +134,38 @@ def test_a_cancel_acts_within_one_image_and_keeps_the_results(harness: WorkerHar
     assert claimed(harness.jobs) == job_id
 
 
+@pytest.mark.parametrize("verb", ["cancel", "pause", "delete"])
+def test_a_long_image_is_interrupted_when_its_job_stops_and_nothing_is_charged_or_stored(
+    harness: WorkerHarness, verb: str
+):
+    job_id = harness.submit(b"endless", b"another", options=Options.parse({"outputs": "clip"}))
+    charged: list[int] = []
+    harness.jobs.before(harness.jobs.charge, lambda lease, index, failure: charged.append(index))
+    harness.pipeline.before = lambda data: getattr(harness.jobs, verb)(job_id)
+
+    harness.child(lease_seconds=10_000).work(60)
+
+    assert charged == []
+    assert harness.pipeline.rendered == []
+    assert not [key for key in harness.objects.objects if "/outputs/" in key or "/failures/" in key]
+    assert harness.jobs.held() == ()
+
+
+def test_a_stopping_worker_interrupts_a_long_image_and_another_makes_it(harness: WorkerHarness):
+    job_id = harness.submit(b"endless", options=Options.parse({"outputs": "clip"}))
+    charged: list[int] = []
+    harness.jobs.before(harness.jobs.charge, lambda lease, index, failure: charged.append(index))
+    harness.pipeline.before = lambda data: setattr(harness, "draining", True)
+    assert harness.child().work(60) is True
+
+    harness.draining, harness.pipeline.before = False, lambda data: None
+    harness.pipeline.endless = b""
+    harness.child().work(60)
+
+    assert harness.jobs.get(job_id).counts.succeeded == 1
+    assert charged == []
+
+
 def test_a_pause_releases_the_remaining_images_and_a_resume_finishes_them(harness: WorkerHarness):
     job_id = harness.submit(*(b"picture %d" % n for n in range(6)))
     harness.pipeline.before = lambda data: harness.jobs.pause(job_id) if data == b"picture 1" else None

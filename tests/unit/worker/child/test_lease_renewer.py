@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from fathom.options import Options
 from shared.jobs.job import ImageFailure, ImageState, Lease
 from tests.fakes import FakeClock
 from tests.unit.worker.conftest import WorkerHarness
@@ -193,6 +194,41 @@ def test_a_stopping_worker_releases_a_slow_image_whose_end_still_counts(harness:
     harness.clock.advance(60)
     harness.jobs.reap()
     assert harness.jobs.get(job_id).counts.failed == 0
+
+
+def take_clip(harness: WorkerHarness) -> tuple[str, Lease]:
+    job_id = harness.submit(b"a clip", options=Options.parse({"outputs": "clip"}))
+    lease = harness.jobs.lease("worker", limit=1)
+    assert lease is not None
+    return job_id, lease
+
+
+@pytest.mark.parametrize("verb", ["cancel", "pause", "delete"])
+def test_the_end_of_a_job_reaches_a_long_image_long_before_the_next_renewal(
+    harness: WorkerHarness, verb: str
+):
+    job_id, lease = take_clip(harness)
+
+    with renewer(harness, lease, seconds=10_000) as held:
+        held.take(0)
+        assert not held.is_unwanted()
+        getattr(harness.jobs, verb)(job_id)
+
+        eventually(held.is_unwanted)
+
+
+def test_an_image_of_a_lost_lease_is_wanted_until_its_job_stops(harness: WorkerHarness):
+    job_id, lease = take_clip(harness)
+
+    with renewer(harness, lease) as held:
+        held.take(0)
+        harness.clock.advance(60)
+        harness.jobs.reap()
+        eventually(lambda: held.dropped)
+        assert not held.is_unwanted()
+        harness.jobs.cancel(job_id)
+
+        eventually(held.is_unwanted)
 
 
 def test_a_lease_survives_a_short_outage_of_the_job_store(harness: WorkerHarness):

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import pytest
 
@@ -12,6 +12,7 @@ from shared.metrics.buffer import MetricsBuffer
 from shared.metrics.model import Summary
 from tests.fakes import FakeObjectStore, FakeStatistics
 from worker.child.timing import TimedPipeline, record_transfers
+from worker.pipeline.interruption import never
 from worker.pipeline.pipeline import ResultFile
 from worker.pipeline.stages import Stage
 
@@ -30,7 +31,13 @@ class FakePipeline:
         return Range(low=0.0, high=1.0)
 
     def render(
-        self, data: bytes, options: Options, *, common: Range | None = None, labels: bytes | None = None
+        self,
+        data: bytes,
+        options: Options,
+        *,
+        common: Range | None = None,
+        labels: bytes | None = None,
+        is_unwanted: Callable[[], bool] = never,
     ) -> tuple[ResultFile, ...]:
         self.seconds = {Stage.DECODE: 0.02}
         if self.error is not None:

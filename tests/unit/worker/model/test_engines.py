@@ -32,6 +32,8 @@ BatchFactory = Callable[..., NDArray[np.float32]]
 TOLERANCES = {"torch": 1e-4, "openvino": 1e-3}
 
 SIZES = [(256, side) for side in range(32, 257, 32)] + [(side, 256) for side in range(32, 256, 32)]
+#: Some of those with more detail.
+DETAILED_SIZES = [(288, 384), (384, 256), (32, 384)]
 
 
 @pytest.fixture(scope="session")
@@ -84,7 +86,7 @@ def test_a_picture_gets_the_official_depth_at_its_own_size(
     assert error(np.array([depth.min(), depth.max()]), parity["picture_depth_min_max"]) < tolerance
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", SIZES + DETAILED_SIZES)
 def test_one_graph_gives_what_torch_gives_at_every_size(
     torch_engine: TorchEngine,
     openvino_engine: OpenVinoEngine,

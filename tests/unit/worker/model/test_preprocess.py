@@ -61,10 +61,31 @@ def test_the_size_is_the_official_one_but_never_less_than_32(height: int, width:
     assert network_size(height, width) == (max(official[0], 32), max(official[1], 32))
 
 
+@given(st.integers(1, 12_000), st.integers(1, 12_000))
+def test_a_larger_size_has_the_same_shape_within_a_multiple(height: int, width: int):
+    small, large = network_size(height, width), network_size(height, width, 384)
+
+    assert max(large) == 384
+    assert all(side % 32 == 0 for side in large)
+    assert all(abs(of_384 - 1.5 * of_256) <= 40 for of_256, of_384 in zip(small, large, strict=True))
+
+
 def test_there_are_fifteen_sizes_in_all():
     sizes = {network_size(h, w) for h in range(1, 600, 7) for w in range(1, 600, 7)}
 
     assert len(sizes) == 15
+
+
+@pytest.mark.parametrize("shape", [(480, 640), (2400, 1800), (100, 75)])
+def test_a_larger_input_shows_the_same_picture(shape: tuple[int, int]):
+    rgb = np.full((*shape, 3), 40, np.uint8)
+    rgb[:, shape[1] // 2 :] = 200
+
+    small, large = prepare(rgb), prepare(rgb, 384)
+
+    assert large.shape == (1, 3, *network_size(*shape, 384))
+    assert large[0, :, 5, 5] == pytest.approx(small[0, :, 5, 5], abs=1e-5)
+    assert large[0, :, -5, -5] == pytest.approx(small[0, :, -5, -5], abs=1e-5)
 
 
 @pytest.mark.parametrize(

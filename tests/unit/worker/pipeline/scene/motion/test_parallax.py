@@ -78,8 +78,9 @@ def test_what_the_near_side_uncovers_is_taken_from_behind_it():
 
     middle = frame[(TOP + BOTTOM) // 2].astype(int)
     behind = np.flatnonzero(middle == BEHIND)
-    # The near side went 8 pixels to the right, the far side 8 to the left.
-    assert (behind.min(), behind.max() + 1) == pytest.approx((LEFT - 8, LEFT + 8), abs=1)
+    # The near side went 8 pixels to the right, the far side 8 to the left. A pixel of the far side beside the
+    # edge is taken from behind too: it may have colours of the near side. The border is soft.
+    assert (behind.min(), behind.max() + 1) == (LEFT - 8 - 1, LEFT + 8 - 1)
     assert not (frame[: TOP - 2] == BEHIND).any()
 
 
