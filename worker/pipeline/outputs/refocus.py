@@ -21,6 +21,7 @@ from worker.pipeline.encode.banded_jpeg import BandedJpeg
 from worker.pipeline.encode.files import encode_jpeg
 from worker.pipeline.outputs.rendering import Rendering, nearness_strips
 from worker.pipeline.photo import Floats, Pixels
+from worker.pipeline.scene.enlarge import enlarge
 from worker.pipeline.scene.focus.defocus import SHARP, Defocused, defocus, merge, sharpness
 from worker.pipeline.scene.focus.light import from_light, to_light
 from worker.pipeline.scene.focus.point import nearness_in_focus
@@ -135,10 +136,10 @@ class _Block:
         self._rows = rows
         self._columns = columns
         height, width = planes.merged.shape[:2]
-        # Two pixels more on each side: edges of the map itself lie a little elsewhere.
+        # More on each side: edges of the map itself lie a little elsewhere.
         self._around = (
-            slice(*_around(rows, planes.fold, 2, height)),
-            slice(*_around(columns, planes.fold, 2, width)),
+            _around(rows, planes.fold, height),
+            _around(columns, planes.fold, width),
         )
 
     def pixels(self, rgb: Pixels, nearness: Floats) -> Pixels:
@@ -163,19 +164,9 @@ class _Block:
 
     def _enlarged(self, values: NDArray[Any]) -> NDArray[Any]:
         """Return the block of values at the reduced size, interpolated linearly to the photo's."""
-        fold = self._planes.fold
-        if fold == 1:
-            return values[self._rows, self._columns]
-        top, bottom = _around(self._rows, fold, 1, values.shape[0])
-        left, right = _around(self._columns, fold, 1, values.shape[1])
-        part = values[top:bottom, left:right]
-        size = fold * part.shape[1], fold * part.shape[0]
-        wide: NDArray[Any] = cv2.resize(part, size, interpolation=cv2.INTER_LINEAR)
-        row, column = self._rows.start - fold * top, self._columns.start - fold * left
-        height, width = self._rows.stop - self._rows.start, self._columns.stop - self._columns.start
-        return wide[row : row + height, column : column + width]
+        return enlarge(values, self._planes.fold, self._rows, self._columns)
 
 
-def _around(pixels: slice, fold: int, margin: int, size: int) -> tuple[int, int]:
-    """Return the first and the end of the pixels at the reduced size below those of the photo, and more."""
-    return max(0, pixels.start // fold - margin), min(size, -(-pixels.stop // fold) + margin)
+def _around(pixels: slice, fold: int, size: int) -> slice:
+    """Return the pixels at the reduced size below those of the photo, and two more on each side."""
+    return slice(max(0, pixels.start // fold - 2), min(size, -(-pixels.stop // fold) + 2))

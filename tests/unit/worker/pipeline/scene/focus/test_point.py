@@ -5,7 +5,7 @@ import pytest
 
 from worker.pipeline.scene.focus.point import nearness_in_focus
 
-NEARNESS = np.arange(12, dtype=np.float32).reshape(3, 4) / 12
+NEARNESS = (np.arange(12).reshape(3, 4) / 12).astype(np.float32)
 
 
 def test_a_number_is_in_focus_as_it_is():
