@@ -139,9 +139,8 @@ def _fetch(api: httpx.Client, path: str) -> Image.Image:
 @contextmanager
 def _chromium() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium-headless-shell") or shutil.which("chromium"), args=_FLAGS
-        )
+        found = shutil.which("chromium-headless-shell") or shutil.which("chromium")
+        browser = playwright.chromium.launch(executable_path=found, args=_FLAGS)
         yield browser
         browser.close()
 

@@ -82,7 +82,7 @@ class Pipeline:
     """Turns photos into results, one at a time, on one thread.
 
     It keeps large buffers from photo to photo, so a pipeline must not be shared between
-    threads. The same photo, options and engine give the same bytes.
+    threads. The same photo, options and engine give the same bytes, but for those of an MP4.
     """
 
     def __init__(self, engine: InferenceEngine, *, limits: Limits, exact: bool = False) -> None:

@@ -89,8 +89,8 @@ def check_jpeg_size(height: int, width: int) -> None:
     """Raise ImageTooLarge if a side is too long for a JPEG."""
     if max(height, width) > JPEG_MAX_SIDE:
         raise ImageTooLarge(
-            f"A JPEG has at most {JPEG_MAX_SIDE:,} pixels a side; ask for heatmap_format=png for "
-            f"this picture of {width:,} x {height:,}."
+            f"A JPEG has at most {JPEG_MAX_SIDE:,} pixels a side, and this picture has {width:,} x "
+            f"{height:,}; ask for another output, or for heatmap_format=png."
         )
 
 

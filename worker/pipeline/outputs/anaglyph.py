@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fathom.options import Anaglyph
 from worker.pipeline.photo import Pixels
+from worker.pipeline.srgb import bytes_of, light_of_bytes
 
 #: Linear red, green and blue from those of the left view and of the right, for red and cyan glasses before
 #: an LCD. Dubois, "Conversion of a Stereo Pair to Anaglyph with the Least-Squares Projection Method", 2009.
@@ -53,15 +54,11 @@ def _transform(rgb: Pixels, matrix: tuple[tuple[float, ...], ...]) -> NDArray[np
 
 @cache
 def _to_linear() -> NDArray[np.int16]:
-    """Return the linear light of each byte, 0 to `_FULL` (IEC 61966-2-1)."""
-    value = np.arange(256) / 255
-    light = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
-    return np.asarray(np.rint(_FULL * light), np.int16)
+    """Return the linear light of each byte, 0 to `_FULL`."""
+    return np.asarray(np.rint(_FULL * light_of_bytes()), np.int16)
 
 
 @cache
 def _to_srgb() -> Pixels:
     """Return the byte of each linear light, of all int16 in the order of their bits as unsigned ones."""
-    light = np.clip(np.arange(2**16, dtype=np.uint16).view(np.int16) / _FULL, 0, 1)
-    value = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
-    return np.asarray(np.rint(255 * value), np.uint8)
+    return bytes_of(np.clip(np.arange(2**16, dtype=np.uint16).view(np.int16) / _FULL, 0, 1))

@@ -14,14 +14,18 @@ from shared.errors import ClipsUnavailable
 from worker.pipeline.encode.video import encode_gif, encode_mp4, encode_webp
 from worker.pipeline.interruption import while_wanted
 from worker.pipeline.outputs.rendering import Rendering
-from worker.pipeline.photo import Floats, Pixels
+from worker.pipeline.photo import Pixels
+from worker.pipeline.scene.focus.point import nearness_in_focus
 from worker.pipeline.scene.motion.behind import without_front
 from worker.pipeline.scene.motion.parallax import MovingScene, Planes
 from worker.pipeline.scene.motion.path import Shift, shift_at
+from worker.pipeline.sizes import resize_photo
 from worker.pipeline.stages import Stage
 
 #: Animated pictures are no higher.
 _PICTURE_HEIGHT = 480
+#: No frame is wider: a WebP has at most 16,383 pixels a side, and encoders of H.264 take few more.
+_MOST_WIDTH = 16_000
 #: Frames a second whose length is a whole number of hundredths of a second.
 _GIF_RATES = (25, 20, 10, 5)
 
@@ -60,9 +64,9 @@ def clip(r: Rendering) -> bytes:
 
 
 def _frame_size(height: int, width: int, options: ClipOptions) -> tuple[int, int]:
-    """Return the even size of the frames: the photo's, or as high as asked."""
+    """Return the even size of the frames: the photo's, or as high as asked; long panoramas are lower."""
     most = options.height if options.format is ClipFormat.MP4 else min(options.height, _PICTURE_HEIGHT)
-    scale = min(1.0, most / height)
+    scale = min(1.0, most / height, _MOST_WIDTH / width)
     return max(2, round(height * scale / 2) * 2), max(2, round(width * scale / 2) * 2)
 
 
@@ -80,24 +84,15 @@ def _shifts(options: ClipOptions, rate: int, reach: float, radius: float) -> Ite
 def _scene(r: Rendering, height: int, width: int) -> tuple[MovingScene, float]:
     """Return the scene of a photo, and how many pixels the nearest point may move past the farthest."""
     options = r.options.clip
-    rgb = np.asarray(cv2.resize(r.photo.rgb, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+    rgb = resize_photo(r.photo.rgb, height, width)
     nearness = r.nearness(height, width, options.edge_dilation)
     reach = options.amount / 100 * width
     back = without_front(rgb, nearness, reach)
-    focus = _focus(nearness, options.focus)
+    focus = nearness_in_focus(nearness, options.focus)
     # Half of the reach to each side at most, and the focus may be at an end.
     margin = max(focus, 1 - focus) * reach / min(height, width)
     scene = MovingScene(_to_planes(rgb), _to_planes(back), nearness, focus=focus, margin=margin / 2)
     return scene, reach
-
-
-def _focus(nearness: Floats, focus: tuple[float, ...]) -> float:
-    """Return the nearness in focus: a number, or that of a point."""
-    if len(focus) == 1:
-        return focus[0]
-    height, width = nearness.shape
-    x, y = focus
-    return float(nearness[min(int(y * height), height - 1), min(int(x * width), width - 1)])
 
 
 def _to_planes(rgb: Pixels) -> Planes:

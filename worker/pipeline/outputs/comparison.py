@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import cv2
 import numpy as np
 
 from worker.pipeline.colour import BAND_ROWS, colourise, cut_at_bands
@@ -14,6 +13,7 @@ from worker.pipeline.encode.files import JPEG_MAX_SIDE, encode_jpeg
 from worker.pipeline.outputs.rendering import Rendering
 from worker.pipeline.photo import Pixels
 from worker.pipeline.scratch import Scratch
+from worker.pipeline.sizes import fit, resize_photo
 from worker.pipeline.stages import Stage
 
 #: The longer side of each of the two pictures in a thumbnail; a small picture is not enlarged.
@@ -79,17 +79,5 @@ def _pair(r: Rendering, colours: Pixels) -> Pixels:
     return both
 
 
-def resize_photo(rgb: Pixels, height: int, width: int) -> Pixels:
-    if rgb.shape[:2] == (height, width):
-        return rgb
-    return np.asarray(cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
-
-
 def thumbnail_size(height: int, width: int) -> tuple[int, int]:
     return fit(height, width, THUMBNAIL_SIDE)
-
-
-def fit(height: int, width: int, side: int) -> tuple[int, int]:
-    """Scale a size down, never up, until its longer side is at most `side`."""
-    scale = min(1.0, side / max(height, width))
-    return max(1, round(scale * height)), max(1, round(scale * width))

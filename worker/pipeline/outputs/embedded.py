@@ -8,17 +8,13 @@ from fathom.photos.formats import Format
 from worker.pipeline.decode.pixels import lay_as_stored
 from worker.pipeline.embedded.gdepth import with_depth
 from worker.pipeline.encode.files import JPEG_MAX_SIDE, encode_gray_png, encode_jpeg
-from worker.pipeline.outputs.comparison import fit, resize_photo
 from worker.pipeline.outputs.rendering import Rendering
-from worker.pipeline.scene.camera import NEAR
+from worker.pipeline.scene.camera import DEPTH_RATIO, NEAR
+from worker.pipeline.sizes import fit, resize_photo
 from worker.pipeline.stages import Stage
 
 #: The longer side of the stored map in pixels. Readers stretch it over the photo.
 _MAP_SIDE = 1024
-
-#: How many times as far as the nearest point the farthest one is. The format wants distances; relative depth
-#: has none.
-_RATIO = 6.0
 
 
 def embedded(r: Rendering) -> bytes:
@@ -40,7 +36,7 @@ def embedded(r: Rendering) -> bytes:
         properties = {
             "Format": "RangeInverse",
             "Near": f"{NEAR:g}",
-            "Far": f"{NEAR * _RATIO:g}",
+            "Far": f"{NEAR * DEPTH_RATIO:g}",
             "Mime": "image/png",
             "Software": "Fathom",
         }

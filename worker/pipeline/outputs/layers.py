@@ -25,14 +25,11 @@ from worker.pipeline.encode.psd import (
 )
 from worker.pipeline.outputs.rendering import Rendering, dilate
 from worker.pipeline.photo import Floats, Pixels
-from worker.pipeline.scene.camera import distances
+from worker.pipeline.scene.camera import DEPTH_RATIO, distances
 from worker.pipeline.scene.layers.division import Division, Part, divide_by_depth, divide_by_labels, sample_of
 from worker.pipeline.scene.layers.labelled import Thing
 from worker.pipeline.scene.layers.stack import Layer, LayerStack, Window
 from worker.pipeline.stages import Stage
-
-#: How many times as far as the nearest point the farthest one is, where layers are given distances.
-DEPTH_RATIO = 6.0
 
 _COLOURS = RED, GREEN, BLUE
 
@@ -48,13 +45,10 @@ def layers(r: Rendering) -> bytes:
     if is_psd:
         check_psd_size(*r.depth.shape)
     with r.stopwatch.time(Stage.UPSAMPLE):
-        nearness = r.nearness(*r.depth.shape)
-        gray = _gray(nearness) if is_psd else np.empty((0, 0), np.uint8)
-        division = _divide(r, nearness)
+        from_top, gray = _cut(r)
     # What takes a strip of a layer and encodes it is faster than what makes it, so both count as encoding.
     with r.stopwatch.time(Stage.ENCODE):
-        stack = LayerStack(r.photo.rgb, division, r.options.layers.bleed)
-        return _psd(r.photo.rgb, gray, stack) if is_psd else _zip(r.depth.shape, stack)
+        return _psd(r.photo.rgb, gray, from_top) if is_psd else _zip(r.depth.shape, from_top)
 
 
 def labels(r: Rendering) -> bytes:
@@ -67,6 +61,18 @@ def labels(r: Rendering) -> bytes:
         "labels": [_describe_thing(thing, height * width) for thing in things],
     }
     return _as_json(facts)
+
+
+def _cut(r: Rendering) -> tuple[Iterator[Layer], Pixels]:
+    """Return the layers from the top, and nearness as a picture if the document is to have it.
+
+    The iterator alone holds the map and the masks, so that their memory is free for the file once it ends.
+    """
+    nearness = r.nearness(*r.depth.shape)
+    is_psd = r.options.layers.format is LayersFormat.PSD
+    gray = _gray(nearness) if is_psd else np.empty((0, 0), np.uint8)
+    stack = LayerStack(r.photo.rgb, _divide(r, nearness), r.options.layers.bleed)
+    return stack.from_top(), gray
 
 
 def _divide(r: Rendering, nearness: Floats) -> Division:
@@ -91,9 +97,9 @@ def _names(parts: Sequence[Part]) -> list[str]:
     ]
 
 
-def _psd(photo: Pixels, gray: Pixels, stack: LayerStack) -> bytes:
+def _psd(photo: Pixels, gray: Pixels, from_top: Iterator[Layer]) -> bytes:
     """Return a document with the layers, their depth as a hidden one, and the photo as what they make."""
-    made = [(layer.part, layer.box, _pack_layer(layer)) for layer in stack.from_top()]
+    made = [(layer.part, layer.box, _pack_layer(layer)) for layer in from_top]
     made.reverse()
     names = _names([part for part, _, _ in made])
     shown = [
@@ -138,9 +144,9 @@ def _pack_depth(gray: Pixels) -> Plane:
     return plane
 
 
-def _zip(shape: tuple[int, int], stack: LayerStack) -> bytes:
+def _zip(shape: tuple[int, int], from_top: Iterator[Layer]) -> bytes:
     """Return PNGs, the farthest layer first, and `layers.json`."""
-    made = [(layer.part, layer.box, _png(layer)) for layer in stack.from_top()]
+    made = [(layer.part, layer.box, _png(layer)) for layer in from_top]
     made.reverse()
     parts = [part for part, _, _ in made]
     names = _names(parts)

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import cv2
 import numpy as np
 
 from worker.pipeline.encode.files import encode_jpeg
 from worker.pipeline.encode.glb import TexturedMesh, View, encode_glb
-from worker.pipeline.outputs.comparison import fit
 from worker.pipeline.outputs.rendering import Rendering
 from worker.pipeline.photo import Floats, Pixels
 from worker.pipeline.scene.camera import NEAR, Camera, camera_of, distances
 from worker.pipeline.scene.surface.backfill import make_backfill
 from worker.pipeline.scene.surface.cuts import Sheet
 from worker.pipeline.scene.surface.relief import Relief, cells_of, make_relief, make_sheet
+from worker.pipeline.sizes import fit, resize_photo
 from worker.pipeline.stages import Stage
 
 #: The longest side of a texture: every browser takes it.
@@ -74,10 +73,7 @@ def _positions(places: Floats, away: Floats, camera: Camera) -> Floats:
 
 
 def _texture(rgb: Pixels) -> Pixels:
-    height, width = fit(rgb.shape[0], rgb.shape[1], TEXTURE_SIDE)
-    if (height, width) == rgb.shape[:2]:
-        return rgb
-    return np.asarray(cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+    return resize_photo(rgb, *fit(rgb.shape[0], rgb.shape[1], TEXTURE_SIDE))
 
 
 def _view(camera: Camera, ratio: float) -> View:

@@ -13,7 +13,7 @@ from fathom.options import NormalsFormat, NormalsOptions
 from worker.pipeline.encode.files import encode_rgb_png
 from worker.pipeline.outputs.rendering import Rendering
 from worker.pipeline.photo import Floats
-from worker.pipeline.scene.camera import NEAR, Camera, camera_of
+from worker.pipeline.scene.camera import Camera, camera_of, inverse_distances
 from worker.pipeline.snapped import linear_taps
 from worker.pipeline.stages import Stage
 
@@ -53,16 +53,10 @@ def _normals(r: Rendering, chosen: NormalsOptions) -> Floats:
     rows, columns = r.depth.upsampler.cells
     cells = max(rows, columns)
     step = max(1, min(_WORKING_SIDE // cells, -(-max(height, width) // cells)))
-    inverse = _inverse_distances(r.nearness(rows * step, columns * step), chosen.depth_ratio)
+    inverse = inverse_distances(r.nearness(rows * step, columns * step), chosen.depth_ratio)
     slopes = _slopes(inverse, step)
     right, down = slopes[..., 0] * (columns * step / width), slopes[..., 1] * (rows * step / height)
     return _normals_of(inverse, right, down, camera_of(r.source, height, width, chosen.fov))
-
-
-def _inverse_distances(nearness: Floats, ratio: float) -> Floats:
-    """Return 1 / `distances`."""
-    far = np.float32(1 / (ratio * NEAR))
-    return np.asarray(nearness * (np.float32(1 / NEAR) - far) + far, np.float32)
 
 
 def _slopes(values: Floats, step: int) -> Floats:

@@ -19,10 +19,12 @@ from worker.pipeline.colour import BAND_ROWS, cut_at_bands
 from worker.pipeline.depth import is_flat
 from worker.pipeline.encode.banded_jpeg import BandedJpeg
 from worker.pipeline.encode.files import encode_jpeg
-from worker.pipeline.outputs.rendering import Rendering
+from worker.pipeline.outputs.rendering import Rendering, nearness_strips
 from worker.pipeline.photo import Floats, Pixels
+from worker.pipeline.scene.enlarge import enlarge
 from worker.pipeline.scene.focus.defocus import SHARP, Defocused, defocus, merge, sharpness
 from worker.pipeline.scene.focus.light import from_light, to_light
+from worker.pipeline.scene.focus.point import nearness_in_focus
 from worker.pipeline.stages import Stage
 
 #: The longer side that is enough for what is blurred.
@@ -68,7 +70,7 @@ def _reduce(r: Rendering, fold: int) -> _Planes | None:
     options = r.options.refocus
     shape = -(-r.depth.shape[0] // fold), -(-r.depth.shape[1] // fold)
     nearness = r.nearness(*shape)
-    focus = _focused(nearness, options.focus)
+    focus = nearness_in_focus(nearness, options.focus)
     radius = options.aperture / 100 * max(r.depth.shape) / fold
     blur = (nearness - np.float32(focus)) * np.float32(radius)
     if np.abs(blur).max() <= SHARP:
@@ -78,15 +80,6 @@ def _reduce(r: Rendering, fold: int) -> _Planes | None:
     defocused = defocus(light, blur, widened)
     merged = from_light(defocused.merged(light))
     return _Planes(fold=fold, focus=focus, radius=radius, defocused=defocused, merged=merged)
-
-
-def _focused(nearness: Floats, focus: tuple[float, ...]) -> float:
-    """Return the nearness that is in focus: at a point, or as given."""
-    if len(focus) == 1:
-        return focus[0]
-    height, width = nearness.shape
-    x, y = focus
-    return float(nearness[min(int(y * height), height - 1), min(int(x * width), width - 1)])
 
 
 def _reduced_light(rgb: Pixels, fold: int) -> Floats:
@@ -126,22 +119,13 @@ def _nearness_bands(r: Rendering) -> Iterator[tuple[int, Floats]]:
     height, width = r.depth.shape
     band: Floats = r.scratch.take("nearness_band", (BAND_ROWS, width), np.float32)
     top = 0
-    for strip in cut_at_bands(_nearness_strips(r)):
+    for strip in cut_at_bands(nearness_strips(r.depth, r.nearness_span(r.depth))):
         first = top % BAND_ROWS
         band[first : first + strip.shape[0]] = strip
         top += strip.shape[0]
         if top % BAND_ROWS == 0 or top == height:
             begin = (top - 1) // BAND_ROWS * BAND_ROWS
             yield begin, band[: top - begin]
-
-
-def _nearness_strips(r: Rendering) -> Iterator[tuple[int, Floats]]:
-    """Yield the map at its own size as `Rendering.nearness` has it, in strips, each valid until the next."""
-    span = r.nearness_span(r.depth)
-    for top, values in r.depth.upsampler.strips():
-        values -= np.float32(span.low)
-        values *= np.float32(1 / (span.high - span.low))
-        yield top, np.asarray(np.clip(values, 0, 1, out=values), np.float32)
 
 
 class _Block:
@@ -152,10 +136,10 @@ class _Block:
         self._rows = rows
         self._columns = columns
         height, width = planes.merged.shape[:2]
-        # Two pixels more on each side: edges of the map itself lie a little elsewhere.
+        # More on each side: edges of the map itself lie a little elsewhere.
         self._around = (
-            slice(*_around(rows, planes.fold, 2, height)),
-            slice(*_around(columns, planes.fold, 2, width)),
+            _around(rows, planes.fold, height),
+            _around(columns, planes.fold, width),
         )
 
     def pixels(self, rgb: Pixels, nearness: Floats) -> Pixels:
@@ -180,19 +164,9 @@ class _Block:
 
     def _enlarged(self, values: NDArray[Any]) -> NDArray[Any]:
         """Return the block of values at the reduced size, interpolated linearly to the photo's."""
-        fold = self._planes.fold
-        if fold == 1:
-            return values[self._rows, self._columns]
-        top, bottom = _around(self._rows, fold, 1, values.shape[0])
-        left, right = _around(self._columns, fold, 1, values.shape[1])
-        part = values[top:bottom, left:right]
-        size = fold * part.shape[1], fold * part.shape[0]
-        wide: NDArray[Any] = cv2.resize(part, size, interpolation=cv2.INTER_LINEAR)
-        row, column = self._rows.start - fold * top, self._columns.start - fold * left
-        height, width = self._rows.stop - self._rows.start, self._columns.stop - self._columns.start
-        return wide[row : row + height, column : column + width]
+        return enlarge(values, self._planes.fold, self._rows, self._columns)
 
 
-def _around(pixels: slice, fold: int, margin: int, size: int) -> tuple[int, int]:
-    """Return the first and the end of the pixels at the reduced size below those of the photo, and more."""
-    return max(0, pixels.start // fold - margin), min(size, -(-pixels.stop // fold) + margin)
+def _around(pixels: slice, fold: int, size: int) -> slice:
+    """Return the pixels at the reduced size below those of the photo, and two more on each side."""
+    return slice(max(0, pixels.start // fold - 2), min(size, -(-pixels.stop // fold) + 2))

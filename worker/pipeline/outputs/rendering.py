@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
@@ -92,11 +92,8 @@ class Rendering:
         if is_flat(span):
             return np.full(depth.shape, 0.5, np.float32)
         values = np.empty(depth.shape, np.float32)
-        scale = np.float32(1 / (span.high - span.low))
-        for top, strip in depth.upsampler.strips():
-            strip -= np.float32(span.low)
-            strip *= scale
-            np.clip(strip, 0, 1, out=values[top : top + len(strip)])
+        for top, strip in nearness_strips(depth, span):
+            values[top : top + len(strip)] = strip
         return dilate(values, dilation)
 
     def nearness_span(self, depth: DepthMap) -> Range:
@@ -110,6 +107,18 @@ class Rendering:
             return None
         with self.stopwatch.time(Stage.UPSAMPLE):
             return find_things(self._labels, self.nearness(*self.depth.shape))
+
+
+def nearness_strips(depth: DepthMap, span: Range) -> Iterator[tuple[int, Floats]]:
+    """Yield a map's nearness in strips, each with the number of its first row, valid until the next.
+
+    `span` has the values that are 0 and 1; it is not flat (worker.pipeline.depth.is_flat).
+    """
+    scale = np.float32(1 / (span.high - span.low))
+    for top, values in depth.upsampler.strips():
+        values -= np.float32(span.low)
+        values *= scale
+        yield top, np.asarray(np.clip(values, 0, 1, out=values), np.float32)
 
 
 def dilate(values: NDArray[T], dilation: float) -> NDArray[T]:

@@ -13,6 +13,9 @@ from worker.pipeline.photo import Floats
 #: The distance of the nearest point: relative depth has no unit.
 NEAR = 1.0
 
+#: How many times as far as the nearest point the farthest one is, for outputs that do not let people choose.
+DEPTH_RATIO = 6.0
+
 #: The diagonal of 35 mm film in millimetres.
 _FILM = hypot(36, 24)
 
@@ -61,6 +64,12 @@ def distances(nearness: Floats, ratio: float) -> Floats:
     Nearness 1 is at distance 1 and nearness 0 at `ratio`; inverse distance is linear between them:
     z = 1 / (1/far + nearness * (1/near - 1/far)).
     """
+    inverse = inverse_distances(nearness, ratio)
+    return np.asarray(np.reciprocal(inverse, out=inverse), np.float32)
+
+
+def inverse_distances(nearness: Floats, ratio: float) -> Floats:
+    """Return 1 / `distances`."""
     inverse = nearness * np.float32(1 / NEAR - 1 / (ratio * NEAR))
     inverse += np.float32(1 / (ratio * NEAR))
-    return np.asarray(np.reciprocal(inverse, out=inverse), np.float32)
+    return np.asarray(inverse, np.float32)

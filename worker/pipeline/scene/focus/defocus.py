@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from worker.pipeline.photo import Floats
 from worker.pipeline.scene.fill import fill
+from worker.pipeline.sizes import fit
 
 #: Radii of blur in pixels. What has less than the first is sharp, and what has more than the second is not.
 SHARP, BLURRED = 0.4, 1.0
@@ -202,8 +203,7 @@ def _continued(light: Floats, known: NDArray[np.bool_]) -> Floats:
     if not known.any():
         return light
     height, width = known.shape
-    scale = min(1.0, _FILL_SIDE / max(height, width))
-    size = max(1, round(scale * width)), max(1, round(scale * height))
+    size = fit(height, width, _FILL_SIDE)[::-1]
     weights = known.astype(np.float32)
     share = cv2.resize(weights, size, interpolation=cv2.INTER_AREA)
     sums = cv2.resize(light * weights[..., np.newaxis], size, interpolation=cv2.INTER_AREA)

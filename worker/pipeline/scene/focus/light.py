@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from worker.pipeline.photo import Floats, Pixels
+from worker.pipeline.srgb import bytes_of, light_of_bytes
 
 _WORD = 65535
 
@@ -26,15 +27,10 @@ def from_light(light: Floats) -> Pixels:
 
 @cache
 def _light_of_bytes() -> Floats:
-    """Return the light of each byte. Source of the curve: IEC 61966-2-1 (sRGB)."""
-    value = np.arange(256) / 255
-    light = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
-    return np.asarray(light, np.float32)
+    return light_of_bytes().astype(np.float32)
 
 
 @cache
 def _bytes_of_light() -> Pixels:
     """Return the byte of each light from 0 to 65535."""
-    light = np.arange(_WORD + 1) / _WORD
-    value = np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
-    return np.asarray(np.rint(255 * value), np.uint8)
+    return bytes_of(np.arange(_WORD + 1) / _WORD)

@@ -49,25 +49,3 @@ def cell_means(picture: Pixels, cell: int) -> Pixels:
 def to_mask(on: NDArray[np.bool_]) -> Pixels:
     """Return 255 where something is so, and 0 elsewhere."""
     return np.negative(on.view(np.int8)).view(np.uint8)
-
-
-def widen(cells: Pixels, cell: int, rows: slice, columns: slice) -> Pixels:
-    """Return pixels of a picture in cells, bilinear; beyond the last cells it continues as they are."""
-    if cell == 1:
-        return np.ascontiguousarray(cells[rows, columns])
-    # Interpolation reads one cell more on every side.
-    top, bottom = _around(rows, cell, cells.shape[0])
-    left, right = _around(columns, cell, cells.shape[1])
-    part = cells[top:bottom, left:right]
-    wide = cv2.resize(part, (cell * part.shape[1], cell * part.shape[0]), interpolation=cv2.INTER_LINEAR)
-    row, column = rows.start - cell * top, columns.start - cell * left
-    height, width = rows.stop - rows.start, columns.stop - columns.start
-    missing = max(0, row + height - wide.shape[0]), max(0, column + width - wide.shape[1])
-    if any(missing):
-        wide = cv2.copyMakeBorder(wide, 0, missing[0], 0, missing[1], cv2.BORDER_REPLICATE)
-    return np.asarray(wide[row : row + height, column : column + width], np.uint8)
-
-
-def _around(pixels: slice, cell: int, count: int) -> tuple[int, int]:
-    first = min(max(pixels.start // cell - 1, 0), count - 1)
-    return first, min(-(-pixels.stop // cell) + 1, count)

@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.pipeline.photo import Floats, Pixels
+from worker.pipeline.scene.enlarge import enlarge
 from worker.pipeline.scene.fill import fill
 from worker.pipeline.scene.layers.boxes import find_boxes
-from worker.pipeline.scene.layers.cells import cell_extremes, cell_means, cell_size, to_mask, widen
+from worker.pipeline.scene.layers.cells import cell_extremes, cell_means, cell_size, to_mask
 from worker.pipeline.scene.layers.division import Division, Part
 from worker.pipeline.scene.layers.unmix import SoftEdge, unmix
 
@@ -134,7 +135,7 @@ class Below:
     def pixels(self, part: Window) -> Pixels:
         top, left = part.top - self.window.top, part.left - self.window.left
         height, width = part.shape
-        return widen(self.cells, self.cell, slice(top, top + height), slice(left, left + width))
+        return enlarge(self.cells, self.cell, slice(top, top + height), slice(left, left + width))
 
 
 def _show(below: Below, strip: Window, hidden: Pixels, rgb: Pixels) -> None:
@@ -295,7 +296,7 @@ class LayerStack:
             if levels is None:
                 alpha[rows][covered > 0] = 0
             elif cv2.countNonZero(covered):
-                wide = widen(levels, self._cell, rows, slice(0, window.shape[1]))
+                wide = enlarge(levels, self._cell, rows, slice(0, window.shape[1]))
                 cv2.copyTo(to_mask(wide >= _REACHED), covered, alpha[rows])
 
     def _is_continued(self, own: OwnCells) -> bool:

@@ -139,6 +139,14 @@ def test_odd_photos_have_clips_too(picture: NDArray[np.uint8]):
     assert len(decoded(clip(picture))) == 10
 
 
+@pytest.mark.parametrize("kind", ["mp4", "webp", "gif"])
+def test_a_long_panorama_has_frames_that_players_take(kind: str):
+    data = clip(np.tile(lit_square(32, 64), (1, 520, 1)), format=kind, fps=5)
+    size = Image.open(io.BytesIO(data)).size if kind != "mp4" else decoded(data)[0].shape[1::-1]
+
+    assert size == (16_000, 16)
+
+
 def test_a_point_can_be_in_focus():
     """The near square stays in its place, and what is behind it moves."""
     frames = [

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from worker.pipeline.photo import Floats, Pixels
-from worker.pipeline.scene.layers.cells import cell_extremes, cell_means, cell_size, widen
+from worker.pipeline.scene.layers.cells import cell_extremes, cell_means, cell_size
 from worker.pipeline.scene.layers.division import Division, Part, divide_by_depth, divide_by_labels
 from worker.pipeline.scene.layers.labelled import find_things
 from worker.pipeline.scene.layers.stack import LayerStack, Window
@@ -252,13 +252,3 @@ def test_cells_have_the_extremes_and_means_of_their_pixels():
     assert low.tolist() == [[0, 4], [44, 48]]
     assert high.tolist() == [[36, 40], [80, 84]]
     assert cell_means(values, 4).tolist() == [[18, 22], [62, 66]]
-
-
-@pytest.mark.parametrize("cell", [1, 2, 8])
-def test_parts_of_a_widened_picture_are_those_of_the_whole(cell: int):
-    cells = noise(9, 13)
-    whole = widen(cells, cell, slice(0, 9 * cell + cell - 1), slice(0, 13 * cell + cell - 1))
-    rows, columns = slice(2 * cell + 1, 5 * cell + 1), slice(3 * cell, 13 * cell)
-
-    assert np.array_equal(widen(cells, cell, rows, columns), whole[rows, columns])
-    assert np.array_equal(whole[-1], whole[9 * cell - 1])
