@@ -54,8 +54,8 @@ demo: setup ## Turn the sample album (or ALBUM=DIR) into heatmaps in demo-output
 run: setup ## Run all of Fathom at PORT (8080) until Ctrl-C
 	$(BIN)/fathom up --port $(PORT)
 
-# Three processes on two cores, because many tests wait. Each starts its own servers, and runs whole files.
-SIDE_BY_SIDE := -n 3 --dist loadscope --no-loadscope-reorder
+# Four processes on two cores, because many tests wait. Each starts its own servers, and runs whole files.
+SIDE_BY_SIDE := -n 4 --dist loadscope --no-loadscope-reorder
 
 .PHONY: test
 test: $(VENV)/.ready-dev ## Run the tests; they start the servers that they need

@@ -18,25 +18,25 @@ _DETAIL = 1.4
 #: What each output adds. `python -m bench.outputs` measures these, at 12 megapixels and on one core.
 _OUTPUTS: dict[Output, float] = {
     Output.HEATMAP: 0.4,
-    Output.DEPTH16: 0.3,
-    Output.PFM: 0.2,
-    Output.NPY: 0.2,
-    Output.COMPARISON: 0.8,
+    Output.DEPTH16: 0.8,
+    Output.PFM: 0.6,
+    Output.NPY: 0.6,
+    Output.COMPARISON: 1.1,
     Output.THUMBNAIL: 0.3,
-    Output.EXR: 0.5,
-    Output.NORMALS: 0.5,
-    Output.CONTROLNET: 0.3,
-    Output.STEREO: 2.0,
-    Output.MESH: 1.5,
-    Output.CLOUD: 1.5,
-    Output.LAYERS: 4.0,
-    Output.REFOCUS: 4.0,
+    Output.EXR: 0.8,
+    Output.NORMALS: 0.8,
+    Output.CONTROLNET: 0.5,
+    Output.STEREO: 2.4,
+    Output.MESH: 1.4,
+    Output.CLOUD: 1.1,
+    Output.LAYERS: 4.2,
+    Output.REFOCUS: 3.3,
     Output.EMBEDDED: 0.3,
     Output.CLIP: 2.0,
 }
 
 #: What each megapixel of a clip's frames adds (`python -m bench.clips`).
-_CLIP_MEGAPIXEL = 0.2
+_CLIP_MEGAPIXEL = 0.15
 
 #: The part of that which remains for maps as small as the prediction.
 _NETWORK_SIZE = 0.1

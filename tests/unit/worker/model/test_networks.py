@@ -139,14 +139,12 @@ def test_positions_are_resized_as_the_official_code_does(kernel, mode: str, offs
 
 #: What is proved on each engine. The export of DPT-Large takes 6 GB of memory, so OpenVINO's is left out.
 PROVED = [
-    ("torch", "depth_anything_v2_small"),
     ("torch", "dpt_swin2_tiny"),
-    ("openvino", "depth_anything_v2_small"),
     pytest.param("openvino", "dpt_swin2_tiny", marks=pytest.mark.slow),
     *(
         pytest.param(engine, name, marks=pytest.mark.slow)
         for engine in ENGINES
-        for name in ("midas_large", "dpt_hybrid")
+        for name in ("depth_anything_v2_small", "midas_large", "dpt_hybrid")
     ),
     pytest.param("torch", "dpt_large", marks=pytest.mark.slow),
 ]
