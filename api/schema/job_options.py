@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from typing import Annotated, Any
 
@@ -31,8 +32,14 @@ _NOT_OF_ONE_PHOTO = frozenset({"outputs", "normalize", "depth16.folder", "layers
 
 def read_options(value: Mapping[str, Any]) -> Options:
     """Return options given as JSON. Raises InvalidOptions, which is answered with its own code."""
-    try:
+    with _refusals_translated():
         return Options.parse(value)
+
+
+@contextmanager
+def _refusals_translated() -> Iterator[None]:
+    try:
+        yield
     except OptionsRefused as exc:
         raise InvalidOptions(str(exc)) from exc
 
@@ -94,7 +101,8 @@ def read_query_options(given: Mapping[str, str], **others: Any) -> Options:
 
     Raises InvalidOptions.
     """
-    return read_options(nested(iter(given.items())) | others)
+    with _refusals_translated():
+        return Options.parse(nested(iter(given.items())) | others)
 
 
 def _described_options() -> dict[str, Schema]:

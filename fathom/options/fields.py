@@ -134,14 +134,19 @@ def as_json(value: Any) -> Any:
 
 
 def nested(pairs: Iterator[tuple[str, str]]) -> dict[str, Any]:
-    """Return values given by names such as `stereo.layout` as an object with groups."""
+    """Return values given by names such as `stereo.layout` as an object with groups.
+
+    Raises OptionsRefused for a name that is given both by itself and as a group.
+    """
     data: dict[str, Any] = {}
     for name, value in pairs:
         outer, dot, inner = name.partition(".")
-        if not dot:
+        if outer in data and isinstance(data[outer], dict) is not bool(dot):
+            raise OptionsRefused(f"{outer} is given both by itself and as a group, {outer}.NAME")
+        if dot:
+            data.setdefault(outer, {})[inner] = value
+        else:
             data[outer] = value
-        elif isinstance(data.setdefault(outer, {}), dict):
-            data[outer][inner] = value
     return data
 
 

@@ -35,6 +35,30 @@ def _edge_dilation(default: float) -> Any:
     return number(default, 0.0, 4.0, _DILATION_TEXT)
 
 
+def _focus(default: tuple[float, ...], what: str) -> Any:
+    """Declare a point of a photo, or a depth."""
+    return custom(
+        default,
+        f"{what}: a point `x,y`, each from 0 to 1, from the left and the top; or one number, a depth "
+        "from 0, far, to 1, near.",
+        _read_focus,
+        min_length=1,
+        max_length=2,
+        **described(items={"type": "number", "minimum": 0, "maximum": 1}),
+    )
+
+
+def _read_focus(value: Any) -> tuple[float, ...]:
+    parts = read_parts([value] if isinstance(value, int | float) else value)
+    try:
+        focus = tuple(as_number(part) for part in parts)
+    except ValueError:
+        focus = ()
+    if len(focus) in (1, 2) and all(0 <= each <= 1 for each in focus):
+        return focus
+    raise ValueError("must be a point `x,y` or one depth, each from 0 to 1")
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Group:
     __pydantic_config__: ClassVar[dict[str, Any]] = NOTHING_ELSE
@@ -186,15 +210,7 @@ class LayersOptions(_Group):
 class RefocusOptions(_Group):
     """Options of the output `refocus`."""
 
-    focus: tuple[float, ...] = custom(
-        (0.5, 0.5),
-        "What is sharp: a point `x,y`, each from 0 to 1, from the left and the top; or one number, a depth "
-        "from 0, far, to 1, near.",
-        lambda value: _read_focus(value),
-        min_length=1,
-        max_length=2,
-        **described(items={"type": "number", "minimum": 0, "maximum": 1}),
-    )
+    focus: tuple[float, ...] = _focus((0.5, 0.5), "What is sharp")
     aperture: float = number(
         1.0,
         0.0,
@@ -233,14 +249,7 @@ class ClipOptions(_Group):
     amount: float = number(
         2.0, 0.0, 5.0, "How far the nearest point moves past the farthest one, in percent of the width."
     )
-    focus: tuple[float, ...] = custom(
-        (0.3,),
-        "What stays in its place: a point `x,y`, each from 0 to 1, from the left and the top; or one number, "
-        "a depth from 0, far, to 1, near.",
-        lambda value: _read_focus(value),
-        min_length=1,
-        max_length=2,
-    )
+    focus: tuple[float, ...] = _focus((0.3,), "What stays in its place")
     edge_dilation: float = _edge_dilation(0.5)
 
 
@@ -248,14 +257,3 @@ def _read_bits(value: Any) -> int:
     if as_number(value) not in (8, 16):
         raise ValueError("must be 8 or 16")
     return int(as_number(value))
-
-
-def _read_focus(value: Any) -> tuple[float, ...]:
-    parts = read_parts([value] if isinstance(value, int | float) else value)
-    try:
-        focus = tuple(as_number(part) for part in parts)
-    except ValueError:
-        focus = ()
-    if len(focus) in (1, 2) and all(0 <= each <= 1 for each in focus):
-        return focus
-    raise ValueError("must be a point `x,y` or one depth, each from 0 to 1")

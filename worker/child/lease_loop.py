@@ -259,6 +259,8 @@ class LeaseLoop:
         renewer = held.renewer
         try:
             data = fetching.result()
+            # Before the image is in hand: a store that is away is not its fault.
+            labels = self._fetch_labels(held.lease, index)
         except ImageError as exc:
             # A fetch that stopped because this child stops says nothing about its image.
             return None if self._draining() else _failed(exc, try_again=exc.transient)
@@ -272,20 +274,26 @@ class LeaseLoop:
             self._take_upcoming()
         with log_context(image=index), held.trace.processing(index, len(data)):
             try:
-                return self._process(held, index, data)
+                return self._process(held, data, labels)
             finally:
                 renewer.release()
 
-    def _process(self, held: HeldLease, index: int, data: bytes) -> Outcome | None:
+    def _fetch_labels(self, lease: Lease, index: int) -> bytes | None:
+        if lease.phase is Phase.MEASURE or not lease.options.need_labels:
+            return None
+        return self._fetcher.fetch_labels(lease.job_id, index)
+
+    def _process(self, held: HeldLease, data: bytes, labels: bytes | None) -> Outcome | None:
         lease = held.lease
-        options, common = lease.options, lease.range
         try:
             if lease.phase is Phase.MEASURE:
-                return Outcome(measured=self._pipeline.measure(data, options))
-            labels = self._fetcher.fetch_labels(lease.job_id, index) if options.need_labels else None
-            is_unwanted = held.renewer.is_unwanted
+                return Outcome(measured=self._pipeline.measure(data, lease.options))
             files = self._pipeline.render(
-                data, options, common=common, labels=labels, is_unwanted=is_unwanted
+                data,
+                lease.options,
+                common=lease.range,
+                labels=labels,
+                is_unwanted=held.renewer.is_unwanted,
             )
             return Outcome(files=files)
         except Interrupted:

@@ -67,11 +67,9 @@ class ArchiveExpander:
             puts = _Puts(self._objects, senders)
             for index, entry, after in self._entries(job.id, _ArchiveCursor(**(noted or {}))):
                 check()
-                if isinstance(entry, SkippedEntry):
-                    pass
-                elif is_labels(entry.name):
+                if isinstance(entry, ArchivedPhoto) and is_labels(entry.name):
                     puts.put(object_keys.labels(job.id, entry.name), self._labels(entry, check))
-                elif stored.get(index) not in (entry.size, _UNREADABLE):
+                elif isinstance(entry, ArchivedPhoto) and not _is_stored(stored.get(index), entry):
                     puts.put(*self._to_store(job.id, index, entry, check))
                 time_slice.step_done(partial(self._note, job.id, puts, after))
             puts.finish()
@@ -122,6 +120,11 @@ class ArchiveExpander:
             spool.close()
             raise
         return cast(BinaryIO, spool)
+
+
+def _is_stored(size: int | None, photo: ArchivedPhoto) -> bool:
+    """Return whether a stored size is that of a photo, or says that its reason is stored."""
+    return size in (photo.size, _UNREADABLE)
 
 
 def _is_image(entry: ArchivedPhoto | SkippedEntry) -> bool:

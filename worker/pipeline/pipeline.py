@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial, reduce
 from typing import TYPE_CHECKING, Self
 
-from fathom.options import DepthSource, Edges, Options, Output, Size
+from fathom.options import DepthSource, Edges, Options, Size
 from fathom.photos.formats import HEAD_BYTES, sniff_format
 from fathom.result_names import SIDECAR, output_files
 from shared.errors import NoEmbeddedDepth
@@ -176,7 +176,7 @@ class Pipeline:
         return [_file(name, files[name], make(name, rendering)) for name in while_wanted(files, is_unwanted)]
 
     def _decode_labels(self, labels: bytes | None, photo: Photo, options: Options) -> Samples | None:
-        if labels is None or Output.LAYERS not in options.outputs or not options.layers.masks:
+        if labels is None or not options.need_labels:
             return None
         with self._stopwatch.time(Stage.DECODE):
             return decode_labels(labels, photo.height, photo.width, self._limits)

@@ -226,3 +226,9 @@ def test_all_errors_are_reported_at_once():
 def test_a_pair_without_a_value_is_refused():
     with pytest.raises(OptionsRefused, match="name=value"):
         Options.from_pairs(["invert"])
+
+
+@pytest.mark.parametrize("pairs", [["clip=2,98", "clip.seconds=2"], ["clip.seconds=2", "clip=2,98"]])
+def test_a_name_is_not_given_both_by_itself_and_as_a_group(pairs: list[str]):
+    with pytest.raises(OptionsRefused, match="clip is given both by itself and as a group"):
+        Options.from_pairs(["outputs=clip", *pairs])

@@ -30,7 +30,7 @@ _MOST_WIDTH = 16_000
 _GIF_RATES = (25, 20, 10, 5)
 
 #: From R'G'B' to Y'CbCr of BT.709, in the range of television (ITU-R BT.709-6, 3 and 4), with an offset.
-_BT709 = np.array(
+_TO_BT709 = np.array(
     [
         [0.18258588, 0.61423059, 0.06200706, 16],
         [-0.10064373, -0.33857195, 0.43921569, 128],
@@ -38,10 +38,9 @@ _BT709 = np.array(
     ],
     np.float32,
 )
-_TO_BT709 = _BT709
 #: And back: the inverse of the same matrix.
-_INVERSE: NDArray[np.float64] = np.linalg.inv(_BT709[:, :3].astype(np.float64))
-_FROM_BT709 = np.hstack([_INVERSE, -_INVERSE @ _BT709[:, 3:]]).astype(np.float32)
+_INVERSE: NDArray[np.float64] = np.linalg.inv(_TO_BT709[:, :3].astype(np.float64))
+_FROM_BT709 = np.hstack([_INVERSE, -_INVERSE @ _TO_BT709[:, 3:]]).astype(np.float32)
 
 
 def clip(r: Rendering) -> bytes:

@@ -199,6 +199,7 @@ def test_an_option_of_whole_jobs_is_no_parameter(api: Api, name: str) -> None:
         ("?outputs=heatmap", 400, "invalid_request"),
         ("?clip=98,2", 422, "invalid_options"),
         ("?clip=a", 422, "invalid_options"),
+        ("?output=clip&clip=2,98&clip.seconds=2", 422, "invalid_options"),
         ("?output=pfm&output=npy", 400, "invalid_request"),
     ],
 )

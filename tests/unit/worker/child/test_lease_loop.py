@@ -453,3 +453,20 @@ def test_a_photo_comes_with_its_label_picture_where_that_is_wanted(harness: Work
     harness.child().work(60)
 
     assert harness.pipeline.labels == [None, b"labels" if wanted else None]
+
+
+def test_a_store_that_goes_away_before_a_label_picture_charges_no_image(harness: WorkerHarness):
+    charged: list[int] = []
+    harness.jobs.before(harness.jobs.charge, lambda lease, index, failure: charged.append(index))
+    job_id = harness.submit(b"one", options=Options.parse({"outputs": ["layers"], "layers": {"masks": True}}))
+
+    def go_away(key: str, **_: object) -> None:
+        if key.startswith(object_keys.labels_prefix(job_id)):
+            raise ObjectStoreUnavailable
+
+    harness.objects.before(harness.objects.get, go_away)
+    with pytest.raises(ObjectStoreUnavailable):
+        harness.child(patience=0.1).work(60)
+
+    assert charged == []
+    assert harness.jobs.get(job_id).counts.failed == 0
