@@ -55,7 +55,7 @@ run: setup ## Run all of Fathom at PORT (8080) until Ctrl-C
 	$(BIN)/fathom up --port $(PORT)
 
 # Four processes on two cores, because many tests wait. Each starts its own servers, and runs whole files.
-SIDE_BY_SIDE := -n 4 --dist loadscope --no-loadscope-reorder
+SIDE_BY_SIDE := -n 4 --dist loadscope --no-loadscope-reorder --max-worker-restart 4
 
 .PHONY: test
 test: $(VENV)/.ready-dev ## Run the tests; they start the servers that they need

@@ -28,7 +28,7 @@ from fathom.stack.servers import tied_to_parent
 
 ROOT = Path(__file__).resolve().parents[1]
 #: The options that `make test` passes to pytest.
-MAKE_TEST = ("-n", "4", "--dist", "loadscope", "--no-loadscope-reorder")
+MAKE_TEST = ("-n", "4", "--dist", "loadscope", "--no-loadscope-reorder", "--max-worker-restart", "4")
 #: The number of slowest tests in a report.
 SLOWEST = 20
 

@@ -8,14 +8,16 @@ are empty at the start of each test.
 from __future__ import annotations
 
 import dataclasses
+import faulthandler
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import pytest
 import redis
+from _pytest.faulthandler import fault_handler_stderr_fd_key
 
 from fathom.stack.servers import EmbeddedServer, SeaweedServer, ServerMissing, ValkeyServer
 from shared.objectstore.s3 import S3ObjectStore
@@ -32,6 +34,9 @@ SECRET_KEY = "test-secret-key"
 
 #: Tests of the network: one process makes its graph, engines and first imports, which take seconds.
 TORCH = ("tests/unit/training/", "tests/unit/worker/model/", "tests/unit/fathom/test_train.py")
+
+#: Seconds that the fixtures of a test may take to end.
+TEARDOWN = 240.0
 
 Server = TypeVar("Server", bound=EmbeddedServer)
 SettingsFactory = Callable[..., Settings]
@@ -75,6 +80,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if hasattr(config, "workerinput"):
         folders: tuple[str | tuple[str, ...], ...] = ("tests/acceptance/", "tests/integration/", TORCH, "")
         items.sort(key=lambda item: next(n for n, each in enumerate(folders) if item.nodeid.startswith(each)))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
+    """End this process, and print where it stood, if a fixture hangs: pytest-timeout watches no failed test."""
+    faulthandler.dump_traceback_later(
+        TEARDOWN, file=item.config.stash[fault_handler_stderr_fd_key], exit=True
+    )
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def skip_or_fail(reason: str) -> NoReturn:
