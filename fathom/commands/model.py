@@ -14,8 +14,8 @@ from fathom.commands.train import train
 from fathom.progress import show_progress
 
 if TYPE_CHECKING:
+    from shared.networks import Network
     from shared.settings import Settings
-    from worker.model.catalogue import Network
 
 FORMATS = ("onnx", "openvino")
 
@@ -61,7 +61,7 @@ def fetch(name: str | None, as_json: bool, quiet: bool) -> None:
     NAME is a network that `fathom model list` shows; without it, FATHOM_MODEL.
     """
     with one_sentence():
-        from worker.model.catalogue import find_network
+        from shared.networks import find_network
         from worker.model.fetch import fetch_official
 
         settings = _settings(name)
@@ -85,7 +85,7 @@ def _settings(name: str | None) -> Settings:
 
     if name is None:
         return Settings.from_environ()
-    from worker.model.catalogue import find_network
+    from shared.networks import find_network
 
     return Settings.from_environ({**os.environ, "FATHOM_MODEL": find_network(name).name})
 
@@ -140,7 +140,7 @@ def export(name: str | None, kind: str, out: Path, weights: str | None, as_json:
     its output, N x H x W, is relative inverse depth. `openvino` writes an .xml and a .bin.
     """
     with one_sentence():
-        from worker.model.catalogue import find_network
+        from shared.networks import find_network
         from worker.model.graph import export_model
 
         settings = _settings(name)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from shared.errors import ModelError, WeightsInvalid, WeightsUnavailable
-from worker.model.catalogue import MIDAS_SMALL, NETWORKS
+from shared.networks import MIDAS_SMALL, NETWORKS
 from worker.model.checkpoint import random_network
 from worker.model.fetch import fetch_official
 from worker.model.weights import official_path, resolve_weights

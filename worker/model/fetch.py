@@ -15,7 +15,7 @@ import httpx
 
 from shared.errors import ModelError, WeightsUnavailable
 from shared.net.loopback import is_loopback
-from worker.model.catalogue import MIDAS_SMALL, Network
+from shared.networks import MIDAS_SMALL, Network
 from worker.model.weights import Weights, fetch_command, official_path, sha256_of
 
 #: Called with the bytes received and, where the server says so, the bytes in all.
