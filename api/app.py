@@ -19,7 +19,19 @@ from api.middleware.rate_limits import make_limiter, register_limits
 from api.middleware.request_log import register_context
 from api.middleware.tracing import register_tracing
 from api.openapi import routes as openapi
-from api.routes import depth, health, jobs, metrics, page, results, session, skipped, submissions, webhooks
+from api.routes import (
+    depth,
+    health,
+    jobs,
+    metrics,
+    models,
+    page,
+    results,
+    session,
+    skipped,
+    submissions,
+    webhooks,
+)
 from api.services.backend import Backend, attach
 from api.services.job_watcher import JobWatcher
 from api.services.manifest_cache import ManifestCache
@@ -135,6 +147,6 @@ def _register_middleware(app: Flask, limiter: Limiter, tracer: Tracer) -> None:
 
 
 def _register_blueprints(app: Flask) -> None:
-    work = (submissions, skipped, webhooks, jobs, results, depth)
+    work = (submissions, skipped, webhooks, jobs, results, depth, models)
     for area in (*work, openapi, session, health, metrics, page):
         app.register_blueprint(area.blueprint)

@@ -137,7 +137,7 @@ def _child(stores: DistantStores, image_seconds: float) -> LeaseLoop:
         draining=lambda: False,
         breakers=Breakers(),
         heartbeat=Heartbeat(HeartbeatSlot(), memory_bytes=0),
-        traces=Traces(OFF, seconds=dict, facts={}),
+        traces=Traces(OFF, seconds=dict, facts=dict),
     )
 
 

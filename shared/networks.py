@@ -37,6 +37,14 @@ class WayBack(StrEnum):
     LINEAR = "linear"
 
 
+class Tier(StrEnum):
+    """What a network is for, in a word."""
+
+    FAST = "fast"
+    DETAILED = "detailed"
+    BEST = "best"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
     """How a photo becomes a network's input. All resize by cubic interpolation."""
@@ -76,6 +84,9 @@ class Network:
     licence_note: str = ""
     parameters: int
     gflop: float
+    #: The peak of a child that compiles it in f32 and uses it.
+    memory_mb: int
+    tier: Tier
     #: When to take it, in a few words.
     suits: str
     #: Entries of an official state dict that the forward pass never uses, by how their names start.
@@ -117,6 +128,8 @@ MIDAS_SMALL = Network(
     weights_licence="MIT",
     parameters=21_320_545,
     gflop=6.9,
+    memory_mb=300,
+    tier=Tier.FAST,
     suits="whole albums: by far the fastest",
     unused=(_UNUSED_UNIT,),
     has_starter=True,
@@ -139,6 +152,8 @@ MIDAS_LARGE = Network(
     ),
     parameters=105_362_945,
     gflop=155.2,
+    memory_mb=1600,
+    tier=Tier.DETAILED,
     suits="results to compare with others' MiDaS v2.1",
     unused=(_UNUSED_UNIT,),
 )
@@ -156,6 +171,8 @@ DPT_HYBRID = Network(
     weights_licence="MIT",
     parameters=123_146_985,
     gflop=345.7,
+    memory_mb=1400,
+    tier=Tier.BEST,
     suits="nearly the detail of DPT-Large at half the time",
     unused=_UNUSED_VIT,
 )
@@ -173,6 +190,8 @@ DPT_LARGE = Network(
     weights_licence="MIT",
     parameters=344_055_465,
     gflop=702.8,
+    memory_mb=3700,
+    tier=Tier.BEST,
     suits="a few photos at the best that MiDaS v3 gives",
     unused=_UNUSED_VIT,
 )
@@ -192,6 +211,8 @@ DPT_SWIN2_TINY = Network(
     weights_licence="MIT",
     parameters=41_701_331,
     gflop=59.6,
+    memory_mb=1100,
+    tier=Tier.DETAILED,
     suits="between MiDaS_small and the large ones",
     unused=(_UNUSED_UNIT, "pretrained.model.norm."),
     dropped=(".attn_mask", "pretrained.model.head.weight", "pretrained.model.head.bias"),
@@ -216,6 +237,8 @@ DEPTH_ANYTHING_V2_SMALL = Network(
     weights_licence="Apache-2.0",
     parameters=24_785_089,
     gflop=167.5,
+    memory_mb=600,
+    tier=Tier.BEST,
     suits="the finest detail for its size, and thin things",
     unused=(f"depth_head.{_UNUSED_UNIT}",),
     dropped=("pretrained.mask_token",),

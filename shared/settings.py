@@ -254,6 +254,13 @@ class Settings:
         + "`, `".join(NETWORKS)
         + "`. `fathom model list` describes them.",
     )
+    models: tuple[str, ...] = _setting(
+        Group.MODEL,
+        _words,
+        "",
+        "The networks that a worker serves, besides `FATHOM_MODEL` if that is among them.",
+        unset="`FATHOM_MODEL`, and every network whose official weights have been downloaded",
+    )
     weights: str = _setting(
         Group.MODEL,
         _text,

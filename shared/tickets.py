@@ -1,7 +1,8 @@
 """Tickets: Celery messages that wake workers and carry nothing.
 
 Redis holds the truth about jobs, so a ticket may be lost, which only delays work until the
-next top-up, or delivered twice, since the second one finds nothing to lease.
+next top-up, or delivered twice, since the second one finds nothing to lease. Each network has a queue of its
+own, so that a ticket wakes a worker that serves it.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from kombu.exceptions import OperationalError
 
 from shared.errors import JobStoreFull, JobStoreUnavailable
 from shared.jobs import cost
+from shared.networks import MIDAS_SMALL
 from shared.redis.client import is_out_of_memory, redis_errors
 from shared.settings import Settings
 
 WORK = "worker.tasks.work"
+#: The queue of the default network.
 QUEUE = "fathom"
 
 #: For so many seconds a child may work on one ticket, if it cannot publish another.
@@ -24,6 +27,11 @@ LONGEST = 1800
 #: If a ticket takes longer than that and the longest image together, Celery asks the child to stop after
 #: so many more seconds, and kills it after as many again. This is a last resort: workers keep the time.
 SOFT_LIMIT, HARD_LIMIT = 30, 30
+
+
+def queue_of(model: str) -> str:
+    """Return the name of the queue that wakes workers which serve a network."""
+    return QUEUE if model == MIDAS_SMALL.name else f"{QUEUE}.{model}"
 
 
 def create_celery_app(settings: Settings) -> Celery:
@@ -68,8 +76,8 @@ class CeleryTickets:
     def __init__(self, app: Celery) -> None:
         self._app = app
 
-    def publish(self, count: int) -> None:
-        """Publish `count` tickets over one connection.
+    def publish(self, count: int, model: str = MIDAS_SMALL.name) -> None:
+        """Publish `count` tickets for a network over one connection.
 
         Raises JobStoreUnavailable if the broker does not take them, and JobStoreFull if it
         is out of memory.
@@ -77,21 +85,21 @@ class CeleryTickets:
         try:
             with redis_errors(), self._app.producer_or_acquire() as producer:
                 for _ in range(count):
-                    self._app.send_task(WORK, producer=producer, retry=False)
+                    self._app.send_task(WORK, queue=queue_of(model), producer=producer, retry=False)
         except (OperationalError, OSError) as exc:
             if is_out_of_memory(exc.__cause__):
                 raise JobStoreFull from exc
             raise JobStoreUnavailable("The ticket queue (Redis) cannot be reached.") from exc
 
-    def depth(self) -> int:
-        """Return how many tickets wait; those that workers hold do not count.
+    def depth(self, model: str = MIDAS_SMALL.name) -> int:
+        """Return how many tickets of a network wait; those that workers hold do not count.
 
         Raises JobStoreUnavailable if the broker does not answer.
         """
         try:
             with redis_errors(), self._app.connection_or_acquire() as connection:
                 # Declaring a queue that exists changes nothing and returns its length.
-                declared = connection.default_channel.queue_declare(queue=QUEUE, durable=True)
+                declared = connection.default_channel.queue_declare(queue=queue_of(model), durable=True)
                 return int(declared.message_count)
         except (OperationalError, OSError, *self._app.connection().connection_errors) as exc:
             raise JobStoreUnavailable("The ticket queue (Redis) cannot be reached.") from exc
@@ -105,8 +113,8 @@ def connect_tickets(settings: Settings) -> CeleryTickets:
 class TicketQueue(Protocol):
     """Wakes workers. A ticket carries nothing: a lost one costs latency, an extra one does nothing."""
 
-    def publish(self, count: int) -> None:
-        """Publish `count` tickets. Raises JobStoreUnavailable if the broker is away."""
+    def publish(self, count: int, model: str = MIDAS_SMALL.name) -> None:
+        """Publish `count` tickets for a network. Raises JobStoreUnavailable if the broker is away."""
 
-    def depth(self) -> int:
-        """Return how many tickets wait."""
+    def depth(self, model: str = MIDAS_SMALL.name) -> int:
+        """Return how many tickets of a network wait."""

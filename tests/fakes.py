@@ -21,6 +21,7 @@ from shared.errors import (
 )
 from shared.idempotency.port import Claim, Standing
 from shared.metrics.model import BOUNDS, Histogram, MetricsBatch, Series, Summary
+from shared.networks import MIDAS_SMALL
 from shared.objectstore.port import ObjectInfo, Transfer, TransferObserver
 from tests.fakes_hooks import Hooked
 from tests.fakes_job_store import FakeJobStore as FakeJobStore
@@ -178,18 +179,27 @@ class FakeTickets:
     """Counts published tickets. While `away` is set, every call raises JobStoreUnavailable."""
 
     def __init__(self) -> None:
-        self.waiting = 0
+        self.by_model: Counter[str] = Counter()
         self.away = False
 
-    def publish(self, count: int) -> None:
-        if self.away:
-            raise JobStoreUnavailable
-        self.waiting += count
+    @property
+    def waiting(self) -> int:
+        """The tickets of the default network."""
+        return self.by_model[MIDAS_SMALL.name]
 
-    def depth(self) -> int:
+    @waiting.setter
+    def waiting(self, count: int) -> None:
+        self.by_model[MIDAS_SMALL.name] = count
+
+    def publish(self, count: int, model: str = MIDAS_SMALL.name) -> None:
         if self.away:
             raise JobStoreUnavailable
-        return self.waiting
+        self.by_model[model] += count
+
+    def depth(self, model: str = MIDAS_SMALL.name) -> int:
+        if self.away:
+            raise JobStoreUnavailable
+        return self.by_model[model]
 
 
 @dataclass(kw_only=True)

@@ -43,12 +43,15 @@ from shared.jobs.job import (
     Phase,
     Quota,
     Range,
+    ServedModel,
     Totals,
     is_job_id,
     quota_error,
     refusal,
 )
 from shared.jobstore.checks import check_index, check_kept, check_new, check_owner, check_range
+from shared.jobstore.port import DEFAULT_MODELS
+from shared.networks import MIDAS_SMALL
 from tests.fakes_hooks import Hooked
 from tests.fakes_jobs import FairQueues, JobRecord, LeaseRecord
 
@@ -104,7 +107,7 @@ class FakeJobStore(Hooked):
         self._jobs: dict[str, JobRecord] = {}
         self._leases: dict[str, LeaseRecord] = {}
         self._finalize: dict[str, float] = {}
-        self._workers: dict[str, tuple[int, float]] = {}
+        self._workers: dict[str, tuple[int, float, Mapping[str, float]]] = {}
         self._locks: dict[str, tuple[str, float]] = {}
         self._quotas: dict[str, Quota] = {}
         self._unwritten: dict[tuple[str, int], float] = {}
@@ -237,11 +240,11 @@ class FakeJobStore(Hooked):
     # --- what workers do ---
 
     @_reachable
-    def lease(self, worker: str, *, limit: int) -> Lease | None:
+    def lease(self, worker: str, *, limit: int, models: Iterable[str] = DEFAULT_MODELS) -> Lease | None:
         if limit < 1:
             raise ValueError("A lease has at least one image.")
         self._update_queues()
-        if (job_id := self._fair_queues.next()) is None:
+        if (job_id := self._fair_queues.next(tuple(models))) is None:
             return None
         record = self._jobs[job_id]
         indices = self._take(record, limit)
@@ -415,13 +418,13 @@ class FakeJobStore(Hooked):
             leases=len(self._leases),
             outcomes=dict(self._outcomes),
             workers={
-                name: slots for name, (slots, expires) in self._workers.items() if expires > self._clock()
+                name: slots for name, (slots, expires, _) in self._workers.items() if expires > self._clock()
             },
         )
 
     @_reachable
-    def register_worker(self, worker: str, slots: int) -> None:
-        self._workers[worker] = (slots, self._clock() + self._worker_seconds)
+    def register_worker(self, worker: str, slots: int, models: Mapping[str, float] = DEFAULT_MODELS) -> None:
+        self._workers[worker] = (slots, self._clock() + self._worker_seconds, models)
 
     @_reachable
     def forget_worker(self, worker: str) -> None:
@@ -432,9 +435,18 @@ class FakeJobStore(Hooked):
         return sum(self.totals().workers.values())
 
     @_reachable
-    def pending_chunks(self, chunk: int, *, at_most: int) -> int:
+    def served_models(self) -> dict[str, ServedModel]:
+        served: dict[str, ServedModel] = {}
+        for slots, expires, models in self._workers.values():
+            for name, cost in models.items() if expires > self._clock() else ():
+                known = served.get(name, ServedModel(cost=cost))
+                served[name] = replace(known, slots=known.slots + slots)
+        return served
+
+    @_reachable
+    def pending_chunks(self, chunk: int, *, at_most: int, model: str = MIDAS_SMALL.name) -> int:
         self._update_queues()
-        active = [record for record in self._jobs.values() if self._has_work(record)]
+        active = [r for r in self._jobs.values() if self._has_work(r) and r.job.model == model]
         chunks = (len(r.due(self._clock())) + math.ceil(len(r.fresh()) / r.chunk_size(chunk)) for r in active)
         return min(sum(chunks), at_most)
 
@@ -533,6 +545,7 @@ class FakeJobStore(Hooked):
         self._leases[lease_id] = LeaseRecord(job_id=job_id, images=set(indices), expires=expires)
         record.held.update(dict.fromkeys(indices, lease_id))
         self._settle(job_id)
+        self._update_queues()
         return Lease(
             id=lease_id,
             job_id=job_id,
@@ -543,6 +556,7 @@ class FakeJobStore(Hooked):
             cost=record.cost,
             traceparent=record.job.traceparent,
             attempts=tuple(record.attempts.get(index, 0) for index in indices),
+            owners=max(1, self._fair_queues.owners(record.job)),
         )
 
     def _end(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
@@ -222,16 +223,24 @@ class FairQueue:
         self.virtual.pop(name, None)
 
 
+#: Whether jobs are urgent, and their network.
+Lane = tuple[bool, str]
+
+
+def lane_of(job: Job) -> Lane:
+    return job.urgent, job.model
+
+
 class FairQueues:
-    """The queue of owners and each owner's queue of jobs, for urgent jobs and for all others."""
+    """For each lane, the queue of owners and each owner's queue of jobs."""
 
     def __init__(self) -> None:
-        self._owners = {True: FairQueue(), False: FairQueue()}
-        self._jobs: dict[tuple[bool, str], FairQueue] = {}
+        self._owners: defaultdict[Lane, FairQueue] = defaultdict(FairQueue)
+        self._jobs: defaultdict[tuple[Lane, str], FairQueue] = defaultdict(FairQueue)
 
     def update(self, job: Job, has_work: bool) -> None:
         """Let a job join its queue, or leave it."""
-        owners, jobs = self._owners[job.urgent], self._queue_of(job)
+        owners, jobs = self._owners[lane_of(job)], self._queue_of(job)
         if has_work:
             jobs.join(job.id)
             owners.join(job.owner)
@@ -240,16 +249,20 @@ class FairQueues:
         if not jobs.waiting:
             owners.leave(job.owner)
 
-    def next(self) -> str | None:
-        """Return the job whose turn it is."""
-        for urgent in (True, False):
-            if self._owners[urgent].waiting:
-                return self._jobs[urgent, self._owners[urgent].first()].first()
+    def next(self, models: Iterable[str]) -> str | None:
+        """Return the job whose turn it is, of the first of these networks that has any."""
+        for lane in [(urgent, model) for urgent in (True, False) for model in models]:
+            if self._owners[lane].waiting:
+                return self._jobs[lane, self._owners[lane].first()].first()
         return None
+
+    def owners(self, job: Job) -> int:
+        """Return how many owners wait for a job's network with jobs that are not urgent."""
+        return len(self._owners[False, job.model].waiting)
 
     def serve(self, job: Job, cost: float) -> None:
         """Note that a job was handed images that cost so much together."""
-        self._owners[job.urgent].serve(job.owner, cost)
+        self._owners[lane_of(job)].serve(job.owner, cost)
         self._queue_of(job).serve(job.id, cost / job.weight)
 
     def forget_job(self, job: Job) -> None:
@@ -257,9 +270,9 @@ class FairQueues:
         self._queue_of(job).forget(job.id)
 
     def forget_owner(self, owner: str) -> None:
-        for urgent in (True, False):
-            self._owners[urgent].forget(owner)
-            self._jobs.pop((urgent, owner), None)
+        for lane, owners in self._owners.items():
+            owners.forget(owner)
+            self._jobs.pop((lane, owner), None)
 
     def _queue_of(self, job: Job) -> FairQueue:
-        return self._jobs.setdefault((job.urgent, job.owner), FairQueue())
+        return self._jobs[lane_of(job), job.owner]

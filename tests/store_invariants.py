@@ -9,6 +9,7 @@ from typing import Any
 import redis
 
 from shared.jobs.job import ENDS, JobState
+from shared.networks import MIDAS_SMALL
 from tests.rewind import ROOT
 
 LANES = ("urgent", "batch")
@@ -39,7 +40,9 @@ class StoredJob:
 
     @property
     def lane(self) -> str:
-        return "urgent" if self.fields["urgent"] == "1" else "batch"
+        urgency = "urgent" if self.fields["urgent"] == "1" else "batch"
+        model = self.fields.get("model", MIDAS_SMALL.name)
+        return urgency if model == MIDAS_SMALL.name else f"{urgency}:{model}"
 
     @property
     def behind(self) -> frozenset[int]:
@@ -120,7 +123,7 @@ class StoredJobs:
         ready = {job.id for job in self.jobs if job.state.runs and (job.fresh or self._due(job))}
         later = {job.id for job in self.jobs if job.state.runs and job.retries} - ready
         assert self._members("waiting") == later
-        for lane in LANES:
+        for lane in {*LANES, *(job.lane for job in self.jobs)}:
             owners = set()
             for owner, jobs in self._by_owner().items():
                 expected = {job.id for job in jobs if job.lane == lane} & ready

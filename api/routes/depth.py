@@ -25,6 +25,7 @@ from api.schema import operation
 from api.schema.operation import Answer, Body, Operation
 from api.schema.request_models import DepthForm, DepthQuery, OnePhotoQuery
 from api.services.backend import Backend, backend
+from api.services.models import ChosenModel, choose_model
 from api.submit.accept import discard, discard_on_failure, record, wake_workers
 from api.submit.form import image_cap
 from api.submit.multipart import CHUNK, FormFile, FormShape, boundary_of, parse_form
@@ -40,6 +41,7 @@ from shared.errors import (
     InvalidOptions,
     InvalidTransition,
     JobNotFound,
+    ModelUnavailable,
     NoImages,
     ObjectStoreDenied,
     QuotaExceeded,
@@ -82,8 +84,16 @@ _FAILURES = {kind.code: kind for kind in ImageError.__subclasses__()}
         ),
     ),
     problems=(
-        *(InvalidRequest, InvalidOptions, NoImages, QuotaExceeded, TooManyDepthRequests, DepthTimedOut),
-        *(ImageError, 413, 415),
+        *(
+            InvalidRequest,
+            InvalidOptions,
+            ModelUnavailable,
+            NoImages,
+            QuotaExceeded,
+            TooManyDepthRequests,
+            DepthTimedOut,
+        ),
+        *(ModelUnavailable, ImageError, 413, 415),
     ),
     query=DepthQuery,
     headers=(operation.PREFER, operation.ACCEPT),
@@ -100,14 +110,14 @@ def depth() -> Response:
     and the code of its failure. Nothing of the photo is kept.
     """
     query = read_query(DepthQuery)
-    options = _options(query)
     parts = backend()
+    chosen = choose_model(parts, _options(query))
     longest = parts.settings.depth_seconds
     preferred = preferred_wait(longest)
     with _slot(parts):
         spool = _receive(parts)
         try:
-            job = _submit(parts, spool, options)
+            job = _submit(parts, spool, chosen)
         finally:
             spool.close()
         response = _answer(parts, job, query.output, longest if preferred is None else preferred)
@@ -180,11 +190,12 @@ def _receive_form(parts: Backend) -> Spool:
     return photos[0]
 
 
-def _submit(parts: Backend, photo: Spool, options: Options) -> Job:
+def _submit(parts: Backend, photo: Spool, chosen: ChosenModel) -> Job:
     job = new_job(
         new_job_id(),
         total=1,
-        options=options,
+        options=chosen.options,
+        model_cost=chosen.cost,
         state=JobState.QUEUED,
         created_at=parts.jobs.now(),
         owner=authorize.owner(),

@@ -29,6 +29,7 @@ from shared.api_keys import Scope
 from shared.errors import MissingScope, Unauthenticated
 from shared.jobs.job import JobState, Totals
 from shared.metrics.model import BOUNDS, Family, Histogram, Summary
+from shared.networks import MIDAS_SMALL
 
 blueprint = Blueprint("metrics", __name__)
 
@@ -76,7 +77,8 @@ def collect(backend: Backend) -> list[Metric]:
         return metrics
     totals = backend.jobs.totals()
     summary = backend.statistics.read(totals.workers)
-    metrics += _work(totals, backend.tickets.depth())
+    models = {MIDAS_SMALL.name, *backend.jobs.served_models()}
+    metrics += _work(totals, sum(map(backend.tickets.depth, models)))
     metrics += _workers(totals, summary)
     metrics += _durations(summary)
     return metrics

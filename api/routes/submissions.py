@@ -45,6 +45,7 @@ from shared.errors import (
     InvalidWebhook,
     JobNotFound,
     JobRecovering,
+    ModelUnavailable,
     NoImages,
     NotFound,
     QuotaExceeded,
@@ -89,7 +90,7 @@ _MakeOut = Callable[[Job], JobOut]
     ),
     problems=(
         *(InvalidRequest, InvalidOptions, InvalidArchive, NoImages, TooLarge, QuotaExceeded, 413, 415),
-        *(SizeMissing, InvalidSource, SourcesOff, InvalidWebhook, WebhooksOff),
+        *(ModelUnavailable, SizeMissing, InvalidSource, SourcesOff, InvalidWebhook, WebhooksOff),
         *(IdempotencyKeyReused, IdempotencyKeyInUse, JobNotFound, JobRecovering),
     ),
     query=EmptyQuery,

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from api.schema.job_options import ShownOptions
 from shared.jobs.job import ImageFailure, ImageState, Job, JobState, WebhookEvent
+from shared.networks import Tier
 from shared.webhook_messages import Delivery, DeliveryState
 
 #: The most missing uploads that an error names.
@@ -114,6 +115,33 @@ class AcceptedJobOut(JobOut):
     """A job just accepted from a form. `skipped` names files in its archives that are not photos."""
 
     skipped: tuple[str, ...] = ()
+
+
+class ModelOut(_Response):
+    """A network. `relative_cost` is what a prediction computes, in those of `midas_small`."""
+
+    name: str
+    title: str
+    tier: Tier | None
+    description: str
+    relative_cost: float
+    megabytes: int | None
+    parameters: int | None
+    code_licence: str | None
+    weights_licence: str | None
+    #: What else to know before using results, empty for nothing.
+    licence_note: str
+    #: Whether living workers serve it, and have its weights.
+    available: bool
+    slots: int
+    #: Whether jobs that name no model get it.
+    default: bool
+
+
+class ModelsOut(_Response):
+    """The networks that jobs may name."""
+
+    models: tuple[ModelOut, ...]
 
 
 class SkippedOut(_Response):

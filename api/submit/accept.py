@@ -17,6 +17,7 @@ from api.middleware.tracing import note_job, traceparent
 from api.schema.request_models import AnnouncedUpload, Announcement, JobRequest
 from api.services.backend import Backend
 from api.services.job_lookup import find_job
+from api.services.models import choose_model
 from api.submit.form import Form
 from api.submit.idempotency import Attempt
 from api.submit.input_writer import InputWriter
@@ -182,7 +183,9 @@ def wake_workers(backend: Backend, job: Job) -> None:
     """Publish tickets for a job. If that fails, the workers top the tickets up within seconds."""
     chunks = math.ceil(job.counts.pending / backend.settings.lease_images)
     try:
-        backend.tickets.publish(min(chunks, max(1, 2 * backend.jobs.slots())))
+        served = backend.jobs.served_models().get(job.model)
+        slots = 0 if served is None else served.slots
+        backend.tickets.publish(min(chunks, max(1, 2 * slots)), job.model)
     except Unavailable as exc:
         logger.warning("No ticket was published: %s", exc.message, extra={"action": "wake_workers"})
 
@@ -205,11 +208,13 @@ def describe(
     bytes: int = 0,
     gathered: bool = False,
 ) -> Job:
-    """Return the job that a request describes. Raises WebhooksOff and InvalidWebhook."""
+    """Return the job that a request describes. Raises ModelUnavailable, WebhooksOff and InvalidWebhook."""
+    chosen = choose_model(backend, request.options)
     return new_job(
         job_id,
         total=total,
-        options=request.options,
+        options=chosen.options,
+        model_cost=chosen.cost,
         state=state,
         created_at=backend.jobs.now(),
         weight=request.weight,

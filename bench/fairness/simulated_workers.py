@@ -140,7 +140,7 @@ def _work(store: RedisJobStore, name: str, image_seconds: float, stop: Event) ->
         draining=stop.is_set,
         breakers=Breakers(),
         heartbeat=Heartbeat(HeartbeatSlot(), memory_bytes=0),
-        traces=Traces(OFF, seconds=dict, facts={}),
+        traces=Traces(OFF, seconds=dict, facts=dict),
     )
     while not stop.is_set():
         if not loop.work(_WORK_SECONDS):

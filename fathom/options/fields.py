@@ -15,6 +15,8 @@ from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
 
+#: A network: an official one by its name, or a registered file.
+_MODEL = re.compile(r"(file:)?[a-z0-9][a-z0-9_.-]{0,62}")
 #: A folder's name that every system takes.
 _FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 
@@ -84,6 +86,17 @@ def folder(description: str) -> Any:
         raise ValueError("must be a folder's name of letters, digits, `-` and `_`")
 
     return custom("", description, read, **described(pattern=f"^({_FOLDER.pattern})?$"))
+
+
+def model(description: str) -> Any:
+    """Declare the name of a network, none by default."""
+
+    def read(value: Any) -> str:
+        if isinstance(value, str) and (value == "" or _MODEL.fullmatch(value)):
+            return value
+        raise ValueError("must be the name of a model, such as dpt_large or file:NAME")
+
+    return custom("", description, read, **described(pattern=f"^({_MODEL.pattern})?$"))
 
 
 def group(default: T) -> T:

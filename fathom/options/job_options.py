@@ -16,6 +16,7 @@ from fathom.options.fields import (
     described,
     flag,
     group,
+    model,
     nested,
     read_choice,
     read_fields,
@@ -157,6 +158,9 @@ class Options:
     edges: Edges = choice(
         Edges.SNAP, "`snap`: edges of full-size maps follow the photo; `smooth`: only interpolated."
     )
+    model: str = model(
+        "The network that predicts depth, one of `GET /v1/models`; without a name, the server's default."
+    )
     quality: Quality = choice(
         Quality.STANDARD,
         "`standard`: one prediction, of 256 pixels; `detailed`: merged with one of 384, 2 to 3 times slower.",
@@ -234,13 +238,13 @@ class Options:
         return Output.LAYERS in self.outputs and self.layers.masks
 
     def _tells(self, name: str) -> bool:
-        """Return whether an option may matter to the outputs."""
-        return name not in _GROUPS or name in self.outputs
+        """Return whether an option may matter to the outputs, and is not left to the server."""
+        return bool(self.model) if name == "model" else name not in _GROUPS or name in self.outputs
 
     def _conflicts(self, given: Mapping[str, Any]) -> Iterator[str]:
         """Yield what in these options does not go together."""
         for name in given:
-            if not self._tells(name):
+            if name in _GROUPS and name not in self.outputs:
                 yield f"{name} has options, but is not among the outputs"
         if self.size is Size.NETWORK:
             for output in self.outputs:

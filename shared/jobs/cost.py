@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from fathom.options import ClipOptions, Options, Output, Quality, Size
 from shared.jobs.job import Cost
+from shared.networks import MIDAS_SMALL, NETWORKS
 
-#: To read a photo and predict its depth.
-_PREDICTION = 0.6
+#: To read a photo, and to predict its depth with the default network.
+_READING, _PREDICTION = 0.3, 0.3
 
-#: What the second prediction of `quality=detailed` adds: 2.25 times the pixels for the network.
+#: What the second prediction of `quality=detailed` adds: 2.25 times the pixels for the network. Only the
+#: default network makes one.
 _DETAIL = 1.4
 
 #: What each output adds. `python -m bench.outputs` measures these, at 12 megapixels and on one core.
@@ -42,12 +44,15 @@ _CLIP_MEGAPIXEL = 0.15
 _NETWORK_SIZE = 0.1
 
 
-def cost_of(options: Options) -> Cost:
+def cost_of(options: Options, model_cost: float = 1.0) -> Cost:
     """Return what an image with these options costs in each pass.
 
-    The first of two passes (normalize=job) only predicts, and so does the second before it renders.
+    `model_cost` is how many times as much a prediction computes as one of the default network. The first of
+    two passes (normalize=job) only predicts, and so does the second before it renders.
     """
-    prediction = _PREDICTION + (_DETAIL if options.quality is Quality.DETAILED else 0.0)
+    is_default = options.model in ("", MIDAS_SMALL.name)
+    detail = _DETAIL if options.quality is Quality.DETAILED and is_default else 0.0
+    prediction = round(_READING + _PREDICTION * model_cost + detail, 6)
     part = _NETWORK_SIZE if options.size is Size.NETWORK else 1.0
     rendering = part * sum(_OUTPUTS[output] for output in options.outputs)
     if Output.CLIP in options.outputs:
@@ -62,11 +67,12 @@ def _frames_of(clip: ClipOptions) -> float:
     return clip.seconds * clip.fps * megapixels * _CLIP_MEGAPIXEL
 
 
-#: What the dearest image costs.
+#: What the dearest image costs with an official network.
 HIGHEST = cost_of(
     Options(
         outputs=tuple(Output),
         clip=ClipOptions(seconds=12, fps=60, height=2160),
         quality=Quality.DETAILED,
-    )
+    ),
+    max(network.cost for network in NETWORKS.values()),
 ).render

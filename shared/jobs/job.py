@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from fathom.options import Options
 from shared.errors import InvalidTransition, QuotaExceeded
+from shared.networks import MIDAS_SMALL
 
 _ID = re.compile(r"[a-z2-7]{26}\Z")
 T = TypeVar("T")
@@ -229,6 +230,11 @@ class Job:
     traceparent: str | None = None
 
     @property
+    def model(self) -> str:
+        """The name of its network."""
+        return self.options.model or MIDAS_SMALL.name
+
+    @property
     def progress(self) -> float:
         """The share of the work that is done, from 0 to 1."""
         if self.state.ended:
@@ -320,6 +326,23 @@ class Lease:
     traceparent: str | None = None
     #: Attempts that were charged to its images before, in the order of `indices`.
     attempts: tuple[int, ...] = ()
+    #: How many owners' jobs wait for the same network, this one included.
+    owners: int = 1
+
+    @property
+    def model(self) -> str:
+        """The name of the job's network."""
+        return self.options.model or MIDAS_SMALL.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServedModel:
+    """A network that living workers serve."""
+
+    #: How many times as much a prediction computes as one of the default network.
+    cost: float
+    #: Children that serve it.
+    slots: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

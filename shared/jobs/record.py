@@ -154,6 +154,7 @@ def new_job(
     created_at: float,
     weight: float = 1.0,
     cost: Cost | None = None,
+    model_cost: float = 1.0,
     owner: str = ANYONE,
     bytes: int = 0,
     urgent: bool = False,
@@ -164,7 +165,7 @@ def new_job(
 ) -> Job:
     """Return a job of which nothing is done. If it is normalised as a whole, it is measured first.
 
-    Its images cost what its options do, if `cost` says nothing else.
+    Its images cost what its options and its network do, if `cost` says nothing else.
     """
     return Job(
         id=job_id,
@@ -174,7 +175,7 @@ def new_job(
         created_at=created_at,
         phase=Phase.MEASURE if options.normalize == "job" else Phase.RENDER,
         weight=weight,
-        cost=cost or cost_of(options),
+        cost=cost or cost_of(options, model_cost),
         owner=owner,
         bytes=bytes,
         urgent=urgent,

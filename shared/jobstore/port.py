@@ -22,8 +22,13 @@ from shared.jobs.job import (
     Page,
     Quota,
     Range,
+    ServedModel,
     Totals,
 )
+from shared.networks import MIDAS_SMALL
+
+#: What a worker serves that says nothing else: the default network, and what it costs.
+DEFAULT_MODELS: Mapping[str, float] = {MIDAS_SMALL.name: 1.0}
 
 
 class JobStore(Protocol):
@@ -99,8 +104,11 @@ class JobStore(Protocol):
 
     # --- what workers do ---
 
-    def lease(self, worker: str, *, limit: int) -> Lease | None:
+    def lease(self, worker: str, *, limit: int, models: Iterable[str] = DEFAULT_MODELS) -> Lease | None:
         """Hand out images of the job whose turn it is: one due retry, or up to `limit` others.
+
+        The job is one of the networks `models`. Of several that have work, the first one's turn it is, but
+        urgent jobs come first.
 
         Images that cost more than 1 come in smaller leases, of at least one image: together they cost at most
         `limit`.
@@ -215,16 +223,22 @@ class JobStore(Protocol):
 
     def totals(self) -> Totals: ...
 
-    def register_worker(self, worker: str, slots: int) -> None:
-        """Record that a worker with `slots` children is alive; this is forgotten after 15 seconds."""
+    def register_worker(self, worker: str, slots: int, models: Mapping[str, float] = DEFAULT_MODELS) -> None:
+        """Record that a worker with `slots` children is alive; this is forgotten after 15 seconds.
+
+        `models` are the networks that it serves, each with its `ServedModel.cost`.
+        """
 
     def forget_worker(self, worker: str) -> None: ...
 
     def slots(self) -> int:
         """Return how many children all living workers have."""
 
-    def pending_chunks(self, chunk: int, *, at_most: int) -> int:
-        """Return how many leases could be taken now with the limit `chunk`, but at most `at_most`."""
+    def served_models(self) -> Mapping[str, ServedModel]:
+        """Return what living workers serve."""
+
+    def pending_chunks(self, chunk: int, *, at_most: int, model: str = MIDAS_SMALL.name) -> int:
+        """Return how many leases of a network could be taken now with the limit `chunk`, or `at_most`."""
 
     def acquire(self, name: str, owner: str, seconds: float) -> bool:
         """Take or extend a short lock; return whether `owner` holds it. 0 seconds release it."""

@@ -32,13 +32,15 @@ from shared.jobs.job import (
     Phase,
     Quota,
     Range,
+    ServedModel,
     is_job_id,
     refusal,
 )
 from shared.jobstore import rows
 from shared.jobstore.checks import check_index, check_kept, check_new, check_owner, check_range
-from shared.jobstore.port import JobStore
+from shared.jobstore.port import DEFAULT_MODELS, JobStore
 from shared.jobstore.redis_reader import PRELUDES, JobReader, checked, found, job_scripts
+from shared.networks import MIDAS_SMALL
 from shared.redis.client import redis_errors
 from shared.redis.scripts import ROOT
 
@@ -140,11 +142,11 @@ class RedisJobStore(JobReader, JobStore):
 
     # --- what workers do ---
 
-    def lease(self, worker: str, *, limit: int) -> Lease | None:
+    def lease(self, worker: str, *, limit: int, models: Iterable[str] = DEFAULT_MODELS) -> Lease | None:
         if limit < 1:
             raise ValueError("A lease has at least one image.")
         # The id is made here, so that a repeated command finds the lease it made before.
-        row = self._call("lease", secrets.token_hex(12), worker, limit, self._lease_ms)
+        row = self._call("lease", secrets.token_hex(12), worker, limit, self._lease_ms, *models)
         return rows.to_lease(row) if row else None
 
     def renew(self, lease: Lease, *, in_hand: int | None) -> JobState | None:
@@ -246,17 +248,20 @@ class RedisJobStore(JobReader, JobStore):
 
     # --- workers and numbers ---
 
-    def register_worker(self, worker: str, slots: int) -> None:
-        self._keep("register_worker", worker, slots, self._worker_ms)
+    def register_worker(self, worker: str, slots: int, models: Mapping[str, float] = DEFAULT_MODELS) -> None:
+        self._keep("register_worker", worker, slots, self._worker_ms, rows.models_text(models))
 
     def forget_worker(self, worker: str) -> None:
-        self._keep("register_worker", worker, 0, 0)
+        self._keep("register_worker", worker, 0, 0, "")
 
     def slots(self) -> int:
-        return int(self._keep("slots"))
+        return sum(slots for slots, _ in self._keep("slots"))
 
-    def pending_chunks(self, chunk: int, *, at_most: int) -> int:
-        return int(self._call("pending_chunks", chunk, at_most)) if at_most > 0 else 0
+    def served_models(self) -> dict[str, ServedModel]:
+        return rows.to_served(self._keep("slots"))
+
+    def pending_chunks(self, chunk: int, *, at_most: int, model: str = MIDAS_SMALL.name) -> int:
+        return int(self._call("pending_chunks", chunk, at_most, model)) if at_most > 0 else 0
 
     def acquire(self, name: str, owner: str, seconds: float) -> bool:
         return bool(self._keep("acquire", name, owner, _milliseconds(seconds)))

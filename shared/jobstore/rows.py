@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 from fathom.options import Normalize, Options
@@ -27,11 +27,13 @@ from shared.jobs.job import (
     Phase,
     Quota,
     Range,
+    ServedModel,
     Totals,
     Webhook,
     is_job_id,
     quota_error,
 )
+from shared.networks import MIDAS_SMALL
 from shared.redis.scripts import Constants
 
 #: Ended images are counted in buckets of so many seconds, and the rate is taken over the last
@@ -44,6 +46,7 @@ CONSTANTS: Constants = {
     "BUCKET_MS": BUCKET * 1000,
     "WINDOW_MS": WINDOW * 1000,
     "CHUNK": CHUNK,
+    "DEFAULT_MODEL": MIDAS_SMALL.name,
     "RUNNING": RUNNING,
     "UNFINISHED": UNFINISHED,
     "ENDS": ENDS,
@@ -67,6 +70,7 @@ def to_fields(job: Job) -> dict[str, str | int]:
         **error,
         **webhook,
         **trace,
+        "model": job.model,
         "state": job.state,
         "phase": Phase.MEASURE if two_passes else Phase.RENDER,
         "options": json.dumps(job.options.to_json()),
@@ -192,7 +196,7 @@ def checked_entry(cursor: str) -> str:
 
 def to_lease(row: Sequence[Any]) -> Lease:
     """Make a lease from the answer of the lease script."""
-    lease, job, phase, options, low, high, images, traceparent, attempts, cost = row
+    lease, job, phase, options, low, high, images, traceparent, attempts, cost, owners = row
     rendering = phase.decode() == Phase.RENDER
     return Lease(
         id=lease.decode(),
@@ -204,6 +208,7 @@ def to_lease(row: Sequence[Any]) -> Lease:
         cost=float(cost),
         traceparent=traceparent.decode() or None,
         attempts=tuple(int(charged or 0) for charged in attempts),
+        owners=max(1, int(owners)),
     )
 
 
@@ -257,6 +262,25 @@ def to_totals(row: Sequence[Any]) -> Totals:
 
 def _below(prefix: str, counters: Mapping[str, int]) -> dict[str, int]:
     return {name[len(prefix) :]: value for name, value in counters.items() if name.startswith(prefix)}
+
+
+# --- workers ------------------------------------------------------------------------
+
+
+def models_text(models: Mapping[str, float]) -> str:
+    """Return the networks that a worker serves, and their costs, as one text."""
+    return " ".join(f"{name}={cost!r}" for name, cost in models.items())
+
+
+def to_served(rows: Iterable[Sequence[Any]]) -> dict[str, ServedModel]:
+    """Make what living workers serve, from each one's slots and networks."""
+    served: dict[str, ServedModel] = {}
+    for slots, text in rows:
+        for entry in text.decode().split():
+            name, _, cost = entry.rpartition("=")
+            known = served.get(name, ServedModel(cost=float(cost)))
+            served[name] = replace(known, slots=known.slots + slots)
+    return served
 
 
 # --- events -----------------------------------------------------------------------

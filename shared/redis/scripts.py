@@ -13,8 +13,8 @@ from shared.redis.client import redis_errors
 #: All of Fathom's own keys begin with this hash tag, so they lie in one slot.
 ROOT = "{fathom}"
 
-#: Constants that Python and Lua share, by their names in Lua: numbers, or words that become a set.
-Constants = Mapping[str, int | Collection[str]]
+#: Constants that Python and Lua share, by their names in Lua: numbers, words, or words that become a set.
+Constants = Mapping[str, int | str | Collection[str]]
 
 
 class Scripts:
@@ -51,9 +51,11 @@ def to_lua(constants: Constants) -> str:
     return "".join(f"local {name} = {_literal(value)}\n" for name, value in constants.items())
 
 
-def _literal(value: int | Collection[str]) -> str:
+def _literal(value: int | str | Collection[str]) -> str:
     if isinstance(value, int):
         return str(value)
+    if isinstance(value, str):
+        return f'"{value}"'
     return "{ " + ", ".join(f'["{word}"] = true' for word in sorted(value)) + " }"
 
 

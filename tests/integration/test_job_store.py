@@ -20,6 +20,7 @@ from shared.redis.info import look_at_redis
 from tests.conftest import start_or_skip
 from tests.contracts.job_costs import DEAR, JobCostsContract
 from tests.contracts.job_lives import EventsContract, ExpiryContract, JobLivesContract, RestoreContract
+from tests.contracts.job_models import JobModelsContract
 from tests.contracts.job_owners import JobOwnersContract, QuotaContract
 from tests.contracts.job_store import (
     CORRUPT,
@@ -80,7 +81,9 @@ def bits(client: redis.Redis, job_id: str) -> Counts:
     )
 
 
-class TestRedisJobStore(JobStoreContract, JobOwnersContract, JobLivesContract, JobCostsContract):
+class TestRedisJobStore(
+    JobStoreContract, JobOwnersContract, JobLivesContract, JobCostsContract, JobModelsContract
+):
     """The real store fulfils the contract."""
 
 

@@ -5,6 +5,7 @@ import pytest
 from shared.jobstore.port import JobStore
 from tests.contracts.job_costs import JobCostsContract
 from tests.contracts.job_lives import JobLivesContract
+from tests.contracts.job_models import JobModelsContract
 from tests.contracts.job_owners import JobOwnersContract
 from tests.contracts.job_store import Advance, JobStoreContract
 from tests.fakes import FakeClock, FakeJobStore
@@ -25,5 +26,7 @@ def advance(clock: FakeClock) -> Advance:
     return clock.advance
 
 
-class TestFakeJobStore(JobStoreContract, JobOwnersContract, JobLivesContract, JobCostsContract):
+class TestFakeJobStore(
+    JobStoreContract, JobOwnersContract, JobLivesContract, JobCostsContract, JobModelsContract
+):
     """The fake fulfils the contract, so unit tests may rely on it."""

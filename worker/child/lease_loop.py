@@ -11,7 +11,7 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -20,15 +20,17 @@ from typing import TypeVar
 
 from celery.exceptions import SoftTimeLimitExceeded
 
-from shared.errors import ImageError, InternalImageError, OutOfMemory, TimedOut
+from shared.errors import FathomError, ImageError, InternalImageError, OutOfMemory, TimedOut
 from shared.jobs import object_keys
 from shared.jobs.failure import encode_failure
 from shared.jobs.job import ImageFailure, JobState, Lease, Phase, Range
-from shared.jobstore.port import JobStore
+from shared.jobstore.port import DEFAULT_MODELS, JobStore
+from shared.networks import MIDAS_SMALL
 from shared.objectstore.port import ObjectStore
 from shared.observability.logs import log_context
 from worker.child.fetch import Fetcher
 from worker.child.lease_renewer import LeaseRenewer
+from worker.child.model_turns import ModelTurns
 from worker.child.prefetch import LARGE_BYTES as LARGE_IMAGE_BYTES
 from worker.child.prefetch import Prefetcher
 from worker.child.timing import DepthPipeline
@@ -110,7 +112,10 @@ class LeaseLoop:
         breakers: Breakers,
         heartbeat: Heartbeat,
         traces: Traces,
+        models: Iterable[str] = DEFAULT_MODELS,
+        load_model: Callable[[str], object] = lambda model: None,
     ) -> None:
+        """Serve the networks `models`. `load_model` is called before each lease of a network."""
         self._name = name
         self._jobs = jobs
         self._objects = objects
@@ -121,7 +126,11 @@ class LeaseLoop:
         self._breakers = breakers
         self._heartbeat = heartbeat
         self._traces = traces
+        self._turns = ModelTurns(models)
+        self._load_model = load_model
         self._fetcher = fetcher
+        #: The network of the latest lease.
+        self.model = MIDAS_SMALL.name
         self._until = self._no_image_after = math.inf
         self._prefetcher = Prefetcher()
         self._leaser = ThreadPoolExecutor(1, thread_name_prefix="lease")
@@ -180,7 +189,11 @@ class LeaseLoop:
         return None if lease is None else self._hold(lease)
 
     def _lease(self) -> Lease | None:
-        return self._jobs.lease(self._name, limit=self._lease_images)
+        """Take a lease. One at a time is on the way, so that the networks' turns need no lock."""
+        lease = self._jobs.lease(self._name, limit=self._lease_images, models=self._turns.order())
+        if lease is not None:
+            self._turns.note(lease)
+        return lease
 
     def _take_upcoming(self) -> None:
         """Begin to take the next lease, unless the time for new ones is over or a store is away."""
@@ -221,7 +234,10 @@ class LeaseLoop:
         return held
 
     def _work_off(self, held: HeldLease) -> None:
+        self.model = held.lease.model
         try:
+            if not self._can_serve(held.lease.model):
+                return
             for index, fetching in held.images:
                 outcome = self._outcome(held, index, fetching)
                 _wait_for(self._storing, left=STORED_AT_ONCE - 1)
@@ -237,6 +253,16 @@ class LeaseLoop:
             held.renewer.release()
             # Whatever happened to this image, the ones before it are committed first.
             self._closing.append(self._leaser.submit(self._close, held))
+
+    def _can_serve(self, model: str) -> bool:
+        """Load a lease's network before an image is in hand. What cannot be loaded is not served any more."""
+        try:
+            self._load_model(model)
+        except FathomError as exc:
+            logger.error("No longer serving %s: %s", model, exc.message, extra={"action": "load_model"})
+            self._turns.drop(model)
+            return False
+        return True
 
     def _settle(self) -> None:
         """Wait until all is stored and given back. Raises the first error of storing."""

@@ -25,8 +25,9 @@ def run_ticket(lease_loop: Callable[[], LeaseLoop]) -> None:
     """Work until the ticket's time is over or there is nothing to do."""
     until = time.monotonic() + LONGEST
     try:
+        loop = lease_loop()
         # If no ticket can be published, nothing would wake another child: then this one continues.
-        while lease_loop().work(TICKET_SECONDS) and not publish_next() and time.monotonic() < until:
+        while loop.work(TICKET_SECONDS) and not publish_next(loop.model) and time.monotonic() < until:
             continue
     except STORE_ERRORS as exc:
         # No ticket is published: maintenance publishes new ones once the stores are back.
@@ -35,12 +36,15 @@ def run_ticket(lease_loop: Callable[[], LeaseLoop]) -> None:
         logger.warning("A ticket took too long.", extra={"action": "work"})
 
 
-def publish_next() -> bool:
-    """Publish another ticket, unless one waits already; return False if the broker has no room for one."""
+def publish_next(model: str) -> bool:
+    """Publish another ticket for a network, unless one waits already.
+
+    Return False if the broker has no room for one.
+    """
     tickets = CeleryTickets(current_app)
     try:
-        if tickets.depth() == 0:
-            tickets.publish(1)
+        if tickets.depth(model) == 0:
+            tickets.publish(1, model)
     except JobStoreFull:
         return draining()
     return True

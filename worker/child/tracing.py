@@ -48,9 +48,9 @@ class Traces:
         tracer: Tracer,
         *,
         seconds: Callable[[], Mapping[Stage, float]],
-        facts: Attributes,
+        facts: Callable[[], Attributes],
     ) -> None:
-        """`seconds` returns how long each stage of the latest image took; `facts` go into every span."""
+        """`seconds` returns how long each stage of the latest image took, `facts` what made its depth."""
         self._tracer = tracer
         self._seconds = seconds
         self._facts = facts
@@ -89,7 +89,11 @@ class _TracedLease:
     """Holds the spans of images that have begun. Fetching and storing run in other threads."""
 
     def __init__(
-        self, tracer: Tracer, lease: Lease, seconds: Callable[[], Mapping[Stage, float]], facts: Attributes
+        self,
+        tracer: Tracer,
+        lease: Lease,
+        seconds: Callable[[], Mapping[Stage, float]],
+        facts: Callable[[], Attributes],
     ) -> None:
         self._tracer = tracer
         self._lease = lease
@@ -153,7 +157,7 @@ class _TracedLease:
                 "fathom.job.id": lease.job_id,
                 "fathom.image.index": index,
                 "fathom.image.attempt": self._attempts.get(index, 0) + 1,
-                **self._facts,
+                **self._facts(),
             },
         )
         if span.is_recorded:

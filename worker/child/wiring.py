@@ -15,10 +15,11 @@ from shared.observability.tracing_setup import make_tracer
 from shared.settings import Settings
 from worker.child.fetch import Fetcher
 from worker.child.lease_loop import LeaseLoop, Timeouts
+from worker.child.model_pipelines import LoadedModel, ModelPipelines
 from worker.child.timing import StagedPipeline, TimedPipeline, record_transfers
 from worker.child.tracing import Traces
-from worker.model.engine import EngineInfo
 from worker.model.engines import load_engine
+from worker.model.served import served_networks, settings_for
 from worker.outbound_http import Outbound
 from worker.pipeline.memory import bound_malloc
 from worker.pipeline.simulated import pipeline_for
@@ -35,11 +36,14 @@ def make_lease_loop(
     """Make this child's lease loop; `wrap` may put something between it and the pipeline."""
     bound_malloc()
     heartbeat = _start_heartbeat(settings)
-    engine, stores = load_engine(settings), connect_stores(settings)
+    stores = connect_stores(settings)
     metrics_buffer = MetricsBuffer(stores.statistics)
     metrics_buffer.start()
     objects = stores.objects.observed_by(record_transfers(metrics_buffer))
-    pipeline = wrap(pipeline_for(engine, settings))
+    models = _make_pipelines(settings)
+    # Before any lease: a child that cannot load its first network takes no work.
+    models.prepare(next(iter(models.networks)))
+    pipeline = wrap(models)
     timeouts = Timeouts(lease=settings.lease_seconds, image=settings.image_seconds)
     return LeaseLoop(
         name=process_name(),
@@ -52,8 +56,21 @@ def make_lease_loop(
         draining=draining,
         breakers=breakers,
         heartbeat=heartbeat,
-        traces=_make_traces(engine.info, pipeline),
+        traces=_make_traces(models),
+        models=models.networks,
+        load_model=models.prepare,
     )
+
+
+def _make_pipelines(settings: Settings) -> ModelPipelines:
+    served = {network.name: network for network in served_networks(settings)}
+
+    def load(model: str) -> LoadedModel:
+        own = settings_for(settings, served[model])
+        engine = load_engine(own)
+        return LoadedModel(pipeline=pipeline_for(engine, own), info=engine.info)
+
+    return ModelPipelines(served, load, memory_mb=settings.child_memory_mb)
 
 
 def make_fetcher(settings: Settings, objects: ObjectStore, patience: float) -> Fetcher:
@@ -81,10 +98,9 @@ def _start_heartbeat(settings: Settings) -> Heartbeat:
     return heartbeat
 
 
-def _make_traces(info: EngineInfo, pipeline: StagedPipeline) -> Traces:
+def _make_traces(models: ModelPipelines) -> Traces:
     """Return what traces this process's work; it sends the last spans when Celery ends the process gently."""
     tracer = make_tracer(SERVICE)
     if tracer.is_on:
         worker_process_shutdown.connect(lambda **_: tracer.stop(), weak=False)
-    facts = {"fathom.engine": info.engine, "fathom.precision": info.precision}
-    return Traces(tracer, seconds=lambda: pipeline.seconds, facts=facts)
+    return Traces(tracer, seconds=lambda: models.seconds, facts=lambda: models.facts)

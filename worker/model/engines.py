@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from shared.errors import ModelError
+from shared.networks import find_network
 from shared.settings import Settings
 from worker.model.engine import SIMULATED, EngineInfo, InferenceEngine
 from worker.model.graph import ensure_graph
@@ -41,7 +42,7 @@ def load_engine(settings: Settings) -> InferenceEngine:
     Raises WeightsUnavailable, WeightsInvalid or ModelError, each saying what to do.
     """
     if settings.engine == SIMULATED:
-        return _load_simulated()
+        return _load_simulated(settings)
     weights = find_weights(settings)
     engine = (
         _load_torch(weights, settings) if settings.engine == "torch" else _load_openvino(weights, settings)
@@ -50,11 +51,11 @@ def load_engine(settings: Settings) -> InferenceEngine:
     return engine
 
 
-def _load_simulated() -> InferenceEngine:
+def _load_simulated(settings: Settings) -> InferenceEngine:
     from worker.model.simulated import SimulatedEngine
 
     logger.warning(_SIMULATED_WARNING, extra={"action": "load_engine", "weights": SIMULATED})
-    return SimulatedEngine()
+    return SimulatedEngine(find_network(settings.model))
 
 
 def _load_openvino(weights: Weights, settings: Settings) -> InferenceEngine:

@@ -7,6 +7,7 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.networks import MIDAS_SMALL, Network
 from worker.model.engine import SIMULATED, EngineInfo
 from worker.model.preprocess import check_batch
 
@@ -17,10 +18,15 @@ _FORMULA = b"fathom simulated depth, formula 1"
 class SimulatedEngine:
     """Returns the mean of the three colours as depth. It loads no network, and the result means nothing."""
 
+    def __init__(self, network: Network = MIDAS_SMALL) -> None:
+        """Pretend to be a network: its photos are prepared as usual."""
+        self._network = network
+
     @property
     def info(self) -> EngineInfo:
         return EngineInfo(
             model=SIMULATED,
+            network=self._network,
             weights=SIMULATED,
             weights_sha256=hashlib.sha256(_FORMULA).hexdigest(),
             engine=SIMULATED,

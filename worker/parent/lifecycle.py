@@ -18,11 +18,13 @@ from celery import Celery
 from celery.signals import setup_logging, worker_init, worker_ready, worker_shutdown, worker_shutting_down
 
 from shared.errors import FathomError
+from shared.networks import Network
 from shared.observability.logs import configure_logging
 from shared.observability.redaction import secrets_of
 from shared.observability.tracing_setup import prepare_tracing
 from shared.settings import Settings
-from worker.model.engines import prepare_engine
+from shared.tickets import queue_of
+from worker.model.served import prepare_served
 from worker.parent.threads import MaintenanceThreads
 from worker.parent.wiring import make_threads
 from worker.supervision.shared_memory import drain
@@ -36,6 +38,7 @@ _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 def connect_signals(app: Celery, settings: Settings) -> None:
     """Tie a worker's life to Celery's signals."""
     running: list[MaintenanceThreads] = []
+    served: list[Network] = []
 
     def configure(**_: object) -> None:
         configure_logging(settings.log_level, settings.log_format, secrets=secrets_of(settings))
@@ -43,11 +46,12 @@ def connect_signals(app: Celery, settings: Settings) -> None:
         prepare_tracing()
 
     def prepare(**_: object) -> None:
-        _prepare(settings)
+        served.extend(_prepare(settings))
+        app.amqp.queues.select([queue_of(network.name) for network in served])
 
     def start(sender: object, **_: object) -> None:
         slots = getattr(getattr(sender, "controller", sender), "concurrency", 1) or 1
-        threads = make_threads(app, settings, slots)
+        threads = make_threads(app, settings, slots, served)
         running.append(threads)
         threads.start()
         for number in _STOP_SIGNALS:
@@ -67,12 +71,15 @@ def connect_signals(app: Celery, settings: Settings) -> None:
     worker_shutdown.connect(stop, weak=False)
 
 
-def _prepare(settings: Settings) -> None:
-    """Prepare the network before the first fork, so that children find it; exit if there is none."""
+def _prepare(settings: Settings) -> tuple[Network, ...]:
+    """Prepare the networks before the first fork, so that children find them; exit if one is missing."""
     try:
-        prepare_engine(settings)
+        served = prepare_served(settings)
     except FathomError as exc:
         raise SystemExit(f"fathom worker: {exc.message}") from exc
+    # Children read their settings as this process does, and must serve what was prepared and no more.
+    os.environ["FATHOM_MODELS"] = " ".join(network.name for network in served)
+    return served
 
 
 def _drain_at(number: int) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from shared.chores.port import Chores
 from shared.control import Controls
@@ -16,7 +16,7 @@ from shared.errors import JobBusy, JobNotFound, JobStoreFull
 from shared.jobs import object_keys
 from shared.jobs.failure import encode_failure
 from shared.jobs.job import FinalizeClaim, ImageStatus
-from shared.jobstore.port import JobStore
+from shared.jobstore.port import DEFAULT_MODELS, JobStore
 from shared.objectstore.port import ObjectStore
 from shared.observability.logs import log_context
 from shared.observability.tracing import Tracer
@@ -40,6 +40,7 @@ class Maintenance:
         *,
         name: str,
         slots: int,
+        models: Mapping[str, float] = DEFAULT_MODELS,
         lease_images: int,
         lease_seconds: float,
         jobs: JobStore,
@@ -51,6 +52,7 @@ class Maintenance:
     ) -> None:
         self._name = name
         self._slots = slots
+        self._models = models
         self._lease_images = lease_images
         self._jobs = jobs
         self._objects = objects
@@ -66,7 +68,7 @@ class Maintenance:
 
     def run(self) -> None:
         """Register this worker; then reap and top up, if no other worker is doing so."""
-        self._jobs.register_worker(self._name, self._slots)
+        self._jobs.register_worker(self._name, self._slots, self._models)
         self._notice_gap()
         if self._jobs.acquire("maintenance", self._name, LOCK):
             if self._clock() >= self._reap_from:
@@ -76,11 +78,12 @@ class Maintenance:
 
     def top_up(self) -> int:
         """Publish the tickets that the pending work lacks; return how many."""
-        wanted = self._jobs.pending_chunks(self._lease_images, at_most=2 * self._jobs.slots())
-        missing = max(wanted - self._tickets.depth(), 0) if wanted else 0
+        served = self._jobs.served_models()
+        missing = {model: self._missing_tickets(model, each.slots) for model, each in served.items()}
         try:
-            if missing:
-                self._tickets.publish(missing)
+            for model, count in missing.items():
+                if count:
+                    self._tickets.publish(count, model)
         except JobStoreFull as exc:
             # Children at work continue. The next run tries again; the log has one line.
             if not self._tickets_are_stuck:
@@ -88,7 +91,11 @@ class Maintenance:
             self._tickets_are_stuck = True
             return 0
         self._tickets_are_stuck = False
-        return missing
+        return sum(missing.values())
+
+    def _missing_tickets(self, model: str, slots: int) -> int:
+        wanted = self._jobs.pending_chunks(self._lease_images, at_most=2 * slots, model=model)
+        return max(wanted - self._tickets.depth(model), 0) if wanted else 0
 
     def finish_up(self) -> None:
         """Store the reasons of images that were given up, and finalise jobs that have ended."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from celery import Celery
 
 from shared.archive.zip_reader import ArchiveLimits
 from shared.chores.port import ChoreKind
 from shared.net.url_policy import AllowedHosts
+from shared.networks import Network
 from shared.objectstore.s3 import S3ObjectStore
 from shared.observability.tracing import Tracer
 from shared.observability.tracing_setup import make_tracer
@@ -43,12 +44,15 @@ _GATHERERS, _SENDERS = 2, 3
 _REDIS, _BOTH = (breakers.jobs,), (breakers.jobs, breakers.objects)
 
 
-def make_threads(app: Celery, settings: Settings, slots: int) -> MaintenanceThreads:
-    """Make the threads of a worker with so many children. They begin with `start`."""
+def make_threads(
+    app: Celery, settings: Settings, slots: int, served: Iterable[Network]
+) -> MaintenanceThreads:
+    """Make the threads of a worker with so many children and these networks. They begin with `start`."""
     stores, tracer = connect_stores(settings), make_tracer(SERVICE)
     maintenance = Maintenance(
         name=process_name(),
         slots=slots,
+        models={network.name: network.cost for network in served},
         lease_images=settings.lease_images,
         lease_seconds=settings.lease_seconds,
         jobs=stores.jobs,

@@ -4,9 +4,9 @@
 -- owner's jobs are queued by theirs, which advances by cost / weight. Each queue has a clock: the virtual
 -- time at which it was last served. A newcomer joins at the clock and never before it, so time spent away
 -- earns nothing, and having been served alone costs nothing. Urgent jobs have queues of their own, which
--- are served first.
+-- are served first, and so have the jobs of each network, because not every worker serves it.
 
-local LANES = { 'urgent', 'batch' }
+local URGENCIES = { 'urgent', 'batch' }
 
 -- Return how many images of a job a lease takes, given the most. Dear ones come in smaller leases, so that
 -- all leases take about as long.

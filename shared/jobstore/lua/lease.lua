@@ -1,22 +1,24 @@
 -- lease: hand out images of the job whose turn it is. Urgent jobs come first; then the owner with the lowest
 -- virtual time, and of that owner's jobs the one with the lowest. The lease holds one due retry, or the next
 -- images from the cursor. The owner's virtual time advances by what the images cost, the job's by that /
--- weight. The script takes as long for a job of many images as for one of few.
--- ARGV: new lease, worker, most images that cost 1, lease in ms
--- Returns {lease, job, phase, options, low, high, images, traceparent, attempts, cost}: low and high are ''
--- while there is no range, traceparent is '' if there is none, attempts are those charged to each image (false
--- for none), and cost is that of one image; nil if there is nothing to do. A repeated call for a held lease
--- describes that lease.
+-- weight. The script takes as long for a job of many images as for one of few. Of several networks, the first
+-- with work is served.
+-- ARGV: new lease, worker, most images that cost 1, lease in ms, then the networks that the worker serves
+-- Returns {lease, job, phase, options, low, high, images, traceparent, attempts, cost, owners}: low and high
+-- are '' while there is no range, traceparent is '' if there is none, attempts are those charged to each image
+-- (false for none), cost is that of one image, and owners is how many wait for this network; nil if there is
+-- nothing to do. A repeated call for a held lease describes that lease.
 local lease, worker, most, lease_ms = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 
 local function describe(id)
   local row = redis.call('HMGET', at('job', id), 'phase', 'options', 'low', 'high', 'traceparent', 'measure_cost',
-    'render_cost')
+    'render_cost', 'model')
   local images = redis.call('ZRANGE', at('lease', lease, 'images'), 0, -1)
   -- On a repeated call the lease may have no image left.
   local attempts = images[1] and redis.call('HMGET', at('job', id, 'attempts'), unpack(images)) or {}
   local cost = cost_in(row[1], row[6], row[7])
-  return { lease, id, row[1], row[2], row[3] or '', row[4] or '', images, row[5] or '', attempts, cost }
+  local owners = redis.call('ZCARD', at('turns', lane_of('batch', row[8])))
+  return { lease, id, row[1], row[2], row[3] or '', row[4] or '', images, row[5] or '', attempts, cost, owners }
 end
 
 -- Return the first image from the cursor on that is not done. A short run of done images is stepped over;
@@ -92,12 +94,23 @@ local function next_in(lane)
   end
 end
 
+local function pick_next()
+  for _, urgency in ipairs(URGENCIES) do
+    for i = 5, #ARGV do
+      local pick = next_in(lane_of(urgency, ARGV[i]))
+      if pick then
+        return pick
+      end
+    end
+  end
+end
+
 local held_already = redis.call('HGET', at('lease', lease), 'job')
 if held_already and redis.call('EXISTS', at('job', held_already)) == 1 then
   return describe(held_already)
 end
 promote_waiting()
-local pick = next_in('urgent') or next_in('batch')
+local pick = pick_next()
 if not pick then
   return nil
 end

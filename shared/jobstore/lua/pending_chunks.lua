@@ -1,5 +1,5 @@
--- pending_chunks: count the leases that could be taken now, up to a limit.
--- ARGV: most images of a lease that cost 1, most leases to count
+-- pending_chunks: count the leases of a network that could be taken now, up to a limit.
+-- ARGV: most images of a lease that cost 1, most leases to count, network
 -- Returns the number.
 local chunk, at_most = tonumber(ARGV[1]), tonumber(ARGV[2])
 promote_waiting()
@@ -19,7 +19,8 @@ local function count_chunks(jobs, chunks)
 end
 
 local chunks = 0
-for _, lane in ipairs(LANES) do
+for _, urgency in ipairs(URGENCIES) do
+  local lane = lane_of(urgency, ARGV[3])
   for _, owner in ipairs(redis.call('ZRANGE', at('turns', lane), 0, at_most - 1)) do
     chunks = count_chunks(at('owner', owner, lane), chunks)
     if chunks >= at_most then

@@ -7,7 +7,8 @@
 --
 --   root:jobs            zset, all scores 0: "<created, microseconds>:<job>", for lists
 --   root:turns:<lane>    zset, the fair queue of owners that have images to lease now in that lane, by
---                        virtual time; the lanes are `urgent` and `batch`
+--                        virtual time; the lanes are `urgent` and `batch`, and for each network other
+--                        than the default `urgent:<model>` and `batch:<model>`
 --   root:clocks          hash: lane -> the owner's virtual time at which the last lease was taken
 --   root:waiting         zset: running jobs that only have retries due later, by the first due time
 --   root:finalize        zset: jobs to finalise, by the time from which they may be claimed
@@ -31,11 +32,12 @@
 --   root:job:<j>:retries   zset: images to hand out once more, by due time
 --   root:job:<j>:rate      hash: bucket of BUCKET_MS -> images ended in it
 --   root:job:<j>:events    stream: the job's events, numbered without gaps
---   root:workers, root:slots   zset and hash: living workers, by expiry; their children
+--   root:workers, root:slots, root:models   zset and hashes: living workers, by expiry; their children;
+--                          the networks that they serve, as "<model>=<cost> ..."
 --   root:lock:<name>       string: the owner of a short lock
 --
--- `shared.jobstore.rows` puts constants before this that Python uses too: BUCKET_MS, WINDOW_MS, CHUNK, and
--- the sets of states RUNNING, UNFINISHED, ENDS and IDLE.
+-- `shared.jobstore.rows` puts constants before this that Python uses too: BUCKET_MS, WINDOW_MS, CHUNK,
+-- DEFAULT_MODEL, and the sets of states RUNNING, UNFINISHED, ENDS and IDLE.
 --
 -- Times are milliseconds since the epoch by the server's clock. An image that is not done in the present
 -- phase is in exactly one place: in a lease, among the retries, or not yet reached by the cursor.
@@ -68,10 +70,15 @@ local function cost_in(phase, measure, render)
   return phase == 'measure' and measure or render or '1'
 end
 
+-- Return the lane of a network's jobs. Jobs of earlier versions name none, and want the default.
+local function lane_of(urgency, model)
+  return (not model or model == DEFAULT_MODEL) and urgency or urgency .. ':' .. model
+end
+
 local function load_job(id)
   local key = at('job', id)
   local row = redis.call('HMGET', key, 'state', 'phase', 'total', 'ok', 'bad', 'measured', 'cursor', 'virtual',
-    'owner', 'bytes', 'urgent', 'restoring', 'weight', 'measure_cost', 'render_cost')
+    'owner', 'bytes', 'urgent', 'restoring', 'weight', 'measure_cost', 'render_cost', 'model')
   if not row[1] then
     return nil
   end
@@ -79,7 +86,7 @@ local function load_job(id)
     id = id, key = key, state = row[1], phase = row[2],
     total = tonumber(row[3]), ok = tonumber(row[4]), bad = tonumber(row[5]), measured = tonumber(row[6]),
     cursor = tonumber(row[7]), virtual = tonumber(row[8]),
-    owner = row[9], bytes = tonumber(row[10]), lane = row[11] == '1' and 'urgent' or 'batch',
+    owner = row[9], bytes = tonumber(row[10]), lane = lane_of(row[11] == '1' and 'urgent' or 'batch', row[16]),
     restoring = row[12] == '1', weight = tonumber(row[13]), cost = tonumber(cost_in(row[2], row[14], row[15])),
   }
   job.counted = contribution(job)

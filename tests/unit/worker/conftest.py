@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -13,6 +13,7 @@ from shared.jobs import object_keys
 from shared.jobs.cost import cost_of
 from shared.jobs.job import Counts, Job, JobState, Phase, Range, Source, new_job_id
 from shared.jobs.manifest import encode_manifest
+from shared.jobstore.port import DEFAULT_MODELS
 from shared.observability.tracing import OFF
 from tests.fakes import FakeClock, FakeJobStore, FakeObjectStore, FakeTickets
 from tests.fakes_chores import FakeChores
@@ -123,6 +124,8 @@ class WorkerHarness:
         grace: float = 5.0,
         fetcher: Fetcher | None = None,
         traces: Traces | None = None,
+        models: Iterable[str] = DEFAULT_MODELS,
+        load_model: Callable[[str], object] = lambda model: None,
     ) -> LeaseLoop:
         breakers = Breakers()
         return LeaseLoop(
@@ -136,7 +139,9 @@ class WorkerHarness:
             draining=self.is_draining,
             breakers=breakers,
             heartbeat=Heartbeat(HeartbeatSlot(), memory_bytes=0),
-            traces=traces or Traces(OFF, seconds=dict, facts={}),
+            traces=traces or Traces(OFF, seconds=dict, facts=dict),
+            models=models,
+            load_model=load_model,
         )
 
     def fetcher(self, breakers: Breakers, patience: float) -> Fetcher:

@@ -159,6 +159,7 @@ def test_the_options_of_an_output_are_parameters(api: Api) -> None:
 
     assert done[0].options == Options(
         outputs=(Output.STEREO,),
+        model="midas_small",
         depth_source=DepthSource.EMBEDDED,
         stereo=StereoOptions(layout=StereoLayout.CROSS, divergence=2.5, swap=True),
     )

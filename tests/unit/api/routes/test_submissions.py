@@ -66,7 +66,7 @@ def test_an_accepted_job_is_durable(api: Api) -> None:
     sources = decode_manifest(api.objects.get(object_keys.manifest(job_id)))
     assert [(s.index, s.name, s.size) for s in sources] == [(0, "a/b.jpg", 7), (1, "写真.png", 10)]
     assert decode_job(api.objects.get(object_keys.job_record(job_id))) == api.jobs.get(job_id)
-    assert api.jobs.get(job_id).options == Options(normalize=Normalize.JOB)
+    assert api.jobs.get(job_id).options == Options(normalize=Normalize.JOB, model="midas_small")
     assert api.tickets.waiting == 1
 
 
@@ -122,7 +122,7 @@ def test_a_preset_is_expanded_before_the_job_is_recorded(api: Api, way: str) -> 
     shown = response.get_json()["options"]
     job_id = response.get_json()["id"]
     record = json.loads(api.objects.get(object_keys.job_record(job_id)))
-    assert shown == Options.parse(options).to_json() == record["options"]
+    assert shown == Options.parse({**options, "model": "midas_small"}).to_json() == record["options"]
     assert (shown["outputs"], shown["depth16"], shown["colormap"]) == (
         ["depth16"],
         {"folder": "depths"},

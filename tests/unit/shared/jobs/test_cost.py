@@ -7,6 +7,7 @@ import pytest
 from fathom.options import Options, Output
 from shared.jobs.cost import HIGHEST, cost_of
 from shared.jobs.job import Phase
+from shared.networks import NETWORKS
 
 
 def render_cost(**options: Any) -> float:
@@ -31,7 +32,25 @@ def test_outputs_add_up_and_share_one_prediction():
 def test_the_dearest_job_has_all_outputs():
     longest = {"seconds": 12, "fps": 60, "height": 2160}
 
-    assert render_cost(outputs=list(Output), clip=longest, quality="detailed") == pytest.approx(HIGHEST)
+    dearest = max(network.cost for network in NETWORKS.values())
+    options = Options.parse({"outputs": list(Output), "clip": longest, "model": "dpt_large"})
+
+    assert cost_of(options, dearest).render == pytest.approx(HIGHEST)
+
+
+def test_the_network_counts_in_every_pass_and_the_outputs_stay():
+    plain, dear = cost_of(Options()), cost_of(Options(model="dpt_large"), 100.0)
+
+    assert dear.measure > 25 * plain.measure
+    assert dear.render - dear.measure == pytest.approx(plain.render - plain.measure)
+
+
+def test_only_the_default_network_makes_a_second_prediction():
+    detailed = [
+        Options.parse({"quality": "detailed", "model": name}) for name in ("", "midas_small", "other")
+    ]
+
+    assert [cost_of(options).measure > 1 for options in detailed] == [True, True, False]
 
 
 def test_a_clip_costs_as_much_as_it_has_pixels():

@@ -3,7 +3,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import pytest
 
@@ -381,7 +381,7 @@ def test_a_next_lease_that_cannot_be_taken_is_taken_once_the_store_is_back(harne
     job_id = submit_two_leases(harness)
     tries = itertools.count()
 
-    def refuse_the_second(worker: str, *, limit: int) -> None:
+    def refuse_the_second(worker: str, *, limit: int, models: Iterable[str]) -> None:
         if next(tries) == 1:
             raise JobStoreUnavailable
 

@@ -42,7 +42,7 @@ def traces(memory: InMemoryTraces) -> Traces:
     return Traces(
         memory.tracer,
         seconds=lambda: SECONDS,
-        facts={"fathom.engine": "openvino", "fathom.precision": "f32"},
+        facts=lambda: {"fathom.engine": "openvino", "fathom.precision": "f32"},
     )
 
 

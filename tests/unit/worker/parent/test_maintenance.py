@@ -123,7 +123,7 @@ def test_a_full_broker_is_logged_once_and_stops_nothing(
     harness: WorkerHarness, caplog: pytest.LogCaptureFixture
 ):
     class Full(FakeTickets):
-        def publish(self, count: int) -> None:
+        def publish(self, count: int, model: str = "") -> None:
             raise JobStoreFull
 
     harness.submit(b"one", b"two")
