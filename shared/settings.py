@@ -18,22 +18,12 @@ from urllib.parse import urlsplit
 from shared.errors import AddressRefused, SettingsError
 from shared.net.url_policy import AllowedHosts
 from shared.net.webhook_signing import is_secret
+from shared.networks import NETWORKS
 
 #: Turns the name of a variable and its text into a value; raises SettingsError, which names the variable.
 Parser = Callable[[str, str], Any]
 
 _RATE = re.compile(r"(\d{1,9})/(second|minute|hour|day)\Z")
-
-
-#: The networks there are, the default first; `worker.model.catalogue` describes them.
-MODELS = (
-    "midas_small",
-    "midas_large",
-    "dpt_hybrid",
-    "dpt_large",
-    "dpt_swin2_tiny",
-    "depth_anything_v2_small",
-)
 
 
 class Group(StrEnum):
@@ -258,9 +248,11 @@ class Settings:
     )
     model: str = _setting(
         Group.MODEL,
-        _choice(*MODELS),
-        MODELS[0],
-        "The network that predicts depth: `" + "`, `".join(MODELS) + "`. `fathom model list` describes them.",
+        _choice(*NETWORKS),
+        next(iter(NETWORKS)),
+        "The network that predicts depth: `"
+        + "`, `".join(NETWORKS)
+        + "`. `fathom model list` describes them.",
     )
     weights: str = _setting(
         Group.MODEL,

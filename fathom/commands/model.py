@@ -15,8 +15,8 @@ from fathom.commands.train import train
 from fathom.progress import Display, show_progress
 
 if TYPE_CHECKING:
+    from shared.networks import Network
     from shared.settings import Settings
-    from worker.model.catalogue import Network
 
 FORMATS = ("onnx", "openvino")
 
@@ -87,7 +87,7 @@ def fetch(names: tuple[str, ...], every: bool, no_prepare: bool, as_json: bool, 
 
 
 def _networks(names: tuple[str, ...], settings: Settings, *, every: bool) -> list[Network]:
-    from worker.model.catalogue import NETWORKS, find_network
+    from shared.networks import NETWORKS, find_network
 
     if every and names:
         raise click.UsageError("Name networks, or take --all.")
@@ -160,7 +160,7 @@ def _settings(name: str | None) -> Settings:
 
     if name is None:
         return Settings.from_environ()
-    from worker.model.catalogue import find_network
+    from shared.networks import find_network
 
     return Settings.from_environ({**os.environ, "FATHOM_MODEL": find_network(name).name})
 
@@ -203,7 +203,7 @@ def export(name: str | None, kind: str, out: Path, weights: str | None, as_json:
     its output, N x H x W, is relative inverse depth. `openvino` writes an .xml and a .bin.
     """
     with one_sentence():
-        from worker.model.catalogue import find_network
+        from shared.networks import find_network
         from worker.model.graph import export_model
 
         settings = _settings(name)

@@ -24,10 +24,10 @@ from fathom.cli import main
 from fathom.commands.exit import INTERRUPTED
 from fathom.stack.servers import tied_to_parent
 from shared.errors import ModelError, WeightsInvalid, WeightsUnavailable
+from shared.networks import MIDAS_SMALL, NETWORKS
 from tests.origins import Origin, origin
 from tests.ranges import RangedFile
 from tests.waiting import eventually
-from worker.model.catalogue import MIDAS_SMALL, NETWORKS
 from worker.model.checkpoint import load_network, random_network
 from worker.model.fetch import fetch_official
 from worker.model.graph import graph_path

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from shared.errors import WeightsUnavailable
+from shared.networks import NETWORKS, Network, find_network
 from shared.settings import Settings
-from worker.model.catalogue import NETWORKS, Network, find_network
 from worker.model.engine import SIMULATED
 from worker.model.graph import graph_path
 from worker.model.weights import Weights, find_weights, official_path

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, Self
 
-from worker.model.catalogue import MIDAS_SMALL, Network
+from shared.networks import MIDAS_SMALL, Network
 
 if TYPE_CHECKING:
     # A process that only hands out photos knows engines by name, and never loads an array.

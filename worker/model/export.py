@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from shared.errors import FathomError, WeightsInvalid
-from worker.model.catalogue import MIDAS_SMALL, Network, find_network
+from shared.networks import MIDAS_SMALL, Network, find_network
 from worker.model.checkpoint import load_network
 from worker.model.graph import EXPORT_REFUSED
 from worker.model.network import MidasSmall

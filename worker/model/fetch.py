@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from shared.errors import ModelError, WeightsUnavailable
-from worker.model.catalogue import MIDAS_SMALL, Network
+from shared.networks import MIDAS_SMALL, Network
 from worker.model.download import Part, Progress, download, kept_if_continuable
 from worker.model.weights import Weights, fetch_command, official_path, sha256_of
 

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from shared.errors import ModelError, WeightsInvalid, WeightsUnavailable
-from worker.model.catalogue import MIDAS_SMALL, Network
+from shared.networks import MIDAS_SMALL, Network
 from worker.model.weights import Weights, resolve_weights
 
 #: Part of every graph's name. Raise it when the exported graph changes for the same weights.

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from shared.errors import FathomError, ModelError
-from worker.model.catalogue import find_network
+from shared.networks import find_network
 from worker.model.graph import EXPORT_REFUSED
 from worker.model.weights import Weights, resolve_weights
 

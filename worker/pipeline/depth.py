@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.jobs.job import Range
-from worker.model.catalogue import WayBack
+from shared.networks import WayBack
 from worker.pipeline.edges import Guide, find_steps
 from worker.pipeline.linear import LinearUpsampler
 from worker.pipeline.photo import Floats, Pixels

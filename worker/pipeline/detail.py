@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from fathom.options import Quality
 from shared.jobs.job import Range
-from worker.model.catalogue import MIDAS_SMALL, Preprocessing
+from shared.networks import MIDAS_SMALL, Preprocessing
 from worker.model.preprocess import DETAILED_SIDE, LONG_SIDE
 from worker.pipeline.depth import is_flat
 from worker.pipeline.photo import Floats

@@ -14,8 +14,8 @@ from fathom.result_names import SIDECAR, output_files
 from shared.errors import NoEmbeddedDepth
 from shared.jobs.job import Range
 from shared.jobs.object_keys import content_type
+from shared.networks import WayBack
 from shared.settings import Settings
-from worker.model.catalogue import WayBack
 from worker.model.preprocess import network_size, prepare
 from worker.pipeline.decode.decode import decode, limit_decoder_threads
 from worker.pipeline.decode.labels import decode_labels

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from worker.model.catalogue import DPT_SWIN2_TINY, Network
+from shared.networks import DPT_SWIN2_TINY, Network
 from worker.model.network import MidasSmall
 from worker.model.networks.depth_anything import DepthAnythingSmall
 from worker.model.networks.dpt import dpt_hybrid, dpt_large, dpt_swin2_tiny

@@ -12,8 +12,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from fathom.cli import main
-from shared.settings import MODELS
-from worker.model.catalogue import NETWORKS
+from shared.networks import NETWORKS
 from worker.model.weights import official_path
 
 
@@ -25,10 +24,10 @@ def test_all_networks_are_listed_with_licence_and_cost(tmp_path: Path):
     printed = fathom(tmp_path, "model", "list")
     listed = json.loads(fathom(tmp_path, "model", "list", "--json").stdout)["models"]
 
-    assert [each["name"] for each in listed] == list(MODELS)
+    assert [each["name"] for each in listed] == list(NETWORKS)
     assert not any(each["fetched"] for each in listed)
     assert listed[0]["relative_cost"] == 1.0
-    for name, line in zip(MODELS, printed.stdout.splitlines(), strict=True):
+    for name, line in zip(NETWORKS, printed.stdout.splitlines(), strict=True):
         assert line.startswith(name)
         assert "MIT" in line or "Apache-2.0" in line
 

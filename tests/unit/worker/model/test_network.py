@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from worker.model.catalogue import MIDAS_SMALL
+from shared.networks import MIDAS_SMALL
 from worker.model.checkpoint import random_network, unfilled_network
 
 

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from fathom.options import Options
 from shared.errors import ModelError, WeightsInvalid
+from shared.networks import NETWORKS
 from tests.unit.worker.model.conftest import SettingsFactory
 from tests.unit.worker.model.parity import (
     FOLDERS,
@@ -31,7 +32,6 @@ from tests.unit.worker.model.parity import (
     read_picture,
 )
 from tests.unit.worker.pipeline.pictures import save, texture
-from worker.model.catalogue import NETWORKS
 from worker.model.checkpoint import load_network
 from worker.model.engine import InferenceEngine
 from worker.model.engines import load_engine

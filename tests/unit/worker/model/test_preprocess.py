@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from fathom.options import Quality
-from worker.model.catalogue import MIDAS_SMALL
+from shared.networks import MIDAS_SMALL
 from worker.model.preprocess import network_size, prepare
 from worker.pipeline.detail import inputs_of
 

@@ -14,9 +14,9 @@ from PIL import Image
 
 from fathom.options import Options, Quality
 from shared.jobs.job import Range
+from shared.networks import MIDAS_SMALL
 from tests.fakes_engine import LuminanceEngine
 from tests.unit.worker.pipeline.pictures import LIMITS, save, texture
-from worker.model.catalogue import MIDAS_SMALL
 from worker.model.preprocess import network_size
 from worker.pipeline.depth import upsample
 from worker.pipeline.detail import inputs_of, merge

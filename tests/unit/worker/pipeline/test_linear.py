@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from worker.model.catalogue import WayBack
+from shared.networks import WayBack
 from worker.pipeline.depth import resize, upsample
 from worker.pipeline.linear import LinearUpsampler
 from worker.pipeline.scratch import Scratch

@@ -6,12 +6,10 @@ import sys
 import pytest
 
 from shared.errors import SettingsError
-from shared.settings import MODELS
-from worker.model.catalogue import MIDAS_SMALL, NETWORKS, find_network
+from shared.networks import MIDAS_SMALL, NETWORKS, find_network
 
 
-def test_the_setting_knows_every_network_and_the_default_is_the_first():
-    assert tuple(NETWORKS) == MODELS
+def test_the_default_is_the_first():
     assert next(iter(NETWORKS.values())) is MIDAS_SMALL
 
 
@@ -31,7 +29,7 @@ def test_every_network_says_where_its_file_is_and_what_may_be_done_with_it():
 
 def test_the_catalogue_loads_neither_torch_nor_numpy():
     code = (
-        "import sys; import worker.model.catalogue;"
+        "import sys; import shared.networks;"
         "print([n for n in ('torch', 'numpy', 'timm') if n in sys.modules])"
     )
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
