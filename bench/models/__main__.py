@@ -57,6 +57,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     report = to_json(
         results, missing, photos=len(sizes), megapixels=statistics.fmean(sizes), rounds=args.rounds
     )
+    if args.out is not None:
+        args.out.mkdir(parents=True, exist_ok=True)
+        (args.out / "models.json").write_text(json.dumps(report, indent=2) + "\n")
+        (args.out / "models.md").write_text(to_markdown(report) + "\n")
     if args.json:
         print(json.dumps(report, indent=2))
     else:
@@ -117,6 +121,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--photos", type=int, default=3, help="photos, without --album (3)")
     parser.add_argument("--album", type=Path, help="a folder of upright .jpg files (made from the samples)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds after the warm-up (3)")
+    parser.add_argument("--out", type=Path, help="a folder for models.json and models.md")
     shown = parser.add_mutually_exclusive_group()
     shown.add_argument("--json", action="store_true", help="print JSON")
     shown.add_argument("--markdown", action="store_true", help="print the table of docs/performance.md")

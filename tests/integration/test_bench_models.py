@@ -56,9 +56,11 @@ def test_both_are_measured_in_one_run(
     write_photo(tmp_path / "a.jpg", 300, 400)
     arguments = ["--networks", "midas_small", "--precision", "f32", "--rounds", "1", "--json"]
 
-    assert main([*arguments, "--album", str(tmp_path)]) == 0
+    assert main([*arguments, "--album", str(tmp_path), "--out", str(tmp_path / "out")]) == 0
 
     report = json.loads(capsys.readouterr().out)
+    assert json.loads((tmp_path / "out" / "models.json").read_text()) == report
+    assert "| `midas_small` | " in (tmp_path / "out" / "models.md").read_text()
     assert (report["photos"], report["megapixels"], report["missing"]) == (1, 0.12, {})
     network = report["networks"]["midas_small"]
     official, fathom = network["ways"]["official"], network["ways"]["f32"]

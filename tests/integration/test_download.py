@@ -37,7 +37,7 @@ def fetch(url: str, part: Part, *, most_bytes: int = 10**6) -> list[tuple[int, i
         download(
             url,
             part,
-            timeout=5,
+            timeout=60,
             progress=lambda done, total: seen.append((done, total)),
             most_bytes=most_bytes,
         )

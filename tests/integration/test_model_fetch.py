@@ -349,7 +349,7 @@ def test_an_interrupted_command_is_continued(
         assert fetching.returncode == INTERRUPTED
         assert said.rstrip().endswith("Interrupted. The same command continues, if the server lets it.")
     released.set()
-    path = fetch_official(tmp_path, url=url, sha256=sha256(checkpoint))
+    path = fetch_official(tmp_path, url=url, sha256=sha256(checkpoint), timeout=60)
 
     assert path.read_bytes() == checkpoint
     assert file.ranges == [(None, None), (f"bytes={half}-", '"one"')]

@@ -13,7 +13,8 @@ from PIL import Image
 
 from fathom.cli import main
 from shared.networks import NETWORKS
-from worker.model.weights import official_path
+from worker.model.graph import graph_path
+from worker.model.weights import official_path, resolve_weights
 
 
 def fathom(cache: Path, *arguments: str, **environ: str) -> Result:
@@ -86,12 +87,17 @@ def damaged(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_fetched_network_is_prepared(tmp_path: Path, damaged: Path):
+def test_a_fetched_network_is_compiled_in_a_process_of_its_own(tmp_path: Path, damaged: Path):
+    weights = resolve_weights("official", tmp_path, network=NETWORKS["dpt_swin2_tiny"])
+    graph = graph_path(weights, tmp_path)
+    graph.parent.mkdir()
+    graph.write_text("no graph")
+
     ended = fathom(tmp_path, "model", "fetch", "dpt_swin2_tiny", FATHOM_WEIGHTS="random")
 
     assert ended.stdout == f"The official weights are at {damaged}.\n"
     assert "Preparing DPT SwinV2-Tiny for OpenVINO." in ended.stderr
-    assert f"fathom: {damaged} cannot be read as weights" in ended.stderr
+    assert f"fathom: OpenVINO cannot load the network {graph}." in ended.stderr
     assert ended.exit_code == 1
 
 
