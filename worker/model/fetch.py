@@ -53,19 +53,17 @@ def fetch_official(
         with _locked(path, say or _ignore):
             # Another process may just have fetched it.
             if not _is_right(path, sha256):
-                part = Part(path.with_name(f"{path.name}.part"))
-                with kept_if_continuable(part, url), _hinting(network, part, url):
-                    download(
-                        url,
-                        part,
-                        timeout=timeout,
-                        progress=progress or _ignore,
-                        most_bytes=_most_bytes(network),
-                    )
-                    _accept(part, path, sha256, url, network)
+                _fetch(path, url, sha256, network, timeout, progress or _ignore)
     except OSError as exc:
         raise ModelError(f"The checkpoint cannot be written to {path.parent}: {exc.strerror}.") from exc
     return path
+
+
+def _fetch(path: Path, url: str, sha256: str, network: Network, timeout: float, progress: Progress) -> None:
+    part = Part(path.with_name(f"{path.name}.part"))
+    with kept_if_continuable(part, url), _hinting(network, part, url):
+        download(url, part, timeout=timeout, progress=progress, most_bytes=_most_bytes(network))
+        _accept(part, path, sha256, url, network)
 
 
 def _is_right(path: Path, sha256: str) -> bool:
