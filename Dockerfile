@@ -35,7 +35,7 @@ ARG FATHOM_MODEL=midas_small
 RUN pip install --index-url https://download.pytorch.org/whl/cpu torch==2.13.0 torchvision==0.28.0 \
     && pip install --editable '.[model]'
 USER fathom
-RUN fathom model fetch ${FATHOM_MODEL} || true
+RUN fathom model fetch --no-prepare ${FATHOM_MODEL} || true
 RUN FATHOM_MODEL=${FATHOM_MODEL} FATHOM_WEIGHTS=${FATHOM_WEIGHTS} python -m fathom.stack.prepare
 
 FROM pipeline AS worker

@@ -11,6 +11,7 @@ from worker.model.openvino_engine import OpenVinoEngine
 def warm_engine(settings: Settings) -> InferenceEngine:
     """Return the engine of the settings in its steady state."""
     engine = load_engine(settings)
-    if isinstance(engine, OpenVinoEngine):
+    # The branches are of MiDaS_small's sizes.
+    if isinstance(engine, OpenVinoEngine) and engine.info.network.is_default:
         engine.branch()
     return engine

@@ -18,11 +18,23 @@ _FIRST_PLAIN, _PLAIN_EVERY = 0.5, 2.0
 
 
 class Display:
-    """Shows long work as it goes; made by `show_progress`, one line of work at a time."""
+    """Shows long work as it goes; made by `show_progress`, one line of work at a time.
 
-    def __init__(self, console: Console, *, quiet: bool) -> None:
+    Without a terminal, at least the share `plain_step` of the work lies between two lines.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        *,
+        quiet: bool,
+        plain_step: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.console = console
         self._quiet = quiet
+        self._plain_step = plain_step
+        self._clock = clock
 
     def say(self, text: str) -> None:
         if not self._quiet:
@@ -46,7 +58,8 @@ class Display:
             lines: list[_PlainLine] = []
 
             def add(title: str, total: int, unit: str) -> ProgressLine:
-                lines.append(_PlainLine(self.console, title, total, unit))
+                line = _PlainLine(self.console, title, total, unit, step=self._plain_step, clock=self._clock)
+                lines.append(line)
                 return lines[-1]
 
             yield add
@@ -124,18 +137,31 @@ class _Bar(ProgressLine):
 
 
 class _PlainLine(ProgressLine):
-    def __init__(self, console: Console, title: str, total: int, unit: str) -> None:
+    def __init__(
+        self,
+        console: Console,
+        title: str,
+        total: int,
+        unit: str,
+        *,
+        step: float,
+        clock: Callable[[], float],
+    ) -> None:
         super().__init__(title, total, unit)
         self._console = console
-        self._next = time.monotonic() + _FIRST_PLAIN
+        self._step = step
+        self._clock = clock
+        self._next = clock() + _FIRST_PLAIN
+        self._next_share = 0.0
         self._printed = ""
 
     def show(self) -> None:
-        if time.monotonic() >= self._next:
+        if self._clock() >= self._next and self.share >= self._next_share:
             self.print()
 
     def print(self) -> None:
-        self._next = time.monotonic() + _PLAIN_EVERY
+        self._next = self._clock() + _PLAIN_EVERY
+        self._next_share = self.share + self._step
         text = f"{self.title}: {self.amount} ({self.share:.0%})" + (f", {self.note}" if self.note else "")
         if text != self._printed:
             self._printed = text
@@ -172,9 +198,9 @@ def _pace(status: JobStatus) -> str:
     return ", ".join(parts)
 
 
-def show_progress(*, quiet: bool) -> Display:
+def show_progress(*, quiet: bool, plain_step: float = 0.0) -> Display:
     """Return a display on standard error."""
-    return Display(Console(stderr=True), quiet=quiet)
+    return Display(Console(stderr=True), quiet=quiet, plain_step=plain_step)
 
 
 def duration(seconds: float) -> str:

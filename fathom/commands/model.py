@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from fathom.commands.arguments import json_option, print_json, quiet_option
-from fathom.commands.exit import one_sentence
+from fathom.commands.exit import INTERRUPTED, one_sentence
 from fathom.commands.train import train
-from fathom.progress import show_progress
+from fathom.progress import Display, show_progress
 
 if TYPE_CHECKING:
     from shared.networks import Network
     from shared.settings import Settings
 
 FORMATS = ("onnx", "openvino")
+
+#: Without a terminal, a download prints a line at most so often: this share of it.
+_PLAIN_STEP = 0.1
 
 
 @click.group()
@@ -52,31 +56,102 @@ def list_all(as_json: bool) -> None:
 
 
 @model.command()
-@NAME
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--all", "every", is_flag=True, help="Fetch all networks that `fathom model list` shows.")
+@click.option("--no-prepare", is_flag=True, help="Do not compile and try what was fetched.")
 @json_option
 @quiet_option
-def fetch(name: str | None, as_json: bool, quiet: bool) -> None:
-    """Download and verify official weights; give up soon if there is no connection.
+def fetch(names: tuple[str, ...], every: bool, no_prepare: bool, as_json: bool, quiet: bool) -> None:
+    """Download and verify official weights, and give up soon if there is no connection.
 
-    NAME is a network that `fathom model list` shows; without it, FATHOM_MODEL.
+    NAME is a network that `fathom model list` shows; without it, FATHOM_MODEL. Repeat the command to
+    continue an interrupted download. A network other than the default is then compiled and run once, so
+    that no worker has to, unless that cannot be done here.
     """
-    with one_sentence():
-        from shared.networks import find_network
-        from worker.model.fetch import fetch_official
-
-        settings = _settings(name)
-        network = find_network(settings.model)
-        if not (quiet or as_json):
-            _show_licences(network)
-        display = show_progress(quiet=quiet or as_json)
-        with display.line("fetching", 0, "bytes") as line:
-            path = fetch_official(
-                settings.cache_dir, progress=line.reach, network=network, mirror=settings.weights_mirror
-            )
+    display = show_progress(quiet=quiet or as_json, plain_step=_PLAIN_STEP)
+    try:
+        with one_sentence():
+            settings = _settings(None)
+            networks = _networks(names, settings, every=every)
+            for network in networks:
+                _show_licences(network, display)
+            fetched = [
+                _fetch(network, settings, display, prepare=not no_prepare, as_json=as_json)
+                for network in networks
+            ]
+    except KeyboardInterrupt:
+        display.say("Interrupted. The same command continues, if the server lets it.")
+        raise SystemExit(INTERRUPTED) from None
     if as_json:
-        print_json({"path": str(path)})
-    else:
+        print_json({"models": fetched})
+
+
+def _networks(names: tuple[str, ...], settings: Settings, *, every: bool) -> list[Network]:
+    from shared.networks import NETWORKS, find_network
+
+    if every and names:
+        raise click.UsageError("Name networks, or take --all.")
+    if every:
+        return [*NETWORKS.values()]
+    return [find_network(name) for name in dict.fromkeys(names or (settings.model,))]
+
+
+def _show_licences(network: Network, display: Display) -> None:
+    display.say(
+        f"{network.title}: {network.megabytes} MB; licence of the code: {network.code_licence}, "
+        f"of the weights: {network.weights_licence}."
+    )
+    if network.licence_note:
+        display.say(network.licence_note)
+    if not network.sha256:
+        display.say("Its authors published no hash: only the names and shapes are checked.")
+
+
+def _fetch(
+    network: Network, settings: Settings, display: Display, *, prepare: bool, as_json: bool
+) -> dict[str, Any]:
+    """Fetch a network's weights, prepare it if asked to, and return what was done, as JSON."""
+    from worker.model.fetch import fetch_official
+
+    with display.line("fetching", network.megabytes * 10**6, "bytes") as line:
+
+        def show(done: int, total: int | None) -> None:
+            # A server that does not say the size sends about what the catalogue says.
+            line.track(done, total or max(done, network.megabytes * 10**6))
+
+        path = fetch_official(
+            settings.cache_dir,
+            progress=show,
+            say=display.say,
+            network=network,
+            mirror=settings.weights_mirror,
+        )
+        line.reach(path.stat().st_size, None)
+    if not as_json:
         click.echo(f"The official weights are at {path}.")
+    prepared = prepare and _prepare(network, settings, display)
+    return {"name": network.name, "path": str(path), "prepared": prepared}
+
+
+def _prepare(network: Network, settings: Settings, display: Display) -> bool:
+    """Compile the network with its official weights and run it once; return whether that was done.
+
+    The default network is known to compile, and needs no more than what starts the first worker anyway.
+    """
+    from worker.model.engines import prepare_engine
+    from worker.model.graph import missing_to_prepare
+
+    if network.is_default or settings.engine != "openvino":
+        return False
+    if missing := missing_to_prepare():
+        display.say(
+            f"{network.title} is not prepared here, which would take {', '.join(missing)}: "
+            "fetch it where they are installed, and copy the cache's folder `graphs`."
+        )
+        return False
+    display.say(f"Preparing {network.title} for OpenVINO.")
+    prepare_engine(replace(settings, model=network.name, weights="official"))
+    return True
 
 
 def _settings(name: str | None) -> Settings:
@@ -88,18 +163,6 @@ def _settings(name: str | None) -> Settings:
     from shared.networks import find_network
 
     return Settings.from_environ({**os.environ, "FATHOM_MODEL": find_network(name).name})
-
-
-def _show_licences(network: Network) -> None:
-    click.echo(
-        f"{network.title}: {network.megabytes} MB; licence of the code: {network.code_licence}, "
-        f"of the weights: {network.weights_licence}.",
-        err=True,
-    )
-    if network.licence_note:
-        click.echo(network.licence_note, err=True)
-    if not network.sha256:
-        click.echo("Its authors published no hash: only the names and shapes are checked.", err=True)
 
 
 @model.command()

@@ -4,20 +4,35 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 import torch
+from click.testing import CliRunner, Result
 from torch import Tensor
 
+from fathom.cli import main
+from fathom.commands.exit import INTERRUPTED
+from fathom.stack.servers import tied_to_parent
 from shared.errors import ModelError, WeightsInvalid, WeightsUnavailable
 from shared.networks import MIDAS_SMALL, NETWORKS
-from worker.model.checkpoint import random_network
+from tests.origins import Origin, origin
+from tests.ranges import RangedFile
+from tests.waiting import eventually
+from worker.model.checkpoint import load_network, random_network
 from worker.model.fetch import fetch_official
-from worker.model.weights import official_path, resolve_weights
+from worker.model.graph import graph_path
+from worker.model.networks.build import official_name
+from worker.model.weights import Weights, official_path, resolve_weights
 
 Answer = Callable[[BaseHTTPRequestHandler], object]
 Serve = Callable[[Answer], str]
@@ -47,6 +62,12 @@ def serve() -> Iterator[Serve]:
     for server in servers:
         server.shutdown()
         server.server_close()
+
+
+@pytest.fixture
+def server() -> Iterator[Origin]:
+    with origin() as served:
+        yield served
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +103,9 @@ def send(data: bytes, *, status: int = 200, length: int | None = None) -> Answer
 
 
 def left_in(cache: Path) -> list[str]:
-    return [path.name for path in official_path(cache).parent.iterdir()]
+    """Return the names of the files beside the weights, but for the lock."""
+    folder = official_path(cache).parent
+    return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
 
 
 def test_the_checkpoint_is_fetched_verified_and_found(serve: Serve, checkpoint: bytes, tmp_path: Path):
@@ -282,3 +305,120 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path):
 
     with pytest.raises(ModelError, match=f"cannot be written to {tmp_path}/weights"):
         fetch_official(tmp_path)
+
+
+def test_a_complete_file_with_a_wrong_hash_is_deleted_and_fetched_anew(server: Origin, tmp_path: Path):
+    right, damaged = b"r" * 50_000, b"d" * 50_000
+    file = RangedFile(damaged, cuts=[20_000, 0])
+    url = file.at(server)
+    with pytest.raises(WeightsUnavailable, match=r"0\.0 MB that have arrived are kept"):
+        fetch_official(tmp_path, url=url, sha256=sha256(right))
+    assert left_in(tmp_path) == [f"midas_v21_small_256.pt.part{end}" for end in ("", ".json")]
+    # A server that gives another file the same ETag.
+    file.data, file.cuts = right, []
+
+    with pytest.raises(ModelError, match=r"official checkpoint: .* Nothing was kept"):
+        fetch_official(tmp_path, url=url, sha256=sha256(right))
+
+    assert left_in(tmp_path) == []
+    with pytest.raises(WeightsInvalid, match="cannot be read as weights"):
+        # The hash is right, though these are no weights.
+        fetch_official(tmp_path, url=url, sha256=sha256(right))
+    assert file.ranges[-1] == (None, None)
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_command_is_continued(
+    server: Origin, checkpoint: bytes, tmp_path: Path, released: threading.Event, number: signal.Signals
+):
+    half = len(checkpoint) // 2
+    file = RangedFile(checkpoint, cuts=[half], silent_until=released)
+    url = file.at(server)
+    environ = {"FATHOM_CACHE_DIR": str(tmp_path), "FATHOM_WEIGHTS_MIRROR": url.rpartition("/")[0]}
+    command = tied_to_parent([sys.executable, "-m", "fathom.cli", "model", "fetch", "midas_small"])
+    part = official_path(tmp_path).with_name("midas_v21_small_256.pt.part")
+    with subprocess.Popen(
+        command, env={**os.environ, **environ}, stderr=subprocess.PIPE, text=True
+    ) as fetching:
+        eventually(lambda: part.exists() and part.stat().st_size, lambda size: size == half)
+        fetching.send_signal(number)
+        _, said = fetching.communicate()
+
+    if number is signal.SIGINT:
+        assert fetching.returncode == INTERRUPTED
+        assert said.rstrip().endswith("Interrupted. The same command continues, if the server lets it.")
+    released.set()
+    path = fetch_official(tmp_path, url=url, sha256=sha256(checkpoint), timeout=60)
+
+    assert path.read_bytes() == checkpoint
+    assert file.ranges == [(None, None), (f"bytes={half}-", '"one"')]
+    assert left_in(tmp_path) == [path.name]
+
+
+@pytest.mark.timeout(120)
+def test_a_second_fetch_waits_for_the_first(
+    server: Origin, checkpoint: bytes, tmp_path: Path, released: threading.Event
+):
+    file = RangedFile(checkpoint, cuts=[1000], silent_until=released)
+    url = file.at(server)
+
+    def fetch(say: Callable[[str], object]) -> Path:
+        return fetch_official(tmp_path, url=url, sha256=sha256(checkpoint), say=say, timeout=60)
+
+    def hear(sentence: str) -> None:
+        assert sentence == "Another process is fetching midas_v21_small_256.pt; waiting for it."
+        released.set()
+
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(fetch, print)
+        eventually(lambda: file.requests)
+        second = pool.submit(fetch, hear)
+
+        assert first.result() == second.result() == official_path(tmp_path)
+    assert released.is_set()
+    # The second found what the first had fetched.
+    assert file.ranges == [(None, None), ("bytes=1000-", '"one"')]
+
+
+def command(cache: Path, *arguments: str, mirror: str = "http://127.0.0.1:1/") -> Result:
+    environ = {"FATHOM_CACHE_DIR": str(cache), "FATHOM_WEIGHTS_MIRROR": mirror}
+    return CliRunner(env=environ).invoke(main, ["model", "fetch", *arguments])
+
+
+def test_all_licences_are_shown_before_the_first_request(tmp_path: Path):
+    ended = command(tmp_path, "midas_large", "depth_anything_v2_small")
+
+    assert ended.exit_code == 1
+    licences, error = ended.stderr.split("fathom: ")
+    assert "MiDaS v2.1 large: 423 MB; licence of the code: MIT" in licences
+    assert "CC-BY-NC 4.0" in licences
+    assert "Depth Anything V2 Small: 99 MB; licence of the code: Apache-2.0" in licences
+    assert "cannot be reached" in error
+    assert "`fathom model fetch midas_large`" in error
+
+
+def test_quiet_says_nothing_but_what_went_wrong(tmp_path: Path):
+    ended = command(tmp_path, "midas_large", "--quiet")
+
+    assert ended.stderr.startswith("fathom: http://127.0.0.1:1/midas_v21_384.pt cannot be reached")
+    assert ended.stdout == ""
+
+
+@pytest.mark.slow
+def test_a_network_is_fetched_and_prepared_by_one_command(server: Origin, tmp_path: Path):
+    network = NETWORKS["dpt_swin2_tiny"]
+    source = tmp_path / network.file
+    weights = Weights(name="random", path=None, sha256="", network=network)
+    state = load_network(weights).state_dict()
+    torch.save({official_name(network, name): tensor for name, tensor in state.items()}, source)
+    url = RangedFile(source.read_bytes(), cuts=[10**7]).at(server, f"/{network.file}")
+
+    ended = command(tmp_path, network.name, "--json", mirror=url.rpartition("/")[0])
+
+    path = official_path(tmp_path, network)
+    assert json.loads(ended.stdout)["models"] == [{"name": network.name, "path": str(path), "prepared": True}]
+    graph = graph_path(resolve_weights("official", tmp_path, network=network), tmp_path)
+    assert graph.exists()
+    # The workers find the compiled network.
+    assert list(graph.parent.glob(f"{graph.stem}*.blob"))

@@ -1,30 +1,27 @@
-"""Download official checkpoints. Nothing else in Fathom requests anything from the internet by itself."""
+"""Fetch official checkpoints. Nothing else in Fathom requests anything from the internet by itself."""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import importlib.util
 import os
-import queue
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import httpx
-
 from shared.errors import ModelError, WeightsUnavailable
-from shared.net.loopback import is_loopback
 from shared.networks import MIDAS_SMALL, Network
+from worker.model.download import Part, Progress, download, kept_if_continuable
 from worker.model.weights import Weights, fetch_command, official_path, sha256_of
 
-#: Called with the bytes received and, where the server says so, the bytes in all.
-Progress = Callable[[int, int | None], None]
+#: Called with a sentence for the user.
+Say = Callable[[str], object]
 
 #: An endless response must not fill the disk: so many bytes, and twice those of a larger file.
 _MAX_BYTES = 256 * 2**20
-_CHUNK = 2**20
 _OFFLINE = "Fathom continues with the weights it has; try `{command}` again later."
+_KEPT = "The {megabytes:.1f} MB that have arrived are kept, and `{command}` continues there."
 
 
 def fetch_official(
@@ -32,6 +29,7 @@ def fetch_official(
     *,
     timeout: float = 5.0,
     progress: Progress | None = None,
+    say: Say | None = None,
     network: Network = MIDAS_SMALL,
     mirror: str | None = None,
     url: str | None = None,
@@ -39,36 +37,50 @@ def fetch_official(
 ) -> Path:
     """Download a network's official checkpoint into the cache, verify it, and return its path.
 
-    If the cache has the right checkpoint, keep it. `timeout` is in seconds: until the response begins, and
-    between two pieces of it. `url` is where the file is, `mirror` the address of a folder that has it, and
-    `sha256` the start, or all, of its hash; by default, those of the catalogue. Where PyTorch is installed,
-    its entries are checked too. Raises ModelError, and then leaves no file.
+    If the cache has the right checkpoint, keep it; if it has a part of it, continue. If another process
+    fetches it, wait for that, and tell `say`. `timeout` is in seconds: until the response begins, and between
+    two pieces of it. `url` is where the file is, `mirror` the address of a folder that has it, and `sha256`
+    the start, or all, of its hash; by default, those of the catalogue. Where PyTorch is installed, its
+    entries are checked too. Raises WeightsUnavailable, and then keeps what has arrived if it can be
+    continued, or ModelError for a wrong file, and then keeps nothing of it.
     """
     url = _address(network, mirror) if url is None else url
     sha256 = network.sha256 if sha256 is None else sha256
     path = official_path(cache_dir, network)
-    if path.is_file() and sha256_of(path).startswith(sha256):
+    if _is_right(path, sha256):
         return path
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _part_of(path) as part:
-            with _hinting(network):
-                _download(url, part, timeout, progress or _no_progress, _most_bytes(network))
-            _verify(part, sha256, url, network)
-            os.replace(part, path)
+        with _locked(path, say or _ignore):
+            # Another process may just have fetched it.
+            if not _is_right(path, sha256):
+                _fetch(path, url, sha256, network, timeout, progress or _ignore)
     except OSError as exc:
         raise ModelError(f"The checkpoint cannot be written to {path.parent}: {exc.strerror}.") from exc
     return path
 
 
+def _fetch(path: Path, url: str, sha256: str, network: Network, timeout: float, progress: Progress) -> None:
+    part = Part(path.with_name(f"{path.name}.part"))
+    with kept_if_continuable(part, url), _hinting(network, part, url):
+        download(url, part, timeout=timeout, progress=progress, most_bytes=_most_bytes(network))
+        _accept(part, path, sha256, url, network)
+
+
+def _is_right(path: Path, sha256: str) -> bool:
+    return path.is_file() and sha256_of(path).startswith(sha256)
+
+
 @contextlib.contextmanager
-def _part_of(path: Path) -> Iterator[Path]:
-    """Yield a path to write to before renaming it to `path`; delete what is left there."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        yield part
-    finally:
-        part.unlink(missing_ok=True)
+def _locked(path: Path, say: Say) -> Iterator[None]:
+    """Hold the lock of the file at `path`. The kernel frees it when its holder dies."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f"{path.name}.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"Another process is fetching {path.name}; waiting for it.")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _address(network: Network, mirror: str | None) -> str:
@@ -80,76 +92,26 @@ def _most_bytes(network: Network) -> int:
 
 
 @contextlib.contextmanager
-def _hinting(network: Network) -> Iterator[None]:
+def _hinting(network: Network, part: Part, url: str) -> Iterator[None]:
     """Say at the end of an error what to do about it."""
     try:
         yield
     except WeightsUnavailable as exc:
-        raise WeightsUnavailable(f"{exc.message} {_OFFLINE.format(command=fetch_command(network))}") from exc
+        hint = _OFFLINE if not part.validator(url) else _KEPT
+        hint = hint.format(command=fetch_command(network), megabytes=part.size / 1e6)
+        raise WeightsUnavailable(f"{exc.message} {hint}") from exc
 
 
-def _download(url: str, part: Path, timeout: float, progress: Progress, most_bytes: int) -> None:
+def _accept(part: Part, path: Path, sha256: str, url: str, network: Network) -> None:
+    """Move a complete part to `path`. Raises ModelError, and deletes it, if it is not what was asked for."""
     try:
-        with _client(url, timeout) as client:
-            response = _answer(client, url, timeout)
-            with contextlib.closing(response), part.open("wb") as file:
-                for piece in _pieces(response, progress, most_bytes):
-                    file.write(piece)
-                file.flush()
-                os.fsync(file.fileno())
-    except httpx.HTTPError as exc:
-        raise WeightsUnavailable(f"The download from {url} broke off: {_reason(exc)}.") from exc
-
-
-def _client(url: str, timeout: float) -> httpx.Client:
-    try:
-        # No proxy of the environment reaches a server on this machine.
-        return httpx.Client(timeout=timeout, follow_redirects=True, trust_env=not is_loopback(url))
-    except (ImportError, ValueError, httpx.InvalidURL) as exc:
-        reason = "the proxy that the environment names is of a kind that cannot be used"
-        raise WeightsUnavailable(f"{url} cannot be reached: {reason}.") from exc
-
-
-def _answer(client: httpx.Client, url: str, timeout: float) -> httpx.Response:
-    """Return the response with its body unread, or give up after `timeout` seconds in all.
-
-    A thread waits for it, because httpx limits each step alone and the name lookup not at all, which may
-    take half a minute without a network.
-    """
-    answers: queue.Queue[httpx.Response | Exception] = queue.Queue()
-
-    def ask() -> None:
-        try:
-            answers.put(client.send(client.build_request("GET", url), stream=True))
-        except Exception as exc:
-            # Every error goes to the caller, whose thread waits for it.
-            answers.put(exc)
-
-    threading.Thread(target=ask, daemon=True).start()
-    try:
-        answer = answers.get(timeout=timeout)
-    except queue.Empty as exc:
-        raise WeightsUnavailable(f"No answer from {url} within {timeout:g} seconds.") from exc
-    if isinstance(answer, httpx.HTTPError):
-        raise WeightsUnavailable(f"{url} cannot be reached: {_reason(answer)}.") from answer
-    if isinstance(answer, Exception):
-        raise answer
-    return answer
-
-
-def _pieces(response: httpx.Response, progress: Progress, most_bytes: int) -> Iterator[bytes]:
-    response.raise_for_status()
-    length = response.headers.get("Content-Length", "")
-    total = int(length) if length.isdecimal() else None
-    done = 0
-    for piece in response.iter_bytes(_CHUNK):
-        done += len(piece)
-        if done > most_bytes:
-            raise ModelError(
-                f"{response.url} sends more than {most_bytes // 2**20} MB: that is no checkpoint."
-            )
-        progress(done, total)
-        yield piece
+        _verify(part.path, sha256, url, network)
+    except ModelError:
+        # Continuing it would end here every time.
+        part.discard()
+        raise
+    os.replace(part.path, path)
+    part.discard()
 
 
 def _verify(part: Path, sha256: str, url: str, network: Network) -> None:
@@ -167,13 +129,5 @@ def _verify(part: Path, sha256: str, url: str, network: Network) -> None:
         load_network(Weights(name="official", path=part, sha256=found, network=network))
 
 
-def _reason(exc: httpx.HTTPError) -> str:
-    if isinstance(exc, httpx.HTTPStatusError):
-        return f"the server answered {exc.response.status_code}"
-    if isinstance(exc, httpx.TimeoutException):
-        return "the server stopped answering"
-    return str(exc) or type(exc).__name__
-
-
-def _no_progress(done: int, total: int | None) -> None:
+def _ignore(*_: object) -> None:
     """Report to nobody."""

@@ -135,6 +135,11 @@ def _export(weights: Weights, path: Path, export: Export) -> None:
         os.replace(written, path)
 
 
+def missing_to_prepare() -> list[str]:
+    """Return the packages that preparing a network takes and that are not installed here."""
+    return [name for name in (*_NEEDED_TO_EXPORT, "openvino") if importlib.util.find_spec(name) is None]
+
+
 def _require_packages() -> None:
     missing = [name for name in _NEEDED_TO_EXPORT if importlib.util.find_spec(name) is None]
     if missing:

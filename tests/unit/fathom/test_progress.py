@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 
 import pytest
 from rich.console import Console
@@ -78,6 +79,19 @@ def test_quiet_is_quiet(console: Console, written: io.StringIO) -> None:
         display.say("hello")
 
     assert written.getvalue() == ""
+
+
+@pytest.mark.parametrize(("step", "lines"), [(0.0, 101), (0.1, 11)])
+def test_plain_lines_may_be_a_share_of_the_work_apart(written: io.StringIO, step: float, lines: int) -> None:
+    console, minutes = Console(file=written, force_terminal=False, width=100), itertools.count(step=60)
+    display = Display(console, quiet=False, plain_step=step, clock=lambda: float(next(minutes)))
+    with display.line("fetching", 1000, "bytes") as line:
+        for done in range(0, 1001, 10):
+            line.reach(done, 1000)
+
+    printed = written.getvalue().splitlines()
+    assert len(printed) == lines
+    assert printed[-1].endswith("(100%)")
 
 
 def test_progress_without_work_is_complete(console: Console) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from PIL import Image
 
 from fathom.cli import main
 from shared.networks import NETWORKS
+from worker.model.graph import graph_path
+from worker.model.weights import official_path, resolve_weights
 
 
 def fathom(cache: Path, *arguments: str, **environ: str) -> Result:
@@ -73,3 +76,53 @@ def test_there_are_no_starter_weights_of_other_networks(tmp_path: Path):
     ended = fathom(tmp_path, "model", "info", "dpt_hybrid", "--json", FATHOM_WEIGHTS="starter")
 
     assert "There are no starter weights of DPT-Hybrid." in json.loads(ended.stdout)["missing"]
+
+
+@pytest.fixture
+def damaged(tmp_path: Path) -> Path:
+    """A file in the place of DPT SwinV2-Tiny's weights, whose authors published no hash."""
+    path = official_path(tmp_path, NETWORKS["dpt_swin2_tiny"])
+    path.parent.mkdir()
+    path.write_bytes(b"no weights")
+    return path
+
+
+def test_a_fetched_network_is_compiled_in_a_process_of_its_own(tmp_path: Path, damaged: Path):
+    weights = resolve_weights("official", tmp_path, network=NETWORKS["dpt_swin2_tiny"])
+    graph = graph_path(weights, tmp_path)
+    graph.parent.mkdir()
+    graph.write_text("no graph")
+
+    ended = fathom(tmp_path, "model", "fetch", "dpt_swin2_tiny", FATHOM_WEIGHTS="random")
+
+    assert ended.stdout == f"The official weights are at {damaged}.\n"
+    assert "Preparing DPT SwinV2-Tiny for OpenVINO." in ended.stderr
+    assert f"fathom: OpenVINO cannot load the network {graph}." in ended.stderr
+    assert ended.exit_code == 1
+
+
+def test_a_fetched_network_is_not_prepared_if_that_is_not_wanted(tmp_path: Path, damaged: Path):
+    ended = fathom(tmp_path, "model", "fetch", "dpt_swin2_tiny", "--no-prepare", "--json")
+
+    fetched = {"name": "dpt_swin2_tiny", "path": str(damaged), "prepared": False}
+    assert json.loads(ended.stdout) == {"models": [fetched]}
+    assert ended.stderr == ""
+
+
+def test_without_torch_a_network_is_prepared_elsewhere(
+    tmp_path: Path, damaged: Path, monkeypatch: pytest.MonkeyPatch
+):
+    # As if it were not installed.
+    monkeypatch.setitem(sys.modules, "torch", None)
+
+    ended = fathom(tmp_path, "model", "fetch", "dpt_swin2_tiny")
+
+    assert ended.exit_code == 0
+    assert "DPT SwinV2-Tiny is not prepared here, which would take torch: fetch it where" in ended.stderr
+
+
+def test_either_some_networks_or_all_are_fetched(tmp_path: Path):
+    ended = fathom(tmp_path, "model", "fetch", "dpt_large", "--all")
+
+    assert ended.exit_code == 2
+    assert "Name networks, or take --all." in ended.stderr
