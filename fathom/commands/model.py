@@ -10,6 +10,7 @@ import click
 
 from fathom.commands.arguments import json_option, print_json, quiet_option
 from fathom.commands.exit import one_sentence
+from fathom.commands.model_files import add, fetch_file_model, remove, share, unshare
 from fathom.commands.train import train
 from fathom.progress import show_progress
 
@@ -22,10 +23,12 @@ FORMATS = ("onnx", "openvino")
 
 @click.group()
 def model() -> None:
-    """List, fetch, describe, fine-tune or export depth networks."""
+    """List, fetch, add, describe, fine-tune or export depth networks."""
 
 
 model.add_command(train)
+for command in (add, remove, share, unshare):
+    model.add_command(command)
 
 
 NAME = click.argument("name", required=False, metavar="[NAME]")
@@ -58,13 +61,17 @@ def list_all(as_json: bool) -> None:
 def fetch(name: str | None, as_json: bool, quiet: bool) -> None:
     """Download and verify official weights; give up soon if there is no connection.
 
-    NAME is a network that `fathom model list` shows; without it, FATHOM_MODEL.
+    NAME is an official network that `fathom model list` shows, or file:N, which is taken from the object
+    store that FATHOM_S3_* name; without it, FATHOM_MODEL.
     """
     with one_sentence():
-        from shared.networks import find_network
+        from shared.networks import find_network, is_file_model
         from worker.model.fetch import fetch_official
 
         settings = _settings(name)
+        if is_file_model(settings.model):
+            fetch_file_model(settings, as_json=as_json)
+            return
         network = find_network(settings.model)
         if not (quiet or as_json):
             _show_licences(network)
@@ -85,9 +92,10 @@ def _settings(name: str | None) -> Settings:
 
     if name is None:
         return Settings.from_environ()
-    from shared.networks import find_network
+    from shared.networks import find_network, is_file_model
 
-    return Settings.from_environ({**os.environ, "FATHOM_MODEL": find_network(name).name})
+    known = name if is_file_model(name) else find_network(name).name
+    return Settings.from_environ({**os.environ, "FATHOM_MODEL": known})
 
 
 def _show_licences(network: Network) -> None:
@@ -138,9 +146,11 @@ def export(name: str | None, kind: str, out: Path, weights: str | None, as_json:
     NAME is a network that `fathom model list` shows; without it, FATHOM_MODEL. Its input is
     float32, N x 3 x H x W: normalised RGB, H and W multiples of 32 (of 14 for Depth Anything);
     its output, N x H x W, is relative inverse depth. `openvino` writes an .xml and a .bin.
+    Of file:N, `onnx` writes the file as it was added, and `openvino` a network for which bigger
+    is nearer.
     """
     with one_sentence():
-        from shared.networks import find_network
+        from shared.model_registry import find_model
         from worker.model.graph import export_model
 
         settings = _settings(name)
@@ -149,7 +159,7 @@ def export(name: str | None, kind: str, out: Path, weights: str | None, as_json:
             settings.cache_dir,
             kind,
             out,
-            network=find_network(settings.model),
+            network=find_model(settings.model, settings.cache_dir),
         )
     if as_json:
         print_json({"files": [str(file) for file in files]})

@@ -27,12 +27,12 @@ def prepare_engine(settings: Settings) -> None:
     if settings.engine == SIMULATED:
         logger.warning(_SIMULATED_WARNING, extra={"action": "prepare_engine"})
         return
-    weights = find_weights(settings)
+    weights = _find_weights(settings)
     if settings.engine == "openvino":
         graph = ensure_graph(weights, settings.cache_dir)
         if not weights.network.is_default:
             # The default network is known to compile, and a new worker should not keep its user waiting.
-            try_network(graph, weights, settings.precision)
+            try_network(graph, weights, settings.precision, settings.cache_dir)
 
 
 def load_engine(settings: Settings) -> InferenceEngine:
@@ -42,12 +42,23 @@ def load_engine(settings: Settings) -> InferenceEngine:
     """
     if settings.engine == SIMULATED:
         return _load_simulated()
-    weights = find_weights(settings)
+    weights = _find_weights(settings)
     engine = (
         _load_torch(weights, settings) if settings.engine == "torch" else _load_openvino(weights, settings)
     )
     _log_loaded(engine.info)
     return engine
+
+
+def _find_weights(settings: Settings) -> Weights:
+    """Find the weights, and refuse a model that the engine cannot run."""
+    weights = find_weights(settings)
+    if settings.engine == "torch" and weights.network.is_file:
+        raise ModelError(
+            f"{weights.network.name} is an ONNX file, which FATHOM_ENGINE=torch cannot run: set "
+            "FATHOM_ENGINE=openvino."
+        )
+    return weights
 
 
 def _load_simulated() -> InferenceEngine:
