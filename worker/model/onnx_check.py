@@ -21,14 +21,13 @@ from shared.model_registry import (
     content_path,
     drop_unused,
     file_model,
-    file_model_name,
     from_json,
     read_pieces,
     register,
     store_content,
     to_json,
 )
-from shared.networks import MIDAS_SMALL, Near, Network, Preprocessing, Rule, WayBack
+from shared.networks import MIDAS_SMALL, Near, Network, Preprocessing, Rule, WayBack, file_model_name
 from worker.model.graph import GRAPH_FORMAT, ensure_graph, print_refusal
 from worker.model.onnx_graph import convert, external_data, inspect
 from worker.model.openvino_import import reason_of
@@ -227,7 +226,10 @@ def _picture() -> NDArray[np.uint8]:
     import cv2
     import numpy as np
 
-    return np.asarray(cv2.cvtColor(cv2.imread(str(PICTURE)), cv2.COLOR_BGR2RGB), np.uint8)
+    bgr = cv2.imread(str(PICTURE))
+    if bgr is None:
+        raise ModelError(f"The photo that models are tried on, {PICTURE}, is missing or damaged.")
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def _prepare(photo: NDArray[np.uint8], network: Network) -> NDArray[np.float32]:

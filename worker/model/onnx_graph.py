@@ -135,7 +135,7 @@ def _to_maps(graph: Any) -> Any:
 
 
 def _may_be(dimension: Any, size: int) -> bool:
-    return dimension.is_dynamic or dimension.get_length() == size
+    return bool(dimension.is_dynamic or dimension.get_length() == size)
 
 
 def _say(shape: Any) -> str:

@@ -59,8 +59,8 @@ def main(model: str, spec: str, precision: str, graph: str, cache_dir: str) -> i
 
     from worker.model.openvino_engine import OpenVinoEngine
 
+    network = find_model(model, Path(cache_dir))
     try:
-        network = find_model(model, Path(cache_dir))
         weights = resolve_weights(spec, Path(cache_dir), network=network)
         engine = OpenVinoEngine(Path(graph), weights, precision=precision)
         engine.predict(np.zeros((1, 3, *_input_size(network)), np.float32))
