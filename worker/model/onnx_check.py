@@ -82,7 +82,7 @@ def add_model(file: Path, draft: Draft, cache_dir: Path, *, replace: bool = Fals
     Raises SettingsError, WeightsInvalid or ModelError, each a sentence on what is wrong with the file or what
     is said of it, and keeps nothing then.
     """
-    file_model_name(draft.name)
+    draft = changed(draft, name=file_model_name(draft.name))
     try:
         other = external_data(file)
         if other is not None:
