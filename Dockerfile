@@ -26,6 +26,8 @@ CMD ["gunicorn", "--config", "python:api.server.gunicorn_conf", "--bind", "0.0.0
 FROM base AS pipeline
 RUN pip install --editable '.[worker,clips,tracing]'
 COPY worker worker
+# `fathom model add` tries models on it.
+COPY samples/clock.jpg samples/
 
 FROM pipeline AS model
 # `auto` takes the official checkpoint, and the bundled starter weights where that

@@ -6,6 +6,7 @@ as two, for a photo of 4:3. Nothing here imports torch or an array library.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -14,6 +15,10 @@ from shared.errors import SettingsError
 _MIDAS = "https://github.com/isl-org/MiDaS/releases/download"
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+
+#: A model that was added from a file has the name `file:N`, where N is as short and plain as this.
+_FILE = "file:"
+_FILE_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 
 
 class Rule(StrEnum):
@@ -27,6 +32,17 @@ class Rule(StrEnum):
     MINIMAL = "minimal"
     #: Both become `side`, whatever the aspect ratio.
     SQUARE = "square"
+    #: The height becomes `side` and the width `width`, for a network that takes no other size.
+    FIXED = "fixed"
+
+
+class Near(StrEnum):
+    """Where a network's numbers are high, and where low."""
+
+    #: As in relative inverse depth.
+    HIGH = "high"
+    #: As in distances. Predictions are negated, so that bigger is nearer everywhere else.
+    LOW = "low"
 
 
 class WayBack(StrEnum):
@@ -51,6 +67,8 @@ class Preprocessing:
 
     rule: Rule
     side: int
+    #: With Rule.FIXED, the width; `side` is the height.
+    width: int = 0
     #: Both sides are multiples of this.
     multiple: int
     #: Mean and standard deviation of RGB in [0, 1].
@@ -63,16 +81,16 @@ class Preprocessing:
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """An official network."""
+    """An official network, or a model that was added from a file (`shared.model_registry`)."""
 
     #: The name in settings and commands.
     name: str
     #: The name in sidecars, as the authors write it.
     title: str
-    #: The encoder's name in timm.
+    #: The encoder's name in timm; empty for a file's.
     encoder: str
     preprocessing: Preprocessing
-    #: The official file, where it is, and how its SHA-256 starts; empty where nobody published one.
+    #: The file, where it is if it is official, and how its SHA-256 starts; empty where nobody published one.
     file: str
     url: str
     sha256: str
@@ -83,10 +101,12 @@ class Network:
     #: What a user should know beside the licence.
     licence_note: str = ""
     parameters: int
+    #: For a file's model, what would take its measured time at the speed of the default network.
     gflop: float
     #: The peak of a child that compiles it in f32 and uses it.
     memory_mb: int
-    tier: Tier
+    #: None for a file's.
+    tier: Tier | None
     #: When to take it, in a few words.
     suits: str
     #: Entries of an official state dict that the forward pass never uses, by how their names start.
@@ -97,11 +117,17 @@ class Network:
     has_starter: bool = False
     #: Height and width of the input of a network that takes no other.
     fixed_size: tuple[int, int] | None = None
+    near: Near = Near.HIGH
 
     @property
     def cost(self) -> float:
         """How many times as much a prediction computes as the default network's does."""
         return self.gflop / MIDAS_SMALL.gflop
+
+    @property
+    def is_file(self) -> bool:
+        """Return whether it was added from a file."""
+        return is_file_model(self.name)
 
     @property
     def is_default(self) -> bool:
@@ -264,3 +290,19 @@ def find_network(name: str) -> Network:
         return NETWORKS[name]
     except KeyError:
         raise SettingsError(f"There is no model {name!r}. There are {', '.join(NETWORKS)}.") from None
+
+
+def is_file_model(name: str) -> bool:
+    """Return whether a name is one that a model from a file may have: `file:N`."""
+    return name.startswith(_FILE) and _FILE_NAME.fullmatch(name.removeprefix(_FILE)) is not None
+
+
+def file_model_name(name: str) -> str:
+    """Return `file:N` for N, or for `file:N`. Raises SettingsError if N cannot be the name of a model."""
+    full = _FILE + name.removeprefix(_FILE)
+    if not is_file_model(full):
+        raise SettingsError(
+            f"A model cannot have the name {name!r}: it must be 1 to 63 of a-z, 0-9, '_', '.' and '-', and "
+            "begin with a letter or a digit."
+        )
+    return full

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from shared.errors import AddressRefused, SettingsError
 from shared.net.url_policy import AllowedHosts
 from shared.net.webhook_signing import is_secret
-from shared.networks import NETWORKS
+from shared.networks import NETWORKS, is_file_model
 
 #: Turns the name of a variable and its text into a value; raises SettingsError, which names the variable.
 Parser = Callable[[str, str], Any]
@@ -82,6 +82,10 @@ def _choice(*allowed: str) -> Parser:
         return text
 
     return parse
+
+
+def _model(name: str, text: str) -> str:
+    return text if is_file_model(text) else _choice(*NETWORKS, "file:NAME")(name, text)
 
 
 def _flag(name: str, text: str) -> bool:
@@ -248,18 +252,18 @@ class Settings:
     )
     model: str = _setting(
         Group.MODEL,
-        _choice(*NETWORKS),
+        _model,
         next(iter(NETWORKS)),
         "The network that predicts depth: `"
         + "`, `".join(NETWORKS)
-        + "`. `fathom model list` describes them.",
+        + "`, or `file:NAME` for one that was added. `fathom model list` describes them.",
     )
     models: tuple[str, ...] = _setting(
         Group.MODEL,
         _words,
         "",
-        "The networks that a worker serves, besides `FATHOM_MODEL` if that is among them.",
-        unset="`FATHOM_MODEL`, and every network whose official weights have been downloaded",
+        "The networks that a worker serves and has loaded when they are wanted, such as `midas_small dpt_large`.",
+        unset="`FATHOM_MODEL`, and all whose weights are there",
     )
     weights: str = _setting(
         Group.MODEL,

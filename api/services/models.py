@@ -9,6 +9,7 @@ from api.services.backend import Backend
 from fathom.options import Options
 from shared.errors import ModelUnavailable
 from shared.jobs.job import ServedModel
+from shared.model_registry import list_shared
 from shared.networks import NETWORKS, Network
 
 
@@ -17,7 +18,7 @@ class KnownModel:
     """A network, and who serves it."""
 
     name: str
-    #: None for a file that a worker alone has.
+    #: None for a file that is not shared.
     network: Network | None
     #: How many times as much a prediction computes as one of the default network of all.
     cost: float
@@ -28,13 +29,15 @@ class KnownModel:
 
 
 def known_models(backend: Backend) -> tuple[KnownModel, ...]:
-    """Return the official networks, and whatever else living workers serve."""
+    """Return the official networks, those that are shared, and whatever else living workers serve."""
     served = backend.jobs.served_models()
-    return tuple(_known(name, served, backend.settings.model) for name in dict.fromkeys([*NETWORKS, *served]))
+    networks = NETWORKS | {network.name: network for network in list_shared(backend.objects)}
+    names = dict.fromkeys([*networks, *served])
+    return tuple(_known(name, networks.get(name), served, backend.settings.model) for name in names)
 
 
-def _known(name: str, served: Mapping[str, ServedModel], default: str) -> KnownModel:
-    network, living = NETWORKS.get(name), served.get(name)
+def _known(name: str, network: Network | None, served: Mapping[str, ServedModel], default: str) -> KnownModel:
+    living = served.get(name)
     cost = living.cost if living else network.cost if network else 1.0
     slots = living.slots if living else 0
     return KnownModel(name=name, network=network, cost=cost, slots=slots, is_default=name == default)
@@ -58,8 +61,9 @@ def choose_model(backend: Backend, options: Options) -> ChosenModel:
     name = options.model or backend.settings.model
     if name not in served and (served or name != backend.settings.model):
         raise ModelUnavailable(_refusal(name, served))
-    chosen = _known(name, served, backend.settings.model)
-    return ChosenModel(options=replace(options, model=name), cost=chosen.cost)
+    living, official = served.get(name), NETWORKS.get(name)
+    cost = living.cost if living else official.cost if official else 1.0
+    return ChosenModel(options=replace(options, model=name), cost=cost)
 
 
 def _refusal(name: str, served: Mapping[str, ServedModel]) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,20 +11,15 @@ from typing import TYPE_CHECKING
 import click
 
 from fathom.commands.arguments import json_option, print_json
-from fathom.commands.exit import CommandFailed, one_sentence
+from fathom.commands.exit import one_sentence
+from fathom.commands.service_store import data_option, open_objects
 
 if TYPE_CHECKING:
     from shared.api_keys import ApiKey, KeyStore
 
-_DEFAULT_FOLDER = Path(".fathom")
-
 
 @click.group()
-@click.option(
-    "--data",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder of a running `fathom up`.  [default: .fathom, if one runs there and no FATHOM_S3_* is set]",
-)
+@data_option
 @click.pass_context
 def keys(ctx: click.Context, data: Path | None) -> None:
     """Make, list, rotate and revoke API keys.
@@ -131,35 +124,9 @@ def _key_store(data: Path | None) -> Iterator[KeyStore]:
     """Open the key store of the chosen service; errors become one sentence."""
     with one_sentence():
         from shared.api_keys import KeyStore
-        from shared.objectstore.s3 import S3ObjectStore
-        from shared.settings import Settings
 
-        objects = S3ObjectStore.from_settings(Settings.from_environ(_environ(data)))
-        try:
+        with open_objects(data) as objects:
             yield KeyStore(objects)
-        finally:
-            objects.close()
-
-
-def _environ(data: Path | None) -> Mapping[str, str]:
-    """Return the environment, with the object store of a running `fathom up` if that is chosen."""
-    if data is None and any(name.startswith("FATHOM_S3_") for name in os.environ):
-        return os.environ
-    file = (data or _DEFAULT_FOLDER) / "stack.json"
-    try:
-        s3 = json.loads(file.read_text())["s3"]
-    except FileNotFoundError as exc:
-        raise CommandFailed(
-            f"No `fathom up` runs on {file.parent}. Start it, name another folder with --data, "
-            "or set FATHOM_S3_* to those of the service."
-        ) from exc
-    return {
-        **os.environ,
-        "FATHOM_S3_ENDPOINT_URL": s3["endpoint"],
-        "FATHOM_S3_BUCKET": s3["bucket"],
-        "FATHOM_S3_ACCESS_KEY": s3["access_key"],
-        "FATHOM_S3_SECRET_KEY": s3["secret_key"],
-    }
 
 
 def _show_once(text: str, about: str) -> None:

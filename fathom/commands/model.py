@@ -11,6 +11,7 @@ import click
 
 from fathom.commands.arguments import json_option, print_json, quiet_option
 from fathom.commands.exit import INTERRUPTED, one_sentence
+from fathom.commands.model_files import add, fetch_file_model, remove, share, unshare
 from fathom.commands.train import train
 from fathom.progress import Display, show_progress
 
@@ -26,10 +27,12 @@ _PLAIN_STEP = 0.1
 
 @click.group()
 def model() -> None:
-    """List, fetch, describe, fine-tune or export depth networks."""
+    """List, fetch, add, describe, fine-tune or export depth networks."""
 
 
 model.add_command(train)
+for command in (add, remove, share, unshare):
+    model.add_command(command)
 
 
 NAME = click.argument("name", required=False, metavar="[NAME]")
@@ -64,20 +67,24 @@ def list_all(as_json: bool) -> None:
 def fetch(names: tuple[str, ...], every: bool, no_prepare: bool, as_json: bool, quiet: bool) -> None:
     """Download and verify official weights, and give up soon if there is no connection.
 
-    NAME is a network that `fathom model list` shows; without it, FATHOM_MODEL. Repeat the command to
-    continue an interrupted download. A network other than the default is then compiled and run once, so
-    that no worker has to, unless that cannot be done here.
+    NAME is an official network that `fathom model list` shows, or file:N, which is taken from the object
+    store that FATHOM_S3_* name; without it, FATHOM_MODEL. Repeat the command to continue an interrupted
+    download. A network other than the default is then compiled and run once, so that no worker has to,
+    unless that cannot be done here.
     """
     display = show_progress(quiet=quiet or as_json, plain_step=_PLAIN_STEP)
     try:
         with one_sentence():
             settings = _settings(None)
-            networks = _networks(names, settings, every=every)
+            networks, files = _named(names, settings, every=every)
             for network in networks:
                 _show_licences(network, display)
             fetched = [
-                _fetch(network, settings, display, prepare=not no_prepare, as_json=as_json)
-                for network in networks
+                *(
+                    _fetch(each, settings, display, prepare=not no_prepare, as_json=as_json)
+                    for each in networks
+                ),
+                *(fetch_file_model(name, settings, as_json=as_json) for name in files),
             ]
     except KeyboardInterrupt:
         display.say("Interrupted. The same command continues, if the server lets it.")
@@ -86,14 +93,15 @@ def fetch(names: tuple[str, ...], every: bool, no_prepare: bool, as_json: bool, 
         print_json({"models": fetched})
 
 
-def _networks(names: tuple[str, ...], settings: Settings, *, every: bool) -> list[Network]:
-    from shared.networks import NETWORKS, find_network
+def _named(names: tuple[str, ...], settings: Settings, *, every: bool) -> tuple[list[Network], list[str]]:
+    """Return the official networks that are to be fetched, and the names of files."""
+    from shared.networks import NETWORKS, find_network, is_file_model
 
     if every and names:
         raise click.UsageError("Name networks, or take --all.")
-    if every:
-        return [*NETWORKS.values()]
-    return [find_network(name) for name in dict.fromkeys(names or (settings.model,))]
+    wanted = dict.fromkeys(NETWORKS if every else names or (settings.model,))
+    files = [name for name in wanted if is_file_model(name)]
+    return [find_network(name) for name in wanted if name not in files], files
 
 
 def _show_licences(network: Network, display: Display) -> None:
@@ -160,9 +168,10 @@ def _settings(name: str | None) -> Settings:
 
     if name is None:
         return Settings.from_environ()
-    from shared.networks import find_network
+    from shared.networks import find_network, is_file_model
 
-    return Settings.from_environ({**os.environ, "FATHOM_MODEL": find_network(name).name})
+    known = name if is_file_model(name) else find_network(name).name
+    return Settings.from_environ({**os.environ, "FATHOM_MODEL": known})
 
 
 @model.command()
@@ -201,9 +210,11 @@ def export(name: str | None, kind: str, out: Path, weights: str | None, as_json:
     NAME is a network that `fathom model list` shows; without it, FATHOM_MODEL. Its input is
     float32, N x 3 x H x W: normalised RGB, H and W multiples of 32 (of 14 for Depth Anything);
     its output, N x H x W, is relative inverse depth. `openvino` writes an .xml and a .bin.
+    Of file:N, `onnx` writes the file as it was added, and `openvino` a network for which bigger
+    is nearer.
     """
     with one_sentence():
-        from shared.networks import find_network
+        from shared.model_registry import find_model
         from worker.model.graph import export_model
 
         settings = _settings(name)
@@ -212,7 +223,7 @@ def export(name: str | None, kind: str, out: Path, weights: str | None, as_json:
             settings.cache_dir,
             kind,
             out,
-            network=find_network(settings.model),
+            network=find_model(settings.model, settings.cache_dir),
         )
     if as_json:
         print_json({"files": [str(file) for file in files]})

@@ -34,9 +34,7 @@ if TYPE_CHECKING:
 @click.command(cls=JobCommand)
 @click.argument("source", metavar="IN", type=ExistingPath())
 @click.argument("out", metavar="OUT", type=click.Path(file_okay=False, path_type=Path))
-@click.option(
-    "--model", metavar="NAME", help="A network of `fathom model list`, as FATHOM_MODEL, the default."
-)
+@click.option("--model", metavar="NAME", help="Short for `-o model=NAME`: a network of `fathom model list`.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes.  [default: one for each core]")
 @preset_option
 @option_option
@@ -61,8 +59,8 @@ def run(
     refuse_inside_out([source], out, called="OUT")
     display = show_progress(quiet=quiet or as_json)
     try:
-        options = parse_options(pairs, preset)
-        summary = process(source, out, options, display, model=model, jobs=jobs, sidecars=sidecars)
+        options = parse_options((*pairs, f"model={model}") if model else pairs, preset)
+        summary = process(source, out, options, display, jobs=jobs, sidecars=sidecars)
     except OSError as exc:
         raise CommandFailed(f"{exc.filename or source}: {exc.strerror or exc}.") from exc
     except KeyboardInterrupt:
@@ -80,14 +78,13 @@ def process(
     *,
     jobs: int | None,
     sidecars: bool,
-    model: str | None = None,
 ) -> FolderSummary:
-    """Run the pipeline behind a progress bar."""
+    """Run the pipeline behind a progress bar, with FATHOM_MODEL unless the options name another."""
     with one_sentence():
         from shared.settings import Settings
         from worker.local.run_folder import run_folder
 
-        named = {} if model is None else {"FATHOM_MODEL": model}
+        named = {"FATHOM_MODEL": options.model} if options.model else {}
         settings = Settings.from_environ({**os.environ, **named})
         with display.line("processing", 0, "images") as line:
             return run_folder(

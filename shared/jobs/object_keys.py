@@ -12,6 +12,8 @@ KEYS = "keys/"
 REVOKED_KEYS = "keys/revoked/"
 #: Records of Idempotency-Keys, one object each.
 IDEMPOTENCY = "idempotency/"
+#: Models that were added from files.
+MODELS = "models/"
 
 #: An index as `input_image` writes it.
 _INDEX = re.compile(r"0|[1-9][0-9]{0,9}")
@@ -30,6 +32,11 @@ def revoked_key(key_id: str) -> str:
 def idempotency_record(entry: str) -> str:
     """The payload's fingerprint and the job's id, by the hash of owner and key."""
     return f"{IDEMPOTENCY}{entry}.json"
+
+
+def model(file_name: str) -> str:
+    """A model, `<sha256>.onnx`, or its description, `<name>.json`."""
+    return f"{MODELS}{file_name}"
 
 
 def job_prefix(job_id: str) -> str:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from shared.errors import WeightsUnavailable
-from shared.networks import NETWORKS, Network, find_network
+from shared.model_registry import content_path, find_model, list_file_models
+from shared.networks import NETWORKS, Network, Preprocessing, Rule
 from shared.settings import Settings
 from worker.model.engine import SIMULATED
 from worker.model.graph import graph_path
@@ -45,22 +46,26 @@ def licences(network: Network) -> dict[str, Any]:
 
 def describe_network(network: Network) -> dict[str, Any]:
     """Return what is known of a network without its weights."""
-    p = network.preprocessing
+    official = {"encoder": network.encoder, "gflop": network.gflop, "url": network.url}
     return {
         "name": network.name,
         "model": network.title,
         "suits": network.suits,
-        "encoder": network.encoder,
         "parameters": network.parameters,
-        "gflop": network.gflop,
         "relative_cost": round(network.cost, 1),
-        "input": f"{p.rule} {p.side}, multiples of {p.multiple}, at most {p.longest}",
+        "input": _input(network.preprocessing),
         **licences(network),
         "file": network.file,
         "megabytes": network.megabytes,
-        "url": network.url,
         "sha256": network.sha256 or None,
+        **({"near": str(network.near)} if network.is_file else official),
     }
+
+
+def _input(p: Preprocessing) -> str:
+    if p.rule is Rule.FIXED:
+        return f"{p.rule} {p.side}x{p.width}"
+    return f"{p.rule} {p.side}, multiples of {p.multiple}, at most {p.longest}"
 
 
 def describe_fully(settings: Settings) -> dict[str, Any]:
@@ -68,7 +73,7 @@ def describe_fully(settings: Settings) -> dict[str, Any]:
 
     Raises WeightsInvalid or SettingsError.
     """
-    facts = describe_network(find_network(settings.model))
+    facts = describe_network(find_model(settings.model, settings.cache_dir))
     try:
         return {**facts, **describe(settings)}
     except WeightsUnavailable as exc:
@@ -76,11 +81,19 @@ def describe_fully(settings: Settings) -> dict[str, Any]:
 
 
 def list_networks(cache_dir: Path) -> list[dict[str, Any]]:
-    """Return the description of every network, and whether its official weights are in the cache."""
-    return [
+    """Return the description of every network, and whether its weights are in the cache.
+
+    The official ones come first, then the models that were added from files.
+    """
+    official = [
         {**describe_network(network), "fetched": official_path(cache_dir, network).is_file()}
         for network in NETWORKS.values()
     ]
+    added = [
+        {**describe_network(network), "fetched": content_path(cache_dir, network).is_file()}
+        for network in list_file_models(cache_dir)
+    ]
+    return official + added
 
 
 def _precision(settings: Settings, weights: Weights) -> str:

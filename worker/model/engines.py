@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from shared.errors import ModelError
-from shared.networks import find_network
+from shared.model_registry import find_model
 from shared.settings import Settings
 from worker.model.engine import SIMULATED, EngineInfo, InferenceEngine
 from worker.model.graph import ensure_graph
@@ -28,12 +28,12 @@ def prepare_engine(settings: Settings) -> None:
     if settings.engine == SIMULATED:
         logger.warning(_SIMULATED_WARNING, extra={"action": "prepare_engine"})
         return
-    weights = find_weights(settings)
+    weights = _find_weights(settings)
     if settings.engine == "openvino":
         graph = ensure_graph(weights, settings.cache_dir)
         if not weights.network.is_default:
             # The default network is known to compile, and a new worker should not keep its user waiting.
-            try_network(graph, weights, settings.precision)
+            try_network(graph, weights, settings.precision, settings.cache_dir)
 
 
 def load_engine(settings: Settings) -> InferenceEngine:
@@ -43,7 +43,7 @@ def load_engine(settings: Settings) -> InferenceEngine:
     """
     if settings.engine == SIMULATED:
         return _load_simulated(settings)
-    weights = find_weights(settings)
+    weights = _find_weights(settings)
     engine = (
         _load_torch(weights, settings) if settings.engine == "torch" else _load_openvino(weights, settings)
     )
@@ -51,11 +51,22 @@ def load_engine(settings: Settings) -> InferenceEngine:
     return engine
 
 
+def _find_weights(settings: Settings) -> Weights:
+    """Find the weights, and refuse a model that the engine cannot run."""
+    weights = find_weights(settings)
+    if settings.engine == "torch" and weights.network.is_file:
+        raise ModelError(
+            f"{weights.network.name} is an ONNX file, which FATHOM_ENGINE=torch cannot run: set "
+            "FATHOM_ENGINE=openvino."
+        )
+    return weights
+
+
 def _load_simulated(settings: Settings) -> InferenceEngine:
     from worker.model.simulated import SimulatedEngine
 
     logger.warning(_SIMULATED_WARNING, extra={"action": "load_engine", "weights": SIMULATED})
-    return SimulatedEngine(find_network(settings.model))
+    return SimulatedEngine(find_model(settings.model, settings.cache_dir))
 
 
 def _load_openvino(weights: Weights, settings: Settings) -> InferenceEngine:

@@ -9,7 +9,6 @@ printed as JSON.
 from __future__ import annotations
 
 import importlib
-import json
 import sys
 import tempfile
 from pathlib import Path
@@ -20,7 +19,7 @@ from torch import nn
 from shared.errors import FathomError, WeightsInvalid
 from shared.networks import MIDAS_SMALL, Network, find_network
 from worker.model.checkpoint import load_network
-from worker.model.graph import EXPORT_REFUSED
+from worker.model.graph import print_refusal
 from worker.model.network import MidasSmall
 from worker.model.networks.dpt import Dpt
 from worker.model.openvino_import import import_openvino
@@ -92,8 +91,7 @@ def main(model: str, spec: str, sha256: str, out: str) -> int:
         export = export_openvino if out.endswith(".xml") else export_onnx
         export(load_network(weights), Path(out), network)
     except FathomError as exc:
-        print(json.dumps({"code": exc.code, "message": exc.message}))
-        return EXPORT_REFUSED
+        return print_refusal(exc)
     return 0
 
 

@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from shared.errors import ModelError, WeightsInvalid, WeightsUnavailable
-from shared.networks import MIDAS_SMALL, Network
+from shared.errors import FathomError, ModelError, SettingsError, WeightsInvalid, WeightsUnavailable
+from shared.networks import MIDAS_SMALL, Near, Network
 from worker.model.weights import Weights, resolve_weights
 
 #: Part of every graph's name. Raise it when the exported graph changes for the same weights.
@@ -43,8 +43,13 @@ _ROOT = Path(__file__).parents[2]
 
 def graph_path(weights: Weights, cache_dir: Path) -> Path:
     """Return the path of the cached graph of `weights`, whether it exists or not."""
-    name = weights.network.name.replace("_", "-")
+    name = _file_graph(weights.network) if weights.network.is_file else weights.network.name.replace("_", "-")
     return cache_dir / "graphs" / f"{name}-v{GRAPH_FORMAT}-{weights.sha256}.xml"
+
+
+def _file_graph(network: Network) -> str:
+    """Return what a graph made from a file depends on beside the file."""
+    return "onnx" if network.near is Near.HIGH else "onnx-negated"
 
 
 def constants_path(graph: Path) -> Path:
@@ -151,11 +156,20 @@ def _require_packages() -> None:
 
 
 def _run_export(weights: Weights, out: Path) -> None:
-    """Run `python -m worker.model.export` and translate its failure."""
-    _require_packages()
+    """Run `python -m worker.model.export`, or convert a file, and translate the failure."""
+    network = weights.network
+    if not network.is_file:
+        _require_packages()
+        _run("export", network.name, weights.spec, weights.sha256, str(out.absolute()))
+    elif out.suffix == ".onnx":
+        shutil.copyfile(weights.spec, out)
+    else:
+        _run("onnx_graph", weights.spec, str(network.near), str(out.absolute()))
+
+
+def _run(module: str, *arguments: str) -> None:
     # Hide the warnings of torch's exporter: users can do nothing about them.
-    command = [sys.executable, "-W", "ignore", "-m", "worker.model.export"]
-    command += [weights.network.name, weights.spec, weights.sha256, str(out.absolute())]
+    command = [sys.executable, "-W", "ignore", "-m", f"worker.model.{module}", *arguments]
     try:
         ended = subprocess.run(
             command, cwd=_ROOT, capture_output=True, text=True, timeout=_EXPORT_SECONDS, check=False
@@ -163,13 +177,22 @@ def _run_export(weights: Weights, out: Path) -> None:
     except subprocess.TimeoutExpired as exc:
         raise ModelError(f"Preparing the depth network took more than {_EXPORT_SECONDS} seconds.") from exc
     if ended.returncode == EXPORT_REFUSED:
-        raise _refusal(ended.stdout)
+        raise read_refusal(ended.stdout)
     if ended.returncode != 0:
         last_line = (ended.stderr.strip().splitlines() or ["it said nothing"])[-1]
         raise ModelError(f"Preparing the depth network ended with status {ended.returncode}: {last_line}")
 
 
-def _refusal(stdout: str) -> ModelError:
+def print_refusal(error: FathomError) -> int:
+    """Print an error of ours for the process that started this one, and return the exit status."""
+    print(json.dumps({"code": error.code, "message": error.message}))
+    return EXPORT_REFUSED
+
+
+def read_refusal(stdout: str) -> FathomError:
+    """Return the error that a process printed."""
     error = json.loads(stdout)
-    kinds = {kind.code: kind for kind in (WeightsInvalid, WeightsUnavailable)}
+    kinds: dict[str, type[FathomError]] = {
+        kind.code: kind for kind in (SettingsError, WeightsInvalid, WeightsUnavailable)
+    }
     return kinds.get(error["code"], ModelError)(error["message"])

@@ -15,6 +15,12 @@ from typing import Any
 _REPORTING = ("openvino_telemetry", "openvino.tools.ovc")
 
 
+def reason_of(error: BaseException | None) -> str:
+    """Return why OpenVINO failed: the last line of its error, behind those that say where in its code."""
+    lines = [line.strip(" -") for line in str(error or "").splitlines() if line.strip()]
+    return lines[-1] if lines else "it gives no reason"
+
+
 def import_openvino() -> Any:
     """Return the module openvino, without its telemetry."""
     for name in _REPORTING:

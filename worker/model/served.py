@@ -7,7 +7,9 @@ import logging
 from collections.abc import Iterator
 
 from shared.errors import FathomError, SettingsError
-from shared.networks import NETWORKS, Network, find_network
+from shared.model_registry import fetch_shared, find_model, list_file_models, list_shared
+from shared.networks import NETWORKS, Network, is_file_model
+from shared.objectstore.port import ObjectStore
 from shared.settings import Settings
 from worker.model.engine import SIMULATED
 from worker.model.engines import prepare_engine
@@ -21,7 +23,7 @@ def served_networks(settings: Settings) -> tuple[Network, ...]:
 
     Raises SettingsError for a name that is unknown, and for a network too large for a child's memory.
     """
-    named = [find_network(name) for name in settings.models] or [*_found(settings)]
+    named = [find_model(name, settings.cache_dir) for name in settings.models] or [*_found(settings)]
     for network in named:
         if not _fits(network, settings):
             raise SettingsError(
@@ -38,6 +40,22 @@ def settings_for(settings: Settings, network: Network) -> Settings:
     """
     own = settings.weights if network.name == settings.model or settings.weights == "random" else "auto"
     return dataclasses.replace(settings, model=network.name, weights=own)
+
+
+def fetch_shared_models(settings: Settings, objects: ObjectStore) -> None:
+    """Take the models that the settings name from the object store, or all shared ones if they name none.
+
+    What cannot be taken is logged, and missed later if nothing of its name is on this machine.
+    """
+    if settings.engine == SIMULATED:
+        return
+    try:
+        named = [name for name in (settings.model, *settings.models) if is_file_model(name)]
+        shared = {network.name for network in list_shared(objects)}
+        for name in shared.intersection(named) if settings.models else shared:
+            fetch_shared(objects, settings.cache_dir, name)
+    except FathomError as exc:
+        logger.warning("Shared models were not fetched: %s", exc.message, extra={"action": "fetch_models"})
 
 
 def prepare_served(settings: Settings) -> tuple[Network, ...]:
@@ -59,13 +77,13 @@ def prepare_served(settings: Settings) -> tuple[Network, ...]:
 
 
 def _found(settings: Settings) -> Iterator[Network]:
-    """Yield FATHOM_MODEL, and the networks whose weights are there and that fit."""
-    yield find_network(settings.model)
+    """Yield FATHOM_MODEL, and whatever else is on this machine and fits."""
+    yield find_model(settings.model, settings.cache_dir)
     if settings.engine == SIMULATED or settings.weights == "random":
         return
-    for network in NETWORKS.values():
-        is_fetched = official_path(settings.cache_dir, network).is_file()
-        if network.name != settings.model and is_fetched and _fits(network, settings):
+    official = [each for each in NETWORKS.values() if official_path(settings.cache_dir, each).is_file()]
+    for network in (*official, *list_file_models(settings.cache_dir)):
+        if network.name != settings.model and _fits(network, settings):
             yield network
 
 

@@ -19,12 +19,13 @@ from celery.signals import setup_logging, worker_init, worker_ready, worker_shut
 
 from shared.errors import FathomError
 from shared.networks import Network
+from shared.objectstore.s3 import S3ObjectStore
 from shared.observability.logs import configure_logging
 from shared.observability.redaction import secrets_of
 from shared.observability.tracing_setup import prepare_tracing
 from shared.settings import Settings
 from shared.tickets import queue_of
-from worker.model.served import prepare_served
+from worker.model.served import fetch_shared_models, prepare_served
 from worker.parent.threads import MaintenanceThreads
 from worker.parent.wiring import make_threads
 from worker.supervision.shared_memory import drain
@@ -74,6 +75,9 @@ def connect_signals(app: Celery, settings: Settings) -> None:
 def _prepare(settings: Settings) -> tuple[Network, ...]:
     """Prepare the networks before the first fork, so that children find them; exit if one is missing."""
     try:
+        objects = S3ObjectStore.from_settings(settings)
+        fetch_shared_models(settings, objects)
+        objects.close()
         served = prepare_served(settings)
     except FathomError as exc:
         raise SystemExit(f"fathom worker: {exc.message}") from exc

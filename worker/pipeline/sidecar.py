@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fathom.options import DepthSource, Normalize, Options
 from shared.jobs.job import Range
+from shared.networks import Rule
 from worker.model.preprocess import is_capped
 from worker.pipeline.depth import DepthMap
 from worker.pipeline.photo import Photo
@@ -85,9 +86,11 @@ def _licence(info: EngineInfo) -> dict[str, str | None] | None:
     """Return the licences of the network; None if none ran, and no word on weights of the user's own."""
     if info.engine == "simulated":
         return None
-    weights = {"official": info.network.weights_licence, "starter": "Apache-2.0"}.get(info.weights)
-    note = info.network.licence_note if info.weights == "official" else ""
-    return {"code": info.network.code_licence, "weights": weights, "note": note or None}
+    network = info.network
+    own = network.name if network.is_file else "official"
+    weights = {own: network.weights_licence, "starter": "Apache-2.0"}.get(info.weights)
+    note = network.licence_note if info.weights == own else ""
+    return {"code": network.code_licence, "weights": weights, "note": note or None}
 
 
 def _preprocessing(facts: Facts) -> dict[str, Any] | None:
@@ -98,6 +101,7 @@ def _preprocessing(facts: Facts) -> dict[str, Any] | None:
     return {
         "rule": str(p.rule),
         "side": p.side,
+        **({"width": p.width} if p.rule is Rule.FIXED else {}),
         "multiple": p.multiple,
         "longest": p.longest,
         "capped": is_capped(photo.height, photo.width, p),

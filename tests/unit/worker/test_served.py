@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -24,8 +23,8 @@ def fetch(cache: Path, *names: str) -> None:
         path.touch()
 
 
-def served(*given: Any, **changes: str) -> list[str]:
-    return [network.name for network in served_networks(settings(*given, **changes))]
+def served(cache: Path, **changes: str) -> list[str]:
+    return [network.name for network in served_networks(settings(cache, **changes))]
 
 
 def test_a_worker_serves_the_default_and_what_was_fetched(tmp_path: Path):

@@ -16,6 +16,7 @@ from shared.settings import Settings
 from worker.model.checkpoint import UNUSED_PREFIX, load_network, random_state, unfilled_network
 from worker.model.graph import ensure_graph
 from worker.model.network import MidasSmall
+from worker.model.openvino_engine import OpenVinoEngine
 from worker.model.openvino_import import import_openvino
 from worker.model.weights import Weights, resolve_weights
 
@@ -84,6 +85,23 @@ def network(random_weights: Weights) -> MidasSmall:
 def compiled_graph(random_graph: Path) -> Any:
     """The graph as OpenVINO compiles it by itself, in float32."""
     return import_openvino().Core().compile_model(random_graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+
+
+@pytest.fixture(scope="session")
+def prepared_graph(random_graph: Path, random_weights: Weights) -> Path:
+    """The default network's graph, with the compiled network beside it."""
+    OpenVinoEngine(random_graph, random_weights, precision="f32")
+    return random_graph
+
+
+@pytest.fixture
+def cache(tmp_path: Path, prepared_graph: Path) -> Path:
+    """A cache of its own, in which the default network is prepared already."""
+    graphs = tmp_path / "cache" / "graphs"
+    graphs.mkdir(parents=True)
+    for path in prepared_graph.parent.glob(f"{prepared_graph.stem}*"):
+        (graphs / path.name).symlink_to(path)
+    return tmp_path / "cache"
 
 
 @pytest.fixture

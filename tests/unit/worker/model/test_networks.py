@@ -258,7 +258,7 @@ def test_a_network_that_runs_leaves_its_compiled_form_for_the_workers(
     graph = Path(shutil.copy(random_graph, tmp_path))
     shutil.copy(constants_path(random_graph), tmp_path)
 
-    try_network(graph, random_weights, "f32")
+    try_network(graph, random_weights, "f32", tmp_path)
 
     assert [path.name.startswith(graph.stem) for path in tmp_path.glob("*.blob")] == [True]
 
@@ -269,14 +269,14 @@ def test_a_network_that_does_not_run_is_an_error_of_the_process_that_asked(
     (tmp_path / "damaged.xml").write_text("<net")
 
     with pytest.raises(ModelError, match=r"cannot load the network .*damaged\.xml"):
-        try_network(tmp_path / "damaged.xml", random_weights, "f32")
+        try_network(tmp_path / "damaged.xml", random_weights, "f32", tmp_path)
 
 
 def test_a_process_that_ends_without_a_word_is_an_error_too(random_weights: Weights, tmp_path: Path):
     nameless = replace(random_weights, network=replace(random_weights.network, name="nameless"))
 
     with pytest.raises(ModelError, match=r"OpenVINO ended with status 1 when it was to run MiDaS_small"):
-        try_network(tmp_path / "any.xml", nameless, "f32")
+        try_network(tmp_path / "any.xml", nameless, "f32", tmp_path)
 
 
 def test_a_network_of_a_fixed_size_refuses_others(batch_factory: BatchFactory):
