@@ -262,7 +262,7 @@ class Settings:
         Group.MODEL,
         _words,
         "",
-        "The networks that a worker serves, such as `midas_small dpt_large`; it loads them when they are wanted.",
+        "The networks that a worker serves, such as `midas_small dpt_large`, each loaded when it is wanted.",
         unset="`FATHOM_MODEL`, and all whose weights are there",
     )
     weights: str = _setting(
