@@ -37,7 +37,7 @@ from shared.objectstore.s3 import S3ObjectStore
 from shared.redis.client import connect_redis
 from shared.settings import Settings
 from shared.tickets import connect_tickets
-from tests.acceptance.stacks import ROOT
+from tests.acceptance.stacks import ROOT, LaunchedStack
 from tests.processes import children, end_group, is_alive
 from tests.waiting import eventually
 
@@ -83,6 +83,17 @@ class Worker:
 
     def end(self) -> None:
         end_group(self.process)
+
+
+def worker_beside(stack: LaunchedStack, name: str, folder: Path, **settings: str) -> Worker:
+    """Start another worker on the servers of a stack."""
+    s3 = stack.info["s3"]
+    at = {
+        "FATHOM_REDIS_URL": stack.info["redis"],
+        "FATHOM_S3_ENDPOINT_URL": s3["endpoint"],
+        **{f"FATHOM_S3_{key.upper()}": s3[key] for key in ("bucket", "access_key", "secret_key")},
+    }
+    return Worker(name, folder / f"{name}.log", {**stack.environ, **at, **settings})
 
 
 class Fleet:
@@ -178,7 +189,7 @@ class Fleet:
         self.objects.put(object_keys.manifest(job.id), encode_manifest(sources))
         self.objects.put(object_keys.job_record(job.id), encode_job(job))
         self.jobs.create(job)
-        self.tickets.publish(2)
+        self.tickets.publish(2, job.model)
         return job.id
 
     def wait_for_end(self, job_id: str, *, seconds: float = 60.0) -> Job:

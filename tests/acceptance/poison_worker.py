@@ -80,7 +80,7 @@ def obey(data: bytes) -> None:
 
 @cache
 def lease_loop() -> LeaseLoop:
-    return make_lease_loop(settings, wrap=PoisonedPipeline)
+    return make_lease_loop(Settings.from_environ(), wrap=PoisonedPipeline)
 
 
 settings = Settings.from_environ()

@@ -98,15 +98,16 @@ class LaunchedStack:
             )
         return self
 
-    def start(self) -> LaunchedStack:
+    def start(self, *, within: float = READY_WITHIN) -> LaunchedStack:
         self.launch()
-        eventually(self._ready, seconds=READY_WITHIN)
+        eventually(self._ready, seconds=within)
         return self
 
     @contextmanager
-    def running(self) -> Iterator[LaunchedStack]:
+    def running(self, *, within: float = READY_WITHIN) -> Iterator[LaunchedStack]:
+        """Start it, ready within so many seconds, and end it after the block."""
         try:
-            yield self.start()
+            yield self.start(within=within)
         finally:
             self.close()
 

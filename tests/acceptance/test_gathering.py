@@ -22,7 +22,7 @@ from shared.objectstore.s3 import S3ObjectStore
 from shared.redis.client import connect_redis
 from tests.acceptance.albums import plain_album
 from tests.acceptance.conftest import WITHOUT_NETWORK
-from tests.acceptance.fleet import Worker
+from tests.acceptance.fleet import worker_beside
 from tests.acceptance.stacks import LaunchedStack, check_exactly_once
 from tests.origins import Origin, answer, origin
 from tests.rewind import RewindChores
@@ -177,17 +177,12 @@ def test_an_archive_whose_worker_is_killed_while_it_is_expanded_loses_nothing(
 class HeldWorker:
     """A worker of its own beside a stack, whose S3 takes the first inputs and then answers no more."""
 
-    def __init__(self, stack: LaunchedStack, log: Path) -> None:
+    def __init__(self, stack: LaunchedStack, folder: Path) -> None:
         #: The paths of the inputs that it has stored.
         self.stored: list[str] = []
-        s3 = stack.info["s3"]
-        self.proxy = Proxy(("127.0.0.1", urlsplit(s3["endpoint"]).port or 0), observe=self._see)
-        environ = {
-            "FATHOM_REDIS_URL": stack.info["redis"],
-            "FATHOM_S3_ENDPOINT_URL": self.proxy.url,
-            **{f"FATHOM_S3_{name.upper()}": s3[name] for name in ("bucket", "access_key", "secret_key")},
-        }
-        self._start = partial(Worker, "held", log, {**stack.environ, **environ})
+        port = urlsplit(stack.info["s3"]["endpoint"]).port or 0
+        self.proxy = Proxy(("127.0.0.1", port), observe=self._see)
+        self._start = partial(worker_beside, stack, "held", folder, FATHOM_S3_ENDPOINT_URL=self.proxy.url)
 
     def start(self) -> None:
         self.worker = self._start()
@@ -201,7 +196,7 @@ class HeldWorker:
 
 @contextmanager
 def held_worker(stack: LaunchedStack, folder: Path) -> Iterator[HeldWorker]:
-    held = HeldWorker(stack, folder / "held.log")
+    held = HeldWorker(stack, folder)
     with held.proxy:
         held.start()
         try:
