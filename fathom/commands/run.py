@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,6 +87,8 @@ def process(
 
         named = {"FATHOM_MODEL": options.model} if options.model else {}
         settings = Settings.from_environ({**os.environ, **named})
+        # Sidecars repeat the options, as those of a job do.
+        options = replace(options, model=settings.model)
         with display.line("processing", 0, "images") as line:
             return run_folder(
                 source,

@@ -29,5 +29,6 @@ def test_a_job_of_every_network_is_done_by_one_worker(environ: dict[str, str], t
 
             assert ended.code == 0, ended.err
             facts = [json.loads(path.read_text()) for path in sorted(out.glob("*.json"))]
-            assert [each["model"] for each in facts] == [network.title] * 2
-            assert [each["licences"]["weights"] for each in facts] == [network.weights_licence] * 2
+            assert [(each["model"], each["options"]["model"]) for each in facts] == [
+                (network.title, name)
+            ] * 2

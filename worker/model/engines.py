@@ -8,7 +8,7 @@ from shared.errors import ModelError
 from shared.model_registry import find_model
 from shared.settings import Settings
 from worker.model.engine import SIMULATED, EngineInfo, InferenceEngine
-from worker.model.graph import ensure_graph
+from worker.model.graph import ensure_graph, graph_path
 from worker.model.trial import try_network
 from worker.model.weights import Weights, find_weights
 
@@ -34,6 +34,16 @@ def prepare_engine(settings: Settings) -> None:
         if not weights.network.is_default:
             # The default network is known to compile, and a new worker should not keep its user waiting.
             try_network(graph, weights, settings.precision, settings.cache_dir)
+
+
+def needs_export(settings: Settings) -> bool:
+    """Return whether `prepare_engine` would export the network, which can take minutes and gigabytes.
+
+    Raises what it raises for the weights.
+    """
+    weights = _find_weights(settings)
+    is_exported = weights.network.is_file or graph_path(weights, settings.cache_dir).exists()
+    return settings.engine == "openvino" and not is_exported
 
 
 def load_engine(settings: Settings) -> InferenceEngine:

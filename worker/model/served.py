@@ -6,13 +6,13 @@ import dataclasses
 import logging
 from collections.abc import Iterator
 
-from shared.errors import FathomError, SettingsError
+from shared.errors import FathomError, ModelError, SettingsError
 from shared.model_registry import fetch_shared, find_model, list_file_models, list_shared
 from shared.networks import NETWORKS, Network, is_file_model
 from shared.objectstore.port import ObjectStore
 from shared.settings import Settings
 from worker.model.engine import SIMULATED
-from worker.model.engines import prepare_engine
+from worker.model.engines import needs_export, prepare_engine
 from worker.model.weights import official_path
 
 logger = logging.getLogger(__name__)
@@ -65,10 +65,14 @@ def prepare_served(settings: Settings) -> tuple[Network, ...]:
     """
     prepared = []
     for network in served_networks(settings):
+        own = settings_for(settings, network)
+        is_named = bool(settings.models) or network.name == settings.model
         try:
-            prepare_engine(settings_for(settings, network))
+            if not is_named and needs_export(own):
+                raise ModelError(f"it is not prepared; `fathom model fetch {network.name}` does that.")
+            prepare_engine(own)
         except FathomError as exc:
-            if settings.models or network.name == settings.model:
+            if is_named:
                 raise
             logger.warning("Not serving %s: %s", network.name, exc.message, extra={"action": "load_model"})
         else:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 
 from shared.errors import FathomError, ModelError
@@ -22,7 +24,13 @@ _ROOT = Path(__file__).parents[2]
 
 
 def try_network(graph: Path, weights: Weights, precision: str, cache_dir: Path) -> None:
-    """Compile and run a graph once in a process of its own. Raises ModelError if it fails or crashes."""
+    """Compile and run a graph once in a process of its own, unless that was done here with this OpenVINO.
+
+    Raises ModelError if it fails or crashes.
+    """
+    tried = graph.with_name(f"{graph.stem}-{version('openvino')}-{precision}.tried")
+    if tried.exists():
+        return
     network = weights.network
     run_apart(
         "trial",
@@ -30,6 +38,9 @@ def try_network(graph: Path, weights: Weights, precision: str, cache_dir: Path) 
         title=network.title,
         advice="Set FATHOM_ENGINE=torch, or choose another FATHOM_MODEL.",
     )
+    # If the cache cannot be written, the next worker tries again.
+    with suppress(OSError):
+        tried.touch()
 
 
 def run_apart(module: str, arguments: list[str], *, title: str, advice: str) -> str:

@@ -7,8 +7,9 @@ import pytest
 from shared.errors import SettingsError
 from shared.networks import NETWORKS
 from shared.settings import Settings
-from worker.model.served import served_networks, settings_for
-from worker.model.weights import official_path
+from worker.model.graph import graph_path
+from worker.model.served import prepare_served, served_networks, settings_for
+from worker.model.weights import find_weights, official_path
 
 
 def settings(cache: Path, **changes: str) -> Settings:
@@ -86,3 +87,18 @@ def test_the_setting_of_weights_is_for_the_default_alone(
 
     assert (own.model, own.weights) == ("midas_small", default)
     assert (another.model, another.weights) == ("dpt_hybrid", other)
+
+
+def test_a_network_that_was_fetched_but_not_prepared_is_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    """Its export may take minutes: `fathom model fetch` does that, or a worker that was told to serve it."""
+    fetch(tmp_path, "dpt_swin2_tiny")
+    given = settings(tmp_path)
+    assert served(tmp_path) == ["midas_small", "dpt_swin2_tiny"]
+    prepared = graph_path(find_weights(given), tmp_path)
+    prepared.parent.mkdir()
+    prepared.touch()
+
+    assert [network.name for network in prepare_served(given)] == ["midas_small"]
+    assert "Not serving dpt_swin2_tiny: it is not prepared; `fathom model fetch" in caplog.text

@@ -261,6 +261,12 @@ def test_a_network_that_runs_leaves_its_compiled_form_for_the_workers(
     try_network(graph, random_weights, "f32", tmp_path)
 
     assert [path.name.startswith(graph.stem) for path in tmp_path.glob("*.blob")] == [True]
+    # It is not tried again until OpenVINO or the precision changes.
+    for path in (graph, *tmp_path.glob("*.blob")):
+        path.unlink()
+    try_network(graph, random_weights, "f32", tmp_path)
+    with pytest.raises(ModelError):
+        try_network(graph, random_weights, "bf16", tmp_path)
 
 
 def test_a_network_that_does_not_run_is_an_error_of_the_process_that_asked(
