@@ -115,7 +115,7 @@ def test_a_run_without_a_server_gives_the_same_files(
         {
             path.name: path.read_bytes()
             for path in folder.iterdir()
-            if not path.name.startswith((".", "large."))
+            if not path.name.startswith((".", "large"))
         }
         for folder in (tmp_path / "out", results)
     )
