@@ -103,9 +103,14 @@ class Proxy:
     # --- called by connections ---
 
     def fault_for(self, method: str, path: str) -> Fault:
-        """Return the fault for a new request, which counts as one of the `times` of the fault."""
+        """Return the fault for a new request, which counts as one of the `times` of the fault.
+
+        Raises EOFError while the proxy refuses: bytes may arrive on a connection that is being reset.
+        """
         with self._changed:
             fault = self._fault
+            if fault.mode is Mode.REFUSE:
+                raise EOFError("The proxy refuses connections.")
             if not fault.applies_to(method, path) or self._left == 0:
                 return PASS
             if self._left is not None:
