@@ -144,6 +144,13 @@ def test_a_refusing_proxy_resets_open_connections_and_refuses_new_ones(proxy: Pr
         put(client)
 
 
+def test_a_request_that_arrives_while_its_connection_is_reset_is_not_served(proxy: Proxy) -> None:
+    proxy.set(Mode.REFUSE)
+
+    with pytest.raises(EOFError):
+        proxy.fault_for("PUT", "/a")
+
+
 def test_a_proxy_that_refused_serves_again_on_the_same_port(proxy: Proxy) -> None:
     port = proxy.port
     for _ in range(3):
