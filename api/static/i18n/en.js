@@ -70,7 +70,7 @@ export default {
   "size.original": "As large as the photo",
   "size.original_hint": "Fits the photo pixel by pixel.",
   "size.network": "Small",
-  "size.network_hint": "As the network sees it, about 256 pixels. Faster, with small files.",
+  "size.network_hint": "As the network sees it, from 256 pixels. Faster, with small files.",
   "edges.snap": "Follow the photo",
   "edges.snap_hint": "Crisp outlines, where the photo’s colours tell them.",
   "edges.smooth": "Smooth",

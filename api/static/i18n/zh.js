@@ -70,7 +70,7 @@ export default {
   "size.original": "与照片一样大",
   "size.original_hint": "与照片逐像素对应。",
   "size.network": "小尺寸",
-  "size.network_hint": "网络所见的大小，约 256 像素。更快，文件更小。",
+  "size.network_hint": "网络所见的大小，256 像素起。更快，文件更小。",
   "edges.snap": "贴合照片",
   "edges.snap_hint": "轮廓清晰，由照片的颜色决定。",
   "edges.smooth": "平滑",

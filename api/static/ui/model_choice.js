@@ -14,13 +14,14 @@ export class ModelChoice {
     this.note = el("span", { lang: "en" });
     this.restriction = el("p", { class: "hint", role: "status" }, this.licence, " ", this.note);
     this.element = el("div", { class: "model-choice", hidden: true },
-      el("label", { class: "field", for: "model" }, t("options.model"), this.select), this.restriction);
+      el("div", { class: "field" }, el("label", { for: "model" }, t("options.model")), this.select), this.restriction);
   }
 
-  /** Offer networks, of which one is chosen. */
+  /** Offer networks, of which one is chosen. One alone is no choice. */
   offer(/** @type {Model[] | null} */ models, /** @type {Model | null} */ chosen) {
-    const choices = offered(models);
-    toggle(this.element, choices.length > 1);
+    const found = offered(models);
+    const choices = found.length > 1 ? found : [];
+    toggle(this.element, choices.length > 0);
     this.select.replaceChildren(...choices.map((model) => el("option", { value: model.name }, nameOf(model, models))));
     this.mark(chosen);
   }
