@@ -34,7 +34,7 @@ LARGE = {
     "description": "a few photos at the best that MiDaS v3 gives",
     "relative_cost": 101.9,
     "megabytes": 1376,
-    "parameters": 344_055_041,
+    "parameters": 344_055_465,
     "code_licence": "MIT",
     "weights_licence": "MIT",
     "licence_note": "",
