@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fathom.async_client import AsyncFathom, AsyncJob
     from fathom.errors import ApiError, ClientError, ConnectionLost
-    from fathom.models import ImageResult, JobStatus, UploadFile
+    from fathom.models import ImageResult, JobStatus, ModelInfo, UploadFile
     from fathom.sync_client import Fathom, JobHandle
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "ImageResult",
     "JobHandle",
     "JobStatus",
+    "ModelInfo",
     "UploadFile",
 ]
 
@@ -34,6 +35,7 @@ _MODULES = {
     "ImageResult": "models",
     "JobHandle": "sync_client",
     "JobStatus": "models",
+    "ModelInfo": "models",
     "UploadFile": "models",
 }
 

@@ -22,7 +22,7 @@ import httpx
 from fathom.backends import AsyncioBackend
 from fathom.errors import BodyLost, ConnectionLost
 from fathom.files import atomic_file, extract_all, file_size, find_readable, refuse_empty, writing
-from fathom.models import ImageResult, JobStatus, UploadFile
+from fathom.models import ImageResult, JobStatus, ModelInfo, UploadFile
 from fathom.photos.skipped import Skipped
 from fathom.progress import show_progress
 from fathom.proxies import AsyncProxyTransport
@@ -114,6 +114,11 @@ class AsyncFathom:
         """Yield all jobs, the newest first."""
         async for item in self._http.pages("/v1/jobs", "jobs", limit=100):
             yield JobStatus.from_json(item)
+
+    async def models(self) -> list[ModelInfo]:
+        """Return the networks that jobs may name, and which of them workers serve now."""
+        answer = await self._http.json("GET", "/v1/models")
+        return [ModelInfo.from_json(item) for item in answer["models"]]
 
     def _job(self, answer: Mapping[str, Any]) -> AsyncJob:
         return AsyncJob(self._http, JobStatus.from_json(answer))

@@ -33,7 +33,7 @@ COMMANDS = {
     "retry": ("control.retry", "Try the failed images of an ended job once more."),
     "delete": ("control.delete", "Delete a job with all its files on the server."),
     "run": ("run.run", "Process the photos of IN into OUT on this machine, with no server."),
-    "model": ("model.model", "List, fetch, describe, fine-tune or export depth networks."),
+    "model": ("model.model", "List, fetch, add, describe, fine-tune or export depth networks."),
     "keys": ("keys.keys", "Make, list, rotate and revoke API keys."),
     "doctor": (
         "doctor.doctor",

@@ -106,3 +106,48 @@ class ImageResult:
             "error": error,
             "outputs": dict(self.outputs),
         }
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelInfo:
+    """A network that a job may name as its `model`. Fields this client does not know are kept in `raw`."""
+
+    name: str
+    title: str
+    #: What it is for: `fast`, `detailed` or `best`; None for a model from a file.
+    tier: str | None
+    description: str
+    #: How many times as much a prediction computes as one of `midas_small`.
+    relative_cost: float
+    megabytes: int | None
+    parameters: int | None
+    code_licence: str | None
+    weights_licence: str | None
+    #: What else to know before using results, empty for nothing.
+    licence_note: str
+    #: Whether living workers serve it.
+    available: bool
+    #: How many images they can process at once with it.
+    slots: int
+    #: Whether jobs that name no model get it.
+    default: bool
+    raw: Mapping[str, Any] = field(repr=False)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> ModelInfo:
+        return cls(
+            name=data["name"],
+            title=data.get("title") or data["name"],
+            tier=data.get("tier"),
+            description=data.get("description") or "",
+            relative_cost=data["relative_cost"],
+            megabytes=data.get("megabytes"),
+            parameters=data.get("parameters"),
+            code_licence=data.get("code_licence"),
+            weights_licence=data.get("weights_licence"),
+            licence_note=data.get("licence_note") or "",
+            available=data["available"],
+            slots=data.get("slots", 0),
+            default=data.get("default", False),
+            raw=data,
+        )

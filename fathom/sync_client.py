@@ -19,7 +19,7 @@ import httpx
 from fathom.async_client import AsyncJob, OnLost, OnProgress
 from fathom.backends import BlockingBackend, BlockingTransport, iterate, run
 from fathom.files import Album, find_readable, refuse_empty
-from fathom.models import ImageResult, JobStatus, UploadFile
+from fathom.models import ImageResult, JobStatus, ModelInfo, UploadFile
 from fathom.photos.skipped import Skipped
 from fathom.proxies import ProxyTransport
 from fathom.transport import Patience, Transport
@@ -153,6 +153,15 @@ class Fathom:
     def jobs(self) -> Iterator[JobStatus]:
         """Yield all jobs, the newest first."""
         yield from map(JobStatus.from_json, iterate(self._http.pages("/v1/jobs", "jobs", limit=100)))
+
+    def models(self) -> list[ModelInfo]:
+        """Return the networks that jobs may name, and which of them workers serve now.
+
+        A job with `{"model": "dpt_large"}` is refused if none serves that: the ApiError has the code
+        `model_unavailable`.
+        """
+        answer = run(self._http.json("GET", "/v1/models"))
+        return [ModelInfo.from_json(item) for item in answer["models"]]
 
     def _job(self, answer: Mapping[str, Any]) -> JobHandle:
         return JobHandle(AsyncJob(self._http, JobStatus.from_json(answer)))

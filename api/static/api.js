@@ -17,6 +17,7 @@ import { forgetKey, keyHeader, signIn } from "./api_key.js";
  * @property {string} [depth_source]
  * @property {{layout: string}} [stereo]
  * @property {string} quality
+ * @property {string} [model]
  * @property {{format: string}} [clip]
  *
  * @typedef {object} Job
@@ -40,6 +41,16 @@ import { forgetKey, keyHeader, signIn } from "./api_key.js";
  * @property {string} state
  * @property {Failure | null} error
  * @property {Record<string, string>} outputs
+ *
+ * @typedef {object} Model
+ * @property {string} name
+ * @property {string} title
+ * @property {string | null} tier
+ * @property {number} relative_cost
+ * @property {string | null} weights_licence
+ * @property {string} licence_note
+ * @property {boolean} available
+ * @property {boolean} default
  *
  * @typedef {object} Upload
  * @property {number} index
@@ -136,6 +147,22 @@ export async function askFile(path, body, { signal = null } = {}) {
   return { blob: await response.blob(), disposition: response.headers.get("Content-Disposition") };
 }
 
+/**
+ * Return the networks that jobs may name. Null if the server does not say: one of an earlier version does not know the
+ * question, and one that wants a key is asked again once there is one.
+ *
+ * @param {AbortSignal | null} signal
+ * @returns {Promise<Model[] | null>}
+ */
+export async function askModels(signal = null) {
+  try {
+    const response = await reach(paths.models, { signal, headers: keyHeader() });
+    return response.ok ? (await response.json()).models : null;
+  } catch {
+    return null;
+  }
+}
+
 /** A resource that is requested again and again; the server sends it only if it has changed. */
 export class Polled {
   /** @param {string} path */
@@ -171,6 +198,7 @@ export const paths = {
   output: (id, index, output) => `/v1/jobs/${id}/images/${index}/${output}`,
   // Comes from the API itself, so that the page may read its pixels; `output` may redirect to the store.
   shown: (id, index, output) => `/v1/jobs/${id}/images/${index}/${output}?stream=1`,
+  models: "/v1/models",
   depth: (query) => `/v1/depth?${query}`,
   archive: (id) => `/v1/jobs/${id}/archive`,
 };
@@ -199,6 +227,8 @@ async function persistently(attempt, /** @type {AbortSignal | null} */ signal = 
       return await attempt();
     } catch (error) {
       if (!(error instanceof RequestError) || !error.passing || tries === TRIES) throw error;
+      // That it is aborted already is no event.
+      signal?.throwIfAborted();
       await Promise.race([wait(Math.min(LONGEST, error.retryAfter ?? PATIENCE * tries)), aborted(signal)]);
     }
   }

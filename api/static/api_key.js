@@ -26,9 +26,10 @@ export function hasKey() {
   return key !== null;
 }
 
-/** Call `listener` whenever a key is given or forgotten. */
+/** Call `listener` whenever a key is given or forgotten; return the function that ends this. */
 export function onKeyChange(listener) {
   listeners.add(listener);
+  return () => listeners.delete(listener);
 }
 
 /**

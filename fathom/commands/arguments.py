@@ -99,6 +99,14 @@ def preset_option(command: F) -> F:
     )(command)
 
 
+def model_option(command: F) -> F:
+    return click.option(
+        "--model",
+        metavar="NAME",
+        help="Short for `-o model=NAME`: a network of `fathom model list`.",
+    )(command)
+
+
 def sidecars_option(command: F) -> F:
     return click.option(
         "--sidecars",
@@ -116,11 +124,15 @@ def out_option(command: F) -> F:
     )(command)
 
 
-def parse_options(pairs: Iterable[str], preset: str | None = None) -> Options:
-    """Return the job's options, those of a preset overridden by pairs; a wrong one is wrong usage."""
+def parse_options(pairs: Iterable[str], preset: str | None = None, model: str | None = None) -> Options:
+    """Return the job's options: those of a preset, overridden by pairs, and these by a model.
+
+    A wrong one is wrong usage.
+    """
     chosen = [] if preset is None else [f"{PRESET}={preset}"]
+    named = [f"model={model}"] if model else []
     try:
-        return Options.from_pairs([*chosen, *pairs])
+        return Options.from_pairs([*chosen, *pairs, *named])
     except OptionsRefused as exc:
         raise click.UsageError(f"{exc} (--option)") from exc
 

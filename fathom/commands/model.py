@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fathom.commands.arguments import json_option, print_json, quiet_option
+from fathom.commands.connection import connect
 from fathom.commands.exit import INTERRUPTED, one_sentence
 from fathom.commands.model_files import add, fetch_file_model, remove, share, unshare
 from fathom.commands.train import train
+from fathom.models import ModelInfo
 from fathom.progress import Display, show_progress
 
 if TYPE_CHECKING:
@@ -39,23 +42,48 @@ NAME = click.argument("name", required=False, metavar="[NAME]")
 
 
 @model.command("list")
+@click.option("--api", metavar="URL", help="Ask this server what its workers serve.")
 @json_option
-def list_all(as_json: bool) -> None:
-    """List the networks there are, with their licences and what they cost."""
-    with one_sentence():
-        from shared.settings import Settings
-        from worker.model.description import list_networks
+def list_all(api: str | None, as_json: bool) -> None:
+    """List the networks there are, with their licences and what they cost.
 
-        networks = list_networks(Settings.from_environ().cache_dir)
+    They are those of this machine, or with --api those that jobs of a server may name.
+    """
+    networks = _list_here() if api is None else _list_served(api)
     if as_json:
         print_json({"models": networks})
         return
     for each in networks:
-        have = "fetched" if each["fetched"] else f"{each['megabytes']} MB to fetch"
-        click.echo(
-            f"{each['name']:<24} {each['relative_cost']:>6}x  {each['official_weights_licence']:<11} "
-            f"{have:<16} {each['suits']}"
-        )
+        click.echo(_line(each) if api is None else _served_line(each))
+
+
+def _list_here() -> list[dict[str, Any]]:
+    with one_sentence():
+        from shared.settings import Settings
+        from worker.model.description import list_networks
+
+        return list_networks(Settings.from_environ().cache_dir)
+
+
+def _list_served(api: str) -> list[dict[str, Any]]:
+    with connect(api) as fathom:
+        return [dict(each.raw) for each in fathom.models()]
+
+
+def _line(each: Mapping[str, Any]) -> str:
+    have = "fetched" if each["fetched"] else f"{each['megabytes']} MB to fetch"
+    licence = each["official_weights_licence"]
+    return f"{each['name']:<24} {each['relative_cost']:>6}x  {licence:<11} {have:<16} {each['suits']}"
+
+
+def _served_line(data: Mapping[str, Any]) -> str:
+    each = ModelInfo.from_json(data)
+    have = f"served by {each.slots}" if each.available else "not served"
+    title = f"{each.title}, the default" if each.default else each.title
+    return (
+        f"{each.name:<24} {each.relative_cost:>6}x  {each.weights_licence or 'unknown':<11} {have:<16} "
+        f"{each.tier or '-':<9} {title}"
+    )
 
 
 @model.command()

@@ -12,6 +12,7 @@ import click
 from fathom.commands.arguments import (
     ExistingPath,
     json_option,
+    model_option,
     option_option,
     parse_options,
     preset_option,
@@ -35,9 +36,9 @@ if TYPE_CHECKING:
 @click.command(cls=JobCommand)
 @click.argument("source", metavar="IN", type=ExistingPath())
 @click.argument("out", metavar="OUT", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--model", metavar="NAME", help="Short for `-o model=NAME`: a network of `fathom model list`.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes.  [default: one for each core]")
 @preset_option
+@model_option
 @option_option
 @sidecars_option
 @json_option
@@ -45,9 +46,9 @@ if TYPE_CHECKING:
 def run(
     source: Path,
     out: Path,
-    model: str | None,
     jobs: int | None,
     preset: str | None,
+    model: str | None,
     pairs: tuple[str, ...],
     sidecars: bool,
     as_json: bool,
@@ -60,7 +61,7 @@ def run(
     refuse_inside_out([source], out, called="OUT")
     display = show_progress(quiet=quiet or as_json)
     try:
-        options = parse_options((*pairs, f"model={model}") if model else pairs, preset)
+        options = parse_options(pairs, preset, model)
         summary = process(source, out, options, display, jobs=jobs, sidecars=sidecars)
     except OSError as exc:
         raise CommandFailed(f"{exc.filename or source}: {exc.strerror or exc}.") from exc

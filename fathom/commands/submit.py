@@ -15,6 +15,7 @@ from fathom.commands.arguments import (
     ExistingPath,
     api_option,
     json_option,
+    model_option,
     option_option,
     parse_options,
     preset_option,
@@ -51,6 +52,7 @@ Examples:
   fathom submit holiday/ --out depth/
   fathom submit a.jpg b.heic --option outputs=heatmap,depth16 --out depth/
   fathom submit album.zip --preset vr -o stereo.layout=tb_half --out vr/
+  fathom submit best/ --model dpt_large --out depth/
   fathom submit holiday/ --detach
   fathom submit s3://album/2024/ https://example.com/a.jpg --out depth/
 """
@@ -64,6 +66,7 @@ Examples:
 @click.option("--detach", is_flag=True, help="Print the job's id and exit; the job continues.")
 @click.option("--fresh", is_flag=True, help="Send every photo, even if its results are in --out already.")
 @preset_option
+@model_option
 @option_option
 @sidecars_option
 @api_option
@@ -75,6 +78,7 @@ def submit(
     detach: bool,
     fresh: bool,
     preset: str | None,
+    model: str | None,
     pairs: tuple[str, ...],
     sidecars: bool,
     api: str,
@@ -92,7 +96,7 @@ def submit(
     """
     if detach and out is not None:
         raise click.UsageError("--detach does not wait for results; fetch them later with `fathom download`.")
-    options, (files, addresses) = parse_options(pairs, preset).to_json(), tell_apart(paths)
+    options, (files, addresses) = parse_options(pairs, preset, model).to_json(), tell_apart(paths)
     display = show_progress(quiet=quiet or as_json)
     with connect(api) as fathom:
         if out is not None and files:

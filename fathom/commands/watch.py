@@ -16,6 +16,7 @@ from fathom.commands.arguments import (
     ExistingPath,
     api_option,
     json_option,
+    model_option,
     option_option,
     out_option,
     parse_options,
@@ -57,6 +58,7 @@ class NotNow(Exception):
 @out_option
 @click.option("--once", is_flag=True, help="Exit once everything that is there now is done.")
 @preset_option
+@model_option
 @option_option
 @sidecars_option
 @api_option
@@ -67,6 +69,7 @@ def watch(
     out: Path,
     once: bool,
     preset: str | None,
+    model: str | None,
     pairs: tuple[str, ...],
     sidecars: bool,
     api: str,
@@ -84,7 +87,7 @@ def watch(
     Example:
       fathom watch ~/Camera --out ~/Camera/depth
     """
-    options = parse_options(pairs, preset).to_json()
+    options = parse_options(pairs, preset, model).to_json()
     refuse_inside_out([folder], out)
     display = show_progress(quiet=quiet or as_json)
     printer = RoundPrinter(display, as_json=as_json)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
 from fathom.doctor.findings import Finding, error, judge_clock, ok, warning
 from shared.errors import FathomError, JobStoreDenied, Unavailable
+from shared.jobs.job import ServedModel
 from shared.jobstore.redis_store import RedisJobStore
 from shared.redis.client import connect_redis
 from shared.redis.info import RedisFacts, look_at_redis
@@ -33,7 +34,7 @@ def check_redis(settings: Settings) -> Iterator[Finding]:
         return
     yield from judge_redis(facts, where)
     if not facts.in_cluster:
-        yield check_workers(settings)
+        yield from check_workers(settings)
 
 
 def judge_redis(facts: RedisFacts, where: str) -> Iterator[Finding]:
@@ -88,18 +89,35 @@ def _judge_latency(facts: RedisFacts) -> Finding:
     return ok("redis", text)
 
 
-def check_workers(settings: Settings) -> Finding:
-    """Say how many workers are alive."""
+def check_workers(settings: Settings) -> Iterator[Finding]:
+    """Say how many workers are alive, and which networks they serve."""
     with connect_redis(settings.redis_url) as client:
+        store = RedisJobStore(client)
         try:
-            slots = RedisJobStore(client).slots()
+            slots, served = store.slots(), store.served_models()
         except FathomError as exc:
-            return error("workers", exc.message, "See above.")
+            yield error("workers", exc.message, "See above.")
+            return
     if slots == 0:
-        return warning(
+        yield warning(
             "workers", "No worker is running: jobs are accepted and wait.", "Start one: see the README."
         )
-    return ok("workers", f"Workers are running: {slots} images at once.")
+        return
+    yield ok("workers", f"Workers are running: {slots} images at once.")
+    yield judge_served(served, settings.model)
+
+
+def judge_served(served: Mapping[str, ServedModel], default: str) -> Finding:
+    """Judge by the networks that living workers serve. Jobs that name none get the default."""
+    named = [f"{name} ({model.slots} images at once)" for name, model in served.items()]
+    text = f"They serve {', '.join(named) or 'no model'}."
+    if default in served:
+        return ok("workers", text)
+    return warning(
+        "workers",
+        f"{text} None serves FATHOM_MODEL, {default}: jobs that name no model are refused.",
+        "Start a worker that serves it (FATHOM_MODELS), or give the API another FATHOM_MODEL.",
+    )
 
 
 def _without_password(url: str) -> str:

@@ -125,7 +125,7 @@ def test_jobs_of_two_models_survive_the_kills_of_both_workers(
             for gate, model in zip(gates, available(crashing), strict=True)
         ]
         for job in jobs:
-            eventually(lambda job=job: job.refresh().succeeded, lambda succeeded: succeeded == FIRST)
+            eventually(partial(_succeeded, job), lambda succeeded: succeeded == FIRST)
 
         victims = [crashing.workers[0], *children(crashing.workers[0])]
         os.kill(victims[0], signal.SIGKILL)
@@ -150,6 +150,10 @@ def submit(stack: LaunchedStack, urls: Sequence[str], model: str) -> httpx.Respo
 def available(stack: LaunchedStack) -> list[str]:
     models = httpx.get(f"{stack.api}/v1/models").json()["models"]
     return [model["name"] for model in models if model["available"]]
+
+
+def _succeeded(job: JobHandle) -> int:
+    return job.refresh().succeeded
 
 
 def longer_sides(stack: LaunchedStack, job_id: str) -> set[int]:

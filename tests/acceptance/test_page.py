@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.acceptance.albums import jpeg, photo, plain_album
 from tests.acceptance.browsers import (
@@ -18,11 +18,15 @@ from tests.acceptance.browsers import (
     cells,
     drop,
     expect_state,
+    find_violations,
+    opening,
     pick_folder,
     submit,
     wait_for_job,
 )
+from tests.acceptance.conftest import WITHOUT_NETWORK, StackFactory
 from tests.acceptance.stacks import LaunchedStack
+from tests.waiting import eventually
 
 pytest_plugins = ["tests.acceptance.browser_fixtures"]
 
@@ -236,6 +240,36 @@ def test_options_are_sent_with_the_job_and_remembered(page: Page, stack: Launche
     assert options["outputs"] == ["heatmap", "thumbnail", "depth16"]
     assert (options["colormap"], options["normalize"]) == ("viridis", "job")
     assert (options["edges"], options["quality"]) == ("smooth", "detailed")
+
+
+def test_a_job_gets_the_model_that_was_chosen_and_names_it(browser: Browser, start_stack: StackFactory):
+    licensed = "Detailed · MiDaS v2.1 large · about 7 times as long"
+    large = "Best · DPT-Large · about 30 times as long"
+    stack = start_stack(
+        "several", **WITHOUT_NETWORK, FATHOM_MODELS="midas_small midas_large dpt_large"
+    ).start()
+    with stack.client() as client:
+        eventually(lambda: sum(model.available for model in client.models()), lambda count: count == 3)
+    with opening(browser, stack) as open_page:
+        page = open_page()
+        page.locator(".options-own > summary").click()
+        chooser = page.get_by_label("Model", exact=True)
+        expect(chooser.locator("option")).to_have_text(["Fast · MiDaS_small", licensed, large])
+        expect(chooser).to_have_value("midas_small")
+        expect(page.get_by_label("More detail")).to_be_visible()
+        chooser.select_option(licensed)
+        expect(page.locator(".model-choice")).to_contain_text("CC-BY-NC")
+        expect(page.get_by_label("More detail")).to_be_hidden()
+        assert find_violations(page) == []
+        chooser.select_option(large)
+        page.reload()
+        expect(chooser).to_have_value("dpt_large")
+        drop(page, [("a.jpg", jpeg(photo()))])
+        job = wait_for_job(page)
+        expect_state(page, "Done")
+        expect(page.locator(".job-about")).to_contain_text("DPT-Large")
+
+    assert httpx.get(f"{stack.api}/v1/jobs/{job}").json()["options"]["model"] == "dpt_large"
 
 
 def test_failed_photos_can_be_filtered_and_retried(page: Page, done_job: str):

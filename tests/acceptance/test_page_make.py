@@ -236,6 +236,7 @@ def test_the_server_makes_what_is_shown(page: Page, done_job: str):
         "output": "stereo",
         "edges": "snap",
         "depth_source": "auto",
+        "model": "midas_small",
         "stereo.layout": "anaglyph",
         "stereo.divergence": "3.5",
         "stereo.convergence": "0.5",

@@ -64,7 +64,7 @@ def test_good_servers_are_healthy(environ: dict[str, str], object_store: S3Objec
         "model",
         "machine",
     }
-    assert any("3 images at once" in f["message"] for f in report.findings)
+    assert any("They serve midas_small (3 images at once)." in f["message"] for f in report.findings)
     assert any("Presigned URLs" in f["message"] and f["level"] == "ok" for f in report.findings)
     # It leaves nothing behind.
     assert list(object_store.list("")) == []
@@ -86,6 +86,18 @@ def test_without_workers_it_warns_and_is_no_error(environ: dict[str, str]) -> No
 
     assert report.code == 0
     assert [level for level, _ in report.not_ok("workers")] == ["warning"]
+
+
+def test_workers_that_serve_other_models_than_the_default_are_a_warning(environ: dict[str, str]) -> None:
+    with connect_redis(environ["FATHOM_REDIS_URL"]) as client:
+        RedisJobStore(client).register_worker("one", 3, {"dpt_large": 101.9})
+
+    (found,) = DoctorOutput(environ).not_ok("workers")
+
+    assert found[0] == "warning"
+    assert found[1].startswith(
+        "They serve dpt_large (3 images at once). None serves FATHOM_MODEL, midas_small"
+    )
 
 
 def test_a_redis_that_persists_nothing_and_evicts_data_is_an_error(

@@ -1,9 +1,10 @@
 // A button that asks the server for one file of a photo, and saves it.
 
-import { askBlob, askFile, paths } from "../api.js";
+import { askBlob, askFile, askModels, paths } from "../api.js";
 import { el, icon, say, toggle } from "../dom.js";
 import { t } from "../i18n/index.js";
 import { ICONS } from "../icons.js";
+import { ifServed } from "../networks/choice.js";
 import { textOf } from "../ui/errors.js";
 import { ORDERS, nameIn, queryOf, saveName } from "./orders.js";
 import { saveBlob } from "./save.js";
@@ -13,8 +14,8 @@ import { saveBlob } from "./save.js";
 /** @typedef {{job: Job, index: number, name: string}} Photo */
 
 /**
- * Have the server make a file of a photo, and return it with the name to save it under. `onStage` is told what happens:
- * `fetching` the photo, then `making` the file.
+ * Have the server make a file of a photo, and return it with the name to save it under. The job's network predicts the depth,
+ * if workers still serve it. `onStage` is told what happens: `fetching` the photo, then `making` the file.
  *
  * @param {string} kind
  * @param {Photo} photo
@@ -24,9 +25,12 @@ import { saveBlob } from "./save.js";
 export async function makeFile(kind, { job, index, name }, settings, { signal, onStage = () => {} }) {
   const order = ORDERS[kind];
   onStage("fetching");
-  const photo = await askBlob(paths.shown(job.id, index, "input"), { signal });
+  const [photo, models] = await Promise.all([
+    askBlob(paths.shown(job.id, index, "input"), { signal }), job.options.model ? askModels(signal) : null,
+  ]);
+  const options = { ...job.options, model: ifServed(models, job.options.model) };
   onStage("making");
-  const { blob, disposition } = await askFile(paths.depth(queryOf(order, settings, job.options)), photo, { signal });
+  const { blob, disposition } = await askFile(paths.depth(queryOf(order, settings, options)), photo, { signal });
   return { blob, name: saveName(name, nameIn(disposition), order.ending) };
 }
 

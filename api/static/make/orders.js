@@ -55,10 +55,10 @@ export const OTHERS = ["headset", "mesh", "cloud", "layers", "clip", "exr", "emb
  *
  * @param {Order} order
  * @param {Settings} settings
- * @param {{edges?: string, depth_source?: string}} jobOptions
+ * @param {{edges?: string, depth_source?: string, model?: string}} jobOptions
  */
-export function queryOf({ output, options }, settings, { edges, depth_source } = {}) {
-  const same = Object.entries({ edges, depth_source }).filter(([, value]) => value !== undefined);
+export function queryOf({ output, options }, settings, { edges, depth_source, model } = {}) {
+  const same = Object.entries({ edges, depth_source, model }).filter(([, value]) => value !== undefined);
   return new URLSearchParams({ output, ...Object.fromEntries(same), ...options?.(settings) }).toString();
 }
 

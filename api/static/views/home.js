@@ -7,7 +7,7 @@ import { makeDropzone } from "../ui/dropzone.js";
 import { textOf } from "../ui/errors.js";
 import { makeHero, sampleUrl } from "../ui/hero.js";
 import { skippedText } from "../ui/skipped.js";
-import { chosenOptions, optionsPanel } from "../ui/options.js";
+import { OptionsPanel } from "../ui/options.js";
 import { Harvest } from "../uploads/collect.js";
 import { submitArchives, submitPhotos } from "../uploads/submit.js";
 
@@ -27,17 +27,19 @@ class HomeView {
     this.busy = false;
     this.leaving = new AbortController();
     this.dropzone = makeDropzone({ title: t("home.drop"), hint: t("home.drop_hint"), onHarvest: (found) => this.#take(found) });
+    this.options = new OptionsPanel();
     this.hero = makeHero();
     this.element = el("div", { class: "home" },
       el("div", { class: "home-intro" },
         el("h1", { tabindex: "-1" }, t("home.title")), el("p", { class: "lead" }, t("home.lead"))),
-      el("div", { class: "home-hand" }, this.dropzone.element, optionsPanel()),
+      el("div", { class: "home-hand" }, this.dropzone.element, this.options.element),
       el("div", { class: "home-show" }, this.hero.element, makeSamples(() => this.#tryOut())));
   }
 
   close() {
     this.leaving.abort();
     this.dropzone.close();
+    this.options.close();
     this.hero.close();
   }
 
@@ -51,25 +53,30 @@ class HomeView {
       const job = harvest.archives.length > 0 ? await this.#sendArchives(harvest) : await this.#announce(harvest);
       this.go(`/jobs/${job.id}`);
     } catch (error) {
-      if (!this.leaving.signal.aborted) this.dropzone.say(textOf(error));
+      if (!this.leaving.signal.aborted) this.#showProblem(error);
     } finally {
       this.busy = false;
       this.dropzone.busy(null);
     }
   }
 
-  #announce(harvest) {
-    this.dropzone.say(t("home.announcing", { count: harvest.photos.length }));
-    return submitPhotos(harvest, chosenOptions());
+  #showProblem(error) {
+    this.dropzone.say(textOf(error));
+    if (error.code === "model_unavailable") this.options.askModels();
   }
 
-  #sendArchives(harvest) {
+  async #announce(harvest) {
+    this.dropzone.say(t("home.announcing", { count: harvest.photos.length }));
+    return submitPhotos(harvest, await this.options.chosen());
+  }
+
+  async #sendArchives(harvest) {
     const onShare = (share) => {
       this.dropzone.busy(share);
       this.dropzone.say(share < 1 ? t("home.sending_share", { share: percent(Math.floor(100 * share) / 100) }) : t("home.unpacking"));
     };
     onShare(0);
-    return submitArchives(harvest, chosenOptions(), onShare, this.leaving.signal);
+    return submitArchives(harvest, await this.options.chosen(), onShare, this.leaving.signal);
   }
 
   async #tryOut() {

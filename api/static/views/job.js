@@ -1,5 +1,6 @@
 // A job: its progress, its buttons and all its photos.
 
+import { askModels } from "../api.js";
 import { el, icon, say, toggle } from "../dom.js";
 import { moment, percent } from "../format.js";
 import { t } from "../i18n/index.js";
@@ -7,6 +8,7 @@ import { ICONS } from "../icons.js";
 import { jobModel } from "../model/job_model.js";
 import { nameOfJob } from "../model/names.js";
 import { ENDS, toneOf } from "../model/states.js";
+import { unusual } from "../networks/choice.js";
 import { reasonOf, textOf } from "../ui/errors.js";
 import { JobFilter } from "../ui/job_filter.js";
 import { summaryOf } from "../ui/options.js";
@@ -17,7 +19,7 @@ import { makeUploadPanel } from "../ui/upload_panel.js";
 import { VirtualGrid } from "../ui/virtual_grid.js";
 import { sessionOf } from "../uploads/upload_session.js";
 
-/** @import { Job } from "../api.js" */
+/** @import { Job, Model } from "../api.js" */
 
 const CELL = { ratio: 1 / ASPECT, extra: 30, gap: 12 };
 /** Up to FEW photos get cells at least LARGE pixels wide, more get SMALL ones. */
@@ -40,6 +42,8 @@ class JobView {
     this.failedOnly = new URLSearchParams(location.search).get("show") === "failed";
     /** @type {string | null} */
     this.cells = null;
+    /** @type {Model[] | null} */
+    this.models = null;
     this.leaving = new AbortController();
     this.unfollow = () => {};
     this.heading = el("h1", { tabindex: "-1", class: "job-title skeleton" }, "\u00a0");
@@ -63,6 +67,7 @@ class JobView {
     this.#listen();
     this.unfollow = this.model.follow();
     this.#show();
+    this.#askModels();
   }
 
   close() {
@@ -95,6 +100,13 @@ class JobView {
     model.addEventListener("error", () => this.#showProblem(model.error), { signal });
     session?.addEventListener("progress", onceAFrame(() => this.#showSending()), { signal });
     session?.addEventListener("change", () => this.#showSent(), { signal });
+  }
+
+  /** Find out which network is the server's default, and what the others are called. */
+  async #askModels() {
+    const { signal } = this.leaving;
+    this.models = await askModels(signal);
+    if (!signal.aborted) this.#show();
   }
 
   async #act(what) {
@@ -131,7 +143,8 @@ class JobView {
     this.pill.dataset.tone = toneOf(job.state);
     say(this.pill, t(`state.${job.state}`));
     toggle(this.pill, true);
-    say(this.about, [dated ? null : moment(job.created_at), summaryOf(job.options)].filter(Boolean).join(" · "));
+    const about = [dated ? null : moment(job.created_at), unusual(this.models, job.options.model), summaryOf(job.options)];
+    say(this.about, about.filter(Boolean).join(" · "));
     toggle(this.failure, job.error !== null);
     if (job.error) this.failure.replaceChildren(icon(ICONS.warning), reasonOf(job.error));
   }

@@ -26,6 +26,24 @@ PAGE = 3
 
 CR3 = b"\0\0\0\x18ftypcrx " + bytes(12)
 
+#: A network as the API describes it, with a field that no client knows yet.
+LARGE = {
+    "name": "dpt_large",
+    "title": "DPT-Large",
+    "tier": "best",
+    "description": "a few photos at the best that MiDaS v3 gives",
+    "relative_cost": 101.9,
+    "megabytes": 1376,
+    "parameters": 344_055_465,
+    "code_licence": "MIT",
+    "weights_licence": "MIT",
+    "licence_note": "",
+    "available": True,
+    "slots": 2,
+    "default": False,
+    "colour": "blue",
+}
+
 Fault = Callable[[httpx.Request], httpx.Response | None]
 
 
@@ -50,6 +68,7 @@ class FakeServer:
     states: list[str] = field(default_factory=lambda: ["succeeded"])
     outputs: dict[int, dict[str, bytes]] = field(default_factory=dict)
     failed: dict[int, tuple[str, str]] = field(default_factory=dict)
+    models: list[dict[str, Any]] = field(default_factory=list)
     started: int = 0
     deleted: bool = False
     requests: list[httpx.Request] = field(default_factory=list)
@@ -74,6 +93,8 @@ class FakeServer:
             return self.create(request)
         if (method, path) == ("GET", "/v1/jobs"):
             return httpx.Response(200, json={"jobs": [self.job()], "next_cursor": None})
+        if (method, path) == ("GET", "/v1/models"):
+            return httpx.Response(200, json={"models": self.models})
         rest = path.removeprefix(f"/v1/jobs/{JOB_ID}")
         if rest == path:
             return problem(404, "job_not_found", "There is no such job.")

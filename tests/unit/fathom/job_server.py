@@ -51,6 +51,7 @@ class JobServer:
     puts: list[bytes] = field(default_factory=list)
     gets: list[str] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
+    models: list[dict[str, Any]] = field(default_factory=list)
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
@@ -67,6 +68,8 @@ class JobServer:
             return self._put(request, *parts)
         if parts == ["v1", "jobs"]:
             return self._create(request) if request.method == "POST" else self._list()
+        if parts == ["v1", "models"]:
+            return httpx.Response(200, json={"models": self.models})
         job = self.jobs.get(parts[2])
         if job is None:
             return problem(404, "job_not_found", "There is no such job.")

@@ -10,9 +10,18 @@ import pytest
 
 from fathom.async_client import AsyncFathom, AsyncJob
 from fathom.errors import ApiError, ClientError, ConnectionLost
-from fathom.models import JobStatus
+from fathom.models import JobStatus, ModelInfo
 from fathom.transport import Patience
-from tests.unit.fathom.conftest import JOB_ID, FakeServer, lose, on, problem, refuse_connection, times
+from tests.unit.fathom.conftest import (
+    JOB_ID,
+    LARGE,
+    FakeServer,
+    lose,
+    on,
+    problem,
+    refuse_connection,
+    times,
+)
 
 T = TypeVar("T")
 
@@ -265,6 +274,12 @@ def test_a_job_is_deleted(play: Play, server: FakeServer) -> None:
     play(act)
 
     assert server.deleted
+
+
+def test_models_are_listed(play: Play, server: FakeServer) -> None:
+    server.models = [LARGE]
+
+    assert play(lambda fathom: fathom.models()) == [ModelInfo.from_json(LARGE)]
 
 
 @pytest.mark.parametrize("url", ["ftp://host", "localhost:8080", ""])

@@ -6,11 +6,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from fathom.errors import ClientError, ConnectionLost
+from fathom.errors import ApiError, ClientError, ConnectionLost
 from fathom.files import inside
-from fathom.models import JobStatus
+from fathom.models import JobStatus, ModelInfo
 from fathom.sync_client import Fathom
-from tests.unit.fathom.conftest import JOB_ID, FakeServer, lose, on, problem, times
+from tests.unit.fathom.conftest import JOB_ID, LARGE, FakeServer, lose, on, problem, times
 
 
 @pytest.mark.parametrize("end", ["succeeded", "partial", "failed", "canceled", "expired"])
@@ -190,6 +190,46 @@ def test_a_job_keeps_all_fields_of_the_response(fathom: Fathom, server: FakeServ
 
 def test_jobs_are_listed(fathom: Fathom) -> None:
     assert [job.id for job in fathom.jobs()] == [JOB_ID]
+
+
+def test_models_are_listed_with_all_their_fields(fathom: Fathom, server: FakeServer) -> None:
+    server.models = [LARGE]
+
+    (model,) = fathom.models()
+
+    assert {name: getattr(model, name) for name in LARGE if name != "colour"} == {
+        name: value for name, value in LARGE.items() if name != "colour"
+    }
+    assert model.raw["colour"] == "blue"
+
+
+def test_a_model_from_a_file_that_is_not_shared_is_known_by_its_name(
+    fathom: Fathom, server: FakeServer
+) -> None:
+    server.models = [{"name": "file:mine", "relative_cost": 3.2, "available": True, "licence_note": None}]
+
+    (model,) = fathom.models()
+
+    assert (model.title, model.tier, model.weights_licence, model.licence_note) == (
+        "file:mine",
+        None,
+        None,
+        "",
+    )
+    assert model == ModelInfo.from_json(server.models[0])
+
+
+def test_a_model_that_is_not_served_is_an_error_with_its_code(
+    fathom: Fathom, server: FakeServer, tmp_path: Path
+) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"photo")
+    refusal = problem(422, "model_unavailable", "No worker serves the model 'dpt_large'.")
+    server.faults.append(on("POST", "/v1/jobs", lambda _: refusal))
+
+    with pytest.raises(ApiError, match="No worker serves") as caught:
+        fathom.submit([tmp_path / "a.jpg"], {"model": "dpt_large"})
+
+    assert (caught.value.status, caught.value.code) == (422, "model_unavailable")
 
 
 def test_a_job_id_cannot_reach_another_path(fathom: Fathom, server: FakeServer) -> None:

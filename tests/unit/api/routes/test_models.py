@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from fathom.models import ModelInfo
 from shared.jobs.cost import cost_of
 from shared.networks import NETWORKS
 from tests.unit.api.conftest import Api, ApiFactory
@@ -57,6 +58,14 @@ def test_models_are_listed_with_licence_size_cost_and_whether_they_are_served(ap
     assert "CC-BY-NC" in models["midas_large"]["licence_note"]
     assert models["file:mine"]["relative_cost"] == 3.2
     assert [name for name, model in models.items() if model["default"]] == ["midas_small"]
+
+
+def test_the_client_knows_every_field(api: Api) -> None:
+    api.jobs.register_worker("w", 1, {"file:mine": 3.25})
+
+    for data in listed(api).values():
+        model = ModelInfo.from_json(data)
+        assert {name: getattr(model, name) for name in data} == data
 
 
 @pytest.mark.parametrize("way", ["form", "announcement", "sources", "one photo"])

@@ -20,6 +20,7 @@ from fathom.photos import kinds
 from fathom.photos.formats import SUFFIXES
 from fathom.result_names import result_names
 from shared.errors import FathomError
+from shared.jobs.cost import cost_of
 from tests.unit.api.conftest import Api, ApiFactory
 from worker.pipeline.colour import colour_table
 
@@ -318,6 +319,15 @@ def test_the_page_moves_the_camera_as_clips_do_by_default() -> None:
     assert json.loads(motions[1]) == [*Motion]
     assert (float(numbers["FOCUS"]), float(numbers["SECONDS"])) == (*clip.focus, clip.seconds)
     assert Options.parse({"clip": {"amount": float(numbers["MOST"])}, "outputs": ["clip"]})
+
+
+def test_the_page_reckons_with_the_costs_of_the_server() -> None:
+    found = re.search(r"const \[OTHER, PREDICTION\] = \[([\d.]+), ([\d.]+)\];", source("networks/choice.js"))
+    assert found is not None
+    other, prediction = map(float, found.groups())
+
+    for relative_cost in (1.0, 50.1):
+        assert cost_of(Options(), relative_cost).render == pytest.approx(other + prediction * relative_cost)
 
 
 def test_the_page_offers_the_presets_of_the_server() -> None:

@@ -12,6 +12,7 @@ import pytest
 from fathom.options import PRESETS, Options, Output
 from tests.unit.fathom.commands.conftest import Fathom
 from tests.unit.fathom.commands.test_run import SIMULATED
+from tests.unit.fathom.conftest import on, problem
 from tests.unit.fathom.job_server import JobServer
 from tests.unit.worker.pipeline.pictures import save, texture
 
@@ -34,6 +35,9 @@ def photo(tmp_path: Path) -> Path:
         (["-o", "preset=vr"], {"outputs": ["stereo"], "stereo": {"layout": "sbs_full"}}),
         (["-o", "stereo.swap=yes", "--preset", "vr"], {"outputs": ["stereo"], "stereo": {"swap": True}}),
         (["--preset", "game", "-o", "outputs=mesh"], {"outputs": ["mesh"]}),
+        (["--model", "dpt_large", "--preset", "controlnet"], {"outputs": ["controlnet"], "model": "dpt_large"}),
+        (["-o", "model=dpt_hybrid"], {"model": "dpt_hybrid"}),
+        (["-o", "model=dpt_hybrid", "--model", "file:mine"], {"model": "file:mine"}),
         (["--preset", "print", "-o", "clip=0,100"], {"outputs": ["heatmap", "depth16"], "colormap": "gray"}),
     ],
 )  # fmt: skip
@@ -71,6 +75,7 @@ def test_a_run_writes_what_its_options_ask_for(
     [
         (["--preset", "cinema"], "'cinema' is not one of 'vr', 'web3d', 'blender', 'controlnet', '3dgs', 'game', 'print'"),
         (["-o", "preset=cinema"], "preset must be one of vr, web3d, blender, controlnet, 3dgs, game, print"),
+        (["--model", "DPT large"], "model must be"),
         (["-o", "outputs=stereo", "-o", "stereo.layout=cube"], "stereo.layout must be one of sbs_full, sbs_half,"),
         (["-o", "outputs=stereo", "-o", "stereo.depth=1"], "stereo.depth is not an option; the options are layout,"),
         (["--preset", "vr", "-o", "mesh.fov=60"], "mesh has options, but is not among the outputs"),
@@ -85,6 +90,27 @@ def test_a_wrong_option_is_wrong_usage(
     assert result.exit_code == 2
     assert says in " ".join(result.stderr.split())
     assert not (tmp_path / "out").exists()
+
+
+def test_a_watch_sends_the_model_with_its_jobs(
+    fathom: Fathom, server: JobServer, photo: Path, tmp_path: Path
+) -> None:
+    done = fathom("watch", photo, "--once", "--out", tmp_path / "out", "--model", "dpt_large")
+    (job,) = server.jobs.values()
+
+    assert (done.exit_code, job.options["model"]) == (0, "dpt_large")
+
+
+@pytest.mark.parametrize("command", ["submit", "watch"])
+def test_a_model_that_no_worker_serves_ends_the_command_with_a_sentence(
+    fathom: Fathom, server: JobServer, photo: Path, tmp_path: Path, command: str
+) -> None:
+    refusal = problem(422, "model_unavailable", "No worker serves the model 'dpt_large'.")
+    server.faults.append(on("POST", "/v1/jobs", lambda _: refusal))
+    ended = fathom(command, photo, "--out", tmp_path / "out", "--model", "dpt_large")
+
+    assert ended.exit_code == 1
+    assert "fathom: No worker serves the model 'dpt_large'." in ended.stderr
 
 
 @pytest.fixture(params=COMMANDS)

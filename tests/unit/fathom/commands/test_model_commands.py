@@ -6,6 +6,7 @@ import json
 import sys
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
@@ -13,6 +14,8 @@ from PIL import Image
 
 from fathom.cli import main
 from shared.networks import NETWORKS
+from tests.unit.fathom.conftest import LARGE, on, problem
+from tests.unit.fathom.job_server import JobServer
 from worker.model.graph import graph_path
 from worker.model.weights import official_path, resolve_weights
 
@@ -31,6 +34,37 @@ def test_all_networks_are_listed_with_licence_and_cost(tmp_path: Path):
     for name, line in zip(NETWORKS, printed.stdout.splitlines(), strict=True):
         assert line.startswith(name)
         assert "MIT" in line or "Apache-2.0" in line
+
+
+def served(transport: JobServer, *arguments: str) -> Result:
+    """List the networks of a server."""
+    command = ["model", "list", "--api", "http://fathom.test", *arguments]
+    return CliRunner().invoke(main, command, obj=httpx.MockTransport(transport))
+
+
+def test_the_networks_of_a_server_are_listed_as_it_describes_them():
+    small = LARGE | {"name": "midas_small", "title": "MiDaS_small", "tier": "fast", "relative_cost": 1.0}
+    small |= {"available": False, "slots": 0, "default": True}
+    mine = {"name": "file:mine", "relative_cost": 3.2, "available": True, "slots": 1}
+    server = JobServer(models=[small, LARGE, mine])
+
+    printed, as_json = served(server), served(server, "--json")
+
+    assert json.loads(as_json.stdout) == {"models": [small, LARGE, mine]}
+    assert [line.split(maxsplit=3) for line in printed.stdout.splitlines()] == [
+        ["midas_small", "1.0x", "MIT", "not served       fast      MiDaS_small, the default"],
+        ["dpt_large", "101.9x", "MIT", "served by 2      best      DPT-Large"],
+        ["file:mine", "3.2x", "unknown", "served by 1      -         file:mine"],
+    ]
+    assert (printed.exit_code, as_json.exit_code) == (0, 0)
+
+
+def test_a_server_of_an_earlier_version_cannot_list_its_networks():
+    server = JobServer(faults=[on("GET", "/v1/models", lambda _: problem(404, "not_found", "Nothing here."))])
+    ended = served(server)
+
+    assert (ended.exit_code, ended.stdout) == (1, "")
+    assert "fathom: Nothing here." in ended.stderr
 
 
 def test_a_network_is_described_without_its_weights(tmp_path: Path):

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from fathom.doctor.findings import judge_clock
-from fathom.doctor.redis import judge_redis
+from fathom.doctor.redis import judge_redis, judge_served
 from fathom.doctor.run import check_machine, check_model, check_settings, check_tracing, examine
+from shared.jobs.job import ServedModel
 from shared.redis.info import RedisFacts
 from shared.settings import Settings
 
@@ -61,6 +62,23 @@ def test_a_problem_is_named_and_the_rest_is_good(changes: dict[str, object], lev
 @pytest.mark.parametrize("version", [(6, 2), (7, 0), (10, 0)])
 def test_newer_versions_are_good(version: tuple[int, ...]):
     assert set(levels(version=version).values()) == {"ok"}
+
+
+def test_the_models_of_living_workers_are_named():
+    served = {"midas_small": ServedModel(cost=1.0, slots=5), "dpt_large": ServedModel(cost=101.9, slots=2)}
+
+    found = judge_served(served, "midas_small")
+
+    assert found.level == "ok"
+    assert found.message == "They serve midas_small (5 images at once), dpt_large (2 images at once)."
+
+
+def test_a_default_that_no_living_worker_serves_is_a_warning():
+    found = judge_served({"dpt_large": ServedModel(cost=101.9, slots=2)}, "midas_small")
+
+    assert found.level == "warning"
+    assert "None serves FATHOM_MODEL, midas_small" in found.message
+    assert "FATHOM_MODELS" in found.remedy
 
 
 def test_a_wrong_setting_is_the_only_finding():
