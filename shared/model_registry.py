@@ -21,7 +21,6 @@ from uuid import uuid4
 from shared.errors import ModelError, ObjectNotFound, SettingsError, WeightsInvalid, WeightsUnavailable
 from shared.jobs import object_keys
 from shared.networks import (
-    MIDAS_SMALL,
     NETWORKS,
     Near,
     Network,
@@ -336,7 +335,8 @@ def file_model(
         code_licence=licence,
         weights_licence=licence,
         parameters=parameters,
-        gflop=cost * MIDAS_SMALL.gflop,
+        gflop=0.0,
+        cost=cost,
         memory_mb=_BASE_MB + _MEMORY_A_BYTE * megabytes,
         tier=None,
         suits="added from a file",

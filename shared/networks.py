@@ -101,8 +101,11 @@ class Network:
     #: What a user should know beside the licence.
     licence_note: str = ""
     parameters: int
-    #: For a file's model, what would take its measured time at the speed of the default network.
+    #: 0 for a file's model.
     gflop: float
+    #: How many times as long a prediction takes as one of the default network: CPU time, in f32.
+    #: `python -m bench.models` measures what images cost, and these follow (`shared.jobs.cost`).
+    cost: float
     #: The peak of a child that compiles it in f32 and uses it.
     memory_mb: int
     #: None for a file's.
@@ -118,11 +121,6 @@ class Network:
     #: Height and width of the input of a network that takes no other.
     fixed_size: tuple[int, int] | None = None
     near: Near = Near.HIGH
-
-    @property
-    def cost(self) -> float:
-        """How many times as much a prediction computes as the default network's does."""
-        return self.gflop / MIDAS_SMALL.gflop
 
     @property
     def is_file(self) -> bool:
@@ -154,6 +152,7 @@ MIDAS_SMALL = Network(
     weights_licence="MIT",
     parameters=21_320_545,
     gflop=6.9,
+    cost=1.0,
     memory_mb=300,
     tier=Tier.FAST,
     suits="whole albums: by far the fastest",
@@ -178,6 +177,7 @@ MIDAS_LARGE = Network(
     ),
     parameters=105_362_945,
     gflop=155.2,
+    cost=31.0,
     memory_mb=1600,
     tier=Tier.DETAILED,
     suits="results to compare with others' MiDaS v2.1",
@@ -197,6 +197,7 @@ DPT_HYBRID = Network(
     weights_licence="MIT",
     parameters=123_146_985,
     gflop=345.7,
+    cost=73.0,
     memory_mb=1400,
     tier=Tier.BEST,
     suits="nearly the detail of DPT-Large at half the time",
@@ -216,6 +217,7 @@ DPT_LARGE = Network(
     weights_licence="MIT",
     parameters=344_055_465,
     gflop=702.8,
+    cost=150.0,
     memory_mb=3700,
     tier=Tier.BEST,
     suits="a few photos at the best that MiDaS v3 gives",
@@ -237,6 +239,7 @@ DPT_SWIN2_TINY = Network(
     weights_licence="MIT",
     parameters=41_701_331,
     gflop=59.6,
+    cost=11.0,
     memory_mb=1100,
     tier=Tier.DETAILED,
     suits="between MiDaS_small and the large ones",
@@ -263,6 +266,7 @@ DEPTH_ANYTHING_V2_SMALL = Network(
     weights_licence="Apache-2.0",
     parameters=24_785_089,
     gflop=167.5,
+    cost=39.0,
     memory_mb=600,
     tier=Tier.BEST,
     suits="the finest detail for its size, and thin things",

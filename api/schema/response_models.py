@@ -118,7 +118,7 @@ class AcceptedJobOut(JobOut):
 
 
 class ModelOut(_Response):
-    """A network. `relative_cost` is what a prediction computes, in those of `midas_small`."""
+    """A network. `relative_cost` is how many times as long a prediction takes as one of `midas_small`."""
 
     name: str
     title: str

@@ -20,7 +20,7 @@ class KnownModel:
     name: str
     #: None for a file that is not shared.
     network: Network | None
-    #: How many times as much a prediction computes as one of the default network of all.
+    #: How many times as long a prediction takes as one of `midas_small`.
     cost: float
     #: Children of living workers that serve it.
     slots: int

@@ -47,7 +47,7 @@ _NETWORK_SIZE = 0.1
 def cost_of(options: Options, model_cost: float = 1.0) -> Cost:
     """Return what an image with these options costs in each pass.
 
-    `model_cost` is how many times as much a prediction computes as one of the default network. The first of
+    `model_cost` is how many times as long a prediction takes as one of the default network. The first of
     two passes (normalize=job) only predicts, and so does the second before it renders.
     """
     is_default = options.model in ("", MIDAS_SMALL.name)

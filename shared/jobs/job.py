@@ -339,7 +339,7 @@ class Lease:
 class ServedModel:
     """A network that living workers serve."""
 
-    #: How many times as much a prediction computes as one of the default network.
+    #: How many times as long a prediction takes as one of the default network.
     cost: float
     #: Children that serve it.
     slots: int = 0

@@ -135,7 +135,7 @@ def check_model(draft: Draft, sha256: str, megabytes: int, cache_dir: Path) -> N
         # Whatever depends on the size of the picture must be part of the graph.
         _check_run(engine, turned)
     cost = _cpu_seconds(lambda: engine.predict(batch)) / _default_seconds(cache_dir, photo)
-    return changed(network, gflop=max(_LEAST_COST, round(cost, 1)) * MIDAS_SMALL.gflop)
+    return changed(network, cost=max(_LEAST_COST, round(cost, 1)))
 
 
 def to_preprocessing(draft: Draft, found: tuple[int, int] | None) -> Preprocessing:

@@ -45,7 +45,7 @@ def test_models_are_listed_with_licence_size_cost_and_whether_they_are_served(ap
         "title": "DPT-Large",
         "tier": "best",
         "description": LARGE.suits,
-        "relative_cost": 101.9,
+        "relative_cost": 150.0,
         "megabytes": 1376,
         "parameters": LARGE.parameters,
         "code_licence": "MIT",
