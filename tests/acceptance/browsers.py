@@ -11,7 +11,7 @@ from typing import Any
 
 import axe_playwright_python
 import httpx
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from tests.acceptance.stacks import LaunchedStack
 from tests.waiting import DEADLINE, eventually
@@ -124,6 +124,25 @@ def wait_for_job(page: Page) -> str:
     """Wait until the page shows a job, and return its id."""
     page.wait_for_url("**/jobs/*")
     return page.url.rsplit("/", 1)[-1]
+
+
+def wait_for_motion(canvas: Locator) -> None:
+    """Wait until a canvas shows another picture. It is looked up each time, because the page may replace it."""
+    first = _picture(canvas)
+    eventually(lambda: _picture(canvas), lambda picture: picture != first)
+
+
+def _picture(canvas: Locator) -> str:
+    return str(
+        canvas.evaluate(
+            "(canvas) => new Promise((done) => requestAnimationFrame(() => done(canvas.toDataURL())))"
+        )
+    )
+
+
+def wait_for_play(film: Locator) -> None:
+    """Wait until a film plays. It is looked up each time, because the page may replace it."""
+    eventually(lambda: film.evaluate("(film) => !film.paused && film.currentTime > 0"))
 
 
 def expect_state(page: Page, words: str) -> None:

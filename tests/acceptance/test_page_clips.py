@@ -20,6 +20,8 @@ from tests.acceptance.browsers import (
     overflow,
     submit,
     wait_for_job,
+    wait_for_motion,
+    wait_for_play,
 )
 from tests.acceptance.stacks import LaunchedStack
 from tests.acceptance.test_page_photo import open_photo
@@ -36,7 +38,8 @@ MOVING = {"reduced_motion": "no-preference"}
 
 #: Resolves once a film has come to its end and begun again, after it was somewhere in between.
 _WAIT_FOR_A_LOOP = """
-(film) => new Promise((resolve) => {
+(film) => new Promise((resolve, reject) => {
+  setTimeout(() => reject(new Error(`It did not begin again, but was at ${film.currentTime}.`)), 60000);
   let before = 0;
   const look = () => {
     if (film.currentTime < before) return resolve(before);
@@ -46,7 +49,6 @@ _WAIT_FOR_A_LOOP = """
   look();
 })
 """
-_WAIT_FOR_PLAY = "(film) => new Promise((resolve) => film.addEventListener('timeupdate', () => film.currentTime > 0 && resolve(true)))"
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +91,7 @@ def test_a_clip_plays_while_its_cell_has_the_focus_of_the_keyboard(open_page: Op
     first, second = page.locator(".cell").all()
 
     first.locator("a").focus()
-    assert clip_in(first).evaluate(_WAIT_FOR_PLAY)
+    wait_for_play(clip_in(first))
     page.keyboard.press("ArrowRight")
     expect(second.locator("a")).to_be_focused()
     expect(clip_in(second)).to_have_count(1)
@@ -103,7 +105,7 @@ def test_with_reduced_motion_only_the_button_plays_a_clip(page: Page, clips_job:
     cell.locator("a").hover()
     assert clip_in(cell).count() == 0
     button.click()
-    assert clip_in(cell).evaluate(_WAIT_FOR_PLAY)
+    wait_for_play(clip_in(cell))
     expect(button).to_have_attribute("aria-pressed", "true")
     button.click()
     expect(clip_in(cell)).to_have_count(0)
@@ -118,7 +120,7 @@ def test_the_button_is_reached_by_the_keyboard(page: Page, clips_job: str):
     page.keyboard.press("Enter")
 
     expect(page.get_by_role("button", name="Play the clip of first.jpg")).to_be_focused()
-    assert clip_in(cell).evaluate(_WAIT_FOR_PLAY)
+    wait_for_play(clip_in(cell))
 
 
 def test_on_a_phone_a_tap_plays_one_clip_at_a_time(open_page: OpenPage, clips_job: str):
@@ -126,9 +128,9 @@ def test_on_a_phone_a_tap_plays_one_clip_at_a_time(open_page: OpenPage, clips_jo
     first, second = page.locator(".cell").all()
 
     first.get_by_role("button").tap()
-    assert clip_in(first).evaluate(_WAIT_FOR_PLAY)
+    wait_for_play(clip_in(first))
     second.get_by_role("button").tap()
-    assert clip_in(second).evaluate(_WAIT_FOR_PLAY)
+    wait_for_play(clip_in(second))
 
     expect(clip_in(first)).to_have_count(0)
     assert page.url.endswith(clips_job)
@@ -152,7 +154,7 @@ def test_a_photo_shows_its_clip_with_controls(open_page: OpenPage, clips_job: st
     page.get_by_role("button", name="Show: Clip").click()
 
     film = page.locator("video.stage-clip")
-    assert film.evaluate(_WAIT_FOR_PLAY)
+    wait_for_play(film)
     assert film.evaluate("(film) => film.controls && film.loop")
     assert find_violations(page) == []
     page.get_by_role("button", name="Compare").click()
@@ -167,7 +169,7 @@ def test_a_job_of_nothing_but_clips_shows_them(page: Page, stack: LaunchedStack)
     expect(film).to_have_attribute("aria-label", "Clip: first.jpg")
     assert film.evaluate("(film) => film.paused")
     film.evaluate("(film) => film.play()")
-    assert film.evaluate(_WAIT_FOR_PLAY)
+    wait_for_play(film)
 
 
 def test_a_grid_with_clips_is_accessible(open_page: OpenPage, clips_job: str):
@@ -181,29 +183,14 @@ def test_a_grid_with_clips_is_accessible(open_page: OpenPage, clips_job: str):
 
 # --- the 3D view ------------------------------------------------------------
 
+
 #: The motion has no end, so it is enough that another frame is drawn.
-_WAIT_FOR_ANOTHER_FRAME = """
-(canvas) => new Promise((resolve) => {
-  let first = null;
-  const look = () => {
-    const seen = canvas.toDataURL();
-    first ??= seen;
-    if (seen === first) requestAnimationFrame(look);
-    else resolve(true);
-  };
-  requestAnimationFrame(look);
-})
-"""
-
-
 def test_the_motion_seen_in_3d_is_saved_as_a_clip(open_page: OpenPage, clips_job: str):
     page = open_photo(open_page(viewport={"width": 400, "height": 320}), clips_job, 0)
     page.get_by_role("button", name="3D", exact=True).click()
     page.get_by_label("Depth", exact=True).fill("0.5")
     page.get_by_role("button", name="Dolly").click()
-    canvas = page.locator("canvas.scene")
-
-    assert canvas.evaluate(_WAIT_FOR_ANOTHER_FRAME)
+    wait_for_motion(page.locator("canvas.scene"))
     with page.expect_request(re.compile(r"/v1/depth\?")) as sent, page.expect_download() as started:
         page.get_by_role("button", name="Save as a clip").click()
 

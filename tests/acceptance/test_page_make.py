@@ -14,7 +14,15 @@ from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from tests.acceptance.albums import jpeg, photo, png16
-from tests.acceptance.browsers import OpenPage, drop, expect_state, opening, submit, wait_for_job
+from tests.acceptance.browsers import (
+    OpenPage,
+    drop,
+    expect_state,
+    opening,
+    submit,
+    wait_for_job,
+    wait_for_motion,
+)
 from tests.acceptance.stacks import LaunchedStack
 from tests.acceptance.test_page_photo import (
     difference_from_photo,
@@ -197,25 +205,12 @@ def test_a_wiggle_is_still_where_reduced_motion_is_preferred(make_page: Page):
     make_page.get_by_role("button", name="Pause").click()
 
 
-_WAIT_FOR_BOTH_EYES = """
-(canvas) => new Promise((resolve) => {
-  const seen = new Set();
-  const look = () => {
-    seen.add(canvas.toDataURL());
-    if (seen.size > 1) resolve(true);
-    else requestAnimationFrame(look);
-  };
-  look();
-})
-"""
-
-
 def test_a_wiggle_shows_both_eyes_in_turn(open_page: OpenPage, done_job: str):
     page = open_make(open_page(reduced_motion="no-preference"), done_job)
     canvas = choose(page, "Wiggle")
 
     expect(page.get_by_role("button", name="Pause")).to_be_visible()
-    assert canvas.evaluate(_WAIT_FOR_BOTH_EYES)
+    wait_for_motion(canvas)
 
 
 # --- files from the server --------------------------------------------------

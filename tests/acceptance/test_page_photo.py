@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from fathom.options import Colormap
 from tests.acceptance.albums import jpeg, photo
-from tests.acceptance.browsers import PHONE, OpenPage, opening, submit
+from tests.acceptance.browsers import PHONE, OpenPage, opening, submit, wait_for_motion
 from tests.acceptance.stacks import LaunchedStack
 from worker.pipeline.colour import colour_table
 
@@ -219,21 +219,6 @@ def test_in_3d_arrow_keys_move_the_view_instead_of_changing_the_photo(scene: Pag
     assert scene.url == address
 
 
-#: Screenshots take many frames, which are slow without a graphics card. The scene renders first in each.
-_WAIT_FOR_ANOTHER_FRAME = """
-(canvas) => new Promise((resolve) => {
-  let first = null;
-  const look = () => {
-    const seen = canvas.toDataURL();
-    first ??= seen;
-    if (seen === first) requestAnimationFrame(look);
-    else resolve(true);
-  };
-  requestAnimationFrame(look);
-})
-"""
-
-
 def test_a_photo_in_3d_moves_unless_reduced_motion_is_preferred(open_page: OpenPage, done_job: str):
     page = open_photo(
         open_page(reduced_motion="no-preference", viewport={"width": 400, "height": 320}), done_job, 0
@@ -241,7 +226,7 @@ def test_a_photo_in_3d_moves_unless_reduced_motion_is_preferred(open_page: OpenP
     page.get_by_role("button", name="3D").click()
     page.mouse.move(5, 5)
 
-    assert page.locator("canvas.scene").evaluate(_WAIT_FOR_ANOTHER_FRAME)
+    wait_for_motion(page.locator("canvas.scene"))
 
 
 def test_arrow_keys_change_the_photo_and_escape_returns_to_the_job(page: Page, done_job: str):
