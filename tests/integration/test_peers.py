@@ -18,12 +18,13 @@ from bench.peers.rows import ROWS, missing_packages
 from shared.settings import Settings
 from worker.model.graph import export_model
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are pinned and read from /proc")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="processes are pinned and read from /proc"),
+]
 
 #: The depth of random weights hangs on single grey levels of the photo, so that no two decoders agree.
 WEIGHTS = "starter"
-FAST = ("script", "expert")
-SLOW = [row.name for row in ROWS if row.name not in FAST]
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def references(albums: Albums, cache_dir: Path) -> References:
     return References(albums, Settings.from_environ(environ))
 
 
-@pytest.mark.parametrize("name", [*FAST, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
+@pytest.mark.parametrize("name", [row.name for row in ROWS])
 def test_a_peer_makes_the_heatmaps_that_fathom_makes(
     name: str,
     albums: Albums,
