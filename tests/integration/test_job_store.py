@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import redis
 
+from fathom.options import Options
 from fathom.stack.servers import ServerMissing, ValkeyServer, free_ports
 from shared.errors import JobStoreUnavailable
 from shared.jobs.job import Cost, Counts, JobState, Lease, Quota, Range
@@ -460,6 +461,21 @@ def test_a_stray_entry_in_the_sets_is_harmless(store: RedisJobStore, client: red
     assert store.reap() == 1
     assert store.reap() == 0
     assert store.unwritten_failures() == ()
+    store.pending_chunks(8, at_most=9)
+    StoredJobs(client).check()
+
+
+def test_a_job_in_the_queue_of_another_network_is_put_right(store: RedisJobStore, client: redis.Redis):
+    """Workers of a version that knew one network leave it there."""
+    large, small = a_created(store, options=Options(model="dpt_large")), a_created(store)
+    client.zadd("{fathom}:turns:batch", {"anyone": -1})
+    client.zadd("{fathom}:owner:anyone:batch", {large: -1})
+    client.delete("{fathom}:turns:batch:dpt_large", "{fathom}:owner:anyone:batch:dpt_large")
+
+    assert take(store).job_id == small
+    lease = store.lease("worker", limit=8, models=["dpt_large"])
+    assert lease is not None
+    assert lease.job_id == large
     store.pending_chunks(8, at_most=9)
     StoredJobs(client).check()
 

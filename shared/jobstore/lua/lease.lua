@@ -78,7 +78,8 @@ local function advance_virtual_times(pick, cost)
   redis.call('HSET', at('clocks'), job.lane, pick.owner_started)
 end
 
--- The queues are kept exact (see update_queues), but a stray entry must not stop all work.
+-- The queues are kept exact (see update_queues), but a stray entry must not stop all work. A worker of an
+-- earlier version, which knows one network, leaves jobs of others in the wrong queue.
 local function next_in(lane)
   while true do
     local owner = redis.call('ZRANGE', at('turns', lane), 0, 0, 'WITHSCORES')
@@ -87,10 +88,13 @@ local function next_in(lane)
     end
     local first = redis.call('ZRANGE', at('owner', owner[1], lane), 0, 0, 'WITHSCORES')
     local job = first[1] and load_job(first[1])
-    if job and has_work(job) then
+    if job and has_work(job) and job.lane == lane then
       return { job = job, started = tonumber(first[2]), owner_started = tonumber(owner[2]) }
     end
     leave_queue(lane, owner[1], first[1] or '')
+    if job then
+      update_queues(job)
+    end
   end
 end
 
