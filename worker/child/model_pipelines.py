@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from fathom.options import Options
+from shared.errors import ModelError
 from shared.jobs.job import Range
 from shared.networks import MIDAS_SMALL, Network
 from shared.observability.tracing import Attributes
@@ -62,7 +63,9 @@ class ModelPipelines:
         }
 
     def prepare(self, model: str) -> None:
-        """Load a network, unless it is in memory. Raises what `load` raises."""
+        """Load a network, unless it is in memory. Raises ModelError if it is not served, and as `load`."""
+        if model not in self.networks:
+            raise ModelError(f"This worker does not serve {model}.")
         if model not in self._loaded:
             self._make_room(self.networks[model].memory_mb)
             self._loaded[model] = self._load(model)

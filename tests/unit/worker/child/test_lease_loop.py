@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 import pytest
 
 from fathom.options import Options
-from shared.errors import JobStoreUnavailable, ObjectStoreDenied, ObjectStoreUnavailable
+from shared.errors import JobStoreUnavailable, ModelError, ObjectStoreDenied, ObjectStoreUnavailable
 from shared.jobs import object_keys
 from shared.jobs.job import ImageState, JobState, Lease
 from tests.finalizing import claimed
@@ -78,6 +78,36 @@ def test_only_the_beginning_of_an_oversized_picture_is_read(harness: WorkerHarne
 
     assert [len(data) for data in seen] == [101]
     assert harness.jobs.get(job_id).counts.succeeded == 1
+
+
+def test_a_network_that_cannot_be_loaded_is_not_served_and_charges_no_image(harness: WorkerHarness):
+    def load(model: str) -> None:
+        if model == "dpt_large":
+            raise ModelError("It is damaged.")
+
+    large = harness.submit(b"one", b"two", options=Options(model="dpt_large"))
+    small = harness.submit(b"three")
+    child = harness.child(models=["dpt_large", "midas_small"], load_model=load)
+
+    assert not child.work(100)
+
+    assert harness.jobs.get(small).counts.succeeded == 1
+    assert harness.jobs.get(large).counts.pending == 2
+    assert harness.jobs.held() == ()
+    assert not [event for event in harness.jobs.events(large).events if event.index is not None]
+    # Another worker can serve it.
+    assert harness.child(models=["dpt_large"]).work(100) is False
+    assert harness.jobs.get(large).counts.succeeded == 2
+
+
+def test_a_child_serves_jobs_of_several_networks(harness: WorkerHarness):
+    loaded: list[str] = []
+    jobs = [harness.submit(b"a", b"b", options=Options(model=name)) for name in ("dpt_large", "", "file:x")]
+
+    harness.child(models=["midas_small", "dpt_large"], load_model=loaded.append).work(100)
+
+    assert [harness.jobs.get(job).counts.succeeded for job in jobs] == [2, 2, 0]
+    assert sorted(loaded) == ["dpt_large", "midas_small"]
 
 
 def test_an_empty_picture_reaches_the_pipeline(harness: WorkerHarness):

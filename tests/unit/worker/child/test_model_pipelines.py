@@ -109,8 +109,9 @@ def test_a_network_as_large_as_the_memory_is_alone_in_it(loader: Loader):
 def test_a_network_that_cannot_be_loaded_leaves_the_others(loader: Loader):
     pipelines = ModelPipelines(NETWORKS, loader, memory_mb=0)
     made_by(pipelines, SMALL)
-    with pytest.raises(ModelError):
-        pipelines.prepare("dpt_swin2_tiny")
+    for model in ("dpt_swin2_tiny", "file:nobodys"):
+        with pytest.raises(ModelError):
+            pipelines.prepare(model)
 
     assert made_by(pipelines, SMALL) == SMALL
     assert loader.loaded == [SMALL]
