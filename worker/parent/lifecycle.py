@@ -75,7 +75,7 @@ def connect_signals(app: Celery, settings: Settings) -> None:
 def _prepare(settings: Settings) -> tuple[Network, ...]:
     """Prepare the networks before the first fork, so that children find them; exit if one is missing."""
     try:
-        objects = S3ObjectStore.from_settings(settings)
+        objects = S3ObjectStore.from_settings(settings, attempts=1)
         fetch_shared_models(settings, objects)
         objects.close()
         served = prepare_served(settings)
