@@ -379,7 +379,11 @@ class Settings:
         "Requests allowed per API key, or per address where no key is required.",
     )
     metrics_token: str | None = _setting(
-        Group.ACCESS, _optional, "", "A token that reads `/metrics` without an API key.", secret=True
+        Group.ACCESS,
+        _optional,
+        "",
+        "A token that reads `/metrics` and `/v1/load` without an API key.",
+        secret=True,
     )
     max_pixels: int = _setting(
         Group.LIMITS,
