@@ -25,6 +25,7 @@ from shared.jobs.job import Job, JobState, Source, new_job_id
 from shared.jobs.manifest import encode_manifest
 from shared.jobs.record import encode_job, new_job
 from shared.jobstore.redis_store import RedisJobStore
+from shared.networks import MIDAS_SMALL
 from shared.objectstore.s3 import S3ObjectStore
 from shared.redis.client import connect_redis
 from tests.waiting import eventually
@@ -134,6 +135,8 @@ def test_without_workers_a_housekeeper_expands_finalises_and_takes_back(
     assert photos == [b"photo 0", b"photo 1", b"photo 2"]
     charged = [event.index for event in jobs.events(expires.id).events if event.state == "pending"]
     assert charged == [1], "Only the image in hand is charged."
+    left = jobs.workload()[MIDAS_SMALL.name]
+    assert left.images == 2 + 3, "An autoscaler sees that there is work, and starts a worker."
     assert jobs.totals().workers == {}
     assert jobs.served_models() == {}
     loaded = Path(f"/proc/{housekeeper.pid}/maps").read_text()

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 import time
 import tomllib
 from operator import itemgetter
@@ -24,6 +25,7 @@ from tests.kustomize import Resource, build, is_named, key
 
 ROOT = Path(__file__).parents[2]
 MANIFESTS = ROOT / "deploy" / "kubernetes"
+PAGE = ROOT / "docs" / "kubernetes.md"
 OVERLAYS = ("base", "overlays/minimal", "overlays/keda", "overlays/monitoring")
 #: The oldest version of Kubernetes that these must work with, and the newest whose schemas are there.
 VERSIONS = ("1.27", "1.37")
@@ -112,19 +114,48 @@ def test_a_mistake_is_found():
         kubernetes_validate.validate(worker, VERSIONS[-1], strict=True)
 
 
-@pytest.mark.parametrize("overlay", OVERLAYS)
-def test_kubectl_builds_the_same(overlay: str):
+def built_by_kubectl(folder: Path) -> dict[tuple[str, str], Resource]:
+    """Return what the real program builds; skip the test where it is missing or too old."""
     kubectl = shutil.which("kubectl")
     if kubectl is None:
         pytest.skip("There is no kubectl.")
-    command = [kubectl, "kustomize", str(MANIFESTS / overlay)]
+    command = [kubectl, "kustomize", str(folder)]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     if "invalid Kustomization" in ended.stderr or "unknown field" in ended.stderr:
         pytest.skip("This kubectl is older than 1.21.")
-
     assert ended.returncode == 0, ended.stderr
-    resources = {key(each): each for each in yaml.safe_load_all(ended.stdout)}
-    assert sorted_by_name(resources) == sorted_by_name(built(overlay))
+    return {key(each): each for each in yaml.safe_load_all(ended.stdout)}
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_kubectl_builds_the_same(overlay: str):
+    assert sorted_by_name(built_by_kubectl(MANIFESTS / overlay)) == sorted_by_name(built(overlay))
+
+
+def test_the_kustomization_of_the_documentation_works(tmp_path: Path):
+    (example,) = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "kustomization.yaml").write_text(textwrap.dedent(example), encoding="utf-8")
+    shutil.copytree(MANIFESTS, tmp_path / "fathom" / "deploy" / "kubernetes")
+
+    resources = built_by_kubectl(tmp_path)
+
+    assert resources.keys() == built("overlays/keda").keys()
+    assert {each["metadata"]["namespace"] for each in resources.values()} == {"fathom"}
+    images = re.findall(r"'image': '([^']+)'", str(resources))
+    assert {image.partition(":")[0] for image in images} == {"REGISTRY/fathom-api", "REGISTRY/fathom-worker"}
+
+
+def test_the_documentation_says_what_the_parts_ask_for():
+    page = PAGE.read_text(encoding="utf-8")
+    for name in DEPLOYMENTS:
+        (row,) = [line for line in page.splitlines() if line.startswith(f"| `{name}` |")]
+        resources = container("base", name)["resources"]
+        cpu = resources["requests"]["cpu"]
+        cores = float(cpu.removesuffix("m")) / (1000 if cpu.endswith("m") else 1)
+        memory = [mebibytes(resources[of]["memory"]) for of in ("requests", "limits")]
+        requested, limit = (f"{each / 1024:g} GiB" if each >= 1024 else f"{each} MiB" for each in memory)
+
+        assert row.endswith(f"| {cores:g} cores and {requested}, {limit} |")
 
 
 def test_every_resource_is_named_once_and_selected_by_its_own_labels():

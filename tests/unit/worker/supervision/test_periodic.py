@@ -82,3 +82,20 @@ def test_a_thread_turns_also_while_a_needed_store_is_away():
     assert turned.wait(DEADLINE)
     thread.stop()
     assert calls == []
+
+
+def test_a_thread_that_is_stuck_in_its_call_does_not_turn():
+    entered, leave, turns = threading.Event(), threading.Event(), []
+
+    def call() -> None:
+        entered.set()
+        leave.wait(DEADLINE)
+
+    thread = PeriodicThread("test", call, seconds=0.001, on_turn=lambda: turns.append(1))
+    thread.start()
+    assert entered.wait(DEADLINE)
+    thread.stop(timeout=0.05)
+
+    assert turns == [1]
+    leave.set()
+    thread.stop()
