@@ -35,6 +35,10 @@ COMMANDS = {
     "run": ("run.run", "Process the photos of IN into OUT on this machine, with no server."),
     "model": ("model.model", "List, fetch, add, describe, fine-tune or export depth networks."),
     "keys": ("keys.keys", "Make, list, rotate and revoke API keys."),
+    "housekeeper": (
+        "housekeeper.housekeeper",
+        "Keep a service in order while it may have no workers, until SIGTERM.",
+    ),
     "doctor": (
         "doctor.doctor",
         "Check Redis, S3, weights, workers and this machine; say what is wrong and how to fix it.",

@@ -75,6 +75,10 @@ def _path(name: str, text: str) -> Path:
     return Path(text).expanduser()
 
 
+def _optional_path(name: str, text: str) -> Path | None:
+    return _path(name, text) if text else None
+
+
 def _choice(*allowed: str) -> Parser:
     def parse(name: str, text: str) -> str:
         if text not in allowed:
@@ -329,6 +333,13 @@ class Settings:
         "The most memory that one child process may use. A photo that needs more fails alone. `0` sets no "
         "bound.",
     )
+    alive_file: Path | None = _setting(  # noqa: RUF009  # It declares a field.
+        Group.WORKERS,
+        _optional_path,
+        "",
+        "A file that a worker's parent process, or `fathom housekeeper`, touches every second while it is not"
+        " stuck, for a liveness probe. Its folder must exist.",
+    )
     depth_seconds: float = _setting(
         Group.API, _number(0.1, 300.0), "20", "The longest that `POST /v1/depth` takes to answer."
     )
@@ -368,7 +379,11 @@ class Settings:
         "Requests allowed per API key, or per address where no key is required.",
     )
     metrics_token: str | None = _setting(
-        Group.ACCESS, _optional, "", "A token that reads `/metrics` without an API key.", secret=True
+        Group.ACCESS,
+        _optional,
+        "",
+        "A token that reads `/metrics` and `/v1/load` without an API key.",
+        secret=True,
     )
     max_pixels: int = _setting(
         Group.LIMITS,

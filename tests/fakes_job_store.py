@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import wraps
 from itertools import islice
+from operator import attrgetter
 from threading import RLock
 from time import time
 from typing import Concatenate, ParamSpec, TypeVar
@@ -45,6 +46,7 @@ from shared.jobs.job import (
     Range,
     ServedModel,
     Totals,
+    Workload,
     is_job_id,
     quota_error,
     refusal,
@@ -442,6 +444,16 @@ class FakeJobStore(Hooked):
                 known = served.get(name, ServedModel(cost=cost))
                 served[name] = replace(known, slots=known.slots + slots)
         return served
+
+    @_reachable
+    def workload(self) -> dict[str, Workload]:
+        found: dict[str, Workload] = {}
+        for record in filter(attrgetter("active"), self._jobs.values()):
+            known, model = found.get(record.job.model, Workload()), record.job.model
+            found[model] = Workload(images=known.images + record.unfinished, work=known.work + record.work)
+        return {
+            model: replace(each, work=round(each.work, 6)) for model, each in found.items() if each.images
+        }
 
     @_reachable
     def pending_chunks(self, chunk: int, *, at_most: int, model: str = MIDAS_SMALL.name) -> int:

@@ -83,6 +83,17 @@ class JobRecord:
         return self.total - len(self.succeeded) - len(self.failed) if waits else 0
 
     @property
+    def active(self) -> bool:
+        """Whether there is work for workers, now or once its images are gathered."""
+        return self.state.runs or (self.state is JobState.UPLOADING and self.job.gathered)
+
+    @property
+    def work(self) -> float:
+        """What its unfinished images cost in all passes to come."""
+        measuring = self.total - len(self.done) if self.phase is Phase.MEASURE else 0
+        return measuring * self.job.cost.measure + self.unfinished * self.job.cost.render
+
+    @property
     def kept_bytes(self) -> int:
         return 0 if self.state is JobState.EXPIRED else self.job.bytes
 

@@ -45,6 +45,10 @@ class StoredJob:
         return urgency if model == MIDAS_SMALL.name else f"{urgency}:{model}"
 
     @property
+    def gathered(self) -> bool:
+        return self.fields["gathered"] == "1"
+
+    @property
     def behind(self) -> frozenset[int]:
         return self.ok | self.bad | (self.measured if self.fields["phase"] == "measure" else frozenset())
 
@@ -114,6 +118,8 @@ class StoredJobs:
         canceled = {job.id for job in self.jobs if job.state is JobState.CANCELING and not job.held}
         finalizing = {job.id for job in self.jobs if job.state is JobState.FINALIZING}
         assert self._members("finalize") == canceled | finalizing
+        gathering = {job.id for job in self.jobs if job.state is JobState.UPLOADING and job.gathered}
+        assert self._members("active") == gathering | {job.id for job in self.jobs if job.state.runs}
         assert self._members("idle") == {job.id for job in self.jobs if job.state in IDLE}
         for owner, jobs in self._by_owner().items():
             assert self._members(f"owner:{owner}:jobs") == {self.entries[job.id] for job in jobs}

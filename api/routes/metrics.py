@@ -1,4 +1,4 @@
-"""`/metrics`: the state of the whole system, in the text format of Prometheus.
+"""`/metrics`, the state of the whole system in the text format of Prometheus, and `/v1/load` for autoscalers.
 
 Every number covers all processes, whichever of them answers: jobs and images come from the job store,
 durations from the statistics that all processes add to. So it is enough to scrape one target.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hmac
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from flask import Blueprint, Response, current_app, g, request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -20,16 +20,16 @@ from api.auth.authenticate import gate_of, presented_key
 from api.auth.authorize import public
 from api.middleware.errors import InvalidRequest
 from api.routes.health import check_parts
-from api.routes.responses import read_query
+from api.routes.responses import json_response, read_query
 from api.schema.operation import Answer, Operation
 from api.schema.request_models import EmptyQuery
-from api.schema.response_models import PartOut
+from api.schema.response_models import LoadOut, ModelLoadOut, PartOut
 from api.services.backend import Backend, backend
 from shared.api_keys import Scope
 from shared.errors import MissingScope, Unauthenticated
-from shared.jobs.job import JobState, Totals
+from shared.jobs.job import JobState, ServedModel, Totals, Workload
 from shared.metrics.model import BOUNDS, Family, Histogram, Summary
-from shared.networks import MIDAS_SMALL
+from shared.networks import MIDAS_SMALL, NETWORKS
 
 blueprint = Blueprint("metrics", __name__)
 
@@ -53,6 +53,30 @@ def show() -> Response:
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Collected(collect(backend())))
     return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+
+
+@blueprint.get("/v1/load")
+@Operation(
+    tag="Service",
+    answers=(Answer(status=200, description="What is left to do.", models=(LoadOut,)),),
+    problems=(InvalidRequest, Unauthenticated, MissingScope),
+    query=EmptyQuery,
+)
+@public
+def load() -> Response:
+    """Send what is left to do, for autoscalers, to a caller with the scope `admin` or the metrics token."""
+    read_query(EmptyQuery)
+    _admit()
+    jobs = backend().jobs
+    by_model = _loads(jobs.workload(), jobs.served_models())
+    return json_response(
+        LoadOut(
+            images=sum(each.images for each in by_model.values()),
+            work=round(sum(each.work for each in by_model.values()), 6),
+            slots=jobs.slots(),
+            by_model=by_model,
+        )
+    )
 
 
 def observe_request(response: Response) -> Response:
@@ -79,6 +103,7 @@ def collect(backend: Backend) -> list[Metric]:
     summary = backend.statistics.read(totals.workers)
     models = {MIDAS_SMALL.name, *backend.jobs.served_models()}
     metrics += _work(totals, sum(map(backend.tickets.depth, models)))
+    metrics += _load(_loads(backend.jobs.workload(), backend.jobs.served_models()))
     metrics += _workers(totals, summary)
     metrics += _durations(summary)
     return metrics
@@ -130,6 +155,33 @@ def _work(totals: Totals, tickets: int) -> Iterator[Metric]:
     for outcome, count in {"succeeded": 0, **totals.outcomes}.items():
         images.add_metric([outcome], count)
     yield images
+
+
+def _loads(workload: Mapping[str, Workload], served: Mapping[str, ServedModel]) -> dict[str, ModelLoadOut]:
+    """Return the load of every network, also without work: an autoscaler must find a 0 there."""
+    names = dict.fromkeys([*NETWORKS, *served, *workload])
+    loads = {name: workload.get(name, Workload()) for name in names}
+    slots = {name: served[name].slots if name in served else 0 for name in names}
+    return {
+        name: ModelLoadOut(images=each.images, work=each.work, slots=slots[name])
+        for name, each in loads.items()
+    }
+
+
+def _load(loads: Mapping[str, ModelLoadOut]) -> Iterator[Metric]:
+    images = GaugeMetricFamily(
+        "fathom_runnable_images", "Images left of jobs that run, by network.", labels=["model"]
+    )
+    work = GaugeMetricFamily(
+        "fathom_runnable_work",
+        "What those images cost together; 1 is an image of a plain heatmap.",
+        labels=["model"],
+    )
+    for model, each in loads.items():
+        images.add_metric([model], each.images)
+        work.add_metric([model], each.work)
+    yield images
+    yield work
 
 
 def _workers(totals: Totals, summary: Summary) -> Iterator[Metric]:

@@ -144,6 +144,28 @@ class ModelsOut(_Response):
     models: tuple[ModelOut, ...]
 
 
+class ModelLoadOut(_Response):
+    """What is left to do for the jobs of one network, and the children of workers that serve it."""
+
+    images: int
+    work: float
+    slots: int
+
+
+class LoadOut(_Response):
+    """What is left to do for jobs that run, or will once their images are gathered.
+
+    `images` have not ended, those in hand included. `work` is what they cost, where a plain heatmap costs 1.
+    `slots` are the children of all living workers. `by_model` has every official network, all that are
+    served, and all that have work.
+    """
+
+    images: int
+    work: float
+    slots: int
+    by_model: dict[str, ModelLoadOut]
+
+
 class SkippedOut(_Response):
     """Files that came with a job and are not photos. `videos` and `sidecars` are present if there are any."""
 

@@ -346,6 +346,16 @@ class ServedModel:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Workload:
+    """What is left to do for the jobs of a network that run, or will once their images are gathered."""
+
+    #: Images that have not ended, those in hand included.
+    images: int = 0
+    #: What they cost together (`Cost`), in both passes of jobs that are normalised as a whole.
+    work: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class FinalizeClaim:
     """A job that waits to be finalised and that one caller holds for a while."""
 

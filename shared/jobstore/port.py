@@ -24,6 +24,7 @@ from shared.jobs.job import (
     Range,
     ServedModel,
     Totals,
+    Workload,
 )
 from shared.networks import MIDAS_SMALL
 
@@ -236,6 +237,13 @@ class JobStore(Protocol):
 
     def served_models(self) -> Mapping[str, ServedModel]:
         """Return what living workers serve."""
+
+    def workload(self) -> Mapping[str, Workload]:
+        """Return what is left to do, by network; networks without work are left out.
+
+        Jobs count that are queued or processing, and those whose images workers gather, by the number that is
+        known. Paused jobs, jobs that wait for uploads and jobs that are being restored do not.
+        """
 
     def pending_chunks(self, chunk: int, *, at_most: int, model: str = MIDAS_SMALL.name) -> int:
         """Return how many leases of a network could be taken now with the limit `chunk`, or `at_most`."""

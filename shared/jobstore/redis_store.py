@@ -33,6 +33,7 @@ from shared.jobs.job import (
     Quota,
     Range,
     ServedModel,
+    Workload,
     is_job_id,
     refusal,
 )
@@ -47,6 +48,8 @@ from shared.redis.scripts import ROOT
 #: So many leases one call takes back, and so many outcomes one call restores, so that no call blocks
 #: the server for more than a few milliseconds.
 REAP_AT_ONCE, RESTORE_AT_ONCE = 100, 250
+#: Of more active jobs than this, the workload is that of so many, scaled up.
+ACTIVE_AT_ONCE = 500
 #: Beyond this share of the server's `maxmemory` new jobs are refused. The rest is for running jobs and
 #: tickets.
 FULL_ABOVE = 0.9
@@ -62,7 +65,7 @@ _OOM_SAFE = (
 #: It carries these out too; they change no job.
 _OOM_SAFE_WITHOUT_JOBS = (
     *("renew", "claim_finalize", "unwritten", "is_reconciled", "mark_reconciled"),
-    *("register_worker", "slots", "acquire"),
+    *("register_worker", "slots", "acquire", "workload"),
 )
 
 
@@ -259,6 +262,9 @@ class RedisJobStore(JobReader, JobStore):
 
     def served_models(self) -> dict[str, ServedModel]:
         return rows.to_served(self._keep("slots"))
+
+    def workload(self) -> dict[str, Workload]:
+        return rows.to_workload(self._keep("workload", ACTIVE_AT_ONCE))
 
     def pending_chunks(self, chunk: int, *, at_most: int, model: str = MIDAS_SMALL.name) -> int:
         return int(self._call("pending_chunks", chunk, at_most, model)) if at_most > 0 else 0

@@ -30,6 +30,7 @@ from shared.jobs.job import (
     ServedModel,
     Totals,
     Webhook,
+    Workload,
     is_job_id,
     quota_error,
 )
@@ -281,6 +282,21 @@ def to_served(rows: Iterable[Sequence[Any]]) -> dict[str, ServedModel]:
             known = served.get(name, ServedModel(cost=float(cost)))
             served[name] = replace(known, slots=known.slots + slots)
     return served
+
+
+def to_workload(row: Sequence[Any]) -> dict[str, Workload]:
+    """Make the workload from jobs there are, jobs looked at, and a network, images and work for each network.
+
+    If not all jobs were looked at, it is scaled up: they are in the order of their ids, which are random.
+    """
+    there, seen, *flat = row
+    share = seen / there if seen < there else 1.0
+    return {
+        flat[i].decode(): Workload(
+            images=round(flat[i + 1] / share), work=round(float(flat[i + 2]) / share, 6)
+        )
+        for i in range(0, len(flat), 3)
+    }
 
 
 # --- events -----------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The contract of every job store for what images cost: shares, the size of leases, and what is kept.
+"""The contract of every job store for what images cost: shares, leases, what is left to do, and what is kept.
 
 The fixtures are those of `tests.contracts.job_store`.
 """
@@ -9,9 +9,11 @@ from collections import Counter
 
 import pytest
 
-from shared.jobs.job import Cost, JobState, Phase, Range
+from fathom.options import Options
+from shared.jobs.job import Cost, JobState, Phase, Range, Workload
 from shared.jobstore.port import JobStore
-from tests.contracts.job_store import ONE_RANGE, SLOW, a_created, a_job, take
+from shared.networks import MIDAS_SMALL
+from tests.contracts.job_store import ONE_RANGE, SLOW, a_created, a_job, end_lease, job_in, take
 
 #: Four times a plain heatmap in both passes, so that leases of eight have two images.
 DEAR = Cost(measure=4.0, render=4.0)
@@ -121,6 +123,86 @@ class CostLeasesContract:
         ]
 
 
+class WorkloadContract:
+    def test_an_empty_store_has_no_workload(self, store: JobStore) -> None:
+        assert store.workload() == {}
+
+    def test_images_count_until_they_end_in_proportion_to_their_cost(self, store: JobStore) -> None:
+        a_created(store, 10)
+        a_created(store, 3, cost=Cost(render=2.7))
+        assert store.workload() == {MIDAS_SMALL.name: Workload(images=13, work=18.1)}
+
+        lease = take(store)
+        assert store.workload()[MIDAS_SMALL.name].images == 13, "Images in hand are not done."
+        end_lease(store, lease, failing=frozenset({lease.indices[0]}))
+
+        left = store.workload()[MIDAS_SMALL.name]
+        assert left.images == 13 - len(lease.indices)
+        assert left.work == pytest.approx(18.1 - lease.cost * len(lease.indices))
+
+    def test_both_passes_count(self, store: JobStore) -> None:
+        a_created(store, 4, options=ONE_RANGE, cost=Cost(measure=2.0, render=8.0))
+        lease = take(store)
+        work = [store.workload()[MIDAS_SMALL.name].work]
+        for index in lease.indices:
+            store.measured(lease, index, Range(low=0, high=1))
+            work.append(store.workload()[MIDAS_SMALL.name].work)
+
+        assert work == [40.0, 38.0, 36.0, 34.0, 32.0]
+        store.done(take(store), 0)
+        assert store.workload() == {MIDAS_SMALL.name: Workload(images=3, work=24.0)}
+
+    def test_each_network_has_its_own(self, store: JobStore) -> None:
+        a_created(store, 2, options=Options(model="file:mine"), cost=DEAR)
+        a_created(store, 5)
+
+        assert store.workload() == {
+            "file:mine": Workload(images=2, work=8.0),
+            MIDAS_SMALL.name: Workload(images=5, work=5.0),
+        }
+
+    @pytest.mark.parametrize("state", [state for state in JobState if not state.runs])
+    def test_jobs_that_do_not_run_do_not_count(self, store: JobStore, state: JobState) -> None:
+        job_in(store, state)
+
+        assert store.workload() == {}
+
+    def test_a_paused_job_counts_again_when_it_is_resumed(self, store: JobStore) -> None:
+        job_id = a_created(store, 4)
+        store.pause(job_id)
+        assert store.workload() == {}
+        store.resume(job_id)
+
+        assert store.workload() == {MIDAS_SMALL.name: Workload(images=4, work=4.0)}
+
+    def test_images_that_workers_gather_count_and_uploads_do_not(self, store: JobStore) -> None:
+        a_created(store, 3, state=JobState.UPLOADING)
+        a_created(store, 0, state=JobState.UPLOADING, gathered=True)
+        job_id = a_created(store, 7, state=JobState.UPLOADING, gathered=True)
+        assert store.workload() == {MIDAS_SMALL.name: Workload(images=7, work=7.0)}
+
+        store.start(job_id, total=7)
+        assert store.workload() == {MIDAS_SMALL.name: Workload(images=7, work=7.0)}
+        store.delete(job_id)
+        assert store.workload() == {}
+
+    def test_a_restored_job_counts_by_what_is_left(self, store: JobStore) -> None:
+        store.restore(a_job(10, cost=DEAR), succeeded=[0, 1], failures={2: SLOW})
+
+        assert store.workload() == {MIDAS_SMALL.name: Workload(images=7, work=28.0)}
+
+    def test_failed_images_count_again_after_a_retry(self, store: JobStore) -> None:
+        job_id = a_created(store, 4)
+        end_lease(store, take(store), failing=frozenset({1, 2}))
+        assert store.workload() == {}
+        claim = store.claim_finalize()
+        assert claim is not None
+        store.finish(claim, JobState.PARTIAL)
+        store.retry(job_id)
+
+        assert store.workload() == {MIDAS_SMALL.name: Workload(images=2, work=2.0)}
+
+
 class CostKeptContract:
     def test_a_job_keeps_its_cost(self, store: JobStore) -> None:
         cost = Cost(measure=0.1 + 0.2, render=17.4)
@@ -162,5 +244,5 @@ class CostKeptContract:
             store.restore(job)
 
 
-class JobCostsContract(CostSharesContract, CostLeasesContract, CostKeptContract):
+class JobCostsContract(CostSharesContract, CostLeasesContract, WorkloadContract, CostKeptContract):
     """The whole contract."""

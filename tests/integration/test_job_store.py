@@ -15,7 +15,8 @@ from fathom.options import Options
 from fathom.stack.servers import ServerMissing, ValkeyServer, free_ports
 from shared.errors import JobStoreUnavailable
 from shared.jobs.job import Cost, Counts, JobState, Lease, Quota, Range
-from shared.jobstore.redis_store import RedisJobStore
+from shared.jobstore.redis_store import ACTIVE_AT_ONCE, RedisJobStore
+from shared.networks import MIDAS_SMALL
 from shared.redis.client import connect_redis
 from shared.redis.info import look_at_redis
 from tests.conftest import start_or_skip
@@ -532,3 +533,34 @@ def test_no_script_fails_for_a_job_without_a_record(store: RedisJobStore, client
 
     (left,) = {job_id, other} - {lease.job_id}
     assert take(store).job_id == left or name == "restore"
+
+
+# --- what is left to do -------------------------------------------------------
+
+
+def test_the_workload_of_very_many_jobs_is_that_of_a_sample(
+    store: RedisJobStore, client: redis.Redis
+) -> None:
+    for _ in range(ACTIVE_AT_ONCE * 2):
+        a_created(store, 3)
+    ids: list[Any] = client.zrange("{fathom}:active", -1, -1)
+    store.cancel(ids[0].decode())
+
+    images = store.workload()[MIDAS_SMALL.name].images
+
+    assert images == 3 * (2 * ACTIVE_AT_ONCE - 1)
+
+
+def test_the_workload_mends_itself_after_a_worker_of_an_earlier_version(
+    store: RedisJobStore, client: redis.Redis
+) -> None:
+    """Earlier versions keep no set of active jobs: they add none, and leave those that have ended."""
+    a_created(store, 10)
+    client.delete("{fathom}:active")
+    client.zadd("{fathom}:active", {"gone": 0})
+    assert store.workload() == {}
+    assert client.zcard("{fathom}:active") == 0
+
+    take(store, 4)
+
+    assert store.workload()[MIDAS_SMALL.name].images == 10

@@ -91,6 +91,7 @@ class JobKind:
     owner: str
     bytes: int
     urgent: bool
+    gathered: bool
 
     def make(self, job_id: str, state: JobState) -> Job:
         return Job(
@@ -104,6 +105,7 @@ class JobKind:
             owner=self.owner,
             bytes=self.bytes,
             urgent=self.urgent,
+            gathered=self.gathered,
         )
 
 
@@ -116,6 +118,7 @@ KINDS: dict[str, Any] = {
     "owner": st.sampled_from(OWNERS),
     "bytes": st.integers(0, 9),
     "urgent": st.sampled_from([False, False, True]),
+    "gathered": st.booleans(),
 }
 
 quotas = st.builds(
@@ -437,6 +440,7 @@ class JobStores(RuleBasedStateMachine):
                 job.id for job in self.model.list(owner=owner).items
             ]
         assert comparable(self.real.totals()) == comparable(self.model.totals())
+        assert self.real.workload() == self.model.workload()
         for ago in (100, 500, 1000):
             found = [
                 store.expirable(before=store.now() - ago, limit=100) for store in (self.real, self.model)

@@ -30,10 +30,15 @@ logger = logging.getLogger(__name__)
 LOCK = 5.0
 #: Seconds that a worker may need to notice that the job store is back, beside the time between renewals.
 NOTICE = 5.0
+#: The locks under which one process at a time works for all. Those of jobs are held for moments.
+LOCKS = ("maintenance", "recovery", "expiry", "sweep")
 
 
 class Maintenance:
-    """The maintenance that one worker does for all; threads call its methods again and again."""
+    """The maintenance that one process does for all; threads call its methods again and again.
+
+    A process without `slots` is no worker, and is not registered as one.
+    """
 
     def __init__(
         self,
@@ -67,8 +72,9 @@ class Maintenance:
         self._tickets_are_stuck = False
 
     def run(self) -> None:
-        """Register this worker; then reap and top up, if no other worker is doing so."""
-        self._jobs.register_worker(self._name, self._slots, self._models)
+        """Register this worker; then reap and top up, if no other process is doing so."""
+        if self._slots:
+            self._jobs.register_worker(self._name, self._slots, self._models)
         self._notice_gap()
         if self._jobs.acquire("maintenance", self._name, LOCK):
             if self._clock() >= self._reap_from:
@@ -116,8 +122,10 @@ class Maintenance:
         return finished
 
     def unregister(self) -> None:
-        """Stop counting this worker: it is about to end."""
+        """Stop counting this worker, and let others take over at once: it is about to end."""
         self._jobs.forget_worker(self._name)
+        for lock in LOCKS:
+            self._jobs.acquire(lock, self._name, 0.0)
 
     def _notice_gap(self) -> None:
         """Postpone reaping after a time without runs: then nobody could renew a lease either.

@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 class MaintenanceThreads:
-    """Every thread of a worker's parent process; `worker.parent.wiring` says which they are."""
+    """Every thread of a worker's parent process, or of a housekeeper; `worker.parent.wiring` says which."""
 
     def __init__(
         self, threads: Sequence[PeriodicThread], *, maintenance: Maintenance, jobs: JobStore, tracer: Tracer

@@ -1,4 +1,4 @@
-"""The one place that says what a worker's parent process is made of: settings in, threads out."""
+"""The one place that says what a worker's parent process and a housekeeper are made of."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from worker.parent.maintenance import Maintenance
 from worker.parent.recovery import Recoverer
 from worker.parent.threads import MaintenanceThreads
 from worker.stores import SERVICE, Stores, connect_stores, process_name
+from worker.supervision.alive_file import AliveFile
 from worker.supervision.breaker import Breaker
 from worker.supervision.periodic import PERIOD, PeriodicThread
 from worker.supervision.shared_memory import breakers, draining, heartbeat_slots
@@ -48,11 +49,25 @@ def make_threads(
     app: Celery, settings: Settings, slots: int, served: Iterable[Network]
 ) -> MaintenanceThreads:
     """Make the threads of a worker with so many children and these networks. They begin with `start`."""
+    silence = max(settings.lease_seconds, _LEAST_SILENCE)
+    heartbeats = _thread("heartbeats", lambda: heartbeat_slots.kill_silent(silence), needs=())
+    models = {network.name: network.cost for network in served}
+    return _make_threads(app, settings, slots, models, beside=[heartbeats])
+
+
+def make_housekeeping_threads(app: Celery, settings: Settings) -> MaintenanceThreads:
+    """Make the threads of a process that only does maintenance. They begin with `start`."""
+    return _make_threads(app, settings, 0, {}, beside=[])
+
+
+def _make_threads(
+    app: Celery, settings: Settings, slots: int, models: Mapping[str, float], *, beside: list[PeriodicThread]
+) -> MaintenanceThreads:
     stores, tracer = connect_stores(settings), make_tracer(SERVICE)
     maintenance = Maintenance(
         name=process_name(),
         slots=slots,
-        models={network.name: network.cost for network in served},
+        models=models,
         lease_images=settings.lease_images,
         lease_seconds=settings.lease_seconds,
         jobs=stores.jobs,
@@ -62,8 +77,9 @@ def make_threads(
         tracer=tracer,
     )
     threads = [
-        *_supervision(settings, stores),
-        _thread("maintenance", maintenance.run),
+        *beside,
+        _probing(stores),
+        _maintaining(settings, maintenance),
         _thread("finalize", maintenance.finish_up, _FINISH, _BOTH),
         _thread("recovery", _recoverer(settings).recover, needs=_BOTH),
         *_expiry(settings, stores),
@@ -78,16 +94,18 @@ def _thread(
     return PeriodicThread(name, call, seconds, breakers=breakers, needs=needs)
 
 
-def _supervision(settings: Settings, stores: Stores) -> list[PeriodicThread]:
+def _probing(stores: Stores) -> PeriodicThread:
     def probe() -> None:
         breakers.jobs.probe(stores.jobs.ping)
         breakers.objects.probe(stores.objects.ping)
 
-    silence = max(settings.lease_seconds, _LEAST_SILENCE)
-    return [
-        _thread("probe", probe, _PROBE, needs=()),
-        _thread("heartbeats", lambda: heartbeat_slots.kill_silent(silence), needs=()),
-    ]
+    return _thread("probe", probe, _PROBE, needs=())
+
+
+def _maintaining(settings: Settings, maintenance: Maintenance) -> PeriodicThread:
+    """Make the thread that maintains. It touches the file of liveness also while Redis is away."""
+    touch = AliveFile(settings.alive_file).touch if settings.alive_file is not None else None
+    return PeriodicThread("maintenance", maintenance.run, breakers=breakers, needs=_REDIS, on_turn=touch)
 
 
 def _recoverer(settings: Settings) -> Recoverer:

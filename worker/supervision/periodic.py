@@ -19,6 +19,7 @@ class PeriodicThread:
     """A thread that calls a function every second until it is stopped.
 
     It does not call while a store that it `needs` is away. It tells `breakers`, if given, which store failed.
+    Before every call, and also while a store is away, it calls `on_turn`, which must not raise.
     """
 
     def __init__(
@@ -29,11 +30,13 @@ class PeriodicThread:
         *,
         breakers: Breakers | None = None,
         needs: tuple[Breaker, ...] = (),
+        on_turn: Callable[[], object] | None = None,
     ) -> None:
         self._call = call
         self._seconds = seconds
         self._breakers = breakers
         self._needs = needs
+        self._on_turn = on_turn
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -50,6 +53,8 @@ class PeriodicThread:
 
     def _run(self) -> None:
         while not self._stop.wait(self._seconds):
+            if self._on_turn is not None:
+                self._on_turn()
             if not any(breaker.is_open for breaker in self._needs):
                 self._call_once()
 

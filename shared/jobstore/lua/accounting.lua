@@ -30,9 +30,19 @@ local function count(key, field, change)
   end
 end
 
--- Record a job's new state: in the set of idle jobs, as an event, and in how long events are kept.
+-- Put a job into the set of active jobs, or take it out.
+local function update_active(job)
+  if is_active(job) then
+    redis.call('ZADD', at('active'), 0, job.id)
+  else
+    redis.call('ZREM', at('active'), job.id)
+  end
+end
+
+-- Record a job's new state: in the sets of active and of idle jobs, as an event, and in how long events are kept.
 local function enter_state(job)
   local ended = has_ended(job)
+  update_active(job)
   if IDLE[job.state] then
     redis.call('ZADD', at('idle'), job.since or now, job.id)
   else

@@ -125,4 +125,6 @@ advance_virtual_times(pick, #images * job.cost)
 redis.call('HSETNX', job.key, 'started_at', now)
 set(job, 'state', 'processing')
 settle(job)
+-- A job that was recorded by an earlier version may not be there yet.
+update_active(job)
 return describe(job.id)

@@ -12,6 +12,7 @@
 --   root:clocks          hash: lane -> the owner's virtual time at which the last lease was taken
 --   root:waiting         zset: running jobs that only have retries due later, by the first due time
 --   root:finalize        zset: jobs to finalise, by the time from which they may be claimed
+--   root:active          zset, all scores 0: jobs that run, and those whose images workers still gather
 --   root:idle            zset: jobs that have ended, are uploading or paused, by the time since when
 --   root:unwritten       zset: "<job>:<image>" that failed at its last attempt, by the time of that, until
 --                        its reason is known to lie in the object store
@@ -78,7 +79,7 @@ end
 local function load_job(id)
   local key = at('job', id)
   local row = redis.call('HMGET', key, 'state', 'phase', 'total', 'ok', 'bad', 'measured', 'cursor', 'virtual',
-    'owner', 'bytes', 'urgent', 'restoring', 'weight', 'measure_cost', 'render_cost', 'model')
+    'owner', 'bytes', 'urgent', 'restoring', 'weight', 'measure_cost', 'render_cost', 'model', 'gathered')
   if not row[1] then
     return nil
   end
@@ -88,6 +89,8 @@ local function load_job(id)
     cursor = tonumber(row[7]), virtual = tonumber(row[8]),
     owner = row[9], bytes = tonumber(row[10]), lane = lane_of(row[11] == '1' and 'urgent' or 'batch', row[16]),
     restoring = row[12] == '1', weight = tonumber(row[13]), cost = tonumber(cost_in(row[2], row[14], row[15])),
+    measure_cost = tonumber(row[14] or 1), render_cost = tonumber(row[15] or 1), model = row[16] or DEFAULT_MODEL,
+    gathered = row[17] == '1',
   }
   job.counted = contribution(job)
   return job
@@ -116,6 +119,11 @@ end
 
 local function runs(job)
   return RUNNING[job.state]
+end
+
+-- Whether there is work for workers now, or will be without a client's doing.
+local function is_active(job)
+  return runs(job) or (job.state == 'uploading' and job.gathered)
 end
 
 local function has_ended(job)

@@ -31,6 +31,7 @@ SERVER_COMMANDS = [
     "model share mine",
     "model unshare mine",
     "model train --pairs PHOTOS --out mine.safetensors",
+    "housekeeper",
     "keys create --name me",
     "keys list",
     "keys rotate ID",

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import io
 import json
 import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from api.services.backend import backend_of
 from shared.metrics.model import Family
+from shared.networks import NETWORKS
 from tests.unit.api.auth.test_authorize import Keyring
 from tests.unit.api.conftest import Api, ApiFactory
 
@@ -52,6 +55,15 @@ def test_jobs_and_images_are_counted(api: Api):
     assert value(api, "fathom_jobs", state="uploading") == 1
     assert value(api, "fathom_jobs", state="failed") == 0
     assert value(api, "fathom_unfinished_images") == 2
+
+
+def test_what_is_left_to_do_is_shown_by_network(api: Api):
+    api.jobs.register_worker("host:1", 3)
+    assert api.post_files([("a.jpg", b"x"), ("b.jpg", b"x")]).status_code == 202
+
+    assert value(api, "fathom_runnable_images", model="midas_small") == 2
+    assert value(api, "fathom_runnable_work", model="midas_small") == 2
+    assert value(api, "fathom_runnable_work", model="dpt_large") == 0
 
 
 def test_tickets_are_the_depth_of_the_queue(api: Api):
@@ -148,6 +160,65 @@ def test_the_token_works_while_the_object_store_is_away(make_api: ApiFactory):
     api.objects.away = True
 
     assert api.get("/metrics", headers={"Authorization": "Bearer scrape-me"}).status_code == 200
+
+
+# --- what autoscalers need ----------------------------------------------------
+
+
+def load(api: Api, **headers: str) -> dict[str, Any]:
+    response = api.get("/v1/load", headers=headers)
+    assert response.status_code == 200, response.text
+    return dict(response.get_json())
+
+
+def test_an_idle_service_has_no_load_of_any_network(api: Api):
+    answer = load(api)
+
+    assert (answer["images"], answer["work"], answer["slots"]) == (0, 0, 0)
+    assert set(answer["by_model"]) == set(NETWORKS)
+    assert {tuple(each.values()) for each in answer["by_model"].values()} == {(0, 0, 0)}
+
+
+def test_the_load_is_what_jobs_that_run_have_left(api: Api):
+    api.jobs.register_worker("host:1", 3, {"midas_small": 1.0, "file:mine": 2.0})
+    api.post_files([("a.jpg", b"x"), ("b.jpg", b"x")], {"outputs": ["heatmap", "depth16"]})
+    api.announce({"name": "c.jpg", "size": 1})
+    paused = api.post_files([("d.jpg", b"x")]).get_json()["id"]
+    api.client.post(f"/v1/jobs/{paused}/pause")
+
+    answer = load(api)
+
+    assert (answer["images"], answer["work"], answer["slots"]) == (2, 3.6, 3)
+    assert answer["by_model"]["midas_small"] == {"images": 2, "work": 3.6, "slots": 3}
+    assert answer["by_model"]["file:mine"] == {"images": 0, "work": 0, "slots": 3}
+
+
+def test_the_photos_of_an_archive_count_before_it_is_expanded(api: Api):
+    two_photos = io.BytesIO()
+    with zipfile.ZipFile(two_photos, "w") as archive:
+        archive.writestr("a.jpg", b"x")
+        archive.writestr("b.jpg", b"y")
+    assert api.post_parts([("archive", "a.zip", two_photos.getvalue())]).status_code == 202
+
+    assert load(api)["images"] == 2
+
+
+def test_without_a_job_store_an_autoscaler_gets_an_error_and_no_number(api: Api):
+    api.jobs.away = True
+
+    assert api.get("/v1/load").status_code == 503
+
+
+def test_the_load_is_read_with_the_metrics_token_or_an_admin_key(make_api: ApiFactory):
+    api = make_api(metrics_token="scrape-me")
+    keys = Keyring(api)
+    _, admin = keys.make("admin")
+    _, user = keys.make("read", "submit")
+
+    assert load(api, Authorization="Bearer scrape-me")["images"] == 0
+    assert load(api, **admin)["images"] == 0
+    assert api.get("/v1/load", headers=user).status_code == 403
+    assert api.get("/v1/load").status_code == 401
 
 
 # --- the dashboard ------------------------------------------------------------

@@ -198,3 +198,26 @@ def test_a_stopped_worker_is_no_longer_counted(harness: WorkerHarness):
     maintenance.unregister()
 
     assert harness.jobs.slots() == 0
+
+
+def test_a_process_without_slots_maintains_and_is_no_worker(harness: WorkerHarness):
+    harness.submit(*(b"x" for _ in range(400)))
+    make_maintenance(harness, FakeTickets(), name="worker", slots=2).run()
+    harness.jobs.acquire("maintenance", "worker", 0.0)
+    tickets = FakeTickets()
+
+    make_maintenance(harness, tickets, name="housekeeper", slots=0).run()
+
+    assert tickets.depth() == 4
+    assert set(harness.jobs.totals().workers) == {"worker"}
+
+
+def test_a_process_that_stops_lets_another_maintain_at_once(harness: WorkerHarness):
+    first, tickets = make_maintenance(harness, FakeTickets(), name="a", slots=0), FakeTickets()
+    first.run()
+    first.unregister()
+    harness.submit(*(b"x" for _ in range(400)))
+
+    make_maintenance(harness, tickets, name="b").run()
+
+    assert tickets.depth() == 4

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from shared.errors import ObjectStoreUnavailable
+from shared.errors import JobStoreUnavailable, ObjectStoreUnavailable
 from tests.waiting import DEADLINE
 from worker.supervision.breaker import Breakers
 from worker.supervision.periodic import PeriodicThread
@@ -69,3 +69,33 @@ def test_a_failure_opens_the_breaker_of_its_store():
     thread.stop()
 
     assert (breakers.jobs.is_open, breakers.objects.is_open) == (False, True)
+
+
+def test_a_thread_turns_also_while_a_needed_store_is_away():
+    breakers, turned, calls = Breakers(), threading.Event(), []
+    breakers.jobs.note(JobStoreUnavailable(), began=time.monotonic())
+    thread = PeriodicThread(
+        "test", lambda: calls.append(1), seconds=0.001, needs=(breakers.jobs,), on_turn=turned.set
+    )
+    thread.start()
+
+    assert turned.wait(DEADLINE)
+    thread.stop()
+    assert calls == []
+
+
+def test_a_thread_that_is_stuck_in_its_call_does_not_turn():
+    entered, leave, turns = threading.Event(), threading.Event(), []
+
+    def call() -> None:
+        entered.set()
+        leave.wait(DEADLINE)
+
+    thread = PeriodicThread("test", call, seconds=0.001, on_turn=lambda: turns.append(1))
+    thread.start()
+    assert entered.wait(DEADLINE)
+    thread.stop(timeout=0.05)
+
+    assert turns == [1]
+    leave.set()
+    thread.stop()
