@@ -51,7 +51,7 @@ from shared.observability.logs import configure_logging
 from shared.observability.redaction import secrets_of
 from shared.observability.tracing import Tracer
 from shared.observability.tracing_setup import make_tracer
-from shared.redis.client import connect_redis, impatient_options
+from shared.redis.client import connect_redis, impatient_pool
 from shared.settings import Settings
 from shared.tickets import TicketQueue, connect_tickets
 
@@ -77,7 +77,7 @@ def build_app(settings: Settings) -> Flask:
         idempotency=DurableIdempotency(RedisIdempotency(client), objects),
         statistics=RedisStatistics(client),
         chores=RedisChores(client),
-        limiter=make_limiter(settings.redis_url, impatient_options()),
+        limiter=make_limiter("redis://", {"connection_pool": impatient_pool(settings.redis_url)}),
         tracer=make_tracer("fathom-api"),
     )
     believe_proxies(app, settings.trusted_proxies)

@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from shared.errors import AddressRefused, SettingsError
+from shared.net.redis_address import check_redis_url
 from shared.net.url_policy import AllowedHosts
 from shared.net.webhook_signing import is_secret
 from shared.networks import NETWORKS, is_file_model
@@ -174,6 +175,18 @@ def _url(*schemes: str) -> Parser:
     return parse
 
 
+def _redis_url(name: str, text: str) -> str:
+    try:
+        check_redis_url(text)
+    except AddressRefused as exc:
+        raise SettingsError(f"{name}: {exc.message}") from exc
+    return text
+
+
+def _optional_redis_url(name: str, text: str) -> str | None:
+    return _redis_url(name, text) if text else None
+
+
 def _optional_url(name: str, text: str) -> str | None:
     if not text:
         return None
@@ -211,9 +224,21 @@ class Settings:
 
     redis_url: str = _setting(
         Group.STORES,
-        _url("redis", "rediss", "unix"),
+        _redis_url,
         "redis://127.0.0.1:6379/0",
-        "Valkey or Redis, 6.2 or newer, with AOF and `noeviction`. One server; Redis Cluster does not work.",
+        "Valkey or Redis, 6.2 or newer, with AOF and `noeviction`: one server, or the sentinels of several "
+        "(`redis+sentinel://HOST,HOST,HOST/MASTER_NAME`, see "
+        "[operations.md](operations.md#redis-that-fails-over)). `rediss` is TLS. Redis Cluster does not "
+        "work.",
+        secret=True,
+    )
+    broker_url: str | None = _setting(
+        Group.STORES,
+        _optional_redis_url,
+        "",
+        "Another Valkey or Redis for Celery's messages alone.",
+        unset="`FATHOM_REDIS_URL`",
+        secret=True,
     )
     s3_endpoint_url: str | None = _setting(
         Group.STORES, _s3_url, "", "Where the service reaches S3.", unset="AWS"
@@ -470,6 +495,11 @@ class Settings:
         settings = cls(**values)
         settings._check_together()
         return settings
+
+    @property
+    def broker_at(self) -> str:
+        """The URL of the Redis that holds Celery's messages."""
+        return self.broker_url or self.redis_url
 
     @classmethod
     def variables(cls) -> dict[str, Variable]:

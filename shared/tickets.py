@@ -15,6 +15,7 @@ from kombu.exceptions import OperationalError
 from shared.errors import JobStoreFull, JobStoreUnavailable
 from shared.jobs import cost
 from shared.networks import MIDAS_SMALL
+from shared.redis.broker import describe_broker
 from shared.redis.client import is_out_of_memory, redis_errors
 from shared.settings import Settings
 
@@ -37,8 +38,10 @@ def queue_of(model: str) -> str:
 def create_celery_app(settings: Settings) -> Celery:
     """Return a Celery app for the ticket queue; it connects when first used."""
     longest = LONGEST + cost.HIGHEST * settings.image_seconds
-    app = Celery("fathom", broker=settings.redis_url, set_as_current=True)
+    broker = describe_broker(settings.broker_at)
+    app = Celery("fathom", broker=broker.url, set_as_current=True)
     app.conf.update(
+        broker_use_ssl=broker.tls,
         task_default_queue=QUEUE,
         task_acks_late=True,
         task_reject_on_worker_lost=True,
@@ -65,6 +68,7 @@ def create_celery_app(settings: Settings) -> Celery:
             "priority_steps": [0],
             "socket_connect_timeout": 5,
             "socket_keepalive": True,
+            **broker.transport_options,
         },
     )
     return app

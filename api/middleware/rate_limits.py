@@ -28,12 +28,12 @@ _IPV6_PREFIX = 64
 
 
 def make_limiter(uri: str, options: Mapping[str, Any]) -> Limiter:
-    """Return a limiter whose counts are in a Redis; `options` are those of the Redis client."""
+    """Return a limiter whose counts are in a store of the package `limits`, made with `options`."""
     limiter = Limiter(
         _counted_as,
         application_limits=[_rate],
         strategy="fixed-window",
-        storage_uri=_as_storage(uri),
+        storage_uri=uri,
         storage_options={**options, "key_prefix": "fathom-limits", "wrap_exceptions": True},
         in_memory_fallback_enabled=True,
         # A request without a count is served, not refused.
@@ -87,8 +87,3 @@ def _network(address: str) -> str:
     if isinstance(parsed, IPv6Address):
         return f"{IPv6Address(int(parsed) >> (128 - _IPV6_PREFIX) << (128 - _IPV6_PREFIX))}/{_IPV6_PREFIX}"
     return str(parsed)
-
-
-def _as_storage(uri: str) -> str:
-    """Return a Redis URL as the limiter expects it, which differs for Unix sockets."""
-    return f"redis+{uri}" if uri.startswith("unix:") else uri

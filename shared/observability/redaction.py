@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
+from shared.net.redis_address import redis_secrets
 from shared.settings import Settings
 
 _HIDDEN = "***"
@@ -27,7 +28,8 @@ _PATTERNS = (
     re.compile(r"(?i)(\bcredential=)[^&\s\"',\\]+"),
     # A request's Authorization header, or Proxy-Authorization.
     re.compile(r"(?i)(\bauthorization\\*[\"']?\s*[:=,]\s*b?\\*[\"']?(?:bearer|basic)\s+)[^\s\"',\\]+"),
-    # The password in a URL.
+    # The passwords in a URL: before the host, and among its options.
+    re.compile(r"(?i)([?&][a-z_]*password=)[^&\s\"',;\\]+"),
     re.compile(r"(\b[a-z][a-z0-9+.-]*://[^/\s:@\"'\\]*:)[^@/\s\"'\\]+(?=@)"),
 )
 
@@ -51,9 +53,9 @@ class Redactor:
 
 def secrets_of(settings: Settings) -> tuple[str, ...]:
     """Return the secrets that the settings hold."""
-    password = urlsplit(settings.redis_url).password
-    found = (settings.s3_secret_key, settings.metrics_token, password)
-    return (*settings.webhook_secrets, *(secret for secret in found if secret is not None))
+    found = (settings.s3_secret_key, settings.metrics_token)
+    passwords = {*redis_secrets(settings.redis_url), *redis_secrets(settings.broker_at)}
+    return (*settings.webhook_secrets, *passwords, *(secret for secret in found if secret is not None))
 
 
 def _forms(secret: str) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from redis import Redis
+from redis import ConnectionPool, Redis
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.exceptions import (
     AuthenticationError,
@@ -23,6 +23,8 @@ from redis.exceptions import (
 from redis.retry import Retry
 
 from shared.errors import JobStoreFull, JobStoreUnavailable
+from shared.net.redis_address import SentinelAddress, is_sentinel
+from shared.redis.sentinels import connect_master
 
 #: How many seconds to wait for a connection, and for an answer.
 CONNECT_TIMEOUT = SOCKET_TIMEOUT = 5.0
@@ -40,8 +42,9 @@ def connect_redis(url: str) -> Redis:
 
     Answers stay bytes, since bitmaps are read through it. It retries a lost connection three times,
     within about two seconds if the server refuses. Callers that want to wait longer do so themselves.
+    If the URL names sentinels, every connection asks them for the master, and so finds the next one.
     """
-    return Redis.from_url(
+    return _connect(
         url,
         socket_connect_timeout=CONNECT_TIMEOUT,
         socket_timeout=SOCKET_TIMEOUT,
@@ -51,14 +54,22 @@ def connect_redis(url: str) -> Redis:
     )
 
 
-def impatient_options() -> dict[str, Any]:
-    """Return options for a client that waits half a second at most and does not retry."""
-    return {
-        "socket_connect_timeout": IMPATIENT_TIMEOUT,
-        "socket_timeout": IMPATIENT_TIMEOUT,
-        "socket_keepalive": True,
-        "retry": Retry(NoBackoff(), retries=0),
-    }
+def impatient_pool(url: str) -> ConnectionPool:
+    """Return connections that wait half a second at most for a server and do not retry."""
+    client = _connect(
+        url,
+        socket_connect_timeout=IMPATIENT_TIMEOUT,
+        socket_timeout=IMPATIENT_TIMEOUT,
+        socket_keepalive=True,
+        retry=Retry(NoBackoff(), retries=0),
+    )
+    return client.connection_pool
+
+
+def _connect(url: str, **options: Any) -> Redis:
+    if is_sentinel(url):
+        return connect_master(SentinelAddress.parse(url), options)
+    return Redis.from_url(url, **options)
 
 
 @contextmanager

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError
 
 from shared.errors import JobStoreDenied
+from shared.net.redis_address import SentinelAddress, join_host
 from shared.redis.client import connect_redis, redis_errors
+from shared.redis.sentinels import connect_sentinels
 
 #: So many round trips are timed, and their median is reported.
 _TRIPS = 7
@@ -63,6 +65,32 @@ def look_at_redis(url: str) -> RedisFacts:
         ahead=seconds + microseconds / 1e6 - (before + after) / 2,
         in_cluster=bool(int(info.get("cluster_enabled", 0))),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SentinelFacts:
+    """What sentinels say about a master."""
+
+    #: Host and port of the master.
+    master: str
+    #: How many sentinels were asked, and which of them did not answer or do not know the master.
+    asked: int
+    silent: tuple[str, ...]
+
+
+def look_at_sentinels(url: str) -> SentinelFacts:
+    """Ask the sentinels that a URL names for their master.
+
+    Raises JobStoreUnavailable if none knows it, and JobStoreDenied if one refuses the password.
+    """
+    address = SentinelAddress.parse(url)
+    try:
+        with redis_errors(), connect_sentinels(address) as sentinels:
+            master = join_host(*sentinels.discover_master(address.master))
+            silent = sentinels.silent(address.master)
+    except (AuthenticationError, AuthorizationError, NoPermissionError) as exc:
+        raise JobStoreDenied from exc
+    return SentinelFacts(master=master, asked=len(address.sentinels), silent=silent)
 
 
 def _time_trip(ping: Callable[[], object]) -> float:

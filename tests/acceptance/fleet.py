@@ -99,6 +99,9 @@ def worker_beside(stack: LaunchedStack, name: str, folder: Path, **settings: str
 class Fleet:
     """Valkey, S3, a proxy before each, and workers."""
 
+    #: `FATHOM_BROKER_URL`, in fleets that have one.
+    broker: Mapping[str, str] = {}
+
     def __init__(self, folder: Path, environ: Mapping[str, str]) -> None:
         self.folder = folder
         self._environ = environ
@@ -108,23 +111,31 @@ class Fleet:
 
     def __enter__(self) -> Self:
         enter = self._stack.enter_context
-        self.valkey = ValkeyServer(self.folder / "valkey").start()
-        self._stack.callback(lambda: self.valkey.stop())
+        redis_url = self._start_redis()
         s3 = SeaweedServer(
             self.folder / "s3", bucket="fleet", access_key="fleet-access", secret_key="fleet-secret"
         )
         self.s3 = s3.start()
         self._stack.callback(self.s3.stop)
-        self.redis_proxy = enter(Proxy(("127.0.0.1", self.valkey.port), http=False))
         self.s3_proxy = enter(Proxy(("127.0.0.1", self.s3.port), observe=self.exchanges.append))
-        self.settings = Settings.from_environ({**self.valkey.environ(), **self.s3.environ()})
-        self.redis: Redis = enter(connect_redis(self.valkey.url))
+        self.settings = Settings.from_environ(
+            {"FATHOM_REDIS_URL": redis_url, **self.broker, **self.s3.environ()}
+        )
+        self.redis: Redis = enter(connect_redis(redis_url))
         self.jobs = RedisJobStore(self.redis)
         self.objects = S3ObjectStore.from_settings(self.settings)
         self._stack.callback(self.objects.close)
         self.tickets = connect_tickets(self.settings)
         self.controls = Controls(self.jobs, self.objects)
         return self
+
+    def _start_redis(self) -> str:
+        """Start Redis, and a proxy for the workers; return the URL that tests use."""
+        self.valkey = ValkeyServer(self.folder / "valkey").start()
+        self._stack.callback(lambda: self.valkey.stop())
+        self.redis_proxy = self._stack.enter_context(Proxy(("127.0.0.1", self.valkey.port), http=False))
+        self.workers_redis = f"redis://127.0.0.1:{self.redis_proxy.port}/0"
+        return self.valkey.url
 
     def __exit__(self, *exc: object) -> None:
         for worker in self.workers.values():
@@ -137,9 +148,9 @@ class Fleet:
         """Start a worker without waiting for it."""
         environ = {
             **self._environ,
-            **self.valkey.environ(),
             **self.s3.environ(),
-            "FATHOM_REDIS_URL": f"redis://127.0.0.1:{self.redis_proxy.port}/0",
+            "FATHOM_REDIS_URL": self.workers_redis,
+            **self.broker,
             "FATHOM_S3_ENDPOINT_URL": self.s3_proxy.url,
             "FATHOM_ENGINE": "simulated",
             "FATHOM_SIMULATE": "pipeline",

@@ -99,6 +99,24 @@ def test_a_full_broker_is_reported_and_later_accepts_tickets_again(
     assert tickets.depth() == 2
 
 
+class OnSocket(ValkeyServer):
+    """A server that listens on a Unix socket too."""
+
+    def _configuration(self) -> str:
+        return super()._configuration() + "unixsocket ./redis.sock\n"
+
+
+def test_a_broker_is_reached_through_a_unix_socket(
+    tmp_path_factory: pytest.TempPathFactory, settings_factory: Callable[..., Settings]
+):
+    with OnSocket(tmp_path_factory.mktemp("socket"), password="pass.word") as server:
+        url = f"unix://:pass.word@{server.data_dir}/redis.sock?db=3"
+        connect_tickets(settings_factory(broker_url=url)).publish(2)
+
+        same = f"{server.url.removesuffix('/0')}/3"
+        assert connect_tickets(settings_factory(broker_url=same)).depth() == 2
+
+
 def test_a_broker_that_was_flushed_takes_tickets(tickets: CeleryTickets, settings: Settings):
     tickets.publish(1)
     with connect_redis(settings.redis_url) as client:

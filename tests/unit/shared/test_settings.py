@@ -25,6 +25,8 @@ def test_an_empty_environment_gives_the_defaults():
     [
         ("FATHOM_REDIS_URL", "127.0.0.1:6379"),
         ("FATHOM_REDIS_URL", "http://127.0.0.1"),
+        ("FATHOM_REDIS_URL", "redis+sentinel://127.0.0.1"),
+        ("FATHOM_BROKER_URL", "amqp://127.0.0.1"),
         ("FATHOM_S3_ENDPOINT_URL", "ftp://store"),
         ("FATHOM_S3_PUBLIC_URL", "store:9000"),
         ("FATHOM_ENGINE", "cuda"),

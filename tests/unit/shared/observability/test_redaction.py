@@ -46,6 +46,7 @@ def test_the_signature_of_a_session_is_removed():
         ("('authorization', b'Bearer anything-at-all')", "anything-at-all"),
         ("redis://:hunter22@127.0.0.1:6379/0 is away", "hunter22"),
         ("rediss://user:hunter22@host/0", "hunter22"),
+        ("redis+sentinel://a,b/albums?sentinel_password=hunter22 is away", "hunter22"),
         (f"webhooks are signed by whsec_{SIGNING}", SIGNING),
         ("x-amz-security-token=FwoGZXIvYXdzE&x=1", "FwoGZXIvYXdzE"),
     ],
@@ -97,6 +98,7 @@ def test_the_settings_know_their_secrets():
     settings = Settings.from_environ(
         {
             "FATHOM_REDIS_URL": "redis://:hunter22@localhost:6379/0",
+            "FATHOM_BROKER_URL": "redis+sentinel://:p%40sswords@one/albums?sentinel_password=watchword",
             "FATHOM_S3_ACCESS_KEY": "AKIAXYZ",
             "FATHOM_S3_SECRET_KEY": "wJalrXUtnFEMI",
             "FATHOM_METRICS_TOKEN": "scrape-me",
@@ -104,7 +106,8 @@ def test_the_settings_know_their_secrets():
         }
     )
 
-    assert set(secrets_of(settings)) == {"hunter22", "wJalrXUtnFEMI", "scrape-me", f"whsec_{SIGNING}"}
+    redis = {"hunter22", "p@sswords", "watchword"}
+    assert set(secrets_of(settings)) == {*redis, "wJalrXUtnFEMI", "scrape-me", f"whsec_{SIGNING}"}
 
 
 @pytest.mark.parametrize("fmt", ["json", "text"])
