@@ -243,8 +243,8 @@ def test_options_are_sent_with_the_job_and_remembered(page: Page, stack: Launche
 
 
 def test_a_job_gets_the_model_that_was_chosen_and_names_it(browser: Browser, start_stack: StackFactory):
-    licensed = "Detailed · MiDaS v2.1 large · about 7 times as long"
-    large = "Best · DPT-Large · about 30 times as long"
+    licensed = "Detailed · MiDaS v2.1 large · about 10 times as long"
+    large = "Best · DPT-Large · about 45 times as long"
     stack = start_stack(
         "several", **WITHOUT_NETWORK, FATHOM_MODELS="midas_small midas_large dpt_large"
     ).start()

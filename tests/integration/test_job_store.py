@@ -27,6 +27,7 @@ from tests.contracts.job_owners import JobOwnersContract, QuotaContract
 from tests.contracts.job_store import (
     CORRUPT,
     ONE_RANGE,
+    PATIENT,
     Advance,
     AttemptsContract,
     EndsContract,
@@ -57,6 +58,11 @@ def client(valkey_url: str) -> Iterator[redis.Redis]:
 @pytest.fixture
 def store(client: redis.Redis) -> RedisJobStore:
     return RedisJobStore(client)
+
+
+@pytest.fixture
+def patient_store(client: redis.Redis) -> RedisJobStore:
+    return RedisJobStore(client, **PATIENT)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from tests.contracts.job_costs import JobCostsContract
 from tests.contracts.job_lives import JobLivesContract
 from tests.contracts.job_models import JobModelsContract
 from tests.contracts.job_owners import JobOwnersContract
-from tests.contracts.job_store import Advance, JobStoreContract
+from tests.contracts.job_store import PATIENT, Advance, JobStoreContract
 from tests.fakes import FakeClock, FakeJobStore
 
 
@@ -19,6 +19,11 @@ def clock() -> FakeClock:
 @pytest.fixture
 def store(clock: FakeClock) -> JobStore:
     return FakeJobStore(clock)
+
+
+@pytest.fixture
+def patient_store(clock: FakeClock) -> JobStore:
+    return FakeJobStore(clock, **PATIENT)
 
 
 @pytest.fixture
