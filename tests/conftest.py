@@ -11,7 +11,7 @@ import dataclasses
 import faulthandler
 import os
 import signal
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -73,13 +73,22 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark the tests of the network. Run the slowest folders first, so that all processes end at about the same time."""
+    """Mark the tests of the network. Side by side, mix files that wait much with files that compute."""
     for item in items:
         if item.nodeid.startswith(TORCH):
             item.add_marker("torch")
     if hasattr(config, "workerinput"):
-        folders: tuple[str | tuple[str, ...], ...] = ("tests/acceptance/", "tests/integration/", TORCH, "")
-        items.sort(key=lambda item: next(n for n, each in enumerate(folders) if item.nodeid.startswith(each)))
+        order = _mixed(dict.fromkeys(item.nodeid.partition("::")[0] for item in items))
+        items.sort(key=lambda item: order[item.nodeid.partition("::")[0]])
+
+
+def _mixed(files: Iterable[str]) -> dict[str, float]:
+    """Return a place from 0 to 1 for each file. What takes long ends early, so that all processes end together."""
+    groups: dict[float, list[str]] = {0.0: [], 0.8: [], 1.0: []}
+    for file in files:
+        waits = file.startswith(("tests/acceptance/", "tests/integration/"))
+        groups[0.0 if file.startswith(TORCH) else 0.8 if waits else 1.0].append(file)
+    return {file: end * n / len(each) for end, each in groups.items() for n, file in enumerate(each)}
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
