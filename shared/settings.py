@@ -292,7 +292,7 @@ class Settings:
         _words,
         "",
         "The networks that a worker serves, such as `midas_small dpt_large`, each loaded when it is wanted.",
-        unset="`FATHOM_MODEL`, and all whose weights are there",
+        unset="`FATHOM_MODEL`, and all that were fetched and prepared",
     )
     weights: str = _setting(
         Group.MODEL,

@@ -101,9 +101,9 @@ def collect(backend: Backend) -> list[Metric]:
         return metrics
     totals = backend.jobs.totals()
     summary = backend.statistics.read(totals.workers)
-    models = {MIDAS_SMALL.name, *backend.jobs.served_models()}
-    metrics += _work(totals, sum(map(backend.tickets.depth, models)))
-    metrics += _load(_loads(backend.jobs.workload(), backend.jobs.served_models()))
+    served = backend.jobs.served_models()
+    metrics += _work(totals, sum(map(backend.tickets.depth, {MIDAS_SMALL.name, *served})))
+    metrics += _load(_loads(backend.jobs.workload(), served))
     metrics += _workers(totals, summary)
     metrics += _durations(summary)
     return metrics

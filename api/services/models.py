@@ -61,9 +61,8 @@ def choose_model(backend: Backend, options: Options) -> ChosenModel:
     name = options.model or backend.settings.model
     if name not in served and (served or name != backend.settings.model):
         raise ModelUnavailable(_refusal(name, served))
-    living, official = served.get(name), NETWORKS.get(name)
-    cost = living.cost if living else official.cost if official else 1.0
-    return ChosenModel(options=replace(options, model=name), cost=cost)
+    chosen = _known(name, NETWORKS.get(name), served, backend.settings.model)
+    return ChosenModel(options=replace(options, model=name), cost=chosen.cost)
 
 
 def _refusal(name: str, served: Mapping[str, ServedModel]) -> str:

@@ -20,30 +20,24 @@ _SIMULATED_WARNING = (
 )
 
 
-def prepare_engine(settings: Settings) -> None:
+def prepare_engine(settings: Settings, *, may_export: bool = True) -> None:
     """Find the weights and cache the network's graph, so that every child loads it fast.
 
-    Loads nothing into this process. Raises what `load_engine` raises.
+    Loads nothing into this process. Raises what `load_engine` raises, and ModelError if the network would
+    have to be exported and may not: that can take minutes and gigabytes.
     """
     if settings.engine == SIMULATED:
         logger.warning(_SIMULATED_WARNING, extra={"action": "prepare_engine"})
         return
     weights = _find_weights(settings)
     if settings.engine == "openvino":
+        network = weights.network
+        if not (may_export or network.is_file or graph_path(weights, settings.cache_dir).exists()):
+            raise ModelError(f"It is not prepared; `fathom model fetch {network.name}` does that.")
         graph = ensure_graph(weights, settings.cache_dir)
-        if not weights.network.is_default:
+        if not network.is_default:
             # The default network is known to compile, and a new worker should not keep its user waiting.
             try_network(graph, weights, settings.precision, settings.cache_dir)
-
-
-def needs_export(settings: Settings) -> bool:
-    """Return whether `prepare_engine` would export the network, which can take minutes and gigabytes.
-
-    Raises what it raises for the weights.
-    """
-    weights = _find_weights(settings)
-    is_exported = weights.network.is_file or graph_path(weights, settings.cache_dir).exists()
-    return settings.engine == "openvino" and not is_exported
 
 
 def load_engine(settings: Settings) -> InferenceEngine:

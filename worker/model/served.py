@@ -6,13 +6,13 @@ import dataclasses
 import logging
 from collections.abc import Iterator
 
-from shared.errors import FathomError, ModelError, SettingsError
+from shared.errors import FathomError, SettingsError
 from shared.model_registry import fetch_shared, find_model, list_file_models, list_shared
 from shared.networks import NETWORKS, Network, is_file_model
 from shared.objectstore.port import ObjectStore
 from shared.settings import Settings
 from worker.model.engine import SIMULATED
-from worker.model.engines import needs_export, prepare_engine
+from worker.model.engines import prepare_engine
 from worker.model.weights import official_path
 
 logger = logging.getLogger(__name__)
@@ -68,9 +68,7 @@ def prepare_served(settings: Settings) -> tuple[Network, ...]:
         own = settings_for(settings, network)
         is_named = bool(settings.models) or network.name == settings.model
         try:
-            if not is_named and needs_export(own):
-                raise ModelError(f"it is not prepared; `fathom model fetch {network.name}` does that.")
-            prepare_engine(own)
+            prepare_engine(own, may_export=is_named)
         except FathomError as exc:
             if is_named:
                 raise

@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 from collections.abc import Callable
+from contextlib import closing
 from types import FrameType
 from typing import Any
 
@@ -75,9 +76,8 @@ def connect_signals(app: Celery, settings: Settings) -> None:
 def _prepare(settings: Settings) -> tuple[Network, ...]:
     """Prepare the networks before the first fork, so that children find them; exit if one is missing."""
     try:
-        objects = S3ObjectStore.from_settings(settings, attempts=1)
-        fetch_shared_models(settings, objects)
-        objects.close()
+        with closing(S3ObjectStore.from_settings(settings, attempts=1)) as objects:
+            fetch_shared_models(settings, objects)
         served = prepare_served(settings)
     except FathomError as exc:
         raise SystemExit(f"fathom worker: {exc.message}") from exc

@@ -101,4 +101,4 @@ def test_a_network_that_was_fetched_but_not_prepared_is_left_out(
     prepared.touch()
 
     assert [network.name for network in prepare_served(given)] == ["midas_small"]
-    assert "Not serving dpt_swin2_tiny: it is not prepared; `fathom model fetch" in caplog.text
+    assert "Not serving dpt_swin2_tiny: It is not prepared; `fathom model fetch" in caplog.text
