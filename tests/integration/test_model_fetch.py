@@ -327,6 +327,10 @@ def test_a_complete_file_with_a_wrong_hash_is_deleted_and_fetched_anew(server: O
     assert file.ranges[-1] == (None, None)
 
 
+#: More bytes than a process holds back before it writes them.
+BUFFERED = 2**20
+
+
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_command_is_continued(
@@ -341,7 +345,8 @@ def test_an_interrupted_command_is_continued(
     with subprocess.Popen(
         command, env={**os.environ, **environ}, stderr=subprocess.PIPE, text=True
     ) as fetching:
-        eventually(lambda: part.exists() and part.stat().st_size, lambda size: size == half)
+        # The last bytes may lie in the process's buffer, until it gives up waiting for more.
+        eventually(lambda: part.exists() and part.stat().st_size, lambda size: size > half - BUFFERED)
         fetching.send_signal(number)
         _, said = fetching.communicate()
 
@@ -352,7 +357,9 @@ def test_an_interrupted_command_is_continued(
     path = fetch_official(tmp_path, url=url, sha256=sha256(checkpoint), timeout=60)
 
     assert path.read_bytes() == checkpoint
-    assert file.ranges == [(None, None), (f"bytes={half}-", '"one"')]
+    whole, (rest, version) = file.ranges
+    assert (whole, version) == ((None, None), '"one"')
+    assert half - BUFFERED < int(str(rest).removeprefix("bytes=").removesuffix("-")) <= half
     assert left_in(tmp_path) == [path.name]
 
 
